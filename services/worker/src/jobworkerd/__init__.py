@@ -1,0 +1,1 @@
+"""jobworkerd: runs commands in cgroups for clients with certificates."""

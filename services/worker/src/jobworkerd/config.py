@@ -1,0 +1,110 @@
+"""The server's settings: their names, types, defaults and bounds.
+
+Where a value comes from, in order of weight: flags, environment (`JOBWORKERD_…`), TOML file, the
+defaults here. This module knows the values only; `commands.settings` reads the sources.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from jobworkerd.model import Limits, LimitsPolicy
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a job gets where its request says nothing; units as in `model.Limits`."""
+
+    max_cpu: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
+    max_memory: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 1
+    max_io_bps: Annotated[int, msgspec.Meta(ge=0, le=2**40)] = 0
+    max_pids: Annotated[int, msgspec.Meta(ge=0, le=4_194_304)] = 1024
+    stop_grace_period: Seconds = 10.0
+    limits_policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT
+
+    @property
+    def limits(self) -> Limits:
+        """The limits alone."""
+        return Limits(
+            max_cpu=self.max_cpu,
+            max_memory=self.max_memory,
+            max_io_bps=self.max_io_bps,
+            max_pids=self.max_pids,
+        )
+
+
+class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The API processes.
+
+    `keepalive` is how many seconds of silence pass before a client is pinged; it has 10 s to answer.
+    """
+
+    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    reflection: bool = True
+    keepalive: Annotated[int, msgspec.Meta(ge=10, le=3_600)] = 30
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The jobs' output.
+
+    `chunk_bytes` bounds one message of a stream. `stall_timeout` is how many seconds a reader may take
+    nothing while there is output for it.
+    """
+
+    chunk_bytes: Annotated[int, msgspec.Meta(ge=4_096, le=2_097_152)] = 262_144
+    stall_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 5.0
+
+
+class IoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Block devices that I/O limits apply to besides the one under a job's working directory.
+
+    `devices` are device files (`/dev/nvme0n1`) or directories, which stand for the device they are on.
+    """
+
+    devices: tuple[str, ...] = ()
+
+
+class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server's own log, on stderr. `auto` is `console` on a terminal and `json` elsewhere."""
+
+    level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    format: Annotated[str, msgspec.Meta(pattern="^(auto|json|console)$")] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings.
+
+    `max_jobs` bounds the jobs that are not final, `keep_jobs` the final ones that are kept: past it
+    the oldest goes, with its log. `shutdown_timeout` bounds, in seconds, how long SIGTERM may take
+    beyond the longest grace period.
+    """
+
+    listen: Annotated[str, msgspec.Meta(pattern=r"^.*:[0-9]+$")] = "0.0.0.0:50051"
+    state_dir: str = "/opt/job-worker/state"
+    certs_dir: str = "/opt/job-worker/certs"
+    cgroup_base: str = "/sys/fs/cgroup/job-worker"
+    max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
+    keep_jobs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
+    shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 10.0
+    defaults: Defaults = Defaults()
+    api: ApiConfig = ApiConfig()
+    log: LogConfig = LogConfig()
+    io: IoConfig = IoConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+
+def to_json(config: Config) -> bytes:
+    """Returns the settings in the form that `from_json` reads: how one program hands them to the next."""
+    return msgspec.json.encode(config)
+
+
+def from_json(data: bytes) -> Config:
+    """Returns the settings that `to_json` wrote.
+
+    Raises:
+        msgspec.ValidationError: they are not.
+    """
+    return msgspec.json.decode(data, type=Config)

@@ -1,0 +1,183 @@
+"""What can go wrong for a user's reason.
+
+    JobWorkerError
+    ├── InvalidRequest        a field of the request has a bad value
+    ├── CommandNotStarted     execve(2), or a step before it, refused the command
+    ├── JobNotFound           no job has that id
+    ├── OffsetOutOfRange      a log was asked for from past its end
+    ├── LimitUnavailable      policy strict, and a limit cannot be enforced here
+    ├── TooManyJobs           as many jobs run as the configuration allows
+    ├── RequestIdReused       a request id came again with a different request
+    ├── RoleRequired          the caller's role does not allow the method
+    ├── ReaderStalled         a reader of a log took nothing for too long
+    ├── ShuttingDown          the server ends and takes no more requests
+    └── SupervisorUnavailable the process that owns the jobs does not answer
+
+The attributes are the data, `str()` is the user's sentence. An error that the supervisor raises reaches
+the API process as it is: `to_wire` and `from_wire` carry its class's name and its attributes.
+
+The classes are dataclasses but not frozen ones: contextlib and the interpreter set `__traceback__` and
+`__context__` on an exception in flight.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(eq=False)
+class JobWorkerError(Exception):
+    """The base of all errors that are for the user to see."""
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+
+@dataclasses.dataclass(eq=False)
+class InvalidRequest(JobWorkerError):
+    """Raised when a field of a request has a value that is not accepted; `why` is a sentence."""
+
+    field: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.why}"
+
+
+@dataclasses.dataclass(eq=False)
+class CommandNotStarted(JobWorkerError):
+    """Raised when the command could not be executed.
+
+    `field` is the request's field to blame, `errno_name` such as `ENOENT`, `why` a sentence.
+    """
+
+    field: str
+    errno_name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.why} ({self.errno_name})"
+
+
+@dataclasses.dataclass(eq=False)
+class JobNotFound(JobWorkerError):
+    """Raised when no job has the id; also when the server has dropped the job meanwhile."""
+
+    job_id: str
+
+    def __str__(self) -> str:
+        return f"there is no job {self.job_id!r}"
+
+
+@dataclasses.dataclass(eq=False)
+class OffsetOutOfRange(JobWorkerError):
+    """Raised when a log is asked for from past its end."""
+
+    job_id: str
+    offset: int
+    log_size: int
+
+    def __str__(self) -> str:
+        return f"offset {self.offset} is past the end of the log, which has {self.log_size} bytes"
+
+
+@dataclasses.dataclass(eq=False)
+class LimitUnavailable(JobWorkerError):
+    """Raised when the policy is strict and a limit cannot be enforced; `why` says what to do."""
+
+    limit: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.limit} cannot be enforced: {self.why}"
+
+
+@dataclasses.dataclass(eq=False)
+class TooManyJobs(JobWorkerError):
+    """Raised when as many jobs run as the configuration's `max_jobs` allows."""
+
+    max_jobs: int
+
+    def __str__(self) -> str:
+        return f"{self.max_jobs} jobs run, and no more are allowed at once; try again when one has ended"
+
+
+@dataclasses.dataclass(eq=False)
+class RequestIdReused(JobWorkerError):
+    """Raised when a request id that started a job comes again with a different request."""
+
+    request_id: str
+    job_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"request id {self.request_id!r} already started job {self.job_id} with another request; "
+            "use a new id"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class RoleRequired(JobWorkerError):
+    """Raised when the caller's role does not allow the method.
+
+    `required` names the roles that do (`Admin`, or `Admin or Viewer`; empty for a method that nobody
+    may call), `role` the caller's (empty if its certificate gives none).
+    """
+
+    method: str
+    required: str
+    role: str
+
+    def __str__(self) -> str:
+        if not self.required:
+            return f"{self.method} may be called by nobody"
+        have = f"your certificate has role {self.role}" if self.role else "your certificate has no role"
+        return f"{self.method} needs a certificate with OU {self.required}; {have}"
+
+
+@dataclasses.dataclass(eq=False)
+class ReaderStalled(JobWorkerError):
+    """Raised when a reader took nothing for the stall timeout while there was output for it."""
+
+    job_id: str
+    offset: int
+    stall_timeout: float
+
+    def __str__(self) -> str:
+        return (
+            f"the reader took nothing for {self.stall_timeout:g} s; "
+            f"nothing is lost: go on from offset {self.offset}"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class ShuttingDown(JobWorkerError):
+    """Raised when the server ends and takes no more requests."""
+
+    def __str__(self) -> str:
+        return "the server shuts down; try again when it is back"
+
+
+@dataclasses.dataclass(eq=False)
+class SupervisorUnavailable(JobWorkerError):
+    """Raised when the process that owns the jobs is gone; the API process ends then, too."""
+
+    def __str__(self) -> str:
+        return "the server is restarting; try again"
+
+
+def _classes() -> dict[str, type[JobWorkerError]]:
+    return {cls.__name__: cls for cls in JobWorkerError.__subclasses__()}
+
+
+def to_wire(error: JobWorkerError) -> tuple[str, dict[str, str | int | float]]:
+    """Returns the class's name and the attributes."""
+    return type(error).__name__, dataclasses.asdict(error)
+
+
+def from_wire(name: str, attributes: dict[str, str | int | float]) -> JobWorkerError:
+    """Returns the error that `to_wire` took apart.
+
+    Raises:
+        KeyError: no error has that name.
+        TypeError: the attributes are not that error's.
+    """
+    return _classes()[name](**attributes)

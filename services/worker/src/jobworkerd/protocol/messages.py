@@ -1,0 +1,112 @@
+"""What the API processes and the supervisor say to each other.
+
+An API process sends `Request`s; each is answered by one `Reply` with the same `seq`. After `Follow`,
+`Progress` of that job comes unasked, newest state only, until `Unfollow` or the job is final. Besides,
+the supervisor says `Drain` once, when the server begins to shut down.
+"""
+
+import msgspec
+
+from jobworkerd.model import Job, JobSpec, JobStatus
+
+
+class StartJob(msgspec.Struct, frozen=True, tag=True):
+    """Starts a job; the reply is the `Job` that runs, or its failure."""
+
+    spec: JobSpec
+
+
+class GetJob(msgspec.Struct, frozen=True, tag=True):
+    """Asks for one `Job`, with the usage of this moment."""
+
+    job_id: str
+
+
+class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Asks for a `JobPage`: the newest jobs with ids below `before` (empty = all) that fit."""
+
+    page_size: int
+    before: str = ""
+    statuses: frozenset[JobStatus] = frozenset()
+    labels: dict[str, str] = {}
+    id_prefix: str = ""
+
+
+class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Ends a job; the reply is the final `Job`. `grace_period` None means the job's own."""
+
+    job_id: str
+    subject: str
+    grace_period: float | None = None
+
+
+class Follow(msgspec.Struct, frozen=True, tag=True):
+    """Asks for a `Job` now and for `Progress` from now on."""
+
+    job_id: str
+
+
+class Unfollow(msgspec.Struct, frozen=True, tag=True):
+    """Ends `Follow`; the reply is `Done`."""
+
+    job_id: str
+
+
+RequestBody = StartJob | GetJob | ListJobs | StopJob | Follow | Unfollow
+
+
+class JobPage(msgspec.Struct, frozen=True, tag=True):
+    """A page of jobs, newest first; `more` says whether there are others."""
+
+    jobs: tuple[Job, ...]
+    more: bool
+
+
+class OneJob(msgspec.Struct, frozen=True, tag=True):
+    """A job."""
+
+    job: Job
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """Success with nothing to say."""
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """A domain error, as `errors.to_wire` takes it apart."""
+
+    name: str
+    attributes: dict[str, str | int | float]
+
+
+ReplyBody = OneJob | JobPage | Done | Failure
+
+
+class Request(msgspec.Struct, frozen=True, tag=True):
+    """One request; `seq` is the sender's."""
+
+    seq: int
+    body: RequestBody
+
+
+class Reply(msgspec.Struct, frozen=True, tag=True):
+    """The answer to the request with this `seq`."""
+
+    seq: int
+    body: ReplyBody
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """The log of a followed job has `log_size` bytes; `job` is set once the job is final."""
+
+    job_id: str
+    log_size: int
+    job: Job | None = None
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """The server shuts down: be NOT_SERVING, refuse new jobs. End when the socket closes."""
+
+
+ToSupervisor = Request
+ToApi = Reply | Progress | Drain
