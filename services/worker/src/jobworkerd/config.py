@@ -1,18 +1,30 @@
 """The server's settings: their names, types, defaults and bounds.
 
 Where a value comes from, in order of weight: flags, environment (`JOBWORKERD_…`), TOML file, the
-defaults here. This module knows the values only; `commands.settings` reads the sources.
+defaults here. This module knows the values only; `commands.settings` reads the sources. A `description`
+is what a value has to be, as people are told it; without one, the bounds say it.
 """
 
-from typing import Annotated
+import ipaddress
+import re
+from typing import Annotated, Literal
 
 import msgspec
 
 from jobworkerd.model import Limits, LimitsPolicy
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]*$", description="an absolute path")]
+Listen = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[^\x00-\x20]+:[0-9]+$",
+        description="HOST:PORT or [IPV6]:PORT with a port from 0 to 65535 (0: any free one)",
+    ),
+]
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
+_DOTTED_NUMBERS = re.compile(r"[0-9.]+")
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,14 +76,14 @@ class IoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `devices` are device files (`/dev/nvme0n1`) or directories, which stand for the device they are on.
     """
 
-    devices: tuple[str, ...] = ()
+    devices: tuple[AbsolutePath, ...] = ()
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server's own log, on stderr. `auto` is `console` on a terminal and `json` elsewhere."""
 
-    level: Annotated[str, msgspec.Meta(pattern="^(debug|info|warning|error)$")] = "info"
-    format: Annotated[str, msgspec.Meta(pattern="^(auto|json|console)$")] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,10 +94,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     beyond the longest grace period.
     """
 
-    listen: Annotated[str, msgspec.Meta(pattern=r"^.*:[0-9]+$")] = "0.0.0.0:50051"
-    state_dir: str = "/opt/job-worker/state"
-    certs_dir: str = "/opt/job-worker/certs"
-    cgroup_base: str = "/sys/fs/cgroup/job-worker"
+    listen: Listen = "0.0.0.0:50051"
+    state_dir: AbsolutePath = "/opt/job-worker/state"
+    certs_dir: AbsolutePath = "/opt/job-worker/certs"
+    cgroup_base: AbsolutePath = "/sys/fs/cgroup/job-worker"
     max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
     keep_jobs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
     shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 10.0
@@ -108,3 +120,25 @@ def from_json(data: bytes) -> Config:
         msgspec.ValidationError: they are not.
     """
     return msgspec.json.decode(data, type=Config)
+
+
+def listen_address(listen: str) -> tuple[str, int]:
+    """Returns the host, an IPv6 address without its brackets, and the port of `Config.listen`.
+
+    Raises:
+        ValueError: it is no such address; the message says why.
+    """
+    host, separator, port = listen.rpartition(":")
+    if not separator or not host:
+        raise ValueError("a host and a port are needed; all addresses of this host are 0.0.0.0 or [::]")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise ValueError(f"port {port!r} is not a number from 0 to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        return str(ipaddress.IPv6Address(host[1:-1])), int(port)
+    if ":" in host:
+        raise ValueError("an IPv6 address is written in brackets, as in [::1]:50051")
+    if _DOTTED_NUMBERS.fullmatch(host):
+        return str(ipaddress.IPv4Address(host)), int(port)
+    if not _HOST_NAME.fullmatch(host):
+        raise ValueError(f"host {host!r} is neither an IP address nor a host name")
+    return host, int(port)

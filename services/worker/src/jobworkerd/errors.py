@@ -1,13 +1,15 @@
 """What can go wrong for a user's reason.
 
     JobWorkerError
-    ├── InvalidRequest        a field of the request has a bad value
+    ├── InvalidRequest        fields of the request have bad values
     ├── CommandNotStarted     execve(2), or a step before it, refused the command
     ├── JobNotFound           no job has that id
     ├── OffsetOutOfRange      a log was asked for from past its end
     ├── LimitUnavailable      policy strict, and a limit cannot be enforced here
     ├── TooManyJobs           as many jobs run as the configuration allows
+    ├── HostExhausted         the host has no process, file, memory or space left
     ├── RequestIdReused       a request id came again with a different request
+    ├── Unauthenticated       the connection does not say for certain who calls
     ├── RoleRequired          the caller's role does not allow the method
     ├── ReaderStalled         a reader of a log took nothing for too long
     ├── ShuttingDown          the server ends and takes no more requests
@@ -33,13 +35,16 @@ class JobWorkerError(Exception):
 
 @dataclasses.dataclass(eq=False)
 class InvalidRequest(JobWorkerError):
-    """Raised when a field of a request has a value that is not accepted; `why` is a sentence."""
+    """Raised when fields of a request have values that are not accepted.
 
-    field: str
-    why: str
+    `violations` maps each such field to a sentence. Requests are checked before they reach the
+    supervisor, so this error never travels between the two programs.
+    """
+
+    violations: dict[str, str]
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.why}"
+        return "; ".join(f"{field}: {why}" for field, why in self.violations.items())
 
 
 @dataclasses.dataclass(eq=False)
@@ -101,6 +106,16 @@ class TooManyJobs(JobWorkerError):
 
 
 @dataclasses.dataclass(eq=False)
+class HostExhausted(JobWorkerError):
+    """Raised when the host has no process, file, memory or space left for another job; `why` says which."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"the server's host cannot take another job now: {self.why}"
+
+
+@dataclasses.dataclass(eq=False)
 class RequestIdReused(JobWorkerError):
     """Raised when a request id that started a job comes again with a different request."""
 
@@ -112,6 +127,16 @@ class RequestIdReused(JobWorkerError):
             f"request id {self.request_id!r} already started job {self.job_id} with another request; "
             "use a new id"
         )
+
+
+@dataclasses.dataclass(eq=False)
+class Unauthenticated(JobWorkerError):
+    """Raised when a connection does not say for certain who calls; `why` is a sentence."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
 
 
 @dataclasses.dataclass(eq=False)

@@ -1,0 +1,1 @@
+"""A job's output on disk: `format` (what the files hold), `store` (writing), `cursor` (reading)."""

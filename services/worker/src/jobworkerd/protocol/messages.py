@@ -52,7 +52,11 @@ class Unfollow(msgspec.Struct, frozen=True, tag=True):
     job_id: str
 
 
-RequestBody = StartJob | GetJob | ListJobs | StopJob | Follow | Unfollow
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Says that the API process serves; the reply is `Done`."""
+
+
+RequestBody = Ready | StartJob | GetJob | ListJobs | StopJob | Follow | Unfollow
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True):
@@ -79,7 +83,13 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     attributes: dict[str, str | int | float]
 
 
-ReplyBody = OneJob | JobPage | Done | Failure
+class Fault(msgspec.Struct, frozen=True, tag=True):
+    """A bug of the supervisor's, which has logged it; `what` is for the API's log, not for the client."""
+
+    what: str
+
+
+ReplyBody = Fault | OneJob | JobPage | Done | Failure
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):

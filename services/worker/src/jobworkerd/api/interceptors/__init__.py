@@ -1,0 +1,1 @@
+"""What happens around every RPC, whichever its method: one file a concern."""

@@ -1,0 +1,41 @@
+"""The command `jobworkerd`. Whatever goes wrong is one sentence on stderr, and no traceback."""
+
+import sys
+
+import typer
+
+from jobworkerd.certs.errors import CertificatesError
+from jobworkerd.commands import certs, config, serve
+from jobworkerd.commands.errors import CommandError
+
+app = typer.Typer(
+    name="jobworkerd",
+    help="Runs commands on this host for clients with certificates, each job in its own cgroup.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve.serve)
+app.add_typer(certs.app, name="certs", help="Make, renew and show certificates.")
+app.command()(config.config)
+
+
+def main() -> None:
+    """Runs the command line, and exits: 0 done, 1 not done, 2 wrong usage."""
+    try:
+        app(prog_name="jobworkerd")
+    except (CommandError, CertificatesError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _fail(sentence: str) -> None:
+    typer.echo(f"error: {sentence}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

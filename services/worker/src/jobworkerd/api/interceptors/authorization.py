@@ -1,0 +1,52 @@
+"""Decides whether the caller may call the method, and logs each decision."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+
+from jobworkerd.api.identity import Identities, Principal
+from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.policy import roles_for
+from jobworkerd.api.rpc import Call
+from jobworkerd.errors import RoleRequired, Unauthenticated
+
+
+class Authorization(Around):
+    """Lets an RPC through if the policy names the caller's role for its method.
+
+    The caller's subject and role are in every line that is logged for the RPC from here on.
+    """
+
+    def __init__(self, identities: Identities) -> None:
+        self._identities = identities
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    @contextlib.asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        self._authorize(call)
+        yield
+
+    def _authorize(self, call: Call) -> None:
+        try:
+            principal = self._identities.principal(call.context)
+        except Unauthenticated as error:
+            self._decided(call, "denied", str(error))
+            raise
+        role = principal.role.value if principal.role else ""
+        structlog.contextvars.bind_contextvars(subject=principal.subject, role=role)
+        self._check_role(call, principal, role)
+
+    def _check_role(self, call: Call, principal: Principal, role: str) -> None:
+        allowed = roles_for(call.method)
+        if principal.role in allowed:
+            self._decided(call, "allowed", f"role {role} may call it")
+            return
+        error = RoleRequired(
+            method=call.method, required=" or ".join(role.value for role in allowed), role=role
+        )
+        self._decided(call, "denied", str(error))
+        raise error
+
+    def _decided(self, call: Call, decision: str, reason: str) -> None:
+        self._log.info("authorization", method=call.method, decision=decision, reason=reason)

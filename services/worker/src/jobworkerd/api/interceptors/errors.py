@@ -1,0 +1,39 @@
+"""Turns what a handler raises into the status that the client gets."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+
+import grpc
+import structlog
+from grpc import aio
+
+from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.rpc import Call
+from jobworkerd.api.status import to_status
+from jobworkerd.errors import JobWorkerError
+
+
+class Errors(Around):
+    """Domain errors become their status with details, anything else INTERNAL with an id to look up.
+
+    The client learns nothing of a bug but that id; the log has the traceback under it.
+    """
+
+    def __init__(self) -> None:
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    @contextlib.asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        try:
+            yield
+        except JobWorkerError as error:
+            await call.context.abort_with_status(to_status(error))
+        except (aio.AbortError, aio.InternalError):
+            # The first is a status that is on its way already, the second a write to a client that is gone.
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the client must not see it
+            log_id = uuid.uuid4().hex
+            self._log.exception("bug", method=call.method, log_id=log_id)
+            sentence = f"this is a fault of the server; its log has more under {log_id}"
+            await call.context.abort(grpc.StatusCode.INTERNAL, sentence)

@@ -1,0 +1,43 @@
+"""Writes one line an RPC: the access log."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import structlog
+
+from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.rpc import Call, status_of
+
+_FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
+
+
+class AccessLog(Around):
+    """Logs method, peer, status and duration in ms; an error line if the fault is the server's.
+
+    The line also has what was bound on the way: subject and role, and the id of the job.
+    """
+
+    def __init__(self) -> None:
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    @contextlib.asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException as error:
+            self._ended(call, status_of(call.context, error), start)
+            raise
+        self._ended(call, status_of(call.context), start)
+
+    def _ended(self, call: Call, status: grpc.StatusCode, start: float) -> None:
+        log = self._log.error if status in _FAULTS else self._log.info
+        log(
+            "rpc",
+            method=call.method,
+            peer=call.context.peer(),
+            status=status.name,
+            ms=round((time.perf_counter() - start) * 1_000, 3),
+        )

@@ -1,0 +1,89 @@
+"""One span and one measurement an RPC, after OpenTelemetry's semantic conventions for RPC (v1.45).
+
+https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
+"""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import structlog
+from opentelemetry import propagate
+from opentelemetry.context import Context as TraceContext
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, format_trace_id
+
+from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.rpc import Call, status_of
+
+_SCOPE = "jobworkerd.api"
+
+_DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""Seconds; the conventions name them."""
+
+_FAULTS = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+"""The statuses that the conventions call errors of a server; the others are its clients' doing."""
+
+
+class Telemetry(Around):
+    """Opens a SERVER span for each RPC, a child of the caller's, and records its duration.
+
+    The count of the RPCs is the histogram's own.
+    """
+
+    def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
+        self._tracer = tracers.get_tracer(_SCOPE)
+        self._durations = meters.get_meter(_SCOPE).create_histogram(
+            "rpc.server.call.duration",
+            unit="s",
+            description="Measures the duration of an incoming Remote Procedure Call (RPC).",
+            explicit_bucket_boundaries_advisory=_DURATION_BUCKETS,
+        )
+
+    @contextlib.asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        start = time.perf_counter()
+        attributes = {"rpc.system.name": "grpc", "rpc.method": call.method}
+        with self._tracer.start_as_current_span(
+            call.method,
+            context=_callers_context(call),
+            kind=SpanKind.SERVER,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            _bind_trace_id(span)
+            try:
+                yield
+            except BaseException as error:
+                self._ended(span, attributes, status_of(call.context, error), start)
+                raise
+            self._ended(span, attributes, status_of(call.context), start)
+
+    def _ended(self, span: Span, attributes: dict[str, str], status: grpc.StatusCode, start: float) -> None:
+        outcome = {"rpc.response.status_code": status.name}
+        if status in _FAULTS:
+            outcome["error.type"] = status.name
+            span.set_status(Status(StatusCode.ERROR))
+        span.set_attributes(outcome)
+        self._durations.record(time.perf_counter() - start, attributes | outcome)
+
+
+def _callers_context(call: Call) -> TraceContext:
+    metadata = call.context.invocation_metadata() or ()
+    return propagate.extract({key: value for key, value in metadata if isinstance(value, str)})
+
+
+def _bind_trace_id(span: Span) -> None:
+    trace_id = format_trace_id(span.get_span_context().trace_id)
+    structlog.contextvars.bind_contextvars(trace_id=trace_id)

@@ -1,0 +1,44 @@
+"""The one RPC that a handler or an interceptor deals with."""
+
+import asyncio
+import dataclasses
+from typing import Any
+
+import grpc
+from grpc import aio
+
+Context = aio.ServicerContext[Any, Any]
+"""The message types differ from method to method, and nothing here depends on them."""
+
+_DEADLINE_TOLERANCE = 0.05
+"""Seconds. The client's clock starts first, so its cancellation arrives just before our deadline."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """One RPC; `method` is such as `jobworker.v1.JobService/GetJob`."""
+
+    method: str
+    context: Context
+
+
+def status_of(context: Context, error: BaseException | None = None) -> grpc.StatusCode:
+    """Returns the status that the RPC ends with, from how its handler ended.
+
+    `error` is what the handler raised. A client that is gone leaves two traces: its RPC's task is
+    cancelled, or a write to it fails.
+    """
+    match error:
+        case None | aio.AbortError():
+            return context.code() or grpc.StatusCode.OK
+        case asyncio.CancelledError() | aio.InternalError():
+            return _status_of_cancelled(context)
+        case _:
+            return grpc.StatusCode.UNKNOWN
+
+
+def _status_of_cancelled(context: Context) -> grpc.StatusCode:
+    remaining: float | None = context.time_remaining()
+    if remaining is not None and remaining < _DEADLINE_TOLERANCE:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    return grpc.StatusCode.CANCELLED

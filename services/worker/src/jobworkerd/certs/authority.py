@@ -1,0 +1,191 @@
+"""Makes the certificate authority and the certificates it signs (RFC 5280, RFC 9525).
+
+RSA 4096 for the authority, RSA 2048 for everybody else. A leaf lives for 365 days. The authority lives
+for ten years: with the leaves' lifetime, every renewal of a leaf would be a change of trust on all hosts.
+A leaf never outlives the authority that signed it.
+"""
+
+import dataclasses
+import datetime as dt
+import ipaddress
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from jobworkerd.certs.errors import CertificatesError
+from jobworkerd.certs.hosts import check_host
+from jobworkerd.certs.roles import Role
+
+AUTHORITY_LIFETIME = dt.timedelta(days=3650)
+LEAF_LIFETIME = dt.timedelta(days=365)
+
+CLOCK_SKEW = dt.timedelta(minutes=5)
+"""How much earlier than now a certificate begins, for hosts whose clocks are behind this one's."""
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate as a PEM block."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The key as a PEM block: PKCS #8, not encrypted."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+
+def make_authority() -> Pair:
+    """Returns a new, self-signed authority. Takes a second or two: RSA 4096."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=4096)
+    name = _name("jobworker CA", None)
+    not_before = _now() - CLOCK_SKEW
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        _builder(name, name, key.public_key())
+        .not_valid_before(not_before)
+        .not_valid_after(not_before + AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    return Pair(certificate, key)
+
+
+def issue(authority: Pair, *, name: str, role: Role, hosts: Sequence[str] = ()) -> Pair:
+    """Returns a new certificate, signed by the authority.
+
+    `name` becomes the subject's CN. `hosts` are the DNS names and IP addresses by which clients reach a
+    server: at least one for a server, none for a client.
+
+    Raises:
+        CertificatesError: the authority has expired or may not sign, or a host is no DNS name or IP address.
+    """
+    _check_may_sign(authority.certificate)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    not_before = max(_now() - CLOCK_SKEW, authority.certificate.not_valid_before_utc)
+    builder = (
+        _builder(_name(name, role.organizational_unit), authority.certificate.subject, key.public_key())
+        .not_valid_before(not_before)
+        .not_valid_after(min(not_before + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([_purpose(role)]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_authority_key_identifier(authority.certificate), critical=False)
+    )
+    if hosts:
+        names = [_general_name(host) for host in dict.fromkeys(hosts)]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return Pair(builder.sign(authority.key, hashes.SHA256()), key)
+
+
+def load_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
+    """Returns a pair from its PEM blocks.
+
+    Raises:
+        CertificatesError: a block cannot be read, the key is encrypted, or the two do not belong together.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        key = serialization.load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificatesError(f"not a PEM certificate with its unencrypted PEM key: {error}") from error
+    if not isinstance(key, PrivateKey):
+        raise CertificatesError("the key is neither RSA nor ECDSA")
+    if certificate.public_key() != key.public_key():
+        raise CertificatesError("the certificate and the key do not belong together")
+    return Pair(certificate, key)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    check_host(host)
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _name(common_name: str, organizational_unit: str | None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "jobworker")]
+    if organizational_unit is not None:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, organizational_unit))
+    attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
+    return x509.Name(attributes)
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    # TLS 1.3 only signs with the leaf's key: no key encipherment, which was for TLS 1.2's RSA exchange.
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _purpose(role: Role) -> x509.ObjectIdentifier:
+    return ExtendedKeyUsageOID.SERVER_AUTH if role is Role.SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+def _authority_key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    # An authority that was made elsewhere may identify its key in another way than by RFC 5280's hash.
+    try:
+        identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
+def _check_may_sign(authority: x509.Certificate) -> None:
+    if authority.not_valid_after_utc <= _now():
+        raise CertificatesError(
+            f"the authority expired at {authority.not_valid_after_utc:%Y-%m-%d}; "
+            "make a new one with: jobworkerd certs init --force"
+        )
+    try:
+        constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        constraints = None
+    if constraints is None or not constraints.ca:
+        raise CertificatesError(
+            "the authority's certificate may not sign others (basicConstraints has no CA:TRUE)"
+        )

@@ -1,0 +1,67 @@
+"""Makes certificates in a directory: a first set, and one more or one anew."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobworkerd.certs import authority, files, hosts, inspection
+from jobworkerd.certs.errors import CertificatesError
+from jobworkerd.certs.roles import Role
+
+_FIRST_SET = {files.SERVER: Role.SERVER, "admin": Role.ADMIN, "viewer": Role.VIEWER}
+
+
+def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: bool) -> list[Path]:
+    """Makes an authority and certificates for a server, an admin and a viewer; returns the files.
+
+    `server_hosts` are those that the server's certificate is for; if empty, this host's own names.
+
+    Raises:
+        CertificatesError: a file is there already and `replace` is false, or a host is none.
+        OSError: the file system refused; nothing has changed then.
+    """
+    # Everything that can be wrong is looked at before the authority's key, which takes its time.
+    files.check_writable(directory, [files.AUTHORITY, *_FIRST_SET], replace=replace)
+    for host in server_hosts:
+        hosts.check_host(host)
+    issuer = authority.make_authority()
+    pairs = {files.AUTHORITY: issuer}
+    for name, role in _FIRST_SET.items():
+        pairs[name] = _issue(issuer, name, role, server_hosts or hosts.own_hosts())
+    return _write(directory, pairs, replace=replace)
+
+
+def issue_one(
+    directory: Path, name: str, role: Role, server_hosts: Sequence[str], *, replace: bool
+) -> list[Path]:
+    """Makes a certificate with the authority that is in the directory; returns the files.
+
+    `server_hosts` are for a server: if empty, those of the certificate that is replaced, if any, else this
+    host's own names.
+
+    Raises:
+        CertificatesError: the name is not accepted, the authority cannot be used, a file is there already
+            and `replace` is false, or a host is none.
+        OSError: the file system refused; nothing has changed then.
+    """
+    files.check_name(name)
+    issuer = authority.load_pair(*files.read_pair(directory, files.AUTHORITY))
+    files.check_writable(directory, [name], replace=replace)
+    wanted = server_hosts or _hosts_so_far(directory, name) or hosts.own_hosts()
+    return _write(directory, {name: _issue(issuer, name, role, wanted)}, replace=replace)
+
+
+def _issue(issuer: authority.Pair, name: str, role: Role, server_hosts: Sequence[str]) -> authority.Pair:
+    return authority.issue(issuer, name=name, role=role, hosts=server_hosts if role is Role.SERVER else ())
+
+
+def _hosts_so_far(directory: Path, name: str) -> tuple[str, ...]:
+    try:
+        certificate = inspection.load_certificate(files.certificate_file(directory, name))
+    except (FileNotFoundError, CertificatesError):
+        return ()
+    return inspection.hosts(certificate)
+
+
+def _write(directory: Path, pairs: dict[str, authority.Pair], *, replace: bool) -> list[Path]:
+    blocks = {name: (pair.certificate_pem, pair.key_pem) for name, pair in pairs.items()}
+    return files.write_pairs(directory, blocks, replace=replace)

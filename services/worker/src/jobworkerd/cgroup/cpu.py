@@ -1,0 +1,56 @@
+"""The CPU limit: `cpu.max`, bandwidth in a period; where the kernel lacks it, `cpu.weight`."""
+
+from pathlib import Path
+
+from jobworkerd.cgroup import files
+from jobworkerd.model import AppliedLimit, Limits
+
+CONTROLLER = "cpu"
+LIMIT = "max_cpu"
+
+_PERIOD_USEC = 100_000
+"""The kernel's default; with it one percent of a core is 1,000 µs, the least quota that it takes."""
+
+
+def is_set(limits: Limits) -> bool:
+    """True if there is something to limit."""
+    return limits.max_cpu > 0
+
+
+def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
+    """Sets the limit and returns what the kernel made of it.
+
+    Raises:
+        OSError: the kernel refused it.
+    """
+    if not (cgroup / "cpu.max").exists():
+        return _apply_weight(cgroup, limits)
+    wanted = f"{limits.max_cpu * _PERIOD_USEC // 100} {_PERIOD_USEC}"
+    files.write(cgroup, "cpu.max", wanted)
+    value = files.read(cgroup, "cpu.max")
+    reason = "" if value == wanted else f"the kernel made {value!r} of {wanted!r}"
+    return AppliedLimit(limit=LIMIT, in_force=not reason, file="cpu.max", value=value, reason=reason)
+
+
+def _apply_weight(cgroup: Path, limits: Limits) -> AppliedLimit:
+    # 100 is the kernel's default weight, so one full core weighs as much as an unlimited neighbour.
+    files.write(cgroup, "cpu.weight", str(min(limits.max_cpu, 10_000)))
+    return AppliedLimit(
+        limit=LIMIT,
+        in_force=False,
+        file="cpu.weight",
+        value=files.read(cgroup, "cpu.weight"),
+        reason="this kernel has no cpu.max; cpu.weight shares the CPU only while others want it too, "
+        "boot a kernel with CONFIG_CFS_BANDWIDTH",
+    )
+
+
+def stat(cgroup: Path) -> dict[str, int]:
+    """Returns the CPU times in microseconds, under the names of `Usage`; kept without a controller."""
+    names = {
+        "user_usec": "cpu_user_usec",
+        "system_usec": "cpu_system_usec",
+        "throttled_usec": "cpu_throttled_usec",
+    }
+    found = files.read_keyed(cgroup, "cpu.stat")
+    return {ours: found[theirs] for theirs, ours in names.items() if theirs in found}

@@ -1,0 +1,137 @@
+"""One job's cgroup, from mkdir to rmdir."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from jobworkerd.cgroup import cpu, files, io, memory, pids
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.populated import PopulatedWatcher
+from jobworkerd.model import AppliedLimit, Limits, Usage
+
+CONTAINMENT = "containment"
+NO_KILL = "this kernel has no cgroup.kill; boot Linux >= 5.14"
+
+_RETRY_SECONDS = 0.05
+"""How long a kernel without cgroup.kill has between two rounds of SIGKILL; forks may outrun one."""
+
+
+def limits_set(limits: Limits) -> list[str]:
+    """Returns the names of the limits that limit something."""
+    modules = (cpu, memory, io, pids)
+    return [module.LIMIT for module in modules if module.is_set(limits)]
+
+
+class JobCgroup:
+    """A cgroup with limits; the owner of its directory and two file descriptors until `remove`."""
+
+    def __init__(self, path: Path, hierarchy: Hierarchy, watcher: PopulatedWatcher) -> None:
+        """Makes the directory.
+
+        Raises:
+            OSError: it cannot be made, or is there already. Nothing is left behind.
+        """
+        path.mkdir()
+        self._path = path
+        self._hierarchy = hierarchy
+        self._watcher = watcher
+        self._open: list[int] = []
+        try:
+            self._procs = self._open_file("cgroup.procs", os.O_WRONLY)
+            self._events = self._open_file("cgroup.events", os.O_RDONLY)
+        except OSError:
+            self.remove()
+            raise
+
+    @property
+    def join_fd(self) -> int:
+        """A file descriptor that moves the process here that writes `0` to it."""
+        return self._procs
+
+    def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
+        """Sets every limit that limits something, and returns what the kernel made of each."""
+        setters = {
+            cpu.LIMIT: (cpu.CONTROLLER, partial(cpu.apply, self._path, limits)),
+            memory.LIMIT: (memory.CONTROLLER, partial(memory.apply, self._path, limits)),
+            io.LIMIT: (io.CONTROLLER, partial(io.apply, self._path, limits, io_paths)),
+            pids.LIMIT: (pids.CONTROLLER, partial(pids.apply, self._path, limits)),
+        }
+        applied = [self._try(limit, *setters[limit]) for limit in limits_set(limits)]
+        return (*applied, self._containment())
+
+    def _try(self, limit: str, controller: str, setter: Callable[[], AppliedLimit]) -> AppliedLimit:
+        if why := self._hierarchy.reason(controller):
+            return AppliedLimit(limit=limit, in_force=False, reason=why)
+        try:
+            return setter()
+        except OSError as error:
+            return AppliedLimit(limit=limit, in_force=False, reason=f"{error.filename}: {error.strerror}")
+
+    def _containment(self) -> AppliedLimit:
+        if self._has_kill():
+            return AppliedLimit(limit=CONTAINMENT, in_force=True, file="cgroup.kill")
+        return AppliedLimit(limit=CONTAINMENT, in_force=False, reason=NO_KILL)
+
+    def pids(self) -> list[int]:
+        """Returns the processes in the cgroup and below it; a zombie is none."""
+        found: list[int] = []
+        for directory in self._subtree():
+            found += map(int, files.read(directory, "cgroup.procs").split())
+        return found
+
+    def kill(self) -> None:
+        """Kills every process in the cgroup and below it, forks under way included."""
+        if self._has_kill():
+            files.write(self._path, "cgroup.kill", "1")
+            return
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    async def kill_all(self) -> None:
+        """Kills every process, and returns once there is none."""
+        self.kill()
+        if self._has_kill():
+            await self._watcher.wait_empty(self._events)
+            return
+        while self.pids():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_SECONDS):
+                    await self._watcher.wait_empty(self._events)
+            self.kill()
+
+    def usage(self) -> Usage:
+        """Returns what the job has used so far."""
+        return Usage(
+            **cpu.stat(self._path), **memory.stat(self._path), **io.stat(self._path), **pids.stat(self._path)
+        )
+
+    def remove(self) -> None:
+        """Removes the cgroup and those that the job made in it; no process is left in them.
+
+        Raises:
+            OSError: one of them has a process after all.
+        """
+        while self._open:
+            os.close(self._open.pop())
+        for directory in self._subtree():
+            directory.rmdir()
+
+    def _open_file(self, name: str, flags: int) -> int:
+        descriptor = os.open(self._path / name, flags | os.O_CLOEXEC)
+        self._open.append(descriptor)
+        return descriptor
+
+    def _has_kill(self) -> bool:
+        return (self._path / "cgroup.kill").exists()
+
+    def _subtree(self) -> Iterator[Path]:
+        """Yields the cgroups here, children before parents."""
+        for directory, _, _ in os.walk(self._path, topdown=False):
+            yield Path(directory)

@@ -1,0 +1,71 @@
+"""What stands in for a job's cgroup on a host where none can be made: its process group.
+
+A process that leaves the group with setsid(2) escapes, no limit is in force, and nothing is measured;
+the job's record says so.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobworkerd.cgroup.job_cgroup import CONTAINMENT, limits_set
+from jobworkerd.model import AppliedLimit, Limits, Usage
+
+_POLL_SECONDS = 0.01
+"""The kernel has no notice for "this process group is empty"."""
+
+
+class ProcessGroup:
+    """The process group that a job's main process leads; `lead` says which, once there is one."""
+
+    join_fd = None
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        self._leader = 0
+
+    def lead(self, pid: int) -> None:
+        """Says which process leads the group; it is not reaped before `kill_all` has returned."""
+        self._leader = pid
+
+    def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:  # noqa: ARG002 - as JobCgroup
+        """Returns the limits that limit something, none of them in force."""
+        names = (*limits_set(limits), CONTAINMENT)
+        return tuple(AppliedLimit(limit=name, in_force=False, reason=self._reason) for name in names)
+
+    def pids(self) -> list[int]:
+        """Returns the living processes of the group."""
+        return [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if self._is_member(stat)]
+
+    def _is_member(self, stat: Path) -> bool:
+        try:
+            # proc(5): the command's name, in parentheses, may hold anything; then state, ppid, pgrp.
+            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            return False
+        return int(group) == self._leader and state != "Z"
+
+    def kill(self) -> None:
+        """Kills every process of the group."""
+        if self._leader:
+            try:
+                os.killpg(self._leader, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    async def kill_all(self) -> None:
+        """Kills every process of the group, and returns once there is none."""
+        if not self._leader:
+            return
+        self.kill()
+        while self.pids():  # noqa: ASYNC110 - the kernel has no event to wait for, see _POLL_SECONDS
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def usage(self) -> Usage:
+        """Returns nothing measured."""
+        return Usage()
+
+    def remove(self) -> None:
+        """Has nothing to give back."""

@@ -1,0 +1,109 @@
+"""`jobworkerd certs`: makes, renews and shows certificates.
+
+What needs the cryptography package is imported when it runs: `serve`, in the same command line, must
+not pay for it.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from jobworkerd.certs.roles import Role
+from jobworkerd.commands import settings
+from jobworkerd.commands.options import Format, Output
+
+if TYPE_CHECKING:
+    from jobworkerd.certs.inspection import Description
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        metavar="DIR",
+        resolve_path=True,
+        help="Directory of the certificates. [default: the setting certs_dir, /opt/job-worker/certs]",
+    ),
+]
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        metavar="NAME|IP",
+        help="DNS name or IP address by which clients reach the server; may be given several times. "
+        "[default: this host's name, localhost, 127.0.0.1 and ::1]",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+
+
+@app.command()
+def init(directory: Directory = None, host: Hosts = None, *, force: Force = False) -> None:
+    """Make an authority and certificates for a server, an admin and a viewer.
+
+    Writes ca.pem, server.pem, admin.pem and viewer.pem, and the key of each (ca-key.pem, …), which only
+    its owner can read. The authority lives for ten years, the others for 365 days; `issue` renews them.
+    """
+    from jobworkerd.certs import issuance  # noqa: PLC0415 - see the module's text
+
+    _report(issuance.make_first_set(_directory(directory), host or [], replace=force))
+
+
+@app.command()
+def issue(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the files and of the holder (CN).")],
+    role: Annotated[Role, typer.Option("--role", help="What the certificate is for.")],
+    directory: Directory = None,
+    host: Hosts = None,
+    *,
+    force: Force = False,
+) -> None:
+    """Make a certificate, signed by the authority in the directory, or renew one (--force).
+
+    A server's certificate that is renewed without --host stays for the hosts it was for.
+    """
+    from jobworkerd.certs import issuance  # noqa: PLC0415 - see the module's text
+
+    if host and role is not Role.SERVER:
+        raise typer.BadParameter("only a server's certificate is for hosts", param_hint="--host")
+    _report(issuance.issue_one(_directory(directory), name, role, host or [], replace=force))
+
+
+@app.command()
+def show(directory: Directory = None, output: Output = Format.TEXT) -> None:
+    """Show the certificates in the directory, and on stderr what is wrong with them."""
+    from jobworkerd.certs import inspection  # noqa: PLC0415 - see the module's text
+
+    found = inspection.describe_all(_directory(directory))
+    if output is Format.JSON:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found, enc_hook=str)))
+        return
+    typer.echo("\n\n".join(_paragraph(description) for description in found))
+    for description in found:
+        for problem in description.problems:
+            typer.echo(f"warning: {problem}", err=True)
+
+
+def _directory(given: Path | None) -> Path:
+    return given or Path(settings.load(None, os.environ, {}).config.certs_dir)
+
+
+def _report(paths: list[Path]) -> None:
+    for path in paths:
+        typer.echo(path)
+
+
+def _paragraph(description: "Description") -> str:
+    lines = {
+        "subject": description.subject,
+        "role": description.role,
+        "hosts": ", ".join(description.hosts),
+        "not after": f"{description.not_after:%Y-%m-%d %H:%M} UTC ({description.days_left} days left)",
+        "sha-256": description.fingerprint,
+    }
+    shown = [f"  {name:<10} {value}" for name, value in lines.items() if value]
+    return "\n".join([str(description.file), *shown])

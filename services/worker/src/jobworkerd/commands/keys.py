@@ -1,0 +1,111 @@
+"""The settings' names, derived from the fields of `config.Config`, and what their values have to be.
+
+The field `max_cpu` in the field `defaults` is the key `defaults.max_cpu`: `max_cpu` in the table
+`[defaults]` of the file, `JOBWORKERD_DEFAULTS_MAX_CPU` in the environment.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import msgspec
+import msgspec.inspect
+
+from jobworkerd.config import Config
+
+PREFIX = "JOBWORKERD_"
+
+Value = str | int | float | bool | list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One setting. `path` is its name, with that of the table it is in before it, if it is in one."""
+
+    path: tuple[str, ...]
+    annotation: type
+    default: Value
+
+    @property
+    def name(self) -> str:
+        """The name in messages, such as `defaults.max_cpu`."""
+        return ".".join(self.path)
+
+    @property
+    def table(self) -> str:
+        """The table of the file that the key is in; empty for the top level."""
+        return ".".join(self.path[:-1])
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, such as `JOBWORKERD_DEFAULTS_MAX_CPU`."""
+        return PREFIX + "_".join(self.path).upper()
+
+    @property
+    def flag(self) -> str:
+        """The flag, such as `--api-processes`, of those keys that have one."""
+        return "--" + "-".join(self.path).replace("_", "-")
+
+    @property
+    def is_list(self) -> bool:
+        """True if the value is a list, whose parts are divided by commas in the environment."""
+        return isinstance(msgspec.inspect.type_info(self.annotation), msgspec.inspect.VarTupleType)
+
+    @property
+    def accepted(self) -> str:
+        """What a value has to be, in words."""
+        return _accepted(msgspec.inspect.type_info(self.annotation))
+
+    def value(self, config: Config) -> Value:
+        """Returns the key's value in a configuration."""
+        found: object = config
+        for name in self.path:
+            found = getattr(found, name)
+        return _builtin(found)
+
+
+def all_keys() -> tuple[Key, ...]:
+    """Returns all settings in the order of the fields: as they stand in a TOML file."""
+    return tuple(_keys(Config, ()))
+
+
+def _keys(struct: type[msgspec.Struct], above: tuple[str, ...]) -> Iterator[Key]:
+    for field in msgspec.structs.fields(struct):
+        path = (*above, field.name)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _keys(field.type, path)
+        else:
+            yield Key(path, field.type, _builtin(field.default))
+
+
+def _builtin(value: object) -> Value:
+    builtin = msgspec.to_builtins(value)
+    assert isinstance(builtin, str | int | float | list | tuple)
+    return list(builtin) if isinstance(builtin, tuple) else builtin
+
+
+def _accepted(kind: msgspec.inspect.Type) -> str:
+    match kind:
+        case msgspec.inspect.Metadata(type=inner, extra_json_schema=schema):
+            return (schema or {}).get("description") or _accepted(inner)
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
+            return _number(kind)
+        case msgspec.inspect.LiteralType() | msgspec.inspect.EnumType():
+            return "one of " + ", ".join(_choices(kind))
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return f"a list, each {_accepted(item)}"
+        case _:
+            raise TypeError(f"a setting of type {kind!r} cannot be put in words")
+
+
+def _number(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
+    noun = "a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number"
+    named = (("from", kind.ge), ("above", kind.gt), ("to", kind.le), ("below", kind.lt))
+    return " ".join([noun, *(f"{word} {bound}" for word, bound in named if bound is not None)])
+
+
+def _choices(kind: msgspec.inspect.LiteralType | msgspec.inspect.EnumType) -> list[str]:
+    if isinstance(kind, msgspec.inspect.EnumType):
+        return [str(member.value) for member in kind.cls]
+    return [str(value) for value in kind.values]

@@ -1,0 +1,211 @@
+"""The API process's end of the socket to the supervisor."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from jobworkerd.errors import SupervisorUnavailable, from_wire
+from jobworkerd.model import Job, JobSpec
+from jobworkerd.protocol import framing, messages
+
+T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Done)
+
+
+class SupervisorFault(RuntimeError):
+    """Raised when the supervisor ran into a bug; its own log has more."""
+
+
+class JobView:
+    """A followed job: its log's size and, once it is final, the job. Always the newest that is known."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.log_size = job.log_size
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    async def changed(self, log_size: int) -> None:
+        """Returns once the log is longer than `log_size`, or the job is final."""
+        while self.log_size <= log_size and not self.job.status.final:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.add(future)
+            try:
+                await future
+            finally:
+                self._waiting.discard(future)
+
+    def update(self, log_size: int, job: Job | None) -> None:
+        """Takes a newer state."""
+        self.log_size = log_size
+        if job:
+            self.job = job
+        self._wake(None)
+
+    def fail(self, error: Exception) -> None:
+        """Ends the waiting of everybody with an error: no newer state will come."""
+        self._wake(error)
+
+    def _wake(self, error: Exception | None) -> None:
+        for future in self._waiting:
+            if not future.done():
+                if error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(None)
+
+
+class _Followed:
+    """A job that this process follows, for any number of readers."""
+
+    def __init__(self, reply: "asyncio.Task[JobView]") -> None:
+        self.view = reply
+        self.readers = 0
+
+
+class SupervisorClient(asyncio.Protocol):
+    """Sends requests and takes replies and notices.
+
+    Every method raises the JobWorkerError that the supervisor raised, SupervisorUnavailable once the
+    socket is closed, or SupervisorFault.
+    """
+
+    def __init__(self, on_drain: Callable[[], None]) -> None:
+        self._on_drain = on_drain
+        self._loop = asyncio.get_running_loop()
+        self._decoder: framing.FrameDecoder[messages.ToApi] = framing.FrameDecoder(messages.ToApi)
+        self._transport: asyncio.Transport | None = None
+        self._numbers = itertools.count()
+        self._replies: dict[int, asyncio.Future[messages.ReplyBody]] = {}
+        self._followed: dict[str, _Followed] = {}
+        self._views: dict[str, JobView] = {}
+        self._follows: dict[int, str] = {}
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+
+    @classmethod
+    async def connect(cls, sock: socket.socket, on_drain: Callable[[], None]) -> "SupervisorClient":
+        """Takes over the socket. `on_drain` is called when the server begins to shut down."""
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(lambda: cls(on_drain), sock=sock)
+        return client
+
+    async def ready(self) -> None:
+        """Says that this process serves."""
+        await self._ask(messages.Ready(), messages.Done)
+
+    async def start_job(self, spec: JobSpec) -> Job:
+        """Starts a job and returns it once its command runs."""
+        return (await self._ask(messages.StartJob(spec), messages.OneJob)).job
+
+    async def get_job(self, job_id: str) -> Job:
+        """Returns a job, with the usage of this moment."""
+        return (await self._ask(messages.GetJob(job_id), messages.OneJob)).job
+
+    async def list_jobs(self, request: messages.ListJobs) -> messages.JobPage:
+        """Returns a page of jobs."""
+        return await self._ask(request, messages.JobPage)
+
+    async def stop_job(self, request: messages.StopJob) -> Job:
+        """Ends a job and returns the final one."""
+        return (await self._ask(request, messages.OneJob)).job
+
+    @asynccontextmanager
+    async def follow(self, job_id: str) -> AsyncIterator[JobView]:
+        """Follows a job for as long as the context lasts; readers of one job share what is told of it."""
+        followed = self._followed.get(job_id)
+        if followed is None:
+            followed = self._followed[job_id] = _Followed(self._loop.create_task(self._view(job_id)))
+        followed.readers += 1
+        try:
+            yield await asyncio.shield(followed.view)
+        finally:
+            followed.readers -= 1
+            if followed.readers == 0:
+                self._unfollow(job_id, followed)
+
+    async def wait_closed(self) -> None:
+        """Returns once the supervisor has closed the socket."""
+        await asyncio.shield(self._closed)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport, as asyncio.Protocol has it."""
+        # uvloop's transports are of no common class with asyncio's.
+        self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
+        """Fails what waits for an answer."""
+        self._transport = None
+        for future in self._replies.values():
+            if not future.done():
+                future.set_exception(SupervisorUnavailable())
+        for view in self._views.values():
+            view.fail(SupervisorUnavailable())
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes replies and notices."""
+        for message in self._decoder.feed(data):
+            match message:
+                case messages.Reply(seq, body):
+                    self._take_reply(seq, body)
+                case messages.Progress(job_id, log_size, job):
+                    if view := self._views.get(job_id):
+                        view.update(log_size, job)
+                case messages.Drain():
+                    self._on_drain()
+
+    def _take_reply(self, seq: int, body: messages.ReplyBody) -> None:
+        # At once, not when the asker runs again: the very next frame may be a notice of this job.
+        job_id = self._follows.pop(seq, None)
+        if job_id and isinstance(body, messages.OneJob):
+            self._views[job_id] = JobView(body.job)
+        future = self._replies.pop(seq, None)
+        if future and not future.done():
+            future.set_result(body)
+
+    async def _view(self, job_id: str) -> JobView:
+        seq, reply = self._request(messages.Follow(job_id))
+        self._follows[seq] = job_id
+        try:
+            _expect(await reply, messages.OneJob)
+        finally:
+            self._follows.pop(seq, None)
+        return self._views[job_id]
+
+    def _unfollow(self, job_id: str, followed: _Followed) -> None:
+        if self._followed.get(job_id) is followed:
+            del self._followed[job_id]
+        followed.view.cancel()
+        view = self._views.pop(job_id, None)
+        if self._transport and not (view and view.job.status.final):
+            self._send(messages.Unfollow(job_id))
+
+    async def _ask(self, body: messages.RequestBody, expected: type[T]) -> T:
+        return _expect(await self._request(body)[1], expected)
+
+    def _request(self, body: messages.RequestBody) -> tuple[int, "asyncio.Future[messages.ReplyBody]"]:
+        if self._transport is None:
+            raise SupervisorUnavailable
+        future: asyncio.Future[messages.ReplyBody] = self._loop.create_future()
+        seq = self._send(body)
+        self._replies[seq] = future
+        return seq, future
+
+    def _send(self, body: messages.RequestBody) -> int:
+        assert self._transport
+        seq = next(self._numbers)
+        self._transport.write(framing.encode(messages.Request(seq, body)))
+        return seq
+
+
+def _expect(body: messages.ReplyBody, expected: type[T]) -> T:
+    match body:
+        case messages.Failure(name, attributes):
+            raise from_wire(name, attributes)
+        case messages.Fault(what):
+            raise SupervisorFault(what)
+        case _ if isinstance(body, expected):
+            return body
+    raise SupervisorFault(f"a reply of the wrong kind: {type(body).__name__}")

@@ -1,0 +1,139 @@
+"""The API processes: started with a socket each, started again when one dies, ended by closing it."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from jobworkerd.config import Config, to_json
+from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.supervisor.eventlog import EventLog
+
+_FIRST_BACKOFF_SECONDS = 0.05
+_LAST_BACKOFF_SECONDS = 5.0
+
+
+class ApiFailed(RuntimeError):
+    """Raised when an API process ends before the server was ever ready; its own log says why."""
+
+
+class ApiProcesses:
+    """Keeps `config.api.processes` API processes alive; the owner of them and of their sockets."""
+
+    def __init__(
+        self, config: Config, log: EventLog, connect: Callable[[Callable[[], None]], ApiConnection]
+    ) -> None:
+        """`connect` makes the supervisor's end of a connection; its argument is to be called when the
+        process serves.
+        """
+        self._config = config
+        self._log = log
+        self._connect = connect
+        self._connections: set[ApiConnection] = set()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    async def start(self) -> None:
+        """Returns once all serve.
+
+        Raises:
+            ApiFailed: one ended instead.
+        """
+        ready = [asyncio.Event() for _ in range(self._config.api.processes)]
+        self._keepers = [asyncio.create_task(self._keep(each)) for each in ready]
+        all_ready = asyncio.gather(*(each.wait() for each in ready))
+        await asyncio.wait([all_ready, *self._keepers], return_when=asyncio.FIRST_COMPLETED)
+        if not all_ready.done():
+            all_ready.cancel()
+            raise ApiFailed("the API process could not be started; the lines above say why")
+
+    def job_changed(self, job_id: str) -> None:
+        """Tells those that follow the job that it has more output or another status."""
+        for connection in self._connections:
+            connection.job_changed(job_id)
+
+    def drain(self) -> None:
+        """Tells all that the server shuts down."""
+        self._closing = True
+        for connection in self._connections:
+            connection.drain()
+
+    async def close(self, within: float) -> None:
+        """Closes the sockets and returns when all have ended, by force after `within` seconds."""
+        self._closing = True
+        for connection in self._connections:
+            connection.close()
+        if self._keepers:
+            _, late = await asyncio.wait(self._keepers, timeout=within)
+            for keeper in late:
+                keeper.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    async def _keep(self, ready: asyncio.Event) -> None:
+        """Runs one API process after the other."""
+        backoff = _FIRST_BACKOFF_SECONDS
+        while True:
+            serving = asyncio.Event()
+
+            def on_ready(serving: asyncio.Event = serving) -> None:
+                serving.set()
+                ready.set()
+
+            exit_code = await self._run(on_ready)
+            if self._closing or not ready.is_set():
+                return
+            self._log.error("api process ended", exit_code=exit_code)
+            if serving.is_set():
+                backoff = _FIRST_BACKOFF_SECONDS
+            else:
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, _LAST_BACKOFF_SECONDS)
+
+    async def _run(self, on_ready: Callable[[], None]) -> int:
+        """Returns one API process's exit code, negative for a signal, once it has ended."""
+        ours, theirs = socket.socketpair()
+        config = os.memfd_create("jobworkerd-config")
+        connection = self._connect(on_ready)
+        try:
+            with theirs:
+                os.write(config, to_json(self._config))
+                os.lseek(config, 0, os.SEEK_SET)
+                child = _spawn(config, theirs.fileno())
+        finally:
+            os.close(config)
+        self._connections.add(connection)
+        try:
+            ours.setblocking(False)
+            await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+            self._log.debug("api process started", pid=child.pid)
+            return await _exit_code(child)
+        finally:
+            self._connections.discard(connection)
+            connection.close()
+
+
+def _spawn(config: int, sock: int) -> "subprocess.Popen[bytes]":
+    argv = [sys.executable, "-m", "jobworkerd.api", "--config-fd", str(config), "--socket-fd", str(sock)]
+    return subprocess.Popen(argv, pass_fds=(config, sock), stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+
+
+async def _exit_code(child: "subprocess.Popen[bytes]") -> int:
+    """Waits for the child's end, and makes an end of it when nobody waits any more."""
+    loop = asyncio.get_running_loop()
+    pidfd = os.pidfd_open(child.pid)
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+        child.wait()
+    return child.returncode

@@ -1,0 +1,201 @@
+"""The table of all jobs, and who may join it. Each job's life is its own, in `life`."""
+
+import asyncio
+import errno
+import shutil
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from jobworkerd.config import Config
+from jobworkerd.errors import HostExhausted, JobNotFound, RequestIdReused, ShuttingDown, TooManyJobs
+from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
+from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob
+from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.ids import JobIds
+from jobworkerd.supervisor.life import Host, LiveJob
+from jobworkerd.supervisor.outcome import Intent
+
+MAX_PAGE_BYTES = 3 * 1024 * 1024
+"""A page ends early rather than outgrow the 4 MiB that a gRPC message may have."""
+
+_HOST_LACKS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC}
+
+
+class Jobs:
+    """The one owner of every job, live or final."""
+
+    def __init__(self, config: Config, host: Host, log: EventLog, on_change: Callable[[str], None]) -> None:
+        """`on_change` is called with a job's id when it has more output or another status."""
+        self._config = config
+        self._host = host
+        self._event_log = log
+        self._on_change = on_change
+        self._ids = JobIds()
+        self._live: dict[str, LiveJob] = {}
+        self._final: dict[str, Job] = {}
+        self._ends: dict[str, asyncio.Task[Job]] = {}
+        self._requests: dict[tuple[str, str], tuple[JobSpec, str, asyncio.Future[Job]]] = {}
+        self._draining = False
+
+    async def start(self, spec: JobSpec) -> Job:
+        """Starts a job and returns it once its command runs.
+
+        A request id that the same owner used before gives the first job, as it is now.
+        """
+        key = (spec.owner, spec.request_id)
+        if spec.request_id and key in self._requests:
+            return await self._repeated(spec, *self._requests[key])
+        if self._draining:
+            raise ShuttingDown
+        if len(self._live) >= self._config.max_jobs:
+            raise TooManyJobs(self._config.max_jobs)
+        job = Job(id=self._ids.new(), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
+        started: asyncio.Future[Job] = self._host.loop.create_future()
+        if spec.request_id:
+            self._requests[key] = (spec, job.id, started)
+        try:
+            running = await self._launch(job)
+        except BaseException as error:
+            if spec.request_id:
+                del self._requests[key]
+            started.set_exception(error)
+            started.exception()  # nobody need wait for it
+            raise
+        started.set_result(running)
+        return running
+
+    async def _repeated(
+        self, spec: JobSpec, first: JobSpec, job_id: str, started: asyncio.Future[Job]
+    ) -> Job:
+        if spec != first:
+            raise RequestIdReused(spec.request_id, job_id)
+        await asyncio.shield(started)
+        return self.get(job_id)
+
+    async def _launch(self, job: Job) -> Job:
+        try:
+            live = LiveJob(job, self._host, self._on_change)
+            self._live[job.id] = live
+            try:
+                running = await live.run()
+            except BaseException:
+                del self._live[job.id]
+                raise
+        except OSError as error:
+            if error.errno in _HOST_LACKS:
+                raise HostExhausted(str(error)) from error
+            raise
+        self._log_start(running)
+        self._ends[job.id] = self._host.loop.create_task(self._end(live))
+        return running
+
+    async def _end(self, live: LiveJob) -> Job:
+        job = await live.end()
+        del self._live[job.id]
+        self._final[job.id] = job
+        del self._ends[job.id]
+        self._forget_oldest()
+        self._log_end(job)
+        self._on_change(job.id)
+        return job
+
+    def get(self, job_id: str, *, live_usage: bool = False) -> Job:
+        """Returns a job as it is at this moment.
+
+        Raises:
+            JobNotFound: there is none, or it has been forgotten.
+        """
+        if live := self._live.get(job_id):
+            return live.snapshot(live_usage=live_usage)
+        if job := self._final.get(job_id):
+            return job
+        raise JobNotFound(job_id)
+
+    def progress(self, job_id: str) -> tuple[int, Job | None]:
+        """Returns the size of a job's log and, once it is final, the job."""
+        if live := self._live.get(job_id):
+            return live.log_size, None
+        job = self._final[job_id]
+        return job.log_size, job
+
+    def list(self, request: ListJobs) -> JobPage:
+        """Returns a page of jobs, the newest first."""
+        page: list[Job] = []
+        size = 0
+        for job in self._fitting(request):
+            size += len(msgspec.msgpack.encode(job))
+            if len(page) == request.page_size or (page and size > MAX_PAGE_BYTES):
+                return JobPage(tuple(page), more=True)
+            page.append(job)
+        return JobPage(tuple(page), more=False)
+
+    def _fitting(self, request: ListJobs) -> Iterator[Job]:
+        for job_id in sorted((*self._live, *self._final), reverse=True):
+            if (request.before and job_id >= request.before) or not job_id.startswith(request.id_prefix):
+                continue
+            job = self.get(job_id)
+            if request.statuses and job.status not in request.statuses:
+                continue
+            if request.labels.items() <= job.spec.labels.items():
+                yield job
+
+    async def stop(self, request: StopJob) -> Job:
+        """Ends a job and returns it once it is final; one that is final already, as it is."""
+        job = self.get(request.job_id)
+        if job.status.final:
+            return job
+        live = self._live[request.job_id]
+        grace = job.spec.stop_grace_period if request.grace_period is None else request.grace_period
+        self._event_log.info("job stop", job_id=job.id, by=request.subject, grace_period=grace)
+        live.stop(Intent(TerminationReason.STOPPED, request.subject), grace)
+        if end := self._ends.get(job.id):
+            return await asyncio.shield(end)
+        return live.snapshot()
+
+    @property
+    def running_ids(self) -> list[str]:
+        """The jobs that are not final."""
+        return list(self._live)
+
+    async def shut_down(self) -> None:
+        """Refuses new jobs, stops those that run, and returns once all are final."""
+        self._draining = True
+        intent = Intent(TerminationReason.STOPPED, "the server, which shut down")
+        while self._live:
+            for live in self._live.values():
+                live.stop(intent, self._config.defaults.stop_grace_period)
+            if self._ends:
+                await asyncio.wait(self._ends.values())
+            else:
+                await asyncio.sleep(0)  # one is still being started: its exec report comes next
+
+    def kill_all(self) -> None:
+        """Kills every job now; `shut_down` then returns soon."""
+        for live in self._live.values():
+            live.stop(Intent(TerminationReason.STOPPED, "the server, which shut down"), 0)
+
+    def _forget_oldest(self) -> None:
+        while len(self._final) > self._config.keep_jobs:
+            job = self._final.pop(next(iter(self._final)))
+            self._requests.pop((job.spec.owner, job.spec.request_id), None)
+            shutil.rmtree(self._host.jobs_dir / job.id, ignore_errors=True)
+
+    def _log_start(self, job: Job) -> None:
+        self._event_log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)
+        not_in_force = {limit.limit: limit.reason for limit in job.limits_applied if not limit.in_force}
+        if not_in_force:
+            self._event_log.warning("limits not in force", job_id=job.id, limits=not_in_force)
+
+    def _log_end(self, job: Job) -> None:
+        assert job.termination
+        self._event_log.info(
+            "job ended",
+            job_id=job.id,
+            status=job.status.value,
+            exit_code=job.exit_code,
+            reason=job.termination.reason.value,
+            message=job.termination.message,
+            log_size=job.log_size,
+        )

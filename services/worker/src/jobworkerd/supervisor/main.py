@@ -1,0 +1,185 @@
+"""The supervisor's life, top to bottom."""
+
+import asyncio
+import fcntl
+import gc
+import os
+import resource
+import shutil
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from jobworkerd.cgroup.hierarchy import BadBase, Hierarchy, open_hierarchy
+from jobworkerd.cgroup.populated import PopulatedWatcher
+from jobworkerd.cgroup.sweep import sweep
+from jobworkerd.config import Config
+from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
+from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.jobs import Jobs
+from jobworkerd.supervisor.life import Host
+from jobworkerd.supervisor.notify import notify
+from jobworkerd.supervisor.port import PortTaken, reserve
+from jobworkerd.supervisor.pump import READ_BYTES
+
+_API_ENDS_WITHIN_SECONDS = 5.0
+
+
+class CannotStart(RuntimeError):
+    """Raised when the server cannot start for a reason that the administrator can mend; a sentence."""
+
+
+def run(config: Config) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code."""
+    log = EventLog(config.logging)
+    # What is there now stays: the collector need not look at it, nor a forked child copy its pages.
+    gc.freeze()
+    try:
+        asyncio.run(_serve(config, log))
+    except (CannotStart, PortTaken, BadBase, ApiFailed) as error:
+        log.error("cannot start", reason=str(error))
+        return 1
+    return 0
+
+
+async def _serve(config: Config, log: EventLog) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: log.error(context["message"], context.get("exception")))
+    with ExitStack() as stack:
+        jobs_dir = stack.enter_context(_state(Path(config.state_dir)))
+        reserved, address = reserve(config.listen)
+        stack.callback(reserved.close)
+        hierarchy = open_hierarchy(config.cgroup_base)
+        stack.callback(hierarchy.close)
+        _report(hierarchy, log)
+        watcher = PopulatedWatcher(loop)
+        stack.callback(watcher.close)
+        host = Host(
+            loop=loop,
+            hierarchy=hierarchy,
+            watcher=watcher,
+            jobs_dir=jobs_dir,
+            io_paths=[Path(device) for device in config.io.devices],
+            open_files=_raise_open_files(),
+            read_buffer=memoryview(bytearray(READ_BYTES)),
+        )
+        await _run(replace(config, listen=address), host, log)
+
+
+async def _run(config: Config, host: Host, log: EventLog) -> None:
+    """Starts the API processes, waits for the signal to end, and ends everything in order."""
+
+    def connect(on_ready: Callable[[], None]) -> ApiConnection:
+        return ApiConnection(
+            jobs, on_ready=on_ready, on_fault=lambda what, error: log.error("fault", error, request=what)
+        )
+
+    apis = ApiProcesses(config, log, connect)
+    jobs = Jobs(config, host, log, apis.job_changed)
+    shutdown = _Shutdown(jobs)
+    try:
+        starting = asyncio.create_task(apis.start())
+        asked = asyncio.create_task(shutdown.asked.wait())
+        await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            log.info("serving", address=config.listen, cgroup_base=str(host.hierarchy.base or ""))
+            notify("READY=1")
+            await asked
+        else:
+            starting.cancel()
+        notify("STOPPING=1")
+        log.info("shutting down", running=len(jobs.running_ids))
+        apis.drain()
+        await _stop_jobs(jobs, config, log)
+    finally:
+        await apis.close(_API_ENDS_WITHIN_SECONDS)
+        shutdown.close()
+    log.info("ended")
+
+
+async def _stop_jobs(jobs: Jobs, config: Config, log: EventLog) -> None:
+    try:
+        async with asyncio.timeout(config.defaults.stop_grace_period + config.shutdown_timeout):
+            await jobs.shut_down()
+    except TimeoutError:
+        log.error("jobs did not end", job_ids=jobs.running_ids)
+
+
+class _Shutdown:
+    """SIGTERM and SIGINT: the first asks for the end, the second kills all jobs at once."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.asked = asyncio.Event()
+        self._jobs = jobs
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self.asked.is_set():
+            self._jobs.kill_all()
+        self.asked.set()
+
+    def close(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _state(directory: Path) -> Iterator[Path]:
+    """Takes the state directory for this server alone, and empties it of an earlier one's logs.
+
+    Records are kept in memory only, so nobody could ask for those logs any more.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(
+            f"the state directory {directory} cannot be used ({error.strerror}); choose another with --state-dir"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(f"another server uses {directory}; choose another with --state-dir") from error
+        jobs_dir = directory / "jobs"
+        jobs_dir.mkdir(exist_ok=True, mode=0o700)
+        for entry in jobs_dir.iterdir():
+            if is_job_id(entry.name):
+                shutil.rmtree(entry)
+        yield jobs_dir
+    finally:
+        os.close(lock)
+
+
+def _report(hierarchy: Hierarchy, log: EventLog) -> None:
+    """Says what is missing, and removes what an earlier server left."""
+    if hierarchy.base is None:
+        log.warning("no cgroups", reason=hierarchy.no_base)
+        return
+    for controller, reason in hierarchy.missing.items():
+        log.warning("controller missing", controller=controller, reason=reason)
+    for name, why in sweep(hierarchy.base, is_job_id).items():
+        log.warning("removed an earlier server's cgroup", job_id=name, error=why)
+
+
+def is_job_id(name: str) -> bool:
+    """True for what `ids` makes, and nothing else that could stand in a directory of ours."""
+    try:
+        return str(uuid.UUID(name)) == name and uuid.UUID(name).version == 7
+    except ValueError:
+        return False
+
+
+def _raise_open_files() -> tuple[int, int]:
+    """Raises the soft limit to the hard one, as a job takes several descriptors; returns the old limits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard

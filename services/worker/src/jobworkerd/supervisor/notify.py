@@ -1,0 +1,15 @@
+"""Tells systemd how the service is (sd_notify(3)); a no-op where systemd did not start it."""
+
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Sends a state such as `READY=1`."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        # A leading @ stands for the NUL of an abstract address (unix(7)).
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.sendall(state.encode())

@@ -1,0 +1,82 @@
+"""What a job's end means: from the wait status, the stop that was asked for and the kernel's counts to
+the final status and a sentence. It infers nothing: an exit code of 137 is an exit code.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from jobworkerd.model import JobSpec, JobStatus, Termination, TerminationReason, Usage
+
+
+@dataclass(frozen=True)
+class Intent:
+    """That the server ends the job, and why: TIMED_OUT or STOPPED; `by` completes "stopped by …"."""
+
+    reason: TerminationReason
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    status: JobStatus
+    exit_code: int | None
+    termination: Termination
+
+
+def outcome(spec: JobSpec, wait_status: int, intent: Intent | None, usage: Usage, leftovers: int) -> Outcome:
+    """Returns what became of a job.
+
+    `wait_status` is waitpid(2)'s of the main process, `leftovers` how many other processes it left.
+    """
+    exited = os.WIFEXITED(wait_status)
+    exit_code = os.WEXITSTATUS(wait_status) if exited else None
+    number = 0 if exited else os.WTERMSIG(wait_status)
+    reason = _reason(number, intent, usage)
+    ending = f"exited with code {exit_code}" if exited else f"ended by {signal_name(number)}"
+    termination = Termination(
+        reason=reason,
+        signal=number,
+        message=_message(reason, ending, spec, intent),
+        leftovers_killed=leftovers > 0,
+    )
+    return Outcome(_status(reason, exit_code), exit_code, termination)
+
+
+def signal_name(number: int) -> str:
+    """Returns a signal's name, such as `SIGKILL`; real-time signals count from `SIGRTMIN`."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def _reason(number: int, intent: Intent | None, usage: Usage) -> TerminationReason:
+    if intent:
+        return intent.reason
+    if number == signal.SIGKILL and usage.oom_kill_count:
+        return TerminationReason.OOM_KILLED
+    return TerminationReason.SIGNALED if number else TerminationReason.EXITED
+
+
+def _message(reason: TerminationReason, ending: str, spec: JobSpec, intent: Intent | None) -> str:
+    match reason:
+        case TerminationReason.OOM_KILLED:
+            return f"killed by the kernel: it reached its memory limit of {spec.limits.max_memory} MiB"
+        case TerminationReason.TIMED_OUT:
+            return f"ran into its timeout of {spec.timeout:g} s and {ending}"
+        case TerminationReason.STOPPED:
+            assert intent
+            return f"stopped by {intent.by}; {ending}"
+        case _:
+            return ending
+
+
+def _status(reason: TerminationReason, exit_code: int | None) -> JobStatus:
+    if reason is TerminationReason.STOPPED:
+        return JobStatus.STOPPED
+    if reason is TerminationReason.EXITED and exit_code == 0:
+        return JobStatus.COMPLETED
+    return JobStatus.FAILED

@@ -1,0 +1,48 @@
+"""Keeps the TCP port that the API processes share.
+
+The supervisor binds it and never listens: so port 0 becomes a number that outlives an API process, a
+port that somebody else listens on is an error at start, and nobody takes the port while an API process
+is restarted. SO_REUSEPORT (socket(7)) lets the API processes bind it beside this socket.
+"""
+
+import socket
+
+
+class PortTaken(OSError):
+    """Raised when the address cannot be bound; the text is a sentence."""
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """Returns host and port of `host:port` or `[::1]:port`."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def reserve(listen: str) -> tuple[socket.socket, str]:
+    """Returns a bound socket, the caller's to close, and the address with the real port.
+
+    Raises:
+        PortTaken: somebody listens there, or this host has no such address.
+    """
+    host, port = split_address(listen)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[
+            0
+        ]
+        if port:
+            # Without SO_REUSEPORT, so that another server of the same user is found, too.
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                probe.listen(1)
+        reserved = socket.socket(family, kind, protocol)
+        try:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind(address)
+        except OSError:
+            reserved.close()
+            raise
+    except OSError as error:
+        raise PortTaken(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
+    number = reserved.getsockname()[1]
+    return reserved, f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
