@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import msgspec
+
 from jobworkerd.errors import SupervisorUnavailable, from_wire
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
@@ -74,7 +76,8 @@ class SupervisorClient(asyncio.Protocol):
     def __init__(self, on_drain: Callable[[], None]) -> None:
         self._on_drain = on_drain
         self._loop = asyncio.get_running_loop()
-        self._decoder: framing.FrameDecoder[messages.ToApi] = framing.FrameDecoder(messages.ToApi)
+        decoder: msgspec.msgpack.Decoder[messages.ToApi] = msgspec.msgpack.Decoder(messages.ToApi)
+        self._decoder = framing.FrameDecoder(decoder)
         self._transport: asyncio.Transport | None = None
         self._numbers = itertools.count()
         self._replies: dict[int, asyncio.Future[messages.ReplyBody]] = {}

@@ -28,8 +28,8 @@ def encode(message: msgspec.Struct) -> bytes:
 class FrameDecoder(Generic[T]):
     """Turns the bytes of a stream into messages, checked against their type."""
 
-    def __init__(self, message_type: type[T]) -> None:
-        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(message_type)
+    def __init__(self, decoder: "msgspec.msgpack.Decoder[T]") -> None:
+        self._decoder = decoder
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> Iterator[T]:

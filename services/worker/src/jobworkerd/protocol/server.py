@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from jobworkerd.errors import JobWorkerError, to_wire
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
@@ -45,7 +47,7 @@ class ApiConnection(asyncio.Protocol):
         self._jobs = jobs
         self._on_ready = on_ready
         self._on_fault = on_fault
-        self._decoder = framing.FrameDecoder(messages.Request)
+        self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.Request))
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._followed: set[str] = set()

@@ -45,7 +45,7 @@ class ApiProcesses:
         """
         ready = [asyncio.Event() for _ in range(self._config.api.processes)]
         self._keepers = [asyncio.create_task(self._keep(each)) for each in ready]
-        all_ready = asyncio.gather(*(each.wait() for each in ready))
+        all_ready = asyncio.create_task(_all(ready))
         await asyncio.wait([all_ready, *self._keepers], return_when=asyncio.FIRST_COMPLETED)
         if not all_ready.done():
             all_ready.cancel()
@@ -108,13 +108,18 @@ class ApiProcesses:
             os.close(config)
         self._connections.add(connection)
         try:
-            ours.setblocking(False)
+            os.set_blocking(ours.fileno(), False)
             await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
             self._log.debug("api process started", pid=child.pid)
             return await _exit_code(child)
         finally:
             self._connections.discard(connection)
             connection.close()
+
+
+async def _all(events: list[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()
 
 
 def _spawn(config: int, sock: int) -> "subprocess.Popen[bytes]":

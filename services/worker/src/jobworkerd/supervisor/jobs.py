@@ -155,9 +155,9 @@ class Jobs:
         return live.snapshot()
 
     @property
-    def running_ids(self) -> list[str]:
+    def running_ids(self) -> tuple[str, ...]:
         """The jobs that are not final."""
-        return list(self._live)
+        return tuple(self._live)
 
     async def shut_down(self) -> None:
         """Refuses new jobs, stops those that run, and returns once all are final."""

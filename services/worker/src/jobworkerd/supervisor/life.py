@@ -213,7 +213,7 @@ class LiveJob:
         if self._kill_timer:
             self._kill_timer.cancel()
         self._pump.finish()
-        return os.waitpid(self._child.pid, 0)[1]
+        return os.waitpid(self._child.pid, 0)[1]  # noqa: ASYNC222 - it has ended, so this does not wait
 
     async def _readable(self, descriptor: int) -> None:
         """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""

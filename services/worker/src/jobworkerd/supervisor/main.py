@@ -36,27 +36,27 @@ class CannotStart(RuntimeError):
 
 def run(config: Config) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code."""
-    log = EventLog(config.logging)
+    events = EventLog(config.logging)
     # What is there now stays: the collector need not look at it, nor a forked child copy its pages.
     gc.freeze()
     try:
-        asyncio.run(_serve(config, log))
+        asyncio.run(_serve(config, events))
     except (CannotStart, PortTaken, BadBase, ApiFailed) as error:
-        log.error("cannot start", reason=str(error))
+        events.error("cannot start", reason=str(error))
         return 1
     return 0
 
 
-async def _serve(config: Config, log: EventLog) -> None:
+async def _serve(config: Config, events: EventLog) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: log.error(context["message"], context.get("exception")))
+    loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
     with ExitStack() as stack:
         jobs_dir = stack.enter_context(_state(Path(config.state_dir)))
         reserved, address = reserve(config.listen)
         stack.callback(reserved.close)
         hierarchy = open_hierarchy(config.cgroup_base)
         stack.callback(hierarchy.close)
-        _report(hierarchy, log)
+        _report(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
         host = Host(
@@ -68,19 +68,19 @@ async def _serve(config: Config, log: EventLog) -> None:
             open_files=_raise_open_files(),
             read_buffer=memoryview(bytearray(READ_BYTES)),
         )
-        await _run(replace(config, listen=address), host, log)
+        await _run(replace(config, listen=address), host, events)
 
 
-async def _run(config: Config, host: Host, log: EventLog) -> None:
+async def _run(config: Config, host: Host, events: EventLog) -> None:
     """Starts the API processes, waits for the signal to end, and ends everything in order."""
 
     def connect(on_ready: Callable[[], None]) -> ApiConnection:
         return ApiConnection(
-            jobs, on_ready=on_ready, on_fault=lambda what, error: log.error("fault", error, request=what)
+            jobs, on_ready=on_ready, on_fault=lambda what, error: events.error("fault", error, request=what)
         )
 
-    apis = ApiProcesses(config, log, connect)
-    jobs = Jobs(config, host, log, apis.job_changed)
+    apis = ApiProcesses(config, events, connect)
+    jobs = Jobs(config, host, events, apis.job_changed)
     shutdown = _Shutdown(jobs)
     try:
         starting = asyncio.create_task(apis.start())
@@ -88,27 +88,27 @@ async def _run(config: Config, host: Host, log: EventLog) -> None:
         await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            log.info("serving", address=config.listen, cgroup_base=str(host.hierarchy.base or ""))
+            events.info("serving", address=config.listen, cgroup_base=str(host.hierarchy.base or ""))
             notify("READY=1")
             await asked
         else:
             starting.cancel()
         notify("STOPPING=1")
-        log.info("shutting down", running=len(jobs.running_ids))
+        events.info("shutting down", running=len(jobs.running_ids))
         apis.drain()
-        await _stop_jobs(jobs, config, log)
+        await _stop_jobs(jobs, config, events)
     finally:
         await apis.close(_API_ENDS_WITHIN_SECONDS)
         shutdown.close()
-    log.info("ended")
+    events.info("ended")
 
 
-async def _stop_jobs(jobs: Jobs, config: Config, log: EventLog) -> None:
+async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> None:
     try:
         async with asyncio.timeout(config.defaults.stop_grace_period + config.shutdown_timeout):
             await jobs.shut_down()
     except TimeoutError:
-        log.error("jobs did not end", job_ids=jobs.running_ids)
+        events.error("jobs did not end", job_ids=jobs.running_ids)
 
 
 class _Shutdown:
@@ -142,7 +142,7 @@ def _state(directory: Path) -> Iterator[Path]:
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotStart(
-            f"the state directory {directory} cannot be used ({error.strerror}); choose another with --state-dir"
+            f"{directory} cannot hold the state ({error.strerror}); choose another directory with --state-dir"
         ) from error
     try:
         try:
@@ -159,15 +159,15 @@ def _state(directory: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _report(hierarchy: Hierarchy, log: EventLog) -> None:
+def _report(hierarchy: Hierarchy, events: EventLog) -> None:
     """Says what is missing, and removes what an earlier server left."""
     if hierarchy.base is None:
-        log.warning("no cgroups", reason=hierarchy.no_base)
+        events.warning("no cgroups", reason=hierarchy.no_base)
         return
     for controller, reason in hierarchy.missing.items():
-        log.warning("controller missing", controller=controller, reason=reason)
+        events.warning("controller missing", controller=controller, reason=reason)
     for name, why in sweep(hierarchy.base, is_job_id).items():
-        log.warning("removed an earlier server's cgroup", job_id=name, error=why)
+        events.warning("removed an earlier server's cgroup", job_id=name, error=why)
 
 
 def is_job_id(name: str) -> bool:

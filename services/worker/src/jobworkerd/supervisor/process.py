@@ -162,7 +162,7 @@ def _become(
         if fds[4] is not None:
             os.write(_JOIN_FD, b"0")
         step = "exec"
-        os.execvpe(command.path, command.argv, command.env)
+        os.execvpe(command.path, command.argv, command.env)  # noqa: S606 - no shell is the point
     except OSError as error:
         os.write(_ERROR_FD, f"{step.replace(' ', '_')} {error.errno}".encode())
     finally:
