@@ -5,7 +5,7 @@ import sys
 import typer
 
 from jobworkerd.certs.errors import CertificatesError
-from jobworkerd.commands import certs, config, serve
+from jobworkerd.commands import certs, config, doctor, serve
 from jobworkerd.commands.errors import CommandError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.add_typer(certs.app, name="certs", help="Make, renew and show certificates.")
 app.command()(config.config)
+app.command()(doctor.doctor)
 
 
 def main() -> None:

@@ -93,6 +93,6 @@ def _message(piece: Chunk | Gap) -> Response:
     return Response(
         payload=piece.data,
         offset=piece.offset,
-        source=piece.source.value,
+        source=convert.source_to_proto(piece.source),
         time=convert.timestamp(piece.time_ns),
     )

@@ -48,7 +48,7 @@ def init(directory: Directory = None, host: Hosts = None, *, force: Force = Fals
     Writes ca.pem, server.pem, admin.pem and viewer.pem, and the key of each (ca-key.pem, …), which only
     its owner can read. The authority lives for ten years, the others for 365 days; `issue` renews them.
     """
-    from jobworkerd.certs import issuance  # noqa: PLC0415 - see the module's text
+    from jobworkerd.certs import issuance
 
     _report(issuance.make_first_set(_directory(directory), host or [], replace=force))
 
@@ -66,7 +66,7 @@ def issue(
 
     A server's certificate that is renewed without --host stays for the hosts it was for.
     """
-    from jobworkerd.certs import issuance  # noqa: PLC0415 - see the module's text
+    from jobworkerd.certs import issuance
 
     if host and role is not Role.SERVER:
         raise typer.BadParameter("only a server's certificate is for hosts", param_hint="--host")
@@ -76,7 +76,7 @@ def issue(
 @app.command()
 def show(directory: Directory = None, output: Output = Format.TEXT) -> None:
     """Show the certificates in the directory, and on stderr what is wrong with them."""
-    from jobworkerd.certs import inspection  # noqa: PLC0415 - see the module's text
+    from jobworkerd.certs import inspection
 
     found = inspection.describe_all(_directory(directory))
     if output is Format.JSON:

@@ -1,0 +1,203 @@
+"""Looks at what this host offers to the server, and changes nothing.
+
+What the supervisor will find by trying (see `cgroup.hierarchy`) is told here from what can be read: no
+cgroup is made and no controller enabled.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobworkerd.certs import files as certificate_files
+from jobworkerd.certs import inspection
+from jobworkerd.certs.errors import CertificatesError
+from jobworkerd.cgroup import cpu, files, hierarchy, io, memory, mounts, pids
+from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
+from jobworkerd.cgroup.job_cgroup import CONTAINMENT, NO_KILL
+from jobworkerd.config import Config
+
+LIMITS = "limits"
+"""The section that says of each limit whether it will be in force."""
+
+_DELEGATION = "start the server as root, or with: systemd-run --user --scope -p Delegate=yes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `text` has the reason and the cure if it is not `ok`."""
+
+    section: str
+    name: str
+    ok: bool
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the jobs' cgroups will go; `problem` says why nowhere, and is empty otherwise."""
+
+    mount: Path | None
+    base: Path | None = None
+    problem: str = ""
+
+
+def survey(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
+    """Returns everything that there is to say, in the order of reading."""
+    place = find_place(config.cgroup_base, proc)
+    return [
+        *_cgroups(place, proc),
+        *_kernel(place),
+        *_disks(config),
+        *_certificates(Path(config.certs_dir)),
+        *_limits(config, place),
+    ]
+
+
+def find_place(configured: str, proc: Path = Path("/proc")) -> Place:
+    """Returns where the jobs' cgroups will go if the server is started by this user, from here."""
+    mount = mounts.cgroup2_mount(proc)
+    if mount is None:
+        return Place(None, problem=hierarchy.no_cgroup2())
+    try:
+        base = hierarchy.resolve_base(configured, mount)
+    except hierarchy.BadBase as error:
+        return Place(mount, problem=str(error))
+    if _usable(base) if base.is_dir() else os.access(_nearest(base), os.W_OK | os.X_OK):
+        return Place(mount, base)
+    own = mount / mounts.own_cgroup(proc).lstrip("/")
+    if own != mount and _usable(own):
+        return Place(mount, own)
+    return Place(mount, problem=f"{base} cannot be made or used by this user; {_DELEGATION}")
+
+
+def controller_problem(controller: str, place: Place) -> str:
+    """Returns why jobs will not have a controller; empty if they will."""
+    if place.mount is None or place.base is None:
+        return place.problem
+    way = _way(place.mount, place.base)
+    for depth, cgroup in enumerate(way):
+        if controller in files.read(cgroup, "cgroup.subtree_control").split():
+            continue
+        # Below this one no cgroup can say whether it will have the controller: that is settled here.
+        return hierarchy.unavailable(controller, place.mount, cgroup) or next(
+            (why for each in way[depth:] if (why := _cannot_enable(controller, each, place.base))), ""
+        )
+    return ""
+
+
+def _usable(cgroup: Path) -> bool:
+    controls = (cgroup, cgroup / "cgroup.procs", cgroup / "cgroup.subtree_control")
+    return all(os.access(path, os.W_OK) for path in controls)
+
+
+def _nearest(directory: Path) -> Path:
+    return next(path for path in (directory, *directory.parents) if path.is_dir())
+
+
+def _way(mount: Path, base: Path) -> list[Path]:
+    """Returns the cgroups that there are from the mount down to the base, both included."""
+    way = [base, *base.parents]
+    return [cgroup for cgroup in reversed(way[: way.index(mount) + 1]) if cgroup.is_dir()]
+
+
+def _cannot_enable(controller: str, cgroup: Path, base: Path) -> str:
+    if not os.access(cgroup / "cgroup.subtree_control", os.W_OK):
+        return f"the {controller} controller cannot be enabled in {cgroup} by this user; {_DELEGATION}"
+    # The server leaves the base itself, and the host's root cgroup, which has no cgroup.type, may have both.
+    if cgroup != base and (cgroup / "cgroup.type").exists() and files.read(cgroup, "cgroup.procs"):
+        return (
+            f"the {controller} controller cannot be enabled in {cgroup}, which has processes of its own; "
+            "set cgroup_base to a directory below a cgroup that has none"
+        )
+    return ""
+
+
+def _cgroups(place: Place, proc: Path) -> Iterator[Finding]:
+    held = mounts.v1_controllers(proc)
+    layout_ok = place.mount is not None and held.isdisjoint(hierarchy.CONTROLLERS)
+    yield Finding("cgroups", "layout", layout_ok, _layout(place.mount, sorted(held)))
+    yield Finding("cgroups", "base", place.base is not None, str(place.base or place.problem))
+    for controller in hierarchy.CONTROLLERS:
+        problem = controller_problem(controller, place)
+        yield Finding("cgroups", controller, not problem, problem or "available")
+
+
+def _layout(mount: Path | None, held: list[str]) -> str:
+    by_v1 = f"cgroup v1 holds {', '.join(held)}"
+    if mount is None:
+        return f"v1: cgroup v2 is not mounted; {by_v1}" if held else "none: no cgroups are mounted"
+    return f"hybrid: cgroup v2 at {mount}; {by_v1}" if held else f"v2, at {mount}"
+
+
+def _kernel(place: Place) -> Iterator[Finding]:
+    yield Finding("kernel", "release", ok=True, text=os.uname().release)
+    for name, ok, cure in (
+        ("pidfd_open", _has_pidfd(), "boot Linux >= 5.3"),
+        ("cgroup.kill", _has_file(place, "cgroup.kill", (5, 14)), NO_KILL),
+        ("memory.peak", _has_file(place, "memory.peak", (5, 19)), "boot Linux >= 5.19 to have peak memory"),
+    ):
+        yield Finding("kernel", name, ok, "this kernel has it" if ok else cure)
+
+
+def _has_pidfd() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
+
+
+def _has_file(place: Place, name: str, since: tuple[int, int]) -> bool:
+    """True if some cgroup has the file; where none could, if Linux is as new as the file."""
+    if place.mount is not None and any(place.mount.glob(f"*/{name}")):
+        return True
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return release is not None and (int(release[1]), int(release[2])) >= since
+
+
+def _disks(config: Config) -> Iterator[Finding]:
+    for path in _io_paths(config):
+        text, problem = _disks_under(path)
+        yield Finding("disks", str(path), not problem, problem or text)
+
+
+def _io_paths(config: Config) -> list[Path]:
+    """Returns what I/O limits are for: where jobs run that do not say where, and the configured devices."""
+    return [Path("/"), *(Path(device) for device in config.io.devices)]
+
+
+def _disks_under(path: Path) -> tuple[str, str]:
+    """Returns the disks, and why there are none."""
+    try:
+        disks = whole_disks(path)
+    except NoDevice as error:
+        return "", f"{error}; only jobs with a working directory on a disk will have an I/O limit"
+    except OSError as error:
+        return "", f"{path} has no device ({error.strerror}); correct io.devices"
+    return ", ".join(f"{(SYSFS_BLOCK / disk).resolve().name} ({disk})" for disk in disks), ""
+
+
+def _certificates(directory: Path) -> Iterator[Finding]:
+    try:
+        certificate_files.check_server_files(directory)
+        found = inspection.describe_all(directory)
+    except CertificatesError as error:
+        yield Finding("certificates", "server", ok=False, text=str(error))
+        return
+    for each in found:
+        text = "; ".join(each.problems) or f"{each.role}, {each.days_left} days left"
+        yield Finding("certificates", each.file.name, not each.problems, text)
+
+
+def _limits(config: Config, place: Place) -> Iterator[Finding]:
+    for module in (cpu, memory, io, pids):
+        problem = controller_problem(module.CONTROLLER, place)
+        if module is io:
+            problem = problem or next(
+                (why for path in _io_paths(config) if (why := _disks_under(path)[1])), ""
+            )
+        yield Finding(LIMITS, module.LIMIT, not problem, problem or "will be in force")
+    problem = place.problem or ("" if _has_file(place, "cgroup.kill", (5, 14)) else NO_KILL)
+    yield Finding(LIMITS, CONTAINMENT, not problem, problem or "will be in force")

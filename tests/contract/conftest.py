@@ -1,0 +1,54 @@
+"""A live server over mTLS: one that these tests start, or the one that JOBWORKER_SERVER names.
+
+With JOBWORKER_SERVER the certificates are in the folder JOBWORKER_CERTS, as `jobworkerd certs init`
+makes them. Nothing here imports the server: the stubs and the commands are all that the tests know.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from live import Client, Server, client, make_certificates
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the certificates of the authority, the server, an admin and a viewer."""
+    given = os.environ.get("JOBWORKER_CERTS")
+    return Path(given) if given else make_certificates(BIN, tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture(scope="session")
+def server(certs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that most tests share."""
+    if address := os.environ.get("JOBWORKER_SERVER"):
+        yield Server(address=address, certs=certs)
+        return
+    with Server.started(BIN, certs, tmp_path_factory.mktemp("state")) as started:
+        yield started
+
+
+@pytest.fixture
+def own_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server for one test that stops it or breaks a part of it."""
+    with Server.started(BIN, certs, tmp_path / "state") as started:
+        yield started
+
+
+@pytest.fixture
+async def admin(server: Server) -> AsyncIterator[Client]:
+    """A client with the Admin role."""
+    async with client(server, "admin") as connected:
+        yield connected
+
+
+@pytest.fixture
+async def viewer(server: Server) -> AsyncIterator[Client]:
+    """A client with the Viewer role."""
+    async with client(server, "viewer") as connected:
+        yield connected

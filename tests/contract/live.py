@@ -1,0 +1,266 @@
+"""Starting a server, and calling one: what the contract tests stand on."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import psutil
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+
+T = TypeVar("T")
+
+FINAL = {
+    job_pb2.JOB_STATUS_COMPLETED,
+    job_pb2.JOB_STATUS_FAILED,
+    job_pb2.JOB_STATUS_STOPPED,
+    job_pb2.JOB_STATUS_LOST,
+}
+START_WITHIN_SECONDS = 60
+"""A guest without hardware virtualization is twenty times slower than its host."""
+
+
+@dataclass
+class Server:
+    """A running server. `process` and `events` are set for one that the tests started."""
+
+    address: str
+    certs: Path
+    state: Path | None = None
+    cgroup_base: Path | None = None
+    process: "subprocess.Popen[bytes] | None" = None
+    log: Path | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls, bin_dir: Path, certs: Path, state: Path, *flags: str, **env: str) -> Iterator["Server"]:
+        """Starts a server on a free port, and ends it; it leaves neither process nor cgroup."""
+        state.mkdir(parents=True, exist_ok=True)
+        log = state / "server.log"
+        base = f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"
+        argv = [bin_dir / "jobworkerd", "serve", "--listen", "127.0.0.1:0", "--state-dir", state / "state"]
+        argv += ["--certs-dir", certs, "--cgroup-base", base, *flags]
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, **env})
+        server = cls("", certs, state, mounted(base), process, log)
+        try:
+            server.address = server.wait_for_event("serving")["address"]
+            yield server
+        finally:
+            server.stop()
+
+    def events(self) -> list[dict[str, str]]:
+        """Returns the events that the server has logged so far."""
+        assert self.log
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def wait_for_event(self, name: str) -> dict[str, str]:
+        """Returns the first event of a name, once there is one."""
+        assert self.process
+
+        def find() -> dict[str, str] | None:
+            assert self.process
+            found = next((event for event in self.events() if event["event"] == name), None)
+            if found is None and self.process.poll() is not None:
+                assert self.log
+                raise AssertionError(f"the server ended:\n{self.log.read_text()}")
+            return found
+
+        return until(find, START_WITHIN_SECONDS)
+
+    def stop(self) -> int:
+        """Ends the server as systemd would, and returns its exit code."""
+        assert self.process
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            for each in self.descendants():
+                each.kill()
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def descendants(self) -> list[psutil.Process]:
+        """Returns the API processes and the jobs' main processes."""
+        assert self.process
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def api_processes(self) -> list[psutil.Process]:
+        """Returns the API processes."""
+        return [each for each in self.descendants() if "jobworkerd.api" in each.cmdline()]
+
+    def job_cgroups(self) -> list[str]:
+        """Returns the names of the cgroups below the base."""
+        if self.cgroup_base is None or not self.cgroup_base.is_dir():
+            return []
+        return [entry.name for entry in self.cgroup_base.iterdir() if entry.is_dir()]
+
+
+def until(get: Callable[[], T | None], seconds: float = 30) -> T:
+    """Returns what a function returns, once that is something."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := get():
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{get} came to nothing within {seconds} s")
+        time.sleep(0.02)
+
+
+def mounted(base: str) -> Path | None:
+    """Returns where a base lies on this host: cgroup v2 is a directory deeper on a hybrid one."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if " - cgroup2 " in line:
+            return Path(line.split()[4]) / Path(base).name
+    return None
+
+
+def make_certificates(bin_dir: Path, directory: Path) -> Path:
+    """Makes a set of certificates with the command that users have."""
+    argv = [
+        bin_dir / "jobworkerd",
+        "certs",
+        "init",
+        "--dir",
+        directory,
+        "--host",
+        "localhost",
+        "--host",
+        "127.0.0.1",
+    ]
+    subprocess.run(argv, check=True, capture_output=True)
+    return directory
+
+
+@dataclass
+class Output:
+    """What one GetJobsStream call brought."""
+
+    chunks: list[job_service_pb2.GetJobsStreamResponse] = field(default_factory=list)
+    result: job_pb2.Job | None = None
+
+    def bytes(self, *sources: job_service_pb2.OutputSource) -> bytes:
+        """Returns the output, of some sources or of all."""
+        return b"".join(each.payload for each in self.chunks if not sources or each.source in sources)
+
+
+class Client:
+    """The stubs of one channel, with the few calls that nearly every test makes."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.stub: job_service_pb2_grpc.JobServiceAsyncStub = job_service_pb2_grpc.JobServiceStub(channel)
+
+    async def create(self, *argv: str, **fields: object) -> job_pb2.Job:
+        """Creates a job; memory is 64 MiB and CPU a core unless a field says otherwise."""
+        limits = {"max_memory": 64, "max_cpu": 100}
+        request = job_service_pb2.CreateJobRequest(command=argv[0], args=argv[1:], **{**limits, **fields})
+        return (await self.stub.CreateJob(request, timeout=60)).job
+
+    async def stream(self, job_id: str, **fields: object) -> Output:
+        """Follows a job to its end, and checks that the stream keeps its promises."""
+        output = Output()
+        request = job_service_pb2.GetJobsStreamRequest(id=job_id, **fields)
+        offset = request.offset
+        async for message in self.stub.GetJobsStream(request, timeout=120):
+            assert output.result is None, "the result is the last message"
+            if message.HasField("result"):
+                output.result = message.result
+            else:
+                assert message.offset == offset, "no gap, no overlap"
+                offset += len(message.payload)
+                output.chunks.append(message)
+        return output
+
+    async def ended(self, job_id: str) -> job_pb2.Job:
+        """Returns a job once it is final."""
+        output = await self.stream(job_id, result_only=True)
+        assert output.result
+        return output.result
+
+    async def run(self, *argv: str, **fields: object) -> tuple[job_pb2.Job, bytes]:
+        """Creates a job and returns it, final, with all its output."""
+        job = await self.create(*argv, **fields)
+        output = await self.stream(job.id)
+        assert output.result
+        return output.result, output.bytes()
+
+
+@contextlib.asynccontextmanager
+async def client(server: Server, role: str) -> AsyncIterator[Client]:
+    """Connects with a role's certificate."""
+    async with grpc.aio.secure_channel(server.address, credentials(server.certs, role)) as channel:
+        yield Client(channel)
+
+
+def credentials(certs: Path, role: str) -> grpc.ChannelCredentials:
+    """Returns a role's certificate and key, and the authority to trust."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=(certs / "ca.pem").read_bytes(),
+        private_key=(certs / f"{role}-key.pem").read_bytes(),
+        certificate_chain=(certs / f"{role}.pem").read_bytes(),
+    )
+
+
+@dataclass
+class Refusal:
+    """An error of the server's, taken apart."""
+
+    code: grpc.StatusCode
+    reason: str
+    fields: list[str]
+    message: str
+
+
+@contextlib.asynccontextmanager
+async def refused(code: grpc.StatusCode) -> AsyncIterator[Refusal]:
+    """Expects the calls inside to fail with a code, and says how they did."""
+    refusal = Refusal(code, "", [], "")
+    try:
+        yield refusal
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is code, f"{error.code()}: {error.details()}"
+        refusal.message = error.details() or ""
+        status = rpc_status.from_call(error)
+        for detail in status.details if status else ():
+            info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+            if detail.Unpack(info):
+                refusal.reason = info.reason
+            elif detail.Unpack(bad):
+                refusal.fields = [violation.field for violation in bad.field_violations]
+    else:
+        raise AssertionError(f"not refused with {code}")
+
+
+async def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
+    """Waits until a condition holds."""
+    async with asyncio.timeout(seconds):
+        while not check():
+            await asyncio.sleep(0.02)
+
+
+def pids_with(marker: str) -> list[int]:
+    """Returns the processes that have a text among their arguments."""
+    found = []
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if marker.encode() in cmdline.read_bytes().split(b"\0"):
+                found.append(int(re.sub(r"\D", "", cmdline.parent.name)))
+    return found

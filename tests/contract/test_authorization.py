@@ -1,0 +1,164 @@
+"""Who may call what, and who is let in at all."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+from google.protobuf import descriptor_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
+from live import Client, Server, refused
+
+JOB_ID = str(uuid.uuid4())
+CHART = {
+    # method: (a request, may a viewer call it)
+    "CreateJob": (job_service_pb2.CreateJobRequest(command="true"), False),
+    "GetJob": (job_service_pb2.GetJobRequest(id=JOB_ID), True),
+    "ListJobs": (job_service_pb2.ListJobsRequest(), True),
+    "StopJob": (job_service_pb2.StopJobRequest(id=JOB_ID), False),
+    "GetJobsStream": (job_service_pb2.GetJobsStreamRequest(id=JOB_ID), True),
+}
+SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+
+
+def test_chart_has_every_method() -> None:
+    assert CHART.keys() == {method.name for method in SERVICE.methods}
+
+
+@pytest.mark.parametrize("method", CHART)
+@pytest.mark.parametrize("role", ["admin", "viewer"])
+async def test_cell_of_the_chart(admin: Client, viewer: Client, method: str, role: str) -> None:
+    request, viewer_may = CHART[method]
+    client = admin if role == "admin" else viewer
+    if role == "viewer" and not viewer_may:
+        async with refused(grpc.StatusCode.PERMISSION_DENIED) as refusal:
+            await _call(client.channel, method, request)
+        assert refusal.reason == "ROLE_REQUIRED"
+    elif request.DESCRIPTOR.fields_by_name.get("id"):
+        async with refused(grpc.StatusCode.NOT_FOUND):
+            await _call(client.channel, method, request)
+    else:
+        await _call(client.channel, method, request)
+
+
+async def test_every_method_that_reflection_lists_has_a_rule(admin: Client, viewer: Client) -> None:
+    """A method without a rule would be denied to an admin, too."""
+    allowed = {"admin": 0, "viewer": 0}
+    for service, methods in (await _served_methods(admin)).items():
+        for method in methods:
+            for role, client in (("admin", admin), ("viewer", viewer)):
+                code = await _code(client.channel, f"/{service}/{method}")
+                allowed[role] += code is not grpc.StatusCode.PERMISSION_DENIED
+    total = sum(len(methods) for methods in (await _served_methods(admin)).values())
+    assert allowed == {"admin": total, "viewer": total - 2}
+
+
+async def test_health(viewer: Client) -> None:
+    stub = health_pb2_grpc.HealthStub(viewer.channel)
+    for service in ("", "jobworker.v1.JobService"):
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=30)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.fixture
+def authority(certs: Path) -> Iterator[trustme.CA]:
+    """The server's own authority, to issue certificates that `jobworkerd certs` would not."""
+    ca = trustme.CA.from_pem((certs / "ca.pem").read_bytes(), (certs / "ca-key.pem").read_bytes())
+    return ca
+
+
+@pytest.mark.parametrize(
+    ("unit", "role"),
+    [
+        ("Admin", "admin"),
+        ("aDMIN", "admin"),
+        ("Viewer", "viewer"),
+        ("Administrators", None),
+        ("Admin,OU=Viewer", None),
+        ("Operator", None),
+        (None, None),
+    ],
+)
+async def test_role_is_the_whole_unit(
+    server: Server, certs: Path, authority: trustme.CA, unit: str | None, role: str | None
+) -> None:
+    leaf = authority.issue_cert("someone@example.org", common_name="Admin", organization_unit_name=unit)
+    async with _channel(server, certs, leaf) as channel:
+        code = {method: await _code(channel, f"/jobworker.v1.JobService/{method}") for method in CHART}
+    denied = {method for method, each in code.items() if each is grpc.StatusCode.PERMISSION_DENIED}
+    expected = {"admin": set(), "viewer": {"CreateJob", "StopJob"}, None: set(CHART)}[role]
+    assert denied == expected
+
+
+async def test_other_authority_is_refused(server: Server, certs: Path) -> None:
+    leaf = trustme.CA().issue_cert("eve@example.org", organization_unit_name="Admin")
+    async with _channel(server, certs, leaf) as channel:
+        assert await _code(channel, "/jobworker.v1.JobService/ListJobs") is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_no_certificate_is_refused(server: Server, certs: Path) -> None:
+    trust = grpc.ssl_channel_credentials((certs / "ca.pem").read_bytes())
+    async with grpc.aio.secure_channel(server.address, trust) as channel:
+        assert await _code(channel, "/jobworker.v1.JobService/ListJobs") is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(("version", "works"), [("-tls1_3", True), ("-tls1_2", False)])
+def test_tls_version(server: Server, certs: Path, version: str, works: bool) -> None:  # noqa: FBT001 - a column
+    argv = ["openssl", "s_client", "-connect", server.address, version, "-CAfile", certs / "ca.pem"]
+    argv += ["-cert", certs / "admin.pem", "-key", certs / "admin-key.pem", "-alpn", "h2"]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert (b"New, TLSv1.3" in done.stdout) == works
+    assert (done.returncode == 0) == works
+
+
+def _channel(server: Server, certs: Path, leaf: trustme.LeafCert) -> grpc.aio.Channel:
+    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+    credentials = grpc.ssl_channel_credentials(
+        (certs / "ca.pem").read_bytes(), leaf.private_key_pem.bytes(), chain
+    )
+    return grpc.aio.secure_channel(server.address, credentials)
+
+
+async def _call(channel: grpc.aio.Channel, method: str, request: object) -> None:
+    call = getattr(job_service_pb2_grpc.JobServiceStub(channel), method)(request, timeout=30)
+    if hasattr(call, "__aiter__"):
+        async for _ in call:
+            pass
+    else:
+        await call
+
+
+async def _code(channel: grpc.aio.Channel, path: str) -> grpc.StatusCode:
+    """Returns how an empty request to a method ends; for one that does not end, OK with its first answer."""
+    call = channel.stream_stream(path)(iter([b""]), timeout=30)
+    try:
+        await call.read()
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    call.cancel()
+    return grpc.StatusCode.OK
+
+
+async def _served_methods(client: Client) -> dict[str, list[str]]:
+    """Returns the methods of every service that reflection lists."""
+    stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+    ask = reflection_pb2.ServerReflectionRequest
+    listing = [each async for each in stub.ServerReflectionInfo(iter([ask(list_services="")]), timeout=30)]
+    services = [service.name for service in listing[0].list_services_response.service]
+    found: dict[str, list[str]] = {}
+    for name in services:
+        question = iter([ask(file_containing_symbol=name)])
+        async for answer in stub.ServerReflectionInfo(question, timeout=30):
+            for blob in answer.file_descriptor_response.file_descriptor_proto:
+                file = descriptor_pb2.FileDescriptorProto.FromString(blob)
+                for service in file.service:
+                    if f"{file.package}.{service.name}" == name:
+                        found[name] = [method.name for method in service.method]
+    assert "jobworker.v1.JobService" in found
+    return found

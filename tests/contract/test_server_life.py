@@ -1,0 +1,105 @@
+"""What becomes of jobs and readers when a part of the server ends."""
+
+import asyncio
+import signal
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from live import Client, Server, client, eventually
+
+
+async def test_api_process_is_killed_and_the_job_does_not_notice(own_server: Server) -> None:
+    script = "for i in $(seq 100); do echo $i; sleep 0.02; done"
+    async with client(own_server, "admin") as admin:
+        job = await admin.create("sh", "-c", script)
+        seen = b""
+        call = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=60)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for message in call:
+                if not seen:
+                    own_server.api_processes()[0].kill()
+                seen += message.payload
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        rest = await _when_back(admin, job.id, len(seen))
+    assert seen + rest.payload_bytes == b"".join(b"%d\n" % number for number in range(1, 101))
+    assert rest.result.exit_code == 0
+
+
+async def test_sigterm_stops_jobs_and_gives_readers_their_last_bytes_and_the_result(
+    own_server: Server,
+) -> None:
+    async with client(own_server, "admin") as admin:
+        script = "trap 'echo last; exit 9' TERM; echo first; while :; do sleep 0.05; done"
+        job = await admin.create("sh", "-c", script)
+        ignoring = await admin.create("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+        call = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=90)
+        assert (await call.read()).payload == b"first\n"
+        health = health_pb2_grpc.HealthStub(admin.channel).Watch(health_pb2.HealthCheckRequest(), timeout=90)
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
+        children = own_server.descendants()
+        assert own_server.process
+        own_server.process.send_signal(signal.SIGTERM)
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await admin.create("true")
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        messages = [message async for message in call]
+        assert b"".join(message.payload for message in messages) == b"last\n"
+        assert messages[-1].result.status == job_pb2.JOB_STATUS_STOPPED
+        assert messages[-1].result.exit_code == 9
+        own_server.process.send_signal(signal.SIGTERM)  # the second one: the other job ignores the first
+        assert ignoring.id
+    assert own_server.stop() == 0
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert own_server.cgroup_base
+    assert not own_server.cgroup_base.exists()
+
+
+async def test_one_job_after_the_other_leaves_nothing(own_server: Server) -> None:
+    """Warm up, then watch: descriptors, cgroups and processes stay what they were, memory nearly so."""
+    async with client(own_server, "admin") as admin:
+        await _run_jobs(admin, 60)
+        assert own_server.process
+        watched = [psutil.Process(own_server.process.pid), *own_server.api_processes()]
+        before = [(each.num_fds(), each.memory_info().rss) for each in watched]
+        await _run_jobs(admin, 120)
+        await eventually(lambda: [each.num_fds() for each in watched] == [fds for fds, _ in before])
+        for process, (_, rss) in zip(watched, before, strict=True):
+            assert process.memory_info().rss < rss + (4 << 20)
+    assert own_server.job_cgroups() == []
+    assert len(own_server.descendants()) == len(own_server.api_processes())
+
+
+async def _run_jobs(admin: Client, count: int) -> None:
+    for number in range(count):
+        job, output = await admin.run("sh", "-c", f"echo {number}; exit {number % 3}")
+        assert output == f"{number}\n".encode()
+        assert job.exit_code == number % 3
+
+
+class _Rest:
+    def __init__(self) -> None:
+        self.payload_bytes = b""
+        self.result = job_pb2.Job()
+
+
+async def _when_back(admin: Client, job_id: str, offset: int) -> _Rest:
+    """Goes on reading a job from an offset as soon as the server answers again."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                output = await admin.stream(job_id, offset=offset)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - any other is a failure
+                await asyncio.sleep(0.05)
+                continue
+            rest = _Rest()
+            rest.payload_bytes = output.bytes()
+            assert output.result
+            rest.result = output.result
+            return rest
