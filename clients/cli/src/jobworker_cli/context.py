@@ -1,0 +1,106 @@
+"""What a call of the command is about: the server, the certificates, and how a verb's work is run.
+
+grpc takes longer to import than all the rest, so it is imported here, once a verb has something to ask.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from jobworker_cli.errors import CliError, report
+from jobworker_cli.output import Format
+
+if TYPE_CHECKING:
+    from jobworker_cli.client import Client
+
+__all__ = ["CredentialFiles", "Settings", "execute"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialFiles:
+    """The PEM files of a mutual TLS connection: the server's CA, our certificate and its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options before the verb.
+
+    `server` is `HOST:PORT`; `server_name` the name that its certificate must have, if that is not HOST;
+    `timeout` bounds a unary call, in seconds.
+    """
+
+    server: str
+    files: CredentialFiles
+    server_name: str | None
+    timeout: float
+    debug: bool
+
+
+def execute(
+    ctx: typer.Context,
+    action: "Callable[[Client], Awaitable[int]]",
+    *,
+    output: Format = Format.TABLE,
+    failure: int = 1,
+) -> NoReturn:
+    """Connects, runs a verb's work, and exits with what it returns.
+
+    Args:
+        ctx: the verb's context, whose root holds the `Settings`.
+        action: the work; its result is the exit code.
+        output: JSON makes errors JSON, too.
+        failure: the exit code where the work fails.
+    """
+    settings = ctx.find_object(Settings)
+    assert settings is not None
+    try:
+        code = asyncio.run(_connected(settings, action))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _end_by_sigpipe()
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except (CliError, OSError) as error:
+        _debug(settings)
+        known = error if isinstance(error, CliError) else CliError(f"{error}")
+        report(known, as_json=output is Format.JSON)
+        code = known.exit_code or failure
+    except Exception as error:  # noqa: BLE001 - a bug is a sentence, too; --debug shows the rest
+        _debug(settings)
+        bug = CliError(f"internal error: {type(error).__name__}: {error}", hint="--debug shows where")
+        report(bug, as_json=output is Format.JSON)
+        code = failure
+    raise typer.Exit(code)
+
+
+async def _connected(settings: Settings, action: "Callable[[Client], Awaitable[int]]") -> int:
+    # gRPC's C core logs failed connections by itself; the sentence about them is ours to write.
+    os.environ.setdefault("GRPC_VERBOSITY", "INFO" if settings.debug else "NONE")
+    from jobworker_cli.client import connect
+
+    async with connect(settings) as client:
+        return await action(client)
+
+
+def _debug(settings: Settings) -> None:
+    if settings.debug:
+        traceback.print_exc()
+
+
+def _end_by_sigpipe() -> NoReturn:
+    """Ends as a program that never heard of SIGPIPE would, for the shell to see (`cat | head`)."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    raise AssertionError("SIGPIPE is blocked")

@@ -1,0 +1,127 @@
+"""A job's output from an offset to its end, over as many connections as it takes.
+
+The log is addressed by bytes, so a stream that breaks is taken up where it broke: what is handed on has
+no gap and no byte twice, and each message's offset is checked against what it must be.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_cli.errors import CliError
+from jobworker_cli.output import say
+
+if TYPE_CHECKING:
+    from jobworker_cli.client import Client
+
+__all__ = ["Follower", "Write"]
+
+Write = Callable[[job_service_pb2.OutputSource.ValueType, bytes], Awaitable[None]]
+
+# How long, in seconds, a server may be away: at the start, where it most likely is not there at all, and
+# once it has been there, where somebody is restarting it.
+CONNECT_WITHIN = 2.0
+RESUME_WITHIN = 30.0
+
+# A stream that lived that long was a good one, even if the job was silent. In seconds.
+GOOD_AFTER = 10.0
+
+PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+@dataclass(kw_only=True)
+class Follower:
+    """One reader of one job's output.
+
+    `offset` is where it stands: all bytes before it have been handed to `write`, none after it.
+    `live` False ends at what is there; `result_only` True asks for no output.
+    """
+
+    client: "Client"
+    job_id: str
+    write: Write
+    offset: int = 0
+    live: bool = True
+    result_only: bool = False
+    _progress: bool = False
+    _told_of_stall: bool = False
+
+    async def run(self) -> job_pb2.Job:
+        """Hands on all output and returns the job as the stream's last message has it.
+
+        Raises:
+            CliError: the server refused, or was away for too long.
+            OSError: `write` failed.
+        """
+        loop = asyncio.get_running_loop()
+        give_up, attempt = loop.time() + CONNECT_WITHIN, 0
+        while True:
+            self._progress, began = False, loop.time()
+            try:
+                return await self._read()
+            except CliError as error:
+                now = loop.time()
+                if self._progress or _was_good(error, lived=now - began):
+                    give_up, attempt = now + RESUME_WITHIN, 0
+                if not error.retryable or not await self._regain(error, give_up, attempt):
+                    self._say_how_to_resume(error)
+                    raise
+            attempt += 1
+
+    async def _read(self) -> job_pb2.Job:
+        request = job_service_pb2.GetJobsStreamRequest(
+            id=self.job_id, offset=self.offset, follow=self.live, result_only=self.result_only
+        )
+        async with contextlib.aclosing(self.client.stream(request)) as messages:
+            async for message in messages:
+                self._progress = True
+                if message.HasField("result"):
+                    return message.result
+                if message.HasField("truncated"):
+                    self._skip(message.truncated)
+                else:
+                    await self._hand_on(message)
+        raise CliError("the stream ended without the job's result", retryable=True)
+
+    async def _hand_on(self, message: job_service_pb2.GetJobsStreamResponse) -> None:
+        if message.offset != self.offset:
+            raise CliError(
+                f"the server sent byte {message.offset} of the output where byte {self.offset} was due",
+                reason="WRONG_OFFSET",
+            )
+        await self.write(message.source, message.payload)
+        self.offset += len(message.payload)
+
+    def _skip(self, missing: job_service_pb2.TruncatedRange) -> None:
+        count = missing.to_offset - missing.from_offset
+        say(f"jobworker: {count} bytes of output from byte {missing.from_offset} on: {missing.reason}")
+        self.offset = missing.to_offset
+
+    async def _regain(self, error: CliError, give_up: float, attempt: int) -> bool:
+        """Returns True once there is a connection again, False when it is too late for one."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= give_up:
+            return False
+        self._tell(error)
+        await asyncio.sleep(min(PAUSES[min(attempt, len(PAUSES) - 1)], give_up - loop.time()))
+        return await self.client.reconnected(within=max(0.0, give_up - loop.time()))
+
+    def _tell(self, error: CliError) -> None:
+        if error.reason == "READER_STALLED":
+            # Every few seconds under a pager that waits for its user: once is enough.
+            if self._told_of_stall:
+                return
+            self._told_of_stall = True
+        say(f"jobworker: {error}; going on from byte {self.offset}")
+
+    def _say_how_to_resume(self, error: CliError) -> None:
+        if error.retryable and self.offset and not self.result_only:
+            error.hint = f"`jobworker stream --offset {self.offset} {self.job_id}` goes on from there"
+
+
+def _was_good(error: CliError, *, lived: float) -> bool:
+    """Tells whether a stream without a message was one of a silent job rather than a failed attempt."""
+    return lived > GOOD_AFTER and error.reason != "UNREACHABLE"

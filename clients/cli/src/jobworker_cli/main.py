@@ -1,0 +1,137 @@
+"""The command `jobworker`: its global options and its verbs."""
+
+import io
+import sys
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobworker_cli.commands.create import create
+from jobworker_cli.commands.get import get
+from jobworker_cli.commands.list import list_jobs
+from jobworker_cli.commands.run import run
+from jobworker_cli.commands.stop import stop
+from jobworker_cli.commands.stream import stream
+from jobworker_cli.commands.wait import wait
+from jobworker_cli.context import CredentialFiles, Settings
+from jobworker_cli.options import COMMAND_SETTINGS, duration_option
+
+__all__ = ["app", "main"]
+
+# \b keeps a paragraph's lines as they are.
+EPILOG = """\b
+Exit codes:
+  0    done; for run, stream and wait: the job exited with 0
+  1    the call failed (create, get, list, stop)
+  2    the command line is wrong
+  124  the job ran into its timeout and exited with 0 (run, stream, wait)
+  125  the server or the connection failed (run, stream, wait)
+  126  the command cannot be executed (run)
+  127  there is no such command (run)
+  130  Ctrl-C
+  else the job's own exit code, or 128 + N if signal N ended it (run, stream, wait)
+"""
+
+app = typer.Typer(
+    name="jobworker",
+    help="Create, follow and stop jobs of a jobworkerd server.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Role(StrEnum):
+    """The roles that a folder of certificates has a pair of files for."""
+
+    ADMIN = "admin"
+    VIEWER = "viewer"
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"jobworker {version('jobworker-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def settings(  # noqa: PLR0913 - a parameter an option
+    ctx: typer.Context,
+    *,
+    server: Annotated[
+        str, typer.Option(envvar="JOBWORKER_SERVER", metavar="HOST:PORT", help="The server.")
+    ] = "localhost:50051",
+    certs: Annotated[
+        Path,
+        typer.Option(envvar="JOBWORKER_CERTS", help="The folder with ca.pem, ROLE.pem and ROLE-key.pem."),
+    ] = Path("/opt/job-worker/certs"),
+    role: Annotated[
+        Role, typer.Option(envvar="JOBWORKER_ROLE", help="The certificate to take from that folder.")
+    ] = Role.ADMIN,
+    ca: Annotated[
+        Path | None, typer.Option(envvar="JOBWORKER_CA", help="The CA of the server's certificate.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(envvar="JOBWORKER_CERT", help="Our certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(envvar="JOBWORKER_KEY", help="Our certificate's key.")] = None,
+    server_name: Annotated[
+        str | None,
+        typer.Option(
+            envvar="JOBWORKER_SERVER_NAME",
+            metavar="NAME",
+            help="The name that the server's certificate must have, if not HOST.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration_option,
+            metavar="DURATION",
+            show_default="30s",
+            help="How long a call may take; stop, stream and wait take as long as the job does.",
+        ),
+    ] = timedelta(seconds=30),
+    debug: Annotated[bool, typer.Option("--debug", help="Show where errors come from.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Keeps the options before the verb for it."""
+    ctx.obj = Settings(
+        server=server,
+        files=CredentialFiles(
+            ca=ca or certs / "ca.pem",
+            cert=cert or certs / f"{role}.pem",
+            key=key or certs / f"{role}-key.pem",
+        ),
+        server_name=server_name,
+        timeout=timeout.total_seconds(),
+        debug=debug,
+    )
+
+
+app.command(context_settings=COMMAND_SETTINGS)(create)
+app.command()(get)
+app.command("list")(list_jobs)
+app.command()(stop)
+app.command()(stream)
+app.command(context_settings=COMMAND_SETTINGS)(run)
+app.command()(wait)
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding shows what it cannot as `\u2026`, rather than an error.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app(prog_name="jobworker")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The options that several verbs share, and the reading of their values."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from jobworker_cli.output import Format
+from jobworker_cli.units import parse_duration
+
+__all__ = [
+    "COMMAND_SETTINGS",
+    "Command",
+    "Duration",
+    "JobOptions",
+    "JobRef",
+    "JobRefs",
+    "OutputFormat",
+    "Quiet",
+    "key_values",
+    "variables",
+    "with_job_options",
+]
+
+# Options end at the command's first word: what follows is the command's own (`ping -c 5`, `ls --help`).
+COMMAND_SETTINGS = {"allow_interspersed_args": False}
+
+Command = Annotated[
+    list[str],
+    typer.Argument(metavar="COMMAND", help="The command, followed by its own options and arguments."),
+]
+JobRef = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or its beginning.")]
+JobRefs = Annotated[list[str], typer.Argument(metavar="JOB", help="The jobs' ids, or their beginnings.")]
+OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="The form of the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids alone.")]
+
+
+def duration_option(value: str | timedelta) -> timedelta:
+    """Returns an option's duration; typer parses defaults, too, and shows the sentence if it is none."""
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Duration = timedelta | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """What CreateJob takes besides the command, as options; the bounds are those of the API."""
+
+    max_cpu: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            show_default=False,
+            max=100_000,
+            help="Percent of one core: 100 is one core. 0 = the server's default.",
+        ),
+    ] = 0
+    max_memory: Annotated[
+        int, typer.Option(min=0, show_default=False, max=16_777_216, help="MiB. 0 = the server's default.")
+    ] = 0
+    max_io_bps: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            show_default=False,
+            max=2**40,
+            help="Bytes a second for reads and, separately, for writes of block devices. "
+            "0 = the server's default.",
+        ),
+    ] = 0
+    max_pids: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            show_default=False,
+            max=4_194_304,
+            help="Processes and threads at once. 0 = the server's default.",
+        ),
+    ] = 0
+    workdir: Annotated[
+        str, typer.Option("--workdir", "-w", help="The directory to start in, on the server. Default: /")
+    ] = ""
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            "-e",
+            metavar="NAME[=VALUE]",
+            help="A variable for the command; without =VALUE, as it is here. Can be given again.",
+        ),
+    ] = None
+    timeout: Annotated[
+        Duration,
+        typer.Option(
+            parser=duration_option,
+            metavar="DURATION",
+            help="Stop the job after this time: 10s, 5m, 1h30m, or seconds.",
+        ),
+    ] = None
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label for `list`. Can be given again."),
+    ] = None
+    stop_signal: Annotated[
+        str, typer.Option(metavar="SIGNAL", help="The signal that asks the job to end. Default: SIGTERM")
+    ] = ""
+    stop_grace_period: Annotated[
+        Duration,
+        typer.Option(
+            parser=duration_option,
+            metavar="DURATION",
+            help="How long a stopped job is left alive after that signal. Default: the server's",
+        ),
+    ] = None
+    request_id: Annotated[
+        str,
+        typer.Option(
+            metavar="ID", help="Makes a repeated create return the first one's job. Default: a new UUID"
+        ),
+    ] = ""
+    strict: Annotated[
+        bool | None,
+        typer.Option(
+            "--strict/--best-effort",
+            help="Whether to run the job where a limit cannot be enforced. Default: the server's policy",
+        ),
+    ] = None
+
+
+def with_job_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Returns the verb with the fields of `JobOptions` in the place of its parameter `options`.
+
+    typer reads a command's options off the function's signature, and two verbs have these.
+    """
+    names = [field.name for field in fields(JobOptions)]
+
+    @functools.wraps(verb)
+    def flat(**arguments: object) -> None:
+        picked = {name: arguments.pop(name) for name in names}
+        verb(options=JobOptions(**picked), **arguments)  # type: ignore[arg-type]  # by typer, as annotated
+
+    own = inspect.signature(verb)
+    parameters = [parameter for name, parameter in own.parameters.items() if name != "options"]
+    parameters += inspect.signature(JobOptions).parameters.values()
+    vars(flat)["__signature__"] = own.replace(parameters=parameters)
+    return flat
+
+
+def key_values(texts: Iterable[str], option: str) -> dict[str, str]:
+    """Returns the pairs that `KEY=VALUE` options give; of equal keys the last wins."""
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=option)
+        pairs[key] = value
+    return pairs
+
+
+def variables(texts: Iterable[str]) -> dict[str, str]:
+    """Returns the variables that `--env NAME=VALUE` and `--env NAME` (taken from here) give."""
+    return key_values((_with_value(text) for text in texts), "--env")
+
+
+def _with_value(text: str) -> str:
+    if "=" in text or not text:
+        return text
+    if text not in os.environ:
+        raise typer.BadParameter(f"{text} is not set here; give {text}=VALUE", param_hint="--env")
+    return f"{text}={os.environ[text]}"

@@ -1,0 +1,96 @@
+"""Where a followed job's bytes go: its stdout to our stdout, its stderr to our stderr, unchanged."""
+
+import asyncio
+import contextlib
+import os
+import queue
+import select
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TextIO
+
+from jobworker.v1 import job_service_pb2
+
+__all__ = ["Sink", "open_sink"]
+
+Piece = tuple[int, bytes, asyncio.Future[None]]
+
+
+class Sink:
+    """Writes from a thread of its own, a piece at a time.
+
+    A pipe may be full for as long as its reader likes, `less` for hours. The event loop must not block
+    meanwhile, or Ctrl-C would do nothing. The thread is a daemon, so that the process can end while a
+    write is stuck.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="sink")
+        self._thread.start()
+
+    async def write(self, source: job_service_pb2.OutputSource.ValueType, data: bytes) -> None:
+        """Returns once the operating system has all of `data`.
+
+        Raises:
+            BrokenPipeError: nobody reads that stream any more.
+            OSError: the write failed, as on a full disk.
+        """
+        stream = sys.stderr if source == job_service_pb2.OUTPUT_SOURCE_STDERR else sys.stdout
+        if stream is None:  # closed by who started us, as in `jobworker stream ID >&-`
+            return
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._pieces.put((_descriptor(stream), data, written))
+        await written
+
+    def close(self) -> None:
+        """Lets the thread end, at once or with the write that it is in."""
+        self._pieces.put(None)
+
+    def _serve(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            descriptor, data, written = piece
+            error: OSError | None = None
+            try:
+                _write_all(descriptor, data)
+            except OSError as failed:
+                error = failed
+            # The loop is closed if the write came back after everybody had left.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_settle, written, error)
+
+
+@contextlib.contextmanager
+def open_sink() -> Iterator[Sink]:
+    """Gives a sink for as long as the context lasts."""
+    sink = Sink()
+    try:
+        yield sink
+    finally:
+        sink.close()
+
+
+def _descriptor(stream: TextIO) -> int:
+    stream.flush()
+    return stream.fileno()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            # Somebody who shares the terminal with us has made it non-blocking.
+            select.select([], [descriptor], [])
+
+
+def _settle(written: asyncio.Future[None], error: OSError | None) -> None:
+    if written.done():  # its waiter was cancelled
+        return
+    if error is None:
+        written.set_result(None)
+    else:
+        written.set_exception(error)

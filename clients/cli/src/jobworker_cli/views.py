@@ -1,0 +1,177 @@
+"""Jobs for people: one in detail, or many in a table. Data only; no colour unless on a terminal."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from jobworker.v1 import job_pb2
+from jobworker_cli.output import printable, styled
+from jobworker_cli.results import is_final, status_name
+from jobworker_cli.units import age, duration, local_time, since, size
+
+__all__ = ["command_line", "final_line", "job_details", "jobs_table", "outcome"]
+
+COLOURS = {"RUNNING": "cyan", "COMPLETED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow"}
+
+Row = tuple[str, str]
+
+
+def command_line(job: job_pb2.Job) -> str:
+    """Returns the command as a shell would take it."""
+    return printable(shlex.join([job.command, *job.args]))
+
+
+def outcome(job: job_pb2.Job) -> str:
+    """Returns the end in a word: the exit code, `SIGKILL`, `oom`, `timeout`, or `-` while there is none."""
+    reason = job.termination.reason
+    if reason == job_pb2.TERMINATION_REASON_OOM_KILLED:
+        return "oom"
+    if reason == job_pb2.TERMINATION_REASON_TIMED_OUT:
+        return "timeout"
+    if job.termination.signal:
+        return printable(job.termination.signal_name) or f"signal {job.termination.signal}"
+    return str(job.exit_code) if job.HasField("exit_code") else "-"
+
+
+def final_line(job: job_pb2.Job) -> str:
+    """Returns a job's id, status and end in a line."""
+    return "  ".join(
+        [printable(job.id), status_name(job), printable(job.termination.message) or outcome(job)]
+    )
+
+
+def job_details(job: job_pb2.Job) -> str:
+    """Returns everything about a job, a line a fact."""
+    sections = [_head(job), _run(job), _limits(job), _usage(job.usage)]
+    width = max(len(name) for section in sections for name, _ in section)
+    return "\n\n".join(
+        "\n".join(_line(name, text, width) for name, text in rows) for rows in sections if rows
+    )
+
+
+def _line(name: str, text: str, width: int) -> str:
+    padded = f"{name:<{width}}  {printable(text)}"
+    return styled(padded, COLOURS.get(text, "reset")) if name == "Status" else padded
+
+
+def _head(job: job_pb2.Job) -> list[Row]:
+    rows = [("Job", job.id), ("Status", status_name(job))]
+    if job.HasField("exit_code"):
+        rows.append(("Exit code", str(job.exit_code)))
+    if job.termination.signal:
+        rows.append(("Signal", f"{job.termination.signal_name} ({job.termination.signal})"))
+    if job.termination.message:
+        rows.append(("Ended because", job.termination.message))
+    if job.termination.leftovers_killed:
+        rows.append(("Left behind", "processes, which the server killed"))
+    return rows
+
+
+def _run(job: job_pb2.Job) -> list[Row]:
+    rows = [("Command", command_line(job)), ("Directory", job.working_directory), *_times(job)]
+    if job.pid:
+        rows.append(("PID", str(job.pid)))
+    if job.HasField("timeout"):
+        rows.append(("Timeout", duration(job.timeout.ToTimedelta())))
+    if job.stop_signal:
+        grace = duration(job.stop_grace_period.ToTimedelta())
+        rows.append(("Stopped with", f"{job.stop_signal}, after {grace} SIGKILL"))
+    rows.append(("Owner", job.owner))
+    if job.labels:
+        rows.append(("Labels", ", ".join(f"{key}={job.labels[key]}" for key in sorted(job.labels))))
+    rows.append(("Output", size(job.log_size)))
+    return [(name, text) for name, text in rows if text]
+
+
+def _times(job: job_pb2.Job) -> Iterator[Row]:
+    if job.HasField("create_time"):
+        yield "Created", local_time(job.create_time)
+    if job.HasField("start_time"):
+        yield "Started", f"{local_time(job.start_time)}, {age(job.start_time)}"
+    if job.HasField("end_time"):
+        ran = f", after {_ran(job)}" if job.HasField("start_time") else ""
+        yield "Ended", f"{local_time(job.end_time)}{ran}"
+
+
+def _ran(job: job_pb2.Job) -> str:
+    return duration(since(job.start_time, job.end_time if is_final(job) else None))
+
+
+def _limits(job: job_pb2.Job) -> list[Row]:
+    asked = {
+        "max_cpu": ("CPU limit", f"{job.max_cpu}% of one core"),
+        "max_memory": ("Memory limit", size(job.max_memory * 1024 * 1024)),
+        "max_io_bps": ("I/O limit", f"{size(job.max_io_bps)}/s" if job.max_io_bps else "none"),
+        "max_pids": ("Process limit", str(job.max_pids) if job.max_pids else "none"),
+    }
+    applied = {limit.limit: limit for limit in job.limits_applied}
+    rows = [(name, f"{text}{_in_force(applied.get(limit))}") for limit, (name, text) in asked.items()]
+    rows += [
+        (limit.limit.replace("_", " ").capitalize(), _in_force(limit).removeprefix(", "))
+        for limit in job.limits_applied
+        if limit.limit not in asked
+    ]
+    return rows
+
+
+def _in_force(limit: job_pb2.AppliedLimit | None) -> str:
+    if limit is None:
+        return ""
+    if not limit.in_force:
+        return f", not in force: {limit.reason}"
+    return f", in force ({limit.file}: {limit.value})" if limit.file else ", in force"
+
+
+def _usage(usage: job_pb2.Usage) -> list[Row]:
+    measured = (
+        ("cpu_user_usec", "CPU user", _usec),
+        ("cpu_system_usec", "CPU system", _usec),
+        ("cpu_throttled_usec", "CPU throttled", _usec),
+        ("memory_peak_bytes", "Memory peak", size),
+        ("io_read_bytes", "I/O read", size),
+        ("io_write_bytes", "I/O written", size),
+        ("pids_peak_count", "Process peak", str),
+        ("oom_kill_count", "OOM kills", str),
+    )
+    present = {field.name: value for field, value in usage.ListFields()}
+    return [(name, show(present[field])) for field, name, show in measured if field in present]
+
+
+def _usec(count: int) -> str:
+    return duration(timedelta(microseconds=count))
+
+
+def jobs_table(jobs: Sequence[job_pb2.Job]) -> str:
+    """Returns a table with a line a job, cut to the terminal's width if stdout is one."""
+    head = ("ID", "STATUS", "EXIT", "STARTED", "RAN", "COMMAND")
+    rows = [head, *(_cells(job) for job in jobs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if sys.stdout.isatty() else None
+    return "\n".join(_table_line(row, widths, room) for row in rows)
+
+
+def _cells(job: job_pb2.Job) -> tuple[str, ...]:
+    started = job.HasField("start_time")
+    return (
+        printable(job.id),
+        status_name(job),
+        outcome(job),
+        age(job.start_time) if started else "-",
+        _ran(job) if started else "-",
+        command_line(job),
+    )
+
+
+def _table_line(row: tuple[str, ...], widths: Sequence[int], room: int | None) -> str:
+    *cells, command = row
+    padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)]
+    if (colour := COLOURS.get(cells[1])) is not None:
+        padded[1] = styled(padded[1], colour)
+    return "  ".join([*padded, _cut(command, room)]).rstrip()
+
+
+def _cut(text: str, room: int | None) -> str:
+    room = None if room is None else max(room, 10)
+    return text if room is None or len(text) <= room else f"{text[: room - 1]}…"
