@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import grpc
 import psutil
+import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -233,26 +234,24 @@ class Refusal:
 async def refused(code: grpc.StatusCode) -> AsyncIterator[Refusal]:
     """Expects the calls inside to fail with a code, and says how they did."""
     refusal = Refusal(code, "", [], "")
-    try:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
         yield refusal
-    except grpc.aio.AioRpcError as error:
-        assert error.code() is code, f"{error.code()}: {error.details()}"
-        refusal.message = error.details() or ""
-        status = rpc_status.from_call(error)
-        for detail in status.details if status else ():
-            info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-            if detail.Unpack(info):
-                refusal.reason = info.reason
-            elif detail.Unpack(bad):
-                refusal.fields = [violation.field for violation in bad.field_violations]
-    else:
-        raise AssertionError(f"not refused with {code}")
+    error = caught.value
+    assert error.code() is code, f"{error.code()}: {error.details()}"
+    refusal.message = error.details() or ""
+    status = rpc_status.from_call(error)
+    for detail in status.details if status else ():
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            refusal.reason = info.reason
+        elif detail.Unpack(bad):
+            refusal.fields = [violation.field for violation in bad.field_violations]
 
 
 async def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
     """Waits until a condition holds."""
     async with asyncio.timeout(seconds):
-        while not check():
+        while not check():  # noqa: ASYNC110 - what is watched is the host, which has no event for it
             await asyncio.sleep(0.02)
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -67,10 +66,9 @@ async def test_health(viewer: Client) -> None:
 
 
 @pytest.fixture
-def authority(certs: Path) -> Iterator[trustme.CA]:
+def authority(certs: Path) -> trustme.CA:
     """The server's own authority, to issue certificates that `jobworkerd certs` would not."""
-    ca = trustme.CA.from_pem((certs / "ca.pem").read_bytes(), (certs / "ca-key.pem").read_bytes())
-    return ca
+    return trustme.CA.from_pem((certs / "ca.pem").read_bytes(), (certs / "ca-key.pem").read_bytes())
 
 
 @pytest.mark.parametrize(

@@ -1,90 +1,101 @@
-"""Between the job model and the messages: the only file that knows both."""
+"""From the model's structs to the API's messages: the only place where a field has two names."""
 
-import msgspec
-from google.protobuf import duration_pb2, timestamp_pb2
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from jobworker.v1 import job_pb2, job_service_pb2
-from jobworkerd import model
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobworker.v1 import job_pb2
 from jobworkerd.api.signals import signal_name
+from jobworkerd.model import AppliedLimit, Job, JobStatus, LimitsPolicy, Termination, TerminationReason, Usage
 
-_NANOSECONDS = 1_000_000_000
+STATUSES: Mapping[int, JobStatus] = MappingProxyType(
+    {job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}"): status for status in JobStatus}
+)
+"""The number that the API has for each status; it has one more, JOB_STATUS_UNSPECIFIED."""
 
-
-def timestamp(ns: int) -> timestamp_pb2.Timestamp:
-    """Returns a time that is given in nanoseconds since the epoch."""
-    return timestamp_pb2.Timestamp(seconds=ns // _NANOSECONDS, nanos=ns % _NANOSECONDS)
-
-
-def duration(seconds: float) -> duration_pb2.Duration:
-    """Returns a span that is given in seconds."""
-    found = duration_pb2.Duration()
-    found.FromNanoseconds(round(seconds * _NANOSECONDS))
-    return found
+LIMITS_POLICIES: Mapping[int, LimitsPolicy] = MappingProxyType(
+    {job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{policy.name}"): policy for policy in LimitsPolicy}
+)
+"""The number that the API has for each policy; it has one more, LIMITS_POLICY_UNSPECIFIED."""
 
 
-def status_to_proto(status: model.JobStatus) -> job_pb2.JobStatus.ValueType:
-    """Returns the message's value of a status."""
-    return job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}")
+def timestamp(ns: int) -> Timestamp:
+    """Returns nanoseconds since the epoch as a message."""
+    seconds, nanos = divmod(ns, 10**9)
+    return Timestamp(seconds=seconds, nanos=nanos)
 
 
-def status_from_proto(status: job_pb2.JobStatus.ValueType) -> model.JobStatus:
-    """Returns the model's value of a status that `validation` has accepted."""
-    return model.JobStatus[job_pb2.JobStatus.Name(status).removeprefix("JOB_STATUS_")]
+def duration(seconds: float) -> Duration:
+    """Returns seconds as a message."""
+    whole, nanos = divmod(round(seconds * 10**9), 10**9)
+    return Duration(seconds=whole, nanos=nanos)
 
 
-def source_to_proto(source: model.OutputSource) -> job_service_pb2.OutputSource.ValueType:
-    """Returns the message's value of an output stream."""
-    return job_service_pb2.OutputSource.Value(f"OUTPUT_SOURCE_{source.name}")
-
-
-def policy_to_proto(policy: model.LimitsPolicy) -> job_pb2.LimitsPolicy.ValueType:
-    """Returns the message's value of a policy."""
-    return job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{policy.name}")
-
-
-def policy_from_proto(policy: job_pb2.LimitsPolicy.ValueType) -> model.LimitsPolicy:
-    """Returns the model's value of a policy that `validation` has accepted."""
-    return model.LimitsPolicy[job_pb2.LimitsPolicy.Name(policy).removeprefix("LIMITS_POLICY_")]
-
-
-def job_to_proto(job: model.Job) -> job_pb2.Job:
-    """Returns the message of a job. Its environment stays behind: it may hold secrets."""
-    spec, limits = job.spec, job.spec.limits
+def job_to_proto(job: Job) -> job_pb2.Job:
+    """Returns the job as clients see it: without the environment and the request id."""
+    spec = job.spec
     return job_pb2.Job(
         id=job.id,
         command=spec.command,
         args=spec.args,
-        max_cpu=limits.max_cpu,
-        max_memory=limits.max_memory,
-        max_io_bps=limits.max_io_bps,
-        max_pids=limits.max_pids,
-        status=status_to_proto(job.status),
-        create_time=timestamp(job.create_time_ns),
+        max_cpu=spec.limits.max_cpu,
+        max_memory=spec.limits.max_memory,
+        max_io_bps=spec.limits.max_io_bps,
+        status=job_pb2.JobStatus.Value(f"JOB_STATUS_{job.status.name}"),
         start_time=None if job.start_time_ns is None else timestamp(job.start_time_ns),
         end_time=None if job.end_time_ns is None else timestamp(job.end_time_ns),
         exit_code=job.exit_code,
         owner=spec.owner,
         labels=spec.labels,
+        create_time=timestamp(job.create_time_ns),
         working_directory=spec.working_directory,
         timeout=None if spec.timeout is None else duration(spec.timeout),
         stop_signal=signal_name(spec.stop_signal),
         stop_grace_period=duration(spec.stop_grace_period),
-        limits_policy=policy_to_proto(spec.limits_policy),
+        limits_policy=job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{spec.limits_policy.name}"),
+        max_pids=spec.limits.max_pids,
         pid=job.pid,
-        termination=job.termination and _termination(job.termination),
-        limits_applied=[
-            job_pb2.AppliedLimit(**msgspec.structs.asdict(limit)) for limit in job.limits_applied
-        ],
-        usage=job_pb2.Usage(**msgspec.structs.asdict(job.usage)),
+        termination=None if job.termination is None else _termination(job.termination),
+        limits_applied=[_applied_limit(limit) for limit in job.limits_applied],
+        usage=_usage(job.usage),
         log_size=job.log_size,
     )
 
 
-def _termination(termination: model.Termination) -> job_pb2.Termination:
+def _termination(termination: Termination) -> job_pb2.Termination:
     return job_pb2.Termination(
-        reason=job_pb2.TerminationReason.Value(f"TERMINATION_REASON_{termination.reason.name}"),
+        reason=_reason(termination.reason),
         signal=termination.signal,
         signal_name=signal_name(termination.signal),
         message=termination.message,
         leftovers_killed=termination.leftovers_killed,
+    )
+
+
+def _reason(reason: TerminationReason) -> job_pb2.TerminationReason:
+    return job_pb2.TerminationReason.Value(f"TERMINATION_REASON_{reason.name}")
+
+
+def _applied_limit(limit: AppliedLimit) -> job_pb2.AppliedLimit:
+    return job_pb2.AppliedLimit(
+        limit=limit.limit,
+        in_force=limit.in_force,
+        file=limit.file,
+        value=limit.value,
+        reason=limit.reason,
+    )
+
+
+def _usage(usage: Usage) -> job_pb2.Usage:
+    return job_pb2.Usage(
+        cpu_user_usec=usage.cpu_user_usec,
+        cpu_system_usec=usage.cpu_system_usec,
+        cpu_throttled_usec=usage.cpu_throttled_usec,
+        memory_peak_bytes=usage.memory_peak_bytes,
+        oom_kill_count=usage.oom_kill_count,
+        io_read_bytes=usage.io_read_bytes,
+        io_write_bytes=usage.io_write_bytes,
+        pids_peak_count=usage.pids_peak_count,
     )

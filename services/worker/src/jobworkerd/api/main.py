@@ -1,62 +1,97 @@
-"""The API process's life, top to bottom."""
+"""The API process's life, top to bottom.
 
+It ends when the supervisor closes the socket between them, and only then: what the process holds is
+others' streams, whose last bytes are still to come while the server shuts down.
+"""
+
+import argparse
 import asyncio
+import contextlib
 import os
-import signal
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 import uvloop
 
-from jobworkerd.api import logs
+from jobworkerd.api import log_setup, server
+from jobworkerd.api.credentials import Certificates
+from jobworkerd.api.health import Health
 from jobworkerd.api.identity import Identities
+from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
-from jobworkerd.api.server import ApiServer
 from jobworkerd.api.service import JobService
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.api.telemetry import telemetry
-from jobworkerd.config import Config
+from jobworkerd.config import Config, from_json
+from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol.client import SupervisorClient
 
-_STOP_GRACE_SECONDS = 2.0
+_STOP_SECONDS = 2.0
+"""How long RPCs may go on once the supervisor is gone: such as wait for nothing more than to be told."""
 
 
-def run(config: Config, supervisor: socket.socket) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Serves until the supervisor closes the socket; returns the exit code."""
-    logs.configure(config.logging)
-    # A terminal's Ctrl-C goes to all processes of the group, but when to end is for the supervisor to say.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    parser = argparse.ArgumentParser(prog="jobworkerd.api", description="Started by the supervisor.")
+    parser.add_argument("--config-fd", type=int, required=True)
+    parser.add_argument("--socket-fd", type=int, required=True)
+    descriptors = parser.parse_args(arguments)
+    config = _read_config(descriptors.config_fd)
+    log_setup.configure(config.logging)
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     try:
-        uvloop.run(_serve(config, supervisor))
+        with telemetry(os.environ) as extra:
+            uvloop.run(_serve(config, socket.socket(fileno=descriptors.socket_fd), extra, log))
     except CannotStart as error:
-        structlog.get_logger().error("cannot start", reason=str(error))
+        log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it, a traceback not
         return 1
     return 0
 
 
-async def _serve(config: Config, sock: socket.socket) -> None:
+def _read_config(descriptor: int) -> Config:
+    # The descriptor's position may be shared with other API processes.
+    with os.fdopen(descriptor, "rb") as file:
+        return from_json(os.pread(descriptor, os.fstat(file.fileno()).st_size, 0))
+
+
+async def _serve(
+    config: Config,
+    sock: socket.socket,
+    extra: Sequence[Around],
+    log: structlog.typing.FilteringBoundLogger,
+) -> None:
     draining = asyncio.Event()
     supervisor = await SupervisorClient.connect(sock, draining.set)
     identities = Identities()
-    with telemetry(os.environ) as traced:
-        service = JobService(supervisor, identities, config)
-        interceptors = [*traced, AccessLog(), Errors(), Authorization(identities)]
-        server = ApiServer(config, service, interceptors)
-        await server.start()
-        structlog.get_logger().info("listening", address=config.listen)
-        await supervisor.ready()
-        drain = asyncio.create_task(_drain(draining, service, server))
-        try:
-            await supervisor.wait_closed()
-        finally:
-            drain.cancel()
-            await server.stop(_STOP_GRACE_SECONDS)
+    health = Health()
+    await health.not_ready()
+    grpc_server = server.build(
+        config.api,
+        [*extra, AccessLog(), Errors(), Authorization(identities)],
+        JobService(config, supervisor, identities, draining),
+        health,
+    )
+    address = server.listen(grpc_server, config.listen, Certificates(Path(config.certs_dir)))
+    await grpc_server.start()
+    log.info("listening", address=address)
+    await health.ready()
+    try:
+        with contextlib.suppress(SupervisorUnavailable):
+            await supervisor.ready()
+        await _until_closed(supervisor, health, draining)
+    finally:
+        await health.drain()
+        await grpc_server.stop(_STOP_SECONDS)
 
 
-async def _drain(asked: asyncio.Event, service: JobService, server: ApiServer) -> None:
-    await asked.wait()
-    service.drain()
-    await server.drain()
+async def _until_closed(supervisor: SupervisorClient, health: Health, draining: asyncio.Event) -> None:
+    closed = asyncio.create_task(supervisor.wait_closed())
+    drain = asyncio.create_task(draining.wait())
+    await asyncio.wait((closed, drain), return_when=asyncio.FIRST_COMPLETED)
+    await health.drain()
+    await closed
+    drain.cancel()

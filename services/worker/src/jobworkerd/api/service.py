@@ -1,80 +1,101 @@
-"""JobService: each method checks its request, asks the supervisor and converts the answer."""
+"""The methods of JobService: each checks its request, asks the supervisor, and converts the answer."""
 
+# ruff: noqa: N802 - the methods have the names that the API gives them
+
+import asyncio
+from collections.abc import Iterator
+from itertools import accumulate, takewhile
 from pathlib import Path
 
-from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from jobworkerd.api import convert, validation
+import structlog
+
+from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from jobworkerd.api import validation
+from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.identity import Identities
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.streams import stream_log
 from jobworkerd.config import Config
 from jobworkerd.errors import ShuttingDown
+from jobworkerd.model import Job
 from jobworkerd.protocol.client import SupervisorClient
+
+_PAGE_BYTES = 3 * 1024 * 1024
+"""A page ends before this size, so that it fits into the 4 MiB that a client takes by default."""
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
-    """The service, for callers that the interceptors have let through."""
+    """Serves `jobworker.v1.JobService`; errors are those of jobworkerd.errors.
 
-    def __init__(self, supervisor: SupervisorClient, identities: Identities, config: Config) -> None:
+    Once `draining` is set, no job is started any more.
+    """
+
+    def __init__(
+        self, config: Config, supervisor: SupervisorClient, identities: Identities, draining: asyncio.Event
+    ) -> None:
+        self._config = config
+        self._jobs_dir = Path(config.state_dir) / "jobs"
         self._supervisor = supervisor
         self._identities = identities
-        self._config = config
-        self._draining = False
+        self._draining = draining
 
-    def drain(self) -> None:
-        """Refuses new jobs from now on."""
-        self._draining = True
-
-    async def CreateJob(  # noqa: N802 - the RPC's name
+    async def CreateJob(
         self, request: job_service_pb2.CreateJobRequest, context: Context
     ) -> job_service_pb2.CreateJobResponse:
         """Starts a job."""
-        if self._draining:
+        if self._draining.is_set():
             raise ShuttingDown
-        spec = validation.checked_job(request, self._config.defaults, self._subject(context))
-        job = await self._supervisor.start_job(spec)
-        return job_service_pb2.CreateJobResponse(job=convert.job_to_proto(job))
+        owner = self._identities.principal(context).subject
+        job = await self._supervisor.start_job(validation.job_spec(request, self._config.defaults, owner))
+        _log_id(job.id)
+        return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 
-    async def GetJob(  # noqa: N802 - the RPC's name
-        self,
-        request: job_service_pb2.GetJobRequest,
-        context: Context,  # noqa: ARG002 - grpc's signature
+    async def GetJob(
+        self, request: job_service_pb2.GetJobRequest, context: Context
     ) -> job_service_pb2.GetJobResponse:
         """Returns a job."""
-        job = await self._supervisor.get_job(validation.checked_id(request.id))
-        return job_service_pb2.GetJobResponse(job=convert.job_to_proto(job))
+        job_id = validation.job_id(request.id)
+        _log_id(job_id)
+        job = await self._supervisor.get_job(job_id)
+        return job_service_pb2.GetJobResponse(job=job_to_proto(job))
 
-    async def ListJobs(  # noqa: N802 - the RPC's name
-        self,
-        request: job_service_pb2.ListJobsRequest,
-        context: Context,  # noqa: ARG002 - grpc's signature
+    async def ListJobs(
+        self, request: job_service_pb2.ListJobsRequest, context: Context
     ) -> job_service_pb2.ListJobsResponse:
-        """Returns a page of jobs."""
-        page = await self._supervisor.list_jobs(validation.checked_list(request))
-        token = validation.page_token(page.jobs[-1].id) if page.more else ""
-        jobs = [convert.job_to_proto(job) for job in page.jobs]
+        """Lists jobs."""
+        page = await self._supervisor.list_jobs(validation.list_jobs(request))
+        jobs = list(_that_fit(page.jobs))
+        more = page.more or len(jobs) < len(page.jobs)
+        token = validation.page_token(jobs[-1].id) if jobs and more else ""
         return job_service_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
 
-    async def StopJob(  # noqa: N802 - the RPC's name
+    async def StopJob(
         self, request: job_service_pb2.StopJobRequest, context: Context
     ) -> job_service_pb2.StopJobResponse:
         """Ends a job."""
-        stop = validation.checked_stop(request, self._subject(context))
+        stop = validation.stop_job(request, self._identities.principal(context).subject)
+        _log_id(stop.job_id)
         job = await self._supervisor.stop_job(stop)
-        return job_service_pb2.StopJobResponse(job=convert.job_to_proto(job))
+        return job_service_pb2.StopJobResponse(job=job_to_proto(job))
 
-    async def GetJobsStream(  # type: ignore[override]  # noqa: N802 - writes instead of yielding
+    async def GetJobsStream(  # type: ignore[override]  # the stubs know generators only; this one writes
         self, request: job_service_pb2.GetJobsStreamRequest, context: Context
     ) -> None:
         """Streams a job's output."""
         validation.check_stream(request)
+        _log_id(request.id)
         await stream_log(
-            request,
-            context,
-            supervisor=self._supervisor,
-            jobs_dir=Path(self._config.state_dir) / "jobs",
-            config=self._config.log,
+            request, context, supervisor=self._supervisor, jobs_dir=self._jobs_dir, config=self._config.log
         )
 
-    def _subject(self, context: Context) -> str:
-        return self._identities.principal(context).subject
+
+def _log_id(job_id: str) -> None:
+    structlog.contextvars.bind_contextvars(job_id=job_id)
+
+
+def _that_fit(jobs: tuple[Job, ...]) -> Iterator[job_pb2.Job]:
+    """Yields the jobs that make a page; the first always does, as no job is that large."""
+    messages = [job_to_proto(job) for job in jobs]
+    sizes = accumulate(message.ByteSize() for message in messages)
+    within = sum(1 for _ in takewhile(lambda size: size <= _PAGE_BYTES, sizes))
+    yield from messages[: max(within, 1)]

@@ -1,105 +1,111 @@
-"""From a domain error to the status that the client gets: the one place where that is decided."""
+"""From a domain error to the status that a client gets: the one place that knows both.
+
+The reasons are the API's (proto/jobworker/v1/job_service.proto names them), the details those of
+https://google.aip.dev/193.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2, message
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from jobworkerd import errors
 
 DOMAIN = "jobworker.v1"
-"""The domain of every `google.rpc.ErrorInfo` (AIP-193)."""
 
-_RETRY_SECONDS = 1
-
-
-class Row(NamedTuple):
-    """A status code, and the reason by which programs tell errors apart."""
-
-    code: grpc.StatusCode
-    reason: str
-
-
-TABLE: Mapping[type[errors.JobWorkerError], Row] = MappingProxyType(
+ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, str]] = MappingProxyType(
     {
-        errors.InvalidRequest: Row(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
-        errors.CommandNotStarted: Row(grpc.StatusCode.INVALID_ARGUMENT, "COMMAND_NOT_STARTED"),
-        errors.JobNotFound: Row(grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND"),
-        errors.OffsetOutOfRange: Row(grpc.StatusCode.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE"),
-        errors.LimitUnavailable: Row(grpc.StatusCode.FAILED_PRECONDITION, "LIMIT_UNAVAILABLE"),
-        errors.TooManyJobs: Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
-        errors.HostExhausted: Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "HOST_EXHAUSTED"),
-        errors.RequestIdReused: Row(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
-        errors.Unauthenticated: Row(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
-        errors.RoleRequired: Row(grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED"),
-        errors.ReaderStalled: Row(grpc.StatusCode.UNAVAILABLE, "READER_STALLED"),
-        errors.ShuttingDown: Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
-        errors.SupervisorUnavailable: Row(grpc.StatusCode.UNAVAILABLE, "SUPERVISOR_UNAVAILABLE"),
+        errors.InvalidRequest: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+        errors.CommandNotStarted: (grpc.StatusCode.INVALID_ARGUMENT, "COMMAND_NOT_STARTED"),
+        errors.JobNotFound: (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND"),
+        errors.OffsetOutOfRange: (grpc.StatusCode.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE"),
+        errors.LimitUnavailable: (grpc.StatusCode.FAILED_PRECONDITION, "LIMIT_UNAVAILABLE"),
+        errors.TooManyJobs: (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
+        errors.RequestIdReused: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+        errors.Unauthenticated: (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+        errors.RoleRequired: (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED"),
+        errors.ReaderStalled: (grpc.StatusCode.UNAVAILABLE, "READER_STALLED"),
+        errors.ShuttingDown: (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
+        errors.SupervisorUnavailable: (grpc.StatusCode.UNAVAILABLE, "SUPERVISOR_UNAVAILABLE"),
     }
 )
 
+_RETRY_AFTER_MS: Mapping[type[errors.JobWorkerError], int] = MappingProxyType(
+    {
+        errors.TooManyJobs: 1_000,
+        errors.ReaderStalled: 100,
+        errors.ShuttingDown: 1_000,
+        errors.SupervisorUnavailable: 250,
+    }
+)
+
+_METADATA_KEYS = MappingProxyType({"errno_name": "errno"})
+"""Attributes that the API gives another name."""
+
+_LONGEST_TEXT = 500
+"""Characters. A status travels in HTTP/2 headers, of which clients take 8 KiB (grpc.max_metadata_size),
+and it holds a sentence several times over."""
+
 
 def to_status(error: errors.JobWorkerError) -> grpc.Status:
-    """Returns the status of an error, with `google.rpc` details."""
-    row = TABLE[type(error)]
-    status = status_pb2.Status(
-        code=code_pb2.Code.Value(row.code.name),
-        message=str(error),
-        details=[_packed(detail) for detail in _details(error, row)],
+    """Returns the status for an error, with `google.rpc` details."""
+    code, reason = ROWS[type(error)]
+    number: int = code.value[0]
+    status = status_pb2.Status(code=number, message=_shortened(str(error)))
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=_metadata(error))
     )
+    for detail in _details(error):
+        status.details.add().Pack(detail)
     return rpc_status.to_status(status)
 
 
-def _packed(detail: message.Message) -> any_pb2.Any:
-    packed = any_pb2.Any()
-    packed.Pack(detail)
-    return packed
-
-
-def _details(error: errors.JobWorkerError, row: Row) -> list[message.Message]:
-    info = error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN, metadata=_metadata(error))
-    extra = _extra(error, row)
-    return [info, extra] if extra else [info]
-
-
 def _metadata(error: errors.JobWorkerError) -> dict[str, str]:
-    if isinstance(error, errors.CommandNotStarted):
-        return {"errno": error.errno_name, "field": error.field}
-    if isinstance(error, errors.InvalidRequest):
-        return {}  # BadRequest has it all
-    return {name: str(value) for name, value in dataclasses.asdict(error).items()}
+    attributes = dataclasses.asdict(error)
+    return {
+        _METADATA_KEYS.get(name, name): _shortened(str(value))
+        for name, value in attributes.items()
+        if not isinstance(value, dict)
+    }
 
 
-def _extra(error: errors.JobWorkerError, row: Row) -> message.Message | None:
+def _details(error: errors.JobWorkerError) -> Iterator[Message]:
     match error:
-        case errors.InvalidRequest(violations):
-            return _bad_request(violations)
-        case errors.CommandNotStarted(field):
-            return _bad_request({field: str(error)})
-        case errors.JobNotFound(job_id):
-            return error_details_pb2.ResourceInfo(
-                resource_type="jobworker.v1.Job", resource_name=job_id, description=str(error)
+        case errors.InvalidRequest(violations=violations):
+            yield _bad_request(violations)
+        case errors.CommandNotStarted(field=field):
+            yield _bad_request({field: str(error)})
+        case errors.JobNotFound(job_id=job_id):
+            yield error_details_pb2.ResourceInfo(
+                resource_type=f"{DOMAIN}.Job", resource_name=_shortened(job_id)
             )
-        case errors.LimitUnavailable(limit, why):
-            violation = error_details_pb2.PreconditionFailure.Violation(
-                type=row.reason, subject=limit, description=why
-            )
-            return error_details_pb2.PreconditionFailure(violations=[violation])
-        case _ if row.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}:
-            return error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=_RETRY_SECONDS))
-        case _:
-            return None
+        case errors.LimitUnavailable(limit=limit, why=why):
+            yield _precondition_failure(limit, why)
+    if delay := _RETRY_AFTER_MS.get(type(error)):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(delay)
+        yield retry
 
 
-def _bad_request(violations: Mapping[str, str]) -> error_details_pb2.BadRequest:
+def _bad_request(violations: Mapping[str, str]) -> Message:
+    violation = error_details_pb2.BadRequest.FieldViolation
     return error_details_pb2.BadRequest(
         field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=why)
-            for field, why in violations.items()
+            violation(field=field, description=_shortened(why)) for field, why in violations.items()
         ]
     )
+
+
+def _precondition_failure(limit: str, why: str) -> Message:
+    violation = error_details_pb2.PreconditionFailure.Violation
+    return error_details_pb2.PreconditionFailure(
+        violations=[violation(type="LIMIT", subject=limit, description=_shortened(why))]
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"

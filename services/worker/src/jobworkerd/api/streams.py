@@ -11,11 +11,17 @@ from jobworkerd.api import convert
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import JobNotFound, OffsetOutOfRange, ReaderStalled
 from jobworkerd.logs.cursor import Chunk, Gap, LogCursor, open_cursor
+from jobworkerd.model import OutputSource
 from jobworkerd.protocol.client import JobView, SupervisorClient
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Request = job_service_pb2.GetJobsStreamRequest
 Response = job_service_pb2.GetJobsStreamResponse
+
+_SOURCES = {
+    OutputSource.STDOUT: job_service_pb2.OUTPUT_SOURCE_STDOUT,
+    OutputSource.STDERR: job_service_pb2.OUTPUT_SOURCE_STDERR,
+}
 
 
 async def stream_log(
@@ -93,6 +99,6 @@ def _message(piece: Chunk | Gap) -> Response:
     return Response(
         payload=piece.data,
         offset=piece.offset,
-        source=convert.source_to_proto(piece.source),
+        source=_SOURCES[piece.source],
         time=convert.timestamp(piece.time_ns),
     )

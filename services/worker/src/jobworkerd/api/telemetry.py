@@ -75,11 +75,10 @@ def _resource() -> "Resource":
     """
     from opentelemetry.sdk.resources import Resource
 
-    given = Resource.create()
-    missing = {"service.instance.id": str(uuid.uuid4())}
-    if str(given.attributes["service.name"]).startswith("unknown_service"):
-        missing["service.name"] = _SERVICE_NAME
-    return given.merge(Resource(missing))
+    given = Resource({"service.instance.id": str(uuid.uuid4())}).merge(Resource.create())
+    if not str(given.attributes["service.name"]).startswith("unknown_service"):
+        return given
+    return given.merge(Resource({"service.name": _SERVICE_NAME}))
 
 
 def _span_exporter(name: str) -> "SpanExporter":

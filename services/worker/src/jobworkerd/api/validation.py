@@ -1,19 +1,17 @@
-"""The bounds of requests, as the comments of the protos state them. Every bad field is named at once.
+"""Checks requests and fills in defaults: what goes on from here is right in itself.
 
-Each `checked_…` returns what the supervisor is asked for, with the server's defaults filled in.
-
-Raises, each of them:
-    InvalidRequest: a field has a value that is not accepted.
+The bounds are those that proto/jobworker/v1/job_service.proto promises. Every bad field is named, each
+with the first thing that is wrong with it. A `…_problem` function returns that sentence, empty if all is
+well.
 """
 
 import base64
 import binascii
 import re
-import signal
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from google.protobuf import duration_pb2
+from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import convert
@@ -21,209 +19,267 @@ from jobworkerd.api.signals import signal_number
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.model import JobSpec, Limits
-from jobworkerd.protocol.messages import ListJobs, StopJob
+from jobworkerd.protocol import messages
 
-_PATH_BYTES = 4096
-_ARGS_COUNT = 16_384
-_ARG_BYTES = 131_071
-_ENV_COUNT = 1024
-_ENV_BYTES = 262_144
-_LABELS_COUNT = 64
-_LABEL_VALUE_BYTES = 256
-_DAY_SECONDS = 86_400
-_PAGE_DEFAULT, _PAGE_MOST = 50, 1000
-_MOST = {"max_cpu": 100_000, "max_memory": 16_777_216, "max_io_bps": 2**40, "max_pids": 4_194_304}
+_MAX_CPU = 100_000
+_MAX_MEMORY = 16_777_216
+_MAX_IO_BPS = 2**40
+_MAX_PIDS = 4_194_304  # PID_MAX_LIMIT of the kernel's linux/threads.h
+_MAX_PATH_BYTES = 4_096  # PATH_MAX of linux/limits.h
+_MAX_ARGS = 16_384
+_MAX_ARG_BYTES = 131_071  # MAX_ARG_STRLEN of execve(2), without its NUL
+_MAX_ENV = 1_024
+_MAX_ENV_BYTES = 262_144
+_MAX_LABELS = 64
+_MAX_LABEL_VALUE_BYTES = 256
+_MAX_REQUEST_ID = 128
+_MAX_GRACE_SECONDS = 86_400
+_MAX_TIMEOUT_SECONDS = 315_576_000_000  # the longest google.protobuf.Duration
+_DEFAULT_PAGE_SIZE = 50
+_MAX_PAGE_SIZE = 1_000
 
-_LABEL_KEY = re.compile(r"[A-Za-z0-9._/-]{1,63}")
-_REQUEST_ID = re.compile(r"[ -~]{0,128}")
-_ID_PREFIX = re.compile(r"[0-9a-f-]{0,36}")
-
-
-class _Violations(dict[str, str]):
-    """Collects a sentence a field; the first one of a field stays."""
-
-    def check(self, field: str, *, fits: bool, why: str) -> None:
-        if not fits:
-            self.setdefault(field, why)
-
-    def raise_if_any(self) -> None:
-        if self:
-            raise InvalidRequest(dict(self))
+_LABEL_KEY = re.compile(r"[a-zA-Z0-9._/-]{1,63}")
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PRINTABLE = re.compile(r"[ -~]*")
+_ID_IN_MESSAGES = 64
 
 
-def checked_job(request: job_service_pb2.CreateJobRequest, defaults: Defaults, owner: str) -> JobSpec:
-    """Returns the job that a request asks for."""
-    bad = _Violations()
-    _check_command(bad, request)
-    _check_env(bad, request.env)
-    _check_labels(bad, request.labels)
-    bad.check(
-        "request_id",
-        fits=bool(_REQUEST_ID.fullmatch(request.request_id)),
-        why="up to 128 printable ASCII characters are accepted",
+def job_spec(request: job_service_pb2.CreateJobRequest, defaults: Defaults, owner: str) -> JobSpec:
+    """Returns what the request asks for, with defaults where it says nothing.
+
+    Raises:
+        InvalidRequest: a field has a bad value.
+    """
+    _refuse(
+        command=_command_problem(request.command),
+        args=_args_problem(request.args),
+        max_cpu=_range_problem(request.max_cpu, _MAX_CPU),
+        max_memory=_range_problem(request.max_memory, _MAX_MEMORY),
+        max_io_bps=_range_problem(request.max_io_bps, _MAX_IO_BPS),
+        max_pids=_range_problem(request.max_pids, _MAX_PIDS),
+        working_directory=_directory_problem(request.working_directory),
+        env=_env_problem(request.env),
+        timeout=_timeout_problem(request.timeout) if request.HasField("timeout") else "",
+        labels=_labels_problem(request.labels),
+        stop_signal=_signal_problem(request.stop_signal),
+        stop_grace_period=_grace_problem(request.stop_grace_period),
+        request_id=_request_id_problem(request.request_id),
+        limits_policy=_policy_problem(request.limits_policy),
     )
-    limits = _limits(bad, request, defaults)
-    stop_signal = _stop_signal(bad, request.stop_signal)
-    timeout = _seconds(bad, "timeout", request.timeout) if request.HasField("timeout") else None
-    bad.check(
-        "timeout", fits=timeout is None or timeout > 0, why="more than 0 is needed; leave it out for no end"
-    )
-    grace = defaults.stop_grace_period
-    if request.HasField("stop_grace_period"):
-        grace = _grace_period(bad, "stop_grace_period", request.stop_grace_period)
-    known = request.limits_policy in job_pb2.LimitsPolicy.values()
-    bad.check("limits_policy", fits=known, why=f"{request.limits_policy} is no LimitsPolicy")
-    bad.raise_if_any()
-    policy = defaults.limits_policy
-    if request.limits_policy:
-        policy = convert.policy_from_proto(request.limits_policy)
     return JobSpec(
         command=request.command,
         args=tuple(request.args),
-        limits=limits,
-        limits_policy=policy,
+        limits=_limits(request, defaults),
+        limits_policy=convert.LIMITS_POLICIES.get(request.limits_policy, defaults.limits_policy),
         working_directory=request.working_directory or "/",
         env=dict(request.env),
-        timeout=timeout,
-        stop_signal=stop_signal,
-        stop_grace_period=grace,
+        timeout=_seconds(request.timeout) if request.HasField("timeout") else None,
+        stop_signal=signal_number(request.stop_signal or "SIGTERM"),
+        stop_grace_period=_stop_grace_period(request, defaults),
         labels=dict(request.labels),
         owner=owner,
         request_id=request.request_id,
     )
 
 
-def checked_id(job_id: str) -> str:
-    """Returns a job's id.
+def job_id(text: str) -> str:
+    """Returns the id if it looks like one.
 
     Raises:
-        JobNotFound: no job can have that id.
+        JobNotFound: it does not, so no job has it.
     """
-    try:
-        if str(uuid.UUID(job_id)) == job_id:
-            return job_id
-    except ValueError:
-        pass
-    raise JobNotFound(job_id)
+    if not _JOB_ID.fullmatch(text):
+        raise JobNotFound(text[:_ID_IN_MESSAGES])
+    return text
 
 
-def checked_list(request: job_service_pb2.ListJobsRequest) -> ListJobs:
-    """Returns the page that a request asks for."""
-    bad = _Violations()
-    bad.check("page_size", fits=request.page_size >= 0, why="0 or more is accepted")
-    for status in request.statuses:
-        known = status in job_pb2.JobStatus.values() and status != job_pb2.JOB_STATUS_UNSPECIFIED
-        bad.check("statuses", fits=known, why=f"{status} is no status that a job can have")
-    prefix = bool(_ID_PREFIX.fullmatch(request.id_prefix))
-    bad.check("id_prefix", fits=prefix, why="ids have the characters 0-9, a-f and - only")
-    before = _before(bad, request.page_token)
-    bad.raise_if_any()
-    return ListJobs(
-        page_size=min(request.page_size or _PAGE_DEFAULT, _PAGE_MOST),
-        before=before,
-        statuses=frozenset(map(convert.status_from_proto, request.statuses)),
+def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
+    """Returns what the request asks for.
+
+    Raises:
+        InvalidRequest: a field has a bad value.
+    """
+    _refuse(
+        page_size="must not be negative" if request.page_size < 0 else "",
+        page_token=_page_token_problem(request.page_token),
+        statuses=_statuses_problem(request.statuses),
+    )
+    return messages.ListJobs(
+        page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE),
+        before=_last_id(request.page_token),
+        statuses=frozenset(convert.STATUSES[status] for status in request.statuses),
         labels=dict(request.labels),
         id_prefix=request.id_prefix,
     )
 
 
 def page_token(last_id: str) -> str:
-    """Returns the token of the page that follows the one that ends with a job."""
-    return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).decode()
+    """Returns the token of the page that follows the job with that id."""
+    return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).rstrip(b"=").decode()
 
 
-def checked_stop(request: job_service_pb2.StopJobRequest, subject: str) -> StopJob:
-    """Returns the stop that a request asks for."""
-    bad = _Violations()
-    grace = None
-    if request.HasField("grace_period"):
-        grace = _grace_period(bad, "grace_period", request.grace_period)
-    bad.raise_if_any()
-    return StopJob(job_id=checked_id(request.id), subject=subject, grace_period=grace)
+def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.StopJob:
+    """Returns what the request asks for; `subject` is who asks.
+
+    Raises:
+        InvalidRequest: a field has a bad value.
+        JobNotFound: the id is none.
+    """
+    _refuse(grace_period=_grace_problem(request.grace_period))
+    grace_period = _seconds(request.grace_period) if request.HasField("grace_period") else None
+    return messages.StopJob(job_id=job_id(request.id), subject=subject, grace_period=grace_period)
 
 
 def check_stream(request: job_service_pb2.GetJobsStreamRequest) -> None:
-    """Checks the fields of a request for a log."""
-    bad = _Violations()
-    bad.check("offset", fits=request.offset >= 0, why="0 or more is accepted")
-    bad.raise_if_any()
-    checked_id(request.id)
+    """Checks a request for a log.
+
+    Raises:
+        InvalidRequest: a field has a bad value.
+        JobNotFound: the id is none.
+    """
+    _refuse(offset="must not be negative" if request.offset < 0 else "")
+    job_id(request.id)
 
 
-def _check_command(bad: _Violations, request: job_service_pb2.CreateJobRequest) -> None:
-    length = len(request.command.encode())
-    bad.check("command", fits=length > 0, why="a command is needed")
-    bad.check("command", fits=length <= _PATH_BYTES, why=f"at most {_PATH_BYTES} bytes are accepted")
-    bad.check("command", fits="\0" not in request.command, why="a NUL is not accepted")
-    bad.check("args", fits=len(request.args) <= _ARGS_COUNT, why=f"at most {_ARGS_COUNT} are accepted")
-    for number, arg in enumerate(request.args):
-        field = f"args[{number}]"
-        bad.check(field, fits="\0" not in arg, why="a NUL is not accepted")
-        bad.check(field, fits=len(arg.encode()) <= _ARG_BYTES, why=f"at most {_ARG_BYTES} bytes are accepted")
-    directory = request.working_directory
-    absolute = not directory or directory.startswith("/")
-    bad.check("working_directory", fits=absolute, why="an absolute path is needed")
-    short = len(directory.encode()) <= _PATH_BYTES
-    bad.check("working_directory", fits=short, why=f"at most {_PATH_BYTES} bytes are accepted")
-    bad.check("working_directory", fits="\0" not in directory, why="a NUL is not accepted")
+def _refuse(**problems: str) -> None:
+    if violations := {field: problem for field, problem in problems.items() if problem}:
+        raise InvalidRequest(violations)
 
 
-def _check_env(bad: _Violations, env: Mapping[str, str]) -> None:
-    bad.check("env", fits=len(env) <= _ENV_COUNT, why=f"at most {_ENV_COUNT} variables are accepted")
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in env.items())
-    bad.check("env", fits=size <= _ENV_BYTES, why=f"at most {_ENV_BYTES} bytes are accepted in all")
-    for name, value in env.items():
-        named = bool(name) and "=" not in name and "\0" not in name
-        bad.check("env", fits=named, why=f"{name!r} is no name: it must not be empty nor have = or NUL")
-        bad.check("env", fits="\0" not in value, why=f"the value of {name} has a NUL, which is not accepted")
+def _limits(request: job_service_pb2.CreateJobRequest, defaults: Defaults) -> Limits:
+    return Limits(
+        max_cpu=request.max_cpu or defaults.max_cpu,
+        max_memory=request.max_memory or defaults.max_memory,
+        max_io_bps=request.max_io_bps or defaults.max_io_bps,
+        max_pids=request.max_pids or defaults.max_pids,
+    )
 
 
-def _check_labels(bad: _Violations, labels: Mapping[str, str]) -> None:
-    bad.check("labels", fits=len(labels) <= _LABELS_COUNT, why=f"at most {_LABELS_COUNT} are accepted")
-    for key, value in labels.items():
-        why = f"{key!r} is no key: 1 to 63 of a-z, A-Z, 0-9 and . _ - / are accepted"
-        bad.check("labels", fits=bool(_LABEL_KEY.fullmatch(key)), why=why)
-        short = len(value.encode()) <= _LABEL_VALUE_BYTES
-        bad.check("labels", fits=short, why=f"the value of {key!r} has more than {_LABEL_VALUE_BYTES} bytes")
+def _stop_grace_period(request: job_service_pb2.CreateJobRequest, defaults: Defaults) -> float:
+    if request.HasField("stop_grace_period"):
+        return _seconds(request.stop_grace_period)
+    return defaults.stop_grace_period
 
 
-def _limits(bad: _Violations, request: job_service_pb2.CreateJobRequest, defaults: Defaults) -> Limits:
-    asked = {name: int(getattr(request, name)) for name in _MOST}
-    for name, value in asked.items():
-        fits = 0 <= value <= _MOST[name]
-        bad.check(name, fits=fits, why=f"0 (the default) to {_MOST[name]} is accepted, not {value}")
-    return Limits(**{name: value or getattr(defaults, name) for name, value in asked.items()})
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
 
 
-def _stop_signal(bad: _Violations, text: str) -> int:
+def _command_problem(command: str) -> str:
+    return "must not be empty" if not command else _path_problem(command)
+
+
+def _directory_problem(directory: str) -> str:
+    if directory and not directory.startswith("/"):
+        return "must be an absolute path: begin it with /"
+    return _path_problem(directory)
+
+
+def _path_problem(path: str) -> str:
+    if "\0" in path:
+        return "must not contain NUL"
+    if len(path.encode()) > _MAX_PATH_BYTES:
+        return f"must have at most {_MAX_PATH_BYTES:,} bytes"
+    return ""
+
+
+def _args_problem(args: Sequence[str]) -> str:
+    if len(args) > _MAX_ARGS:
+        return f"must be at most {_MAX_ARGS:,} arguments, not {len(args):,}"
+    for index, arg in enumerate(args):
+        if "\0" in arg:
+            return f"argument {index} must not contain NUL"
+        if len(arg.encode()) > _MAX_ARG_BYTES:
+            return f"argument {index} must have at most {_MAX_ARG_BYTES:,} bytes"
+    return ""
+
+
+def _range_problem(value: int, most: int) -> str:
+    return "" if 0 <= value <= most else f"must be from 0 (the server's default) to {most:,}, not {value:,}"
+
+
+def _env_problem(env: Mapping[str, str]) -> str:
+    if len(env) > _MAX_ENV:
+        return f"must be at most {_MAX_ENV:,} variables, not {len(env):,}"
+    if any(not name or "=" in name or "\0" in name for name in env):
+        return "names must not be empty and must not contain = or NUL"
+    if any("\0" in value for value in env.values()):
+        return "values must not contain NUL"
+    if sum(len(name.encode()) + len(value.encode()) for name, value in env.items()) > _MAX_ENV_BYTES:
+        return f"names and values must have at most {_MAX_ENV_BYTES:,} bytes in all"
+    return ""
+
+
+def _labels_problem(labels: Mapping[str, str]) -> str:
+    if len(labels) > _MAX_LABELS:
+        return f"must be at most {_MAX_LABELS} labels, not {len(labels):,}"
+    if not all(_LABEL_KEY.fullmatch(key) for key in labels):
+        return "keys must have 1 to 63 characters of a-z, A-Z, 0-9, '.', '_', '-' and '/'"
+    if any(len(value.encode()) > _MAX_LABEL_VALUE_BYTES for value in labels.values()):
+        return f"values must have at most {_MAX_LABEL_VALUE_BYTES} bytes"
+    return ""
+
+
+def _duration_problem(duration: Duration, most: int) -> str:
+    """Durations below zero and such that are malformed, too: seconds and nanos have one sign."""
+    if duration.seconds < 0 or duration.nanos < 0:
+        return "must not be negative"
+    if duration.nanos >= 10**9:
+        return "nanos must be below 1,000,000,000"
+    if (duration.seconds, duration.nanos) > (most, 0):
+        return f"must be at most {most:,} s"
+    return ""
+
+
+def _timeout_problem(timeout: Duration) -> str:
+    if not timeout.seconds and not timeout.nanos:
+        return "must be more than 0; leave it out for a job without a timeout"
+    return _duration_problem(timeout, _MAX_TIMEOUT_SECONDS)
+
+
+def _grace_problem(grace_period: Duration) -> str:
+    return _duration_problem(grace_period, _MAX_GRACE_SECONDS)
+
+
+def _signal_problem(text: str) -> str:
     try:
-        return signal_number(text) if text else signal.SIGTERM
+        signal_number(text or "SIGTERM")
     except ValueError:
-        bad.check(
-            "stop_signal", fits=False, why=f"{text!r} is no signal; a name such as SIGTERM is, or a number"
-        )
-        return signal.SIGTERM
+        return "must be a signal's name, such as SIGTERM, or its number, as in signal(7)"
+    return ""
 
 
-def _grace_period(bad: _Violations, field: str, given: duration_pb2.Duration) -> float:
-    seconds = _seconds(bad, field, given)
-    bad.check(field, fits=0 <= seconds <= _DAY_SECONDS, why="0 to one day is accepted")
-    return seconds
+def _request_id_problem(request_id: str) -> str:
+    if len(request_id) > _MAX_REQUEST_ID or not _PRINTABLE.fullmatch(request_id):
+        return f"must be at most {_MAX_REQUEST_ID} printable ASCII characters"
+    return ""
 
 
-def _seconds(bad: _Violations, field: str, given: duration_pb2.Duration) -> float:
+def _policy_problem(policy: int) -> str:
+    if policy == job_pb2.LIMITS_POLICY_UNSPECIFIED or policy in convert.LIMITS_POLICIES:
+        return ""
+    return f"{policy} is no LimitsPolicy"
+
+
+def _statuses_problem(statuses: Iterable[int]) -> str:
+    unknown = [status for status in statuses if status not in convert.STATUSES]
+    return f"{unknown[0]} is no JobStatus that a job can have" if unknown else ""
+
+
+def _page_token_problem(token: str) -> str:
     try:
-        return given.ToNanoseconds() / 1e9
+        _last_id(token)
     except ValueError:
-        bad.check(field, fits=False, why="this is no valid duration")
-        return 0.0
+        return "must be the next_page_token of the page before"
+    return ""
 
 
-def _before(bad: _Violations, token: str) -> str:
+def _last_id(token: str) -> str:
+    """Returns the id in a page token, empty for none; raises ValueError if it is no token of ours."""
     if not token:
         return ""
     try:
-        return str(uuid.UUID(bytes=base64.b64decode(token, altchars=b"-_", validate=True)))
-    except (ValueError, binascii.Error):
-        bad.check("page_token", fits=False, why="this is no next_page_token of ListJobs")
-        return ""
+        raw = base64.b64decode(token.encode("ascii") + b"==", altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise ValueError("no base64") from error
+    return str(uuid.UUID(bytes=raw))

@@ -45,16 +45,10 @@ class _Given:
     is_text: bool = False
 
 
-def load(
-    file: Path | None,
-    environ: Mapping[str, str],
-    flags: Mapping[str, object],
-    *,
-    default_file: Path = DEFAULT_FILE,
-) -> Settings:
+def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
     """Returns the settings in force.
 
-    `file` has to exist; if it is None, `default_file` is read if it exists. `flags` maps keys' names to
+    `file` has to exist; if it is None, `DEFAULT_FILE` is read if it exists. `flags` maps keys' names to
     values; a value of None is a flag that was not given.
 
     Raises:
@@ -62,7 +56,7 @@ def load(
     """
     known = {key.name: key for key in all_keys()}
     given = {
-        **_from_file(_read(file, default_file), known, f"file {file or default_file}"),
+        **_from_file(file, known),
         **_from_environment(environ, known),
         **_from_flags(flags, known),
     }
@@ -71,14 +65,11 @@ def load(
     return Settings(msgspec.convert(_nested(values), Config), sources)
 
 
-def _read(file: Path | None, default_file: Path) -> Mapping[str, object]:
-    path = file or default_file
+def _read(path: Path) -> Mapping[str, object]:
     try:
         with path.open("rb") as stream:
             return tomllib.load(stream)
     except FileNotFoundError as error:
-        if file is None:
-            return {}
         raise SettingsError(f"the configuration file {path} does not exist") from error
     except OSError as error:
         raise SettingsError(f"the configuration file {path} cannot be read: {error.strerror}") from error
@@ -86,9 +77,12 @@ def _read(file: Path | None, default_file: Path) -> Mapping[str, object]:
         raise SettingsError(f"the configuration file {path} is not TOML: {error}") from error
 
 
-def _from_file(document: Mapping[str, object], known: Mapping[str, Key], source: str) -> dict[str, _Given]:
+def _from_file(file: Path | None, known: Mapping[str, Key]) -> dict[str, _Given]:
+    if file is None and not DEFAULT_FILE.exists():
+        return {}
+    source = f"file {file or DEFAULT_FILE}"
     given = {}
-    for name, value in _flat(document, known, source):
+    for name, value in _flat(_read(file or DEFAULT_FILE), known, source):
         if name not in known:
             raise SettingsError(f"the key {name} ({source}) is not known{_suggestion(name, known)}")
         given[name] = _Given(value, source)

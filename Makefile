@@ -1,0 +1,85 @@
+# Every task of the project; CI calls the same ones.
+SHELL := /bin/bash -euo pipefail
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+GRPCURL_VERSION := v1.9.3
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header \
+  --no-emit-package jobworker-api --no-emit-package jobworker-worker --no-emit-package jobworker-cli
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(STAMP) $(BIN)/grpcurl ## Make the environment .venv with everything that the other tasks need
+
+$(STAMP): requirements-dev.txt pyproject.toml services/worker/pyproject.toml clients/cli/pyproject.toml
+	tools/make-venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  -e . -e services/worker -e clients/cli
+	touch $@
+
+$(BIN)/grpcurl: | $(STAMP)
+	tools/go-install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION) $(BIN)
+
+.PHONY: generate
+generate: $(STAMP) ## Make gen/ from proto/
+	buf generate
+
+.PHONY: lint
+lint: $(STAMP) ## Check protos, generated code, style, types, layers, workflows and lock files
+	buf lint
+	buf format -d --exit-code
+	buf build -o /dev/null
+	tools/check-generated
+	tools/check-requirements
+	ruff check .
+	ruff format --check .
+	mypy services clients/cli tests
+	lint-imports
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	zizmor --offline --quiet .github/workflows
+
+.PHONY: format
+format: $(STAMP) ## Format protos and Python
+	buf format -w
+	ruff check --fix .
+	ruff format .
+
+.PHONY: unit
+unit: $(STAMP) ## Run the unit tests
+	pytest tests/unit
+
+.PHONY: contract
+contract: setup ## Run the contract tests on this host: everything but the limits where it has no cgroup v2
+	pytest tests/contract -m "not cgroup"
+
+.PHONY: contract-guest
+contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this host, or in a guest kernel
+	tests/guest/in-guest --setup
+	tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract $(GUEST_TESTS) -p no:cacheprovider
+
+.PHONY: test
+test: lint unit contract contract-guest ## Everything that has to pass
+
+.PHONY: demo
+demo: setup ## Run a real job with limits through a real server, and leave nothing behind
+	tools/demo
+
+.PHONY: bench
+bench: setup ## Measure against the bare parts, in one run
+	python bench/run.py
+
+.PHONY: lock
+lock: $(STAMP) ## Resolve the dependencies anew
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove what the other tasks made
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

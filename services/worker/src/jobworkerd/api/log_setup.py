@@ -1,0 +1,76 @@
+"""The process's own log: one event a line on stderr, as JSON or for a terminal.
+
+The supervisor writes the same keys (supervisor/eventlog.py). What gRPC and asyncio have to say goes the
+same way.
+"""
+
+import contextlib
+import logging
+import sys
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from jobworkerd.config import LoggingConfig
+
+
+def configure(config: LoggingConfig) -> None:
+    """Sets up structlog and the standard library's logging; to be called once."""
+    as_json = config.format == "json" or (config.format == "auto" and not sys.stderr.isatty())
+    level = logging.getLevelNamesMapping()[config.level.upper()]
+    structlog.configure(
+        processors=[*_every_line(), *_ending(as_json=as_json)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_Stderr,
+        cache_logger_on_first_use=True,
+    )
+    _configure_standard_logging(level, as_json=as_json)
+
+
+class _Stderr:
+    """Where structlog's lines go, one write a line."""
+
+    def info(self, line: str) -> None:
+        """Writes a line. Whoever read stderr may be gone; the RPC at hand matters more than its line."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    debug = warning = error = info
+
+
+def _every_line() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_process,
+    ]
+
+
+def _ending(*, as_json: bool) -> list[Processor]:
+    if as_json:
+        return [structlog.processors.format_exc_info, _to_json]
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+
+
+def _add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event["process"] = "api"
+    return event
+
+
+def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+def _configure_standard_logging(level: int, *, as_json: bool) -> None:
+    """Others' warnings and errors; their debug lines only where ours are wanted, too."""
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_every_line(),
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(as_json=as_json)],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING))
+    logging.captureWarnings(capture=True)

@@ -1,0 +1,79 @@
+"""What is said of the certificates in a directory."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from jobworkerd.certs import authority, files, inspection, issuance
+from jobworkerd.certs.errors import CertificatesError
+from jobworkerd.certs.roles import Role
+
+
+def write(directory: Path, name: str, role: Role) -> None:
+    issuer = authority.load_pair(*files.read_pair(directory, "ca"))
+    pair = authority.issue(issuer, name=name, role=role)
+    files.write_pairs(directory, {name: (pair.certificate_pem, pair.key_pem)}, replace=True)
+
+
+def problems(directory: Path) -> dict[str, tuple[str, ...]]:
+    return {found.file.name: found.problems for found in inspection.describe_all(directory) if found.problems}
+
+
+def test_a_new_set_has_no_problems(made: Path) -> None:
+    found = inspection.describe_all(made)
+    assert [(each.file.name, each.role) for each in found] == [
+        ("ca.pem", "CA"),
+        ("server.pem", "server"),
+        ("admin.pem", "Admin"),
+        ("viewer.pem", "Viewer"),
+    ]
+    assert found[1].hosts == ("worker1.example.com", "192.0.2.7", "::1")
+    assert [each.days_left for each in found] == [3649, 364, 364, 364]
+    assert problems(made) == {}
+
+
+@pytest.mark.parametrize(
+    ("left", "sentence"),
+    [
+        (dt.timedelta(days=31), None),
+        (dt.timedelta(days=30), "bob expires in 29 days; renew it with: jobworkerd certs issue bob"),
+        (dt.timedelta(seconds=1), "bob has expired; renew it"),
+    ],
+)
+def test_an_end_that_is_near_is_a_problem(
+    certs: Path, monkeypatch: pytest.MonkeyPatch, left: dt.timedelta, sentence: str | None
+) -> None:
+    monkeypatch.setattr(authority, "LEAF_LIFETIME", left)
+    write(certs, "bob", Role.VIEWER)
+    found = problems(certs).get("bob.pem")
+    assert found == sentence if sentence is None else (found and found[0].startswith(sentence))
+
+
+def test_a_key_that_others_can_read_is_a_problem(certs: Path) -> None:
+    (certs / "viewer-key.pem").chmod(0o644)
+    (found,) = problems(certs)["viewer.pem"]
+    assert "mode 0644" in found
+    assert "chmod 600" in found
+
+
+def test_a_key_that_is_elsewhere_is_none(certs: Path) -> None:
+    (certs / "ca-key.pem").unlink()
+    assert problems(certs) == {}
+
+
+def test_a_certificate_of_another_authority_is_a_problem(certs: Path) -> None:
+    write(certs, "bob", Role.ADMIN)
+    issuance.make_first_set(certs, [], replace=True)
+    assert problems(certs) == {"bob.pem": ("bob was not issued by the authority in ca.pem",)}
+
+
+def test_an_empty_directory_says_how_to_fill_it(tmp_path: Path) -> None:
+    with pytest.raises(CertificatesError, match="has no certificates; make them with: jobworkerd certs init"):
+        inspection.describe_all(tmp_path)
+
+
+def test_a_file_that_is_no_certificate_is_named(certs: Path) -> None:
+    (certs / "bob.pem").write_text("junk")
+    with pytest.raises(CertificatesError, match=r"bob\.pem is not a PEM certificate"):
+        inspection.describe_all(certs)

@@ -1,0 +1,220 @@
+"""What the commands print, and how they end: 0, 1 with one sentence, 2 for wrong usage."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobworkerd.config import Config, from_json
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def one_sentence(err: str) -> str:
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("error: ").removesuffix("\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("certs",)])
+def test_no_command_prints_the_help(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert "Usage: jobworkerd" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("serve",), ("config",), ("doctor",), ("certs", "init")])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(run: Run, arguments: tuple[str, ...], flag: str) -> None:
+    result = run(*arguments, flag)
+    assert result.returncode == 0
+    assert "Usage: jobworkerd" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("serve", "--nonsense"),
+        ("serve", "--api-processes", "many"),
+        ("certs", "issue", "alice"),
+        ("certs", "issue", "alice", "--role", "root"),
+        ("certs", "issue", "alice", "--role", "admin", "--host", "a.example"),
+        ("config", "-o", "xml"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_so(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert "Error: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_config_prints_a_file_that_gives_the_same(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBWORKERD_IO_DEVICES", "/dev/a,/dev/b")
+    printed = run("config", "--listen", "[::1]:0", "--api-processes", 3)
+    assert printed.returncode == 0
+    assert 'listen = "[::1]:0"  # flag --listen\n' in printed.stdout
+    assert 'devices = ["/dev/a", "/dev/b"]  # environment JOBWORKERD_IO_DEVICES\n' in printed.stdout
+    assert "max_jobs = 500  # default\n" in printed.stdout
+    monkeypatch.delenv("JOBWORKERD_IO_DEVICES")
+    file = tmp_path / "c.toml"
+    file.write_text(printed.stdout)
+    assert tomllib.loads(run("config", "--config", file).stdout) == tomllib.loads(printed.stdout)
+
+
+def test_config_as_json(run: Run) -> None:
+    result = run("config", "-o", "json", "--max-jobs", "3")
+    found = json.loads(result.stdout)
+    assert found["max_jobs"] == {"value": 3, "source": "flag --max-jobs"}
+    assert found["defaults.limits_policy"] == {"value": "best_effort", "source": "default"}
+
+
+@pytest.mark.parametrize("command", ["serve", "config", "doctor"])
+def test_a_configuration_that_is_wrong_is_one_sentence(run: Run, tmp_path: Path, command: str) -> None:
+    result = run(command, "--config", tmp_path / "none.toml")
+    assert result.returncode == 1
+    assert one_sentence(result.stderr) == f"the configuration file {tmp_path}/none.toml does not exist"
+
+
+def test_paths_of_flags_are_relative_to_the_working_directory(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = tomllib.loads(run("config", "--state-dir", "state").stdout)
+    assert found["state_dir"] == str(tmp_path / "state")
+
+
+def test_certs_init_issue_and_show(run: Run, tmp_path: Path) -> None:
+    directory = tmp_path / "new" / "certs"
+    names = ["ca", "server", "admin", "viewer"]
+    made = run("certs", "init", "--dir", directory, "--host", "worker1.example.com", "--host", "::1")
+    assert made.returncode == 0
+    assert sorted(made.stdout.split()) == sorted(
+        str(directory / f"{name}{suffix}.pem") for name in names for suffix in ("", "-key")
+    )
+    assert run("certs", "issue", "alice", "--role", "admin", "--dir", directory).returncode == 0
+    (directory / "alice-key.pem").chmod(0o644)
+    shown = run("certs", "show", "--dir", directory)
+    assert shown.returncode == 0
+    assert "  hosts      worker1.example.com, ::1\n" in shown.stdout
+    assert "CN=alice,OU=Admin,O=jobworker" in shown.stdout
+    assert shown.stderr.startswith(f"warning: {directory}/alice-key.pem has mode 0644")
+    listed = json.loads(run("certs", "show", "-o", "json", "--dir", directory).stdout)
+    assert [each["role"] for each in listed] == ["CA", "server", "Admin", "Admin", "Viewer"]
+
+
+def test_certs_are_where_the_server_looks_for_them(
+    run: Run, certs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBWORKERD_CERTS_DIR", str(certs))
+    assert str(certs / "ca.pem") in run("certs", "show").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("init",), "already has ca.pem"),
+        (("issue", "admin", "--role", "admin"), "already has admin.pem, admin-key.pem; --force"),
+        (("issue", "ca", "--role", "admin"), "only init makes one"),
+        (("issue", "../x", "--role", "admin"), "not accepted as a name"),
+        (("issue", "s", "--role", "server", "--host", "a b"), "neither an IP address nor a DNS name"),
+    ],
+)
+def test_certs_errors_are_one_sentence_and_change_nothing(
+    run: Run, certs: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    before = {path: path.read_bytes() for path in certs.iterdir()}
+    result = run("certs", *arguments, "--dir", certs)
+    assert result.returncode == 1
+    assert sentence in one_sentence(result.stderr)
+    assert {path: path.read_bytes() for path in certs.iterdir()} == before
+
+
+def test_an_error_of_the_file_system_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("certs", "init", "--dir", tmp_path / "file" / "certs")
+    assert result.returncode == 1
+    assert one_sentence(result.stderr) == f"{tmp_path}/file/certs: Not a directory"
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "server.pem", "server-key.pem"])
+def test_serve_without_a_certificate_says_how_to_make_it(run: Run, certs: Path, name: str) -> None:
+    (certs / name).unlink()
+    result = run("serve", "--certs-dir", certs)
+    assert result.returncode == 1
+    assert one_sentence(result.stderr).startswith(f"{certs}/{name} is missing; make certificates with: ")
+
+
+def test_serve_with_a_key_that_others_can_read_does_not_start(run: Run, certs: Path) -> None:
+    (certs / "server-key.pem").chmod(0o640)
+    result = run("serve", "--certs-dir", certs)
+    assert result.returncode == 1
+    assert "chmod 600" in one_sentence(result.stderr)
+
+
+def test_serve_becomes_the_supervisor_with_the_settings(
+    run: Run, certs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, list[str], Config]] = []
+
+    def execv(path: str, arguments: list[str]) -> None:
+        fd = int(arguments[-1])
+        assert os.get_inheritable(fd)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            started.append((path, arguments[:-1], from_json(file.read())))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", execv)
+    before = set(Path("/proc/self/fd").iterdir())
+    run(
+        "serve",
+        "--certs-dir",
+        certs,
+        "--listen",
+        "127.0.0.1:0",
+        "--api-processes",
+        2,
+        "--logging-level",
+        "debug",
+    )
+    ((path, arguments, config),) = started
+    assert path == sys.executable
+    assert arguments == [sys.executable, "-P", "-m", "jobworkerd.supervisor", "--config-fd"]
+    assert (config.listen, config.api.processes, config.logging.level) == ("127.0.0.1:0", 2, "debug")
+    assert config.certs_dir == str(certs)
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_the_settings_survive_the_exec() -> None:
+    """A real execve: the descriptor is inherited, and what it has is read from its beginning."""
+    reader = "import os, sys; sys.stdout.buffer.write(os.read(int(sys.argv[-1]), 65536))"
+    program = (
+        "import os, sys; from jobworkerd.commands import serve; from jobworkerd.config import Config\n"
+        "execv = os.execv\n"
+        f"os.execv = lambda path, arguments: execv(path, [path, '-c', {reader!r}, arguments[-1]])\n"
+        "serve.become_supervisor(Config(listen='127.0.0.1:7'))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert from_json(result.stdout) == Config(listen="127.0.0.1:7")
+
+
+def test_the_way_to_serve_imports_nothing_that_is_slow() -> None:
+    program = "import sys, jobworkerd.__main__; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    slow = {"grpc", "google.protobuf", "cryptography", "opentelemetry", "structlog", "rich", "asyncio"}
+    assert slow.isdisjoint(result.stdout.split())
+
+
+def test_the_module_is_a_command_and_shows_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jobworkerd", "serve", "--certs-dir", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/bin"})
+    assert result.returncode == 1
+    assert f"{tmp_path}/ca.pem is missing" in one_sentence(result.stderr)

@@ -1,0 +1,84 @@
+"""The example file, the documentation and the unit say what the program does."""
+
+import configparser
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from jobworkerd.commands import settings
+from jobworkerd.commands.config import toml_value
+from jobworkerd.commands.keys import Key, all_keys
+from jobworkerd.config import Config
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = (ROOT / "packaging/config.toml").read_text()
+DOCUMENTATION = (ROOT / "docs/configuration.md").read_text()
+UNIT = (ROOT / "services/worker/jobworkerd.service").read_text()
+
+FLAGS = {
+    "listen",
+    "state_dir",
+    "certs_dir",
+    "cgroup_base",
+    "max_jobs",
+    "api.processes",
+    "logging.level",
+    "logging.format",
+}
+
+
+def uncommented(text: str) -> str:
+    return re.sub(r"^#(\w+ = )", r"\1", text, flags=re.MULTILINE)
+
+
+def test_the_example_has_every_key_at_its_default(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(uncommented(EXAMPLE))
+    found = settings.load(file, {}, {})
+    assert set(found.sources.values()) == {f"file {file}"}
+    assert found.config == Config()
+
+
+def test_the_example_changes_nothing_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(EXAMPLE)
+    assert set(settings.load(file, {}, {}).sources.values()) == {"default"}
+
+
+@pytest.mark.parametrize("key", all_keys(), ids=lambda key: key.name)
+def test_the_documentation_has_the_key_as_it_is(key: Key) -> None:
+    row = next(line for line in DOCUMENTATION.splitlines() if line.startswith(f"| `{key.name}` |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1] == f"`{toml_value(key.default)}`"
+    assert cells[2] == key.accepted
+    assert cells[3] == f"`{key.variable}`"
+    assert (f"`{key.flag}`" in row) == (key.name in FLAGS)
+
+
+def test_the_documentation_has_no_other_key() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \|", DOCUMENTATION, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(key.name for key in all_keys())
+
+
+def test_the_unit_sets_settings_that_exist_and_waits_long_enough() -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # systemd's names have capitals
+    parser.read_string(UNIT)
+    service = parser["Service"]
+    name, _, value = service["Environment"].partition("=")
+    in_force = settings.load(None, {name: value.replace("%n", "jobworkerd.service")}, {}).config
+    assert in_force.cgroup_base == "/sys/fs/cgroup/system.slice/jobworkerd.service"
+    assert (
+        int(service["TimeoutStopSec"]) > in_force.defaults.stop_grace_period + in_force.shutdown_timeout + 5
+    )
+    assert service["ExecStart"].endswith("/jobworkerd serve")
+
+
+def test_toml_values_are_toml(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    path = '/ä"\\\x7f\t\n'
+    file.write_text(f"state_dir = {toml_value(path)}\n")
+    assert settings.load(file, {}, {}).config.state_dir == path
+    assert json.loads(toml_value(["a", "b"])) == ["a", "b"]
