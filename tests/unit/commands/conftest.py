@@ -1,5 +1,6 @@
 """The command line, run in this process; `certs` are made once: RSA 4096 takes its time."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -28,7 +29,8 @@ def no_settings_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
-    """Runs `jobworkerd` with arguments."""
+    """Runs `jobworkerd` with arguments; one that would become the supervisor fails the test instead."""
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the supervisor would have been started"))
 
     def run_command(*arguments: object) -> Completed:
         argv = ["jobworkerd", *map(str, arguments)]

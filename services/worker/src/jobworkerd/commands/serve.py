@@ -62,7 +62,7 @@ def become_supervisor(config: Config) -> None:
     Raises:
         OSError: the interpreter could not be executed.
     """
-    fd = os.memfd_create("jobworkerd-config")
+    fd = os.memfd_create("jobworkerd-config", 0)
     try:
         with os.fdopen(fd, "wb", closefd=False) as file:
             file.write(to_json(config))
