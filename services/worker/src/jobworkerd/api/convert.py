@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2
 from jobworkerd.api.signals import signal_name
-from jobworkerd.model import AppliedLimit, Job, JobStatus, LimitsPolicy, Termination, TerminationReason, Usage
+from jobworkerd.model import AppliedLimit, Job, JobStatus, LimitsPolicy, Termination, Usage
 
 STATUSES: Mapping[int, JobStatus] = MappingProxyType(
     {job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}"): status for status in JobStatus}
@@ -66,16 +66,12 @@ def job_to_proto(job: Job) -> job_pb2.Job:
 
 def _termination(termination: Termination) -> job_pb2.Termination:
     return job_pb2.Termination(
-        reason=_reason(termination.reason),
+        reason=job_pb2.TerminationReason.Value(f"TERMINATION_REASON_{termination.reason.name}"),
         signal=termination.signal,
         signal_name=signal_name(termination.signal),
         message=termination.message,
         leftovers_killed=termination.leftovers_killed,
     )
-
-
-def _reason(reason: TerminationReason) -> job_pb2.TerminationReason:
-    return job_pb2.TerminationReason.Value(f"TERMINATION_REASON_{reason.name}")
 
 
 def _applied_limit(limit: AppliedLimit) -> job_pb2.AppliedLimit:

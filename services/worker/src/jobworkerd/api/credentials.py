@@ -33,7 +33,9 @@ class Certificates:
         """
         self._loaded = self._versions()
         return grpc.dynamic_ssl_server_credentials(
-            self._load(), self._renewed, require_client_authentication=True
+            self._load(),
+            self._renewed,  # type: ignore[arg-type]  # the stub forgets None, which stands for no change
+            require_client_authentication=True,
         )
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: N802 - the methods have the names that the API gives them
 
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio
 
@@ -16,26 +17,23 @@ class Health(aio.HealthServicer):
 
     async def not_ready(self) -> None:
         """To be called before the server listens: the base class begins with SERVING."""
-        await self._set_all(health_pb2.HealthCheckResponse.NOT_SERVING)
+        for service in SERVICES:
+            await self.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def ready(self) -> None:
         """Says that requests are served."""
-        await self._set_all(health_pb2.HealthCheckResponse.SERVING)
+        for service in SERVICES:
+            await self.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:
         """Says that no new requests should come."""
         await self.enter_graceful_shutdown()
 
-    async def List(
-        self, request: health_pb2.HealthListRequest, context: Context
-    ) -> health_pb2.HealthListResponse:
+    async def List(self, request: Message, context: Context) -> Message:  # noqa: ARG002 - gRPC's signature
         """Returns the health of every service, which the base class does not."""
         statuses = {
             service: await self.Check(health_pb2.HealthCheckRequest(service=service), context)
             for service in SERVICES
         }
-        return health_pb2.HealthListResponse(statuses=statuses)
-
-    async def _set_all(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in SERVICES:
-            await self.set(service, status)
+        listed: Message = health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined]  # newer than the stub
+        return listed

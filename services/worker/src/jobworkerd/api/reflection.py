@@ -1,12 +1,12 @@
 """Server reflection, so that grpcurl and `buf curl` need no proto file.
 
 grpcio-reflection serves `v1alpha` only. The messages of `v1` are the same but for their package, which
-is not in their encoding, so the one servicer answers under both names.
+is not in their encoding, so the same servicer answers under both names.
 """
 
 import grpc
 from grpc import aio
-from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 _V1 = "grpc.reflection.v1.ServerReflection"
 
@@ -16,8 +16,8 @@ _DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", reflection.SER
 
 def add_reflection(server: aio.Server) -> None:
     """Adds both versions to a server that is not started yet."""
+    reflection.enable_server_reflection(_DESCRIBED, server)
     servicer = reflection.aio.ReflectionServicer(_DESCRIBED)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

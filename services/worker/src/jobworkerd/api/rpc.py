@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from grpc import aio
@@ -30,7 +30,8 @@ def status_of(context: Context, error: BaseException | None = None) -> grpc.Stat
     """
     match error:
         case None | aio.AbortError():
-            return context.code() or grpc.StatusCode.OK
+            # Until one is set there is none, whatever the stub says.
+            return cast("grpc.StatusCode | None", context.code()) or grpc.StatusCode.OK
         case asyncio.CancelledError() | aio.InternalError():
             return _status_of_cancelled(context)
         case _:
@@ -38,7 +39,7 @@ def status_of(context: Context, error: BaseException | None = None) -> grpc.Stat
 
 
 def _status_of_cancelled(context: Context) -> grpc.StatusCode:
-    remaining: float | None = context.time_remaining()
+    remaining = cast("float | None", context.time_remaining())
     if remaining is not None and remaining < _DEADLINE_TOLERANCE:
         return grpc.StatusCode.DEADLINE_EXCEEDED
     return grpc.StatusCode.CANCELLED

@@ -51,7 +51,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 
     async def GetJob(
-        self, request: job_service_pb2.GetJobRequest, context: Context
+        self,
+        request: job_service_pb2.GetJobRequest,
+        context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> job_service_pb2.GetJobResponse:
         """Returns a job."""
         job_id = validation.job_id(request.id)
@@ -60,7 +62,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return job_service_pb2.GetJobResponse(job=job_to_proto(job))
 
     async def ListJobs(
-        self, request: job_service_pb2.ListJobsRequest, context: Context
+        self,
+        request: job_service_pb2.ListJobsRequest,
+        context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> job_service_pb2.ListJobsResponse:
         """Lists jobs."""
         page = await self._supervisor.list_jobs(validation.list_jobs(request))

@@ -25,6 +25,7 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, str]] = Mappin
         errors.OffsetOutOfRange: (grpc.StatusCode.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE"),
         errors.LimitUnavailable: (grpc.StatusCode.FAILED_PRECONDITION, "LIMIT_UNAVAILABLE"),
         errors.TooManyJobs: (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
+        errors.HostExhausted: (grpc.StatusCode.RESOURCE_EXHAUSTED, "HOST_EXHAUSTED"),
         errors.RequestIdReused: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
         errors.Unauthenticated: (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
         errors.RoleRequired: (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED"),
@@ -37,6 +38,7 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, str]] = Mappin
 _RETRY_AFTER_MS: Mapping[type[errors.JobWorkerError], int] = MappingProxyType(
     {
         errors.TooManyJobs: 1_000,
+        errors.HostExhausted: 1_000,
         errors.ReaderStalled: 100,
         errors.ShuttingDown: 1_000,
         errors.SupervisorUnavailable: 250,
@@ -91,7 +93,7 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
         yield retry
 
 
-def _bad_request(violations: Mapping[str, str]) -> Message:
+def _bad_request(violations: Mapping[str, str]) -> error_details_pb2.BadRequest:
     violation = error_details_pb2.BadRequest.FieldViolation
     return error_details_pb2.BadRequest(
         field_violations=[
@@ -100,7 +102,7 @@ def _bad_request(violations: Mapping[str, str]) -> Message:
     )
 
 
-def _precondition_failure(limit: str, why: str) -> Message:
+def _precondition_failure(limit: str, why: str) -> error_details_pb2.PreconditionFailure:
     violation = error_details_pb2.PreconditionFailure.Violation
     return error_details_pb2.PreconditionFailure(
         violations=[violation(type="LIMIT", subject=limit, description=_shortened(why))]

@@ -40,6 +40,7 @@ _MAX_PAGE_SIZE = 1_000
 
 _LABEL_KEY = re.compile(r"[a-zA-Z0-9._/-]{1,63}")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID_PREFIX = re.compile(r"[0-9a-f-]{0,36}")
 _PRINTABLE = re.compile(r"[ -~]*")
 _ID_IN_MESSAGES = 64
 
@@ -103,6 +104,7 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
         page_size="must not be negative" if request.page_size < 0 else "",
         page_token=_page_token_problem(request.page_token),
         statuses=_statuses_problem(request.statuses),
+        id_prefix=_id_prefix_problem(request.id_prefix),
     )
     return messages.ListJobs(
         page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE),
@@ -264,6 +266,10 @@ def _policy_problem(policy: int) -> str:
 def _statuses_problem(statuses: Iterable[int]) -> str:
     unknown = [status for status in statuses if status not in convert.STATUSES]
     return f"{unknown[0]} is no JobStatus that a job can have" if unknown else ""
+
+
+def _id_prefix_problem(prefix: str) -> str:
+    return "" if _ID_PREFIX.fullmatch(prefix) else "must be the beginning of a job's id: 0-9, a-f and -"
 
 
 def _page_token_problem(token: str) -> str:
