@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import psutil
@@ -53,7 +53,14 @@ class Server:
         state.mkdir(parents=True, exist_ok=True)
         log = state / "server.log"
         base = f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"
-        argv = [bin_dir / "jobworkerd", "serve", "--listen", "127.0.0.1:0", "--state-dir", state / "state"]
+        argv: list[str | Path] = [
+            bin_dir / "jobworkerd",
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--state-dir",
+            state / "state",
+        ]
         argv += ["--certs-dir", certs, "--cgroup-base", base, *flags]
         with log.open("wb") as stderr:
             process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, **env})
@@ -135,7 +142,7 @@ def mounted(base: str) -> Path | None:
 
 def make_certificates(bin_dir: Path, directory: Path) -> Path:
     """Makes a set of certificates with the command that users have."""
-    argv = [
+    argv: list[str | Path] = [
         bin_dir / "jobworkerd",
         "certs",
         "init",
@@ -157,7 +164,7 @@ class Output:
     chunks: list[job_service_pb2.GetJobsStreamResponse] = field(default_factory=list)
     result: job_pb2.Job | None = None
 
-    def bytes(self, *sources: job_service_pb2.OutputSource) -> bytes:
+    def bytes(self, *sources: job_service_pb2.OutputSource.ValueType) -> bytes:
         """Returns the output, of some sources or of all."""
         return b"".join(each.payload for each in self.chunks if not sources or each.source in sources)
 
@@ -167,15 +174,15 @@ class Client:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
-        self.stub: job_service_pb2_grpc.JobServiceAsyncStub = job_service_pb2_grpc.JobServiceStub(channel)
+        self.stub = job_service_pb2_grpc.JobServiceStub(channel)
 
-    async def create(self, *argv: str, **fields: object) -> job_pb2.Job:
+    async def create(self, *argv: str, **fields: Any) -> job_pb2.Job:
         """Creates a job; memory is 64 MiB and CPU a core unless a field says otherwise."""
-        limits = {"max_memory": 64, "max_cpu": 100}
+        limits: dict[str, Any] = {"max_memory": 64, "max_cpu": 100}
         request = job_service_pb2.CreateJobRequest(command=argv[0], args=argv[1:], **{**limits, **fields})
         return (await self.stub.CreateJob(request, timeout=60)).job
 
-    async def stream(self, job_id: str, **fields: object) -> Output:
+    async def stream(self, job_id: str, **fields: Any) -> Output:
         """Follows a job to its end, and checks that the stream keeps its promises."""
         output = Output()
         request = job_service_pb2.GetJobsStreamRequest(id=job_id, **fields)
@@ -196,7 +203,7 @@ class Client:
         assert output.result
         return output.result
 
-    async def run(self, *argv: str, **fields: object) -> tuple[job_pb2.Job, bytes]:
+    async def run(self, *argv: str, **fields: Any) -> tuple[job_pb2.Job, bytes]:
         """Creates a job and returns it, final, with all its output."""
         job = await self.create(*argv, **fields)
         output = await self.stream(job.id)

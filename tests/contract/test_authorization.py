@@ -2,7 +2,9 @@
 
 import subprocess
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import pytest
@@ -13,6 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
 from live import Client, Server, refused
+
+T = TypeVar("T")
 
 JOB_ID = str(uuid.uuid4())
 CHART = {
@@ -108,7 +112,15 @@ async def test_no_certificate_is_refused(server: Server, certs: Path) -> None:
 
 @pytest.mark.parametrize(("version", "works"), [("-tls1_3", True), ("-tls1_2", False)])
 def test_tls_version(server: Server, certs: Path, version: str, works: bool) -> None:  # noqa: FBT001 - a column
-    argv = ["openssl", "s_client", "-connect", server.address, version, "-CAfile", certs / "ca.pem"]
+    argv: list[str | Path] = [
+        "openssl",
+        "s_client",
+        "-connect",
+        server.address,
+        version,
+        "-CAfile",
+        certs / "ca.pem",
+    ]
     argv += ["-cert", certs / "admin.pem", "-key", certs / "admin-key.pem", "-alpn", "h2"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
     assert (b"New, TLSv1.3" in done.stdout) == works
@@ -134,7 +146,7 @@ async def _call(channel: grpc.aio.Channel, method: str, request: object) -> None
 
 async def _code(channel: grpc.aio.Channel, path: str) -> grpc.StatusCode:
     """Returns how an empty request to a method ends; for one that does not end, OK with its first answer."""
-    call = channel.stream_stream(path)(iter([b""]), timeout=30)
+    call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(path)(_once(b""), timeout=30)
     try:
         await call.read()
     except grpc.aio.AioRpcError as error:
@@ -143,15 +155,19 @@ async def _code(channel: grpc.aio.Channel, path: str) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
+async def _once(message: T) -> AsyncIterator[T]:
+    yield message
+
+
 async def _served_methods(client: Client) -> dict[str, list[str]]:
     """Returns the methods of every service that reflection lists."""
     stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
     ask = reflection_pb2.ServerReflectionRequest
-    listing = [each async for each in stub.ServerReflectionInfo(iter([ask(list_services="")]), timeout=30)]
+    listing = [each async for each in stub.ServerReflectionInfo(_once(ask(list_services="")), timeout=30)]
     services = [service.name for service in listing[0].list_services_response.service]
     found: dict[str, list[str]] = {}
     for name in services:
-        question = iter([ask(file_containing_symbol=name)])
+        question = _once(ask(file_containing_symbol=name))
         async for answer in stub.ServerReflectionInfo(question, timeout=30):
             for blob in answer.file_descriptor_response.file_descriptor_proto:
                 file = descriptor_pb2.FileDescriptorProto.FromString(blob)

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from typing import Any
 
 import grpc
 import pytest
@@ -106,7 +107,7 @@ async def test_arguments_arrive_as_they_were_sent(admin: Client) -> None:
     ],
 )
 async def test_bad_value_is_refused_with_the_fields_name(
-    admin: Client, fields: dict[str, object], field: str
+    admin: Client, fields: dict[str, Any], field: str
 ) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.stub.CreateJob(Request(**{"command": "true", **fields}), timeout=30)
@@ -186,7 +187,7 @@ async def test_list_pages_and_filters(admin: Client) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"page_size": -1}, {"page_token": "garbage!"}, {"statuses": [77]}])
-async def test_bad_list_request(admin: Client, fields: dict[str, object]) -> None:
+async def test_bad_list_request(admin: Client, fields: dict[str, Any]) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.stub.ListJobs(job_service_pb2.ListJobsRequest(**fields), timeout=30)
     assert refusal.reason == "INVALID_REQUEST"
@@ -200,7 +201,8 @@ async def test_stop_ends_the_job_with_its_signal(admin: Client) -> None:
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.exit_code == 7
     assert stopped.termination.reason == job_pb2.TERMINATION_REASON_STOPPED
-    assert (await admin.stream(job.id)).bytes() == b"ready\nbye\n"
+    output = await admin.stream(job.id)
+    assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDOUT) == b"ready\nbye\n"
 
 
 async def test_stop_of_a_job_that_ignores_its_signal_ends_with_the_grace_period(admin: Client) -> None:

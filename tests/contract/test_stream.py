@@ -75,10 +75,9 @@ async def test_offset_past_the_end(admin: Client) -> None:
 
 async def test_without_follow_the_stream_ends_at_once(admin: Client) -> None:
     job = await admin.create("sh", "-c", "echo now; sleep 1000")
-    seen = b""
-    while seen != b"now\n":
+    output = await admin.stream(job.id, follow=False)
+    while output.bytes() != b"now\n":
         output = await admin.stream(job.id, follow=False)
-        seen = output.bytes()
     assert output.result
     assert output.result.status == job_pb2.JOB_STATUS_RUNNING
     await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id), timeout=60)
@@ -107,11 +106,12 @@ async def test_reader_that_takes_nothing_is_cut_off_and_can_go_on(admin: Client)
     job = await admin.create("head", "-c", str(size), "/dev/zero")
     await admin.ended(job.id)
     call = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=90)
-    await call.read()
+    messages = aiter(call)
+    await anext(messages)
     await asyncio.sleep(7)  # longer than the stall timeout: what is tested is the time that passes
     taken = 0
     async with refused(grpc.StatusCode.UNAVAILABLE) as refusal:
-        async for message in call:
+        async for message in messages:
             taken = message.offset + len(message.payload)
     assert refusal.reason == "READER_STALLED"
     assert 0 < taken < size
