@@ -214,7 +214,8 @@ def test_the_way_to_serve_imports_nothing_that_is_slow() -> None:
 
 
 def test_the_module_is_a_command_and_shows_no_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "jobworkerd", "serve", "--certs-dir", str(tmp_path)]
+    directories = ["--certs-dir", str(tmp_path), "--state-dir", str(tmp_path / "state")]
+    command = [sys.executable, "-m", "jobworkerd", "serve", *directories]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/bin"})
     assert result.returncode == 1
     assert f"{tmp_path}/ca.pem is missing" in one_sentence(result.stderr)
