@@ -146,7 +146,8 @@ async def _call(channel: grpc.aio.Channel, method: str, request: object) -> None
 
 async def _code(channel: grpc.aio.Channel, path: str) -> grpc.StatusCode:
     """Returns how an empty request to a method ends; for one that does not end, OK with its first answer."""
-    call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(path)(_once(b""), timeout=30)
+    method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
+    call = method(iter([b""]), timeout=30)
     try:
         await call.read()
     except grpc.aio.AioRpcError as error:

@@ -35,5 +35,5 @@ class Health(aio.HealthServicer):
             service: await self.Check(health_pb2.HealthCheckRequest(service=service), context)
             for service in SERVICES
         }
-        listed: Message = health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined]  # newer than the stub
+        listed: Message = health_pb2.HealthListResponse(statuses=statuses)
         return listed

@@ -63,7 +63,8 @@ def to_status(error: errors.JobWorkerError) -> grpc.Status:
     )
     for detail in _details(error):
         status.details.add().Pack(detail)
-    return rpc_status.to_status(status)
+    found: grpc.Status = rpc_status.to_status(status)
+    return found
 
 
 def _metadata(error: errors.JobWorkerError) -> dict[str, str]:

@@ -123,7 +123,16 @@ async def _all(events: list[asyncio.Event]) -> None:
 
 
 def _spawn(config: int, sock: int) -> "subprocess.Popen[bytes]":
-    argv = [sys.executable, "-m", "jobworkerd.api", "--config-fd", str(config), "--socket-fd", str(sock)]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "jobworkerd.api",
+        "--config-fd",
+        str(config),
+        "--socket-fd",
+        str(sock),
+    ]
     return subprocess.Popen(argv, pass_fds=(config, sock), stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
 
 

@@ -151,6 +151,8 @@ def _become(
         step = "session"
         os.setsid()
         os.umask(_UMASK)
+        step = "oom_score_adj"
+        _be_killed_before_the_server()
         step = "descriptors"
         _place_descriptors(fds)
         step = "resource limits"
@@ -167,6 +169,13 @@ def _become(
         os.write(_ERROR_FD, f"{step.replace(' ', '_')} {error.errno}".encode())
     finally:
         os._exit(127)
+
+
+def _be_killed_before_the_server() -> None:
+    """Undoes what the server may have of oom_score_adj (proc(5)): under pressure the job goes first."""
+    with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:  # noqa: PTH123 - the child of a fork
+        if int(file.read()) < 0:
+            file.write(b"0")
 
 
 def _reset_signals() -> None:
