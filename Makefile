@@ -40,7 +40,7 @@ lint: $(STAMP) ## Check protos, generated code, style, types, layers, workflows 
 	tools/check-requirements
 	ruff check .
 	ruff format --check .
-	mypy services clients/cli tests
+	mypy services clients/cli tests bench
 	lint-imports
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github/workflows
@@ -73,7 +73,7 @@ demo: setup ## Run a real job with limits through a real server, and leave nothi
 
 .PHONY: bench
 bench: setup ## Measure against the bare parts, in one run
-	python bench/run.py
+	PYTHONPATH=tests/contract python bench/run.py
 
 .PHONY: lock
 lock: $(STAMP) ## Resolve the dependencies anew

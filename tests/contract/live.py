@@ -258,7 +258,7 @@ async def refused(code: grpc.StatusCode) -> AsyncIterator[Refusal]:
 async def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
     """Waits until a condition holds."""
     async with asyncio.timeout(seconds):
-        while not check():  # noqa: ASYNC110 - what is watched is the host, which has no event for it
+        while not check():
             await asyncio.sleep(0.02)
 
 

@@ -41,7 +41,7 @@ async def test_sources_are_told_apart_and_offsets_are_of_both(admin: Client) -> 
 
 
 async def test_readers_that_join_at_any_time_get_the_same(admin: Client, viewer: Client) -> None:
-    size = 8 << 20
+    size = 2 << 20
     job = await admin.create("sh", "-c", f"yes 0123456789abcde | head -c {size}")
     readers = [asyncio.create_task(each.stream(job.id)) for each in (admin, viewer) for _ in range(4)]
     outputs = [*await asyncio.gather(*readers), await viewer.stream(job.id)]

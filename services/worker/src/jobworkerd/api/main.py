@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     try:
         with telemetry(os.environ) as extra:
-            uvloop.run(_serve(config, socket.socket(fileno=descriptors.socket_fd), extra, log))
+            uvloop.run(serve(config, socket.socket(fileno=descriptors.socket_fd), extra, log))
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it, a traceback not
         return 1
@@ -58,12 +58,17 @@ def _read_config(descriptor: int) -> Config:
         return from_json(os.pread(descriptor, os.fstat(file.fileno()).st_size, 0))
 
 
-async def _serve(
+async def serve(
     config: Config,
     sock: socket.socket,
     extra: Sequence[Around],
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
+    """Serves until the other end of the socket is closed; `extra` are interceptors around the usual ones.
+
+    Raises:
+        CannotStart: the certificates are of no use, or the address cannot be bound.
+    """
     draining = asyncio.Event()
     supervisor = await SupervisorClient.connect(sock, draining.set)
     identities = Identities()

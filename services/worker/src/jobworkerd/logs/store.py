@@ -56,14 +56,9 @@ class LogWriter:
             self._lose(len(data) - written, time_ns)
 
     def close(self) -> None:
-        """Gives the index's spare space and the file descriptors back."""
-        try:
-            os.ftruncate(self._index, self._records * RECORD.size)
-        except OSError:  # zeros behind the records do no harm
-            pass
-        finally:
-            os.close(self._index)
-            os.close(self._data)
+        """Gives the file descriptors back. The index keeps the space that it has taken: less than a block."""
+        os.close(self._index)
+        os.close(self._data)
 
     def _write(self, data: memoryview) -> int:
         """Returns how many of the bytes reached the file."""

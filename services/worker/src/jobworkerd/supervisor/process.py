@@ -7,6 +7,7 @@ little of the set-up is charged to it. What goes wrong comes back over a pipe th
 
 import errno
 import fcntl
+import functools
 import os
 import pwd
 import resource
@@ -128,10 +129,11 @@ def _discard(pid: int) -> None:
 
 
 def _fork(command: _Command, fds: tuple[int, int, int, int, int | None], open_files: tuple[int, int]) -> int:
-    """Forks with all signals blocked: one that met the child while it still has the parent's handlers
-    would be written to the wakeup descriptor that both share, and the parent would take it for its own.
+    """Forks with the signals blocked that the parent handles: one that met the child while it still has
+    the handlers would be written to the wakeup descriptor that both share, and the parent would take it
+    for its own.
     """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _not_default())
     try:
         pid = os.fork()
         if pid == 0:
@@ -180,10 +182,17 @@ def _be_killed_before_the_server() -> None:
 
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    for number in _not_default():
         # execve(2) resets handlers by itself, but leaves ignored what Python ignores (SIGPIPE, SIGXFSZ).
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+@functools.cache
+def _not_default() -> tuple[int, ...]:
+    """Returns the signals that this process handles or ignores; it settles that before the first job."""
+    numbers = map(int, signal.valid_signals())
+    return tuple(number for number in numbers if signal.getsignal(number) is not signal.SIG_DFL)
 
 
 def _place_descriptors(fds: tuple[int, int, int, int, int | None]) -> None:

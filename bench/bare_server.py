@@ -1,0 +1,35 @@
+"""A gRPC server over mTLS that does nothing: what any call costs before anything of ours happens.
+
+`python bare_server.py CERTS_DIR` prints its address and serves until its standard input ends.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import grpc
+
+METHOD = "/bench.Bare/Echo"
+
+
+async def _echo(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    return request
+
+
+async def _serve(certs: Path) -> None:
+    server = grpc.aio.server()
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_echo)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", {"Echo": handler}),))
+    key, chain, authority = (
+        (certs / name).read_bytes() for name in ("server-key.pem", "server.pem", "ca.pem")
+    )
+    credentials = grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+    await server.stop(None)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))
