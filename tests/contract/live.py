@@ -30,6 +30,9 @@ FINAL = {
     job_pb2.JOB_STATUS_STOPPED,
     job_pb2.JOB_STATUS_LOST,
 }
+SLOW = os.environ.get("IN_GUEST") in {"uml", "qemu"}
+"""A fork takes a guest kernel fifty times as long: fewer jobs show the same there."""
+
 START_WITHIN_SECONDS = 60
 """A guest without hardware virtualization is twenty times slower than its host."""
 

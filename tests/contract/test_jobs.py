@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import duration_pb2, json_format
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, eventually, pids_with, refused
+from live import SLOW, Client, Server, eventually, pids_with, refused
 
 Request = job_service_pb2.CreateJobRequest
 
@@ -263,7 +263,7 @@ async def test_many_jobs_at_once_and_nothing_left(admin: Client, server: Server)
         assert output == f"{number}\n".encode()
         assert job.exit_code == number % 7
 
-    await asyncio.gather(*(one(number) for number in range(40)))
+    await asyncio.gather(*(one(number) for number in range(20 if SLOW else 100)))
     if server.process:
         await eventually(lambda: server.job_cgroups() == [])
 

@@ -8,8 +8,9 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, client, eventually, refused
+from live import SLOW, Client, Server, client, eventually, refused
 
+JOBS = 20 if SLOW else 500
 STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
 
 
@@ -63,11 +64,11 @@ async def test_sigterm_stops_jobs_and_gives_readers_their_last_bytes_and_the_res
 async def test_one_job_after_the_other_leaves_nothing(own_server: Server) -> None:
     """Warm up, then watch: descriptors, cgroups and processes stay what they were, memory nearly so."""
     async with client(own_server, "admin") as admin:
-        await _run_jobs(admin, 60)
+        await _run_jobs(admin, JOBS // 5)
         assert own_server.process
         watched = [psutil.Process(own_server.process.pid), *own_server.api_processes()]
         before = [(each.num_fds(), each.memory_info().rss) for each in watched]
-        await _run_jobs(admin, 120)
+        await _run_jobs(admin, JOBS)
         await eventually(lambda: [each.num_fds() for each in watched] == [fds for fds, _ in before])
         for process, (_, rss) in zip(watched, before, strict=True):
             assert process.memory_info().rss < rss + (4 << 20)
