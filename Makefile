@@ -3,6 +3,8 @@ SHELL := /bin/bash -euo pipefail
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A host with cgroup v2 and root needs no guest; of the guests, Python runs fastest in user-mode-linux.
+ENGINE = $(shell grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null && echo host || echo uml)
 GRPCURL_VERSION := v1.9.3
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -62,7 +64,8 @@ contract: setup ## Run the contract tests on this host: everything but the limit
 .PHONY: contract-guest
 contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this host, or in a guest kernel
 	tests/guest/in-guest --setup
-	tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract $(GUEST_TESTS) -p no:cacheprovider
+	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} pytest tests/guest
+	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300
 
 .PHONY: test
 test: lint unit contract contract-guest ## Everything that has to pass
