@@ -1,0 +1,50 @@
+"""What a client gets when a handler raises."""
+
+import grpc
+import pytest
+from grpc import aio
+
+from jobworkerd.api.interceptors.errors import Errors
+from jobworkerd.api.rpc import Context
+from jobworkerd.errors import JobNotFound
+from tests.unit.api.conftest import Logged, refusal
+from tests.unit.api.interceptors.conftest import METHODS, Serve, bug, refuse
+
+
+async def _no_job(_context: Context) -> None:
+    raise JobNotFound("j-1")
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_domain_error_is_a_status_with_details(serve: Serve, method: str, logged: Logged) -> None:
+    async with serve(_no_job, Errors()) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.call(method)
+    refused = refusal(caught.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")
+    assert refused.metadata == {"job_id": "j-1"}
+    assert not logged
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_bug_is_an_id_to_the_client_and_a_traceback_in_the_log(
+    serve: Serve, method: str, logged: Logged
+) -> None:
+    async with serve(bug, Errors()) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.call(method)
+    (line,) = logged
+    refused = refusal(caught.value)
+    assert refused.code == grpc.StatusCode.INTERNAL
+    assert str(line["log_id"]) in refused.message
+    assert "secret" not in refused.message
+    assert line["exc_info"]
+    assert line["log_level"] == "error"
+
+
+async def test_a_status_that_the_handler_chose_stays(serve: Serve, logged: Logged) -> None:
+    async with serve(refuse, Errors()) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.call("Unary")
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.DATA_LOSS, "gone")
+    assert not logged

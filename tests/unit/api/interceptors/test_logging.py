@@ -1,0 +1,119 @@
+"""The access log: one line an RPC, with the status that the client sees."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+import structlog
+from grpc import aio
+
+from jobworkerd.api.interceptors.errors import Errors
+from jobworkerd.api.interceptors.logging import AccessLog
+from jobworkerd.api.rpc import Context
+from jobworkerd.errors import JobNotFound
+from tests.unit.api.conftest import Logged, eventually
+from tests.unit.api.interceptors.conftest import (
+    METHODS,
+    SERVICE,
+    Behaviour,
+    Method,
+    Serve,
+    bug,
+    forever,
+    nothing,
+)
+
+
+async def _no_job(_context: Context) -> None:
+    structlog.contextvars.bind_contextvars(job_id="j-1")
+    raise JobNotFound("j-1")
+
+
+def _lines(logged: Logged) -> Logged:
+    return [line for line in logged if line["event"] == "rpc"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [(nothing, ("OK", "info")), (_no_job, ("NOT_FOUND", "info")), (bug, ("INTERNAL", "error"))],
+)
+async def test_status_of_a_call_that_ended(
+    serve: Serve, logged: Logged, method: str, behaviour: Behaviour, expected: tuple[str, str]
+) -> None:
+    async with serve(behaviour, AccessLog(), Errors()) as client:
+        with contextlib.suppress(aio.AioRpcError):
+            await client.call(method)
+        await eventually(lambda: _lines(logged))
+    (line,) = _lines(logged)
+    assert line["method"] == f"{SERVICE}/{method}"
+    assert (line["status"], line["log_level"]) == expected
+    assert isinstance(line["ms"], float)
+    assert str(line["peer"]).startswith("ipv4:127.0.0.1:")
+    assert line.get("job_id") == ("j-1" if behaviour is _no_job else None)
+
+
+async def _cancel(client: Method, method: str, entered: asyncio.Event) -> None:
+    call = client.start(method)
+    await entered.wait()
+    call.cancel()
+
+
+async def _deadline(client: Method, method: str, _entered: asyncio.Event) -> None:
+    with pytest.raises(aio.AioRpcError) as caught:
+        await client.call(method, seconds=0.2)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("end", "status"), [(_cancel, "CANCELLED"), (_deadline, "DEADLINE_EXCEEDED")])
+async def test_status_of_a_call_that_the_client_ended(
+    serve: Serve,
+    logged: Logged,
+    method: str,
+    end: Callable[[Method, str, asyncio.Event], Awaitable[None]],
+    status: str,
+) -> None:
+    entered = asyncio.Event()
+
+    async def wait(context: Context) -> None:
+        entered.set()
+        await forever(context)
+
+    async with serve(wait, AccessLog(), Errors()) as client:
+        await end(client, method, entered)
+        await eventually(lambda: _lines(logged))
+    (line,) = logged
+    assert (line["status"], line["log_level"]) == (status, "info")
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_stream_is_no_bug(serve: Serve, logged: Logged) -> None:
+    writing = asyncio.Event()
+
+    async def write_for_ever(context: Context) -> None:
+        while True:
+            await context.write(b"x" * 65_536)
+            writing.set()
+
+    async with serve(write_for_ever, AccessLog(), Errors()) as client:
+        call = client.start("Write")
+        await writing.wait()
+        call.cancel()
+        await eventually(lambda: _lines(logged))
+    (line,) = logged
+    assert line["status"] == "CANCELLED"
+
+
+async def test_lines_of_other_calls_do_not_mix(serve: Serve, logged: Logged) -> None:
+    numbers = iter(range(3))
+
+    async def bind(_context: Context) -> None:
+        structlog.contextvars.bind_contextvars(number=next(numbers))
+        await asyncio.sleep(0)
+
+    async with serve(bind, AccessLog()) as client:
+        await asyncio.gather(*(client.call("Write") for _ in range(3)))
+        await eventually(lambda: len(_lines(logged)) == 3)
+    assert {line["number"] for line in logged} == {0, 1, 2}

@@ -1,0 +1,97 @@
+"""Spans and measurements, as the SDK's in-memory exporters get them."""
+
+import contextlib
+
+import pytest
+from grpc import aio
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from jobworkerd.api.interceptors.errors import Errors
+from jobworkerd.api.interceptors.logging import AccessLog
+from jobworkerd.api.interceptors.telemetry import Telemetry
+from jobworkerd.api.rpc import Context
+from jobworkerd.errors import JobNotFound
+from tests.unit.api.conftest import Logged, eventually
+from tests.unit.api.interceptors.conftest import METHODS, SERVICE, Behaviour, Serve, bug, nothing
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+SPAN_ID = "b7ad6b7169203331"
+
+
+class Collected:
+    """Telemetry that stays in this process."""
+
+    def __init__(self) -> None:
+        self._spans = InMemorySpanExporter()
+        self._metrics = InMemoryMetricReader()
+        tracers = TracerProvider(shutdown_on_exit=False)
+        tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        self.interceptor = Telemetry(tracers, MeterProvider([self._metrics], shutdown_on_exit=False))
+
+    def spans(self) -> list[ReadableSpan]:
+        return list(self._spans.get_finished_spans())
+
+    def durations(self) -> list[HistogramDataPoint]:
+        data = self._metrics.get_metrics_data()
+        assert data
+        metrics = [
+            metric
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+        assert [(metric.name, metric.unit) for metric in metrics] == [("rpc.server.call.duration", "s")]
+        points = list(metrics[0].data.data_points)
+        assert all(isinstance(point, HistogramDataPoint) for point in points)
+        return points  # type: ignore[return-value]  # asserted just above
+
+
+async def _no_job(_context: Context) -> None:
+    raise JobNotFound("j-1")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("behaviour", "status", "is_fault"),
+    [(nothing, "OK", False), (_no_job, "NOT_FOUND", False), (bug, "INTERNAL", True)],
+)
+async def test_each_call_is_a_span_and_a_measurement(
+    serve: Serve, logged: Logged, method: str, behaviour: Behaviour, status: str, *, is_fault: bool
+) -> None:
+    collected = Collected()
+    async with serve(behaviour, collected.interceptor, Errors()) as client:
+        with contextlib.suppress(aio.AioRpcError):
+            await client.call(method)
+        await eventually(collected.spans)
+    expected = {
+        "rpc.system.name": "grpc",
+        "rpc.method": f"{SERVICE}/{method}",
+        "rpc.response.status_code": status,
+    }
+    expected |= {"error.type": status} if is_fault else {}
+    (span,) = collected.spans()
+    assert (span.name, span.kind) == (f"{SERVICE}/{method}", SpanKind.SERVER)
+    assert span.attributes == expected
+    assert not span.events
+    assert (span.status.status_code == StatusCode.ERROR) == is_fault
+    (point,) = collected.durations()
+    assert point.attributes == expected
+    assert point.count == 1
+    assert bool(logged) == is_fault
+
+
+async def test_the_callers_trace_goes_on(serve: Serve, logged: Logged) -> None:
+    collected = Collected()
+    async with serve(nothing, collected.interceptor, AccessLog()) as client:
+        await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01")
+        await eventually(collected.spans)
+    (span,) = collected.spans()
+    assert span.parent
+    assert f"{span.parent.span_id:016x}" == SPAN_ID
+    assert f"{span.context.trace_id:032x}" == TRACE_ID
+    assert [line["trace_id"] for line in logged] == [TRACE_ID]

@@ -1,0 +1,162 @@
+"""From structs to messages: that no field is forgotten, on either side."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from jobworker.v1 import job_pb2
+from jobworkerd.api.convert import duration, job_to_proto, timestamp
+from jobworkerd.model import (
+    AppliedLimit,
+    Job,
+    JobSpec,
+    JobStatus,
+    Limits,
+    LimitsPolicy,
+    Termination,
+    TerminationReason,
+    Usage,
+)
+from tests.unit.api.conftest import JOB, JOB_ID
+
+FULL_SPEC = JobSpec(
+    command="ping",
+    args=("-c", "5"),
+    limits=Limits(max_cpu=25, max_memory=64, max_io_bps=1_000_000, max_pids=16),
+    limits_policy=LimitsPolicy.STRICT,
+    working_directory="/tmp",
+    env={"SECRET": "yes"},
+    timeout=1.5,
+    stop_signal=37,
+    stop_grace_period=0.25,
+    labels={"team": "blue"},
+    owner="CN=alice",
+    request_id="r-1",
+)
+FULL = Job(
+    id=JOB_ID,
+    spec=FULL_SPEC,
+    status=JobStatus.FAILED,
+    create_time_ns=1_000_000_001,
+    start_time_ns=2_000_000_002,
+    end_time_ns=3_000_000_003,
+    pid=42,
+    exit_code=3,
+    termination=Termination(
+        reason=TerminationReason.OOM_KILLED, signal=9, message="too much", leftovers_killed=True
+    ),
+    limits_applied=(
+        AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="1 2", reason="because"),
+    ),
+    usage=Usage(
+        cpu_user_usec=1,
+        cpu_system_usec=2,
+        cpu_throttled_usec=3,
+        memory_peak_bytes=4,
+        oom_kill_count=5,
+        io_read_bytes=6,
+        io_write_bytes=7,
+        pids_peak_count=8,
+    ),
+    log_size=99,
+)
+
+NOT_SHOWN = {"spec.env", "spec.request_id"}
+"""The environment may hold secrets, and the request id is between one client and the server."""
+
+
+def _unset(message: Message, descriptor: Descriptor, path: str = "") -> Iterator[str]:
+    """Yields the names of the fields of a message, and of the messages in it, that are not set."""
+    for name, described in descriptor.fields_by_name.items():
+        value = getattr(message, name)
+        if described.message_type and described.message_type.file.package == "jobworker.v1":
+            entries = value if described.is_repeated and not _is_map(described) else [value]
+            for entry in [] if _is_map(described) else entries:
+                yield from _unset(entry, described.message_type, f"{path}{name}.")
+        elif not (value or (described.has_presence and message.HasField(name))):
+            yield path + name
+
+
+def _is_map(described: FieldDescriptor) -> bool:
+    return bool(described.message_type and described.message_type.GetOptions().map_entry)
+
+
+_OTHERS: dict[type, Callable[[Any], object]] = {
+    bool: lambda value: not value,
+    int: lambda value: value + 1,
+    float: lambda value: value + 1,
+    str: lambda value: value + "x",
+    dict: lambda value: {**value, "more": "x"},
+    tuple: lambda value: (*value, value[0]),
+    JobStatus: lambda _: JobStatus.STOPPED,
+    LimitsPolicy: lambda _: LimitsPolicy.BEST_EFFORT,
+    TerminationReason: lambda _: TerminationReason.EXITED,
+}
+"""For each type of a field, how to get another value of it."""
+
+
+def _variants(struct: msgspec.Struct, path: str = "") -> Iterator[tuple[str, msgspec.Struct]]:
+    """Yields the struct with each of its fields, and each field of the structs in it, changed."""
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if isinstance(value, msgspec.Struct):
+            for inner_path, inner in _variants(value, f"{path}{name}."):
+                yield inner_path, msgspec.structs.replace(struct, **{name: inner})
+            continue
+        if isinstance(value, tuple) and isinstance(value[0], msgspec.Struct):
+            for inner_path, inner in _variants(value[0], f"{path}{name}."):
+                yield inner_path, msgspec.structs.replace(struct, **{name: (inner,)})
+        yield path + name, msgspec.structs.replace(struct, **{name: _OTHERS[type(value)](value)})
+
+
+def test_every_field_of_the_message_is_filled() -> None:
+    assert list(_unset(job_to_proto(FULL), job_pb2.Job.DESCRIPTOR)) == []
+
+
+@pytest.mark.parametrize(("path", "job"), [pytest.param(*each, id=each[0]) for each in _variants(FULL)])
+def test_every_field_of_the_struct_is_shown(path: str, job: Job) -> None:
+    assert (job_to_proto(job) == job_to_proto(FULL)) == (path in NOT_SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("enum", "prefix", "descriptor"),
+    [
+        (JobStatus, "JOB_STATUS_", job_pb2.JobStatus.DESCRIPTOR),
+        (LimitsPolicy, "LIMITS_POLICY_", job_pb2.LimitsPolicy.DESCRIPTOR),
+        (TerminationReason, "TERMINATION_REASON_", job_pb2.TerminationReason.DESCRIPTOR),
+    ],
+)
+def test_enums_have_the_same_names(
+    enum: type[JobStatus | LimitsPolicy | TerminationReason], prefix: str, descriptor: Descriptor
+) -> None:
+    api = {value.name for value in descriptor.values if value.number}  # type: ignore[attr-defined]  # an enum's
+    assert api == {prefix + member.name for member in enum}
+
+
+def test_what_a_job_does_not_have_yet_is_not_set() -> None:
+    message = job_to_proto(JOB)
+    for name in ("start_time", "end_time", "exit_code", "termination", "timeout"):
+        assert not message.HasField(name)
+    assert not message.usage.HasField("cpu_user_usec")
+
+
+def test_an_exit_code_of_zero_is_set() -> None:
+    assert job_to_proto(msgspec.structs.replace(JOB, exit_code=0)).HasField("exit_code")
+
+
+def test_a_real_time_signal_has_a_name() -> None:
+    assert job_to_proto(FULL).stop_signal == "SIGRTMIN+3"
+
+
+def test_times_keep_their_nanoseconds() -> None:
+    assert timestamp(1_700_000_000_123_456_789).ToNanoseconds() == 1_700_000_000_123_456_789
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 1.5, 86_400.0, 315_576_000_000.0])
+def test_durations(seconds: float) -> None:
+    message = duration(seconds)
+    assert message.seconds + message.nanos / 1e9 == seconds

@@ -1,0 +1,112 @@
+"""Whom a certificate names."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from jobworkerd.api.identity import Identities, Principal, Role, parse_certificate
+from jobworkerd.errors import Unauthenticated
+
+Attributes = Sequence[tuple[x509.ObjectIdentifier, str]]
+
+OU = NameOID.ORGANIZATIONAL_UNIT_NAME
+CN = NameOID.COMMON_NAME
+
+
+def _pem(subject: Attributes, issuer: Attributes = ((CN, "authority"),)) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + dt.timedelta(days=36_500))
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _name(attributes: Attributes) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+
+
+@pytest.mark.parametrize(
+    ("units", "role"),
+    [
+        (["Admin"], Role.ADMIN),
+        (["Viewer"], Role.VIEWER),
+        (["ADMIN"], Role.ADMIN),
+        (["viewer"], Role.VIEWER),
+        (["Engineering", "Viewer"], Role.VIEWER),
+        (["Viewer", "Admin"], Role.ADMIN),
+        ([], None),
+        (["Administrators"], None),
+        (["Admin "], None),
+        (["Not Admin"], None),
+        (["Admin,OU=Viewer"], None),
+    ],
+)
+def test_role_is_a_whole_unit(units: list[str], role: Role | None) -> None:
+    assert parse_certificate(_pem([(OU, unit) for unit in units])).role is role
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        _pem([(CN, "Admin")]),
+        _pem([(CN, "x,OU=Admin")]),
+        _pem([(CN, "x\nOU=Admin")]),
+        _pem([(NameOID.ORGANIZATION_NAME, "Admin")]),
+        _pem([(CN, "x")], issuer=[(OU, "Admin")]),
+    ],
+    ids=["cn", "cn-with-comma", "cn-with-newline", "organization", "issuer"],
+)
+def test_no_other_part_of_a_certificate_gives_a_role(pem: bytes) -> None:
+    assert parse_certificate(pem).role is None
+
+
+def test_subject_is_written_as_rfc_4514_has_it() -> None:
+    pem = _pem([(NameOID.ORGANIZATION_NAME, "Acme, Inc."), (OU, "Admin"), (CN, "alice")])
+    assert parse_certificate(pem) == Principal("CN=alice,OU=Admin,O=Acme\\, Inc.", Role.ADMIN)
+
+
+class _Connection:
+    """What a context says of its connection."""
+
+    def __init__(self, version: bytes | None, pem: bytes | None) -> None:
+        self._properties = {"ssl_tls_version": version, "x509_pem_cert": pem}
+
+    def auth_context(self) -> dict[str, Iterable[bytes]]:
+        return {name: [value] for name, value in self._properties.items() if value is not None}
+
+
+ADMIN_PEM = _pem([(OU, "Admin"), (CN, "alice")])
+
+
+@pytest.mark.parametrize(
+    ("version", "pem"),
+    [
+        (b"TLSv1.2", ADMIN_PEM),
+        (None, ADMIN_PEM),
+        (b"TLSv1.3", None),
+        (b"TLSv1.3", b"nonsense"),
+        (None, None),
+    ],
+)
+def test_a_connection_that_does_not_say_who_calls_is_refused(
+    version: bytes | None, pem: bytes | None
+) -> None:
+    with pytest.raises(Unauthenticated):
+        Identities().principal(_Connection(version, pem))  # type: ignore[arg-type]  # the part that is used
+
+
+def test_a_certificate_over_tls_1_3_is_a_principal() -> None:
+    connection = _Connection(b"TLSv1.3", ADMIN_PEM)
+    assert Identities().principal(connection) == Principal("CN=alice,OU=Admin", Role.ADMIN)  # type: ignore[arg-type]  # the part that is used

@@ -1,0 +1,135 @@
+"""JobService over mTLS: what goes to the supervisor, and what comes back."""
+
+import asyncio
+
+import grpc
+import pytest
+from msgspec.structs import replace
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworkerd import errors
+from jobworkerd.protocol import messages
+from tests.unit.api.conftest import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal
+
+
+async def test_create_passes_the_checked_request_on_with_the_callers_subject(api: Api) -> None:
+    async with api.client() as client:
+        response = await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true", max_cpu=25))
+    assert response.job.id == JOB_ID
+    assert response.job.status == job_pb2.JOB_STATUS_RUNNING
+    (start,) = api.supervisor.requests
+    assert isinstance(start, messages.StartJob)
+    assert start.spec == replace(SPEC, owner=start.spec.owner, limits=replace(LIMITS, max_cpu=25))
+    assert start.spec.owner.startswith("CN=alice,OU=Admin,")
+
+
+async def test_get_returns_the_job(api: Api) -> None:
+    async with api.client("Viewer") as client:
+        response = await client.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID))
+    assert response.job.pid == JOB.pid
+    assert api.supervisor.requests == [messages.GetJob(JOB_ID)]
+
+
+async def test_stop_says_who_asks(api: Api) -> None:
+    api.supervisor.script = lambda _: messages.OneJob(FINAL_JOB)
+    request = job_service_pb2.StopJobRequest(id=JOB_ID)
+    request.grace_period.FromMilliseconds(1_500)
+    async with api.client() as client:
+        response = await client.stub.StopJob(request)
+    assert response.job.status == job_pb2.JOB_STATUS_COMPLETED
+    (stop,) = api.supervisor.requests
+    assert isinstance(stop, messages.StopJob)
+    assert (stop.job_id, stop.grace_period) == (JOB_ID, 1.5)
+    assert stop.subject.startswith("CN=alice,OU=Admin,")
+
+
+async def test_list_pages_with_a_token_that_leads_on(api: Api) -> None:
+    api.supervisor.script = lambda _: messages.JobPage((JOB,), more=True)
+    async with api.client("Viewer") as client:
+        page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest(page_size=1))
+        assert [job.id for job in page.jobs] == [JOB_ID]
+        api.supervisor.script = lambda _: messages.JobPage((), more=False)
+        request = job_service_pb2.ListJobsRequest(page_token=page.next_page_token)
+        last = await client.stub.ListJobs(request)
+    assert not last.next_page_token
+    assert [
+        request.before for request in api.supervisor.requests if isinstance(request, messages.ListJobs)
+    ] == [
+        "",
+        JOB_ID,
+    ]
+
+
+async def test_a_page_that_would_not_fit_into_a_message_is_cut_and_goes_on(api: Api) -> None:
+    ids = [f"0199f3a0-0000-7000-8000-{number:012}" for number in range(40)]
+    large = replace(SPEC, args=("x" * 131_071,))
+    api.supervisor.script = lambda _: messages.JobPage(
+        tuple(replace(JOB, id=each, spec=large) for each in ids), more=False
+    )
+    async with api.client() as client:
+        page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest())
+        assert 0 < len(page.jobs) < len(ids)
+        assert page.next_page_token
+        await client.stub.ListJobs(job_service_pb2.ListJobsRequest(page_token=page.next_page_token))
+    following = api.supervisor.requests[-1]
+    assert isinstance(following, messages.ListJobs)
+    assert following.before == page.jobs[-1].id
+
+
+async def test_stream_ends_with_the_result(api: Api) -> None:
+    api.supervisor.script = lambda _: messages.OneJob(FINAL_JOB)
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+    async with api.client("Viewer") as client:
+        received = [message async for message in client.stub.GetJobsStream(request)]
+    assert [message.result.status for message in received] == [job_pb2.JOB_STATUS_COMPLETED]
+
+
+@pytest.mark.parametrize("job_id", ["", "nonsense", JOB_ID.upper().replace("0", "A"), "x" * 100_000])
+async def test_what_cannot_be_an_id_is_no_job_and_is_not_asked_for(api: Api, job_id: str) -> None:
+    async with api.client() as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.stub.GetJob(job_service_pb2.GetJobRequest(id=job_id))
+    refused = refusal(caught.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND")
+    assert refused.metadata == {"job_id": job_id[:64]}
+    assert not api.supervisor.requests
+
+
+async def test_the_supervisors_error_reaches_the_client_with_its_details(api: Api) -> None:
+    failure = messages.Failure(*errors.to_wire(errors.CommandNotStarted("command", "ENOENT", "no such file")))
+    api.supervisor.script = lambda _: failure
+    async with api.client() as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="/nowhere"))
+    refused = refusal(caught.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "COMMAND_NOT_STARTED")
+    assert refused.metadata["errno"] == "ENOENT"
+    assert {"ErrorInfo", "BadRequest"} == set(refused.details)
+
+
+async def test_drain_refuses_new_jobs_and_lets_calls_go_on(api: Api) -> None:
+    async with api.client() as client:
+        await api.supervisor.say(messages.Drain())
+        assert await _create_until_refused(client) == "SHUTTING_DOWN"
+        assert (await client.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID))).job.id == JOB_ID
+
+
+async def _create_until_refused(client: Client) -> str:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true"))
+            except grpc.aio.AioRpcError as error:
+                return refusal(error).reason
+
+
+async def test_the_supervisors_end_is_unavailable_not_an_error_of_the_server(api: Api) -> None:
+    api.supervisor.script = lambda _: None
+    async with api.client() as client:
+        call = client.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID))
+        await eventually(lambda: api.supervisor.requests)
+        api.supervisor.close()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert refusal(caught.value).reason == "SUPERVISOR_UNAVAILABLE"
+    await api.running

@@ -1,0 +1,56 @@
+"""Signals as users write them."""
+
+import signal
+
+import pytest
+
+from jobworkerd.api.signals import signal_name, signal_number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("SIGTERM", 15),
+        ("TERM", 15),
+        ("int", 2),
+        ("9", 9),
+        ("64", 64),
+        ("SIGRTMIN", 34),
+        ("RTMIN+3", 37),
+        ("sigrtmax", 64),
+    ],
+)
+def test_names_and_numbers(text: str, number: int) -> None:
+    assert signal_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "-1",
+        "32",
+        "65",
+        "999",
+        "NOPE",
+        "SIG",
+        "SIGSIGTERM",
+        "SIG_IGN",
+        "RTMIN+31",
+        "\u0661\u0665",
+        "15\n",
+    ],
+)
+def test_what_is_no_signal(text: str) -> None:
+    with pytest.raises(ValueError, match="no signal"):
+        signal_number(text)
+
+
+@pytest.mark.parametrize("number", sorted(signal.valid_signals()))
+def test_every_name_that_is_shown_is_accepted(number: int) -> None:
+    assert signal_number(signal_name(number)) == number
+
+
+def test_no_signal_has_no_name() -> None:
+    assert not signal_name(0)
