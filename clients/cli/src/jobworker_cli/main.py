@@ -17,7 +17,8 @@ from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
 from jobworker_cli.commands.wait import wait
 from jobworker_cli.context import CredentialFiles, Settings
-from jobworker_cli.options import COMMAND_SETTINGS, duration_option
+from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
+from jobworker_cli.output import say
 
 __all__ = ["app", "main"]
 
@@ -130,6 +131,11 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding shows what it cannot as `\u2026`, rather than an error.
         sys.stdout.reconfigure(errors="backslashreplace")
+    for word in sys.argv[1:]:
+        if not is_unicode(word):
+            # Such bytes can be in names of files; the API's strings cannot hold them.
+            say(f"error: {word!r} is not UTF-8, and the API takes nothing else")
+            sys.exit(2)
     app(prog_name="jobworker")
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "JobRefs",
     "OutputFormat",
     "Quiet",
+    "duration_option",
+    "is_unicode",
     "key_values",
     "variables",
     "with_job_options",
@@ -178,4 +180,11 @@ def _with_value(text: str) -> str:
         return text
     if text not in os.environ:
         raise typer.BadParameter(f"{text} is not set here; give {text}=VALUE", param_hint="--env")
+    if not is_unicode(os.environ[text]):
+        raise typer.BadParameter(f"{text} is not UTF-8 here", param_hint="--env")
     return f"{text}={os.environ[text]}"
+
+
+def is_unicode(text: str) -> bool:
+    """Tells whether the text holds no bytes that Python could not decode (PEP 383)."""
+    return not any("\udc80" <= char <= "\udcff" for char in text)

@@ -33,11 +33,11 @@ def parse_duration(text: str) -> timedelta:
 def duration(span: timedelta) -> str:
     """Returns the duration in its two greatest units: `350ms`, `1.25s`, `2m 5s`, `3d 4h`."""
     seconds = span.total_seconds()
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f}ms"
-    if seconds < 60:
+    if round(seconds, 2) < 60:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
-    whole = int(seconds)
+    whole = round(seconds)
     for unit, length, smaller, smaller_length in (
         ("d", 86_400, "h", 3_600),
         ("h", 3_600, "m", 60),
@@ -56,7 +56,7 @@ def size(count: int) -> str:
     value = float(count)
     for unit in ("KiB", "MiB", "GiB", "TiB"):
         value /= 1024
-        if value < 1024 or unit == "TiB":
+        if round(value, 1) < 1024 or unit == "TiB":
             break
     return f"{value:.1f}".removesuffix(".0") + f" {unit}"
 

@@ -52,8 +52,10 @@ def job_details(job: job_pb2.Job) -> str:
 
 
 def _line(name: str, text: str, width: int) -> str:
-    padded = f"{name:<{width}}  {printable(text)}"
-    return styled(padded, COLOURS.get(text, "reset")) if name == "Status" else padded
+    shown = printable(text)
+    if name == "Status" and text in COLOURS:
+        shown = styled(shown, COLOURS[text])
+    return f"{printable(name):<{width}}  {shown}"
 
 
 def _head(job: job_pb2.Job) -> list[Row]:

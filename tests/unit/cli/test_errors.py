@@ -1,0 +1,204 @@
+"""What a user reads when something fails: one sentence, one hint, no traceback."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+
+from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, Listening, Refusal
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+
+
+async def test_violations_name_the_options(cli: Cli, server: FakeServer) -> None:
+    fields = {
+        "max_cpu": "must not be negative",
+        "working_directory": "must be absolute",
+        'env["A B"]': "no",
+        "command": "is empty",
+    }
+    server.refusals["CreateJob"] = [Refusal(INVALID, "4 fields are wrong", "INVALID_REQUEST", fields=fields)]
+    result = await cli("create", "true")
+    assert result.code == 1
+    assert result.stderr == (
+        "error: --max-cpu: must not be negative; --workdir: must be absolute; --env: no; "
+        "COMMAND: is empty (INVALID_REQUEST)\n"
+    )
+
+
+async def test_violations_in_json_have_fields_and_options(cli: Cli, server: FakeServer) -> None:
+    refusal = Refusal(INVALID, "max_cpu: no", "INVALID_REQUEST", fields={"max_cpu": "no"})
+    server.refusals["CreateJob"] = [refusal]
+    result = await cli("create", "-o", "json", "true")
+    assert json.loads(result.stderr)["error"]["violations"] == [
+        {"field": "max_cpu", "option": "--max-cpu", "description": "no"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "first_line"),
+    [
+        (
+            Refusal(grpc.StatusCode.PERMISSION_DENIED, "CreateJob needs OU Admin", "ROLE_REQUIRED"),
+            "error: CreateJob needs OU Admin (ROLE_REQUIRED)",
+        ),
+        (
+            Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "500 jobs run", "TOO_MANY_JOBS"),
+            "error: 500 jobs run (TOO_MANY_JOBS)",
+        ),
+        (
+            Refusal(grpc.StatusCode.INTERNAL, "the server has a bug; log id 7"),
+            "error: the server has a bug; log id 7 (INTERNAL)",
+        ),
+        (
+            Refusal(grpc.StatusCode.ABORTED, "something new", "A_NEW_REASON"),
+            "error: something new (A_NEW_REASON)",
+        ),
+        (
+            Refusal(grpc.StatusCode.INTERNAL, "\x1b[2Jcleared"),
+            r"error: \x1b[2Jcleared (INTERNAL)",
+        ),
+    ],
+)
+async def test_the_servers_sentence_and_reason_are_shown(
+    cli: Cli, server: FakeServer, refusal: Refusal, first_line: str
+) -> None:
+    server.refusals["CreateJob"] = [refusal]
+    result = await cli("create", "true")
+    assert result.code == 1
+    assert result.stderr.splitlines()[0] == first_line
+    assert "Traceback" not in result.stderr
+
+
+async def test_debug_shows_where_an_error_comes_from(cli: Cli, server: FakeServer) -> None:
+    server.refusals["GetJob"] = [Refusal(INVALID, "no", "INVALID_REQUEST")]
+    result = await cli("--debug", "get", JOB_ID)
+    assert "Traceback" in result.stderr
+    assert "AioRpcError" in result.stderr
+    assert "error: no (INVALID_REQUEST)" in result.stderr
+
+
+@pytest.mark.parametrize("args", [["get", JOB_ID], ["list"], ["create", "true"], ["stop", JOB_ID]])
+async def test_a_call_is_repeated_while_the_server_is_away_for_a_moment(
+    cli: Cli, server: FakeServer, args: list[str]
+) -> None:
+    server.add()
+    method = {"get": "GetJob", "list": "ListJobs", "create": "CreateJob", "stop": "StopJob"}[args[0]]
+    server.refusals[method] = [Refusal(UNAVAILABLE, "restarting"), Refusal(UNAVAILABLE, "restarting")]
+    result = await cli(*args)
+    assert result.code == 0, result.stderr
+    assert not server.refusals[method]
+    assert len({request.request_id for request in server.created}) <= 1
+
+
+async def test_a_server_that_stays_away_is_told_after_a_bounded_number_of_attempts(
+    cli: Cli, server: FakeServer
+) -> None:
+    server.refusals["GetJob"] = [Refusal(UNAVAILABLE, "shutting down", "SHUTTING_DOWN") for _ in range(50)]
+    result = await cli("get", JOB_ID)
+    assert result.code == 1
+    assert result.stderr == "error: shutting down (SHUTTING_DOWN)\n"
+    assert len(server.refusals["GetJob"]) == 45
+
+
+async def test_a_server_that_does_not_answer_is_given_up(cli: Cli, server: FakeServer) -> None:
+    async def never(_: object) -> object:
+        return await asyncio.Event().wait()
+
+    server.creating = never  # type: ignore[assignment]  # it never returns
+    result = await cli("--timeout", "200ms", "create", "--request-id", "again", "true")
+    assert result.code == 1
+    assert f"error: {cli.server} did not answer in time" in result.stderr
+    assert "hint: with --request-id again a repeated call starts no second job" in result.stderr
+
+
+@pytest.mark.parametrize(("verb", "code"), [("get", 1), ("stream", 125), ("wait", 125)])
+async def test_where_nobody_listens_a_sentence_says_so(
+    cli: Cli, listening: Listening, verb: str, code: int
+) -> None:
+    await listening.stop()
+    result = await cli(verb, JOB_ID)
+    assert result.code == code
+    error, hint = result.stderr.splitlines()[-2:]
+    assert error == f"error: cannot reach jobworkerd at {cli.server}: connection refused (UNREACHABLE)"
+    assert hint.startswith("hint: is it running there?")
+
+
+async def test_a_server_of_another_ca_is_not_trusted(cli: Cli, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    result = await cli("--ca", str(tmp_path / "other.pem"), "get", JOB_ID)
+    assert result.code == 1
+    assert "its certificate is not signed by our CA" in result.stderr
+
+
+async def test_a_certificate_of_another_ca_is_refused(cli: Cli, tmp_path: Path) -> None:
+    leaf = trustme.CA().issue_cert("admin@example.org")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o600)
+    result = await cli("--cert", str(tmp_path / "cert.pem"), "--key", str(tmp_path / "key.pem"), "list")
+    assert result.code == 1
+    assert "refuses our certificate" in result.stderr
+
+
+async def test_a_certificate_for_another_name_is_told_and_the_name_can_be_given(
+    cli: Cli, listening: Listening
+) -> None:
+    wrong = await cli("--server-name", "elsewhere.example", "list")
+    assert wrong.code == 1
+    assert "its certificate is for another name" in wrong.stderr
+    right = await cli("--server", f"127.0.0.1:{listening.port}", "--server-name", "localhost", "list")
+    assert right.code == 0, right.stderr
+
+
+async def test_a_key_that_is_not_ours_is_told(cli: Cli, certs: Path) -> None:
+    result = await cli("--key", str(certs / "viewer-key.pem"), "list")
+    assert result.code == 1
+    assert "our certificate or its key is not usable" in result.stderr
+
+
+async def test_a_missing_file_says_what_to_set(cli: Cli, tmp_path: Path) -> None:
+    result = await cli("--certs", str(tmp_path), "list")
+    assert result.code == 1
+    assert result.stderr == (
+        f"error: there is no certificate file {tmp_path}/ca.pem\n"
+        "hint: set --certs (JOBWORKER_CERTS) to the folder with ca.pem, admin.pem and admin-key.pem, "
+        "or --ca, --cert and --key\n"
+    )
+
+
+async def test_a_key_that_others_can_read_is_warned_of(cli: Cli, certs: Path, tmp_path: Path) -> None:
+    key = tmp_path / "admin-key.pem"
+    key.write_bytes((certs / "admin-key.pem").read_bytes())
+    key.chmod(0o640)
+    result = await cli("--key", str(key), "list")
+    assert result.code == 0
+    assert result.stderr == f"warning: {key} can be read by others; cure: chmod 600 {key}\n"
+
+
+async def test_the_role_chooses_the_certificate(cli: Cli, certs: Path, tmp_path: Path) -> None:
+    for name in ("ca.pem", "viewer.pem", "viewer-key.pem"):
+        (tmp_path / name).write_bytes((certs / name).read_bytes())
+        (tmp_path / name).chmod(0o600)
+    cli.env["JOBWORKER_CERTS"] = str(tmp_path)
+    assert "admin.pem" in (await cli("list")).stderr
+    cli.env["JOBWORKER_ROLE"] = "viewer"
+    assert (await cli("list")).code == 0
+    assert (await cli("--role", "root", "list")).code == 2
+
+
+@pytest.mark.parametrize("address", [":50051", "host:", "host:port", "host:0", "a:70000", ""])
+async def test_an_address_that_is_none_is_told(cli: Cli, address: str) -> None:
+    result = await cli("--server", address, "list")
+    assert result.code == 1
+    assert "is not HOST:PORT" in result.stderr
+
+
+async def test_a_host_that_does_not_exist_is_told(cli: Cli) -> None:
+    result = await cli("--server", "no-such-host.invalid:50051", "list")
+    assert result.code == 1
+    assert "cannot reach jobworkerd at no-such-host.invalid:50051" in result.stderr

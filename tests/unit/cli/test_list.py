@@ -1,0 +1,73 @@
+"""`jobworker list`: pages, filters and forms."""
+
+import json
+
+import pytest
+
+from jobworker.v1 import job_pb2
+from tests.unit.cli.conftest import Cli, FakeServer
+
+
+def add_many(server: FakeServer, count: int) -> list[str]:
+    """Adds jobs and returns their ids in the server's order."""
+    return [server.add(f"0199f3a0-0000-7000-8000-{number:012}").id for number in range(count)]
+
+
+async def test_all_pages_are_fetched(cli: Cli, server: FakeServer) -> None:
+    ids = add_many(server, 1_234)
+    result = await cli("list", "-q")
+    assert result.text.splitlines() == ids
+    assert len(server.listed) == 3
+
+
+async def test_a_limit_asks_for_no_more_than_that(cli: Cli, server: FakeServer) -> None:
+    ids = add_many(server, 20)
+    result = await cli("list", "-q", "-n", "7")
+    assert result.text.splitlines() == ids[:7]
+    assert [request.page_size for request in server.listed] == [7]
+
+
+async def test_filters_go_to_the_server(cli: Cli, server: FakeServer) -> None:
+    result = await cli("list", "--status", "running", "-s", "FAILED", "--label", "a=b", "-l", "c=")
+    assert result.code == 0, result.stderr
+    [request] = server.listed
+    assert list(request.statuses) == [job_pb2.JOB_STATUS_RUNNING, job_pb2.JOB_STATUS_FAILED]
+    assert dict(request.labels) == {"a": "b", "c": ""}
+
+
+@pytest.mark.parametrize("args", [["--status", "gone"], ["--limit", "0"], ["--label", "x"]])
+async def test_a_wrong_filter_is_a_usage_error(cli: Cli, server: FakeServer, args: list[str]) -> None:
+    result = await cli("list", *args)
+    assert result.code == 2
+    assert not server.listed
+
+
+async def test_json_is_an_array_of_jobs(cli: Cli, server: FakeServer) -> None:
+    ids = add_many(server, 2)
+    result = await cli("list", "-o", "json")
+    assert [job["id"] for job in json.loads(result.text)] == ids
+    empty = await cli("list", "-o", "json", "--status", "lost", "-n", "1")
+    assert isinstance(json.loads(empty.text), list)
+
+
+async def test_the_table_has_a_line_a_job_and_no_control_characters(cli: Cli, server: FakeServer) -> None:
+    server.add().args[:] = ["two\nlines", "\x1b]0;title\x07", "\u202ereversed"]
+    result = await cli("list")
+    head, row = result.text.splitlines()
+    assert head.split() == ["ID", "STATUS", "EXIT", "STARTED", "RAN", "COMMAND"]
+    assert r"two\nlines" in row
+    assert r"\x1b]0;title\x07" in row
+    assert r"\u202e" in row
+    assert row.split()[1:3] == ["COMPLETED", "0"]
+
+
+async def test_a_reader_that_leaves_is_no_error(cli: Cli, server: FakeServer) -> None:
+    add_many(server, 2_000)
+    process = await cli.start("list", "-o", "json")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    # What `| head -1` does; asyncio's reader has no public way to do it.
+    process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    assert process.stderr is not None
+    assert await process.stderr.read() == b""
+    assert await process.wait() == -13

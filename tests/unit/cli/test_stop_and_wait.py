@@ -1,0 +1,114 @@
+"""`jobworker stop` and `jobworker wait`: several jobs, their last status, one exit code."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import grpc
+import pytest
+
+from jobworker.v1 import job_pb2
+from tests.unit.cli.conftest import (
+    JOB_ID,
+    Cli,
+    FakeServer,
+    Refusal,
+    StreamMessage,
+    StreamRequest,
+    finished,
+    until,
+)
+
+OTHER_ID = "0199f3a0-0000-7000-8000-000000000002"
+
+
+async def test_stop_prints_the_final_status(cli: Cli, server: FakeServer) -> None:
+    server.add(status=job_pb2.JOB_STATUS_RUNNING)
+    result = await cli("stop", JOB_ID)
+    assert result.code == 0
+    assert result.text == f"{JOB_ID}  STOPPED  stopped by CN=admin\n"
+    assert not server.stopped[0].HasField("grace_period")
+
+
+@pytest.mark.parametrize(
+    ("args", "grace"),
+    [(["--now"], timedelta()), (["--grace-period", "1m30s"], timedelta(seconds=90))],
+)
+async def test_the_grace_period_goes_to_the_server(
+    cli: Cli, server: FakeServer, args: list[str], grace: timedelta
+) -> None:
+    server.add()
+    await cli("stop", *args, JOB_ID)
+    assert server.stopped[0].HasField("grace_period")
+    assert server.stopped[0].grace_period.ToTimedelta() == grace
+
+
+async def test_now_and_a_grace_period_contradict(cli: Cli, server: FakeServer) -> None:
+    result = await cli("stop", "--now", "--grace-period=1s", JOB_ID)
+    assert result.code == 2
+    assert not server.stopped
+
+
+async def test_one_wrong_id_keeps_nobody_from_stopping_the_others(cli: Cli, server: FakeServer) -> None:
+    server.add()
+    result = await cli("stop", OTHER_ID, JOB_ID)
+    assert result.code == 1
+    assert result.text.startswith(f"{JOB_ID}  STOPPED")
+    assert "JOB_NOT_FOUND" in result.stderr
+
+
+async def test_stop_waits_longer_than_a_calls_timeout(cli: Cli, server: FakeServer) -> None:
+    job, stop = server.add(), asyncio.Event()
+
+    async def stopping(_: object) -> job_pb2.Job:
+        await stop.wait()
+        return job
+
+    server.stopping = stopping
+    process = await cli.start("--timeout", "1ms", "stop", JOB_ID)
+    await until(lambda: bool(server.stopped))
+    await asyncio.sleep(0.05)
+    stop.set()
+    assert (await finished(process)).code == 0
+
+
+async def test_wait_asks_for_the_result_alone_and_exits_with_it(cli: Cli, server: FakeServer) -> None:
+    server.add(exit_code=9, status=job_pb2.JOB_STATUS_FAILED)
+    result = await cli("wait", JOB_ID)
+    assert result.code == 9
+    assert result.text == f"{JOB_ID}  FAILED  9\n"
+    [request] = server.streamed
+    assert request.result_only
+    assert request.follow
+
+
+async def test_wait_for_several_exits_with_the_first_code_that_is_not_0(cli: Cli, server: FakeServer) -> None:
+    server.add()
+    server.add(OTHER_ID, exit_code=4, status=job_pb2.JOB_STATUS_FAILED)
+    result = await cli("wait", "-o", "json", JOB_ID, OTHER_ID)
+    assert result.code == 4
+    assert [job["id"] for job in json.loads(result.text)] == [JOB_ID, OTHER_ID]
+
+
+async def test_wait_outlives_a_broken_connection(cli: Cli, server: FakeServer) -> None:
+    server.add()
+    server.refusals["GetJobsStream"] = [Refusal(grpc.StatusCode.UNAVAILABLE, "restarting")]
+    result = await cli("wait", JOB_ID)
+    assert result.code == 0
+    assert len(server.streamed) == 2
+
+
+async def test_ctrl_c_ends_the_waiting(cli: Cli, server: FakeServer) -> None:
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        await asyncio.Event().wait()
+        yield StreamMessage()
+
+    server.streaming = streaming
+    process = await cli.start("wait", JOB_ID)
+    await until(lambda: bool(server.streamed))
+    process.send_signal(signal.SIGINT)
+    result = await finished(process)
+    assert (result.code, result.stderr) == (130, "")
+    assert not server.stopped

@@ -1,0 +1,137 @@
+"""What a person sees of a job: golden texts, and nothing that steers the terminal."""
+
+import pytest
+
+from jobworker.v1 import job_pb2
+from jobworker_cli import views
+from jobworker_cli.results import exit_code
+from jobworker_cli.views import job_details, jobs_table, outcome
+
+DETAILS = """\
+Job            0199f3a0-0000-7000-8000-000000000001
+Status         FAILED
+Signal         SIGKILL (9)
+Ended because  the kernel killed it at its memory limit of 64 MiB
+Left behind    processes, which the server killed
+
+Command        sh -c 'echo "$HOME"'
+Directory      /srv
+Created        2026-03-01 12:00:00 UTC
+Started        2026-03-01 12:00:01 UTC, 3d ago
+Ended          2026-03-01 12:02:06 UTC, after 2m 5s
+Timeout        10m
+Stopped with   SIGTERM, after 10s SIGKILL
+Owner          CN=alice,OU=Admin
+Labels         env=prod, team=a
+Output         1.5 KiB
+
+CPU limit      25% of one core, in force (cpu.max: 25000 100000)
+Memory limit   64 MiB, in force (memory.max: 67108864)
+I/O limit      1 MiB/s, not in force: the directory is on tmpfs
+Process limit  none
+Containment    in force
+
+CPU user       1.2s
+CPU system     35ms
+Memory peak    64 MiB
+OOM kills      1"""
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> job_pb2.Job:
+    """A job with something in every field."""
+    monkeypatch.setattr(views, "age", lambda _: "3d ago")
+    monkeypatch.setattr(views, "local_time", lambda time: time.ToJsonString()[:19].replace("T", " ") + " UTC")
+    job = job_pb2.Job(
+        id="0199f3a0-0000-7000-8000-000000000001",
+        command="sh",
+        args=["-c", 'echo "$HOME"'],
+        max_cpu=25,
+        max_memory=64,
+        max_io_bps=2**20,
+        status=job_pb2.JOB_STATUS_FAILED,
+        owner="CN=alice,OU=Admin",
+        labels={"team": "a", "env": "prod"},
+        working_directory="/srv",
+        stop_signal="SIGTERM",
+        log_size=1_536,
+        termination=job_pb2.Termination(
+            reason=job_pb2.TERMINATION_REASON_OOM_KILLED,
+            signal=9,
+            signal_name="SIGKILL",
+            message="the kernel killed it at its memory limit of 64 MiB",
+            leftovers_killed=True,
+        ),
+        limits_applied=[
+            job_pb2.AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="25000 100000"),
+            job_pb2.AppliedLimit(limit="max_memory", in_force=True, file="memory.max", value="67108864"),
+            job_pb2.AppliedLimit(limit="max_io_bps", reason="the directory is on tmpfs"),
+            job_pb2.AppliedLimit(limit="containment", in_force=True),
+        ],
+        usage=job_pb2.Usage(
+            cpu_user_usec=1_200_000, cpu_system_usec=35_000, memory_peak_bytes=2**26, oom_kill_count=1
+        ),
+    )
+    job.timeout.FromSeconds(600)
+    job.stop_grace_period.FromSeconds(10)
+    job.create_time.FromJsonString("2026-03-01T12:00:00Z")
+    job.start_time.FromJsonString("2026-03-01T12:00:01Z")
+    job.end_time.FromJsonString("2026-03-01T12:02:06Z")
+    return job
+
+
+def test_details_have_a_line_a_fact(job: job_pb2.Job) -> None:
+    assert job_details(job) == DETAILS
+
+
+def test_no_users_word_steers_the_terminal(job: job_pb2.Job) -> None:
+    hostile = "\x1b[31m\r\n\x9b1m\u202e\x07"
+    job.command = job.args[1] = job.owner = job.working_directory = job.termination.message = hostile
+    job.labels["team"] = job.limits_applied[2].reason = job.termination.signal_name = job.stop_signal = (
+        hostile
+    )
+    job.limits_applied[3].limit = hostile
+    shown = job_details(job) + jobs_table([job])
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert len(job_details(job).splitlines()) == len(DETAILS.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("columns", "command"),
+    [(120, "sh -c 'echo \"$HOME\"'"), (80, "sh -c 'echo…"), (20, "sh -c 'ec…")],
+)
+def test_on_a_terminal_a_row_is_cut_to_the_width(
+    job: job_pb2.Job, monkeypatch: pytest.MonkeyPatch, columns: int, command: str
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = jobs_table([job]).splitlines()[1]
+    assert row.endswith(command)
+    assert "\x1b" not in row
+
+
+def test_colour_is_for_terminals(job: job_pb2.Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b" not in jobs_table([job])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "\x1b[31mFAILED" in jobs_table([job])
+    assert "\x1b[31mFAILED" in job_details(job)
+
+
+def test_the_end_in_a_word() -> None:
+    running = job_pb2.Job(status=job_pb2.JOB_STATUS_RUNNING)
+    assert outcome(running) == "-"
+    assert exit_code(running) == 0
+    assert outcome(job_pb2.Job(exit_code=0)) == "0"
+    killed = job_pb2.Termination(reason=job_pb2.TERMINATION_REASON_SIGNALED, signal=35)
+    assert outcome(job_pb2.Job(termination=killed)) == "signal 35"
+    late = job_pb2.Termination(reason=job_pb2.TERMINATION_REASON_TIMED_OUT, signal=15)
+    assert outcome(job_pb2.Job(termination=late)) == "timeout"
+
+
+def test_a_status_of_a_newer_server_is_shown_as_its_number() -> None:
+    job = job_pb2.Job(id="x", command="true")
+    job.MergeFromString(b"\x38\x63")  # field 7, varint 99
+    assert "99" in job_details(job).splitlines()[1].split()
