@@ -1,0 +1,43 @@
+"""What authorization does where there is no rule and where there is no certificate.
+
+The table itself is tested over mTLS, in test_policy.
+"""
+
+import grpc
+import pytest
+from grpc import aio
+
+from jobworkerd.api.identity import Identities, Principal, Role
+from jobworkerd.api.interceptors.authorization import Authorization
+from jobworkerd.api.interceptors.errors import Errors
+from jobworkerd.api.rpc import Context
+from tests.unit.api.conftest import Logged, refusal
+from tests.unit.api.interceptors.conftest import METHODS, Serve, nothing
+
+
+class _AdminAlways(Identities):
+    """Takes every caller for an admin."""
+
+    def principal(self, context: Context) -> Principal:  # noqa: ARG002 - as in the base class
+        """Returns the admin."""
+        return Principal("CN=alice", Role.ADMIN)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_method_that_is_served_without_a_rule_is_denied_even_to_an_admin(
+    serve: Serve, logged: Logged, method: str
+) -> None:
+    async with serve(nothing, Errors(), Authorization(_AdminAlways())) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.call(method)
+    assert refusal(caught.value).reason == "ROLE_REQUIRED"
+    assert [line["decision"] for line in logged] == ["denied"]
+
+
+async def test_a_connection_without_a_certificate_is_unauthenticated(serve: Serve, logged: Logged) -> None:
+    async with serve(nothing, Errors(), Authorization(Identities())) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.call("Write")
+    refused = refusal(caught.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+    assert [line["decision"] for line in logged] == ["denied"]

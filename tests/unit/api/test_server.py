@@ -1,0 +1,161 @@
+"""What is served besides JobService, and the server's life, in this process."""
+
+import asyncio
+from collections.abc import Sequence
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from msgspec.structs import replace
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd.api.server import options
+from jobworkerd.config import ApiConfig, Config
+from jobworkerd.protocol import messages
+from tests.unit.api.conftest import JOB_ID, Api, Client, StartApi, refusal
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+VERSIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+
+Request = reflection_pb2.ServerReflectionRequest
+
+
+@pytest.mark.parametrize("service", ["", "jobworker.v1.JobService"])
+async def test_health_is_serving_until_the_drain(api: Api, service: str) -> None:
+    async with api.client("Viewer") as client, asyncio.timeout(10):
+        health = health_pb2_grpc.HealthStub(client.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service=service))
+        assert (await watch.read()).status == SERVING
+        await api.supervisor.say(messages.Drain())
+        assert (await watch.read()).status == NOT_SERVING
+        checked = await health.Check(health_pb2.HealthCheckRequest(service=service))
+        assert checked.status == NOT_SERVING
+        watch.cancel()
+
+
+async def test_health_lists_all_services(api: Api) -> None:
+    async with api.client("Viewer") as client:
+        health = health_pb2_grpc.HealthStub(client.channel)
+        listed = await health.List(health_pb2.HealthListRequest())
+        statuses = {service: each.status for service, each in listed.statuses.items()}
+        assert statuses == {"": SERVING, "jobworker.v1.JobService": SERVING}
+
+
+async def test_health_of_a_service_that_there_is_not(api: Api) -> None:
+    async with api.client() as client:
+        health = health_pb2_grpc.HealthStub(client.channel)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await health.Check(health_pb2.HealthCheckRequest(service="nobody"))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def _reflect(
+    client: Client, version: str, requests: Sequence[reflection_pb2.ServerReflectionRequest]
+) -> list[reflection_pb2.ServerReflectionResponse]:
+    stream = client.channel.stream_stream(
+        f"/{version}/ServerReflectionInfo",
+        request_serializer=Request.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    return [response async for response in stream(iter(requests), timeout=30)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_reflection_describes_the_service(api: Api, version: str) -> None:
+    requests = [
+        Request(list_services=""),
+        Request(file_containing_symbol="jobworker.v1.JobService"),
+    ]
+    async with api.client("Viewer") as client:
+        listed, described = await _reflect(client, version, requests)
+    names = {service.name for service in listed.list_services_response.service}
+    assert {"jobworker.v1.JobService", "grpc.health.v1.Health"} <= names
+    files = [
+        FileDescriptorProto.FromString(file)
+        for file in described.file_descriptor_response.file_descriptor_proto
+    ]
+    assert "jobworker/v1/job_service.proto" in {file.name for file in files}
+
+
+async def test_every_service_that_reflection_lists_is_described(api: Api) -> None:
+    async with api.client() as client:
+        (listed,) = await _reflect(client, VERSIONS[0], [Request(list_services="")])
+        names = [service.name for service in listed.list_services_response.service]
+        answers = await _reflect(
+            client, VERSIONS[0], [Request(file_containing_symbol=name) for name in names]
+        )
+    assert all(answer.HasField("file_descriptor_response") for answer in answers)
+
+
+class TestWithoutReflection:
+    """With `api.reflection = false`."""
+
+    @pytest.fixture
+    def config(self, config: Config) -> Config:
+        """Settings without reflection."""
+        return replace(config, api=ApiConfig(reflection=False))
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    async def test_there_is_none(self, api: Api, version: str) -> None:
+        async with api.client() as client:
+            with pytest.raises(aio.AioRpcError) as caught:
+                await _reflect(client, version, [Request(list_services="")])
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_request_past_512_kib_is_refused_and_one_below_is_read(api: Api) -> None:
+    async with api.client() as client:
+        large = job_service_pb2.CreateJobRequest(command="x" * 600 * 1024)
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.stub.CreateJob(large)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="x" * 500 * 1024))
+        assert refusal(caught.value).reason == "INVALID_REQUEST"
+
+
+async def test_metadata_of_half_a_mebibyte_is_read(api: Api) -> None:
+    metadata = [(f"x-{number}", "x" * 8_000) for number in range(64)]
+    async with api.client() as client:
+        request = job_service_pb2.GetJobRequest(id=JOB_ID)
+        assert (await client.stub.GetJob(request, metadata=metadata)).job.id == JOB_ID
+
+
+async def test_an_unknown_method_is_unimplemented(api: Api) -> None:
+    async with api.client() as client:
+        nothing: aio.UnaryUnaryMultiCallable[bytes, bytes]
+        nothing = client.channel.unary_unary("/jobworker.v1.JobService/Nothing")
+        with pytest.raises(aio.AioRpcError) as caught:
+            await nothing(b"")
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_client_that_is_gone_is_noticed_within_a_minute() -> None:
+    settings = dict(options(ApiConfig()))
+    assert settings["grpc.keepalive_time_ms"] + settings["grpc.keepalive_timeout_ms"] < 60_000
+
+
+def test_clients_may_ping_on_quiet_streams() -> None:
+    """The default of gRPC is to cut a client off that pings a third time within five minutes."""
+    settings = dict(options(ApiConfig()))
+    assert settings["grpc.http2.min_ping_interval_without_data_ms"] <= 10_000
+    assert settings["grpc.keepalive_permit_without_calls"] == 1
+
+
+async def test_a_follower_hears_of_the_supervisors_end(start_api: StartApi) -> None:
+    async with start_api() as api, api.client() as client:
+        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+        call = client.stub.GetJobsStream(request)
+        async with asyncio.timeout(10):
+            while not api.supervisor.requests:
+                await asyncio.sleep(0.01)
+            api.supervisor.close()
+            with pytest.raises(aio.AioRpcError) as caught:
+                await call.read()
+        assert refusal(caught.value).reason == "SUPERVISOR_UNAVAILABLE"
+        await api.running
