@@ -1,5 +1,7 @@
 """What a client gets when a handler raises."""
 
+import asyncio
+
 import grpc
 import pytest
 from grpc import aio
@@ -8,7 +10,7 @@ from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.rpc import Context
 from jobworkerd.errors import JobNotFound
 from tests.unit.api.conftest import Logged, refusal
-from tests.unit.api.interceptors.conftest import METHODS, Serve, bug, refuse
+from tests.unit.api.interceptors.conftest import METHODS, Serve, bug, forever, refuse
 
 
 async def _no_job(_context: Context) -> None:
@@ -40,6 +42,26 @@ async def test_bug_is_an_id_to_the_client_and_a_traceback_in_the_log(
     assert "secret" not in refused.message
     assert line["exc_info"]
     assert line["log_level"] == "error"
+
+
+async def test_a_write_to_a_client_that_is_gone_is_no_bug(serve: Serve, logged: Logged) -> None:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    async def write_late(context: Context) -> None:
+        entered.set()
+        try:
+            await forever(context)
+        except asyncio.CancelledError:
+            await context.write(b"late")
+        finally:
+            left.set()
+
+    async with serve(write_late, Errors()) as client:
+        call = client.start("Write")
+        await entered.wait()
+        call.cancel()
+        await asyncio.wait_for(left.wait(), 10)
+    assert not logged
 
 
 async def test_a_status_that_the_handler_chose_stays(serve: Serve, logged: Logged) -> None:
