@@ -1,0 +1,123 @@
+"""What became of a job: every kind of end, and those that look like another."""
+
+import signal
+
+import pytest
+
+from jobworkerd.model import JobSpec, JobStatus, Limits, LimitsPolicy, Termination, TerminationReason, Usage
+from jobworkerd.supervisor.outcome import Intent, outcome, signal_name
+
+SPEC = JobSpec(
+    command="true",
+    limits=Limits(max_cpu=10, max_memory=64, max_io_bps=0, max_pids=0),
+    limits_policy=LimitsPolicy.BEST_EFFORT,
+    timeout=1.5,
+    stop_signal=15,
+    stop_grace_period=1.0,
+    owner="CN=alice",
+)
+STOP = Intent(TerminationReason.STOPPED, by="CN=bob")
+TIMEOUT = Intent(TerminationReason.TIMED_OUT)
+OOM = Usage(oom_kill_count=1)
+NO_OOM = Usage(oom_kill_count=0)
+UNKNOWN = Usage()
+
+EXITED, SIGNALED = TerminationReason.EXITED, TerminationReason.SIGNALED
+OOM_KILLED, TIMED_OUT = TerminationReason.OOM_KILLED, TerminationReason.TIMED_OUT
+STOPPED = TerminationReason.STOPPED
+
+
+def exited(code: int) -> int:
+    """Returns the wait status of an exit, as Linux has it."""
+    return code << 8
+
+
+CASES = {
+    "code 0": (exited(0), None, NO_OOM, JobStatus.COMPLETED, EXITED, "exited with code 0"),
+    "code 3": (exited(3), None, NO_OOM, JobStatus.FAILED, EXITED, "exited with code 3"),
+    "code 137 is a code": (exited(137), None, OOM, JobStatus.FAILED, EXITED, "exited with code 137"),
+    "a signal": (15, None, NO_OOM, JobStatus.FAILED, SIGNALED, "ended by SIGTERM"),
+    "a signal, with a core": (11 | 0x80, None, NO_OOM, JobStatus.FAILED, SIGNALED, "ended by SIGSEGV"),
+    "killed": (9, None, NO_OOM, JobStatus.FAILED, SIGNALED, "ended by SIGKILL"),
+    "killed, nothing measured": (9, None, UNKNOWN, JobStatus.FAILED, SIGNALED, "ended by SIGKILL"),
+    "out of memory": (
+        9,
+        None,
+        OOM,
+        JobStatus.FAILED,
+        OOM_KILLED,
+        "killed by the kernel: it reached its memory limit of 64 MiB",
+    ),
+    "a child out of memory, then SIGTERM": (15, None, OOM, JobStatus.FAILED, SIGNALED, "ended by SIGTERM"),
+    "a child out of memory, then code 0": (
+        exited(0),
+        None,
+        OOM,
+        JobStatus.COMPLETED,
+        EXITED,
+        "exited with code 0",
+    ),
+    "stopped": (15, STOP, NO_OOM, JobStatus.STOPPED, STOPPED, "stopped by CN=bob; ended by SIGTERM"),
+    "stopped, and exited": (
+        exited(0),
+        STOP,
+        NO_OOM,
+        JobStatus.STOPPED,
+        STOPPED,
+        "stopped by CN=bob; exited with code 0",
+    ),
+    "stopped beats out of memory": (
+        9,
+        STOP,
+        OOM,
+        JobStatus.STOPPED,
+        STOPPED,
+        "stopped by CN=bob; ended by SIGKILL",
+    ),
+    "timeout": (
+        15,
+        TIMEOUT,
+        NO_OOM,
+        JobStatus.FAILED,
+        TIMED_OUT,
+        "ran into its timeout of 1.5 s and ended by SIGTERM",
+    ),
+    "timeout, and exited with 0": (
+        exited(0),
+        TIMEOUT,
+        NO_OOM,
+        JobStatus.FAILED,
+        TIMED_OUT,
+        "ran into its timeout of 1.5 s and exited with code 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("wait_status", "intent", "usage", "status", "reason", "message"), CASES.values(), ids=CASES
+)
+def test_outcome(
+    wait_status: int,
+    intent: Intent | None,
+    usage: Usage,
+    status: JobStatus,
+    reason: TerminationReason,
+    message: str,
+) -> None:
+    found = outcome(SPEC, wait_status, intent, usage, leftovers=0)
+    number = wait_status & 0x7F
+    assert found.status is status
+    assert found.exit_code == (None if number else wait_status >> 8)
+    assert found.termination == Termination(reason=reason, signal=number, message=message)
+
+
+def test_leftovers() -> None:
+    assert outcome(SPEC, 0, None, NO_OOM, leftovers=2).termination.leftovers_killed
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(9, "SIGKILL"), (signal.SIGRTMIN, "SIGRTMIN"), (signal.SIGRTMIN + 3, "SIGRTMIN+3")],
+)
+def test_signal_names(number: int, name: str) -> None:
+    assert signal_name(number) == name

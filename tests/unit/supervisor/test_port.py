@@ -1,0 +1,78 @@
+"""The port that is kept: nobody else gets it, and the API processes share it."""
+
+import socket
+
+import pytest
+
+from jobworkerd.supervisor.port import PortTaken, reserve, split_address
+
+
+def listener(address: str) -> socket.socket:
+    """Returns a socket that listens beside the reserved one, as an API process does."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(split_address(address))
+    sock.listen()
+    return sock
+
+
+def test_port_0_becomes_a_number() -> None:
+    reserved, address = reserve("127.0.0.1:0")
+    with reserved:
+        assert address == f"127.0.0.1:{reserved.getsockname()[1]}"
+        assert not address.endswith(":0")
+
+
+def test_the_reserved_port_can_be_shared_and_takes_no_connection_itself() -> None:
+    reserved, address = reserve("127.0.0.1:0")
+    with reserved:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(split_address(address), timeout=10)
+        for _ in range(2):  # an API process, and the one that comes after it
+            with listener(address) as sock:
+                with socket.create_connection(split_address(address), timeout=10) as client:
+                    accepted, peer = sock.accept()
+                    accepted.close()
+                assert peer[1] != 0
+                assert client.fileno() == -1
+
+
+def test_a_port_on_which_somebody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(PortTaken, match=f"cannot listen on {listen}: Address already in use"):
+            reserve(listen)
+
+
+def test_a_port_that_another_server_of_ours_has() -> None:
+    reserved, address = reserve("127.0.0.1:0")
+    with reserved, listener(address), pytest.raises(PortTaken):
+        reserve(address)
+
+
+def test_a_port_that_is_reserved_already() -> None:
+    reserved, address = reserve("127.0.0.1:0")
+    with reserved, pytest.raises(PortTaken):
+        reserve(address)
+
+
+def test_a_port_can_be_had_again_once_it_is_given_back() -> None:
+    reserved, address = reserve("127.0.0.1:0")
+    reserved.close()
+    again, same = reserve(address)
+    with again:
+        assert same == address
+
+
+def test_an_address_of_another_host() -> None:
+    # RFC 5737: 192.0.2.0/24 belongs to nobody.
+    with pytest.raises(PortTaken, match=r"cannot listen on 192\.0\.2\.1:0: "):
+        reserve("192.0.2.1:0")
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [("0.0.0.0:50051", ("0.0.0.0", 50051)), ("[::1]:0", ("::1", 0)), ("localhost:1", ("localhost", 1))],
+)
+def test_split_address(listen: str, address: tuple[str, int]) -> None:
+    assert split_address(listen) == address
