@@ -55,10 +55,10 @@ def test_a_line_of_json() -> None:
 )
 def test_levels(level: Literal["debug", "info", "warning", "error"], expected: list[str]) -> None:
     stream = io.StringIO()
-    log = EventLog(LoggingConfig(level=level), stream)
-    for write in (log.debug, log.info, log.warning):
+    events = EventLog(LoggingConfig(level=level), stream)
+    for write in (events.debug, events.info, events.warning):
         write("e")
-    log.error("e")
+    events.error("e")
     assert [event["level"] for event in written(stream)] == expected
 
 
@@ -75,9 +75,9 @@ def test_an_error_has_its_traceback() -> None:
 
 def test_a_terminal_gets_lines_for_people() -> None:
     stream = Terminal()
-    log = EventLog(LoggingConfig(), stream)
-    log.info("serving", address="127.0.0.1:1")
-    log.error("failed", ValueError("oops"))
+    events = EventLog(LoggingConfig(), stream)
+    events.info("serving", address="127.0.0.1:1")
+    events.error("failed", ValueError("oops"))
     first, *rest = stream.getvalue().splitlines()
     assert "[info   ] serving" in first
     assert "address='127.0.0.1:1'" in first
