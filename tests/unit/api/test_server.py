@@ -1,6 +1,9 @@
 """What is served besides JobService, and the server's life, in this process."""
 
 import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 
 import grpc
@@ -12,6 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2
+from jobworkerd.api import server
+from jobworkerd.api.rpc import Context
 from jobworkerd.api.server import options
 from jobworkerd.config import ApiConfig, Config
 from jobworkerd.protocol import messages
@@ -137,7 +142,52 @@ async def test_an_unknown_method_is_unimplemented(api: Api) -> None:
 
 def test_a_client_that_is_gone_is_noticed_within_a_minute() -> None:
     settings = dict(options(ApiConfig()))
-    assert settings["grpc.keepalive_time_ms"] + settings["grpc.keepalive_timeout_ms"] < 60_000
+    assert settings["grpc.keepalive_time_ms"] + server._KEEPALIVE_ANSWER_MS < 60_000
+
+
+STREAMING_CLIENT = """
+import asyncio, sys
+from grpc import aio
+
+async def main():
+    async with aio.insecure_channel(sys.argv[1]) as channel:
+        async for message in channel.unary_stream("/test.v1.Test/Stream")(b""):
+            print(message, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_client_that_does_not_answer_pings_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped process: its kernel still acknowledges TCP's segments."""
+    monkeypatch.setattr(server, "_KEEPALIVE_ANSWER_MS", 1_000)
+    gone = asyncio.Event()
+
+    async def stream(_request: bytes, context: Context) -> None:
+        await context.write(b"one")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+
+    grpc_server = aio.server(options=options(ApiConfig(keepalive=1)))
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]]
+    handlers = {"Stream": grpc.unary_stream_rpc_method_handler(stream)}
+    grpc_server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.v1.Test", handlers),))
+    port = grpc_server.add_insecure_port("127.0.0.1:0")
+    await grpc_server.start()
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STREAMING_CLIENT, f"127.0.0.1:{port}", stdout=PIPE
+    )
+    try:
+        assert client.stdout
+        assert await client.stdout.readline() == b"b'one'\n"
+        client.send_signal(signal.SIGSTOP)
+        await asyncio.wait_for(gone.wait(), 20)
+    finally:
+        client.kill()
+        await client.communicate()
+        await grpc_server.stop(None)
 
 
 def test_clients_may_ping_on_quiet_streams() -> None:

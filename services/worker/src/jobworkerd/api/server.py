@@ -36,6 +36,8 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.keepalive_time_ms", config.keepalive * 1_000),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_ANSWER_MS),
+        # The one that a client is cut off by (seen with 1.85); its default is a minute.
+        ("grpc.http2.ping_timeout_ms", _KEEPALIVE_ANSWER_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", _CLIENT_PINGS_AT_MOST_EVERY_MS),
