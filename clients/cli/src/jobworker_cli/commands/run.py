@@ -80,9 +80,7 @@ class Session:
         try:
             return await self._client.create(self._request)
         except CliError as error:
-            blamed = {violation.field for violation in error.violations}
-            # A working directory that is not there is no fault of the command: 125, as of `env -C`.
-            if error.reason == "COMMAND_NOT_STARTED" and "command" in blamed:
+            if error.reason == "COMMAND_NOT_STARTED":
                 error.exit_code = NOT_FOUND if error.metadata.get("errno") == "ENOENT" else NOT_EXECUTABLE
             raise
 
@@ -97,7 +95,7 @@ async def _attend(session: Session, pressed: Pressed) -> int:
         await abandon(stopping)
         if number is not None:
             await abandon(work)
-            say(f"jobworker: left job {session.name}; it goes on, or goes on being stopped")
+            say(f"jobworker: left job {session.name}")
             return 128 + number
     job = work.result()
     tell_ending(job)
