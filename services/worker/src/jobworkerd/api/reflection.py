@@ -5,8 +5,6 @@ is not in their encoding, so the same servicer answers under both names.
 """
 
 import grpc
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import FileDescriptor
 from grpc import aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -18,32 +16,12 @@ _DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", reflection.SER
 
 def add_reflection(server: aio.Server) -> None:
     """Adds both versions to a server that is not started yet."""
-    servicer = reflection.aio.ReflectionServicer(_DESCRIBED, _Pool(descriptor_pool.Default()))
+    reflection.enable_server_reflection(_DESCRIBED, server)
+    servicer = reflection.aio.ReflectionServicer(_DESCRIBED)
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    for service in (_V1, reflection.SERVICE_NAME):
-        handlers = grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": handler})
-        server.add_generic_rpc_handlers((handlers,))
-
-
-class _Pool:
-    """A descriptor pool that finds methods by name, too, as `grpcurl describe` asks for them.
-
-    protobuf's own finds the file of any other symbol.
-    """
-
-    def __init__(self, pool: descriptor_pool.DescriptorPool) -> None:
-        self._pool = pool
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._pool, name)
-
-    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
-        """Returns the file with a symbol; raises KeyError if no file has it."""
-        try:
-            return self._pool.FindFileContainingSymbol(symbol)
-        except KeyError:
-            return self._pool.FindMethodByName(symbol).containing_service.file
+    handlers = grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler})
+    server.add_generic_rpc_handlers((handlers,))
