@@ -88,6 +88,21 @@ async def test_a_command_that_cannot_be_started_has_the_shells_exit_code(
     assert completed.stderr.startswith(f"error: cannot run it ({errno}) (COMMAND_NOT_STARTED)\n")
 
 
+async def test_a_working_directory_that_is_not_there_is_no_missing_command(
+    cli: Cli, server: FakeServer
+) -> None:
+    server.refusals["CreateJob"] = [
+        Refusal(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "/nowhere: No such file or directory (ENOENT)",
+            "COMMAND_NOT_STARTED",
+            {"errno": "ENOENT"},
+            {"working_directory": "/nowhere: No such file or directory"},
+        )
+    ]
+    assert (await cli("run", "-w", "/nowhere", "true")).code == 125
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -132,7 +147,7 @@ async def test_a_second_signal_leaves_the_job_and_names_it(cli: Cli, endless: Fa
     process.send_signal(signal.SIGINT)
     completed = await finished(process)
     assert completed.code == 130
-    assert JOB_ID in completed.stderr.splitlines()[-1]
+    assert f"left job {JOB_ID}" in completed.stderr.splitlines()[-1]
 
 
 async def test_a_signal_while_the_job_is_being_made_stops_it_then(cli: Cli, endless: FakeServer) -> None:

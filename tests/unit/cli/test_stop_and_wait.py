@@ -69,7 +69,6 @@ async def test_stop_waits_longer_than_a_calls_timeout(cli: Cli, server: FakeServ
     server.stopping = stopping
     process = await cli.start("--timeout", "1ms", "stop", JOB_ID)
     await until(lambda: bool(server.stopped))
-    await asyncio.sleep(0.05)
     stop.set()
     assert (await finished(process)).code == 0
 

@@ -28,7 +28,7 @@ FULL_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # to start an API process anew, and little enough to wait for where there is no server at all.
 PAUSES = (0.1, 0.2, 0.4, 0.8)
 
-CANDIDATES = 10
+CANDIDATES = 5
 
 
 @contextlib.asynccontextmanager
@@ -124,18 +124,27 @@ class Client:
         *,
         bounded: bool = True,
     ) -> Response:
-        """Makes a call that is safe to repeat, again and again while the server is away for a moment."""
+        """Makes a call that is safe to repeat, again and again while the server is away for a moment.
+
+        The failure that is raised is the first one. Of a host with several addresses gRPC names one
+        address's error, and later attempts may meet only the one that nobody listens on, while the one
+        that refused us is in back-off.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.timeout
+        first: CliError | None = None
         for pause in (*PAUSES, None):
             try:
                 timeout = max(0.0, deadline - loop.time()) if bounded else None
                 return await method(request, timeout=timeout)
             except grpc.aio.AioRpcError as error:
                 failure = self._failure(error)
+                first = first or failure
                 too_late = bounded and loop.time() + (pause or 0.0) >= deadline
-                if not failure.retryable or pause is None or too_late:
+                if not failure.retryable:
                     raise failure from error
+                if pause is None or too_late:
+                    raise first from error
             await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 

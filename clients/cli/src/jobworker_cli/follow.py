@@ -110,12 +110,13 @@ class Follower:
         return await self.client.reconnected(within=max(0.0, give_up - loop.time()))
 
     def _tell(self, error: CliError) -> None:
-        if error.reason == "READER_STALLED":
-            # Every few seconds under a pager that waits for its user: once is enough.
-            if self._told_of_stall:
-                return
+        if error.reason != "READER_STALLED":
+            then = "trying again" if self.result_only else f"going on from byte {self.offset}"
+            say(f"jobworker: {error}; {then}")
+        elif not self._told_of_stall:
+            # Under a pager that waits for its user it is so every few seconds: once is enough.
             self._told_of_stall = True
-        say(f"jobworker: {error}; going on from byte {self.offset}")
+            say("jobworker: the reader of this output is slow; the stream is resumed whenever it is ready")
 
     def _say_how_to_resume(self, error: CliError) -> None:
         if error.retryable and self.offset and not self.result_only:

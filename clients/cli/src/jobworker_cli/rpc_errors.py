@@ -29,6 +29,8 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
+        "COMMAND_NOT_STARTED": "commands and directories are those of the server's host; a command's name is "
+        "looked up in the job's PATH (--env PATH=...)",
         "JOB_NOT_FOUND": "`jobworker list` shows the jobs that the server knows",
         "ROLE_REQUIRED": "--role admin, or --cert and --key, choose another certificate",
         "TOO_MANY_JOBS": "`jobworker list --status running` shows them, `jobworker stop` ends one",

@@ -123,7 +123,8 @@ def _in_force(limit: job_pb2.AppliedLimit | None) -> str:
         return ""
     if not limit.in_force:
         return f", not in force: {limit.reason}"
-    return f", in force ({limit.file}: {limit.value})" if limit.file else ", in force"
+    evidence = ": ".join(part for part in (limit.file, limit.value) if part)
+    return f", in force ({evidence})" if evidence else ", in force"
 
 
 def _usage(usage: job_pb2.Usage) -> list[Row]:

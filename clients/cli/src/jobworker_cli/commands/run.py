@@ -80,7 +80,9 @@ class Session:
         try:
             return await self._client.create(self._request)
         except CliError as error:
-            if error.reason == "COMMAND_NOT_STARTED":
+            blamed = {violation.field for violation in error.violations}
+            # A working directory that is not there is no fault of the command: 125, as of `env -C`.
+            if error.reason == "COMMAND_NOT_STARTED" and "command" in blamed:
                 error.exit_code = NOT_FOUND if error.metadata.get("errno") == "ENOENT" else NOT_EXECUTABLE
             raise
 
@@ -95,7 +97,7 @@ async def _attend(session: Session, pressed: Pressed) -> int:
         await abandon(stopping)
         if number is not None:
             await abandon(work)
-            say(f"jobworker: left job {session.name}")
+            say(f"jobworker: left job {session.name}; it goes on, or goes on being stopped")
             return 128 + number
     job = work.result()
     tell_ending(job)
