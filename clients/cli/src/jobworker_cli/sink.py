@@ -17,6 +17,13 @@ __all__ = ["Sink", "open_sink"]
 Piece = tuple[int, bytes, asyncio.Future[None]]
 
 
+# What one write takes at most; as much as a pipe holds (pipe(7)).
+STEP = 65_536
+
+# How long, in seconds, a write may take until it counts as one that waits for a reader.
+STUCK_AFTER = 0.1
+
+
 class Sink:
     """Writes from a thread of its own, a piece at a time.
 
@@ -28,6 +35,9 @@ class Sink:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._pieces: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._open = True
+        self._unfinished = 0
         self._thread = threading.Thread(target=self._serve, daemon=True, name="sink")
         self._thread.start()
 
@@ -44,22 +54,46 @@ class Sink:
         written: asyncio.Future[None] = self._loop.create_future()
         self._pieces.put((_descriptor(stream), data, written))
         await written
+        self._unfinished = 0
 
-    def close(self) -> None:
-        """Lets the thread end, at once or with the write that it is in."""
+    def cut(self) -> int:
+        """Writes no more; returns how many bytes are out of a piece whose `write` was cancelled.
+
+        Of a write that is stuck nobody knows; its bytes, at most `STEP`, are not counted.
+        """
+        idle = self._lock.acquire(timeout=STUCK_AFTER)
+        self._open = False
+        if idle:
+            self._lock.release()
         self._pieces.put(None)
+        return self._unfinished
 
     def _serve(self) -> None:
         while (piece := self._pieces.get()) is not None:
             descriptor, data, written = piece
             error: OSError | None = None
             try:
-                _write_all(descriptor, data)
+                self._write_all(descriptor, data)
             except OSError as failed:
                 error = failed
             # The loop is closed if the write came back after everybody had left.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_settle, written, error)
+
+    def _write_all(self, descriptor: int, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                with self._lock:
+                    if not self._open:
+                        return
+                    count = os.write(descriptor, rest[:STEP])
+                    self._unfinished += count
+            except BlockingIOError:
+                # Somebody who shares the terminal with us has made it non-blocking.
+                select.select([], [descriptor], [])
+            else:
+                rest = rest[count:]
 
 
 @contextlib.contextmanager
@@ -69,22 +103,12 @@ def open_sink() -> Iterator[Sink]:
     try:
         yield sink
     finally:
-        sink.close()
+        sink.cut()
 
 
 def _descriptor(stream: TextIO) -> int:
     stream.flush()
     return stream.fileno()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(descriptor, rest) :]
-        except BlockingIOError:
-            # Somebody who shares the terminal with us has made it non-blocking.
-            select.select([], [descriptor], [])
 
 
 def _settle(written: asyncio.Future[None], error: OSError | None) -> None:

@@ -44,8 +44,9 @@ async def _stream(client: "Client", ref: str, offset: int, *, follow: bool) -> i
         number = await signal_before_end(work, pressed)
         if number is not None:
             await abandon(work)
+            offset = follower.offset + sink.cut()
             say(
-                f"jobworker: the job goes on; `jobworker stream --offset {follower.offset} {job_id}` "
+                f"jobworker: the job goes on; `jobworker stream --offset {offset} {job_id}` "
                 f"takes up its output, `jobworker stop {job_id}` ends it"
             )
             return 128 + number
