@@ -48,5 +48,19 @@ def test_an_unknown_verb_is_a_usage_error() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_the_parent_closed_is_no_error(closed: str) -> None:
+    command = Path(sys.executable).parent / "jobworker"
+    result = subprocess.run(
+        ["sh", "-c", f'"$0" --certs /nonexistent list {closed}', command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert ("no certificate file" in result.stderr) == ("2>&-" not in closed)
+
+
 def test_the_version_is_the_distributions() -> None:
     assert jobworker("--version").stdout.startswith("jobworker 0.")

@@ -1,6 +1,7 @@
 """The command `jobworker`: its global options and its verbs."""
 
 import io
+import os
 import sys
 from datetime import timedelta
 from enum import StrEnum
@@ -126,8 +127,18 @@ app.command(context_settings=COMMAND_SETTINGS)(run)
 app.command()(wait)
 
 
+def open_closed_streams() -> None:
+    """Makes what we would write to a stream that our parent closed (`jobworker list >&-`) go nowhere.
+
+    The descriptor is taken, too: else the connection to the server could get it.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open as long as the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+
+
 def main() -> None:
     """Runs the command line of this process."""
+    open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal of another encoding shows what it cannot as `\u2026`, rather than an error.
         sys.stdout.reconfigure(errors="backslashreplace")

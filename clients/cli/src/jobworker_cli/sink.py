@@ -49,8 +49,6 @@ class Sink:
             OSError: the write failed, as on a full disk.
         """
         stream = sys.stderr if source == job_service_pb2.OUTPUT_SOURCE_STDERR else sys.stdout
-        if stream is None:  # closed by who started us, as in `jobworker stream ID >&-`
-            return
         written: asyncio.Future[None] = self._loop.create_future()
         self._pieces.put((_descriptor(stream), data, written))
         await written
