@@ -80,6 +80,10 @@ class Server:
         lines = self.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def has_event(self, name: str) -> bool:
+        """True if the server has logged an event of a name."""
+        return any(event["event"] == name for event in self.events())
+
     def wait_for_event(self, name: str) -> dict[str, str]:
         """Returns the first event of a name, once there is one."""
         assert self.process

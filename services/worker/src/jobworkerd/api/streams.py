@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import structlog
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api import convert
@@ -74,6 +75,7 @@ class _Reader:
         self._job_id = job_id
         self._context = context
         self._config = config
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     async def send(self, cursor: LogCursor, end: int) -> None:
         """Writes what stands between the cursor and an offset."""
@@ -87,6 +89,8 @@ class _Reader:
             async with asyncio.timeout(self._config.stall_timeout):
                 await self._context.write(message)
         except TimeoutError:
+            # At once: the call's own line comes only when the client reads again, or is gone.
+            self._log.warning("reader stalled", job_id=self._job_id, offset=offset)
             raise ReaderStalled(self._job_id, offset, self._config.stall_timeout) from None
 
 
