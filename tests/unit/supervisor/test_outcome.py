@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from jobworkerd.model import JobSpec, JobStatus, Limits, LimitsPolicy, Termination, TerminationReason, Usage
-from jobworkerd.supervisor.outcome import Intent, outcome, signal_name
+from jobworkerd.signals import signal_name
+from jobworkerd.supervisor.outcome import Intent, outcome
 
 SPEC = JobSpec(
     command="true",

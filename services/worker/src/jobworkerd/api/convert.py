@@ -7,8 +7,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2
-from jobworkerd.api.signals import signal_name
 from jobworkerd.model import AppliedLimit, Job, JobStatus, LimitsPolicy, Termination, Usage
+from jobworkerd.signals import signal_name
 
 STATUSES: Mapping[int, JobStatus] = MappingProxyType(
     {job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}"): status for status in JobStatus}

@@ -15,11 +15,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import convert
-from jobworkerd.api.signals import signal_number
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.model import JobSpec, Limits
 from jobworkerd.protocol import messages
+from jobworkerd.signals import signal_number
 
 _MAX_CPU = 100_000
 _MAX_MEMORY = 16_777_216

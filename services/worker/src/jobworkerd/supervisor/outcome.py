@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 
 from jobworkerd.model import JobSpec, JobStatus, Termination, TerminationReason, Usage
+from jobworkerd.signals import signal_name
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,6 @@ def outcome(spec: JobSpec, wait_status: int, intent: Intent | None, usage: Usage
         leftovers_killed=leftovers > 0,
     )
     return Outcome(_status(reason, exit_code), exit_code, termination)
-
-
-def signal_name(number: int) -> str:
-    """Returns a signal's name, such as `SIGKILL`; real-time signals count from `SIGRTMIN`."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
 
 
 def _reason(number: int, intent: Intent | None, usage: Usage) -> TerminationReason:

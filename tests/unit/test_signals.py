@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from jobworkerd.api.signals import signal_name, signal_number
+from jobworkerd.signals import signal_name, signal_number
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,8 @@ def test_every_name_that_is_shown_is_accepted(number: int) -> None:
 
 def test_no_signal_has_no_name() -> None:
     assert not signal_name(0)
+
+
+@pytest.mark.parametrize("number", [32, 33])
+def test_a_signal_without_a_name_can_be_shown(number: int) -> None:
+    assert signal_name(number) == f"SIG{number}"

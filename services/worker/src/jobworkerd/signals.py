@@ -1,4 +1,4 @@
-"""Signals by name and by number, as users write them and as the API shows them."""
+"""Signals by name and by number, as users write them and as records show them."""
 
 import re
 import signal
@@ -8,12 +8,18 @@ _REAL_TIME = re.compile(r"SIGRTMIN\+([0-9]{1,2})")
 
 
 def signal_name(number: int) -> str:
-    """Returns `SIGTERM` for 15, `SIGRTMIN+3` for a real-time signal, and an empty string for 0."""
+    """Returns `SIGTERM` for 15, `SIGRTMIN+3` for a real-time signal, and an empty string for 0.
+
+    A process may end by a signal that has no name: the C library keeps 32 and 33 to itself.
+    """
     if not number:
         return ""
     if signal.SIGRTMIN < number < signal.SIGRTMAX:
         return f"SIGRTMIN+{number - signal.SIGRTMIN}"
-    return signal.Signals(number).name
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
 
 
 def signal_number(text: str) -> int:
