@@ -305,3 +305,21 @@ async def test_drain(pair: Pair) -> None:
     pair.connection.drain()
     await pair.settled()
     assert sorted(pair.events) == ["drain", "ready"]
+
+
+async def test_a_reader_that_is_gone_when_its_reply_comes_leaves_no_view(pair: Pair) -> None:
+    async def read() -> None:
+        async with pair.client.follow("a"):
+            pass
+
+    reader = asyncio.create_task(read())
+    await until(lambda: pair.client._follows)
+    (seq,) = pair.client._follows
+    reader.cancel()
+    await asyncio.sleep(0)  # one turn of the loop: the reader has gone, what it asked has not been dropped
+    assert reader.done()
+    assert seq in pair.client._follows
+    pair.client._take_reply(seq, messages.OneJob(pair.table.jobs["a"]))
+    await pair.settled()
+    assert pair.client._views == {}
+    assert pair.client._follows == {}

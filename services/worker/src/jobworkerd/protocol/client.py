@@ -160,13 +160,14 @@ class SupervisorClient(asyncio.Protocol):
                     self._on_drain()
 
     def _take_reply(self, seq: int, body: messages.ReplyBody) -> None:
-        # At once, not when the asker runs again: the very next frame may be a notice of this job.
-        job_id = self._follows.pop(seq, None)
-        if job_id and isinstance(body, messages.OneJob):
-            self._views[job_id] = JobView(body.job)
         future = self._replies.pop(seq, None)
-        if future and not future.done():
-            future.set_result(body)
+        job_id = self._follows.pop(seq, None)
+        if future is None or future.done():  # cancelled: whoever asked is gone
+            return
+        if job_id and isinstance(body, messages.OneJob):
+            # At once, not when the asker runs again: the very next frame may be a notice of this job.
+            self._views[job_id] = JobView(body.job)
+        future.set_result(body)
 
     async def _view(self, job_id: str) -> JobView:
         seq, reply = self._request(messages.Follow(job_id))
