@@ -4,14 +4,15 @@ import socket
 
 import pytest
 
-from jobworkerd.supervisor.port import PortTaken, reserve, split_address
+from jobworkerd.config import listen_address
+from jobworkerd.supervisor.port import PortTaken, reserve
 
 
 def listener(address: str) -> socket.socket:
     """Returns a socket that listens beside the reserved one, as an API process does."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock.bind(split_address(address))
+    sock.bind(listen_address(address))
     sock.listen()
     return sock
 
@@ -27,10 +28,10 @@ def test_the_reserved_port_can_be_shared_and_takes_no_connection_itself() -> Non
     reserved, address = reserve("127.0.0.1:0")
     with reserved:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(split_address(address), timeout=10)
+            socket.create_connection(listen_address(address), timeout=10)
         for _ in range(2):  # an API process, and the one that comes after it
             with listener(address) as sock:
-                with socket.create_connection(split_address(address), timeout=10) as client:
+                with socket.create_connection(listen_address(address), timeout=10) as client:
                     accepted, peer = sock.accept()
                     accepted.close()
                 assert peer[1] != 0
@@ -74,5 +75,5 @@ def test_an_address_of_another_host() -> None:
     ("listen", "address"),
     [("0.0.0.0:50051", ("0.0.0.0", 50051)), ("[::1]:0", ("::1", 0)), ("localhost:1", ("localhost", 1))],
 )
-def test_split_address(listen: str, address: tuple[str, int]) -> None:
-    assert split_address(listen) == address
+def test_the_parts_of_an_address(listen: str, address: tuple[str, int]) -> None:
+    assert listen_address(listen) == address

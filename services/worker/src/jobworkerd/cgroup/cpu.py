@@ -26,10 +26,7 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     if not (cgroup / "cpu.max").exists():
         return _apply_weight(cgroup, limits)
     wanted = f"{limits.max_cpu * _PERIOD_USEC // 100} {_PERIOD_USEC}"
-    files.write(cgroup, "cpu.max", wanted)
-    value = files.read(cgroup, "cpu.max")
-    reason = "" if value == wanted else f"the kernel made {value!r} of {wanted!r}"
-    return AppliedLimit(limit=LIMIT, in_force=not reason, file="cpu.max", value=value, reason=reason)
+    return files.set_and_read_back(cgroup, LIMIT, "cpu.max", wanted)
 
 
 def _apply_weight(cgroup: Path, limits: Limits) -> AppliedLimit:

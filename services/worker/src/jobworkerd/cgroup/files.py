@@ -1,6 +1,10 @@
 """Reading and writing the control files of a cgroup, with the file and the data in every error."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from jobworkerd.model import AppliedLimit
 
 
 def write(cgroup: Path, file: str, data: str) -> None:
@@ -22,6 +26,24 @@ def read(cgroup: Path, file: str) -> str:
         OSError: it cannot be read; FileNotFoundError where this kernel has no such file.
     """
     return (cgroup / file).read_text().strip()
+
+
+def subtree(cgroup: Path) -> Iterator[Path]:
+    """Yields a cgroup and those below it, children before parents: in the order that rmdir(2) needs."""
+    for directory, _, _ in os.walk(cgroup, topdown=False):
+        yield Path(directory)
+
+
+def set_and_read_back(cgroup: Path, limit: str, file: str, wanted: str | int) -> AppliedLimit:
+    """Writes a limit's value and returns what the kernel made of it.
+
+    Raises:
+        OSError: the kernel refused it.
+    """
+    write(cgroup, file, str(wanted))
+    value = read(cgroup, file)
+    reason = "" if value == str(wanted) else f"the kernel made {value!r} of {wanted!r}"
+    return AppliedLimit(limit=limit, in_force=not reason, file=file, value=value, reason=reason)
 
 
 def read_keyed(cgroup: Path, file: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -79,7 +79,7 @@ class JobCgroup:
     def pids(self) -> list[int]:
         """Returns the processes in the cgroup and below it; a zombie is none."""
         found: list[int] = []
-        for directory in self._subtree():
+        for directory in files.subtree(self._path):
             found += map(int, files.read(directory, "cgroup.procs").split())
         return found
 
@@ -120,7 +120,7 @@ class JobCgroup:
         """
         while self._open:
             os.close(self._open.pop())
-        for directory in self._subtree():
+        for directory in files.subtree(self._path):
             directory.rmdir()
 
     def _open_file(self, name: str, flags: int) -> int:
@@ -130,8 +130,3 @@ class JobCgroup:
 
     def _has_kill(self) -> bool:
         return (self._path / "cgroup.kill").exists()
-
-    def _subtree(self) -> Iterator[Path]:
-        """Yields the cgroups here, children before parents."""
-        for directory, _, _ in os.walk(self._path, topdown=False):
-            yield Path(directory)

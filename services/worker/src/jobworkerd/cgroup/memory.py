@@ -23,16 +23,14 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     """
     wanted = limits.max_memory << 20
     high = wanted * 9 // 10 // mmap.PAGESIZE * mmap.PAGESIZE
-    files.write(cgroup, "memory.max", str(wanted))
+    applied = files.set_and_read_back(cgroup, LIMIT, "memory.max", wanted)
     files.write(cgroup, "memory.high", str(high))
     # Without this a job under its limit would swap instead, at the expense of everybody's disk.
     if (cgroup / "memory.swap.max").exists():
         files.write(cgroup, "memory.swap.max", "0")
     # A job that lost one of its processes is of no use to anybody: all or none.
     files.write(cgroup, "memory.oom.group", "1")
-    value = files.read(cgroup, "memory.max")
-    reason = "" if value == str(wanted) else f"the kernel made {value!r} of {wanted}"
-    return AppliedLimit(limit=LIMIT, in_force=not reason, file="memory.max", value=value, reason=reason)
+    return applied
 
 
 def stat(cgroup: Path) -> dict[str, int]:

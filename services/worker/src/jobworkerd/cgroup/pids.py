@@ -20,11 +20,7 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     Raises:
         OSError: the kernel refused it.
     """
-    wanted = str(limits.max_pids)
-    files.write(cgroup, "pids.max", wanted)
-    value = files.read(cgroup, "pids.max")
-    reason = "" if value == wanted else f"the kernel made {value!r} of {wanted}"
-    return AppliedLimit(limit=LIMIT, in_force=not reason, file="pids.max", value=value, reason=reason)
+    return files.set_and_read_back(cgroup, LIMIT, "pids.max", limits.max_pids)
 
 
 def stat(cgroup: Path) -> dict[str, int]:

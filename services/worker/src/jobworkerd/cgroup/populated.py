@@ -28,7 +28,7 @@ class PopulatedWatcher:
         """Returns once the cgroup whose `cgroup.events` the descriptor reads has no process."""
         self._epoll.register(events, select.EPOLLPRI)
         try:
-            while _populated(events):
+            while is_populated(events):
                 future = self._waiting[events] = self._loop.create_future()
                 await future
         finally:
@@ -38,11 +38,12 @@ class PopulatedWatcher:
     def _on_events(self) -> None:
         for events, _ in self._epoll.poll(0):
             # Reading says that the change was seen; without it the file would stay ready.
-            empty = not _populated(events)
+            empty = not is_populated(events)
             waiting = self._waiting.get(events)
             if empty and waiting and not waiting.done():
                 waiting.set_result(None)
 
 
-def _populated(events: int) -> bool:
+def is_populated(events: int) -> bool:
+    """True if the cgroup whose `cgroup.events` the descriptor reads has a process."""
     return b"populated 1" in os.pread(events, 4096, 0)

@@ -1,12 +1,12 @@
 """Removes the cgroups, and ends the processes, that an earlier server left below the base."""
 
-import os
 import select
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from jobworkerd.cgroup import files
+from jobworkerd.cgroup.populated import is_populated
 
 _EMPTY_WITHIN_SECONDS = 5.0
 
@@ -24,8 +24,8 @@ def _remove(cgroup: Path) -> str:
     try:
         files.write(cgroup, "cgroup.kill", "1")
         _wait_empty(cgroup)
-        for directory, _, _ in os.walk(cgroup, topdown=False):
-            Path(directory).rmdir()
+        for directory in files.subtree(cgroup):
+            directory.rmdir()
     except OSError as error:
         return str(error)
     return ""
@@ -37,9 +37,5 @@ def _wait_empty(cgroup: Path) -> None:
     with (cgroup / "cgroup.events").open() as events:
         poll = select.poll()
         poll.register(events, select.POLLPRI)
-        while "populated 1" in _reread(events.fileno()) and (left := deadline - time.monotonic()) > 0:
+        while is_populated(events.fileno()) and (left := deadline - time.monotonic()) > 0:
             poll.poll(left * 1000)
-
-
-def _reread(descriptor: int) -> str:
-    return os.pread(descriptor, 4096, 0).decode()

@@ -7,15 +7,11 @@ is restarted. SO_REUSEPORT (socket(7)) lets the API processes bind it beside thi
 
 import socket
 
+from jobworkerd.config import listen_address
+
 
 class PortTaken(OSError):
     """Raised when the address cannot be bound; the text is a sentence."""
-
-
-def split_address(listen: str) -> tuple[str, int]:
-    """Returns host and port of `host:port` or `[::1]:port`."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def reserve(listen: str) -> tuple[socket.socket, str]:
@@ -24,11 +20,9 @@ def reserve(listen: str) -> tuple[socket.socket, str]:
     Raises:
         PortTaken: somebody listens there, or this host has no such address.
     """
-    host, port = split_address(listen)
+    host, port = listen_address(listen)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[
-            0
-        ]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if port:
             # Without SO_REUSEPORT, so that another server of the same user is found, too.
             with socket.socket(family, kind, protocol) as probe:

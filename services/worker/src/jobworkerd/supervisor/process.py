@@ -24,8 +24,6 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022
 _PIPE_BYTES = 1 << 20
 """As far as an unprivileged process may enlarge a pipe (/proc/sys/fs/pipe-max-size, pipe(7))."""
-_F_SETPIPE_SZ = 1031
-"""fcntl(2), from linux/fcntl.h; Python's fcntl has the name from 3.10 on some builds only."""
 
 _ERROR_FD = 3
 _JOIN_FD = 4
@@ -117,7 +115,7 @@ def exec_failure(spec: JobSpec, report: bytes) -> Exception | None:
 
 def _enlarge(pipe: int) -> None:
     try:
-        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     except PermissionError:
         # The user's share of pipe pages is used up (pipe(7), pipe-user-pages-soft): a small one serves.
         return
