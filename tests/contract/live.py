@@ -24,12 +24,6 @@ from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 
 T = TypeVar("T")
 
-FINAL = {
-    job_pb2.JOB_STATUS_COMPLETED,
-    job_pb2.JOB_STATUS_FAILED,
-    job_pb2.JOB_STATUS_STOPPED,
-    job_pb2.JOB_STATUS_LOST,
-}
 SLOW = os.environ.get("IN_GUEST") in {"uml", "qemu"}
 """A fork takes a guest kernel fifty times as long: fewer jobs show the same there."""
 
@@ -47,7 +41,6 @@ class Server:
     cgroup_base: Path | None = None
     process: "subprocess.Popen[bytes] | None" = None
     log: Path | None = None
-    env: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     @contextlib.contextmanager

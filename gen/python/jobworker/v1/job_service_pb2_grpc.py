@@ -31,9 +31,10 @@ class JobServiceStub:
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
-    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below, and
-    with UNAUTHENTICATED or PERMISSION_DENIED (reason ROLE_REQUIRED) any method may fail. UNAVAILABLE
-    is always safe to retry where the method is.
+    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
+    restarted). UNAVAILABLE is always safe to retry where the method is.
     """
 
     def __init__(self, channel):
@@ -75,9 +76,10 @@ class JobServiceServicer:
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
-    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below, and
-    with UNAUTHENTICATED or PERMISSION_DENIED (reason ROLE_REQUIRED) any method may fail. UNAVAILABLE
-    is always safe to retry where the method is.
+    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
+    restarted). UNAVAILABLE is always safe to retry where the method is.
     """
 
     def CreateJob(self, request, context):
@@ -89,8 +91,9 @@ class JobServiceServicer:
         INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
         COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
         FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-        RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a
-        different request before), UNAVAILABLE (SHUTTING_DOWN).
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
+        left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
+        UNAVAILABLE (SHUTTING_DOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,9 +191,10 @@ class JobService:
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
-    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below, and
-    with UNAUTHENTICATED or PERMISSION_DENIED (reason ROLE_REQUIRED) any method may fail. UNAVAILABLE
-    is always safe to retry where the method is.
+    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
+    restarted). UNAVAILABLE is always safe to retry where the method is.
     """
 
     @staticmethod

@@ -18,9 +18,10 @@ class JobServiceStub:
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
-    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below, and
-    with UNAUTHENTICATED or PERMISSION_DENIED (reason ROLE_REQUIRED) any method may fail. UNAVAILABLE
-    is always safe to retry where the method is.
+    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
+    restarted). UNAVAILABLE is always safe to retry where the method is.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -33,8 +34,9 @@ class JobServiceStub:
     INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
     COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
     FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-    RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a
-    different request before), UNAVAILABLE (SHUTTING_DOWN).
+    RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
+    left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
+    UNAVAILABLE (SHUTTING_DOWN).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Returns a job. The usage of a running job is that of this moment.
@@ -77,9 +79,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
-    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below, and
-    with UNAUTHENTICATED or PERMISSION_DENIED (reason ROLE_REQUIRED) any method may fail. UNAVAILABLE
-    is always safe to retry where the method is.
+    Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
+    restarted). UNAVAILABLE is always safe to retry where the method is.
     """
 
     @_abc_1.abstractmethod
@@ -96,8 +99,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
         COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
         FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-        RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a
-        different request before), UNAVAILABLE (SHUTTING_DOWN).
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
+        left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
+        UNAVAILABLE (SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod
