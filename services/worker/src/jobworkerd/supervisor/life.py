@@ -25,18 +25,19 @@ from jobworkerd.model import Job, JobStatus, LimitsPolicy, OutputSource, Termina
 from jobworkerd.supervisor import process
 from jobworkerd.supervisor.outcome import Intent, outcome
 from jobworkerd.supervisor.pump import Pump
+from jobworkerd.supervisor.spare import SpareProcess
 
 
 @dataclass(frozen=True)
 class Host:
-    """What all jobs share. `open_files` are the RLIMIT_NOFILE that the server was started with."""
+    """What all jobs share."""
 
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     watcher: PopulatedWatcher
     jobs_dir: Path
     io_paths: Sequence[Path]
-    open_files: tuple[int, int]
+    spare: SpareProcess
     read_buffer: memoryview
 
 
@@ -44,7 +45,7 @@ class LiveJob:
     """A job that is not final yet; the owner of its cgroup, its process, its pipes and its open log."""
 
     def __init__(self, job: Job, host: Host, on_change: Callable[[str], None]) -> None:
-        """Makes everything that the job needs and forks its process.
+        """Makes everything that the job needs and has its process started.
 
         `on_change` is called with the job's id whenever it has more output or another status.
 
@@ -76,9 +77,9 @@ class LiveJob:
         give_back(self._discard_log)
         self._log = LogWriter(self._directory)
         give_back(self._log.close)
-        child = self._child = process.fork(spec, self._containment.join_fd, host.open_files)
+        child = self._child = host.spare.start(spec, self._containment.join_fd)
         give_back(os.close, child.pidfd)
-        give_back(os.close, child.exec_report)
+        give_back(os.close, child.orders)
         if isinstance(self._containment, ProcessGroup):
             self._containment.lead(child.pid)
         pipes = {OutputSource.STDOUT: child.stdout, OutputSource.STDERR: child.stderr}
@@ -122,8 +123,8 @@ class LiveJob:
             CommandNotStarted: it cannot be executed. The job is gone then, without a trace.
             OSError: a step before that failed, through no fault of the request's. The same holds.
         """
-        await self._readable(self._child.exec_report)
-        failure = process.exec_failure(self._job.spec, os.read(self._child.exec_report, 256))
+        await self._readable(self._child.orders)
+        failure = process.exec_failure(self._job.spec, os.read(self._child.orders, 256))
         if failure:
             await self._clean_up()
             self._given_back.close()

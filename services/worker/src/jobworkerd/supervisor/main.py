@@ -26,6 +26,7 @@ from jobworkerd.supervisor.life import Host
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.pump import READ_BYTES
+from jobworkerd.supervisor.spare import SpareProcess
 
 _API_ENDS_WITHIN_SECONDS = 5.0
 
@@ -59,13 +60,16 @@ async def _serve(config: Config, events: EventLog) -> None:
         _report(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
+        spare = SpareProcess(_raise_open_files())
+        stack.callback(spare.close)
+        spare.refill()
         host = Host(
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
             jobs_dir=jobs_dir,
             io_paths=[Path(device) for device in config.io.devices],
-            open_files=_raise_open_files(),
+            spare=spare,
             read_buffer=memoryview(bytearray(READ_BYTES)),
         )
         await _run(replace(config, listen=address), host, events)

@@ -1,8 +1,12 @@
-"""Starting a job's main process: fork, set-up, join the cgroup, execve.
+"""Starting a job's main process: fork, set-up, order, join the cgroup, execve.
 
-The supervisor has one thread, so the child of its fork may run Python. Joining the cgroup is the
-child's last step before execve(2): no instruction of the user's program runs outside of the cgroup, and
-little of the set-up is charged to it. What goes wrong comes back over a pipe that execve closes.
+The supervisor has one thread, so the child of its fork may run Python. The child is forked before there
+is a job for it, does the set-up that is the same for all jobs, and waits for its order: the fork and the
+pages that it copies are most of what starting a job costs, and nobody waits for them (see `spare`).
+
+Joining the cgroup is the child's last step before execve(2): no instruction of the user's program runs
+outside of the cgroup, and little of the set-up is charged to it. What goes wrong comes back over the
+socket that the order came by, which execve closes.
 """
 
 import errno
@@ -12,9 +16,12 @@ import os
 import pwd
 import resource
 import signal
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.model import JobSpec
@@ -25,27 +32,30 @@ _UMASK = 0o022
 _PIPE_BYTES = 1 << 20
 """As far as an unprivileged process may enlarge a pipe (/proc/sys/fs/pipe-max-size, pipe(7))."""
 
-_ERROR_FD = 3
-_JOIN_FD = 4
-_FREE_FD = 5
+_ORDER_FD = 3
+_FREE_FD = 4
+_MAX_ORDER_FDS = 2
 
 _FIELD_OF_STEP = {"working_directory": "working_directory", "exec": "command"}
 
 
 @dataclass(frozen=True)
 class Child:
-    """A forked child. Its file descriptors are the receiver's to close, its pid to reap."""
+    """A forked child. Its file descriptors are the receiver's to close, its pid to reap.
+
+    `orders` is the socket that takes its order. Afterwards the child reports there: nothing before the
+    end of file if execve succeeded, else what `exec_failure` reads.
+    """
 
     pid: int
     pidfd: int
     stdout: int
     stderr: int
-    exec_report: int
+    orders: int
 
 
-@dataclass(frozen=True)
-class _Command:
-    """What execve(2) takes, encoded before the fork: bytes mean the same under every locale."""
+class _Command(msgspec.Struct, frozen=True):
+    """What execve(2) takes, encoded by the parent: bytes mean the same under every locale."""
 
     path: bytes
     argv: list[bytes]
@@ -65,17 +75,14 @@ def environment(spec: JobSpec) -> dict[str, str]:
     return {"PATH": PATH, "HOME": user.pw_dir, "USER": user.pw_name, "LANG": "C.UTF-8"} | spec.env
 
 
-def fork(spec: JobSpec, join_fd: int | None, open_files: tuple[int, int]) -> Child:
-    """Forks the job's main process.
+def fork(open_files: tuple[int, int]) -> Child:
+    """Forks a process that waits for its `order`, and ends by itself if the other end of `orders` closes.
 
-    `join_fd` moves the process into the job's cgroup that writes `0` to it; `open_files` are the soft
-    and hard RLIMIT_NOFILE of the job. The child reports over `exec_report`: nothing before the end of
-    file if execve succeeded, else what `exec_failure` reads.
+    `open_files` are the soft and hard RLIMIT_NOFILE of the job.
 
     Raises:
         OSError: a pipe, a process or a pidfd could not be had. Nothing is left behind.
     """
-    command = _Command.of(spec)
     with ExitStack() as on_failure, ExitStack() as always:
 
         def pipe() -> tuple[int, int]:
@@ -87,14 +94,43 @@ def fork(spec: JobSpec, join_fd: int | None, open_files: tuple[int, int]) -> Chi
 
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         always.callback(os.close, stdin)
-        (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = pipe(), pipe(), pipe()
+        (stdout, stdout_end), (stderr, stderr_end) = pipe(), pipe()
         for end in (stdout, stderr):
             _enlarge(end)
-        pid = _fork(command, (stdin, stdout_end, stderr_end, report_end, join_fd), open_files)
+        ours, childs = (each.detach() for each in socket.socketpair())
+        on_failure.callback(os.close, ours)
+        always.callback(os.close, childs)
+        pid = _fork((stdin, stdout_end, stderr_end, childs), open_files)
         on_failure.callback(_discard, pid)
         pidfd = os.pidfd_open(pid)
         on_failure.pop_all()
-    return Child(pid, pidfd, stdout, stderr, report)
+    return Child(pid, pidfd, stdout, stderr, ours)
+
+
+def order(child: Child, spec: JobSpec, join_fd: int | None) -> None:
+    """Has the child run the job's command.
+
+    `join_fd` moves the process into the job's cgroup that writes `0` to it.
+
+    Raises:
+        OSError: the child is gone (EPIPE, ECONNRESET), or there is no memory for the order.
+    """
+    # In a file of memory, as a socket may not have room for a whole command line, and nobody may wait.
+    command = os.memfd_create("jobworker-order")
+    try:
+        os.write(command, msgspec.msgpack.encode(_Command.of(spec)))
+        fds = [command] if join_fd is None else [command, join_fd]
+        with socket.socket(fileno=os.dup(child.orders)) as orders:
+            socket.send_fds(orders, [b"!"], fds)
+    finally:
+        os.close(command)
+
+
+def discard(child: Child) -> None:
+    """Ends a child that has no order, and gives back what it has."""
+    for descriptor in (child.orders, child.stdout, child.stderr, child.pidfd):
+        os.close(descriptor)
+    _discard(child.pid)
 
 
 def exec_failure(spec: JobSpec, report: bytes) -> Exception | None:
@@ -126,7 +162,7 @@ def _discard(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _fork(command: _Command, fds: tuple[int, int, int, int, int | None], open_files: tuple[int, int]) -> int:
+def _fork(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> int:
     """Forks with the signals blocked that the parent handles: one that met the child while it still has
     the handlers would be written to the wakeup descriptor that both share, and the parent would take it
     for its own.
@@ -135,40 +171,59 @@ def _fork(command: _Command, fds: tuple[int, int, int, int, int | None], open_fi
     try:
         pid = os.fork()
         if pid == 0:
-            _become(command, fds, open_files)
+            _become_a_job(fds, open_files)
         return pid
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _become(
-    command: _Command, fds: tuple[int, int, int, int, int | None], open_files: tuple[int, int]
-) -> NoReturn:
-    """Turns the child into the command; ends it with a report where that fails. Never returns."""
-    step = "signals"
+def _become_a_job(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> NoReturn:
+    """Turns the child into the command that it is ordered; ends it with a report where that fails."""
+    steps = ["set_up"]
+    orders = fds[3]
     try:
-        _reset_signals()
-        step = "session"
-        os.setsid()
-        os.umask(_UMASK)
-        step = "oom_score_adj"
-        _be_killed_before_the_server()
-        step = "descriptors"
-        _place_descriptors(fds)
-        step = "resource limits"
-        resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        step = "working_directory"
-        os.chdir(command.directory)
-        step = "cgroup"
-        if fds[4] is not None:
-            os.write(_JOIN_FD, b"0")
-        step = "exec"
-        os.execvpe(command.path, command.argv, command.env)  # noqa: S606 - no shell is the point
+        _set_up(fds, open_files)
+        orders = _ORDER_FD
+        _obey(steps)
     except OSError as error:
-        os.write(_ERROR_FD, f"{step.replace(' ', '_')} {error.errno}".encode())
+        os.write(orders, f"{steps[-1]} {error.errno}".encode())
     finally:
         os._exit(127)
+
+
+def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None:
+    _reset_signals()
+    os.setsid()
+    os.umask(_UMASK)
+    _be_killed_before_the_server()
+    _place_descriptors(fds)
+    resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _obey(steps: list[str]) -> None:
+    """Waits for the order and executes it; returns if there comes none. `steps` ends in the current one."""
+    steps.append("order")
+    with socket.socket(fileno=os.dup(_ORDER_FD)) as orders:
+        _, passed, _, _ = socket.recv_fds(orders, 1, _MAX_ORDER_FDS)
+    if not passed:
+        return
+    for descriptor in passed:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
+    command = _read_command(passed[0])
+    steps.append("working_directory")
+    os.chdir(command.directory)
+    steps.append("cgroup")
+    for join_fd in passed[1:]:
+        os.write(join_fd, b"0")
+    steps.append("exec")
+    # Every descriptor but 0, 1 and 2 closes itself.
+    os.execvpe(command.path, command.argv, command.env)  # noqa: S606 - no shell is the point
+
+
+def _read_command(descriptor: int) -> _Command:
+    size = os.fstat(descriptor).st_size
+    return msgspec.msgpack.decode(os.pread(descriptor, size, 0), type=_Command)
 
 
 def _be_killed_before_the_server() -> None:
@@ -193,13 +248,10 @@ def _not_default() -> tuple[int, ...]:
     return tuple(number for number in numbers if signal.getsignal(number) is not signal.SIG_DFL)
 
 
-def _place_descriptors(fds: tuple[int, int, int, int, int | None]) -> None:
-    """Leaves 0, 1 and 2 to the command, two that execve closes to the set-up, and no other."""
-    places = dict(zip((0, 1, 2, _ERROR_FD, _JOIN_FD), fds, strict=True))
+def _place_descriptors(fds: tuple[int, int, int, int]) -> None:
+    """Leaves 0, 1 and 2 to the command, one that execve closes to the orders, and no other."""
     # Out of the way first: a source may have the number of another's place.
-    high = {
-        place: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for place, fd in places.items() if fd is not None
-    }
-    for place, fd in high.items():
-        os.dup2(fd, place, inheritable=place <= 2)
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in fds]
+    for place, fd in enumerate(high):
+        os.dup2(fd, place, inheritable=place < _ORDER_FD)
     os.closerange(_FREE_FD, os.sysconf("SC_OPEN_MAX"))
