@@ -54,6 +54,7 @@ def test_grpcurl_lists_the_services(server: Server) -> None:
     services = grpcurl(server, "list").splitlines()
     assert SERVICE in services
     assert "grpc.health.v1.Health" in services
+    assert {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")} < set(services)
     methods = {"CreateJob", "GetJob", "ListJobs", "StopJob", "GetJobsStream"}
     assert set(grpcurl(server, "list", SERVICE).splitlines()) == {f"{SERVICE}.{name}" for name in methods}
 
@@ -62,6 +63,13 @@ def test_grpcurl_describes_the_service(server: Server) -> None:
     text = grpcurl(server, "describe", SERVICE)
     request, response = ".jobworker.v1.GetJobsStreamRequest", ".jobworker.v1.GetJobsStreamResponse"
     assert f"rpc GetJobsStream ( {request} ) returns ( stream {response} )" in text
+
+
+@pytest.mark.parametrize(
+    "symbol", [f"{SERVICE}.StopJob", "grpc.reflection.v1.ServerReflection", "jobworker.v1.Job"]
+)
+def test_grpcurl_describes_any_symbol(server: Server, symbol: str) -> None:
+    assert grpcurl(server, "describe", symbol).startswith(f"{symbol} is a ")
 
 
 def test_grpcurl_creates_a_job_and_streams_it(server: Server) -> None:

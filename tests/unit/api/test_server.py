@@ -87,6 +87,26 @@ async def test_reflection_describes_the_service(api: Api, version: str) -> None:
     assert "jobworker/v1/job_service.proto" in {file.name for file in files}
 
 
+@pytest.mark.parametrize(
+    ("symbol", "file"),
+    [
+        ("jobworker.v1.JobService.StopJob", "jobworker/v1/job_service.proto"),
+        ("jobworker.v1.Job", "jobworker/v1/job.proto"),
+        ("jobworker.v1.JobStatus", "jobworker/v1/job.proto"),
+        ("jobworker.v1.Nothing", None),
+        ("jobworker.v1.JobService.Nothing", None),
+    ],
+)
+async def test_reflection_describes_any_symbol(api: Api, symbol: str, file: str | None) -> None:
+    async with api.client("Viewer") as client:
+        (answer,) = await _reflect(client, VERSIONS[0], [Request(file_containing_symbol=symbol)])
+    files = [
+        FileDescriptorProto.FromString(each).name
+        for each in answer.file_descriptor_response.file_descriptor_proto
+    ]
+    assert file in files if file else answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
 async def test_every_service_that_reflection_lists_is_described(api: Api) -> None:
     async with api.client() as client:
         (listed,) = await _reflect(client, VERSIONS[0], [Request(list_services="")])

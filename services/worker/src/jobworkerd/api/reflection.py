@@ -5,23 +5,55 @@ is not in their encoding, so the same servicer answers under both names.
 """
 
 import grpc
+from google.protobuf import descriptor_pool, text_format
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc import aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 _V1 = "grpc.reflection.v1.ServerReflection"
 
-_DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", reflection.SERVICE_NAME)
-"""`v1` is not among them: there is no descriptor of it to show."""
+_DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", _V1, reflection.SERVICE_NAME)
 
 
 def add_reflection(server: aio.Server) -> None:
     """Adds both versions to a server that is not started yet."""
-    reflection.enable_server_reflection(_DESCRIBED, server)
-    servicer = reflection.aio.ReflectionServicer(_DESCRIBED)
+    servicer = reflection.aio.ReflectionServicer(_DESCRIBED, _Pool(_pool_with_v1()))
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    handlers = grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler})
-    server.add_generic_rpc_handlers((handlers,))
+    for service in (_V1, reflection.SERVICE_NAME):
+        handlers = grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": handler})
+        server.add_generic_rpc_handlers((handlers,))
+
+
+def _pool_with_v1() -> descriptor_pool.DescriptorPool:
+    """Returns the pool of all generated code, and in it `v1`, made of `v1alpha` by its name alone."""
+    pool = descriptor_pool.Default()
+    v1alpha = FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(v1alpha)
+    text = text_format.MessageToString(v1alpha).replace("v1alpha", "v1")
+    pool.AddSerializedFile(text_format.Parse(text, FileDescriptorProto()).SerializeToString())
+    return pool
+
+
+class _Pool:
+    """A descriptor pool that finds methods by name, too, as `grpcurl describe` asks for them.
+
+    protobuf's own finds the file of any other symbol.
+    """
+
+    def __init__(self, pool: descriptor_pool.DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
+        """Returns the file with a symbol; raises KeyError if no file has it."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
