@@ -391,7 +391,9 @@ class StopJobResponse(message.Message):
 
 @typing.final
 class GetJobsStreamRequest(message.Message):
-    """Asks for a job's output."""
+    """Asks for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each say where to begin; where
+    more than one is set, the stream begins at the latest of those places.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -399,6 +401,10 @@ class GetJobsStreamRequest(message.Message):
     OFFSET_FIELD_NUMBER: builtins.int
     FOLLOW_FIELD_NUMBER: builtins.int
     RESULT_ONLY_FIELD_NUMBER: builtins.int
+    TAIL_LINES_FIELD_NUMBER: builtins.int
+    TAIL_BYTES_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    SINCE_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The whole id."""
     offset: builtins.int
@@ -411,6 +417,20 @@ class GetJobsStreamRequest(message.Message):
     """
     result_only: builtins.bool
     """True = send no output at all, only the result; with `follow`, once there is one."""
+    tail_lines: builtins.int
+    """Begin so many lines before the end of what is there when the call begins; 0 = at that end. What
+    follows the last line end counts as a line. With `source`, its lines count. Not negative.
+    """
+    tail_bytes: builtins.int
+    """Begin so many bytes before the end of what is there when the call begins; 0 = at that end. With
+    `source`, its bytes count. Not negative.
+    """
+    source: OutputSource.ValueType
+    """Send what the job wrote to this stream only. Unset = both."""
+    @builtins.property
+    def since(self) -> timestamp_pb2.Timestamp:
+        """Begin at the first output that the server read at this time or later."""
+
     def __init__(
         self,
         *,
@@ -418,14 +438,27 @@ class GetJobsStreamRequest(message.Message):
         offset: builtins.int = ...,
         follow: builtins.bool | None = ...,
         result_only: builtins.bool = ...,
+        tail_lines: builtins.int | None = ...,
+        tail_bytes: builtins.int | None = ...,
+        source: OutputSource.ValueType = ...,
+        since: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "follow", b"follow"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "since", b"since", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "follow", b"follow", "id", b"id", "offset", b"offset", "result_only", b"result_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "id", b"id", "offset", b"offset", "result_only", b"result_only", "since", b"since", "source", b"source", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__follow: _TypeAlias = typing.Literal["follow"]  # noqa: Y015
     _WhichOneofArgType__follow: _TypeAlias = typing.Literal["_follow", b"_follow"]  # noqa: Y015
+    _WhichOneofReturnType__tail_bytes: _TypeAlias = typing.Literal["tail_bytes"]  # noqa: Y015
+    _WhichOneofArgType__tail_bytes: _TypeAlias = typing.Literal["_tail_bytes", b"_tail_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__tail_lines: _TypeAlias = typing.Literal["tail_lines"]  # noqa: Y015
+    _WhichOneofArgType__tail_lines: _TypeAlias = typing.Literal["_tail_lines", b"_tail_lines"]  # noqa: Y015
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__follow) -> _WhichOneofReturnType__follow | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tail_bytes) -> _WhichOneofReturnType__tail_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tail_lines) -> _WhichOneofReturnType__tail_lines | None: ...
 
 @typing.final
 class GetJobsStreamResponse(message.Message):
@@ -442,7 +475,9 @@ class GetJobsStreamResponse(message.Message):
     TRUNCATED_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     payload: builtins.bytes
-    """Output, as the job wrote it: any bytes, cut anywhere, up to 256 KiB."""
+    """Output, as the job wrote it: any bytes, cut anywhere, up to `log.chunk_bytes` of the server's
+    configuration (as shipped: 256 KiB).
+    """
     offset: builtins.int
     """The position in the log of the first byte of `payload`. With `truncated` and `result`: where the
     stream stands.
