@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_pb2
 from jobworker_cli import follow
 from jobworker_cli.client import Client
 from jobworker_cli.errors import CliError
@@ -44,8 +44,14 @@ class FlakyClient(Client):
         return self._back
 
 
-async def drop(_source: job_service_pb2.OutputSource.ValueType, _data: bytes) -> None:
+async def drop(_message: StreamMessage) -> None:
     """Takes output."""
+
+
+def follower(client: Client, *, result_only: bool = False) -> Follower:
+    """A reader of the whole output."""
+    request = StreamRequest(id=JOB_ID, follow=True, result_only=result_only)
+    return Follower(client=client, request=request, write=drop)
 
 
 @pytest.fixture(autouse=True)
@@ -59,10 +65,9 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_server_that_does_not_come_back_is_given_up_with_a_way_to_resume() -> None:
     client = FlakyClient((0, 3), back=False)
-    follower = Follower(client=client, job_id=JOB_ID, write=drop)
     began = asyncio.get_running_loop().time()
     with pytest.raises(CliError, match="lost the connection") as raised:
-        await follower.run()
+        await follower(client).run()
     assert asyncio.get_running_loop().time() - began >= 0.9
     assert raised.value.hint == f"`jobworker stream --offset 3 {JOB_ID}` goes on from there"
     assert client.asked == [0]
@@ -71,25 +76,25 @@ async def test_a_server_that_does_not_come_back_is_given_up_with_a_way_to_resume
 async def test_a_server_that_fails_every_stream_at_once_is_given_up() -> None:
     client = FlakyClient((0, 1), *[(0, 0)] * 1_000)
     with pytest.raises(CliError, match="lost the connection"):
-        await Follower(client=client, job_id=JOB_ID, write=drop).run()
+        await follower(client).run()
     assert 10 < len(client.asked) < 1_000
     assert set(client.asked[1:]) == {1}
 
 
 async def test_each_message_renews_the_patience() -> None:
     client = FlakyClient(*[(0, 1)] * 200)
-    await Follower(client=client, job_id=JOB_ID, write=drop).run()
+    await follower(client).run()
     assert client.asked == list(range(201))
 
 
 async def test_a_job_that_was_silent_for_long_has_the_full_patience() -> None:
     client = FlakyClient((0.3, 0), (0, 0), (0, 0), (0.3, 0), (0, 0))
-    await Follower(client=client, job_id=JOB_ID, write=drop, result_only=True).run()
+    await follower(client, result_only=True).run()
     assert len(client.asked) == 6
 
 
 async def test_what_cannot_be_retried_is_raised_at_once() -> None:
     client = FlakyClient((0, 0), error=CliError("no", reason="JOB_NOT_FOUND"))
     with pytest.raises(CliError, match="no"):
-        await Follower(client=client, job_id=JOB_ID, write=drop).run()
+        await follower(client).run()
     assert client.asked == [0]

@@ -1,4 +1,4 @@
-"""A job's output from an offset to its end, over as many connections as it takes.
+"""A job's output from where it was asked for to its end, over as many connections as it takes.
 
 The log is addressed by bytes, so a stream that breaks is taken up where it broke: what is handed on has
 no gap and no byte twice, and each message's offset is checked against what it must be.
@@ -17,9 +17,9 @@ from jobworker_cli.output import say
 if TYPE_CHECKING:
     from jobworker_cli.client import Client
 
-__all__ = ["Follower", "Write"]
+__all__ = ["Follower", "Write", "stream_command"]
 
-Write = Callable[[job_service_pb2.OutputSource.ValueType, bytes], Awaitable[None]]
+Write = Callable[[job_service_pb2.GetJobsStreamResponse], Awaitable[None]]
 
 # How long, in seconds, a server may be away: at the start, where it most likely is not there at all, and
 # once it has been there, where somebody is restarting it.
@@ -36,16 +36,14 @@ PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 class Follower:
     """One reader of one job's output.
 
-    `offset` is where it stands: all bytes before it have been handed to `write`, none after it.
-    `live` False ends at what is there; `result_only` True asks for no output.
+    `request` is what it asks for next, and changes as output comes: its offset is where the reader
+    stands, with all bytes before it handed to `write`, and none after it. The place of a tail or a time
+    is for the server to find, and known from the first message on.
     """
 
     client: "Client"
-    job_id: str
+    request: job_service_pb2.GetJobsStreamRequest
     write: Write
-    offset: int = 0
-    live: bool = True
-    result_only: bool = False
     _progress: bool = False
     _told_of_stall: bool = False
 
@@ -72,33 +70,41 @@ class Follower:
             attempt += 1
 
     async def _read(self) -> job_pb2.Job:
-        request = job_service_pb2.GetJobsStreamRequest(
-            id=self.job_id, offset=self.offset, follow=self.live, result_only=self.result_only
-        )
-        async with contextlib.aclosing(self.client.stream(request)) as messages:
+        # A copy: what is asked for next changes with each message, what was asked for does not.
+        asked = job_service_pb2.GetJobsStreamRequest()
+        asked.CopyFrom(self.request)
+        async with contextlib.aclosing(self.client.stream(asked)) as messages:
             async for message in messages:
                 self._progress = True
                 if message.HasField("result"):
                     return message.result
+                self._stand_at(message.offset)
                 if message.HasField("truncated"):
                     self._skip(message.truncated)
                 else:
                     await self._hand_on(message)
         raise CliError("the stream ended without the job's result", retryable=True)
 
-    async def _hand_on(self, message: job_service_pb2.GetJobsStreamResponse) -> None:
-        if message.offset != self.offset:
+    def _stand_at(self, offset: int) -> None:
+        due = self.request.offset
+        may_be_later = self.request.source or not _is_found(self.request)
+        if offset != due and not (offset > due and may_be_later):
             raise CliError(
-                f"the server sent byte {message.offset} of the output where byte {self.offset} was due",
+                f"the server sent byte {offset} of the output where byte {due} was due",
                 reason="WRONG_OFFSET",
             )
-        await self.write(message.source, message.payload)
-        self.offset += len(message.payload)
+        self.request.offset = offset
+        self.request.ClearField("tail_lines")
+        self.request.ClearField("since")
+
+    async def _hand_on(self, message: job_service_pb2.GetJobsStreamResponse) -> None:
+        await self.write(message)
+        self.request.offset += len(message.payload)
 
     def _skip(self, missing: job_service_pb2.TruncatedRange) -> None:
         count = missing.to_offset - missing.from_offset
         say(f"jobworker: {count} bytes of output from byte {missing.from_offset} on: {missing.reason}")
-        self.offset = missing.to_offset
+        self.request.offset = missing.to_offset
 
     async def _regain(self, error: CliError, give_up: float, attempt: int) -> bool:
         """Returns True once there is a connection again, False when it is too late for one."""
@@ -111,7 +117,8 @@ class Follower:
 
     def _tell(self, error: CliError) -> None:
         if error.reason != "READER_STALLED":
-            then = "trying again" if self.result_only else f"going on from byte {self.offset}"
+            known = _is_found(self.request) and not self.request.result_only
+            then = f"going on from byte {self.request.offset}" if known else "trying again"
             say(f"jobworker: {error}; {then}")
         elif not self._told_of_stall:
             # Under a pager that waits for its user it is so every few seconds: once is enough.
@@ -119,8 +126,29 @@ class Follower:
             say("jobworker: the reader of this output is slow; the stream is resumed whenever it is ready")
 
     def _say_how_to_resume(self, error: CliError) -> None:
-        if error.retryable and self.offset and not self.result_only:
-            error.hint = f"`jobworker stream --offset {self.offset} {self.job_id}` goes on from there"
+        if error.retryable and self.request.offset and not self.request.result_only:
+            error.hint = f"`{stream_command(self.request)}` goes on from there"
+
+
+def stream_command(request: job_service_pb2.GetJobsStreamRequest) -> str:
+    """Returns the command line that shows the output that the request asks for."""
+    words = ["jobworker", "stream"]
+    if request.offset:
+        words += ["--offset", str(request.offset)]
+    if request.HasField("tail_lines"):
+        words += ["--tail", str(request.tail_lines)]
+    if request.HasField("since"):
+        words += ["--since", request.since.ToJsonString()]
+    if request.source == job_service_pb2.OUTPUT_SOURCE_STDOUT:
+        words.append("--stdout-only")
+    if request.source == job_service_pb2.OUTPUT_SOURCE_STDERR:
+        words.append("--stderr-only")
+    return " ".join([*words, request.id])
+
+
+def _is_found(request: job_service_pb2.GetJobsStreamRequest) -> bool:
+    """Tells whether the request's offset is its place, rather than the earliest that it may be."""
+    return not (request.HasField("tail_lines") or request.HasField("since"))
 
 
 def _was_good(error: CliError, *, lived: float) -> bool:

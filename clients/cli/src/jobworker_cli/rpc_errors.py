@@ -24,6 +24,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "limits_policy": "--strict",
         "labels": "--label",
         "statuses": "--status",
+        "tail_lines": "--tail",
     }
 )
 

@@ -41,16 +41,16 @@ class Sink:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="sink")
         self._thread.start()
 
-    async def write(self, source: job_service_pb2.OutputSource.ValueType, data: bytes) -> None:
-        """Returns once the operating system has all of `data`.
+    async def write(self, message: job_service_pb2.GetJobsStreamResponse) -> None:
+        """Returns once the operating system has all of the message's payload.
 
         Raises:
             BrokenPipeError: nobody reads that stream any more.
             OSError: the write failed, as on a full disk.
         """
-        stream = sys.stderr if source == job_service_pb2.OUTPUT_SOURCE_STDERR else sys.stdout
+        stream = sys.stderr if message.source == job_service_pb2.OUTPUT_SOURCE_STDERR else sys.stdout
         written: asyncio.Future[None] = self._loop.create_future()
-        self._pieces.put((_descriptor(stream), data, written))
+        self._pieces.put((_descriptor(stream), message.payload, written))
         await written
         self._unfinished = 0
 

@@ -5,12 +5,22 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-__all__ = ["age", "duration", "local_time", "parse_duration", "since", "size", "to_datetime"]
+__all__ = [
+    "age",
+    "duration",
+    "local_time",
+    "parse_duration",
+    "parse_moment",
+    "since",
+    "size",
+    "to_datetime",
+]
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 # Durations and their sums stay far inside what timedelta and google.protobuf.Duration can hold.
 LONGEST = timedelta(days=36_500)
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -28,6 +38,28 @@ def parse_duration(text: str) -> timedelta:
     if seconds > LONGEST.total_seconds():
         raise ValueError(f"{text!r} is longer than a hundred years")
     return timedelta(seconds=seconds)
+
+
+def parse_moment(text: str) -> Timestamp:
+    """Returns the moment that is a duration ago, by our clock (`5m`), or has a name (RFC 3339).
+
+    Raises:
+        ValueError: the text is neither; the message is a sentence for the user.
+    """
+    moment = Timestamp()
+    if not RFC_3339.fullmatch(text.upper()):
+        try:
+            moment.FromDatetime(datetime.now(UTC) - parse_duration(text))
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is neither a duration such as 5m nor a time such as 2026-03-01T17:04:05Z"
+            ) from None
+        return moment
+    try:
+        moment.FromJsonString(text.upper())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time of the calendar") from None
+    return moment
 
 
 def duration(span: timedelta) -> str:

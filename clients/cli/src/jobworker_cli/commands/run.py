@@ -62,7 +62,8 @@ class Session:
         self._created.set_result(job.id)
         _warn_of_limits(job)
         try:
-            return await Follower(client=self._client, job_id=job.id, write=self._sink.write).run()
+            wanted = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
+            return await Follower(client=self._client, request=wanted, write=self._sink.write).run()
         except BrokenPipeError:
             # A command of this shell would get SIGPIPE with its next write.
             await self.stop()

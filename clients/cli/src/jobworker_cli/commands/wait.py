@@ -33,7 +33,8 @@ async def _wait(client: "Client", refs: list[str], output: Format) -> int:
     job_ids = [await client.resolve(ref) for ref in refs]
 
     async def wait_for_one(job_id: str) -> job_pb2.Job:
-        job = await Follower(client=client, job_id=job_id, write=_no_output, result_only=True).run()
+        wanted = job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True, result_only=True)
+        job = await Follower(client=client, request=wanted, write=_no_output).run()
         if output is not Format.JSON:
             print(final_line(job), flush=True)
         return job
@@ -44,5 +45,5 @@ async def _wait(client: "Client", refs: list[str], output: Format) -> int:
     return next((code for code in map(exit_code, ended) if code), 0)
 
 
-async def _no_output(_source: job_service_pb2.OutputSource.ValueType, _data: bytes) -> None:
+async def _no_output(_message: job_service_pb2.GetJobsStreamResponse) -> None:
     """Takes what a stream with `result_only` never sends."""
