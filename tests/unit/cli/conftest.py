@@ -69,6 +69,9 @@ class Refusal(Exception):
         self.status.details.append(packed)
 
 
+RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; try again")
+
+
 class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     """Answers as a test scripts it and writes down what it was asked.
 
@@ -196,6 +199,20 @@ def stdout(data: bytes, offset: int) -> StreamMessage:
 def stderr(data: bytes, offset: int) -> StreamMessage:
     """A piece of stderr."""
     return StreamMessage(payload=data, offset=offset, source=job_service_pb2.OUTPUT_SOURCE_STDERR)
+
+
+def play(server: FakeServer, *streams: list[StreamMessage | Refusal]) -> None:
+    """Makes each call get the next of these streams; the last one ends with the job's result."""
+    job, script = server.add(), list(streams)
+
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        for message in script.pop(0):
+            if isinstance(message, Refusal):
+                raise message
+            yield message
+        yield StreamMessage(result=job)
+
+    server.streaming = streaming
 
 
 @dataclass(frozen=True)

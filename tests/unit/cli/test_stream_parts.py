@@ -4,18 +4,18 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 
-import grpc
 import pytest
 
 from jobworker.v1 import job_service_pb2
 from tests.unit.cli.conftest import (
     JOB_ID,
+    RESTARTING,
     Cli,
     FakeServer,
-    Refusal,
     StreamMessage,
     StreamRequest,
     finished,
+    play,
     stderr,
     stdout,
     until,
@@ -23,21 +23,6 @@ from tests.unit.cli.conftest import (
 
 STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
 STDERR = job_service_pb2.OUTPUT_SOURCE_STDERR
-RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; try again")
-
-
-def play(server: FakeServer, *streams: list[StreamMessage | Refusal]) -> None:
-    """Makes each call get the next of these streams; the last one ends with the job's result."""
-    job, script = server.add(), list(streams)
-
-    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
-        for message in script.pop(0):
-            if isinstance(message, Refusal):
-                raise message
-            yield message
-        yield StreamMessage(result=job)
-
-    server.streaming = streaming
 
 
 def truncated(first: int, end: int) -> StreamMessage:

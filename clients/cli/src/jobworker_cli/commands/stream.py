@@ -14,6 +14,7 @@ from jobworker_cli.output import say
 from jobworker_cli.results import exit_code, tell_ending
 from jobworker_cli.signals import abandon, caught_signals, signal_before_end
 from jobworker_cli.sink import open_sink
+from jobworker_cli.timestamps import Stamper
 from jobworker_cli.units import parse_moment
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def stream(  # noqa: PLR0913 - a parameter an option
     stderr_only: Annotated[
         bool, typer.Option("--stderr-only", help="Show what the job wrote to its stderr.")
     ] = False,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Show before each line when the server read it, in UTC.")
+    ] = False,
 ) -> None:
     """Stream real-time job logs by ID.
 
@@ -69,7 +73,7 @@ def stream(  # noqa: PLR0913 - a parameter an option
         source=_source(stdout_only=stdout_only, stderr_only=stderr_only),
         since=_moment(since),
     )
-    execute(ctx, lambda client: _stream(client, job, request), failure=125)
+    execute(ctx, lambda client: _stream(client, job, request, timestamps=timestamps), failure=125)
 
 
 def _source(*, stdout_only: bool, stderr_only: bool) -> job_service_pb2.OutputSource.ValueType:
@@ -89,14 +93,19 @@ def _moment(text: str | None) -> Timestamp | None:
         raise typer.BadParameter(str(error), param_hint="--since") from None
 
 
-async def _stream(client: "Client", ref: str, request: job_service_pb2.GetJobsStreamRequest) -> int:
+async def _stream(
+    client: "Client", ref: str, request: job_service_pb2.GetJobsStreamRequest, *, timestamps: bool
+) -> int:
     request.id = await client.resolve(ref)
     with caught_signals() as pressed, open_sink() as sink:
-        work = asyncio.create_task(Follower(client=client, request=request, write=sink.write).run())
+        write = Stamper(sink.write).write if timestamps else sink.write
+        work = asyncio.create_task(Follower(client=client, request=request, write=write).run())
         number = await signal_before_end(work, pressed)
         if number is not None:
             await abandon(work)
-            request.offset += sink.cut()
+            shown = sink.cut()
+            # Of a piece with times in it, not all that is shown is the job's: it counts as not shown.
+            request.offset += 0 if timestamps else shown
             say(
                 f"jobworker: the job goes on; `{stream_command(request)}` "
                 f"takes up its output, `jobworker stop {request.id}` ends it"

@@ -1,0 +1,124 @@
+"""The time before each line: once, wherever the output is cut, and of the right piece."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobworker.v1 import job_service_pb2
+from jobworker_cli.timestamps import Stamper
+from tests.unit.cli.conftest import (
+    JOB_ID,
+    RESTARTING,
+    Cli,
+    FakeServer,
+    StreamMessage,
+    StreamRequest,
+    finished,
+    play,
+)
+
+STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
+STDERR = job_service_pb2.OUTPUT_SOURCE_STDERR
+OUT, ERR = "out", "err"
+SOURCES = {OUT: STDOUT, ERR: STDERR}
+
+
+def piece(name: str, data: bytes, second: int, offset: int = 0) -> StreamMessage:
+    """Output that the server read at a second of a minute."""
+    return StreamMessage(
+        payload=data, offset=offset, source=SOURCES[name], time=Timestamp(seconds=second, nanos=5_000)
+    )
+
+
+def at(second: int) -> bytes:
+    """The time as it stands before a line."""
+    return b"1970-01-01T00:00:%02d.000005000Z " % second
+
+
+async def stamped(*messages: StreamMessage) -> dict[str, bytes]:
+    """Returns what is written to stdout and to stderr."""
+    written = {STDOUT: b"", STDERR: b""}
+
+    async def write(message: StreamMessage) -> None:
+        written[message.source] += message.payload
+
+    stamper = Stamper(write)
+    for message in messages:
+        await stamper.write(message)
+    return {name: written[source] for name, source in SOURCES.items()}
+
+
+@pytest.mark.parametrize(
+    ("payload", "lines"),
+    [
+        (b"a\n", [b"a\n"]),
+        (b"a", [b"a"]),
+        (b"a\nb", [b"a\n", b"b"]),
+        (b"\n\n\n", [b"\n", b"\n", b"\n"]),
+        (b"\r1%\r2%\n", [b"\r1%\r2%\n"]),
+        (b"\x00\xff\n\x85\x0b\x0c\n", [b"\x00\xff\n", b"\x85\x0b\x0c\n"]),
+    ],
+)
+async def test_each_line_of_a_piece_has_the_time_and_its_own_bytes(
+    payload: bytes, lines: list[bytes]
+) -> None:
+    assert await stamped(piece(OUT, payload, 7)) == {OUT: b"".join(at(7) + line for line in lines), ERR: b""}
+
+
+async def test_a_line_in_several_pieces_has_the_time_of_its_first() -> None:
+    written = await stamped(piece(OUT, b"one\ntw", 1), piece(OUT, b"o", 2), piece(OUT, b"\nthree\n", 3))
+    assert written[OUT] == at(1) + b"one\n" + at(1) + b"two\n" + at(3) + b"three\n"
+
+
+async def test_a_line_end_at_a_pieces_end_leaves_the_time_to_the_next_piece() -> None:
+    written = await stamped(piece(OUT, b"one\n", 1), piece(OUT, b"two\n", 2))
+    assert written[OUT] == at(1) + b"one\n" + at(2) + b"two\n"
+
+
+async def test_stdout_and_stderr_have_lines_of_their_own() -> None:
+    written = await stamped(
+        piece(OUT, b"o", 1), piece(ERR, b"e\n", 2), piece(OUT, b"ut\n", 3), piece(ERR, b"rr", 4)
+    )
+    assert written == {OUT: at(1) + b"out\n", ERR: at(2) + b"e\n" + at(4) + b"rr"}
+
+
+async def test_each_way_to_cut_the_output_gives_the_same_lines() -> None:
+    output = b"one\n\ntwo\nthree"
+    whole = await stamped(piece(OUT, output, 1))
+    for first in range(len(output) + 1):
+        for second in range(first, len(output) + 1):
+            cuts = [data for data in (output[:first], output[first:second], output[second:]) if data]
+            assert await stamped(*[piece(OUT, data, 1) for data in cuts]) == whole, cuts
+
+
+async def test_the_command_resumes_at_the_jobs_byte_and_within_the_line(cli: Cli, server: FakeServer) -> None:
+    play(
+        server,
+        [piece(OUT, b"one\ntw", 1), piece(ERR, b"bad\n", 2, offset=6), RESTARTING],
+        [piece(OUT, b"o\nthree\n", 3, offset=10)],
+    )
+    completed = await cli("stream", "--timestamps", JOB_ID)
+    assert completed.code == 0
+    assert completed.stdout == at(1) + b"one\n" + at(1) + b"two\n" + at(3) + b"three\n"
+    assert completed.stderr.encode().startswith(at(2) + b"bad\n")
+    assert server.streamed[1] == StreamRequest(id=JOB_ID, offset=10, follow=True)
+
+
+async def test_ctrl_c_counts_a_half_written_piece_as_not_shown(cli: Cli, server: FakeServer) -> None:
+    play(server, [piece(OUT, b"one\n", 1), piece(OUT, b"two\n" * 100_000, 2, offset=4)])
+    readable, writable = os.pipe()
+    try:
+        process = await cli.start("stream", "--timestamps", JOB_ID, stdout=writable)
+        seen = b""
+        while at(2) not in seen:
+            seen += await asyncio.to_thread(os.read, readable, 100)
+        process.send_signal(signal.SIGINT)
+        completed = await finished(process)
+    finally:
+        os.close(readable)
+        os.close(writable)
+    assert completed.code == 130
+    assert f"`jobworker stream --offset 4 {JOB_ID}`" in completed.stderr
