@@ -1,9 +1,8 @@
 """What a call of the command is about: the server, the certificates, and how a verb's work is run.
 
-grpc takes longer to import than all the rest, so it is imported here, once a verb has something to ask.
+grpc and asyncio take long to import, so they are imported here, once a verb has something to ask.
 """
 
-import asyncio
 import os
 import signal
 import sys
@@ -63,6 +62,8 @@ def execute(
         output: JSON makes errors JSON, too.
         failure: the exit code where the work fails.
     """
+    import asyncio
+
     settings = ctx.find_object(Settings)
     assert settings is not None
     try:

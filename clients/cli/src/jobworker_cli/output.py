@@ -2,17 +2,12 @@
 
 import contextlib
 import enum
-import json
 import os
 import sys
-from collections.abc import Sequence
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
-from jobworker.v1 import job_pb2
-
-__all__ = ["Format", "job_as_dict", "print_job_json", "print_jobs_json", "printable", "say", "styled"]
+__all__ = ["Format", "printable", "say", "styled"]
 
 
 class Format(enum.StrEnum):
@@ -46,22 +41,3 @@ def styled(text: str, colour: str) -> str:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
         return text
     return typer.style(text, fg=colour)
-
-
-def job_as_dict(job: job_pb2.Job) -> dict[str, object]:
-    """Returns a job in the protobuf JSON mapping (https://protobuf.dev/programming-guides/json/).
-
-    Fields without presence are there even when they are 0 or empty, so that a program finds `maxIOBPS`
-    and `args` in each job; int64 values are strings, as the mapping has it.
-    """
-    return MessageToDict(job, always_print_fields_with_no_presence=True)
-
-
-def print_job_json(job: job_pb2.Job) -> None:
-    """Prints one job as a JSON object."""
-    print(json.dumps(job_as_dict(job), indent=2))
-
-
-def print_jobs_json(jobs: Sequence[job_pb2.Job]) -> None:
-    """Prints jobs as a JSON array."""
-    print(json.dumps([job_as_dict(job) for job in jobs], indent=2))

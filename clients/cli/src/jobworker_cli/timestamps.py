@@ -4,7 +4,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 from jobworker_cli.follow import Write
-from jobworker_cli.units import to_datetime
+from jobworker_cli.times import to_datetime
 
 __all__ = ["Stamper"]
 

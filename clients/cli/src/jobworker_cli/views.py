@@ -9,7 +9,8 @@ from datetime import timedelta
 from jobworker.v1 import job_pb2
 from jobworker_cli.output import printable, styled
 from jobworker_cli.results import is_final, status_name
-from jobworker_cli.units import age, duration, local_time, since, size
+from jobworker_cli.times import age, local_time, since
+from jobworker_cli.units import duration, size
 
 __all__ = ["command_line", "final_line", "job_details", "jobs_table", "outcome"]
 

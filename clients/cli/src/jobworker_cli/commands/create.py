@@ -1,28 +1,12 @@
 """`jobworker create`: start a job and print it."""
 
-import uuid
-from typing import TYPE_CHECKING
-
 import typer
 
-from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.context import execute
-from jobworker_cli.options import (
-    Command,
-    JobOptions,
-    OutputFormat,
-    Quiet,
-    key_values,
-    variables,
-    with_job_options,
-)
-from jobworker_cli.output import Format, print_job_json
-from jobworker_cli.views import job_details
+from jobworker_cli.options import Command, JobOptions, OutputFormat, Quiet, with_job_options
+from jobworker_cli.output import Format
 
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
-
-__all__ = ["create", "new_request"]
+__all__ = ["create"]
 
 
 @with_job_options
@@ -38,47 +22,7 @@ def create(
 
     Options end at the command's first word: what follows is the command's own.
     """
+    from jobworker_cli.actions.create import create_job, new_request
+
     request = new_request(command, options)
-    execute(ctx, lambda client: _create(client, request, output, quiet=quiet), output=output)
-
-
-async def _create(
-    client: "Client", request: job_service_pb2.CreateJobRequest, output: Format, *, quiet: bool
-) -> int:
-    job = await client.create(request)
-    if quiet:
-        print(job.id)
-    elif output is Format.JSON:
-        print_job_json(job)
-    else:
-        print(job_details(job))
-    return 0
-
-
-def new_request(command: list[str], options: JobOptions) -> job_service_pb2.CreateJobRequest:
-    """Returns the request that the command line stands for, with an id that makes it safe to repeat."""
-    request = job_service_pb2.CreateJobRequest(
-        command=command[0],
-        args=command[1:],
-        max_cpu=options.max_cpu,
-        max_memory=options.max_memory,
-        max_io_bps=options.max_io_bps,
-        max_pids=options.max_pids,
-        working_directory=options.workdir,
-        env=variables(options.env or ()),
-        labels=key_values(options.label or (), "--label"),
-        stop_signal=options.stop_signal,
-        request_id=options.request_id or str(uuid.uuid4()),
-        limits_policy=_policy(options.strict),
-    )
-    if options.timeout is not None:
-        request.timeout.FromTimedelta(options.timeout)
-    if options.stop_grace_period is not None:
-        request.stop_grace_period.FromTimedelta(options.stop_grace_period)
-    return request
-
-
-def _policy(strict: bool | None) -> job_pb2.LimitsPolicy.ValueType:  # noqa: FBT001 - as the option has it
-    if strict is None:
-        return job_pb2.LIMITS_POLICY_UNSPECIFIED
-    return job_pb2.LIMITS_POLICY_STRICT if strict else job_pb2.LIMITS_POLICY_BEST_EFFORT
+    execute(ctx, lambda client: create_job(client, request, output, quiet=quiet), output=output)

@@ -1,0 +1,1 @@
+"""What the verbs do once their command lines are read."""

@@ -1,0 +1,58 @@
+"""`jobworker create`: the request that a command line stands for, and its job for people or programs."""
+
+import uuid
+from typing import TYPE_CHECKING
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_cli.job_json import print_job
+from jobworker_cli.options import JobOptions, key_values, variables
+from jobworker_cli.output import Format
+from jobworker_cli.views import job_details
+
+if TYPE_CHECKING:
+    from jobworker_cli.client import Client
+
+__all__ = ["create_job", "new_request"]
+
+
+async def create_job(
+    client: "Client", request: job_service_pb2.CreateJobRequest, output: Format, *, quiet: bool
+) -> int:
+    """Creates the job and prints it."""
+    job = await client.create(request)
+    if quiet:
+        print(job.id)
+    elif output is Format.JSON:
+        print_job(job)
+    else:
+        print(job_details(job))
+    return 0
+
+
+def new_request(command: list[str], options: JobOptions) -> job_service_pb2.CreateJobRequest:
+    """Returns the request that the command line stands for, with an id that makes it safe to repeat."""
+    request = job_service_pb2.CreateJobRequest(
+        command=command[0],
+        args=command[1:],
+        max_cpu=options.max_cpu,
+        max_memory=options.max_memory,
+        max_io_bps=options.max_io_bps,
+        max_pids=options.max_pids,
+        working_directory=options.workdir,
+        env=variables(options.env or ()),
+        labels=key_values(options.label or (), "--label"),
+        stop_signal=options.stop_signal,
+        request_id=options.request_id or str(uuid.uuid4()),
+        limits_policy=_policy(options.strict),
+    )
+    if options.timeout is not None:
+        request.timeout.FromTimedelta(options.timeout)
+    if options.stop_grace_period is not None:
+        request.stop_grace_period.FromTimedelta(options.stop_grace_period)
+    return request
+
+
+def _policy(strict: bool | None) -> job_pb2.LimitsPolicy.ValueType:  # noqa: FBT001 - as the option has it
+    if strict is None:
+        return job_pb2.LIMITS_POLICY_UNSPECIFIED
+    return job_pb2.LIMITS_POLICY_STRICT if strict else job_pb2.LIMITS_POLICY_BEST_EFFORT
