@@ -135,6 +135,14 @@ def test_stream_writes_every_byte_where_the_job_wrote_it(jobworker: Shell) -> No
     assert (rest.stdout, rest.stderr) == (b"\n\r\x1b[0m", b"\xfeerr")
 
 
+def test_stream_with_the_time_before_each_line(jobworker: Shell) -> None:
+    job_id = jobworker.create("sh", "-c", r"printf 'one\n\ntwo'; printf 'err\n' >&2")
+    time = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z "
+    done = jobworker("stream", "--timestamps", job_id)
+    assert re.fullmatch(time + rb"one\n" + time + rb"\n" + time + rb"two", done.stdout)
+    assert re.fullmatch(time + rb"err\n", done.stderr)
+
+
 def test_stream_of_a_running_job_without_following(jobworker: Shell) -> None:
     job_id = jobworker.create("sleep", "600")
     done = jobworker("stream", "--no-follow", job_id)
