@@ -162,6 +162,7 @@ class Output:
     """What one GetJobsStream call brought."""
 
     chunks: list[job_service_pb2.GetJobsStreamResponse] = field(default_factory=list)
+    truncated: list[job_service_pb2.TruncatedRange] = field(default_factory=list)
     result: job_pb2.Job | None = None
 
     def bytes(self, *sources: job_service_pb2.OutputSource.ValueType) -> bytes:
@@ -191,10 +192,18 @@ class Client:
             assert output.result is None, "the result is the last message"
             if message.HasField("result"):
                 output.result = message.result
-            else:
-                assert message.offset == offset, "no gap, no overlap"
-                offset += len(message.payload)
+            elif message.payload:
+                # With a filter there is the other stream's output between two messages.
+                assert message.offset == offset or (request.source and message.offset > offset), "no gap"
+                offset = message.offset + len(message.payload)
                 output.chunks.append(message)
+            elif message.HasField("truncated"):
+                assert message.truncated.from_offset == message.offset == offset
+                offset = message.truncated.to_offset
+                output.truncated.append(message.truncated)
+            else:
+                assert not output.chunks, "only the first message says no more than where the stream begins"
+                offset = message.offset
         return output
 
     async def ended(self, job_id: str) -> job_pb2.Job:

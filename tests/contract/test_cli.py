@@ -1,5 +1,6 @@
 """The command `jobworker`, as a shell runs it, against a server."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,12 +8,13 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from live import Server
+from live import Server, until
 
 BIN = Path(sys.executable).parent
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -35,6 +37,17 @@ class Shell:
     def __call__(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
         """Runs `jobworker` with these words."""
         return self._run([str(BIN / "jobworker"), *words])
+
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Runs `jobworker` for as long as the context lasts, and leaves its output to the test."""
+        argv = [str(BIN / "jobworker"), *words]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, stdout=pipe, stderr=pipe, env=self._env) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def line(self, text: str) -> "subprocess.CompletedProcess[bytes]":
         """Runs a whole line, which a shell takes apart."""
@@ -141,6 +154,57 @@ def test_stream_with_the_time_before_each_line(jobworker: Shell) -> None:
     done = jobworker("stream", "--timestamps", job_id)
     assert re.fullmatch(time + rb"one\n" + time + rb"\n" + time + rb"two", done.stdout)
     assert re.fullmatch(time + rb"err\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("options", "stdout", "stderr"),
+    [
+        (["--stdout-only", "--tail", "2"], b"two\nthree", b""),
+        (["--stdout-only", "--tail", "9"], b"one\ntwo\nthree", b""),
+        (["--stderr-only"], b"", b"err\n"),
+        (["--stderr-only", "--tail", "1", "--no-follow"], b"", b"err\n"),
+        (["--tail", "0"], b"", b""),
+        (["--since", "1h", "--stdout-only"], b"one\ntwo\nthree", b""),
+        (["--since", "2999-01-01T00:00:00Z"], b"", b""),
+    ],
+)
+def test_stream_of_a_part(jobworker: Shell, options: list[str], stdout: bytes, stderr: bytes) -> None:
+    job_id = jobworker.create("sh", "-c", r"printf 'one\ntwo\nthree'; echo err >&2")
+    assert jobworker("wait", job_id).returncode == 0
+    done = jobworker("stream", *options, job_id)
+    assert (done.returncode, done.stdout, done.stderr) == (0, stdout, stderr)
+
+
+def gated(jobworker: Shell, gate: Path) -> str:
+    """Returns a job that has written two lines, and writes a third once there is a file `gate`."""
+    script = r'printf "one\ntwo\n"; until [ -e "$0" ]; do sleep 0.1; done; echo three'
+    job_id = jobworker.create("sh", "-c", script, str(gate))
+    until(lambda: jobworker("stream", "--no-follow", job_id).stdout)
+    return job_id
+
+
+def test_stream_since_the_time_of_a_line(jobworker: Shell, tmp_path: Path) -> None:
+    job_id = gated(jobworker, tmp_path / "gate")
+    (tmp_path / "gate").touch()
+    assert jobworker("wait", job_id).returncode == 0
+    (line,) = jobworker.printed("stream", "--tail", "1", "--timestamps", job_id).splitlines()
+    time, _, text = line.partition(" ")
+    assert text == "three"
+    assert jobworker.printed("stream", "--since", time, job_id) == "three\n"
+
+
+def test_stream_of_a_tail_outlives_the_api_process(own_server: Server, tmp_path: Path) -> None:
+    jobworker = Shell(own_server)
+    job_id = gated(jobworker, tmp_path / "gate")
+    with jobworker.started("stream", "--tail", "1", job_id) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        assert reader.stdout.readline() == b"two\n"
+        own_server.api_processes()[0].kill()
+        assert b"going on from byte 8" in reader.stderr.readline()
+        (tmp_path / "gate").touch()
+        rest, _ = reader.communicate(timeout=60)
+        assert (reader.returncode, rest) == (0, b"three\n")
 
 
 def test_stream_of_a_running_job_without_following(jobworker: Shell) -> None:

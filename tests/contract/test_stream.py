@@ -1,14 +1,22 @@
 """GetJobsStream: every reader gets exactly what the job wrote."""
 
 import asyncio
+import contextlib
 import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, client, eventually, refused
 
+BIN = Path(sys.executable).parent
 STDOUT, STDERR = job_service_pb2.OUTPUT_SOURCE_STDOUT, job_service_pb2.OUTPUT_SOURCE_STDERR
 
 
@@ -73,6 +81,116 @@ async def test_offset_past_the_end(admin: Client) -> None:
         await admin.stream(job.id, offset=-1)
 
 
+LINES = r"printf 'one\ntwo\n'; sleep 0.2; echo err >&2; sleep 0.2; printf 'three\nfour'"
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"tail_lines": 0}, b""),
+        ({"tail_lines": 1}, b"four"),
+        ({"tail_lines": 3}, b"err\nthree\nfour"),
+        ({"tail_lines": 3, "source": STDOUT}, b"two\nthree\nfour"),
+        ({"tail_lines": 1, "source": STDERR}, b"err\n"),
+        ({"tail_lines": 1_000}, b"one\ntwo\nerr\nthree\nfour"),
+        ({"tail_bytes": 0}, b""),
+        ({"tail_bytes": 6}, b"e\nfour"),
+        ({"tail_bytes": 11, "source": STDOUT}, b"\nthree\nfour"),
+        ({"tail_bytes": 1_000}, b"one\ntwo\nerr\nthree\nfour"),
+        ({"tail_lines": 1, "tail_bytes": 6}, b"four"),
+        ({"tail_lines": 5, "offset": 20}, b"ur"),
+        ({"source": STDOUT, "offset": 2}, b"e\ntwo\nthree\nfour"),
+        ({"source": STDERR}, b"err\n"),
+        ({"since": Timestamp(seconds=0)}, b"one\ntwo\nerr\nthree\nfour"),
+        ({"since": Timestamp(seconds=2**33)}, b""),
+    ],
+)
+async def test_a_part_of_the_output(admin: Client, part: dict[str, Any], expected: bytes) -> None:
+    job = await admin.create("sh", "-c", LINES)
+    await admin.ended(job.id)
+    for follow in (True, False):
+        output = await admin.stream(job.id, follow=follow, **part)
+        assert output.bytes() == expected
+        assert output.result
+
+
+async def test_since_the_time_of_a_message(admin: Client) -> None:
+    job = await admin.create("sh", "-c", LINES)
+    *_, third = (await admin.stream(job.id)).chunks
+    assert (await admin.stream(job.id, since=third.time)).bytes() == b"three\nfour"
+
+
+async def test_a_stream_that_begins_elsewhere_says_first_where(admin: Client) -> None:
+    job = await admin.create("sh", "-c", "echo before; sleep 600")
+    reader = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=60)
+    await reader.read()
+    request = job_service_pb2.GetJobsStreamRequest(id=job.id, tail_lines=0)
+    # There is no output for it, and yet it learns from where on there will be.
+    first = await admin.stub.GetJobsStream(request, timeout=60).read()
+    assert first == job_service_pb2.GetJobsStreamResponse(offset=7)
+    await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id), timeout=60)
+
+
+async def test_output_that_was_given_up_is_told_of_exactly(certs: Path, tmp_path: Path) -> None:
+    bound, size = 1 << 20, 8 << 20
+    limits = {"JOBWORKERD_LOG_MAX_BYTES": str(bound)}
+    with Server.started(BIN, certs, tmp_path / "state", **limits) as server:
+        async with client(server, "admin") as admin:
+            script = f"seq -f %015.0f 1 {size // 16}"
+            job = await admin.create("sh", "-c", script)
+            live = await admin.stream(job.id)
+            late = await admin.stream(job.id)
+    expected = b"".join(b"%015d\n" % number for number in range(1, size // 16 + 1))
+    for output in (live, late):
+        missing = bytearray(expected)
+        for chunk in output.chunks:
+            assert chunk.payload == expected[chunk.offset : chunk.offset + len(chunk.payload)]
+            missing[chunk.offset : chunk.offset + len(chunk.payload)] = bytes(len(chunk.payload))
+        for gap in output.truncated:
+            missing[gap.from_offset : gap.to_offset] = bytes(gap.to_offset - gap.from_offset)
+        assert not any(missing), "each byte is sent or told of"
+        assert output.result
+        assert output.result.log_size == size
+    # It may begin behind 0: messages that were sent to another reader just before are sent again.
+    (gap,) = late.truncated
+    assert "size limit" in gap.reason
+    assert bound // 2 < size - gap.to_offset <= bound
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[None]:
+    """Makes a directory one on a disk (of memory) with so little space."""
+    directory.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+async def test_a_full_disk_loses_an_exact_range_and_not_the_job(certs: Path, tmp_path: Path) -> None:
+    size = 8 << 20
+    with (
+        small_disk(tmp_path / "state" / "state", "2m"),
+        Server.started(BIN, certs, tmp_path / "state") as server,
+    ):
+        async with client(server, "admin") as admin:
+            job = await admin.create("sh", "-c", f"seq -f %015.0f 1 {size // 16}; exit 3")
+            output = await admin.stream(job.id)
+            async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+                await admin.create("echo", "there is no space for another log")
+            assert [entry.name for entry in (tmp_path / "state/state/jobs").iterdir()] == [job.id]
+    expected = b"".join(b"%015d\n" % number for number in range(1, size // 16 + 1))
+    # The loss may have grown while it was told of; `stream` has seen that nothing is in between.
+    first, last = output.truncated[0].from_offset, output.truncated[-1].to_offset
+    assert last == size
+    assert "could not store" in output.truncated[0].reason
+    assert output.bytes() == expected[:first]
+    assert first > 1 << 20
+    assert output.result
+    assert (output.result.exit_code, output.result.log_size) == (3, size)
+
+
 async def test_without_follow_the_stream_ends_at_once(admin: Client) -> None:
     job = await admin.create("sh", "-c", "echo now; sleep 1000")
     output = await admin.stream(job.id, follow=False)
@@ -101,6 +219,14 @@ async def test_cancelled_reader_does_not_disturb_another(admin: Client) -> None:
     assert (await steady).bytes() == b"".join(b"%d\n" % number for number in range(1, 21))
 
 
+def ended_as(server: Server, method: str, status: str) -> bool:
+    """True if the server's log has an RPC of a method that ended with a status."""
+    return any(
+        event.get("event") == "rpc" and event["method"].endswith(method) and event["status"] == status
+        for event in server.events()
+    )
+
+
 async def test_reader_that_takes_nothing_is_cut_off_and_can_go_on(own_server: Server) -> None:
     size = 32 << 20
     async with client(own_server, "admin") as admin:
@@ -111,6 +237,8 @@ async def test_reader_that_takes_nothing_is_cut_off_and_can_go_on(own_server: Se
         await anext(messages)
         # How long the windows of HTTP/2 take to fill is the machine's; when that is over, the server says.
         await eventually(lambda: own_server.has_event("reader stalled"), seconds=120)
+        # The RPC is over on the server's side, though the client has not taken its status.
+        await eventually(lambda: ended_as(own_server, "GetJobsStream", "UNAVAILABLE"))
         taken = 0
         async with refused(grpc.StatusCode.UNAVAILABLE) as refusal:
             async for message in messages:

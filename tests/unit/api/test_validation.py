@@ -4,12 +4,13 @@ import base64
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworkerd.api import validation
+from jobworkerd.api import streams, validation
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
-from jobworkerd.model import JobStatus, LimitsPolicy
+from jobworkerd.model import JobStatus, LimitsPolicy, OutputSource
 from tests.unit.api.conftest import JOB_ID
 
 CreateRequest = job_service_pb2.CreateJobRequest
@@ -224,9 +225,51 @@ def test_bad_grace_period_of_a_stop(grace_period: Duration) -> None:
         validation.stop_job(StopRequest(id=JOB_ID, grace_period=grace_period), "CN=alice")
 
 
-def test_a_streams_offset_is_not_negative() -> None:
-    validation.check_stream(StreamRequest(id=JOB_ID))
-    with pytest.raises(InvalidRequest, match="offset"):
-        validation.check_stream(StreamRequest(id=JOB_ID, offset=-1))
+def test_a_stream_of_everything() -> None:
+    wanted = validation.stream(StreamRequest(id=JOB_ID))
+    assert wanted == streams.StreamRequest(job_id=JOB_ID)
+    assert wanted.follow
+    assert not wanted.begins_elsewhere
+
+
+def test_a_stream_of_a_part() -> None:
+    request = StreamRequest(
+        id=JOB_ID,
+        offset=3,
+        tail_lines=0,
+        tail_bytes=7,
+        since=Timestamp(seconds=1, nanos=5),
+        source=job_service_pb2.OUTPUT_SOURCE_STDERR,
+        follow=False,
+    )
+    assert validation.stream(request) == streams.StreamRequest(
+        job_id=JOB_ID,
+        offset=3,
+        tail_lines=0,
+        tail_bytes=7,
+        since_ns=1_000_000_005,
+        source=OutputSource.STDERR,
+        follow=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("offset", -1),
+        ("tail_lines", -1),
+        ("tail_bytes", -1),
+        ("source", 77),
+        ("since", Timestamp(nanos=-1)),
+        ("since", Timestamp(seconds=253_402_300_800)),
+    ],
+)
+def test_bad_streams(field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        validation.stream(StreamRequest(id=JOB_ID, **{field: value}))  # type: ignore[arg-type]  # any field's
+    assert list(caught.value.violations) == [field]
+
+
+def test_a_stream_of_no_job() -> None:
     with pytest.raises(JobNotFound):
-        validation.check_stream(StreamRequest(id="x"))
+        validation.stream(StreamRequest(id="x"))

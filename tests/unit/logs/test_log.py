@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobworkerd.logs.cursor import Chunk, Gap, LogCorrupt, LogCursor, open_cursor
-from jobworkerd.logs.format import RECORD, data_file, index_file
-from jobworkerd.logs.store import LogWriter
+from jobworkerd.logs.cursor import Chunk, Gap, LogCorrupt, LogCursor, Passed, open_cursor
+from jobworkerd.logs.files import PAGE
+from jobworkerd.logs.format import HEADER, RECORD, data_file, index_file
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 
 OUT, ERR = OutputSource.STDOUT, OutputSource.STDERR
 LOST = None
+Piece = Chunk | Gap | Passed
 RECORDS_IN_FIRST_SPACE = 4096 // RECORD.size
 
 
@@ -34,12 +36,12 @@ def opened(directory: Path) -> Iterator[LogWriter]:
 @contextmanager
 def full_disk(writer: LogWriter) -> Iterator[None]:
     """Makes every write to the log's data fail with ENOSPC, by way of full(4)."""
-    kept, full = os.dup(writer._data), os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, writer._data)
+    kept, full = os.dup(writer._files.data), os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, writer._files.data)
     try:
         yield
     finally:
-        os.dup2(kept, writer._data)
+        os.dup2(kept, writer._files.data)
         os.close(kept)
         os.close(full)
 
@@ -55,7 +57,7 @@ def files_end_at(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def read_all(directory: Path, size: int, *, start: int = 0, max_bytes: int = 1 << 20) -> list[Chunk | Gap]:
+def read_all(directory: Path, size: int, *, start: int = 0, max_bytes: int = 1 << 20) -> list[Piece]:
     pieces = []
     with open_cursor(directory, start) as cursor:
         while cursor.offset < size:
@@ -63,7 +65,7 @@ def read_all(directory: Path, size: int, *, start: int = 0, max_bytes: int = 1 <
     return pieces
 
 
-def contents(pieces: list[Chunk | Gap]) -> list[tuple[int, object]]:
+def contents(pieces: list[Piece]) -> list[tuple[int, object]]:
     """Returns offset and bytes, or offset and end for a gap."""
     return [(piece.offset, piece.data if isinstance(piece, Chunk) else piece.end) for piece in pieces]
 
@@ -75,8 +77,13 @@ class Model:
     data: bytearray = field(default_factory=bytearray)
     sources: list[OutputSource | None] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)
 
     def append(self, source: OutputSource | None, data: bytes, time_ns: int) -> None:
+        # A loss that follows a loss is the same record.
+        same = source is LOST and self.sources[-1:] == [LOST]
+        number = self.records[-1] + (not same) if self.records else 0
+        self.records += [number] * len(data)
         self.data += data
         self.sources += [source] * len(data)
         self.times += [time_ns] * len(data)
@@ -94,8 +101,10 @@ class Model:
             assert piece.data == bytes(self.data[start : piece.end])
             assert len(piece.data) <= max_bytes
             assert piece.time_ns == self.times[start]
-            limit = min(end, start + max_bytes)
-            assert piece.end == limit or self.sources[piece.end] != source, "a chunk is as long as it can be"
+            limit = min(end, (start // max_bytes + 1) * max_bytes)
+            page_ends = piece.end < end and self.records[piece.end] % PAGE == 0
+            other = piece.end < end and self.sources[piece.end] != source
+            assert piece.end == limit or page_ends or other, "a chunk is as long as it can be"
 
 
 @dataclass(frozen=True)
@@ -189,7 +198,7 @@ def test_a_part_that_the_disk_refuses_is_a_gap(tmp_path: Path) -> None:
 
 def test_a_full_disk_that_has_no_space_for_the_index_either(tmp_path: Path) -> None:
     with opened(tmp_path) as writer:
-        with files_end_at(RECORDS_IN_FIRST_SPACE * RECORD.size):
+        with files_end_at(HEADER.size + RECORDS_IN_FIRST_SPACE * RECORD.size):
             for number in range(RECORDS_IN_FIRST_SPACE + 50):
                 writer.append(OutputSource(number % 2 + 1), memoryview(b"x"), number)
         lost_until = writer.size
@@ -246,7 +255,7 @@ def test_a_shortened_data_file_is_noticed(tmp_path: Path) -> None:
     with opened(tmp_path) as writer:
         writer.append(OUT, memoryview(b"one two"), 1)
     os.truncate(data_file(tmp_path), 3)
-    with pytest.raises(LogCorrupt, match="the log ends at 3, not at 7"):
+    with pytest.raises(LogCorrupt, match="no bytes or no record of offset 0"):
         read_all(tmp_path, 7)
 
 

@@ -81,7 +81,7 @@ class Follower:
                 self._stand_at(message.offset)
                 if message.HasField("truncated"):
                     self._skip(message.truncated)
-                else:
+                elif message.payload:
                     await self._hand_on(message)
         raise CliError("the stream ended without the job's result", retryable=True)
 

@@ -463,7 +463,8 @@ class GetJobsStreamRequest(message.Message):
 @typing.final
 class GetJobsStreamResponse(message.Message):
     """A piece of output, or a range that is no longer there, or the result. Exactly one of `payload`,
-    `truncated` and `result` is set.
+    `truncated` and `result` is set; but a stream that was asked to begin at `tail_lines`, `tail_bytes` or
+    `since` sends first a message with `offset` alone, which says where that is.
     """
 
     DESCRIPTOR: descriptor.Descriptor

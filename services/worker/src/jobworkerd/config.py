@@ -62,10 +62,14 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The jobs' output.
 
-    `chunk_bytes` bounds one message of a stream. `stall_timeout` is how many seconds a reader may take
-    nothing while there is output for it.
+    `max_bytes` bounds what one job's log takes and `max_total_bytes` what all of them do, with their
+    indexes, of which each takes up to 8 KiB more; past it the oldest output is given up. `chunk_bytes`
+    bounds one message of a stream. `stall_timeout` is how many seconds a reader may take nothing while
+    there is output for it.
     """
 
+    max_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**60)] = 4 * 2**30
+    max_total_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**60)] = 16 * 2**30
     chunk_bytes: Annotated[int, msgspec.Meta(ge=4_096, le=2_097_152)] = 262_144
     stall_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 5.0
 

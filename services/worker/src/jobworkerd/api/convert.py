@@ -6,8 +6,8 @@ from types import MappingProxyType
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_pb2
-from jobworkerd.model import AppliedLimit, Job, JobStatus, LimitsPolicy, Termination, Usage
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworkerd.model import AppliedLimit, Job, JobStatus, LimitsPolicy, OutputSource, Termination, Usage
 from jobworkerd.signals import signal_name
 
 STATUSES: Mapping[int, JobStatus] = MappingProxyType(
@@ -19,6 +19,11 @@ LIMITS_POLICIES: Mapping[int, LimitsPolicy] = MappingProxyType(
     {job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{policy.name}"): policy for policy in LimitsPolicy}
 )
 """The number that the API has for each policy; it has one more, LIMITS_POLICY_UNSPECIFIED."""
+
+SOURCES: Mapping[job_service_pb2.OutputSource.ValueType, OutputSource] = MappingProxyType(
+    {job_service_pb2.OutputSource.Value(f"OUTPUT_SOURCE_{source.name}"): source for source in OutputSource}
+)
+"""The number that the API has for each source; it has one more, OUTPUT_SOURCE_UNSPECIFIED."""
 
 
 def timestamp(ns: int) -> Timestamp:

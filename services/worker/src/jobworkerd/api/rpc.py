@@ -33,7 +33,7 @@ def status_of(context: Context, error: BaseException | None = None) -> grpc.Stat
             # Until one is set there is none, whatever the stub says.
             return cast("grpc.StatusCode | None", context.code()) or grpc.StatusCode.OK
         case asyncio.CancelledError() | aio.InternalError():
-            return _status_of_cancelled(context)
+            return cast("grpc.StatusCode | None", context.code()) or _status_of_cancelled(context)
         case _:
             return grpc.StatusCode.UNKNOWN
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
-from jobworker.v1 import job_service_pb2_grpc
 from jobworkerd.api.credentials import Certificates
 from jobworkerd.api.health import Health
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.reflection import add_reflection
+from jobworkerd.api.registration import add_job_service
 from jobworkerd.api.service import JobService
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.config import ApiConfig
@@ -49,7 +49,7 @@ def build(
 ) -> aio.Server:
     """Returns a server with all services, outermost interceptor first, that does not listen yet."""
     server = aio.server(interceptors=interceptors, options=options(config))
-    job_service_pb2_grpc.add_JobServiceServicer_to_server(service, server)
+    add_job_service(server, service)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if config.reflection:
         add_reflection(server)

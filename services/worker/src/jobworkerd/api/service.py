@@ -14,7 +14,7 @@ from jobworkerd.api import validation
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.identity import Identities
 from jobworkerd.api.rpc import Context
-from jobworkerd.api.streams import stream_log
+from jobworkerd.api.streams import Streams
 from jobworkerd.config import Config
 from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
@@ -34,7 +34,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, config: Config, supervisor: SupervisorClient, identities: Identities, draining: asyncio.Event
     ) -> None:
         self._config = config
-        self._jobs_dir = Path(config.state_dir) / "jobs"
+        self._streams = Streams(supervisor, Path(config.state_dir) / "jobs", config.log)
         self._supervisor = supervisor
         self._identities = identities
         self._draining = draining
@@ -85,12 +85,10 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def GetJobsStream(  # type: ignore[override]  # the stubs know generators only; this one writes
         self, request: job_service_pb2.GetJobsStreamRequest, context: Context
     ) -> None:
-        """Streams a job's output."""
-        validation.check_stream(request)
-        _log_id(request.id)
-        await stream_log(
-            request, context, supervisor=self._supervisor, jobs_dir=self._jobs_dir, config=self._config.log
-        )
+        """Streams a job's output, as messages that are serialized (see `registration`)."""
+        wanted = validation.stream(request)
+        _log_id(wanted.job_id)
+        await self._streams.write(wanted, context)
 
 
 def _log_id(job_id: str) -> None:

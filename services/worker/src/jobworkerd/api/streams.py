@@ -1,108 +1,120 @@
-"""Streams a log: a cursor that reads what is there and waits for more (docs/architecture.md, "Logs")."""
+"""Streams logs: what is there, and then what comes (docs/architecture.md, "Logs")."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
-from typing import Any
-
-import grpc
-import structlog
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api import convert
+from jobworkerd.api.log_reader import LogReader
+from jobworkerd.api.message_cache import MessageCache
+from jobworkerd.api.paced_writer import Context, PacedWriter
 from jobworkerd.config import LogConfig
-from jobworkerd.errors import JobNotFound, OffsetOutOfRange, ReaderStalled
-from jobworkerd.logs.cursor import Chunk, Gap, LogCursor, open_cursor
+from jobworkerd.errors import JobNotFound, OffsetOutOfRange
+from jobworkerd.logs.files import open_files
+from jobworkerd.logs.places import last_bytes, last_lines, since
 from jobworkerd.model import OutputSource
 from jobworkerd.protocol.client import JobView, SupervisorClient
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Request = job_service_pb2.GetJobsStreamRequest
-Response = job_service_pb2.GetJobsStreamResponse
-
-_SOURCES = {
-    OutputSource.STDOUT: job_service_pb2.OUTPUT_SOURCE_STDOUT,
-    OutputSource.STDERR: job_service_pb2.OUTPUT_SOURCE_STDERR,
-}
+_CACHE_BYTES = 16 * 1024 * 1024
+"""64 of the largest messages as shipped: readers that are no further apart share them."""
 
 
-async def stream_log(
-    request: Request, context: Context, *, supervisor: SupervisorClient, jobs_dir: Path, config: LogConfig
-) -> None:
-    """Writes the messages of one GetJobsStream call.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StreamRequest:
+    """What a reader asks for, as GetJobsStreamRequest has it: output from the latest of four places on.
 
-    Raises:
-        JobNotFound: there is no such job.
-        OffsetOutOfRange: it has a shorter log.
-        ReaderStalled: the client took nothing for `config.stall_timeout`.
+    `since_ns` is in ns since the epoch; `source` None means both.
     """
-    follow = request.follow if request.HasField("follow") else True
-    async with supervisor.follow(request.id) as view:
-        if request.offset > view.log_size:
-            raise OffsetOutOfRange(request.id, request.offset, view.log_size)
-        reader = _Reader(request.id, context, config)
-        if request.result_only:
-            offset = request.offset
-            if follow:
-                await _final(view)
-        else:
-            offset = await _output(request, view, reader, jobs_dir, follow=follow)
-        job = view.job if view.job.status.final else await supervisor.get_job(request.id)
-        await reader.write(Response(offset=offset, result=convert.job_to_proto(job)), offset)
+
+    job_id: str
+    offset: int = 0
+    tail_lines: int | None = None
+    tail_bytes: int | None = None
+    since_ns: int | None = None
+    source: OutputSource | None = None
+    follow: bool = True
+    result_only: bool = False
+
+    @property
+    def begins_elsewhere(self) -> bool:
+        """True if not the offset alone says where to begin."""
+        return not (self.tail_lines is None and self.tail_bytes is None and self.since_ns is None)
 
 
-async def _output(request: Request, view: JobView, reader: "_Reader", jobs_dir: Path, *, follow: bool) -> int:
-    """Writes output until there is no more of it, or no more for now; returns where that is."""
-    try:
-        with open_cursor(jobs_dir / request.id, request.offset) as cursor:
-            await reader.send(cursor, view.log_size)
-            while follow and not (view.job.status.final and cursor.offset == view.log_size):
-                await view.changed(cursor.offset)
-                await reader.send(cursor, view.log_size)
-            return cursor.offset
-    except FileNotFoundError:
-        raise JobNotFound(request.id) from None
+class Streams:
+    """Streams the logs in the jobs' directories; what several readers are sent is encoded once."""
 
-
-async def _final(view: JobView) -> None:
-    while not view.job.status.final:
-        await view.changed(view.log_size)
-
-
-class _Reader:
-    """The client at the other end of one call."""
-
-    def __init__(self, job_id: str, context: Context, config: LogConfig) -> None:
-        self._job_id = job_id
-        self._context = context
+    def __init__(self, supervisor: SupervisorClient, jobs_dir: Path, config: LogConfig) -> None:
+        self._supervisor = supervisor
+        self._jobs_dir = jobs_dir
         self._config = config
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._cache = MessageCache(_CACHE_BYTES)
 
-    async def send(self, cursor: LogCursor, end: int) -> None:
-        """Writes what stands between the cursor and an offset."""
-        while cursor.offset < end:
-            piece = cursor.read(end, self._config.chunk_bytes)
-            await self.write(_message(piece), piece.offset)
+    async def write(self, request: StreamRequest, context: Context) -> None:
+        """Writes the messages of one GetJobsStream call, serialized.
 
-    async def write(self, message: Response, offset: int) -> None:
-        """Writes one message; `offset` is where the client is to go on if it does not take it."""
+        Raises:
+            JobNotFound: there is no such job.
+            OffsetOutOfRange: it has a shorter log.
+            ReaderStalled: the client took nothing for the stall timeout.
+        """
+        async with self._supervisor.follow(request.job_id) as view:
+            if request.offset > view.log_size:
+                raise OffsetOutOfRange(request.job_id, request.offset, view.log_size)
+            with PacedWriter(request.job_id, context, self._config) as writer:
+                if request.result_only:
+                    offset = request.offset
+                    if request.follow:
+                        await view.ended()
+                else:
+                    offset = await self._write_output(request, view, writer)
+                job = view.job if view.job.status.final else await self._supervisor.get_job(request.job_id)
+                result = job_service_pb2.GetJobsStreamResponse(
+                    offset=offset, result=convert.job_to_proto(job)
+                )
+                await writer.write(result.SerializeToString(), offset)
+
+    async def _write_output(self, request: StreamRequest, view: JobView, writer: PacedWriter) -> int:
+        """Writes output until there is no more of it, or no more for now; returns where that is."""
+        directory = self._jobs_dir / request.job_id
+        end = view.log_size
         try:
-            async with asyncio.timeout(self._config.stall_timeout):
-                await self._context.write(message)
-        except TimeoutError:
-            # At once: the call's own line comes only when the client reads again, or is gone.
-            self._log.warning("reader stalled", job_id=self._job_id, offset=offset)
-            raise ReaderStalled(self._job_id, offset, self._config.stall_timeout) from None
+            offset = request.offset
+            if request.begins_elsewhere:
+                # Elsewhere, as it may mean to look through much of the log.
+                offset = await asyncio.to_thread(_latest_place, request, directory, end)
+                # Who is cut off before the first output must know from where on to ask for it again.
+                begin = job_service_pb2.GetJobsStreamResponse(offset=offset)
+                await writer.write(begin.SerializeToString(), offset)
+            with LogReader(request.job_id, directory, self._cache, offset, request.source) as reader:
+                await _write_until(end, reader, writer)
+                while request.follow and not (view.job.status.final and reader.offset == view.log_size):
+                    await view.changed(reader.offset)
+                    await _write_until(view.log_size, reader, writer)
+                return reader.offset
+        except FileNotFoundError:
+            raise JobNotFound(request.job_id) from None
 
 
-def _message(piece: Chunk | Gap) -> Response:
-    if isinstance(piece, Gap):
-        truncated = job_service_pb2.TruncatedRange(
-            from_offset=piece.offset, to_offset=piece.end, reason=piece.reason
-        )
-        return Response(offset=piece.offset, truncated=truncated)
-    return Response(
-        payload=piece.data,
-        offset=piece.offset,
-        source=_SOURCES[piece.source],
-        time=convert.timestamp(piece.time_ns),
-    )
+async def _write_until(end: int, reader: LogReader, writer: PacedWriter) -> None:
+    """Writes what stands between the reader and an offset."""
+    while reader.offset < end:
+        message = reader.read(end, writer.message_bytes)
+        if message is None:
+            await asyncio.sleep(0)  # others' turn: a write would have given it to them
+        else:
+            await writer.write(message.data, message.offset)
+
+
+def _latest_place(request: StreamRequest, directory: Path, end: int) -> int:
+    """Returns the latest of the places that a request names, in a log with `end` bytes."""
+    places = [request.offset]
+    with open_files(directory) as files:
+        if request.tail_lines is not None:
+            places.append(last_lines(files, request.tail_lines, end, request.source))
+        if request.tail_bytes is not None:
+            places.append(last_bytes(files, request.tail_bytes, end, request.source))
+        if request.since_ns is not None:
+            places.append(since(files, request.since_ns, end))
+    return max(places)

@@ -12,9 +12,11 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import convert
+from jobworkerd.api.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.model import JobSpec, Limits
@@ -35,6 +37,7 @@ _MAX_LABEL_VALUE_BYTES = 256
 _MAX_REQUEST_ID = 128
 _MAX_GRACE_SECONDS = 86_400
 _MAX_TIMEOUT_SECONDS = 315_576_000_000  # the longest google.protobuf.Duration
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # those of google.protobuf.Timestamp
 _DEFAULT_PAGE_SIZE = 50
 _MAX_PAGE_SIZE = 1_000
 
@@ -101,7 +104,7 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
         InvalidRequest: a field has a bad value.
     """
     _refuse(
-        page_size="must not be negative" if request.page_size < 0 else "",
+        page_size=_negative_problem(request.page_size),
         page_token=_page_token_problem(request.page_token),
         statuses=_statuses_problem(request.statuses),
         id_prefix=_id_prefix_problem(request.id_prefix),
@@ -132,15 +135,30 @@ def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.
     return messages.StopJob(job_id=job_id(request.id), subject=subject, grace_period=grace_period)
 
 
-def check_stream(request: job_service_pb2.GetJobsStreamRequest) -> None:
-    """Checks a request for a log.
+def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
+    """Returns what the request asks for.
 
     Raises:
         InvalidRequest: a field has a bad value.
         JobNotFound: the id is none.
     """
-    _refuse(offset="must not be negative" if request.offset < 0 else "")
-    job_id(request.id)
+    _refuse(
+        offset=_negative_problem(request.offset),
+        tail_lines=_negative_problem(request.tail_lines),
+        tail_bytes=_negative_problem(request.tail_bytes),
+        source=_source_problem(request.source),
+        since=_timestamp_problem(request.since),
+    )
+    return StreamRequest(
+        job_id=job_id(request.id),
+        offset=request.offset,
+        tail_lines=request.tail_lines if request.HasField("tail_lines") else None,
+        tail_bytes=request.tail_bytes if request.HasField("tail_bytes") else None,
+        since_ns=request.since.ToNanoseconds() if request.HasField("since") else None,
+        source=convert.SOURCES.get(request.source),
+        follow=request.follow if request.HasField("follow") else True,
+        result_only=request.result_only,
+    )
 
 
 def _refuse(**problems: str) -> None:
@@ -270,6 +288,24 @@ def _statuses_problem(statuses: Iterable[int]) -> str:
 
 def _id_prefix_problem(prefix: str) -> str:
     return "" if _ID_PREFIX.fullmatch(prefix) else "must be the beginning of a job's id: 0-9, a-f and -"
+
+
+def _negative_problem(value: int) -> str:
+    return "must not be negative" if value < 0 else ""
+
+
+def _source_problem(source: int) -> str:
+    if source == job_service_pb2.OUTPUT_SOURCE_UNSPECIFIED or source in convert.SOURCES:
+        return ""
+    return f"{source} is no OutputSource"
+
+
+def _timestamp_problem(timestamp: Timestamp) -> str:
+    if not _FIRST_SECOND <= timestamp.seconds <= _LAST_SECOND:
+        return "seconds must be those of a time from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z"
+    if not 0 <= timestamp.nanos < 10**9:
+        return "nanos must be from 0 to 999,999,999"
+    return ""
 
 
 def _page_token_problem(token: str) -> str:

@@ -1,99 +1,108 @@
-"""Writing a log. It takes every byte that it is given, whatever the disk does.
-
-Bytes that the disk refuses (ENOSPC, EIO) become a record that says which range is lost, so that the log
-never has a silent hole. Such a record must not need the disk space that has just run out: records are
-only ever written into space that the index has taken ahead, and the last free one of it is kept for
-the loss.
-"""
+"""All jobs' logs, and the space that they may take: each of them, and all together."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from jobworkerd.logs.format import MAX_RECORD_LENGTH, RECORD, Record, data_file, index_file, pack
-from jobworkerd.model import OutputSource
+from jobworkerd.logs.files import open_files
+from jobworkerd.logs.retention import Extent, release
+from jobworkerd.logs.writer import LogWriter
 
-_RECORDS_AHEAD = 4096 // RECORD.size
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-"""Read access too: posix_fallocate(3) needs it where the file system has no fallocate of its own."""
+_MOST_AT_ONCE = 16 * 1024 * 1024
+"""Bytes: making a larger hole takes a file system long enough for other jobs to notice."""
 
 
-class LogWriter:
-    """The one writer of one log; the owner of its two file descriptors until `close`."""
+class LogStore:
+    """The owner of the jobs' directories below one, and of the logs that are being written.
 
-    def __init__(self, directory: Path) -> None:
-        """Makes the files; the directory is there.
+    Where the logs outgrow `max_bytes` each, or `max_total_bytes` together, the oldest bytes are given up:
+    those of the logs that ended first, and then those of the longest one.
+    """
 
-        Raises:
-            OSError: they cannot be made, or are there already. Nothing is left open.
-        """
-        self._size = 0
-        self._last: Record | None = None
-        self._records = 0
-        self._space = 0
-        self._data = os.open(data_file(directory), _NEW_FILE, 0o600)
-        try:
-            self._index = os.open(index_file(directory), _NEW_FILE, 0o600)
-        except OSError:
-            os.close(self._data)
-            raise
-        try:
-            self._take_space()
-        except OSError:
-            self.close()
-            raise
+    def __init__(
+        self, jobs_dir: Path, max_bytes: int, max_total_bytes: int, on_error: Callable[[OSError], None]
+    ) -> None:
+        """`on_error` is called when space could not be given back."""
+        self._jobs_dir = jobs_dir
+        self._max_bytes = max_bytes
+        self._max_total_bytes = max_total_bytes
+        self._on_error = on_error
+        self._live: dict[str, LogWriter] = {}
+        self._ended: dict[str, Extent] = {}
+        self._total = 0
+        self._failing = False
 
     @property
-    def size(self) -> int:
-        """How many bytes were appended, the lost ones among them."""
-        return self._size
+    def total_bytes(self) -> int:
+        """What all logs take, with their indexes."""
+        return self._total
 
-    def append(self, source: OutputSource, data: memoryview, time_ns: int) -> None:
-        """Takes the next bytes that the job wrote."""
-        written = self._write(data) if self._has_space() else 0
-        if written:
-            self._add(Record(self._size, time_ns, written, source))
-        if written < len(data):
-            self._lose(len(data) - written, time_ns)
+    def open(self, job_id: str) -> LogWriter:
+        """Makes a log in a new directory.
 
-    def close(self) -> None:
-        """Gives the file descriptors back. The index keeps the space that it has taken: less than a block."""
-        os.close(self._index)
-        os.close(self._data)
-
-    def _write(self, data: memoryview) -> int:
-        """Returns how many of the bytes reached the file."""
-        done = 0
+        Raises:
+            OSError: it cannot be made. Nothing is left behind.
+        """
+        directory = self._jobs_dir / job_id
+        directory.mkdir(mode=0o700)
         try:
-            while done < len(data):
-                done += os.pwrite(self._data, data[done:], self._size + done)
+            self._live[job_id] = LogWriter(directory, self._grown)
         except OSError:
-            pass
-        return done
+            shutil.rmtree(directory)
+            raise
+        return self._live[job_id]
 
-    def _has_space(self) -> bool:
-        if self._space - self._records < 2:
-            try:
-                self._take_space()
-            except OSError:
-                return False
-        return True
+    def end(self, job_id: str) -> None:
+        """Closes a log, which nobody writes to any more; readers can still open it."""
+        writer = self._live.pop(job_id)
+        writer.close()
+        self._ended[job_id] = writer.extent
 
-    def _take_space(self) -> None:
-        ahead = self._space + _RECORDS_AHEAD
-        os.posix_fallocate(self._index, self._space * RECORD.size, _RECORDS_AHEAD * RECORD.size)
-        self._space = ahead
+    def discard(self, job_id: str) -> None:
+        """Removes a log, whether it has ended or not."""
+        if job_id in self._live:
+            self.end(job_id)
+        self._total -= self._ended.pop(job_id).stored
+        shutil.rmtree(self._jobs_dir / job_id, ignore_errors=True)
 
-    def _lose(self, length: int, time_ns: int) -> None:
-        last = self._last
-        if last and last.source is None and last.length + length <= MAX_RECORD_LENGTH:
-            self._records -= 1
-            self._size = last.offset
-            self._add(last._replace(length=last.length + length))
+    def _grown(self, writer: LogWriter, more: int) -> None:
+        self._total += more
+        try:
+            self._bound(writer)
+        except OSError as error:
+            # The job goes on; the next output tries again.
+            if not self._failing:
+                self._on_error(error)
+            self._failing = True
         else:
-            self._add(Record(self._size, time_ns, length, None))
+            self._failing = False
 
-    def _add(self, record: Record) -> None:
-        os.pwrite(self._index, pack(record), self._records * RECORD.size)
-        self._last = record
-        self._records += 1
-        self._size = record.end
+    def _bound(self, writer: LogWriter) -> None:
+        if writer.extent.stored > self._max_bytes:
+            self._shorten(writer, self._max_bytes - _step(self._max_bytes))
+        while self._total > self._max_total_bytes:
+            self._give_up_oldest(_step(self._max_total_bytes))
+
+    def _give_up_oldest(self, count: int) -> None:
+        for job_id, extent in self._ended.items():
+            if extent.stored:
+                self._shorten_ended(job_id, extent, extent.stored - count)
+                return
+        longest = max(self._live.values(), key=lambda writer: writer.extent.stored)
+        self._shorten(longest, longest.extent.stored - count)
+
+    def _shorten(self, writer: LogWriter, most: int) -> None:
+        stored = writer.extent.stored
+        writer.release(max(most, 0))
+        self._total -= stored - writer.extent.stored
+
+    def _shorten_ended(self, job_id: str, extent: Extent, most: int) -> None:
+        with open_files(self._jobs_dir / job_id, os.O_RDWR) as files:
+            self._ended[job_id] = release(files, extent, max(most, 0))
+        self._total -= extent.stored - self._ended[job_id].stored
+
+
+def _step(bound: int) -> int:
+    """Returns how much is given up at once, so that not each byte needs it."""
+    return min(bound // 8, _MOST_AT_ONCE)

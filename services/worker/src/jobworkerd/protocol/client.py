@@ -38,6 +38,11 @@ class JobView:
             finally:
                 self._waiting.discard(future)
 
+    async def ended(self) -> None:
+        """Returns once the job is final."""
+        while not self.job.status.final:
+            await self.changed(self.log_size)
+
     def update(self, log_size: int, job: Job | None) -> None:
         """Takes a newer state."""
         self.log_size = log_size

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -98,9 +97,10 @@ class Jobs:
         del self._live[job.id]
         self._final[job.id] = job
         del self._ends[job.id]
-        self._forget_oldest()
         self._log_end(job)
         self._on_change(job.id)
+        # Once the end is told: a large log takes a file system long to remove.
+        self._host.loop.call_soon(self._forget_oldest)
         return job
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
@@ -182,7 +182,7 @@ class Jobs:
         while len(self._final) > self._config.keep_jobs:
             job = self._final.pop(next(iter(self._final)))
             self._requests.pop((job.spec.owner, job.spec.request_id), None)
-            shutil.rmtree(self._host.jobs_dir / job.id, ignore_errors=True)
+            self._host.logs.discard(job.id)
 
     def _log_start(self, job: Job) -> None:
         self._event_log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)

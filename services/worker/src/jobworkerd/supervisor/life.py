@@ -4,7 +4,6 @@ a stop and a natural exit cannot race.
 
 import asyncio
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.errors import LimitUnavailable
-from jobworkerd.logs.store import LogWriter
+from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobStatus, LimitsPolicy, OutputSource, TerminationReason, transition
 from jobworkerd.supervisor import process
 from jobworkerd.supervisor.outcome import Intent, outcome
@@ -35,7 +34,7 @@ class Host:
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     watcher: PopulatedWatcher
-    jobs_dir: Path
+    logs: LogStore
     io_paths: Sequence[Path]
     spare: SpareProcess
     read_buffer: memoryview
@@ -72,11 +71,9 @@ class LiveJob:
         applied = self._containment.apply(spec.limits, [Path(spec.working_directory), *host.io_paths])
         self._job = replace(self._job, limits_applied=applied)
         self._refuse_if_strict()
-        self._directory.mkdir(mode=0o700)
+        self._log = host.logs.open(self._job.id)
         self._keep_log = False
-        give_back(self._discard_log)
-        self._log = LogWriter(self._directory)
-        give_back(self._log.close)
+        give_back(self._give_back_log)
         child = self._child = host.spare.start(spec, self._containment.join_fd)
         give_back(os.close, child.pidfd)
         give_back(os.close, child.orders)
@@ -98,13 +95,11 @@ class LiveJob:
                 if not limit.in_force:
                     raise LimitUnavailable(limit.limit, limit.reason)
 
-    @property
-    def _directory(self) -> Path:
-        return self._host.jobs_dir / self._job.id
-
-    def _discard_log(self) -> None:
-        if not self._keep_log:
-            shutil.rmtree(self._directory)
+    def _give_back_log(self) -> None:
+        if self._keep_log:
+            self._host.logs.end(self._job.id)
+        else:
+            self._host.logs.discard(self._job.id)
 
     @property
     def log_size(self) -> int:

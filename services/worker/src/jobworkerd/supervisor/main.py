@@ -18,6 +18,8 @@ from jobworkerd.cgroup.hierarchy import BadBase, Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
+from jobworkerd.logs import holes
+from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.eventlog import EventLog
@@ -67,7 +69,12 @@ async def _serve(config: Config, events: EventLog) -> None:
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
-            jobs_dir=jobs_dir,
+            logs=LogStore(
+                jobs_dir,
+                config.log.max_bytes,
+                config.log.max_total_bytes,
+                lambda error: events.error("logs outgrow their bound", error),
+            ),
             io_paths=[Path(device) for device in config.io.devices],
             spare=spare,
             read_buffer=memoryview(bytearray(READ_BYTES)),
@@ -158,9 +165,20 @@ def _state(directory: Path) -> Iterator[Path]:
         for entry in jobs_dir.iterdir():
             if is_job_id(entry.name):
                 shutil.rmtree(entry)
+        _check_holes(jobs_dir)
         yield jobs_dir
     finally:
         os.close(lock)
+
+
+def _check_holes(jobs_dir: Path) -> None:
+    try:
+        holes.check(jobs_dir)
+    except OSError as error:
+        raise CannotStart(
+            f"the file system of {jobs_dir} cannot give up the beginning of a log ({error.strerror}); "
+            "choose a directory on another with --state-dir: ext4, XFS, Btrfs and tmpfs can"
+        ) from error
 
 
 def _report(hierarchy: Hierarchy, events: EventLog) -> None:

@@ -8,7 +8,7 @@ import termios
 import time
 from collections.abc import Callable
 
-from jobworkerd.logs.store import LogWriter
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 
 READ_BYTES = 1 << 20

@@ -1,5 +1,6 @@
 """Turns what a handler raises into the status that the client gets."""
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from grpc import aio
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.rpc import Call
 from jobworkerd.api.status import to_status
-from jobworkerd.errors import JobWorkerError
+from jobworkerd.errors import JobWorkerError, ReaderStalled
 
 
 class Errors(Around):
@@ -27,6 +28,8 @@ class Errors(Around):
     async def around(self, call: Call) -> AsyncIterator[None]:
         try:
             yield
+        except ReaderStalled as error:
+            await _leave_with(error, call)
         except JobWorkerError as error:
             await call.context.abort_with_status(to_status(error))
         except (aio.AbortError, aio.InternalError):
@@ -37,3 +40,15 @@ class Errors(Around):
             self._log.exception("bug", method=call.method, log_id=log_id)
             sentence = f"this is a fault of the server; its log has more under {log_id}"
             await call.context.abort(grpc.StatusCode.INTERNAL, sentence)
+
+
+async def _leave_with(error: ReaderStalled, call: Call) -> None:
+    """Sends the status, but ends the RPC here without waiting until the client takes it.
+
+    It stands behind the message that the client does not take, so that would be for as long as it likes.
+    """
+    try:
+        async with asyncio.timeout(0):
+            await call.context.abort_with_status(to_status(error))
+    except TimeoutError:
+        raise asyncio.CancelledError from error

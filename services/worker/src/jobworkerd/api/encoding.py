@@ -1,0 +1,55 @@
+"""From a piece of a log to the bytes of its GetJobsStreamResponse, which any number of readers share."""
+
+from types import MappingProxyType
+from typing import NamedTuple
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd.api import convert
+from jobworkerd.logs.cursor import Chunk, Gap
+
+Response = job_service_pb2.GetJobsStreamResponse
+
+_SOURCE_NUMBERS = MappingProxyType({source: number for number, source in convert.SOURCES.items()})
+
+_LENGTH_DELIMITED = 2
+_PAYLOAD_TAG = bytes([Response.PAYLOAD_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
+
+
+class Encoded(NamedTuple):
+    """A serialized message, and the offsets in the log where what it tells of begins and ends."""
+
+    data: bytes
+    offset: int
+    end: int
+
+
+def encode(piece: Chunk | Gap) -> Encoded:
+    """Returns the message that tells of a piece of the log."""
+    if isinstance(piece, Gap):
+        truncated = job_service_pb2.TruncatedRange(
+            from_offset=piece.offset, to_offset=piece.end, reason=piece.reason
+        )
+        message = Response(offset=piece.offset, truncated=truncated)
+        return Encoded(message.SerializeToString(), piece.offset, piece.end)
+    return Encoded(_with_payload(piece), piece.offset, piece.end)
+
+
+def _with_payload(chunk: Chunk) -> bytes:
+    """Serializes by hand what is large: protobuf would copy it twice, into the message and out of it.
+
+    Fields may come in any order (https://protobuf.dev/programming-guides/encoding/).
+    """
+    rest = Response(
+        offset=chunk.offset, source=_SOURCE_NUMBERS[chunk.source], time=convert.timestamp(chunk.time_ns)
+    ).SerializeToString()
+    return b"".join((_PAYLOAD_TAG, _varint(len(chunk.data)), chunk.data, rest))
+
+
+def _varint(value: int) -> bytes:
+    """Returns a number seven bits a byte, the lowest first; all but the last byte have the top bit set."""
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
