@@ -10,16 +10,27 @@ from pathlib import Path
 import grpc
 
 METHOD = "/bench.Bare/Echo"
+STREAM_METHOD = "/bench.Bare/Stream"
+"""Asked with `COUNT SIZE` in ASCII, sends so many times a message of that many bytes."""
 
 
 async def _echo(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
     return request
 
 
+async def _stream(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+    count, size = map(int, request.split())
+    message = bytes(size)
+    for _ in range(count):
+        await context.write(message)
+
+
 async def _serve(certs: Path) -> None:
     server = grpc.aio.server()
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_echo)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", {"Echo": handler}),))
+    streams: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(_stream)
+    handlers = {"Echo": handler, "Stream": streams}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", handlers),))
     key, chain, authority = (
         (certs / name).read_bytes() for name in ("server-key.pem", "server.pem", "ca.pem")
     )
