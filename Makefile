@@ -76,6 +76,10 @@ test: lint unit contract contract-guest ## Everything that has to pass
 demo: setup ## Run a real job with limits through a real server, and leave nothing behind
 	tools/demo
 
+.PHONY: soak
+soak: setup ## Compare what many readers got with what the jobs wrote: some minutes of load on this host
+	pytest tests/soak --timeout 600 -p no:cacheprovider
+
 .PHONY: bench
 bench: setup ## Measure against the bare parts, in one run
 	PYTHONPATH=tests/contract python bench/run.py

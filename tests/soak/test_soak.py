@@ -1,0 +1,192 @@
+"""`make soak`: what many readers got is what the job wrote, under load that takes minutes.
+
+A server of its own over mTLS, through the generated stubs only. Each case is bounded in count; nothing here
+asserts how long anything takes.
+"""
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from live import Client, Server, client, eventually, make_certificates
+
+BIN = Path(sys.executable).parent
+GIB = 1 << 30
+PATIENT = {"JOBWORKERD_LOG_STALL_TIMEOUT": "600"}
+Request = job_service_pb2.GetJobsStreamRequest
+
+# Bytes that no offset has by chance: a repeated or missing piece changes the digest.
+COUNTED = "import sys\nfor n in range({count}): sys.stdout.buffer.write(b'%063d\\n' % n * {times})"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    certs = make_certificates(BIN, tmp_path_factory.mktemp("certs"))
+    with Server.started(BIN, certs, tmp_path_factory.mktemp("state"), **PATIENT) as started:
+        yield started
+
+
+@pytest.fixture
+async def admin(server: Server) -> AsyncIterator[Client]:
+    async with client(server, "admin") as connected:
+        yield connected
+
+
+async def digest(reader: Client, job_id: str, offset: int = 0) -> tuple[str, int]:
+    """Returns the SHA-256 and the length of what a reader got, having checked that it was contiguous."""
+    found, at = hashlib.sha256(), offset
+    async for message in reader.stub.GetJobsStream(Request(id=job_id, offset=offset)):
+        assert message.offset == at
+        assert not message.HasField("truncated")
+        if message.HasField("result"):
+            assert message.result.log_size == at
+            return found.hexdigest(), at - offset
+        found.update(message.payload)
+        at += len(message.payload)
+    raise AssertionError("no result")
+
+
+def counted(count: int, times: int = 1) -> tuple[list[str], str]:
+    """Returns a command and the SHA-256 of what it writes."""
+    found = hashlib.sha256()
+    for number in range(count):
+        found.update(b"%063d\n" % number * times)
+    return [sys.executable, "-c", COUNTED.format(count=count, times=times)], found.hexdigest()
+
+
+async def test_one_gib_to_readers_that_join_at_any_time(admin: Client) -> None:
+    command, expected = counted(GIB // 64 // 1024, times=1024)
+    job = await admin.create(*command, max_cpu=400, max_memory=256)
+    early = [asyncio.create_task(digest(admin, job.id)) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    during = [asyncio.create_task(digest(admin, job.id)) for _ in range(2)]
+    assert set(await asyncio.gather(*early, *during)) == {(expected, GIB)}
+    assert await digest(admin, job.id) == (expected, GIB)
+
+
+async def test_a_thousand_jobs_of_one_line(admin: Client) -> None:
+    """Readers come as soon as the job is there, while it runs or ends, and after."""
+
+    async def one(number: int) -> None:
+        job = await admin.create("sh", "-c", f"echo line {number}")
+        during = asyncio.create_task(digest(admin, job.id))
+        expected = hashlib.sha256(b"line %d\n" % number).hexdigest()
+        before = await digest(admin, job.id)
+        assert {before, await during, await digest(admin, job.id)} == {(expected, before[1])}
+
+    for first in range(0, 1_000, 20):
+        await asyncio.gather(*(one(number) for number in range(first, first + 20)))
+
+
+@pytest.mark.parametrize("connections", [1, 100])
+async def test_a_thousand_readers(server: Server, admin: Client, connections: int) -> None:
+    command, expected = counted(1_024, times=16)
+    job = await admin.create(*command, max_cpu=100, max_memory=64)
+    async with AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(client(server, "viewer")) for _ in range(connections)]
+        found = await asyncio.gather(*(digest(readers[n % connections], job.id) for n in range(1_000)))
+    assert set(found) == {(expected, 1 << 20)}
+
+
+async def test_readers_that_come_and_go_and_stop_and_are_killed_disturb_nobody(
+    server: Server, admin: Client
+) -> None:
+    command, expected = counted(256 * 1024 // 64, times=1024)
+    job = await admin.create(*command, max_cpu=400, max_memory=256)
+    steady = [asyncio.create_task(digest(admin, job.id)) for _ in range(3)]
+    async with client(server, "viewer") as viewer:
+        stopped = aiter(viewer.stub.GetJobsStream(Request(id=job.id)))
+        first = await anext(stopped)
+        for number in range(200):
+            call = viewer.stub.GetJobsStream(Request(id=job.id, tail_bytes=number))
+            await call.read()
+            call.cancel()
+        killed = [await killed_reader(server, job.id) for _ in range(5)]
+        assert killed == [-9] * 5
+        # It had stopped reading since its first message; now it takes the rest.
+        rest, at = hashlib.sha256(first.payload), len(first.payload)
+        async for message in stopped:
+            rest.update(message.payload)
+            at = message.offset + len(message.payload)
+        assert (rest.hexdigest(), at) == (expected, 256 << 20)
+    assert set(await asyncio.gather(*steady)) == {(expected, 256 << 20)}
+
+
+async def killed_reader(server: Server, job_id: str) -> int:
+    """Runs a reader in a process of its own, kills it while it reads and returns how it ended."""
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "JOBWORKER_SERVER": server.address,
+        "JOBWORKER_CERTS": str(server.certs),
+    }
+    argv = ["sh", "-c", 'exec "$0" stream "$1" >/dev/null', str(BIN / "jobworker"), job_id]
+    process = await asyncio.create_subprocess_exec(*argv, env=env)
+    await asyncio.sleep(0.5)
+    process.kill()
+    return await process.wait()
+
+
+async def test_interleaved_sources_are_exact_each_and_together(admin: Client) -> None:
+    script = "import os\nfor n in range(100000): os.write(1 + n % 2, b'%d\\n' % n)"
+    job = await admin.create(sys.executable, "-c", script, max_cpu=400, max_memory=64)
+    output = await admin.stream(job.id)
+    for source, first in (
+        (job_service_pb2.OUTPUT_SOURCE_STDOUT, 0),
+        (job_service_pb2.OUTPUT_SOURCE_STDERR, 1),
+    ):
+        expected = b"".join(b"%d\n" % number for number in range(first, 100_000, 2))
+        assert output.bytes(source) == expected
+        assert (await admin.stream(job.id, source=source)).bytes() == expected
+
+
+async def test_the_api_process_is_killed_again_and_again(server: Server) -> None:
+    command, expected = counted(64 * 1024 // 64, times=1024)
+    found, at = hashlib.sha256(), 0
+    async with client(server, "admin") as admin:
+        job = await admin.create(*command, max_cpu=400, max_memory=256)
+    kills, result = 0, None
+    while result is None:
+        async with client(server, "viewer") as viewer:
+            try:
+                stream = viewer.stub.GetJobsStream(Request(id=job.id, offset=at), wait_for_ready=True)
+                async for message in stream:
+                    assert message.offset == at
+                    found.update(message.payload)
+                    at += len(message.payload)
+                    if message.HasField("result"):
+                        result = message.result
+                    elif kills < 8 and at > (kills + 1) << 22:
+                        kills += 1
+                        for process in server.api_processes():
+                            process.kill()
+                            process.wait()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+        await eventually(lambda: bool(server.api_processes()))
+    assert (found.hexdigest(), at, kills) == (expected, 64 << 20, 8)
+    assert result.status == job_pb2.JOB_STATUS_COMPLETED
+
+
+def descriptors(server: Server) -> int:
+    assert server.process
+    return psutil.Process(server.process.pid).num_fds()
+
+
+async def test_nothing_is_left(server: Server, admin: Client) -> None:
+    """Runs last: the jobs before have left no process, no cgroup and no descriptor."""
+    # The API process and the spare one for the next job.
+    await eventually(lambda: len(server.descendants()) == 2)
+    assert server.job_cgroups() == []
+    before = descriptors(server)
+    for _ in range(20):
+        await admin.run("true")
+    await eventually(lambda: descriptors(server) == before)
