@@ -87,8 +87,8 @@ class Jobs:
                 raise HostExhausted(str(error)) from error
             raise
         # Once the answer is on its way, which is when this task waits again.
+        self._host.loop.call_soon(self._log_start, running)
         self._host.loop.call_soon(self._host.spare.refill)
-        self._log_start(running)
         self._ends[job.id] = self._host.loop.create_task(self._end(live))
         return running
 
