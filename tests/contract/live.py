@@ -106,7 +106,7 @@ class Server:
             raise
 
     def descendants(self) -> list[psutil.Process]:
-        """Returns the API processes, the jobs' main processes, and the spare one for the next job."""
+        """Returns the API processes, the jobs' main processes, the fork server and the spare ones for the next jobs."""
         assert self.process
         return psutil.Process(self.process.pid).children(recursive=True)
 

@@ -88,7 +88,7 @@ class Jobs:
             raise
         # Once the answer is on its way, which is when this task waits again.
         self._host.loop.call_soon(self._log_start, running)
-        self._host.loop.call_soon(self._host.spare.refill)
+        self._host.loop.call_soon(self._host.spares.refill)
         self._ends[job.id] = self._host.loop.create_task(self._end(live))
         return running
 

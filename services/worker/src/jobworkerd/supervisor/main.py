@@ -28,7 +28,7 @@ from jobworkerd.supervisor.life import Host
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.pump import READ_BYTES
-from jobworkerd.supervisor.spare import SpareProcess
+from jobworkerd.supervisor.spares import Spares
 
 _API_ENDS_WITHIN_SECONDS = 5.0
 
@@ -62,9 +62,9 @@ async def _serve(config: Config, events: EventLog) -> None:
         _report(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
-        spare = SpareProcess(_raise_open_files())
-        stack.callback(spare.close)
-        spare.refill()
+        spares = Spares(_raise_open_files())
+        stack.callback(spares.close)
+        spares.refill()
         host = Host(
             loop=loop,
             hierarchy=hierarchy,
@@ -76,7 +76,7 @@ async def _serve(config: Config, events: EventLog) -> None:
                 lambda error: events.error("logs outgrow their bound", error),
             ),
             io_paths=[Path(device) for device in config.io.devices],
-            spare=spare,
+            spares=spares,
             read_buffer=memoryview(bytearray(READ_BYTES)),
         )
         await _run(replace(config, listen=address), host, events)
