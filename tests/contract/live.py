@@ -106,7 +106,7 @@ class Server:
             raise
 
     def descendants(self) -> list[psutil.Process]:
-        """Returns the API processes, the jobs' main processes, the fork server and the spare ones for the next jobs."""
+        """Returns the API processes, the fork server, its spare processes and the jobs' main processes."""
         assert self.process
         return psutil.Process(self.process.pid).children(recursive=True)
 

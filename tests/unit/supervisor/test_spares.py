@@ -51,7 +51,8 @@ class Done:
 def run(spares: Spares, wanted: JobSpec, cgroup: int | None = None) -> Done:
     """Runs a command that ends by itself."""
     spare = spares.take()
-    process.run_order(spare, wanted, cgroup)
+    process.give_order(spare, wanted)
+    process.let_go(spare, cgroup)
     spare.orders.settimeout(None)
     report = process.read_report(spare.orders)
     pid = process.started_pid(report)

@@ -1,5 +1,6 @@
 """All jobs' logs, and the space that they may take: each of them, and all together."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,9 @@ from pathlib import Path
 from jobworkerd.logs.files import open_files
 from jobworkerd.logs.retention import Extent, release
 from jobworkerd.logs.writer import LogWriter
+
+NEXT = "next"
+"""The directory of the log that was prepared for the next job."""
 
 _MOST_AT_ONCE = 16 * 1024 * 1024
 """Bytes: making a larger hole takes a file system long enough for other jobs to notice."""
@@ -28,6 +32,7 @@ class LogStore:
         self._max_bytes = max_bytes
         self._max_total_bytes = max_total_bytes
         self._on_error = on_error
+        self._next: LogWriter | None = None
         self._live: dict[str, LogWriter] = {}
         self._ended: dict[str, Extent] = {}
         self._total = 0
@@ -38,20 +43,45 @@ class LogStore:
         """What all logs take, with their indexes."""
         return self._total
 
+    def prepare(self) -> None:
+        """Makes the files of the log that is opened next: a file system may take long for that.
+
+        Where it cannot, nothing is missed: whoever opens the log tries again.
+        """
+        if self._next is None:
+            with contextlib.suppress(OSError):
+                self._next = self._make(self._next_directory)
+
     def open(self, job_id: str) -> LogWriter:
         """Makes a log in a new directory.
 
         Raises:
             OSError: it cannot be made. Nothing is left behind.
         """
-        directory = self._jobs_dir / job_id
+        writer = self._next = self._next or self._make(self._next_directory)
+        self._next_directory.rename(self._jobs_dir / job_id)
+        self._next = None
+        self._live[job_id] = writer
+        return writer
+
+    def close(self) -> None:
+        """Removes the log that was prepared and not opened."""
+        if self._next:
+            self._next.close()
+            self._next = None
+            shutil.rmtree(self._next_directory)
+
+    @property
+    def _next_directory(self) -> Path:
+        return self._jobs_dir / NEXT
+
+    def _make(self, directory: Path) -> LogWriter:
         directory.mkdir(mode=0o700)
         try:
-            self._live[job_id] = LogWriter(directory, self._grown)
+            return LogWriter(directory, self._grown)
         except OSError:
             shutil.rmtree(directory)
             raise
-        return self._live[job_id]
 
     def end(self, job_id: str) -> None:
         """Closes a log, which nobody writes to any more; readers can still open it."""

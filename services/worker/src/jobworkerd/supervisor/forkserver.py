@@ -1,14 +1,14 @@
-"""`python -m jobworkerd.supervisor.forkserver`: forks the spare processes, so that the supervisor need not.
+"""`python -m jobworkerd.supervisor.forkserver SOCKET SOFT HARD`: forks the spare processes, so that the
+supervisor need not.
 
 A fork costs the supervisor more than the call: each page that it writes to afterwards is copied first. This
 program is small, has one thread and nothing else to do, and its forks run on another core while the
 supervisor goes on.
 
-Each message on its socket has the descriptors of one spare process, which says by itself that it is there.
-The program ends when the socket is closed.
+Each message on the socket (a descriptor) has the descriptors of one spare process, which says by itself
+that it is there. The program ends when the socket is closed. SOFT and HARD are the jobs' RLIMIT_NOFILE.
 """
 
-import argparse
 import gc
 import os
 import socket
@@ -23,14 +23,10 @@ _DESCRIPTORS = 4
 
 def main() -> int:
     """Serves until the socket is closed."""
-    parser = argparse.ArgumentParser(prog="jobworkerd.supervisor.forkserver")
-    parser.add_argument("--socket-fd", type=int, required=True)
-    parser.add_argument("--open-files", type=int, nargs=2, required=True, metavar=("SOFT", "HARD"))
-    arguments = parser.parse_args()
-    soft, hard = arguments.open_files
+    descriptor, soft, hard = map(int, sys.argv[1:])
     # No collection in a spare process: it would touch, and so copy, each page.
     gc.disable()
-    with socket.socket(fileno=arguments.socket_fd) as sock:
+    with socket.socket(fileno=descriptor) as sock:
         serve(sock, (soft, hard))
     return 0
 

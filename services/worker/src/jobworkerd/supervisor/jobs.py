@@ -16,6 +16,9 @@ from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.life import Host, LiveJob
 from jobworkerd.supervisor.outcome import Intent
 
+_ANSWERED_WITHIN_SECONDS = 0.005
+"""By then CreateJob's answer is out, and what is made for the next job takes no core from it."""
+
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """A page ends early rather than outgrow the 4 MiB that a gRPC message may have."""
 
@@ -88,9 +91,14 @@ class Jobs:
             raise
         # Once the answer is on its way, which is when this task waits again.
         self._host.loop.call_soon(self._log_start, running)
-        self._host.loop.call_soon(self._host.spares.refill)
+        self._host.loop.call_later(_ANSWERED_WITHIN_SECONDS, self.prepare)
         self._ends[job.id] = self._host.loop.create_task(self._end(live))
         return running
+
+    def prepare(self) -> None:
+        """Makes ahead what the next job would have to wait for."""
+        self._host.spares.refill()
+        self._host.logs.prepare()
 
     async def _end(self, live: LiveJob) -> Job:
         job = await live.end()

@@ -69,6 +69,7 @@ class LiveJob:
 
     def _make(self) -> None:
         give_back, host, spec = self._given_back.callback, self._host, self._job.spec
+        spare = self._take_spare()
         self._containment = self._contain()
         give_back(self._containment.remove)
         applied = self._containment.apply(spec.limits, [Path(spec.working_directory), *host.io_paths])
@@ -77,22 +78,21 @@ class LiveJob:
         self._log = host.logs.open(self._job.id)
         self._keep_log = False
         give_back(self._give_back_log)
-        spare = self._order_spare()
+        self._pump.start(self._log)
+        process.let_go(spare, self._containment.directory_fd)
+
+    def _take_spare(self) -> Spare:
+        """Takes a process and tells it what it will run, so that it prepares itself meanwhile."""
+        give_back, host = self._given_back.callback, self._host
+        spare = host.spares.take()
+        pipes = {OutputSource.STDOUT: spare.stdout, OutputSource.STDERR: spare.stderr}
+        self._pump = Pump(host.loop, pipes, host.read_buffer, partial(self._on_change, self._job.id))
+        give_back(self._pump.close)
         self._orders = spare.orders
         give_back(spare.orders.close)
         self._spare_pid: int | None = spare.pid
         give_back(self._reap_spare)
-        pipes = {OutputSource.STDOUT: spare.stdout, OutputSource.STDERR: spare.stderr}
-        on_output = partial(self._on_change, self._job.id)
-        self._pump = Pump(host.loop, pipes, self._log, host.read_buffer, on_output)
-
-    def _order_spare(self) -> Spare:
-        spare = self._host.spares.take()
-        try:
-            process.run_order(spare, self._job.spec, self._containment.directory_fd)
-        except OSError:
-            spares.discard(spare)
-            raise
+        process.give_order(spare, self._job.spec)
         return spare
 
     def _reap_spare(self) -> None:

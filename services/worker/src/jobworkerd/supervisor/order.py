@@ -1,35 +1,22 @@
-"""What a spare process is told to run: written by the supervisor, read in the process that becomes the job."""
+"""What a spare process is told to run: written by the supervisor, read in the process that becomes the job.
+
+No part of it can hold a NUL, as execve(2) takes strings that end in one; so NULs stand between the parts.
+What reads it is kept small (see `forkserver`): hence no msgspec.
+"""
 
 import os
-import pwd
-
-import msgspec
-
-from jobworkerd.model import JobSpec
-
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from typing import NamedTuple
 
 
-class Order(msgspec.Struct, frozen=True, array_like=True):
-    """What execve(2) takes, encoded by the supervisor: bytes mean the same under every locale."""
+class Order(NamedTuple):
+    """What execve(2) takes, encoded by the supervisor: bytes mean the same under every locale.
 
-    path: bytes
+    `argv` begins with the program: a path, or a name to be looked up in the PATH of `env`.
+    """
+
+    directory: bytes
     argv: list[bytes]
     env: dict[bytes, bytes]
-    directory: bytes
-
-
-def order_for(spec: JobSpec) -> Order:
-    """Returns the order to run a job's command."""
-    path = spec.command.encode()
-    env = {name.encode(): value.encode() for name, value in environment(spec).items()}
-    return Order(path, [path, *(arg.encode() for arg in spec.args)], env, spec.working_directory.encode())
-
-
-def environment(spec: JobSpec) -> dict[str, str]:
-    """Returns the job's environment: what it asks for over four variables, never the server's own."""
-    user = pwd.getpwuid(os.getuid())
-    return {"PATH": PATH, "HOME": user.pw_dir, "USER": user.pw_name, "LANG": "C.UTF-8"} | spec.env
 
 
 def write(order: Order) -> int:
@@ -40,9 +27,10 @@ def write(order: Order) -> int:
     Raises:
         OSError: there is no memory for it.
     """
+    env = [b"=".join(variable) for variable in order.env.items()]
     file = os.memfd_create("jobworker-order")
     try:
-        os.write(file, msgspec.msgpack.encode(order))
+        os.write(file, b"\0".join([order.directory, b"%d" % len(order.argv), *order.argv, *env]))
     except OSError:
         os.close(file)
         raise
@@ -51,4 +39,6 @@ def write(order: Order) -> int:
 
 def read(file: int) -> Order:
     """Returns the order that a file has."""
-    return msgspec.msgpack.decode(os.pread(file, os.fstat(file).st_size, 0), type=Order)
+    directory, count, *rest = os.pread(file, os.fstat(file).st_size, 0).split(b"\0")
+    argv, env = rest[: int(count)], rest[int(count) :]
+    return Order(directory, argv, dict(variable.split(b"=", 1) for variable in env))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pwd
 import socket
 from dataclasses import dataclass
 from typing import Self
@@ -9,7 +10,10 @@ from typing import Self
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.model import JobSpec
 from jobworkerd.supervisor import order, spares
+from jobworkerd.supervisor.order import Order
 from jobworkerd.supervisor.spares import Spare
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _FIELD_OF_STEP = {"working_directory": "working_directory", "exec": "command"}
 
@@ -35,17 +39,34 @@ class Process:
             raise
 
 
-def run_order(spare: Spare, spec: JobSpec, cgroup: int | None) -> None:
-    """Has the spare process run the job's command in the cgroup whose directory the descriptor is of.
+def environment(spec: JobSpec) -> dict[str, str]:
+    """Returns the job's environment: what it asks for over four variables, never the server's own."""
+    user = pwd.getpwuid(os.getuid())
+    return {"PATH": PATH, "HOME": user.pw_dir, "USER": user.pw_name, "LANG": "C.UTF-8"} | spec.env
+
+
+def give_order(spare: Spare, spec: JobSpec) -> None:
+    """Tells the spare process what it will run; it prepares itself, and waits for `let_go`.
 
     Raises:
         OSError: the process is gone (EPIPE, ECONNRESET), or there is no memory for the order.
     """
-    file = order.write(order.order_for(spec))
+    argv = [spec.command.encode(), *(arg.encode() for arg in spec.args)]
+    env = {name.encode(): value.encode() for name, value in environment(spec).items()}
+    file = order.write(Order(spec.working_directory.encode(), argv, env))
     try:
-        socket.send_fds(spare.orders, [b"!"], [file] if cgroup is None else [file, cgroup])
+        socket.send_fds(spare.orders, [b"!"], [file])
     finally:
         os.close(file)
+
+
+def let_go(spare: Spare, cgroup: int | None) -> None:
+    """Has the spare process run what it was ordered, in the cgroup whose directory the descriptor is of.
+
+    Raises:
+        OSError: the process is gone (EPIPE, ECONNRESET).
+    """
+    socket.send_fds(spare.orders, [b"!"], [] if cgroup is None else [cgroup])
 
 
 def read_report(orders: socket.socket) -> bytes:

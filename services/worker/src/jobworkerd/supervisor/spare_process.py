@@ -7,6 +7,7 @@ charged to the job. Moving a process into the cgroup instead (a write to cgroup.
 grace period of RCU, 8 to 12 ms, whenever no other had been moved shortly before.
 """
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -15,11 +16,11 @@ import socket
 from typing import NoReturn
 
 from jobworkerd.supervisor import clone, order
+from jobworkerd.supervisor.order import Order
 
 _UMASK = 0o022
 _ORDERS_FD = 3
 _FREE_FD = 4
-_MAX_ORDER_FDS = 2
 
 
 def become_spare(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> NoReturn:
@@ -34,6 +35,7 @@ def become_spare(fds: tuple[int, int, int, int], open_files: tuple[int, int]) ->
     try:
         _set_up(fds, open_files)
         orders = _ORDERS_FD
+        _rehearse()
         steps.append("order")
         os.write(orders, f"ready {os.getpid()}".encode())
         _obey(steps)
@@ -58,30 +60,60 @@ def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _rehearse() -> None:
+    """Goes through what is to come, as far as it leaves no trace.
+
+    What a new process writes to is copied from its parent's memory first, page by page: now, when nobody
+    waits.
+    """
+    file = order.write(Order(b"/", [b"/"], {b"PATH": b"/"}))
+    what = order.read(file)
+    with contextlib.suppress(OSError):
+        clone.vfork_sibling(file)  # which is no cgroup
+    with contextlib.suppress(OSError):
+        _execute(what, ["rehearsal"])
+    os.close(file)
+    os.kill(os.getpid(), 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _obey(steps: list[str]) -> None:
     """Waits for the order and executes it; returns if there comes none. `steps` ends in the current one."""
     with socket.socket(fileno=os.dup(_ORDERS_FD)) as orders:
-        _, passed, _, _ = socket.recv_fds(orders, 1, _MAX_ORDER_FDS)
-    if not passed:
-        return
-    for descriptor in passed:
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
-    what = order.read(passed[0])
+        passed = _next_message(orders)
+        if not passed:
+            return
+        what = order.read(*passed)
+        passed = _next_message(orders)
+        if passed is None:
+            return
     steps.append("cgroup")
-    pid, joined = _make_process(passed[1] if len(passed) > 1 else None)
+    pid, joined = _make_process(*passed)
     _end_the_spare_process()
     os.setsid()
     os.write(_ORDERS_FD, f"started {pid}".encode())
     if not joined:
-        _join(passed[1])
+        _join(*passed)
+    _execute(what, steps)
+
+
+def _next_message(orders: socket.socket) -> list[int] | None:
+    """Returns the descriptors that the next message has; None at the end."""
+    message, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
+    return descriptors if message else None
+
+
+def _execute(what: Order, steps: list[str]) -> NoReturn:
     steps.append("working_directory")
     os.chdir(what.directory)
     steps.append("exec")
     # Every descriptor but 0, 1 and 2 closes itself.
-    os.execvpe(what.path, what.argv, what.env)  # noqa: S606 - no shell is the point
+    os.execvpe(what.argv[0], what.argv, what.env)  # noqa: S606 - no shell is the point
 
 
-def _make_process(cgroup: int | None) -> tuple[int, bool]:
+def _make_process(cgroup: int | None = None) -> tuple[int, bool]:
     """Goes on in the process that becomes the job: returns its id there, and if it is where it belongs."""
     if cgroup is None:
         return clone.vfork_sibling(None), True

@@ -1,4 +1,4 @@
-"""Processes that were forked ahead, so that no job waits for a fork (see `forkserver` and `spare_process`)."""
+"""Processes that are forked ahead, so that no job waits for a fork (see `forkserver`, `spare_process`)."""
 
 import fcntl
 import os
@@ -101,7 +101,7 @@ class Spares:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         soft, hard = self._open_files
         argv = [sys.executable, "-P", "-m", "jobworkerd.supervisor.forkserver"]
-        argv += ["--socket-fd", str(theirs.fileno()), "--open-files", str(soft), str(hard)]
+        argv += [str(theirs.fileno()), str(soft), str(hard)]
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
