@@ -164,7 +164,7 @@ def test_close_ends_those_that_nobody_took() -> None:
     before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     each = Spares((256, 256))
     each.refill()
-    until(lambda: len(children()) == len(before) + 3)
+    until(lambda: len(children()) == len(before) + 4)
     each.close()
     assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208
 

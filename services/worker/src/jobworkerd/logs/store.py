@@ -1,12 +1,15 @@
 """All jobs' logs, and the space that they may take: each of them, and all together."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from jobworkerd.logs.files import open_files
+from jobworkerd.logs.format import data_file
+from jobworkerd.logs.remains import Remains
 from jobworkerd.logs.retention import Extent, release
 from jobworkerd.logs.writer import LogWriter
 
@@ -27,7 +30,7 @@ class LogStore:
     def __init__(
         self, jobs_dir: Path, max_bytes: int, max_total_bytes: int, on_error: Callable[[OSError], None]
     ) -> None:
-        """`on_error` is called when space could not be given back."""
+        """`on_error` is called when space could not be given back, and when a loss could not be recorded."""
         self._jobs_dir = jobs_dir
         self._max_bytes = max_bytes
         self._max_total_bytes = max_total_bytes
@@ -35,6 +38,7 @@ class LogStore:
         self._next: LogWriter | None = None
         self._live: dict[str, LogWriter] = {}
         self._ended: dict[str, Extent] = {}
+        self._remains = Remains()
         self._total = 0
         self._failing = False
 
@@ -65,7 +69,8 @@ class LogStore:
         return writer
 
     def close(self) -> None:
-        """Removes the log that was prepared and not opened."""
+        """Removes the log that was prepared and not opened, and what is left of others."""
+        self._remains.close()
         if self._next:
             self._next.close()
             self._next = None
@@ -87,6 +92,9 @@ class LogStore:
         """Closes a log, which nobody writes to any more; readers can still open it."""
         writer = self._live.pop(job_id)
         writer.close()
+        if writer.unrecorded:
+            what = f"{writer.unrecorded} bytes of output of job {job_id} are lost without a record"
+            self._on_error(OSError(errno.EIO, what))
         self._ended[job_id] = writer.extent
 
     def discard(self, job_id: str) -> None:
@@ -94,7 +102,18 @@ class LogStore:
         if job_id in self._live:
             self.end(job_id)
         self._total -= self._ended.pop(job_id).stored
-        shutil.rmtree(self._jobs_dir / job_id, ignore_errors=True)
+        directory = self._jobs_dir / job_id
+        with contextlib.suppress(OSError):
+            self._remains.keep(data_file(directory))
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def give_back(self) -> bool:
+        """Gives back a piece of the space of logs that were discarded; tells whether there is more."""
+        try:
+            return self._remains.give_back()
+        except OSError as error:
+            self._on_error(error)
+            return True
 
     def _grown(self, writer: LogWriter, more: int) -> None:
         self._total += more

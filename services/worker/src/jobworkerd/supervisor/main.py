@@ -68,7 +68,7 @@ async def _serve(config: Config, events: EventLog) -> None:
             jobs_dir,
             config.log.max_bytes,
             config.log.max_total_bytes,
-            lambda error: events.error("logs outgrow their bound", error),
+            lambda error: events.error("log", error),
         )
         stack.callback(logs.close)
         host = Host(

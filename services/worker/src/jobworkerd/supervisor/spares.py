@@ -13,8 +13,8 @@ from dataclasses import dataclass
 _PIPE_BYTES = 1 << 20
 """As far as an unprivileged process may enlarge a pipe (/proc/sys/fs/pipe-max-size, pipe(7))."""
 
-_AHEAD = 2
-"""How many are forked ahead: the second is there while the first one's successor is being made."""
+_AHEAD = 3
+"""How many are forked ahead: a client that starts a few jobs in a row waits for no fork."""
 
 _PATIENCE_SECONDS = 10
 """A fork server that forks nothing for so long does not do its work, and is replaced."""
@@ -63,6 +63,11 @@ class Spares:
         self._open_files = open_files
         self._asked: deque[_Ends] = deque()
         self._start()
+
+    @property
+    def left(self) -> int:
+        """How many were forked ahead, or will be without being asked for again."""
+        return len(self._asked)
 
     def take(self) -> Spare:
         """Returns a spare process: one that was forked ahead, or else a new one.
