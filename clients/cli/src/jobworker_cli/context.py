@@ -18,31 +18,26 @@ from jobworker_cli.errors import CliError, report
 from jobworker_cli.output import Format
 
 if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+    from jobworker_client import Client
 
-__all__ = ["CredentialFiles", "Settings", "execute"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CredentialFiles:
-    """The PEM files of a mutual TLS connection: the server's CA, our certificate and its key."""
-
-    ca: Path
-    cert: Path
-    key: Path
+__all__ = ["Settings", "execute"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The options before the verb.
 
-    `server` is `HOST:PORT`; `server_name` the name that its certificate must have, if that is not HOST;
-    `timeout` bounds a unary call, in seconds.
+    `server`, `certs` (a folder), `role`, the three files and `server_name` are those of
+    `jobworker_client.Target.from_folder`; `timeout` bounds a unary call, in seconds.
     """
 
     server: str
-    files: CredentialFiles
-    server_name: str | None
+    certs: Path
+    role: str
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+    server_name: str
     timeout: float
     debug: bool
 
@@ -87,9 +82,7 @@ def execute(
 
 
 async def _connected(settings: Settings, action: "Callable[[Client], Awaitable[int]]") -> int:
-    # gRPC's C core logs failed connections by itself; the sentence about them is ours to write.
-    os.environ.setdefault("GRPC_VERBOSITY", "INFO" if settings.debug else "NONE")
-    from jobworker_cli.client import connect
+    from jobworker_cli.connect import connect
 
     async with connect(settings) as client:
         return await action(client)

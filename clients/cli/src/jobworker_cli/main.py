@@ -17,7 +17,7 @@ from jobworker_cli.commands.run import run
 from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
 from jobworker_cli.commands.wait import wait
-from jobworker_cli.context import CredentialFiles, Settings
+from jobworker_cli.context import Settings
 from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
 from jobworker_cli.output import say
 
@@ -105,14 +105,17 @@ def settings(  # noqa: PLR0913 - a parameter an option
     ] = False,
 ) -> None:
     """Keeps the options before the verb for it."""
+    # gRPC's C core logs failed connections by itself; the sentence about them is ours to write. It looks
+    # at the variable when it is imported, which the verb does.
+    os.environ.setdefault("GRPC_VERBOSITY", "INFO" if debug else "NONE")
     ctx.obj = Settings(
         server=server,
-        files=CredentialFiles(
-            ca=ca or certs / "ca.pem",
-            cert=cert or certs / f"{role}.pem",
-            key=key or certs / f"{role}-key.pem",
-        ),
-        server_name=server_name,
+        certs=certs,
+        role=role,
+        ca=ca,
+        cert=cert,
+        key=key,
+        server_name=server_name or "",
         timeout=timeout.total_seconds(),
         debug=debug,
     )

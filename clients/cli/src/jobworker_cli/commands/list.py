@@ -41,7 +41,7 @@ def list_jobs(  # noqa: PLR0913 - a parameter an option
     output: OutputFormat = Format.TABLE,
 ) -> None:
     """List all jobs with basic information, newest first."""
-    from jobworker_cli.actions.list import list_request, show_jobs
+    from jobworker_cli.actions.list import job_filter, show_jobs
 
-    request = list_request([wanted.name for wanted in status or ()], label or ())
-    execute(ctx, lambda client: show_jobs(client, request, limit, output, quiet=quiet), output=output)
+    which = job_filter([wanted.name for wanted in status or ()], label or ())
+    execute(ctx, lambda client: show_jobs(client, which, limit, output, quiet=quiet), output=output)
