@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -197,7 +197,7 @@ def stderr(data: bytes, offset: int) -> StreamMessage:
     return StreamMessage(payload=data, offset=offset, source=job_service_pb2.OUTPUT_SOURCE_STDERR)
 
 
-def play(server: FakeServer, *streams: list[StreamMessage | Refusal]) -> None:
+def play(server: FakeServer, *streams: Sequence[StreamMessage | Refusal]) -> None:
     """Makes each call get the next of these streams; the last one ends with the job's result."""
     job, script = server.add(), list(streams)
 

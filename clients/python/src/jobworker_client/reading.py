@@ -37,7 +37,7 @@ class Truncated:
 
 @dataclass(frozen=True)
 class Resuming:
-    """The stream broke for `error`, and is about to be asked for again.
+    """The stream broke for `error`, and is asked for again, as often as it takes.
 
     `offset` is the byte that it goes on from; None = as it was asked for at first, since nothing came.
     """
@@ -124,7 +124,7 @@ class Reading:
         if not failure.retryable or now >= self._give_up:
             self.ended = True
             raise failure
-        if self._notify is not None:
+        if self._notify is not None and self._attempt == 0:
             self._notify(Resuming(failure, self.request.offset if _is_found(self.request) else None))
         pause = PAUSES[min(self._attempt, len(PAUSES) - 1)]
         self._attempt += 1

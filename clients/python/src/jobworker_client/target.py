@@ -94,11 +94,11 @@ class Target:
         host, colon, port = self.server.rpartition(":")
         if not colon or self.server.endswith("]"):
             host, port = self.server, str(PORT)
-        bracketed = host.startswith("[") and host.endswith("]")
-        if not host or (":" in host and not bracketed) or not _is_port(port):
+        name = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+        if not name or (":" in name and name == host) or not _is_port(port):
             example = "localhost:50051 or [::1]:50051"
             raise AddressInvalid(f"the server's address {self.server!r} is not HOST:PORT, such as {example}")
-        return host.strip("[]"), int(port)
+        return name, int(port)
 
 
 def _is_port(text: str) -> bool:

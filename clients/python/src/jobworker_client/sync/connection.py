@@ -1,4 +1,8 @@
-"""A channel without asyncio: how a call is made again, and how long a connection is waited for."""
+"""A channel without asyncio, and how a call is made again.
+
+No connection is waited for here, as it is with asyncio: gRPC does that in a thread which fails, loudly,
+once the channel is closed (`grpc.channel_ready_future`). While there is none, calls fail at once.
+"""
 
 import time
 from time import monotonic
@@ -81,17 +85,6 @@ class Connection:
     def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:
         """Begins a stream, which may take `timeout` seconds."""
         return self.stub.GetJobsStream(request, timeout=timeout)
-
-    def ready(self, within: float) -> bool:
-        """Waits up to `within` seconds for a connection and tells whether there is one."""
-        future = grpc.channel_ready_future(self._channel)
-        try:
-            future.result(timeout=within)
-        except grpc.FutureTimeoutError:
-            return False
-        finally:
-            future.cancel()
-        return True
 
     def failure(self, error: grpc.RpcError) -> JobWorkerError:
         """Returns what a failed call raises."""

@@ -89,7 +89,7 @@ class SyncStream:
         raise StopIteration
 
     def _message(self) -> Chunk | None:
-        """Returns the next message; None = the call has broken, and there is a connection for another."""
+        """Returns the next message; None = the call has broken, and another one is due."""
         try:
             if self._call is None:
                 self._call = self._connection.open(*self._reading.ask(monotonic()))
@@ -104,9 +104,7 @@ class SyncStream:
 
     def _regain(self, failure: JobWorkerError) -> None:
         self._hang_up()
-        closed = self._closed.wait(self._reading.pause(failure, monotonic()))
-        if not closed and not self._connection.ready(self._reading.patience(monotonic())):
-            raise self._reading.give_up(failure, monotonic())
+        self._closed.wait(self._reading.pause(failure, monotonic()))
 
     def _hang_up(self) -> None:
         call, self._call = self._call, None
