@@ -206,6 +206,7 @@ async def test_another_thread_may_close_the_stream(target: Target, server: FakeS
         stream = client.stream(JOB_ID)
         await asyncio.to_thread(next, stream)
         reading = asyncio.create_task(asyncio.to_thread(list, stream))
+        await until(lambda: stream.request.offset == 1)  # the thread asks for the next one
         stream.close()
         async with asyncio.timeout(30):
             assert await reading == []
