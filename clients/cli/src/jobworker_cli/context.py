@@ -71,12 +71,12 @@ def execute(
     except (CliError, OSError) as error:
         _debug(settings)
         known = error if isinstance(error, CliError) else CliError(f"{error}")
-        report(known, as_json=output is Format.JSON)
+        report(known, as_json=output.is_json)
         code = known.exit_code or failure
     except Exception as error:  # noqa: BLE001 - a bug is a sentence, too; --debug shows the rest
         _debug(settings)
         bug = CliError(f"internal error: {type(error).__name__}: {error}", hint="--debug shows where")
-        report(bug, as_json=output is Format.JSON)
+        report(bug, as_json=output.is_json)
         code = failure
     raise typer.Exit(code)
 

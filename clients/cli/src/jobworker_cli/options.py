@@ -39,7 +39,7 @@ Command = Annotated[
 JobRef = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or its beginning.")]
 JobRefs = Annotated[list[str], typer.Argument(metavar="JOB", help="The jobs' ids, or their beginnings.")]
 OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="The form of the result.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids alone.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids alone: -o id.")]
 
 
 def duration_option(value: str | timedelta) -> timedelta:

@@ -4,26 +4,17 @@ import uuid
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.explain import explained
-from jobworker_cli.job_json import print_job
+from jobworker_cli.forms import print_job
 from jobworker_cli.options import JobOptions, key_values, variables
 from jobworker_cli.output import Format
-from jobworker_cli.views import job_details
 from jobworker_client import Client, DeadlineExceeded, Job
 
 __all__ = ["create", "create_job", "new_request"]
 
 
-async def create_job(
-    client: Client, request: job_service_pb2.CreateJobRequest, output: Format, *, quiet: bool
-) -> int:
+async def create_job(client: Client, request: job_service_pb2.CreateJobRequest, output: Format) -> int:
     """Creates the job and prints it."""
-    job = await create(client, request)
-    if quiet:
-        print(job.id)
-    elif output is Format.JSON:
-        print_job(job)
-    else:
-        print(job_details(job))
+    print_job(await create(client, request), output)
     return 0
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 
-from jobworker_cli.job_json import print_jobs
+from jobworker_cli.forms import print_jobs
 from jobworker_cli.options import key_values
 from jobworker_cli.output import Format
-from jobworker_cli.views import jobs_table
 from jobworker_client import Client, JobFilter, JobStatus
 
 __all__ = ["job_filter", "show_jobs"]
@@ -19,16 +18,7 @@ def job_filter(statuses: Iterable[str], labels: Iterable[str]) -> JobFilter:
     )
 
 
-async def show_jobs(
-    client: Client, which: JobFilter, limit: int | None, output: Format, *, quiet: bool
-) -> int:
+async def show_jobs(client: Client, which: JobFilter, limit: int | None, output: Format) -> int:
     """Prints the jobs that fit, up to `limit`."""
-    jobs = [job async for job in client.list(limit=limit, **which)]
-    if quiet:
-        for job in jobs:
-            print(job.id)
-    elif output is Format.JSON:
-        print_jobs(jobs)
-    else:
-        print(jobs_table(jobs))
+    print_jobs([job async for job in client.list(limit=limit, **which)], output)
     return 0

@@ -5,10 +5,9 @@ import asyncio
 from jobworker.v1 import job_pb2
 from jobworker_cli.connect import resolve
 from jobworker_cli.follow import Talk
-from jobworker_cli.job_json import print_jobs
+from jobworker_cli.forms import print_endings, tell_end
 from jobworker_cli.output import Format
 from jobworker_cli.results import exit_code
-from jobworker_cli.views import final_line
 from jobworker_client import Client
 
 __all__ = ["wait_for_jobs"]
@@ -21,11 +20,9 @@ async def wait_for_jobs(client: Client, refs: list[str], output: Format) -> int:
 
     async def wait_for_one(job_id: str) -> job_pb2.Job:
         job = await client.wait(job_id, notify=Talk(result_only=True))
-        if output is not Format.JSON:
-            print(final_line(job), flush=True)
+        tell_end(job, output)
         return job
 
     ended = await asyncio.gather(*map(wait_for_one, job_ids))
-    if output is Format.JSON:
-        print_jobs(ended)
+    print_endings(ended, output)
     return next((code for code in map(exit_code, ended) if code), 0)

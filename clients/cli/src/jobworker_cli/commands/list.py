@@ -44,4 +44,5 @@ def list_jobs(  # noqa: PLR0913 - a parameter an option
     from jobworker_cli.actions.list import job_filter, show_jobs
 
     which = job_filter([wanted.name for wanted in status or ()], label or ())
-    execute(ctx, lambda client: show_jobs(client, which, limit, output, quiet=quiet), output=output)
+    form = Format.ID if quiet else output
+    execute(ctx, lambda client: show_jobs(client, which, limit, form), output=form)
