@@ -5,10 +5,11 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from jobworker_cli.context import Settings
+from jobworker_cli.contexts import refuse_open_key
 from jobworker_cli.errors import CliError
 from jobworker_cli.explain import explained
 from jobworker_cli.output import say
+from jobworker_cli.settle import Settings
 from jobworker_client import Client, JobWorkerError, Target
 
 __all__ = ["connect", "resolve"]
@@ -25,15 +26,15 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
     Raises:
         CliError: the certificates or the address cannot be used, or a call failed.
     """
-    target = Target.from_folder(
-        settings.certs,
+    target = Target(
         server=settings.server,
-        role=settings.role,
         ca=settings.ca,
         cert=settings.cert,
         key=settings.key,
         server_name=settings.server_name,
     )
+    if settings.own_key:
+        refuse_open_key(settings.key)
     try:
         async with Client(target, deadline=settings.timeout) as client:
             _warn_of_key(target.key)

@@ -8,38 +8,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from jobworker_cli.errors import CliError, report
 from jobworker_cli.output import Format
+from jobworker_cli.settle import Settings, settings_of
 
 if TYPE_CHECKING:
     from jobworker_client import Client
 
-__all__ = ["Settings", "execute"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options before the verb.
-
-    `server`, `certs` (a folder), `role`, the three files and `server_name` are those of
-    `jobworker_client.Target.from_folder`; `timeout` bounds a unary call, in seconds.
-    """
-
-    server: str
-    certs: Path
-    role: str
-    ca: Path | None
-    cert: Path | None
-    key: Path | None
-    server_name: str
-    timeout: float
-    debug: bool
+__all__ = ["execute"]
 
 
 def execute(
@@ -52,29 +32,28 @@ def execute(
     """Connects, runs a verb's work, and exits with what it returns.
 
     Args:
-        ctx: the verb's context, whose root holds the `Settings`.
+        ctx: the verb's context, whose root has the options before the verb.
         action: the work; its result is the exit code.
         output: JSON makes errors JSON, too.
         failure: the exit code where the work fails.
     """
     import asyncio
 
-    settings = ctx.find_object(Settings)
-    assert settings is not None
+    debug = bool(ctx.find_root().params["debug"])
     try:
-        code = asyncio.run(_connected(settings, action))
+        code = asyncio.run(_connected(settings_of(ctx.find_root()), action))
         sys.stdout.flush()
     except BrokenPipeError:
         _end_by_sigpipe()
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except (CliError, OSError) as error:
-        _debug(settings)
+        _debug(debug)
         known = error if isinstance(error, CliError) else CliError(f"{error}")
         report(known, as_json=output.is_json)
         code = known.exit_code or failure
     except Exception as error:  # noqa: BLE001 - a bug is a sentence, too; --debug shows the rest
-        _debug(settings)
+        _debug(debug)
         bug = CliError(f"internal error: {type(error).__name__}: {error}", hint="--debug shows where")
         report(bug, as_json=output.is_json)
         code = failure
@@ -88,8 +67,8 @@ async def _connected(settings: Settings, action: "Callable[[Client], Awaitable[i
         return await action(client)
 
 
-def _debug(settings: Settings) -> None:
-    if settings.debug:
+def _debug(debug: bool) -> None:  # noqa: FBT001 - as the option has it
+    if debug:
         traceback.print_exc()
 
 

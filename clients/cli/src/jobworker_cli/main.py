@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from jobworker_cli.commands.context import app as contexts_app
 from jobworker_cli.commands.create import create
 from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
@@ -17,7 +18,6 @@ from jobworker_cli.commands.run import run
 from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
 from jobworker_cli.commands.wait import wait
-from jobworker_cli.context import Settings
 from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
 from jobworker_cli.output import say
 
@@ -65,7 +65,6 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 
 @app.callback()
 def settings(  # noqa: PLR0913 - a parameter an option
-    ctx: typer.Context,
     *,
     server: Annotated[
         str, typer.Option(envvar="JOBWORKER_SERVER", metavar="HOST:PORT", help="The server.")
@@ -90,6 +89,10 @@ def settings(  # noqa: PLR0913 - a parameter an option
             help="The name that the server's certificate must have, if not HOST.",
         ),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The context to take, before the environment: see `context`."),
+    ] = None,
     timeout: Annotated[
         timedelta,
         typer.Option(
@@ -104,21 +107,12 @@ def settings(  # noqa: PLR0913 - a parameter an option
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keeps the options before the verb for it."""
+    """Takes the options before the verb."""
     # gRPC's C core logs failed connections by itself; the sentence about them is ours to write. It looks
     # at the variable when it is imported, which the verb does.
     os.environ.setdefault("GRPC_VERBOSITY", "INFO" if debug else "NONE")
-    ctx.obj = Settings(
-        server=server,
-        certs=certs,
-        role=role,
-        ca=ca,
-        cert=cert,
-        key=key,
-        server_name=server_name or "",
-        timeout=timeout.total_seconds(),
-        debug=debug,
-    )
+    # `settle` reads the others off the root's context, where a verb needs them.
+    del server, certs, role, ca, cert, key, server_name, context, timeout
 
 
 app.command(context_settings=COMMAND_SETTINGS)(create)
@@ -128,6 +122,7 @@ app.command()(stop)
 app.command()(stream)
 app.command(context_settings=COMMAND_SETTINGS)(run)
 app.command()(wait)
+app.add_typer(contexts_app, name="context")
 
 
 def open_closed_streams() -> None:
