@@ -12,7 +12,7 @@ from jobworker_cli.output import say
 from jobworker_cli.settle import Settings
 from jobworker_client import Client, JobWorkerError, Target
 
-__all__ = ["connect", "resolve"]
+__all__ = ["FULL_ID", "connect", "resolve", "target_of"]
 
 FULL_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -26,21 +26,30 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
     Raises:
         CliError: the certificates or the address cannot be used, or a call failed.
     """
-    target = Target(
-        server=settings.server,
-        ca=settings.ca,
-        cert=settings.cert,
-        key=settings.key,
-        server_name=settings.server_name,
-    )
-    if settings.own_key:
-        refuse_open_key(settings.key)
+    target = target_of(settings)
     try:
         async with Client(target, deadline=settings.timeout) as client:
             _warn_of_key(target.key)
             yield client
     except JobWorkerError as error:
         raise explained(error) from error
+
+
+def target_of(settings: Settings) -> Target:
+    """Returns the server and the files that the settings name.
+
+    Raises:
+        CliError: others can read the key of a context.
+    """
+    if settings.own_key:
+        refuse_open_key(settings.key)
+    return Target(
+        server=settings.server,
+        ca=settings.ca,
+        cert=settings.cert,
+        key=settings.key,
+        server_name=settings.server_name,
+    )
 
 
 async def resolve(client: Client, job: str) -> str:
