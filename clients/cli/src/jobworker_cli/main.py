@@ -18,6 +18,7 @@ from jobworker_cli.commands.run import run
 from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
 from jobworker_cli.commands.wait import wait
+from jobworker_cli.examples import epilog
 from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
 from jobworker_cli.output import say
 
@@ -115,13 +116,13 @@ def settings(  # noqa: PLR0913 - a parameter an option
     del server, certs, role, ca, cert, key, server_name, context, timeout
 
 
-app.command(context_settings=COMMAND_SETTINGS)(create)
-app.command()(get)
-app.command("list")(list_jobs)
-app.command()(stop)
-app.command()(stream)
-app.command(context_settings=COMMAND_SETTINGS)(run)
-app.command()(wait)
+app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("create"))(create)
+app.command(epilog=epilog("get"))(get)
+app.command("list", epilog=epilog("list"))(list_jobs)
+app.command(epilog=epilog("stop"))(stop)
+app.command(epilog=epilog("stream"))(stream)
+app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("run"))(run)
+app.command(epilog=epilog("wait"))(wait)
 app.add_typer(contexts_app, name="context")
 
 

@@ -8,6 +8,7 @@ import typer
 
 from jobworker_cli.contexts import FIELDS, Contexts, contexts_file, refuse_open_key
 from jobworker_cli.errors import CliError, report
+from jobworker_cli.examples import epilog
 from jobworker_cli.output import printable
 from jobworker_cli.settle import settle
 
@@ -24,7 +25,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(epilog=epilog("add"))
 def add(  # noqa: PLR0913 - a parameter an option
     name: Name,
     *,
@@ -55,7 +56,7 @@ def add(  # noqa: PLR0913 - a parameter an option
     _change(change)
 
 
-@app.command()
+@app.command(epilog=epilog("use"))
 def use(name: Name) -> None:
     """Use a context from now on."""
     _change(lambda contexts: contexts.use(name))
@@ -74,7 +75,7 @@ def list_contexts() -> None:
     _with_contexts(show)
 
 
-@app.command()
+@app.command(epilog=epilog("show"))
 def show(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Default: the one in use.")] = None,
