@@ -14,9 +14,9 @@ import typer
 
 from jobworker_cli.errors import CliError, report
 from jobworker_cli.output import Format
-from jobworker_cli.settle import Settings, settings_of
 
 if TYPE_CHECKING:
+    from jobworker_cli.settle import Settings
     from jobworker_client import Client
 
 __all__ = ["execute"]
@@ -39,6 +39,8 @@ def execute(
     """
     import asyncio
 
+    from jobworker_cli.settle import settings_of
+
     debug = bool(ctx.find_root().params["debug"])
     try:
         code = asyncio.run(_connected(settings_of(ctx.find_root()), action))
@@ -60,7 +62,7 @@ def execute(
     raise typer.Exit(code)
 
 
-async def _connected(settings: Settings, action: "Callable[[Client], Awaitable[int]]") -> int:
+async def _connected(settings: "Settings", action: "Callable[[Client], Awaitable[int]]") -> int:
     from jobworker_cli.connect import connect
 
     async with connect(settings) as client:
