@@ -175,7 +175,7 @@ class Client(BaseClient):
 
         >>> async def main() -> None:
         ...     async with Client.from_env() as client:
-        ...         job = await client.create("sh", "-c", "printf 12345; exit 3", limits=Limits(memory=64))
+        ...         job = await client.run("sh", "-c", "printf 12345; exit 3", limits=Limits(memory=64))
         ...         async with client.stream(job.id, offset=2) as stream:
         ...             async for chunk in stream:
         ...                 print(chunk.offset, chunk.payload)

@@ -164,7 +164,7 @@ class SyncClient(BaseClient):
         """Returns the job's output, or a part of it, and its result: see `SyncStream` and `Part`.
 
         >>> with SyncClient.from_env() as client:
-        ...     job = client.create("sh", "-c", "printf 12345; exit 3", limits=Limits(memory=64))
+        ...     job = client.run("sh", "-c", "printf 12345; exit 3", limits=Limits(memory=64))
         ...     with client.stream(job.id, offset=2) as stream:
         ...         for chunk in stream:
         ...             print(chunk.offset, chunk.payload)
