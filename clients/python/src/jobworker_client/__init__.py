@@ -38,8 +38,8 @@ from jobworker_client.errors import (
     Unreachable,
     WrongOffset,
 )
-from jobworker_client.reading import Chunk, Resuming, Truncated
-from jobworker_client.requests import JobFilter, JobOptions, Limits, Part
+from jobworker_client.reading import Chunk, Notify, Resuming, Truncated
+from jobworker_client.requests import JobFilter, JobOptions, Limits, Part, Span
 from jobworker_client.sync.client import SyncClient
 from jobworker_client.sync.stream import SyncStream
 from jobworker_client.target import Target
@@ -65,6 +65,7 @@ __all__ = [
     "JobWorkerError",
     "LimitUnavailable",
     "Limits",
+    "Notify",
     "OffsetOutOfRange",
     "OutputSource",
     "Part",
@@ -73,6 +74,7 @@ __all__ = [
     "Resuming",
     "RoleRequired",
     "ShuttingDown",
+    "Span",
     "Stream",
     "SupervisorUnavailable",
     "SyncClient",
