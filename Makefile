@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 # A host with cgroup v2 and root needs no guest; of the guests, Python runs fastest in user-mode-linux.
 ENGINE = $(shell grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null && echo host || echo uml)
 GRPCURL_VERSION := v1.9.3
+TS := clients/typescript
+TS_MODULES := $(TS)/node_modules/.package-lock.json
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -29,12 +31,16 @@ $(STAMP): requirements-dev.txt pyproject.toml services/worker/pyproject.toml cli
 $(BIN)/grpcurl: | $(STAMP)
 	tools/go-install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION) $(BIN)
 
+$(TS_MODULES): $(TS)/package.json $(TS)/package-lock.json
+	tools/node npm --prefix $(TS) ci
+	touch $@
+
 .PHONY: generate
-generate: $(STAMP) ## Make gen/ from proto/
-	buf generate
+generate: $(STAMP) $(TS_MODULES) ## Make gen/ and the clients' generated code from proto/
+	tools/generate
 
 .PHONY: lint
-lint: $(STAMP) ## Check protos, generated code, style, types, layers, workflows and lock files
+lint: $(STAMP) $(TS_MODULES) ## Check protos, generated code, style, types, layers, workflows and lock files
 	buf lint
 	buf format -d --exit-code
 	buf build -o /dev/null
@@ -58,7 +64,7 @@ unit: $(STAMP) ## Run the unit tests
 	pytest tests/unit
 
 .PHONY: contract
-contract: setup ## Run the contract tests on this host: everything but the limits where it has no cgroup v2
+contract: setup $(TS_MODULES) ## Run the contract tests on this host: everything but the limits where it has no cgroup v2
 	pytest tests/contract -m "not cgroup"
 
 # What other clients make of the answers does not depend on the kernel: those tests run on the host alone.
@@ -67,10 +73,17 @@ contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this
 	tests/guest/in-guest --setup
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} pytest tests/guest
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
-	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_foreign_clients.py
+	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_foreign_clients.py \
+	  --ignore tests/contract/test_typescript_client.py
+
+.PHONY: clients-ts
+clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
+	tools/node npm --prefix $(TS) run lint
+	tools/node npm --prefix $(TS) run build
+	tools/node npm --prefix $(TS) test
 
 .PHONY: test
-test: lint unit contract contract-guest ## Everything that has to pass
+test: lint unit clients-ts contract contract-guest ## Everything that has to pass
 
 .PHONY: demo
 demo: setup ## Run a real job with limits through a real server, and leave nothing behind
@@ -91,4 +104,5 @@ lock: $(STAMP) ## Resolve the dependencies anew
 
 .PHONY: clean
 clean: ## Remove what the other tasks made
+	rm -rf $(TS)/node_modules $(TS)/dist
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
