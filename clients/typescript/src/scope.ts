@@ -1,4 +1,5 @@
 /** How long a call may go on: until its caller's signal, its deadline or the end of the client. */
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { JobWorkerError } from "./errors.js";
 import { checkedTimeout } from "./settings.js";
@@ -96,6 +97,8 @@ export class Scope implements Disposable {
       end();
       return;
     }
+    // As many listeners as calls are no leak, of which Node would warn: each goes with its call.
+    setMaxListeners(0, parent);
     parent.addEventListener("abort", end, { once: true });
     this.#releases.push(() => parent.removeEventListener("abort", end));
   }

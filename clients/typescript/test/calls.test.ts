@@ -207,3 +207,15 @@ test("close ends open calls, and there are no more", async () => {
   await assert.rejects(call, failsWith({ code: "CANCELLED", message: "the client was closed" }));
   await assert.rejects(client.get("1"), failsWith({ code: "CANCELLED" }));
 });
+
+test("many calls at once may have one signal", async () => {
+  await using server = await ScriptedServer.started(certs, { getJob: ({ id }) => ({ job: { id } }) });
+  using client = server.client();
+  const warnings: Error[] = [];
+  const keep = (warning: Error): unknown => warnings.push(warning);
+  process.on("warning", keep);
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 30 }, (_, index) => client.get(String(index), { signal })));
+  process.off("warning", keep);
+  assert.deepEqual(warnings, []);
+});
