@@ -10,6 +10,8 @@ GRPCURL_VERSION := v1.9.3
 PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 PROTOC_PLUGINS := $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
+TS := clients/typescript
+TS_MODULES := $(TS)/node_modules/.package-lock.json
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -39,12 +41,16 @@ $(BIN)/protoc-gen-go: | $(STAMP)
 $(BIN)/protoc-gen-go-grpc: | $(STAMP)
 	tools/go-install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC_VERSION) $(BIN)
 
+$(TS_MODULES): $(TS)/package.json $(TS)/package-lock.json
+	tools/node npm --prefix $(TS) ci
+	touch $@
+
 .PHONY: generate
-generate: $(STAMP) $(PROTOC_PLUGINS) ## Make the generated code from proto/
-	buf generate
+generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Make the generated code from proto/
+	tools/generate
 
 .PHONY: lint
-lint: $(STAMP) $(PROTOC_PLUGINS) ## Check protos, generated code, style, types, layers, workflows and lock files
+lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, style, types, layers, workflows and lock files
 	buf lint
 	buf format -d --exit-code
 	buf build -o /dev/null
@@ -75,7 +81,7 @@ clients-go: ## Check and test the Go client
 	tools/go -C clients/go test ./...
 
 .PHONY: contract
-contract: setup ## Run the contract tests on this host: everything but the limits where it has no cgroup v2
+contract: setup $(TS_MODULES) ## Run the contract tests on this host: everything but the limits where it has no cgroup v2
 	pytest tests/contract -m "not cgroup"
 
 # What other clients make of the answers does not depend on the kernel: those tests run on the host alone.
@@ -86,10 +92,16 @@ contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
 	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_foreign_clients.py \
 	  --ignore tests/contract/test_python_client.py --ignore tests/contract/test_python_examples.py \
-	  --ignore tests/contract/test_go_client.py
+	  --ignore tests/contract/test_go_client.py --ignore tests/contract/test_typescript_client.py
+
+.PHONY: clients-ts
+clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
+	tools/node npm --prefix $(TS) run lint
+	tools/node npm --prefix $(TS) run build
+	tools/node npm --prefix $(TS) test
 
 .PHONY: test
-test: lint unit clients-go contract contract-guest ## Everything that has to pass
+test: lint unit clients-go clients-ts contract contract-guest ## Everything that has to pass
 
 .PHONY: demo
 demo: setup ## Run a real job with limits through a real server, and leave nothing behind
@@ -110,4 +122,5 @@ lock: $(STAMP) ## Resolve the dependencies anew
 
 .PHONY: clean
 clean: ## Remove what the other tasks made
+	rm -rf $(TS)/node_modules $(TS)/dist
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

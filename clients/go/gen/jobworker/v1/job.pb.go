@@ -94,13 +94,66 @@ func (JobStatus) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{0}
 }
 
-// What to do where a limit cannot be enforced on this host.
+// What a job has of the host's network.
+type JobNetwork int32
+
+const (
+	// The server's configured one.
+	JobNetwork_JOB_NETWORK_UNSPECIFIED JobNetwork = 0
+	// All of it.
+	JobNetwork_JOB_NETWORK_HOST JobNetwork = 1
+	// Nothing but a loopback interface of its own.
+	JobNetwork_JOB_NETWORK_NONE JobNetwork = 2
+)
+
+// Enum value maps for JobNetwork.
+var (
+	JobNetwork_name = map[int32]string{
+		0: "JOB_NETWORK_UNSPECIFIED",
+		1: "JOB_NETWORK_HOST",
+		2: "JOB_NETWORK_NONE",
+	}
+	JobNetwork_value = map[string]int32{
+		"JOB_NETWORK_UNSPECIFIED": 0,
+		"JOB_NETWORK_HOST":        1,
+		"JOB_NETWORK_NONE":        2,
+	}
+)
+
+func (x JobNetwork) Enum() *JobNetwork {
+	p := new(JobNetwork)
+	*p = x
+	return p
+}
+
+func (x JobNetwork) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JobNetwork) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobworker_v1_job_proto_enumTypes[1].Descriptor()
+}
+
+func (JobNetwork) Type() protoreflect.EnumType {
+	return &file_jobworker_v1_job_proto_enumTypes[1]
+}
+
+func (x JobNetwork) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JobNetwork.Descriptor instead.
+func (JobNetwork) EnumDescriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+// What to do where a limit, or a part of the isolation, cannot be enforced on this host.
 type LimitsPolicy int32
 
 const (
 	// The server's configured policy.
 	LimitsPolicy_LIMITS_POLICY_UNSPECIFIED LimitsPolicy = 0
-	// Run the job without that limit and say so in `limits_applied`.
+	// Run the job without it and say so in `limits_applied` or `isolation_applied`.
 	LimitsPolicy_LIMITS_POLICY_BEST_EFFORT LimitsPolicy = 1
 	// Do not run the job: CreateJob fails with FAILED_PRECONDITION and leaves nothing behind.
 	LimitsPolicy_LIMITS_POLICY_STRICT LimitsPolicy = 2
@@ -131,11 +184,11 @@ func (x LimitsPolicy) String() string {
 }
 
 func (LimitsPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobworker_v1_job_proto_enumTypes[1].Descriptor()
+	return file_jobworker_v1_job_proto_enumTypes[2].Descriptor()
 }
 
 func (LimitsPolicy) Type() protoreflect.EnumType {
-	return &file_jobworker_v1_job_proto_enumTypes[1]
+	return &file_jobworker_v1_job_proto_enumTypes[2]
 }
 
 func (x LimitsPolicy) Number() protoreflect.EnumNumber {
@@ -144,7 +197,7 @@ func (x LimitsPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LimitsPolicy.Descriptor instead.
 func (LimitsPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 // The kind of a job's end.
@@ -196,11 +249,11 @@ func (x TerminationReason) String() string {
 }
 
 func (TerminationReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobworker_v1_job_proto_enumTypes[2].Descriptor()
+	return file_jobworker_v1_job_proto_enumTypes[3].Descriptor()
 }
 
 func (TerminationReason) Type() protoreflect.EnumType {
-	return &file_jobworker_v1_job_proto_enumTypes[2]
+	return &file_jobworker_v1_job_proto_enumTypes[3]
 }
 
 func (x TerminationReason) Number() protoreflect.EnumNumber {
@@ -209,13 +262,13 @@ func (x TerminationReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TerminationReason.Descriptor instead.
 func (TerminationReason) EnumDescriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 // One command that the worker runs or ran, with its limits, its state and its result.
 //
 // Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
-// command is run, 30-39 what came of it. Free numbers of a group are kept for fields of that kind.
+// command is run, 30-39 what came of it, 50-59 how it is kept apart. Free numbers of a group are kept for fields of that kind.
 type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's name: a UUIDv7 (RFC 9562) in lower case, so that ids sort by the time of creation and
@@ -248,7 +301,7 @@ type Job struct {
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// When the server accepted the job. Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// The directory that the command was started in. Default: `/`.
+	// The directory that the command was started in.
 	WorkingDirectory string `protobuf:"bytes,20,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
 	// How long the job may run from `start_time` on. Unset = as long as it likes.
 	Timeout *durationpb.Duration `protobuf:"bytes,21,opt,name=timeout,proto3" json:"timeout,omitempty"`
@@ -270,9 +323,14 @@ type Job struct {
 	// What the job has used so far, or in all once `status` is final. Output only.
 	Usage *Usage `protobuf:"bytes,32,opt,name=usage,proto3" json:"usage,omitempty"`
 	// How many bytes the job has written to stdout and stderr together. Output only.
-	LogSize       int64 `protobuf:"varint,33,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LogSize int64 `protobuf:"varint,33,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
+	// What the job has of the host's network.
+	Network JobNetwork `protobuf:"varint,50,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
+	// One entry for each part of the job's isolation that the server's configuration, or the request, asks
+	// for. Output only.
+	IsolationApplied []*AppliedIsolation `protobuf:"bytes,51,rep,name=isolation_applied,json=isolationApplied,proto3" json:"isolation_applied,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -473,6 +531,20 @@ func (x *Job) GetLogSize() int64 {
 	return 0
 }
 
+func (x *Job) GetNetwork() JobNetwork {
+	if x != nil {
+		return x.Network
+	}
+	return JobNetwork_JOB_NETWORK_UNSPECIFIED
+}
+
+func (x *Job) GetIsolationApplied() []*AppliedIsolation {
+	if x != nil {
+		return x.IsolationApplied
+	}
+	return nil
+}
+
 // How a job ended.
 type Termination struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -639,6 +711,80 @@ func (x *AppliedLimit) GetReason() string {
 	return ""
 }
 
+// What is in force of one part of a job's isolation.
+type AppliedIsolation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
+	// `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities) or `network`.
+	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
+	// True if the job has it.
+	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
+	// What it is, where there is more to say: the user, such as `job (1900000007)`. Empty otherwise.
+	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// Why it is not in force and what to do about it, in one sentence. Empty if it is.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppliedIsolation) Reset() {
+	*x = AppliedIsolation{}
+	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppliedIsolation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppliedIsolation) ProtoMessage() {}
+
+func (x *AppliedIsolation) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppliedIsolation.ProtoReflect.Descriptor instead.
+func (*AppliedIsolation) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AppliedIsolation) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *AppliedIsolation) GetInForce() bool {
+	if x != nil {
+		return x.InForce
+	}
+	return false
+}
+
+func (x *AppliedIsolation) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *AppliedIsolation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // What a job has used. A field is unset where this host cannot measure it.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -664,7 +810,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +822,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +835,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Usage) GetCpuUserUsec() int64 {
@@ -752,7 +898,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\b\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\t\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -783,7 +929,9 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\vtermination\x18\x1e \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x12A\n" +
 	"\x0elimits_applied\x18\x1f \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rlimitsApplied\x12)\n" +
 	"\x05usage\x18  \x01(\v2\x13.jobworker.v1.UsageR\x05usage\x12\x19\n" +
-	"\blog_size\x18! \x01(\x03R\alogSize\x1a9\n" +
+	"\blog_size\x18! \x01(\x03R\alogSize\x122\n" +
+	"\anetwork\x182 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x12K\n" +
+	"\x11isolation_applied\x183 \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10isolationApplied\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
@@ -801,7 +949,12 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x12\n" +
 	"\x04file\x18\x03 \x01(\tR\x04file\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\tR\x05value\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x8c\x04\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"o\n" +
+	"\x10AppliedIsolation\x12\x12\n" +
+	"\x04part\x18\x01 \x01(\tR\x04part\x12\x19\n" +
+	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x8c\x04\n" +
 	"\x05Usage\x12'\n" +
 	"\rcpu_user_usec\x18\x01 \x01(\x03H\x00R\vcpuUserUsec\x88\x01\x01\x12+\n" +
 	"\x0fcpu_system_usec\x18\x02 \x01(\x03H\x01R\rcpuSystemUsec\x88\x01\x01\x12/\n" +
@@ -826,7 +979,12 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x14JOB_STATUS_COMPLETED\x10\x03\x12\x15\n" +
 	"\x11JOB_STATUS_FAILED\x10\x04\x12\x16\n" +
 	"\x12JOB_STATUS_STOPPED\x10\x05\x12\x13\n" +
-	"\x0fJOB_STATUS_LOST\x10\x06*f\n" +
+	"\x0fJOB_STATUS_LOST\x10\x06*U\n" +
+	"\n" +
+	"JobNetwork\x12\x1b\n" +
+	"\x17JOB_NETWORK_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10JOB_NETWORK_HOST\x10\x01\x12\x14\n" +
+	"\x10JOB_NETWORK_NONE\x10\x02*f\n" +
 	"\fLimitsPolicy\x12\x1d\n" +
 	"\x19LIMITS_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19LIMITS_POLICY_BEST_EFFORT\x10\x01\x12\x18\n" +
@@ -851,38 +1009,42 @@ func file_jobworker_v1_job_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_proto_rawDescData
 }
 
-var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_jobworker_v1_job_proto_goTypes = []any{
 	(JobStatus)(0),                // 0: jobworker.v1.JobStatus
-	(LimitsPolicy)(0),             // 1: jobworker.v1.LimitsPolicy
-	(TerminationReason)(0),        // 2: jobworker.v1.TerminationReason
-	(*Job)(nil),                   // 3: jobworker.v1.Job
-	(*Termination)(nil),           // 4: jobworker.v1.Termination
-	(*AppliedLimit)(nil),          // 5: jobworker.v1.AppliedLimit
-	(*Usage)(nil),                 // 6: jobworker.v1.Usage
-	nil,                           // 7: jobworker.v1.Job.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(JobNetwork)(0),               // 1: jobworker.v1.JobNetwork
+	(LimitsPolicy)(0),             // 2: jobworker.v1.LimitsPolicy
+	(TerminationReason)(0),        // 3: jobworker.v1.TerminationReason
+	(*Job)(nil),                   // 4: jobworker.v1.Job
+	(*Termination)(nil),           // 5: jobworker.v1.Termination
+	(*AppliedLimit)(nil),          // 6: jobworker.v1.AppliedLimit
+	(*AppliedIsolation)(nil),      // 7: jobworker.v1.AppliedIsolation
+	(*Usage)(nil),                 // 8: jobworker.v1.Usage
+	nil,                           // 9: jobworker.v1.Job.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_jobworker_v1_job_proto_depIdxs = []int32{
 	0,  // 0: jobworker.v1.Job.status:type_name -> jobworker.v1.JobStatus
-	8,  // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
-	7,  // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
-	8,  // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
-	9,  // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
-	1,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	4,  // 8: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
-	5,  // 9: jobworker.v1.Job.limits_applied:type_name -> jobworker.v1.AppliedLimit
-	6,  // 10: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	2,  // 11: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	10, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	10, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	9,  // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
+	10, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	11, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
+	11, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
+	2,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	5,  // 8: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
+	6,  // 9: jobworker.v1.Job.limits_applied:type_name -> jobworker.v1.AppliedLimit
+	8,  // 10: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
+	1,  // 11: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
+	7,  // 12: jobworker.v1.Job.isolation_applied:type_name -> jobworker.v1.AppliedIsolation
+	3,  // 13: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }
@@ -891,14 +1053,14 @@ func file_jobworker_v1_job_proto_init() {
 		return
 	}
 	file_jobworker_v1_job_proto_msgTypes[0].OneofWrappers = []any{}
-	file_jobworker_v1_job_proto_msgTypes[3].OneofWrappers = []any{}
+	file_jobworker_v1_job_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_proto_rawDesc), len(file_jobworker_v1_job_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   5,
+			NumEnums:      4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

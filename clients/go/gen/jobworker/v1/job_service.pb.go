@@ -92,9 +92,12 @@ type CreateJobRequest struct {
 	// Bytes a second for reads and, separately, for writes on the block devices that the working
 	// directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
 	MaxIoBps int64 `protobuf:"varint,5,opt,name=max_io_bps,json=maxIOBPS,proto3" json:"max_io_bps,omitempty"`
-	// Where the command starts: an absolute path. Default: `/`.
+	// Where the command starts: an absolute path. Default: the job's private directory, which goes with the
+	// job; `/` where it has none. The rest of the system is read-only to a job but for a private /tmp, /var/tmp
+	// and /dev/shm, and what the server's configuration allows.
 	WorkingDirectory string `protobuf:"bytes,11,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
-	// Variables for the command's environment, over PATH, HOME, USER and LANG, which the server sets.
+	// Variables for the command's environment, over PATH, HOME (the private directory), USER and LANG, which
+	// the server sets.
 	// Names are not empty and hold neither `=` nor NUL. At most 1,024, with at most 262,144 bytes in
 	// all. They are not part of the Job that the server returns.
 	Env map[string]string `protobuf:"bytes,12,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -118,7 +121,9 @@ type CreateJobRequest struct {
 	LimitsPolicy LimitsPolicy `protobuf:"varint,18,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
 	// How many processes and threads the job may have at once. 0 = the server's default (as shipped:
 	// 1,024). At most 4,194,304 (PID_MAX_LIMIT).
-	MaxPids       int32 `protobuf:"varint,19,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
+	MaxPids int32 `protobuf:"varint,19,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
+	// What the job has of the host's network. Default: the server's (as shipped: HOST).
+	Network       JobNetwork `protobuf:"varint,50,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +254,13 @@ func (x *CreateJobRequest) GetMaxPids() int32 {
 		return x.MaxPids
 	}
 	return 0
+}
+
+func (x *CreateJobRequest) GetNetwork() JobNetwork {
+	if x != nil {
+		return x.Network
+	}
+	return JobNetwork_JOB_NETWORK_UNSPECIFIED
 }
 
 // The job that runs.
@@ -905,7 +917,7 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\"\xcd\x05\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\"\x81\x06\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -924,7 +936,8 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x11 \x01(\tR\trequestId\x12?\n" +
 	"\rlimits_policy\x18\x12 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x12\x19\n" +
-	"\bmax_pids\x18\x13 \x01(\x05R\amaxPids\x1a6\n" +
+	"\bmax_pids\x18\x13 \x01(\x05R\amaxPids\x122\n" +
+	"\anetwork\x182 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
@@ -1026,9 +1039,10 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	nil,                           // 14: jobworker.v1.ListJobsRequest.LabelsEntry
 	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 	(LimitsPolicy)(0),             // 16: jobworker.v1.LimitsPolicy
-	(*Job)(nil),                   // 17: jobworker.v1.Job
-	(JobStatus)(0),                // 18: jobworker.v1.JobStatus
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(JobNetwork)(0),               // 17: jobworker.v1.JobNetwork
+	(*Job)(nil),                   // 18: jobworker.v1.Job
+	(JobStatus)(0),                // 19: jobworker.v1.JobStatus
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	12, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
@@ -1036,34 +1050,35 @@ var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	13, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
 	15, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
 	16, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	17, // 5: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	17, // 6: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	18, // 7: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	14, // 8: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	17, // 9: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	15, // 10: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	17, // 11: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	0,  // 12: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	19, // 13: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	0,  // 14: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	19, // 15: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	11, // 16: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	17, // 17: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	1,  // 18: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	3,  // 19: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	5,  // 20: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	7,  // 21: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	9,  // 22: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	2,  // 23: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	4,  // 24: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	6,  // 25: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	8,  // 26: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	10, // 27: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	18, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	18, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	19, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	14, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	18, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	15, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	18, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	0,  // 13: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	20, // 14: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	0,  // 15: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	20, // 16: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	11, // 17: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	18, // 18: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	1,  // 19: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	3,  // 20: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	5,  // 21: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	7,  // 22: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	9,  // 23: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	2,  // 24: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	4,  // 25: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	6,  // 26: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	8,  // 27: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	10, // 28: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	24, // [24:29] is the sub-list for method output_type
+	19, // [19:24] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
