@@ -65,6 +65,10 @@ contract: setup ## Run the contract tests on this host: everything but the limit
 interop: setup ## Play the same scenarios with every client, and print the matrix
 	pytest tests/interop
 
+.PHONY: pages
+pages: setup ## Run the code blocks of README.md and docs/ against a live server
+	pytest tests/docs
+
 # What other clients make of the answers does not depend on the kernel: those tests run on the host alone.
 .PHONY: contract-guest
 contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this host, or in a guest kernel
@@ -74,7 +78,7 @@ contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this
 	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_foreign_clients.py
 
 .PHONY: test
-test: lint unit contract interop contract-guest ## Everything that has to pass
+test: lint unit contract interop pages contract-guest ## Everything that has to pass
 
 .PHONY: demo
 demo: setup ## Run a real job with limits through a real server, and leave nothing behind
