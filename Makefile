@@ -30,8 +30,9 @@ $(BIN)/grpcurl: | $(STAMP)
 	tools/go-install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION) $(BIN)
 
 .PHONY: generate
-generate: $(STAMP) ## Make gen/ from proto/
+generate: $(STAMP) ## Make gen/ and docs/api.md from proto/
 	buf generate
+	tools/make-api-page docs/api.md
 
 .PHONY: lint
 lint: $(STAMP) ## Check protos, generated code, style, types, layers, workflows and lock files
