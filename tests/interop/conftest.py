@@ -16,7 +16,11 @@ from tests.interop.stage import Drivers, Servers, Stage
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """The servers, for all scenarios of all clients."""
     certs, strangers = (make_certificates(BIN, tmp_path_factory.mktemp("certs")) for _ in range(2))
-    small = {"JOBWORKERD_MAX_JOBS": "1", "JOBWORKERD_LOG_MAX_BYTES": str(1 << 16)}
+    small = {
+        "JOBWORKERD_MAX_JOBS": "1",
+        "JOBWORKERD_LOG_MAX_BYTES": str(16 << 20),
+        "JOBWORKERD_LOG_STALL_TIMEOUT": "1",
+    }
     with (
         Server.started(BIN, certs, tmp_path_factory.mktemp("usual")) as usual_server,
         Server.started(BIN, certs, tmp_path_factory.mktemp("small"), **small) as small_server,

@@ -1,7 +1,8 @@
-"""A TCP proxy that breaks its connections once, after so many bytes, as a network does."""
+"""A TCP proxy that does to its connections what networks and slow readers do, once, after so many bytes."""
 
 import asyncio
 import contextlib
+import enum
 import socket
 import struct
 import threading
@@ -10,72 +11,91 @@ from collections.abc import Iterator
 _PIECE = 1 << 16
 
 
-class CuttingProxy:
-    """Passes bytes on, until `after` of them came from the server: then every connection is reset, once."""
+class Fault(enum.Enum):
+    """What happens after so many bytes from the server."""
 
-    def __init__(self, upstream: str, after: int) -> None:
-        self._upstream = upstream.rsplit(":", 1)
-        self._left: int | None = after
+    RESET = "all connections are reset"
+    STALL = "nothing is passed on from the server until `resume` is called"
+
+
+class FaultyProxy:
+    """Passes bytes on, and has one fault, which `struck` tells of."""
+
+    def __init__(self, upstream: str, fault: Fault, after: int) -> None:
+        self._host, _, self._port = upstream.rpartition(":")
+        self._fault = fault
+        self._left = after
         self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._over = asyncio.Event()
+        self._may_pass = asyncio.Event()
         self.address = ""
         self.connections = 0
-        self.cuts = 0
+        self.struck = threading.Event()
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, upstream: str, after: int) -> Iterator["CuttingProxy"]:
-        """Listens on a free port for as long as the context lasts; it has a thread and a loop of its own."""
-        proxy, loop = cls(upstream, after), asyncio.new_event_loop()
-        ready, over = threading.Event(), asyncio.Event()
-        thread = threading.Thread(target=lambda: loop.run_until_complete(proxy._serve(ready, over)))
+    def started(cls, upstream: str, fault: Fault, after: int) -> Iterator["FaultyProxy"]:
+        """Listens on a free port for as long as the context lasts, on a thread with a loop of its own."""
+        proxy, ready = cls(upstream, fault, after), threading.Event()
+        thread = threading.Thread(target=lambda: proxy._loop.run_until_complete(proxy._serve(ready)))
         thread.start()
         try:
-            ready.wait(timeout=10)
+            assert ready.wait(timeout=10)
             yield proxy
         finally:
-            loop.call_soon_threadsafe(over.set)
+            proxy._loop.call_soon_threadsafe(proxy._over.set)
             thread.join()
-            loop.close()
+            proxy._loop.close()
 
-    async def _serve(self, ready: threading.Event, over: asyncio.Event) -> None:
+    def resume(self) -> None:
+        """Ends a stall; for the thread that started the proxy."""
+        self._loop.call_soon_threadsafe(self._may_pass.set)
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._may_pass.set()
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         ready.set()
-        await over.wait()
+        await self._over.wait()
         server.close()
+        self._may_pass.set()
         self._reset_all()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port = self._upstream
-        up_reader, up_writer = await asyncio.open_connection(host, int(port))
+        up_reader, up_writer = await asyncio.open_connection(self._host, int(self._port))
         self.connections += 1
         self._writers |= {writer, up_writer}
-        await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer, counts=True))
+        await asyncio.gather(self._pass_up(reader, up_writer), self._pass_down(up_reader, writer))
         self._writers -= {writer, up_writer}
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool = False
-    ) -> None:
+    async def _pass_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while piece := await reader.read(_PIECE):
-                if counts and self._is_time(len(piece)):
-                    self._reset_all()
-                    return
                 writer.write(piece)
                 await writer.drain()
         writer.close()
 
-    def _is_time(self, count: int) -> bool:
-        if self._left is None:
-            return False
+    async def _pass_down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(_PIECE):
+                self._count(len(piece))
+                await self._may_pass.wait()
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    def _count(self, count: int) -> None:
         self._left -= count
-        if self._left > 0:
-            return False
-        self._left = None
-        self.cuts += 1
-        return True
+        if self._left > 0 or self.struck.is_set():
+            return
+        self.struck.set()
+        if self._fault is Fault.RESET:
+            self._reset_all()
+        else:
+            self._may_pass.clear()
 
     def _reset_all(self) -> None:
         for writer in self._writers:

@@ -8,7 +8,7 @@ from pathlib import Path
 from live import Server, until
 from tests.interop.clients.registry import ClientKind, Connect
 from tests.interop.driver import Client, Connection, Driver
-from tests.interop.proxy import CuttingProxy
+from tests.interop.proxy import Fault, FaultyProxy
 
 SERVICE = "jobworker.v1.JobService"
 
@@ -45,7 +45,7 @@ class Servers:
 
     usual: Server
     small: Server
-    """Runs one job at a time, and keeps 64 KiB of each job's output."""
+    """Runs one job at a time, keeps 16 MiB of its output, and cuts off a reader that stalls for 1 s."""
     certs: Path
     strangers: Path
     """Of an authority that the servers do not know."""
@@ -56,51 +56,44 @@ class Stage:
 
     def __init__(self, kind: ClientKind, servers: Servers, drivers: Drivers) -> None:
         self._kind = kind
-        self._servers = servers
+        self.servers = servers
         self._drivers = drivers
 
     @property
     def admin(self) -> Client:
         """A client that may do everything."""
-        return self._client(Connection.of(self._servers.usual.address, self._servers.certs, "admin"))
+        return self._client(Connection.of(self.servers.usual.address, self.servers.certs, "admin"))
 
     @property
     def viewer(self) -> Client:
         """A client that may only look."""
-        return self._client(Connection.of(self._servers.usual.address, self._servers.certs, "viewer"))
+        return self._client(Connection.of(self.servers.usual.address, self.servers.certs, "viewer"))
 
     @property
     def small(self) -> Client:
         """An admin's client of the server where little is allowed."""
-        return self._client(Connection.of(self._servers.small.address, self._servers.certs, "admin"))
+        return self._client(Connection.of(self.servers.small.address, self.servers.certs, "admin"))
 
     @contextlib.contextmanager
     def stranger(self) -> Iterator[Client]:
         """A client whose certificate is of another authority."""
-        address, servers = self._servers.usual.address, self._servers
+        address, servers = self.servers.usual.address, self.servers
         yield from self._once(Connection.of(address, servers.strangers, "admin", authority=servers.certs))
 
     @contextlib.contextmanager
     def doubter(self) -> Iterator[Client]:
         """A client that trusts another authority than the server's."""
-        address, servers = self._servers.usual.address, self._servers
+        address, servers = self.servers.usual.address, self.servers
         yield from self._once(Connection.of(address, servers.certs, "admin", authority=servers.strangers))
 
     @contextlib.contextmanager
-    def through_proxy(self, *, cut_after: int) -> Iterator[tuple[Client, CuttingProxy]]:
-        """A client whose connections are reset once, after so many bytes from the server."""
-        with CuttingProxy.started(self._servers.usual.address, cut_after) as proxy:
-            for client in self._once(Connection.of(proxy.address, self._servers.certs, "admin")):
+    def through_proxy(
+        self, server: Server, fault: Fault, *, after: int
+    ) -> Iterator[tuple[Client, FaultyProxy]]:
+        """A client whose connections have a fault once, after so many bytes from the server."""
+        with FaultyProxy.started(server.address, fault, after) as proxy:
+            for client in self._once(Connection.of(proxy.address, self.servers.certs, "admin")):
                 yield client, proxy
-
-    def count_rpcs(self, method: str, **fields: str) -> int:
-        """Returns how many calls of a method the server has logged, those with these fields."""
-        wanted = {"event": "rpc", "method": f"{SERVICE}/{method}", **fields}
-        return sum(wanted.items() <= event.items() for event in self._servers.usual.events())
-
-    def wait_for_rpcs(self, method: str, count: int, **fields: str) -> None:
-        """Waits until the server has logged so many calls."""
-        until(lambda: self.count_rpcs(method, **fields) >= count)
 
     def _client(self, connection: Connection) -> Client:
         return Client(self._drivers.get(self._kind, connection))
@@ -108,3 +101,14 @@ class Stage:
     def _once(self, connection: Connection) -> Iterator[Client]:
         with self._drivers.connect(self._kind)(connection) as driver:
             yield Client(driver)
+
+
+def count_events(server: Server, event: str, method: str = "", **fields: str) -> int:
+    """Returns how many events with these fields a server has logged; `method` is without its service."""
+    wanted = {"event": event, **fields, **({"method": f"{SERVICE}/{method}"} if method else {})}
+    return sum(wanted.items() <= each.items() for each in server.events())
+
+
+def wait_for_events(server: Server, count: int, event: str, method: str = "", **fields: str) -> None:
+    """Waits until a server has logged so many of them."""
+    until(lambda: count_events(server, event, method, **fields) >= count)

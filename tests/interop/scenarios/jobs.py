@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2
 from tests.interop.refusals import refused
-from tests.interop.stage import Stage
+from tests.interop.stage import Stage, count_events, wait_for_events
 
 
 def create_with_limits_env_and_labels(stage: Stage) -> None:
@@ -49,12 +49,12 @@ def get(stage: Stage) -> None:
 def list_by_pages(stage: Stage) -> None:
     label = {"test": str(uuid.uuid4())}
     ids = [stage.admin.create("true", labels=label).id for _ in range(5)]
-    before = stage.count_rpcs("ListJobs")
+    before = count_events(stage.servers.usual, "rpc", "ListJobs")
     assert stage.viewer.list(labels=label, page_size=2) == ids[::-1]
     assert stage.viewer.list(labels=label) == ids[::-1]
     assert stage.viewer.list(labels=label, id_prefix=ids[2]) == [ids[2]]
     # Five jobs are three pages of two; the other two are a page each.
-    stage.wait_for_rpcs("ListJobs", before + 5)
+    wait_for_events(stage.servers.usual, before + 5, "rpc", "ListJobs")
 
 
 def list_by_label_and_status(stage: Stage) -> None:

@@ -3,10 +3,14 @@
 import hashlib
 import random
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from jobworker.v1 import job_pb2
 from tests.interop.driver import Streamed
-from tests.interop.stage import Stage
+from tests.interop.proxy import Fault
+from tests.interop.stage import Stage, count_events, wait_for_events
 
 MIB = 1 << 20
 _WRITE = (
@@ -31,14 +35,45 @@ def sha256(content: bytes) -> str:
 
 def follow_over_a_cut(stage: Stage) -> None:
     command, expected = noise(seed=5, mib=64)
-    with stage.through_proxy(cut_after=24 * MIB) as (client, proxy):
+    with stage.through_proxy(stage.servers.usual, Fault.RESET, after=24 * MIB) as (client, proxy):
         output = client.stream(client.create(*command).id)
+        assert proxy.struck.is_set()
+        assert proxy.connections > 1
     assert (output.bytes, output.begin, output.end, list(output.truncated)) == (64 * MIB, 0, 64 * MIB, [])
     assert output.sha256 == expected
     assert output.job
     assert output.job.status == job_pb2.JOB_STATUS_COMPLETED
-    assert proxy.cuts == 1
-    assert proxy.connections > 1
+
+
+def follow_over_a_stall(stage: Stage) -> None:
+    """The server cuts a reader off that took nothing for a second; it goes on where it was."""
+    command, expected = noise(seed=6, mib=12)
+    server = stage.servers.small
+    proxied = stage.through_proxy(server, Fault.STALL, after=2 * MIB)
+    # The proxy goes first if anything fails: the stream ends then, and the thread with it.
+    with ThreadPoolExecutor() as pool, proxied as (client, proxy):
+        job_id = client.create(*command).id
+        output = pool.submit(client.stream, job_id)
+        assert proxy.struck.wait(timeout=30)
+        wait_for_events(server, 1, "reader stalled", job_id=job_id)
+        proxy.resume()
+        assert output.result().sha256 == expected
+
+
+def follow_over_a_restart(stage: Stage) -> None:
+    """The server's API process is killed and started anew; the job does not notice."""
+    server = stage.servers.small
+    script = 'echo before; until [ -e "$0/go" ]; do sleep 0.05; done; echo after'
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        job_id = stage.small.create("sh", "-c", script, folder).id
+        readers = count_events(server, "authorization", "GetJobsStream")
+        output = pool.submit(stage.small.stream, job_id)
+        wait_for_events(server, readers + 1, "authorization", "GetJobsStream")
+        for process in server.api_processes():
+            process.kill()
+        wait_for_events(server, readers + 2, "authorization", "GetJobsStream")
+        (Path(folder) / "go").touch()
+        assert output.result().sha256 == sha256(b"before\nafter\n")
 
 
 def follow_binary(stage: Stage) -> None:
@@ -81,15 +116,16 @@ def without_following(stage: Stage) -> None:
 
 
 def truncated(stage: Stage) -> None:
-    """The log keeps 64 KiB: a reader that comes late is told what is missing, and gets the rest."""
-    command, _ = noise(seed=9, mib=1)
+    """The log keeps 16 MiB: a reader that comes late is told what is missing, and gets the rest."""
+    command, _ = noise(seed=9, mib=20)
     job_id = stage.small.create(*command).id
     stage.small.wait(job_id)
     output = stage.small.stream(job_id)
     ((first, last),) = output.truncated
-    assert (first, output.end, output.bytes) == (0, MIB, MIB - last)
-    assert 0 < output.bytes < MIB
-    assert output.sha256 == sha256(random.Random(9).randbytes(MIB)[last:])
+    assert (first, output.end, output.bytes) == (0, 20 * MIB, 20 * MIB - last)
+    assert 0 < output.bytes <= 16 * MIB
+    source = random.Random(9)
+    assert output.sha256 == sha256(b"".join(source.randbytes(MIB) for _ in range(20))[last:])
 
 
 def cancel_frees_the_reader(stage: Stage) -> None:
@@ -97,7 +133,8 @@ def cancel_frees_the_reader(stage: Stage) -> None:
     output = stage.viewer.stream(job_id, cancel_after_bytes=10)
     assert output.bytes >= 10
     assert output.job is None
-    stage.wait_for_rpcs("GetJobsStream", 1, status="CANCELLED", role="Viewer", job_id=job_id)
+    ended = {"status": "CANCELLED", "role": "Viewer", "job_id": job_id}
+    wait_for_events(stage.servers.usual, 1, "rpc", "GetJobsStream", **ended)
     stage.admin.stop(job_id, grace_period=0)
 
 

@@ -33,6 +33,8 @@ SCENARIOS = (
     Scenario("result: signal", jobs.result_signal),
     Scenario("result: timeout", jobs.result_timeout),
     Scenario("follow 64 MiB over a cut connection", output.follow_over_a_cut, Ability.RESUME),
+    Scenario("follow over a stalled reader's cut-off", output.follow_over_a_stall, Ability.RESUME),
+    Scenario("follow over a restart of the API", output.follow_over_a_restart, Ability.RESUME),
     Scenario("follow binary output", output.follow_binary),
     Scenario("from an offset", output.from_an_offset),
     Scenario("tail: lines", output.tail_of_lines),
