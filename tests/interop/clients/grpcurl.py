@@ -8,7 +8,7 @@ from tests.interop.clients.command_line import SERVICE, CommandLineDriver
 from tests.interop.driver import Connection, Refused
 from tests.interop.places import BIN
 
-_CONNECT_SECONDS = "5"
+_CONNECT_SECONDS = "3"
 """It reports a handshake that failed only when it has given up trying again."""
 
 

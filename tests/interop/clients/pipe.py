@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.interop.driver import Connection, Operation, Refused, end
+from tests.interop.places import ROOT
 
 
 class PipeDriver:
@@ -21,7 +22,8 @@ class PipeDriver:
     def started(cls, argv: Sequence[str], connection: Connection) -> Iterator["PipeDriver"]:
         """Runs the program for as long as the context lasts."""
         env = {**os.environ, **connection.environment()}
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as process:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=env, cwd=ROOT) as process:
             try:
                 yield cls(process)
             finally:

@@ -35,18 +35,18 @@ class ClientKind:
     """What it cannot do, and why."""
 
 
-def program(*argv: str) -> Callable[[Path], Connect]:
-    """A driver that runs as it is."""
-    return lambda _folder: lambda connection: PipeDriver.started(argv, connection)
+def program(*argv: str, build: Sequence[str] = ()) -> Callable[[Path], Connect]:
+    """A driver that is a program, and how it is built; `{folder}` stands for a folder to build it in.
 
-
-def built(build: Callable[[Path], Sequence[str | Path]], directory: Path) -> Callable[[Path], Connect]:
-    """A driver that is compiled first: `build` returns the command line that writes the program to a path."""
+    Both command lines are relative to the root of the checkout.
+    """
 
     def prepare(folder: Path) -> Connect:
-        driver = folder / "driver"
-        subprocess.run(build(driver), cwd=directory, check=True)
-        return lambda connection: PipeDriver.started([str(driver)], connection)
+        if build:
+            subprocess.run([word.format(folder=folder) for word in build], cwd=ROOT, check=True)
+        return lambda connection: PipeDriver.started(
+            [word.format(folder=folder) for word in argv], connection
+        )
 
     return prepare
 
@@ -61,20 +61,18 @@ def command_line(make: Callable[[Connection, Path], CommandLineDriver]) -> Calla
     return lambda folder: lambda connection: connected(connection, folder)
 
 
-_DRIVERS = ROOT / "tests/interop/drivers"
+_GO = ("tools/go", "-C", "clients/go", "build", "-o", "{folder}/driver", "./internal/driver")
+_TYPESCRIPT = ("tools/node", "npm", "--prefix", "clients/typescript", "run", "--silent", "build")
 _ONE_CALL = {Ability.RESUME: "a run of the program is one call: going on from an offset is another run"}
 
 CLIENTS = (
-    ClientKind("Python", program(sys.executable, str(_DRIVERS / "python_sync.py"))),
-    ClientKind("asyncio", program(sys.executable, str(_DRIVERS / "python_async.py"))),
+    ClientKind("Python", program(sys.executable, "tests/interop/drivers/python_sync.py")),
+    ClientKind("asyncio", program(sys.executable, "tests/interop/drivers/python_async.py")),
+    ClientKind("Go", program("{folder}/driver", build=_GO)),
     ClientKind(
-        "Go",
-        built(
-            lambda driver: [ROOT / "tools/go", "build", "-o", driver, "./internal/driver"],
-            ROOT / "clients/go",
-        ),
+        "TypeScript",
+        program("tools/node", "node", "clients/typescript/dist/test/driver.js", build=_TYPESCRIPT),
     ),
-    ClientKind("TypeScript", program("node", str(ROOT / "clients/typescript/test/driver.ts"))),
     ClientKind("grpcurl", command_line(lambda connection, _folder: Grpcurl(connection)), _ONE_CALL),
     ClientKind("buf curl", command_line(BufCurl), _ONE_CALL),
 )
