@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from live import Server, make_certificates
+from tests.docs.languages import RUNNERS
 from tests.docs.playing import Session
 from tests.interop.places import BIN
 
@@ -31,4 +32,5 @@ def session(server: Server, tmp_path: Path) -> Session:
             "JOBWORKER_SERVER": server.address,
             "JOBWORKER_CERTS": str(server.certs),
         },
+        RUNNERS,
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.languages import RUNNERS
 from tests.docs.playing import Session, Wrong
 
 FENCE = "```"
@@ -13,7 +14,7 @@ FENCE = "```"
 def reader(tmp_path: Path) -> Session:
     folder = tmp_path / "reader"
     folder.mkdir()
-    return Session(folder, {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
+    return Session(folder, {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, RUNNERS)
 
 
 def play(reader: Session, *parts: str) -> None:
