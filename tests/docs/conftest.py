@@ -31,6 +31,8 @@ def session(server: Server, tmp_path: Path) -> Session:
             "LANG": "C.UTF-8",
             "JOBWORKER_SERVER": server.address,
             "JOBWORKER_CERTS": str(server.certs),
+            # For the commands of the server: the pages' readers have their folder in /opt.
+            "JOBWORKERD_CERTS_DIR": str(tmp_path / "certs"),
         },
         RUNNERS,
     )

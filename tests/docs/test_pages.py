@@ -1,6 +1,7 @@
 """The pages do what they say: each block of code is run, in order, against a live server."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,13 +10,13 @@ from tests.docs.pages import Use, blocks
 from tests.docs.playing import Session
 from tests.interop.places import ROOT
 
-PAGES = ("README.md", "docs/cli.md", "docs/grpcurl.md")
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_page_does_what_it_says(page: str, session: Session) -> None:
-    session.play(ROOT / page)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_does_what_it_says(page: Path, session: Session) -> None:
+    session.play(page)
 
 
 @pytest.mark.parametrize("program", ["rpc", "bufrpc"])

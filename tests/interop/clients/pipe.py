@@ -60,5 +60,7 @@ class PipeDriver:
         assert self._process.stdout
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        reply = self._process.stdout.readline()
+        assert reply, f"{self._process.args!r} ended without an answer: see what it wrote to stderr"
+        answer: dict[str, Any] = json.loads(reply)
         return answer
