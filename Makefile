@@ -40,6 +40,7 @@ lint: $(STAMP) ## Check protos, generated code, style, types, layers, workflows 
 	buf format -d --exit-code
 	buf build -o /dev/null
 	tools/check-generated
+	tools/check-api-page
 	tools/check-requirements
 	ruff check .
 	ruff format --check .
