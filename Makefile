@@ -46,8 +46,9 @@ $(TS_MODULES): $(TS)/package.json $(TS)/package-lock.json
 	touch $@
 
 .PHONY: generate
-generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Make the generated code from proto/
+generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Make the generated code and docs/api.md from proto/
 	tools/generate
+	tools/make-api-page docs/api.md
 
 .PHONY: lint
 lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, style, types, layers, workflows and lock files
@@ -55,6 +56,7 @@ lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, 
 	buf format -d --exit-code
 	buf build -o /dev/null
 	tools/check-generated
+	tools/check-api-page
 	tools/check-requirements
 	ruff check .
 	ruff format --check .
@@ -84,6 +86,15 @@ clients-go: ## Check and test the Go client
 contract: setup $(TS_MODULES) ## Run the contract tests on this host: everything but the limits where it has no cgroup v2
 	pytest tests/contract -m "not cgroup"
 
+.PHONY: interop
+interop: setup $(TS_MODULES) ## Play the same scenarios with every client, and print the matrix
+	pytest tests/interop
+
+.PHONY: pages
+pages: setup $(TS_MODULES) ## Run the code blocks of README.md and docs/ against a live server
+	tools/node npm --prefix $(TS) run build
+	pytest tests/docs
+
 # What other clients make of the answers does not depend on the kernel: those tests run on the host alone.
 .PHONY: contract-guest
 contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this host, or in a guest kernel
@@ -101,7 +112,7 @@ clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
 	tools/node npm --prefix $(TS) test
 
 .PHONY: test
-test: lint unit clients-go clients-ts contract contract-guest ## Everything that has to pass
+test: lint unit clients-go clients-ts contract interop pages contract-guest ## Everything that has to pass
 
 .PHONY: demo
 demo: setup ## Run a real job with limits through a real server, and leave nothing behind
