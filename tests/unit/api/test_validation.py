@@ -27,7 +27,10 @@ GOOD: list[tuple[str, object]] = [
     ("max_cpu", 100_000),
     ("max_memory", 16_777_216),
     ("max_io_bps", 2**40),
+    ("max_io_iops", 2**31),
     ("max_pids", 4_194_304),
+    ("cpu_weight", 10_000),
+    ("cpu_set", "0-1,3,8191"),
     ("working_directory", "/tmp"),
     ("env", {f"N{number}": "" for number in range(1_024)}),
     ("env", {"N": "x" * 262_143}),
@@ -58,6 +61,12 @@ BAD: list[tuple[str, object]] = [
     ("max_memory", 16_777_217),
     ("max_io_bps", -1),
     ("max_io_bps", 2**40 + 1),
+    ("max_io_iops", -1),
+    ("max_io_iops", 2**31 + 1),
+    ("cpu_weight", -1),
+    ("cpu_weight", 10_001),
+    ("cpu_set", "0,"),
+    ("cpu_set", "8192"),
     ("max_pids", -1),
     ("max_pids", 4_194_305),
     ("working_directory", "tmp"),
@@ -115,6 +124,11 @@ def test_values_past_the_bounds_are_refused_under_their_fields_name(field: str, 
         validation.job_spec(_request(field, value), DEFAULTS, "CN=alice")
     assert list(caught.value.violations) == [field]
     assert caught.value.violations[field]
+
+
+def test_cores_are_written_as_the_kernel_writes_them() -> None:
+    spec = validation.job_spec(_request("cpu_set", "3,1,0"), DEFAULTS, "CN=alice")
+    assert spec.limits.cpu_set == "0-1,3"
 
 
 def test_every_bad_field_is_named_at_once() -> None:

@@ -81,6 +81,15 @@ class JobOptions:
             "0 = the server's default.",
         ),
     ] = 0
+    max_io_iops: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            show_default=False,
+            max=2**31,
+            help="Operations a second, as --max-io-bps. 0 = the server's default.",
+        ),
+    ] = 0
     max_pids: Annotated[
         int,
         typer.Option(
@@ -90,6 +99,18 @@ class JobOptions:
             help="Processes and threads at once. 0 = the server's default.",
         ),
     ] = 0
+    cpu_weight: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            show_default=False,
+            max=10_000,
+            help="Share of the CPU where others want it, too. 0 = 100, as all others.",
+        ),
+    ] = 0
+    cpu_set: Annotated[
+        str, typer.Option(metavar="CORES", help="The cores to run on, such as 0-1,3. Default: all")
+    ] = ""
     workdir: Annotated[
         str, typer.Option("--workdir", "-w", help="The directory to start in, on the server. Default: /")
     ] = ""

@@ -67,6 +67,8 @@ def _head(job: job_pb2.Job) -> list[Row]:
         rows.append(("Signal", f"{job.termination.signal_name} ({job.termination.signal})"))
     if job.termination.message:
         rows.append(("Ended because", job.termination.message))
+    if job.termination.oom_killed and job.termination.reason != job_pb2.TERMINATION_REASON_OOM_KILLED:
+        rows.append(("Out of memory", "processes, which the kernel killed"))
     if job.termination.leftovers_killed:
         rows.append(("Left behind", "processes, which the server killed"))
     return rows
@@ -99,6 +101,8 @@ def _times(job: job_pb2.Job) -> Iterator[Row]:
 
 
 def _ran(job: job_pb2.Job) -> str:
+    if job.usage.HasField("wall_usec"):  # true even if the clock was set meanwhile
+        return _usec(job.usage.wall_usec)
     return duration(since(job.start_time, job.end_time if is_final(job) else None))
 
 
@@ -109,6 +113,12 @@ def _limits(job: job_pb2.Job) -> list[Row]:
         "max_io_bps": ("I/O limit", f"{size(job.max_io_bps)}/s" if job.max_io_bps else "none"),
         "max_pids": ("Process limit", str(job.max_pids) if job.max_pids else "none"),
     }
+    if job.max_io_iops:
+        asked["max_io_iops"] = ("I/O ops limit", f"{job.max_io_iops}/s")
+    if job.cpu_weight:
+        asked["cpu_weight"] = ("CPU weight", str(job.cpu_weight))
+    if job.cpu_set:
+        asked["cpu_set"] = ("Cores", job.cpu_set)
     applied = {limit.limit: limit for limit in job.limits_applied}
     rows = [(name, f"{text}{_in_force(applied.get(limit))}") for limit, (name, text) in asked.items()]
     rows += [
@@ -133,14 +143,23 @@ def _usage(usage: job_pb2.Usage) -> list[Row]:
         ("cpu_user_usec", "CPU user", _usec),
         ("cpu_system_usec", "CPU system", _usec),
         ("cpu_throttled_usec", "CPU throttled", _usec),
+        ("cpu_pressure_some_usec", "CPU waited for", _usec),
+        ("memory_current_bytes", "Memory now", size),
         ("memory_peak_bytes", "Memory peak", size),
+        ("memory_high_count", "Slowed at 90%", _times_over),
+        ("memory_pressure_some_usec", "Memory waited for", _usec),
         ("io_read_bytes", "I/O read", size),
         ("io_write_bytes", "I/O written", size),
+        ("io_pressure_some_usec", "I/O waited for", _usec),
         ("pids_peak_count", "Process peak", str),
         ("oom_kill_count", "OOM kills", str),
     )
     present = {field.name: value for field, value in usage.ListFields()}
     return [(name, show(present[field])) for field, name, show in measured if field in present]
+
+
+def _times_over(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _usec(count: int) -> str:

@@ -47,7 +47,9 @@ OUTPUT_SOURCE_STDERR: OutputSource.ValueType  # 2
 
 @typing.final
 class CreateJobRequest(message.Message):
-    """Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest."""
+    """Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
+    40-49 are further limits.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -105,6 +107,9 @@ class CreateJobRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     LIMITS_POLICY_FIELD_NUMBER: builtins.int
     MAX_PIDS_FIELD_NUMBER: builtins.int
+    CPU_WEIGHT_FIELD_NUMBER: builtins.int
+    CPU_SET_FIELD_NUMBER: builtins.int
+    MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     command: builtins.str
     """The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
     empty, no NUL. Relative paths start at the working directory.
@@ -135,6 +140,18 @@ class CreateJobRequest(message.Message):
     max_pids: builtins.int
     """How many processes and threads the job may have at once. 0 = the server's default (as shipped:
     1,024). At most 4,194,304 (PID_MAX_LIMIT).
+    """
+    cpu_weight: builtins.int
+    """The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
+    twice as much as one of weight 100. 0 = the kernel's default, 100.
+    """
+    cpu_set: builtins.str
+    """The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
+    `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
+    """
+    max_io_iops: builtins.int
+    """Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
+    for. 0 = the server's default (as shipped: unlimited). At most 2^31.
     """
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -182,10 +199,13 @@ class CreateJobRequest(message.Message):
         request_id: builtins.str = ...,
         limits_policy: job_pb2.LimitsPolicy.ValueType = ...,
         max_pids: builtins.int = ...,
+        cpu_weight: builtins.int = ...,
+        cpu_set: builtins.str = ...,
+        max_io_iops: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_memory", b"max_memory", "max_pids", b"max_pids", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,18 +15,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworkerd.api import convert
+from jobworkerd.api import convert, limits
 from jobworkerd.api.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
-from jobworkerd.model import JobSpec, Limits
+from jobworkerd.model import JobSpec
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
 
-_MAX_CPU = 100_000
-_MAX_MEMORY = 16_777_216
-_MAX_IO_BPS = 2**40
-_MAX_PIDS = 4_194_304  # PID_MAX_LIMIT of the kernel's linux/threads.h
 _MAX_PATH_BYTES = 4_096  # PATH_MAX of linux/limits.h
 _MAX_ARGS = 16_384
 _MAX_ARG_BYTES = 131_071  # MAX_ARG_STRLEN of execve(2), without its NUL
@@ -57,10 +53,7 @@ def job_spec(request: job_service_pb2.CreateJobRequest, defaults: Defaults, owne
     _refuse(
         command=_command_problem(request.command),
         args=_args_problem(request.args),
-        max_cpu=_range_problem(request.max_cpu, _MAX_CPU),
-        max_memory=_range_problem(request.max_memory, _MAX_MEMORY),
-        max_io_bps=_range_problem(request.max_io_bps, _MAX_IO_BPS),
-        max_pids=_range_problem(request.max_pids, _MAX_PIDS),
+        **limits.problems(request),
         working_directory=_directory_problem(request.working_directory),
         env=_env_problem(request.env),
         timeout=_timeout_problem(request.timeout) if request.HasField("timeout") else "",
@@ -73,7 +66,7 @@ def job_spec(request: job_service_pb2.CreateJobRequest, defaults: Defaults, owne
     return JobSpec(
         command=request.command,
         args=tuple(request.args),
-        limits=_limits(request, defaults),
+        limits=limits.limits(request, defaults),
         limits_policy=convert.LIMITS_POLICIES.get(request.limits_policy, defaults.limits_policy),
         working_directory=request.working_directory or "/",
         env=dict(request.env),
@@ -166,15 +159,6 @@ def _refuse(**problems: str) -> None:
         raise InvalidRequest(violations)
 
 
-def _limits(request: job_service_pb2.CreateJobRequest, defaults: Defaults) -> Limits:
-    return Limits(
-        max_cpu=request.max_cpu or defaults.max_cpu,
-        max_memory=request.max_memory or defaults.max_memory,
-        max_io_bps=request.max_io_bps or defaults.max_io_bps,
-        max_pids=request.max_pids or defaults.max_pids,
-    )
-
-
 def _stop_grace_period(request: job_service_pb2.CreateJobRequest, defaults: Defaults) -> float:
     if request.HasField("stop_grace_period"):
         return _seconds(request.stop_grace_period)
@@ -212,10 +196,6 @@ def _args_problem(args: Sequence[str]) -> str:
         if len(arg.encode()) > _MAX_ARG_BYTES:
             return f"argument {index} must have at most {_MAX_ARG_BYTES:,} bytes"
     return ""
-
-
-def _range_problem(value: int, most: int) -> str:
-    return "" if 0 <= value <= most else f"must be from 0 (the server's default) to {most:,}, not {value:,}"
 
 
 def _env_problem(env: Mapping[str, str]) -> str:

@@ -10,11 +10,6 @@ CONTROLLER = "memory"
 LIMIT = "max_memory"
 
 
-def is_set(limits: Limits) -> bool:
-    """True if there is something to limit."""
-    return limits.max_memory > 0
-
-
 def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     """Sets the limit and returns what the kernel made of it.
 
@@ -34,11 +29,11 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the peak (`memory.peak`, Linux 5.19) and the OOM kills, under the names of `Usage`."""
-    found = {}
-    if (peak := files.read_number(cgroup, "memory.peak")) is not None:
-        found["memory_peak_bytes"] = peak
+    """Returns what it has, the peak (`memory.peak`, Linux 5.19) and the OOMs, under the names of `Usage`."""
+    numbers = {"memory.current": "memory_current_bytes", "memory.peak": "memory_peak_bytes"}
+    found = {ours: files.read_number(cgroup, theirs) for theirs, ours in numbers.items()}
     events = files.read_keyed(cgroup, "memory.events")
-    if "oom_kill" in events:
-        found["oom_kill_count"] = events["oom_kill"]
-    return found
+    # `oom` counts the times when the job was at its own limit, `oom_kill` kills for any limit or for none.
+    counts = {"high": "memory_high_count", "oom": "oom_count", "oom_kill": "oom_kill_count"}
+    found |= {ours: events.get(theirs) for theirs, ours in counts.items()}
+    return {name: number for name, number in found.items() if number is not None}

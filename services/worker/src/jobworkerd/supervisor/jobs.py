@@ -164,7 +164,7 @@ class Jobs:
     async def shut_down(self) -> None:
         """Refuses new jobs, stops those that run, and returns once all are final."""
         self._draining = True
-        intent = Intent(TerminationReason.STOPPED, "the server, which shut down")
+        intent = Intent(TerminationReason.STOPPED)
         while self._live:
             for live in self._live.values():
                 live.stop(intent, self._config.defaults.stop_grace_period)
@@ -176,7 +176,7 @@ class Jobs:
     def kill_all(self) -> None:
         """Kills every job now; `shut_down` then returns soon."""
         for live in self._live.values():
-            live.stop(Intent(TerminationReason.STOPPED, "the server, which shut down"), 0)
+            live.stop(Intent(TerminationReason.STOPPED), 0)
 
     def _forget_oldest(self) -> None:
         while len(self._final) > self._config.keep_jobs:

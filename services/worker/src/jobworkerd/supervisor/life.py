@@ -20,7 +20,15 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.logs.store import LogStore
-from jobworkerd.model import Job, JobStatus, LimitsPolicy, OutputSource, TerminationReason, transition
+from jobworkerd.model import (
+    Job,
+    JobStatus,
+    LimitsPolicy,
+    OutputSource,
+    TerminationReason,
+    Usage,
+    transition,
+)
 from jobworkerd.supervisor import process
 from jobworkerd.supervisor.outcome import Intent, outcome
 from jobworkerd.supervisor.pump import Pump
@@ -57,6 +65,7 @@ class LiveJob:
         self._on_change = on_change
         self._intent: Intent | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
+        self._started_ns: int | None = None
         self._given_back = ExitStack()
         try:
             self._make()
@@ -109,7 +118,12 @@ class LiveJob:
     def snapshot(self, *, live_usage: bool = False) -> Job:
         """Returns the job as it is at this moment."""
         job = replace(self._job, log_size=self._log.size)
-        return replace(job, usage=self._containment.usage()) if live_usage and not job.status.final else job
+        return replace(job, usage=self._usage()) if live_usage and not job.status.final else job
+
+    def _usage(self) -> Usage:
+        """Returns what the job has used so far; a step of the host's clock does not change the wall time."""
+        wall_usec = None if self._started_ns is None else (time.monotonic_ns() - self._started_ns) // 1_000
+        return replace(self._containment.usage(), wall_usec=wall_usec)
 
     async def run(self) -> Job:
         """Returns once the command runs.
@@ -124,6 +138,7 @@ class LiveJob:
             await self._clean_up()
             self._given_back.close()
             raise failure
+        self._started_ns = time.monotonic_ns()
         self._job = transition(
             self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=self._child.pid
         )
@@ -142,7 +157,8 @@ class LiveJob:
             timer.cancel()
         leftovers = [pid for pid in self._containment.pids() if pid != self._child.pid]
         wait_status = await self._clean_up()
-        usage = self._containment.usage()
+        # What memory there is left is page cache, which no process has.
+        usage = replace(self._usage(), memory_current_bytes=None)
         ended = outcome(self._job.spec, wait_status, self._intent, usage, len(leftovers))
         self._keep_log = True
         self._given_back.close()
