@@ -194,6 +194,11 @@ class Client:
             request.grace_period.FromSeconds(seconds)
         return (await self.stub.StopJob(request, timeout=60)).job
 
+    async def update(self, job_id: str, **limits: Any) -> job_pb2.Job:
+        """Changes limits of a running job, and returns it."""
+        request = job_service_pb2.UpdateJobRequest(id=job_id, **limits)
+        return (await self.stub.UpdateJob(request, timeout=60)).job
+
     async def wrote(self, job_id: str, text: bytes) -> None:
         """Returns once a job has written a text."""
         request = job_service_pb2.GetJobsStreamRequest(id=job_id)

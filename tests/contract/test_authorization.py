@@ -25,6 +25,7 @@ CHART = {
     "GetJob": (job_service_pb2.GetJobRequest(id=JOB_ID), True),
     "ListJobs": (job_service_pb2.ListJobsRequest(), True),
     "StopJob": (job_service_pb2.StopJobRequest(id=JOB_ID), False),
+    "UpdateJob": (job_service_pb2.UpdateJobRequest(id=JOB_ID, max_cpu=5), False),
     "GetJobsStream": (job_service_pb2.GetJobsStreamRequest(id=JOB_ID), True),
 }
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
@@ -94,7 +95,7 @@ async def test_role_is_the_whole_unit(
     async with _channel(server, certs, leaf) as channel:
         code = {method: await _code(channel, f"/jobworker.v1.JobService/{method}") for method in CHART}
     denied = {method for method, each in code.items() if each is grpc.StatusCode.PERMISSION_DENIED}
-    expected = {"admin": set(), "viewer": {"CreateJob", "StopJob"}, None: set(CHART)}[role]
+    expected = {"admin": set(), "viewer": {"CreateJob", "StopJob", "UpdateJob"}, None: set(CHART)}[role]
     assert denied == expected
 
 

@@ -232,6 +232,81 @@ async def test_cores_that_the_host_lacks_are_told_and_the_job_has_the_others(
 
 
 @pytest.mark.cgroup
+async def test_update_changes_the_limits_that_the_kernel_enforces(admin: Client, server: Server) -> None:
+    job = await admin.create("sleep", "100", max_memory=64, max_pids=20, max_cpu=50)
+    updated = await admin.update(job.id, max_memory=128, max_pids=10, cpu_weight=300)
+    assert server.cgroup_base
+    cgroup = server.cgroup_base / job.id
+    files = ("cpu.max", "memory.max", "pids.max", "cpu.weight")
+    values = [(cgroup / file).read_text().strip() for file in files]
+    assert values == ["50000 100000", str(128 << 20), "10", "300"]
+    assert (updated.max_memory, updated.max_pids, updated.cpu_weight, updated.max_cpu) == (128, 10, 300, 50)
+    assert {limit.file: limit.value for limit in updated.limits_applied if limit.value} == dict(
+        zip(files, values, strict=True)
+    )
+    assert (await admin.stop(job.id)).max_memory == 128
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
+        await admin.update(job.id, max_memory=64)
+    assert refusal.reason == "JOB_NOT_RUNNING"
+
+
+@pytest.mark.cgroup
+async def test_update_lifts_a_limit(admin: Client, server: Server) -> None:
+    disk = os.environ.get("IN_GUEST_DISK", "/")
+    job = await admin.create("sleep", "100", working_directory=disk, max_io_bps=1 << 20, max_io_iops=500)
+    updated = await admin.update(job.id, max_io_bps=0)
+    assert server.cgroup_base
+    assert "rbps=max wbps=max riops=500" in (server.cgroup_base / job.id / "io.max").read_text()
+    assert "max_io_bps" not in in_force(updated)
+    assert in_force(updated)["max_io_iops"] == ""
+    await admin.stop(job.id)
+
+
+@pytest.mark.cgroup
+async def test_a_memory_limit_below_what_the_job_has_is_in_force_and_its_end(admin: Client) -> None:
+    script = "import time; x = b'x' * (40 << 20); print('ready', flush=True)\nwhile True: x = x[1:]"
+    job = await admin.create(sys.executable, "-c", script, max_memory=128)
+    await admin.wrote(job.id, b"ready")
+    updated = await admin.update(job.id, max_memory=16)
+    assert updated.max_memory == 16
+    assert in_force(updated)["max_memory"] == ""
+    ended = await admin.ended(job.id)
+    assert ended.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
+    assert "16 MiB" in ended.termination.message
+
+
+@pytest.mark.cgroup
+async def test_update_of_a_strict_job_is_all_or_nothing(admin: Client, server: Server) -> None:
+    job = await admin.create(
+        "sleep",
+        "100",
+        working_directory="/dev/shm",
+        max_pids=20,
+        limits_policy=job_pb2.LIMITS_POLICY_STRICT,
+    )
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
+        await admin.update(job.id, max_pids=10, max_io_bps=1 << 20)
+    assert refusal.reason == "LIMIT_UNAVAILABLE"
+    assert "tmpfs" in refusal.message
+    assert server.cgroup_base
+    assert (server.cgroup_base / job.id / "pids.max").read_text() == "20\n"
+    now = await admin.get(job.id)
+    assert (now.max_pids, now.max_io_bps) == (20, 0)
+    assert set(in_force(now)) == set(in_force(job))
+    await admin.stop(job.id)
+
+
+async def test_update_of_a_best_effort_job_records_what_is_not_in_force(admin: Client) -> None:
+    """A tmpfs is no disk, so this holds on every host."""
+    job = await admin.create("sleep", "100", working_directory="/dev/shm")
+    updated = await admin.update(job.id, max_io_bps=1 << 20)
+    assert updated.max_io_bps == 1 << 20
+    assert in_force(updated)["max_io_bps"]
+    assert in_force(await admin.get(job.id)) == in_force(updated)
+    await admin.stop(job.id)
+
+
+@pytest.mark.cgroup
 async def test_usage_of_a_running_job_is_that_of_the_moment(admin: Client) -> None:
     job = await admin.create("sh", "-c", "while :; do :; done")
     try:

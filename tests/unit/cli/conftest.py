@@ -31,6 +31,8 @@ ListRequest = job_service_pb2.ListJobsRequest
 ListResponse = job_service_pb2.ListJobsResponse
 StopRequest = job_service_pb2.StopJobRequest
 StopResponse = job_service_pb2.StopJobResponse
+UpdateRequest = job_service_pb2.UpdateJobRequest
+UpdateResponse = job_service_pb2.UpdateJobResponse
 StreamRequest = job_service_pb2.GetJobsStreamRequest
 StreamMessage = job_service_pb2.GetJobsStreamResponse
 
@@ -86,6 +88,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.created: list[CreateRequest] = []
         self.listed: list[ListRequest] = []
         self.stopped: list[StopRequest] = []
+        self.updated: list[UpdateRequest] = []
         self.streamed: list[StreamRequest] = []
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
@@ -145,6 +148,16 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         async with self._refusing("GetJobsStream", context):
             async for message in self.streaming(request):
                 yield message
+
+    async def UpdateJob(  # noqa: N802
+        self, request: UpdateRequest, context: "Context[UpdateRequest, Awaitable[UpdateResponse]]"
+    ) -> UpdateResponse:
+        """Answers with one of `jobs`, which gets the memory limit."""
+        self.updated.append(request)
+        async with self._refusing("UpdateJob", context):
+            job = self._job(request.id)
+            job.max_memory = request.max_memory
+            return UpdateResponse(job=job)
 
     @contextlib.asynccontextmanager
     async def _refusing(self, method: str, context: "Context[Request, Response]") -> AsyncIterator[None]:

@@ -76,6 +76,10 @@ class Client:
             request.grace_period.CopyFrom(duration)
         return (await self._call(self._stub.StopJob, request, bounded=False)).job
 
+    async def update(self, request: job_service_pb2.UpdateJobRequest) -> job_pb2.Job:
+        """Changes limits of a running job and returns it."""
+        return (await self._call(self._stub.UpdateJob, request)).job
+
     async def stream(
         self, request: job_service_pb2.GetJobsStreamRequest
     ) -> AsyncGenerator[job_service_pb2.GetJobsStreamResponse, None]:

@@ -16,6 +16,7 @@ from jobworker_cli.commands.list import list_jobs
 from jobworker_cli.commands.run import run
 from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
+from jobworker_cli.commands.update import update
 from jobworker_cli.commands.wait import wait
 from jobworker_cli.context import CredentialFiles, Settings
 from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
@@ -27,7 +28,7 @@ __all__ = ["app", "main"]
 EPILOG = """\b
 Exit codes:
   0    done; for run, stream and wait: the job exited with 0
-  1    the call failed (create, get, list, stop)
+  1    the call failed (create, get, list, stop, update)
   2    the command line is wrong
   124  the job ran into its timeout and exited with 0 (run, stream, wait)
   125  the server or the connection failed (run, stream, wait)
@@ -125,6 +126,7 @@ app.command()(stop)
 app.command()(stream)
 app.command(context_settings=COMMAND_SETTINGS)(run)
 app.command()(wait)
+app.command()(update)
 
 
 def open_closed_streams() -> None:

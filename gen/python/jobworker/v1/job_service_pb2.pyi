@@ -410,6 +410,105 @@ class StopJobResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class UpdateJobRequest(message.Message):
+    """Asks for other limits. A limit that is not set stays as it is; bounds, units and the meaning of 0 and
+    of an empty value are those of CreateJobRequest, and so are the numbers.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    MAX_CPU_FIELD_NUMBER: builtins.int
+    MAX_MEMORY_FIELD_NUMBER: builtins.int
+    MAX_IO_BPS_FIELD_NUMBER: builtins.int
+    MAX_PIDS_FIELD_NUMBER: builtins.int
+    CPU_WEIGHT_FIELD_NUMBER: builtins.int
+    CPU_SET_FIELD_NUMBER: builtins.int
+    MAX_IO_IOPS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The whole id."""
+    max_cpu: builtins.int
+    """Percent of one core."""
+    max_memory: builtins.int
+    """MiB."""
+    max_io_bps: builtins.int
+    """Bytes a second for reads and, separately, for writes."""
+    max_pids: builtins.int
+    """Processes and threads at once."""
+    cpu_weight: builtins.int
+    """The share of the CPU."""
+    cpu_set: builtins.str
+    """The cores to run on."""
+    max_io_iops: builtins.int
+    """Operations a second for reads and, separately, for writes."""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        max_cpu: builtins.int | None = ...,
+        max_memory: builtins.int | None = ...,
+        max_io_bps: builtins.int | None = ...,
+        max_pids: builtins.int | None = ...,
+        cpu_weight: builtins.int | None = ...,
+        cpu_set: builtins.str | None = ...,
+        max_io_iops: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_set", b"_cpu_set", "_cpu_weight", b"_cpu_weight", "_max_cpu", b"_max_cpu", "_max_io_bps", b"_max_io_bps", "_max_io_iops", b"_max_io_iops", "_max_memory", b"_max_memory", "_max_pids", b"_max_pids", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_set", b"_cpu_set", "_cpu_weight", b"_cpu_weight", "_max_cpu", b"_max_cpu", "_max_io_bps", b"_max_io_bps", "_max_io_iops", b"_max_io_iops", "_max_memory", b"_max_memory", "_max_pids", b"_max_pids", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "id", b"id", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_set: _TypeAlias = typing.Literal["cpu_set"]  # noqa: Y015
+    _WhichOneofArgType__cpu_set: _TypeAlias = typing.Literal["_cpu_set", b"_cpu_set"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_weight: _TypeAlias = typing.Literal["cpu_weight"]  # noqa: Y015
+    _WhichOneofArgType__cpu_weight: _TypeAlias = typing.Literal["_cpu_weight", b"_cpu_weight"]  # noqa: Y015
+    _WhichOneofReturnType__max_cpu: _TypeAlias = typing.Literal["max_cpu"]  # noqa: Y015
+    _WhichOneofArgType__max_cpu: _TypeAlias = typing.Literal["_max_cpu", b"_max_cpu"]  # noqa: Y015
+    _WhichOneofReturnType__max_io_bps: _TypeAlias = typing.Literal["max_io_bps"]  # noqa: Y015
+    _WhichOneofArgType__max_io_bps: _TypeAlias = typing.Literal["_max_io_bps", b"_max_io_bps"]  # noqa: Y015
+    _WhichOneofReturnType__max_io_iops: _TypeAlias = typing.Literal["max_io_iops"]  # noqa: Y015
+    _WhichOneofArgType__max_io_iops: _TypeAlias = typing.Literal["_max_io_iops", b"_max_io_iops"]  # noqa: Y015
+    _WhichOneofReturnType__max_memory: _TypeAlias = typing.Literal["max_memory"]  # noqa: Y015
+    _WhichOneofArgType__max_memory: _TypeAlias = typing.Literal["_max_memory", b"_max_memory"]  # noqa: Y015
+    _WhichOneofReturnType__max_pids: _TypeAlias = typing.Literal["max_pids"]  # noqa: Y015
+    _WhichOneofArgType__max_pids: _TypeAlias = typing.Literal["_max_pids", b"_max_pids"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_set) -> _WhichOneofReturnType__cpu_set | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_weight) -> _WhichOneofReturnType__cpu_weight | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cpu) -> _WhichOneofReturnType__max_cpu | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_io_bps) -> _WhichOneofReturnType__max_io_bps | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_io_iops) -> _WhichOneofReturnType__max_io_iops | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_memory) -> _WhichOneofReturnType__max_memory | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pids) -> _WhichOneofReturnType__max_pids | None: ...
+
+@typing.final
+class UpdateJobResponse(message.Message):
+    """The job with its new limits."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def job(self) -> job_pb2.Job:
+        """The job, with the limits as the kernel reads them back."""
+
+    def __init__(
+        self,
+        *,
+        job: job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class GetJobsStreamRequest(message.Message):
     """Asks for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each say where to begin; where
     more than one is set, the stream begins at the latest of those places.

@@ -85,6 +85,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cpu_set: str = ""
 
 
+class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """Other limits for a job that runs; None for one that stays as it is."""
+
+    max_cpu: int | None = None
+    max_memory: int | None = None
+    max_io_bps: int | None = None
+    max_pids: int | None = None
+    max_io_iops: int | None = None
+    cpu_weight: int | None = None
+    cpu_set: str | None = None
+
+    @property
+    def changes(self) -> dict[str, int | str]:
+        """The new value of each limit that does not stay as it is."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asked for, checked and with every default filled in."""
 

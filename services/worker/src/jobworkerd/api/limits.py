@@ -6,12 +6,14 @@ The bounds are those that proto/jobworker/v1/job_service.proto promises.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import msgspec
+
 from jobworker.v1 import job_service_pb2
 from jobworkerd import cores
 from jobworkerd.config import Defaults
-from jobworkerd.model import Limits
+from jobworkerd.model import Limits, LimitsUpdate
 
-Request = job_service_pb2.CreateJobRequest
+Request = job_service_pb2.CreateJobRequest | job_service_pb2.UpdateJobRequest
 
 _MOST: Mapping[str, int] = MappingProxyType(
     {
@@ -42,6 +44,13 @@ def limits(request: Request, defaults: Defaults) -> Limits:
         cpu_weight=request.cpu_weight,
         cpu_set=cores.to_text(cores.parse(request.cpu_set)),
     )
+
+
+def update(request: job_service_pb2.UpdateJobRequest, defaults: Defaults) -> LimitsUpdate:
+    """Returns those limits that a request without problems sets."""
+    wanted = msgspec.structs.asdict(limits(request, defaults))
+    present = {field.name for field, _ in request.ListFields()}
+    return LimitsUpdate(**{name: value for name, value in wanted.items() if name in present})
 
 
 def _range_problem(value: int, most: int) -> str:

@@ -128,6 +128,19 @@ def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.
     return messages.StopJob(job_id=job_id(request.id), subject=subject, grace_period=grace_period)
 
 
+def update_job(
+    request: job_service_pb2.UpdateJobRequest, defaults: Defaults, subject: str
+) -> messages.UpdateJob:
+    """Returns what the request asks for, with defaults for what it sets to 0; `subject` is who asks.
+
+    Raises:
+        InvalidRequest: a field has a bad value.
+        JobNotFound: the id is none.
+    """
+    _refuse(**limits.problems(request))
+    return messages.UpdateJob(job_id(request.id), subject, limits.update(request, defaults))
+
+
 def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
     """Returns what the request asks for.
 

@@ -7,7 +7,7 @@ the supervisor says `Drain` once, when the server begins to shut down.
 
 import msgspec
 
-from jobworkerd.model import Job, JobSpec, JobStatus
+from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 
 
 class StartJob(msgspec.Struct, frozen=True, tag=True):
@@ -40,6 +40,14 @@ class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     grace_period: float | None = None
 
 
+class UpdateJob(msgspec.Struct, frozen=True, tag=True):
+    """Changes limits of a running job; the reply is the `Job` as it is then."""
+
+    job_id: str
+    subject: str
+    limits: LimitsUpdate
+
+
 class Follow(msgspec.Struct, frozen=True, tag=True):
     """Asks for a `Job` now and for `Progress` from now on."""
 
@@ -56,7 +64,8 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Says that the API process serves; the reply is `Done`."""
 
 
-RequestBody = Ready | StartJob | GetJob | ListJobs | StopJob | Follow | Unfollow
+RequestForJob = StartJob | GetJob | StopJob | UpdateJob | Follow
+RequestBody = Ready | RequestForJob | ListJobs | Unfollow
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True):

@@ -3,14 +3,21 @@
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from jobworkerd.config import Config
-from jobworkerd.errors import HostExhausted, JobNotFound, RequestIdReused, ShuttingDown, TooManyJobs
-from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
-from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob
+from jobworkerd.errors import (
+    HostExhausted,
+    JobNotFound,
+    JobNotRunning,
+    RequestIdReused,
+    ShuttingDown,
+    TooManyJobs,
+)
+from jobworkerd.model import AppliedLimit, Job, JobSpec, JobStatus, TerminationReason
+from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.life import Host, LiveJob
@@ -156,6 +163,23 @@ class Jobs:
             return await asyncio.shield(end)
         return live.snapshot()
 
+    def update(self, request: UpdateJob) -> Job:
+        """Changes limits of a running job and returns it.
+
+        Raises:
+            JobNotFound: there is none.
+            JobNotRunning: it has ended, or does not run yet.
+            LimitUnavailable: its policy is strict, and a limit cannot be enforced; then it has all as before.
+        """
+        job = self.get(request.job_id)
+        if job.status is not JobStatus.RUNNING:
+            raise JobNotRunning(job.id, job.status.value)
+        updated = self._live[job.id].update(request.limits)
+        changes = request.limits.changes
+        self._event_log.info("job updated", job_id=job.id, by=request.subject, limits=changes)
+        self._warn(job.id, (limit for limit in updated.limits_applied if limit.limit in changes))
+        return updated
+
     @property
     def running_ids(self) -> tuple[str, ...]:
         """The jobs that are not final."""
@@ -186,9 +210,12 @@ class Jobs:
 
     def _log_start(self, job: Job) -> None:
         self._event_log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)
-        not_in_force = {limit.limit: limit.reason for limit in job.limits_applied if not limit.in_force}
+        self._warn(job.id, job.limits_applied)
+
+    def _warn(self, job_id: str, limits: Iterable[AppliedLimit]) -> None:
+        not_in_force = {limit.limit: limit.reason for limit in limits if not limit.in_force}
         if not_in_force:
-            self._event_log.warning("limits not in force", job_id=job.id, limits=not_in_force)
+            self._event_log.warning("limits not in force", job_id=job_id, limits=not_in_force)
 
     def _log_end(self, job: Job) -> None:
         assert job.termination

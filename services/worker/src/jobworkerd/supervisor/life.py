@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +21,12 @@ from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import (
+    AppliedLimit,
     Job,
     JobStatus,
+    Limits,
     LimitsPolicy,
+    LimitsUpdate,
     OutputSource,
     TerminationReason,
     Usage,
@@ -77,9 +80,9 @@ class LiveJob:
         give_back, host, spec = self._given_back.callback, self._host, self._job.spec
         self._containment = self._contain()
         give_back(self._containment.remove)
-        applied = self._containment.apply(spec.limits, [Path(spec.working_directory), *host.io_paths])
+        applied = self._containment.apply(spec.limits, self._io_paths)
+        self._refuse_if_strict(applied)
         self._job = replace(self._job, limits_applied=applied)
-        self._refuse_if_strict()
         self._log = host.logs.open(self._job.id)
         self._keep_log = False
         give_back(self._give_back_log)
@@ -98,9 +101,13 @@ class LiveJob:
             return ProcessGroup(hierarchy.no_base)
         return JobCgroup(hierarchy.base / self._job.id, hierarchy, self._host.watcher)
 
-    def _refuse_if_strict(self) -> None:
+    @property
+    def _io_paths(self) -> list[Path]:
+        return [Path(self._job.spec.working_directory), *self._host.io_paths]
+
+    def _refuse_if_strict(self, applied: Iterable[AppliedLimit]) -> None:
         if self._job.spec.limits_policy is LimitsPolicy.STRICT:
-            for limit in self._job.limits_applied:
+            for limit in applied:
                 if not limit.in_force:
                     raise LimitUnavailable(limit.limit, limit.reason)
 
@@ -124,6 +131,26 @@ class LiveJob:
         """Returns what the job has used so far; a step of the host's clock does not change the wall time."""
         wall_usec = None if self._started_ns is None else (time.monotonic_ns() - self._started_ns) // 1_000
         return replace(self._containment.usage(), wall_usec=wall_usec)
+
+    def update(self, update: LimitsUpdate) -> Job:
+        """Changes limits of the job, which runs, and returns it.
+
+        Raises:
+            LimitUnavailable: the policy is strict and one of them is not in force. All are as before then.
+        """
+        try:
+            self._change(replace(self._job.spec.limits, **update.changes), update.changes)
+        except LimitUnavailable:
+            before = self._containment.change(self._job.spec.limits, update.changes, self._io_paths)
+            self._job = with_limits(self._job, update.changes, before)
+            raise
+        return self.snapshot()
+
+    def _change(self, limits: Limits, names: Collection[str]) -> None:
+        applied = self._containment.change(limits, names, self._io_paths)
+        self._refuse_if_strict(applied)
+        spec = replace(self._job.spec, limits=limits)
+        self._job = replace(with_limits(self._job, names, applied), spec=spec)
 
     async def run(self) -> Job:
         """Returns once the command runs.
@@ -235,6 +262,12 @@ class LiveJob:
             await ready
         finally:
             self._host.loop.remove_reader(descriptor)
+
+
+def with_limits(job: Job, names: Collection[str], applied: Iterable[AppliedLimit]) -> Job:
+    """Returns the job with what the kernel made of the named limits in the place of what it said before."""
+    others = (limit for limit in job.limits_applied if limit.limit not in names)
+    return replace(job, limits_applied=(*applied, *others))
 
 
 def _set(future: asyncio.Future[None]) -> None:
