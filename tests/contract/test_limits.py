@@ -10,7 +10,7 @@ import grpc
 import pytest
 from google.protobuf import duration_pb2
 
-from jobworker.v1 import job_pb2
+from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, mounted, refused
 
 HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
@@ -328,6 +328,15 @@ async def test_pressure_is_measured_where_the_kernel_does(admin: Client) -> None
     job, _ = await admin.run("true")
     measured = [job.usage.HasField("cpu_pressure_some_usec"), job.usage.HasField("io_pressure_some_usec")]
     assert measured == [HAS_PSI, HAS_PSI]
+
+
+async def test_listed_jobs_have_usage_where_it_is_asked_for(viewer: Client, admin: Client) -> None:
+    job = await admin.create("sleep", "100")
+    for live_usage in (True, False):
+        request = job_service_pb2.ListJobsRequest(id_prefix=job.id, live_usage=live_usage)
+        (listed,) = (await viewer.stub.ListJobs(request, timeout=30)).jobs
+        assert listed.usage.HasField("wall_usec") == live_usage
+    await admin.stop(job.id)
 
 
 async def test_strict_refuses_what_cannot_be_enforced(admin: Client, server: Server) -> None:

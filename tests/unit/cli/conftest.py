@@ -78,7 +78,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     """Answers as a test scripts it and writes down what it was asked.
 
     `refusals` has, under a method's name, the refusals of its next calls. Streams are those of
-    `streaming`, by default the bytes of `log`, all of stdout, with the job as the result.
+    `streaming`, by default the bytes of `log`, all of stdout, with the job as the result. `aging` is
+    called with each job that GetJob or ListJobs is about to return.
     """
 
     def __init__(self) -> None:
@@ -93,6 +94,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
         self.streaming: Streaming = self._stream_log
+        self.aging: Callable[[job_pb2.Job], None] = lambda _: None
 
     def add(self, job_id: str = JOB_ID, **fields: object) -> job_pb2.Job:
         """Adds a job, by default one that exited with 0, and returns it for more to be set."""
@@ -116,7 +118,9 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     ) -> GetResponse:
         """Answers with one of `jobs`."""
         async with self._refusing("GetJob", context):
-            return GetResponse(job=self._job(request.id))
+            job = self._job(request.id)
+            self.aging(job)
+            return GetResponse(job=job)
 
     async def ListJobs(  # noqa: N802
         self, request: ListRequest, context: "Context[ListRequest, Awaitable[ListResponse]]"
@@ -126,6 +130,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         async with self._refusing("ListJobs", context):
             found = [job for job in self.jobs.values() if job.id.startswith(request.id_prefix)]
             first = int(request.page_token or 0)
+            for job in found:
+                self.aging(job)
             rest = found[first + request.page_size :]
             return ListResponse(
                 jobs=found[first : first + request.page_size],

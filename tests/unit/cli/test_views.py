@@ -34,6 +34,7 @@ CPU weight     200, in force (cpu.weight: 200)
 Cores          0-1,9, not in force: this host has cores 0-3
 Containment    in force
 
+Wall time      2m 3s
 CPU user       1.2s
 CPU system     35ms
 Memory peak    64 MiB

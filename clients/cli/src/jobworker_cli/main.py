@@ -14,8 +14,10 @@ from jobworker_cli.commands.create import create
 from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
 from jobworker_cli.commands.run import run
+from jobworker_cli.commands.stats import stats
 from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
+from jobworker_cli.commands.top import top
 from jobworker_cli.commands.update import update
 from jobworker_cli.commands.wait import wait
 from jobworker_cli.context import CredentialFiles, Settings
@@ -28,7 +30,7 @@ __all__ = ["app", "main"]
 EPILOG = """\b
 Exit codes:
   0    done; for run, stream and wait: the job exited with 0
-  1    the call failed (create, get, list, stop, update)
+  1    the call failed (create, get, list, stop, update, top, stats)
   2    the command line is wrong
   124  the job ran into its timeout and exited with 0 (run, stream, wait)
   125  the server or the connection failed (run, stream, wait)
@@ -127,6 +129,8 @@ app.command()(stream)
 app.command(context_settings=COMMAND_SETTINGS)(run)
 app.command()(wait)
 app.command()(update)
+app.command()(top)
+app.command()(stats)
 
 
 def open_closed_streams() -> None:

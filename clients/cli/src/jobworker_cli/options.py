@@ -17,6 +17,7 @@ __all__ = [
     "COMMAND_SETTINGS",
     "Command",
     "Duration",
+    "Interval",
     "JobOptions",
     "JobRef",
     "JobRefs",
@@ -54,6 +55,22 @@ def duration_option(value: str | timedelta) -> timedelta:
 
 
 Duration = timedelta | None
+
+
+def interval_option(value: str | timedelta) -> timedelta:
+    """Returns an option's duration, which has to be one: without a pause the server would have no rest."""
+    interval = duration_option(value)
+    if not interval:
+        raise typer.BadParameter("an interval is more than 0")
+    return interval
+
+
+Interval = Annotated[
+    timedelta,
+    typer.Option(
+        "--interval", "-i", parser=interval_option, metavar="DURATION", help="How long to measure each time."
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

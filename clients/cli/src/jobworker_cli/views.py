@@ -12,7 +12,7 @@ from jobworker_cli.results import is_final, status_name
 from jobworker_cli.times import age, local_time, since
 from jobworker_cli.units import duration, size
 
-__all__ = ["command_line", "final_line", "job_details", "jobs_table", "outcome"]
+__all__ = ["command_line", "final_line", "job_details", "jobs_table", "outcome", "table", "usage_details"]
 
 COLOURS = {"RUNNING": "cyan", "COMPLETED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow"}
 
@@ -45,8 +45,16 @@ def final_line(job: job_pb2.Job) -> str:
 
 def job_details(job: job_pb2.Job) -> str:
     """Returns everything about a job, a line a fact."""
-    sections = [_head(job), _run(job), _limits(job), _usage(job.usage)]
-    width = max(len(name) for section in sections for name, _ in section)
+    return _in_lines([_head(job), _run(job), _limits(job), _usage(job.usage)])
+
+
+def usage_details(job: job_pb2.Job) -> str:
+    """Returns what a job has used, a line a figure."""
+    return _in_lines([_usage(job.usage)])
+
+
+def _in_lines(sections: Sequence[Sequence[Row]]) -> str:
+    width = max((len(name) for section in sections for name, _ in section), default=0)
     return "\n\n".join(
         "\n".join(_line(name, text, width) for name, text in rows) for rows in sections if rows
     )
@@ -140,6 +148,7 @@ def _in_force(limit: job_pb2.AppliedLimit | None) -> str:
 
 def _usage(usage: job_pb2.Usage) -> list[Row]:
     measured = (
+        ("wall_usec", "Wall time", _usec),
         ("cpu_user_usec", "CPU user", _usec),
         ("cpu_system_usec", "CPU system", _usec),
         ("cpu_throttled_usec", "CPU throttled", _usec),
@@ -168,9 +177,12 @@ def _usec(count: int) -> str:
 
 def jobs_table(jobs: Sequence[job_pb2.Job]) -> str:
     """Returns a table with a line a job, cut to the terminal's width if stdout is one."""
-    head = ("ID", "STATUS", "EXIT", "STARTED", "RAN", "COMMAND")
-    rows = [head, *(_cells(job) for job in jobs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    return table([("ID", "STATUS", "EXIT", "STARTED", "RAN", "COMMAND"), *(_cells(job) for job in jobs)])
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Returns rows in columns, the last of them cut to the terminal's width if stdout is one."""
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if sys.stdout.isatty() else None
     return "\n".join(_table_line(row, widths, room) for row in rows)
 

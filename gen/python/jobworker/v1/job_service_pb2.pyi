@@ -304,12 +304,17 @@ class ListJobsRequest(message.Message):
     STATUSES_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     ID_PREFIX_FIELD_NUMBER: builtins.int
+    LIVE_USAGE_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """How many jobs at most. 0 = 50; more than 1,000 counts as 1,000; negative is refused."""
     page_token: builtins.str
     """The `next_page_token` of the page before, with the same filters. Empty = the first page."""
     id_prefix: builtins.str
     """Jobs whose id begins with this. Empty = any."""
+    live_usage: builtins.bool
+    """True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
+    dozen files a job. False = they come without any usage.
+    """
     @builtins.property
     def statuses(self) -> containers.RepeatedScalarFieldContainer[job_pb2.JobStatus.ValueType]:
         """Jobs whose status is one of these. Empty = any."""
@@ -326,10 +331,11 @@ class ListJobsRequest(message.Message):
         statuses: abc.Iterable[job_pb2.JobStatus.ValueType] | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
         id_prefix: builtins.str = ...,
+        live_usage: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["id_prefix", b"id_prefix", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["id_prefix", b"id_prefix", "labels", b"labels", "live_usage", b"live_usage", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

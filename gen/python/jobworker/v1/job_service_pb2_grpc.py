@@ -116,7 +116,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs, newest first, a page at a time.
+        """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+        set.
 
         Admin and Viewer. Safe to retry.
 

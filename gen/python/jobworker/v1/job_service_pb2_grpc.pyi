@@ -46,7 +46,8 @@ class JobServiceStub:
     NOT_FOUND (JOB_NOT_FOUND).
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """Lists jobs, newest first, a page at a time.
+    """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+    set.
 
     Admin and Viewer. Safe to retry.
 
@@ -138,7 +139,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListJobsRequest,
         context: _aio.ServicerContext[_job_service_pb2.ListJobsRequest, _abc.Awaitable[_job_service_pb2.ListJobsResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.ListJobsResponse]:
-        """Lists jobs, newest first, a page at a time.
+        """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+        set.
 
         Admin and Viewer. Safe to retry.
 

@@ -12,7 +12,7 @@ from jobworker_cli.views import jobs_table
 if TYPE_CHECKING:
     from jobworker_cli.client import Client
 
-__all__ = ["list_request", "show_jobs"]
+__all__ = ["collect", "list_request", "show_jobs"]
 
 PAGE_SIZE = 500
 
@@ -34,7 +34,7 @@ async def show_jobs(
     quiet: bool,
 ) -> int:
     """Prints the jobs that fit the request, up to `limit`."""
-    jobs = await _collect(client, request, limit)
+    jobs = await collect(client, request, limit)
     if quiet:
         for job in jobs:
             print(job.id)
@@ -45,8 +45,8 @@ async def show_jobs(
     return 0
 
 
-async def _collect(
-    client: "Client", request: job_service_pb2.ListJobsRequest, limit: int | None
+async def collect(
+    client: "Client", request: job_service_pb2.ListJobsRequest, limit: int | None = None
 ) -> list[job_pb2.Job]:
     """Returns the jobs of as many pages as there are, up to `limit` jobs."""
     jobs: list[job_pb2.Job] = []

@@ -108,6 +108,7 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
         statuses=frozenset(convert.STATUSES[status] for status in request.statuses),
         labels=dict(request.labels),
         id_prefix=request.id_prefix,
+        live_usage=request.live_usage,
     )
 
 

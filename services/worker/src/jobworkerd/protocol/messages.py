@@ -23,13 +23,17 @@ class GetJob(msgspec.Struct, frozen=True, tag=True):
 
 
 class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Asks for a `JobPage`: the newest jobs with ids below `before` (empty = all) that fit."""
+    """Asks for a `JobPage`: the newest jobs with ids below `before` (empty = all) that fit.
+
+    With `live_usage`, running jobs have the usage of this moment; else they have none.
+    """
 
     page_size: int
     before: str = ""
     statuses: frozenset[JobStatus] = frozenset()
     labels: dict[str, str] = {}
     id_prefix: str = ""
+    live_usage: bool = False
 
 
 class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -137,7 +137,7 @@ class Jobs:
             size += len(msgspec.msgpack.encode(job))
             if len(page) == request.page_size or (page and size > MAX_PAGE_BYTES):
                 return JobPage(tuple(page), more=True)
-            page.append(job)
+            page.append(self.get(job.id, live_usage=True) if request.live_usage else job)
         return JobPage(tuple(page), more=False)
 
     def _fitting(self, request: ListJobs) -> Iterator[Job]:
