@@ -219,6 +219,8 @@ def test_what_cannot_be_an_id_is_no_job(job_id: str) -> None:
 @pytest.mark.parametrize(("asked", "got"), [(0, 50), (1, 1), (1_000, 1_000), (1_001, 1_000)])
 def test_page_sizes(asked: int, got: int) -> None:
     assert validation.list_jobs(ListRequest(page_size=asked)).page_size == got
+    live = validation.list_jobs(ListRequest(page_size=asked, live_usage=True))
+    assert (live.page_size, live.live_usage) == (min(got, 100), True)
 
 
 def test_a_page_token_leads_to_the_jobs_after_the_last_one() -> None:

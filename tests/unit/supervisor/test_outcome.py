@@ -57,7 +57,7 @@ CASES = {
         HOST_OOM,
         JobStatus.FAILED,
         OOM_KILLED,
-        "killed by the kernel: the host had no memory left",
+        "killed by the kernel: the host, or a cgroup above the job's, had no memory left",
     ),
     "a child out of memory, then SIGTERM": (15, None, OOM, JobStatus.FAILED, SIGNALED, "ended by SIGTERM"),
     "a child out of memory, then code 0": (

@@ -102,7 +102,9 @@ class _TerminationReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Term
     TERMINATION_REASON_SIGNALED: _TerminationReason.ValueType  # 2
     """A signal that did not come from the server ended the main process."""
     TERMINATION_REASON_OOM_KILLED: _TerminationReason.ValueType  # 3
-    """The kernel killed the main process because the job reached its memory limit."""
+    """The kernel killed the main process because the job reached its memory limit, or because the host
+    had no memory left; `message` says which.
+    """
     TERMINATION_REASON_TIMED_OUT: _TerminationReason.ValueType  # 4
     """The server ended the job because it ran longer than its timeout."""
     TERMINATION_REASON_STOPPED: _TerminationReason.ValueType  # 5
@@ -118,7 +120,9 @@ TERMINATION_REASON_EXITED: TerminationReason.ValueType  # 1
 TERMINATION_REASON_SIGNALED: TerminationReason.ValueType  # 2
 """A signal that did not come from the server ended the main process."""
 TERMINATION_REASON_OOM_KILLED: TerminationReason.ValueType  # 3
-"""The kernel killed the main process because the job reached its memory limit."""
+"""The kernel killed the main process because the job reached its memory limit, or because the host
+had no memory left; `message` says which.
+"""
 TERMINATION_REASON_TIMED_OUT: TerminationReason.ValueType  # 4
 """The server ended the job because it ran longer than its timeout."""
 TERMINATION_REASON_STOPPED: TerminationReason.ValueType  # 5

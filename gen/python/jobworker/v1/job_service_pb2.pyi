@@ -306,7 +306,9 @@ class ListJobsRequest(message.Message):
     ID_PREFIX_FIELD_NUMBER: builtins.int
     LIVE_USAGE_FIELD_NUMBER: builtins.int
     page_size: builtins.int
-    """How many jobs at most. 0 = 50; more than 1,000 counts as 1,000; negative is refused."""
+    """How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
+    negative is refused.
+    """
     page_token: builtins.str
     """The `next_page_token` of the page before, with the same filters. Empty = the first page."""
     id_prefix: builtins.str

@@ -65,7 +65,7 @@ def _message(
 ) -> str:
     match reason:
         case TerminationReason.OOM_KILLED if usage.oom_count == 0:
-            return "killed by the kernel: the host had no memory left"
+            return "killed by the kernel: the host, or a cgroup above the job's, had no memory left"
         case TerminationReason.OOM_KILLED:
             return f"killed by the kernel: it reached its memory limit of {spec.limits.max_memory} MiB"
         case TerminationReason.TIMED_OUT:
