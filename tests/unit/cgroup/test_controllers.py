@@ -108,6 +108,13 @@ def test_memory_that_the_kernel_changes(tmp_path: Path) -> None:
     assert (applied.in_force, applied.reason) == (False, "the kernel made '' of 1073741824")
 
 
+def test_memory_is_in_force_only_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    swallow(tmp_path, "memory.oom.group")
+    applied = memory.apply(tmp_path, LIMITS)
+    assert (applied.in_force, applied.value) == (False, "1073741824")
+    assert applied.reason == "memory.oom.group: the kernel made '' of 1"
+
+
 def test_memory_stat(tmp_path: Path) -> None:
     assert memory.stat(tmp_path) == {}
     (tmp_path / "memory.current").write_text("1024\n")

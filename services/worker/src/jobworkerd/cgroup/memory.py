@@ -3,6 +3,8 @@
 import mmap
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from jobworkerd.cgroup import files
 from jobworkerd.model import AppliedLimit, Limits
 
@@ -19,12 +21,16 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     wanted = limits.max_memory << 20
     high = wanted * 9 // 10 // mmap.PAGESIZE * mmap.PAGESIZE
     applied = files.set_and_read_back(cgroup, LIMIT, "memory.max", wanted)
-    files.write(cgroup, "memory.high", str(high))
+    beside = {"memory.high": high}
     # Without this a job under its limit would swap instead, at the expense of everybody's disk.
     if (cgroup / "memory.swap.max").exists():
-        files.write(cgroup, "memory.swap.max", "0")
+        beside["memory.swap.max"] = 0
     # A job that lost one of its processes is of no use to anybody: all or none.
-    files.write(cgroup, "memory.oom.group", "1")
+    beside["memory.oom.group"] = 1
+    for file, value in beside.items():
+        other = files.set_and_read_back(cgroup, LIMIT, file, value)
+        if applied.in_force and not other.in_force:
+            applied = replace(applied, in_force=False, reason=f"{file}: {other.reason}")
     return applied
 
 
