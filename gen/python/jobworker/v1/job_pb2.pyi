@@ -274,7 +274,9 @@ class Job(message.Message):
 
     @builtins.property
     def usage(self) -> Usage:
-        """What the job has used so far, or in all once `status` is final. Output only."""
+        """What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
+        and in ListJobs with `live_usage`. Output only.
+        """
 
     def __init__(
         self,
