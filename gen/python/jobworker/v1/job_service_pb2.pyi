@@ -117,7 +117,10 @@ class CreateJobRequest(message.Message):
     max_cpu: builtins.int
     """Percent of one core: 100 = one core. 0 = the server's default (as shipped: 10). At most 100,000."""
     max_memory: builtins.int
-    """MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB)."""
+    """MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB). From 90 % of it on the
+    kernel slows the job down and takes page cache from it (`memory_high_count` of Usage); at all of it
+    the job is OOM-killed.
+    """
     max_io_bps: builtins.int
     """Bytes a second for reads and, separately, for writes on the block devices that the working
     directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
