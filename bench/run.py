@@ -18,7 +18,7 @@ from pathlib import Path
 import grpc
 from creation import creation
 from result import Result, table
-from streams import KEPT_JOBS, latency, memory, throughput, two_processes
+from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
 
 from live import Server, make_certificates
 
@@ -50,6 +50,8 @@ def measure(directory: Path) -> list[Result]:
         with Server.started(BIN, certs, directory / "small") as server:
             results += asyncio.run(creation(server, bare))
             results += latency(server)
+        with Server.started(BIN, certs, directory / "flood", JOBWORKERD_LOG_MAX_BYTES=str(1 << 28)) as server:
+            results.append(fairness(server))
         with Server.started(BIN, certs, directory / "memory", **patient) as server:
             results += asyncio.run(memory(server))
         with Server.started(BIN, certs, directory / "one", **patient) as server:

@@ -20,6 +20,9 @@ METHOD = "/jobworker.v1.JobService/GetJobsStream"
 GIB = 1 << 30
 MESSAGE = 256 * 1024
 KEPT_JOBS = 3
+PRINTING = "exec 3<> <(:); while echo noise; do read -r -t 0.1 -u 3; done"
+"""Prints ten lines a second, and starts no process for that: what forks cost is not measured here."""
+
 BIG = ("head", "-c", str(GIB), "/dev/zero")
 
 
@@ -198,6 +201,33 @@ async def line_latency(server: Server, lines: int = 300) -> list[float]:
     return found
 
 
+async def first_lines(server: Server, count: int = 50) -> list[float]:
+    """Returns the milliseconds from CreateJob's beginning to the job's first line, of so many jobs."""
+    found = []
+    async with client(server, "admin") as admin:
+        for _ in range(count):
+            start = time.perf_counter()
+            job = await admin.create("echo", "line")
+            call = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id))
+            await call.read()
+            found.append((time.perf_counter() - start) * 1000)
+            call.cancel()
+            await asyncio.sleep(0.01)
+    return found
+
+
+def fairness(server: Server) -> Result:
+    """Measures what a job that writes as fast as it can costs another's first line."""
+    jobs = Jobs(server)
+    alone = statistics.median(asyncio.run(first_lines(server)))
+    flood = jobs.create("cat", "/dev/zero")
+    beside = asyncio.run(first_lines(server))
+    jobs.stop(flood)
+    more = [value - alone for value in beside]
+    against = f"without the flood ({alone:.2f} ms)"
+    return Result("first line of a job beside one that floods", against, more, "ms more", 50, at_least=False)
+
+
 def latency(server: Server) -> list[Result]:
     """Measures a quiet server, and one with 100 other jobs that print ten lines a second each."""
     results = []
@@ -205,7 +235,7 @@ def latency(server: Server) -> list[Result]:
     for name in ("a quiet server", "100 jobs printing"):
         noisy = []
         if name != "a quiet server":
-            noisy = [jobs.create("sh", "-c", "while echo noise; do sleep 0.1; done") for _ in range(100)]
+            noisy = [jobs.create("bash", "-c", PRINTING) for _ in range(100)]
         found = asyncio.run(line_latency(server))
         jobs.stop(*noisy)
         p50, p99 = statistics.median(found), statistics.quantiles(found, n=100)[98]

@@ -109,7 +109,7 @@ class Server:
             raise
 
     def descendants(self) -> list[psutil.Process]:
-        """Returns the API processes, the jobs' main processes, and the spare one for the next job."""
+        """Returns the API processes, the fork server, its spare processes and the jobs' main processes."""
         assert self.process
         return psutil.Process(self.process.pid).children(recursive=True)
 

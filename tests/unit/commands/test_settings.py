@@ -1,5 +1,6 @@
 """The sources of settings, their weight, and the errors that name key, value, source and what is accepted."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def test_flags_outweigh_environment_outweighs_file(tmp_path: Path) -> None:
     assert found.sources["max_jobs"] == f"file {file}"
     assert found.sources["keep_jobs"] == "environment JOBWORKERD_KEEP_JOBS"
     assert found.sources["api.processes"] == "flag --api-processes"
+
+
+@pytest.mark.parametrize(("given", "count"), [("auto", len(os.sched_getaffinity(0))), ("3", 3)])
+def test_api_processes_as_a_number_or_one_a_core(tmp_path: Path, given: str, count: int) -> None:
+    file = write(tmp_path / "c.toml", f"[api]\nprocesses = {given if given.isdecimal() else repr(given)}\n")
+    for found in (
+        settings.load(file, {}, {}),
+        settings.load(None, {"JOBWORKERD_API_PROCESSES": given}, {}),
+        settings.load(None, {}, {"api.processes": given}),
+    ):
+        assert found.config.api.process_count == count
+    assert "accepted: a whole number from 1 to 64, or auto" in error(
+        None, {"JOBWORKERD_API_PROCESSES": "all"}
+    )
 
 
 def test_the_default_file_is_read_if_it_exists() -> None:

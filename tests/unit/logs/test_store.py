@@ -39,6 +39,7 @@ def store(
     finally:
         for job_id in list(logs._live):
             logs.discard(job_id)
+        logs.close()
 
 
 def start_of(directory: Path) -> int:
@@ -351,8 +352,31 @@ def test_a_directory_is_checked_for_holes(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "job").mkdir()
+    (tmp_path / "job").touch()
     with store(tmp_path) as logs:
-        with pytest.raises(FileExistsError):
+        with pytest.raises(NotADirectoryError):
             logs.open("job")
-        assert list((tmp_path / "job").iterdir()) == []
+        assert (tmp_path / "job").read_bytes() == b""
+        logs.open("job-2")
+        logs.discard("job-2")
+
+
+def test_a_log_that_is_there_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    with store(tmp_path) as logs:
+        logs.open("job").append(OUT, memoryview(b"x"), 1)
+        with pytest.raises(OSError, match="not empty"):
+            logs.open("job")
+        logs.discard("job")
+
+
+def test_a_log_that_was_prepared_is_the_next_one(tmp_path: Path) -> None:
+    with store(tmp_path) as logs:
+        logs.prepare()
+        (inode,) = (entry.stat().st_ino for entry in tmp_path.iterdir())
+        logs.open("job").append(OUT, memoryview(b"x"), 1)
+        assert (tmp_path / "job").stat().st_ino == inode
+        assert (tmp_path / "job" / "output.log").read_bytes() == b"x"
+        logs.prepare()
+        logs.prepare()
+        logs.discard("job")
+    assert list(tmp_path.iterdir()) == []

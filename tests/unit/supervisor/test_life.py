@@ -26,7 +26,7 @@ from jobworkerd.model import (
 )
 from jobworkerd.supervisor.life import Host, LiveJob
 from jobworkerd.supervisor.outcome import Intent
-from jobworkerd.supervisor.spare import SpareProcess
+from jobworkerd.supervisor.spares import Spares
 
 UPDATE = LimitsUpdate(max_memory=32, max_pids=5)
 HOUR_NS = 3_600 * 10**9
@@ -35,12 +35,12 @@ HOUR_NS = 3_600 * 10**9
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
     loop = asyncio.get_running_loop()
-    watcher, spare = PopulatedWatcher(loop), SpareProcess((256, 256))
+    watcher, spares = PopulatedWatcher(loop), Spares((256, 256))
     logs = LogStore(tmp_path, 1 << 20, 1 << 20, lambda _: None)
     yield Host(
-        loop, Hierarchy(None, "no cgroups here"), watcher, logs, [], spare, memoryview(bytearray(4096))
+        loop, Hierarchy(None, "no cgroups here"), watcher, logs, [], spares, memoryview(bytearray(4096))
     )
-    spare.close()
+    spares.close()
     watcher.close()
 
 
@@ -99,7 +99,8 @@ async def sleeping(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIte
     """A job that runs as long as the context lasts, in a cgroup that has its limits."""
     live = LiveJob(job("sleep", "100"), host, lambda _: None)
     await live.run()
-    cgroup.lead(live._child.pid)
+    assert live._main
+    cgroup.lead(live._main.pid)
     live._containment = cgroup
     started = live._job
     applied = cgroup.change(started.spec.limits, ["max_cpu", "max_memory"], [])

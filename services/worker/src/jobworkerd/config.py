@@ -6,6 +6,7 @@ is what a value has to be, as people are told it; without one, the bounds say it
 """
 
 import ipaddress
+import os
 import re
 from typing import Annotated, Literal
 
@@ -50,15 +51,27 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         )
 
 
+Processes = Annotated[
+    Annotated[int, msgspec.Meta(ge=1, le=64)] | Literal["auto"],
+    msgspec.Meta(description="a whole number from 1 to 64, or auto"),
+]
+
+
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The API processes.
 
+    `processes` is how many there are; `auto` means one for each core that the server may run on.
     `keepalive` is how many seconds of silence pass before a client is pinged; it has 10 s to answer.
     """
 
-    processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    processes: Processes = 1
     reflection: bool = True
     keepalive: Annotated[int, msgspec.Meta(ge=10, le=3_600)] = 30
+
+    @property
+    def process_count(self) -> int:
+        """How many processes that means on this host."""
+        return len(os.sched_getaffinity(0)) if self.processes == "auto" else self.processes
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,16 +55,16 @@ class JobCgroup:
         self._watcher = watcher
         self._open: list[int] = []
         try:
-            self._procs = self._open_file("cgroup.procs", os.O_WRONLY)
+            self._directory = self._open_file(".", os.O_RDONLY | os.O_DIRECTORY)
             self._events = self._open_file("cgroup.events", os.O_RDONLY)
         except OSError:
             self.remove()
             raise
 
     @property
-    def join_fd(self) -> int:
-        """A file descriptor that moves the process here that writes `0` to it."""
-        return self._procs
+    def directory_fd(self) -> int:
+        """A descriptor of the directory: clone3(2) makes processes in it."""
+        return self._directory
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
         """Sets every limit that limits something, and returns what the kernel made of each."""

@@ -20,7 +20,7 @@ _POLL_SECONDS = 0.01
 class ProcessGroup:
     """The process group that a job's main process leads; `lead` says which, once there is one."""
 
-    join_fd = None
+    directory_fd = None
 
     def __init__(self, reason: str) -> None:
         self._reason = reason

@@ -16,6 +16,12 @@ class Format(enum.StrEnum):
     JSON = "json"
 
 
+def _number_or_auto(text: str) -> str:
+    if text != "auto" and not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is neither a number nor auto")
+    return text
+
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -61,9 +67,12 @@ CgroupBase = Annotated[
     ),
 ]
 ApiProcesses = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        "--api-processes", metavar="N", help="Processes that serve clients; more use more cores. [default: 1]"
+        "--api-processes",
+        parser=_number_or_auto,
+        metavar="N",
+        help="Processes that serve clients; more use more cores, auto is one a core. [default: 1]",
     ),
 ]
 MaxJobs = Annotated[

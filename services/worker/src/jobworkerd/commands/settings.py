@@ -124,7 +124,9 @@ def _parts(text: str) -> list[str]:
 
 def _from_flags(flags: Mapping[str, object], known: Mapping[str, Key]) -> dict[str, _Given]:
     return {
-        name: _Given(value, f"flag {known[name].flag}") for name, value in flags.items() if value is not None
+        name: _Given(value, f"flag {known[name].flag}", is_text=isinstance(value, str))
+        for name, value in flags.items()
+        if value is not None
     }
 
 

@@ -1,13 +1,20 @@
 """All jobs' logs, and the space that they may take: each of them, and all together."""
 
+import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from jobworkerd.logs.files import open_files
+from jobworkerd.logs.format import data_file
+from jobworkerd.logs.remains import Remains
 from jobworkerd.logs.retention import Extent, release
 from jobworkerd.logs.writer import LogWriter
+
+NEXT = "next"
+"""The directory of the log that was prepared for the next job."""
 
 _MOST_AT_ONCE = 16 * 1024 * 1024
 """Bytes: making a larger hole takes a file system long enough for other jobs to notice."""
@@ -23,13 +30,15 @@ class LogStore:
     def __init__(
         self, jobs_dir: Path, max_bytes: int, max_total_bytes: int, on_error: Callable[[OSError], None]
     ) -> None:
-        """`on_error` is called when space could not be given back."""
+        """`on_error` is called when space could not be given back, and when a loss could not be recorded."""
         self._jobs_dir = jobs_dir
         self._max_bytes = max_bytes
         self._max_total_bytes = max_total_bytes
         self._on_error = on_error
+        self._next: LogWriter | None = None
         self._live: dict[str, LogWriter] = {}
         self._ended: dict[str, Extent] = {}
+        self._remains = Remains()
         self._total = 0
         self._failing = False
 
@@ -38,25 +47,54 @@ class LogStore:
         """What all logs take, with their indexes."""
         return self._total
 
+    def prepare(self) -> None:
+        """Makes the files of the log that is opened next: a file system may take long for that.
+
+        Where it cannot, nothing is missed: whoever opens the log tries again.
+        """
+        if self._next is None:
+            with contextlib.suppress(OSError):
+                self._next = self._make(self._next_directory)
+
     def open(self, job_id: str) -> LogWriter:
         """Makes a log in a new directory.
 
         Raises:
             OSError: it cannot be made. Nothing is left behind.
         """
-        directory = self._jobs_dir / job_id
+        writer = self._next = self._next or self._make(self._next_directory)
+        self._next_directory.rename(self._jobs_dir / job_id)
+        self._next = None
+        self._live[job_id] = writer
+        return writer
+
+    def close(self) -> None:
+        """Removes the log that was prepared and not opened, and what is left of others."""
+        self._remains.close()
+        if self._next:
+            self._next.close()
+            self._next = None
+            shutil.rmtree(self._next_directory)
+
+    @property
+    def _next_directory(self) -> Path:
+        return self._jobs_dir / NEXT
+
+    def _make(self, directory: Path) -> LogWriter:
         directory.mkdir(mode=0o700)
         try:
-            self._live[job_id] = LogWriter(directory, self._grown)
+            return LogWriter(directory, self._grown)
         except OSError:
             shutil.rmtree(directory)
             raise
-        return self._live[job_id]
 
     def end(self, job_id: str) -> None:
         """Closes a log, which nobody writes to any more; readers can still open it."""
         writer = self._live.pop(job_id)
         writer.close()
+        if writer.unrecorded:
+            what = f"{writer.unrecorded} bytes of output of job {job_id} are lost without a record"
+            self._on_error(OSError(errno.EIO, what))
         self._ended[job_id] = writer.extent
 
     def discard(self, job_id: str) -> None:
@@ -64,7 +102,18 @@ class LogStore:
         if job_id in self._live:
             self.end(job_id)
         self._total -= self._ended.pop(job_id).stored
-        shutil.rmtree(self._jobs_dir / job_id, ignore_errors=True)
+        directory = self._jobs_dir / job_id
+        with contextlib.suppress(OSError):
+            self._remains.keep(data_file(directory))
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def give_back(self) -> bool:
+        """Gives back a piece of the space of logs that were discarded; tells whether there is more."""
+        try:
+            return self._remains.give_back()
+        except OSError as error:
+            self._on_error(error)
+            return True
 
     def _grown(self, writer: LogWriter, more: int) -> None:
         self._total += more

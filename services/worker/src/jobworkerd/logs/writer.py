@@ -66,6 +66,11 @@ class LogWriter:
         """How many bytes were appended, those that were lost or given up among them."""
         return self.extent.size
 
+    @property
+    def unrecorded(self) -> int:
+        """How many bytes were lost that the index has no record of, as it could not be written, either."""
+        return self._unrecorded
+
     def append(self, source: OutputSource, data: memoryview, time_ns: int) -> None:
         """Takes the next bytes that the job wrote. Times never go back within a log, as a clock may."""
         stored = self.extent.stored

@@ -22,7 +22,7 @@ class ApiFailed(RuntimeError):
 
 
 class ApiProcesses:
-    """Keeps `config.api.processes` API processes alive; the owner of them and of their sockets."""
+    """Keeps `config.api.process_count` API processes alive; the owner of them and of their sockets."""
 
     def __init__(
         self, config: Config, log: EventLog, connect: Callable[[Callable[[], None]], ApiConnection]
@@ -43,7 +43,7 @@ class ApiProcesses:
         Raises:
             ApiFailed: one ended instead.
         """
-        ready = [asyncio.Event() for _ in range(self._config.api.processes)]
+        ready = [asyncio.Event() for _ in range(self._config.api.process_count)]
         self._keepers = [asyncio.create_task(self._keep(each)) for each in ready]
         all_ready = asyncio.create_task(_all(ready))
         await asyncio.wait([all_ready, *self._keepers], return_when=asyncio.FIRST_COMPLETED)

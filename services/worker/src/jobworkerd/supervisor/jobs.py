@@ -23,6 +23,9 @@ from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.life import Host, LiveJob
 from jobworkerd.supervisor.outcome import Intent
 
+_QUIET_SECONDS = 0.005
+"""So long after a job's start its client has the answer, and often the first line of output, too."""
+
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """A page ends early rather than outgrow the 4 MiB that a gRPC message may have."""
 
@@ -43,6 +46,8 @@ class Jobs:
         self._final: dict[str, Job] = {}
         self._ends: dict[str, asyncio.Task[Job]] = {}
         self._requests: dict[tuple[str, str], tuple[JobSpec, str, asyncio.Future[Job]]] = {}
+        self._preparing: asyncio.TimerHandle | None = None
+        self._giving_back = False
         self._draining = False
 
     async def start(self, spec: JobSpec) -> Job:
@@ -95,9 +100,23 @@ class Jobs:
             raise
         # Once the answer is on its way, which is when this task waits again.
         self._host.loop.call_soon(self._log_start, running)
-        self._host.loop.call_soon(self._host.spare.refill)
+        self._prepare_when_quiet()
         self._ends[job.id] = self._host.loop.create_task(self._end(live))
         return running
+
+    def _prepare_when_quiet(self) -> None:
+        """What is made ahead must take no core from those who wait now; it is put off while some is left."""
+        if self._preparing:
+            if not self._host.spares.left:
+                return
+            self._preparing.cancel()
+        self._preparing = self._host.loop.call_later(_QUIET_SECONDS, self.prepare)
+
+    def prepare(self) -> None:
+        """Makes ahead what the next job would have to wait for."""
+        self._preparing = None
+        self._host.spares.refill()
+        self._host.logs.prepare()
 
     async def _end(self, live: LiveJob) -> Job:
         job = await live.end()
@@ -207,6 +226,14 @@ class Jobs:
             job = self._final.pop(next(iter(self._final)))
             self._requests.pop((job.spec.owner, job.spec.request_id), None)
             self._host.logs.discard(job.id)
+            if not self._giving_back:
+                self._give_back_space()
+
+    def _give_back_space(self) -> None:
+        """One piece in each turn of the loop, so that the other jobs' output is read between them."""
+        self._giving_back = self._host.logs.give_back()
+        if self._giving_back:
+            self._host.loop.call_soon(self._give_back_space)
 
     def _log_start(self, job: Job) -> None:
         self._event_log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)

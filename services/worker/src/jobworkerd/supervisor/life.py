@@ -3,10 +3,11 @@ a stop and a natural exit cannot race.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,21 +22,20 @@ from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import (
-    AppliedLimit,
     Job,
     JobStatus,
-    Limits,
-    LimitsPolicy,
     LimitsUpdate,
     OutputSource,
     TerminationReason,
     Usage,
     transition,
 )
-from jobworkerd.supervisor import process
+from jobworkerd.supervisor import process, spares
+from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
 from jobworkerd.supervisor.outcome import Intent, outcome
+from jobworkerd.supervisor.process import Process
 from jobworkerd.supervisor.pump import Pump
-from jobworkerd.supervisor.spare import SpareProcess
+from jobworkerd.supervisor.spares import Spare, Spares
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Host:
     watcher: PopulatedWatcher
     logs: LogStore
     io_paths: Sequence[Path]
-    spare: SpareProcess
+    spares: Spares
     read_buffer: memoryview
 
 
@@ -66,6 +66,7 @@ class LiveJob:
         self._job = job
         self._host = host
         self._on_change = on_change
+        self._main: Process | None = None
         self._intent: Intent | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
         self._started_ns: int | None = None
@@ -78,22 +79,36 @@ class LiveJob:
 
     def _make(self) -> None:
         give_back, host, spec = self._given_back.callback, self._host, self._job.spec
+        spare = self._take_spare()
         self._containment = self._contain()
         give_back(self._containment.remove)
         applied = self._containment.apply(spec.limits, self._io_paths)
-        self._refuse_if_strict(applied)
+        refuse_if_strict(spec.limits_policy, applied)
         self._job = replace(self._job, limits_applied=applied)
         self._log = host.logs.open(self._job.id)
         self._keep_log = False
         give_back(self._give_back_log)
-        child = self._child = host.spare.start(spec, self._containment.join_fd)
-        give_back(os.close, child.pidfd)
-        give_back(os.close, child.orders)
-        if isinstance(self._containment, ProcessGroup):
-            self._containment.lead(child.pid)
-        pipes = {OutputSource.STDOUT: child.stdout, OutputSource.STDERR: child.stderr}
-        on_output = partial(self._on_change, self._job.id)
-        self._pump = Pump(host.loop, pipes, self._log, host.read_buffer, on_output)
+        self._pump.start(self._log)
+        process.let_go(spare, self._containment.directory_fd)
+
+    def _take_spare(self) -> Spare:
+        """Takes a process and tells it what it will run, so that it prepares itself meanwhile."""
+        give_back, host = self._given_back.callback, self._host
+        spare = host.spares.take()
+        pipes = {OutputSource.STDOUT: spare.stdout, OutputSource.STDERR: spare.stderr}
+        self._pump = Pump(host.loop, pipes, host.read_buffer, partial(self._on_change, self._job.id))
+        give_back(self._pump.close)
+        self._orders = spare.orders
+        give_back(spare.orders.close)
+        self._spare_pid: int | None = spare.pid
+        give_back(self._reap_spare)
+        process.give_order(spare, self._job.spec)
+        return spare
+
+    def _reap_spare(self) -> None:
+        if self._spare_pid is not None:
+            spares.reap(self._spare_pid)
+            self._spare_pid = None
 
     def _contain(self) -> JobCgroup | ProcessGroup:
         hierarchy = self._host.hierarchy
@@ -104,12 +119,6 @@ class LiveJob:
     @property
     def _io_paths(self) -> list[Path]:
         return [Path(self._job.spec.working_directory), *self._host.io_paths]
-
-    def _refuse_if_strict(self, applied: Iterable[AppliedLimit]) -> None:
-        if self._job.spec.limits_policy is LimitsPolicy.STRICT:
-            for limit in applied:
-                if not limit.in_force:
-                    raise LimitUnavailable(limit.limit, limit.reason)
 
     def _give_back_log(self) -> None:
         if self._keep_log:
@@ -138,19 +147,17 @@ class LiveJob:
         Raises:
             LimitUnavailable: the policy is strict and one of them is not in force. All are as before then.
         """
+        before, names = self._job.spec, update.changes
+        after = replace(before, limits=replace(before.limits, **names))
+        applied = self._containment.change(after.limits, names, self._io_paths)
         try:
-            self._change(replace(self._job.spec.limits, **update.changes), update.changes)
+            refuse_if_strict(before.limits_policy, applied)
         except LimitUnavailable:
-            before = self._containment.change(self._job.spec.limits, update.changes, self._io_paths)
-            self._job = with_limits(self._job, update.changes, before)
+            applied = self._containment.change(before.limits, names, self._io_paths)
+            self._job = with_limits(self._job, names, applied)
             raise
+        self._job = with_limits(replace(self._job, spec=after), names, applied)
         return self.snapshot()
-
-    def _change(self, limits: Limits, names: Collection[str]) -> None:
-        applied = self._containment.change(limits, names, self._io_paths)
-        self._refuse_if_strict(applied)
-        spec = replace(self._job.spec, limits=limits)
-        self._job = replace(with_limits(self._job, names, applied), spec=spec)
 
     async def run(self) -> Job:
         """Returns once the command runs.
@@ -159,31 +166,56 @@ class LiveJob:
             CommandNotStarted: it cannot be executed. The job is gone then, without a trace.
             OSError: a step before that failed, through no fault of the request's. The same holds.
         """
-        await self._readable(self._child.orders)
-        failure = process.exec_failure(self._job.spec, os.read(self._child.orders, 256))
-        if failure:
+        try:
+            main = await self._start()
+        except BaseException:
             await self._clean_up()
             self._given_back.close()
-            raise failure
+            raise
         self._started_ns = time.monotonic_ns()
-        self._job = transition(
-            self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=self._child.pid
-        )
+        self._job = transition(self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
         self._on_change(self._job.id)
         return self.snapshot()
+
+    async def _start(self) -> Process:
+        """Returns the process that executes the command, once it does."""
+        report = await self._report()
+        if pid := process.started_pid(report):
+            self._main = Process.of(pid)
+            self._given_back.callback(os.close, self._main.pidfd)
+            if isinstance(self._containment, ProcessGroup):
+                self._containment.lead(pid)
+            if self._intent:  # it came while there was nobody to tell
+                self._signal(self._main, self._job.spec.stop_signal)
+            report = await self._report()
+        self._reap_spare()
+        if failure := process.failure(self._job.spec, report):
+            raise failure
+        if self._main is None:
+            raise OSError(errno.ESRCH, "the spare process was killed", "order")
+        return self._main
+
+    async def _report(self) -> bytes:
+        """Returns what the spare process or its successor says next; empty once there is nobody to say
+        more.
+        """
+        await self._readable(self._orders.fileno())
+        return process.read_report(self._orders)
 
     async def end(self) -> Job:
         """Returns the final job, once there is one; `run` has returned before.
 
         The order makes the final status true: no process, then no more output, then the last figures.
         """
+        assert self._main
         timeout = self._job.spec.timeout
         timer = self._host.loop.call_later(timeout, self._time_out) if timeout is not None else None
-        await self._readable(self._child.pidfd)
+        await self._readable(self._main.pidfd)
         if timer:
             timer.cancel()
-        leftovers = [pid for pid in self._containment.pids() if pid != self._child.pid]
+        leftovers = [pid for pid in self._containment.pids() if pid != self._main.pid]
         wait_status = await self._clean_up()
+        assert wait_status is not None
         # What memory there is left is page cache, which no process has.
         usage = replace(self._usage(), memory_current_bytes=None)
         ended = outcome(self._job.spec, wait_status, self._intent, usage, len(leftovers))
@@ -206,12 +238,12 @@ class LiveJob:
         The first intent counts; a shorter grace period than an earlier one's counts, too. A command that
         has ended by itself is not touched: its own end is the truth.
         """
-        if self._has_ended():
+        if self._main and _has_ended(self._main):
             return
         if self._intent is None:
             self._intent = intent
-            if grace_period > 0:
-                self._signal(self._job.spec.stop_signal)
+            if self._main and grace_period > 0:
+                self._signal(self._main, self._job.spec.stop_signal)
         self._kill_within(grace_period)
 
     def kill(self) -> None:
@@ -229,30 +261,24 @@ class LiveJob:
             self._kill_timer.cancel()
         self._kill_timer = self._host.loop.call_later(seconds, self.kill)
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, main: Process, number: int) -> None:
         """Signals the process group, and wakes what is stopped, which could not handle the signal."""
         for each in (number, signal.SIGCONT):
-            try:
-                os.killpg(self._child.pid, each)
-            except ProcessLookupError:
-                # Between fork(2) and setsid(2) there is no such group yet, but the process is.
-                signal.pidfd_send_signal(self._child.pidfd, each)
+            os.killpg(main.pid, each)
 
-    def _has_ended(self) -> bool:
-        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PIDFD, self._child.pidfd, flags) is not None
+    async def _clean_up(self) -> int | None:
+        """Ends whatever the job still has, takes its last output and returns the main process's wait status.
 
-    async def _clean_up(self) -> int:
-        """Ends whatever the job still has, takes its last output and returns the wait status.
-
-        The main process is reaped last: until then nobody else can have its pid or process group.
+        It is reaped last: until then nobody else can have its pid or process group.
         """
         await self._containment.kill_all()
-        await self._readable(self._child.pidfd)
+        if self._main:
+            await self._readable(self._main.pidfd)
         if self._kill_timer:
             self._kill_timer.cancel()
         self._pump.finish()
-        return os.waitpid(self._child.pid, 0)[1]  # noqa: ASYNC222 - it has ended, so this does not wait
+        # It has ended, so this does not wait.
+        return os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
 
     async def _readable(self, descriptor: int) -> None:
         """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""
@@ -264,10 +290,8 @@ class LiveJob:
             self._host.loop.remove_reader(descriptor)
 
 
-def with_limits(job: Job, names: Collection[str], applied: Iterable[AppliedLimit]) -> Job:
-    """Returns the job with what the kernel made of the named limits in the place of what it said before."""
-    others = (limit for limit in job.limits_applied if limit.limit not in names)
-    return replace(job, limits_applied=(*applied, *others))
+def _has_ended(main: Process) -> bool:
+    return os.waitid(os.P_PIDFD, main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -19,7 +19,7 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
 from jobworkerd.logs import holes
-from jobworkerd.logs.store import LogStore
+from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.eventlog import EventLog
@@ -28,7 +28,7 @@ from jobworkerd.supervisor.life import Host
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.pump import READ_BYTES
-from jobworkerd.supervisor.spare import SpareProcess
+from jobworkerd.supervisor.spares import Spares
 
 _API_ENDS_WITHIN_SECONDS = 5.0
 
@@ -62,21 +62,22 @@ async def _serve(config: Config, events: EventLog) -> None:
         _report(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
-        spare = SpareProcess(_raise_open_files())
-        stack.callback(spare.close)
-        spare.refill()
+        spares = Spares(_raise_open_files())
+        stack.callback(spares.close)
+        logs = LogStore(
+            jobs_dir,
+            config.log.max_bytes,
+            config.log.max_total_bytes,
+            lambda error: events.error("log", error),
+        )
+        stack.callback(logs.close)
         host = Host(
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
-            logs=LogStore(
-                jobs_dir,
-                config.log.max_bytes,
-                config.log.max_total_bytes,
-                lambda error: events.error("logs outgrow their bound", error),
-            ),
+            logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
-            spare=spare,
+            spares=spares,
             read_buffer=memoryview(bytearray(READ_BYTES)),
         )
         await _run(replace(config, listen=address), host, events)
@@ -92,6 +93,7 @@ async def _run(config: Config, host: Host, events: EventLog) -> None:
 
     apis = ApiProcesses(config, events, connect)
     jobs = Jobs(config, host, events, apis.job_changed)
+    jobs.prepare()
     shutdown = _Shutdown(jobs)
     try:
         starting = asyncio.create_task(apis.start())
@@ -163,7 +165,7 @@ def _state(directory: Path) -> Iterator[Path]:
         jobs_dir = directory / "jobs"
         jobs_dir.mkdir(exist_ok=True, mode=0o700)
         for entry in jobs_dir.iterdir():
-            if is_job_id(entry.name):
+            if is_job_id(entry.name) or entry.name == NEXT:
                 shutil.rmtree(entry)
         _check_holes(jobs_dir)
         yield jobs_dir

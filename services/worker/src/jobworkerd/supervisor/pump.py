@@ -16,24 +16,31 @@ READ_BYTES = 1 << 20
 
 
 class Pump:
-    """The reading ends of one job's pipes; their owner until `finish`."""
+    """The reading ends of one job's pipes; their owner until `finish` or `close`."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         pipes: dict[OutputSource, int],
-        log: LogWriter,
         buffer: memoryview,
         on_output: Callable[[], None],
     ) -> None:
-        """Starts to read. `buffer` is shared with other pumps: no byte stays in it after a read."""
+        """`buffer` is shared with other pumps: no byte stays in it after a read."""
         self._loop = loop
         self._pipes = pipes
-        self._log = log
         self._buffer = buffer
         self._on_output = on_output
-        for source, pipe in pipes.items():
-            loop.add_reader(pipe, self._read, source)
+
+    def start(self, log: LogWriter) -> None:
+        """Begins to move what comes into a log."""
+        self._log = log
+        for source, pipe in self._pipes.items():
+            self._loop.add_reader(pipe, self._read, source)
+
+    def close(self) -> None:
+        """Closes the pipes, whatever is in them."""
+        for source in tuple(self._pipes):
+            self._close(source)
 
     def finish(self) -> None:
         """Takes what is in the pipes now, and closes them.

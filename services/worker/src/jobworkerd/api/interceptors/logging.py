@@ -1,8 +1,10 @@
 """Writes one line an RPC: the access log."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 import grpc
 import structlog
@@ -33,11 +35,13 @@ class AccessLog(Around):
         self._ended(call, status_of(call.context), start)
 
     def _ended(self, call: Call, status: grpc.StatusCode, start: float) -> None:
-        log = self._log.error if status in _FAULTS else self._log.info
-        log(
+        line = partial(
+            self._log.error if status in _FAULTS else self._log.info,
             "rpc",
             method=call.method,
             peer=call.context.peer(),
             status=status.name,
             ms=round((time.perf_counter() - start) * 1_000, 3),
         )
+        # Once the answer is on its way, which is when this task waits again.
+        asyncio.get_running_loop().call_soon(line)

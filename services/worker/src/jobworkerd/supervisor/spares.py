@@ -1,0 +1,212 @@
+"""Processes that are forked ahead, so that no job waits for a fork (see `forkserver`, `spare_process`)."""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+_PIPE_BYTES = 1 << 20
+"""As far as an unprivileged process may enlarge a pipe (/proc/sys/fs/pipe-max-size, pipe(7))."""
+
+_AHEAD = 3
+"""How many are forked ahead: a client that starts a few jobs in a row waits for no fork."""
+
+_PATIENCE_SECONDS = 10
+"""A fork server that forks nothing for so long does not do its work, and is replaced."""
+
+REPORT_BYTES = 256
+"""No report is longer (see `spare_process`)."""
+
+
+@dataclass(frozen=True)
+class Spare:
+    """A process that waits for its order; the receiver closes the descriptors and reaps the process.
+
+    `orders` takes the order and gives the reports (see `spare_process`); `stdout` and `stderr` are the
+    reading ends of the job's pipes.
+    """
+
+    pid: int
+    stdout: int
+    stderr: int
+    orders: socket.socket
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Our ends of what a spare process will have."""
+
+    stdout: int
+    stderr: int
+    orders: socket.socket
+
+    def close(self) -> None:
+        self.orders.close()
+        os.close(self.stdout)
+        os.close(self.stderr)
+
+
+class Spares:
+    """The owner of the fork server, and of the processes that nobody took."""
+
+    def __init__(self, open_files: tuple[int, int]) -> None:
+        """Starts the fork server. `open_files` are the soft and hard RLIMIT_NOFILE of the jobs.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self._open_files = open_files
+        self._asked: deque[_Ends] = deque()
+        self._start()
+
+    @property
+    def left(self) -> int:
+        """How many were forked ahead, or will be without being asked for again."""
+        return len(self._asked)
+
+    def take(self) -> Spare:
+        """Returns a spare process: one that was forked ahead, or else a new one.
+
+        Raises:
+            OSError: the host lacks something. Nothing is left behind.
+        """
+        while True:
+            if not self._asked:
+                self._ask()
+            spare = self._receive(self._asked.popleft())
+            if spare and not _has_ended(spare.pid):
+                return spare
+            if spare:  # whoever killed it: the job need not notice
+                discard(spare)
+
+    def refill(self) -> None:
+        """Has as many forked as are to be there; whoever takes one waits for it, if it comes to that.
+
+        Where the host lacks something none is missed: the next job asks for itself, or fails itself.
+        """
+        try:
+            while len(self._asked) < _AHEAD:
+                self._ask()
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Ends the fork server and the processes that nobody took."""
+        while self._asked:
+            if spare := self._receive(self._asked.popleft()):
+                discard(spare)
+        self._end()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        soft, hard = self._open_files
+        argv = [sys.executable, "-P", "-m", "jobworkerd.supervisor.forkserver"]
+        argv += [str(theirs.fileno()), str(soft), str(hard)]
+        with theirs:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    argv, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True
+                )
+            except OSError:
+                ours.close()
+                raise
+        self._socket = ours
+
+    def _end(self) -> None:
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self) -> None:
+        """Asks for one spare process: a new fork server, if the old one is gone."""
+        ends, childs = _make_ends()
+        try:
+            try:
+                socket.send_fds(self._socket, [b"!"], childs)
+            except (BrokenPipeError, ConnectionResetError):
+                self._end()
+                self._start()
+                socket.send_fds(self._socket, [b"!"], childs)
+        except OSError:
+            ends.close()
+            raise
+        finally:
+            for descriptor in childs:
+                os.close(descriptor)
+        self._asked.append(ends)
+
+    def _receive(self, ends: _Ends) -> Spare | None:
+        """Returns the process that these are the ends of; None if there came none, and another has to be
+        asked for.
+
+        Raises:
+            OSError: it could not be forked.
+        """
+        try:
+            word, *rest = ends.orders.recv(REPORT_BYTES).split()
+            if word == b"ready":
+                return Spare(int(rest[0]), ends.stdout, ends.stderr, ends.orders)
+            error = OSError(int(rest[1]), os.strerror(int(rest[1])), rest[0].decode())
+        except (ValueError, ConnectionResetError):
+            # The fork server died, or the process while it was set up.
+            ends.close()
+            return None
+        except TimeoutError:
+            ends.close()
+            self._end()
+            self._start()
+            return None
+        ends.close()
+        raise error
+
+
+def discard(spare: Spare) -> None:
+    """Ends a process that has no order, and gives back what it has."""
+    spare.orders.close()
+    os.close(spare.stdout)
+    os.close(spare.stderr)
+    reap(spare.pid)
+
+
+def reap(pid: int) -> None:
+    """Kills a spare process and waits for its end."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _make_ends() -> tuple[_Ends, list[int]]:
+    """Returns our ends, and the descriptors that the fork server takes."""
+    with ExitStack() as on_failure:
+
+        def pipe() -> tuple[int, int]:
+            read_end, write_end = os.pipe2(os.O_CLOEXEC)
+            on_failure.callback(os.close, read_end)
+            on_failure.callback(os.close, write_end)
+            os.set_blocking(read_end, False)
+            _enlarge(read_end)
+            return read_end, write_end
+
+        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        on_failure.callback(os.close, stdin)
+        (stdout, stdout_end), (stderr, stderr_end) = pipe(), pipe()
+        ours, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(_PATIENCE_SECONDS)
+        on_failure.pop_all()
+    return _Ends(stdout, stderr, ours), [stdin, stdout_end, stderr_end, childs.detach()]
+
+
+def _enlarge(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except PermissionError:
+        # The user's share of pipe pages is used up (pipe(7), pipe-user-pages-soft): a small one serves.
+        return
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

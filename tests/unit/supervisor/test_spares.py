@@ -1,0 +1,182 @@
+"""The processes that are forked ahead, and what becomes of them."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobworkerd.model import JobSpec, Limits, LimitsPolicy
+from jobworkerd.supervisor import process
+from jobworkerd.supervisor import spares as spares_module
+from jobworkerd.supervisor.spares import Spares
+
+LIMITS = Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0)
+WITHIN_SECONDS = 30
+
+
+@pytest.fixture
+def spares() -> Iterator[Spares]:
+    each = Spares((256, 256))
+    yield each
+    each.close()
+
+
+def spec(command: str, *args: str) -> JobSpec:
+    return JobSpec(
+        command=command,
+        args=args,
+        limits=LIMITS,
+        limits_policy=LimitsPolicy.BEST_EFFORT,
+        stop_signal=signal.SIGTERM,
+        stop_grace_period=1.0,
+        owner="test",
+    )
+
+
+@dataclass
+class Done:
+    """What a spare process and the command that it became left."""
+
+    pid: int | None
+    exit_code: int | None
+    output: bytes
+    report: bytes
+
+
+def run(spares: Spares, wanted: JobSpec, cgroup: int | None = None) -> Done:
+    """Runs a command that ends by itself."""
+    spare = spares.take()
+    process.give_order(spare, wanted)
+    process.let_go(spare, cgroup)
+    spare.orders.settimeout(None)
+    report = process.read_report(spare.orders)
+    pid = process.started_pid(report)
+    if pid:
+        report = process.read_report(spare.orders)
+    spares_module.reap(spare.pid)
+    exit_code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if pid else None
+    os.set_blocking(spare.stdout, True)
+    output = b"".join(iter(lambda: os.read(spare.stdout, 1 << 20), b""))
+    spare.orders.close()
+    os.close(spare.stdout)
+    os.close(spare.stderr)
+    return Done(pid, exit_code, output, report)
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"{holds} did not come to hold"
+        time.sleep(0.01)
+
+
+def test_the_command_runs_and_its_end_is_the_supervisors_to_see(spares: Spares) -> None:
+    done = run(spares, spec("sh", "-c", "echo $$ $PPID; exit 3"))
+    assert (done.exit_code, done.report) == (3, b"")
+    assert done.output == f"{done.pid} {os.getpid()}\n".encode()
+
+
+def test_the_command_is_a_session_of_its_own_without_the_spare_process(spares: Spares) -> None:
+    done = run(spares, spec("sh", "-c", "ps -o pid= -g $$ | wc -l; ps -o sid= -p $$"))
+    assert done.output.split() == [b"3", str(done.pid).encode()]  # sh, ps and wc
+
+
+def test_signals_are_as_they_are_for_any_program(spares: Spares) -> None:
+    done = run(spares, spec("sh", "-c", "cat /proc/self/status; kill -TERM $$"))
+    assert done.exit_code == -signal.SIGTERM
+    status = dict(line.split(b":\t", 1) for line in done.output.splitlines())
+    assert {status[name] for name in (b"SigBlk", b"SigIgn", b"SigCgt")} == {b"0" * 16}
+
+
+def test_more_jobs_than_were_forked_ahead(spares: Spares) -> None:
+    spares.refill()
+    taken = [spares.take() for _ in range(5)]
+    assert len({spare.pid for spare in taken}) == 5
+    for spare in taken:
+        spares_module.discard(spare)
+
+
+def test_a_spare_process_that_was_killed_is_replaced(spares: Spares) -> None:
+    spares.refill()
+    victim = spares.take()
+    spares.refill()
+    second = spares.take()
+    os.kill(second.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, second.pid, os.WEXITED | os.WNOWAIT)
+    for spare in (victim, second):
+        spares_module.discard(spare)
+    assert run(spares, spec("echo", "x")).output == b"x\n"
+
+
+def test_a_fork_server_that_was_killed_is_replaced(spares: Spares) -> None:
+    assert run(spares, spec("echo", "x")).output == b"x\n"
+    spares.refill()
+    spares._process.kill()
+    for _ in range(4):
+        assert run(spares, spec("echo", "x")).output == b"x\n"
+
+
+def test_a_command_line_larger_than_a_socket_holds(spares: Spares) -> None:
+    args = [str(number) * 20_000 for number in range(10)] * 3
+    assert run(spares, spec("sh", "-c", "echo $#", "sh", *args)).output == b"30\n"
+
+
+def test_the_command_has_three_descriptors(spares: Spares) -> None:
+    assert run(spares, spec("sh", "-c", "ls /proc/$$/fd; :")).output.split() == [b"0", b"1", b"2"]
+
+
+def test_where_it_cannot_be_born_in_the_cgroup_it_joins_first(spares: Spares, tmp_path: Path) -> None:
+    """A directory that is no cgroup is refused as an old kernel refuses any."""
+    procs = tmp_path / "cgroup.procs"
+    procs.touch()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    done = run(spares, spec("cat", str(procs)), directory)
+    os.close(directory)
+    assert done.output == b"0"
+
+
+def test_a_cgroup_that_cannot_be_joined_is_the_servers_fault(spares: Spares, tmp_path: Path) -> None:
+    wanted = spec("echo", "never")
+    directory = os.open(tmp_path, os.O_RDONLY)
+    done = run(spares, wanted, directory)
+    os.close(directory)
+    assert (done.output, done.exit_code) == (b"", 127)
+    assert isinstance(process.failure(wanted, done.report), FileNotFoundError)
+
+
+def test_what_cannot_be_executed_is_reported(spares: Spares) -> None:
+    wanted = spec("/nonexistent")
+    done = run(spares, wanted)
+    assert done.exit_code == 127
+    assert "ENOENT" in repr(process.failure(wanted, done.report))
+
+
+def test_close_ends_those_that_nobody_took() -> None:
+    before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    each = Spares((256, 256))
+    each.refill()
+    until(lambda: len(children()) == len(before) + 4)
+    each.close()
+    assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208
+
+
+def test_spare_processes_end_with_the_supervisor() -> None:
+    """A supervisor that is killed closes nothing, but the kernel does it for it."""
+    each = Spares((256, 256))
+    spare = each.take()
+    each._process.kill()
+    spare.orders.close()
+    _, status = os.waitpid(spare.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 127
+    os.close(spare.stdout)
+    os.close(spare.stderr)
+    each.close()
