@@ -11,12 +11,14 @@ from google.protobuf.message import Message
 from jobworker.v1 import job_pb2
 from jobworkerd.api.convert import duration, job_to_proto, timestamp
 from jobworkerd.model import (
+    AppliedIsolation,
     AppliedLimit,
     Job,
     JobSpec,
     JobStatus,
     Limits,
     LimitsPolicy,
+    Network,
     Termination,
     TerminationReason,
     Usage,
@@ -37,6 +39,7 @@ FULL_SPEC = JobSpec(
     ),
     limits_policy=LimitsPolicy.STRICT,
     working_directory="/tmp",
+    network=Network.NONE,
     env={"SECRET": "yes"},
     timeout=1.5,
     stop_signal=37,
@@ -67,6 +70,7 @@ FULL = Job(
         AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="1 2", reason="because"),
     ),
     usage=Usage(**{name: number for number, name in enumerate(Usage.__struct_fields__, 1)}),
+    isolation_applied=(AppliedIsolation(part="user", in_force=True, value="job (7)", reason="why"),),
     log_size=99,
 )
 
@@ -99,6 +103,7 @@ _OTHERS: dict[type, Callable[[Any], object]] = {
     tuple: lambda value: (*value, value[0]),
     JobStatus: lambda _: JobStatus.STOPPED,
     LimitsPolicy: lambda _: LimitsPolicy.BEST_EFFORT,
+    Network: lambda _: Network.HOST,
     TerminationReason: lambda _: TerminationReason.EXITED,
 }
 """For each type of a field, how to get another value of it."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
+from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import (
@@ -24,24 +25,48 @@ from jobworkerd.model import (
     LimitsUpdate,
     TerminationReason,
 )
+from jobworkerd.supervisor.isolation import Isolation
 from jobworkerd.supervisor.life import Host, LiveJob
 from jobworkerd.supervisor.outcome import Intent
+from jobworkerd.supervisor.spare_process import Setup
 from jobworkerd.supervisor.spares import Spares
+from jobworkerd.supervisor.users import Users
 
 UPDATE = LimitsUpdate(max_memory=32, max_pids=5)
+SETUP = Setup(
+    (256, 256),
+    Isolation(namespaces=(), no_new_privileges=False, nice=0, private_bytes=1 << 20, masked=(), writable=()),
+)
 HOUR_NS = 3_600 * 10**9
 
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
     loop = asyncio.get_running_loop()
-    watcher, spares = PopulatedWatcher(loop), Spares((256, 256))
-    logs = LogStore(tmp_path, 1 << 20, 1 << 20, lambda _: None)
-    yield Host(
-        loop, Hierarchy(None, "no cgroups here"), watcher, logs, [], spares, memoryview(bytearray(4096))
+    isolation = IsolationConfig(
+        run_as="server",
+        mount_namespace=False,
+        pid_namespace=False,
+        ipc_namespace=False,
+        uts_namespace=False,
+        no_new_privileges=False,
     )
-    spares.close()
-    watcher.close()
+    with ExitStack() as stack:
+        watcher, spares = PopulatedWatcher(loop), Spares(SETUP)
+        logs = LogStore(tmp_path, 1 << 20, 1 << 20, lambda _: None)
+        for each in (watcher, spares, logs):
+            stack.callback(each.close)
+        yield Host(
+            loop=loop,
+            hierarchy=Hierarchy(None, "no cgroups here"),
+            watcher=watcher,
+            logs=logs,
+            io_paths=[],
+            spares=spares,
+            users=Users(isolation),
+            isolation=isolation,
+            read_buffer=memoryview(bytearray(4096)),
+        )
 
 
 def job(*argv: str, policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:

@@ -1,10 +1,15 @@
 """A place on the terminal that is written anew each time."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 
 __all__ = ["is_live", "screen"]
+
+# Control sequences of xterm, which terminals have in common (https://invisible-island.net/xterm/ctlseqs).
+ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+HOME, ERASE_LINE, ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 def is_live() -> bool:
@@ -13,10 +18,16 @@ def is_live() -> bool:
 
 
 @contextlib.contextmanager
-def screen() -> Iterator[Callable[[str], None]]:
-    """Takes the whole terminal for as long as the context lasts, and gives a function that fills it."""
-    from rich.live import Live
-    from rich.text import Text
+def screen() -> Iterator[Callable[[list[str]], None]]:
+    """Gives a way to draw lines over the last ones, on a screen beside the one with the user's work."""
 
-    with Live(screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-        yield lambda text: live.update(Text.from_ansi(text, no_wrap=True, overflow="crop"), refresh=True)
+    def draw(lines: list[str]) -> None:
+        size = shutil.get_terminal_size()
+        shown = [f"{line}{ERASE_LINE}" for line in lines[: size.lines]]
+        print(HOME + "\n".join(shown), end=ERASE_BELOW, flush=True)
+
+    print(ENTER, end="", flush=True)
+    try:
+        yield draw
+    finally:
+        print(LEAVE, end="", flush=True)

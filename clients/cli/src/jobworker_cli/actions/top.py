@@ -2,45 +2,36 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cli.actions.list import collect
 from jobworker_cli.live_views import top_table
 from jobworker_cli.screen import screen
-
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+from jobworker_client import Client, JobStatus, Usage
 
 __all__ = ["show_top", "watch_top"]
 
 
-async def show_top(client: "Client", interval: timedelta) -> int:
+async def show_top(client: Client, interval: timedelta) -> int:
     """Prints the running jobs once, with what they use in an interval."""
-    tables = _tables(client, interval)
-    await anext(tables)
-    print(await anext(tables))
-    await tables.aclose()
+    async with aclosing(_tables(client, interval)) as tables:
+        await anext(tables)
+        print(await anext(tables))
     return 0
 
 
-async def watch_top(client: "Client", interval: timedelta) -> int:
+async def watch_top(client: Client, interval: timedelta) -> int:
     """Shows the running jobs on the terminal until Ctrl-C."""
-    with screen() as show:
+    with screen() as draw:
         async for table in _tables(client, interval):
-            show(table)
+            draw(table.splitlines())
     raise AssertionError("Ctrl-C is the only end")
 
 
-async def _tables(client: "Client", interval: timedelta) -> AsyncGenerator[str, None]:
-    before: dict[str, job_pb2.Usage] = {}
+async def _tables(client: Client, interval: timedelta) -> AsyncGenerator[str, None]:
+    before: dict[str, Usage] = {}
     while True:
-        jobs = await collect(client, _running())
+        jobs = [job async for job in client.list(statuses=[JobStatus.JOB_STATUS_RUNNING], live_usage=True)]
         yield top_table(jobs, before)
         before = {job.id: job.usage for job in jobs}
         await asyncio.sleep(interval.total_seconds())
-
-
-def _running() -> job_service_pb2.ListJobsRequest:
-    return job_service_pb2.ListJobsRequest(statuses=[job_pb2.JOB_STATUS_RUNNING], live_usage=True)

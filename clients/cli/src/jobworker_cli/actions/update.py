@@ -1,16 +1,13 @@
-"""`jobworker update`: the request that a command line stands for, and its job for people or programs."""
+"""`jobworker update`: the limits that a command line names, and the job for people or programs."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from jobworker.v1 import job_service_pb2
-from jobworker_cli.job_json import print_job
+from jobworker_cli.connect import resolve
+from jobworker_cli.forms import print_job
 from jobworker_cli.options import LimitOptions
 from jobworker_cli.output import Format
-from jobworker_cli.views import job_details
-
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+from jobworker_client import Client
 
 __all__ = ["limits_given", "update_job"]
 
@@ -20,9 +17,9 @@ def limits_given(options: LimitOptions) -> bool:
     return any(value is not None for value in asdict(options).values())
 
 
-async def update_job(client: "Client", ref: str, options: LimitOptions, output: Format) -> int:
+async def update_job(client: Client, ref: str, options: LimitOptions, output: Format) -> int:
     """Changes the limits that are given, and prints the job."""
-    job_id = await client.resolve(ref)
+    job_id = await resolve(client, ref)
     request = job_service_pb2.UpdateJobRequest(
         id=job_id,
         max_cpu=options.max_cpu,
@@ -33,9 +30,5 @@ async def update_job(client: "Client", ref: str, options: LimitOptions, output: 
         cpu_weight=options.cpu_weight,
         cpu_set=options.cpu_set,
     )
-    job = await client.update(request)
-    if output is Format.JSON:
-        print_job(job)
-    else:
-        print(job_details(job))
+    print_job(await client.update_from(request), output)
     return 0

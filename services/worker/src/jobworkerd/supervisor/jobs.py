@@ -238,6 +238,9 @@ class Jobs:
     def _log_start(self, job: Job) -> None:
         self._event_log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)
         self._warn(job.id, job.limits_applied)
+        lacking = {part.part: part.reason for part in job.isolation_applied if not part.in_force}
+        if lacking:
+            self._event_log.warning("isolation not in force", job_id=job.id, isolation=lacking)
 
     def _warn(self, job_id: str, limits: Iterable[AppliedLimit]) -> None:
         not_in_force = {limit.limit: limit.reason for limit in limits if not limit.in_force}
