@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from live import Client, Server, client, make_certificates
+from live import Client, Server, client, make_certificates, seen_by_jobs
 
 BIN = Path(sys.executable).parent
 
@@ -21,6 +21,13 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the certificates of the authority, the server, an admin and a viewer."""
     given = os.environ.get("JOBWORKER_CERTS")
     return Path(given) if given else make_certificates(BIN, tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture
+def job_files() -> Iterator[Path]:
+    """A directory for files that jobs read; their /tmp is their own."""
+    with seen_by_jobs() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="session")
