@@ -40,11 +40,13 @@ class ApiConnection(asyncio.Protocol):
     def __init__(
         self,
         jobs: JobTable,
+        certificates: Callable[[tuple[int, ...]], messages.Certificates],
         *,
         on_ready: Callable[[], None],
         on_fault: Callable[[str, BaseException], None],
     ) -> None:
         self._jobs = jobs
+        self._certificates = certificates
         self._on_ready = on_ready
         self._on_fault = on_fault
         self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.Request))
@@ -126,7 +128,7 @@ class ApiConnection(asyncio.Protocol):
             body = messages.Fault(repr(error))
         self._send(messages.Reply(request.seq, body))
 
-    async def _reply(self, body: messages.RequestBody) -> messages.ReplyBody:
+    async def _reply(self, body: messages.RequestBody) -> messages.ReplyBody:  # noqa: PLR0911 - one a request
         match body:
             case messages.StartJob(spec):
                 return messages.OneJob(await self._jobs.start(spec))
@@ -136,6 +138,8 @@ class ApiConnection(asyncio.Protocol):
                 return messages.OneJob(self._jobs.get(job_id, live_usage=True))
             case messages.ListJobs():
                 return self._jobs.list(body)
+            case messages.GetCertificates(known):
+                return self._certificates(known)
             case messages.Follow(job_id):
                 return messages.OneJob(self._follow(job_id))
             case messages.Unfollow(job_id):
