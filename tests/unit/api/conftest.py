@@ -22,6 +22,7 @@ from jobworkerd.api.interceptors.around import Around
 from jobworkerd.config import ApiConfig, Config
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.protocol import framing, messages
+from jobworkerd.supervisor import certificates
 
 JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
 LIMITS = Limits(max_cpu=10, max_memory=1, max_io_bps=0, max_pids=1024)
@@ -41,10 +42,13 @@ Logged = list[dict[str, object]]
 
 
 class Supervisor:
-    """The other end of the socket. `script` answers requests; None is no answer. `Ready` is answered."""
+    """The other end of the socket. `script` answers requests; None is no answer. Requests that are not of
+    a client's are answered as they should be.
+    """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, certs_dir: Path) -> None:
         self._sock = sock
+        self._certs_dir = certs_dir
         self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.ToSupervisor))
         self.requests: list[messages.RequestBody] = []
         self.script: Script = lambda _: messages.OneJob(JOB)
@@ -70,6 +74,10 @@ class Supervisor:
         if isinstance(request.body, messages.Ready):
             self.ready.set()
             await self.say(messages.Reply(request.seq, messages.Done()))
+            return
+        if isinstance(request.body, messages.GetCertificates):
+            found = certificates.read(self._certs_dir, request.body.known)
+            await self.say(messages.Reply(request.seq, found))
             return
         self.requests.append(request.body)
         if reply := self.script(request.body):
@@ -171,9 +179,11 @@ def start_api(config: Config, authority: Authority, logged: Logged) -> StartApi:
     async def start(extra: Sequence[Around] = ()) -> AsyncIterator[Api]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
-        supervisor = Supervisor(ours)
+        supervisor = Supervisor(ours, Path(config.certs_dir))
         answering = asyncio.create_task(supervisor.run())
-        running = asyncio.create_task(main.serve(config, theirs, extra, structlog.get_logger()))
+        running = asyncio.create_task(
+            main.serve(config, Path(config.state_dir) / "jobs", theirs, extra, structlog.get_logger())
+        )
         try:
             await first(supervisor.ready.wait(), running)
             (listening,) = (line for line in logged if line["event"] == "listening")

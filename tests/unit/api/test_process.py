@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,22 +64,26 @@ def start() -> Start:
     """Starts an API process as the supervisor does."""
 
     @contextlib.asynccontextmanager
-    async def start_process(config: Config, **environment: str) -> AsyncIterator[Started]:
+    async def start_process(
+        config: Config, program: Sequence[str] = ("-m", "jobworkerd.api"), **environment: str
+    ) -> AsyncIterator[Started]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
         memory = os.memfd_create("config")
         os.write(memory, to_json(config))
+        jobs = os.open(config.state_dir, os.O_PATH)
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "jobworkerd.api"),
-                *("--config-fd", str(memory), "--socket-fd", str(theirs.fileno())),
-                pass_fds=(memory, theirs.fileno()),
+                *(sys.executable, *program),
+                *("--config-fd", str(memory), "--socket-fd", str(theirs.fileno()), "--jobs-fd", str(jobs)),
+                pass_fds=(memory, theirs.fileno(), jobs),
                 stdout=PIPE,
                 stderr=PIPE,
                 env={**os.environ, **environment},
             )
         os.close(memory)
-        started = Started(process, Supervisor(ours))
+        os.close(jobs)
+        started = Started(process, Supervisor(ours, Path(config.certs_dir)))
         tasks = asyncio.gather(started.supervisor.run(), _read(process, started.lines))
         try:
             yield started
@@ -109,8 +113,10 @@ async def _client(address: str, authority: Authority) -> AsyncIterator[Client]:
         yield Client(channel)
 
 
-async def _get(client: Client) -> str:
-    return (await client.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID), timeout=20)).job.id
+async def _get(client: Client, *, patiently: bool = False) -> str:
+    """Returns a job's id; patience means to connect again if it does not come to a connection."""
+    request = job_service_pb2.GetJobRequest(id=JOB_ID)
+    return (await client.stub.GetJob(request, timeout=20, wait_for_ready=patiently)).job.id
 
 
 async def test_its_life(start: Start, config: Config, authority: Authority) -> None:
@@ -289,7 +295,7 @@ async def test_renewed_certificates_need_no_restart(
             renewed = Authority()
             renewed.write_server(Path(config.certs_dir))
             async with _client(address, renewed) as new_client:
-                assert await _get(new_client) == JOB_ID
+                assert await _get(new_client, patiently=True) == JOB_ID
             assert await _get(old_client) == JOB_ID
         assert started.event("certificates renewed")
 
@@ -300,11 +306,42 @@ async def test_damaged_renewals_leave_the_old_certificates_in_use(
     async with start(config) as started:
         address = await started.address()
         _damage(config, "server.pem")
-        async with _client(address, authority) as client:
-            assert await _get(client) == JOB_ID
-        warning = started.event("certificates not renewed")
-    assert warning
+        async with asyncio.timeout(20):
+            while (warning := started.event("certificates not renewed")) is None:
+                async with _client(address, authority) as client:
+                    assert await _get(client) == JOB_ID
     assert warning["level"] == "warning"
+
+
+_LOADS_NOTHING_ANY_MORE = """
+import sys
+from jobworkerd.api import environment
+environment.prepare()
+from jobworkerd.api import main, privileges
+
+class Closed:
+    def find_spec(self, name, path, target=None):
+        raise ModuleNotFoundError(f"{name} is loaded late", name=name)
+
+privileges.give_up = lambda *given: sys.meta_path.insert(0, Closed())
+sys.exit(main.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("exporter", ["none", "console", "otlp"])
+async def test_all_modules_are_loaded_before_it_becomes_a_user_who_may_not_be_able_to_read_them(
+    start: Start, config: Config, authority: Authority, exporter: str
+) -> None:
+    exporters = {"OTEL_TRACES_EXPORTER": exporter, "OTEL_METRICS_EXPORTER": exporter}
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    async with start(config, ("-c", _LOADS_NOTHING_ANY_MORE), **exporters, **endpoint) as started:
+        async with _client(await started.address(), authority) as client:
+            assert await _get(client) == JOB_ID
+            started.supervisor.script = lambda _: messages.Fault("the supervisor's")
+            with pytest.raises(grpc.aio.AioRpcError):
+                await _get(client)
+        assert await started.end() == 0
+    assert not [line for line in started.lines if "is loaded late" in line]
 
 
 async def test_what_takes_long_to_import_is_not_imported() -> None:

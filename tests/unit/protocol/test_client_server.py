@@ -115,6 +115,7 @@ async def pair() -> AsyncIterator[Pair]:
     table, events, faults = Table(), list[str](), list[tuple[str, BaseException]]()
     connection = ApiConnection(
         table,
+        lambda known: messages.Certificates((1, 2, 3), b"" if known == (1, 2, 3) else b"ca"),
         on_ready=lambda: events.append("ready"),
         on_fault=lambda *fault: faults.append(fault),
     )
@@ -134,6 +135,11 @@ async def until(condition: Callable[[], object]) -> None:
 
 def waiting(view: JobView) -> int:
     return len(view._waiting)
+
+
+async def test_certificates_that_are_known_come_without_their_contents(pair: Pair) -> None:
+    assert await pair.client.certificates(()) == messages.Certificates((1, 2, 3), b"ca")
+    assert await pair.client.certificates((1, 2, 3)) == messages.Certificates((1, 2, 3))
 
 
 async def test_replies(pair: Pair) -> None:

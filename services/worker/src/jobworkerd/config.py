@@ -57,13 +57,23 @@ Processes = Annotated[
 ]
 
 
+ApiUser = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.@-]{0,255}\$?$", description="dynamic, or the name of a user"
+    ),
+]
+
+
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The API processes.
 
+    `user` is whom they run as, where the server is root; `dynamic` is an id that no account has.
     `processes` is how many there are; `auto` means one for each core that the server may run on.
     `keepalive` is how many seconds of silence pass before a client is pinged; it has 10 s to answer.
     """
 
+    user: ApiUser = "dynamic"
     processes: Processes = 1
     reflection: bool = True
     keepalive: Annotated[int, msgspec.Meta(ge=10, le=3_600)] = 30

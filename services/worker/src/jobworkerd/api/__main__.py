@@ -1,4 +1,4 @@
-"""`python -m jobworkerd.api --config-fd N --socket-fd N`: how the supervisor starts an API process."""
+"""`python -m jobworkerd.api --config-fd N --socket-fd N --jobs-fd N`: how the supervisor starts it."""
 
 import signal
 import sys

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from jobworkerd.api import log_setup, server
+from jobworkerd.api import log_setup, privileges, server
 from jobworkerd.api.credentials import Certificates
 from jobworkerd.api.health import Health
 from jobworkerd.api.identity import Identities
@@ -26,7 +26,7 @@ from jobworkerd.api.interceptors.logging import AccessLog
 from jobworkerd.api.service import JobService
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.api.telemetry import telemetry
-from jobworkerd.config import Config, from_json
+from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol.client import SupervisorClient
 
@@ -39,13 +39,20 @@ def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="jobworkerd.api", description="Started by the supervisor.")
     parser.add_argument("--config-fd", type=int, required=True)
     parser.add_argument("--socket-fd", type=int, required=True)
-    descriptors = parser.parse_args(arguments)
-    config = _read_config(descriptors.config_fd)
+    parser.add_argument("--jobs-fd", type=int, required=True, help="the directory of the jobs' logs")
+    parser.add_argument("--uid", type=int, help="become this user [default: stay who we are]")
+    parser.add_argument("--gid", type=int, help="and a member of this group alone")
+    given = parser.parse_args(arguments)
+    config = _read_config(given.config_fd)
     log_setup.configure(config.logging)
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    # The directories above need not let this process through.
+    jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
     try:
-        with telemetry(os.environ) as extra:
-            uvloop.run(serve(config, socket.socket(fileno=descriptors.socket_fd), extra, log))
+        exporting = telemetry(os.environ)
+        privileges.give_up(given.uid, given.gid, listen_address(config.listen)[1])
+        with exporting as extra:
+            uvloop.run(serve(config, jobs_dir, socket.socket(fileno=given.socket_fd), extra, log))
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it, a traceback not
         return 1
@@ -60,6 +67,7 @@ def _read_config(descriptor: int) -> Config:
 
 async def serve(
     config: Config,
+    jobs_dir: Path,
     sock: socket.socket,
     extra: Sequence[Around],
     log: structlog.typing.FilteringBoundLogger,
@@ -77,10 +85,11 @@ async def serve(
     grpc_server = server.build(
         config.api,
         [*extra, AccessLog(), Errors(), Authorization(identities)],
-        JobService(config, supervisor, identities, draining),
+        JobService(config, jobs_dir, supervisor, identities, draining),
         health,
     )
-    address = server.listen(grpc_server, config.listen, Certificates(Path(config.certs_dir)))
+    certificates = Certificates(Path(config.certs_dir), supervisor)
+    address = server.listen(grpc_server, config.listen, await certificates.credentials())
     await grpc_server.start()
     log.info("listening", address=address)
     await health.ready()

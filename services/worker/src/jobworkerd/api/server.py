@@ -3,10 +3,10 @@
 import socket
 from collections.abc import Sequence
 
+import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
-from jobworkerd.api.credentials import Certificates
 from jobworkerd.api.health import Health
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.reflection import add_reflection
@@ -56,13 +56,12 @@ def build(
     return server
 
 
-def listen(server: aio.Server, address: str, certificates: Certificates) -> str:
+def listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:
     """Binds the server and returns the address with the real port, which 0 stands for any of.
 
     Raises:
-        CannotStart: the address cannot be bound, or the certificates are of no use.
+        CannotStart: the address cannot be bound.
     """
-    credentials = certificates.credentials()
     try:
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:

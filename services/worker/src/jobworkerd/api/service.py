@@ -31,10 +31,15 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     """
 
     def __init__(
-        self, config: Config, supervisor: SupervisorClient, identities: Identities, draining: asyncio.Event
+        self,
+        config: Config,
+        jobs_dir: Path,
+        supervisor: SupervisorClient,
+        identities: Identities,
+        draining: asyncio.Event,
     ) -> None:
         self._config = config
-        self._streams = Streams(supervisor, Path(config.state_dir) / "jobs", config.log)
+        self._streams = Streams(supervisor, jobs_dir, config.log)
         self._supervisor = supervisor
         self._identities = identities
         self._draining = draining

@@ -6,8 +6,9 @@ exported the SDK is not even imported: that would double the time that the proce
 """
 
 import contextlib
+import importlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jobworkerd.api.interceptors.around import Around
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 _SERVICE_NAME = "jobworkerd"
 
 
-@contextlib.contextmanager
-def telemetry(environment: Mapping[str, str]) -> Iterator[Sequence[Around]]:
-    """Yields the interceptors that telemetry needs, none if nothing is exported.
+def telemetry(environment: Mapping[str, str]) -> contextlib.AbstractContextManager[Sequence[Around]]:
+    """Returns a context with the interceptors that telemetry needs, none if nothing is exported.
 
-    What is still buffered goes out when the context is left.
+    The modules are loaded at once; threads and connections are for the context, and what is still
+    buffered goes out when it is left.
 
     Raises:
         CannotStart: a variable names an exporter that there is not.
@@ -33,10 +34,8 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Sequence[Around]]:
     traces = _exporters(environment, "OTEL_TRACES_EXPORTER")
     metrics = _exporters(environment, "OTEL_METRICS_EXPORTER")
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not traces | metrics:
-        yield ()
-        return
-    with _exporting(traces, metrics) as interceptor:
-        yield (interceptor,)
+        return contextlib.nullcontext(())
+    return _exporting(traces, metrics)
 
 
 def _exporters(environment: Mapping[str, str], variable: str) -> frozenset[str]:
@@ -46,8 +45,9 @@ def _exporters(environment: Mapping[str, str], variable: str) -> frozenset[str]:
     return names
 
 
-@contextlib.contextmanager
-def _exporting(traces: frozenset[str], metrics: frozenset[str]) -> Iterator[Around]:
+def _exporting(
+    traces: frozenset[str], metrics: frozenset[str]
+) -> contextlib.AbstractContextManager[Sequence[Around]]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace import TracerProvider
@@ -55,17 +55,26 @@ def _exporting(traces: frozenset[str], metrics: frozenset[str]) -> Iterator[Arou
 
     from jobworkerd.api.interceptors.telemetry import Telemetry
 
+    # gRPC would load it with the first channel, when the process may no longer be able to.
+    importlib.import_module("grpc._channel")
     resource = _resource()
-    readers = [PeriodicExportingMetricReader(_metric_exporter(name)) for name in metrics]
-    meters = MeterProvider(readers, resource, shutdown_on_exit=False)
-    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-    for name in traces:
-        tracers.add_span_processor(BatchSpanProcessor(_span_exporter(name)))
-    try:
-        yield Telemetry(tracers, meters)
-    finally:
-        tracers.shutdown()
-        meters.shutdown()
+    span_exporters = [_span_exporter(name) for name in traces]
+    metric_exporters = [_metric_exporter(name) for name in metrics]
+
+    @contextlib.contextmanager
+    def exporting() -> Iterator[Sequence[Around]]:
+        readers = [PeriodicExportingMetricReader(make()) for make in metric_exporters]
+        meters = MeterProvider(readers, resource, shutdown_on_exit=False)
+        tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        for make in span_exporters:
+            tracers.add_span_processor(BatchSpanProcessor(make()))
+        try:
+            yield (Telemetry(tracers, meters),)
+        finally:
+            tracers.shutdown()
+            meters.shutdown()
+
+    return exporting()
 
 
 def _resource() -> "Resource":
@@ -81,21 +90,21 @@ def _resource() -> "Resource":
     return given.merge(Resource({"service.name": _SERVICE_NAME}))
 
 
-def _span_exporter(name: str) -> "SpanExporter":
+def _span_exporter(name: str) -> "Callable[[], SpanExporter]":
     if name == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-        return ConsoleSpanExporter()
+        return ConsoleSpanExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter()
+    return OTLPSpanExporter
 
 
-def _metric_exporter(name: str) -> "MetricExporter":
+def _metric_exporter(name: str) -> "Callable[[], MetricExporter]":
     if name == "console":
         from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 
-        return ConsoleMetricExporter()
+        return ConsoleMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 
-    return OTLPMetricExporter()
+    return OTLPMetricExporter

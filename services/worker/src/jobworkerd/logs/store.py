@@ -81,7 +81,8 @@ class LogStore:
         return self._jobs_dir / NEXT
 
     def _make(self, directory: Path) -> LogWriter:
-        directory.mkdir(mode=0o700)
+        # For the group that the directory above is of: it may read the logs.
+        directory.mkdir(mode=0o750)
         try:
             return LogWriter(directory, self._grown)
         except OSError:

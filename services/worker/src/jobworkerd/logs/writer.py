@@ -28,6 +28,8 @@ from jobworkerd.model import OutputSource
 _RECORDS_AHEAD = 4096 // RECORD.size
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 """Read access too: posix_fallocate(3) needs it where the file system has no fallocate of its own."""
+_MODE = 0o640
+"""The group is that of the directory; who is in it may read the log."""
 
 
 class LogWriter:
@@ -47,9 +49,9 @@ class LogWriter:
         self._space = 0
         self._time_ns = 0
         self._unrecorded = 0
-        data = os.open(data_file(directory), _NEW_FILE, 0o600)
+        data = os.open(data_file(directory), _NEW_FILE, _MODE)
         try:
-            index = os.open(index_file(directory), _NEW_FILE, 0o600)
+            index = os.open(index_file(directory), _NEW_FILE, _MODE)
         except OSError:
             os.close(data)
             raise

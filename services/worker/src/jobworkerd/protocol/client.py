@@ -13,7 +13,7 @@ from jobworkerd.errors import SupervisorUnavailable, from_wire
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
 
-T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Done)
+T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Certificates, messages.Done)
 
 
 class SupervisorFault(RuntimeError):
@@ -101,6 +101,10 @@ class SupervisorClient(asyncio.Protocol):
     async def ready(self) -> None:
         """Says that this process serves."""
         await self._ask(messages.Ready(), messages.Done)
+
+    async def certificates(self, known: tuple[int, ...]) -> messages.Certificates:
+        """Returns the server's certificates, without their contents if their version is the known one."""
+        return await self._ask(messages.GetCertificates(known), messages.Certificates)
 
     async def start_job(self, spec: JobSpec) -> Job:
         """Starts a job and returns it once its command runs."""

@@ -68,8 +68,17 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Says that the API process serves; the reply is `Done`."""
 
 
+class GetCertificates(msgspec.Struct, frozen=True, tag=True):
+    """Asks for the `Certificates` of the server, which the API process cannot read itself.
+
+    `known` is the version that it has; `()` is none.
+    """
+
+    known: tuple[int, ...] = ()
+
+
 RequestForJob = StartJob | GetJob | StopJob | UpdateJob | Follow
-RequestBody = Ready | RequestForJob | ListJobs | Unfollow
+RequestBody = Ready | RequestForJob | ListJobs | Unfollow | GetCertificates
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True):
@@ -83,6 +92,19 @@ class OneJob(msgspec.Struct, frozen=True, tag=True):
     """A job."""
 
     job: Job
+
+
+class Certificates(msgspec.Struct, frozen=True, tag=True):
+    """The contents of `ca.pem`, `server.pem` and `server-key.pem`; empty if the version is the known one.
+
+    If they cannot be read, `problem` is the sentence that says so, and there is nothing else.
+    """
+
+    version: tuple[int, ...] = ()
+    ca: bytes = b""
+    certificate: bytes = b""
+    key: bytes = b""
+    problem: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -102,7 +124,7 @@ class Fault(msgspec.Struct, frozen=True, tag=True):
     what: str
 
 
-ReplyBody = Fault | OneJob | JobPage | Done | Failure
+ReplyBody = Fault | OneJob | JobPage | Certificates | Done | Failure
 
 
 class Request(msgspec.Struct, frozen=True, tag=True):

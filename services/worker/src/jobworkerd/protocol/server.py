@@ -43,11 +43,13 @@ class ApiConnection(asyncio.Protocol):
     def __init__(
         self,
         jobs: JobTable,
+        certificates: Callable[[tuple[int, ...]], messages.Certificates],
         *,
         on_ready: Callable[[], None],
         on_fault: Callable[[str, BaseException], None],
     ) -> None:
         self._jobs = jobs
+        self._certificates = certificates
         self._on_ready = on_ready
         self._on_fault = on_fault
         self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.Request))
@@ -133,6 +135,8 @@ class ApiConnection(asyncio.Protocol):
         match body:
             case messages.ListJobs():
                 return self._jobs.list(body)
+            case messages.GetCertificates(known):
+                return self._certificates(known)
             case messages.Unfollow(job_id):
                 self._followed.discard(job_id)
             case messages.Ready():

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from jobworkerd.config import Config, to_json
 from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.supervisor.api_user import User
 from jobworkerd.supervisor.eventlog import EventLog
 
 _FIRST_BACKOFF_SECONDS = 0.05
@@ -25,12 +27,21 @@ class ApiProcesses:
     """Keeps `config.api.process_count` API processes alive; the owner of them and of their sockets."""
 
     def __init__(
-        self, config: Config, log: EventLog, connect: Callable[[Callable[[], None]], ApiConnection]
+        self,
+        config: Config,
+        user: User | None,
+        jobs_dir: Path,
+        log: EventLog,
+        connect: Callable[[Callable[[], None]], ApiConnection],
     ) -> None:
-        """`connect` makes the supervisor's end of a connection; its argument is to be called when the
+        """`user` is whom they become, None if they stay who this process is; `jobs_dir` has the logs.
+
+        `connect` makes the supervisor's end of a connection; its argument is to be called when the
         process serves.
         """
         self._config = config
+        self._user = user
+        self._jobs_dir = jobs_dir
         self._log = log
         self._connect = connect
         self._connections: set[ApiConnection] = set()
@@ -97,15 +108,9 @@ class ApiProcesses:
     async def _run(self, on_ready: Callable[[], None]) -> int:
         """Returns one API process's exit code, negative for a signal, once it has ended."""
         ours, theirs = socket.socketpair()
-        config = os.memfd_create("jobworkerd-config")
         connection = self._connect(on_ready)
-        try:
-            with theirs:
-                os.write(config, to_json(self._config))
-                os.lseek(config, 0, os.SEEK_SET)
-                child = _spawn(config, theirs.fileno())
-        finally:
-            os.close(config)
+        with theirs:
+            child = self._spawn(theirs)
         self._connections.add(connection)
         try:
             os.set_blocking(ours.fileno(), False)
@@ -116,24 +121,27 @@ class ApiProcesses:
             self._connections.discard(connection)
             connection.close()
 
+    def _spawn(self, sock: socket.socket) -> "subprocess.Popen[bytes]":
+        """Starts a process at a socket. It becomes the user itself, once it has loaded its modules."""
+        with ExitStack() as stack:
+            config = os.memfd_create("jobworkerd-config")
+            stack.callback(os.close, config)
+            os.write(config, to_json(self._config))
+            # Opened here, as the directories above are closed to the user.
+            jobs = os.open(self._jobs_dir, os.O_PATH | os.O_DIRECTORY)
+            stack.callback(os.close, jobs)
+            argv = [sys.executable, "-P", "-m", "jobworkerd.api"]
+            argv += [f"--config-fd={config}", f"--socket-fd={sock.fileno()}", f"--jobs-fd={jobs}"]
+            if self._user:
+                argv += [f"--uid={self._user.uid}", f"--gid={self._user.gid}"]
+            return subprocess.Popen(  # noqa: S603 - our own module
+                argv, pass_fds=(config, sock.fileno(), jobs), stdin=subprocess.DEVNULL
+            )
+
 
 async def _all(events: list[asyncio.Event]) -> None:
     for event in events:
         await event.wait()
-
-
-def _spawn(config: int, sock: int) -> "subprocess.Popen[bytes]":
-    argv = [
-        sys.executable,
-        "-P",
-        "-m",
-        "jobworkerd.api",
-        "--config-fd",
-        str(config),
-        "--socket-fd",
-        str(sock),
-    ]
-    return subprocess.Popen(argv, pass_fds=(config, sock), stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
 
 
 async def _exit_code(child: "subprocess.Popen[bytes]") -> int:

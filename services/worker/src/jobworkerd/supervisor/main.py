@@ -10,6 +10,7 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -21,7 +22,9 @@ from jobworkerd.config import Config
 from jobworkerd.logs import holes
 from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.supervisor import api_user, certificates
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
+from jobworkerd.supervisor.api_user import NoSuchUser, User
 from jobworkerd.supervisor.confinement import isolation_for
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.jobs import Jobs
@@ -34,6 +37,8 @@ from jobworkerd.supervisor.spares import Spares
 from jobworkerd.supervisor.users import UnknownUser, Users
 
 _API_ENDS_WITHIN_SECONDS = 5.0
+_UMASK = 0o022
+"""Whatever it was before: an API process's user has to be able to read the logs."""
 
 
 class CannotStart(RuntimeError):
@@ -45,9 +50,10 @@ def run(config: Config) -> int:
     events = EventLog(config.logging)
     # What is there now stays: the collector need not look at it, nor a forked child copy its pages.
     gc.freeze()
+    os.umask(_UMASK)
     try:
         asyncio.run(_serve(config, events))
-    except (CannotStart, PortTaken, BadBase, ApiFailed, UnknownUser) as error:
+    except (CannotStart, NoSuchUser, PortTaken, BadBase, ApiFailed, UnknownUser) as error:
         events.error("cannot start", reason=str(error))
         return 1
     return 0
@@ -60,8 +66,9 @@ async def _serve(config: Config, events: EventLog) -> None:
     if isolation.run_as == "dynamic" and isolation.uid_count < config.max_jobs:
         raise CannotStart("isolation.uid_count is below max_jobs: each job needs a user of its own")
     with ExitStack() as stack:
-        jobs_dir = stack.enter_context(_state(Path(config.state_dir)))
-        reserved, address = reserve(config.listen)
+        user = api_user.resolve(config.api.user)
+        jobs_dir = stack.enter_context(_state(Path(config.state_dir), user))
+        reserved, address = reserve(config.listen, user.uid if user else None)
         stack.callback(reserved.close)
         hierarchy = open_hierarchy(config.cgroup_base)
         stack.callback(hierarchy.close)
@@ -88,18 +95,21 @@ async def _serve(config: Config, events: EventLog) -> None:
             isolation=isolation,
             read_buffer=memoryview(bytearray(READ_BYTES)),
         )
-        await _run(replace(config, listen=address), host, events)
+        await _run(replace(config, listen=address), user, jobs_dir, host, events)
 
 
-async def _run(config: Config, host: Host, events: EventLog) -> None:
+async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, events: EventLog) -> None:
     """Starts the API processes, waits for the signal to end, and ends everything in order."""
 
     def connect(on_ready: Callable[[], None]) -> ApiConnection:
         return ApiConnection(
-            jobs, on_ready=on_ready, on_fault=lambda what, error: events.error("fault", error, request=what)
+            jobs,
+            partial(certificates.read, Path(config.certs_dir)),
+            on_ready=on_ready,
+            on_fault=lambda what, error: events.error("fault", error, request=what),
         )
 
-    apis = ApiProcesses(config, events, connect)
+    apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, host, events, apis.job_changed)
     jobs.prepare()
     shutdown = _Shutdown(jobs)
@@ -153,7 +163,7 @@ class _Shutdown:
 
 
 @contextmanager
-def _state(directory: Path) -> Iterator[Path]:
+def _state(directory: Path, user: User | None) -> Iterator[Path]:
     """Takes the state directory for this server alone, and empties it of an earlier one's logs.
 
     Records are kept in memory only, so nobody could ask for those logs any more.
@@ -172,6 +182,7 @@ def _state(directory: Path) -> Iterator[Path]:
             raise CannotStart(f"another server uses {directory}; choose another with --state-dir") from error
         jobs_dir = directory / "jobs"
         jobs_dir.mkdir(exist_ok=True, mode=0o700)
+        _share(jobs_dir, user)
         for entry in jobs_dir.iterdir():
             if is_job_id(entry.name) or entry.name == NEXT:
                 shutil.rmtree(entry)
@@ -179,6 +190,19 @@ def _state(directory: Path) -> Iterator[Path]:
         yield jobs_dir
     finally:
         os.close(lock)
+
+
+def _share(jobs_dir: Path, user: User | None) -> None:
+    """Lets a user's group read the logs: what is made below will be of the same group, see inode(7)."""
+    try:
+        if user:
+            os.chown(jobs_dir, -1, user.gid)
+        jobs_dir.chmod(0o2750 if user else 0o700)
+    except OSError as error:
+        raise CannotStart(
+            f"{jobs_dir} cannot be made readable for the API ({error.strerror}); choose another directory "
+            'with --state-dir, give the server CAP_CHOWN and CAP_FSETID, or set api.user = "root"'
+        ) from error
 
 
 def _check_holes(jobs_dir: Path) -> None:

@@ -5,6 +5,7 @@ port that somebody else listens on is an error at start, and nobody takes the po
 is restarted. SO_REUSEPORT (socket(7)) lets the API processes bind it beside this socket.
 """
 
+import os
 import socket
 
 from jobworkerd.config import listen_address
@@ -14,8 +15,10 @@ class PortTaken(OSError):
     """Raised when the address cannot be bound; the text is a sentence."""
 
 
-def reserve(listen: str) -> tuple[socket.socket, str]:
+def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
     """Returns a bound socket, the caller's to close, and the address with the real port.
+
+    `uid` is the user that the API processes run as, if it is not this process's own.
 
     Raises:
         PortTaken: somebody listens there, or this host has no such address.
@@ -32,6 +35,8 @@ def reserve(listen: str) -> tuple[socket.socket, str]:
         reserved = socket.socket(family, kind, protocol)
         try:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if uid is not None:
+                _give(reserved, uid)
             reserved.bind(address)
         except OSError:
             reserved.close()
@@ -40,3 +45,16 @@ def reserve(listen: str) -> tuple[socket.socket, str]:
         raise PortTaken(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
     number = reserved.getsockname()[1]
     return reserved, f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
+def _give(sock: socket.socket, uid: int) -> None:
+    """Makes a socket a user's: a port is shared among those of one user only.
+
+    fchown(2) does so before the socket is bound (sockfs_setattr in the kernel's net/socket.c).
+    """
+    try:
+        os.fchown(sock.fileno(), uid, -1)
+    except PermissionError as error:
+        raise PermissionError(
+            error.errno, f'sharing it with user {uid} takes CAP_CHOWN; give it, or set api.user = "root"'
+        ) from error

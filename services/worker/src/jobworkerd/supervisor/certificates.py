@@ -1,0 +1,23 @@
+"""The files of the server's certificate: the API processes ask for them, as they cannot read the key."""
+
+from pathlib import Path
+
+from jobworkerd.protocol.messages import Certificates
+
+_FILES = ("ca.pem", "server.pem", "server-key.pem")
+
+
+def read(directory: Path, known: tuple[int, ...]) -> Certificates:
+    """Returns the files, without their contents if they are those that are known."""
+    paths = [directory / name for name in _FILES]
+    try:
+        version = tuple(path.stat().st_mtime_ns for path in paths)
+        if version == known:
+            return Certificates(version)
+        ca, certificate, key = (path.read_bytes() for path in paths)
+        return Certificates(version, ca, certificate, key)
+    except OSError as error:
+        return Certificates(
+            problem=f"{error.filename or directory}: {error.strerror}; make certificates with "
+            "`jobworkerd certs init`, or name their directory with --certs-dir"
+        )
