@@ -60,6 +60,7 @@ class LiveJob:
         self._main: Process | None = None
         self._intent: Intent | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
+        self._kill_due = False
         self._given_back = ExitStack()
         try:
             self._make()
@@ -154,7 +155,7 @@ class LiveJob:
             if isinstance(self._containment, ProcessGroup):
                 self._containment.lead(pid)
             if self._intent:  # it came while there was nobody to tell
-                self._signal(self._main, self._job.spec.stop_signal)
+                self._signal(self._main, signal.SIGKILL if self._kill_due else self._job.spec.stop_signal)
             report = await self._report()
         self._reap_spare()
         if failure := process.failure(self._job.spec, report):
@@ -214,8 +215,13 @@ class LiveJob:
         self._kill_within(grace_period)
 
     def kill(self) -> None:
-        """Kills all of the job now."""
-        self._containment.kill()
+        """Kills all of the job now; one that has no process yet, as soon as there is one.
+
+        A process that is killed before it has said that it is there could not be waited for.
+        """
+        self._kill_due = True
+        if self._main:
+            self._containment.kill()
 
     def _time_out(self) -> None:
         self.stop(Intent(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
