@@ -19,7 +19,7 @@ from grpc import StatusCode
 from jobworker.v1 import job_pb2, job_service_pb2
 from live import SLOW, Client, Server, eventually, pids_with, refused
 
-RACES = 40 if SLOW else 1_000
+RACES = 100 if SLOW else 1_000
 STOPS_DURING_START = 10 if SLOW else 200
 AT_ONCE = 10
 NO_GRACE = duration_pb2.Duration()
