@@ -190,7 +190,7 @@ async def line_latency(server: Server, lines: int = 300) -> list[float]:
     async with grpc.aio.secure_channel(server.address, credentials(server.certs, "admin")) as channel:
         stub = job_service_pb2_grpc.JobServiceStub(channel)
         request = job_service_pb2.CreateJobRequest(
-            command=sys.executable, args=["-c", script], max_cpu=100, max_memory=256
+            command="python3", args=["-c", script], max_cpu=100, max_memory=256
         )
         job = (await stub.CreateJob(request)).job
         found = []

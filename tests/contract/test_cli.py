@@ -183,9 +183,17 @@ def gated(jobworker: Shell, gate: Path) -> str:
     return job_id
 
 
-def test_stream_since_the_time_of_a_line(jobworker: Shell, tmp_path: Path) -> None:
-    job_id = gated(jobworker, tmp_path / "gate")
-    (tmp_path / "gate").touch()
+@pytest.fixture
+def gate() -> Iterator[Path]:
+    """A file to be made, where jobs, too, can see it: their /tmp is their own."""
+    path = Path("/run") / f"jobworker-gate-{uuid.uuid4().hex}"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_stream_since_the_time_of_a_line(jobworker: Shell, gate: Path) -> None:
+    job_id = gated(jobworker, gate)
+    gate.touch()
     assert jobworker("wait", job_id).returncode == 0
     (line,) = jobworker.printed("stream", "--tail", "1", "--timestamps", job_id).splitlines()
     time, _, text = line.partition(" ")
@@ -193,16 +201,16 @@ def test_stream_since_the_time_of_a_line(jobworker: Shell, tmp_path: Path) -> No
     assert jobworker.printed("stream", "--since", time, job_id) == "three\n"
 
 
-def test_stream_of_a_tail_outlives_the_api_process(own_server: Server, tmp_path: Path) -> None:
+def test_stream_of_a_tail_outlives_the_api_process(own_server: Server, gate: Path) -> None:
     jobworker = Shell(own_server)
-    job_id = gated(jobworker, tmp_path / "gate")
+    job_id = gated(jobworker, gate)
     with jobworker.started("stream", "--tail", "1", job_id) as reader:
         assert reader.stdout is not None
         assert reader.stderr is not None
         assert reader.stdout.readline() == b"two\n"
         own_server.api_processes()[0].kill()
         assert b"going on from byte 8" in reader.stderr.readline()
-        (tmp_path / "gate").touch()
+        gate.touch()
         rest, _ = reader.communicate(timeout=60)
         assert (reader.returncode, rest) == (0, b"three\n")
 

@@ -59,7 +59,7 @@ def counted(count: int, times: int = 1) -> tuple[list[str], str]:
     found = hashlib.sha256()
     for number in range(count):
         found.update(b"%063d\n" % number * times)
-    return [sys.executable, "-c", COUNTED.format(count=count, times=times)], found.hexdigest()
+    return ["python3", "-c", COUNTED.format(count=count, times=times)], found.hexdigest()
 
 
 async def test_one_gib_to_readers_that_join_at_any_time(admin: Client) -> None:
@@ -136,7 +136,7 @@ async def killed_reader(server: Server, job_id: str) -> int:
 
 async def test_interleaved_sources_are_exact_each_and_together(admin: Client) -> None:
     script = "import os\nfor n in range(100000): os.write(1 + n % 2, b'%d\\n' % n)"
-    job = await admin.create(sys.executable, "-c", script, max_cpu=400, max_memory=64)
+    job = await admin.create("python3", "-c", script, max_cpu=400, max_memory=64)
     output = await admin.stream(job.id)
     for source, first in (
         (job_service_pb2.OUTPUT_SOURCE_STDOUT, 0),

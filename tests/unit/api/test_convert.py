@@ -11,12 +11,14 @@ from google.protobuf.message import Message
 from jobworker.v1 import job_pb2
 from jobworkerd.api.convert import duration, job_to_proto, timestamp
 from jobworkerd.model import (
+    AppliedIsolation,
     AppliedLimit,
     Job,
     JobSpec,
     JobStatus,
     Limits,
     LimitsPolicy,
+    Network,
     Termination,
     TerminationReason,
     Usage,
@@ -29,6 +31,7 @@ FULL_SPEC = JobSpec(
     limits=Limits(max_cpu=25, max_memory=64, max_io_bps=1_000_000, max_pids=16),
     limits_policy=LimitsPolicy.STRICT,
     working_directory="/tmp",
+    network=Network.NONE,
     env={"SECRET": "yes"},
     timeout=1.5,
     stop_signal=37,
@@ -62,6 +65,7 @@ FULL = Job(
         io_write_bytes=7,
         pids_peak_count=8,
     ),
+    isolation_applied=(AppliedIsolation(part="user", in_force=True, value="job (7)", reason="why"),),
     log_size=99,
 )
 
@@ -94,6 +98,7 @@ _OTHERS: dict[type, Callable[[Any], object]] = {
     tuple: lambda value: (*value, value[0]),
     JobStatus: lambda _: JobStatus.STOPPED,
     LimitsPolicy: lambda _: LimitsPolicy.BEST_EFFORT,
+    Network: lambda _: Network.HOST,
     TerminationReason: lambda _: TerminationReason.EXITED,
 }
 """For each type of a field, how to get another value of it."""

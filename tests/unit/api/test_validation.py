@@ -42,6 +42,7 @@ GOOD: list[tuple[str, object]] = [
     ("stop_grace_period", Duration(seconds=86_400)),
     ("request_id", " ~" * 64),
     ("limits_policy", job_pb2.LIMITS_POLICY_STRICT),
+    ("network", job_pb2.JOB_NETWORK_NONE),
 ]
 
 BAD: list[tuple[str, object]] = [
@@ -89,6 +90,7 @@ BAD: list[tuple[str, object]] = [
     ("request_id", "a\n"),
     ("request_id", "ä"),
     ("limits_policy", 77),
+    ("network", 77),
 ]
 
 
@@ -140,7 +142,7 @@ def test_what_is_left_out_is_the_servers_default() -> None:
     spec = validation.job_spec(CreateRequest(command="true"), defaults, "CN=alice")
     assert spec.limits == defaults.limits
     assert (spec.stop_grace_period, spec.limits_policy) == (5.0, LimitsPolicy.STRICT)
-    assert (spec.working_directory, spec.stop_signal, spec.timeout) == ("/", 15, None)
+    assert (spec.working_directory, spec.stop_signal, spec.timeout) == ("", 15, None)
     assert (spec.owner, spec.request_id, spec.args) == ("CN=alice", "", ())
 
 

@@ -13,15 +13,23 @@ import pytest
 from jobworkerd.model import JobSpec, Limits, LimitsPolicy
 from jobworkerd.supervisor import process
 from jobworkerd.supervisor import spares as spares_module
+from jobworkerd.supervisor.isolation import Isolation
+from jobworkerd.supervisor.spare_process import Setup
 from jobworkerd.supervisor.spares import Spares
+from jobworkerd.supervisor.users import User
 
 LIMITS = Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0)
 WITHIN_SECONDS = 30
+SETUP = Setup(
+    (256, 256),
+    Isolation(namespaces=(), no_new_privileges=False, nice=0, private_bytes=1 << 20, masked=(), writable=()),
+)
+SERVER = User("root", "/root", None)
 
 
 @pytest.fixture
 def spares() -> Iterator[Spares]:
-    each = Spares((256, 256))
+    each = Spares(SETUP)
     yield each
     each.close()
 
@@ -35,6 +43,7 @@ def spec(command: str, *args: str) -> JobSpec:
         stop_signal=signal.SIGTERM,
         stop_grace_period=1.0,
         owner="test",
+        working_directory="/",
     )
 
 
@@ -51,7 +60,7 @@ class Done:
 def run(spares: Spares, wanted: JobSpec, cgroup: int | None = None) -> Done:
     """Runs a command that ends by itself."""
     spare = spares.take()
-    process.give_order(spare, wanted)
+    process.give_order(spare, wanted, SERVER, "")
     process.let_go(spare, cgroup)
     spare.orders.settimeout(None)
     report = process.read_report(spare.orders)
@@ -162,7 +171,7 @@ def test_what_cannot_be_executed_is_reported(spares: Spares) -> None:
 
 def test_close_ends_those_that_nobody_took() -> None:
     before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    each = Spares((256, 256))
+    each = Spares(SETUP)
     each.refill()
     until(lambda: len(children()) == len(before) + 4)
     each.close()
@@ -171,7 +180,7 @@ def test_close_ends_those_that_nobody_took() -> None:
 
 def test_spare_processes_end_with_the_supervisor() -> None:
     """A supervisor that is killed closes nothing, but the kernel does it for it."""
-    each = Spares((256, 256))
+    each = Spares(SETUP)
     spare = each.take()
     each._process.kill()
     spare.orders.close()

@@ -8,8 +8,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -18,33 +16,10 @@ from jobworker_cli.errors import CliError, report
 from jobworker_cli.output import Format
 
 if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+    from jobworker_cli.settle import Settings
+    from jobworker_client import Client
 
-__all__ = ["CredentialFiles", "Settings", "execute"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CredentialFiles:
-    """The PEM files of a mutual TLS connection: the server's CA, our certificate and its key."""
-
-    ca: Path
-    cert: Path
-    key: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options before the verb.
-
-    `server` is `HOST:PORT`; `server_name` the name that its certificate must have, if that is not HOST;
-    `timeout` bounds a unary call, in seconds.
-    """
-
-    server: str
-    files: CredentialFiles
-    server_name: str | None
-    timeout: float
-    debug: bool
+__all__ = ["execute"]
 
 
 def execute(
@@ -57,46 +32,45 @@ def execute(
     """Connects, runs a verb's work, and exits with what it returns.
 
     Args:
-        ctx: the verb's context, whose root holds the `Settings`.
+        ctx: the verb's context, whose root has the options before the verb.
         action: the work; its result is the exit code.
         output: JSON makes errors JSON, too.
         failure: the exit code where the work fails.
     """
     import asyncio
 
-    settings = ctx.find_object(Settings)
-    assert settings is not None
+    from jobworker_cli.settle import settings_of
+
+    debug = bool(ctx.find_root().params["debug"])
     try:
-        code = asyncio.run(_connected(settings, action))
+        code = asyncio.run(_connected(settings_of(ctx.find_root()), action))
         sys.stdout.flush()
     except BrokenPipeError:
         _end_by_sigpipe()
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except (CliError, OSError) as error:
-        _debug(settings)
+        _debug(debug)
         known = error if isinstance(error, CliError) else CliError(f"{error}")
-        report(known, as_json=output is Format.JSON)
+        report(known, as_json=output.is_json)
         code = known.exit_code or failure
     except Exception as error:  # noqa: BLE001 - a bug is a sentence, too; --debug shows the rest
-        _debug(settings)
+        _debug(debug)
         bug = CliError(f"internal error: {type(error).__name__}: {error}", hint="--debug shows where")
-        report(bug, as_json=output is Format.JSON)
+        report(bug, as_json=output.is_json)
         code = failure
     raise typer.Exit(code)
 
 
-async def _connected(settings: Settings, action: "Callable[[Client], Awaitable[int]]") -> int:
-    # gRPC's C core logs failed connections by itself; the sentence about them is ours to write.
-    os.environ.setdefault("GRPC_VERBOSITY", "INFO" if settings.debug else "NONE")
-    from jobworker_cli.client import connect
+async def _connected(settings: "Settings", action: "Callable[[Client], Awaitable[int]]") -> int:
+    from jobworker_cli.connect import connect
 
     async with connect(settings) as client:
         return await action(client)
 
 
-def _debug(settings: Settings) -> None:
-    if settings.debug:
+def _debug(debug: bool) -> None:  # noqa: FBT001 - as the option has it
+    if debug:
         traceback.print_exc()
 
 

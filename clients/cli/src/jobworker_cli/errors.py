@@ -28,8 +28,8 @@ class CliError(Exception):
     """Raised when the command cannot do what was asked; `message` is the user's sentence.
 
     `code` is the gRPC status's name and `reason`, `metadata` and `violations` are the server's details;
-    they are empty where the error is not an answer of the server. `retryable` says that the same call
-    may succeed in a moment. `exit_code` is set where the exit code does not follow from the verb.
+    they are empty where the error is not an answer of the server. `exit_code` is set where the exit code
+    does not follow from the verb.
     """
 
     message: str
@@ -38,7 +38,6 @@ class CliError(Exception):
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     violations: tuple[FieldViolation, ...] = ()
-    retryable: bool = False
     exit_code: int | None = None
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from jobworker_cli.commands.context import app as contexts_app
 from jobworker_cli.commands.create import create
 from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
@@ -17,7 +18,7 @@ from jobworker_cli.commands.run import run
 from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
 from jobworker_cli.commands.wait import wait
-from jobworker_cli.context import CredentialFiles, Settings
+from jobworker_cli.examples import epilog
 from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
 from jobworker_cli.output import say
 
@@ -65,7 +66,6 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 
 @app.callback()
 def settings(  # noqa: PLR0913 - a parameter an option
-    ctx: typer.Context,
     *,
     server: Annotated[
         str, typer.Option(envvar="JOBWORKER_SERVER", metavar="HOST:PORT", help="The server.")
@@ -90,6 +90,10 @@ def settings(  # noqa: PLR0913 - a parameter an option
             help="The name that the server's certificate must have, if not HOST.",
         ),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The context to take, before the environment: see `context`."),
+    ] = None,
     timeout: Annotated[
         timedelta,
         typer.Option(
@@ -104,27 +108,22 @@ def settings(  # noqa: PLR0913 - a parameter an option
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Keeps the options before the verb for it."""
-    ctx.obj = Settings(
-        server=server,
-        files=CredentialFiles(
-            ca=ca or certs / "ca.pem",
-            cert=cert or certs / f"{role}.pem",
-            key=key or certs / f"{role}-key.pem",
-        ),
-        server_name=server_name,
-        timeout=timeout.total_seconds(),
-        debug=debug,
-    )
+    """Takes the options before the verb."""
+    # gRPC's C core logs failed connections by itself; the sentence about them is ours to write. It looks
+    # at the variable when it is imported, which the verb does.
+    os.environ.setdefault("GRPC_VERBOSITY", "INFO" if debug else "NONE")
+    # `settle` reads the others off the root's context, where a verb needs them.
+    del server, certs, role, ca, cert, key, server_name, context, timeout
 
 
-app.command(context_settings=COMMAND_SETTINGS)(create)
-app.command()(get)
-app.command("list")(list_jobs)
-app.command()(stop)
-app.command()(stream)
-app.command(context_settings=COMMAND_SETTINGS)(run)
-app.command()(wait)
+app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("create"))(create)
+app.command(epilog=epilog("get"))(get)
+app.command("list", epilog=epilog("list"))(list_jobs)
+app.command(epilog=epilog("stop"))(stop)
+app.command(epilog=epilog("stream"))(stream)
+app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("run"))(run)
+app.command(epilog=epilog("wait"))(wait)
+app.add_typer(contexts_app, name="context")
 
 
 def open_closed_streams() -> None:

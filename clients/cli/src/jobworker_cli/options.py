@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from jobworker_cli.completion import complete_job, complete_running_job
 from jobworker_cli.output import Format
 from jobworker_cli.units import parse_duration
 
@@ -36,10 +37,18 @@ Command = Annotated[
     list[str],
     typer.Argument(metavar="COMMAND", help="The command, followed by its own options and arguments."),
 ]
-JobRef = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or its beginning.")]
-JobRefs = Annotated[list[str], typer.Argument(metavar="JOB", help="The jobs' ids, or their beginnings.")]
+JobRef = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="The job's id, or its beginning.", autocompletion=complete_job),
+]
+JobRefs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="JOB", help="The jobs' ids, or their beginnings.", autocompletion=complete_running_job
+    ),
+]
 OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="The form of the result.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids alone.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids alone: -o id.")]
 
 
 def duration_option(value: str | timedelta) -> timedelta:

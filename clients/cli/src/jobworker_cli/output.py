@@ -11,10 +11,21 @@ __all__ = ["Format", "printable", "say", "styled"]
 
 
 class Format(enum.StrEnum):
-    """The forms of a result: for people, or for programs (the protobuf JSON mapping)."""
+    """The forms of a result: for people, for programs (the protobuf JSON mapping), or ids alone.
+
+    `wide` has more columns where there are columns; `jsonl` has a job a line.
+    """
 
     TABLE = "table"
+    WIDE = "wide"
     JSON = "json"
+    JSONL = "jsonl"
+    ID = "id"
+
+    @property
+    def is_json(self) -> bool:
+        """Tells whether errors are JSON, too."""
+        return self in {Format.JSON, Format.JSONL}
 
 
 def say(text: str) -> None:

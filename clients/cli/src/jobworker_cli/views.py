@@ -16,6 +16,9 @@ __all__ = ["command_line", "final_line", "job_details", "jobs_table", "outcome"]
 
 COLOURS = {"RUNNING": "cyan", "COMPLETED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow"}
 
+COLUMNS = ("ID", "STATUS", "EXIT", "STARTED", "RAN")
+WIDE_COLUMNS = ("OWNER", "CPU", "MEMORY", "OUTPUT", "LABELS")
+
 Row = tuple[str, str]
 
 
@@ -147,12 +150,16 @@ def _usec(count: int) -> str:
     return duration(timedelta(microseconds=count))
 
 
-def jobs_table(jobs: Sequence[job_pb2.Job]) -> str:
-    """Returns a table with a line a job, cut to the terminal's width if stdout is one."""
-    head = ("ID", "STATUS", "EXIT", "STARTED", "RAN", "COMMAND")
-    rows = [head, *(_cells(job) for job in jobs)]
+def jobs_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
+    """Returns a table with a line a job, cut to the terminal's width if stdout is one.
+
+    A wide one has also whose the job is, its limits, its output's size and its labels, and is not cut.
+    """
+    head = (*COLUMNS, *(WIDE_COLUMNS if wide else ()), "COMMAND")
+    rows = [head, *((*_cells(job), *(_wide_cells(job) if wide else ()), command_line(job)) for job in jobs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
-    room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if sys.stdout.isatty() else None
+    cut = sys.stdout.isatty() and not wide
+    room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if cut else None
     return "\n".join(_table_line(row, widths, room) for row in rows)
 
 
@@ -164,7 +171,17 @@ def _cells(job: job_pb2.Job) -> tuple[str, ...]:
         outcome(job),
         age(job.start_time) if started else "-",
         _ran(job) if started else "-",
-        command_line(job),
+    )
+
+
+def _wide_cells(job: job_pb2.Job) -> tuple[str, ...]:
+    labels = ",".join(f"{key}={job.labels[key]}" for key in sorted(job.labels))
+    return (
+        printable(job.owner) or "-",
+        f"{job.max_cpu}%",
+        size(job.max_memory * 1024 * 1024),
+        size(job.log_size),
+        printable(labels) or "-",
     )
 
 

@@ -66,6 +66,29 @@ JOB_STATUS_STOPPED: JobStatus.ValueType  # 5
 JOB_STATUS_LOST: JobStatus.ValueType  # 6
 """Final: the server died while the job ran, and what became of it is not known."""
 
+class _JobNetwork:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobNetworkEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_JobNetwork.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    JOB_NETWORK_UNSPECIFIED: _JobNetwork.ValueType  # 0
+    """The server's configured one."""
+    JOB_NETWORK_HOST: _JobNetwork.ValueType  # 1
+    """All of it."""
+    JOB_NETWORK_NONE: _JobNetwork.ValueType  # 2
+    """Nothing but a loopback interface of its own."""
+
+class JobNetwork(_JobNetwork, metaclass=_JobNetworkEnumTypeWrapper):
+    """What a job has of the host's network."""
+
+JOB_NETWORK_UNSPECIFIED: JobNetwork.ValueType  # 0
+"""The server's configured one."""
+JOB_NETWORK_HOST: JobNetwork.ValueType  # 1
+"""All of it."""
+JOB_NETWORK_NONE: JobNetwork.ValueType  # 2
+"""Nothing but a loopback interface of its own."""
+
 class _LimitsPolicy:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -75,17 +98,17 @@ class _LimitsPolicyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_LimitsPol
     LIMITS_POLICY_UNSPECIFIED: _LimitsPolicy.ValueType  # 0
     """The server's configured policy."""
     LIMITS_POLICY_BEST_EFFORT: _LimitsPolicy.ValueType  # 1
-    """Run the job without that limit and say so in `limits_applied`."""
+    """Run the job without it and say so in `limits_applied` or `isolation_applied`."""
     LIMITS_POLICY_STRICT: _LimitsPolicy.ValueType  # 2
     """Do not run the job: CreateJob fails with FAILED_PRECONDITION and leaves nothing behind."""
 
 class LimitsPolicy(_LimitsPolicy, metaclass=_LimitsPolicyEnumTypeWrapper):
-    """What to do where a limit cannot be enforced on this host."""
+    """What to do where a limit, or a part of the isolation, cannot be enforced on this host."""
 
 LIMITS_POLICY_UNSPECIFIED: LimitsPolicy.ValueType  # 0
 """The server's configured policy."""
 LIMITS_POLICY_BEST_EFFORT: LimitsPolicy.ValueType  # 1
-"""Run the job without that limit and say so in `limits_applied`."""
+"""Run the job without it and say so in `limits_applied` or `isolation_applied`."""
 LIMITS_POLICY_STRICT: LimitsPolicy.ValueType  # 2
 """Do not run the job: CreateJob fails with FAILED_PRECONDITION and leaves nothing behind."""
 
@@ -129,7 +152,7 @@ class Job(message.Message):
     """One command that the worker runs or ran, with its limits, its state and its result.
 
     Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
-    command is run, 30-39 what came of it. Free numbers of a group are kept for fields of that kind.
+    command is run, 30-39 what came of it, 50-59 how it is kept apart. Free numbers of a group are kept for fields of that kind.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -178,6 +201,8 @@ class Job(message.Message):
     LIMITS_APPLIED_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     LOG_SIZE_FIELD_NUMBER: builtins.int
+    NETWORK_FIELD_NUMBER: builtins.int
+    ISOLATION_APPLIED_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The job's name: a UUIDv7 (RFC 9562) in lower case, so that ids sort by the time of creation and
     are unique over restarts of the server. Output only.
@@ -203,7 +228,7 @@ class Job(message.Message):
     owner: builtins.str
     """The subject of the certificate that created the job (RFC 4514). Output only."""
     working_directory: builtins.str
-    """The directory that the command was started in. Default: `/`."""
+    """The directory that the command was started in."""
     stop_signal: builtins.str
     """The signal that asks the job to end, such as `SIGTERM`."""
     limits_policy: LimitsPolicy.ValueType
@@ -216,6 +241,8 @@ class Job(message.Message):
     """
     log_size: builtins.int
     """How many bytes the job has written to stdout and stderr together. Output only."""
+    network: JobNetwork.ValueType
+    """What the job has of the host's network."""
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """The program's arguments, without the program's own name."""
@@ -256,6 +283,12 @@ class Job(message.Message):
     def usage(self) -> Usage:
         """What the job has used so far, or in all once `status` is final. Output only."""
 
+    @builtins.property
+    def isolation_applied(self) -> containers.RepeatedCompositeFieldContainer[AppliedIsolation]:
+        """One entry for each part of the job's isolation that the server's configuration, or the request, asks
+        for. Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -283,10 +316,12 @@ class Job(message.Message):
         limits_applied: abc.Iterable[AppliedLimit] | None = ...,
         usage: Usage | None = ...,
         log_size: builtins.int = ...,
+        network: JobNetwork.ValueType = ...,
+        isolation_applied: abc.Iterable[AppliedIsolation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "args", b"args", "command", b"command", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "labels", b"labels", "limits_applied", b"limits_applied", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_memory", b"max_memory", "max_pids", b"max_pids", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "args", b"args", "command", b"command", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "isolation_applied", b"isolation_applied", "labels", b"labels", "limits_applied", b"limits_applied", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -365,6 +400,40 @@ class AppliedLimit(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["file", b"file", "in_force", b"in_force", "limit", b"limit", "reason", b"reason", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class AppliedIsolation(message.Message):
+    """What is in force of one part of a job's isolation."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PART_FIELD_NUMBER: builtins.int
+    IN_FORCE_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    part: builtins.str
+    """The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
+    `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities) or `network`.
+    """
+    in_force: builtins.bool
+    """True if the job has it."""
+    value: builtins.str
+    """What it is, where there is more to say: the user, such as `job (1900000007)`. Empty otherwise."""
+    reason: builtins.str
+    """Why it is not in force and what to do about it, in one sentence. Empty if it is."""
+    def __init__(
+        self,
+        *,
+        part: builtins.str = ...,
+        in_force: builtins.bool = ...,
+        value: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["in_force", b"in_force", "part", b"part", "reason", b"reason", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

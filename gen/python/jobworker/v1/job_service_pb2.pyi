@@ -105,6 +105,7 @@ class CreateJobRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     LIMITS_POLICY_FIELD_NUMBER: builtins.int
     MAX_PIDS_FIELD_NUMBER: builtins.int
+    NETWORK_FIELD_NUMBER: builtins.int
     command: builtins.str
     """The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
     empty, no NUL. Relative paths start at the working directory.
@@ -118,7 +119,10 @@ class CreateJobRequest(message.Message):
     directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
     """
     working_directory: builtins.str
-    """Where the command starts: an absolute path. Default: `/`."""
+    """Where the command starts: an absolute path. Default: the job's private directory, which goes with the
+    job; `/` where it has none. The rest of the system is read-only to a job but for a private /tmp, /var/tmp
+    and /dev/shm, and what the server's configuration allows.
+    """
     stop_signal: builtins.str
     """The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
     SIGTERM.
@@ -136,6 +140,8 @@ class CreateJobRequest(message.Message):
     """How many processes and threads the job may have at once. 0 = the server's default (as shipped:
     1,024). At most 4,194,304 (PID_MAX_LIMIT).
     """
+    network: job_pb2.JobNetwork.ValueType
+    """What the job has of the host's network. Default: the server's (as shipped: HOST)."""
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Its arguments. At most 16,384 of them, each at most 131,071 bytes (MAX_ARG_STRLEN of execve(2)),
@@ -144,7 +150,8 @@ class CreateJobRequest(message.Message):
 
     @builtins.property
     def env(self) -> containers.ScalarMap[builtins.str, builtins.str]:
-        """Variables for the command's environment, over PATH, HOME, USER and LANG, which the server sets.
+        """Variables for the command's environment, over PATH, HOME (the private directory), USER and LANG, which
+        the server sets.
         Names are not empty and hold neither `=` nor NUL. At most 1,024, with at most 262,144 bytes in
         all. They are not part of the Job that the server returns.
         """
@@ -182,10 +189,11 @@ class CreateJobRequest(message.Message):
         request_id: builtins.str = ...,
         limits_policy: job_pb2.LimitsPolicy.ValueType = ...,
         max_pids: builtins.int = ...,
+        network: job_pb2.JobNetwork.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_memory", b"max_memory", "max_pids", b"max_pids", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

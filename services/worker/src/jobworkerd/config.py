@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from jobworkerd.model import Limits, LimitsPolicy
+from jobworkerd.model import Limits, LimitsPolicy, Network
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]*$", description="an absolute path")]
@@ -96,6 +96,36 @@ class IoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     devices: tuple[AbsolutePath, ...] = ()
 
 
+RunAs = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]+$", description="dynamic, server or the name of a user")
+]
+
+
+class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What keeps jobs from the host and from each other.
+
+    `run_as` is `dynamic` (a user of its own for each job, from `first_uid` on, `uid_count` of them), a
+    user's name, or `server`: the user that the server runs as. The namespaces are those of namespaces(7).
+    With a mount namespace the system is read-only but for `writable_paths`, the server's own directories
+    are masked, and a job has a private home, /tmp, /var/tmp and /dev/shm, each of at most `private_bytes`.
+    `no_new_privileges` stands for no capabilities, too. `network` is for jobs that do not say; `nice` as in
+    nice(1).
+    """
+
+    run_as: RunAs = "dynamic"
+    first_uid: Annotated[int, msgspec.Meta(ge=1_000, le=2**31 - 2)] = 1_900_000_000
+    uid_count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100_000
+    pid_namespace: bool = True
+    mount_namespace: bool = True
+    ipc_namespace: bool = True
+    uts_namespace: bool = True
+    no_new_privileges: bool = True
+    network: Network = Network.HOST
+    private_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**50)] = 64 * 2**20
+    writable_paths: tuple[AbsolutePath, ...] = ()
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 5
+
+
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server's own log, on stderr. `auto` is `console` on a terminal and `json` elsewhere."""
 
@@ -122,6 +152,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()
     io: IoConfig = IoConfig()
+    isolation: IsolationConfig = IsolationConfig()
     logging: LoggingConfig = LoggingConfig()
 
 

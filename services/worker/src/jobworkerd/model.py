@@ -50,6 +50,13 @@ class LimitsPolicy(enum.Enum):
     STRICT = "strict"
 
 
+class Network(enum.Enum):
+    """What a job has of the host's network."""
+
+    HOST = "host"
+    NONE = "none"
+
+
 class OutputSource(enum.IntEnum):
     """One of a process's output streams, under its file descriptor's number."""
 
@@ -81,13 +88,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asked for, checked and with every default filled in."""
+    """What a client asked for, checked and with every default filled in.
+
+    An empty `working_directory` is the job's private one, or `/` if it has none.
+    """
 
     command: str
     args: tuple[str, ...] = ()
     limits: Limits
     limits_policy: LimitsPolicy
-    working_directory: str = "/"
+    working_directory: str = ""
+    network: Network = Network.HOST
     env: dict[str, str] = {}
     timeout: float | None = None
     stop_signal: int
@@ -103,6 +114,15 @@ class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True):
     limit: str
     in_force: bool
     file: str = ""
+    value: str = ""
+    reason: str = ""
+
+
+class AppliedIsolation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force of one part of a job's isolation; `reason` is empty if, and only if, it is."""
+
+    part: str
+    in_force: bool
     value: str = ""
     reason: str = ""
 
@@ -142,6 +162,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     termination: Termination | None = None
     limits_applied: tuple[AppliedLimit, ...] = ()
+    isolation_applied: tuple[AppliedIsolation, ...] = ()
     usage: Usage = Usage()
     log_size: int = 0
 

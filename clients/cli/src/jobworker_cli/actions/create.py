@@ -1,32 +1,30 @@
 """`jobworker create`: the request that a command line stands for, and its job for people or programs."""
 
 import uuid
-from typing import TYPE_CHECKING
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cli.job_json import print_job
+from jobworker_cli.explain import explained
+from jobworker_cli.forms import print_job
 from jobworker_cli.options import JobOptions, key_values, variables
 from jobworker_cli.output import Format
-from jobworker_cli.views import job_details
+from jobworker_client import Client, DeadlineExceeded, Job
 
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
-
-__all__ = ["create_job", "new_request"]
+__all__ = ["create", "create_job", "new_request"]
 
 
-async def create_job(
-    client: "Client", request: job_service_pb2.CreateJobRequest, output: Format, *, quiet: bool
-) -> int:
+async def create_job(client: Client, request: job_service_pb2.CreateJobRequest, output: Format) -> int:
     """Creates the job and prints it."""
-    job = await client.create(request)
-    if quiet:
-        print(job.id)
-    elif output is Format.JSON:
-        print_job(job)
-    else:
-        print(job_details(job))
+    print_job(await create(client, request), output)
     return 0
+
+
+async def create(client: Client, request: job_service_pb2.CreateJobRequest) -> Job:
+    """Creates the job; that the server did not answer in time does not mean that there is none."""
+    try:
+        return await client.create_from(request)
+    except DeadlineExceeded as error:
+        hint = f"with --request-id {request.request_id} a repeated call starts no second job"
+        raise explained(error, hint=hint) from error
 
 
 def new_request(command: list[str], options: JobOptions) -> job_service_pb2.CreateJobRequest:

@@ -1,22 +1,14 @@
 """`jobworker get`: one job for people or programs."""
 
-from typing import TYPE_CHECKING
-
-from jobworker_cli.job_json import print_job
+from jobworker_cli.connect import resolve
+from jobworker_cli.forms import print_job
 from jobworker_cli.output import Format
-from jobworker_cli.views import job_details
-
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+from jobworker_client import Client
 
 __all__ = ["show_job"]
 
 
-async def show_job(client: "Client", ref: str, output: Format) -> int:
+async def show_job(client: Client, ref: str, output: Format) -> int:
     """Prints a job."""
-    job = await client.get(await client.resolve(ref))
-    if output is Format.JSON:
-        print_job(job)
-    else:
-        print(job_details(job))
+    print_job(await client.get(await resolve(client, ref)), output)
     return 0

@@ -1,18 +1,16 @@
 """`jobworker run`: a job from its creation to its end, and what Ctrl-C does to it."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cli.errors import CliError
-from jobworker_cli.follow import Follower
+from jobworker_cli.actions.create import create
+from jobworker_cli.explain import explained
+from jobworker_cli.follow import follow, open_stream
 from jobworker_cli.output import say
 from jobworker_cli.results import exit_code, tell_ending
 from jobworker_cli.signals import Pressed, abandon, caught_signals, signal_before_end
 from jobworker_cli.sink import Sink, open_sink
-
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+from jobworker_client import Client, CommandNotStarted, JobWorkerError
 
 __all__ = ["run_job"]
 
@@ -21,7 +19,7 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
-async def run_job(client: "Client", request: job_service_pb2.CreateJobRequest) -> int:
+async def run_job(client: Client, request: job_service_pb2.CreateJobRequest) -> int:
     """Creates the job, shows its output and returns its exit code."""
     with caught_signals() as pressed, open_sink() as sink:
         session = Session(client, request, sink)
@@ -31,7 +29,7 @@ async def run_job(client: "Client", request: job_service_pb2.CreateJobRequest) -
 class Session:
     """One job from its creation to its end."""
 
-    def __init__(self, client: "Client", request: job_service_pb2.CreateJobRequest, sink: Sink) -> None:
+    def __init__(self, client: Client, request: job_service_pb2.CreateJobRequest, sink: Sink) -> None:
         self._client = client
         self._request = request
         self._sink = sink
@@ -49,7 +47,7 @@ class Session:
         _warn_of_limits(job)
         try:
             wanted = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
-            return await Follower(client=self._client, request=wanted, write=self._sink.write).run()
+            return await follow(open_stream(self._client, wanted), self._sink.write)
         except BrokenPipeError:
             # A command of this shell would get SIGPIPE with its next write.
             await self.stop()
@@ -60,18 +58,18 @@ class Session:
         job_id = await asyncio.shield(self._created)
         try:
             await self._client.stop(job_id)
-        except CliError as error:
+        except JobWorkerError as error:
             say(f"jobworker: cannot stop the job: {error}")
 
     async def _create(self) -> job_pb2.Job:
         try:
-            return await self._client.create(self._request)
-        except CliError as error:
-            blamed = {violation.field for violation in error.violations}
+            return await create(self._client, self._request)
+        except CommandNotStarted as error:
+            known = explained(error)
             # A working directory that is not there is no fault of the command: 125, as of `env -C`.
-            if error.reason == "COMMAND_NOT_STARTED" and "command" in blamed:
-                error.exit_code = NOT_FOUND if error.metadata.get("errno") == "ENOENT" else NOT_EXECUTABLE
-            raise
+            if "command" in {refused.field for refused in error.fields}:
+                known.exit_code = NOT_FOUND if error.metadata.get("errno") == "ENOENT" else NOT_EXECUTABLE
+            raise known from error
 
 
 async def _attend(session: Session, pressed: Pressed) -> int:

@@ -2,39 +2,36 @@
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from jobworker.v1 import job_pb2
+from jobworker_cli.connect import resolve
 from jobworker_cli.errors import CliError, report
-from jobworker_cli.job_json import print_jobs
+from jobworker_cli.explain import explained
+from jobworker_cli.forms import print_endings, tell_end
 from jobworker_cli.output import Format
-from jobworker_cli.views import final_line
-
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+from jobworker_client import Client, JobWorkerError
 
 __all__ = ["stop_jobs"]
 
 
-async def stop_jobs(client: "Client", refs: list[str], grace: timedelta | None, output: Format) -> int:
+async def stop_jobs(client: Client, refs: list[str], grace: timedelta | None, output: Format) -> int:
     """Stops all that can be stopped; the exit code is 1 if there was one that could not."""
 
     async def stop_one(ref: str) -> job_pb2.Job:
-        job = await client.stop(await client.resolve(ref), grace)
-        if output is not Format.JSON:
-            print(final_line(job), flush=True)
+        job = await client.stop(await resolve(client, ref), grace_period=grace)
+        tell_end(job, output)
         return job
 
     results = await asyncio.gather(*map(stop_one, refs), return_exceptions=True)
     stopped, failed = [], 0
     for result in results:
-        if isinstance(result, CliError):
-            report(result, as_json=output is Format.JSON)
+        if isinstance(result, CliError | JobWorkerError):
+            known = result if isinstance(result, CliError) else explained(result)
+            report(known, as_json=output.is_json)
             failed = 1
         elif isinstance(result, BaseException):
             raise result
         else:
             stopped.append(result)
-    if output is Format.JSON:
-        print_jobs(stopped)
+    print_endings(stopped, output)
     return failed

@@ -1,22 +1,20 @@
 """`jobworker stream`: the part of the output that is asked for, shown until the job ends or Ctrl-C."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
-from jobworker_cli.follow import Follower, stream_command
+from jobworker_cli.connect import resolve
+from jobworker_cli.follow import follow, open_stream, stream_command
 from jobworker_cli.output import say
 from jobworker_cli.results import exit_code, tell_ending
 from jobworker_cli.signals import abandon, caught_signals, signal_before_end
 from jobworker_cli.sink import open_sink
 from jobworker_cli.times import parse_moment
 from jobworker_cli.timestamps import Stamper
-
-if TYPE_CHECKING:
-    from jobworker_cli.client import Client
+from jobworker_client import Client
 
 __all__ = ["moment", "show_output", "source"]
 
@@ -41,21 +39,23 @@ def moment(text: str | None) -> Timestamp | None:
 
 
 async def show_output(
-    client: "Client", ref: str, request: job_service_pb2.GetJobsStreamRequest, *, timestamps: bool
+    client: Client, ref: str, request: job_service_pb2.GetJobsStreamRequest, *, timestamps: bool
 ) -> int:
     """Shows what the request asks for and returns the job's exit code."""
-    request.id = await client.resolve(ref)
+    request.id = await resolve(client, ref)
+    stream = open_stream(client, request)
     with caught_signals() as pressed, open_sink() as sink:
         write = Stamper(sink.write).write if timestamps else sink.write
-        work = asyncio.create_task(Follower(client=client, request=request, write=write).run())
+        work = asyncio.create_task(follow(stream, write))
         number = await signal_before_end(work, pressed)
         if number is not None:
             await abandon(work)
             shown = sink.cut()
             # Of a piece with times in it, not all that is shown is the job's: it counts as not shown.
-            request.offset += 0 if timestamps else shown
+            rest = stream.request
+            rest.offset += 0 if timestamps else shown
             say(
-                f"jobworker: the job goes on; `{stream_command(request)}` "
+                f"jobworker: the job goes on; `{stream_command(rest)}` "
                 f"takes up its output, `jobworker stop {request.id}` ends it"
             )
             return 128 + number

@@ -25,4 +25,5 @@ def create(
     from jobworker_cli.actions.create import create_job, new_request
 
     request = new_request(command, options)
-    execute(ctx, lambda client: create_job(client, request, output, quiet=quiet), output=output)
+    form = Format.ID if quiet else output
+    execute(ctx, lambda client: create_job(client, request, form), output=form)

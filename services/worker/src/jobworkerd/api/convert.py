@@ -7,7 +7,17 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworkerd.model import AppliedLimit, Job, JobStatus, LimitsPolicy, OutputSource, Termination, Usage
+from jobworkerd.model import (
+    AppliedIsolation,
+    AppliedLimit,
+    Job,
+    JobStatus,
+    LimitsPolicy,
+    Network,
+    OutputSource,
+    Termination,
+    Usage,
+)
 from jobworkerd.signals import signal_name
 
 STATUSES: Mapping[int, JobStatus] = MappingProxyType(
@@ -19,6 +29,11 @@ LIMITS_POLICIES: Mapping[int, LimitsPolicy] = MappingProxyType(
     {job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{policy.name}"): policy for policy in LimitsPolicy}
 )
 """The number that the API has for each policy; it has one more, LIMITS_POLICY_UNSPECIFIED."""
+
+NETWORKS: Mapping[int, Network] = MappingProxyType(
+    {job_pb2.JobNetwork.Value(f"JOB_NETWORK_{network.name}"): network for network in Network}
+)
+"""The number that the API has for each network; it has one more, JOB_NETWORK_UNSPECIFIED."""
 
 SOURCES: Mapping[job_service_pb2.OutputSource.ValueType, OutputSource] = MappingProxyType(
     {job_service_pb2.OutputSource.Value(f"OUTPUT_SOURCE_{source.name}"): source for source in OutputSource}
@@ -66,6 +81,8 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         limits_applied=[_applied_limit(limit) for limit in job.limits_applied],
         usage=_usage(job.usage),
         log_size=job.log_size,
+        network=job_pb2.JobNetwork.Value(f"JOB_NETWORK_{spec.network.name}"),
+        isolation_applied=[_applied_isolation(part) for part in job.isolation_applied],
     )
 
 
@@ -86,6 +103,12 @@ def _applied_limit(limit: AppliedLimit) -> job_pb2.AppliedLimit:
         file=limit.file,
         value=limit.value,
         reason=limit.reason,
+    )
+
+
+def _applied_isolation(part: AppliedIsolation) -> job_pb2.AppliedIsolation:
+    return job_pb2.AppliedIsolation(
+        part=part.part, in_force=part.in_force, value=part.value, reason=part.reason
     )
 
 

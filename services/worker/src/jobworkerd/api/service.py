@@ -46,7 +46,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if self._draining.is_set():
             raise ShuttingDown
         owner = self._identities.principal(context).subject
-        job = await self._supervisor.start_job(validation.job_spec(request, self._config.defaults, owner))
+        defaults, network = self._config.defaults, self._config.isolation.network
+        job = await self._supervisor.start_job(validation.job_spec(request, defaults, owner, network))
         _log_id(job.id)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 

@@ -19,7 +19,7 @@ from jobworkerd.api import convert
 from jobworkerd.api.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
-from jobworkerd.model import JobSpec, Limits
+from jobworkerd.model import JobSpec, Limits, Network
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
 
@@ -48,8 +48,13 @@ _PRINTABLE = re.compile(r"[ -~]*")
 _ID_IN_MESSAGES = 64
 
 
-def job_spec(request: job_service_pb2.CreateJobRequest, defaults: Defaults, owner: str) -> JobSpec:
-    """Returns what the request asks for, with defaults where it says nothing.
+def job_spec(
+    request: job_service_pb2.CreateJobRequest,
+    defaults: Defaults,
+    owner: str,
+    network: Network = Network.HOST,
+) -> JobSpec:
+    """Returns what the request asks for, with defaults and `network` where it says nothing.
 
     Raises:
         InvalidRequest: a field has a bad value.
@@ -69,13 +74,15 @@ def job_spec(request: job_service_pb2.CreateJobRequest, defaults: Defaults, owne
         stop_grace_period=_grace_problem(request.stop_grace_period),
         request_id=_request_id_problem(request.request_id),
         limits_policy=_policy_problem(request.limits_policy),
+        network=_network_problem(request.network),
     )
     return JobSpec(
         command=request.command,
         args=tuple(request.args),
         limits=_limits(request, defaults),
         limits_policy=convert.LIMITS_POLICIES.get(request.limits_policy, defaults.limits_policy),
-        working_directory=request.working_directory or "/",
+        working_directory=request.working_directory,
+        network=convert.NETWORKS.get(request.network, network),
         env=dict(request.env),
         timeout=_seconds(request.timeout) if request.HasField("timeout") else None,
         stop_signal=signal_number(request.stop_signal or "SIGTERM"),
@@ -279,6 +286,12 @@ def _policy_problem(policy: int) -> str:
     if policy == job_pb2.LIMITS_POLICY_UNSPECIFIED or policy in convert.LIMITS_POLICIES:
         return ""
     return f"{policy} is no LimitsPolicy"
+
+
+def _network_problem(network: int) -> str:
+    if network == job_pb2.JOB_NETWORK_UNSPECIFIED or network in convert.NETWORKS:
+        return ""
+    return f"{network} is no JobNetwork"
 
 
 def _statuses_problem(statuses: Iterable[int]) -> str:

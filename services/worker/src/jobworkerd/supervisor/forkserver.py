@@ -1,4 +1,4 @@
-"""`python -m jobworkerd.supervisor.forkserver SOCKET SOFT HARD`: forks the spare processes, so that the
+"""`python -m jobworkerd.supervisor.forkserver SOCKET SETUP`: forks the spare processes, so that the
 supervisor need not.
 
 A fork costs the supervisor more than the call: each page that it writes to afterwards is copied first. This
@@ -6,7 +6,8 @@ program is small, has one thread and nothing else to do, and its forks run on an
 supervisor goes on.
 
 Each message on the socket (a descriptor) has the descriptors of one spare process, which says by itself
-that it is there. The program ends when the socket is closed. SOFT and HARD are the jobs' RLIMIT_NOFILE.
+that it is there. The program ends when the socket is closed. SETUP is a descriptor, too: of a file with
+what all have in common.
 """
 
 import gc
@@ -15,7 +16,7 @@ import socket
 import sys
 
 from jobworkerd.supervisor import clone
-from jobworkerd.supervisor.spare_process import become_spare, report_failure
+from jobworkerd.supervisor.spare_process import Setup, become_spare, report_failure
 
 _DESCRIPTORS = 4
 """stdin, stdout, stderr, orders: as `become_spare` takes them."""
@@ -23,15 +24,17 @@ _DESCRIPTORS = 4
 
 def main() -> int:
     """Serves until the socket is closed."""
-    descriptor, soft, hard = map(int, sys.argv[1:])
+    descriptor, setup_file = map(int, sys.argv[1:])
+    setup = Setup.read(setup_file)
+    os.close(setup_file)
     # No collection in a spare process: it would touch, and so copy, each page.
     gc.disable()
     with socket.socket(fileno=descriptor) as sock:
-        serve(sock, (soft, hard))
+        serve(sock, setup)
     return 0
 
 
-def serve(sock: socket.socket, open_files: tuple[int, int]) -> None:
+def serve(sock: socket.socket, setup: Setup) -> None:
     """Forks one spare process for each message; returns at the end of the socket."""
     while True:
         _, fds, _, _ = socket.recv_fds(sock, 1, _DESCRIPTORS)
@@ -39,7 +42,7 @@ def serve(sock: socket.socket, open_files: tuple[int, int]) -> None:
             return
         try:
             if clone.fork_sibling() == 0:
-                become_spare((fds[0], fds[1], fds[2], fds[3]), open_files)
+                become_spare((fds[0], fds[1], fds[2], fds[3]), setup)
         except OSError as error:
             report_failure(fds[-1], "fork", error)
         for descriptor in fds:

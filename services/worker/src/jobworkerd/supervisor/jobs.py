@@ -226,6 +226,9 @@ class Jobs:
         not_in_force = {limit.limit: limit.reason for limit in job.limits_applied if not limit.in_force}
         if not_in_force:
             self._event_log.warning("limits not in force", job_id=job.id, limits=not_in_force)
+        lacking = {part.part: part.reason for part in job.isolation_applied if not part.in_force}
+        if lacking:
+            self._event_log.warning("isolation not in force", job_id=job.id, isolation=lacking)
 
     def _log_end(self, job: Job) -> None:
         assert job.termination

@@ -19,14 +19,17 @@ from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
+from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobStatus, LimitsPolicy, OutputSource, TerminationReason, transition
-from jobworkerd.supervisor import process, spares
+from jobworkerd.supervisor import confinement, process, spares
+from jobworkerd.supervisor.isolation import HOME
 from jobworkerd.supervisor.outcome import Intent, outcome
 from jobworkerd.supervisor.process import Process
 from jobworkerd.supervisor.pump import Pump
 from jobworkerd.supervisor.spares import Spare, Spares
+from jobworkerd.supervisor.users import User, Users
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Host:
     logs: LogStore
     io_paths: Sequence[Path]
     spares: Spares
+    users: Users
+    isolation: IsolationConfig
     read_buffer: memoryview
 
 
@@ -57,6 +62,7 @@ class LiveJob:
         self._job = job
         self._host = host
         self._on_change = on_change
+        self._init: Process | None = None
         self._main: Process | None = None
         self._intent: Intent | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
@@ -73,7 +79,7 @@ class LiveJob:
         spare = self._take_spare()
         self._containment = self._contain()
         give_back(self._containment.remove)
-        applied = self._containment.apply(spec.limits, [Path(spec.working_directory), *host.io_paths])
+        applied = self._containment.apply(spec.limits, [Path(spec.working_directory or "/"), *host.io_paths])
         self._job = replace(self._job, limits_applied=applied)
         self._refuse_if_strict()
         self._log = host.logs.open(self._job.id)
@@ -93,8 +99,29 @@ class LiveJob:
         give_back(spare.orders.close)
         self._spare_pid: int | None = spare.pid
         give_back(self._reap_spare)
-        process.give_order(spare, self._job.spec)
+        if spare.init:
+            self._init = Process.of(spare.init)
+            give_back(self._end_init)
+        user = host.users.take()
+        give_back(host.users.give_back, user)
+        self._isolate(spare, user)
         return spare
+
+    def _isolate(self, spare: Spare, user: User) -> None:
+        """Says in the record how the job is isolated, and to the spare process what it will run."""
+        wanted, network = self._host.isolation, self._job.spec.network
+        applied = confinement.applied(wanted, user, self._host.users.problem, network, spare.refused)
+        home = HOME.decode() if wanted.mount_namespace and "mount" not in spare.refused else ""
+        spec = replace(self._job.spec, working_directory=self._job.spec.working_directory or home or "/")
+        process.give_order(spare, spec, user, home)
+        self._job = replace(self._job, spec=spec, isolation_applied=applied)
+
+    def _end_init(self) -> None:
+        """Ends the PID namespace's first process, and with it whatever else is in there."""
+        if self._init:
+            spares.reap(self._init.pid)
+            os.close(self._init.pidfd)
+            self._init = None
 
     def _reap_spare(self) -> None:
         if self._spare_pid is not None:
@@ -112,6 +139,9 @@ class LiveJob:
             for limit in self._job.limits_applied:
                 if not limit.in_force:
                     raise LimitUnavailable(limit.limit, limit.reason)
+            for part in self._job.isolation_applied:
+                if not part.in_force:
+                    raise LimitUnavailable(part.part, part.reason)
 
     def _give_back_log(self) -> None:
         if self._keep_log:
@@ -156,6 +186,10 @@ class LiveJob:
                 self._containment.lead(pid)
             if self._intent:  # it came while there was nobody to tell
                 self._signal(self._main, signal.SIGKILL if self._kill_due else self._job.spec.stop_signal)
+            report = await self._report()
+        if refused := process.refused(report):
+            parts = tuple(confinement.refuse(part, refused) for part in self._job.isolation_applied)
+            self._job = replace(self._job, isolation_applied=parts)
             report = await self._report()
         self._reap_spare()
         if failure := process.failure(self._job.spec, report):
@@ -242,16 +276,22 @@ class LiveJob:
     async def _clean_up(self) -> int | None:
         """Ends whatever the job still has, takes its last output and returns the main process's wait status.
 
-        It is reaped last: until then nobody else can have its pid or process group.
+        It is reaped when its process group is empty: until then nobody else can have its pid.
         """
+        if self._init:
+            os.kill(self._init.pid, signal.SIGKILL)
         await self._containment.kill_all()
+        wait_status = None
         if self._main:
             await self._readable(self._main.pidfd)
+            # It has ended, so this does not wait; but what ends a PID namespace waits for this.
+            wait_status = os.waitpid(self._main.pid, 0)[1]  # noqa: ASYNC222
+        if self._init:
+            await self._readable(self._init.pidfd)
         if self._kill_timer:
             self._kill_timer.cancel()
         self._pump.finish()
-        # It has ended, so this does not wait.
-        return os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
+        return wait_status
 
     async def _readable(self, descriptor: int) -> None:
         """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""

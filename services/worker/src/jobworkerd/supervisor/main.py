@@ -22,13 +22,16 @@ from jobworkerd.logs import holes
 from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
+from jobworkerd.supervisor.confinement import isolation_for
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.life import Host
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.pump import READ_BYTES
+from jobworkerd.supervisor.spare_process import Setup
 from jobworkerd.supervisor.spares import Spares
+from jobworkerd.supervisor.users import UnknownUser, Users
 
 _API_ENDS_WITHIN_SECONDS = 5.0
 
@@ -44,7 +47,7 @@ def run(config: Config) -> int:
     gc.freeze()
     try:
         asyncio.run(_serve(config, events))
-    except (CannotStart, PortTaken, BadBase, ApiFailed) as error:
+    except (CannotStart, PortTaken, BadBase, ApiFailed, UnknownUser) as error:
         events.error("cannot start", reason=str(error))
         return 1
     return 0
@@ -53,6 +56,9 @@ def run(config: Config) -> int:
 async def _serve(config: Config, events: EventLog) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
+    isolation = config.isolation
+    if isolation.run_as == "dynamic" and isolation.uid_count < config.max_jobs:
+        raise CannotStart("isolation.uid_count is below max_jobs: each job needs a user of its own")
     with ExitStack() as stack:
         jobs_dir = stack.enter_context(_state(Path(config.state_dir)))
         reserved, address = reserve(config.listen)
@@ -62,7 +68,7 @@ async def _serve(config: Config, events: EventLog) -> None:
         _report(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
-        spares = Spares(_raise_open_files())
+        spares = Spares(Setup(_raise_open_files(), isolation_for(config)))
         stack.callback(spares.close)
         logs = LogStore(
             jobs_dir,
@@ -78,6 +84,8 @@ async def _serve(config: Config, events: EventLog) -> None:
             logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
             spares=spares,
+            users=Users(config.isolation),
+            isolation=isolation,
             read_buffer=memoryview(bytearray(READ_BYTES)),
         )
         await _run(replace(config, listen=address), host, events)

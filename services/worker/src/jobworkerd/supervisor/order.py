@@ -1,44 +1,49 @@
 """What a spare process is told to run: written by the supervisor, read in the process that becomes the job.
 
-No part of it can hold a NUL, as execve(2) takes strings that end in one; so NULs stand between the parts.
-What reads it is kept small (see `forkserver`): hence no msgspec.
+What reads it is kept small (see `forkserver`): hence marshal, which is there anyway, for two ends that are
+one program.
 """
 
+import marshal
 import os
 from typing import NamedTuple
 
 
 class Order(NamedTuple):
-    """What execve(2) takes, encoded by the supervisor: bytes mean the same under every locale.
+    """What execve(2) takes, and what is the job's own of its isolation.
 
-    `argv` begins with the program: a path, or a name to be looked up in the PATH of `env`.
+    Strings are encoded by the supervisor: bytes mean the same under every locale. `argv` begins with the
+    program: a path, or a name to be looked up in the PATH of `env`. `user` is a uid and a gid, None for the
+    server's own; `home` is the private directory that becomes that user's, empty if there is none.
+    `network` is what the job may have: `host`, `none`, or `none if possible`.
     """
 
     directory: bytes
     argv: list[bytes]
     env: dict[bytes, bytes]
+    user: tuple[int, int] | None = None
+    home: bytes = b""
+    network: str = "host"
 
 
-def write(order: Order) -> int:
-    """Returns a descriptor of a file that has the order, for the caller to close.
+def write(values: tuple[object, ...]) -> int:
+    """Returns a descriptor of a file that has the values, for the caller to close.
 
     It is a file in memory, as a socket may not have room for a whole command line, and nobody may wait.
 
     Raises:
         OSError: there is no memory for it.
     """
-    env = [b"=".join(variable) for variable in order.env.items()]
     file = os.memfd_create("jobworker-order")
     try:
-        os.write(file, b"\0".join([order.directory, b"%d" % len(order.argv), *order.argv, *env]))
+        os.write(file, marshal.dumps(tuple(values)))  # type: ignore[arg-type]  # the stub lists what there is
     except OSError:
         os.close(file)
         raise
     return file
 
 
-def read(file: int) -> Order:
-    """Returns the order that a file has."""
-    directory, count, *rest = os.pread(file, os.fstat(file).st_size, 0).split(b"\0")
-    argv, env = rest[: int(count)], rest[int(count) :]
-    return Order(directory, argv, dict(variable.split(b"=", 1) for variable in env))
+def read(file: int) -> tuple[object, ...]:
+    """Returns the values that a file has."""
+    values: tuple[object, ...] = marshal.loads(os.pread(file, os.fstat(file).st_size, 0))  # noqa: S302
+    return values

@@ -2,16 +2,16 @@
 
 import errno
 import os
-import pwd
 import socket
 from dataclasses import dataclass
 from typing import Self
 
-from jobworkerd.errors import CommandNotStarted
-from jobworkerd.model import JobSpec
+from jobworkerd.errors import CommandNotStarted, LimitUnavailable
+from jobworkerd.model import JobSpec, LimitsPolicy, Network
 from jobworkerd.supervisor import order, spares
 from jobworkerd.supervisor.order import Order
 from jobworkerd.supervisor.spares import Spare
+from jobworkerd.supervisor.users import User
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -39,25 +39,32 @@ class Process:
             raise
 
 
-def environment(spec: JobSpec) -> dict[str, str]:
+def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
     """Returns the job's environment: what it asks for over four variables, never the server's own."""
-    user = pwd.getpwuid(os.getuid())
-    return {"PATH": PATH, "HOME": user.pw_dir, "USER": user.pw_name, "LANG": "C.UTF-8"} | spec.env
+    return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | spec.env
 
 
-def give_order(spare: Spare, spec: JobSpec) -> None:
+def give_order(spare: Spare, spec: JobSpec, user: User, home: str) -> None:
     """Tells the spare process what it will run; it prepares itself, and waits for `let_go`.
+
+    `home` is the job's private directory, empty if it has none.
 
     Raises:
         OSError: the process is gone (EPIPE, ECONNRESET), or there is no memory for the order.
     """
     argv = [spec.command.encode(), *(arg.encode() for arg in spec.args)]
-    env = {name.encode(): value.encode() for name, value in environment(spec).items()}
-    file = order.write(Order(spec.working_directory.encode(), argv, env))
+    env = {name.encode(): value.encode() for name, value in environment(spec, user, home).items()}
+    directory = spec.working_directory.encode()
+    file = order.write(Order(directory, argv, env, user.ids, home.encode(), _network(spec)))
     try:
         socket.send_fds(spare.orders, [b"!"], [file])
     finally:
         os.close(file)
+
+
+def _network(spec: JobSpec) -> str:
+    strict = spec.limits_policy is LimitsPolicy.STRICT
+    return "host" if spec.network is Network.HOST else "none" if strict else "none if possible"
 
 
 def let_go(spare: Spare, cgroup: int | None) -> None:
@@ -83,12 +90,20 @@ def started_pid(report: bytes) -> int | None:
     return int(rest) if word == b"started" else None
 
 
+def refused(report: bytes) -> dict[str, int]:
+    """Returns the errnos of those parts of the isolation that the report says were refused."""
+    word, *rest = report.split() or [b""]
+    return spares.refused_parts(rest) if word == b"refused" else {}
+
+
 def failure(spec: JobSpec, report: bytes) -> Exception | None:
     """Returns what went wrong: nothing, the user's mistake, or an OSError of the server's."""
     if not report:
         return None
     _, step, number = report.decode().split()
     code = int(number)
+    if step == "network":
+        return LimitUnavailable("network", f"{os.strerror(code)}; start the server as root")
     if step not in _FIELD_OF_STEP:
         return OSError(code, os.strerror(code), step)
     subject = spec.command if step == "exec" else spec.working_directory

@@ -13,9 +13,10 @@ import os
 import resource
 import signal
 import socket
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, Self
 
-from jobworkerd.supervisor import clone, order
+from jobworkerd.supervisor import clone, isolation, order
+from jobworkerd.supervisor.isolation import Isolation
 from jobworkerd.supervisor.order import Order
 
 _UMASK = 0o022
@@ -23,26 +24,48 @@ _ORDERS_FD = 3
 _FREE_FD = 4
 
 
-def become_spare(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> NoReturn:
+class Setup(NamedTuple):
+    """What all spare processes have in common; `open_files` are the jobs' soft and hard RLIMIT_NOFILE."""
+
+    open_files: tuple[int, int]
+    isolation: Isolation
+
+    def write(self) -> int:
+        """Returns a descriptor of a file that `read` reads; the caller's to close."""
+        return order.write((self.open_files, tuple(self.isolation)))
+
+    @classmethod
+    def read(cls, file: int) -> Self:
+        """Returns the setup that a file has."""
+        open_files, isolation_values = order.read(file)
+        return cls(open_files, Isolation(*isolation_values))  # type: ignore[arg-type, misc]
+
+
+def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
     """Turns a new process into the command that it is ordered to be; ends it with a report where that fails.
 
-    The descriptors are stdin, stdout, stderr and a socket of packets. The reports that it takes are `ready
-    PID`, once this process can take the order; `started PID`, once the process is there that becomes the
-    job; and `failed STEP ERRNO`. execve(2) closes it. `open_files` are the job's soft and hard
-    RLIMIT_NOFILE.
+    The descriptors are stdin, stdout, stderr and a socket of packets, which execve(2) closes. The reports
+    that it takes are `ready PID INIT REFUSED…` once this process can take the order (see
+    `isolation.Entered`; the refused are `PART=ERRNO`); then `started PID` once the process is there that
+    becomes the job, which may say `refused REFUSED…`; and `failed STEP ERRNO`.
     """
     steps, orders = ["set_up"], fds[3]
     try:
-        _set_up(fds, open_files)
+        _set_up(fds, setup.open_files)
         orders = _ORDERS_FD
+        entered = isolation.enter(setup.isolation)
         _rehearse()
         steps.append("order")
-        os.write(orders, f"ready {os.getpid()}".encode())
+        os.write(orders, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
         _obey(steps)
     except OSError as error:
         report_failure(orders, steps[-1], error)
     finally:
         os._exit(127)
+
+
+def _report(text: str, refused: dict[str, int]) -> bytes:
+    return " ".join([text, *(f"{part}={number}" for part, number in refused.items())]).encode()
 
 
 def report_failure(orders: int, step: str, error: OSError) -> None:
@@ -67,7 +90,7 @@ def _rehearse() -> None:
     waits.
     """
     file = order.write(Order(b"/", [b"/"], {b"PATH": b"/"}))
-    what = order.read(file)
+    what = Order(*order.read(file))  # type: ignore[arg-type]
     with contextlib.suppress(OSError):
         clone.vfork_sibling(file)  # which is no cgroup
     with contextlib.suppress(OSError):
@@ -83,7 +106,7 @@ def _obey(steps: list[str]) -> None:
         passed = _next_message(orders)
         if not passed:
             return
-        what = order.read(*passed)
+        what = Order(*order.read(*passed))  # type: ignore[arg-type]
         passed = _next_message(orders)
         if passed is None:
             return
@@ -94,6 +117,9 @@ def _obey(steps: list[str]) -> None:
     os.write(_ORDERS_FD, f"started {pid}".encode())
     if not joined:
         _join(*passed)
+    steps.append("network")
+    if refused := _leave_network(what.network):
+        os.write(_ORDERS_FD, _report("refused", refused))
     _execute(what, steps)
 
 
@@ -105,7 +131,22 @@ def _next_message(orders: socket.socket) -> list[int] | None:
     return descriptors if message else None
 
 
+def _leave_network(network: str) -> dict[str, int]:
+    """Returns why the job has the host's network all the same, if it may."""
+    try:
+        if network != "host":
+            isolation.leave_network()
+    except OSError as error:
+        if network == "none":
+            raise
+        return {"network": error.errno or 0}
+    return {}
+
+
 def _execute(what: Order, steps: list[str]) -> NoReturn:
+    steps.append("user")
+    if what.user:
+        isolation.become_user(*what.user, what.home)
     steps.append("working_directory")
     os.chdir(what.directory)
     steps.append("exec")
@@ -141,10 +182,11 @@ def _join(cgroup: int) -> None:
 
 
 def _be_killed_before_the_server() -> None:
-    """Undoes what the server may have of oom_score_adj (proc(5)): under pressure the job goes first."""
+    """Under pressure the job goes first: its oom_score_adj (proc(5)) is above the server's, and not below
+    0.
+    """
     with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:  # noqa: PTH123 - the child of a fork
-        if int(file.read()) < 0:
-            file.write(b"0")
+        file.write(b"%d" % min(max(int(file.read()), 0) + 100, 1000))
 
 
 def _reset_signals() -> None:

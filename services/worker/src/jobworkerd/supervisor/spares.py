@@ -7,8 +7,11 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from jobworkerd.supervisor.spare_process import Setup
 
 _PIPE_BYTES = 1 << 20
 """As far as an unprivileged process may enlarge a pipe (/proc/sys/fs/pipe-max-size, pipe(7))."""
@@ -28,13 +31,16 @@ class Spare:
     """A process that waits for its order; the receiver closes the descriptors and reaps the process.
 
     `orders` takes the order and gives the reports (see `spare_process`); `stdout` and `stderr` are the
-    reading ends of the job's pipes.
+    reading ends of the job's pipes. `init` is the process 1 of its PID namespace, to be reaped, too, and 0
+    if there is none; `refused` the errnos of those parts of its isolation that the kernel refused.
     """
 
     pid: int
     stdout: int
     stderr: int
     orders: socket.socket
+    init: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,13 @@ class _Ends:
 class Spares:
     """The owner of the fork server, and of the processes that nobody took."""
 
-    def __init__(self, open_files: tuple[int, int]) -> None:
-        """Starts the fork server. `open_files` are the soft and hard RLIMIT_NOFILE of the jobs.
+    def __init__(self, setup: Setup) -> None:
+        """Starts the fork server.
 
         Raises:
             OSError: it cannot be started.
         """
-        self._open_files = open_files
+        self._setup = setup
         self._asked: deque[_Ends] = deque()
         self._start()
 
@@ -104,17 +110,16 @@ class Spares:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        soft, hard = self._open_files
-        argv = [sys.executable, "-P", "-m", "jobworkerd.supervisor.forkserver"]
-        argv += [str(theirs.fileno()), str(soft), str(hard)]
-        with theirs:
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    argv, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True
-                )
-            except OSError:
-                ours.close()
-                raise
+        try:
+            with theirs:
+                setup = self._setup.write()
+                try:
+                    self._process = _spawn(theirs.fileno(), setup)
+                finally:
+                    os.close(setup)
+        except OSError:
+            ours.close()
+            raise
         self._socket = ours
 
     def _end(self) -> None:
@@ -150,7 +155,10 @@ class Spares:
         try:
             word, *rest = ends.orders.recv(REPORT_BYTES).split()
             if word == b"ready":
-                return Spare(int(rest[0]), ends.stdout, ends.stderr, ends.orders)
+                pid, init, *refused = rest
+                return Spare(
+                    int(pid), ends.stdout, ends.stderr, ends.orders, int(init), refused_parts(refused)
+                )
             error = OSError(int(rest[1]), os.strerror(int(rest[1])), rest[0].decode())
         except (ValueError, ConnectionResetError):
             # The fork server died, or the process while it was set up.
@@ -165,12 +173,27 @@ class Spares:
         raise error
 
 
+def refused_parts(words: Iterable[bytes]) -> dict[str, int]:
+    """Returns the errnos of refused parts, as a report has them."""
+    pairs = (word.decode().split("=") for word in words)
+    return {part: int(number) for part, number in pairs}
+
+
 def discard(spare: Spare) -> None:
     """Ends a process that has no order, and gives back what it has."""
     spare.orders.close()
     os.close(spare.stdout)
     os.close(spare.stderr)
     reap(spare.pid)
+    if spare.init:
+        reap(spare.init)
+
+
+def _spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
+    argv = [sys.executable, "-P", "-m", "jobworkerd.supervisor.forkserver", str(sock), str(setup)]
+    return subprocess.Popen(  # noqa: S603 - our own module
+        argv, pass_fds=(sock, setup), stdin=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def reap(pid: int) -> None:

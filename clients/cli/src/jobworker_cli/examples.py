@@ -1,0 +1,26 @@
+"""An example for the help of each verb."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["EXAMPLES", "epilog"]
+
+EXAMPLES: Mapping[str, str] = MappingProxyType(
+    {
+        "create": "jobworker create --max-cpu=50 --max-memory=512 -l team=data python3 train.py -v",
+        "get": "jobworker get 019a4c",
+        "list": "jobworker list --status running --label team=data -o wide",
+        "stop": "jobworker stop --grace-period 5s 019a4c 019a4d",
+        "stream": "jobworker stream --tail 20 --timestamps 019a4c",
+        "run": "jobworker run --timeout 5m --max-memory=64 sh -c 'df -h | sort'",
+        "wait": "jobworker wait 019a4c && echo it exited with 0",
+        "add": "jobworker context add prod --server jobs.example.org:50051 --certs ~/prod --role viewer",
+        "use": "jobworker context use prod",
+        "show": "jobworker --role viewer context show prod",
+    }
+)
+
+
+def epilog(verb: str) -> str:
+    r"""Returns the example as a paragraph whose lines stay as they are (`\b`)."""
+    return f"\b\nExample:\n  {EXAMPLES[verb]}"

@@ -1,0 +1,90 @@
+"""Create, follow and stop jobs of a jobworkerd server, with asyncio (`Client`) or without (`SyncClient`).
+
+>>> with SyncClient.from_env() as client:
+...     job = client.run("echo", "hello", limits=Limits(cpu=50, memory=64))
+...     for chunk in client.stream(job.id):
+...         print(chunk.payload)
+b'hello\\n'
+
+What does not wait (requests, errors, when to repeat a call, where a broken stream goes on) is written once;
+`aio` and `sync` are two thin shells over it.
+"""
+
+from jobworker.v1.job_pb2 import AppliedLimit, Job, JobStatus, TerminationReason, Usage
+from jobworker.v1.job_service_pb2 import OutputSource
+from jobworker_client.aio.client import Client
+from jobworker_client.aio.stream import Stream
+from jobworker_client.errors import (
+    AddressInvalid,
+    Cause,
+    CertificateUnusable,
+    CommandNotStarted,
+    ConnectionLost,
+    DeadlineExceeded,
+    FieldViolation,
+    HostExhausted,
+    InvalidRequest,
+    JobNotFound,
+    JobWorkerError,
+    LimitUnavailable,
+    OffsetOutOfRange,
+    ReaderStalled,
+    RequestIdReused,
+    RoleRequired,
+    ShuttingDown,
+    SupervisorUnavailable,
+    TooManyJobs,
+    Unauthenticated,
+    Unreachable,
+    WrongOffset,
+)
+from jobworker_client.reading import Chunk, Notify, Resuming, Truncated
+from jobworker_client.requests import JobFilter, JobOptions, Limits, Part, Span
+from jobworker_client.sync.client import SyncClient
+from jobworker_client.sync.stream import SyncStream
+from jobworker_client.target import Target
+
+__all__ = [
+    "AddressInvalid",
+    "AppliedLimit",
+    "Cause",
+    "CertificateUnusable",
+    "Chunk",
+    "Client",
+    "CommandNotStarted",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "FieldViolation",
+    "HostExhausted",
+    "InvalidRequest",
+    "Job",
+    "JobFilter",
+    "JobNotFound",
+    "JobOptions",
+    "JobStatus",
+    "JobWorkerError",
+    "LimitUnavailable",
+    "Limits",
+    "Notify",
+    "OffsetOutOfRange",
+    "OutputSource",
+    "Part",
+    "ReaderStalled",
+    "RequestIdReused",
+    "Resuming",
+    "RoleRequired",
+    "ShuttingDown",
+    "Span",
+    "Stream",
+    "SupervisorUnavailable",
+    "SyncClient",
+    "SyncStream",
+    "Target",
+    "TerminationReason",
+    "TooManyJobs",
+    "Truncated",
+    "Unauthenticated",
+    "Unreachable",
+    "Usage",
+    "WrongOffset",
+]

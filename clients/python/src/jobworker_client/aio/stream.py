@@ -1,0 +1,116 @@
+"""A job's output as an asynchronous iterator: how it waits. What it asks for and makes of it: `reading`."""
+
+import asyncio
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_client.aio.connection import Connection, StreamCall
+from jobworker_client.errors import JobWorkerError
+from jobworker_client.reading import Chunk, Reading, Truncated, without_result
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """A job's output, chunk by chunk, to its end; then `result` is the job.
+
+    A chunk has `payload` (bytes, cut anywhere), `offset` (its first byte's place in the log), `source`
+    and `time`. The iteration resumes by itself, behind the last chunk, when the connection breaks, when
+    the server cuts us off for being slow (READER_STALLED) or is restarted: no byte is missing or comes
+    twice. Bytes that the server does not have any more are in `truncated`; `notify` is told of them, and
+    of each resumption, as they come (`Truncated`, `Resuming`).
+
+    One that is not iterated to its end is closed by `async with`, or by `close`.
+    """
+
+    def __init__(self, connection: Connection, reading: Reading) -> None:
+        self._connection = connection
+        self._reading = reading
+        self._call: StreamCall | None = None
+
+    @property
+    def result(self) -> job_pb2.Job:
+        """The job: final, unless `follow` was False.
+
+        Raises:
+            RuntimeError: the iteration is not at its end.
+        """
+        if self._reading.result is None:
+            raise RuntimeError("there is no result before the stream's end: iterate to it, or use wait()")
+        return self._reading.result
+
+    @property
+    def truncated(self) -> tuple[Truncated, ...]:
+        """The ranges of the output that the server did not have."""
+        return tuple(self._reading.truncated)
+
+    @property
+    def request(self) -> job_service_pb2.GetJobsStreamRequest:
+        """What `stream_from` takes to go on from here: a chunk counts once the next one is asked for."""
+        return self._reading.request
+
+    async def __aenter__(self) -> Self:
+        """Returns the stream."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the call."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends the call, and with it the server's reader, and the iteration."""
+        self._reading.ended = True
+        self._hang_up()
+
+    def __aiter__(self) -> Self:
+        """Returns the stream."""
+        return self
+
+    async def __anext__(self) -> Chunk:
+        """Returns the next chunk."""
+        self._reading.settle()
+        try:
+            while not self._reading.ended:
+                message = await self._message()
+                chunk = None if message is None else self._reading.take(message)
+                if chunk is not None:
+                    return chunk
+        finally:
+            if self._reading.ended:
+                self._hang_up()
+        raise StopAsyncIteration
+
+    async def _message(self) -> Chunk | None:
+        """Returns the next message; None = the call has broken, and there is a connection for another."""
+        try:
+            if self._call is None:
+                self._call = self._connection.open(*self._reading.ask(monotonic()))
+            message = await self._call.read()
+            if isinstance(message, Chunk):
+                return message
+            failure: JobWorkerError = without_result()
+        except grpc.aio.AioRpcError as error:
+            failure = self._connection.failure(error)
+        except asyncio.CancelledError:
+            # gRPC has ended the call with the read; a later read takes up the stream where it stands.
+            self._hang_up()
+            raise
+        await self._regain(failure)
+        return None
+
+    async def _regain(self, failure: JobWorkerError) -> None:
+        self._hang_up()
+        await asyncio.sleep(self._reading.pause(failure, monotonic()))
+        if not await self._connection.ready(self._reading.patience(monotonic())):
+            raise self._reading.give_up(failure, monotonic())
+
+    def _hang_up(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None

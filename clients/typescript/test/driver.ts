@@ -1,0 +1,137 @@
+/**
+ * The client as a program of its own, for tests in other languages: a request, one JSON object, on each
+ * line of stdin, an answer on each line of stdout. tests/interop says what is asked.
+ */
+import { createHash } from "node:crypto";
+import { createInterface } from "node:readline";
+import { fromJson, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
+import type { Job, JobStream, Source } from "@jobworker/client";
+import { Client, CreateJobRequestSchema, JobSchema, JobStatus, JobWorkerError } from "@jobworker/client";
+
+/** A request, with the arguments of all operations. */
+interface Request {
+  readonly op: string;
+  readonly id?: string;
+  readonly deadline?: number;
+  readonly job?: JsonObject;
+  readonly statuses?: (keyof typeof JobStatus)[];
+  readonly labels?: Record<string, string>;
+  readonly id_prefix?: string;
+  readonly page_size?: number;
+  readonly grace_period?: number;
+  readonly offset?: number;
+  readonly tail_lines?: number;
+  readonly tail_bytes?: number;
+  readonly source?: Source;
+  readonly follow?: boolean;
+  readonly cancel_after_bytes?: number;
+}
+
+type Operation = (client: Client, request: Request) => Promise<JsonValue>;
+
+const OPERATIONS: Record<string, Operation> = {
+  async create(client, request) {
+    const job = fromJson(CreateJobRequestSchema, request.job ?? {});
+    return jobJson(await client.create(job, boundsOf(request)));
+  },
+  async get(client, request) {
+    return jobJson(await client.get(request.id ?? "", boundsOf(request)));
+  },
+  async list(client, request) {
+    const filter = {
+      statuses: (request.statuses ?? []).map((name) => statusOf(name)),
+      labels: request.labels ?? {},
+      idPrefix: request.id_prefix ?? "",
+      pageSize: request.page_size ?? 0,
+    };
+    const ids: string[] = [];
+    for await (const job of client.list(filter, boundsOf(request))) {
+      ids.push(job.id);
+    }
+    return { ids };
+  },
+  async stop(client, request) {
+    const gracePeriodMs = milliseconds(request.grace_period);
+    return jobJson(await client.stop(request.id ?? "", { gracePeriodMs, ...boundsOf(request) }));
+  },
+  async wait(client, request) {
+    return jobJson(await client.wait(request.id ?? "", boundsOf(request)));
+  },
+  async stream(client, request) {
+    const stream = client.stream(request.id ?? "", {
+      offset: request.offset,
+      tailLines: request.tail_lines,
+      tailBytes: request.tail_bytes,
+      source: request.source,
+      follow: request.follow,
+      ...boundsOf(request),
+    });
+    return await digest(stream, request.cancel_after_bytes ?? Number.POSITIVE_INFINITY);
+  },
+};
+
+/** Reads a stream, or so many bytes of it, and says what came. */
+async function digest(stream: JobStream, limit: number): Promise<JsonValue> {
+  const hash = createHash("sha256");
+  const truncated: number[][] = [];
+  let [bytes, begin, end] = [0, null as number | null, null as number | null];
+  for await (const chunk of stream) {
+    hash.update(chunk.data);
+    bytes += chunk.data.length;
+    if (chunk.truncated) {
+      truncated.push([chunk.truncated.from, chunk.truncated.to]);
+    } else {
+      begin ??= chunk.offset;
+      end = chunk.offset + chunk.data.length;
+    }
+    if (bytes >= limit) {
+      break;
+    }
+  }
+  const job = bytes >= limit ? null : jobJson(await stream.result());
+  return {
+    sha256: hash.digest("hex"),
+    bytes,
+    begin: begin ?? stream.offset,
+    end: end ?? stream.offset,
+    truncated,
+    job,
+  };
+}
+
+function jobJson(job: Job): JsonValue {
+  return toJson(JobSchema, job);
+}
+
+function statusOf(name: string): JobStatus {
+  return JobStatus[name.replace("JOB_STATUS_", "") as keyof typeof JobStatus];
+}
+
+function boundsOf(request: Request): { timeoutMs?: number | undefined } {
+  return { timeoutMs: milliseconds(request.deadline) };
+}
+
+function milliseconds(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
+}
+
+async function answer(client: Client, request: Request): Promise<JsonValue> {
+  const operation = OPERATIONS[request.op];
+  if (!operation) {
+    throw new Error(`there is no operation "${request.op}"`);
+  }
+  try {
+    return { result: await operation(client, request) };
+  } catch (error) {
+    if (!(error instanceof JobWorkerError)) {
+      throw error;
+    }
+    const { code, reason, message, metadata } = error;
+    return { error: { code, reason, message, fields: error.fields.map((each) => each.field), metadata } };
+  }
+}
+
+using client = Client.fromEnv();
+for await (const line of createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify(await answer(client, JSON.parse(line))));
+}

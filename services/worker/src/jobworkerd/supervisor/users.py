@@ -1,0 +1,78 @@
+"""The users that jobs run as: each job one of its own, from a range that is nobody else's."""
+
+import os
+import pwd
+from collections import deque
+from dataclasses import dataclass
+
+from jobworkerd.config import IsolationConfig
+
+_NAME = "job"
+
+
+class UnknownUser(LookupError):
+    """Raised when the configuration names a user whom this host does not have; a sentence."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Whom a job runs as. `ids` are uid and gid, None if they are the server's own."""
+
+    name: str
+    home: str
+    ids: tuple[int, int] | None
+
+    @property
+    def uid(self) -> int:
+        """The user's number."""
+        return os.getuid() if self.ids is None else self.ids[0]
+
+
+class Users:
+    """Hands users out; the owner of those of the range that no job has.
+
+    `problem` says why jobs do not run as the user that the configuration wants; it is empty if they do.
+    """
+
+    def __init__(self, config: IsolationConfig) -> None:
+        """Raises:
+        UnknownUser: there is no such user.
+        """
+        self.problem = ""
+        self._free = deque[int]()
+        own = pwd.getpwuid(os.getuid())
+        self._fixed: User | None = User(own.pw_name, own.pw_dir, None)
+        if os.geteuid() != 0:
+            if config.run_as != "server":
+                self.problem = "the server does not run as root, so its jobs run as the user that it runs as"
+        elif config.run_as == "dynamic":
+            self._free.extend(range(config.first_uid, config.first_uid + config.uid_count))
+            self._fixed = None
+        elif config.run_as != "server":
+            self._fixed = _named(config.run_as)
+
+    def take(self) -> User:
+        """Returns the user of the next job.
+
+        A number that was given back comes last: whatever still had it has the longest time to go.
+
+        Raises:
+            IndexError: as many jobs run as the range has users.
+        """
+        if self._fixed:
+            return self._fixed
+        uid = self._free.popleft()
+        return User(_NAME, "/", (uid, uid))
+
+    def give_back(self, user: User) -> None:
+        """Takes the user of a job that has no process any more."""
+        if user is not self._fixed and user.ids:
+            self._free.append(user.ids[0])
+
+
+def _named(name: str) -> User:
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError as error:
+        raise UnknownUser(f"isolation.run_as: this host has no user {name!r}") from error
+    return User(name, found.pw_dir, (found.pw_uid, found.pw_gid))

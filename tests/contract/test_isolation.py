@@ -1,0 +1,231 @@
+"""What a job cannot do, tried as somebody would who wants to: to the host, to the server, to another job.
+
+The jobs of these tests are hostile shell scripts. What they print is what they found.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from live import Client, Server, client, eventually, pids_with
+
+BIN = Path(sys.executable).parent
+PARTS = {
+    "user",
+    "mount_namespace",
+    "uts_namespace",
+    "ipc_namespace",
+    "pid_namespace",
+    "no_new_privileges",
+}
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+async def prints(admin: Client, script: str, **fields: object) -> str:
+    """Returns what a script printed, its errors among it."""
+    _, output = await admin.run("sh", "-c", f"exec 2>&1; {script}", **fields)
+    return output.decode()
+
+
+async def test_the_record_says_what_is_in_force(admin: Client) -> None:
+    job = await admin.create("true")
+    assert {part.part for part in job.isolation_applied if part.in_force} == PARTS
+    assert not any(part.reason for part in job.isolation_applied)
+
+
+async def test_each_job_has_a_user_and_a_home_of_its_own(admin: Client) -> None:
+    script = "id -u; id -G; pwd; echo $HOME $USER; stat -c %u:%a .; echo secret >file && cat file; umask"
+    one, other = await asyncio.gather(prints(admin, script), prints(admin, script))
+    uids = {text.splitlines()[0] for text in (one, other)}
+    assert len(uids) == 2
+    for text in (one, other):
+        uid, *rest = text.splitlines()
+        assert int(uid) >= 1_900_000_000
+        assert rest == [uid, "/home/job", "/home/job job", f"{uid}:700", "secret", "0022"]
+
+
+async def test_it_has_no_privileges_and_cannot_get_any(admin: Client) -> None:
+    found = dict(line.split(":\t", 1) for line in (await prints(admin, "cat /proc/self/status")).splitlines())
+    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(found[capabilities], 16) == 0
+    assert found["NoNewPrivs"] == "1"
+    assert "uid=0" not in await prints(admin, "su -c id; sudo -n id; true")
+
+
+async def test_it_cannot_write_to_the_system(admin: Client) -> None:
+    targets = ["/", "/etc", "/usr/bin", "/var", "/dev", "/sys", "/proc/sys/kernel", "/root", "/home"]
+    script = "".join(f"(echo x >{target}/jobworker-attack) && echo WROTE {target};" for target in targets)
+    script += "echo x >/proc/sys/kernel/hostname && echo WROTE; mount -o remount,rw / && echo WROTE"
+    assert "WROTE" not in await prints(admin, script)
+
+
+async def test_it_has_its_own_temporary_directories(admin: Client) -> None:
+    for directory in ("/tmp", "/var/tmp", "/dev/shm"):
+        one = await admin.create("sh", "-c", f"echo x >{directory}/mine; ls -A {directory}; sleep 1000")
+        assert await prints(admin, f"ls -A {directory}") == ""
+        assert not exists(f"{directory}/mine")
+        await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=one.id))
+
+
+async def test_it_cannot_read_keys_or_logs(admin: Client, server: Server) -> None:
+    assert server.state
+    other, _ = await admin.run("echo", "another job's secret")
+    files = [
+        *(server.certs / name for name in ("ca-key.pem", "server-key.pem", "admin-key.pem")),
+        server.state / "state/jobs" / other.id / "output.log",
+    ]
+    assert all(file.exists() for file in files)
+    output = await prints(admin, "; ".join(f"cat {file}" for file in files))
+    assert "KEY" not in output
+    assert "secret" not in output
+    # Not as root of a user namespace of its own, either: what hides them cannot be unmounted there.
+    hidden = f"unshare -rm sh -c 'umount -R /tmp; umount {server.certs}; cat {server.certs}/ca-key.pem'"
+    assert "KEY" not in await prints(admin, hidden)
+
+
+async def test_it_sees_and_signals_its_own_processes_only(admin: Client, server: Server) -> None:
+    assert server.process
+    victim = await admin.create("sleep", "987654")
+    (victim_pid,) = pids_with("987654")
+    seen = await prints(admin, "ps -e -o args")
+    assert "jobworkerd" not in seen
+    assert "987654" not in seen
+    targets = [server.process.pid, victim_pid, *(each.pid for each in server.api_processes())]
+    await prints(admin, "; ".join(f"kill -9 {pid}" for pid in targets) + "; kill -9 -1; echo after")
+    got = await admin.stub.GetJob(job_service_pb2.GetJobRequest(id=victim.id))
+    assert got.job.status == job_pb2.JOB_STATUS_RUNNING
+    assert psutil.pid_exists(server.process.pid)
+    await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=victim.id))
+
+
+async def test_killing_its_init_is_not_for_it(admin: Client) -> None:
+    assert (await prints(admin, "kill -9 1; echo $?; sleep 0.2; echo still here")).endswith("still here\n")
+
+
+async def test_it_cannot_move_or_raise_itself_in_the_cgroups(admin: Client) -> None:
+    script = """
+    find /sys/fs/cgroup -name cgroup.procs -writable 2>/dev/null
+    own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+    for base in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+      for pair in "cgroup.procs 0" "memory.max max" "cpu.max max" "pids.max max"; do
+        (echo ${pair#* } >$base$own/${pair% *}) && echo WROTE
+      done
+      mkdir $base$own/below && echo WROTE
+    done"""
+    output = await prints(admin, script)
+    assert "WROTE" not in output
+    assert "cgroup.procs\n" not in output.replace("cannot", "")
+
+
+async def test_no_process_outlives_it(admin: Client) -> None:
+    script = "setsid sleep 876543 & (setsid nohup sleep 876543 >/dev/null 2>&1 <&- &) ; echo begun; exit 5"
+    job, output = await admin.run("sh", "-c", script)
+    assert (output, job.exit_code) == (b"begun\n", 5)
+    assert pids_with("876543") == []
+
+
+async def test_its_zombies_are_reaped(admin: Client) -> None:
+    script = """
+    for i in 1 2 3 4 5; do sh -c 'true & true & true'; done
+    until ! ps -e -o stat= | grep Z; do :; done
+    echo none"""
+    assert (await prints(admin, script)).endswith("none\n")
+
+
+async def test_its_private_directory_is_bounded(admin: Client) -> None:
+    output = await prints(admin, "head -c 200M /dev/zero >big; stat -c %s big", max_memory=512)
+    assert "No space left" in output
+    assert int(output.splitlines()[-1]) <= 64 << 20
+
+
+async def test_a_private_directory_goes_with_its_job(admin: Client) -> None:
+    await admin.run("sh", "-c", "echo x >$HOME/kept; echo x >/tmp/kept")
+    assert "kept" not in await prints(admin, "ls -A / $HOME /tmp")
+    assert not exists("/home/job")
+
+
+async def test_ipc_is_its_own(admin: Client) -> None:
+    assert (await prints(admin, "ipcmk -Q >/dev/null; ipcs -q | grep -c 0x")).split() == ["1"]
+    assert (await prints(admin, "ipcs -q | grep -c 0x")).split() == ["0"]
+
+
+async def test_a_job_without_a_network(admin: Client, server: Server) -> None:
+    port = server.address.rpartition(":")[2]
+    script = (
+        f"tail -n +3 /proc/net/dev | sed 's/:.*//'; (exec 3<>/dev/tcp/127.0.0.1/{port}) && echo CONNECTED"
+    )
+    job, output = await admin.run("bash", "-c", script, network=job_pb2.JOB_NETWORK_NONE)
+    assert output.split()[:1] == [b"lo"]
+    assert b"CONNECTED" not in output
+    assert job.network == job_pb2.JOB_NETWORK_NONE
+    assert next(part for part in job.isolation_applied if part.part == "network").in_force
+    _, output = await admin.run("bash", "-c", script)
+    assert b"CONNECTED" in output
+
+
+async def test_it_is_killed_before_the_server_and_yields_to_it(admin: Client, server: Server) -> None:
+    assert server.process
+    ours = oom_score(server.process.pid)
+    score, nice, core = (await prints(admin, "cat /proc/self/oom_score_adj; nice; ulimit -c")).split()
+    assert int(score) > ours
+    assert int(nice) > os.nice(0)
+    assert core == "0"
+
+
+async def test_users_and_processes_are_given_back(admin: Client, server: Server) -> None:
+    """Each spare process has an init; those of jobs that ended are gone."""
+    await asyncio.gather(*(admin.run("true") for _ in range(20)))
+
+    def only_spares() -> bool:
+        inits = [each for each in server.descendants() if each.name() == "sleep"]
+        return len(inits) <= 3
+
+    await eventually(only_spares)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "part"),
+    [
+        ("RUN_AS", "server", ""),
+        ("RUN_AS", "nobody", "user"),
+        ("MOUNT_NAMESPACE", "false", "mount_namespace"),
+        ("PID_NAMESPACE", "false", "pid_namespace"),
+        ("NO_NEW_PRIVILEGES", "false", "no_new_privileges"),
+    ],
+)
+async def test_each_part_can_be_switched_off(
+    certs: Path, tmp_path: Path, setting: str, value: str, part: str
+) -> None:
+    environment = {f"JOBWORKERD_ISOLATION_{setting}": value}
+    with Server.started(BIN, certs, tmp_path / "state", **environment) as server:
+        async with client(server, "admin") as admin:
+            job, output = await admin.run("sh", "-c", "id -un; pwd; echo $$; exit 3")
+    assert job.exit_code == 3
+    parts = {each.part: each.value for each in job.isolation_applied if each.in_force}
+    user, directory, pid = output.decode().split()[-3:]
+    match setting, value:
+        case "RUN_AS", "server":
+            assert (user, parts["user"]) == ("root", "root (0)")
+        case "RUN_AS", _:
+            assert user == "nobody"
+            assert parts["user"].startswith("nobody (")
+        case "MOUNT_NAMESPACE", _:
+            assert directory == "/"
+            assert part not in parts
+        case "PID_NAMESPACE", _:
+            assert int(pid) > 100
+            assert part not in parts
+        case _:
+            assert part not in parts

@@ -1,0 +1,67 @@
+"""The examples of the Python client, in its docstrings and in docs/clients.md, as they stand there."""
+
+import asyncio
+import doctest
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import jobworker_client
+from live import Server
+
+PAGE = Path(__file__).parents[2] / "docs/clients.md"
+SECTION = PAGE.read_text().partition("## Python\n")[2].partition("\n## ")[0]
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", SECTION, flags=re.DOTALL | re.MULTILINE)
+
+PUBLIC = {name: getattr(jobworker_client, name) for name in jobworker_client.__all__}
+
+
+def docstrings() -> Iterator[doctest.DocTest]:
+    """Finds the examples of the package and of everything that it exports."""
+    # The examples use the package's names as they are imported, and asyncio.
+    globs = {**PUBLIC, "asyncio": asyncio}
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    yield from finder.find(jobworker_client, "jobworker_client", globs=globs)
+    for name, value in PUBLIC.items():
+        if inspect.isclass(value) and value.__module__.startswith("jobworker_client"):
+            module = inspect.getmodule(value)
+            yield from finder.find(value, name, module=module, globs=globs)
+
+
+EXAMPLES = {test.name: test for test in docstrings() if test.examples}
+
+
+@pytest.fixture(autouse=True)
+def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names the server as a user's environment does."""
+    monkeypatch.setenv("JOBWORKER_SERVER", server.address)
+    monkeypatch.setenv("JOBWORKER_CERTS", str(server.certs))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_docstrings_example_does_what_it_says(name: str) -> None:
+    told: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    failed, attempted = runner.run(EXAMPLES[name], out=told.append)
+    assert attempted
+    assert not failed, "".join(told)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_a_block_of_the_page_runs(number: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKS[number]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_the_page_and_the_methods_have_examples() -> None:
+    assert len(BLOCKS) >= 4
+    for kind in ("Client", "SyncClient"):
+        assert {f"{kind}.{method}" for method in ("create", "get", "list", "stream")} < set(EXAMPLES)

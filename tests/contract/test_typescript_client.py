@@ -1,0 +1,159 @@
+"""The TypeScript client against a live server, as programs use it: its page, its example, its driver."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live import Server, until
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PACKAGE = ROOT / "clients/typescript"
+NODE: tuple[str | Path, ...] = (ROOT / "tools/node", "node")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _built() -> None:
+    """Compiles the package; `make contract` has installed what that takes."""
+    subprocess.run([ROOT / "tools/node", "npm", "--prefix", PACKAGE, "run", "build"], check=True, timeout=120)
+
+
+def environment(server: Server, role: str = "admin") -> dict[str, str]:
+    """Returns the variables that name a server and a certificate."""
+    own = {
+        "JOBWORKER_SERVER": server.address,
+        "JOBWORKER_CERTS": str(server.certs),
+        "JOBWORKER_ROLE": role,
+    }
+    return {**os.environ, **own}
+
+
+class Driver:
+    """The client as a program that takes a request a line."""
+
+    def __init__(self, server: Server, role: str) -> None:
+        self._process = subprocess.Popen(
+            [*NODE, PACKAGE / "dist/test/driver.js"],
+            env=environment(server, role),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """Returns the answer to one request: `result` or `error`."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(json.dumps({"op": op, **arguments}), file=self._process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """Ends the program, as the end of its input does."""
+        self._process.communicate(timeout=30)
+        assert self._process.returncode == 0
+
+
+@pytest.fixture
+def admin_driver(server: Server) -> Iterator[Driver]:
+    """The client with the Admin role."""
+    driver = Driver(server, "admin")
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def viewer_driver(server: Server) -> Iterator[Driver]:
+    """The client with the Viewer role."""
+    driver = Driver(server, "viewer")
+    yield driver
+    driver.close()
+
+
+def test_the_page_is_a_program_that_does_what_it_says(server: Server, tmp_path: Path) -> None:
+    section = (ROOT / "docs/clients.md").read_text().partition("## TypeScript")[2].partition("\n## ")[0]
+    program = "\n".join(re.findall(r"```ts\n(.*?)```", section, re.DOTALL))
+    (tmp_path / "page.ts").write_text(program)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    # What `npm install FOLDER` makes of the package, and of one that every program in TypeScript has.
+    for name, folder in {"@jobworker/client": PACKAGE, "@types": PACKAGE / "node_modules/@types"}.items():
+        link = tmp_path / "node_modules" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder)
+    flags = ["--strict", "--module", "nodenext", "--target", "es2022", "--types", "node"]
+    compiler = PACKAGE / "node_modules/.bin/tsc"
+    subprocess.run([NODE[0], compiler, *flags, "page.ts"], cwd=tmp_path, check=True, timeout=120)
+    done = subprocess.run(
+        [*NODE, tmp_path / "page.js"],
+        env=environment(server),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    output, result, *listed, error = done.stdout.splitlines()[1:]
+    assert {done.stdout.splitlines()[0], output} == {"working", "really"}
+    assert result == "FAILED 3"
+    assert any(line.endswith(" /bin/sh") for line in listed)
+    assert error == "NOT_FOUND no-such-job"
+
+
+def test_output_is_whole_though_the_api_process_is_killed(own_server: Server, tmp_path: Path) -> None:
+    first, second, flag = tmp_path / "first", tmp_path / "second", tmp_path / "flag"
+    first.write_bytes(os.urandom(3_000_000))
+    second.write_bytes(os.urandom(3_000_000))
+    script = f"cat {first}; until [ -e {flag} ]; do sleep 0.05; done; cat {second}; exit 7"
+    argv: list[str | Path] = [*NODE, PACKAGE / "dist/examples/run.js", "/bin/sh", "-c", script]
+    with subprocess.Popen(argv, env=environment(own_server), stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.read(3_000_000) == first.read_bytes()
+        for each in own_server.api_processes():
+            each.kill()
+        flag.touch()
+        assert process.communicate(timeout=60)[0] == second.read_bytes()
+    assert process.returncode == 7
+
+
+def test_a_reader_that_was_cut_off_for_being_slow_loses_nothing(certs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_bytes(os.urandom(16 * 1024 * 1024))
+    with Server.started(BIN, certs, tmp_path / "state", JOBWORKERD_LOG_STALL_TIMEOUT="0.3") as server:
+        argv: list[str | Path] = [*NODE, PACKAGE / "dist/examples/run.js", "/bin/cat", data]
+        with subprocess.Popen(argv, env=environment(server), stdout=subprocess.PIPE) as process:
+            until(lambda: server.has_event("reader stalled"))
+            assert process.communicate(timeout=60)[0] == data.read_bytes()
+    assert process.returncode == 0
+
+
+def test_a_job_from_its_creation_to_its_result(admin_driver: Driver) -> None:
+    request = {"command": "/bin/cat", "maxMemory": 64, "requestId": "typescript-1", "env": {"A": "B"}}
+    created = admin_driver("create", job=request)["result"]
+    assert created["status"] == "JOB_STATUS_RUNNING"
+    assert admin_driver("create", job=request)["result"]["id"] == created["id"]
+    waited = admin_driver("wait", id=created["id"])["result"]
+    assert admin_driver("get", id=created["id"])["result"] == waited
+    assert created["id"] in admin_driver("list", id_prefix=created["id"][:8], page_size=1)["result"]["ids"]
+
+
+def test_a_job_is_stopped(admin_driver: Driver) -> None:
+    job = admin_driver("create", job={"command": "/bin/sleep", "args": ["300"], "maxMemory": 64})["result"]
+    assert admin_driver("wait", id=job["id"], deadline=0.1)["error"]["code"] == "DEADLINE_EXCEEDED"
+    assert admin_driver("stop", id=job["id"], grace_period=5)["result"]["status"] == "JOB_STATUS_STOPPED"
+
+
+def test_errors_have_their_details(admin_driver: Driver, viewer_driver: Driver) -> None:
+    unknown = admin_driver("get", id="unknown")["error"]
+    assert (unknown["code"], unknown["reason"]) == ("NOT_FOUND", "JOB_NOT_FOUND")
+    assert unknown["metadata"] == {"job_id": "unknown"}
+    wrong = admin_driver("create", job={"command": "/bin/true", "maxCPU": -1})["error"]
+    assert (wrong["code"], wrong["reason"]) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert wrong["fields"] == ["max_cpu"]
+    denied = viewer_driver("create", job={"command": "/bin/true"})["error"]
+    assert (denied["code"], denied["reason"]) == ("PERMISSION_DENIED", "ROLE_REQUIRED")

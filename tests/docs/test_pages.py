@@ -1,0 +1,28 @@
+"""The pages do what they say: each block of code is run, in order, against a live server."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jobworker.v1 import job_service_pb2
+from tests.docs.pages import Use, blocks
+from tests.docs.playing import Session
+from tests.interop.places import ROOT
+
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
+SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_does_what_it_says(page: Path, session: Session) -> None:
+    session.play(page)
+
+
+@pytest.mark.parametrize("program", ["rpc", "bufrpc"])
+@pytest.mark.parametrize("method", [method.name for method in SERVICE.methods])
+def test_there_is_a_recipe_for_each_rpc(program: str, method: str) -> None:
+    code = "\n".join(each.code for each in blocks(ROOT / "docs/grpcurl.md") if each.use is Use.RUN)
+    commands = code.replace("\\\n", " ").splitlines()
+    call = re.compile(rf"{program} .*\b{SERVICE.full_name}/{method}\b")
+    assert any(call.match(command) for command in commands)

@@ -1,0 +1,40 @@
+"""grpcurl: it knows the API by the server's reflection."""
+
+import json
+
+from google.rpc import code_pb2
+
+from tests.interop.clients.command_line import SERVICE, CommandLineDriver
+from tests.interop.driver import Connection, Refused
+from tests.interop.places import BIN
+
+_CONNECT_SECONDS = "3"
+"""It reports a handshake that failed only when it has given up trying again."""
+
+
+class Grpcurl(CommandLineDriver):
+    """Runs `grpcurl`."""
+
+    def argv(self, connection: Connection, method: str, data: str, deadline: float | None) -> list[str]:
+        """Returns the command line of one RPC."""
+        files = {"cacert": connection.ca, "cert": connection.cert, "key": connection.key}
+        flags = [word for name, file in files.items() for word in (f"-{name}", str(file))]
+        flags += ["-format-error", "-connect-timeout", _CONNECT_SECONDS, "-d", data]
+        if deadline is not None:
+            flags += ["-max-time", str(deadline)]
+        return [str(BIN / "grpcurl"), *flags, connection.server, f"{SERVICE}/{method}"]
+
+    def refusal(self, exit_code: int, stderr: str) -> Refused:
+        """Reads the status that `-format-error` prints; a server that it cannot reach is a line of text."""
+        if stderr.startswith("Failed to dial"):
+            return Refused("UNAVAILABLE", message=stderr)
+        assert stderr.startswith("{"), f"exit code {exit_code}: {stderr}"
+        status = json.loads(stderr)
+        reason, fields, metadata = "", [], {}
+        for detail in status.get("details", []):
+            match detail["@type"].rpartition(".")[2]:
+                case "ErrorInfo":
+                    reason, metadata = detail["reason"], detail.get("metadata", {})
+                case "BadRequest":
+                    fields = [violation["field"] for violation in detail["field_violations"]]
+        return Refused(code_pb2.Code.Name(status["code"]), reason, status["message"], fields, metadata)

@@ -1,0 +1,281 @@
+"""A scripted server over mTLS, in this process: for the unit tests of the client and of the command."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import pytest
+import trustme
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+
+JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
+
+CreateRequest = job_service_pb2.CreateJobRequest
+CreateResponse = job_service_pb2.CreateJobResponse
+GetRequest = job_service_pb2.GetJobRequest
+GetResponse = job_service_pb2.GetJobResponse
+ListRequest = job_service_pb2.ListJobsRequest
+ListResponse = job_service_pb2.ListJobsResponse
+StopRequest = job_service_pb2.StopJobRequest
+StopResponse = job_service_pb2.StopJobResponse
+StreamRequest = job_service_pb2.GetJobsStreamRequest
+StreamMessage = job_service_pb2.GetJobsStreamResponse
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Context = grpc.aio.ServicerContext
+Streaming = Callable[[StreamRequest], AsyncIterator[StreamMessage]]
+Create = Callable[[CreateRequest], Awaitable[job_pb2.Job]]
+Stop = Callable[[StopRequest], Awaitable[job_pb2.Job]]
+
+
+class Refusal(Exception):
+    """What a script raises to end a call with a status."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status_pb2.Status(code=code.value[0], message=message)
+        if reason:
+            self._add(error_details_pb2.ErrorInfo(reason=reason, domain="jobworker.v1", metadata=metadata))
+        if fields:
+            bad = error_details_pb2.BadRequest()
+            for field, description in fields.items():
+                bad.field_violations.add(field=field, description=description)
+            self._add(bad)
+
+    def _add(self, detail: Message) -> None:
+        packed = Any()
+        packed.Pack(detail)
+        self.status.details.append(packed)
+
+
+RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; try again")
+
+
+class FakeServer(job_service_pb2_grpc.JobServiceServicer):
+    """Answers as a test scripts it and writes down what it was asked.
+
+    `refusals` has, under a method's name, the refusals of its next calls. Streams are those of
+    `streaming`, by default the bytes of `log`, all of stdout, with the job as the result.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, job_pb2.Job] = {}
+        self.log = b""
+        self.refusals: dict[str, list[Refusal]] = {}
+        self.created: list[CreateRequest] = []
+        self.listed: list[ListRequest] = []
+        self.stopped: list[StopRequest] = []
+        self.streamed: list[StreamRequest] = []
+        self.creating: Create = self._create_job
+        self.stopping: Stop = self._stop_job
+        self.streaming: Streaming = self._stream_log
+
+    def add(self, job_id: str = JOB_ID, **fields: object) -> job_pb2.Job:
+        """Adds a job, by default one that exited with 0, and returns it for more to be set."""
+        job = job_pb2.Job(id=job_id, command="true", status=job_pb2.JOB_STATUS_COMPLETED, exit_code=0)
+        job.termination.reason = job_pb2.TERMINATION_REASON_EXITED
+        for name, value in fields.items():
+            setattr(job, name, value)
+        self.jobs[job_id] = job
+        return job
+
+    async def CreateJob(  # noqa: N802 - the service's name for it
+        self, request: CreateRequest, context: "Context[CreateRequest, Awaitable[CreateResponse]]"
+    ) -> CreateResponse:
+        """Answers as `creating` has it."""
+        self.created.append(request)
+        async with self._refusing("CreateJob", context):
+            return CreateResponse(job=await self.creating(request))
+
+    async def GetJob(  # noqa: N802
+        self, request: GetRequest, context: "Context[GetRequest, Awaitable[GetResponse]]"
+    ) -> GetResponse:
+        """Answers with one of `jobs`."""
+        async with self._refusing("GetJob", context):
+            return GetResponse(job=self._job(request.id))
+
+    async def ListJobs(  # noqa: N802
+        self, request: ListRequest, context: "Context[ListRequest, Awaitable[ListResponse]]"
+    ) -> ListResponse:
+        """Answers with a page of `jobs`; a page's token is the number of the jobs before it."""
+        self.listed.append(request)
+        async with self._refusing("ListJobs", context):
+            found = [job for job in self.jobs.values() if job.id.startswith(request.id_prefix)]
+            first = int(request.page_token or 0)
+            rest = found[first + request.page_size :]
+            return ListResponse(
+                jobs=found[first : first + request.page_size],
+                next_page_token=str(first + request.page_size) if rest else "",
+            )
+
+    async def StopJob(  # noqa: N802
+        self, request: StopRequest, context: "Context[StopRequest, Awaitable[StopResponse]]"
+    ) -> StopResponse:
+        """Answers as `stopping` has it."""
+        self.stopped.append(request)
+        async with self._refusing("StopJob", context):
+            return StopResponse(job=await self.stopping(request))
+
+    async def GetJobsStream(  # noqa: N802
+        self, request: StreamRequest, context: "Context[StreamRequest, AsyncIterator[StreamMessage]]"
+    ) -> AsyncIterator[StreamMessage]:
+        """Answers as `streaming` has it."""
+        self.streamed.append(request)
+        async with self._refusing("GetJobsStream", context):
+            async for message in self.streaming(request):
+                yield message
+
+    @contextlib.asynccontextmanager
+    async def _refusing(self, method: str, context: "Context[Request, Response]") -> AsyncIterator[None]:
+        try:
+            if refusals := self.refusals.get(method):
+                raise refusals.pop(0)
+            yield
+        except Refusal as refusal:
+            await context.abort_with_status(rpc_status.to_status(refusal.status))
+
+    def _job(self, job_id: str) -> job_pb2.Job:
+        if job_id not in self.jobs:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"there is no job {job_id!r}", "JOB_NOT_FOUND")
+        return self.jobs[job_id]
+
+    async def _create_job(self, request: CreateRequest) -> job_pb2.Job:
+        job = self.add()
+        job.command = request.command
+        job.args[:] = request.args
+        return job
+
+    async def _stop_job(self, request: StopRequest) -> job_pb2.Job:
+        job = self._job(request.id)
+        end_by_signal(job, signal.SIGTERM, job_pb2.TERMINATION_REASON_STOPPED, "stopped by CN=admin")
+        return job
+
+    async def _stream_log(self, request: StreamRequest) -> AsyncIterator[StreamMessage]:
+        job = self._job(request.id)
+        if request.offset < len(self.log):
+            yield stdout(self.log[request.offset :], request.offset)
+        yield StreamMessage(result=job, offset=len(self.log))
+
+
+def end_by_signal(
+    job: job_pb2.Job, number: signal.Signals, reason: job_pb2.TerminationReason.ValueType, message: str
+) -> None:
+    """Makes the job one that a signal ended."""
+    stopped = reason == job_pb2.TERMINATION_REASON_STOPPED
+    job.status = job_pb2.JOB_STATUS_STOPPED if stopped else job_pb2.JOB_STATUS_FAILED
+    job.ClearField("exit_code")
+    job.termination.reason = reason
+    job.termination.signal = number
+    job.termination.signal_name = number.name
+    job.termination.message = message
+
+
+def stdout(data: bytes, offset: int) -> StreamMessage:
+    """A piece of stdout."""
+    return StreamMessage(payload=data, offset=offset, source=job_service_pb2.OUTPUT_SOURCE_STDOUT)
+
+
+def stderr(data: bytes, offset: int) -> StreamMessage:
+    """A piece of stderr."""
+    return StreamMessage(payload=data, offset=offset, source=job_service_pb2.OUTPUT_SOURCE_STDERR)
+
+
+def play(server: FakeServer, *streams: Sequence[StreamMessage | Refusal]) -> None:
+    """Makes each call get the next of these streams; the last one ends with the job's result."""
+    job, script = server.add(), list(streams)
+
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        for message in script.pop(0):
+            if isinstance(message, Refusal):
+                raise message
+            yield message
+        yield StreamMessage(result=job)
+
+    server.streaming = streaming
+
+
+async def until(predicate: Callable[[], bool]) -> None:
+    """Waits until the predicate is true; fails after 30 s."""
+    async with asyncio.timeout(30):
+        while not predicate():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """The CA of the server and of its clients."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def certs(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `jobworkerd certs init` makes it, without the keys that a client has no use for."""
+    folder = tmp_path_factory.mktemp("certs")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    for role in ("admin", "viewer"):
+        leaf = authority.issue_cert(f"{role}@example.org", organization_unit_name=role.capitalize())
+        leaf.cert_chain_pems[0].write_to_path(folder / f"{role}.pem")
+        leaf.private_key_pem.write_to_path(folder / f"{role}-key.pem")
+        (folder / f"{role}-key.pem").chmod(0o600)
+    return folder
+
+
+@pytest.fixture
+async def listening(authority: trustme.CA) -> AsyncIterator["Listening"]:
+    """A fake server that can be taken away and brought back at the same address."""
+    listening = Listening(FakeServer(), authority)
+    await listening.start()
+    yield listening
+    await listening.stop()
+
+
+class Listening:
+    """A fake server on a port of the loopback."""
+
+    def __init__(self, fake: FakeServer, authority: trustme.CA) -> None:
+        self.fake = fake
+        self.port = 0
+        leaf = authority.issue_cert("localhost", "127.0.0.1")
+        self._credentials = grpc.ssl_server_credentials(
+            [(leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes())],
+            root_certificates=authority.cert_pem.bytes(),
+            require_client_auth=True,
+        )
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Listens, from the second time on at the port of the first."""
+        server = grpc.aio.server()
+        job_service_pb2_grpc.add_JobServiceServicer_to_server(self.fake, server)
+        self.port = server.add_secure_port(f"127.0.0.1:{self.port}", self._credentials)
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Ends at once, with every call."""
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+
+@pytest.fixture
+def server(listening: Listening) -> FakeServer:
+    """The fake server, listening."""
+    return listening.fake
