@@ -281,15 +281,14 @@ class LiveJob:
         if self._init:
             os.kill(self._init.pid, signal.SIGKILL)
         await self._containment.kill_all()
-        wait_status = None
         if self._main:
             await self._readable(self._main.pidfd)
-            # It has ended, so this does not wait; but what ends a PID namespace waits for this.
-            wait_status = os.waitpid(self._main.pid, 0)[1]  # noqa: ASYNC222
+        if self._kill_timer:  # once reaped, the number may be another process group's
+            self._kill_timer.cancel()
+        # It has ended, so this does not wait; but what ends a PID namespace waits for this.
+        wait_status = os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
         if self._init:
             await self._readable(self._init.pidfd)
-        if self._kill_timer:
-            self._kill_timer.cancel()
         self._pump.finish()
         return wait_status
 
@@ -304,7 +303,10 @@ class LiveJob:
 
 
 def _has_ended(main: Process) -> bool:
-    return os.waitid(os.P_PIDFD, main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    try:
+        return os.waitid(os.P_PIDFD, main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it was reaped already, and its namespace is just being ended
+        return True
 
 
 def _set(future: asyncio.Future[None]) -> None:
