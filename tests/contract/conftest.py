@@ -6,6 +6,7 @@ makes them. Nothing here imports the server: the stubs and the commands are all 
 
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def own_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
     """A server for one test that stops it or breaks a part of it."""
     with Server.started(BIN, certs, tmp_path / "state") as started:
         yield started
+
+
+@pytest.fixture
+def visible_path() -> Iterator[Path]:
+    """A directory that jobs see: their /tmp is another one, and their user is not this one."""
+    with tempfile.TemporaryDirectory(dir="/opt", prefix="jobworker-test-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,9 +89,9 @@ def held(command: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Path:
+def command(visible_path: Path) -> Path:
     """A program that runs until it is ended."""
-    path = tmp_path / "command"
+    path = visible_path / "command"
     path.write_text("#!/bin/sh\nexec sleep 1000\n")
     path.chmod(0o755)
     return path
@@ -230,7 +229,7 @@ async def test_sigstopped_job_that_ignores_its_stop_signal_is_killed(admin: Clie
 
 async def test_daemon_without_descriptors_is_gone_before_the_status_is_final(admin: Client) -> None:
     mark = marker()
-    job, _ = await admin.run(sys.executable, "-c", DAEMON, mark, "5")
+    job, _ = await admin.run("python3", "-c", DAEMON, mark, "5")
     assert pids_with(mark) == []
     assert job.status == job_pb2.JOB_STATUS_FAILED
     assert job.exit_code == 5
@@ -283,7 +282,7 @@ assert os.getpid() == os.getpgid(0) == os.getsid(0)
 print("here", flush=True)
 signal.pause()
 """
-    job = await admin.create(sys.executable, "-c", script)
+    job = await admin.create("python3", "-c", script)
     await said(admin, job.id, b"here")
     assert (await stop(admin, job.id, AN_HOUR)).termination.signal_name == "SIGTERM"
 

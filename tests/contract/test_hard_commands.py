@@ -121,15 +121,15 @@ def file(path: Path, text: str, mode: int = 0o755) -> Path:
 
 
 @pytest.fixture
-def commands(tmp_path: Path) -> Path:
+def commands(visible_path: Path) -> Path:
     """A directory with commands, most of which are none."""
-    file(tmp_path / "works", '#!/bin/sh\necho "works $*"\n')
-    file(tmp_path / "no-shebang", "echo hi\n")
-    file(tmp_path / "empty", "")
-    file(tmp_path / "no-interpreter", "#!/no/such/interpreter -x\n")
-    file(tmp_path / "not-executable", "#!/bin/sh\n", mode=0o644)
-    (tmp_path / "directory").mkdir()
-    return tmp_path
+    file(visible_path / "works", '#!/bin/sh\necho "works $*"\n')
+    file(visible_path / "no-shebang", "echo hi\n")
+    file(visible_path / "empty", "")
+    file(visible_path / "no-interpreter", "#!/no/such/interpreter -x\n")
+    file(visible_path / "not-executable", "#!/bin/sh\n", mode=0o644)
+    (visible_path / "directory").mkdir()
+    return visible_path
 
 
 FAILURES = [

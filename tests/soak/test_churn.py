@@ -1,6 +1,7 @@
 """`make soak`: 200 jobs that start and are stopped at random, for two minutes, leave nothing.
 
-Whatever the server keeps for a job is counted before and after: processes, cgroups, descriptors, files.
+Whatever the server keeps for a job is counted before and after: processes, cgroups, descriptors, files; and
+there are no more users than would do for the jobs that may run at once.
 """
 
 import asyncio
@@ -24,6 +25,15 @@ BIN = Path(sys.executable).parent
 AT_ONCE = 200
 SECONDS = 120
 KEPT = 50
+USERS = range(1_900_000_000, 1_900_000_500)
+SETTINGS = {
+    "JOBWORKERD_KEEP_JOBS": str(KEPT),
+    "JOBWORKERD_ISOLATION_FIRST_UID": str(USERS.start),
+    "JOBWORKERD_ISOLATION_UID_COUNT": str(len(USERS)),
+}
+IDLE_PROCESSES = 8
+"""The API process, the fork server and three spare processes for the next jobs, each with an init."""
+
 SHORT = duration_pb2.Duration(nanos=300_000_000)
 FINAL = {job_pb2.JOB_STATUS_COMPLETED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_STOPPED}
 
@@ -65,8 +75,7 @@ class Held:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     certs = make_certificates(BIN, tmp_path_factory.mktemp("certs"))
-    keeping = {"JOBWORKERD_KEEP_JOBS": str(KEPT)}
-    with Server.started(BIN, certs, tmp_path_factory.mktemp("state"), **keeping) as started:
+    with Server.started(BIN, certs, tmp_path_factory.mktemp("state"), **SETTINGS) as started:
         yield started
 
 
@@ -119,8 +128,7 @@ async def test_two_hundred_jobs_that_come_and_go_leave_nothing(server: Server) -
         # As many as are kept, so that there is the same to keep before and after.
         for _ in range(KEPT):
             await admin.run("true")
-        # The API process, the fork server and three spare processes for the next jobs.
-        await eventually(lambda: len(server.descendants()) == 5 and not server.job_cgroups())
+        await eventually(lambda: len(server.descendants()) == IDLE_PROCESSES and not server.job_cgroups())
         before = Held.by(server)
         until = time.monotonic() + SECONDS
         counts = await asyncio.gather(
@@ -130,6 +138,8 @@ async def test_two_hundred_jobs_that_come_and_go_leave_nothing(server: Server) -
         print(f"{sum(counts)} jobs")
         await eventually(lambda: Held.by(server) == before)
         assert pids_with(MARK) == []
+        assert sum(counts) > len(USERS)
+        assert not [each for each in psutil.process_iter(["uids"]) if each.info["uids"].real in USERS]
         listed = await admin.stub.ListJobs(job_service_pb2.ListJobsRequest(page_size=1_000))
     kept = {job.id for job in listed.jobs}
     assert len(kept) == KEPT
