@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from live import SLOW, Client, Server, client, make_certificates
+from live import GUEST, Client, Server, client, make_certificates
 
 BIN = Path(sys.executable).parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what would step this host's clock: only a guest has a kernel of its own."""
-    if SLOW:
+    if GUEST:
         return
     harmful = [item for item in items if item.get_closest_marker("own_kernel")]
     config.hook.pytest_deselected(items=harmful)

@@ -24,7 +24,10 @@ from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 
 T = TypeVar("T")
 
-SLOW = os.environ.get("IN_GUEST") in {"uml", "qemu"}
+GUEST = os.environ.get("IN_GUEST") in {"uml", "qemu"}
+"""This is a machine of the tests' own: its clock may be set."""
+
+SLOW = GUEST
 """A fork takes a guest kernel fifty times as long: fewer jobs show the same there."""
 
 START_WITHIN_SECONDS = 60
@@ -182,6 +185,34 @@ class Client:
         limits: dict[str, Any] = {"max_memory": 64, "max_cpu": 100}
         request = job_service_pb2.CreateJobRequest(command=argv[0], args=argv[1:], **{**limits, **fields})
         return (await self.stub.CreateJob(request, timeout=60)).job
+
+    async def get(self, job_id: str) -> job_pb2.Job:
+        """Returns a job as it is."""
+        return (await self.stub.GetJob(job_service_pb2.GetJobRequest(id=job_id), timeout=30)).job
+
+    async def stop(self, job_id: str, *, seconds: int | None = None) -> job_pb2.Job:
+        """Ends a job, after a grace period of its own or of so many seconds, and returns it."""
+        request = job_service_pb2.StopJobRequest(id=job_id)
+        if seconds is not None:
+            request.grace_period.FromSeconds(seconds)
+        return (await self.stub.StopJob(request, timeout=60)).job
+
+    async def update(self, job_id: str, **limits: Any) -> job_pb2.Job:
+        """Changes limits of a running job, and returns it."""
+        request = job_service_pb2.UpdateJobRequest(id=job_id, **limits)
+        return (await self.stub.UpdateJob(request, timeout=60)).job
+
+    async def wrote(self, job_id: str, text: bytes) -> None:
+        """Returns once a job has written a text."""
+        request = job_service_pb2.GetJobsStreamRequest(id=job_id)
+        output = b""
+        call = self.stub.GetJobsStream(request, timeout=60)
+        async for message in call:
+            output += message.payload
+            if text in output:
+                call.cancel()
+                return
+        raise AssertionError(f"{text!r} is not in {output!r}")
 
     async def stream(self, job_id: str, **fields: Any) -> Output:
         """Follows a job to its end, and checks that the stream keeps its promises."""

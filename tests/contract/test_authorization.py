@@ -25,6 +25,7 @@ CHART = {
     "GetJob": (job_service_pb2.GetJobRequest(id=JOB_ID), True),
     "ListJobs": (job_service_pb2.ListJobsRequest(), True),
     "StopJob": (job_service_pb2.StopJobRequest(id=JOB_ID), False),
+    "UpdateJob": (job_service_pb2.UpdateJobRequest(id=JOB_ID, max_cpu=5), False),
     "GetJobsStream": (job_service_pb2.GetJobsStreamRequest(id=JOB_ID), True),
 }
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
@@ -59,7 +60,7 @@ async def test_every_method_that_reflection_lists_has_a_rule(admin: Client, view
                 code = await _code(client.channel, f"/{service}/{method}")
                 allowed[role] += code is not grpc.StatusCode.PERMISSION_DENIED
     total = sum(len(methods) for methods in (await _served_methods(admin)).values())
-    assert allowed == {"admin": total, "viewer": total - 2}
+    assert allowed == {"admin": total, "viewer": total - 3}
 
 
 async def test_health(viewer: Client) -> None:
@@ -94,7 +95,7 @@ async def test_role_is_the_whole_unit(
     async with _channel(server, certs, leaf) as channel:
         code = {method: await _code(channel, f"/jobworker.v1.JobService/{method}") for method in CHART}
     denied = {method for method, each in code.items() if each is grpc.StatusCode.PERMISSION_DENIED}
-    expected = {"admin": set(), "viewer": {"CreateJob", "StopJob"}, None: set(CHART)}[role]
+    expected = {"admin": set(), "viewer": {"CreateJob", "StopJob", "UpdateJob"}, None: set(CHART)}[role]
     assert denied == expected
 
 

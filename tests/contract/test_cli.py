@@ -235,6 +235,42 @@ def test_stop(jobworker: Shell) -> None:
     assert "STOPPED" in jobworker.printed("stop", first), "a job that has ended is left as it is"
 
 
+def test_a_limit_that_is_not_in_force_is_shown_everywhere_and_logged_once(
+    jobworker: Shell, server: Server
+) -> None:
+    """A tmpfs is no disk, so this holds on every host."""
+    job_id = jobworker.create("--max-io-bps=1000000", "-w", "/dev/shm", "true")
+    (listed,) = (job for job in json.loads(jobworker.printed("list", "-o", "json")) if job["id"] == job_id)
+    (limit,) = (each for each in listed["limitsApplied"] if each["limit"] == "max_io_bps")
+    assert listed["maxIOBPS"] == "1000000"
+    assert not limit["inForce"]
+    assert f", not in force: {limit['reason']}\n" in jobworker.printed("get", job_id)
+    if server.log:
+        warned = [event for event in server.events() if event["event"] == "limits not in force"]
+        (line,) = (event for event in warned if event["job_id"] == job_id)
+        assert (line["level"], line["process"]) == ("warning", "supervisor")
+        assert limit["reason"] in str(line["limits"])
+
+
+def test_update_top_and_stats_of_a_running_job(jobworker: Shell) -> None:
+    job_id = jobworker.create("--max-pids=20", "sleep", "100")
+    assert json.loads(jobworker.printed("update", job_id, "--max-pids=10", "-o", "json"))["maxPids"] == 10
+    assert jobworker.job(job_id)["maxPids"] == 10
+    head, *rows = jobworker.printed("top", "-i", "50ms").splitlines()
+    assert head.split() == ["ID", "CPU", "MEMORY", "READ", "WRITTEN", "OPS", "AGE", "COMMAND"]
+    assert [row.split()[-2:] for row in rows if row.startswith(job_id)] == [["sleep", "100"]]
+    assert "Wall time" in jobworker.printed("stats", job_id, "-i", "50ms")
+    with jobworker.started("stats", "-f", "-i", "50ms", job_id) as following:
+        assert following.stdout
+        assert following.stdout.readline().startswith(b"CPU")
+        jobworker.printed("stop", "--now", job_id)
+        assert f"{job_id}  STOPPED".encode() in following.stdout.read()
+        assert following.wait() == 0
+    refused = jobworker("update", job_id, "--max-pids=5")
+    assert refused.returncode == 1
+    assert b"is not running: it is stopped" in refused.stderr
+
+
 def test_wait_for_several(jobworker: Shell) -> None:
     jobs = [jobworker.create("sh", "-c", f"exit {code}") for code in (0, 5, 6)]
     done = jobworker("wait", *jobs)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from google.protobuf import duration_pb2
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_pb2
 from live import Client
 
 pytestmark = pytest.mark.own_kernel
@@ -29,11 +29,6 @@ def _step(seconds: int) -> None:
     time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
 
 
-async def stop(admin: Client, job_id: str) -> job_pb2.Job:
-    """Stops a job and returns it, final."""
-    return (await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job_id), timeout=60)).job
-
-
 async def test_clock_forward_ends_neither_a_timeout_nor_a_grace_period(admin: Client) -> None:
     script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
     patient = {
@@ -45,11 +40,13 @@ async def test_clock_forward_ends_neither_a_timeout_nor_a_grace_period(admin: Cl
         other, output = await admin.run("echo", "meanwhile")
         assert output == b"meanwhile\n"
         assert other.create_time.seconds >= job.create_time.seconds + HOUR
-        seen = (await admin.stub.GetJob(job_service_pb2.GetJobRequest(id=job.id), timeout=60)).job
+        seen = await admin.get(job.id)
         assert seen.status == job_pb2.JOB_STATUS_RUNNING
-        stopped = await stop(admin, job.id)
+        stopped = await admin.stop(job.id)
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.exit_code == 3
+    assert stopped.end_time.seconds >= stopped.start_time.seconds + HOUR
+    assert 0 < stopped.usage.wall_usec < HOUR // 2 * 10**6
 
 
 async def test_clock_back_delays_no_timeout_and_no_record_ends_before_it_began(admin: Client) -> None:
@@ -58,6 +55,7 @@ async def test_clock_back_delays_no_timeout_and_no_record_ends_before_it_began(a
         ended = await admin.ended(job.id)
         later, _ = await admin.run("true")
     assert ended.termination.reason == job_pb2.TERMINATION_REASON_TIMED_OUT
+    assert ended.usage.wall_usec >= 10**6
     for each in (ended, later):
         times = (each.create_time, each.start_time, each.end_time)
         assert list(times) == sorted(times, key=lambda time: time.ToNanoseconds())

@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-from google.protobuf import duration_pb2
 from grpc import StatusCode
 
 from jobworker.v1 import job_pb2, job_service_pb2
@@ -21,8 +20,7 @@ from live import SLOW, Client, Server, eventually, pids_with, refused
 RACES = 100 if SLOW else 1_000
 STOPS_DURING_START = 10 if SLOW else 200
 AT_ONCE = 10
-NO_GRACE = duration_pb2.Duration()
-AN_HOUR = duration_pb2.Duration(seconds=3_600)
+AN_HOUR = 3_600
 
 DAEMON = """
 import os, signal, sys
@@ -44,33 +42,10 @@ while True:
 """
 
 
-async def stop(client: Client, job_id: str, grace_period: duration_pb2.Duration | None = None) -> job_pb2.Job:
-    """Stops a job and returns it, final."""
-    request = job_service_pb2.StopJobRequest(id=job_id, grace_period=grace_period)
-    return (await client.stub.StopJob(request, timeout=60)).job
-
-
-async def get(client: Client, job_id: str) -> job_pb2.Job:
-    """Returns a job as it is."""
-    return (await client.stub.GetJob(job_service_pb2.GetJobRequest(id=job_id), timeout=60)).job
-
-
 async def listed(client: Client, labels: dict[str, str]) -> list[job_pb2.Job]:
     """Returns the jobs with some labels."""
     request = job_service_pb2.ListJobsRequest(labels=labels, page_size=1_000)
     return list((await client.stub.ListJobs(request, timeout=60)).jobs)
-
-
-async def said(client: Client, job_id: str, text: bytes) -> None:
-    """Returns once a job has written a text."""
-    seen = b""
-    call = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job_id), timeout=60)
-    async for message in call:
-        seen += message.payload
-        if text in seen:
-            call.cancel()
-            return
-    raise AssertionError(f"the job wrote only {seen!r}")
 
 
 def marker() -> str:
@@ -118,11 +93,11 @@ async def test_stop_of_a_job_that_is_being_started_is_answered_once_the_job_is_f
     with held(command):
         creation, seen = await starting(admin, str(command))
         assert seen.status == job_pb2.JOB_STATUS_INITIALIZING
-        stopped = await stop(admin, seen.id)
+        stopped = await admin.stop(seen.id)
     assert (await creation).id == stopped.id
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.termination.signal_name == "SIGTERM"
-    assert await admin.ended(stopped.id) == await get(admin, stopped.id) == stopped
+    assert await admin.ended(stopped.id) == await admin.get(stopped.id) == stopped
 
 
 async def test_stop_of_a_job_whose_command_then_cannot_be_executed(
@@ -132,7 +107,7 @@ async def test_stop_of_a_job_whose_command_then_cannot_be_executed(
     os.truncate(command, 0)
     with held(command):
         creation, seen = await starting(admin, str(command), stop_signal="SIGWINCH")
-        stopping = asyncio.create_task(stop(admin, seen.id, AN_HOUR))
+        stopping = asyncio.create_task(admin.stop(seen.id, seconds=AN_HOUR))
         await eventually(lambda: not server.log or ("job stop", seen.id) in logged(server))
     for call, code in ((creation, StatusCode.INVALID_ARGUMENT), (stopping, StatusCode.NOT_FOUND)):
         async with refused(code):
@@ -145,10 +120,10 @@ async def test_stop_at_any_moment_of_a_start_ends_the_job(admin: Client) -> None
     seen_early = 0
     for _ in range(STOPS_DURING_START):
         creation, seen = await starting(admin, "sleep", "1000", stop_signal="SIGWINCH")
-        stopped = await stop(admin, seen.id, NO_GRACE)
+        stopped = await admin.stop(seen.id, seconds=0)
         assert (await creation).id == stopped.id
         assert stopped.status == job_pb2.JOB_STATUS_STOPPED
-        assert await get(admin, stopped.id) == stopped
+        assert await admin.get(stopped.id) == stopped
         seen_early += seen.status == job_pb2.JOB_STATUS_INITIALIZING
     assert seen_early
 
@@ -157,10 +132,10 @@ async def test_two_stops_at_once_have_one_answer_and_the_shorter_grace_period_co
     admin: Client, viewer: Client
 ) -> None:
     job = await admin.create("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
-    await said(admin, job.id, b"ready")
+    await admin.wrote(job.id, b"ready")
     follower = asyncio.ensure_future(viewer.ended(job.id))
-    patient = asyncio.ensure_future(stop(admin, job.id, AN_HOUR))
-    answers = await asyncio.gather(patient, *(stop(admin, job.id, NO_GRACE) for _ in range(5)), follower)
+    patient = asyncio.ensure_future(admin.stop(job.id, seconds=AN_HOUR))
+    answers = await asyncio.gather(patient, *(admin.stop(job.id, seconds=0) for _ in range(5)), follower)
     assert all(answer == answers[0] for answer in answers)
     assert answers[0].status == job_pb2.JOB_STATUS_STOPPED
     assert answers[0].termination.signal_name == "SIGKILL"
@@ -177,8 +152,8 @@ async def test_stop_and_natural_exit_race_for_one_true_end(admin: Client) -> Non
         for _ in range(rounds):
             job = await admin.create("sh", "-c", "exit 7", labels=labels)
             await asyncio.sleep(pause)
-            stopped, followed = await asyncio.gather(stop(admin, job.id), admin.ended(job.id))
-            assert stopped == followed == await get(admin, job.id)
+            stopped, followed = await asyncio.gather(admin.stop(job.id), admin.ended(job.id))
+            assert stopped == followed == await admin.get(job.id)
             records[job.id] = stopped
             ends[stopped.status] += 1
             pause *= 1.3 if stopped.status == job_pb2.JOB_STATUS_STOPPED else 0.7
@@ -212,7 +187,7 @@ async def test_sigstopped_job_handles_its_stop_signal(admin: Client) -> None:
     script = "trap 'echo bye; exit 3' TERM; while :; do kill -STOP $$; done"
     job = await admin.create("sh", "-c", script)
     await eventually(lambda: psutil.Process(job.pid).status() == psutil.STATUS_STOPPED)
-    stopped = await stop(admin, job.id, AN_HOUR)
+    stopped = await admin.stop(job.id, seconds=AN_HOUR)
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.exit_code == 3
     assert (await admin.stream(job.id)).bytes() == b"bye\n"
@@ -221,8 +196,7 @@ async def test_sigstopped_job_handles_its_stop_signal(admin: Client) -> None:
 async def test_sigstopped_job_that_ignores_its_stop_signal_is_killed(admin: Client) -> None:
     job = await admin.create("sh", "-c", "trap '' TERM; while :; do kill -STOP $$; done")
     await eventually(lambda: psutil.Process(job.pid).status() == psutil.STATUS_STOPPED)
-    grace_period = duration_pb2.Duration(nanos=100_000_000)
-    stopped = await stop(admin, job.id, grace_period)
+    stopped = await admin.stop(job.id, seconds=1)
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.termination.signal_name == "SIGKILL"
 
@@ -238,10 +212,10 @@ async def test_daemon_without_descriptors_is_gone_before_the_status_is_final(adm
 
 async def test_job_that_closes_its_output_is_not_over(admin: Client) -> None:
     job = await admin.create("sh", "-c", "echo last; exec >&- 2>&-; read -r line; sleep 1000 & wait; exit 6")
-    await said(admin, job.id, b"last")
+    await admin.wrote(job.id, b"last")
     await eventually(_has_no_output(job.pid))
-    assert (await get(admin, job.id)).status == job_pb2.JOB_STATUS_RUNNING
-    stopped = await stop(admin, job.id)
+    assert (await admin.get(job.id)).status == job_pb2.JOB_STATUS_RUNNING
+    stopped = await admin.stop(job.id)
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.log_size == len(b"last\n")
 
@@ -263,7 +237,7 @@ async def test_process_that_left_its_group_ends_with_the_job(admin: Client, leav
     script = f"{leaves.format(mark=mark)} & wait"
     job = await admin.create("bash", "-c", script)
     await eventually(lambda: any(psutil.Process(pid).name() == "sleep" for pid in pids_with(mark)))
-    stopped = await stop(admin, job.id)
+    stopped = await admin.stop(job.id)
     assert pids_with(mark) == []
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.termination.leftovers_killed
@@ -283,8 +257,8 @@ print("here", flush=True)
 signal.pause()
 """
     job = await admin.create("python3", "-c", script)
-    await said(admin, job.id, b"here")
-    assert (await stop(admin, job.id, AN_HOUR)).termination.signal_name == "SIGTERM"
+    await admin.wrote(job.id, b"here")
+    assert (await admin.stop(job.id, seconds=AN_HOUR)).termination.signal_name == "SIGTERM"
 
 
 async def test_these_jobs_left_nothing(server: Server) -> None:

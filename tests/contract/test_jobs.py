@@ -196,11 +196,13 @@ async def test_bad_list_request(admin: Client, fields: dict[str, Any]) -> None:
 async def test_stop_ends_the_job_with_its_signal(admin: Client) -> None:
     script = "trap 'echo bye; exit 7' USR1; echo ready; while :; do sleep 0.05; done"
     job = await admin.create("sh", "-c", script, stop_signal="USR1")
-    await _printed(admin, job.id, b"ready")
+    await admin.wrote(job.id, b"ready")
     stopped = (await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id), timeout=60)).job
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.exit_code == 7
     assert stopped.termination.reason == job_pb2.TERMINATION_REASON_STOPPED
+    assert stopped.termination.stopped_by == stopped.owner
+    assert not stopped.termination.timed_out
     output = await admin.stream(job.id)
     assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDOUT) == b"ready\nbye\n"
 
@@ -208,7 +210,7 @@ async def test_stop_ends_the_job_with_its_signal(admin: Client) -> None:
 async def test_stop_of_a_job_that_ignores_its_signal_ends_with_the_grace_period(admin: Client) -> None:
     script = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
     job = await admin.create("sh", "-c", script, stop_grace_period=duration_pb2.Duration(nanos=300_000_000))
-    await _printed(admin, job.id, b"ready")
+    await admin.wrote(job.id, b"ready")
     request = job_service_pb2.StopJobRequest(id=job.id)
     first, second = await asyncio.gather(*(admin.stub.StopJob(request, timeout=60) for _ in range(2)))
     assert first.job == second.job
@@ -234,6 +236,9 @@ async def test_timeout(admin: Client) -> None:
     assert job.status == job_pb2.JOB_STATUS_FAILED
     assert job.termination.reason == job_pb2.TERMINATION_REASON_TIMED_OUT
     assert job.termination.signal_name == "SIGTERM"
+    assert job.termination.timed_out
+    assert not job.termination.stopped_by
+    assert job.usage.wall_usec >= 200_000
 
 
 async def test_process_that_is_left_behind_is_dead_before_the_status_is_final(admin: Client) -> None:
@@ -266,14 +271,3 @@ async def test_many_jobs_at_once_and_nothing_left(admin: Client, server: Server)
     await asyncio.gather(*(one(number) for number in range(20 if SLOW else 100)))
     if server.process:
         await eventually(lambda: server.job_cgroups() == [])
-
-
-async def _printed(admin: Client, job_id: str, text: bytes) -> None:
-    """Waits until a job has printed a text."""
-    seen = b""
-    call = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job_id), timeout=60)
-    async for message in call:
-        seen += message.payload
-        if text in seen:
-            call.cancel()
-            return

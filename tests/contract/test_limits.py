@@ -1,15 +1,34 @@
 """Limits, seen from inside the job and from its record. They need a live cgroup v2."""
 
+import asyncio
 import os
+import signal
+from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf import duration_pb2
 
-from jobworker.v1 import job_pb2
+from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, mounted, refused
 
+HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
+"""One system call takes it all: a job that nears its limit bit by bit is slowed down first."""
+
+NO_CPUSET = "this kernel has no cpuset controller for cgroup v2; boot one that has"
+HAS_PSI = Path("/proc/pressure").is_dir()
 OWN_CGROUP = "cd /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)"
+
+
+def has_cpuset() -> bool:
+    """True if the kernel can give a job cores of its own."""
+    mount = mounted("/")
+    return mount is not None and "cpuset" in (mount / "cgroup.controllers").read_text().split()
+
+
+def in_force(job: job_pb2.Job) -> dict[str, str]:
+    """Returns, for each limit of a job, why it is not in force, or an empty string."""
+    return {limit.limit: limit.reason for limit in job.limits_applied}
 
 
 @pytest.mark.cgroup
@@ -67,7 +86,52 @@ async def test_hog_is_killed_and_the_record_names_the_limit(admin: Client) -> No
     assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
     assert "16 MiB" in job.termination.message
     assert job.usage.oom_kill_count > 0
+    assert job.termination.oom_killed
     assert not job.HasField("exit_code")
+
+
+@pytest.mark.cgroup
+async def test_hog_in_a_grandchild_ends_the_whole_job(admin: Client) -> None:
+    script = '(sh -c "$0"; sleep 100) & wait; echo never'
+    job, output = await admin.run("sh", "-c", script, HOG, max_memory=16)
+    assert b"never" not in output
+    assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
+
+
+@pytest.mark.cgroup
+async def test_of_two_jobs_only_one_runs_out_of_memory(admin: Client) -> None:
+    other = await admin.create("sleep", "100", max_memory=16)
+    hog, _ = await admin.run("sh", "-c", HOG, max_memory=16)
+    assert hog.termination.oom_killed
+    assert (await admin.get(other.id)).status == job_pb2.JOB_STATUS_RUNNING
+    stopped = await admin.stop(other.id)
+    assert not stopped.termination.oom_killed
+    assert stopped.usage.oom_kill_count == 0
+
+
+@pytest.mark.cgroup
+async def test_child_out_of_memory_while_the_main_process_exits_with_0(admin: Client, server: Server) -> None:
+    """As where an administrator has the kernel kill one process of a job, and not all of them."""
+    script = 'trap go=1 USR1; echo ready; while [ -z $go ]; do sleep 0.1; done; sh -c "$0"; exit 0'
+    job = await admin.create("sh", "-c", script, HOG, max_memory=16)
+    await admin.wrote(job.id, b"ready")
+    assert server.cgroup_base
+    (server.cgroup_base / job.id / "memory.oom.group").write_text("0")
+    os.kill(job.pid, signal.SIGUSR1)
+    ended = await admin.ended(job.id)
+    assert (ended.status, ended.exit_code) == (job_pb2.JOB_STATUS_COMPLETED, 0)
+    assert ended.termination.reason == job_pb2.TERMINATION_REASON_EXITED
+    assert ended.termination.oom_killed
+    assert ended.usage.oom_kill_count > 0
+
+
+@pytest.mark.cgroup
+async def test_memory_limit_below_what_the_command_needs(admin: Client) -> None:
+    job, output = await admin.run("sh", "-c", f"exec {HOG}", max_memory=1)
+    assert output == b""
+    assert job.status == job_pb2.JOB_STATUS_FAILED
+    assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
+    assert "1 MiB" in job.termination.message
 
 
 @pytest.mark.cgroup
@@ -84,6 +148,19 @@ async def test_fork_bomb_is_held_by_the_pids_limit(admin: Client) -> None:
     assert b"fork" in output
     assert job.usage.pids_peak_count <= 10 or not job.usage.HasField("pids_peak_count")
     assert job.termination.leftovers_killed
+
+
+@pytest.mark.cgroup
+async def test_fork_bomb_is_stopped_in_bounded_time(admin: Client, server: Server) -> None:
+    bomb = "bomb() { bomb | bomb & }; bomb; while :; do :; done"
+    job = await admin.create("bash", "-c", bomb, max_pids=32, max_cpu=50)
+    async with asyncio.timeout(60):
+        while (await admin.get(job.id)).usage.pids_peak_count < 32:
+            pass
+    ended = await admin.stop(job.id, seconds=0)
+    assert ended.status == job_pb2.JOB_STATUS_STOPPED
+    assert ended.usage.pids_peak_count == 32
+    assert job.id not in server.job_cgroups()
 
 
 @pytest.mark.cgroup
@@ -106,6 +183,159 @@ async def test_io_limit_on_a_tmpfs_is_reported_as_not_in_force(admin: Client) ->
     limit = next(limit for limit in job.limits_applied if limit.limit == "max_io_bps")
     assert not limit.in_force
     assert "tmpfs" in limit.reason
+
+
+@pytest.mark.cgroup
+async def test_operations_are_limited_beside_bytes(admin: Client) -> None:
+    disk = os.environ.get("IN_GUEST_DISK", "/")
+    job, output = await admin.run(
+        "sh", "-c", f"{OWN_CGROUP}; cat io.max", working_directory=disk, max_io_bps=1 << 20, max_io_iops=500
+    )
+    assert b"rbps=1048576 wbps=1048576 riops=500 wiops=500" in output
+    assert in_force(job)["max_io_bps"] == in_force(job)["max_io_iops"] == ""
+    assert job.max_io_iops == 500
+
+
+@pytest.mark.cgroup
+async def test_weight_is_in_the_jobs_own_cgroup(admin: Client) -> None:
+    job, output = await admin.run("sh", "-c", f"{OWN_CGROUP}; cat cpu.weight", cpu_weight=250)
+    assert output == b"250\n"
+    assert in_force(job)["cpu_weight"] == ""
+    assert job.cpu_weight == 250
+
+
+@pytest.mark.cgroup
+async def test_cores_are_those_of_the_job_or_the_kernel_has_no_choice(admin: Client) -> None:
+    """A kernel for one core (user-mode-linux) has no cpuset."""
+    script = "sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status"
+    job, output = await admin.run("sh", "-c", script, cpu_set="0")
+    assert output == b"0\n"
+    assert job.cpu_set == "0"
+    assert in_force(job)["cpu_set"] == ("" if has_cpuset() else NO_CPUSET)
+
+
+@pytest.mark.cgroup
+async def test_cores_that_the_host_lacks_are_told_and_the_job_has_the_others(
+    admin: Client, server: Server
+) -> None:
+    job, _ = await admin.run("true", cpu_set="0,8000")
+    why = in_force(job)["cpu_set"]
+    assert job.cpu_set == "0,8000"
+    assert why.endswith("and not 8000; choose of those") if has_cpuset() else why == NO_CPUSET
+    warned = [event for event in server.events() if event["event"] == "limits not in force"]
+    assert [event for event in warned if event["job_id"] == job.id and why in str(event["limits"])]
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
+        await admin.create("true", cpu_set="8000", limits_policy=job_pb2.LIMITS_POLICY_STRICT)
+    assert refusal.reason == "LIMIT_UNAVAILABLE"
+    assert why.partition(";")[0].partition(" and ")[0] in refusal.message
+
+
+@pytest.mark.cgroup
+async def test_update_changes_the_limits_that_the_kernel_enforces(admin: Client, server: Server) -> None:
+    job = await admin.create("sleep", "100", max_memory=64, max_pids=20, max_cpu=50)
+    updated = await admin.update(job.id, max_memory=128, max_pids=10, cpu_weight=300)
+    assert server.cgroup_base
+    cgroup = server.cgroup_base / job.id
+    files = ("cpu.max", "memory.max", "pids.max", "cpu.weight")
+    values = [(cgroup / file).read_text().strip() for file in files]
+    assert values == ["50000 100000", str(128 << 20), "10", "300"]
+    assert (updated.max_memory, updated.max_pids, updated.cpu_weight, updated.max_cpu) == (128, 10, 300, 50)
+    assert {limit.file: limit.value for limit in updated.limits_applied if limit.value} == dict(
+        zip(files, values, strict=True)
+    )
+    assert (await admin.stop(job.id)).max_memory == 128
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
+        await admin.update(job.id, max_memory=64)
+    assert refusal.reason == "JOB_NOT_RUNNING"
+
+
+@pytest.mark.cgroup
+async def test_update_lifts_a_limit(admin: Client, server: Server) -> None:
+    disk = os.environ.get("IN_GUEST_DISK", "/")
+    job = await admin.create("sleep", "100", working_directory=disk, max_io_bps=1 << 20, max_io_iops=500)
+    updated = await admin.update(job.id, max_io_bps=0)
+    assert server.cgroup_base
+    assert "rbps=max wbps=max riops=500" in (server.cgroup_base / job.id / "io.max").read_text()
+    assert "max_io_bps" not in in_force(updated)
+    assert in_force(updated)["max_io_iops"] == ""
+    await admin.stop(job.id)
+
+
+@pytest.mark.cgroup
+async def test_a_memory_limit_below_what_the_job_has_is_in_force_and_its_end(admin: Client) -> None:
+    script = '$x = "x" x (40 << 20); $| = 1; print "ready\n"; while (1) { $y = $x . "y" }'
+    job = await admin.create("perl", "-e", script, max_memory=128)
+    await admin.wrote(job.id, b"ready")
+    updated = await admin.update(job.id, max_memory=16)
+    assert updated.max_memory == 16
+    assert in_force(updated)["max_memory"] == ""
+    ended = await admin.ended(job.id)
+    assert ended.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
+    assert "16 MiB" in ended.termination.message
+
+
+@pytest.mark.cgroup
+async def test_update_of_a_strict_job_is_all_or_nothing(admin: Client, server: Server) -> None:
+    job = await admin.create(
+        "sleep",
+        "100",
+        working_directory="/dev/shm",
+        max_pids=20,
+        limits_policy=job_pb2.LIMITS_POLICY_STRICT,
+    )
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
+        await admin.update(job.id, max_pids=10, max_io_bps=1 << 20)
+    assert refusal.reason == "LIMIT_UNAVAILABLE"
+    assert "tmpfs" in refusal.message
+    assert server.cgroup_base
+    assert (server.cgroup_base / job.id / "pids.max").read_text() == "20\n"
+    now = await admin.get(job.id)
+    assert (now.max_pids, now.max_io_bps) == (20, 0)
+    assert set(in_force(now)) == set(in_force(job))
+    await admin.stop(job.id)
+
+
+async def test_update_of_a_best_effort_job_records_what_is_not_in_force(admin: Client) -> None:
+    """A tmpfs is no disk, so this holds on every host."""
+    job = await admin.create("sleep", "100", working_directory="/dev/shm")
+    updated = await admin.update(job.id, max_io_bps=1 << 20)
+    assert updated.max_io_bps == 1 << 20
+    assert in_force(updated)["max_io_bps"]
+    assert in_force(await admin.get(job.id)) == in_force(updated)
+    await admin.stop(job.id)
+
+
+@pytest.mark.cgroup
+async def test_usage_of_a_running_job_is_that_of_the_moment(admin: Client) -> None:
+    job = await admin.create("sh", "-c", "while :; do :; done")
+    try:
+        first = (await admin.get(job.id)).usage
+        assert 0 < first.memory_current_bytes <= 64 << 20
+        async with asyncio.timeout(30):
+            while (later := (await admin.get(job.id)).usage).cpu_user_usec == first.cpu_user_usec:
+                pass
+        assert later.wall_usec > first.wall_usec
+        assert later.cpu_user_usec > first.cpu_user_usec
+    finally:
+        ended = await admin.stop(job.id)
+    assert not ended.usage.HasField("memory_current_bytes")
+    assert ended.usage.wall_usec >= later.wall_usec
+
+
+@pytest.mark.cgroup
+async def test_pressure_is_measured_where_the_kernel_does(admin: Client) -> None:
+    job, _ = await admin.run("true")
+    measured = [job.usage.HasField("cpu_pressure_some_usec"), job.usage.HasField("io_pressure_some_usec")]
+    assert measured == [HAS_PSI, HAS_PSI]
+
+
+async def test_listed_jobs_have_usage_where_it_is_asked_for(viewer: Client, admin: Client) -> None:
+    job = await admin.create("sleep", "100")
+    for live_usage in (True, False):
+        request = job_service_pb2.ListJobsRequest(id_prefix=job.id, live_usage=live_usage)
+        (listed,) = (await viewer.stub.ListJobs(request, timeout=30)).jobs
+        assert listed.usage.HasField("wall_usec") == live_usage
+    await admin.stop(job.id)
 
 
 async def test_strict_refuses_what_cannot_be_enforced(admin: Client, server: Server) -> None:

@@ -27,6 +27,8 @@ ListRequest = job_service_pb2.ListJobsRequest
 ListResponse = job_service_pb2.ListJobsResponse
 StopRequest = job_service_pb2.StopJobRequest
 StopResponse = job_service_pb2.StopJobResponse
+UpdateRequest = job_service_pb2.UpdateJobRequest
+UpdateResponse = job_service_pb2.UpdateJobResponse
 StreamRequest = job_service_pb2.GetJobsStreamRequest
 StreamMessage = job_service_pb2.GetJobsStreamResponse
 
@@ -72,7 +74,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     """Answers as a test scripts it and writes down what it was asked.
 
     `refusals` has, under a method's name, the refusals of its next calls. Streams are those of
-    `streaming`, by default the bytes of `log`, all of stdout, with the job as the result.
+    `streaming`, by default the bytes of `log`, all of stdout, with the job as the result. `aging` is
+    called with each job that GetJob or ListJobs is about to return.
     """
 
     def __init__(self) -> None:
@@ -82,10 +85,12 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.created: list[CreateRequest] = []
         self.listed: list[ListRequest] = []
         self.stopped: list[StopRequest] = []
+        self.updated: list[UpdateRequest] = []
         self.streamed: list[StreamRequest] = []
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
         self.streaming: Streaming = self._stream_log
+        self.aging: Callable[[job_pb2.Job], None] = lambda _: None
 
     def add(self, job_id: str = JOB_ID, **fields: object) -> job_pb2.Job:
         """Adds a job, by default one that exited with 0, and returns it for more to be set."""
@@ -109,7 +114,9 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     ) -> GetResponse:
         """Answers with one of `jobs`."""
         async with self._refusing("GetJob", context):
-            return GetResponse(job=self._job(request.id))
+            job = self._job(request.id)
+            self.aging(job)
+            return GetResponse(job=job)
 
     async def ListJobs(  # noqa: N802
         self, request: ListRequest, context: "Context[ListRequest, Awaitable[ListResponse]]"
@@ -119,6 +126,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         async with self._refusing("ListJobs", context):
             found = [job for job in self.jobs.values() if job.id.startswith(request.id_prefix)]
             first = int(request.page_token or 0)
+            for job in found:
+                self.aging(job)
             rest = found[first + request.page_size :]
             return ListResponse(
                 jobs=found[first : first + request.page_size],
@@ -141,6 +150,16 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         async with self._refusing("GetJobsStream", context):
             async for message in self.streaming(request):
                 yield message
+
+    async def UpdateJob(  # noqa: N802
+        self, request: UpdateRequest, context: "Context[UpdateRequest, Awaitable[UpdateResponse]]"
+    ) -> UpdateResponse:
+        """Answers with one of `jobs`, which gets the memory limit."""
+        self.updated.append(request)
+        async with self._refusing("UpdateJob", context):
+            job = self._job(request.id)
+            job.max_memory = request.max_memory
+            return UpdateResponse(job=job)
 
     @contextlib.asynccontextmanager
     async def _refusing(self, method: str, context: "Context[Request, Response]") -> AsyncIterator[None]:

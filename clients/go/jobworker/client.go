@@ -118,6 +118,15 @@ func (c *Client) stop(ctx context.Context, request *jobworkerv1.StopJobRequest) 
 	return response.GetJob(), err
 }
 
+// Update changes limits of a job that runs, those that the request sets, and returns it with what the kernel
+// made of them.
+func (c *Client) Update(ctx context.Context, request *jobworkerv1.UpdateJobRequest) (*Job, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	response, err := c.service.UpdateJob(ctx, request)
+	return response.GetJob(), err
+}
+
 // Wait returns a job once its status is final. It goes on waiting while the server is away for a moment.
 func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
 	stream := c.Stream(ctx, &jobworkerv1.GetJobsStreamRequest{Id: id, ResultOnly: true})

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
@@ -153,6 +154,15 @@ func TestListEndsWithAnError(t *testing.T) {
 		equal(t, errors.Is(err, ErrInvalidRequest), true)
 	}
 	equal(t, count, 1)
+}
+
+func TestUpdate(t *testing.T) {
+	service := &calls{}
+	client := connected(t, service)
+	job, err := client.Update(t.Context(), &jobworkerv1.UpdateJobRequest{Id: "7", MaxMemory: proto.Int32(64)})
+	must(t, err)
+	equal(t, job.GetMaxMemory(), 64)
+	equal(t, service.updates[0].MaxCpu, nil)
 }
 
 func TestStop(t *testing.T) {

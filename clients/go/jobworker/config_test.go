@@ -91,6 +91,7 @@ type calls struct {
 	creates  []*jobworkerv1.CreateJobRequest
 	lists    []*jobworkerv1.ListJobsRequest
 	stops    []*jobworkerv1.StopJobRequest
+	updates  []*jobworkerv1.UpdateJobRequest
 	pages    []*jobworkerv1.ListJobsResponse
 }
 
@@ -120,4 +121,9 @@ func (c *calls) ListJobs(_ context.Context, request *jobworkerv1.ListJobsRequest
 func (c *calls) StopJob(_ context.Context, request *jobworkerv1.StopJobRequest) (*jobworkerv1.StopJobResponse, error) {
 	c.stops = append(c.stops, request)
 	return &jobworkerv1.StopJobResponse{Job: &Job{Id: request.GetId()}}, c.fail()
+}
+
+func (c *calls) UpdateJob(_ context.Context, request *jobworkerv1.UpdateJobRequest) (*jobworkerv1.UpdateJobResponse, error) {
+	c.updates = append(c.updates, request)
+	return &jobworkerv1.UpdateJobResponse{Job: &Job{Id: request.GetId(), MaxMemory: request.GetMaxMemory()}}, c.fail()
 }

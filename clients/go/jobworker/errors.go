@@ -21,6 +21,7 @@ const (
 	ErrInvalidRequest        Reason = "INVALID_REQUEST"
 	ErrCommandNotStarted     Reason = "COMMAND_NOT_STARTED"
 	ErrJobNotFound           Reason = "JOB_NOT_FOUND"
+	ErrJobNotRunning         Reason = "JOB_NOT_RUNNING"
 	ErrOffsetOutOfRange      Reason = "OFFSET_OUT_OF_RANGE"
 	ErrLimitUnavailable      Reason = "LIMIT_UNAVAILABLE"
 	ErrTooManyJobs           Reason = "TOO_MANY_JOBS"

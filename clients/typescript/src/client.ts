@@ -13,6 +13,7 @@ import {
   GetJobsStreamRequestSchema,
   type ListJobsRequestSchema,
   OutputSource,
+  type UpdateJobRequestSchema,
 } from "./gen/jobworker/v1/job_service_pb.js";
 import { JobStream } from "./job_stream.js";
 import { repeat } from "./repeat.js";
@@ -24,6 +25,9 @@ export type JobRequest = MessageInitShape<typeof CreateJobRequestSchema>;
 
 /** Which jobs to list: a job must fit every filter that is set. `pageSize` is how many come in one answer. */
 export type JobFilter = Omit<MessageInitShape<typeof ListJobsRequestSchema>, "$typeName" | "pageToken">;
+
+/** Which limits to change: the fields of `UpdateJobRequest`, of which those that are not set stay. */
+export type LimitChanges = Omit<MessageInitShape<typeof UpdateJobRequestSchema>, "$typeName" | "id">;
 
 /** What `stop` takes. Without `timeoutMs` it takes as long as the job does. */
 export interface StopOptions extends CallOptions {
@@ -103,6 +107,12 @@ export class Client implements Disposable {
     return jobOf(
       await this.#call(options, undefined, (stub, call) => stub.stopJob({ id, ...gracePeriod }, call)),
     );
+  }
+
+  /** Changes the limits of a running job that are given, and returns it with what the kernel made of them. */
+  async update(id: string, limits: LimitChanges, options: CallOptions = {}): Promise<Job> {
+    const request = { ...limits, id };
+    return jobOf(await this.#call(options, this.#timeoutMs, (stub, call) => stub.updateJob(request, call)));
   }
 
   /** Returns a job once it is final. Without `timeoutMs` this takes as long as the job does. */

@@ -134,6 +134,19 @@ test("list asks for page after page, with the same filters", async () => {
   ]);
 });
 
+test("update sends the limits that are given, and no others", async () => {
+  const asked: unknown[] = [];
+  await using server = await ScriptedServer.started(certs, {
+    updateJob({ id, maxCpu, maxMemory, cpuSet }) {
+      asked.push([maxCpu, maxMemory, cpuSet]);
+      return { job: { id } };
+    },
+  });
+  using client = server.client();
+  assert.equal((await client.update("1", { maxMemory: 64, cpuSet: "" })).id, "1");
+  assert.deepEqual(asked, [[undefined, 64, ""]]);
+});
+
 test("stop sends the grace period, and none if there is none", async () => {
   const asked: (bigint | undefined)[] = [];
   await using server = await ScriptedServer.started(certs, {

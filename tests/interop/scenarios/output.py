@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +25,7 @@ def noise(seed: int, mib: int) -> tuple[list[str], str]:
     source, digest = random.Random(seed), hashlib.sha256()
     for _ in range(mib):
         digest.update(source.randbytes(MIB))
-    return [sys.executable, "-c", _WRITE.format(seed=seed, mib=mib)], digest.hexdigest()
+    return ["python3", "-c", _WRITE.format(seed=seed, mib=mib)], digest.hexdigest()
 
 
 def sha256(content: bytes) -> str:

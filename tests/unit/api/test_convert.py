@@ -28,7 +28,15 @@ from tests.unit.api.conftest import JOB, JOB_ID
 FULL_SPEC = JobSpec(
     command="ping",
     args=("-c", "5"),
-    limits=Limits(max_cpu=25, max_memory=64, max_io_bps=1_000_000, max_pids=16),
+    limits=Limits(
+        max_cpu=25,
+        max_memory=64,
+        max_io_bps=1_000_000,
+        max_pids=16,
+        max_io_iops=500,
+        cpu_weight=200,
+        cpu_set="0-1",
+    ),
     limits_policy=LimitsPolicy.STRICT,
     working_directory="/tmp",
     network=Network.NONE,
@@ -50,21 +58,18 @@ FULL = Job(
     pid=42,
     exit_code=3,
     termination=Termination(
-        reason=TerminationReason.OOM_KILLED, signal=9, message="too much", leftovers_killed=True
+        reason=TerminationReason.OOM_KILLED,
+        signal=9,
+        message="too much",
+        leftovers_killed=True,
+        oom_killed=True,
+        timed_out=True,
+        stopped_by="CN=bob",
     ),
     limits_applied=(
         AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="1 2", reason="because"),
     ),
-    usage=Usage(
-        cpu_user_usec=1,
-        cpu_system_usec=2,
-        cpu_throttled_usec=3,
-        memory_peak_bytes=4,
-        oom_kill_count=5,
-        io_read_bytes=6,
-        io_write_bytes=7,
-        pids_peak_count=8,
-    ),
+    usage=Usage(**{name: number for number, name in enumerate(Usage.__struct_fields__, 1)}),
     isolation_applied=(AppliedIsolation(part="user", in_force=True, value="job (7)", reason="why"),),
     log_size=99,
 )

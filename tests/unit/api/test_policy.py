@@ -37,10 +37,11 @@ def test_a_method_without_a_rule_is_for_nobody() -> None:
 
 def test_only_what_changes_something_is_for_admins_alone() -> None:
     admins_alone = {method for method, roles in POLICY.items() if roles == (Role.ADMIN,)}
-    assert admins_alone == {"jobworker.v1.JobService/CreateJob", "jobworker.v1.JobService/StopJob"}
+    service = "jobworker.v1.JobService"
+    assert admins_alone == {f"{service}/CreateJob", f"{service}/StopJob", f"{service}/UpdateJob"}
 
 
-BY_ID = {"GetJob", "StopJob", "GetJobsStream"}
+BY_ID = {"GetJob", "StopJob", "UpdateJob", "GetJobsStream"}
 
 
 async def _call(channel: aio.Channel, method: str) -> grpc.StatusCode:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd import errors
+from jobworkerd.model import LimitsUpdate
 from jobworkerd.protocol import messages
 from tests.unit.api.conftest import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal
 
@@ -41,6 +42,28 @@ async def test_stop_says_who_asks(api: Api) -> None:
     assert isinstance(stop, messages.StopJob)
     assert (stop.job_id, stop.grace_period) == (JOB_ID, 1.5)
     assert stop.subject.startswith("CN=alice,OU=Admin,")
+
+
+async def test_update_says_who_asks(api: Api) -> None:
+    request = job_service_pb2.UpdateJobRequest(id=JOB_ID, max_memory=64)
+    async with api.client() as client:
+        response = await client.stub.UpdateJob(request)
+    assert response.job.id == JOB_ID
+    (update,) = api.supervisor.requests
+    assert isinstance(update, messages.UpdateJob)
+    assert (update.job_id, update.limits) == (JOB_ID, LimitsUpdate(max_memory=64))
+    assert update.subject.startswith("CN=alice,OU=Admin,")
+
+
+async def test_update_of_a_job_that_has_ended(api: Api) -> None:
+    failure = messages.Failure(*errors.to_wire(errors.JobNotRunning(JOB_ID, "completed")))
+    api.supervisor.script = lambda _: failure
+    async with api.client() as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.stub.UpdateJob(job_service_pb2.UpdateJobRequest(id=JOB_ID, max_cpu=5))
+    found = refusal(caught.value)
+    assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_RUNNING")
+    assert found.metadata == {"job_id": JOB_ID, "status": "completed"}
 
 
 async def test_list_pages_with_a_token_that_leads_on(api: Api) -> None:

@@ -69,6 +69,7 @@ def test_every_reason_that_the_api_documents_exists() -> None:
         (errors.InvalidRequest, {"ErrorInfo", "BadRequest"}),
         (errors.CommandNotStarted, {"ErrorInfo", "BadRequest"}),
         (errors.JobNotFound, {"ErrorInfo", "ResourceInfo"}),
+        (errors.JobNotRunning, {"ErrorInfo", "PreconditionFailure"}),
         (errors.LimitUnavailable, {"ErrorInfo", "PreconditionFailure"}),
         (errors.TooManyJobs, {"ErrorInfo", "RetryInfo"}),
         (errors.HostExhausted, {"ErrorInfo", "RetryInfo"}),

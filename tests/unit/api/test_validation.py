@@ -10,12 +10,13 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import streams, validation
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
-from jobworkerd.model import JobStatus, LimitsPolicy, OutputSource
+from jobworkerd.model import JobStatus, Limits, LimitsPolicy, LimitsUpdate, OutputSource
 from tests.unit.api.conftest import JOB_ID
 
 CreateRequest = job_service_pb2.CreateJobRequest
 ListRequest = job_service_pb2.ListJobsRequest
 StopRequest = job_service_pb2.StopJobRequest
+UpdateRequest = job_service_pb2.UpdateJobRequest
 StreamRequest = job_service_pb2.GetJobsStreamRequest
 
 DEFAULTS = Defaults()
@@ -27,7 +28,10 @@ GOOD: list[tuple[str, object]] = [
     ("max_cpu", 100_000),
     ("max_memory", 16_777_216),
     ("max_io_bps", 2**40),
+    ("max_io_iops", 2**31),
     ("max_pids", 4_194_304),
+    ("cpu_weight", 10_000),
+    ("cpu_set", "0-1,3,8191"),
     ("working_directory", "/tmp"),
     ("env", {f"N{number}": "" for number in range(1_024)}),
     ("env", {"N": "x" * 262_143}),
@@ -59,6 +63,12 @@ BAD: list[tuple[str, object]] = [
     ("max_memory", 16_777_217),
     ("max_io_bps", -1),
     ("max_io_bps", 2**40 + 1),
+    ("max_io_iops", -1),
+    ("max_io_iops", 2**31 + 1),
+    ("cpu_weight", -1),
+    ("cpu_weight", 10_001),
+    ("cpu_set", "0,"),
+    ("cpu_set", "8192"),
     ("max_pids", -1),
     ("max_pids", 4_194_305),
     ("working_directory", "tmp"),
@@ -119,6 +129,41 @@ def test_values_past_the_bounds_are_refused_under_their_fields_name(field: str, 
     assert caught.value.violations[field]
 
 
+def test_cores_are_written_as_the_kernel_writes_them() -> None:
+    spec = validation.job_spec(_request("cpu_set", "3,1,0"), DEFAULTS, "CN=alice")
+    assert spec.limits.cpu_set == "0-1,3"
+
+
+def _update(**fields: object) -> LimitsUpdate:
+    request = UpdateRequest(id=JOB_ID, **fields)  # type: ignore[arg-type]  # any field's
+    return validation.update_job(request, DEFAULTS, "CN=alice").limits
+
+
+def test_an_update_has_what_is_set_and_defaults_where_that_is_0() -> None:
+    assert _update(max_pids=7) == LimitsUpdate(max_pids=7)
+    assert _update(max_cpu=0, max_io_bps=0) == LimitsUpdate(max_cpu=10, max_io_bps=0)
+    assert _update(cpu_set="", cpu_weight=0).changes == {"cpu_set": "", "cpu_weight": 0}
+    assert _update() == LimitsUpdate()
+
+
+def test_an_update_can_change_every_limit() -> None:
+    names = set(UpdateRequest.DESCRIPTOR.fields_by_name) - {"id"}
+    assert names == set(LimitsUpdate.__struct_fields__) == set(Limits.__struct_fields__)
+    for name in names:
+        created, updated = (each.DESCRIPTOR.fields_by_name[name] for each in (CreateRequest, UpdateRequest))
+        assert (created.number, created.type) == (updated.number, updated.type)
+
+
+LIMITS_OUT_OF_BOUNDS = [each for each in BAD if each[0] in Limits.__struct_fields__]
+
+
+@pytest.mark.parametrize(("field", "value"), LIMITS_OUT_OF_BOUNDS)
+def test_an_update_has_the_bounds_of_create(field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        _update(**{field: value})
+    assert list(caught.value.violations) == [field]
+
+
 def test_every_bad_field_is_named_at_once() -> None:
     request = CreateRequest(max_cpu=-1, stop_signal="SIGNOPE", request_id="ä")
     with pytest.raises(InvalidRequest) as caught:
@@ -176,6 +221,8 @@ def test_what_cannot_be_an_id_is_no_job(job_id: str) -> None:
 @pytest.mark.parametrize(("asked", "got"), [(0, 50), (1, 1), (1_000, 1_000), (1_001, 1_000)])
 def test_page_sizes(asked: int, got: int) -> None:
     assert validation.list_jobs(ListRequest(page_size=asked)).page_size == got
+    live = validation.list_jobs(ListRequest(page_size=asked, live_usage=True))
+    assert (live.page_size, live.live_usage) == (min(got, 100), True)
 
 
 def test_a_page_token_leads_to_the_jobs_after_the_last_one() -> None:

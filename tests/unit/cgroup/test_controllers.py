@@ -4,13 +4,22 @@ import errno
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from jobworkerd.cgroup import cpu, files, io, memory, pids
+from jobworkerd.cgroup import cpu, cpuset, files, io, memory, pids, psi
 from jobworkerd.cgroup.devices import NoDevice
 from jobworkerd.model import AppliedLimit, Limits
 
-LIMITS = Limits(max_cpu=25, max_memory=1024, max_io_bps=1_000_000, max_pids=64)
-UNLIMITED = Limits(max_cpu=0, max_memory=0, max_io_bps=0, max_pids=0)
+LIMITS = Limits(
+    max_cpu=25,
+    max_memory=1024,
+    max_io_bps=1_000_000,
+    max_pids=64,
+    max_io_iops=500,
+    cpu_weight=200,
+    cpu_set="0-1",
+)
+LIFTED = replace(LIMITS, max_io_bps=0, max_pids=0, max_io_iops=0, cpu_weight=0, cpu_set="")
 
 CPU_STAT = """\
 usage_usec 300
@@ -37,12 +46,6 @@ def on_disks(monkeypatch: pytest.MonkeyPatch, *disks: str) -> None:
     monkeypatch.setattr(io, "whole_disks", lambda _: list(disks))
 
 
-def test_is_set() -> None:
-    for module in (cpu, memory, io, pids):
-        assert module.is_set(LIMITS)
-        assert not module.is_set(UNLIMITED)
-
-
 def test_cpu(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n")
     expected = AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="25000 100000")
@@ -50,9 +53,20 @@ def test_cpu(tmp_path: Path) -> None:
 
 
 def test_cpu_without_bandwidth_is_a_weight_and_not_in_force(tmp_path: Path) -> None:
-    applied = cpu.apply(tmp_path, LIMITS)
+    applied = cpu.apply(tmp_path, replace(LIMITS, cpu_weight=0))
     assert (applied.in_force, applied.file, applied.value) == (False, "cpu.weight", "25")
     assert "CONFIG_CFS_BANDWIDTH" in applied.reason
+
+
+def test_cpu_without_bandwidth_leaves_a_weight_that_was_asked_for(tmp_path: Path) -> None:
+    assert cpu.apply_weight(tmp_path, LIMITS).in_force
+    assert cpu.apply(tmp_path, LIMITS).value == "200"
+
+
+def test_cpu_weight(tmp_path: Path) -> None:
+    expected = AppliedLimit(limit="cpu_weight", in_force=True, file="cpu.weight", value="200")
+    assert cpu.apply_weight(tmp_path, LIMITS) == expected
+    assert cpu.apply_weight(tmp_path, LIFTED).value == "100"
 
 
 def test_cpu_weight_ends_where_the_kernel_ends(tmp_path: Path) -> None:
@@ -94,25 +108,98 @@ def test_memory_that_the_kernel_changes(tmp_path: Path) -> None:
     assert (applied.in_force, applied.reason) == (False, "the kernel made '' of 1073741824")
 
 
+def test_memory_is_in_force_only_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    swallow(tmp_path, "memory.oom.group")
+    applied = memory.apply(tmp_path, LIMITS)
+    assert (applied.in_force, applied.value) == (False, "1073741824")
+    assert applied.reason == "memory.oom.group: the kernel made '' of 1"
+
+
 def test_memory_stat(tmp_path: Path) -> None:
     assert memory.stat(tmp_path) == {}
+    (tmp_path / "memory.current").write_text("1024\n")
     (tmp_path / "memory.peak").write_text("4096\n")
     (tmp_path / "memory.events").write_text(MEMORY_EVENTS)
-    assert memory.stat(tmp_path) == {"memory_peak_bytes": 4096, "oom_kill_count": 2}
+    assert memory.stat(tmp_path) == {
+        "memory_current_bytes": 1024,
+        "memory_peak_bytes": 4096,
+        "memory_high_count": 7,
+        "oom_count": 1,
+        "oom_kill_count": 2,
+    }
+
+
+def cores_of(base: Path, *, effective: str, given: str) -> Path:
+    """Makes the cgroup of a job on a host with some cores; the kernel runs it on those that are given."""
+    (base / "cpuset.cpus.effective").write_text(effective + "\n")
+    job = base / "job"
+    job.mkdir()
+    (job / "cpuset.cpus.effective").write_text(given + "\n")
+    return job
+
+
+def test_cpuset(tmp_path: Path) -> None:
+    job = cores_of(tmp_path, effective="0-3", given="0-1")
+    assert cpuset.apply(job, LIMITS) == AppliedLimit(
+        limit="cpu_set", in_force=True, file="cpuset.cpus", value="0-1"
+    )
+    assert files.read(job, "cpuset.cpus") == "0-1"
+
+
+def test_cpuset_is_cut_down_to_the_cores_that_there_are(tmp_path: Path) -> None:
+    job = cores_of(tmp_path, effective="1-2", given="1")
+    applied = cpuset.apply(job, LIMITS)
+    assert (applied.in_force, applied.value) == (False, "1")
+    assert applied.reason == "jobs on this host have cores 1-2, and not 0; choose of those"
+    assert files.read(job, "cpuset.cpus") == "1"
+
+
+def test_cpuset_that_the_kernel_changes(tmp_path: Path) -> None:
+    job = cores_of(tmp_path, effective="0-3", given="0-3")
+    assert cpuset.apply(job, LIMITS).reason == "the kernel gave cores 0-3"
+
+
+def test_cpuset_that_is_lifted(tmp_path: Path) -> None:
+    job = cores_of(tmp_path, effective="0-3", given="0-3")
+    assert cpuset.apply(job, LIFTED).in_force
+    assert (job / "cpuset.cpus").read_text() == "\n"  # a write of nothing would not reach the kernel
 
 
 def test_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_disks(monkeypatch, "8:0")
-    applied = io.apply(tmp_path, LIMITS, [Path("/srv")])
+    (tmp_path / "io.max").touch()
+    applied = io.apply_bps(tmp_path, LIMITS, [Path("/srv")])
     value = "8:0 rbps=1000000 wbps=1000000"
     assert applied == AppliedLimit(limit="max_io_bps", in_force=True, file="io.max", value=value)
+    applied = io.apply_iops(tmp_path, LIMITS, [Path("/srv")])
+    value = "8:0 riops=500 wiops=500"
+    assert applied == AppliedLimit(limit="max_io_iops", in_force=True, file="io.max", value=value)
+
+
+def test_io_beside_another_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel shows: all four rates in a line, and no line for a disk without any."""
+    on_disks(monkeypatch, "8:0")
+    monkeypatch.setattr(files, "write", lambda *_: None)
+    (tmp_path / "io.max").write_text("8:0 rbps=1000000 wbps=1000000 riops=500 wiops=max\n")
+    assert io.apply_bps(tmp_path, LIMITS, [Path("/srv")]).in_force
+    assert not io.apply_iops(tmp_path, LIMITS, [Path("/srv")]).in_force
+    assert not io.apply_bps(tmp_path, LIFTED, [Path("/srv")]).in_force
+    (tmp_path / "io.max").write_text("")
+    assert io.apply_bps(tmp_path, LIFTED, [Path("/srv")]).in_force
+    assert not io.apply_bps(tmp_path, LIMITS, [Path("/srv")]).in_force
+
+
+def test_io_without_throttling(tmp_path: Path) -> None:
+    applied = io.apply_bps(tmp_path, LIMITS, [Path("/srv")])
+    assert (applied.in_force, applied.file, applied.reason) == (False, "", io.NO_MAX)
 
 
 def test_io_that_the_kernel_takes_for_one_disk_of_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_disks(monkeypatch, "8:0", "8:16")
-    applied = io.apply(tmp_path, LIMITS, [Path("/srv")])  # a plain file keeps what was written last
+    (tmp_path / "io.max").touch()
+    applied = io.apply_bps(tmp_path, LIMITS, [Path("/srv")])  # a plain file keeps what was written last
     assert (applied.in_force, applied.value) == (False, "8:16 rbps=1000000 wbps=1000000")
     assert applied.reason == "the kernel did not take the limit for 8:0"
 
@@ -123,7 +210,8 @@ def test_io_without_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(io, "whole_disks", none)
     (tmp_path / "io.max").touch()
-    applied = io.apply(tmp_path, LIMITS, [Path("/srv")])
+    assert io.apply_iops(tmp_path, LIFTED, [Path("/srv")]).in_force
+    applied = io.apply_iops(tmp_path, LIMITS, [Path("/srv")])
     assert not applied.in_force
     assert (
         applied.reason == "/srv is on tmpfs, which is no block device; choose a working directory on a disk"
@@ -132,19 +220,25 @@ def test_io_without_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_io_on_a_path_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "io.max").touch()
-    applied = io.apply(tmp_path, LIMITS, [tmp_path / "none"])
+    applied = io.apply_bps(tmp_path, LIMITS, [tmp_path / "none"])
     assert applied.reason == f"{tmp_path / 'none'} has no device (No such file or directory)"
 
 
 def test_io_stat(tmp_path: Path) -> None:
     assert io.stat(tmp_path) == {}
     (tmp_path / "io.stat").write_text(IO_STAT)
-    assert io.stat(tmp_path) == {"io_read_bytes": 1_460_000, "io_write_bytes": 314_774_000}
+    assert io.stat(tmp_path) == {
+        "io_read_bytes": 1_460_000,
+        "io_write_bytes": 314_774_000,
+        "io_read_count": 384,
+        "io_write_count": 706,
+    }
 
 
 def test_pids(tmp_path: Path) -> None:
     expected = AppliedLimit(limit="max_pids", in_force=True, file="pids.max", value="64")
     assert pids.apply(tmp_path, LIMITS) == expected
+    assert pids.apply(tmp_path, LIFTED).value == "max"
 
 
 def test_pids_that_the_kernel_changes(tmp_path: Path) -> None:
@@ -156,6 +250,19 @@ def test_pids_stat(tmp_path: Path) -> None:
     assert pids.stat(tmp_path) == {}
     (tmp_path / "pids.peak").write_text("12\n")
     assert pids.stat(tmp_path) == {"pids_peak_count": 12}
+
+
+def test_psi(tmp_path: Path) -> None:
+    assert psi.stat(tmp_path) == {}
+    line = "avg10=0.00 avg60=0.00 avg300=0.00 total"
+    (tmp_path / "cpu.pressure").write_text(f"some {line}=12\n")  # before Linux 5.13
+    (tmp_path / "io.pressure").write_text(f"some {line}=5\nfull {line}=3\n")
+    (tmp_path / "memory.pressure").mkdir()  # an error on reading, as where it is switched off
+    assert psi.stat(tmp_path) == {
+        "cpu_pressure_some_usec": 12,
+        "io_pressure_some_usec": 5,
+        "io_pressure_full_usec": 3,
+    }
 
 
 def test_a_refused_write_names_the_file_and_the_value(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ async def test_every_option_reaches_the_request(cli: Cli, server: FakeServer) ->
     cli.env["FROM_HERE"] = "x=y"
     result = await cli(
         "create", "--max-memory=1024", "--max-cpu=25", "--max-io-bps", "1048576", "--max-pids=7",
+        "--max-io-iops=500", "--cpu-weight=200", "--cpu-set=0-1,3",
         "-w", "/tmp", "-e", "A=1=2", "--env", "FROM_HERE", "-e", "EMPTY=", "--timeout", "1h30m",
         "-l", "team=a", "--label", "empty=", "--stop-signal", "INT", "--stop-grace-period", "250ms",
         "--request-id", "mine", "--strict", "ping", "-c", "100", "google.com",
@@ -43,6 +44,7 @@ async def test_every_option_reaches_the_request(cli: Cli, server: FakeServer) ->
     [request] = server.created
     assert (request.max_memory, request.max_cpu) == (1024, 25)
     assert (request.max_io_bps, request.max_pids) == (1_048_576, 7)
+    assert (request.max_io_iops, request.cpu_weight, request.cpu_set) == (500, 200, "0-1,3")
     assert request.working_directory == "/tmp"
     assert dict(request.env) == {"A": "1=2", "FROM_HERE": "x=y", "EMPTY": ""}
     assert dict(request.labels) == {"team": "a", "empty": ""}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ("create", "get", "list", "stop", "stream", "run", "wait")
+VERBS = ("create", "get", "list", "stop", "stream", "run", "wait", "update", "top", "stats")
 
 
 def jobworker(*args: str) -> subprocess.CompletedProcess[str]:

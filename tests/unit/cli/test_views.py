@@ -18,7 +18,7 @@ Command        sh -c 'echo "$HOME"'
 Directory      /srv
 Created        2026-03-01 12:00:00 UTC
 Started        2026-03-01 12:00:01 UTC, 3d ago
-Ended          2026-03-01 12:02:06 UTC, after 2m 5s
+Ended          2026-03-01 12:02:06 UTC, after 2m 3s
 Timeout        10m
 Stopped with   SIGTERM, after 10s SIGKILL
 Owner          CN=alice,OU=Admin
@@ -29,11 +29,16 @@ CPU limit      25% of one core, in force (cpu.max: 25000 100000)
 Memory limit   64 MiB, in force (memory.max: 67108864)
 I/O limit      1 MiB/s, not in force: the directory is on tmpfs
 Process limit  none
+I/O ops limit  500/s
+CPU weight     200, in force (cpu.weight: 200)
+Cores          0-1,9, not in force: this host has cores 0-3
 Containment    in force
 
+Wall time      2m 3s
 CPU user       1.2s
 CPU system     35ms
 Memory peak    64 MiB
+Slowed at 90%  12 times
 OOM kills      1"""
 
 
@@ -49,6 +54,9 @@ def job(monkeypatch: pytest.MonkeyPatch) -> job_pb2.Job:
         max_cpu=25,
         max_memory=64,
         max_io_bps=2**20,
+        max_io_iops=500,
+        cpu_weight=200,
+        cpu_set="0-1,9",
         status=job_pb2.JOB_STATUS_FAILED,
         owner="CN=alice,OU=Admin",
         labels={"team": "a", "env": "prod"},
@@ -61,15 +69,23 @@ def job(monkeypatch: pytest.MonkeyPatch) -> job_pb2.Job:
             signal_name="SIGKILL",
             message="the kernel killed it at its memory limit of 64 MiB",
             leftovers_killed=True,
+            oom_killed=True,
         ),
         limits_applied=[
             job_pb2.AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="25000 100000"),
             job_pb2.AppliedLimit(limit="max_memory", in_force=True, file="memory.max", value="67108864"),
             job_pb2.AppliedLimit(limit="max_io_bps", reason="the directory is on tmpfs"),
             job_pb2.AppliedLimit(limit="containment", in_force=True),
+            job_pb2.AppliedLimit(limit="cpu_weight", in_force=True, file="cpu.weight", value="200"),
+            job_pb2.AppliedLimit(limit="cpu_set", reason="this host has cores 0-3"),
         ],
         usage=job_pb2.Usage(
-            cpu_user_usec=1_200_000, cpu_system_usec=35_000, memory_peak_bytes=2**26, oom_kill_count=1
+            wall_usec=123_000_000,
+            cpu_user_usec=1_200_000,
+            cpu_system_usec=35_000,
+            memory_peak_bytes=2**26,
+            memory_high_count=12,
+            oom_kill_count=1,
         ),
     )
     job.timeout.FromSeconds(600)
@@ -82,6 +98,11 @@ def job(monkeypatch: pytest.MonkeyPatch) -> job_pb2.Job:
 
 def test_details_have_a_line_a_fact(job: job_pb2.Job) -> None:
     assert job_details(job) == DETAILS
+
+
+def test_a_child_that_ran_out_of_memory_is_told_of(job: job_pb2.Job) -> None:
+    job.termination.reason = job_pb2.TERMINATION_REASON_EXITED
+    assert "\nOut of memory  processes, which the kernel killed\n" in job_details(job)
 
 
 def test_no_users_word_steers_the_terminal(job: job_pb2.Job) -> None:

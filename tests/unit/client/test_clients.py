@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_client import DeadlineExceeded, Limits, ShuttingDown
+from jobworker_client import DeadlineExceeded, JobNotRunning, Limits, ShuttingDown
 from scripted import JOB_ID, CreateRequest, FakeServer, Refusal, StopRequest
 from tests.unit.client.conftest import Shell
 
@@ -64,6 +64,27 @@ async def test_stop_says_how_long_the_job_is_left_alive(shell: Shell, server: Fa
     first, second = server.stopped
     assert first.grace_period.ToMilliseconds() == 2_500
     assert not second.HasField("grace_period")
+
+
+async def test_update_sends_what_is_given_alone(shell: Shell, server: FakeServer) -> None:
+    server.add()
+    server.refusals["UpdateJob"] = [AWAY]
+    updated = await shell.call("update", JOB_ID, memory=64, pids=0, cpu_set="0-1")
+    assert updated.max_memory == 64
+    request = server.updated[-1]
+    assert {field.name: value for field, value in request.ListFields()} == {
+        "id": JOB_ID,
+        "max_memory": 64,
+        "max_pids": 0,
+        "cpu_set": "0-1",
+    }
+
+
+async def test_update_of_a_job_that_has_ended(shell: Shell, server: FakeServer) -> None:
+    ended = Refusal(grpc.StatusCode.FAILED_PRECONDITION, "it is completed", "JOB_NOT_RUNNING")
+    server.refusals["UpdateJob"] = [ended]
+    with pytest.raises(JobNotRunning, match="it is completed"):
+        await shell.call("update", JOB_ID, cpu=5)
 
 
 async def test_jobs_of_all_pages_are_listed(shell: Shell, server: FakeServer) -> None:

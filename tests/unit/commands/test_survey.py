@@ -112,7 +112,9 @@ def test_who_may_not_make_the_base_gets_what_was_delegated(
     own = make_cgroup(mount / "user.slice" / "run.scope")
     monkeypatch.setattr(os, "access", lambda path, _: own in (path, *Path(path).parents))
     proc = make_proc(tmp_path / "proc", mount, own="/user.slice/run.scope")
-    assert survey.find_place("/sys/fs/cgroup/job-worker", proc) == Place(mount, own)
+    assert survey.find_place("/sys/fs/cgroup/job-worker", proc) == Place(mount, own, delegated=True)
+    found = {each.name: each for each in survey.survey(Config(certs_dir=str(tmp_path)), proc=proc)}
+    assert found["delegation"].text == f"{own} was given to this user; cgroup_base is not used"
 
 
 def test_who_may_make_nothing_is_told_how_to_start(
@@ -132,13 +134,48 @@ def test_who_may_make_nothing_is_told_how_to_start(
         ((), True, "v2, at MOUNT"),
         (("name=systemd",), True, "v2, at MOUNT"),
         (("net_cls",), True, "hybrid: cgroup v2 at MOUNT; cgroup v1 holds net_cls"),
-        (("cpu", "blkio"), False, "hybrid: cgroup v2 at MOUNT; cgroup v1 holds cpu, io"),
+        (
+            ("cpu", "blkio"),
+            False,
+            (
+                "hybrid: cgroup v2 at MOUNT; cgroup v1 holds cpu, io; "
+                "boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
+            ),
+        ),
     ],
 )
 def test_layout(tmp_path: Path, mount: Path, v1: tuple[str, ...], *, ok: bool, text: str) -> None:
     proc = make_proc(tmp_path / "proc", mount, v1=v1)
     (layout, *_) = survey.survey(Config(certs_dir=str(tmp_path)), proc=proc)
     assert (layout.ok, layout.text) == (ok, text.replace("MOUNT", str(mount)))
+
+
+def test_a_kernel_without_the_files_of_a_limit(tmp_path: Path, mount: Path) -> None:
+    proc = make_proc(tmp_path / "proc", mount)
+    config = Config(certs_dir=str(tmp_path))
+    system = make_cgroup(mount / "system.slice")
+    for file in ("cpu.weight", "io.stat"):
+        (system / file).touch()
+    found = {each.name: each for each in survey.survey(config, proc=proc)}
+    assert "CONFIG_CFS_BANDWIDTH" in found["max_cpu"].text
+    assert "CONFIG_BLK_DEV_THROTTLING" in found["max_io_iops"].text
+    assert found["cpu_weight"].ok
+    (system / "cpu.max").touch()
+    found = {each.name: each for each in survey.survey(config, proc=proc)}
+    assert found["max_cpu"].ok
+
+
+def test_what_of_the_kernel_is_used_has_its_cure(tmp_path: Path, mount: Path) -> None:
+    proc = make_proc(tmp_path / "proc", mount)
+    config = Config(certs_dir=str(tmp_path))
+    found = {each.name: each for each in survey.survey(config, proc=proc) if each.section == "kernel"}
+    assert list(found) == ["release", "pidfd_open", "cgroup.kill", "memory.peak", "pids.peak", "PSI"]
+    assert (found["PSI"].ok, found["PSI"].text) == (
+        False,
+        "boot with psi=1 a kernel with CONFIG_PSI to have pressures",
+    )
+    (proc / "pressure").mkdir()
+    assert {each.name: each for each in survey.survey(config, proc=proc)}["PSI"].ok
 
 
 def test_a_device_that_is_none_says_which_setting_to_correct(tmp_path: Path, mount: Path) -> None:
@@ -172,8 +209,11 @@ def test_doctor_on_this_host_ends_as_it_says_and_makes_nothing(run: Run, certs: 
     limits = [each for each in json.loads(result.stdout) if each["section"] == "limits"]
     assert [each["name"] for each in limits] == [
         "max_cpu",
+        "cpu_weight",
+        "cpu_set",
         "max_memory",
         "max_io_bps",
+        "max_io_iops",
         "max_pids",
         "containment",
     ]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from jobworkerd import errors
-from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, LimitsUpdate
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import JobView, SupervisorClient, SupervisorFault
 from jobworkerd.protocol.server import ApiConnection
@@ -28,6 +28,7 @@ FINAL = msgspec.structs.replace(RUNNING, status=JobStatus.COMPLETED, exit_code=0
 TRAVELLING = [
     errors.CommandNotStarted("command", "ENOENT", "there is no such file"),
     errors.JobNotFound("b"),
+    errors.JobNotRunning("b", "completed"),
     errors.OffsetOutOfRange("b", 9, 3),
     errors.LimitUnavailable("max_cpu", "the kernel has none"),
     errors.TooManyJobs(500),
@@ -76,6 +77,10 @@ class Table:
     async def stop(self, request: messages.StopJob) -> Job:
         self.calls.append(request)
         return FINAL
+
+    def update(self, request: messages.UpdateJob) -> Job:
+        self.calls.append(request)
+        return RUNNING
 
     def count(self, *call: object) -> int:
         return self.calls.count(call)
@@ -134,13 +139,15 @@ def waiting(view: JobView) -> int:
 async def test_replies(pair: Pair) -> None:
     pair.table.held.set()
     listing = messages.ListJobs(page_size=5, statuses=frozenset({JobStatus.RUNNING}), labels={"k": "v"})
+    updating = messages.UpdateJob("a", "CN=bob", LimitsUpdate(max_pids=0, cpu_set="0-1"))
     stopping = messages.StopJob(job_id="a", subject="CN=bob", grace_period=0.5)
     await pair.client.ready()
     assert await pair.client.start_job(SPEC) == RUNNING
     assert await pair.client.get_job("a") == RUNNING
     assert await pair.client.list_jobs(listing) == messages.JobPage((RUNNING,), more=True)
+    assert await pair.client.update_job(updating) == RUNNING
     assert await pair.client.stop_job(stopping) == FINAL
-    assert pair.table.calls == [("start", SPEC), ("get", "a", True), listing, stopping]
+    assert pair.table.calls == [("start", SPEC), ("get", "a", True), listing, updating, stopping]
     assert pair.events == ["ready"]
 
 

@@ -19,8 +19,10 @@ SPEC = JobSpec(
 )
 STOP = Intent(TerminationReason.STOPPED, by="CN=bob")
 TIMEOUT = Intent(TerminationReason.TIMED_OUT)
-OOM = Usage(oom_kill_count=1)
-NO_OOM = Usage(oom_kill_count=0)
+SHUTDOWN = Intent(TerminationReason.STOPPED)
+OOM = Usage(oom_count=1, oom_kill_count=1)
+HOST_OOM = Usage(oom_count=0, oom_kill_count=1)
+NO_OOM = Usage(oom_count=0, oom_kill_count=0)
 UNKNOWN = Usage()
 
 EXITED, SIGNALED = TerminationReason.EXITED, TerminationReason.SIGNALED
@@ -49,6 +51,14 @@ CASES = {
         OOM_KILLED,
         "killed by the kernel: it reached its memory limit of 64 MiB",
     ),
+    "out of the host's memory": (
+        9,
+        None,
+        HOST_OOM,
+        JobStatus.FAILED,
+        OOM_KILLED,
+        "killed by the kernel: the host, or a cgroup above the job's, had no memory left",
+    ),
     "a child out of memory, then SIGTERM": (15, None, OOM, JobStatus.FAILED, SIGNALED, "ended by SIGTERM"),
     "a child out of memory, then code 0": (
         exited(0),
@@ -66,6 +76,14 @@ CASES = {
         JobStatus.STOPPED,
         STOPPED,
         "stopped by CN=bob; exited with code 0",
+    ),
+    "stopped by the server": (
+        15,
+        SHUTDOWN,
+        NO_OOM,
+        JobStatus.STOPPED,
+        STOPPED,
+        "stopped by the server, which shut down; ended by SIGTERM",
     ),
     "stopped beats out of memory": (
         9,
@@ -109,7 +127,14 @@ def test_outcome(
     number = wait_status & 0x7F
     assert found.status is status
     assert found.exit_code == (None if number else wait_status >> 8)
-    assert found.termination == Termination(reason=reason, signal=number, message=message)
+    assert found.termination == Termination(
+        reason=reason,
+        signal=number,
+        message=message,
+        oom_killed=usage in {OOM, HOST_OOM},
+        timed_out=intent is TIMEOUT,
+        stopped_by="CN=bob" if intent is STOP else "",
+    )
 
 
 def test_leftovers() -> None:

@@ -35,6 +35,7 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "COMMAND_NOT_STARTED": "commands and directories are those of the server's host; a command's name is "
         "looked up in the job's PATH (--env PATH=...)",
         "JOB_NOT_FOUND": "`jobworker list` shows the jobs that the server knows",
+        "JOB_NOT_RUNNING": "`jobworker list --status running` shows the jobs whose limits can be changed",
         "ROLE_REQUIRED": "--role admin, or --cert and --key, choose another certificate",
         "TOO_MANY_JOBS": "`jobworker list --status running` shows them, `jobworker stop` ends one",
         "LIMIT_UNAVAILABLE": "--best-effort runs the job without it; `jobworkerd doctor` on the server's "

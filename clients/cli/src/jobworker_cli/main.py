@@ -15,8 +15,11 @@ from jobworker_cli.commands.create import create
 from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
 from jobworker_cli.commands.run import run
+from jobworker_cli.commands.stats import stats
 from jobworker_cli.commands.stop import stop
 from jobworker_cli.commands.stream import stream
+from jobworker_cli.commands.top import top
+from jobworker_cli.commands.update import update
 from jobworker_cli.commands.wait import wait
 from jobworker_cli.examples import epilog
 from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
@@ -28,7 +31,7 @@ __all__ = ["app", "main"]
 EPILOG = """\b
 Exit codes:
   0    done; for run, stream and wait: the job exited with 0
-  1    the call failed (create, get, list, stop)
+  1    the call failed (create, get, list, stop, update, top, stats)
   2    the command line is wrong
   124  the job ran into its timeout and exited with 0 (run, stream, wait)
   125  the server or the connection failed (run, stream, wait)
@@ -123,6 +126,9 @@ app.command(epilog=epilog("stop"))(stop)
 app.command(epilog=epilog("stream"))(stream)
 app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("run"))(run)
 app.command(epilog=epilog("wait"))(wait)
+app.command(epilog=epilog("update"))(update)
+app.command(epilog=epilog("top"))(top)
+app.command(epilog=epilog("stats"))(stats)
 app.add_typer(contexts_app, name="context")
 
 

@@ -18,16 +18,18 @@ __all__ = [
     "COMMAND_SETTINGS",
     "Command",
     "Duration",
+    "Interval",
     "JobOptions",
     "JobRef",
     "JobRefs",
+    "LimitOptions",
     "OutputFormat",
     "Quiet",
     "duration_option",
     "is_unicode",
     "key_values",
     "variables",
-    "with_job_options",
+    "with_options",
 ]
 
 # Options end at the command's first word: what follows is the command's own (`ping -c 5`, `ls --help`).
@@ -64,24 +66,41 @@ def duration_option(value: str | timedelta) -> timedelta:
 Duration = timedelta | None
 
 
+def interval_option(value: str | timedelta) -> timedelta:
+    """Returns an option's duration, which has to be one: without a pause the server would have no rest."""
+    interval = duration_option(value)
+    if not interval:
+        raise typer.BadParameter("an interval is more than 0")
+    return interval
+
+
+Interval = Annotated[
+    timedelta,
+    typer.Option(
+        "--interval", "-i", parser=interval_option, metavar="DURATION", help="How long to measure each time."
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
-class JobOptions:
-    """What CreateJob takes besides the command, as options; the bounds are those of the API."""
+class LimitOptions:
+    """The limits of a job, as options; the bounds are those of the API. None = not given."""
 
     max_cpu: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             show_default=False,
             max=100_000,
             help="Percent of one core: 100 is one core. 0 = the server's default.",
         ),
-    ] = 0
+    ] = None
     max_memory: Annotated[
-        int, typer.Option(min=0, show_default=False, max=16_777_216, help="MiB. 0 = the server's default.")
-    ] = 0
+        int | None,
+        typer.Option(min=0, show_default=False, max=16_777_216, help="MiB. 0 = the server's default."),
+    ] = None
     max_io_bps: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             show_default=False,
@@ -89,16 +108,46 @@ class JobOptions:
             help="Bytes a second for reads and, separately, for writes of block devices. "
             "0 = the server's default.",
         ),
-    ] = 0
+    ] = None
+    max_io_iops: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            show_default=False,
+            max=2**31,
+            help="Operations a second, as --max-io-bps. 0 = the server's default.",
+        ),
+    ] = None
     max_pids: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             show_default=False,
             max=4_194_304,
             help="Processes and threads at once. 0 = the server's default.",
         ),
-    ] = 0
+    ] = None
+    cpu_weight: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            show_default=False,
+            max=10_000,
+            help="Share of the CPU where others want it, too. 0 = 100, as all others.",
+        ),
+    ] = None
+    cpu_set: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CORES", show_default=False, help="The cores to run on, such as 0-1,3. '' = all."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(LimitOptions):
+    """What CreateJob takes besides the command, as options; the bounds are those of the API."""
+
     workdir: Annotated[
         str, typer.Option("--workdir", "-w", help="The directory to start in, on the server. Default: /")
     ] = ""
@@ -149,23 +198,26 @@ class JobOptions:
     ] = None
 
 
-def with_job_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Returns the verb with the fields of `JobOptions` in the place of its parameter `options`.
+def with_options(options: type[LimitOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Returns a decorator that puts the fields of a class in the place of a verb's parameter `options`.
 
-    typer reads a command's options off the function's signature, and two verbs have these.
+    typer reads a command's options off the function's signature, and several verbs have these.
     """
-    names = [field.name for field in fields(JobOptions)]
+    names = [field.name for field in fields(options)]
 
-    @functools.wraps(verb)
-    def flat(**arguments: object) -> None:
-        picked = {name: arguments.pop(name) for name in names}
-        verb(options=JobOptions(**picked), **arguments)  # type: ignore[arg-type]  # by typer, as annotated
+    def decorated(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def flat(**arguments: object) -> None:
+            picked = {name: arguments.pop(name) for name in names}
+            verb(options=options(**picked), **arguments)  # type: ignore[arg-type]  # by typer, as annotated
 
-    own = inspect.signature(verb)
-    parameters = [parameter for name, parameter in own.parameters.items() if name != "options"]
-    parameters += inspect.signature(JobOptions).parameters.values()
-    vars(flat)["__signature__"] = own.replace(parameters=parameters)
-    return flat
+        own = inspect.signature(verb)
+        parameters = [parameter for name, parameter in own.parameters.items() if name != "options"]
+        parameters += inspect.signature(options).parameters.values()
+        vars(flat)["__signature__"] = own.replace(parameters=parameters)
+        return flat
+
+    return decorated
 
 
 def key_values(texts: Iterable[str], option: str) -> dict[str, str]:

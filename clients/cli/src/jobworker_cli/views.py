@@ -12,7 +12,7 @@ from jobworker_cli.results import is_final, status_name
 from jobworker_cli.times import age, local_time, since
 from jobworker_cli.units import duration, size
 
-__all__ = ["command_line", "final_line", "job_details", "jobs_table", "outcome"]
+__all__ = ["command_line", "final_line", "job_details", "jobs_table", "outcome", "table", "usage_details"]
 
 COLOURS = {"RUNNING": "cyan", "COMPLETED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow"}
 
@@ -48,8 +48,16 @@ def final_line(job: job_pb2.Job) -> str:
 
 def job_details(job: job_pb2.Job) -> str:
     """Returns everything about a job, a line a fact."""
-    sections = [_head(job), _run(job), _limits(job), _usage(job.usage)]
-    width = max(len(name) for section in sections for name, _ in section)
+    return _in_lines([_head(job), _run(job), _limits(job), _usage(job.usage)])
+
+
+def usage_details(job: job_pb2.Job) -> str:
+    """Returns what a job has used, a line a figure."""
+    return _in_lines([_usage(job.usage)])
+
+
+def _in_lines(sections: Sequence[Sequence[Row]]) -> str:
+    width = max((len(name) for section in sections for name, _ in section), default=0)
     return "\n\n".join(
         "\n".join(_line(name, text, width) for name, text in rows) for rows in sections if rows
     )
@@ -70,6 +78,8 @@ def _head(job: job_pb2.Job) -> list[Row]:
         rows.append(("Signal", f"{job.termination.signal_name} ({job.termination.signal})"))
     if job.termination.message:
         rows.append(("Ended because", job.termination.message))
+    if job.termination.oom_killed and job.termination.reason != job_pb2.TERMINATION_REASON_OOM_KILLED:
+        rows.append(("Out of memory", "processes, which the kernel killed"))
     if job.termination.leftovers_killed:
         rows.append(("Left behind", "processes, which the server killed"))
     return rows
@@ -102,6 +112,8 @@ def _times(job: job_pb2.Job) -> Iterator[Row]:
 
 
 def _ran(job: job_pb2.Job) -> str:
+    if job.usage.HasField("wall_usec"):  # true even if the clock was set meanwhile
+        return _usec(job.usage.wall_usec)
     return duration(since(job.start_time, job.end_time if is_final(job) else None))
 
 
@@ -112,6 +124,12 @@ def _limits(job: job_pb2.Job) -> list[Row]:
         "max_io_bps": ("I/O limit", f"{size(job.max_io_bps)}/s" if job.max_io_bps else "none"),
         "max_pids": ("Process limit", str(job.max_pids) if job.max_pids else "none"),
     }
+    if job.max_io_iops:
+        asked["max_io_iops"] = ("I/O ops limit", f"{job.max_io_iops}/s")
+    if job.cpu_weight:
+        asked["cpu_weight"] = ("CPU weight", str(job.cpu_weight))
+    if job.cpu_set:
+        asked["cpu_set"] = ("Cores", job.cpu_set)
     applied = {limit.limit: limit for limit in job.limits_applied}
     rows = [(name, f"{text}{_in_force(applied.get(limit))}") for limit, (name, text) in asked.items()]
     rows += [
@@ -133,17 +151,27 @@ def _in_force(limit: job_pb2.AppliedLimit | None) -> str:
 
 def _usage(usage: job_pb2.Usage) -> list[Row]:
     measured = (
+        ("wall_usec", "Wall time", _usec),
         ("cpu_user_usec", "CPU user", _usec),
         ("cpu_system_usec", "CPU system", _usec),
         ("cpu_throttled_usec", "CPU throttled", _usec),
+        ("cpu_pressure_some_usec", "Waited for CPU", _usec),
+        ("memory_current_bytes", "Memory now", size),
         ("memory_peak_bytes", "Memory peak", size),
+        ("memory_high_count", "Slowed at 90%", _times_over),
+        ("memory_pressure_some_usec", "Waited for memory", _usec),
         ("io_read_bytes", "I/O read", size),
         ("io_write_bytes", "I/O written", size),
+        ("io_pressure_some_usec", "Waited for I/O", _usec),
         ("pids_peak_count", "Process peak", str),
         ("oom_kill_count", "OOM kills", str),
     )
     present = {field.name: value for field, value in usage.ListFields()}
     return [(name, show(present[field])) for field, name, show in measured if field in present]
+
+
+def _times_over(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _usec(count: int) -> str:
@@ -157,8 +185,13 @@ def jobs_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
     """
     head = (*COLUMNS, *(WIDE_COLUMNS if wide else ()), "COMMAND")
     rows = [head, *((*_cells(job), *(_wide_cells(job) if wide else ()), command_line(job)) for job in jobs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
-    cut = sys.stdout.isatty() and not wide
+    return table(rows, cut=not wide)
+
+
+def table(rows: Sequence[tuple[str, ...]], *, cut: bool = True) -> str:
+    """Returns rows in columns, the last of them cut to the terminal's width if stdout is one."""
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    cut = cut and sys.stdout.isatty()
     room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if cut else None
     return "\n".join(_table_line(row, widths, room) for row in rows)
 

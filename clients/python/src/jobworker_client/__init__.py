@@ -25,6 +25,7 @@ from jobworker_client.errors import (
     HostExhausted,
     InvalidRequest,
     JobNotFound,
+    JobNotRunning,
     JobWorkerError,
     LimitUnavailable,
     OffsetOutOfRange,
@@ -39,7 +40,7 @@ from jobworker_client.errors import (
     WrongOffset,
 )
 from jobworker_client.reading import Chunk, Notify, Resuming, Truncated
-from jobworker_client.requests import JobFilter, JobOptions, Limits, Part, Span
+from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Limits, Part, Span
 from jobworker_client.sync.client import SyncClient
 from jobworker_client.sync.stream import SyncStream
 from jobworker_client.target import Target
@@ -60,9 +61,11 @@ __all__ = [
     "Job",
     "JobFilter",
     "JobNotFound",
+    "JobNotRunning",
     "JobOptions",
     "JobStatus",
     "JobWorkerError",
+    "LimitChanges",
     "LimitUnavailable",
     "Limits",
     "Notify",

@@ -20,6 +20,7 @@ __all__ = [
     "HostExhausted",
     "InvalidRequest",
     "JobNotFound",
+    "JobNotRunning",
     "JobWorkerError",
     "LimitUnavailable",
     "OffsetOutOfRange",
@@ -83,6 +84,10 @@ class JobNotFound(JobWorkerError):
 
 class OffsetOutOfRange(JobWorkerError):
     """The offset to begin at is past the end of the job's output."""
+
+
+class JobNotRunning(JobWorkerError):
+    """The job would have to run for that, and has ended, or does not run yet."""
 
 
 class LimitUnavailable(JobWorkerError):
@@ -167,6 +172,7 @@ BY_REASON: Mapping[str, type[JobWorkerError]] = MappingProxyType(
         "COMMAND_NOT_STARTED": CommandNotStarted,
         "JOB_NOT_FOUND": JobNotFound,
         "OFFSET_OUT_OF_RANGE": OffsetOutOfRange,
+        "JOB_NOT_RUNNING": JobNotRunning,
         "LIMIT_UNAVAILABLE": LimitUnavailable,
         "TOO_MANY_JOBS": TooManyJobs,
         "HOST_EXHAUSTED": HostExhausted,

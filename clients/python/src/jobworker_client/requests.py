@@ -14,6 +14,7 @@ from jobworker.v1 import job_pb2, job_service_pb2
 __all__ = [
     "JobFilter",
     "JobOptions",
+    "LimitChanges",
     "Limits",
     "Part",
     "Span",
@@ -23,6 +24,7 @@ __all__ = [
     "result_request",
     "stop_request",
     "stream_request",
+    "update_request",
 ]
 
 Span = timedelta | float
@@ -38,6 +40,9 @@ class Limits:
         memory: MiB.
         io_bps: bytes a second for reads and, separately, for writes of block devices.
         pids: processes and threads at once.
+        io_iops: operations a second, likewise.
+        cpu_weight: the share of the CPU where others want it, too, from 1 to 10,000; 100 is everybody's.
+        cpu_set: the cores to run on, such as `0-1,3`; empty = all.
         strict: True = do not run the job where a limit cannot be enforced; False = run it, and say so in
             `limits_applied`; None = as the server is configured.
     """
@@ -46,7 +51,22 @@ class Limits:
     memory: int = 0
     io_bps: int = 0
     pids: int = 0
+    io_iops: int = 0
+    cpu_weight: int = 0
+    cpu_set: str = ""
     strict: bool | None = None
+
+
+class LimitChanges(TypedDict, total=False):
+    """The limits that `update` changes: those that are given, as `Limits` has them."""
+
+    cpu: int
+    memory: int
+    io_bps: int
+    pids: int
+    io_iops: int
+    cpu_weight: int
+    cpu_set: str
 
 
 class JobOptions(TypedDict, total=False):
@@ -80,11 +100,13 @@ class JobFilter(TypedDict, total=False):
         statuses: jobs with one of these, such as `JobStatus.JOB_STATUS_RUNNING`.
         labels: jobs with each of these labels and its value.
         id_prefix: jobs whose id begins with this.
+        live_usage: True = running jobs have their usage of this moment, else none.
     """
 
     statuses: Iterable[job_pb2.JobStatus.ValueType]
     labels: Mapping[str, str]
     id_prefix: str
+    live_usage: bool
 
 
 class Part(TypedDict, total=False):
@@ -119,6 +141,9 @@ def create_request(
         max_memory=limits.memory,
         max_io_bps=limits.io_bps,
         max_pids=limits.pids,
+        max_io_iops=limits.io_iops,
+        cpu_weight=limits.cpu_weight,
+        cpu_set=limits.cpu_set,
         limits_policy=_policy(limits),
         working_directory=options.get("working_directory", ""),
         env=options.get("env"),
@@ -141,7 +166,24 @@ def repeatable(request: job_service_pb2.CreateJobRequest) -> job_service_pb2.Cre
 def list_request(**which: Unpack[JobFilter]) -> job_service_pb2.ListJobsRequest:
     """Returns the request for jobs."""
     return job_service_pb2.ListJobsRequest(
-        statuses=which.get("statuses"), labels=which.get("labels"), id_prefix=which.get("id_prefix", "")
+        statuses=which.get("statuses"),
+        labels=which.get("labels"),
+        id_prefix=which.get("id_prefix", ""),
+        live_usage=which.get("live_usage", False),
+    )
+
+
+def update_request(job_id: str, **changes: Unpack[LimitChanges]) -> job_service_pb2.UpdateJobRequest:
+    """Returns the request for other limits."""
+    return job_service_pb2.UpdateJobRequest(
+        id=job_id,
+        max_cpu=changes.get("cpu"),
+        max_memory=changes.get("memory"),
+        max_io_bps=changes.get("io_bps"),
+        max_pids=changes.get("pids"),
+        max_io_iops=changes.get("io_iops"),
+        cpu_weight=changes.get("cpu_weight"),
+        cpu_set=changes.get("cpu_set"),
     )
 
 

@@ -125,7 +125,9 @@ class _TerminationReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Term
     TERMINATION_REASON_SIGNALED: _TerminationReason.ValueType  # 2
     """A signal that did not come from the server ended the main process."""
     TERMINATION_REASON_OOM_KILLED: _TerminationReason.ValueType  # 3
-    """The kernel killed the main process because the job reached its memory limit."""
+    """The kernel killed the main process because the job reached its memory limit, or because the host
+    had no memory left; `message` says which.
+    """
     TERMINATION_REASON_TIMED_OUT: _TerminationReason.ValueType  # 4
     """The server ended the job because it ran longer than its timeout."""
     TERMINATION_REASON_STOPPED: _TerminationReason.ValueType  # 5
@@ -141,7 +143,9 @@ TERMINATION_REASON_EXITED: TerminationReason.ValueType  # 1
 TERMINATION_REASON_SIGNALED: TerminationReason.ValueType  # 2
 """A signal that did not come from the server ended the main process."""
 TERMINATION_REASON_OOM_KILLED: TerminationReason.ValueType  # 3
-"""The kernel killed the main process because the job reached its memory limit."""
+"""The kernel killed the main process because the job reached its memory limit, or because the host
+had no memory left; `message` says which.
+"""
 TERMINATION_REASON_TIMED_OUT: TerminationReason.ValueType  # 4
 """The server ended the job because it ran longer than its timeout."""
 TERMINATION_REASON_STOPPED: TerminationReason.ValueType  # 5
@@ -152,7 +156,8 @@ class Job(message.Message):
     """One command that the worker runs or ran, with its limits, its state and its result.
 
     Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
-    command is run, 30-39 what came of it, 50-59 how it is kept apart. Free numbers of a group are kept for fields of that kind.
+    command is run, 30-39 what came of it, 40-49 further limits, 50-59 how it is kept apart. Free numbers of a
+    group are kept for fields of that kind.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -201,6 +206,9 @@ class Job(message.Message):
     LIMITS_APPLIED_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     LOG_SIZE_FIELD_NUMBER: builtins.int
+    CPU_WEIGHT_FIELD_NUMBER: builtins.int
+    CPU_SET_FIELD_NUMBER: builtins.int
+    MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     NETWORK_FIELD_NUMBER: builtins.int
     ISOLATION_APPLIED_FIELD_NUMBER: builtins.int
     id: builtins.str
@@ -241,6 +249,18 @@ class Job(message.Message):
     """
     log_size: builtins.int
     """How many bytes the job has written to stdout and stderr together. Output only."""
+    cpu_weight: builtins.int
+    """The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
+    100, which every other job has.
+    """
+    cpu_set: builtins.str
+    """The cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all that
+    the server's jobs have.
+    """
+    max_io_iops: builtins.int
+    """The limit on reads and, separately, on writes of block devices, after defaults, in operations a
+    second. 0 = unlimited.
+    """
     network: JobNetwork.ValueType
     """What the job has of the host's network."""
     @builtins.property
@@ -281,7 +301,9 @@ class Job(message.Message):
 
     @builtins.property
     def usage(self) -> Usage:
-        """What the job has used so far, or in all once `status` is final. Output only."""
+        """What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
+        and in ListJobs with `live_usage`. Output only.
+        """
 
     @builtins.property
     def isolation_applied(self) -> containers.RepeatedCompositeFieldContainer[AppliedIsolation]:
@@ -316,12 +338,15 @@ class Job(message.Message):
         limits_applied: abc.Iterable[AppliedLimit] | None = ...,
         usage: Usage | None = ...,
         log_size: builtins.int = ...,
+        cpu_weight: builtins.int = ...,
+        cpu_set: builtins.str = ...,
+        max_io_iops: builtins.int = ...,
         network: JobNetwork.ValueType = ...,
         isolation_applied: abc.Iterable[AppliedIsolation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "args", b"args", "command", b"command", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "isolation_applied", b"isolation_applied", "labels", b"labels", "limits_applied", b"limits_applied", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "isolation_applied", b"isolation_applied", "labels", b"labels", "limits_applied", b"limits_applied", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -338,6 +363,9 @@ class Termination(message.Message):
     SIGNAL_NAME_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
     LEFTOVERS_KILLED_FIELD_NUMBER: builtins.int
+    OOM_KILLED_FIELD_NUMBER: builtins.int
+    TIMED_OUT_FIELD_NUMBER: builtins.int
+    STOPPED_BY_FIELD_NUMBER: builtins.int
     reason: TerminationReason.ValueType
     """The kind of end."""
     signal: builtins.int
@@ -350,6 +378,16 @@ class Termination(message.Message):
     """True if the main process left other processes behind, which the server killed before it made the
     status final.
     """
+    oom_killed: builtins.bool
+    """True if the kernel killed any process of the job for want of memory, whatever became of the main
+    process, which may have exited with 0.
+    """
+    timed_out: builtins.bool
+    """True if the server ended the job because it ran longer than its timeout."""
+    stopped_by: builtins.str
+    """The subject of the certificate that had the job stopped (RFC 4514). Empty = nobody did; a server
+    that shuts down says so in `message`.
+    """
     def __init__(
         self,
         *,
@@ -358,10 +396,13 @@ class Termination(message.Message):
         signal_name: builtins.str = ...,
         message: builtins.str = ...,
         leftovers_killed: builtins.bool = ...,
+        oom_killed: builtins.bool = ...,
+        timed_out: builtins.bool = ...,
+        stopped_by: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["leftovers_killed", b"leftovers_killed", "message", b"message", "reason", b"reason", "signal", b"signal", "signal_name", b"signal_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["leftovers_killed", b"leftovers_killed", "message", b"message", "oom_killed", b"oom_killed", "reason", b"reason", "signal", b"signal", "signal_name", b"signal_name", "stopped_by", b"stopped_by", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -377,8 +418,8 @@ class AppliedLimit(message.Message):
     VALUE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     limit: builtins.str
-    """The limit's name: `max_cpu`, `max_memory`, `max_io_bps` or `max_pids`; or `containment`, which
-    stands for being able to find and end every process of the job.
+    """The name of the limit's field in Job, such as `max_cpu`; or `containment`, which stands for being
+    able to find and end every process of the job.
     """
     in_force: builtins.bool
     """True if the kernel enforces what was asked for."""
@@ -439,7 +480,11 @@ class AppliedIsolation(message.Message):
 
 @typing.final
 class Usage(message.Message):
-    """What a job has used. A field is unset where this host cannot measure it."""
+    """What a job has used. A field is unset where this host cannot measure it.
+
+    The pressures are the kernel's pressure stall information (PSI): for how long processes of the job
+    waited for a resource: `some` of them, or all of them (`full`), so that nothing was done.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -451,6 +496,18 @@ class Usage(message.Message):
     PIDS_PEAK_COUNT_FIELD_NUMBER: builtins.int
     CPU_THROTTLED_USEC_FIELD_NUMBER: builtins.int
     OOM_KILL_COUNT_FIELD_NUMBER: builtins.int
+    WALL_USEC_FIELD_NUMBER: builtins.int
+    MEMORY_CURRENT_BYTES_FIELD_NUMBER: builtins.int
+    IO_READ_COUNT_FIELD_NUMBER: builtins.int
+    IO_WRITE_COUNT_FIELD_NUMBER: builtins.int
+    CPU_PRESSURE_SOME_USEC_FIELD_NUMBER: builtins.int
+    CPU_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
+    MEMORY_PRESSURE_SOME_USEC_FIELD_NUMBER: builtins.int
+    MEMORY_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
+    IO_PRESSURE_SOME_USEC_FIELD_NUMBER: builtins.int
+    IO_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
+    OOM_COUNT_FIELD_NUMBER: builtins.int
+    MEMORY_HIGH_COUNT_FIELD_NUMBER: builtins.int
     cpu_user_usec: builtins.int
     """CPU time in user mode."""
     cpu_system_usec: builtins.int
@@ -466,7 +523,37 @@ class Usage(message.Message):
     cpu_throttled_usec: builtins.int
     """CPU time that the job wanted and was refused by its CPU limit."""
     oom_kill_count: builtins.int
-    """How many processes of the job the kernel killed for want of memory."""
+    """How many processes of the job the kernel killed for want of memory: the job's, up to its limit, or
+    the host's.
+    """
+    wall_usec: builtins.int
+    """The time from `start_time` to now, or to the end of the job's last process, by a clock that nobody
+    sets.
+    """
+    memory_current_bytes: builtins.int
+    """The memory that the job has now, in bytes, page cache included. Of a running job only."""
+    io_read_count: builtins.int
+    """Read operations on block devices."""
+    io_write_count: builtins.int
+    """Write operations on block devices."""
+    cpu_pressure_some_usec: builtins.int
+    """How long some of the job waited for the CPU."""
+    cpu_pressure_full_usec: builtins.int
+    """How long all of the job waited for the CPU."""
+    memory_pressure_some_usec: builtins.int
+    """How long some of the job waited for memory to be reclaimed or read back."""
+    memory_pressure_full_usec: builtins.int
+    """How long all of the job waited for memory to be reclaimed or read back."""
+    io_pressure_some_usec: builtins.int
+    """How long some of the job waited for block devices."""
+    io_pressure_full_usec: builtins.int
+    """How long all of the job waited for block devices."""
+    oom_count: builtins.int
+    """How often the job needed more memory than its own limit allows, and there was nothing to reclaim."""
+    memory_high_count: builtins.int
+    """How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
+    memory limit.
+    """
     def __init__(
         self,
         *,
@@ -478,27 +565,67 @@ class Usage(message.Message):
         pids_peak_count: builtins.int | None = ...,
         cpu_throttled_usec: builtins.int | None = ...,
         oom_kill_count: builtins.int | None = ...,
+        wall_usec: builtins.int | None = ...,
+        memory_current_bytes: builtins.int | None = ...,
+        io_read_count: builtins.int | None = ...,
+        io_write_count: builtins.int | None = ...,
+        cpu_pressure_some_usec: builtins.int | None = ...,
+        cpu_pressure_full_usec: builtins.int | None = ...,
+        memory_pressure_some_usec: builtins.int | None = ...,
+        memory_pressure_full_usec: builtins.int | None = ...,
+        io_pressure_some_usec: builtins.int | None = ...,
+        io_pressure_full_usec: builtins.int | None = ...,
+        oom_count: builtins.int | None = ...,
+        memory_high_count: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_read_bytes", b"_io_read_bytes", "_io_write_bytes", b"_io_write_bytes", "_memory_peak_bytes", b"_memory_peak_bytes", "_oom_kill_count", b"_oom_kill_count", "_pids_peak_count", b"_pids_peak_count", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_read_bytes", b"io_read_bytes", "io_write_bytes", b"io_write_bytes", "memory_peak_bytes", b"memory_peak_bytes", "oom_kill_count", b"oom_kill_count", "pids_peak_count", b"pids_peak_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_read_bytes", b"_io_read_bytes", "_io_write_bytes", b"_io_write_bytes", "_memory_peak_bytes", b"_memory_peak_bytes", "_oom_kill_count", b"_oom_kill_count", "_pids_peak_count", b"_pids_peak_count", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_read_bytes", b"io_read_bytes", "io_write_bytes", b"io_write_bytes", "memory_peak_bytes", b"memory_peak_bytes", "oom_kill_count", b"oom_kill_count", "pids_peak_count", b"pids_peak_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_pressure_full_usec: _TypeAlias = typing.Literal["cpu_pressure_full_usec"]  # noqa: Y015
+    _WhichOneofArgType__cpu_pressure_full_usec: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_pressure_some_usec: _TypeAlias = typing.Literal["cpu_pressure_some_usec"]  # noqa: Y015
+    _WhichOneofArgType__cpu_pressure_some_usec: _TypeAlias = typing.Literal["_cpu_pressure_some_usec", b"_cpu_pressure_some_usec"]  # noqa: Y015
     _WhichOneofReturnType__cpu_system_usec: _TypeAlias = typing.Literal["cpu_system_usec"]  # noqa: Y015
     _WhichOneofArgType__cpu_system_usec: _TypeAlias = typing.Literal["_cpu_system_usec", b"_cpu_system_usec"]  # noqa: Y015
     _WhichOneofReturnType__cpu_throttled_usec: _TypeAlias = typing.Literal["cpu_throttled_usec"]  # noqa: Y015
     _WhichOneofArgType__cpu_throttled_usec: _TypeAlias = typing.Literal["_cpu_throttled_usec", b"_cpu_throttled_usec"]  # noqa: Y015
     _WhichOneofReturnType__cpu_user_usec: _TypeAlias = typing.Literal["cpu_user_usec"]  # noqa: Y015
     _WhichOneofArgType__cpu_user_usec: _TypeAlias = typing.Literal["_cpu_user_usec", b"_cpu_user_usec"]  # noqa: Y015
+    _WhichOneofReturnType__io_pressure_full_usec: _TypeAlias = typing.Literal["io_pressure_full_usec"]  # noqa: Y015
+    _WhichOneofArgType__io_pressure_full_usec: _TypeAlias = typing.Literal["_io_pressure_full_usec", b"_io_pressure_full_usec"]  # noqa: Y015
+    _WhichOneofReturnType__io_pressure_some_usec: _TypeAlias = typing.Literal["io_pressure_some_usec"]  # noqa: Y015
+    _WhichOneofArgType__io_pressure_some_usec: _TypeAlias = typing.Literal["_io_pressure_some_usec", b"_io_pressure_some_usec"]  # noqa: Y015
     _WhichOneofReturnType__io_read_bytes: _TypeAlias = typing.Literal["io_read_bytes"]  # noqa: Y015
     _WhichOneofArgType__io_read_bytes: _TypeAlias = typing.Literal["_io_read_bytes", b"_io_read_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__io_read_count: _TypeAlias = typing.Literal["io_read_count"]  # noqa: Y015
+    _WhichOneofArgType__io_read_count: _TypeAlias = typing.Literal["_io_read_count", b"_io_read_count"]  # noqa: Y015
     _WhichOneofReturnType__io_write_bytes: _TypeAlias = typing.Literal["io_write_bytes"]  # noqa: Y015
     _WhichOneofArgType__io_write_bytes: _TypeAlias = typing.Literal["_io_write_bytes", b"_io_write_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__io_write_count: _TypeAlias = typing.Literal["io_write_count"]  # noqa: Y015
+    _WhichOneofArgType__io_write_count: _TypeAlias = typing.Literal["_io_write_count", b"_io_write_count"]  # noqa: Y015
+    _WhichOneofReturnType__memory_current_bytes: _TypeAlias = typing.Literal["memory_current_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_current_bytes: _TypeAlias = typing.Literal["_memory_current_bytes", b"_memory_current_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_high_count: _TypeAlias = typing.Literal["memory_high_count"]  # noqa: Y015
+    _WhichOneofArgType__memory_high_count: _TypeAlias = typing.Literal["_memory_high_count", b"_memory_high_count"]  # noqa: Y015
     _WhichOneofReturnType__memory_peak_bytes: _TypeAlias = typing.Literal["memory_peak_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_peak_bytes: _TypeAlias = typing.Literal["_memory_peak_bytes", b"_memory_peak_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__memory_pressure_full_usec: _TypeAlias = typing.Literal["memory_pressure_full_usec"]  # noqa: Y015
+    _WhichOneofArgType__memory_pressure_full_usec: _TypeAlias = typing.Literal["_memory_pressure_full_usec", b"_memory_pressure_full_usec"]  # noqa: Y015
+    _WhichOneofReturnType__memory_pressure_some_usec: _TypeAlias = typing.Literal["memory_pressure_some_usec"]  # noqa: Y015
+    _WhichOneofArgType__memory_pressure_some_usec: _TypeAlias = typing.Literal["_memory_pressure_some_usec", b"_memory_pressure_some_usec"]  # noqa: Y015
+    _WhichOneofReturnType__oom_count: _TypeAlias = typing.Literal["oom_count"]  # noqa: Y015
+    _WhichOneofArgType__oom_count: _TypeAlias = typing.Literal["_oom_count", b"_oom_count"]  # noqa: Y015
     _WhichOneofReturnType__oom_kill_count: _TypeAlias = typing.Literal["oom_kill_count"]  # noqa: Y015
     _WhichOneofArgType__oom_kill_count: _TypeAlias = typing.Literal["_oom_kill_count", b"_oom_kill_count"]  # noqa: Y015
     _WhichOneofReturnType__pids_peak_count: _TypeAlias = typing.Literal["pids_peak_count"]  # noqa: Y015
     _WhichOneofArgType__pids_peak_count: _TypeAlias = typing.Literal["_pids_peak_count", b"_pids_peak_count"]  # noqa: Y015
+    _WhichOneofReturnType__wall_usec: _TypeAlias = typing.Literal["wall_usec"]  # noqa: Y015
+    _WhichOneofArgType__wall_usec: _TypeAlias = typing.Literal["_wall_usec", b"_wall_usec"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_pressure_full_usec) -> _WhichOneofReturnType__cpu_pressure_full_usec | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_pressure_some_usec) -> _WhichOneofReturnType__cpu_pressure_some_usec | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_system_usec) -> _WhichOneofReturnType__cpu_system_usec | None: ...
     @typing.overload
@@ -506,12 +633,32 @@ class Usage(message.Message):
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_user_usec) -> _WhichOneofReturnType__cpu_user_usec | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__io_pressure_full_usec) -> _WhichOneofReturnType__io_pressure_full_usec | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__io_pressure_some_usec) -> _WhichOneofReturnType__io_pressure_some_usec | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__io_read_bytes) -> _WhichOneofReturnType__io_read_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__io_read_count) -> _WhichOneofReturnType__io_read_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__io_write_bytes) -> _WhichOneofReturnType__io_write_bytes | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__io_write_count) -> _WhichOneofReturnType__io_write_count | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_current_bytes) -> _WhichOneofReturnType__memory_current_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_high_count) -> _WhichOneofReturnType__memory_high_count | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_peak_bytes) -> _WhichOneofReturnType__memory_peak_bytes | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_pressure_full_usec) -> _WhichOneofReturnType__memory_pressure_full_usec | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_pressure_some_usec) -> _WhichOneofReturnType__memory_pressure_some_usec | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oom_count) -> _WhichOneofReturnType__oom_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__oom_kill_count) -> _WhichOneofReturnType__oom_kill_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pids_peak_count) -> _WhichOneofReturnType__pids_peak_count | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wall_usec) -> _WhichOneofReturnType__wall_usec | None: ...

@@ -47,7 +47,9 @@ OUTPUT_SOURCE_STDERR: OutputSource.ValueType  # 2
 
 @typing.final
 class CreateJobRequest(message.Message):
-    """Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest."""
+    """Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
+    40-49 are further limits.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -105,6 +107,9 @@ class CreateJobRequest(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     LIMITS_POLICY_FIELD_NUMBER: builtins.int
     MAX_PIDS_FIELD_NUMBER: builtins.int
+    CPU_WEIGHT_FIELD_NUMBER: builtins.int
+    CPU_SET_FIELD_NUMBER: builtins.int
+    MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     NETWORK_FIELD_NUMBER: builtins.int
     command: builtins.str
     """The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
@@ -113,7 +118,10 @@ class CreateJobRequest(message.Message):
     max_cpu: builtins.int
     """Percent of one core: 100 = one core. 0 = the server's default (as shipped: 10). At most 100,000."""
     max_memory: builtins.int
-    """MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB)."""
+    """MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB). From 90 % of it on the
+    kernel slows the job down and takes page cache from it (`memory_high_count` of Usage); at all of it
+    the job is OOM-killed.
+    """
     max_io_bps: builtins.int
     """Bytes a second for reads and, separately, for writes on the block devices that the working
     directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
@@ -139,6 +147,18 @@ class CreateJobRequest(message.Message):
     max_pids: builtins.int
     """How many processes and threads the job may have at once. 0 = the server's default (as shipped:
     1,024). At most 4,194,304 (PID_MAX_LIMIT).
+    """
+    cpu_weight: builtins.int
+    """The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
+    twice as much as one of weight 100. 0 = the kernel's default, 100.
+    """
+    cpu_set: builtins.str
+    """The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
+    `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
+    """
+    max_io_iops: builtins.int
+    """Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
+    for. 0 = the server's default (as shipped: unlimited). At most 2^31.
     """
     network: job_pb2.JobNetwork.ValueType
     """What the job has of the host's network. Default: the server's (as shipped: HOST)."""
@@ -189,11 +209,14 @@ class CreateJobRequest(message.Message):
         request_id: builtins.str = ...,
         limits_policy: job_pb2.LimitsPolicy.ValueType = ...,
         max_pids: builtins.int = ...,
+        cpu_weight: builtins.int = ...,
+        cpu_set: builtins.str = ...,
+        max_io_iops: builtins.int = ...,
         network: job_pb2.JobNetwork.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,12 +315,19 @@ class ListJobsRequest(message.Message):
     STATUSES_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     ID_PREFIX_FIELD_NUMBER: builtins.int
+    LIVE_USAGE_FIELD_NUMBER: builtins.int
     page_size: builtins.int
-    """How many jobs at most. 0 = 50; more than 1,000 counts as 1,000; negative is refused."""
+    """How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
+    negative is refused.
+    """
     page_token: builtins.str
     """The `next_page_token` of the page before, with the same filters. Empty = the first page."""
     id_prefix: builtins.str
     """Jobs whose id begins with this. Empty = any."""
+    live_usage: builtins.bool
+    """True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
+    dozen files a job. False = they come without any usage.
+    """
     @builtins.property
     def statuses(self) -> containers.RepeatedScalarFieldContainer[job_pb2.JobStatus.ValueType]:
         """Jobs whose status is one of these. Empty = any."""
@@ -314,10 +344,11 @@ class ListJobsRequest(message.Message):
         statuses: abc.Iterable[job_pb2.JobStatus.ValueType] | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
         id_prefix: builtins.str = ...,
+        live_usage: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["id_prefix", b"id_prefix", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["id_prefix", b"id_prefix", "labels", b"labels", "live_usage", b"live_usage", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,6 +416,105 @@ class StopJobResponse(message.Message):
     @builtins.property
     def job(self) -> job_pb2.Job:
         """The job, in a final status."""
+
+    def __init__(
+        self,
+        *,
+        job: job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class UpdateJobRequest(message.Message):
+    """Asks for other limits. A limit that is not set stays as it is; bounds, units and the meaning of 0 and
+    of an empty value are those of CreateJobRequest, and so are the numbers.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    MAX_CPU_FIELD_NUMBER: builtins.int
+    MAX_MEMORY_FIELD_NUMBER: builtins.int
+    MAX_IO_BPS_FIELD_NUMBER: builtins.int
+    MAX_PIDS_FIELD_NUMBER: builtins.int
+    CPU_WEIGHT_FIELD_NUMBER: builtins.int
+    CPU_SET_FIELD_NUMBER: builtins.int
+    MAX_IO_IOPS_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The whole id."""
+    max_cpu: builtins.int
+    """Percent of one core."""
+    max_memory: builtins.int
+    """MiB."""
+    max_io_bps: builtins.int
+    """Bytes a second for reads and, separately, for writes."""
+    max_pids: builtins.int
+    """Processes and threads at once."""
+    cpu_weight: builtins.int
+    """The share of the CPU."""
+    cpu_set: builtins.str
+    """The cores to run on."""
+    max_io_iops: builtins.int
+    """Operations a second for reads and, separately, for writes."""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        max_cpu: builtins.int | None = ...,
+        max_memory: builtins.int | None = ...,
+        max_io_bps: builtins.int | None = ...,
+        max_pids: builtins.int | None = ...,
+        cpu_weight: builtins.int | None = ...,
+        cpu_set: builtins.str | None = ...,
+        max_io_iops: builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_set", b"_cpu_set", "_cpu_weight", b"_cpu_weight", "_max_cpu", b"_max_cpu", "_max_io_bps", b"_max_io_bps", "_max_io_iops", b"_max_io_iops", "_max_memory", b"_max_memory", "_max_pids", b"_max_pids", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_set", b"_cpu_set", "_cpu_weight", b"_cpu_weight", "_max_cpu", b"_max_cpu", "_max_io_bps", b"_max_io_bps", "_max_io_iops", b"_max_io_iops", "_max_memory", b"_max_memory", "_max_pids", b"_max_pids", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "id", b"id", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_set: _TypeAlias = typing.Literal["cpu_set"]  # noqa: Y015
+    _WhichOneofArgType__cpu_set: _TypeAlias = typing.Literal["_cpu_set", b"_cpu_set"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_weight: _TypeAlias = typing.Literal["cpu_weight"]  # noqa: Y015
+    _WhichOneofArgType__cpu_weight: _TypeAlias = typing.Literal["_cpu_weight", b"_cpu_weight"]  # noqa: Y015
+    _WhichOneofReturnType__max_cpu: _TypeAlias = typing.Literal["max_cpu"]  # noqa: Y015
+    _WhichOneofArgType__max_cpu: _TypeAlias = typing.Literal["_max_cpu", b"_max_cpu"]  # noqa: Y015
+    _WhichOneofReturnType__max_io_bps: _TypeAlias = typing.Literal["max_io_bps"]  # noqa: Y015
+    _WhichOneofArgType__max_io_bps: _TypeAlias = typing.Literal["_max_io_bps", b"_max_io_bps"]  # noqa: Y015
+    _WhichOneofReturnType__max_io_iops: _TypeAlias = typing.Literal["max_io_iops"]  # noqa: Y015
+    _WhichOneofArgType__max_io_iops: _TypeAlias = typing.Literal["_max_io_iops", b"_max_io_iops"]  # noqa: Y015
+    _WhichOneofReturnType__max_memory: _TypeAlias = typing.Literal["max_memory"]  # noqa: Y015
+    _WhichOneofArgType__max_memory: _TypeAlias = typing.Literal["_max_memory", b"_max_memory"]  # noqa: Y015
+    _WhichOneofReturnType__max_pids: _TypeAlias = typing.Literal["max_pids"]  # noqa: Y015
+    _WhichOneofArgType__max_pids: _TypeAlias = typing.Literal["_max_pids", b"_max_pids"]  # noqa: Y015
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_set) -> _WhichOneofReturnType__cpu_set | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_weight) -> _WhichOneofReturnType__cpu_weight | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cpu) -> _WhichOneofReturnType__max_cpu | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_io_bps) -> _WhichOneofReturnType__max_io_bps | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_io_iops) -> _WhichOneofReturnType__max_io_iops | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_memory) -> _WhichOneofReturnType__max_memory | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_pids) -> _WhichOneofReturnType__max_pids | None: ...
+
+@typing.final
+class UpdateJobResponse(message.Message):
+    """The job with its new limits."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def job(self) -> job_pb2.Job:
+        """The job, with the limits as the kernel reads them back."""
 
     def __init__(
         self,

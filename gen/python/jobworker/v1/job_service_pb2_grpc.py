@@ -63,6 +63,11 @@ class JobServiceStub:
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.StopJobRequest.SerializeToString,
                 response_deserializer=jobworker_dot_v1_dot_job__service__pb2.StopJobResponse.FromString,
                 _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/jobworker.v1.JobService/UpdateJob',
+                request_serializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.FromString,
+                _registered_method=True)
         self.GetJobsStream = channel.unary_stream(
                 '/jobworker.v1.JobService/GetJobsStream',
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamRequest.SerializeToString,
@@ -111,7 +116,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs, newest first, a page at a time.
+        """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+        set.
 
         Admin and Viewer. Safe to retry.
 
@@ -128,6 +134,25 @@ class JobServiceServicer:
         Admin only. Safe to retry. When the call's deadline passes first, the job goes on being stopped.
 
         NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateJob(self, request, context):
+        """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
+        Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
+        fails; another goes on without that limit, as `limits_applied` says.
+
+        A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
+        and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
+        limit below what the job has ends none of them, and lets no more begin.
+
+        Admin only. Safe to retry.
+
+        NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
+        (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
+        limit cannot be enforced).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +196,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.StopJob,
                     request_deserializer=jobworker_dot_v1_dot_job__service__pb2.StopJobRequest.FromString,
                     response_serializer=jobworker_dot_v1_dot_job__service__pb2.StopJobResponse.SerializeToString,
+            ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.FromString,
+                    response_serializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.SerializeToString,
             ),
             'GetJobsStream': grpc.unary_stream_rpc_method_handler(
                     servicer.GetJobsStream,
@@ -295,6 +325,33 @@ class JobService:
             '/jobworker.v1.JobService/StopJob',
             jobworker_dot_v1_dot_job__service__pb2.StopJobRequest.SerializeToString,
             jobworker_dot_v1_dot_job__service__pb2.StopJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobworker.v1.JobService/UpdateJob',
+            jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
+            jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

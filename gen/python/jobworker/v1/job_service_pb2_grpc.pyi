@@ -46,7 +46,8 @@ class JobServiceStub:
     NOT_FOUND (JOB_NOT_FOUND).
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """Lists jobs, newest first, a page at a time.
+    """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+    set.
 
     Admin and Viewer. Safe to retry.
 
@@ -59,6 +60,21 @@ class JobServiceStub:
     Admin only. Safe to retry. When the call's deadline passes first, the job goes on being stopped.
 
     NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
+    """
+    UpdateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.UpdateJobRequest, _job_service_pb2.UpdateJobResponse]
+    """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
+    Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
+    fails; another goes on without that limit, as `limits_applied` says.
+
+    A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
+    and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
+    limit below what the job has ends none of them, and lets no more begin.
+
+    Admin only. Safe to retry.
+
+    NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
+    (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
+    limit cannot be enforced).
     """
     GetJobsStream: _aio.UnaryStreamMultiCallable[_job_service_pb2.GetJobsStreamRequest, _job_service_pb2.GetJobsStreamResponse]
     """Streams a job's output from an offset on, first what is there and then, if `follow` is set, what
@@ -123,7 +139,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListJobsRequest,
         context: _aio.ServicerContext[_job_service_pb2.ListJobsRequest, _abc.Awaitable[_job_service_pb2.ListJobsResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.ListJobsResponse]:
-        """Lists jobs, newest first, a page at a time.
+        """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+        set.
 
         Admin and Viewer. Safe to retry.
 
@@ -142,6 +159,27 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         Admin only. Safe to retry. When the call's deadline passes first, the job goes on being stopped.
 
         NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateJob(
+        self,
+        request: _job_service_pb2.UpdateJobRequest,
+        context: _aio.ServicerContext[_job_service_pb2.UpdateJobRequest, _abc.Awaitable[_job_service_pb2.UpdateJobResponse]],
+    ) -> _abc.Awaitable[_job_service_pb2.UpdateJobResponse]:
+        """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
+        Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
+        fails; another goes on without that limit, as `limits_applied` says.
+
+        A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
+        and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
+        limit below what the job has ends none of them, and lets no more begin.
+
+        Admin only. Safe to retry.
+
+        NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
+        (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
+        limit cannot be enforced).
         """
 
     @_abc_1.abstractmethod

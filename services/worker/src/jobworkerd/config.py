@@ -34,6 +34,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_cpu: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
     max_memory: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 1
     max_io_bps: Annotated[int, msgspec.Meta(ge=0, le=2**40)] = 0
+    max_io_iops: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
     max_pids: Annotated[int, msgspec.Meta(ge=0, le=4_194_304)] = 1024
     stop_grace_period: Seconds = 10.0
     limits_policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT
@@ -45,6 +46,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             max_cpu=self.max_cpu,
             max_memory=self.max_memory,
             max_io_bps=self.max_io_bps,
+            max_io_iops=self.max_io_iops,
             max_pids=self.max_pids,
         )
 

@@ -4,6 +4,7 @@
     ├── InvalidRequest        fields of the request have bad values
     ├── CommandNotStarted     execve(2), or a step before it, refused the command
     ├── JobNotFound           no job has that id
+    ├── JobNotRunning         only a job that runs can have that done to it
     ├── OffsetOutOfRange      a log was asked for from past its end
     ├── LimitUnavailable      policy strict, and a limit cannot be enforced here
     ├── TooManyJobs           as many jobs run as the configuration allows
@@ -70,6 +71,17 @@ class JobNotFound(JobWorkerError):
 
     def __str__(self) -> str:
         return f"there is no job {self.job_id!r}"
+
+
+@dataclasses.dataclass(eq=False)
+class JobNotRunning(JobWorkerError):
+    """Raised when a job is not running and has to be; `status` is what it is instead, such as `completed`."""
+
+    job_id: str
+    status: str
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} is not running: it is {self.status}"
 
 
 @dataclasses.dataclass(eq=False)

@@ -78,13 +78,35 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one job, after defaults.
 
     `max_cpu` is percent of one core, `max_memory` MiB, `max_io_bps` bytes a second for reads and,
-    separately, for writes; `max_io_bps` and `max_pids` are unlimited at 0.
+    separately, for writes, `max_io_iops` operations likewise; these two and `max_pids` are unlimited at 0.
+    `cpu_weight` is the kernel's default at 0, `cpu_set` (see `cores`) all cores where it is empty.
+    Each field's name is the limit's name in `AppliedLimit`.
     """
 
     max_cpu: int
     max_memory: int
     max_io_bps: int
     max_pids: int
+    max_io_iops: int = 0
+    cpu_weight: int = 0
+    cpu_set: str = ""
+
+
+class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """Other limits for a job that runs; None for one that stays as it is."""
+
+    max_cpu: int | None = None
+    max_memory: int | None = None
+    max_io_bps: int | None = None
+    max_pids: int | None = None
+    max_io_iops: int | None = None
+    cpu_weight: int | None = None
+    cpu_set: str | None = None
+
+    @property
+    def changes(self) -> dict[str, int | str]:
+        """The new value of each limit that does not stay as it is."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,25 +150,48 @@ class AppliedIsolation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job has used; None where this host cannot measure it."""
+    """What a job has used; None where this host cannot measure it. `memory_current_bytes` is of running
+    jobs alone. The names of the pressures are made of the kernel's (see `cgroup.psi`).
+    """
+
+    wall_usec: int | None = None
 
     cpu_user_usec: int | None = None
     cpu_system_usec: int | None = None
     cpu_throttled_usec: int | None = None
     memory_peak_bytes: int | None = None
+    memory_current_bytes: int | None = None
+    memory_high_count: int | None = None
+    oom_count: int | None = None
     oom_kill_count: int | None = None
     io_read_bytes: int | None = None
     io_write_bytes: int | None = None
+    io_read_count: int | None = None
+    io_write_count: int | None = None
     pids_peak_count: int | None = None
+    cpu_pressure_some_usec: int | None = None
+    cpu_pressure_full_usec: int | None = None
+    memory_pressure_some_usec: int | None = None
+    memory_pressure_full_usec: int | None = None
+    io_pressure_some_usec: int | None = None
+    io_pressure_full_usec: int | None = None
 
 
 class Termination(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended. `signal` is 0 where it was none; `message` is a sentence for people."""
+    """How a job ended. `signal` is 0 where it was none; `message` is a sentence for people; `stopped_by`
+    the subject who had the job stopped, empty where nobody did.
+
+    The flags are facts of their own beside the one `reason`: of a job that was OOM-killed in part and then
+    stopped, `oom_killed` is true.
+    """
 
     reason: TerminationReason
     signal: int = 0
     message: str
     leftovers_killed: bool = False
+    oom_killed: bool = False
+    timed_out: bool = False
+    stopped_by: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,21 +1,16 @@
 """`jobworker list --watch`: the newest jobs, as many as the terminal holds, again and again."""
 
 import asyncio
-import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from jobworker_cli.output import Format, printable
+from jobworker_cli.screen import screen
 from jobworker_cli.views import jobs_table
 from jobworker_client import Client, JobFilter, JobWorkerError
 
 __all__ = ["watch_jobs"]
-
-# Control sequences of xterm, which terminals have in common (https://invisible-island.net/xterm/ctlseqs).
-ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-HOME, ERASE_LINE, ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 # The lines that are no jobs: what is said, and the table's head.
 OTHER_LINES = 2
@@ -26,7 +21,7 @@ async def watch_jobs(
 ) -> int:
     """Shows the jobs that fit, until Ctrl-C. A server that is away for a while is told, and asked again."""
     table = jobs_table([])
-    with _screen() as draw:
+    with screen() as draw:
         while True:
             try:
                 table = await _table(client, which, limit, form)
@@ -44,19 +39,3 @@ async def _table(client: Client, which: JobFilter, limit: int | None, form: Form
     most = room if limit is None else min(limit, room)
     jobs = [job async for job in client.list(limit=most, **which)]
     return jobs_table(jobs, wide=form is Format.WIDE)
-
-
-@contextlib.contextmanager
-def _screen() -> Iterator[Callable[[list[str]], None]]:
-    """Gives a way to draw lines over the last ones, on a screen beside the one with the user's work."""
-
-    def draw(lines: list[str]) -> None:
-        size = shutil.get_terminal_size()
-        shown = [f"{line}{ERASE_LINE}" for line in lines[: size.lines]]
-        print(HOME + "\n".join(shown), end=ERASE_BELOW, flush=True)
-
-    print(ENTER, end="", flush=True)
-    try:
-        yield draw
-    finally:
-        print(LEAVE, end="", flush=True)

@@ -3,13 +3,13 @@
 import typer
 
 from jobworker_cli.context import execute
-from jobworker_cli.options import Command, JobOptions, OutputFormat, Quiet, with_job_options
+from jobworker_cli.options import Command, JobOptions, OutputFormat, Quiet, with_options
 from jobworker_cli.output import Format
 
 __all__ = ["create"]
 
 
-@with_job_options
+@with_options(JobOptions)
 def create(
     ctx: typer.Context,
     command: Command,

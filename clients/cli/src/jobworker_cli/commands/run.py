@@ -3,12 +3,12 @@
 import typer
 
 from jobworker_cli.context import execute
-from jobworker_cli.options import Command, JobOptions, with_job_options
+from jobworker_cli.options import Command, JobOptions, with_options
 
 __all__ = ["run"]
 
 
-@with_job_options
+@with_options(JobOptions)
 def run(ctx: typer.Context, command: Command, *, options: JobOptions) -> None:
     """Create a job, stream it, and exit with its exit code.
 

@@ -210,7 +210,8 @@ const (
 	TerminationReason_TERMINATION_REASON_EXITED TerminationReason = 1
 	// A signal that did not come from the server ended the main process.
 	TerminationReason_TERMINATION_REASON_SIGNALED TerminationReason = 2
-	// The kernel killed the main process because the job reached its memory limit.
+	// The kernel killed the main process because the job reached its memory limit, or because the host
+	// had no memory left; `message` says which.
 	TerminationReason_TERMINATION_REASON_OOM_KILLED TerminationReason = 3
 	// The server ended the job because it ran longer than its timeout.
 	TerminationReason_TERMINATION_REASON_TIMED_OUT TerminationReason = 4
@@ -268,7 +269,8 @@ func (TerminationReason) EnumDescriptor() ([]byte, []int) {
 // One command that the worker runs or ran, with its limits, its state and its result.
 //
 // Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
-// command is run, 30-39 what came of it, 50-59 how it is kept apart. Free numbers of a group are kept for fields of that kind.
+// command is run, 30-39 what came of it, 40-49 further limits, 50-59 how it is kept apart. Free numbers of a
+// group are kept for fields of that kind.
 type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's name: a UUIDv7 (RFC 9562) in lower case, so that ids sort by the time of creation and
@@ -320,10 +322,20 @@ type Job struct {
 	Termination *Termination `protobuf:"bytes,30,opt,name=termination,proto3" json:"termination,omitempty"`
 	// One entry a limit, as read back from the kernel after the limit was written. Output only.
 	LimitsApplied []*AppliedLimit `protobuf:"bytes,31,rep,name=limits_applied,json=limitsApplied,proto3" json:"limits_applied,omitempty"`
-	// What the job has used so far, or in all once `status` is final. Output only.
+	// What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
+	// and in ListJobs with `live_usage`. Output only.
 	Usage *Usage `protobuf:"bytes,32,opt,name=usage,proto3" json:"usage,omitempty"`
 	// How many bytes the job has written to stdout and stderr together. Output only.
 	LogSize int64 `protobuf:"varint,33,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
+	// The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
+	// 100, which every other job has.
+	CpuWeight int32 `protobuf:"varint,40,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	// The cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all that
+	// the server's jobs have.
+	CpuSet string `protobuf:"bytes,41,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
+	// The limit on reads and, separately, on writes of block devices, after defaults, in operations a
+	// second. 0 = unlimited.
+	MaxIoIops int64 `protobuf:"varint,42,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
 	// What the job has of the host's network.
 	Network JobNetwork `protobuf:"varint,50,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
 	// One entry for each part of the job's isolation that the server's configuration, or the request, asks
@@ -531,6 +543,27 @@ func (x *Job) GetLogSize() int64 {
 	return 0
 }
 
+func (x *Job) GetCpuWeight() int32 {
+	if x != nil {
+		return x.CpuWeight
+	}
+	return 0
+}
+
+func (x *Job) GetCpuSet() string {
+	if x != nil {
+		return x.CpuSet
+	}
+	return ""
+}
+
+func (x *Job) GetMaxIoIops() int64 {
+	if x != nil {
+		return x.MaxIoIops
+	}
+	return 0
+}
+
 func (x *Job) GetNetwork() JobNetwork {
 	if x != nil {
 		return x.Network
@@ -559,8 +592,16 @@ type Termination struct {
 	// True if the main process left other processes behind, which the server killed before it made the
 	// status final.
 	LeftoversKilled bool `protobuf:"varint,5,opt,name=leftovers_killed,json=leftoversKilled,proto3" json:"leftovers_killed,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// True if the kernel killed any process of the job for want of memory, whatever became of the main
+	// process, which may have exited with 0.
+	OomKilled bool `protobuf:"varint,6,opt,name=oom_killed,json=oomKilled,proto3" json:"oom_killed,omitempty"`
+	// True if the server ended the job because it ran longer than its timeout.
+	TimedOut bool `protobuf:"varint,7,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`
+	// The subject of the certificate that had the job stopped (RFC 4514). Empty = nobody did; a server
+	// that shuts down says so in `message`.
+	StoppedBy     string `protobuf:"bytes,8,opt,name=stopped_by,json=stoppedBy,proto3" json:"stopped_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Termination) Reset() {
@@ -628,11 +669,32 @@ func (x *Termination) GetLeftoversKilled() bool {
 	return false
 }
 
+func (x *Termination) GetOomKilled() bool {
+	if x != nil {
+		return x.OomKilled
+	}
+	return false
+}
+
+func (x *Termination) GetTimedOut() bool {
+	if x != nil {
+		return x.TimedOut
+	}
+	return false
+}
+
+func (x *Termination) GetStoppedBy() string {
+	if x != nil {
+		return x.StoppedBy
+	}
+	return ""
+}
+
 // What the kernel says about one limit.
 type AppliedLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The limit's name: `max_cpu`, `max_memory`, `max_io_bps` or `max_pids`; or `containment`, which
-	// stands for being able to find and end every process of the job.
+	// The name of the limit's field in Job, such as `max_cpu`; or `containment`, which stands for being
+	// able to find and end every process of the job.
 	Limit string `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
 	// True if the kernel enforces what was asked for.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
@@ -786,6 +848,9 @@ func (x *AppliedIsolation) GetReason() string {
 }
 
 // What a job has used. A field is unset where this host cannot measure it.
+//
+// The pressures are the kernel's pressure stall information (PSI): for how long processes of the job
+// waited for a resource: `some` of them, or all of them (`full`), so that nothing was done.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// CPU time in user mode.
@@ -802,10 +867,37 @@ type Usage struct {
 	PidsPeakCount *int64 `protobuf:"varint,6,opt,name=pids_peak_count,json=pidsPeakCount,proto3,oneof" json:"pids_peak_count,omitempty"`
 	// CPU time that the job wanted and was refused by its CPU limit.
 	CpuThrottledUsec *int64 `protobuf:"varint,7,opt,name=cpu_throttled_usec,json=cpuThrottledUsec,proto3,oneof" json:"cpu_throttled_usec,omitempty"`
-	// How many processes of the job the kernel killed for want of memory.
-	OomKillCount  *int64 `protobuf:"varint,8,opt,name=oom_kill_count,json=oomKillCount,proto3,oneof" json:"oom_kill_count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// How many processes of the job the kernel killed for want of memory: the job's, up to its limit, or
+	// the host's.
+	OomKillCount *int64 `protobuf:"varint,8,opt,name=oom_kill_count,json=oomKillCount,proto3,oneof" json:"oom_kill_count,omitempty"`
+	// The time from `start_time` to now, or to the end of the job's last process, by a clock that nobody
+	// sets.
+	WallUsec *int64 `protobuf:"varint,9,opt,name=wall_usec,json=wallUsec,proto3,oneof" json:"wall_usec,omitempty"`
+	// The memory that the job has now, in bytes, page cache included. Of a running job only.
+	MemoryCurrentBytes *int64 `protobuf:"varint,10,opt,name=memory_current_bytes,json=memoryCurrentBytes,proto3,oneof" json:"memory_current_bytes,omitempty"`
+	// Read operations on block devices.
+	IoReadCount *int64 `protobuf:"varint,11,opt,name=io_read_count,json=ioReadCount,proto3,oneof" json:"io_read_count,omitempty"`
+	// Write operations on block devices.
+	IoWriteCount *int64 `protobuf:"varint,12,opt,name=io_write_count,json=ioWriteCount,proto3,oneof" json:"io_write_count,omitempty"`
+	// How long some of the job waited for the CPU.
+	CpuPressureSomeUsec *int64 `protobuf:"varint,13,opt,name=cpu_pressure_some_usec,json=cpuPressureSomeUsec,proto3,oneof" json:"cpu_pressure_some_usec,omitempty"`
+	// How long all of the job waited for the CPU.
+	CpuPressureFullUsec *int64 `protobuf:"varint,14,opt,name=cpu_pressure_full_usec,json=cpuPressureFullUsec,proto3,oneof" json:"cpu_pressure_full_usec,omitempty"`
+	// How long some of the job waited for memory to be reclaimed or read back.
+	MemoryPressureSomeUsec *int64 `protobuf:"varint,15,opt,name=memory_pressure_some_usec,json=memoryPressureSomeUsec,proto3,oneof" json:"memory_pressure_some_usec,omitempty"`
+	// How long all of the job waited for memory to be reclaimed or read back.
+	MemoryPressureFullUsec *int64 `protobuf:"varint,16,opt,name=memory_pressure_full_usec,json=memoryPressureFullUsec,proto3,oneof" json:"memory_pressure_full_usec,omitempty"`
+	// How long some of the job waited for block devices.
+	IoPressureSomeUsec *int64 `protobuf:"varint,17,opt,name=io_pressure_some_usec,json=ioPressureSomeUsec,proto3,oneof" json:"io_pressure_some_usec,omitempty"`
+	// How long all of the job waited for block devices.
+	IoPressureFullUsec *int64 `protobuf:"varint,18,opt,name=io_pressure_full_usec,json=ioPressureFullUsec,proto3,oneof" json:"io_pressure_full_usec,omitempty"`
+	// How often the job needed more memory than its own limit allows, and there was nothing to reclaim.
+	OomCount *int64 `protobuf:"varint,19,opt,name=oom_count,json=oomCount,proto3,oneof" json:"oom_count,omitempty"`
+	// How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
+	// memory limit.
+	MemoryHighCount *int64 `protobuf:"varint,20,opt,name=memory_high_count,json=memoryHighCount,proto3,oneof" json:"memory_high_count,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -894,11 +986,96 @@ func (x *Usage) GetOomKillCount() int64 {
 	return 0
 }
 
+func (x *Usage) GetWallUsec() int64 {
+	if x != nil && x.WallUsec != nil {
+		return *x.WallUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryCurrentBytes() int64 {
+	if x != nil && x.MemoryCurrentBytes != nil {
+		return *x.MemoryCurrentBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetIoReadCount() int64 {
+	if x != nil && x.IoReadCount != nil {
+		return *x.IoReadCount
+	}
+	return 0
+}
+
+func (x *Usage) GetIoWriteCount() int64 {
+	if x != nil && x.IoWriteCount != nil {
+		return *x.IoWriteCount
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPressureSomeUsec() int64 {
+	if x != nil && x.CpuPressureSomeUsec != nil {
+		return *x.CpuPressureSomeUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetCpuPressureFullUsec() int64 {
+	if x != nil && x.CpuPressureFullUsec != nil {
+		return *x.CpuPressureFullUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryPressureSomeUsec() int64 {
+	if x != nil && x.MemoryPressureSomeUsec != nil {
+		return *x.MemoryPressureSomeUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryPressureFullUsec() int64 {
+	if x != nil && x.MemoryPressureFullUsec != nil {
+		return *x.MemoryPressureFullUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetIoPressureSomeUsec() int64 {
+	if x != nil && x.IoPressureSomeUsec != nil {
+		return *x.IoPressureSomeUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetIoPressureFullUsec() int64 {
+	if x != nil && x.IoPressureFullUsec != nil {
+		return *x.IoPressureFullUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetOomCount() int64 {
+	if x != nil && x.OomCount != nil {
+		return *x.OomCount
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryHighCount() int64 {
+	if x != nil && x.MemoryHighCount != nil {
+		return *x.MemoryHighCount
+	}
+	return 0
+}
+
 var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\t\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\n" +
+	"\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -929,21 +1106,30 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\vtermination\x18\x1e \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x12A\n" +
 	"\x0elimits_applied\x18\x1f \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rlimitsApplied\x12)\n" +
 	"\x05usage\x18  \x01(\v2\x13.jobworker.v1.UsageR\x05usage\x12\x19\n" +
-	"\blog_size\x18! \x01(\x03R\alogSize\x122\n" +
+	"\blog_size\x18! \x01(\x03R\alogSize\x12\x1d\n" +
+	"\n" +
+	"cpu_weight\x18( \x01(\x05R\tcpuWeight\x12\x17\n" +
+	"\acpu_set\x18) \x01(\tR\x06cpuSet\x12\x1e\n" +
+	"\vmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x122\n" +
 	"\anetwork\x182 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x12K\n" +
 	"\x11isolation_applied\x183 \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10isolationApplied\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"_exit_code\"\xc4\x01\n" +
+	"_exit_code\"\x9f\x02\n" +
 	"\vTermination\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.jobworker.v1.TerminationReasonR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1f\n" +
 	"\vsignal_name\x18\x03 \x01(\tR\n" +
 	"signalName\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12)\n" +
-	"\x10leftovers_killed\x18\x05 \x01(\bR\x0fleftoversKilled\"\x81\x01\n" +
+	"\x10leftovers_killed\x18\x05 \x01(\bR\x0fleftoversKilled\x12\x1d\n" +
+	"\n" +
+	"oom_killed\x18\x06 \x01(\bR\toomKilled\x12\x1b\n" +
+	"\ttimed_out\x18\a \x01(\bR\btimedOut\x12\x1d\n" +
+	"\n" +
+	"stopped_by\x18\b \x01(\tR\tstoppedBy\"\x81\x01\n" +
 	"\fAppliedLimit\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x19\n" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x12\n" +
@@ -954,7 +1140,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x04part\x18\x01 \x01(\tR\x04part\x12\x19\n" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\tR\x05value\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x8c\x04\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x86\v\n" +
 	"\x05Usage\x12'\n" +
 	"\rcpu_user_usec\x18\x01 \x01(\x03H\x00R\vcpuUserUsec\x88\x01\x01\x12+\n" +
 	"\x0fcpu_system_usec\x18\x02 \x01(\x03H\x01R\rcpuSystemUsec\x88\x01\x01\x12/\n" +
@@ -963,7 +1149,21 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x0eio_write_bytes\x18\x05 \x01(\x03H\x04R\fioWriteBytes\x88\x01\x01\x12+\n" +
 	"\x0fpids_peak_count\x18\x06 \x01(\x03H\x05R\rpidsPeakCount\x88\x01\x01\x121\n" +
 	"\x12cpu_throttled_usec\x18\a \x01(\x03H\x06R\x10cpuThrottledUsec\x88\x01\x01\x12)\n" +
-	"\x0eoom_kill_count\x18\b \x01(\x03H\aR\foomKillCount\x88\x01\x01B\x10\n" +
+	"\x0eoom_kill_count\x18\b \x01(\x03H\aR\foomKillCount\x88\x01\x01\x12 \n" +
+	"\twall_usec\x18\t \x01(\x03H\bR\bwallUsec\x88\x01\x01\x125\n" +
+	"\x14memory_current_bytes\x18\n" +
+	" \x01(\x03H\tR\x12memoryCurrentBytes\x88\x01\x01\x12'\n" +
+	"\rio_read_count\x18\v \x01(\x03H\n" +
+	"R\vioReadCount\x88\x01\x01\x12)\n" +
+	"\x0eio_write_count\x18\f \x01(\x03H\vR\fioWriteCount\x88\x01\x01\x128\n" +
+	"\x16cpu_pressure_some_usec\x18\r \x01(\x03H\fR\x13cpuPressureSomeUsec\x88\x01\x01\x128\n" +
+	"\x16cpu_pressure_full_usec\x18\x0e \x01(\x03H\rR\x13cpuPressureFullUsec\x88\x01\x01\x12>\n" +
+	"\x19memory_pressure_some_usec\x18\x0f \x01(\x03H\x0eR\x16memoryPressureSomeUsec\x88\x01\x01\x12>\n" +
+	"\x19memory_pressure_full_usec\x18\x10 \x01(\x03H\x0fR\x16memoryPressureFullUsec\x88\x01\x01\x126\n" +
+	"\x15io_pressure_some_usec\x18\x11 \x01(\x03H\x10R\x12ioPressureSomeUsec\x88\x01\x01\x126\n" +
+	"\x15io_pressure_full_usec\x18\x12 \x01(\x03H\x11R\x12ioPressureFullUsec\x88\x01\x01\x12 \n" +
+	"\toom_count\x18\x13 \x01(\x03H\x12R\boomCount\x88\x01\x01\x12/\n" +
+	"\x11memory_high_count\x18\x14 \x01(\x03H\x13R\x0fmemoryHighCount\x88\x01\x01B\x10\n" +
 	"\x0e_cpu_user_usecB\x12\n" +
 	"\x10_cpu_system_usecB\x14\n" +
 	"\x12_memory_peak_bytesB\x10\n" +
@@ -971,7 +1171,21 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x0f_io_write_bytesB\x12\n" +
 	"\x10_pids_peak_countB\x15\n" +
 	"\x13_cpu_throttled_usecB\x11\n" +
-	"\x0f_oom_kill_count*\xba\x01\n" +
+	"\x0f_oom_kill_countB\f\n" +
+	"\n" +
+	"_wall_usecB\x17\n" +
+	"\x15_memory_current_bytesB\x10\n" +
+	"\x0e_io_read_countB\x11\n" +
+	"\x0f_io_write_countB\x19\n" +
+	"\x17_cpu_pressure_some_usecB\x19\n" +
+	"\x17_cpu_pressure_full_usecB\x1c\n" +
+	"\x1a_memory_pressure_some_usecB\x1c\n" +
+	"\x1a_memory_pressure_full_usecB\x18\n" +
+	"\x16_io_pressure_some_usecB\x18\n" +
+	"\x16_io_pressure_full_usecB\f\n" +
+	"\n" +
+	"_oom_countB\x14\n" +
+	"\x12_memory_high_count*\xba\x01\n" +
 	"\tJobStatus\x12\x1a\n" +
 	"\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17JOB_STATUS_INITIALIZING\x10\x01\x12\x16\n" +

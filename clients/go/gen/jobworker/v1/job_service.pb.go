@@ -76,7 +76,8 @@ func (OutputSource) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest.
+// Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
+// 40-49 are further limits.
 type CreateJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
@@ -87,7 +88,9 @@ type CreateJobRequest struct {
 	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
 	// Percent of one core: 100 = one core. 0 = the server's default (as shipped: 10). At most 100,000.
 	MaxCpu int32 `protobuf:"varint,3,opt,name=max_cpu,json=maxCPU,proto3" json:"max_cpu,omitempty"`
-	// MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB).
+	// MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB). From 90 % of it on the
+	// kernel slows the job down and takes page cache from it (`memory_high_count` of Usage); at all of it
+	// the job is OOM-killed.
 	MaxMemory int32 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
 	// Bytes a second for reads and, separately, for writes on the block devices that the working
 	// directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
@@ -122,6 +125,15 @@ type CreateJobRequest struct {
 	// How many processes and threads the job may have at once. 0 = the server's default (as shipped:
 	// 1,024). At most 4,194,304 (PID_MAX_LIMIT).
 	MaxPids int32 `protobuf:"varint,19,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
+	// The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
+	// twice as much as one of weight 100. 0 = the kernel's default, 100.
+	CpuWeight int32 `protobuf:"varint,40,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	// The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
+	// `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
+	CpuSet string `protobuf:"bytes,41,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
+	// Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
+	// for. 0 = the server's default (as shipped: unlimited). At most 2^31.
+	MaxIoIops int64 `protobuf:"varint,42,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
 	// What the job has of the host's network. Default: the server's (as shipped: HOST).
 	Network       JobNetwork `protobuf:"varint,50,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -252,6 +264,27 @@ func (x *CreateJobRequest) GetLimitsPolicy() LimitsPolicy {
 func (x *CreateJobRequest) GetMaxPids() int32 {
 	if x != nil {
 		return x.MaxPids
+	}
+	return 0
+}
+
+func (x *CreateJobRequest) GetCpuWeight() int32 {
+	if x != nil {
+		return x.CpuWeight
+	}
+	return 0
+}
+
+func (x *CreateJobRequest) GetCpuSet() string {
+	if x != nil {
+		return x.CpuSet
+	}
+	return ""
+}
+
+func (x *CreateJobRequest) GetMaxIoIops() int64 {
+	if x != nil {
+		return x.MaxIoIops
 	}
 	return 0
 }
@@ -404,7 +437,8 @@ func (x *GetJobResponse) GetJob() *Job {
 // Asks for a page of jobs. A job must fit every filter that is set.
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many jobs at most. 0 = 50; more than 1,000 counts as 1,000; negative is refused.
+	// How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
+	// negative is refused.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before, with the same filters. Empty = the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -413,7 +447,10 @@ type ListJobsRequest struct {
 	// Jobs that have each of these labels with this value. Empty = any.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Jobs whose id begins with this. Empty = any.
-	IdPrefix      string `protobuf:"bytes,5,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"`
+	IdPrefix string `protobuf:"bytes,5,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"`
+	// True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
+	// dozen files a job. False = they come without any usage.
+	LiveUsage     bool `protobuf:"varint,6,opt,name=live_usage,json=liveUsage,proto3" json:"live_usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -481,6 +518,13 @@ func (x *ListJobsRequest) GetIdPrefix() string {
 		return x.IdPrefix
 	}
 	return ""
+}
+
+func (x *ListJobsRequest) GetLiveUsage() bool {
+	if x != nil {
+		return x.LiveUsage
+	}
+	return false
 }
 
 // A page of jobs.
@@ -640,6 +684,162 @@ func (x *StopJobResponse) GetJob() *Job {
 	return nil
 }
 
+// Asks for other limits. A limit that is not set stays as it is; bounds, units and the meaning of 0 and
+// of an empty value are those of CreateJobRequest, and so are the numbers.
+type UpdateJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Percent of one core.
+	MaxCpu *int32 `protobuf:"varint,3,opt,name=max_cpu,json=maxCPU,proto3,oneof" json:"max_cpu,omitempty"`
+	// MiB.
+	MaxMemory *int32 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3,oneof" json:"max_memory,omitempty"`
+	// Bytes a second for reads and, separately, for writes.
+	MaxIoBps *int64 `protobuf:"varint,5,opt,name=max_io_bps,json=maxIOBPS,proto3,oneof" json:"max_io_bps,omitempty"`
+	// Processes and threads at once.
+	MaxPids *int32 `protobuf:"varint,19,opt,name=max_pids,json=maxPids,proto3,oneof" json:"max_pids,omitempty"`
+	// The share of the CPU.
+	CpuWeight *int32 `protobuf:"varint,40,opt,name=cpu_weight,json=cpuWeight,proto3,oneof" json:"cpu_weight,omitempty"`
+	// The cores to run on.
+	CpuSet *string `protobuf:"bytes,41,opt,name=cpu_set,json=cpuSet,proto3,oneof" json:"cpu_set,omitempty"`
+	// Operations a second for reads and, separately, for writes.
+	MaxIoIops     *int64 `protobuf:"varint,42,opt,name=max_io_iops,json=maxIOIOPS,proto3,oneof" json:"max_io_iops,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateJobRequest) Reset() {
+	*x = UpdateJobRequest{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateJobRequest) ProtoMessage() {}
+
+func (x *UpdateJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateJobRequest.ProtoReflect.Descriptor instead.
+func (*UpdateJobRequest) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UpdateJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateJobRequest) GetMaxCpu() int32 {
+	if x != nil && x.MaxCpu != nil {
+		return *x.MaxCpu
+	}
+	return 0
+}
+
+func (x *UpdateJobRequest) GetMaxMemory() int32 {
+	if x != nil && x.MaxMemory != nil {
+		return *x.MaxMemory
+	}
+	return 0
+}
+
+func (x *UpdateJobRequest) GetMaxIoBps() int64 {
+	if x != nil && x.MaxIoBps != nil {
+		return *x.MaxIoBps
+	}
+	return 0
+}
+
+func (x *UpdateJobRequest) GetMaxPids() int32 {
+	if x != nil && x.MaxPids != nil {
+		return *x.MaxPids
+	}
+	return 0
+}
+
+func (x *UpdateJobRequest) GetCpuWeight() int32 {
+	if x != nil && x.CpuWeight != nil {
+		return *x.CpuWeight
+	}
+	return 0
+}
+
+func (x *UpdateJobRequest) GetCpuSet() string {
+	if x != nil && x.CpuSet != nil {
+		return *x.CpuSet
+	}
+	return ""
+}
+
+func (x *UpdateJobRequest) GetMaxIoIops() int64 {
+	if x != nil && x.MaxIoIops != nil {
+		return *x.MaxIoIops
+	}
+	return 0
+}
+
+// The job with its new limits.
+type UpdateJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job, with the limits as the kernel reads them back.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateJobResponse) Reset() {
+	*x = UpdateJobResponse{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateJobResponse) ProtoMessage() {}
+
+func (x *UpdateJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateJobResponse.ProtoReflect.Descriptor instead.
+func (*UpdateJobResponse) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateJobResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // Asks for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each say where to begin; where
 // more than one is set, the stream begins at the latest of those places.
 type GetJobsStreamRequest struct {
@@ -670,7 +870,7 @@ type GetJobsStreamRequest struct {
 
 func (x *GetJobsStreamRequest) Reset() {
 	*x = GetJobsStreamRequest{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +882,7 @@ func (x *GetJobsStreamRequest) String() string {
 func (*GetJobsStreamRequest) ProtoMessage() {}
 
 func (x *GetJobsStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +895,7 @@ func (x *GetJobsStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobsStreamRequest.ProtoReflect.Descriptor instead.
 func (*GetJobsStreamRequest) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{8}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetJobsStreamRequest) GetId() string {
@@ -779,7 +979,7 @@ type GetJobsStreamResponse struct {
 
 func (x *GetJobsStreamResponse) Reset() {
 	*x = GetJobsStreamResponse{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +991,7 @@ func (x *GetJobsStreamResponse) String() string {
 func (*GetJobsStreamResponse) ProtoMessage() {}
 
 func (x *GetJobsStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +1004,7 @@ func (x *GetJobsStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobsStreamResponse.ProtoReflect.Descriptor instead.
 func (*GetJobsStreamResponse) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{9}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetJobsStreamResponse) GetPayload() []byte {
@@ -864,7 +1064,7 @@ type TruncatedRange struct {
 
 func (x *TruncatedRange) Reset() {
 	*x = TruncatedRange{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1076,7 @@ func (x *TruncatedRange) String() string {
 func (*TruncatedRange) ProtoMessage() {}
 
 func (x *TruncatedRange) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1089,7 @@ func (x *TruncatedRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TruncatedRange.ProtoReflect.Descriptor instead.
 func (*TruncatedRange) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{10}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TruncatedRange) GetFromOffset() int64 {
@@ -917,7 +1117,7 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\"\x81\x06\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\"\xd9\x06\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -936,7 +1136,11 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x11 \x01(\tR\trequestId\x12?\n" +
 	"\rlimits_policy\x18\x12 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x12\x19\n" +
-	"\bmax_pids\x18\x13 \x01(\x05R\amaxPids\x122\n" +
+	"\bmax_pids\x18\x13 \x01(\x05R\amaxPids\x12\x1d\n" +
+	"\n" +
+	"cpu_weight\x18( \x01(\x05R\tcpuWeight\x12\x17\n" +
+	"\acpu_set\x18) \x01(\tR\x06cpuSet\x12\x1e\n" +
+	"\vmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x122\n" +
 	"\anetwork\x182 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -949,14 +1153,16 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\rGetJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"5\n" +
 	"\x0eGetJobResponse\x12#\n" +
-	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\x9d\x02\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xbc\x02\n" +
 	"\x0fListJobsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x123\n" +
 	"\bstatuses\x18\x03 \x03(\x0e2\x17.jobworker.v1.JobStatusR\bstatuses\x12A\n" +
 	"\x06labels\x18\x04 \x03(\v2).jobworker.v1.ListJobsRequest.LabelsEntryR\x06labels\x12\x1b\n" +
-	"\tid_prefix\x18\x05 \x01(\tR\bidPrefix\x1a9\n" +
+	"\tid_prefix\x18\x05 \x01(\tR\bidPrefix\x12\x1d\n" +
+	"\n" +
+	"live_usage\x18\x06 \x01(\bR\tliveUsage\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
@@ -967,6 +1173,29 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12<\n" +
 	"\fgrace_period\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vgracePeriod\"6\n" +
 	"\x0fStopJobResponse\x12#\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xf0\x02\n" +
+	"\x10UpdateJobRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\amax_cpu\x18\x03 \x01(\x05H\x00R\x06maxCPU\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"max_memory\x18\x04 \x01(\x05H\x01R\tmaxMemory\x88\x01\x01\x12!\n" +
+	"\n" +
+	"max_io_bps\x18\x05 \x01(\x03H\x02R\bmaxIOBPS\x88\x01\x01\x12\x1e\n" +
+	"\bmax_pids\x18\x13 \x01(\x05H\x03R\amaxPids\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"cpu_weight\x18( \x01(\x05H\x04R\tcpuWeight\x88\x01\x01\x12\x1c\n" +
+	"\acpu_set\x18) \x01(\tH\x05R\x06cpuSet\x88\x01\x01\x12#\n" +
+	"\vmax_io_iops\x18* \x01(\x03H\x06R\tmaxIOIOPS\x88\x01\x01B\n" +
+	"\n" +
+	"\b_max_cpuB\r\n" +
+	"\v_max_memoryB\r\n" +
+	"\v_max_io_bpsB\v\n" +
+	"\t_max_pidsB\r\n" +
+	"\v_cpu_weightB\n" +
+	"\n" +
+	"\b_cpu_setB\x0e\n" +
+	"\f_max_io_iops\"8\n" +
+	"\x11UpdateJobResponse\x12#\n" +
 	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xd3\x02\n" +
 	"\x14GetJobsStreamRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
@@ -998,13 +1227,14 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\fOutputSource\x12\x1d\n" +
 	"\x19OUTPUT_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTPUT_SOURCE_STDOUT\x10\x01\x12\x18\n" +
-	"\x14OUTPUT_SOURCE_STDERR\x10\x022\xa2\x03\n" +
+	"\x14OUTPUT_SOURCE_STDERR\x10\x022\xf5\x03\n" +
 	"\n" +
 	"JobService\x12L\n" +
 	"\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n" +
 	"\x06GetJob\x12\x1b.jobworker.v1.GetJobRequest\x1a\x1c.jobworker.v1.GetJobResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bListJobs\x12\x1d.jobworker.v1.ListJobsRequest\x1a\x1e.jobworker.v1.ListJobsResponse\"\x03\x90\x02\x01\x12K\n" +
-	"\aStopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12_\n" +
+	"\aStopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12Q\n" +
+	"\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12_\n" +
 	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01b\x06proto3"
 
 var (
@@ -1020,7 +1250,7 @@ func file_jobworker_v1_job_service_proto_rawDescGZIP() []byte {
 }
 
 var file_jobworker_v1_job_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(OutputSource)(0),             // 0: jobworker.v1.OutputSource
 	(*CreateJobRequest)(nil),      // 1: jobworker.v1.CreateJobRequest
@@ -1031,54 +1261,59 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*ListJobsResponse)(nil),      // 6: jobworker.v1.ListJobsResponse
 	(*StopJobRequest)(nil),        // 7: jobworker.v1.StopJobRequest
 	(*StopJobResponse)(nil),       // 8: jobworker.v1.StopJobResponse
-	(*GetJobsStreamRequest)(nil),  // 9: jobworker.v1.GetJobsStreamRequest
-	(*GetJobsStreamResponse)(nil), // 10: jobworker.v1.GetJobsStreamResponse
-	(*TruncatedRange)(nil),        // 11: jobworker.v1.TruncatedRange
-	nil,                           // 12: jobworker.v1.CreateJobRequest.EnvEntry
-	nil,                           // 13: jobworker.v1.CreateJobRequest.LabelsEntry
-	nil,                           // 14: jobworker.v1.ListJobsRequest.LabelsEntry
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
-	(LimitsPolicy)(0),             // 16: jobworker.v1.LimitsPolicy
-	(JobNetwork)(0),               // 17: jobworker.v1.JobNetwork
-	(*Job)(nil),                   // 18: jobworker.v1.Job
-	(JobStatus)(0),                // 19: jobworker.v1.JobStatus
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*UpdateJobRequest)(nil),      // 9: jobworker.v1.UpdateJobRequest
+	(*UpdateJobResponse)(nil),     // 10: jobworker.v1.UpdateJobResponse
+	(*GetJobsStreamRequest)(nil),  // 11: jobworker.v1.GetJobsStreamRequest
+	(*GetJobsStreamResponse)(nil), // 12: jobworker.v1.GetJobsStreamResponse
+	(*TruncatedRange)(nil),        // 13: jobworker.v1.TruncatedRange
+	nil,                           // 14: jobworker.v1.CreateJobRequest.EnvEntry
+	nil,                           // 15: jobworker.v1.CreateJobRequest.LabelsEntry
+	nil,                           // 16: jobworker.v1.ListJobsRequest.LabelsEntry
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(LimitsPolicy)(0),             // 18: jobworker.v1.LimitsPolicy
+	(JobNetwork)(0),               // 19: jobworker.v1.JobNetwork
+	(*Job)(nil),                   // 20: jobworker.v1.Job
+	(JobStatus)(0),                // 21: jobworker.v1.JobStatus
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
-	12, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
-	15, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
-	13, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
-	15, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
-	16, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	17, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
-	18, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	18, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	19, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	14, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	18, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	15, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	18, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	0,  // 13: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	20, // 14: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	0,  // 15: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	20, // 16: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	11, // 17: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	18, // 18: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	1,  // 19: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	3,  // 20: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	5,  // 21: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	7,  // 22: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	9,  // 23: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	2,  // 24: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	4,  // 25: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	6,  // 26: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	8,  // 27: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	10, // 28: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	24, // [24:29] is the sub-list for method output_type
-	19, // [19:24] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	14, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
+	17, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
+	15, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
+	17, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
+	18, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	19, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	20, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	20, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	21, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	16, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	20, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	17, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	20, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	20, // 13: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	0,  // 14: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	22, // 15: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	0,  // 16: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	22, // 17: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	13, // 18: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	20, // 19: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	1,  // 20: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	3,  // 21: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	5,  // 22: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	7,  // 23: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	9,  // 24: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	11, // 25: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	2,  // 26: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	4,  // 27: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	6,  // 28: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	8,  // 29: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	10, // 30: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	12, // 31: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	26, // [26:32] is the sub-list for method output_type
+	20, // [20:26] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
@@ -1088,13 +1323,14 @@ func file_jobworker_v1_job_service_proto_init() {
 	}
 	file_jobworker_v1_job_proto_init()
 	file_jobworker_v1_job_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_jobworker_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_service_proto_rawDesc), len(file_jobworker_v1_job_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

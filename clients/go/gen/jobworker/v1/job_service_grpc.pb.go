@@ -23,6 +23,7 @@ const (
 	JobService_GetJob_FullMethodName        = "/jobworker.v1.JobService/GetJob"
 	JobService_ListJobs_FullMethodName      = "/jobworker.v1.JobService/ListJobs"
 	JobService_StopJob_FullMethodName       = "/jobworker.v1.JobService/StopJob"
+	JobService_UpdateJob_FullMethodName     = "/jobworker.v1.JobService/UpdateJob"
 	JobService_GetJobsStream_FullMethodName = "/jobworker.v1.JobService/GetJobsStream"
 )
 
@@ -58,7 +59,8 @@ type JobServiceClient interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND).
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
-	// Lists jobs, newest first, a page at a time.
+	// Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+	// set.
 	//
 	// Admin and Viewer. Safe to retry.
 	//
@@ -71,6 +73,20 @@ type JobServiceClient interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
 	StopJob(ctx context.Context, in *StopJobRequest, opts ...grpc.CallOption) (*StopJobResponse, error)
+	// Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
+	// Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
+	// fails; another goes on without that limit, as `limits_applied` says.
+	//
+	// A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
+	// and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
+	// limit below what the job has ends none of them, and lets no more begin.
+	//
+	// Admin only. Safe to retry.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
+	// (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
+	// limit cannot be enforced).
+	UpdateJob(ctx context.Context, in *UpdateJobRequest, opts ...grpc.CallOption) (*UpdateJobResponse, error)
 	// Streams a job's output from an offset on, first what is there and then, if `follow` is set, what
 	// comes, and at the end the job's result. A reader gets exactly the bytes that the job wrote, in
 	// order, from its offset on; a slow reader delays neither the job nor another reader.
@@ -132,6 +148,16 @@ func (c *jobServiceClient) StopJob(ctx context.Context, in *StopJobRequest, opts
 	return out, nil
 }
 
+func (c *jobServiceClient) UpdateJob(ctx context.Context, in *UpdateJobRequest, opts ...grpc.CallOption) (*UpdateJobResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateJobResponse)
+	err := c.cc.Invoke(ctx, JobService_UpdateJob_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *jobServiceClient) GetJobsStream(ctx context.Context, in *GetJobsStreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetJobsStreamResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[0], JobService_GetJobsStream_FullMethodName, cOpts...)
@@ -183,7 +209,8 @@ type JobServiceServer interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND).
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
-	// Lists jobs, newest first, a page at a time.
+	// Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+	// set.
 	//
 	// Admin and Viewer. Safe to retry.
 	//
@@ -196,6 +223,20 @@ type JobServiceServer interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
 	StopJob(context.Context, *StopJobRequest) (*StopJobResponse, error)
+	// Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
+	// Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
+	// fails; another goes on without that limit, as `limits_applied` says.
+	//
+	// A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
+	// and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
+	// limit below what the job has ends none of them, and lets no more begin.
+	//
+	// Admin only. Safe to retry.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
+	// (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
+	// limit cannot be enforced).
+	UpdateJob(context.Context, *UpdateJobRequest) (*UpdateJobResponse, error)
 	// Streams a job's output from an offset on, first what is there and then, if `follow` is set, what
 	// comes, and at the end the job's result. A reader gets exactly the bytes that the job wrote, in
 	// order, from its offset on; a slow reader delays neither the job nor another reader.
@@ -228,6 +269,9 @@ func (UnimplementedJobServiceServer) ListJobs(context.Context, *ListJobsRequest)
 }
 func (UnimplementedJobServiceServer) StopJob(context.Context, *StopJobRequest) (*StopJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopJob not implemented")
+}
+func (UnimplementedJobServiceServer) UpdateJob(context.Context, *UpdateJobRequest) (*UpdateJobResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateJob not implemented")
 }
 func (UnimplementedJobServiceServer) GetJobsStream(*GetJobsStreamRequest, grpc.ServerStreamingServer[GetJobsStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetJobsStream not implemented")
@@ -325,6 +369,24 @@ func _JobService_StopJob_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobService_UpdateJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateJobRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).UpdateJob(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_UpdateJob_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).UpdateJob(ctx, req.(*UpdateJobRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _JobService_GetJobsStream_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetJobsStreamRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -358,6 +420,10 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StopJob",
 			Handler:    _JobService_StopJob_Handler,
+		},
+		{
+			MethodName: "UpdateJob",
+			Handler:    _JobService_UpdateJob_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

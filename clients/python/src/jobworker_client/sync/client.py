@@ -9,7 +9,7 @@ from jobworker_client import requests
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.pages import PAGE_SIZE, Pages
 from jobworker_client.reading import Notify, Reading
-from jobworker_client.requests import JobFilter, JobOptions, Part, Span
+from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Part, Span
 from jobworker_client.sync.connection import Connection
 from jobworker_client.sync.stream import SyncStream
 from jobworker_client.target import Target
@@ -140,6 +140,18 @@ class SyncClient(BaseClient):
         """
         request = requests.stop_request(job_id, grace_period)
         return self._connection.call(self._stub.StopJob, request, deadline).job
+
+    def update(
+        self, job_id: str, *, deadline: float | None = None, **changes: Unpack[LimitChanges]
+    ) -> job_pb2.Job:
+        """Changes limits of a job that runs, and returns it with what the kernel made of them."""
+        return self.update_from(requests.update_request(job_id, **changes), deadline=deadline)
+
+    def update_from(
+        self, request: job_service_pb2.UpdateJobRequest, *, deadline: float | None = None
+    ) -> job_pb2.Job:
+        """Changes the limits that the API's own message names."""
+        return self._connection.call(self._stub.UpdateJob, request, self._bound(deadline)).job
 
     def wait(
         self, job_id: str, *, deadline: float | None = None, notify: Notify | None = None

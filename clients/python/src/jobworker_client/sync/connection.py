@@ -46,6 +46,7 @@ class Stub(Protocol):
     GetJob: "grpc.UnaryUnaryMultiCallable[api.GetJobRequest, api.GetJobResponse]"
     ListJobs: "grpc.UnaryUnaryMultiCallable[api.ListJobsRequest, api.ListJobsResponse]"
     StopJob: "grpc.UnaryUnaryMultiCallable[api.StopJobRequest, api.StopJobResponse]"
+    UpdateJob: "grpc.UnaryUnaryMultiCallable[api.UpdateJobRequest, api.UpdateJobResponse]"
     GetJobsStream: "grpc.UnaryStreamMultiCallable[StreamRequest, Chunk]"
 
 

@@ -76,6 +76,9 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         stop_grace_period=duration(spec.stop_grace_period),
         limits_policy=job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{spec.limits_policy.name}"),
         max_pids=spec.limits.max_pids,
+        max_io_iops=spec.limits.max_io_iops,
+        cpu_weight=spec.limits.cpu_weight,
+        cpu_set=spec.limits.cpu_set,
         pid=job.pid,
         termination=None if job.termination is None else _termination(job.termination),
         limits_applied=[_applied_limit(limit) for limit in job.limits_applied],
@@ -93,6 +96,9 @@ def _termination(termination: Termination) -> job_pb2.Termination:
         signal_name=signal_name(termination.signal),
         message=termination.message,
         leftovers_killed=termination.leftovers_killed,
+        oom_killed=termination.oom_killed,
+        timed_out=termination.timed_out,
+        stopped_by=termination.stopped_by,
     )
 
 
@@ -114,12 +120,24 @@ def _applied_isolation(part: AppliedIsolation) -> job_pb2.AppliedIsolation:
 
 def _usage(usage: Usage) -> job_pb2.Usage:
     return job_pb2.Usage(
+        wall_usec=usage.wall_usec,
         cpu_user_usec=usage.cpu_user_usec,
         cpu_system_usec=usage.cpu_system_usec,
         cpu_throttled_usec=usage.cpu_throttled_usec,
         memory_peak_bytes=usage.memory_peak_bytes,
+        memory_current_bytes=usage.memory_current_bytes,
+        memory_high_count=usage.memory_high_count,
+        oom_count=usage.oom_count,
         oom_kill_count=usage.oom_kill_count,
         io_read_bytes=usage.io_read_bytes,
         io_write_bytes=usage.io_write_bytes,
+        io_read_count=usage.io_read_count,
+        io_write_count=usage.io_write_count,
         pids_peak_count=usage.pids_peak_count,
+        cpu_pressure_some_usec=usage.cpu_pressure_some_usec,
+        cpu_pressure_full_usec=usage.cpu_pressure_full_usec,
+        memory_pressure_some_usec=usage.memory_pressure_some_usec,
+        memory_pressure_full_usec=usage.memory_pressure_full_usec,
+        io_pressure_some_usec=usage.io_pressure_some_usec,
+        io_pressure_full_usec=usage.io_pressure_full_usec,
     )

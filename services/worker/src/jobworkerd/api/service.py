@@ -83,6 +83,16 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         job = await self._supervisor.stop_job(stop)
         return job_service_pb2.StopJobResponse(job=job_to_proto(job))
 
+    async def UpdateJob(
+        self, request: job_service_pb2.UpdateJobRequest, context: Context
+    ) -> job_service_pb2.UpdateJobResponse:
+        """Changes limits of a running job."""
+        subject = self._identities.principal(context).subject
+        update = validation.update_job(request, self._config.defaults, subject)
+        _log_id(update.job_id)
+        job = await self._supervisor.update_job(update)
+        return job_service_pb2.UpdateJobResponse(job=job_to_proto(job))
+
     async def GetJobsStream(  # type: ignore[override]  # the stubs know generators only; this one writes
         self, request: job_service_pb2.GetJobsStreamRequest, context: Context
     ) -> None:

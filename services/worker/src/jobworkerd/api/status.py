@@ -22,6 +22,7 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, str]] = Mappin
         errors.InvalidRequest: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
         errors.CommandNotStarted: (grpc.StatusCode.INVALID_ARGUMENT, "COMMAND_NOT_STARTED"),
         errors.JobNotFound: (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND"),
+        errors.JobNotRunning: (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_RUNNING"),
         errors.OffsetOutOfRange: (grpc.StatusCode.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE"),
         errors.LimitUnavailable: (grpc.StatusCode.FAILED_PRECONDITION, "LIMIT_UNAVAILABLE"),
         errors.TooManyJobs: (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
@@ -87,7 +88,9 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
                 resource_type=f"{DOMAIN}.Job", resource_name=_shortened(job_id)
             )
         case errors.LimitUnavailable(limit=limit, why=why):
-            yield _precondition_failure(limit, why)
+            yield _precondition_failure("LIMIT", limit, why)
+        case errors.JobNotRunning(job_id=job_id):
+            yield _precondition_failure("JOB_STATUS", job_id, str(error))
     if delay := _RETRY_AFTER_MS.get(type(error)):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(delay)
@@ -103,10 +106,10 @@ def _bad_request(violations: Mapping[str, str]) -> error_details_pb2.BadRequest:
     )
 
 
-def _precondition_failure(limit: str, why: str) -> error_details_pb2.PreconditionFailure:
+def _precondition_failure(kind: str, subject: str, why: str) -> error_details_pb2.PreconditionFailure:
     violation = error_details_pb2.PreconditionFailure.Violation
     return error_details_pb2.PreconditionFailure(
-        violations=[violation(type="LIMIT", subject=limit, description=_shortened(why))]
+        violations=[violation(type=kind, subject=subject, description=_shortened(why))]
     )
 
 

@@ -15,18 +15,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworkerd.api import convert
+from jobworkerd.api import convert, limits
 from jobworkerd.api.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
-from jobworkerd.model import JobSpec, Limits, Network
+from jobworkerd.model import JobSpec, Network
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
 
-_MAX_CPU = 100_000
-_MAX_MEMORY = 16_777_216
-_MAX_IO_BPS = 2**40
-_MAX_PIDS = 4_194_304  # PID_MAX_LIMIT of the kernel's linux/threads.h
 _MAX_PATH_BYTES = 4_096  # PATH_MAX of linux/limits.h
 _MAX_ARGS = 16_384
 _MAX_ARG_BYTES = 131_071  # MAX_ARG_STRLEN of execve(2), without its NUL
@@ -40,6 +36,7 @@ _MAX_TIMEOUT_SECONDS = 315_576_000_000  # the longest google.protobuf.Duration
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # those of google.protobuf.Timestamp
 _DEFAULT_PAGE_SIZE = 50
 _MAX_PAGE_SIZE = 1_000
+_MAX_LIVE_PAGE_SIZE = 100  # the supervisor reads a dozen files for each, and nobody else has its turn
 
 _LABEL_KEY = re.compile(r"[a-zA-Z0-9._/-]{1,63}")
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -62,10 +59,7 @@ def job_spec(
     _refuse(
         command=_command_problem(request.command),
         args=_args_problem(request.args),
-        max_cpu=_range_problem(request.max_cpu, _MAX_CPU),
-        max_memory=_range_problem(request.max_memory, _MAX_MEMORY),
-        max_io_bps=_range_problem(request.max_io_bps, _MAX_IO_BPS),
-        max_pids=_range_problem(request.max_pids, _MAX_PIDS),
+        **limits.problems(request),
         working_directory=_directory_problem(request.working_directory),
         env=_env_problem(request.env),
         timeout=_timeout_problem(request.timeout) if request.HasField("timeout") else "",
@@ -79,7 +73,7 @@ def job_spec(
     return JobSpec(
         command=request.command,
         args=tuple(request.args),
-        limits=_limits(request, defaults),
+        limits=limits.limits(request, defaults),
         limits_policy=convert.LIMITS_POLICIES.get(request.limits_policy, defaults.limits_policy),
         working_directory=request.working_directory,
         network=convert.NETWORKS.get(request.network, network),
@@ -116,12 +110,14 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
         statuses=_statuses_problem(request.statuses),
         id_prefix=_id_prefix_problem(request.id_prefix),
     )
+    most = _MAX_LIVE_PAGE_SIZE if request.live_usage else _MAX_PAGE_SIZE
     return messages.ListJobs(
-        page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE),
+        page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, most),
         before=_last_id(request.page_token),
         statuses=frozenset(convert.STATUSES[status] for status in request.statuses),
         labels=dict(request.labels),
         id_prefix=request.id_prefix,
+        live_usage=request.live_usage,
     )
 
 
@@ -140,6 +136,19 @@ def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.
     _refuse(grace_period=_grace_problem(request.grace_period))
     grace_period = _seconds(request.grace_period) if request.HasField("grace_period") else None
     return messages.StopJob(job_id=job_id(request.id), subject=subject, grace_period=grace_period)
+
+
+def update_job(
+    request: job_service_pb2.UpdateJobRequest, defaults: Defaults, subject: str
+) -> messages.UpdateJob:
+    """Returns what the request asks for, with defaults for what it sets to 0; `subject` is who asks.
+
+    Raises:
+        InvalidRequest: a field has a bad value.
+        JobNotFound: the id is none.
+    """
+    _refuse(**limits.problems(request))
+    return messages.UpdateJob(job_id(request.id), subject, limits.update(request, defaults))
 
 
 def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
@@ -171,15 +180,6 @@ def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
 def _refuse(**problems: str) -> None:
     if violations := {field: problem for field, problem in problems.items() if problem}:
         raise InvalidRequest(violations)
-
-
-def _limits(request: job_service_pb2.CreateJobRequest, defaults: Defaults) -> Limits:
-    return Limits(
-        max_cpu=request.max_cpu or defaults.max_cpu,
-        max_memory=request.max_memory or defaults.max_memory,
-        max_io_bps=request.max_io_bps or defaults.max_io_bps,
-        max_pids=request.max_pids or defaults.max_pids,
-    )
 
 
 def _stop_grace_period(request: job_service_pb2.CreateJobRequest, defaults: Defaults) -> float:
@@ -219,10 +219,6 @@ def _args_problem(args: Sequence[str]) -> str:
         if len(arg.encode()) > _MAX_ARG_BYTES:
             return f"argument {index} must have at most {_MAX_ARG_BYTES:,} bytes"
     return ""
-
-
-def _range_problem(value: int, most: int) -> str:
-    return "" if 0 <= value <= most else f"must be from 0 (the server's default) to {most:,}, not {value:,}"
 
 
 def _env_problem(env: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The CPU limit: `cpu.max`, bandwidth in a period; where the kernel lacks it, `cpu.weight`."""
+"""The CPU limit: `cpu.max`, or `cpu.weight` where the kernel lacks it; and the CPU weight."""
 
 from pathlib import Path
 
@@ -7,14 +7,18 @@ from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "cpu"
 LIMIT = "max_cpu"
+WEIGHT = "cpu_weight"
+
+NO_MAX = (
+    "this kernel has no cpu.max; cpu.weight shares the CPU only while others want it too, "
+    "boot a kernel with CONFIG_CFS_BANDWIDTH"
+)
 
 _PERIOD_USEC = 100_000
 """The kernel's default; with it one percent of a core is 1,000 µs, the least quota that it takes."""
 
-
-def is_set(limits: Limits) -> bool:
-    """True if there is something to limit."""
-    return limits.max_cpu > 0
+_DEFAULT_WEIGHT = 100
+"""The kernel's."""
 
 
 def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
@@ -24,22 +28,31 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
         OSError: the kernel refused it.
     """
     if not (cgroup / "cpu.max").exists():
-        return _apply_weight(cgroup, limits)
+        return _share(cgroup, limits)
     wanted = f"{limits.max_cpu * _PERIOD_USEC // 100} {_PERIOD_USEC}"
     return files.set_and_read_back(cgroup, LIMIT, "cpu.max", wanted)
 
 
-def _apply_weight(cgroup: Path, limits: Limits) -> AppliedLimit:
-    # 100 is the kernel's default weight, so one full core weighs as much as an unlimited neighbour.
-    files.write(cgroup, "cpu.weight", str(min(limits.max_cpu, 10_000)))
+def _share(cgroup: Path, limits: Limits) -> AppliedLimit:
+    # By the kernel's default weight one full core weighs as much as an unlimited neighbour.
+    if not limits.cpu_weight:
+        files.write(cgroup, "cpu.weight", str(min(limits.max_cpu, 10_000)))
     return AppliedLimit(
         limit=LIMIT,
         in_force=False,
         file="cpu.weight",
         value=files.read(cgroup, "cpu.weight"),
-        reason="this kernel has no cpu.max; cpu.weight shares the CPU only while others want it too, "
-        "boot a kernel with CONFIG_CFS_BANDWIDTH",
+        reason=NO_MAX,
     )
+
+
+def apply_weight(cgroup: Path, limits: Limits) -> AppliedLimit:
+    """Sets the weight, the kernel's default if none is named, and returns what the kernel made of it.
+
+    Raises:
+        OSError: the kernel refused it.
+    """
+    return files.set_and_read_back(cgroup, WEIGHT, "cpu.weight", limits.cpu_weight or _DEFAULT_WEIGHT)
 
 
 def stat(cgroup: Path) -> dict[str, int]:

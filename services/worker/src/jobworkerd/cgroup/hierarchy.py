@@ -12,7 +12,9 @@ from pathlib import Path
 from jobworkerd.cgroup import files
 from jobworkerd.cgroup.mounts import cgroup2_mount, own_cgroup, v1_controllers
 
-CONTROLLERS = ("cpu", "memory", "io", "pids")
+CONTROLLERS = ("cpu", "cpuset", "memory", "io", "pids")
+
+ONLY_V2 = "boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
 
 _USUAL_MOUNT = Path("/sys/fs/cgroup")
 _LEAF = "supervisor"
@@ -101,10 +103,7 @@ def unavailable(controller: str, mount: Path, cgroup: Path) -> str:
     if controller in files.read(cgroup, "cgroup.controllers").split():
         return ""
     if controller in v1_controllers():
-        return (
-            f"the {controller} controller is held by cgroup v1; "
-            "boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
-        )
+        return f"the {controller} controller is held by cgroup v1; {ONLY_V2}"
     if controller not in files.read(mount, "cgroup.controllers").split():
         return f"this kernel has no {controller} controller for cgroup v2; boot one that has"
     return f"the {controller} controller is not delegated to {cgroup}; {_DELEGATE}"

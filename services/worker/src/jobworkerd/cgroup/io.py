@@ -1,6 +1,6 @@
-"""The I/O limit: `io.max`, bytes a second to read and to write, on whole disks."""
+"""The I/O limits: `io.max`, bytes and operations a second to read and to write, on whole disks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobworkerd.cgroup import files
@@ -8,30 +8,56 @@ from jobworkerd.cgroup.devices import NoDevice, whole_disks
 from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "io"
-LIMIT = "max_io_bps"
+BPS = "max_io_bps"
+IOPS = "max_io_iops"
+
+NO_MAX = "this kernel's io controller has no io.max; boot one with CONFIG_BLK_DEV_THROTTLING"
+
+_NONE = "max"
 
 
-def is_set(limits: Limits) -> bool:
-    """True if there is something to limit."""
-    return limits.max_io_bps > 0
+def apply_bps(cgroup: Path, limits: Limits, paths: Sequence[Path]) -> AppliedLimit:
+    """Sets the limit on bytes, none if it is 0, for the disks under the paths; as `apply_iops`."""
+    rate = limits.max_io_bps or _NONE
+    return _apply(cgroup, BPS, {"rbps": str(rate), "wbps": str(rate)}, paths)
 
 
-def apply(cgroup: Path, limits: Limits, paths: Sequence[Path]) -> AppliedLimit:
-    """Sets the limit on the disks under the paths and returns what the kernel made of it.
+def apply_iops(cgroup: Path, limits: Limits, paths: Sequence[Path]) -> AppliedLimit:
+    """Sets the limit on operations, none if it is 0, for the disks under the paths.
+
+    Returns what the kernel made of it.
 
     Raises:
         OSError: the kernel refused it.
     """
+    rate = limits.max_io_iops or _NONE
+    return _apply(cgroup, IOPS, {"riops": str(rate), "wiops": str(rate)}, paths)
+
+
+def _apply(cgroup: Path, limit: str, rates: Mapping[str, str], paths: Sequence[Path]) -> AppliedLimit:
+    if not (cgroup / "io.max").exists():
+        return AppliedLimit(limit=limit, in_force=False, reason=NO_MAX)
     disks, reason = _disks(paths)
-    bps = limits.max_io_bps
+    lifted = set(rates.values()) == {_NONE}
     for disk in disks:
-        files.write(cgroup, "io.max", f"{disk} rbps={bps} wbps={bps}")
+        # The keys that are not named keep what they have ("nested keyed" on the kernel's page).
+        files.write(cgroup, "io.max", " ".join([disk, *(f"{key}={rate}" for key, rate in rates.items())]))
     value = files.read(cgroup, "io.max")
-    limited = {line.split()[0] for line in value.splitlines() if f"rbps={bps} wbps={bps}" in line}
-    if not reason and (refused := set(disks) - limited):
-        reason = f"the kernel did not take the limit for {', '.join(sorted(refused))}"
+    if lifted:
+        reason = ""  # of what has no limit nobody need know that it could have none
+    if not reason and (refused := [disk for disk in disks if not _holds(value, disk, rates)]):
+        reason = f"the kernel did not take the limit for {', '.join(refused)}"
     value = "; ".join(value.splitlines())
-    return AppliedLimit(limit=LIMIT, in_force=not reason, file="io.max", value=value, reason=reason)
+    return AppliedLimit(limit=limit, in_force=not reason, file="io.max", value=value, reason=reason)
+
+
+def _holds(value: str, disk: str, rates: Mapping[str, str]) -> bool:
+    """True if `io.max` has these rates for a disk; one without any limit has no line in it."""
+    for line in value.splitlines():
+        number, *pairs = line.split()
+        if number == disk:
+            return rates.items() <= dict(pair.split("=", 1) for pair in pairs).items()
+    return set(rates.values()) == {_NONE}
 
 
 def _disks(paths: Sequence[Path]) -> tuple[list[str], str]:
@@ -45,18 +71,20 @@ def _disks(paths: Sequence[Path]) -> tuple[list[str], str]:
             reason = reason or f"{error}; choose a working directory on a disk"
         except OSError as error:
             reason = reason or f"{path} has no device ({error.strerror})"
-    return disks, reason
+    return sorted(set(disks)), reason
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the bytes read and written over all devices, under the names of `Usage`."""
+    """Returns the bytes and operations over all devices, under the names of `Usage`."""
+    names = {
+        "rbytes": "io_read_bytes",
+        "wbytes": "io_write_bytes",
+        "rios": "io_read_count",
+        "wios": "io_write_count",
+    }
     try:
         lines = files.read(cgroup, "io.stat").splitlines()
     except FileNotFoundError:
         return {}
-    read = written = 0
-    for line in lines:
-        fields = dict(pair.split("=", 1) for pair in line.split()[1:] if "=" in pair)
-        read += int(fields.get("rbytes", 0))
-        written += int(fields.get("wbytes", 0))
-    return {"io_read_bytes": read, "io_write_bytes": written}
+    devices = [dict(pair.split("=", 1) for pair in line.split()[1:] if "=" in pair) for line in lines]
+    return {ours: sum(int(each.get(theirs, 0)) for each in devices) for theirs, ours in names.items()}

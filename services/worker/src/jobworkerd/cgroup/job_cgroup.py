@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-from jobworkerd.cgroup import cpu, files, io, memory, pids
+from jobworkerd.cgroup import cpu, cpuset, files, io, memory, pids, psi
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.model import AppliedLimit, Limits, Usage
@@ -20,10 +21,23 @@ _RETRY_SECONDS = 0.05
 """How long a kernel without cgroup.kill has between two rounds of SIGKILL; forks may outrun one."""
 
 
+CONTROLLER_OF: Mapping[str, str] = MappingProxyType(
+    {
+        cpu.LIMIT: cpu.CONTROLLER,
+        cpu.WEIGHT: cpu.CONTROLLER,
+        cpuset.LIMIT: cpuset.CONTROLLER,
+        memory.LIMIT: memory.CONTROLLER,
+        io.BPS: io.CONTROLLER,
+        io.IOPS: io.CONTROLLER,
+        pids.LIMIT: pids.CONTROLLER,
+    }
+)
+"""The controller that enforces each limit."""
+
+
 def limits_set(limits: Limits) -> list[str]:
     """Returns the names of the limits that limit something."""
-    modules = (cpu, memory, io, pids)
-    return [module.LIMIT for module in modules if module.is_set(limits)]
+    return [name for name in CONTROLLER_OF if getattr(limits, name)]
 
 
 class JobCgroup:
@@ -54,17 +68,29 @@ class JobCgroup:
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
         """Sets every limit that limits something, and returns what the kernel made of each."""
-        setters = {
-            cpu.LIMIT: (cpu.CONTROLLER, partial(cpu.apply, self._path, limits)),
-            memory.LIMIT: (memory.CONTROLLER, partial(memory.apply, self._path, limits)),
-            io.LIMIT: (io.CONTROLLER, partial(io.apply, self._path, limits, io_paths)),
-            pids.LIMIT: (pids.CONTROLLER, partial(pids.apply, self._path, limits)),
-        }
-        applied = [self._try(limit, *setters[limit]) for limit in limits_set(limits)]
-        return (*applied, self._containment())
+        return (*self.change(limits, limits_set(limits), io_paths), self._containment())
 
-    def _try(self, limit: str, controller: str, setter: Callable[[], AppliedLimit]) -> AppliedLimit:
-        if why := self._hierarchy.reason(controller):
+    def change(
+        self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
+    ) -> tuple[AppliedLimit, ...]:
+        """Sets the named limits, lifts those of them that limit nothing, and returns what the kernel made
+        of each; of one that is lifted there is nothing to say.
+        """
+        setters = {
+            cpu.LIMIT: partial(cpu.apply, self._path, limits),
+            cpu.WEIGHT: partial(cpu.apply_weight, self._path, limits),
+            cpuset.LIMIT: partial(cpuset.apply, self._path, limits),
+            memory.LIMIT: partial(memory.apply, self._path, limits),
+            io.BPS: partial(io.apply_bps, self._path, limits, io_paths),
+            io.IOPS: partial(io.apply_iops, self._path, limits, io_paths),
+            pids.LIMIT: partial(pids.apply, self._path, limits),
+        }
+        applied = [self._try(name, setters[name]) for name in names]
+        limiting = limits_set(limits)
+        return tuple(each for each in applied if each.limit in limiting or not each.in_force)
+
+    def _try(self, limit: str, setter: Callable[[], AppliedLimit]) -> AppliedLimit:
+        if why := self._hierarchy.reason(CONTROLLER_OF[limit]):
             return AppliedLimit(limit=limit, in_force=False, reason=why)
         try:
             return setter()
@@ -109,7 +135,11 @@ class JobCgroup:
     def usage(self) -> Usage:
         """Returns what the job has used so far."""
         return Usage(
-            **cpu.stat(self._path), **memory.stat(self._path), **io.stat(self._path), **pids.stat(self._path)
+            **cpu.stat(self._path),
+            **memory.stat(self._path),
+            **io.stat(self._path),
+            **pids.stat(self._path),
+            **psi.stat(self._path),
         )
 
     def remove(self) -> None:

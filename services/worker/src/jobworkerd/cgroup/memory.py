@@ -3,16 +3,13 @@
 import mmap
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from jobworkerd.cgroup import files
 from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "memory"
 LIMIT = "max_memory"
-
-
-def is_set(limits: Limits) -> bool:
-    """True if there is something to limit."""
-    return limits.max_memory > 0
 
 
 def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
@@ -24,21 +21,25 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     wanted = limits.max_memory << 20
     high = wanted * 9 // 10 // mmap.PAGESIZE * mmap.PAGESIZE
     applied = files.set_and_read_back(cgroup, LIMIT, "memory.max", wanted)
-    files.write(cgroup, "memory.high", str(high))
+    beside = {"memory.high": high}
     # Without this a job under its limit would swap instead, at the expense of everybody's disk.
     if (cgroup / "memory.swap.max").exists():
-        files.write(cgroup, "memory.swap.max", "0")
+        beside["memory.swap.max"] = 0
     # A job that lost one of its processes is of no use to anybody: all or none.
-    files.write(cgroup, "memory.oom.group", "1")
+    beside["memory.oom.group"] = 1
+    for file, value in beside.items():
+        other = files.set_and_read_back(cgroup, LIMIT, file, value)
+        if applied.in_force and not other.in_force:
+            applied = replace(applied, in_force=False, reason=f"{file}: {other.reason}")
     return applied
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the peak (`memory.peak`, Linux 5.19) and the OOM kills, under the names of `Usage`."""
-    found = {}
-    if (peak := files.read_number(cgroup, "memory.peak")) is not None:
-        found["memory_peak_bytes"] = peak
+    """Returns what it has, the peak (`memory.peak`, Linux 5.19) and the OOMs, under the names of `Usage`."""
+    numbers = {"memory.current": "memory_current_bytes", "memory.peak": "memory_peak_bytes"}
+    found = {ours: files.read_number(cgroup, theirs) for theirs, ours in numbers.items()}
     events = files.read_keyed(cgroup, "memory.events")
-    if "oom_kill" in events:
-        found["oom_kill_count"] = events["oom_kill"]
-    return found
+    # `oom` counts the times when the job was at its own limit, `oom_kill` kills for any limit or for none.
+    counts = {"high": "memory_high_count", "oom": "oom_count", "oom_kill": "oom_kill_count"}
+    found |= {ours: events.get(theirs) for theirs, ours in counts.items()}
+    return {name: number for name, number in found.items() if number is not None}

@@ -9,18 +9,13 @@ CONTROLLER = "pids"
 LIMIT = "max_pids"
 
 
-def is_set(limits: Limits) -> bool:
-    """True if there is something to limit."""
-    return limits.max_pids > 0
-
-
 def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
-    """Sets the limit and returns what the kernel made of it.
+    """Sets the limit, none if it is 0, and returns what the kernel made of it.
 
     Raises:
         OSError: the kernel refused it.
     """
-    return files.set_and_read_back(cgroup, LIMIT, "pids.max", limits.max_pids)
+    return files.set_and_read_back(cgroup, LIMIT, "pids.max", limits.max_pids or "max")
 
 
 def stat(cgroup: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ the job's record says so.
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, limits_set
@@ -32,7 +32,18 @@ class ProcessGroup:
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:  # noqa: ARG002 - as JobCgroup
         """Returns the limits that limit something, none of them in force."""
-        names = (*limits_set(limits), CONTAINMENT)
+        return self._not_in_force((*limits_set(limits), CONTAINMENT))
+
+    def change(
+        self,
+        limits: Limits,
+        names: Iterable[str],
+        io_paths: Sequence[Path],  # noqa: ARG002 - as JobCgroup
+    ) -> tuple[AppliedLimit, ...]:
+        """Returns those of the named limits that limit something, none of them in force."""
+        return self._not_in_force([name for name in limits_set(limits) if name in set(names)])
+
+    def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:
         return tuple(AppliedLimit(limit=name, in_force=False, reason=self._reason) for name in names)
 
     def pids(self) -> list[int]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from jobworkerd.certs import files as certificate_files
 from jobworkerd.certs import inspection
 from jobworkerd.certs.errors import CertificatesError
-from jobworkerd.cgroup import cpu, files, hierarchy, io, memory, mounts, pids
+from jobworkerd.cgroup import cpu, files, hierarchy, io, mounts
 from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
-from jobworkerd.cgroup.job_cgroup import CONTAINMENT, NO_KILL
+from jobworkerd.cgroup.job_cgroup import CONTAINMENT, CONTROLLER_OF, NO_KILL
 from jobworkerd.config import Config
 
 LIMITS = "limits"
@@ -36,11 +36,15 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where the jobs' cgroups will go; `problem` says why nowhere, and is empty otherwise."""
+    """Where the jobs' cgroups will go; `problem` says why nowhere, and is empty otherwise.
+
+    `delegated` says that it is a cgroup which somebody gave to this user, in place of the configured one.
+    """
 
     mount: Path | None
     base: Path | None = None
     problem: str = ""
+    delegated: bool = False
 
 
 def survey(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
@@ -48,7 +52,7 @@ def survey(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
     place = find_place(config.cgroup_base, proc)
     return [
         *_cgroups(place, proc),
-        *_kernel(place),
+        *_kernel(place, proc),
         *_disks(config),
         *_certificates(Path(config.certs_dir)),
         *_limits(config, place),
@@ -68,7 +72,7 @@ def find_place(configured: str, proc: Path = Path("/proc")) -> Place:
         return Place(mount, base)
     own = mount / mounts.own_cgroup(proc).lstrip("/")
     if own != mount and _usable(own):
-        return Place(mount, own)
+        return Place(mount, own, delegated=True)
     return Place(mount, problem=f"{base} cannot be made or used by this user; {_DELEGATION}")
 
 
@@ -119,6 +123,7 @@ def _cgroups(place: Place, proc: Path) -> Iterator[Finding]:
     layout_ok = place.mount is not None and held.isdisjoint(hierarchy.CONTROLLERS)
     yield Finding("cgroups", "layout", layout_ok, _layout(place.mount, sorted(held)))
     yield Finding("cgroups", "base", place.base is not None, str(place.base or place.problem))
+    yield Finding("cgroups", "delegation", place.base is not None, _delegated(place))
     for controller in hierarchy.CONTROLLERS:
         problem = controller_problem(controller, place)
         yield Finding("cgroups", controller, not problem, problem or "available")
@@ -127,16 +132,33 @@ def _cgroups(place: Place, proc: Path) -> Iterator[Finding]:
 def _layout(mount: Path | None, held: list[str]) -> str:
     by_v1 = f"cgroup v1 holds {', '.join(held)}"
     if mount is None:
-        return f"v1: cgroup v2 is not mounted; {by_v1}" if held else "none: no cgroups are mounted"
-    return f"hybrid: cgroup v2 at {mount}; {by_v1}" if held else f"v2, at {mount}"
+        layout = f"v1: {by_v1}" if held else "none"
+        return f"{layout}; {hierarchy.no_cgroup2()}"
+    if not set(held) & set(hierarchy.CONTROLLERS):
+        return f"hybrid: cgroup v2 at {mount}; {by_v1}" if held else f"v2, at {mount}"
+    return f"hybrid: cgroup v2 at {mount}; {by_v1}; {hierarchy.ONLY_V2}"
 
 
-def _kernel(place: Place) -> Iterator[Finding]:
+def _delegated(place: Place) -> str:
+    if place.base is None:
+        return place.problem
+    if place.delegated:
+        return f"{place.base} was given to this user; cgroup_base is not used"
+    return "this user may make cgroups there"
+
+
+def _kernel(place: Place, proc: Path) -> Iterator[Finding]:
     yield Finding("kernel", "release", ok=True, text=os.uname().release)
     for name, ok, cure in (
         ("pidfd_open", _has_pidfd(), "boot Linux >= 5.3"),
         ("cgroup.kill", _has_file(place, "cgroup.kill", (5, 14)), NO_KILL),
         ("memory.peak", _has_file(place, "memory.peak", (5, 19)), "boot Linux >= 5.19 to have peak memory"),
+        (
+            "pids.peak",
+            _has_file(place, "pids.peak", (6, 1)),
+            "boot Linux >= 6.1 to have the peak of processes",
+        ),
+        ("PSI", (proc / "pressure").is_dir(), "boot with psi=1 a kernel with CONFIG_PSI to have pressures"),
     ):
         yield Finding("kernel", name, ok, "this kernel has it" if ok else cure)
 
@@ -192,12 +214,26 @@ def _certificates(directory: Path) -> Iterator[Finding]:
 
 
 def _limits(config: Config, place: Place) -> Iterator[Finding]:
-    for module in (cpu, memory, io, pids):
-        problem = controller_problem(module.CONTROLLER, place)
-        if module is io:
+    for limit, controller in CONTROLLER_OF.items():
+        problem = controller_problem(controller, place) or _file_problem(limit, place)
+        if controller == io.CONTROLLER:
             problem = problem or next(
                 (why for path in _io_paths(config) if (why := _disks_under(path)[1])), ""
             )
-        yield Finding(LIMITS, module.LIMIT, not problem, problem or "will be in force")
+        yield Finding(LIMITS, limit, not problem, problem or "will be in force")
     problem = place.problem or ("" if _has_file(place, "cgroup.kill", (5, 14)) else NO_KILL)
     yield Finding(LIMITS, CONTAINMENT, not problem, problem or "will be in force")
+
+
+def _file_problem(limit: str, place: Place) -> str:
+    """Returns why a kernel with the controller has no file for the limit; empty if it has, or cannot tell.
+
+    Where no cgroup has the controller yet there is nothing to tell it by.
+    """
+    beside = {cpu.LIMIT: ("cpu.max", "cpu.weight", cpu.NO_MAX)}
+    beside |= dict.fromkeys((io.BPS, io.IOPS), ("io.max", "io.stat", io.NO_MAX))
+    if place.mount is None or limit not in beside:
+        return ""
+    file, other, why = beside[limit]
+    lacks = any(place.mount.glob(f"*/{other}")) and not any(place.mount.glob(f"*/{file}"))
+    return why if lacks else ""

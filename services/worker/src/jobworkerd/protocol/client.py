@@ -118,6 +118,10 @@ class SupervisorClient(asyncio.Protocol):
         """Ends a job and returns the final one."""
         return (await self._ask(request, messages.OneJob)).job
 
+    async def update_job(self, request: messages.UpdateJob) -> Job:
+        """Changes limits of a running job and returns it."""
+        return (await self._ask(request, messages.OneJob)).job
+
     @asynccontextmanager
     async def follow(self, job_id: str) -> AsyncIterator[JobView]:
         """Follows a job for as long as the context lasts; readers of one job share what is told of it."""

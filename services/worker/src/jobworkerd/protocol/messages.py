@@ -7,7 +7,7 @@ the supervisor says `Drain` once, when the server begins to shut down.
 
 import msgspec
 
-from jobworkerd.model import Job, JobSpec, JobStatus
+from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 
 
 class StartJob(msgspec.Struct, frozen=True, tag=True):
@@ -23,13 +23,17 @@ class GetJob(msgspec.Struct, frozen=True, tag=True):
 
 
 class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Asks for a `JobPage`: the newest jobs with ids below `before` (empty = all) that fit."""
+    """Asks for a `JobPage`: the newest jobs with ids below `before` (empty = all) that fit.
+
+    With `live_usage`, running jobs have the usage of this moment; else they have none.
+    """
 
     page_size: int
     before: str = ""
     statuses: frozenset[JobStatus] = frozenset()
     labels: dict[str, str] = {}
     id_prefix: str = ""
+    live_usage: bool = False
 
 
 class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -38,6 +42,14 @@ class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     job_id: str
     subject: str
     grace_period: float | None = None
+
+
+class UpdateJob(msgspec.Struct, frozen=True, tag=True):
+    """Changes limits of a running job; the reply is the `Job` as it is then."""
+
+    job_id: str
+    subject: str
+    limits: LimitsUpdate
 
 
 class Follow(msgspec.Struct, frozen=True, tag=True):
@@ -56,7 +68,8 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Says that the API process serves; the reply is `Done`."""
 
 
-RequestBody = Ready | StartJob | GetJob | ListJobs | StopJob | Follow | Unfollow
+RequestForJob = StartJob | GetJob | StopJob | UpdateJob | Follow
+RequestBody = Ready | RequestForJob | ListJobs | Unfollow
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True):

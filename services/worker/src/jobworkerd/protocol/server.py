@@ -29,6 +29,9 @@ class JobTable(Protocol):
     async def stop(self, request: messages.StopJob) -> Job:
         """Ends a job and returns the final one."""
 
+    def update(self, request: messages.UpdateJob) -> Job:
+        """Changes limits of a running job and returns it."""
+
 
 class ApiConnection(asyncio.Protocol):
     """Answers one API process, and tells it of the jobs that it follows.
@@ -128,21 +131,28 @@ class ApiConnection(asyncio.Protocol):
 
     async def _reply(self, body: messages.RequestBody) -> messages.ReplyBody:
         match body:
-            case messages.StartJob(spec):
-                return messages.OneJob(await self._jobs.start(spec))
-            case messages.StopJob():
-                return messages.OneJob(await self._jobs.stop(body))
-            case messages.GetJob(job_id):
-                return messages.OneJob(self._jobs.get(job_id, live_usage=True))
             case messages.ListJobs():
                 return self._jobs.list(body)
-            case messages.Follow(job_id):
-                return messages.OneJob(self._follow(job_id))
             case messages.Unfollow(job_id):
                 self._followed.discard(job_id)
             case messages.Ready():
                 self._on_ready()
+            case _:
+                return messages.OneJob(await self._job(body))
         return messages.Done()
+
+    async def _job(self, body: messages.RequestForJob) -> Job:
+        match body:
+            case messages.StartJob(spec):
+                return await self._jobs.start(spec)
+            case messages.StopJob():
+                return await self._jobs.stop(body)
+            case messages.UpdateJob():
+                return self._jobs.update(body)
+            case messages.GetJob(job_id):
+                return self._jobs.get(job_id, live_usage=True)
+            case messages.Follow(job_id):
+                return self._follow(job_id)
 
     def _follow(self, job_id: str) -> Job:
         job = self._jobs.get(job_id)

@@ -16,7 +16,7 @@ import socket
 import sys
 
 from jobworkerd.supervisor import clone
-from jobworkerd.supervisor.spare_process import Setup, become_spare, report_failure
+from jobworkerd.supervisor.spare_process import Setup, become_spare, report_failure, signals_to_reset
 
 _DESCRIPTORS = 4
 """stdin, stdout, stderr, orders: as `become_spare` takes them."""
@@ -29,6 +29,7 @@ def main() -> int:
     os.close(setup_file)
     # No collection in a spare process: it would touch, and so copy, each page.
     gc.disable()
+    signals_to_reset()  # which each spare process knows then
     with socket.socket(fileno=descriptor) as sock:
         serve(sock, setup)
     return 0

@@ -3,14 +3,21 @@
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from jobworkerd.config import Config
-from jobworkerd.errors import HostExhausted, JobNotFound, RequestIdReused, ShuttingDown, TooManyJobs
-from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
-from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob
+from jobworkerd.errors import (
+    HostExhausted,
+    JobNotFound,
+    JobNotRunning,
+    RequestIdReused,
+    ShuttingDown,
+    TooManyJobs,
+)
+from jobworkerd.model import AppliedLimit, Job, JobSpec, JobStatus, TerminationReason
+from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.life import Host, LiveJob
@@ -153,7 +160,7 @@ class Jobs:
             size += len(msgspec.msgpack.encode(job))
             if len(page) == request.page_size or (page and size > MAX_PAGE_BYTES):
                 return JobPage(tuple(page), more=True)
-            page.append(job)
+            page.append(self.get(job.id, live_usage=True) if request.live_usage else job)
         return JobPage(tuple(page), more=False)
 
     def _fitting(self, request: ListJobs) -> Iterator[Job]:
@@ -185,6 +192,23 @@ class Jobs:
             return await asyncio.shield(end)
         return self.get(job.id)
 
+    def update(self, request: UpdateJob) -> Job:
+        """Changes limits of a running job and returns it.
+
+        Raises:
+            JobNotFound: there is none.
+            JobNotRunning: it has ended, or does not run yet.
+            LimitUnavailable: its policy is strict, and a limit cannot be enforced; then it has all as before.
+        """
+        job = self.get(request.job_id)
+        if job.status is not JobStatus.RUNNING:
+            raise JobNotRunning(job.id, job.status.value)
+        updated = self._live[job.id].update(request.limits)
+        changes = request.limits.changes
+        self._event_log.info("job updated", job_id=job.id, by=request.subject, limits=changes)
+        self._warn(job.id, (limit for limit in updated.limits_applied if limit.limit in changes))
+        return updated
+
     @property
     def running_ids(self) -> tuple[str, ...]:
         """The jobs that are not final."""
@@ -193,7 +217,7 @@ class Jobs:
     async def shut_down(self) -> None:
         """Refuses new jobs, stops those that run, and returns once all are final."""
         self._draining = True
-        intent = Intent(TerminationReason.STOPPED, "the server, which shut down")
+        intent = Intent(TerminationReason.STOPPED)
         while self._live:
             for live in self._live.values():
                 live.stop(intent, self._config.defaults.stop_grace_period)
@@ -205,7 +229,7 @@ class Jobs:
     def kill_all(self) -> None:
         """Kills every job now; `shut_down` then returns soon."""
         for live in self._live.values():
-            live.stop(Intent(TerminationReason.STOPPED, "the server, which shut down"), 0)
+            live.stop(Intent(TerminationReason.STOPPED), 0)
 
     def _forget_oldest(self) -> None:
         while len(self._final) > self._config.keep_jobs:
@@ -223,12 +247,15 @@ class Jobs:
 
     def _log_start(self, job: Job) -> None:
         self._event_log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)
-        not_in_force = {limit.limit: limit.reason for limit in job.limits_applied if not limit.in_force}
-        if not_in_force:
-            self._event_log.warning("limits not in force", job_id=job.id, limits=not_in_force)
+        self._warn(job.id, job.limits_applied)
         lacking = {part.part: part.reason for part in job.isolation_applied if not part.in_force}
         if lacking:
             self._event_log.warning("isolation not in force", job_id=job.id, isolation=lacking)
+
+    def _warn(self, job_id: str, limits: Iterable[AppliedLimit]) -> None:
+        not_in_force = {limit.limit: limit.reason for limit in limits if not limit.in_force}
+        if not_in_force:
+            self._event_log.warning("limits not in force", job_id=job_id, limits=not_in_force)
 
     def _log_end(self, job: Job) -> None:
         assert job.termination

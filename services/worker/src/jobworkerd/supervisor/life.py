@@ -22,9 +22,18 @@ from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.logs.store import LogStore
-from jobworkerd.model import Job, JobStatus, LimitsPolicy, OutputSource, TerminationReason, transition
+from jobworkerd.model import (
+    Job,
+    JobStatus,
+    LimitsUpdate,
+    OutputSource,
+    TerminationReason,
+    Usage,
+    transition,
+)
 from jobworkerd.supervisor import confinement, process, spares
 from jobworkerd.supervisor.isolation import HOME
+from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
 from jobworkerd.supervisor.outcome import Intent, outcome
 from jobworkerd.supervisor.process import Process
 from jobworkerd.supervisor.pump import Pump
@@ -62,11 +71,13 @@ class LiveJob:
         self._job = job
         self._host = host
         self._on_change = on_change
+        self._io_paths = [Path(job.spec.working_directory or "/"), *host.io_paths]
         self._init: Process | None = None
         self._main: Process | None = None
         self._intent: Intent | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
         self._kill_due = False
+        self._started_ns: int | None = None
         self._given_back = ExitStack()
         try:
             self._make()
@@ -79,9 +90,9 @@ class LiveJob:
         spare = self._take_spare()
         self._containment = self._contain()
         give_back(self._containment.remove)
-        applied = self._containment.apply(spec.limits, [Path(spec.working_directory or "/"), *host.io_paths])
+        applied = self._containment.apply(spec.limits, self._io_paths)
         self._job = replace(self._job, limits_applied=applied)
-        self._refuse_if_strict()
+        refuse_if_strict(spec.limits_policy, applied, self._job.isolation_applied)
         self._log = host.logs.open(self._job.id)
         self._keep_log = False
         give_back(self._give_back_log)
@@ -134,15 +145,6 @@ class LiveJob:
             return ProcessGroup(hierarchy.no_base)
         return JobCgroup(hierarchy.base / self._job.id, hierarchy, self._host.watcher)
 
-    def _refuse_if_strict(self) -> None:
-        if self._job.spec.limits_policy is LimitsPolicy.STRICT:
-            for limit in self._job.limits_applied:
-                if not limit.in_force:
-                    raise LimitUnavailable(limit.limit, limit.reason)
-            for part in self._job.isolation_applied:
-                if not part.in_force:
-                    raise LimitUnavailable(part.part, part.reason)
-
     def _give_back_log(self) -> None:
         if self._keep_log:
             self._host.logs.end(self._job.id)
@@ -157,7 +159,30 @@ class LiveJob:
     def snapshot(self, *, live_usage: bool = False) -> Job:
         """Returns the job as it is at this moment."""
         job = replace(self._job, log_size=self._log.size)
-        return replace(job, usage=self._containment.usage()) if live_usage and not job.status.final else job
+        return replace(job, usage=self._usage()) if live_usage and not job.status.final else job
+
+    def _usage(self) -> Usage:
+        """Returns what the job has used so far; a step of the host's clock does not change the wall time."""
+        wall_usec = None if self._started_ns is None else (time.monotonic_ns() - self._started_ns) // 1_000
+        return replace(self._containment.usage(), wall_usec=wall_usec)
+
+    def update(self, update: LimitsUpdate) -> Job:
+        """Changes limits of the job, which runs, and returns it.
+
+        Raises:
+            LimitUnavailable: the policy is strict and one of them is not in force. All are as before then.
+        """
+        before, names = self._job.spec, update.changes
+        after = replace(before, limits=replace(before.limits, **names))
+        applied = self._containment.change(after.limits, names, self._io_paths)
+        try:
+            refuse_if_strict(before.limits_policy, applied)
+        except LimitUnavailable:
+            applied = self._containment.change(before.limits, names, self._io_paths)
+            self._job = with_limits(self._job, names, applied)
+            raise
+        self._job = with_limits(replace(self._job, spec=after), names, applied)
+        return self.snapshot()
 
     async def run(self) -> Job:
         """Returns once the command runs.
@@ -172,6 +197,7 @@ class LiveJob:
             await self._clean_up()
             self._given_back.close()
             raise
+        self._started_ns = time.monotonic_ns()
         self._job = transition(self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
         self._on_change(self._job.id)
         return self.snapshot()
@@ -219,7 +245,8 @@ class LiveJob:
         leftovers = [pid for pid in self._containment.pids() if pid != self._main.pid]
         wait_status = await self._clean_up()
         assert wait_status is not None
-        usage = self._containment.usage()
+        # What memory there is left is page cache, which no process has.
+        usage = replace(self._usage(), memory_current_bytes=None)
         ended = outcome(self._job.spec, wait_status, self._intent, usage, len(leftovers))
         self._keep_log = True
         self._given_back.close()

@@ -12,7 +12,10 @@ from jobworkerd.signals import signal_name
 
 @dataclass(frozen=True)
 class Intent:
-    """That the server ends the job, and why: TIMED_OUT or STOPPED; `by` completes "stopped by …"."""
+    """That the server ends the job, and why: TIMED_OUT or STOPPED.
+
+    `by` is the subject who asked for the stop; empty if the server itself does, which shuts down.
+    """
 
     reason: TerminationReason
     by: str = ""
@@ -40,8 +43,11 @@ def outcome(spec: JobSpec, wait_status: int, intent: Intent | None, usage: Usage
     termination = Termination(
         reason=reason,
         signal=number,
-        message=_message(reason, ending, spec, intent),
+        message=_message(reason, ending, spec, intent, usage),
         leftovers_killed=leftovers > 0,
+        oom_killed=bool(usage.oom_kill_count),
+        timed_out=reason is TerminationReason.TIMED_OUT,
+        stopped_by=intent.by if intent else "",
     )
     return Outcome(_status(reason, exit_code), exit_code, termination)
 
@@ -54,15 +60,19 @@ def _reason(number: int, intent: Intent | None, usage: Usage) -> TerminationReas
     return TerminationReason.SIGNALED if number else TerminationReason.EXITED
 
 
-def _message(reason: TerminationReason, ending: str, spec: JobSpec, intent: Intent | None) -> str:
+def _message(
+    reason: TerminationReason, ending: str, spec: JobSpec, intent: Intent | None, usage: Usage
+) -> str:
     match reason:
+        case TerminationReason.OOM_KILLED if usage.oom_count == 0:
+            return "killed by the kernel: the host, or a cgroup above the job's, had no memory left"
         case TerminationReason.OOM_KILLED:
             return f"killed by the kernel: it reached its memory limit of {spec.limits.max_memory} MiB"
         case TerminationReason.TIMED_OUT:
             return f"ran into its timeout of {spec.timeout:g} s and {ending}"
         case TerminationReason.STOPPED:
             assert intent
-            return f"stopped by {intent.by}; {ending}"
+            return f"stopped by {intent.by or 'the server, which shut down'}; {ending}"
         case _:
             return ending
 

@@ -9,6 +9,7 @@ grace period of RCU, 8 to 12 ms, whenever no other had been moved shortly before
 
 import contextlib
 import fcntl
+import functools
 import os
 import resource
 import signal
@@ -189,11 +190,17 @@ def _be_killed_before_the_server() -> None:
         file.write(b"%d" % min(max(int(file.read()), 0) + 100, 1000))
 
 
+@functools.cache
+def signals_to_reset() -> tuple[int, ...]:
+    """Returns the signals that are not as they are for any program; slow the first time, in Python."""
+    numbers = (int(number) for number in signal.valid_signals())
+    return tuple(number for number in numbers if signal.getsignal(number) not in (signal.SIG_DFL, None))
+
+
 def _reset_signals() -> None:
     # execve(2) resets handlers by itself, but leaves ignored what Python ignores (SIGPIPE, SIGXFSZ).
-    for number in signal.valid_signals():
-        if signal.getsignal(number) is not signal.SIG_DFL and number not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(number, signal.SIG_DFL)
+    for number in signals_to_reset():
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

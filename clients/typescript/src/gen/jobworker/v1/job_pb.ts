@@ -12,13 +12,14 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job.proto.
  */
 export const file_jobworker_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChZqb2J3b3JrZXIvdjEvam9iLnByb3RvEgxqb2J3b3JrZXIudjEiqgcKA0pvYhIKCgJpZBgBIAEoCRIPCgdjb21tYW5kGAIgASgJEgwKBGFyZ3MYAyADKAkSFwoHbWF4X2NwdRgEIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBSABKAUSHAoKbWF4X2lvX2JwcxgGIAEoA1IIbWF4SU9CUFMSJwoGc3RhdHVzGAcgASgOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoJZXhpdF9jb2RlGAogASgFSACIAQESDQoFb3duZXIYCyABKAkSLQoGbGFiZWxzGAwgAygLMh0uam9id29ya2VyLnYxLkpvYi5MYWJlbHNFbnRyeRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIQCghtYXhfcGlkcxgZIAEoBRILCgNwaWQYGiABKAUSLgoLdGVybWluYXRpb24YHiABKAsyGS5qb2J3b3JrZXIudjEuVGVybWluYXRpb24SMgoObGltaXRzX2FwcGxpZWQYHyADKAsyGi5qb2J3b3JrZXIudjEuQXBwbGllZExpbWl0EiIKBXVzYWdlGCAgASgLMhMuam9id29ya2VyLnYxLlVzYWdlEhAKCGxvZ19zaXplGCEgASgDEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxI5ChFpc29sYXRpb25fYXBwbGllZBgzIAMoCzIeLmpvYndvcmtlci52MS5BcHBsaWVkSXNvbGF0aW9uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX2V4aXRfY29kZSKOAQoLVGVybWluYXRpb24SLwoGcmVhc29uGAEgASgOMh8uam9id29ya2VyLnYxLlRlcm1pbmF0aW9uUmVhc29uEg4KBnNpZ25hbBgCIAEoBRITCgtzaWduYWxfbmFtZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhgKEGxlZnRvdmVyc19raWxsZWQYBSABKAgiXAoMQXBwbGllZExpbWl0Eg0KBWxpbWl0GAEgASgJEhAKCGluX2ZvcmNlGAIgASgIEgwKBGZpbGUYAyABKAkSDQoFdmFsdWUYBCABKAkSDgoGcmVhc29uGAUgASgJIlEKEEFwcGxpZWRJc29sYXRpb24SDAoEcGFydBgBIAEoCRIQCghpbl9mb3JjZRgCIAEoCBINCgV2YWx1ZRgDIAEoCRIOCgZyZWFzb24YBCABKAkilQMKBVVzYWdlEhoKDWNwdV91c2VyX3VzZWMYASABKANIAIgBARIcCg9jcHVfc3lzdGVtX3VzZWMYAiABKANIAYgBARIeChFtZW1vcnlfcGVha19ieXRlcxgDIAEoA0gCiAEBEhoKDWlvX3JlYWRfYnl0ZXMYBCABKANIA4gBARIbCg5pb193cml0ZV9ieXRlcxgFIAEoA0gEiAEBEhwKD3BpZHNfcGVha19jb3VudBgGIAEoA0gFiAEBEh8KEmNwdV90aHJvdHRsZWRfdXNlYxgHIAEoA0gGiAEBEhsKDm9vbV9raWxsX2NvdW50GAggASgDSAeIAQFCEAoOX2NwdV91c2VyX3VzZWNCEgoQX2NwdV9zeXN0ZW1fdXNlY0IUChJfbWVtb3J5X3BlYWtfYnl0ZXNCEAoOX2lvX3JlYWRfYnl0ZXNCEQoPX2lvX3dyaXRlX2J5dGVzQhIKEF9waWRzX3BlYWtfY291bnRCFQoTX2NwdV90aHJvdHRsZWRfdXNlY0IRCg9fb29tX2tpbGxfY291bnQqugEKCUpvYlN0YXR1cxIaChZKT0JfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXSk9CX1NUQVRVU19JTklUSUFMSVpJTkcQARIWChJKT0JfU1RBVFVTX1JVTk5JTkcQAhIYChRKT0JfU1RBVFVTX0NPTVBMRVRFRBADEhUKEUpPQl9TVEFUVVNfRkFJTEVEEAQSFgoSSk9CX1NUQVRVU19TVE9QUEVEEAUSEwoPSk9CX1NUQVRVU19MT1NUEAYqVQoKSm9iTmV0d29yaxIbChdKT0JfTkVUV09SS19VTlNQRUNJRklFRBAAEhQKEEpPQl9ORVRXT1JLX0hPU1QQARIUChBKT0JfTkVUV09SS19OT05FEAIqZgoMTGltaXRzUG9saWN5Eh0KGUxJTUlUU19QT0xJQ1lfVU5TUEVDSUZJRUQQABIdChlMSU1JVFNfUE9MSUNZX0JFU1RfRUZGT1JUEAESGAoUTElNSVRTX1BPTElDWV9TVFJJQ1QQAircAQoRVGVybWluYXRpb25SZWFzb24SIgoeVEVSTUlOQVRJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZVEVSTUlOQVRJT05fUkVBU09OX0VYSVRFRBABEh8KG1RFUk1JTkFUSU9OX1JFQVNPTl9TSUdOQUxFRBACEiEKHVRFUk1JTkFUSU9OX1JFQVNPTl9PT01fS0lMTEVEEAMSIAocVEVSTUlOQVRJT05fUkVBU09OX1RJTUVEX09VVBAEEh4KGlRFUk1JTkFUSU9OX1JFQVNPTl9TVE9QUEVEEAViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZqb2J3b3JrZXIvdjEvam9iLnByb3RvEgxqb2J3b3JrZXIudjEi7wcKA0pvYhIKCgJpZBgBIAEoCRIPCgdjb21tYW5kGAIgASgJEgwKBGFyZ3MYAyADKAkSFwoHbWF4X2NwdRgEIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBSABKAUSHAoKbWF4X2lvX2JwcxgGIAEoA1IIbWF4SU9CUFMSJwoGc3RhdHVzGAcgASgOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoJZXhpdF9jb2RlGAogASgFSACIAQESDQoFb3duZXIYCyABKAkSLQoGbGFiZWxzGAwgAygLMh0uam9id29ya2VyLnYxLkpvYi5MYWJlbHNFbnRyeRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIQCghtYXhfcGlkcxgZIAEoBRILCgNwaWQYGiABKAUSLgoLdGVybWluYXRpb24YHiABKAsyGS5qb2J3b3JrZXIudjEuVGVybWluYXRpb24SMgoObGltaXRzX2FwcGxpZWQYHyADKAsyGi5qb2J3b3JrZXIudjEuQXBwbGllZExpbWl0EiIKBXVzYWdlGCAgASgLMhMuam9id29ya2VyLnYxLlVzYWdlEhAKCGxvZ19zaXplGCEgASgDEhIKCmNwdV93ZWlnaHQYKCABKAUSDwoHY3B1X3NldBgpIAEoCRIeCgttYXhfaW9faW9wcxgqIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxI5ChFpc29sYXRpb25fYXBwbGllZBgzIAMoCzIeLmpvYndvcmtlci52MS5BcHBsaWVkSXNvbGF0aW9uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX2V4aXRfY29kZSLJAQoLVGVybWluYXRpb24SLwoGcmVhc29uGAEgASgOMh8uam9id29ya2VyLnYxLlRlcm1pbmF0aW9uUmVhc29uEg4KBnNpZ25hbBgCIAEoBRITCgtzaWduYWxfbmFtZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhgKEGxlZnRvdmVyc19raWxsZWQYBSABKAgSEgoKb29tX2tpbGxlZBgGIAEoCBIRCgl0aW1lZF9vdXQYByABKAgSEgoKc3RvcHBlZF9ieRgIIAEoCSJcCgxBcHBsaWVkTGltaXQSDQoFbGltaXQYASABKAkSEAoIaW5fZm9yY2UYAiABKAgSDAoEZmlsZRgDIAEoCRINCgV2YWx1ZRgEIAEoCRIOCgZyZWFzb24YBSABKAkiUQoQQXBwbGllZElzb2xhdGlvbhIMCgRwYXJ0GAEgASgJEhAKCGluX2ZvcmNlGAIgASgIEg0KBXZhbHVlGAMgASgJEg4KBnJlYXNvbhgEIAEoCSK5CAoFVXNhZ2USGgoNY3B1X3VzZXJfdXNlYxgBIAEoA0gAiAEBEhwKD2NwdV9zeXN0ZW1fdXNlYxgCIAEoA0gBiAEBEh4KEW1lbW9yeV9wZWFrX2J5dGVzGAMgASgDSAKIAQESGgoNaW9fcmVhZF9ieXRlcxgEIAEoA0gDiAEBEhsKDmlvX3dyaXRlX2J5dGVzGAUgASgDSASIAQESHAoPcGlkc19wZWFrX2NvdW50GAYgASgDSAWIAQESHwoSY3B1X3Rocm90dGxlZF91c2VjGAcgASgDSAaIAQESGwoOb29tX2tpbGxfY291bnQYCCABKANIB4gBARIWCgl3YWxsX3VzZWMYCSABKANICIgBARIhChRtZW1vcnlfY3VycmVudF9ieXRlcxgKIAEoA0gJiAEBEhoKDWlvX3JlYWRfY291bnQYCyABKANICogBARIbCg5pb193cml0ZV9jb3VudBgMIAEoA0gLiAEBEiMKFmNwdV9wcmVzc3VyZV9zb21lX3VzZWMYDSABKANIDIgBARIjChZjcHVfcHJlc3N1cmVfZnVsbF91c2VjGA4gASgDSA2IAQESJgoZbWVtb3J5X3ByZXNzdXJlX3NvbWVfdXNlYxgPIAEoA0gOiAEBEiYKGW1lbW9yeV9wcmVzc3VyZV9mdWxsX3VzZWMYECABKANID4gBARIiChVpb19wcmVzc3VyZV9zb21lX3VzZWMYESABKANIEIgBARIiChVpb19wcmVzc3VyZV9mdWxsX3VzZWMYEiABKANIEYgBARIWCglvb21fY291bnQYEyABKANIEogBARIeChFtZW1vcnlfaGlnaF9jb3VudBgUIAEoA0gTiAEBQhAKDl9jcHVfdXNlcl91c2VjQhIKEF9jcHVfc3lzdGVtX3VzZWNCFAoSX21lbW9yeV9wZWFrX2J5dGVzQhAKDl9pb19yZWFkX2J5dGVzQhEKD19pb193cml0ZV9ieXRlc0ISChBfcGlkc19wZWFrX2NvdW50QhUKE19jcHVfdGhyb3R0bGVkX3VzZWNCEQoPX29vbV9raWxsX2NvdW50QgwKCl93YWxsX3VzZWNCFwoVX21lbW9yeV9jdXJyZW50X2J5dGVzQhAKDl9pb19yZWFkX2NvdW50QhEKD19pb193cml0ZV9jb3VudEIZChdfY3B1X3ByZXNzdXJlX3NvbWVfdXNlY0IZChdfY3B1X3ByZXNzdXJlX2Z1bGxfdXNlY0IcChpfbWVtb3J5X3ByZXNzdXJlX3NvbWVfdXNlY0IcChpfbWVtb3J5X3ByZXNzdXJlX2Z1bGxfdXNlY0IYChZfaW9fcHJlc3N1cmVfc29tZV91c2VjQhgKFl9pb19wcmVzc3VyZV9mdWxsX3VzZWNCDAoKX29vbV9jb3VudEIUChJfbWVtb3J5X2hpZ2hfY291bnQqugEKCUpvYlN0YXR1cxIaChZKT0JfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXSk9CX1NUQVRVU19JTklUSUFMSVpJTkcQARIWChJKT0JfU1RBVFVTX1JVTk5JTkcQAhIYChRKT0JfU1RBVFVTX0NPTVBMRVRFRBADEhUKEUpPQl9TVEFUVVNfRkFJTEVEEAQSFgoSSk9CX1NUQVRVU19TVE9QUEVEEAUSEwoPSk9CX1NUQVRVU19MT1NUEAYqVQoKSm9iTmV0d29yaxIbChdKT0JfTkVUV09SS19VTlNQRUNJRklFRBAAEhQKEEpPQl9ORVRXT1JLX0hPU1QQARIUChBKT0JfTkVUV09SS19OT05FEAIqZgoMTGltaXRzUG9saWN5Eh0KGUxJTUlUU19QT0xJQ1lfVU5TUEVDSUZJRUQQABIdChlMSU1JVFNfUE9MSUNZX0JFU1RfRUZGT1JUEAESGAoUTElNSVRTX1BPTElDWV9TVFJJQ1QQAircAQoRVGVybWluYXRpb25SZWFzb24SIgoeVEVSTUlOQVRJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZVEVSTUlOQVRJT05fUkVBU09OX0VYSVRFRBABEh8KG1RFUk1JTkFUSU9OX1JFQVNPTl9TSUdOQUxFRBACEiEKHVRFUk1JTkFUSU9OX1JFQVNPTl9PT01fS0lMTEVEEAMSIAocVEVSTUlOQVRJT05fUkVBU09OX1RJTUVEX09VVBAEEh4KGlRFUk1JTkFUSU9OX1JFQVNPTl9TVE9QUEVEEAViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * One command that the worker runs or ran, with its limits, its state and its result.
  *
  * Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
- * command is run, 30-39 what came of it, 50-59 how it is kept apart. Free numbers of a group are kept for fields of that kind.
+ * command is run, 30-39 what came of it, 40-49 further limits, 50-59 how it is kept apart. Free numbers of a
+ * group are kept for fields of that kind.
  *
  * @generated from message jobworker.v1.Job
  */
@@ -183,7 +184,8 @@ export type Job = Message<"jobworker.v1.Job"> & {
   limitsApplied: AppliedLimit[];
 
   /**
-   * What the job has used so far, or in all once `status` is final. Output only.
+   * What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
+   * and in ListJobs with `live_usage`. Output only.
    *
    * @generated from field: jobworker.v1.Usage usage = 32;
    */
@@ -195,6 +197,30 @@ export type Job = Message<"jobworker.v1.Job"> & {
    * @generated from field: int64 log_size = 33;
    */
   logSize: bigint;
+
+  /**
+   * The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
+   * 100, which every other job has.
+   *
+   * @generated from field: int32 cpu_weight = 40;
+   */
+  cpuWeight: number;
+
+  /**
+   * The cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all that
+   * the server's jobs have.
+   *
+   * @generated from field: string cpu_set = 41;
+   */
+  cpuSet: string;
+
+  /**
+   * The limit on reads and, separately, on writes of block devices, after defaults, in operations a
+   * second. 0 = unlimited.
+   *
+   * @generated from field: int64 max_io_iops = 42 [json_name = "maxIOIOPS"];
+   */
+  maxIoIops: bigint;
 
   /**
    * What the job has of the host's network.
@@ -260,6 +286,29 @@ export type Termination = Message<"jobworker.v1.Termination"> & {
    * @generated from field: bool leftovers_killed = 5;
    */
   leftoversKilled: boolean;
+
+  /**
+   * True if the kernel killed any process of the job for want of memory, whatever became of the main
+   * process, which may have exited with 0.
+   *
+   * @generated from field: bool oom_killed = 6;
+   */
+  oomKilled: boolean;
+
+  /**
+   * True if the server ended the job because it ran longer than its timeout.
+   *
+   * @generated from field: bool timed_out = 7;
+   */
+  timedOut: boolean;
+
+  /**
+   * The subject of the certificate that had the job stopped (RFC 4514). Empty = nobody did; a server
+   * that shuts down says so in `message`.
+   *
+   * @generated from field: string stopped_by = 8;
+   */
+  stoppedBy: string;
 };
 
 /**
@@ -276,8 +325,8 @@ export const TerminationSchema: GenMessage<Termination> = /*@__PURE__*/
  */
 export type AppliedLimit = Message<"jobworker.v1.AppliedLimit"> & {
   /**
-   * The limit's name: `max_cpu`, `max_memory`, `max_io_bps` or `max_pids`; or `containment`, which
-   * stands for being able to find and end every process of the job.
+   * The name of the limit's field in Job, such as `max_cpu`; or `containment`, which stands for being
+   * able to find and end every process of the job.
    *
    * @generated from field: string limit = 1;
    */
@@ -365,6 +414,9 @@ export const AppliedIsolationSchema: GenMessage<AppliedIsolation> = /*@__PURE__*
 /**
  * What a job has used. A field is unset where this host cannot measure it.
  *
+ * The pressures are the kernel's pressure stall information (PSI): for how long processes of the job
+ * waited for a resource: `some` of them, or all of them (`full`), so that nothing was done.
+ *
  * @generated from message jobworker.v1.Usage
  */
 export type Usage = Message<"jobworker.v1.Usage"> & {
@@ -418,11 +470,98 @@ export type Usage = Message<"jobworker.v1.Usage"> & {
   cpuThrottledUsec?: bigint | undefined;
 
   /**
-   * How many processes of the job the kernel killed for want of memory.
+   * How many processes of the job the kernel killed for want of memory: the job's, up to its limit, or
+   * the host's.
    *
    * @generated from field: optional int64 oom_kill_count = 8;
    */
   oomKillCount?: bigint | undefined;
+
+  /**
+   * The time from `start_time` to now, or to the end of the job's last process, by a clock that nobody
+   * sets.
+   *
+   * @generated from field: optional int64 wall_usec = 9;
+   */
+  wallUsec?: bigint | undefined;
+
+  /**
+   * The memory that the job has now, in bytes, page cache included. Of a running job only.
+   *
+   * @generated from field: optional int64 memory_current_bytes = 10;
+   */
+  memoryCurrentBytes?: bigint | undefined;
+
+  /**
+   * Read operations on block devices.
+   *
+   * @generated from field: optional int64 io_read_count = 11;
+   */
+  ioReadCount?: bigint | undefined;
+
+  /**
+   * Write operations on block devices.
+   *
+   * @generated from field: optional int64 io_write_count = 12;
+   */
+  ioWriteCount?: bigint | undefined;
+
+  /**
+   * How long some of the job waited for the CPU.
+   *
+   * @generated from field: optional int64 cpu_pressure_some_usec = 13;
+   */
+  cpuPressureSomeUsec?: bigint | undefined;
+
+  /**
+   * How long all of the job waited for the CPU.
+   *
+   * @generated from field: optional int64 cpu_pressure_full_usec = 14;
+   */
+  cpuPressureFullUsec?: bigint | undefined;
+
+  /**
+   * How long some of the job waited for memory to be reclaimed or read back.
+   *
+   * @generated from field: optional int64 memory_pressure_some_usec = 15;
+   */
+  memoryPressureSomeUsec?: bigint | undefined;
+
+  /**
+   * How long all of the job waited for memory to be reclaimed or read back.
+   *
+   * @generated from field: optional int64 memory_pressure_full_usec = 16;
+   */
+  memoryPressureFullUsec?: bigint | undefined;
+
+  /**
+   * How long some of the job waited for block devices.
+   *
+   * @generated from field: optional int64 io_pressure_some_usec = 17;
+   */
+  ioPressureSomeUsec?: bigint | undefined;
+
+  /**
+   * How long all of the job waited for block devices.
+   *
+   * @generated from field: optional int64 io_pressure_full_usec = 18;
+   */
+  ioPressureFullUsec?: bigint | undefined;
+
+  /**
+   * How often the job needed more memory than its own limit allows, and there was nothing to reclaim.
+   *
+   * @generated from field: optional int64 oom_count = 19;
+   */
+  oomCount?: bigint | undefined;
+
+  /**
+   * How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
+   * memory limit.
+   *
+   * @generated from field: optional int64 memory_high_count = 20;
+   */
+  memoryHighCount?: bigint | undefined;
 };
 
 /**
@@ -592,7 +731,8 @@ export enum TerminationReason {
   SIGNALED = 2,
 
   /**
-   * The kernel killed the main process because the job reached its memory limit.
+   * The kernel killed the main process because the job reached its memory limit, or because the host
+   * had no memory left; `message` says which.
    *
    * @generated from enum value: TERMINATION_REASON_OOM_KILLED = 3;
    */

@@ -14,10 +14,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_service.proto.
  */
 export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSLfBAoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYCyABKAkSNAoDZW52GAwgAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDiADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgPIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBEgASgJEjEKDWxpbWl0c19wb2xpY3kYEiABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGBMgASgFEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii4AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJMChBMaXN0Sm9ic1Jlc3BvbnNlEh8KBGpvYnMYASADKAsyES5qb2J3b3JrZXIudjEuSm9iEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJNCg5TdG9wSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIvCgxncmFjZV9wZXJpb2QYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iMQoPU3RvcEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2IijgIKFEdldEpvYnNTdHJlYW1SZXF1ZXN0EgoKAmlkGAEgASgJEg4KBm9mZnNldBgCIAEoAxITCgZmb2xsb3cYAyABKAhIAIgBARITCgtyZXN1bHRfb25seRgEIAEoCBIXCgp0YWlsX2xpbmVzGAUgASgDSAGIAQESFwoKdGFpbF9ieXRlcxgGIAEoA0gCiAEBEioKBnNvdXJjZRgHIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKQoFc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgkKB19mb2xsb3dCDQoLX3RhaWxfbGluZXNCDQoLX3RhaWxfYnl0ZXMi4gEKFUdldEpvYnNTdHJlYW1SZXNwb25zZRIPCgdwYXlsb2FkGAEgASgMEg4KBm9mZnNldBgCIAEoAxIqCgZzb3VyY2UYAyABKA4yGi5qb2J3b3JrZXIudjEuT3V0cHV0U291cmNlEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCXRydW5jYXRlZBgFIAEoCzIcLmpvYndvcmtlci52MS5UcnVuY2F0ZWRSYW5nZRIhCgZyZXN1bHQYBiABKAsyES5qb2J3b3JrZXIudjEuSm9iIkgKDlRydW5jYXRlZFJhbmdlEhMKC2Zyb21fb2Zmc2V0GAEgASgDEhEKCXRvX29mZnNldBgCIAEoAxIOCgZyZWFzb24YAyABKAkqYQoMT3V0cHV0U291cmNlEh0KGU9VVFBVVF9TT1VSQ0VfVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU09VUkNFX1NURE9VVBABEhgKFE9VVFBVVF9TT1VSQ0VfU1RERVJSEAIyogMKCkpvYlNlcnZpY2USTAoJQ3JlYXRlSm9iEh4uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVzcG9uc2USSAoGR2V0Sm9iEhsuam9id29ya2VyLnYxLkdldEpvYlJlcXVlc3QaHC5qb2J3b3JrZXIudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJOCghMaXN0Sm9icxIdLmpvYndvcmtlci52MS5MaXN0Sm9ic1JlcXVlc3QaHi5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXNwb25zZSIDkAIBEksKB1N0b3BKb2ISHC5qb2J3b3JrZXIudjEuU3RvcEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuU3RvcEpvYlJlc3BvbnNlIgOQAgISXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job]);
+  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKkBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYCyABKAkSNAoDZW52GAwgAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDiADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgPIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBEgASgJEjEKDWxpbWl0c19wb2xpY3kYEiABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGBMgASgFEhIKCmNwdV93ZWlnaHQYKCABKAUSDwoHY3B1X3NldBgpIAEoCRIeCgttYXhfaW9faW9wcxgqIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLFAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgTIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYKCABKAVIBIgBARIUCgdjcHVfc2V0GCkgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYKiABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHMiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiKOAgoUR2V0Sm9ic1N0cmVhbVJlcXVlc3QSCgoCaWQYASABKAkSDgoGb2Zmc2V0GAIgASgDEhMKBmZvbGxvdxgDIAEoCEgAiAEBEhMKC3Jlc3VsdF9vbmx5GAQgASgIEhcKCnRhaWxfbGluZXMYBSABKANIAYgBARIXCgp0YWlsX2J5dGVzGAYgASgDSAKIAQESKgoGc291cmNlGAcgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIpCgVzaW5jZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCQoHX2ZvbGxvd0INCgtfdGFpbF9saW5lc0INCgtfdGFpbF9ieXRlcyLiAQoVR2V0Sm9ic1N0cmVhbVJlc3BvbnNlEg8KB3BheWxvYWQYASABKAwSDgoGb2Zmc2V0GAIgASgDEioKBnNvdXJjZRgDIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoJdHJ1bmNhdGVkGAUgASgLMhwuam9id29ya2VyLnYxLlRydW5jYXRlZFJhbmdlEiEKBnJlc3VsdBgGIAEoCzIRLmpvYndvcmtlci52MS5Kb2IiSAoOVHJ1bmNhdGVkUmFuZ2USEwoLZnJvbV9vZmZzZXQYASABKAMSEQoJdG9fb2Zmc2V0GAIgASgDEg4KBnJlYXNvbhgDIAEoCSphCgxPdXRwdXRTb3VyY2USHQoZT1VUUFVUX1NPVVJDRV9VTlNQRUNJRklFRBAAEhgKFE9VVFBVVF9TT1VSQ0VfU1RET1VUEAESGAoUT1VUUFVUX1NPVVJDRV9TVERFUlIQAjL1AwoKSm9iU2VydmljZRJMCglDcmVhdGVKb2ISHi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXNwb25zZRJICgZHZXRKb2ISGy5qb2J3b3JrZXIudjEuR2V0Sm9iUmVxdWVzdBocLmpvYndvcmtlci52MS5HZXRKb2JSZXNwb25zZSIDkAIBEk4KCExpc3RKb2JzEh0uam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdBoeLmpvYndvcmtlci52MS5MaXN0Sm9ic1Jlc3BvbnNlIgOQAgESSwoHU3RvcEpvYhIcLmpvYndvcmtlci52MS5TdG9wSm9iUmVxdWVzdBodLmpvYndvcmtlci52MS5TdG9wSm9iUmVzcG9uc2UiA5ACAhJRCglVcGRhdGVKb2ISHi5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXNwb25zZSIDkAICEl8KDUdldEpvYnNTdHJlYW0SIi5qb2J3b3JrZXIudjEuR2V0Sm9ic1N0cmVhbVJlcXVlc3QaIy5qb2J3b3JrZXIudjEuR2V0Sm9ic1N0cmVhbVJlc3BvbnNlIgOQAgEwAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job]);
 
 /**
- * Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest.
+ * Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
+ * 40-49 are further limits.
  *
  * @generated from message jobworker.v1.CreateJobRequest
  */
@@ -46,7 +47,9 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   maxCpu: number;
 
   /**
-   * MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB).
+   * MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB). From 90 % of it on the
+   * kernel slows the job down and takes page cache from it (`memory_high_count` of Usage); at all of it
+   * the job is OOM-killed.
    *
    * @generated from field: int32 max_memory = 4;
    */
@@ -136,6 +139,30 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   maxPids: number;
 
   /**
+   * The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
+   * twice as much as one of weight 100. 0 = the kernel's default, 100.
+   *
+   * @generated from field: int32 cpu_weight = 40;
+   */
+  cpuWeight: number;
+
+  /**
+   * The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
+   * `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
+   *
+   * @generated from field: string cpu_set = 41;
+   */
+  cpuSet: string;
+
+  /**
+   * Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
+   * for. 0 = the server's default (as shipped: unlimited). At most 2^31.
+   *
+   * @generated from field: int64 max_io_iops = 42 [json_name = "maxIOIOPS"];
+   */
+  maxIoIops: bigint;
+
+  /**
    * What the job has of the host's network. Default: the server's (as shipped: HOST).
    *
    * @generated from field: jobworker.v1.JobNetwork network = 50;
@@ -220,7 +247,8 @@ export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
  */
 export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
   /**
-   * How many jobs at most. 0 = 50; more than 1,000 counts as 1,000; negative is refused.
+   * How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
+   * negative is refused.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -253,6 +281,14 @@ export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
    * @generated from field: string id_prefix = 5;
    */
   idPrefix: string;
+
+  /**
+   * True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
+   * dozen files a job. False = they come without any usage.
+   *
+   * @generated from field: bool live_usage = 6;
+   */
+  liveUsage: boolean;
 };
 
 /**
@@ -341,6 +377,98 @@ export const StopJobResponseSchema: GenMessage<StopJobResponse> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 7);
 
 /**
+ * Asks for other limits. A limit that is not set stays as it is; bounds, units and the meaning of 0 and
+ * of an empty value are those of CreateJobRequest, and so are the numbers.
+ *
+ * @generated from message jobworker.v1.UpdateJobRequest
+ */
+export type UpdateJobRequest = Message<"jobworker.v1.UpdateJobRequest"> & {
+  /**
+   * The whole id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Percent of one core.
+   *
+   * @generated from field: optional int32 max_cpu = 3 [json_name = "maxCPU"];
+   */
+  maxCpu?: number | undefined;
+
+  /**
+   * MiB.
+   *
+   * @generated from field: optional int32 max_memory = 4;
+   */
+  maxMemory?: number | undefined;
+
+  /**
+   * Bytes a second for reads and, separately, for writes.
+   *
+   * @generated from field: optional int64 max_io_bps = 5 [json_name = "maxIOBPS"];
+   */
+  maxIoBps?: bigint | undefined;
+
+  /**
+   * Processes and threads at once.
+   *
+   * @generated from field: optional int32 max_pids = 19;
+   */
+  maxPids?: number | undefined;
+
+  /**
+   * The share of the CPU.
+   *
+   * @generated from field: optional int32 cpu_weight = 40;
+   */
+  cpuWeight?: number | undefined;
+
+  /**
+   * The cores to run on.
+   *
+   * @generated from field: optional string cpu_set = 41;
+   */
+  cpuSet?: string | undefined;
+
+  /**
+   * Operations a second for reads and, separately, for writes.
+   *
+   * @generated from field: optional int64 max_io_iops = 42 [json_name = "maxIOIOPS"];
+   */
+  maxIoIops?: bigint | undefined;
+};
+
+/**
+ * Describes the message jobworker.v1.UpdateJobRequest.
+ * Use `create(UpdateJobRequestSchema)` to create a new message.
+ */
+export const UpdateJobRequestSchema: GenMessage<UpdateJobRequest> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 8);
+
+/**
+ * The job with its new limits.
+ *
+ * @generated from message jobworker.v1.UpdateJobResponse
+ */
+export type UpdateJobResponse = Message<"jobworker.v1.UpdateJobResponse"> & {
+  /**
+   * The job, with the limits as the kernel reads them back.
+   *
+   * @generated from field: jobworker.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message jobworker.v1.UpdateJobResponse.
+ * Use `create(UpdateJobResponseSchema)` to create a new message.
+ */
+export const UpdateJobResponseSchema: GenMessage<UpdateJobResponse> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 9);
+
+/**
  * Asks for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each say where to begin; where
  * more than one is set, the stream begins at the latest of those places.
  *
@@ -413,7 +541,7 @@ export type GetJobsStreamRequest = Message<"jobworker.v1.GetJobsStreamRequest"> 
  * Use `create(GetJobsStreamRequestSchema)` to create a new message.
  */
 export const GetJobsStreamRequestSchema: GenMessage<GetJobsStreamRequest> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 8);
+  messageDesc(file_jobworker_v1_job_service, 10);
 
 /**
  * A piece of output, or a range that is no longer there, or the result. Exactly one of `payload`,
@@ -473,7 +601,7 @@ export type GetJobsStreamResponse = Message<"jobworker.v1.GetJobsStreamResponse"
  * Use `create(GetJobsStreamResponseSchema)` to create a new message.
  */
 export const GetJobsStreamResponseSchema: GenMessage<GetJobsStreamResponse> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 9);
+  messageDesc(file_jobworker_v1_job_service, 11);
 
 /**
  * Bytes of a log that the server does not have, from `from_offset` up to but without `to_offset`.
@@ -508,7 +636,7 @@ export type TruncatedRange = Message<"jobworker.v1.TruncatedRange"> & {
  * Use `create(TruncatedRangeSchema)` to create a new message.
  */
 export const TruncatedRangeSchema: GenMessage<TruncatedRange> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 10);
+  messageDesc(file_jobworker_v1_job_service, 12);
 
 /**
  * One of a process's two output streams.
@@ -593,7 +721,8 @@ export const JobService: GenService<{
     output: typeof GetJobResponseSchema;
   },
   /**
-   * Lists jobs, newest first, a page at a time.
+   * Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
+   * set.
    *
    * Admin and Viewer. Safe to retry.
    *
@@ -620,6 +749,28 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof StopJobRequestSchema;
     output: typeof StopJobResponseSchema;
+  },
+  /**
+   * Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
+   * Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
+   * fails; another goes on without that limit, as `limits_applied` says.
+   *
+   * A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
+   * and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
+   * limit below what the job has ends none of them, and lets no more begin.
+   *
+   * Admin only. Safe to retry.
+   *
+   * NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
+   * (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
+   * limit cannot be enforced).
+   *
+   * @generated from rpc jobworker.v1.JobService.UpdateJob
+   */
+  updateJob: {
+    methodKind: "unary";
+    input: typeof UpdateJobRequestSchema;
+    output: typeof UpdateJobResponseSchema;
   },
   /**
    * Streams a job's output from an offset on, first what is there and then, if `follow` is set, what

@@ -1,0 +1,28 @@
+"""How long a job waited for the CPU, memory or I/O: pressure stall information (the kernel's page on PSI)."""
+
+from pathlib import Path
+
+from jobworkerd.cgroup import files
+
+RESOURCES = ("cpu", "memory", "io")
+
+
+def stat(cgroup: Path) -> dict[str, int]:
+    """Returns the totals in microseconds, under the names of `Usage`; kept without a controller.
+
+    A kernel may have no PSI, or have it switched off (`psi=0`); `full` of the CPU is there since Linux 5.13.
+    """
+    found: dict[str, int] = {}
+    for resource in RESOURCES:
+        for line in _lines(cgroup, f"{resource}.pressure"):
+            # some avg10=0.00 avg60=0.00 avg300=0.00 total=0
+            kind, *pairs = line.split()
+            found[f"{resource}_pressure_{kind}_usec"] = int(dict(p.split("=", 1) for p in pairs)["total"])
+    return found
+
+
+def _lines(cgroup: Path, file: str) -> list[str]:
+    try:
+        return files.read(cgroup, file).splitlines()
+    except OSError:  # EOPNOTSUPP: it is switched off
+        return []

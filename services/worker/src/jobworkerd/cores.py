@@ -1,0 +1,40 @@
+"""Lists of cores as the kernel writes them ("List format" of cpuset(7)): `0-1,3`."""
+
+import re
+from collections.abc import Iterable
+
+MAX_CORE = 8_191
+"""The kernel's NR_CPUS is 8,192 at most."""
+
+_PART = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", re.ASCII)
+
+
+def parse(text: str) -> frozenset[int]:
+    """Returns the cores of a list; none for an empty one.
+
+    Raises:
+        ValueError: it is no such list; the message is a sentence for the user.
+    """
+    found: set[int] = set()
+    for part in text.split(",") if text else ():
+        match = _PART.fullmatch(part)
+        if not match:
+            raise ValueError(f"{part[:20]!r} is neither a core nor a range of cores such as 0-3")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise ValueError(f"{part} ends before it begins")
+        if last > MAX_CORE:
+            raise ValueError(f"core {last} is past the last that there can be, {MAX_CORE}")
+        found.update(range(first, last + 1))
+    return frozenset(found)
+
+
+def to_text(cores: Iterable[int]) -> str:
+    """Returns the list as the kernel would write it: in order, and in as few ranges as can be."""
+    ranges: list[list[int]] = []
+    for core in sorted(cores):
+        if ranges and core == ranges[-1][1] + 1:
+            ranges[-1][1] = core
+        else:
+            ranges.append([core, core])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

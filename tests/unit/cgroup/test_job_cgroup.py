@@ -1,0 +1,69 @@
+"""All limits of a job together, on plain files in the place of a cgroup's."""
+
+import os
+from pathlib import Path
+from unittest.mock import create_autospec
+
+import pytest
+from msgspec.structs import replace
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.job_cgroup import CONTROLLER_OF, JobCgroup
+from jobworkerd.cgroup.populated import PopulatedWatcher
+from jobworkerd.cgroup.process_group import ProcessGroup
+from jobworkerd.model import Limits
+
+LIMITS = Limits(max_cpu=25, max_memory=64, max_io_bps=0, max_pids=64, cpu_weight=200)
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobCgroup:
+    monkeypatch.setattr(JobCgroup, "_open_file", lambda *_: os.open(os.devnull, os.O_RDONLY))
+    made = JobCgroup(tmp_path / "job", Hierarchy(tmp_path), create_autospec(PopulatedWatcher))
+    (tmp_path / "job" / "cpu.max").touch()
+    return made
+
+
+def test_every_limit_has_a_controller() -> None:
+    assert set(CONTROLLER_OF) == set(Limits.__struct_fields__)
+
+
+def test_what_limits_nothing_is_not_applied(cgroup: JobCgroup, tmp_path: Path) -> None:
+    applied = cgroup.apply(LIMITS, [])
+    names = ["max_cpu", "cpu_weight", "max_memory", "max_pids", "containment"]
+    assert [limit.limit for limit in applied] == names
+    assert not (tmp_path / "job" / "io.max").exists()
+
+
+def test_a_change_touches_what_is_named_alone(cgroup: JobCgroup, tmp_path: Path) -> None:
+    (applied,) = cgroup.change(replace(LIMITS, max_pids=8), ["max_pids"], [])
+    assert (applied.limit, applied.value) == ("max_pids", "8")
+    assert not (tmp_path / "job" / "memory.max").exists()
+
+
+def test_of_a_limit_that_is_lifted_there_is_nothing_to_say(cgroup: JobCgroup, tmp_path: Path) -> None:
+    lifted = replace(LIMITS, max_pids=0, cpu_weight=0)
+    assert cgroup.change(lifted, ["max_pids", "cpu_weight"], []) == ()
+    assert (tmp_path / "job" / "pids.max").read_text() == "max"
+    assert (tmp_path / "job" / "cpu.weight").read_text() == "100"
+
+
+def test_a_limit_that_cannot_be_lifted_is_told(cgroup: JobCgroup, tmp_path: Path) -> None:
+    (tmp_path / "job" / "pids.max").symlink_to("/dev/full")
+    (applied,) = cgroup.change(replace(LIMITS, max_pids=0), ["max_pids"], [])
+    assert not applied.in_force
+    assert "No space left on device on writing 'max'" in applied.reason
+
+
+def test_a_controller_that_is_missing_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JobCgroup, "_open_file", lambda *_: os.open(os.devnull, os.O_RDONLY))
+    hierarchy = Hierarchy(tmp_path, missing={"cpuset": "held by v1", "io": "not delegated"})
+    made = JobCgroup(tmp_path / "job", hierarchy, create_autospec(PopulatedWatcher))
+    limits = replace(LIMITS, max_io_iops=5, cpu_set="0")
+    reasons = {limit.limit: limit.reason for limit in made.apply(limits, [])}
+    assert (reasons["cpu_set"], reasons["max_io_iops"]) == ("held by v1", "not delegated")
+
+
+def test_without_a_cgroup_no_change_is_in_force() -> None:
+    (applied,) = ProcessGroup("no cgroups").change(LIMITS, ["max_pids", "max_io_bps"], [])
+    assert (applied.limit, applied.in_force, applied.reason) == ("max_pids", False, "no cgroups")

@@ -1,0 +1,35 @@
+"""Rates between two moments of a job's usage."""
+
+from jobworker.v1.job_pb2 import Usage
+from jobworker_cli.rates import Rates, rates
+
+BEFORE = Usage(
+    wall_usec=10_000_000,
+    cpu_user_usec=100,
+    cpu_system_usec=0,
+    io_read_bytes=50,
+    io_write_bytes=0,
+    io_read_count=1,
+    io_write_count=2,
+)
+NOW = Usage(
+    wall_usec=12_000_000,
+    cpu_user_usec=400_100,
+    cpu_system_usec=100_000,
+    io_read_bytes=2_098_202,
+    io_write_bytes=0,
+    io_read_count=3,
+    io_write_count=6,
+)
+
+
+def test_rates_are_by_the_servers_clock() -> None:
+    assert rates(BEFORE, NOW) == Rates(cpu=25.0, read=1_049_076.0, written=0.0, operations=3.0)
+
+
+def test_what_is_not_measured_has_no_rate() -> None:
+    assert rates(Usage(wall_usec=1), Usage(wall_usec=2, io_read_bytes=5)) == Rates(read=5_000_000.0)
+
+
+def test_there_is_no_rate_without_two_moments() -> None:
+    assert rates(None, NOW) == rates(NOW, NOW) == rates(NOW, BEFORE) == Rates()

@@ -1,0 +1,52 @@
+"""What a job's record says of its isolation."""
+
+import errno
+from pathlib import Path
+
+from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.model import Network
+from jobworkerd.supervisor import confinement
+from jobworkerd.supervisor.users import User
+
+JOB = User("job", "/", (1_900_000_007, 1_900_000_007))
+ALL = {"user", "mount_namespace", "uts_namespace", "ipc_namespace", "pid_namespace", "no_new_privileges"}
+
+
+def test_everything_in_force_has_no_reason() -> None:
+    parts = confinement.applied(IsolationConfig(), JOB, "", Network.HOST, {})
+    assert {part.part for part in parts} == ALL
+    assert all(part.in_force and not part.reason for part in parts)
+    assert parts[0].value == "job (1900000007)"
+
+
+def test_what_was_refused_says_why_and_what_to_do() -> None:
+    refused = {"mount": errno.EPERM, "pid": errno.ENOSPC, "no_new_privileges": errno.EINVAL}
+    parts = confinement.applied(IsolationConfig(), JOB, "the server is not root", Network.HOST, refused)
+    found = {part.part: part.reason for part in parts if not part.in_force}
+    assert set(found) == {"user", "mount_namespace", "pid_namespace", "no_new_privileges"}
+    assert "start it as root" in found["mount_namespace"]
+    assert "max_*_namespaces" in found["pid_namespace"]
+
+
+def test_what_is_switched_off_is_not_listed() -> None:
+    config = IsolationConfig(pid_namespace=False, no_new_privileges=False)
+    parts = confinement.applied(config, JOB, "", Network.HOST, {})
+    assert {part.part for part in parts} == ALL - {"pid_namespace", "no_new_privileges"}
+
+
+def test_a_network_that_the_kernel_refuses_later() -> None:
+    parts = confinement.applied(IsolationConfig(), JOB, "", Network.NONE, {})
+    assert parts[-1].part == "network"
+    assert parts[-1].in_force
+    later = [confinement.refuse(part, {"network": errno.EPERM}) for part in parts]
+    assert [part.in_force for part in later] == [True] * 6 + [False]
+    assert later[-1].value == "none"
+
+
+def test_the_servers_own_directories_are_masked_where_they_really_are(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "state").symlink_to("real")
+    config = Config(state_dir=str(tmp_path / "state"), certs_dir=str(tmp_path / "certs"))
+    isolation = confinement.isolation_for(config)
+    assert isolation.masked == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
+    assert isolation.namespaces == ("mount", "uts", "ipc", "pid")

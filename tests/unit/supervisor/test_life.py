@@ -1,0 +1,175 @@
+"""The life of a job, with a real process, on a host without cgroups."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.populated import PopulatedWatcher
+from jobworkerd.cgroup.process_group import ProcessGroup
+from jobworkerd.config import IsolationConfig
+from jobworkerd.errors import LimitUnavailable
+from jobworkerd.logs.store import LogStore
+from jobworkerd.model import (
+    AppliedLimit,
+    Job,
+    JobSpec,
+    JobStatus,
+    Limits,
+    LimitsPolicy,
+    LimitsUpdate,
+    TerminationReason,
+)
+from jobworkerd.supervisor.isolation import Isolation
+from jobworkerd.supervisor.life import Host, LiveJob
+from jobworkerd.supervisor.outcome import Intent
+from jobworkerd.supervisor.spare_process import Setup
+from jobworkerd.supervisor.spares import Spares
+from jobworkerd.supervisor.users import Users
+
+UPDATE = LimitsUpdate(max_memory=32, max_pids=5)
+SETUP = Setup(
+    (256, 256),
+    Isolation(namespaces=(), no_new_privileges=False, nice=0, private_bytes=1 << 20, masked=(), writable=()),
+)
+HOUR_NS = 3_600 * 10**9
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    loop = asyncio.get_running_loop()
+    isolation = IsolationConfig(
+        run_as="server",
+        mount_namespace=False,
+        pid_namespace=False,
+        ipc_namespace=False,
+        uts_namespace=False,
+        no_new_privileges=False,
+    )
+    with ExitStack() as stack:
+        watcher, spares = PopulatedWatcher(loop), Spares(SETUP)
+        logs = LogStore(tmp_path, 1 << 20, 1 << 20, lambda _: None)
+        for each in (watcher, spares, logs):
+            stack.callback(each.close)
+        yield Host(
+            loop=loop,
+            hierarchy=Hierarchy(None, "no cgroups here"),
+            watcher=watcher,
+            logs=logs,
+            io_paths=[],
+            spares=spares,
+            users=Users(isolation),
+            isolation=isolation,
+            read_buffer=memoryview(bytearray(4096)),
+        )
+
+
+def job(*argv: str, policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:
+    spec = JobSpec(
+        command=argv[0],
+        args=argv[1:],
+        limits=Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0),
+        limits_policy=policy,
+        stop_signal=15,
+        stop_grace_period=1.0,
+        owner="CN=alice",
+    )
+    return Job(id="j", spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
+
+
+async def test_a_step_of_the_clock_does_not_change_how_long_a_job_ran(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = LiveJob(job("true"), host, lambda _: None)
+    running = await live.run()
+    ago = time.time_ns() - HOUR_NS
+    monkeypatch.setattr(time, "time_ns", lambda: ago)
+    ended = await live.end()
+    assert ended.status is JobStatus.COMPLETED
+    assert ended.usage.wall_usec is not None
+    assert 0 < ended.usage.wall_usec < HOUR_NS // 1_000
+    assert ended.end_time_ns == running.start_time_ns  # never before its start
+
+
+class Cgroup(ProcessGroup):
+    """Stands in for a cgroup of a kernel that takes every limit but those in `refused`."""
+
+    def __init__(self, *refused: str) -> None:
+        super().__init__("")
+        self.refused = refused
+        self.holds: dict[str, int | str] = {}
+
+    def change(
+        self,
+        limits: Limits,
+        names: Iterable[str],
+        io_paths: Sequence[Path],  # noqa: ARG002 - as JobCgroup
+    ) -> tuple[AppliedLimit, ...]:
+        wanted = {name: getattr(limits, name) for name in names}
+        self.holds |= {name: value for name, value in wanted.items() if name not in self.refused}
+        return tuple(self._applied(name, value) for name, value in wanted.items() if value)
+
+    def _applied(self, name: str, value: int) -> AppliedLimit:
+        reason = "the kernel has none" if name in self.refused else ""
+        return AppliedLimit(limit=name, in_force=not reason, value=str(value), reason=reason)
+
+
+@asynccontextmanager
+async def sleeping(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIterator[LiveJob]:
+    """A job that runs as long as the context lasts, in a cgroup that has its limits."""
+    live = LiveJob(job("sleep", "100"), host, lambda _: None)
+    await live.run()
+    assert live._main
+    cgroup.lead(live._main.pid)
+    live._containment = cgroup
+    started = live._job
+    applied = cgroup.change(started.spec.limits, ["max_cpu", "max_memory"], [])
+    spec = replace(started.spec, limits_policy=policy)
+    live._job = replace(started, spec=spec, limits_applied=applied)
+    try:
+        yield live
+    finally:
+        live.stop(Intent(TerminationReason.STOPPED), 0)
+        await live.end()
+
+
+async def test_an_update_changes_what_it_names(host: Host) -> None:
+    cgroup = Cgroup()
+    async with sleeping(host, cgroup, LimitsPolicy.STRICT) as live:
+        updated = live.update(UPDATE)
+    assert (updated.spec.limits.max_memory, updated.spec.limits.max_cpu) == (32, 100)
+    values = {limit.limit: limit.value for limit in updated.limits_applied}
+    assert values == {"max_cpu": "100", "max_memory": "32", "max_pids": "5"}
+    assert cgroup.holds == {"max_cpu": 100, "max_memory": 32, "max_pids": 5}
+
+
+async def test_a_limit_that_is_lifted_leaves_the_record(host: Host) -> None:
+    async with sleeping(host, Cgroup(), LimitsPolicy.STRICT) as live:
+        live.update(UPDATE)
+        updated = live.update(LimitsUpdate(max_pids=0))
+    assert [limit.limit for limit in updated.limits_applied] == ["max_memory", "max_cpu"]
+
+
+async def test_a_strict_job_keeps_all_that_it_had(host: Host) -> None:
+    cgroup = Cgroup("max_pids")
+    async with sleeping(host, cgroup, LimitsPolicy.STRICT) as live:
+        before = live.snapshot()
+        with pytest.raises(LimitUnavailable, match="max_pids cannot be enforced: the kernel has none"):
+            live.update(UPDATE)
+        after = live.snapshot()
+    assert cgroup.holds["max_memory"] == 64
+    assert after.spec == before.spec
+    assert set(after.limits_applied) == set(before.limits_applied)
+
+
+async def test_best_effort_records_what_is_not_in_force(host: Host) -> None:
+    async with sleeping(host, Cgroup("max_pids"), LimitsPolicy.BEST_EFFORT) as live:
+        updated = live.update(UPDATE)
+    assert updated.spec.limits.max_pids == 5
+    (refused,) = (limit for limit in updated.limits_applied if not limit.in_force)
+    assert (refused.limit, refused.reason) == ("max_pids", "the kernel has none")
