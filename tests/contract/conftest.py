@@ -6,13 +6,12 @@ makes them. Nothing here imports the server: the stubs and the commands are all 
 
 import os
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from live import GUEST, Client, Server, client, make_certificates
+from live import GUEST, Client, Server, client, make_certificates, seen_by_jobs
 
 BIN = Path(sys.executable).parent
 
@@ -33,6 +32,13 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(given) if given else make_certificates(BIN, tmp_path_factory.mktemp("certs"))
 
 
+@pytest.fixture
+def job_files() -> Iterator[Path]:
+    """A directory for files that jobs read; their /tmp is their own."""
+    with seen_by_jobs() as directory:
+        yield directory
+
+
 @pytest.fixture(scope="session")
 def server(certs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that most tests share."""
@@ -48,14 +54,6 @@ def own_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
     """A server for one test that stops it or breaks a part of it."""
     with Server.started(BIN, certs, tmp_path / "state") as started:
         yield started
-
-
-@pytest.fixture
-def visible_path() -> Iterator[Path]:
-    """A directory that jobs see: their /tmp is another one, and their user is not this one."""
-    with tempfile.TemporaryDirectory(dir="/opt", prefix="jobworker-test-") as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -141,6 +142,18 @@ def mounted(base: str) -> Path | None:
         if " - cgroup2 " in line:
             return Path(line.split()[4]) / Path(base).name
     return None
+
+
+@contextlib.contextmanager
+def seen_by_jobs() -> Iterator[Path]:
+    """Makes a directory for files that jobs can see: /tmp, where they would be else, is a job's own.
+
+    It is no place that hosts mount with `noexec`, as some do with /run.
+    """
+    place = "/opt" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="jobworker-test-", dir=place) as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 def make_certificates(bin_dir: Path, directory: Path) -> Path:

@@ -184,11 +184,9 @@ def gated(jobworker: Shell, gate: Path) -> str:
 
 
 @pytest.fixture
-def gate() -> Iterator[Path]:
-    """A file to be made, where jobs, too, can see it: their /tmp is their own."""
-    path = Path("/run") / f"jobworker-gate-{uuid.uuid4().hex}"
-    yield path
-    path.unlink(missing_ok=True)
+def gate(job_files: Path) -> Path:
+    """A file to be made."""
+    return job_files / "gate"
 
 
 def test_stream_since_the_time_of_a_line(jobworker: Shell, gate: Path) -> None:

@@ -48,10 +48,10 @@ def drive(programs: Path, server: Server, *requests: dict[str, Any], **more: str
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_binary_output_comes_as_it_was_written(programs: Path, server: Server, tmp_path: Path) -> None:
+def test_binary_output_comes_as_it_was_written(programs: Path, server: Server, job_files: Path) -> None:
     data = os.urandom(4 << 20)
-    (tmp_path / "data").write_bytes(data)
-    job = {"command": "cat", "args": [str(tmp_path / "data")], "maxCPU": 100, "maxMemory": 64}
+    (job_files / "data").write_bytes(data)
+    job = {"command": "cat", "args": [str(job_files / "data")], "maxCPU": 100, "maxMemory": 64}
     (created,) = drive(programs, server, {"op": "create", "job": job})
     job_id = created["result"]["id"]
     streamed, tail, cancelled = drive(
@@ -72,9 +72,9 @@ def test_binary_output_comes_as_it_was_written(programs: Path, server: Server, t
 
 
 def test_example_goes_on_after_the_api_process_is_killed(
-    programs: Path, own_server: Server, tmp_path: Path
+    programs: Path, own_server: Server, job_files: Path
 ) -> None:
-    flag = tmp_path / "go on"
+    flag = job_files / "go on"
     script = 'echo first; while ! [ -e "$0" ]; do sleep 0.05; done; seq 20000; echo last >&2; exit 7'
     argv: list[str | Path] = [programs / "run", "sh", "-c", script, flag]
     with subprocess.Popen(argv, env=env(own_server), stdout=-1, stderr=-1) as running:

@@ -20,6 +20,7 @@ from live import SLOW, Client, Server, eventually, pids_with, refused
 RACES = 100 if SLOW else 1_000
 STOPS_DURING_START = 10 if SLOW else 200
 AT_ONCE = 10
+SHORTEST_STEP, LONGEST_STEP = 0.000_5, 0.25
 AN_HOUR = 3_600
 
 DAEMON = """
@@ -64,9 +65,9 @@ def held(command: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def command(visible_path: Path) -> Path:
+def command(job_files: Path) -> Path:
     """A program that runs until it is ended."""
-    path = visible_path / "command"
+    path = job_files / "command"
     path.write_text("#!/bin/sh\nexec sleep 1000\n")
     path.chmod(0o755)
     return path
@@ -142,21 +143,24 @@ async def test_two_stops_at_once_have_one_answer_and_the_shorter_grace_period_co
 
 
 async def test_stop_and_natural_exit_race_for_one_true_end(admin: Client) -> None:
-    """The pause before each stop follows the last outcome, so that both ends stay as likely."""
+    """Each round moves the stop to where the other end is likelier, so that both come up on any host."""
     labels = {"test": uuid.uuid4().hex}
     records: dict[str, job_pb2.Job] = {}
     ends = {job_pb2.JOB_STATUS_FAILED: 0, job_pb2.JOB_STATUS_STOPPED: 0}
 
     async def race(rounds: int) -> None:
-        pause = 0.001
+        delay, step, last = 0.0, SHORTEST_STEP, job_pb2.JOB_STATUS_UNSPECIFIED
         for _ in range(rounds):
-            job = await admin.create("sh", "-c", "exit 7", labels=labels)
-            await asyncio.sleep(pause)
+            script = f"sleep {-delay:.4f}; exit 7" if delay < 0 else "exit 7"
+            job = await admin.create("sh", "-c", script, labels=labels)
+            await asyncio.sleep(max(delay, 0))
             stopped, followed = await asyncio.gather(admin.stop(job.id), admin.ended(job.id))
             assert stopped == followed == await admin.get(job.id)
             records[job.id] = stopped
             ends[stopped.status] += 1
-            pause *= 1.3 if stopped.status == job_pb2.JOB_STATUS_STOPPED else 0.7
+            step = min(2 * step, LONGEST_STEP) if stopped.status == last else SHORTEST_STEP
+            last = stopped.status
+            delay += step if last == job_pb2.JOB_STATUS_STOPPED else -step
 
     await asyncio.gather(*(race(RACES // AT_ONCE) for _ in range(AT_ONCE)))
     for record in records.values():

@@ -121,15 +121,15 @@ def file(path: Path, text: str, mode: int = 0o755) -> Path:
 
 
 @pytest.fixture
-def commands(visible_path: Path) -> Path:
+def commands(job_files: Path) -> Path:
     """A directory with commands, most of which are none."""
-    file(visible_path / "works", '#!/bin/sh\necho "works $*"\n')
-    file(visible_path / "no-shebang", "echo hi\n")
-    file(visible_path / "empty", "")
-    file(visible_path / "no-interpreter", "#!/no/such/interpreter -x\n")
-    file(visible_path / "not-executable", "#!/bin/sh\n", mode=0o644)
-    (visible_path / "directory").mkdir()
-    return visible_path
+    file(job_files / "works", '#!/bin/sh\necho "works $*"\n')
+    file(job_files / "no-shebang", "echo hi\n")
+    file(job_files / "empty", "")
+    file(job_files / "no-interpreter", "#!/no/such/interpreter -x\n")
+    file(job_files / "not-executable", "#!/bin/sh\n", mode=0o644)
+    (job_files / "directory").mkdir()
+    return job_files
 
 
 FAILURES = [

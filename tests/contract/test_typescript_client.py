@@ -105,8 +105,8 @@ def test_the_page_is_a_program_that_does_what_it_says(server: Server, tmp_path: 
     assert error == "NOT_FOUND no-such-job"
 
 
-def test_output_is_whole_though_the_api_process_is_killed(own_server: Server, tmp_path: Path) -> None:
-    first, second, flag = tmp_path / "first", tmp_path / "second", tmp_path / "flag"
+def test_output_is_whole_though_the_api_process_is_killed(own_server: Server, job_files: Path) -> None:
+    first, second, flag = job_files / "first", job_files / "second", job_files / "flag"
     first.write_bytes(os.urandom(3_000_000))
     second.write_bytes(os.urandom(3_000_000))
     script = f"cat {first}; until [ -e {flag} ]; do sleep 0.05; done; cat {second}; exit 7"
@@ -121,8 +121,10 @@ def test_output_is_whole_though_the_api_process_is_killed(own_server: Server, tm
     assert process.returncode == 7
 
 
-def test_a_reader_that_was_cut_off_for_being_slow_loses_nothing(certs: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
+def test_a_reader_that_was_cut_off_for_being_slow_loses_nothing(
+    certs: Path, tmp_path: Path, job_files: Path
+) -> None:
+    data = job_files / "data"
     data.write_bytes(os.urandom(16 * 1024 * 1024))
     with Server.started(BIN, certs, tmp_path / "state", JOBWORKERD_LOG_STALL_TIMEOUT="0.3") as server:
         argv: list[str | Path] = [*NODE, PACKAGE / "dist/examples/run.js", "/bin/cat", data]

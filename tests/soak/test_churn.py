@@ -25,7 +25,9 @@ BIN = Path(sys.executable).parent
 AT_ONCE = 200
 SECONDS = 120
 KEPT = 50
-USERS = range(1_900_000_000, 1_900_000_500)
+USERS = range(1_700_000_000, 1_700_000_500)
+"""Other servers on this host have the range that is the default."""
+
 SETTINGS = {
     "JOBWORKERD_KEEP_JOBS": str(KEPT),
     "JOBWORKERD_ISOLATION_FIRST_UID": str(USERS.start),

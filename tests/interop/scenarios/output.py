@@ -2,11 +2,10 @@
 
 import hashlib
 import random
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from jobworker.v1 import job_pb2
+from live import seen_by_jobs
 from tests.interop.driver import Streamed
 from tests.interop.proxy import Fault
 from tests.interop.stage import Stage, count_events, wait_for_events
@@ -63,15 +62,15 @@ def follow_over_a_restart(stage: Stage) -> None:
     """The server's API process is killed and started anew; the job does not notice."""
     server = stage.servers.small
     script = 'echo before; until [ -e "$0/go" ]; do sleep 0.05; done; echo after'
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-        job_id = stage.small.create("sh", "-c", script, folder).id
+    with seen_by_jobs() as folder, ThreadPoolExecutor() as pool:
+        job_id = stage.small.create("sh", "-c", script, str(folder)).id
         readers = count_events(server, "authorization", "GetJobsStream")
         output = pool.submit(stage.small.stream, job_id)
         wait_for_events(server, readers + 1, "authorization", "GetJobsStream")
         for process in server.api_processes():
             process.kill()
         wait_for_events(server, readers + 2, "authorization", "GetJobsStream")
-        (Path(folder) / "go").touch()
+        (folder / "go").touch()
         assert output.result().sha256 == sha256(b"before\nafter\n")
 
 

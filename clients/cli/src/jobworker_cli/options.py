@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ __all__ = [
     "JobRef",
     "JobRefs",
     "LimitOptions",
+    "NetworkName",
     "OutputFormat",
     "Quiet",
     "duration_option",
@@ -80,6 +82,13 @@ Interval = Annotated[
         "--interval", "-i", parser=interval_option, metavar="DURATION", help="How long to measure each time."
     ),
 ]
+
+
+class NetworkName(StrEnum):
+    """What a job has of the host's network."""
+
+    HOST = "host"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +202,13 @@ class JobOptions(LimitOptions):
         bool | None,
         typer.Option(
             "--strict/--best-effort",
-            help="Whether to run the job where a limit cannot be enforced. Default: the server's policy",
+            help="Whether to run the job where a limit, or its isolation, cannot be enforced. "
+            "Default: the server's policy",
         ),
+    ] = None
+    network: Annotated[
+        NetworkName | None,
+        typer.Option(help="What the job has of the host's network. Default: the server's (host)"),
     ] = None
 
 

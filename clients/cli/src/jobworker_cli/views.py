@@ -48,7 +48,7 @@ def final_line(job: job_pb2.Job) -> str:
 
 def job_details(job: job_pb2.Job) -> str:
     """Returns everything about a job, a line a fact."""
-    return _in_lines([_head(job), _run(job), _limits(job), _usage(job.usage)])
+    return _in_lines([_head(job), _run(job), _limits(job), _isolation(job), _usage(job.usage)])
 
 
 def usage_details(job: job_pb2.Job) -> str:
@@ -147,6 +147,15 @@ def _in_force(limit: job_pb2.AppliedLimit | None) -> str:
         return f", not in force: {limit.reason}"
     evidence = ": ".join(part for part in (limit.file, limit.value) if part)
     return f", in force ({evidence})" if evidence else ", in force"
+
+
+def _isolation(job: job_pb2.Job) -> list[Row]:
+    return [(part.part.replace("_", " ").capitalize(), _isolated(part)) for part in job.isolation_applied]
+
+
+def _isolated(part: job_pb2.AppliedIsolation) -> str:
+    state = "in force" if part.in_force else f"not in force: {part.reason}"
+    return f"{part.value}, {state}" if part.value else state
 
 
 def _usage(usage: job_pb2.Usage) -> list[Row]:

@@ -10,7 +10,15 @@ What does not wait (requests, errors, when to repeat a call, where a broken stre
 `aio` and `sync` are two thin shells over it.
 """
 
-from jobworker.v1.job_pb2 import AppliedLimit, Job, JobStatus, TerminationReason, Usage
+from jobworker.v1.job_pb2 import (
+    AppliedIsolation,
+    AppliedLimit,
+    Job,
+    JobNetwork,
+    JobStatus,
+    TerminationReason,
+    Usage,
+)
 from jobworker.v1.job_service_pb2 import OutputSource
 from jobworker_client.aio.client import Client
 from jobworker_client.aio.stream import Stream
@@ -47,6 +55,7 @@ from jobworker_client.target import Target
 
 __all__ = [
     "AddressInvalid",
+    "AppliedIsolation",
     "AppliedLimit",
     "Cause",
     "CertificateUnusable",
@@ -60,6 +69,7 @@ __all__ = [
     "InvalidRequest",
     "Job",
     "JobFilter",
+    "JobNetwork",
     "JobNotFound",
     "JobNotRunning",
     "JobOptions",

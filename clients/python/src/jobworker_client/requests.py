@@ -74,13 +74,14 @@ class JobOptions(TypedDict, total=False):
 
     Keys:
         limits: what the job may use.
-        working_directory: where it starts, on the server; default `/`.
+        working_directory: where it starts, on the server; default: its private directory, which goes with it.
         env: variables over PATH, HOME, USER and LANG, which the server sets.
         timeout: when it is stopped, from its start.
         labels: for `list`.
         stop_signal: what asks it to end; default SIGTERM.
         stop_grace_period: how long it may take to end before it is killed.
         request_id: a repeated call with the same id returns the first one's job. Default: a new UUID.
+        network: `JobNetwork.JOB_NETWORK_NONE` = a loopback interface of its own alone. Default: the server's.
     """
 
     limits: Limits
@@ -91,6 +92,7 @@ class JobOptions(TypedDict, total=False):
     stop_signal: str
     stop_grace_period: Span
     request_id: str
+    network: job_pb2.JobNetwork.ValueType
 
 
 class JobFilter(TypedDict, total=False):
@@ -152,6 +154,7 @@ def create_request(
         stop_signal=options.get("stop_signal", ""),
         stop_grace_period=_duration(options.get("stop_grace_period")),
         request_id=options.get("request_id", ""),
+        network=options.get("network", job_pb2.JOB_NETWORK_UNSPECIFIED),
     )
 
 

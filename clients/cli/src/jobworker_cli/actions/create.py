@@ -5,7 +5,7 @@ import uuid
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.explain import explained
 from jobworker_cli.forms import print_job
-from jobworker_cli.options import JobOptions, key_values, variables
+from jobworker_cli.options import JobOptions, NetworkName, key_values, variables
 from jobworker_cli.output import Format
 from jobworker_client import Client, DeadlineExceeded, Job
 
@@ -45,12 +45,17 @@ def new_request(command: list[str], options: JobOptions) -> job_service_pb2.Crea
         stop_signal=options.stop_signal,
         request_id=options.request_id or str(uuid.uuid4()),
         limits_policy=_policy(options.strict),
+        network=_network(options.network),
     )
     if options.timeout is not None:
         request.timeout.FromTimedelta(options.timeout)
     if options.stop_grace_period is not None:
         request.stop_grace_period.FromTimedelta(options.stop_grace_period)
     return request
+
+
+def _network(name: NetworkName | None) -> job_pb2.JobNetwork.ValueType:
+    return job_pb2.JobNetwork.Value(f"JOB_NETWORK_{name.upper() if name else 'UNSPECIFIED'}")
 
 
 def _policy(strict: bool | None) -> job_pb2.LimitsPolicy.ValueType:  # noqa: FBT001 - as the option has it

@@ -1,4 +1,4 @@
-"""`jobworkerd doctor`: says what this host offers, and which limits jobs will have."""
+"""`jobworkerd doctor`: says what this host offers, which limits jobs will have, and what isolation."""
 
 import os
 from itertools import groupby
@@ -20,9 +20,9 @@ def doctor(
     cgroup_base: CgroupBase = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Say what this host offers: cgroups, kernel, disks and certificates, and which limits jobs will have.
+    """Say what this host offers: cgroups, kernel, disks and certificates, and what jobs will have of it.
 
-    It changes nothing. It exits with 0 if every limit will be in force, and with 1 otherwise.
+    It changes nothing. It exits with 0 if every limit and all of the isolation will be in force, else with 1.
     """
     from jobworkerd.commands import survey
 
@@ -32,7 +32,8 @@ def doctor(
         typer.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
         typer.echo("\n\n".join(_sections(found)))
-    if not all(finding.ok for finding in found if finding.section == survey.LIMITS):
+    promised = (survey.LIMITS, survey.ISOLATION)
+    if not all(finding.ok for finding in found if finding.section in promised):
         raise typer.Exit(1)
 
 

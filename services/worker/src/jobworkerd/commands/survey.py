@@ -16,10 +16,14 @@ from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.cgroup import cpu, files, hierarchy, io, mounts
 from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, CONTROLLER_OF, NO_KILL
+from jobworkerd.commands import isolation
 from jobworkerd.config import Config
 
 LIMITS = "limits"
 """The section that says of each limit whether it will be in force."""
+
+ISOLATION = "isolation"
+"""The section that says the same of each part of the jobs' isolation."""
 
 _DELEGATION = "start the server as root, or with: systemd-run --user --scope -p Delegate=yes"
 
@@ -56,6 +60,7 @@ def survey(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
         *_disks(config),
         *_certificates(Path(config.certs_dir)),
         *_limits(config, place),
+        *_isolation(config, proc),
     ]
 
 
@@ -223,6 +228,11 @@ def _limits(config: Config, place: Place) -> Iterator[Finding]:
         yield Finding(LIMITS, limit, not problem, problem or "will be in force")
     problem = place.problem or ("" if _has_file(place, "cgroup.kill", (5, 14)) else NO_KILL)
     yield Finding(LIMITS, CONTAINMENT, not problem, problem or "will be in force")
+
+
+def _isolation(config: Config, proc: Path) -> Iterator[Finding]:
+    for part, problem in isolation.problems(config.isolation, proc):
+        yield Finding(ISOLATION, part, not problem, problem or "will be in force")
 
 
 def _file_problem(limit: str, place: Place) -> str:

@@ -1,0 +1,36 @@
+"""Which parts of the jobs' isolation this host will have in force, told without trying any of them."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobworkerd.config import IsolationConfig
+
+_NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid"}
+"""The names that /proc/PID/ns has for them, namespaces(7)."""
+
+_NOT_ROOT = "start the server as root"
+_READ_ONLY_SINCE = (5, 12)
+"""mount_setattr(2)."""
+
+
+def problems(wanted: IsolationConfig, proc: Path = Path("/proc")) -> Iterator[tuple[str, str]]:
+    """Yields each part that the configuration wants, and why it will not be in force, empty if it will."""
+    root = os.geteuid() == 0
+    if wanted.run_as != "server":
+        yield "user", "" if root else _NOT_ROOT
+    for name, file in _NAMESPACES.items():
+        if getattr(wanted, f"{name}_namespace"):
+            yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file, root=root)
+    if wanted.no_new_privileges:
+        yield "no_new_privileges", "" if root else _NOT_ROOT
+
+
+def _namespace_problem(name: str, file: Path, *, root: bool) -> str:
+    if not file.is_symlink():
+        return f"this kernel has no {name} namespaces; boot one that has"
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if name == "mount" and release and (int(release[1]), int(release[2])) < _READ_ONLY_SINCE:
+        return "this kernel cannot make a whole system read-only; boot Linux >= 5.12"
+    return "" if root else _NOT_ROOT
