@@ -119,7 +119,7 @@ demo: setup ## Run a real job with limits through a real server, and leave nothi
 	tools/demo
 
 .PHONY: soak
-soak: setup ## Compare what many readers got with what the jobs wrote: some minutes of load on this host
+soak: setup ## Many readers, and many jobs that come and go: some minutes of load on this host
 	pytest tests/soak --timeout 600 -p no:cacheprovider
 
 .PHONY: bench

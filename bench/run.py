@@ -17,6 +17,7 @@ from pathlib import Path
 
 import grpc
 from creation import creation
+from recovery import recovery
 from result import Result, table
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
 
@@ -50,6 +51,7 @@ def measure(directory: Path) -> list[Result]:
         with Server.started(BIN, certs, directory / "small") as server:
             results += asyncio.run(creation(server, bare))
             results += latency(server)
+            results.append(asyncio.run(recovery(server)))
         with Server.started(BIN, certs, directory / "flood", JOBWORKERD_LOG_MAX_BYTES=str(1 << 28)) as server:
             results.append(fairness(server))
         with Server.started(BIN, certs, directory / "memory", **patient) as server:

@@ -146,8 +146,11 @@ def mounted(base: str) -> Path | None:
 
 @contextlib.contextmanager
 def seen_by_jobs() -> Iterator[Path]:
-    """Makes a directory for files that jobs can see: /tmp, where they would be else, is a job's own."""
-    place = "/run" if os.geteuid() == 0 else None
+    """Makes a directory for files that jobs can see: /tmp, where they would be else, is a job's own.
+
+    It is no place that hosts mount with `noexec`, as some do with /run.
+    """
+    place = "/opt" if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="jobworker-test-", dir=place) as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)

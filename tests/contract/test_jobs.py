@@ -1,10 +1,7 @@
 """CreateJob, GetJob, ListJobs and StopJob, as any client sees them."""
 
 import asyncio
-import contextlib
-import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -12,7 +9,7 @@ import pytest
 from google.protobuf import duration_pb2, json_format
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import GUEST, SLOW, Client, Server, eventually, pids_with, refused
+from live import SLOW, Client, Server, eventually, pids_with, refused
 
 Request = job_service_pb2.CreateJobRequest
 
@@ -242,32 +239,6 @@ async def test_timeout(admin: Client) -> None:
     assert job.termination.timed_out
     assert not job.termination.stopped_by
     assert job.usage.wall_usec >= 200_000
-
-
-async def test_a_step_of_the_clock_changes_neither_how_long_a_job_ran_nor_its_timeout(admin: Client) -> None:
-    """A guest has a clock of its own to set; elsewhere the same holds of a clock that goes on."""
-    step = 3_600 if GUEST else 0
-    job = await admin.create("sleep", "1000", timeout=duration_pb2.Duration(seconds=600))
-    with clock_stepped(step):
-        stopped = await admin.stop(job.id)
-    assert stopped.termination.reason == job_pb2.TERMINATION_REASON_STOPPED
-    assert stopped.usage.wall_usec < 600 * 10**6
-    assert stopped.end_time.ToMicroseconds() - stopped.start_time.ToMicroseconds() >= step * 10**6
-
-
-@contextlib.contextmanager
-def clock_stepped(seconds: int) -> Iterator[None]:
-    """Sets this machine's clock forward for as long as the context lasts."""
-
-    def step(by: int) -> None:
-        if by:
-            time.clock_settime(time.CLOCK_REALTIME, time.time() + by)
-
-    step(seconds)
-    try:
-        yield
-    finally:
-        step(-seconds)
 
 
 async def test_process_that_is_left_behind_is_dead_before_the_status_is_final(admin: Client) -> None:

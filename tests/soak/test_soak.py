@@ -183,8 +183,8 @@ def descriptors(server: Server) -> int:
 
 async def test_nothing_is_left(server: Server, admin: Client) -> None:
     """Runs last: the jobs before have left no process, no cgroup and no descriptor."""
-    # The API process, the fork server and two spare processes for the next jobs.
-    await eventually(lambda: len(server.descendants()) == 4)
+    # The API process, the fork server and three spare processes for the next jobs, each with an init.
+    await eventually(lambda: len(server.descendants()) == 8)
     assert server.job_cgroups() == []
     before = descriptors(server)
     for _ in range(20):

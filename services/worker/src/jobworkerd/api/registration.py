@@ -1,13 +1,20 @@
-"""Adds JobService to a server, as the generated code does, except for what a stream is written as."""
+"""Adds JobService to a server, as the generated code does, except for two things: what a stream is written
+as, and what a request that is no message ends with.
+"""
 
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
 from jobworker.v1 import job_service_pb2
+from jobworkerd.api.rpc import Context
 from jobworkerd.api.service import JobService
+from jobworkerd.errors import InvalidRequest
 
 
 def add_job_service(server: aio.Server, service: JobService) -> None:
@@ -18,8 +25,8 @@ def add_job_service(server: aio.Server, service: JobService) -> None:
     described = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in described.methods:
-        behaviour = getattr(service, method.name)
-        deserialize = GetMessageClass(method.input_type).FromString
+        behaviour = _refusing_what_is_no_message(getattr(service, method.name))
+        deserialize = functools.partial(_parse, GetMessageClass(method.input_type))
         if method.server_streaming:
             handlers[method.name] = grpc.unary_stream_rpc_method_handler(
                 behaviour, request_deserializer=deserialize
@@ -31,3 +38,26 @@ def add_job_service(server: aio.Server, service: JobService) -> None:
     name = described.full_name
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     server.add_registered_method_handlers(name, handlers)
+
+
+def _parse(message_class: type[Message], request: bytes) -> Message | DecodeError:
+    """Returns the request, or why it is none.
+
+    What is raised here passes no interceptor: gRPC would answer UNKNOWN, with the name of a Python class,
+    and whoever has no role would get that answer, too.
+    """
+    try:
+        return message_class.FromString(request)
+    except DecodeError as error:
+        return error
+
+
+def _refusing_what_is_no_message(
+    behaviour: Callable[[Any, Context], Awaitable[Any]],
+) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def refusing(request: Message | DecodeError, context: Context) -> object:
+        if isinstance(request, DecodeError):
+            raise InvalidRequest({"request": f"is no message whose strings are UTF-8: {request}"})
+        return await behaviour(request, context)
+
+    return refusing

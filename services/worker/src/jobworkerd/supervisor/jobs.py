@@ -44,6 +44,7 @@ class Jobs:
         self._ids = JobIds()
         self._live: dict[str, LiveJob] = {}
         self._final: dict[str, Job] = {}
+        self._starts: dict[str, asyncio.Future[Job]] = {}
         self._ends: dict[str, asyncio.Task[Job]] = {}
         self._requests: dict[tuple[str, str], tuple[JobSpec, str, asyncio.Future[Job]]] = {}
         self._preparing: asyncio.TimerHandle | None = None
@@ -66,6 +67,7 @@ class Jobs:
         started: asyncio.Future[Job] = self._host.loop.create_future()
         if spec.request_id:
             self._requests[key] = (spec, job.id, started)
+        self._starts[job.id] = started
         try:
             running = await self._launch(job)
         except BaseException as error:
@@ -74,6 +76,8 @@ class Jobs:
             started.set_exception(error)
             started.exception()  # nobody need wait for it
             raise
+        finally:
+            del self._starts[job.id]
         started.set_result(running)
         return running
 
@@ -170,7 +174,11 @@ class Jobs:
                 yield job
 
     async def stop(self, request: StopJob) -> Job:
-        """Ends a job and returns it once it is final; one that is final already, as it is."""
+        """Ends a job and returns it once it is final; one that is final already, as it is.
+
+        Raises:
+            JobNotFound: there is none, or it was just being started, and its command cannot be executed.
+        """
         job = self.get(request.job_id)
         if job.status.final:
             return job
@@ -178,9 +186,11 @@ class Jobs:
         grace = job.spec.stop_grace_period if request.grace_period is None else request.grace_period
         self._event_log.info("job stop", job_id=job.id, by=request.subject, grace_period=grace)
         live.stop(Intent(TerminationReason.STOPPED, request.subject), grace)
+        if start := self._starts.get(job.id):
+            await asyncio.wait([start])
         if end := self._ends.get(job.id):
             return await asyncio.shield(end)
-        return live.snapshot()
+        return self.get(job.id)
 
     def update(self, request: UpdateJob) -> Job:
         """Changes limits of a running job and returns it.

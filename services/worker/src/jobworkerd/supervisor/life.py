@@ -76,6 +76,7 @@ class LiveJob:
         self._main: Process | None = None
         self._intent: Intent | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
+        self._kill_due = False
         self._started_ns: int | None = None
         self._given_back = ExitStack()
         try:
@@ -210,7 +211,7 @@ class LiveJob:
             if isinstance(self._containment, ProcessGroup):
                 self._containment.lead(pid)
             if self._intent:  # it came while there was nobody to tell
-                self._signal(self._main, self._job.spec.stop_signal)
+                self._signal(self._main, signal.SIGKILL if self._kill_due else self._job.spec.stop_signal)
             report = await self._report()
         if refused := process.refused(report):
             parts = tuple(confinement.refuse(part, refused) for part in self._job.isolation_applied)
@@ -275,8 +276,13 @@ class LiveJob:
         self._kill_within(grace_period)
 
     def kill(self) -> None:
-        """Kills all of the job now."""
-        self._containment.kill()
+        """Kills all of the job now; one that has no process yet, as soon as there is one.
+
+        A process that is killed before it has said that it is there could not be waited for.
+        """
+        self._kill_due = True
+        if self._main:
+            self._containment.kill()
 
     def _time_out(self) -> None:
         self.stop(Intent(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
@@ -302,15 +308,14 @@ class LiveJob:
         if self._init:
             os.kill(self._init.pid, signal.SIGKILL)
         await self._containment.kill_all()
-        wait_status = None
         if self._main:
             await self._readable(self._main.pidfd)
-            # It has ended, so this does not wait; but what ends a PID namespace waits for this.
-            wait_status = os.waitpid(self._main.pid, 0)[1]  # noqa: ASYNC222
+        if self._kill_timer:  # once reaped, the number may be another process group's
+            self._kill_timer.cancel()
+        # It has ended, so this does not wait; but what ends a PID namespace waits for this.
+        wait_status = os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
         if self._init:
             await self._readable(self._init.pidfd)
-        if self._kill_timer:
-            self._kill_timer.cancel()
         self._pump.finish()
         return wait_status
 
@@ -325,7 +330,10 @@ class LiveJob:
 
 
 def _has_ended(main: Process) -> bool:
-    return os.waitid(os.P_PIDFD, main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    try:
+        return os.waitid(os.P_PIDFD, main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it was reaped already, and its namespace is just being ended
+        return True
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -1,0 +1,45 @@
+"""How soon the API is back after its process was killed."""
+
+import asyncio
+import time
+
+import grpc
+from result import Result
+
+from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
+from live import Server, client, credentials
+
+ROUNDS = 10
+_PAUSE_SECONDS = 0.005
+
+
+async def recovery(server: Server) -> Result:
+    """Measures from the kill of a server's API process to the first answer of GetJob."""
+    async with client(server, "admin") as admin:
+        job_id = (await admin.run("true"))[0].id
+    found = []
+    for _ in range(ROUNDS):
+        (process,) = server.api_processes()
+        start = time.perf_counter()
+        process.kill()
+        process.wait()
+        while not await _answers(server, job_id):  # noqa: ASYNC110 - nobody would set an event
+            await asyncio.sleep(_PAUSE_SECONDS)
+        found.append((time.perf_counter() - start) * 1000)
+    return Result("API process killed, serving again", "-", found, "ms", 1_000, at_least=False)
+
+
+async def _answers(server: Server, job_id: str) -> bool:
+    """Asks on a connection of its own: one that was refused before waits a second until it tries again."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.secure_channel(
+        server.address, credentials(server.certs, "admin"), options=options
+    ) as channel:
+        stub = job_service_pb2_grpc.JobServiceStub(channel)
+        try:
+            await stub.GetJob(job_service_pb2.GetJobRequest(id=job_id), timeout=10)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+    return True

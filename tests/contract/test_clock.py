@@ -1,0 +1,73 @@
+"""Jobs on a host whose clock is set meanwhile: they step it, so they need a kernel of their own."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+from google.protobuf import duration_pb2
+
+from jobworker.v1 import job_pb2
+from live import Client
+
+pytestmark = pytest.mark.own_kernel
+
+HOUR = 3_600
+
+
+@contextlib.contextmanager
+def clock_stepped(seconds: int) -> Iterator[None]:
+    """Sets the clock forward, or back, and undoes that."""
+    _step(seconds)
+    try:
+        yield
+    finally:
+        _step(-seconds)
+
+
+def _step(seconds: int) -> None:
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+
+
+async def test_clock_forward_ends_neither_a_timeout_nor_a_grace_period(admin: Client) -> None:
+    script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
+    patient = {
+        "timeout": duration_pb2.Duration(seconds=HOUR // 2),
+        "stop_grace_period": duration_pb2.Duration(seconds=HOUR // 2),
+    }
+    job = await admin.create("sh", "-c", script, **patient)
+    with clock_stepped(HOUR):
+        other, output = await admin.run("echo", "meanwhile")
+        assert output == b"meanwhile\n"
+        assert other.create_time.seconds >= job.create_time.seconds + HOUR
+        seen = await admin.get(job.id)
+        assert seen.status == job_pb2.JOB_STATUS_RUNNING
+        stopped = await admin.stop(job.id)
+    assert stopped.status == job_pb2.JOB_STATUS_STOPPED
+    assert stopped.exit_code == 3
+    assert stopped.end_time.seconds >= stopped.start_time.seconds + HOUR
+    assert 0 < stopped.usage.wall_usec < HOUR // 2 * 10**6
+
+
+async def test_clock_back_delays_no_timeout_and_no_record_ends_before_it_began(admin: Client) -> None:
+    job = await admin.create("sleep", "1000", timeout=duration_pb2.Duration(seconds=1))
+    with clock_stepped(-HOUR):
+        ended = await admin.ended(job.id)
+        later, _ = await admin.run("true")
+    assert ended.termination.reason == job_pb2.TERMINATION_REASON_TIMED_OUT
+    assert ended.usage.wall_usec >= 10**6
+    for each in (ended, later):
+        times = (each.create_time, each.start_time, each.end_time)
+        assert list(times) == sorted(times, key=lambda time: time.ToNanoseconds())
+    assert later.create_time.seconds < job.create_time.seconds
+    assert later.id > job.id
+
+
+async def test_output_across_a_step_is_whole_and_in_order(admin: Client) -> None:
+    script = "for i in $(seq 40); do echo $i; sleep 0.05; done"
+    job = await admin.create("sh", "-c", script)
+    expected = b"".join(b"%d\n" % number for number in range(1, 41))
+    with clock_stepped(-HOUR):
+        follower = await admin.stream(job.id)
+    assert follower.bytes() == expected
+    assert (await admin.stream(job.id)).bytes() == expected
