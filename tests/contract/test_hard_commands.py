@@ -133,20 +133,20 @@ def commands(job_files: Path) -> Path:
 
 
 FAILURES = [
-    ("missing", "ENOENT"),
-    ("no-shebang", "ENOEXEC"),
-    ("empty", "ENOEXEC"),
-    ("no-interpreter", "ENOENT"),
-    ("not-executable", "EACCES"),
-    ("directory", "EACCES"),
-    ("works/below", "ENOTDIR"),
+    ("missing", "ENOENT", "No such file"),
+    ("no-shebang", "ENOEXEC", "#!/bin/sh"),
+    ("empty", "ENOEXEC", "#!/bin/sh"),
+    ("no-interpreter", "ENOENT", "interpreter"),
+    ("not-executable", "EACCES", "permission to execute"),
+    ("directory", "EACCES", "it has to be a file"),
+    ("works/below", "ENOTDIR", "Not a directory"),
 ]
 
 
 @pytest.mark.parametrize("how", ["absolute", "relative", "in the PATH"])
-@pytest.mark.parametrize(("name", "errno"), FAILURES)
+@pytest.mark.parametrize(("name", "errno", "why"), FAILURES)
 async def test_command_that_cannot_be_executed_says_why(
-    admin: Client, commands: Path, how: str, name: str, errno: str
+    admin: Client, commands: Path, how: str, name: str, errno: str, why: str
 ) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         match how:
@@ -161,6 +161,7 @@ async def test_command_that_cannot_be_executed_says_why(
     assert refusal.fields == ["command"]
     assert f"({errno})" in refusal.message
     assert name in refusal.message
+    assert why in refusal.message
 
 
 async def test_relative_command_is_relative_to_the_working_directory(admin: Client, commands: Path) -> None:

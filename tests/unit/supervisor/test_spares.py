@@ -189,3 +189,12 @@ def test_spare_processes_end_with_the_supervisor() -> None:
     os.close(spare.stdout)
     os.close(spare.stderr)
     each.close()
+
+
+def test_who_was_made_of_a_spare_process_and_has_not_said_so_is_reaped_with_it() -> None:
+    spare = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=0)
+    made_of_it = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=spare)
+    spares_module.reap(spare)
+    for pid in (spare, made_of_it):
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)

@@ -17,6 +17,13 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _FIELD_OF_STEP = {"working_directory": "working_directory", "exec": "command"}
 
+_HINTS = {
+    errno.ENOENT: "; or the interpreter that its first line names is missing, or the loader that it needs",
+    errno.ENOEXEC: "; a script's first line has to name its interpreter, such as #!/bin/sh",
+    errno.EACCES: "; it has to be a file, with permission to execute it",
+}
+"""What execve(2) may also mean by an error, for a command."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -106,9 +113,9 @@ def failure(spec: JobSpec, report: bytes) -> Exception | None:
         return LimitUnavailable("network", f"{os.strerror(code)}; start the server as root")
     if step not in _FIELD_OF_STEP:
         return OSError(code, os.strerror(code), step)
-    subject = spec.command if step == "exec" else spec.working_directory
+    subject, hint = (spec.command, _HINTS.get(code, "")) if step == "exec" else (spec.working_directory, "")
     return CommandNotStarted(
         field="args" if code == errno.E2BIG else _FIELD_OF_STEP[step],
         errno_name=errno.errorcode.get(code, number),
-        why=f"{subject}: {os.strerror(code)}",
+        why=f"{subject}: {os.strerror(code)}{hint}",
     )

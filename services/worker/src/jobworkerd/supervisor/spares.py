@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from jobworkerd.supervisor.spare_process import Setup
@@ -197,9 +197,14 @@ def _spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
 
 
 def reap(pid: int) -> None:
-    """Kills a spare process and waits for its end."""
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    """Kills a spare process, and one that was made of it and has not said so yet; waits for their ends.
+
+    Until it has said so nobody knows that one's id, but it is in the same process group.
+    """
+    os.killpg(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-pid, 0)
 
 
 def _make_ends() -> tuple[_Ends, list[int]]:
