@@ -13,7 +13,7 @@ from result import Result
 
 from bare_server import METHOD
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from live import Server, credentials
+from live import Server, client, credentials
 
 ROUNDS = 300
 WARM_UP = 30
@@ -77,3 +77,22 @@ async def creation(server: Server, bare_address: str) -> list[Result]:
         Result("CreateJob", against, over("create"), "ms more", 3.0, at_least=False),
         Result("first line of a fresh job", against, over("line"), "ms more", 5.0, at_least=False),
     ]
+
+
+async def isolation(isolated: Server, bare: Server) -> Result:
+    """Measures what a job's isolation adds to CreateJob: the same calls to a server without any."""
+    request = job_service_pb2.CreateJobRequest(command="/bin/true", max_cpu=100, max_memory=64)
+    async with client(isolated, "admin") as one, client(bare, "admin") as other:
+
+        async def with_isolation() -> None:
+            await one.stub.CreateJob(request)
+
+        async def without() -> None:
+            await other.stub.CreateJob(request)
+
+        taken = await measure({"with": with_isolation, "without": without})
+    plain = statistics.median(taken["without"])
+    more = [value - plain for value in taken["with"]]
+    return Result(
+        "CreateJob, isolation", f"without it ({plain:.2f} ms)", more, "ms more", 2.0, at_least=False
+    )

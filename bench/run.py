@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-from creation import creation
+from creation import creation, isolation
 from recovery import recovery
 from result import Result, table
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
@@ -26,6 +26,16 @@ from live import Server, make_certificates
 BIN = Path(sys.executable).parent
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 MARKS = ("<!-- measured by make bench: begin -->", "<!-- measured by make bench: end -->")
+
+
+NOT_ISOLATED = {
+    "JOBWORKERD_ISOLATION_RUN_AS": "server",
+    "JOBWORKERD_ISOLATION_MOUNT_NAMESPACE": "false",
+    "JOBWORKERD_ISOLATION_PID_NAMESPACE": "false",
+    "JOBWORKERD_ISOLATION_IPC_NAMESPACE": "false",
+    "JOBWORKERD_ISOLATION_UTS_NAMESPACE": "false",
+    "JOBWORKERD_ISOLATION_NO_NEW_PRIVILEGES": "false",
+}
 
 
 @contextlib.contextmanager
@@ -52,6 +62,8 @@ def measure(directory: Path) -> list[Result]:
             results += asyncio.run(creation(server, bare))
             results += latency(server)
             results.append(asyncio.run(recovery(server)))
+            with Server.started(BIN, certs, directory / "plain", **NOT_ISOLATED) as plain:
+                results.append(asyncio.run(isolation(server, plain)))
         with Server.started(BIN, certs, directory / "flood", JOBWORKERD_LOG_MAX_BYTES=str(1 << 28)) as server:
             results.append(fairness(server))
         with Server.started(BIN, certs, directory / "memory", **patient) as server:
