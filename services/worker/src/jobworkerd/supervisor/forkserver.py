@@ -18,6 +18,9 @@ import sys
 from jobworkerd.supervisor import clone
 from jobworkerd.supervisor.spare_process import Setup, become_spare, report_failure, signals_to_reset
 
+_NICE = 10
+"""What is made ahead, and its end, stands back behind those who wait for something now."""
+
 _DESCRIPTORS = 4
 """stdin, stdout, stderr, orders: as `become_spare` takes them."""
 
@@ -29,6 +32,8 @@ def main() -> int:
     os.close(setup_file)
     # No collection in a spare process: it would touch, and so copy, each page.
     gc.disable()
+    if os.geteuid() == 0:  # nobody else may undo it for the jobs
+        os.nice(_NICE)
     signals_to_reset()  # which each spare process knows then
     with socket.socket(fileno=descriptor) as sock:
         serve(sock, setup)

@@ -86,7 +86,6 @@ def enter(isolation: Isolation) -> Entered:
             _give_up_privileges()
         except OSError as error:
             refused["no_new_privileges"] = error.errno or 0
-    os.nice(isolation.nice)
     return Entered(init, refused)
 
 
@@ -146,7 +145,7 @@ def _start_init(*, with_proc: bool) -> int:
     init = clone.fork_sibling()
     if init == 0:
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             _check(_libc().prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
             if with_proc:

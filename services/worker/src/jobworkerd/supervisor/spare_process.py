@@ -58,7 +58,7 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         _rehearse()
         steps.append("order")
         os.write(orders, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
-        _obey(steps)
+        _obey(steps, setup.isolation.nice)
     except OSError as error:
         report_failure(orders, steps[-1], error)
     finally:
@@ -76,7 +76,9 @@ def report_failure(orders: int, step: str, error: OSError) -> None:
 
 def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None:
     _reset_signals()
-    os.setsid()
+    # A group, but no session of its own: the scheduler may give each session as much as any other (sched(7),
+    # autogroup), and what this process does now nobody waits for.
+    os.setpgid(0, 0)
     os.umask(_UMASK)
     _be_killed_before_the_server()
     _place_descriptors(fds)
@@ -101,7 +103,7 @@ def _rehearse() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _obey(steps: list[str]) -> None:
+def _obey(steps: list[str], nice: int) -> None:
     """Waits for the order and executes it; returns if there comes none. `steps` ends in the current one."""
     with socket.socket(fileno=os.dup(_ORDERS_FD)) as orders:
         passed = _next_message(orders)
@@ -114,6 +116,7 @@ def _obey(steps: list[str]) -> None:
     steps.append("cgroup")
     pid, joined = _make_process(*passed)
     _end_the_spare_process()
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
     os.setsid()
     os.write(_ORDERS_FD, f"started {pid}".encode())
     if not joined:

@@ -192,7 +192,7 @@ def discard(spare: Spare) -> None:
 def _spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
     argv = [sys.executable, "-P", "-m", "jobworkerd.supervisor.forkserver", str(sock), str(setup)]
     return subprocess.Popen(  # noqa: S603 - our own module
-        argv, pass_fds=(sock, setup), stdin=subprocess.DEVNULL, start_new_session=True
+        argv, pass_fds=(sock, setup), stdin=subprocess.DEVNULL, process_group=0
     )
 
 
