@@ -78,7 +78,7 @@ unit: $(STAMP) ## Run the unit tests
 
 .PHONY: clients-go
 clients-go: ## Check and test the Go client
-	@test -z "$$(tools/go gofmt -l clients/go | tee /dev/stderr)" || { echo "not formatted: run make format" >&2; exit 1; }
+	@bad=$$(tools/go gofmt -l clients/go); [ -z "$$bad" ] || { echo "not formatted, run make format: $$bad" >&2; exit 1; }
 	tools/go -C clients/go vet ./...
 	tools/go -C clients/go test ./...
 
