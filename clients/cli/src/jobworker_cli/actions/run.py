@@ -44,7 +44,7 @@ class Session:
         """Creates the job, hands on its output and returns it in its final status."""
         job = await self._create()
         self._created.set_result(job.id)
-        _warn_of_limits(job)
+        _warn_of_what_is_missing(job)
         try:
             wanted = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
             return await follow(open_stream(self._client, wanted), self._sink.write)
@@ -89,7 +89,8 @@ async def _attend(session: Session, pressed: Pressed) -> int:
     return exit_code(job)
 
 
-def _warn_of_limits(job: job_pb2.Job) -> None:
+def _warn_of_what_is_missing(job: job_pb2.Job) -> None:
     missing = [limit.limit for limit in job.limits_applied if not limit.in_force]
+    missing += [part.part for part in job.isolation_applied if not part.in_force]
     if missing:
         say(f"jobworker: not in force: {', '.join(missing)}; `jobworker get {job.id}` says why")
