@@ -8,7 +8,7 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import SLOW, Client, Server, client, eventually, refused
+from live import IDLE_PROCESSES, SLOW, Client, Server, client, eventually, refused
 
 JOBS = 20 if SLOW else 500
 STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
@@ -68,13 +68,12 @@ async def test_one_job_after_the_other_leaves_nothing(own_server: Server) -> Non
         assert own_server.process
         watched = [psutil.Process(own_server.process.pid), *own_server.api_processes()]
         before = [(each.num_fds(), each.memory_info().rss) for each in watched]
-        processes = len(own_server.descendants())
         await _run_jobs(admin, JOBS)
         await eventually(lambda: [each.num_fds() for each in watched] == [fds for fds, _ in before])
         for process, (_, rss) in zip(watched, before, strict=True):
             assert process.memory_info().rss < rss + (4 << 20)
     assert own_server.job_cgroups() == []
-    assert len(own_server.descendants()) == processes
+    await eventually(lambda: len(own_server.descendants()) == IDLE_PROCESSES)
 
 
 async def _run_jobs(admin: Client, count: int) -> None:

@@ -19,7 +19,7 @@ import pytest
 from google.protobuf import duration_pb2
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, client, eventually, make_certificates, pids_with
+from live import IDLE_PROCESSES, Client, Server, client, eventually, make_certificates, pids_with
 
 BIN = Path(sys.executable).parent
 AT_ONCE = 200
@@ -33,8 +33,6 @@ SETTINGS = {
     "JOBWORKERD_ISOLATION_FIRST_UID": str(USERS.start),
     "JOBWORKERD_ISOLATION_UID_COUNT": str(len(USERS)),
 }
-IDLE_PROCESSES = 8
-"""The API process, the fork server and three spare processes for the next jobs, each with an init."""
 
 SHORT = duration_pb2.Duration(nanos=300_000_000)
 FINAL = {job_pb2.JOB_STATUS_COMPLETED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_STOPPED}

@@ -5,6 +5,7 @@ asserts how long anything takes.
 """
 
 import asyncio
+import dataclasses
 import hashlib
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,8 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, client, eventually, make_certificates
+from live import IDLE_PROCESSES, Client, Server, client, eventually, make_certificates
+from tests.interop.proxy import Fault, FaultyProxy
 
 BIN = Path(sys.executable).parent
 GIB = 1 << 30
@@ -134,6 +136,64 @@ async def killed_reader(server: Server, job_id: str) -> int:
     return await process.wait()
 
 
+async def test_readers_whose_connection_is_reset_go_on_where_they_were(server: Server, admin: Client) -> None:
+    """The connection is cut with RST, again and again; the log is read over many of them."""
+    command, expected = counted(64 * 1024 // 64, times=1024)
+    job = await admin.create(*command, max_cpu=400, max_memory=256)
+    found, at, connections = hashlib.sha256(), 0, 0
+    result = None
+    while result is None:
+        connections += 1
+        with FaultyProxy.started(server.address, Fault.RESET, 4 << 20) as proxy:
+            through = dataclasses.replace(server, address=proxy.address)
+            async with client(through, "viewer") as viewer:
+                try:
+                    async for message in viewer.stub.GetJobsStream(Request(id=job.id, offset=at)):
+                        assert message.offset == at
+                        found.update(message.payload)
+                        at += len(message.payload)
+                        if message.HasField("result"):
+                            result = message.result
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+    assert (found.hexdigest(), at) == (expected, 64 << 20)
+    assert connections > 8
+
+
+async def test_readers_that_change_what_they_read_in_the_middle(admin: Client) -> None:
+    """From all to one stream, and to the tail: each part is what the job wrote."""
+    script = "import os\nfor n in range(60000): os.write(1 + n % 2, b'%07d\\n' % n)"
+    job = await admin.create("python3", "-c", script, max_cpu=400, max_memory=64)
+    at, got = 0, b""
+    async for message in admin.stub.GetJobsStream(Request(id=job.id)):
+        got += message.payload
+        at = message.offset + len(message.payload)
+        if at > 100_000:
+            break
+    stderr = job_service_pb2.OUTPUT_SOURCE_STDERR
+    errors = await admin.stream(job.id, offset=at, source=stderr)
+    whole = await admin.stream(job.id)
+    assert sorted(whole.bytes().split()) == [b"%07d" % number for number in range(60_000)]
+    assert whole.bytes().startswith(got)
+    assert whole.bytes(stderr).endswith(errors.bytes())
+    assert len(whole.bytes(stderr)) - len(errors.bytes()) < at
+    assert whole.bytes().endswith((await admin.stream(job.id, tail_bytes=12_345)).bytes())
+
+
+async def test_a_daemon_that_holds_the_pipe_when_the_main_process_exits(admin: Client) -> None:
+    """Its output up to the main process's end is there; it is killed, and the streams end."""
+    script = "(setsid sh -c 'while :; do echo daemon; done') & head -c 1000000 /dev/zero; exit 3"
+    for _ in range(20):
+        job = await admin.create("sh", "-c", script, max_cpu=400)
+        one, other = await asyncio.gather(digest(admin, job.id), digest(admin, job.id))
+        output = await admin.stream(job.id)
+        assert one == other == (hashlib.sha256(output.bytes()).hexdigest(), len(output.bytes()))
+        assert output.bytes().count(b"\0") == 1_000_000
+        assert output.result
+        assert (output.result.exit_code, output.result.termination.leftovers_killed) == (3, True)
+
+
 async def test_interleaved_sources_are_exact_each_and_together(admin: Client) -> None:
     script = "import os\nfor n in range(100000): os.write(1 + n % 2, b'%d\\n' % n)"
     job = await admin.create("python3", "-c", script, max_cpu=400, max_memory=64)
@@ -183,8 +243,7 @@ def descriptors(server: Server) -> int:
 
 async def test_nothing_is_left(server: Server, admin: Client) -> None:
     """Runs last: the jobs before have left no process, no cgroup and no descriptor."""
-    # The API process, the fork server and three spare processes for the next jobs, each with an init.
-    await eventually(lambda: len(server.descendants()) == 8)
+    await eventually(lambda: len(server.descendants()) == IDLE_PROCESSES)
     assert server.job_cgroups() == []
     before = descriptors(server)
     for _ in range(20):
