@@ -35,6 +35,7 @@ from jobworkerd.supervisor.users import Users
 UPDATE = LimitsUpdate(max_memory=32, max_pids=5)
 SETUP = Setup(
     (256, 256),
+    0,
     Isolation(namespaces=(), no_new_privileges=False, nice=0, private_bytes=1 << 20, masked=(), writable=()),
 )
 HOUR_NS = 3_600 * 10**9

@@ -22,6 +22,7 @@ LIMITS = Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0)
 WITHIN_SECONDS = 30
 SETUP = Setup(
     (256, 256),
+    0,
     Isolation(namespaces=(), no_new_privileges=False, nice=0, private_bytes=1 << 20, masked=(), writable=()),
 )
 SERVER = User("root", "/root", None)

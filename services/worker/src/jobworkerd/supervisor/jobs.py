@@ -23,8 +23,8 @@ from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.life import Host, LiveJob
 from jobworkerd.supervisor.outcome import Intent
 
-_QUIET_SECONDS = 0.005
-"""So long after a job's start its client has the answer, and often the first line of output, too."""
+_QUIET_SECONDS = 0.003
+"""So long after a job's start its client has the answer."""
 
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """A page ends early rather than outgrow the 4 MiB that a gRPC message may have."""

@@ -75,7 +75,7 @@ async def _serve(config: Config, events: EventLog) -> None:
         _report(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
-        spares = Spares(Setup(_raise_open_files(), isolation_for(config)))
+        spares = Spares(Setup(_raise_open_files(), os.nice(0), isolation_for(config)))
         stack.callback(spares.close)
         logs = LogStore(
             jobs_dir,

@@ -26,20 +26,24 @@ _FREE_FD = 4
 
 
 class Setup(NamedTuple):
-    """What all spare processes have in common; `open_files` are the jobs' soft and hard RLIMIT_NOFILE."""
+    """What all spare processes have in common.
+
+    `open_files` are the jobs' soft and hard RLIMIT_NOFILE, `nice` is the supervisor's own.
+    """
 
     open_files: tuple[int, int]
+    nice: int
     isolation: Isolation
 
     def write(self) -> int:
         """Returns a descriptor of a file that `read` reads; the caller's to close."""
-        return order.write((self.open_files, tuple(self.isolation)))
+        return order.write((self.open_files, self.nice, tuple(self.isolation)))
 
     @classmethod
     def read(cls, file: int) -> Self:
         """Returns the setup that a file has."""
-        open_files, isolation_values = order.read(file)
-        return cls(open_files, Isolation(*isolation_values))  # type: ignore[arg-type, misc]
+        open_files, nice, isolation_values = order.read(file)
+        return cls(open_files, nice, Isolation(*isolation_values))  # type: ignore[arg-type, misc]
 
 
 def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
@@ -56,6 +60,7 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         orders = _ORDERS_FD
         entered = isolation.enter(setup.isolation)
         _rehearse()
+        os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # from here on somebody may wait
         steps.append("order")
         os.write(orders, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
         _obey(steps, setup.isolation.nice)
@@ -116,7 +121,7 @@ def _obey(steps: list[str], nice: int) -> None:
     steps.append("cgroup")
     pid, joined = _make_process(*passed)
     _end_the_spare_process()
-    os.setpriority(os.PRIO_PROCESS, 0, nice)
+    os.nice(nice)
     os.setsid()
     os.write(_ORDERS_FD, f"started {pid}".encode())
     if not joined:
