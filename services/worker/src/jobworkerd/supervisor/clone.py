@@ -5,8 +5,9 @@ it, and still is who waits for them.
 """
 
 import ctypes
-import functools
 import os
+
+from jobworkerd.supervisor.libc import checked, libc
 
 _CLONE3 = 435
 """The system call's number, the same on all architectures but Alpha (include/uapi/asm-generic/unistd.h)."""
@@ -76,14 +77,5 @@ def _clone(flags: int, cgroup: int) -> tuple[int, int]:
     arguments = _Arguments(
         flags=_PARENT | _PARENT_SETTID | flags, parent_tid=ctypes.addressof(tid), cgroup=cgroup
     )
-    returned = int(_libc().syscall(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
-    if returned < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    returned = checked(libc().syscall(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))
     return returned, tid.value
-
-
-@functools.cache
-def _libc() -> ctypes.PyDLL:
-    # Not CDLL: that would let go of the interpreter's lock around the call, in two processes on one memory.
-    return ctypes.PyDLL(None, use_errno=True)

@@ -10,7 +10,6 @@ The pages behind it are namespaces(7), mount_namespaces(7), pid_namespaces(7), p
 
 import ctypes
 import fcntl
-import functools
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import struct
 from typing import NamedTuple
 
 from jobworkerd.supervisor import clone
+from jobworkerd.supervisor.libc import checked, libc
 
 HOME = b"/home/job"
 """The job's private directory, where there is a mount namespace."""
@@ -73,7 +73,7 @@ def enter(isolation: Isolation) -> Entered:
     refused: dict[str, int] = {}
     for name in isolation.namespaces:
         try:
-            _check(_libc().unshare(_NAMESPACES[name]))
+            checked(libc().unshare(_NAMESPACES[name]))
             if name == "mount":
                 _make_private(isolation)
         except OSError as error:
@@ -95,7 +95,7 @@ def leave_network() -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    _check(_libc().unshare(_NEW_NETWORK))
+    checked(libc().unshare(_NEW_NETWORK))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP))
 
@@ -147,7 +147,7 @@ def _start_init(*, with_proc: bool) -> int:
         try:
             os.setpgid(0, 0)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-            _check(_libc().prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+            checked(libc().prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
             if with_proc:
                 _mount(b"proc", b"/proc", b"proc", _NOSUID | _NODEV | _NOEXEC)
             os.chdir("/")
@@ -166,13 +166,13 @@ def _start_init(*, with_proc: bool) -> int:
 def _give_up_privileges() -> None:
     """No program that is executed from here on gets any, as root or by its file (capabilities(7))."""
     for capability in range(64):
-        if _libc().prctl(_CAPBSET_DROP, capability, 0, 0, 0) and ctypes.get_errno() == _EINVAL:
+        if libc().prctl(_CAPBSET_DROP, capability, 0, 0, 0) and ctypes.get_errno() == _EINVAL:
             break  # this kernel has no more
-    _check(_libc().prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    checked(libc().prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def _mount(source: bytes, target: bytes, kind: bytes | None, flags: int, data: bytes | None = None) -> None:
-    _check(_libc().mount(source, target, kind, ctypes.c_ulong(flags), data))
+    checked(libc().mount(source, target, kind, ctypes.c_ulong(flags), data))
 
 
 class _Attributes(ctypes.Structure):
@@ -184,15 +184,4 @@ class _Attributes(ctypes.Structure):
 def _set_attributes(path: bytes, flags: int, *, set_flags: int = 0, clear_flags: int = 0) -> None:
     attributes = _Attributes(set=set_flags, clear=clear_flags)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
-    _check(_libc().syscall(_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.byref(attributes), size))
-
-
-def _check(returned: int) -> None:
-    if returned < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-
-
-@functools.cache
-def _libc() -> ctypes.PyDLL:
-    return ctypes.PyDLL(None, use_errno=True)
+    checked(libc().syscall(_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.byref(attributes), size))
