@@ -67,6 +67,24 @@ async def test_defaults_are_the_design_documents(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
+@pytest.mark.parametrize(
+    ("argv", "output"),
+    [
+        (("ls", "-la", "/tmp"), b"total 0"),
+        (("bash", "-c", "for i in {1..10}; do echo $i; done"), b"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n"),
+        (("/bin/sh", "-c", "echo 'POSIX shell'"), b"POSIX shell\n"),
+    ],
+)
+async def test_the_design_documents_examples_run_under_its_defaults(
+    admin: Client, argv: tuple[str, ...], output: bytes
+) -> None:
+    job, found = await admin.run(*argv, max_cpu=0, max_memory=0)
+    assert (job.max_memory, job.exit_code) == (1, 0)
+    assert found.startswith(output)
+    assert all(limit.in_force for limit in job.limits_applied)
+
+
+@pytest.mark.cgroup
 async def test_busy_loop_is_throttled(admin: Client) -> None:
     timeout = duration_pb2.Duration(seconds=2)
     job, _ = await admin.run("sh", "-c", "while :; do :; done", max_cpu=20, timeout=timeout)
