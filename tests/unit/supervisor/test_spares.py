@@ -104,7 +104,9 @@ def test_signals_are_as_they_are_for_any_program(spares: Spares) -> None:
     done = run(spares, spec("sh", "-c", "cat /proc/self/status; kill -TERM $$"))
     assert done.exit_code == -signal.SIGTERM
     status = dict(line.split(b":\t", 1) for line in done.output.splitlines())
-    assert {status[name] for name in (b"SigBlk", b"SigIgn", b"SigCgt")} == {b"0" * 16}
+    # But for 32 and 33, which the C library keeps to itself (signal(7)): those are as they are here.
+    own = 0b11 << 31
+    assert {int(status[name], 16) & ~own for name in (b"SigBlk", b"SigIgn", b"SigCgt")} == {0}
 
 
 def test_more_jobs_than_were_forked_ahead(spares: Spares) -> None:
