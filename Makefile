@@ -55,6 +55,7 @@ lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, 
 	buf lint
 	buf format -d --exit-code
 	buf build -o /dev/null
+	tools/check-breaking
 	tools/check-generated
 	tools/check-api-page
 	tools/check-requirements
