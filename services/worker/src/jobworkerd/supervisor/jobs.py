@@ -221,10 +221,7 @@ class Jobs:
         while self._live:
             for live in self._live.values():
                 live.stop(intent, self._config.defaults.stop_grace_period)
-            if self._ends:
-                await asyncio.wait(self._ends.values())
-            else:
-                await asyncio.sleep(0)  # one is still being started: its exec report comes next
+            await asyncio.wait([*self._starts.values(), *self._ends.values()])
 
     def kill_all(self) -> None:
         """Kills every job now; `shut_down` then returns soon."""
