@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -135,6 +136,19 @@ def test_a_fork_server_that_was_killed_is_replaced(spares: Spares) -> None:
     spares._process.kill()
     for _ in range(4):
         assert run(spares, spec("echo", "x")).output == b"x\n"
+
+
+def test_a_fork_server_that_dies_each_time_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spawn(sock: int, _setup: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(["false"], pass_fds=(sock,))
+
+    before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    monkeypatch.setattr(spares_module, "_spawn", spawn)
+    each = Spares(SETUP)
+    with pytest.raises(OSError, match="die while they are made"):
+        each.take()
+    each.close()
+    assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208
 
 
 def test_a_command_line_larger_than_a_socket_holds(spares: Spares) -> None:

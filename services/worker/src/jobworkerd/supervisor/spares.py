@@ -1,5 +1,6 @@
 """Processes that are forked ahead, so that no job waits for a fork (see `forkserver`, `spare_process`)."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -18,6 +19,9 @@ _PIPE_BYTES = 1 << 20
 
 _AHEAD = 3
 """How many are forked ahead: a client that starts a few jobs in a row waits for no fork."""
+
+_ATTEMPTS = 3
+"""Those that were made ahead may all be gone; but new ones that are, too, are no accident."""
 
 _PATIENCE_SECONDS = 10
 """A fork server that forks nothing for so long does not do its work, and is replaced."""
@@ -81,7 +85,7 @@ class Spares:
         Raises:
             OSError: the host lacks something. Nothing is left behind.
         """
-        while True:
+        for _ in range(_AHEAD + _ATTEMPTS):
             if not self._asked:
                 self._ask()
             spare = self._receive(self._asked.popleft())
@@ -89,6 +93,7 @@ class Spares:
                 return spare
             if spare:  # whoever killed it: the job need not notice
                 discard(spare)
+        raise OSError(errno.EAGAIN, "the processes that are to become jobs die while they are made", "fork")
 
     def refill(self) -> None:
         """Has as many forked as are to be there; whoever takes one waits for it, if it comes to that.
