@@ -107,7 +107,8 @@ class Server:
             return self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             for each in self.descendants():
-                each.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
             self.process.kill()
             self.process.wait()
             raise
@@ -119,13 +120,21 @@ class Server:
 
     def api_processes(self) -> list[psutil.Process]:
         """Returns the API processes."""
-        return [each for each in self.descendants() if "jobworkerd.api" in each.cmdline()]
+        return [each for each in self.descendants() if "jobworkerd.api" in arguments(each)]
 
     def job_cgroups(self) -> list[str]:
         """Returns the names of the cgroups below the base."""
         if self.cgroup_base is None or not self.cgroup_base.is_dir():
             return []
         return [entry.name for entry in self.cgroup_base.iterdir() if entry.is_dir()]
+
+
+def arguments(process: psutil.Process) -> list[str]:
+    """Returns a process's arguments, none of one that has just ended, as spare processes do at any time."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def until(get: Callable[[], T | None], seconds: float = 30) -> T:
