@@ -8,6 +8,8 @@ import ctypes
 import os
 from contextlib import suppress
 
+from jobworkerd.libc import checked, libc
+
 # The same on all architectures but Alpha (include/uapi/asm-generic/unistd.h).
 _CREATE_RULESET = 444
 _RESTRICT_SELF = 446
@@ -48,10 +50,5 @@ def _create(rights: int) -> int:
 
 
 def _call(number: int, *arguments: object) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
     converted = (ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
-    result = int(libc.syscall(ctypes.c_long(number), *converted))
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return result
+    return checked(libc().syscall(ctypes.c_long(number), *converted))

@@ -5,19 +5,16 @@ is a thread, a socket of a client's or a key: most of it counts for the calling 
 """
 
 import ctypes
-import errno
-import functools
-import itertools
 import os
 from pathlib import Path
 
 from jobworkerd.api import landlock
 from jobworkerd.api.startup import CannotStart
+from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
 
 # include/uapi/linux/prctl.h
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
-_PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 
 # include/uapi/linux/capability.h
@@ -54,9 +51,9 @@ def give_up(uid: int | None, gid: int | None, port: int) -> None:
     try:
         if uid is not None and gid is not None:
             _become(uid, gid, {_CAP_NET_BIND_SERVICE} if _is_low(port) else set())
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        prctl(_PR_SET_NO_NEW_PRIVS, 1)
         # Its memory has the server's key. This also keeps core dumps from being written.
-        _prctl(_PR_SET_DUMPABLE, 0)
+        prctl(_PR_SET_DUMPABLE, 0)
     except OSError as error:
         raise CannotStart(
             f"the API cannot become user {uid} ({error.strerror}); the server needs CAP_SETUID, CAP_SETGID "
@@ -66,48 +63,21 @@ def give_up(uid: int | None, gid: int | None, port: int) -> None:
 
 
 def _become(uid: int, gid: int, keep: set[int]) -> None:
-    _empty_bounding_set()
+    empty_bounding_set()
     # Otherwise setresuid would take all capabilities, see capabilities(7).
-    _prctl(_PR_SET_KEEPCAPS, int(bool(keep)))
+    prctl(_PR_SET_KEEPCAPS, int(bool(keep)))
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _set_capabilities(sum(1 << number for number in keep))
 
 
-def _empty_bounding_set() -> None:
-    """Drops one after the other: EINVAL is for the first number that the kernel has no capability of."""
-    for number in itertools.count():
-        try:
-            _prctl(_PR_CAPBSET_DROP, number)
-        except OSError as error:
-            if number == 0 or error.errno != errno.EINVAL:
-                raise
-            return
-
-
 def _set_capabilities(mask: int) -> None:
     """Makes the permitted and the effective set these; the inheritable and the ambient one become empty."""
     sets = (_Sets * 2)(_Sets(mask, mask, 0))
-    _checked(_libc().capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), sets))
+    checked(libc().capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), sets))
 
 
 def _is_low(port: int) -> bool:
     """Tells whether listening on a port takes a capability (ip(7), "ip_unprivileged_port_start")."""
     return 0 < port < int(_FIRST_FREE_PORT.read_text())
-
-
-def _prctl(option: int, value: int) -> None:
-    arguments = (ctypes.c_ulong(each) for each in (value, 0, 0, 0))
-    _checked(_libc().prctl(ctypes.c_int(option), *arguments))
-
-
-def _checked(result: int) -> None:
-    if result:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)

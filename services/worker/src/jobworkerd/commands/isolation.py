@@ -1,10 +1,10 @@
 """Which parts of the jobs' isolation this host will have in force, told without trying any of them."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from jobworkerd.commands import kernel
 from jobworkerd.config import IsolationConfig
 
 _NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid"}
@@ -30,7 +30,6 @@ def problems(wanted: IsolationConfig, proc: Path = Path("/proc")) -> Iterator[tu
 def _namespace_problem(name: str, file: Path, *, root: bool) -> str:
     if not file.is_symlink():
         return f"this kernel has no {name} namespaces; boot one that has"
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    if name == "mount" and release and (int(release[1]), int(release[2])) < _READ_ONLY_SINCE:
+    if name == "mount" and not kernel.is_at_least(_READ_ONLY_SINCE):
         return "this kernel cannot make a whole system read-only; boot Linux >= 5.12"
     return "" if root else _NOT_ROOT

@@ -6,7 +6,6 @@ cgroup is made and no controller enabled.
 
 import dataclasses
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.cgroup import cpu, files, hierarchy, io, mounts
 from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, CONTROLLER_OF, NO_KILL
-from jobworkerd.commands import isolation
+from jobworkerd.commands import isolation, kernel
 from jobworkerd.config import Config
 
 LIMITS = "limits"
@@ -180,8 +179,7 @@ def _has_file(place: Place, name: str, since: tuple[int, int]) -> bool:
     """True if some cgroup has the file; where none could, if Linux is as new as the file."""
     if place.mount is not None and any(place.mount.glob(f"*/{name}")):
         return True
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return release is not None and (int(release[1]), int(release[2])) >= since
+    return kernel.is_at_least(since)
 
 
 def _disks(config: Config) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ it, and still is who waits for them.
 import ctypes
 import os
 
-from jobworkerd.supervisor.libc import checked, libc
+from jobworkerd.libc import checked, libc
 
 _CLONE3 = 435
 """The system call's number, the same on all architectures but Alpha (include/uapi/asm-generic/unistd.h)."""

@@ -30,7 +30,7 @@ def isolation_for(config: Config) -> Isolation:
     wanted = config.isolation
     masked = [config.state_dir, config.certs_dir]
     return Isolation(
-        namespaces=tuple(name for name in NAMESPACES if getattr(wanted, f"{name}_namespace")),
+        namespaces=_namespaces(wanted),
         no_new_privileges=wanted.no_new_privileges,
         nice=wanted.nice,
         private_bytes=wanted.private_bytes,
@@ -44,11 +44,7 @@ def applied(
 ) -> tuple[AppliedIsolation, ...]:
     """Returns each part that is wanted, and whether it is in force."""
     parts = [_part(USER, user_problem, f"{user.name} ({user.uid})")]
-    parts += [
-        _part(f"{name}_namespace", _reason(refused.get(name)))
-        for name in NAMESPACES
-        if getattr(wanted, f"{name}_namespace")
-    ]
+    parts += [_part(f"{name}_namespace", _reason(refused.get(name))) for name in _namespaces(wanted)]
     if wanted.no_new_privileges:
         parts.append(_part(NO_NEW_PRIVILEGES, _reason(refused.get(NO_NEW_PRIVILEGES))))
     if network is Network.NONE:
@@ -59,6 +55,10 @@ def applied(
 def refuse(part: AppliedIsolation, refused: Mapping[str, int]) -> AppliedIsolation:
     """Returns a part as it is once the kernel has refused some more."""
     return _part(part.part, _reason(refused[part.part]), part.value) if part.part in refused else part
+
+
+def _namespaces(wanted: IsolationConfig) -> tuple[str, ...]:
+    return tuple(name for name in NAMESPACES if getattr(wanted, f"{name}_namespace"))
 
 
 def _part(name: str, reason: str, value: str = "") -> AppliedIsolation:

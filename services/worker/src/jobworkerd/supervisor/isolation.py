@@ -8,6 +8,7 @@ small (see `forkserver`).
 The pages behind it are namespaces(7), mount_namespaces(7), pid_namespaces(7), prctl(2) and mount_setattr(2).
 """
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -16,8 +17,8 @@ import socket
 import struct
 from typing import NamedTuple
 
+from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
 from jobworkerd.supervisor import clone
-from jobworkerd.supervisor.libc import checked, libc
 
 HOME = b"/home/job"
 """The job's private directory, where there is a mount namespace."""
@@ -35,8 +36,7 @@ _MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 
 # include/uapi/linux/prctl.h
-_SET_PDEATHSIG, _CAPBSET_DROP, _SET_NO_NEW_PRIVS = 1, 24, 38
-_EINVAL = 22
+_SET_PDEATHSIG, _SET_NO_NEW_PRIVS = 1, 38
 
 _PRIVATE = (b"/tmp", b"/var/tmp", b"/dev/shm")
 
@@ -147,7 +147,7 @@ def _start_init(*, with_proc: bool) -> int:
         try:
             os.setpgid(0, 0)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-            checked(libc().prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+            prctl(_SET_PDEATHSIG, signal.SIGKILL)
             if with_proc:
                 _mount(b"proc", b"/proc", b"proc", _NOSUID | _NODEV | _NOEXEC)
             os.chdir("/")
@@ -165,10 +165,9 @@ def _start_init(*, with_proc: bool) -> int:
 
 def _give_up_privileges() -> None:
     """No program that is executed from here on gets any, as root or by its file (capabilities(7))."""
-    for capability in range(64):
-        if libc().prctl(_CAPBSET_DROP, capability, 0, 0, 0) and ctypes.get_errno() == _EINVAL:
-            break  # this kernel has no more
-    checked(libc().prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    with contextlib.suppress(PermissionError):  # a server that is not root has none to give
+        empty_bounding_set()
+    prctl(_SET_NO_NEW_PRIVS, 1)
 
 
 def _mount(source: bytes, target: bytes, kind: bytes | None, flags: int, data: bytes | None = None) -> None:
