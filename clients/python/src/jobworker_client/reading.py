@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, WrongOffset
 
-__all__ = ["Chunk", "Notify", "Reading", "Resuming", "Truncated", "without_result"]
+__all__ = ["Chunk", "Notify", "Reading", "Resuming", "Told", "Truncated", "without_result"]
 
 Chunk = job_service_pb2.GetJobsStreamResponse
 
@@ -161,6 +161,34 @@ class Reading:
         self.request.offset = missing.to_offset
         if self._notify is not None:
             self._notify(truncated)
+
+
+class Told:
+    """What a stream tells of its reader, however it waits."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    @property
+    def result(self) -> job_pb2.Job:
+        """The job: final, unless `follow` was False.
+
+        Raises:
+            RuntimeError: the iteration is not at its end.
+        """
+        if self._reading.result is None:
+            raise RuntimeError("there is no result before the stream's end: iterate to it, or use wait()")
+        return self._reading.result
+
+    @property
+    def truncated(self) -> tuple[Truncated, ...]:
+        """The ranges of the output that the server did not have."""
+        return tuple(self._reading.truncated)
+
+    @property
+    def request(self) -> job_service_pb2.GetJobsStreamRequest:
+        """What `stream_from` takes to go on from here: a chunk counts once the next one is asked for."""
+        return self._reading.request
 
 
 def without_result() -> ConnectionLost:

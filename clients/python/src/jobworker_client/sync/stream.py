@@ -7,15 +7,14 @@ from typing import Self
 
 import grpc
 
-from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client.errors import JobWorkerError
-from jobworker_client.reading import Chunk, Reading, Truncated, without_result
+from jobworker_client.reading import Chunk, Reading, Told, without_result
 from jobworker_client.sync.connection import Connection, StreamCall
 
 __all__ = ["SyncStream"]
 
 
-class SyncStream:
+class SyncStream(Told):
     """A job's output, chunk by chunk, to its end; then `result` is the job.
 
     A chunk has `payload` (bytes, cut anywhere), `offset` (its first byte's place in the log), `source`
@@ -28,31 +27,10 @@ class SyncStream:
     """
 
     def __init__(self, connection: Connection, reading: Reading) -> None:
+        super().__init__(reading)
         self._connection = connection
-        self._reading = reading
         self._call: StreamCall | None = None
         self._closed = threading.Event()
-
-    @property
-    def result(self) -> job_pb2.Job:
-        """The job: final, unless `follow` was False.
-
-        Raises:
-            RuntimeError: the iteration is not at its end.
-        """
-        if self._reading.result is None:
-            raise RuntimeError("there is no result before the stream's end: iterate to it, or use wait()")
-        return self._reading.result
-
-    @property
-    def truncated(self) -> tuple[Truncated, ...]:
-        """The ranges of the output that the server did not have."""
-        return tuple(self._reading.truncated)
-
-    @property
-    def request(self) -> job_service_pb2.GetJobsStreamRequest:
-        """What `stream_from` takes to go on from here: a chunk counts once the next one is asked for."""
-        return self._reading.request
 
     def __enter__(self) -> Self:
         """Returns the stream."""
