@@ -133,7 +133,9 @@ class Spares:
         self._process.wait()
 
     def _ask(self) -> None:
-        """Asks for one spare process: a new fork server, if the old one is gone."""
+        """Asks for one spare process. A fork server that is gone is replaced; what it was asked for is not to
+        come then, as `_receive` finds.
+        """
         ends, childs = _make_ends()
         try:
             try:
@@ -141,7 +143,6 @@ class Spares:
             except (BrokenPipeError, ConnectionResetError):
                 self._end()
                 self._start()
-                socket.send_fds(self._socket, [b"!"], childs)
         except OSError:
             ends.close()
             raise
