@@ -2,6 +2,7 @@
 SHELL := /bin/bash -euo pipefail
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.installed
 # A host with cgroup v2 and root needs no guest; of the guests, Python runs fastest in user-mode-linux.
 ENGINE = $(shell grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null && echo host || echo uml)
@@ -25,11 +26,16 @@ help: ## Show this list
 .PHONY: setup
 setup: $(STAMP) $(BIN)/grpcurl $(PROTOC_PLUGINS) ## Make the environment .venv with everything that the other tasks need
 
-$(STAMP): requirements-dev.txt pyproject.toml services/worker/pyproject.toml clients/python/pyproject.toml clients/cli/pyproject.toml
+# What the server and the command need, and nothing else: `make demo` waits for no developer's tools.
+$(RUNTIME): requirements.txt pyproject.toml services/worker/pyproject.toml clients/python/pyproject.toml clients/cli/pyproject.toml
 	tools/make-venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  -e . -e services/worker -e clients/python -e clients/cli
+	touch $@
+
+$(STAMP): $(RUNTIME) requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
 	touch $@
 
 $(BIN)/grpcurl: | $(STAMP)
@@ -122,7 +128,7 @@ test: lint ## Everything that has to pass
 	$(MAKE) --no-print-directory --output-sync=target --jobs=2 host contract-guest
 
 .PHONY: demo
-demo: setup ## Run a real job with limits through a real server, and leave nothing behind
+demo: $(RUNTIME) ## Run a real job with limits through a real server, and leave nothing behind
 	tools/demo
 
 .PHONY: soak
