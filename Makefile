@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.installed
-# A host with cgroup v2 and root needs no guest; of the guests, Python runs fastest in user-mode-linux.
-ENGINE = $(shell grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null && echo host || echo uml)
+# Root on a host with cgroup v2 needs no guest; of the guests, Python runs fastest in user-mode-linux.
+ENGINE = $(shell [ "$$(id -u)" = 0 ] && grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null && echo host || echo uml)
 GRPCURL_VERSION := v1.9.3
 # protoc-gen-go is a part of google.golang.org/protobuf: keep it at the version in clients/go/go.mod.
 PROTOC_GEN_GO_VERSION := v1.36.12
@@ -105,7 +105,7 @@ pages: setup $(TS_MODULES) ## Run the code blocks of README.md and docs/ against
 # What other clients make of the answers does not depend on the kernel: those tests run on the host alone.
 .PHONY: contract-guest
 contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this host, or in a guest kernel
-	tests/guest/in-guest --setup
+	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --setup
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} pytest tests/guest
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
 	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_foreign_clients.py \
@@ -122,14 +122,26 @@ clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
 host: ## Run all tests that need no live cgroup v2
 	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts contract interop pages
 
+# Says what it installs, or why it cannot, before the first minutes are spent.
+.PHONY: preflight
+preflight:
+	@echo "make test installs into $(CURDIR)/$(VENV) and $(TS)/node_modules, from PyPI, npm and the Go module proxy."
+	@IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --needs
+	tools/make-venv --check
+
 # Side by side: the guest is a process that uses one core.
 .PHONY: test
-test: lint ## Everything that has to pass
+test: preflight ## Everything that has to pass
+	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory --output-sync=target --jobs=2 host contract-guest
 
+# `make demo ENGINE=guest` runs it in a guest kernel; unset, the demo runs on this host.
+DEMO_ENGINE = $(if $(filter file,$(origin ENGINE)),host,$(ENGINE))
 .PHONY: demo
-demo: $(RUNTIME) ## Run a real job with limits through a real server, and leave nothing behind
-	tools/demo
+demo: ## Run real jobs through a real server, and leave nothing behind; ENGINE=guest: where limits are in force
+	@tools/demo --check $(DEMO_ENGINE)
+	@$(MAKE) --no-print-directory $(RUNTIME)
+	@tools/demo $(DEMO_ENGINE)
 
 .PHONY: soak
 soak: setup ## Many readers, and many jobs that come and go: some minutes of load on this host
