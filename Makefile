@@ -143,6 +143,10 @@ demo: ## Run real jobs through a real server, and leave nothing behind; ENGINE=g
 	@$(MAKE) --no-print-directory $(RUNTIME)
 	@tools/demo $(DEMO_ENGINE)
 
+.PHONY: picture
+picture: $(STAMP) ## Record the demo in a guest kernel as docs/demo.svg
+	tools/record-demo docs/demo.svg
+
 .PHONY: soak
 soak: setup ## Many readers, and many jobs that come and go: some minutes of load on this host
 	pytest tests/soak --timeout 600 -p no:cacheprovider
