@@ -152,8 +152,8 @@ soak: setup ## Many readers, and many jobs that come and go: some minutes of loa
 	pytest tests/soak --timeout 600 -p no:cacheprovider
 
 .PHONY: bench
-bench: setup ## Measure against the bare parts, in one run
-	PYTHONPATH=tests/contract python bench/run.py
+bench: setup ## Measure against the bare parts, in one run (ONLY="calls jobs": these groups of cases)
+	PYTHONPATH=tests/contract python bench/run.py $(ONLY)
 
 .PHONY: lock
 lock: $(STAMP) ## Resolve the dependencies anew

@@ -74,7 +74,7 @@ async def creation(server: Server, bare_address: str) -> list[Result]:
         return [value - both for value in taken[case]]
 
     return [
-        Result("CreateJob", against, over("create"), "ms more", 3.0, at_least=False),
+        Result("CreateJob", against, over("create"), "ms more", 1.5, at_least=False),
         Result("first line of a fresh job", against, over("line"), "ms more", 5.0, at_least=False),
     ]
 

@@ -1,6 +1,8 @@
 """`make bench`: what jobworker adds to the bare parts, measured side by side in one run.
 
-Prints the table and puts it into docs/benchmarks.md; ends with 1 if a bound is missed.
+`python run.py [GROUP...]` measures all groups of cases, prints the table and puts it into
+docs/benchmarks.md. With groups named it measures only those, and the page stays as it is. It ends with 1 if
+a bound is missed.
 """
 
 import asyncio
@@ -12,7 +14,9 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -20,6 +24,7 @@ from creation import creation, isolation
 from recovery import recovery
 from result import Result, table
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
+from throughput import contention_with_limits, job_rates
 
 from live import Server, make_certificates
 
@@ -49,30 +54,58 @@ def bare_server(certs: Path) -> Iterator[str]:
         process.stdin.close()
 
 
-def measure(directory: Path) -> list[Result]:
-    """Starts the servers, measures, and ends them.
+@dataclass(frozen=True)
+class Bench:
+    """What all groups of cases share."""
 
-    Readers that the machine is too slow for are not what is measured here, so none is cut off.
-    """
-    certs = make_certificates(BIN, directory / "certs")
-    patient = {"JOBWORKERD_LOG_STALL_TIMEOUT": "600", "JOBWORKERD_KEEP_JOBS": str(KEPT_JOBS)}
-    results = []
-    with bare_server(certs) as bare:
-        with Server.started(BIN, certs, directory / "small") as server:
-            results += asyncio.run(creation(server, bare))
-            results += latency(server)
-            results.append(asyncio.run(recovery(server)))
-            with Server.started(BIN, certs, directory / "plain", **NOT_ISOLATED) as plain:
-                results.append(asyncio.run(isolation(server, plain)))
-        with Server.started(BIN, certs, directory / "flood", JOBWORKERD_LOG_MAX_BYTES=str(1 << 28)) as server:
-            results.append(fairness(server))
-        with Server.started(BIN, certs, directory / "memory", **patient) as server:
-            results += asyncio.run(memory(server))
-        with Server.started(BIN, certs, directory / "one", **patient) as server:
-            results += throughput(server, bare, directory / "scratch")
-            with Server.started(BIN, certs, directory / "two", "--api-processes", "2", **patient) as two:
-                results.append(two_processes(server, two))
+    certs: Path
+    bare: str
+    directory: Path
+
+    def server(self, name: str, *flags: str, **env: str) -> AbstractContextManager[Server]:
+        """Starts a server with a state directory of its own."""
+        return Server.started(BIN, self.certs, self.directory / name, *flags, **env)
+
+
+def calls(bench: Bench) -> list[Result]:
+    """CreateJob, a line's way to its reader, and an API process that is killed."""
+    with bench.server("small") as server:
+        results = [*asyncio.run(creation(server, bench.bare)), *latency(server)]
+        results.append(asyncio.run(recovery(server)))
+        with bench.server("plain", **NOT_ISOLATED) as plain:
+            results.append(asyncio.run(isolation(server, plain)))
+    with bench.server("flood", JOBWORKERD_LOG_MAX_BYTES=str(1 << 28)) as server:
+        results.append(fairness(server))
     return results
+
+
+def jobs(bench: Bench) -> list[Result]:
+    """Job throughput."""
+    with bench.server("rates") as server:
+        return [*job_rates(server), contention_with_limits(server)]
+
+
+def streams(bench: Bench) -> list[Result]:
+    """Logs and their readers: readers that the machine is too slow for are not cut off."""
+    patient = {"JOBWORKERD_LOG_STALL_TIMEOUT": "600", "JOBWORKERD_KEEP_JOBS": str(KEPT_JOBS)}
+    with bench.server("memory", **patient) as server:
+        results = asyncio.run(memory(server))
+    with bench.server("one", **patient) as server:
+        results += throughput(server, bench.bare, bench.directory / "scratch")
+        with bench.server("two", "--api-processes", "2", **patient) as two:
+            results.append(two_processes(server, two))
+    return results
+
+
+GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {"calls": calls, "jobs": jobs, "streams": streams}
+
+
+def measure(directory: Path, names: Sequence[str]) -> list[Result]:
+    """Measures groups of cases."""
+    certs = make_certificates(BIN, directory / "certs")
+    with bare_server(certs) as bare:
+        bench = Bench(certs, bare, directory)
+        return [result for name in names for result in GROUPS[name](bench)]
 
 
 def machine() -> str:
@@ -94,12 +127,14 @@ def publish(measured: str) -> None:
 
 
 def main() -> int:
-    """Measures, prints and publishes."""
+    """Measures and prints; publishes a whole run."""
+    named = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="jobworker-bench-") as directory:
-        results = measure(Path(directory))
+        results = measure(Path(directory), named or list(GROUPS))
     measured = f"{machine()}\n\n{table(results)}"
     print(measured, end="")
-    publish(measured)
+    if not named:
+        publish(measured)
     return 0 if all(result.kept for result in results) else 1
 
 
