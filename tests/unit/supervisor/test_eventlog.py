@@ -18,13 +18,6 @@ class Terminal(io.StringIO):
         return True
 
 
-class Gone(io.StringIO):
-    """A stream that nobody reads any more."""
-
-    def write(self, _text: str) -> int:
-        raise BrokenPipeError
-
-
 def written(log_stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in log_stream.getvalue().splitlines()]
 
@@ -95,7 +88,3 @@ def test_a_value_that_json_does_not_have_is_text() -> None:
     stream = io.StringIO()
     EventLog(LoggingConfig(), stream).info("e", path=object)
     assert written(stream)[0]["path"] == "<class 'object'>"
-
-
-def test_a_reader_that_is_gone_ends_nothing() -> None:
-    EventLog(LoggingConfig(), Gone()).error("failed", ValueError("oops"))

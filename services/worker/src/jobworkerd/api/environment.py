@@ -15,7 +15,8 @@ _CIPHER_SUITES = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
 def prepare() -> None:
     """Sets up the environment of gRPC and structlog; to be called before either is imported."""
     os.environ["GRPC_SSL_CIPHER_SUITES"] = _CIPHER_SUITES
-    # Its C core's own lines on stderr are no events, and what they tell is reported otherwise.
+    # gRPC's C core writes to stderr itself: its lines are not events, bypass the log's buffer and could wait
+    # for the reader of a socket such as journald's. What they say is reported otherwise.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # structlog would import rich wherever it finds it: 150 ms for colours in tracebacks. To the import
     # system (docs.python.org, "The module cache") None means that there is no such module.

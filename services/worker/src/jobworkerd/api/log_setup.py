@@ -1,10 +1,9 @@
-"""The process's own log: one event a line on stderr, as JSON or for a terminal.
+"""The process's own log: one event per line on stderr, as JSON or for a terminal.
 
 The supervisor writes the same keys (supervisor/eventlog.py). What gRPC and asyncio have to say goes the
 same way.
 """
 
-import contextlib
 import logging
 import sys
 
@@ -12,11 +11,17 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from jobworkerd import log_sink
 from jobworkerd.config import LoggingConfig
+from jobworkerd.log_sink import LogSink
 
 
-def configure(config: LoggingConfig) -> None:
-    """Sets up structlog and the standard library's logging; to be called once."""
+def configure(config: LoggingConfig) -> LogSink:
+    """Sets up structlog and the standard library's logging, and returns where their lines go.
+
+    To be called once, while the process may still open what stderr is.
+    """
+    sink = log_sink.install()
     as_json = config.format == "json" or (config.format == "auto" and not sys.stderr.isatty())
     level = logging.getLevelNamesMapping()[config.level.upper()]
     structlog.configure(
@@ -26,16 +31,21 @@ def configure(config: LoggingConfig) -> None:
         cache_logger_on_first_use=True,
     )
     _configure_standard_logging(level, as_json=as_json)
+    sink.on_recovery(_lines_dropped)
+    return sink
+
+
+def _lines_dropped(count: int) -> None:
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    log.error("log lines dropped", count=count)
 
 
 class _Stderr:
-    """Where structlog's lines go, one write a line."""
+    """Where structlog's lines go, one write per line."""
 
     def info(self, line: str) -> None:
-        """Writes a line. Whoever read stderr may be gone; the RPC at hand matters more than its line."""
-        with contextlib.suppress(OSError):
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+        """Writes a line."""
+        sys.stderr.write(line + "\n")
 
     debug = warning = error = info
 

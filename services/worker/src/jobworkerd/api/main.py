@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import structlog
@@ -28,6 +28,7 @@ from jobworkerd.api.startup import CannotStart
 from jobworkerd.api.telemetry import telemetry
 from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import SupervisorUnavailable
+from jobworkerd.log_sink import LogSink
 from jobworkerd.protocol.client import SupervisorClient
 
 _STOP_SECONDS = 2.0
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--gid", type=int, help="and a member of this group alone")
     given = parser.parse_args(arguments)
     config = _read_config(given.config_fd)
-    log_setup.configure(config.logging)
+    sink = log_setup.configure(config.logging)
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     # The directories above need not let this process through.
     jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
@@ -52,11 +53,20 @@ def run(arguments: Sequence[str]) -> int:
         exporting = telemetry(os.environ)
         privileges.give_up(given.uid, given.gid, listen_address(config.listen)[1])
         with exporting as extra:
-            uvloop.run(serve(config, jobs_dir, socket.socket(fileno=given.socket_fd), extra, log))
+            sock = socket.socket(fileno=given.socket_fd)
+            uvloop.run(_watching(sink, serve(config, jobs_dir, sock, extra, log)))
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it, a traceback not
         return 1
+    finally:
+        sink.finish()
     return 0
+
+
+async def _watching(sink: LogSink, serving: Coroutine[None, None, None]) -> None:
+    """Serves while lines that stderr does not take are written from the loop."""
+    sink.watch(asyncio.get_running_loop())
+    await serving
 
 
 def _read_config(descriptor: int) -> Config:

@@ -4,7 +4,6 @@ The API processes write the same keys with structlog; this program carries the s
 """
 
 import json
-import sys
 import traceback
 from datetime import UTC, datetime
 from typing import TextIO
@@ -17,7 +16,8 @@ _LEVELS = ("debug", "info", "warning", "error")
 class EventLog:
     """Writes events of a level or above; fields are what JSON has."""
 
-    def __init__(self, config: LoggingConfig, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, config: LoggingConfig, stream: TextIO) -> None:
+        """`stream` is stderr as `log_sink` installs it: a write neither waits nor fails."""
         self._least = _LEVELS.index(config.level)
         self._json = config.format == "json" or (config.format == "auto" and not stream.isatty())
         self._stream = stream
@@ -41,18 +41,17 @@ class EventLog:
             fields["traceback"] = "".join(traceback.format_exception(error))
         self._write("error", event, fields)
 
+    def lines_dropped(self, count: int) -> None:
+        """Reports lines that the reader of stderr was too slow for; they are missing at this place."""
+        self.error("log lines dropped", count=count)
+
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         if _LEVELS.index(level) < self._least:
             return
         timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         head = {"timestamp": timestamp, "level": level, "event": event, "process": "supervisor"}
         line = json.dumps(head | fields, default=str) if self._json else _for_terminal(head, fields)
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except OSError:
-            # Whoever read stderr is gone; the jobs matter more than a line about them.
-            return
+        self._stream.write(line + "\n")
 
 
 def _for_terminal(head: dict[str, str], fields: dict[str, object]) -> str:

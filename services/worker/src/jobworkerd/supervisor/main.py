@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,10 +16,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from jobworkerd import log_sink
 from jobworkerd.cgroup.hierarchy import BadBase, Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
+from jobworkerd.log_sink import LogSink
 from jobworkerd.logs import holes
 from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.protocol.server import ApiConnection
@@ -47,20 +50,25 @@ class CannotStart(RuntimeError):
 
 def run(config: Config) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code."""
-    events = EventLog(config.logging)
+    sink = log_sink.install()
+    events = EventLog(config.logging, sys.stderr)
+    sink.on_recovery(events.lines_dropped)
     # What is there now stays: the collector need not look at it, nor a forked child copy its pages.
     gc.freeze()
     os.umask(_UMASK)
     try:
-        asyncio.run(_serve(config, events))
+        asyncio.run(_serve(config, events, sink))
     except (CannotStart, NoSuchUser, PortTaken, BadBase, ApiFailed, UnknownUser) as error:
         events.error("cannot start", reason=str(error))
         return 1
+    finally:
+        sink.finish()
     return 0
 
 
-async def _serve(config: Config, events: EventLog) -> None:
+async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
     loop = asyncio.get_running_loop()
+    sink.watch(loop)
     loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
     isolation = config.isolation
     if isolation.run_as == "dynamic" and isolation.uid_count < config.max_jobs:
