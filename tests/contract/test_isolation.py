@@ -22,6 +22,7 @@ PARTS = {
     "ipc_namespace",
     "pid_namespace",
     "no_new_privileges",
+    "session_keyring",
 }
 
 
@@ -156,6 +157,16 @@ async def test_a_private_directory_goes_with_its_job(admin: Client) -> None:
     assert not exists("/home/job")
 
 
+async def test_it_can_open_its_standard_streams(admin: Client) -> None:
+    script = """
+    echo 1 >/dev/stdout; echo 2 >/dev/stderr; echo 3 >/proc/self/fd/1; echo 4 >>/dev/fd/2
+    echo 5 | tee /dev/stderr; cat /dev/stdin"""
+    job, _ = await admin.run("sh", "-c", script)
+    output = await admin.stream(job.id)
+    assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDOUT) == b"1\n3\n5\n"
+    assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDERR) == b"2\n4\n5\n"
+
+
 async def test_ipc_is_its_own(admin: Client) -> None:
     assert (await prints(admin, "ipcmk -Q >/dev/null; ipcs -q | grep -c 0x")).split() == ["1"]
     assert (await prints(admin, "ipcs -q | grep -c 0x")).split() == ["0"]
@@ -211,8 +222,9 @@ async def test_each_part_can_be_switched_off(
     environment = {f"JOBWORKERD_ISOLATION_{setting}": value}
     with Server.started(BIN, certs, tmp_path / "state", **environment) as server:
         async with client(server, "admin") as admin:
-            job, output = await admin.run("sh", "-c", "id -un; pwd; echo $$; exit 3")
+            job, output = await admin.run("sh", "-c", "echo >/dev/stdout; id -un; pwd; echo $$; exit 3")
     assert job.exit_code == 3
+    assert b"Permission denied" not in output
     parts = {each.part: each.value for each in job.isolation_applied if each.in_force}
     user, directory, pid = output.decode().split()[-3:]
     match setting, value:

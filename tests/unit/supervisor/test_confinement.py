@@ -6,10 +6,19 @@ from pathlib import Path
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import Network
 from jobworkerd.supervisor import confinement
+from jobworkerd.supervisor.isolation import Identity
 from jobworkerd.supervisor.users import User
 
-JOB = User("job", "/", (1_900_000_007, 1_900_000_007))
-ALL = {"user", "mount_namespace", "uts_namespace", "ipc_namespace", "pid_namespace", "no_new_privileges"}
+JOB = User("job", "/", Identity(1_900_000_007, 1_900_000_007, exclusive=True))
+ALL = {
+    "user",
+    "mount_namespace",
+    "uts_namespace",
+    "ipc_namespace",
+    "pid_namespace",
+    "no_new_privileges",
+    "session_keyring",
+}
 
 
 def test_everything_in_force_has_no_reason() -> None:
@@ -39,7 +48,7 @@ def test_a_network_that_the_kernel_refuses_later() -> None:
     assert parts[-1].part == "network"
     assert parts[-1].in_force
     later = [confinement.refuse(part, {"network": errno.EPERM}) for part in parts]
-    assert [part.in_force for part in later] == [True] * 6 + [False]
+    assert [part.in_force for part in later] == [True] * 7 + [False]
     assert later[-1].value == "none"
 
 

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from jobworkerd.config import IsolationConfig
+from jobworkerd.supervisor.isolation import Identity
 from jobworkerd.supervisor.users import UnknownUser, Users
 
 
@@ -17,7 +18,9 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_job_has_a_user_of_its_own() -> None:
     users = Users(IsolationConfig(first_uid=5_000, uid_count=3))
     taken = [users.take() for _ in range(3)]
-    assert [user.ids for user in taken] == [(5_000, 5_000), (5_001, 5_001), (5_002, 5_002)]
+    assert [user.identity for user in taken] == [
+        Identity(uid, uid, groups=(), exclusive=True) for uid in (5_000, 5_001, 5_002)
+    ]
     assert users.problem == ""
     with pytest.raises(IndexError):
         users.take()
@@ -34,9 +37,17 @@ def test_a_user_that_was_given_back_is_taken_last() -> None:
 def test_a_user_by_name() -> None:
     users = Users(IsolationConfig(run_as="nobody"))
     user = users.take()
-    assert (user.name, user.ids) == ("nobody", (65_534, 65_534))
+    assert (user.name, user.identity) == ("nobody", Identity(65_534, 65_534, (65_534,)))
     users.give_back(user)
     assert users.take() == user
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_user_by_name_has_the_groups_of_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 4, 27] if name == "nobody" else [])
+    identity = Users(IsolationConfig(run_as="nobody")).take().identity
+    assert identity
+    assert (identity.groups, identity.exclusive) == ((65_534, 4, 27), False)
 
 
 @pytest.mark.usefixtures("as_root")
@@ -50,6 +61,6 @@ def test_a_server_that_is_not_root_says_why_its_jobs_are_its_own_users(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     users = Users(IsolationConfig())
-    assert users.take().ids is None
+    assert users.take().identity is None
     assert "not run as root" in users.problem
     assert Users(IsolationConfig(run_as="server")).problem == ""

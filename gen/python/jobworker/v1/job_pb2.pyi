@@ -456,7 +456,8 @@ class AppliedIsolation(message.Message):
     REASON_FIELD_NUMBER: builtins.int
     part: builtins.str
     """The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
-    `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities) or `network`.
+    `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
+    `session_keyring` (kernel keys of the job's own) or `network`.
     """
     in_force: builtins.bool
     """True if the job has it."""

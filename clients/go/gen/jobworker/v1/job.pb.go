@@ -777,7 +777,8 @@ func (x *AppliedLimit) GetReason() string {
 type AppliedIsolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
-	// `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities) or `network`.
+	// `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
+	// `session_keyring` (kernel keys of the job's own) or `network`.
 	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
 	// True if the job has it.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`

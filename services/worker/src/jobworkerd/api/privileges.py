@@ -8,6 +8,7 @@ import ctypes
 import os
 from pathlib import Path
 
+from jobworkerd import keyring
 from jobworkerd.api import landlock
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
@@ -40,9 +41,9 @@ class _Sets(ctypes.Structure):
 def give_up(uid: int | None, gid: int | None, port: int) -> None:
     """Becomes a user without capabilities, but for the one that listening on a low port takes.
 
-    With None the process keeps its user, and the capabilities that it has. Either way it can gain none
-    any more, nobody but root can look into it, and where the kernel has Landlock it can open no file for
-    writing.
+    With None the process keeps its user, and the capabilities that it has. Either way it can gain none any
+    more, it has no keys of the session that the server was started in, and only root can look into it. Where
+    the kernel has Landlock, it can open no file for writing.
 
     Raises:
         CannotStart: the process may not become that user.
@@ -59,6 +60,7 @@ def give_up(uid: int | None, gid: int | None, port: int) -> None:
             f"the API cannot become user {uid} ({error.strerror}); the server needs CAP_SETUID, CAP_SETGID "
             'and CAP_SETPCAP for that: give it those, or set api.user = "root"'
         ) from error
+    _leave_session_keyring()
     landlock.forbid_writing()
 
 
@@ -70,6 +72,16 @@ def _become(uid: int, gid: int, keep: set[int]) -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _set_capabilities(sum(1 << number for number in keep))
+
+
+def _leave_session_keyring() -> None:
+    try:
+        keyring.join_new_session()
+    except OSError as error:
+        raise CannotStart(
+            f"the API cannot leave the session keyring that the server was started in ({error.strerror}); "
+            "raise kernel.keys.maxkeys (keyrings(7))"
+        ) from error
 
 
 def _set_capabilities(mask: int) -> None:

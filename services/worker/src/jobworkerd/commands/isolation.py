@@ -25,6 +25,7 @@ def problems(wanted: IsolationConfig, proc: Path = Path("/proc")) -> Iterator[tu
             yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file, root=root)
     if wanted.no_new_privileges:
         yield "no_new_privileges", "" if root else _NOT_ROOT
+    yield "session_keyring", ""
 
 
 def _namespace_problem(name: str, file: Path, *, root: bool) -> str:

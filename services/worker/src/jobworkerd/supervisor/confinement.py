@@ -14,6 +14,7 @@ from jobworkerd.supervisor.users import User
 
 NAMESPACES = ("mount", "uts", "ipc", "pid")
 NO_NEW_PRIVILEGES = "no_new_privileges"
+SESSION_KEYRING = "session_keyring"
 NETWORK = "network"
 USER = "user"
 
@@ -21,6 +22,8 @@ _WHY = {
     errno.EPERM: "the server may not; start it as root",
     errno.EINVAL: "this kernel has no such namespaces; boot one that has",
     errno.ENOSYS: "this kernel is too old; boot Linux >= 5.12",
+    errno.EDQUOT: "the server's user has all the keys that it may have; raise kernel.keys.maxkeys",
+    errno.EOPNOTSUPP: "the server does not know this machine's system calls; use x86-64 or 64-bit ARM",
     errno.ENOSPC: "the host allows no more of them; raise user.max_*_namespaces (namespaces(7))",
 }
 
@@ -47,6 +50,7 @@ def applied(
     parts += [_part(f"{name}_namespace", _reason(refused.get(name))) for name in _namespaces(wanted)]
     if wanted.no_new_privileges:
         parts.append(_part(NO_NEW_PRIVILEGES, _reason(refused.get(NO_NEW_PRIVILEGES))))
+    parts.append(_part(SESSION_KEYRING, _reason(refused.get(SESSION_KEYRING))))
     if network is Network.NONE:
         parts.append(_part(NETWORK, _reason(refused.get(NETWORK)), "none"))
     return tuple(parts)

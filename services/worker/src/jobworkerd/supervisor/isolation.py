@@ -17,6 +17,7 @@ import socket
 import struct
 from typing import NamedTuple
 
+from jobworkerd import keyring
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
 from jobworkerd.supervisor import clone
 
@@ -57,6 +58,15 @@ class Isolation(NamedTuple):
     writable: tuple[bytes, ...]
 
 
+class Identity(NamedTuple):
+    """The user that a job runs as; `exclusive` says that nothing but this job runs as that user."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    exclusive: bool = False
+
+
 class Entered(NamedTuple):
     """What became of it: the process 1 of the PID namespace (0: there is none), and errnos by part."""
 
@@ -86,6 +96,10 @@ def enter(isolation: Isolation) -> Entered:
             _give_up_privileges()
         except OSError as error:
             refused["no_new_privileges"] = error.errno or 0
+    try:
+        keyring.join_new_session()
+    except OSError as error:
+        refused["session_keyring"] = error.errno or 0
     return Entered(init, refused)
 
 
@@ -100,17 +114,27 @@ def leave_network() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP))
 
 
-def become_user(uid: int, gid: int, home: bytes) -> None:
-    """Becomes another user, whom the private directory then belongs to; empty if there is none.
+def become_user(identity: Identity, home: bytes) -> None:
+    """Becomes another user, who owns the private directory (empty: the job has none) and the output's pipes.
+
+    The pipes belong to the user so that /dev/stdout, /dev/stderr and /proc/self/fd/1 can be opened.
 
     Raises:
         OSError: this process may not.
     """
+    uid, gid = identity.uid, identity.gid
     if home:
         os.chown(home, uid, gid)
-    os.setgroups([])
+    for output in (1, 2):
+        os.fchown(output, uid, gid)
+    os.setgroups(identity.groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+    if identity.exclusive:
+        keyring.clear_left_over(uid)
+    # A user whose quota of keys is used up keeps the spare process's keyring, which no other job has either.
+    with contextlib.suppress(OSError):
+        keyring.join_new_session()
 
 
 def _make_private(isolation: Isolation) -> None:

@@ -13,15 +13,16 @@ class Order(NamedTuple):
     """What execve(2) takes, and what is the job's own of its isolation.
 
     Strings are encoded by the supervisor: bytes mean the same under every locale. `argv` begins with the
-    program: a path, or a name to be looked up in the PATH of `env`. `user` is a uid and a gid, None for the
-    server's own; `home` is the private directory that becomes that user's, empty if there is none.
-    `network` is what the job may have: `host`, `none`, or `none if possible`.
+    program: a path, or a name to be looked up in the PATH of `env`. `user` has the
+    values of an `isolation.Identity`, None for the server's own. `home` is the private directory that becomes
+    that user's, empty if there is none. `network` is what the job may have: `host`, `none`, or `none if
+    possible`.
     """
 
     directory: bytes
     argv: list[bytes]
     env: dict[bytes, bytes]
-    user: tuple[int, int] | None = None
+    user: tuple[object, ...] | None = None
     home: bytes = b""
     network: str = "host"
 

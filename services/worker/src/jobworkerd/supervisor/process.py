@@ -62,7 +62,8 @@ def give_order(spare: Spare, spec: JobSpec, user: User, home: str) -> None:
     argv = [spec.command.encode(), *(arg.encode() for arg in spec.args)]
     env = {name.encode(): value.encode() for name, value in environment(spec, user, home).items()}
     directory = spec.working_directory.encode()
-    file = order.write(Order(directory, argv, env, user.ids, home.encode(), _network(spec)))
+    identity = user.identity and tuple(user.identity)
+    file = order.write(Order(directory, argv, env, identity, home.encode(), _network(spec)))
     try:
         socket.send_fds(spare.orders, [b"!"], [file])
     finally:

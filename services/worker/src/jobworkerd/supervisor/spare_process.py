@@ -17,7 +17,7 @@ import socket
 from typing import NamedTuple, NoReturn, Self
 
 from jobworkerd.supervisor import clone, isolation, order
-from jobworkerd.supervisor.isolation import Isolation
+from jobworkerd.supervisor.isolation import Identity, Isolation
 from jobworkerd.supervisor.order import Order
 
 _UMASK = 0o022
@@ -155,7 +155,7 @@ def _leave_network(network: str) -> dict[str, int]:
 def _execute(what: Order, steps: list[str]) -> NoReturn:
     steps.append("user")
     if what.user:
-        isolation.become_user(*what.user, what.home)
+        isolation.become_user(Identity(*what.user), what.home)  # type: ignore[arg-type]
     steps.append("working_directory")
     os.chdir(what.directory)
     steps.append("exec")

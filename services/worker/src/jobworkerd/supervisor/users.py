@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from jobworkerd.config import IsolationConfig
+from jobworkerd.supervisor.isolation import Identity
 
 _NAME = "job"
 
@@ -16,16 +17,16 @@ class UnknownUser(LookupError):
 
 @dataclass(frozen=True)
 class User:
-    """Whom a job runs as. `ids` are uid and gid, None if they are the server's own."""
+    """The user that a job runs as. `identity` is None if it is the server's own."""
 
     name: str
     home: str
-    ids: tuple[int, int] | None
+    identity: Identity | None
 
     @property
     def uid(self) -> int:
         """The user's number."""
-        return os.getuid() if self.ids is None else self.ids[0]
+        return os.getuid() if self.identity is None else self.identity.uid
 
 
 class Users:
@@ -62,12 +63,12 @@ class Users:
         if self._fixed:
             return self._fixed
         uid = self._free.popleft()
-        return User(_NAME, "/", (uid, uid))
+        return User(_NAME, "/", Identity(uid, uid, exclusive=True))
 
     def give_back(self, user: User) -> None:
         """Takes the user of a job that has no process any more."""
-        if user is not self._fixed and user.ids:
-            self._free.append(user.ids[0])
+        if user is not self._fixed:
+            self._free.append(user.uid)
 
 
 def _named(name: str) -> User:
@@ -75,4 +76,5 @@ def _named(name: str) -> User:
         found = pwd.getpwnam(name)
     except KeyError as error:
         raise UnknownUser(f"isolation.run_as: this host has no user {name!r}") from error
-    return User(name, found.pw_dir, (found.pw_uid, found.pw_gid))
+    groups = tuple(os.getgrouplist(name, found.pw_gid))
+    return User(name, found.pw_dir, Identity(found.pw_uid, found.pw_gid, groups))

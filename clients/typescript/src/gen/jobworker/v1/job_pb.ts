@@ -376,7 +376,8 @@ export const AppliedLimitSchema: GenMessage<AppliedLimit> = /*@__PURE__*/
 export type AppliedIsolation = Message<"jobworker.v1.AppliedIsolation"> & {
   /**
    * The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
-   * `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities) or `network`.
+   * `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
+   * `session_keyring` (kernel keys of the job's own) or `network`.
    *
    * @generated from field: string part = 1;
    */
