@@ -66,7 +66,8 @@ class Server:
         ]
         argv += ["--certs-dir", certs, "--cgroup-base", base, *flags]
         with log.open("wb") as stderr:
-            process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, **env})
+            # A session of its own, as systemd would give it.
+            process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, **env}, start_new_session=True)
         server = cls("", certs, state, mounted(base), process, log)
         try:
             server.address = server.wait_for_event("serving")["address"]

@@ -1,7 +1,9 @@
 """What becomes of jobs and readers when a part of the server ends."""
 
 import asyncio
+import os
 import signal
+from pathlib import Path
 
 import grpc
 import psutil
@@ -104,3 +106,14 @@ async def _when_back(admin: Client, job_id: str, offset: int) -> _Rest:
             assert output.result
             rest.result = output.result
             return rest
+
+
+def test_busy_jobs_do_not_outweigh_the_server(server: Server) -> None:
+    """Either the cpu controller sees to that, or the session's weight (sched(7), autogroup)."""
+    assert server.process
+    autogroup = Path(f"/proc/{server.process.pid}/autogroup")
+    missing = [event["controller"] for event in server.events() if event["event"] == "controller missing"]
+    by_session = autogroup.exists() and ("cpu" in missing or server.has_event("no cgroups"))
+    raised = by_session and os.geteuid() == 0
+    assert server.has_event("busy jobs slow the server down") == (by_session and not raised)
+    assert not raised or autogroup.read_text().split()[-1] == "-19"

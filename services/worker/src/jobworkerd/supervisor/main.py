@@ -25,7 +25,7 @@ from jobworkerd.log_sink import LogSink
 from jobworkerd.logs import holes
 from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.protocol.server import ApiConnection
-from jobworkerd.supervisor import api_user, certificates
+from jobworkerd.supervisor import api_user, autogroup, certificates
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.api_user import NoSuchUser, User
 from jobworkerd.supervisor.confinement import isolation_for
@@ -81,6 +81,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
         hierarchy = open_hierarchy(config.cgroup_base)
         stack.callback(hierarchy.close)
         _report(hierarchy, events)
+        _raise_share(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
         spares = Spares(Setup(_raise_open_files(), os.nice(0), isolation_for(config)))
@@ -232,6 +233,12 @@ def _report(hierarchy: Hierarchy, events: EventLog) -> None:
         events.warning("controller missing", controller=controller, reason=reason)
     for name, why in sweep(hierarchy.base, is_job_id).items():
         events.warning("removed an earlier server's cgroup", job_id=name, error=why)
+
+
+def _raise_share(hierarchy: Hierarchy, events: EventLog) -> None:
+    """Sees to the server's share of the CPU where the jobs' cgroups do not."""
+    if hierarchy.reason("cpu") and (why := autogroup.raise_share()):
+        events.warning("busy jobs slow the server down", reason=why)
 
 
 def is_job_id(name: str) -> bool:

@@ -1,0 +1,45 @@
+"""The server's share of the CPU where sessions share it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobworkerd.supervisor import autogroup
+
+RAISE = """
+import sys
+from pathlib import Path
+from jobworkerd.supervisor.autogroup import raise_share
+print(raise_share(Path(sys.argv[1])))
+"""
+
+
+def raised_by_a_session_leader(file: Path) -> str:
+    argv = [sys.executable, "-c", RAISE, str(file)]
+    return subprocess.run(argv, check=True, capture_output=True, text=True, start_new_session=True).stdout
+
+
+def test_a_session_of_its_own_gets_the_largest_share(tmp_path: Path) -> None:
+    file = tmp_path / "autogroup"
+    file.touch()
+    assert raised_by_a_session_leader(file) == "\n"
+    assert file.read_text() == "-19"
+
+
+def test_a_session_that_others_share_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "autogroup"
+    file.touch()
+    monkeypatch.setattr("os.getsid", lambda _: 1)
+    assert "shares its session" in autogroup.raise_share(file)
+    assert file.read_text() == ""
+
+
+def test_a_kernel_without_autogroups_needs_nothing(tmp_path: Path) -> None:
+    assert autogroup.raise_share(tmp_path / "autogroup") == ""
+
+
+def test_a_refusal_says_what_to_do(tmp_path: Path) -> None:
+    """A directory refuses a write as the kernel refuses one without CAP_SYS_NICE."""
+    assert "start the server as root" in raised_by_a_session_leader(tmp_path)
