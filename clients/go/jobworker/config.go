@@ -3,7 +3,6 @@ package jobworker
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -76,10 +75,9 @@ func (c Config) tls() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	pair, err := readPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("jobworker: cannot use the certificate %s with the key %s: %w; "+
-			"set Config.Certs (JOBWORKER_CERTS) to the folder with both, or Config.Cert and Config.Key", cert, key, err)
+		return nil, err
 	}
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
@@ -87,17 +85,4 @@ func (c Config) tls() (*tls.Config, error) {
 		Certificates: []tls.Certificate{pair},
 		ServerName:   c.ServerName,
 	}, nil
-}
-
-func readAuthorities(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("jobworker: cannot read the authority's certificate: %w; "+
-			"set Config.Certs (JOBWORKER_CERTS) to the folder with ca.pem, or Config.CA", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("jobworker: there is no certificate in %s: it must be a PEM file", file)
-	}
-	return pool, nil
 }

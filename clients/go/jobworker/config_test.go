@@ -50,19 +50,6 @@ func TestFromEnv(t *testing.T) {
 	must(t, err)
 }
 
-func TestFilesThatCannotBeUsed(t *testing.T) {
-	a := newAuthority(t)
-	for name, config := range map[string]Config{
-		"JOBWORKER_CERTS": {Certs: filepath.Join(a.folder, "none")},
-		"viewer-key.pem":  {Certs: a.folder, Role: "viewer"},
-		"PEM":             {Certs: a.folder, CA: os.Args[0]},
-	} {
-		if _, err := Dial(config); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("the error does not name %s: %v", name, err)
-		}
-	}
-}
-
 func TestServerNameIsChecked(t *testing.T) {
 	a := newAuthority(t)
 	_, address := a.serve(t, "127.0.0.1:0", &calls{}, 0)

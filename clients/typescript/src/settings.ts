@@ -1,8 +1,8 @@
 /** From options and environment variables to what a connection needs, checked before the first call. */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createSecureContext, type SecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
 import { ConfigurationError } from "./errors.js";
+import { readSecureContext } from "./files.js";
 
 const DEFAULT_PORT = "50051";
 
@@ -63,7 +63,7 @@ export function settingsOf(options: ClientOptions): Settings {
   const certs = options.certs ?? "/opt/job-worker/certs";
   return {
     server: addressOf(options.server ?? "localhost"),
-    secureContext: secureContextOf(
+    secureContext: readSecureContext(
       options.ca ?? join(certs, "ca.pem"),
       options.cert ?? join(certs, `${role}.pem`),
       options.key ?? join(certs, `${role}-key.pem`),
@@ -95,33 +95,4 @@ function addressOf(server: string): string {
     );
   }
   return `${found[1]}:${port}`;
-}
-
-function secureContextOf(ca: string, cert: string, key: string): SecureContext {
-  const pem = { ca: readPem(ca), cert: readPem(cert), key: readPem(key) };
-  try {
-    return createSecureContext({ ...pem, minVersion: "TLSv1.3" });
-  } catch (error) {
-    throw new ConfigurationError(
-      `${ca}, ${cert} and ${key} are not usable (${messageOf(error)}): ` +
-        "the files must be PEM, and the key must belong to the certificate",
-      { cause: error },
-    );
-  }
-}
-
-function readPem(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new ConfigurationError(
-      `cannot read the certificate file ${file} (${messageOf(error)}): set certs (JOBWORKER_CERTS) to the ` +
-        "folder with ca.pem, admin.pem and admin-key.pem, or ca, cert and key",
-      { cause: error },
-    );
-  }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

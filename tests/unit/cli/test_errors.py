@@ -158,17 +158,27 @@ async def test_a_certificate_for_another_name_is_told_and_the_name_can_be_given(
 async def test_a_key_that_is_not_ours_is_told(cli: Cli, certs: Path) -> None:
     result = await cli("--key", str(certs / "viewer-key.pem"), "list")
     assert result.code == 1
-    assert "our certificate or its key is not usable" in result.stderr
+    assert f"error: {certs}/viewer-key.pem: the key does not belong to the certificate {certs}/admin.pem" in (
+        result.stderr
+    )
 
 
 async def test_a_missing_file_says_what_to_set(cli: Cli, tmp_path: Path) -> None:
     result = await cli("--certs", str(tmp_path), "list")
     assert result.code == 1
     assert result.stderr == (
-        f"error: there is no certificate file {tmp_path}/ca.pem\n"
-        "hint: set --certs (JOBWORKER_CERTS) to the folder with ca.pem, admin.pem and admin-key.pem, "
-        "or --ca, --cert and --key\n"
+        f"error: {tmp_path}/ca.pem: cannot read the file: No such file or directory\n"
+        "hint: --certs (JOBWORKER_CERTS) names the directory with ca.pem, ROLE.pem and ROLE-key.pem; "
+        "--ca, --cert and --key name single files\n"
     )
+
+
+async def test_an_empty_file_is_an_error_and_no_abort(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch(mode=0o600)
+    for option in ("--ca", "--cert", "--key"):
+        result = await cli(option, str(tmp_path / "empty"), "list")
+        assert result.code == 1
+        assert f"error: {tmp_path}/empty: the file is empty\n" in result.stderr
 
 
 async def test_a_key_that_others_can_read_is_warned_of(cli: Cli, certs: Path, tmp_path: Path) -> None:

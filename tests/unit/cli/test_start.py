@@ -60,7 +60,7 @@ def test_a_stream_that_the_parent_closed_is_no_error(closed: str) -> None:
     )
     assert result.returncode == 1
     assert result.stdout == ""
-    assert ("no certificate file" in result.stderr) == ("2>&-" not in closed)
+    assert ("cannot read the file" in result.stderr) == ("2>&-" not in closed)
 
 
 def test_the_version_is_the_distributions() -> None:

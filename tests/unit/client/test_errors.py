@@ -1,6 +1,8 @@
 """What a failed call raises, with either client."""
 
-from collections.abc import Awaitable, Callable
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -104,6 +106,30 @@ async def cause(get: Callable[[Target], Awaitable[None]], target: Target) -> Cau
     return raised.value.cause
 
 
+@contextlib.contextmanager
+def piped(file: Path) -> Iterator[str]:
+    """Gives a file's content as a shell's `<(command)` does: it can be read once."""
+    reader, writer = os.pipe()
+    os.write(writer, file.read_bytes())
+    os.close(writer)
+    yield f"/dev/fd/{reader}"
+    os.close(reader)
+
+
+async def test_files_from_a_shell_s_pipes_are_good(
+    listening: Listening, certs: Path, server: FakeServer
+) -> None:
+    server.add()
+    with (
+        piped(certs / "ca.pem") as ca,
+        piped(certs / "admin.pem") as cert,
+        piped(certs / "admin-key.pem") as key,
+    ):
+        await get_with_asyncio(
+            Target.from_folder("/nowhere", server=f"localhost:{listening.port}", ca=ca, cert=cert, key=key)
+        )
+
+
 @pytest.mark.parametrize("get", [get_with_asyncio, get_with_a_thread])
 async def test_why_no_connection_can_be_made(
     get: Callable[[Target], Awaitable[None]], listening: Listening, certs: Path, tmp_path: Path
@@ -118,7 +144,8 @@ async def test_why_no_connection_can_be_made(
     leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
     assert await cause(get, target(ca=str(tmp_path / "ca.pem"))) is Cause.UNTRUSTED
     assert await cause(get, target(server_name="elsewhere.example")) is Cause.OTHER_NAME
-    assert await cause(get, target(key=str(certs / "viewer-key.pem"))) is Cause.OUR_FILES
+    with piped(certs / "viewer-key.pem") as key:
+        assert await cause(get, target(key=key)) is Cause.OUR_FILES
     theirs = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
     assert await cause(get, target(**theirs)) is Cause.CLOSED
     await listening.stop()

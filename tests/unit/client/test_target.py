@@ -69,7 +69,7 @@ async def test_a_missing_file_is_told_when_the_client_is_made(certs: Path, tmp_p
     for name in ("ca.pem", "admin.pem"):
         (tmp_path / name).write_bytes((certs / name).read_bytes())
     for kind in (Client, SyncClient):
-        with pytest.raises(CertificateUnusable, match=f"no certificate file {tmp_path}/admin-key.pem"):
+        with pytest.raises(CertificateUnusable, match=f"{tmp_path}/admin-key.pem: .* No such file"):
             kind.from_folder(tmp_path)
 
 

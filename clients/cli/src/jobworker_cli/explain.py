@@ -92,8 +92,8 @@ def _hint(error: JobWorkerError) -> str:
             return "--timeout allows for more"
         case CertificateUnusable():
             return (
-                "set --certs (JOBWORKER_CERTS) to the folder with ca.pem, admin.pem and admin-key.pem, "
-                "or --ca, --cert and --key"
+                "--certs (JOBWORKER_CERTS) names the directory with ca.pem, ROLE.pem and ROLE-key.pem; "
+                "--ca, --cert and --key name single files"
             )
         case AddressInvalid():
             return "set --server (JOBWORKER_SERVER)"

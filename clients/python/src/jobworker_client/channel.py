@@ -2,11 +2,10 @@
 
 import ipaddress
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 
-from jobworker_client.errors import CertificateUnusable
+from jobworker_client.credentials import read_credentials
 from jobworker_client.target import Target
 
 __all__ = ["ChannelParts", "channel_parts"]
@@ -40,8 +39,8 @@ def channel_parts(target: Target) -> ChannelParts:
     """Reads the files and returns what a channel is made of; it connects with its first call.
 
     Raises:
-        AddressInvalid: the server's address is none.
-        CertificateUnusable: a file is not there, or cannot be read.
+        AddressInvalid: `server` is not an address.
+        CertificateUnusable: a file cannot be read or used, or the key is another certificate's.
     """
     host, port = target.address()
     options: list[tuple[str, int | str]] = list(OPTIONS)
@@ -51,7 +50,7 @@ def channel_parts(target: Target) -> ChannelParts:
         # gRPC asks https_proxy for everything; a proxy elsewhere cannot know this machine's loopback.
         options.append(("grpc.enable_http_proxy", 0))
     bracketed = f"[{host}]" if ":" in host else host
-    return ChannelParts(f"{bracketed}:{port}", _credentials(target), tuple(options))
+    return ChannelParts(f"{bracketed}:{port}", read_credentials(target), tuple(options))
 
 
 def _is_loopback(host: str) -> bool:
@@ -59,17 +58,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _credentials(target: Target) -> grpc.ChannelCredentials:
-    ca, cert, key = _read(target.ca), _read(target.cert), _read(target.key)
-    return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        raise CertificateUnusable(f"there is no certificate file {file}") from None
-    except OSError as error:
-        raise CertificateUnusable(f"cannot read the certificate file {file}: {error.strerror}") from error

@@ -163,7 +163,7 @@ class AddressInvalid(JobWorkerError):
 
 
 class CertificateUnusable(JobWorkerError):
-    """A certificate's or a key's file is not there, or cannot be read."""
+    """A certificate or key file cannot be read or used; the message names the file and says why."""
 
 
 BY_REASON: Mapping[str, type[JobWorkerError]] = MappingProxyType(

@@ -40,8 +40,8 @@ class Client(BaseClient):
         """Reads the certificates; the connection is made with the first call.
 
         Raises:
-            CertificateUnusable: a file is not there, or cannot be read.
-            AddressInvalid: the server's address is none.
+            CertificateUnusable: a file cannot be read or used; the message says which and why.
+            AddressInvalid: `target.server` is not an address.
             RuntimeError: there is no running event loop.
         """
         super().__init__(target, deadline=deadline)
