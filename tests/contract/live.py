@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,12 +51,18 @@ class Server:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, bin_dir: Path, certs: Path, state: Path, *flags: str, **env: str) -> Iterator["Server"]:
-        """Starts a server on a free port, and ends it; it leaves neither process nor cgroup."""
+    def started(
+        cls, bin_dir: Path, certs: Path, state: Path, *flags: str, run_by: Sequence[str] = (), **env: str
+    ) -> Iterator["Server"]:
+        """Starts a server on a free port, and ends it; it leaves neither process nor cgroup.
+
+        `run_by` is a command that executes the server, such as prlimit(1).
+        """
         state.mkdir(parents=True, exist_ok=True)
         log = state / "server.log"
         base = f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"
         argv: list[str | Path] = [
+            *run_by,
             bin_dir / "jobworkerd",
             "serve",
             "--listen",

@@ -20,6 +20,7 @@ LIMITS = Limits(max_cpu=25, max_memory=64, max_io_bps=0, max_pids=64, cpu_weight
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobCgroup:
     monkeypatch.setattr(JobCgroup, "_open_file", lambda *_: os.open(os.devnull, os.O_RDONLY))
     made = JobCgroup(tmp_path / "job", Hierarchy(tmp_path), create_autospec(PopulatedWatcher))
+    made.make()
     (tmp_path / "job" / "cpu.max").touch()
     return made
 
@@ -59,6 +60,7 @@ def test_a_controller_that_is_missing_is_the_reason(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(JobCgroup, "_open_file", lambda *_: os.open(os.devnull, os.O_RDONLY))
     hierarchy = Hierarchy(tmp_path, missing={"cpuset": "held by v1", "io": "not delegated"})
     made = JobCgroup(tmp_path / "job", hierarchy, create_autospec(PopulatedWatcher))
+    made.make()
     limits = replace(LIMITS, max_io_iops=5, cpu_set="0")
     reasons = {limit.limit: limit.reason for limit in made.apply(limits, [])}
     assert (reasons["cpu_set"], reasons["max_io_iops"]) == ("held by v1", "not delegated")

@@ -67,6 +67,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
             users=Users(isolation),
             isolation=isolation,
             read_buffer=memoryview(bytearray(4096)),
+            on_fault=lambda what, error: pytest.fail(f"{what}: {error}"),
         )
 
 

@@ -123,7 +123,7 @@ def test_outcome(
     reason: TerminationReason,
     message: str,
 ) -> None:
-    found = outcome(SPEC, wait_status, intent, usage, leftovers=0)
+    found = outcome(SPEC, wait_status, intent, usage, leftovers=False)
     number = wait_status & 0x7F
     assert found.status is status
     assert found.exit_code == (None if number else wait_status >> 8)
@@ -138,7 +138,7 @@ def test_outcome(
 
 
 def test_leftovers() -> None:
-    assert outcome(SPEC, 0, None, NO_OOM, leftovers=2).termination.leftovers_killed
+    assert outcome(SPEC, 0, None, NO_OOM, leftovers=True).termination.leftovers_killed
 
 
 @pytest.mark.parametrize(

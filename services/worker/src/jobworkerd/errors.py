@@ -119,12 +119,12 @@ class TooManyJobs(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class HostExhausted(JobWorkerError):
-    """Raised when the host has no process, file, memory or space left for another job; `why` says which."""
+    """Raised when the host has no process, descriptor, memory or space for a request; `why` says which."""
 
     why: str
 
     def __str__(self) -> str:
-        return f"the server's host cannot take another job now: {self.why}"
+        return f"the server's host is exhausted ({self.why}); try again when other jobs have ended"
 
 
 @dataclasses.dataclass(eq=False)

@@ -1,6 +1,8 @@
 """What a client gets when a handler raises."""
 
 import asyncio
+import errno
+import os
 
 import grpc
 import pytest
@@ -42,6 +44,22 @@ async def test_bug_is_an_id_to_the_client_and_a_traceback_in_the_log(
     assert "secret" not in refused.message
     assert line["exc_info"]
     assert line["log_level"] == "error"
+
+
+async def _no_descriptor(_context: Context) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/a/secret/path")
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_exhausted_host_is_no_bug(serve: Serve, method: str, logged: Logged) -> None:
+    async with serve(_no_descriptor, Errors()) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.call(method)
+    refused = refusal(caught.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "HOST_EXHAUSTED")
+    assert refused.metadata == {"why": "Too many open files"}
+    (line,) = logged
+    assert line["log_level"] == "warning"
 
 
 async def test_a_write_to_a_client_that_is_gone_is_no_bug(serve: Serve, logged: Logged) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jobworkerd.cgroup import files
 from jobworkerd.cgroup.devices import NoDevice, whole_disks
+from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "io"
@@ -70,6 +71,8 @@ def _disks(paths: Sequence[Path]) -> tuple[list[str], str]:
         except NoDevice as error:
             reason = reason or f"{error}; choose a working directory on a disk"
         except OSError as error:
+            if is_exhaustion(error):
+                raise
             reason = reason or f"{path} has no device ({error.strerror})"
     return sorted(set(disks)), reason
 

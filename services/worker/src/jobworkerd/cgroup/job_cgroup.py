@@ -1,6 +1,7 @@
 """One job's cgroup, from mkdir to rmdir."""
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,8 @@ from types import MappingProxyType
 
 from jobworkerd.cgroup import cpu, cpuset, files, io, memory, pids, psi
 from jobworkerd.cgroup.hierarchy import Hierarchy
-from jobworkerd.cgroup.populated import PopulatedWatcher
+from jobworkerd.cgroup.populated import PopulatedWatcher, is_populated
+from jobworkerd.exhaustion import insist, is_exhaustion
 from jobworkerd.model import AppliedLimit, Limits, Usage
 
 CONTAINMENT = "containment"
@@ -41,25 +43,30 @@ def limits_set(limits: Limits) -> list[str]:
 
 
 class JobCgroup:
-    """A cgroup with limits; the owner of its directory and two file descriptors until `remove`."""
+    """A cgroup with limits; the owner of its directory and of file descriptors from `make` until `remove`.
+
+    What ends the job needs no other descriptor: those of its files are opened with the cgroup.
+    """
 
     def __init__(self, path: Path, hierarchy: Hierarchy, watcher: PopulatedWatcher) -> None:
-        """Makes the directory.
-
-        Raises:
-            OSError: it cannot be made, or is there already. Nothing is left behind.
-        """
-        path.mkdir()
         self._path = path
         self._hierarchy = hierarchy
         self._watcher = watcher
+        self._made = self._ready = False
         self._open: list[int] = []
-        try:
-            self._directory = self._open_file(".", os.O_RDONLY | os.O_DIRECTORY)
-            self._events = self._open_file("cgroup.events", os.O_RDONLY)
-        except OSError:
-            self.remove()
-            raise
+
+    def make(self) -> None:
+        """Makes the directory and opens its files.
+
+        Raises:
+            OSError: it cannot be made, or is there already. `remove` removes what was made.
+        """
+        self._path.mkdir()
+        self._made = True
+        self._directory = self._open_file(".", os.O_RDONLY | os.O_DIRECTORY)
+        self._events = self._open_file("cgroup.events", os.O_RDONLY)
+        self._kill = self._open_kill()
+        self._ready = True
 
     @property
     def directory_fd(self) -> int:
@@ -67,7 +74,11 @@ class JobCgroup:
         return self._directory
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
-        """Sets every limit that limits something, and returns what the kernel made of each."""
+        """Sets every limit that limits something, and returns what the kernel made of each.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
         return (*self.change(limits, limits_set(limits), io_paths), self._containment())
 
     def change(
@@ -75,6 +86,9 @@ class JobCgroup:
     ) -> tuple[AppliedLimit, ...]:
         """Sets the named limits, lifts those of them that limit nothing, and returns what the kernel made
         of each; of one that is lifted there is nothing to say.
+
+        Raises:
+            OSError: the host is exhausted. Some of the limits may be set.
         """
         setters = {
             cpu.LIMIT: partial(cpu.apply, self._path, limits),
@@ -95,26 +109,26 @@ class JobCgroup:
         try:
             return setter()
         except OSError as error:
+            # ENOSPC is a control file's answer to a value.
+            if is_exhaustion(error) and error.errno != errno.ENOSPC:
+                raise
             return AppliedLimit(limit=limit, in_force=False, reason=f"{error.filename}: {error.strerror}")
 
     def _containment(self) -> AppliedLimit:
-        if self._has_kill():
+        if self._kill is not None:
             return AppliedLimit(limit=CONTAINMENT, in_force=True, file="cgroup.kill")
         return AppliedLimit(limit=CONTAINMENT, in_force=False, reason=NO_KILL)
 
-    def pids(self) -> list[int]:
-        """Returns the processes in the cgroup and below it; a zombie is none."""
-        found: list[int] = []
-        for directory in files.subtree(self._path):
-            found += map(int, files.read(directory, "cgroup.procs").split())
-        return found
+    def populated(self) -> bool:
+        """Tells whether there is a process in the cgroup or below it; a zombie is none."""
+        return is_populated(self._events)
 
     def kill(self) -> None:
         """Kills every process in the cgroup and below it, forks under way included."""
-        if self._has_kill():
-            files.write(self._path, "cgroup.kill", "1")
+        if self._kill is not None:
+            os.write(self._kill, b"1")
             return
-        for pid in self.pids():
+        for pid in self._pids():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -122,15 +136,23 @@ class JobCgroup:
 
     async def kill_all(self) -> None:
         """Kills every process, and returns once there is none."""
-        self.kill()
-        if self._has_kill():
+        if not self._ready:
+            return
+        await insist(self.kill)
+        if self._kill is not None:
             await self._watcher.wait_empty(self._events)
             return
-        while self.pids():
+        while self.populated():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_SECONDS):
                     await self._watcher.wait_empty(self._events)
-            self.kill()
+            await insist(self.kill)
+
+    def _pids(self) -> list[int]:
+        found: list[int] = []
+        for directory in files.subtree(self._path):
+            found += map(int, files.read(directory, "cgroup.procs").split())
+        return found
 
     def usage(self) -> Usage:
         """Returns what the job has used so far."""
@@ -146,17 +168,32 @@ class JobCgroup:
         """Removes the cgroup and those that the job made in it; no process is left in them.
 
         Raises:
-            OSError: one of them has a process after all.
+            OSError: one of them has a process after all, or cannot be removed now; the call can be repeated.
         """
         while self._open:
             os.close(self._open.pop())
-        for directory in files.subtree(self._path):
-            directory.rmdir()
+        if self._made:
+            self._remove_directory()
+            self._made = False
+
+    def _remove_directory(self) -> None:
+        try:
+            self._path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in {errno.EBUSY, errno.ENOTEMPTY}:
+                raise
+            for directory in files.subtree(self._path):
+                directory.rmdir()
 
     def _open_file(self, name: str, flags: int) -> int:
         descriptor = os.open(self._path / name, flags | os.O_CLOEXEC)
         self._open.append(descriptor)
         return descriptor
 
-    def _has_kill(self) -> bool:
-        return (self._path / "cgroup.kill").exists()
+    def _open_kill(self) -> int | None:
+        try:
+            return self._open_file("cgroup.kill", os.O_WRONLY)
+        except FileNotFoundError:
+            return None

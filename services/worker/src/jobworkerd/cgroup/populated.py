@@ -8,6 +8,9 @@ itself a file that has input as soon as one of its own is ready.
 import asyncio
 import os
 import select
+from functools import partial
+
+from jobworkerd.exhaustion import insist
 
 
 class PopulatedWatcher:
@@ -26,7 +29,7 @@ class PopulatedWatcher:
 
     async def wait_empty(self, events: int) -> None:
         """Returns once the cgroup whose `cgroup.events` the descriptor reads has no process."""
-        self._epoll.register(events, select.EPOLLPRI)
+        await insist(partial(self._epoll.register, events, select.EPOLLPRI))
         try:
             while is_populated(events):
                 future = self._waiting[events] = self._loop.create_future()

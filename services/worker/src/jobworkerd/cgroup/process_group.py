@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, limits_set
+from jobworkerd.exhaustion import insist
 from jobworkerd.model import AppliedLimit, Limits, Usage
 
 _POLL_SECONDS = 0.01
@@ -25,6 +26,9 @@ class ProcessGroup:
     def __init__(self, reason: str) -> None:
         self._reason = reason
         self._leader = 0
+
+    def make(self) -> None:
+        """Has nothing to make."""
 
     def lead(self, pid: int) -> None:
         """Says which process leads the group; it is not reaped before `kill_all` has returned."""
@@ -46,15 +50,15 @@ class ProcessGroup:
     def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:
         return tuple(AppliedLimit(limit=name, in_force=False, reason=self._reason) for name in names)
 
-    def pids(self) -> list[int]:
-        """Returns the living processes of the group."""
-        return [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if self._is_member(stat)]
+    def populated(self) -> bool:
+        """Tells whether the group has a process; a zombie is none."""
+        return any(self._is_member(stat) for stat in Path("/proc").glob("[0-9]*/stat"))
 
     def _is_member(self, stat: Path) -> bool:
         try:
             # proc(5): the command's name, in parentheses, may hold anything; then state, ppid, pgrp.
             state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
         return int(group) == self._leader and state != "Z"
 
@@ -71,7 +75,7 @@ class ProcessGroup:
         if not self._leader:
             return
         self.kill()
-        while self.pids():  # noqa: ASYNC110 - the kernel has no event to wait for, see _POLL_SECONDS
+        while await insist(self.populated):  # noqa: ASYNC110 - the kernel has no event to wait for, see _POLL_SECONDS
             await asyncio.sleep(_POLL_SECONDS)
 
     def usage(self) -> Usage:

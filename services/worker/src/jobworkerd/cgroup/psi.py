@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jobworkerd.cgroup import files
+from jobworkerd.exhaustion import is_exhaustion
 
 RESOURCES = ("cpu", "memory", "io")
 
@@ -24,5 +25,8 @@ def stat(cgroup: Path) -> dict[str, int]:
 def _lines(cgroup: Path, file: str) -> list[str]:
     try:
         return files.read(cgroup, file).splitlines()
-    except OSError:  # EOPNOTSUPP: it is switched off
+    except OSError as error:
+        if is_exhaustion(error):
+            raise
+        # EOPNOTSUPP: it is switched off.
         return []

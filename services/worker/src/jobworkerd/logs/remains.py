@@ -8,6 +8,8 @@ from collections import deque
 from pathlib import Path
 
 _PIECE_BYTES = 16 * 1024 * 1024
+_MOST_FILES = 16
+"""Each takes a descriptor; the space of others is given back at once."""
 
 
 class Remains:
@@ -17,7 +19,13 @@ class Remains:
         self._files: deque[int] = deque()
 
     def keep(self, file: Path) -> None:
-        """Takes a file that is about to be removed; a small one needs no pieces."""
+        """Takes a file that is about to be removed, if it is large and few others wait.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        if len(self._files) == _MOST_FILES:
+            return
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
         if os.fstat(descriptor).st_size > _PIECE_BYTES:
             self._files.append(descriptor)

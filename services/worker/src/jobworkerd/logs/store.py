@@ -3,12 +3,11 @@
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from jobworkerd.logs.files import open_files
-from jobworkerd.logs.format import data_file
+from jobworkerd.logs.format import data_file, index_file
 from jobworkerd.logs.remains import Remains
 from jobworkerd.logs.retention import Extent, release
 from jobworkerd.logs.writer import LogWriter
@@ -39,6 +38,7 @@ class LogStore:
         self._live: dict[str, LogWriter] = {}
         self._ended: dict[str, Extent] = {}
         self._remains = Remains()
+        self._to_remove: list[Path] = []
         self._total = 0
         self._failing = False
 
@@ -74,19 +74,20 @@ class LogStore:
         if self._next:
             self._next.close()
             self._next = None
-            shutil.rmtree(self._next_directory)
+            self._remove(self._next_directory)
 
     @property
     def _next_directory(self) -> Path:
         return self._jobs_dir / NEXT
 
     def _make(self, directory: Path) -> LogWriter:
+        self._remove_all()
         # For the group that the directory above is of: it may read the logs.
         directory.mkdir(mode=0o750)
         try:
             return LogWriter(directory, self._grown)
         except OSError:
-            shutil.rmtree(directory)
+            self._remove(directory)
             raise
 
     def end(self, job_id: str) -> None:
@@ -104,9 +105,22 @@ class LogStore:
             self.end(job_id)
         self._total -= self._ended.pop(job_id).stored
         directory = self._jobs_dir / job_id
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # without it the space is given back at once
             self._remains.keep(data_file(directory))
-        shutil.rmtree(directory, ignore_errors=True)
+        self._remove(directory)
+
+    def _remove(self, directory: Path) -> None:
+        """Removes a log's directory, now or with the next one; it needs no descriptor."""
+        self._to_remove.append(directory)
+        self._remove_all()
+
+    def _remove_all(self) -> None:
+        try:
+            while self._to_remove:
+                _remove_log(self._to_remove[0])
+                del self._to_remove[0]
+        except OSError as error:
+            self._on_error(error)
 
     def give_back(self) -> bool:
         """Gives back a piece of the space of logs that were discarded; tells whether there is more."""
@@ -151,6 +165,13 @@ class LogStore:
         with open_files(self._jobs_dir / job_id, os.O_RDWR) as files:
             self._ended[job_id] = release(files, extent, max(most, 0))
         self._total -= extent.stored - self._ended[job_id].stored
+
+
+def _remove_log(directory: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for file in (data_file(directory), index_file(directory)):
+            file.unlink(missing_ok=True)
+        directory.rmdir()
 
 
 def _step(bound: int) -> int:

@@ -6,13 +6,17 @@ from typing import Protocol
 
 import msgspec
 
-from jobworkerd.errors import JobWorkerError, to_wire
+from jobworkerd.errors import HostExhausted, JobWorkerError, to_wire
+from jobworkerd.exhaustion import describe, is_exhaustion
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
 
 
 class JobTable(Protocol):
-    """What the supervisor does for an API process; every method may raise a JobWorkerError."""
+    """What the supervisor does for an API process.
+
+    Every method may raise a JobWorkerError, and an OSError where the host is exhausted.
+    """
 
     async def start(self, spec: JobSpec) -> Job:
         """Starts a job and returns it once its command runs."""
@@ -124,12 +128,17 @@ class ApiConnection(asyncio.Protocol):
     async def _answer(self, request: messages.Request) -> None:
         try:
             body = await self._reply(request.body)
-        except JobWorkerError as error:
-            body = messages.Failure(*to_wire(error))
         except Exception as error:  # noqa: BLE001 - a bug in one request must not end the process of all jobs
-            self._on_fault(type(request.body).__name__, error)
-            body = messages.Fault(repr(error))
+            body = self._refusal(request, error)
         self._send(messages.Reply(request.seq, body))
+
+    def _refusal(self, request: messages.Request, error: Exception) -> messages.ReplyBody:
+        if is_exhaustion(error):
+            error = HostExhausted(describe(error))
+        if isinstance(error, JobWorkerError):
+            return messages.Failure(*to_wire(error))
+        self._on_fault(type(request.body).__name__, error)
+        return messages.Fault(repr(error))
 
     async def _reply(self, body: messages.RequestBody) -> messages.ReplyBody:
         match body:

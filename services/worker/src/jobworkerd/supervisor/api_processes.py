@@ -95,10 +95,15 @@ class ApiProcesses:
                 serving.set()
                 ready.set()
 
-            exit_code = await self._run(on_ready)
+            try:
+                exit_code = await self._run(on_ready)
+            except OSError as error:
+                exit_code = None
+                self._log.error("api process not started", reason=str(error))
             if self._closing or not ready.is_set():
                 return
-            self._log.error("api process ended", exit_code=exit_code)
+            if exit_code is not None:
+                self._log.error("api process ended", exit_code=exit_code)
             if serving.is_set():
                 backoff = _FIRST_BACKOFF_SECONDS
             else:
@@ -106,20 +111,36 @@ class ApiProcesses:
                 backoff = min(2 * backoff, _LAST_BACKOFF_SECONDS)
 
     async def _run(self, on_ready: Callable[[], None]) -> int:
-        """Returns one API process's exit code, negative for a signal, once it has ended."""
-        ours, theirs = socket.socketpair()
+        """Returns one API process's exit code, negative for a signal, once it has ended.
+
+        Raises:
+            OSError: it could not be started. Nothing is left behind.
+        """
         connection = self._connect(on_ready)
-        with theirs:
-            child = self._spawn(theirs)
         self._connections.add(connection)
         try:
-            os.set_blocking(ours.fileno(), False)
-            await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+            child, pidfd = await self._start_one(connection)
             self._log.debug("api process started", pid=child.pid)
-            return await _exit_code(child)
+            return await _exit_code(child, pidfd)
         finally:
             self._connections.discard(connection)
             connection.close()
+
+    async def _start_one(self, connection: ApiConnection) -> "tuple[subprocess.Popen[bytes], int]":
+        """Returns a process that is connected, and its pidfd."""
+        with ExitStack() as on_failure:
+            ours, theirs = socket.socketpair()
+            on_failure.callback(ours.close)
+            with theirs:
+                child = self._spawn(theirs)
+            on_failure.callback(child.wait)
+            on_failure.callback(child.kill)
+            pidfd = os.pidfd_open(child.pid)
+            on_failure.callback(os.close, pidfd)
+            ours.setblocking(False)  # noqa: FBT003 - it takes no keyword
+            await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+            on_failure.pop_all()
+        return child, pidfd
 
     def _spawn(self, sock: socket.socket) -> "subprocess.Popen[bytes]":
         """Starts a process at a socket. It becomes the user itself, once it has loaded its modules."""
@@ -144,10 +165,9 @@ async def _all(events: list[asyncio.Event]) -> None:
         await event.wait()
 
 
-async def _exit_code(child: "subprocess.Popen[bytes]") -> int:
-    """Waits for the child's end, and makes an end of it when nobody waits any more."""
+async def _exit_code(child: "subprocess.Popen[bytes]", pidfd: int) -> int:
+    """Waits for the child's end, and makes an end of it when nobody waits any more; closes the pidfd."""
     loop = asyncio.get_running_loop()
-    pidfd = os.pidfd_open(child.pid)
     ended = asyncio.Event()
     loop.add_reader(pidfd, ended.set)
     try:

@@ -1,7 +1,6 @@
 """The table of all jobs, and who may join it. Each job's life is its own, in `life`."""
 
 import asyncio
-import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,7 +8,6 @@ import msgspec
 
 from jobworkerd.config import Config
 from jobworkerd.errors import (
-    HostExhausted,
     JobNotFound,
     JobNotRunning,
     RequestIdReused,
@@ -28,8 +26,6 @@ _QUIET_SECONDS = 0.003
 
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """A page ends early rather than outgrow the 4 MiB that a gRPC message may have."""
-
-_HOST_LACKS = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC}
 
 
 class Jobs:
@@ -90,17 +86,11 @@ class Jobs:
         return self.get(job_id)
 
     async def _launch(self, job: Job) -> Job:
+        live = self._live[job.id] = LiveJob(job, self._host, self._on_change)
         try:
-            live = LiveJob(job, self._host, self._on_change)
-            self._live[job.id] = live
-            try:
-                running = await live.run()
-            except BaseException:
-                del self._live[job.id]
-                raise
-        except OSError as error:
-            if error.errno in _HOST_LACKS:
-                raise HostExhausted(str(error)) from error
+            running = await live.run()
+        except BaseException:
+            del self._live[job.id]
             raise
         # Once the answer is on its way, which is when this task waits again.
         self._host.loop.call_soon(self._log_start, running)

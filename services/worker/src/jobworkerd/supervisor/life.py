@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -21,7 +22,9 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import LimitUnavailable
+from jobworkerd.exhaustion import insist
 from jobworkerd.logs.store import LogStore
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import (
     Job,
     JobStatus,
@@ -31,7 +34,7 @@ from jobworkerd.model import (
     Usage,
     transition,
 )
-from jobworkerd.supervisor import confinement, process, spares
+from jobworkerd.supervisor import confinement, headroom, process, spares
 from jobworkerd.supervisor.isolation import HOME
 from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
 from jobworkerd.supervisor.outcome import Intent, outcome
@@ -39,6 +42,11 @@ from jobworkerd.supervisor.process import Process
 from jobworkerd.supervisor.pump import Pump
 from jobworkerd.supervisor.spares import Spare, Spares
 from jobworkerd.supervisor.users import User, Users
+
+_NEXT_KILL_SECONDS = 0.1
+"""How long a kill that failed has until the next one."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,20 +62,15 @@ class Host:
     users: Users
     isolation: IsolationConfig
     read_buffer: memoryview
+    on_fault: Callable[[str, BaseException], None]
+    """Reports an error in a step of a job's end."""
 
 
 class LiveJob:
     """A job that is not final yet; the owner of its cgroup, its process, its pipes and its open log."""
 
     def __init__(self, job: Job, host: Host, on_change: Callable[[str], None]) -> None:
-        """Makes everything that the job needs and has its process started.
-
-        `on_change` is called with the job's id whenever it has more output or another status.
-
-        Raises:
-            LimitUnavailable: the policy is strict and a limit is not in force.
-            OSError: the host lacks something. In either case nothing is left behind.
-        """
+        """`on_change` is called with the job's id whenever it has more output or another status."""
         self._job = job
         self._host = host
         self._on_change = on_change
@@ -78,24 +81,23 @@ class LiveJob:
         self._kill_timer: asyncio.TimerHandle | None = None
         self._kill_due = False
         self._started_ns: int | None = None
+        self._containment = self._contain()
+        self._log: LogWriter | None = None
+        self._keep_log = False
         self._given_back = ExitStack()
-        try:
-            self._make()
-        except BaseException:
-            self._given_back.close()
-            raise
 
     def _make(self) -> None:
-        give_back, host, spec = self._given_back.callback, self._host, self._job.spec
+        """Makes everything that the job needs and has its process started."""
+        spec = self._job.spec
         spare = self._take_spare()
-        self._containment = self._contain()
-        give_back(self._containment.remove)
+        with headroom.kept():
+            self._containment.make()
         applied = self._containment.apply(spec.limits, self._io_paths)
         self._job = replace(self._job, limits_applied=applied)
         refuse_if_strict(spec.limits_policy, applied, self._job.isolation_applied)
-        self._log = host.logs.open(self._job.id)
-        self._keep_log = False
-        give_back(self._give_back_log)
+        with headroom.kept():
+            self._log = self._host.logs.open(self._job.id)
+        self._given_back.callback(self._give_back_log)
         self._pump.start(self._log)
         process.let_go(spare, self._containment.directory_fd)
 
@@ -154,30 +156,34 @@ class LiveJob:
     @property
     def log_size(self) -> int:
         """How many bytes the log has by now."""
-        return self._log.size
+        return self._log.size if self._log else 0
 
     def snapshot(self, *, live_usage: bool = False) -> Job:
         """Returns the job as it is at this moment."""
-        job = replace(self._job, log_size=self._log.size)
+        job = replace(self._job, log_size=self.log_size)
         return replace(job, usage=self._usage()) if live_usage and not job.status.final else job
 
     def _usage(self) -> Usage:
-        """Returns what the job has used so far; a step of the host's clock does not change the wall time."""
-        wall_usec = None if self._started_ns is None else (time.monotonic_ns() - self._started_ns) // 1_000
-        return replace(self._containment.usage(), wall_usec=wall_usec)
+        """Returns what the job has used so far."""
+        return replace(self._containment.usage(), wall_usec=self._wall_usec())
+
+    def _wall_usec(self) -> int | None:
+        """Returns how long the job has run; a step of the host's clock does not change that."""
+        return None if self._started_ns is None else (time.monotonic_ns() - self._started_ns) // 1_000
 
     def update(self, update: LimitsUpdate) -> Job:
         """Changes limits of the job, which runs, and returns it.
 
         Raises:
             LimitUnavailable: the policy is strict and one of them is not in force. All are as before then.
+            OSError: the host is exhausted. All are as before then, too.
         """
         before, names = self._job.spec, update.changes
         after = replace(before, limits=replace(before.limits, **names))
-        applied = self._containment.change(after.limits, names, self._io_paths)
         try:
+            applied = self._containment.change(after.limits, names, self._io_paths)
             refuse_if_strict(before.limits_policy, applied)
-        except LimitUnavailable:
+        except (LimitUnavailable, OSError):
             applied = self._containment.change(before.limits, names, self._io_paths)
             self._job = with_limits(self._job, names, applied)
             raise
@@ -188,14 +194,16 @@ class LiveJob:
         """Returns once the command runs.
 
         Raises:
-            CommandNotStarted: it cannot be executed. The job is gone then, without a trace.
-            OSError: a step before that failed, through no fault of the request's. The same holds.
+            LimitUnavailable: the policy is strict and a limit is not in force.
+            CommandNotStarted: the command cannot be executed.
+            OSError: another step failed, such as on an exhausted host. In each case nothing is left behind.
         """
         try:
+            self._make()
             main = await self._start()
         except BaseException:
             await self._clean_up()
-            self._given_back.close()
+            await self._release()
             raise
         self._started_ns = time.monotonic_ns()
         self._job = transition(self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
@@ -218,11 +226,12 @@ class LiveJob:
             self._job = replace(self._job, isolation_applied=parts)
             report = await self._report()
         self._reap_spare()
-        if failure := process.failure(self._job.spec, report):
-            raise failure
-        if self._main is None:
-            raise OSError(errno.ESRCH, "the spare process was killed", "order")
-        return self._main
+        failure = process.failure(self._job.spec, report)
+        if self._main and not failure:
+            return self._main
+        if self._init and spares.has_ended(self._init.pid):  # clone3(2) blames the memory
+            raise OSError(errno.EAGAIN, "the init of the job's PID namespace was killed", "init")
+        raise failure or OSError(errno.EAGAIN, "the spare process was killed", "order")
 
     async def _report(self) -> bytes:
         """Returns what the spare process or its successor says next; empty once there is nobody to say
@@ -242,14 +251,15 @@ class LiveJob:
         await self._readable(self._main.pidfd)
         if timer:
             timer.cancel()
-        leftovers = [pid for pid in self._containment.pids() if pid != self._main.pid]
+        leftovers = await self._attempt("leftovers", self._containment.populated, failed=False)
         wait_status = await self._clean_up()
         assert wait_status is not None
         # What memory there is left is page cache, which no process has.
-        usage = replace(self._usage(), memory_current_bytes=None)
-        ended = outcome(self._job.spec, wait_status, self._intent, usage, len(leftovers))
+        usage = await self._attempt("usage", self._containment.usage, failed=Usage())
+        usage = replace(usage, wall_usec=self._wall_usec(), memory_current_bytes=None)
+        ended = outcome(self._job.spec, wait_status, self._intent, usage, leftovers=leftovers)
         self._keep_log = True
-        self._given_back.close()
+        await self._release()
         return transition(
             self._job,
             ended.status,
@@ -258,7 +268,7 @@ class LiveJob:
             exit_code=ended.exit_code,
             termination=ended.termination,
             usage=usage,
-            log_size=self._log.size,
+            log_size=self.log_size,
         )
 
     def stop(self, intent: Intent, grace_period: float) -> None:
@@ -281,8 +291,13 @@ class LiveJob:
         A process that is killed before it has said that it is there could not be waited for.
         """
         self._kill_due = True
-        if self._main:
+        if not self._main:
+            return
+        try:
             self._containment.kill()
+        except OSError as error:
+            self._host.on_fault("kill", error)
+            self._kill_timer = self._host.loop.call_later(_NEXT_KILL_SECONDS, self.kill)
 
     def _time_out(self) -> None:
         self.stop(Intent(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
@@ -316,13 +331,27 @@ class LiveJob:
         wait_status = os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
         if self._init:
             await self._readable(self._init.pidfd)
-        self._pump.finish()
+        if self._log:
+            await self._attempt("output", self._pump.finish, failed=None)
         return wait_status
+
+    async def _release(self) -> None:
+        """Gives back all that the job still has, once it has no process."""
+        await self._attempt("cgroup", self._containment.remove, failed=None)
+        self._given_back.close()
+
+    async def _attempt(self, what: str, step: Callable[[], T], *, failed: T) -> T:
+        """Takes one step of the job's end, which goes on where the step fails."""
+        try:
+            return await insist(step)
+        except OSError as error:
+            self._host.on_fault(what, error)
+            return failed
 
     async def _readable(self, descriptor: int) -> None:
         """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""
         ready = self._host.loop.create_future()
-        self._host.loop.add_reader(descriptor, _set, ready)
+        await insist(partial(self._host.loop.add_reader, descriptor, _set, ready))
         try:
             await ready
         finally:

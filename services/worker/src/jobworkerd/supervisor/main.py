@@ -103,6 +103,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
             users=Users(config.isolation),
             isolation=isolation,
             read_buffer=memoryview(bytearray(READ_BYTES)),
+            on_fault=lambda what, error: events.error("fault", error, step=what),
         )
         await _run(replace(config, listen=address), user, jobs_dir, host, events)
 

@@ -30,10 +30,12 @@ class Outcome:
     termination: Termination
 
 
-def outcome(spec: JobSpec, wait_status: int, intent: Intent | None, usage: Usage, leftovers: int) -> Outcome:
+def outcome(
+    spec: JobSpec, wait_status: int, intent: Intent | None, usage: Usage, *, leftovers: bool
+) -> Outcome:
     """Returns what became of a job.
 
-    `wait_status` is waitpid(2)'s of the main process, `leftovers` how many other processes it left.
+    `wait_status` is waitpid(2)'s of the main process, `leftovers` whether it left others.
     """
     exited = os.WIFEXITED(wait_status)
     exit_code = os.WEXITSTATUS(wait_status) if exited else None
@@ -44,7 +46,7 @@ def outcome(spec: JobSpec, wait_status: int, intent: Intent | None, usage: Usage
         reason=reason,
         signal=number,
         message=_message(reason, ending, spec, intent, usage),
-        leftovers_killed=leftovers > 0,
+        leftovers_killed=leftovers,
         oom_killed=bool(usage.oom_kill_count),
         timed_out=reason is TerminationReason.TIMED_OUT,
         stopped_by=intent.by if intent else "",

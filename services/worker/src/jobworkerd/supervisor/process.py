@@ -8,7 +8,7 @@ from typing import Self
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
-from jobworkerd.supervisor import order, spares
+from jobworkerd.supervisor import headroom, order, spares
 from jobworkerd.supervisor.order import Order
 from jobworkerd.supervisor.spares import Spare
 from jobworkerd.supervisor.users import User
@@ -40,7 +40,8 @@ class Process:
             OSError: there is no descriptor left. The child, which nobody could wait for, is gone then.
         """
         try:
-            return cls(pid, os.pidfd_open(pid))
+            with headroom.kept():
+                return cls(pid, os.pidfd_open(pid))
         except OSError:
             spares.reap(pid)
             raise

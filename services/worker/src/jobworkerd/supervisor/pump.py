@@ -47,6 +47,9 @@ class Pump:
 
         Called when the job has no process any more: all that it wrote is in the pipes by then. Somebody
         else may still hold a pipe open, and even write; so no end of file is waited for.
+
+        Raises:
+            OSError: the host is exhausted; the call can be repeated.
         """
         for source, pipe in tuple(self._pipes.items()):
             left = _readable_bytes(pipe)

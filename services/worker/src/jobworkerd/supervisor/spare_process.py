@@ -50,15 +50,19 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
     """Turns a new process into the command that it is ordered to be; ends it with a report where that fails.
 
     The descriptors are stdin, stdout, stderr and a socket of packets, which execve(2) closes. The reports
-    that it takes are `ready PID INIT REFUSED…` once this process can take the order (see
-    `isolation.Entered`; the refused are `PART=ERRNO`); then `started PID` once the process is there that
-    becomes the job, which may say `refused REFUSED…`; and `failed STEP ERRNO`.
+    that it takes are `made PID`, of this process and of its init, so that they can be reaped; `ready PID INIT
+    REFUSED…` once this process can take the order (see `isolation.Entered`; the refused are `PART=ERRNO`);
+    then `started PID` once the process is there that becomes the job, which may say `refused REFUSED…`; and
+    `failed STEP ERRNO`.
     """
     steps, orders = ["set_up"], fds[3]
     try:
+        os.write(orders, b"made %d" % os.getpid())
         _set_up(fds, setup.open_files)
         orders = _ORDERS_FD
         entered = isolation.enter(setup.isolation)
+        if entered.init:
+            os.write(orders, b"made %d" % entered.init)
         _rehearse()
         os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # from here on somebody may wait
         steps.append("order")

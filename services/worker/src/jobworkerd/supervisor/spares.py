@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
+from jobworkerd.supervisor import headroom
 from jobworkerd.supervisor.spare_process import Setup
 
 _PIPE_BYTES = 1 << 20
@@ -46,6 +47,10 @@ class Spare:
     init: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
 
+    def has_ended(self) -> bool:
+        """Tells whether it was killed, or its init was: nothing can be started in such a PID namespace."""
+        return has_ended(self.pid) or bool(self.init and has_ended(self.init))
+
 
 @dataclass(frozen=True)
 class _Ends:
@@ -72,6 +77,7 @@ class Spares:
         """
         self._setup = setup
         self._asked: deque[_Ends] = deque()
+        self._socket: socket.socket | None = None
         self._start()
 
     @property
@@ -89,9 +95,9 @@ class Spares:
             if not self._asked:
                 self._ask()
             spare = self._receive(self._asked.popleft())
-            if spare and not _has_ended(spare.pid):
+            if spare and not spare.has_ended():
                 return spare
-            if spare:  # whoever killed it: the job need not notice
+            if spare:  # it was killed: try the next one
                 discard(spare)
         raise OSError(errno.EAGAIN, "the processes that are to become jobs die while they are made", "fork")
 
@@ -109,8 +115,9 @@ class Spares:
     def close(self) -> None:
         """Ends the fork server and the processes that nobody took."""
         while self._asked:
-            if spare := self._receive(self._asked.popleft()):
-                discard(spare)
+            with suppress(OSError):
+                if spare := self._receive(self._asked.popleft()):
+                    discard(spare)
         self._end()
 
     def _start(self) -> None:
@@ -128,28 +135,39 @@ class Spares:
         self._socket = ours
 
     def _end(self) -> None:
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
+        """Ends the fork server, if there is one."""
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+            self._process.kill()
+            self._process.wait()
 
     def _ask(self) -> None:
-        """Asks for one spare process. A fork server that is gone is replaced; what it was asked for is not to
-        come then, as `_receive` finds.
-        """
-        ends, childs = _make_ends()
-        try:
+        """Asks for one spare process."""
+        with headroom.kept():
+            ends, childs = _make_ends()
             try:
-                socket.send_fds(self._socket, [b"!"], childs)
-            except (BrokenPipeError, ConnectionResetError):
-                self._end()
-                self._start()
-        except OSError:
-            ends.close()
-            raise
-        finally:
-            for descriptor in childs:
-                os.close(descriptor)
+                self._hand_over(childs)
+            except OSError:
+                ends.close()
+                raise
+            finally:
+                for descriptor in childs:
+                    os.close(descriptor)
         self._asked.append(ends)
+
+    def _hand_over(self, descriptors: list[int]) -> None:
+        """Sends a new process's descriptors to the fork server. One that is gone is replaced; what it was
+        asked for is not to come then, as `_receive` finds.
+        """
+        if self._socket is None:
+            self._start()
+        assert self._socket
+        try:
+            socket.send_fds(self._socket, [b"!"], descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            self._end()
+            self._start()
 
     def _receive(self, ends: _Ends) -> Spare | None:
         """Returns the process that these are the ends of; None if there came none, and another has to be
@@ -158,25 +176,45 @@ class Spares:
         Raises:
             OSError: it could not be forked.
         """
+        made: list[int] = []
         try:
-            word, *rest = ends.orders.recv(REPORT_BYTES).split()
-            if word == b"ready":
-                pid, init, *refused = rest
-                return Spare(
-                    int(pid), ends.stdout, ends.stderr, ends.orders, int(init), refused_parts(refused)
-                )
-            error = OSError(int(rest[1]), os.strerror(int(rest[1])), rest[0].decode())
+            return _read_spare(ends, made)
+        except TimeoutError:
+            self._end()
         except (ValueError, ConnectionResetError):
             # The fork server died, or the process while it was set up.
-            ends.close()
-            return None
-        except TimeoutError:
-            ends.close()
-            self._end()
-            self._start()
-            return None
-        ends.close()
-        raise error
+            pass
+        except OSError:
+            _abandon(ends, made)
+            raise
+        _abandon(ends, made)
+        return None
+
+
+def _read_spare(ends: _Ends, made: list[int]) -> Spare:
+    """Returns the process once it is ready; `made` takes the id of each process that there is until then.
+
+    Raises:
+        OSError: it could not be made.
+        ValueError: no more is said of it.
+    """
+    while True:
+        word, *rest = ends.orders.recv(REPORT_BYTES).split()
+        if word == b"made":
+            made.append(int(rest[0]))
+        elif word == b"ready":
+            pid, init, *refused = rest
+            return Spare(int(pid), ends.stdout, ends.stderr, ends.orders, int(init), refused_parts(refused))
+        else:
+            raise OSError(int(rest[1]), os.strerror(int(rest[1])), rest[0].decode())
+
+
+def _abandon(ends: _Ends, made: list[int]) -> None:
+    """Ends what was made of a process that will not be ready."""
+    ends.close()
+    for pid in made:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def refused_parts(words: Iterable[bytes]) -> dict[str, int]:
@@ -237,10 +275,11 @@ def _make_ends() -> tuple[_Ends, list[int]]:
 def _enlarge(pipe: int) -> None:
     try:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except PermissionError:
-        # The user's share of pipe pages is used up (pipe(7), pipe-user-pages-soft): a small one serves.
+    except OSError:
+        # Memory is used up, or the user's share of pipe pages (pipe(7)): a small one serves.
         return
 
 
-def _has_ended(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
+    """Tells whether a child, which nobody has waited for, has ended."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -12,7 +12,8 @@ from grpc import aio
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.rpc import Call
 from jobworkerd.api.status import to_status
-from jobworkerd.errors import JobWorkerError, ReaderStalled
+from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled
+from jobworkerd.exhaustion import describe, is_exhaustion
 
 
 class Errors(Around):
@@ -35,7 +36,10 @@ class Errors(Around):
         except (aio.AbortError, aio.InternalError):
             # The first is a status that is on its way already, the second a write to a client that is gone.
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the client must not see it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not see it
+            if is_exhaustion(error):
+                self._log.warning("host exhausted", method=call.method, reason=str(error))
+                await call.context.abort_with_status(to_status(HostExhausted(describe(error))))
             log_id = uuid.uuid4().hex
             self._log.exception("bug", method=call.method, log_id=log_id)
             sentence = f"this is a fault of the server; its log has more under {log_id}"

@@ -1,0 +1,74 @@
+"""A host that runs out of something: an error while it lasts, and nothing of it afterwards."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from jobworker.v1 import job_pb2
+from live import IDLE_PROCESSES, Client, Server, client, eventually, refused
+
+BIN = Path(sys.executable).parent
+FEW_DESCRIPTORS = 256
+CLIENTS = 4
+ROUNDS = 3
+
+
+@pytest.fixture
+def cramped_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server whose processes may have 256 descriptors each, far fewer than its `max_jobs` take."""
+    limit = f"--nofile={FEW_DESCRIPTORS}:{FEW_DESCRIPTORS}"
+    with Server.started(BIN, certs, tmp_path / "state", run_by=("prlimit", limit)) as started:
+        yield started
+
+
+async def test_a_server_that_ran_out_of_descriptors_recovers(cramped_server: Server) -> None:
+    assert cramped_server.process
+    supervisor = psutil.Process(cramped_server.process.pid)
+    async with client(cramped_server, "admin") as admin:
+        await admin.run("true")
+        for _ in range(ROUNDS):
+            jobs = [
+                job for part in await asyncio.gather(*(_fill(admin) for _ in range(CLIENTS))) for job in part
+            ]
+            assert len(jobs) > CLIENTS
+            # What is no new job still works: reading a record, and the output of a job.
+            assert (await admin.get(jobs[0])).status == job_pb2.JOB_STATUS_RUNNING
+            stopped = await asyncio.gather(*(admin.stop(job, seconds=0) for job in jobs))
+            assert {job.status for job in stopped} == {job_pb2.JOB_STATUS_STOPPED}
+            _, output = await admin.run("echo", "works")
+            assert output == b"works\n"
+        await eventually(lambda: len(cramped_server.descendants()) == IDLE_PROCESSES)
+        before = supervisor.num_fds()
+        await admin.run("true")
+        await eventually(lambda: supervisor.num_fds() == before)
+    assert cramped_server.job_cgroups() == []
+    assert not cramped_server.has_event("fault")
+
+
+async def _fill(admin: Client) -> list[str]:
+    """Creates jobs until there can be no more, and returns their ids."""
+    ids: list[str] = []
+    async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
+        for _ in range(FEW_DESCRIPTORS):
+            ids.append((await admin.create("sleep", "300")).id)  # noqa: PERF401 - those until the error count
+    assert refusal.reason == "HOST_EXHAUSTED"
+    return ids
+
+
+async def test_a_full_server_ends_in_order(cramped_server: Server) -> None:
+    assert cramped_server.process
+    async with client(cramped_server, "admin") as admin:
+        await _fill(admin)
+        children = cramped_server.descendants()
+    cramped_server.process.send_signal(signal.SIGTERM)
+    assert cramped_server.stop() == 0
+    assert not cramped_server.has_event("jobs did not end")
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert cramped_server.cgroup_base is None or not cramped_server.cgroup_base.exists()
