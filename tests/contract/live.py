@@ -130,10 +130,14 @@ class Server:
         return [each for each in self.descendants() if "jobworkerd.api" in arguments(each)]
 
     def job_cgroups(self) -> list[str]:
-        """Returns the names of the cgroups below the base."""
-        if self.cgroup_base is None or not self.cgroup_base.is_dir():
-            return []
-        return [entry.name for entry in self.cgroup_base.iterdir() if entry.is_dir()]
+        """Returns the names of the jobs' cgroups."""
+        jobs = self.cgroup_base / "jobs" if self.cgroup_base else None
+        return [entry.name for entry in jobs.iterdir() if entry.is_dir()] if jobs and jobs.is_dir() else []
+
+    def cgroup_of(self, job: job_pb2.Job) -> Path:
+        """Returns the cgroup of a job that is not final."""
+        assert self.cgroup_base
+        return self.cgroup_base / "jobs" / job.id
 
 
 def arguments(process: psutil.Process) -> list[str]:

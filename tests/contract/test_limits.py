@@ -133,8 +133,7 @@ async def test_child_out_of_memory_while_the_main_process_exits_with_0(admin: Cl
     script = 'trap go=1 USR1; echo ready; while [ -z $go ]; do sleep 0.1; done; sh -c "$0"; exit 0'
     job = await admin.create("sh", "-c", script, HOG, max_memory=16)
     await admin.wrote(job.id, b"ready")
-    assert server.cgroup_base
-    (server.cgroup_base / job.id / "memory.oom.group").write_text("0")
+    (server.cgroup_of(job) / "memory.oom.group").write_text("0")
     os.kill(job.pid, signal.SIGUSR1)
     ended = await admin.ended(job.id)
     assert (ended.status, ended.exit_code) == (job_pb2.JOB_STATUS_COMPLETED, 0)
@@ -252,8 +251,7 @@ async def test_cores_that_the_host_lacks_are_told_and_the_job_has_the_others(
 async def test_update_changes_the_limits_that_the_kernel_enforces(admin: Client, server: Server) -> None:
     job = await admin.create("sleep", "100", max_memory=64, max_pids=20, max_cpu=50)
     updated = await admin.update(job.id, max_memory=128, max_pids=10, cpu_weight=300)
-    assert server.cgroup_base
-    cgroup = server.cgroup_base / job.id
+    cgroup = server.cgroup_of(job)
     files = ("cpu.max", "memory.max", "pids.max", "cpu.weight")
     values = [(cgroup / file).read_text().strip() for file in files]
     assert values == ["50000 100000", str(128 << 20), "10", "300"]
@@ -272,8 +270,7 @@ async def test_update_lifts_a_limit(admin: Client, server: Server) -> None:
     disk = os.environ.get("IN_GUEST_DISK", "/")
     job = await admin.create("sleep", "100", working_directory=disk, max_io_bps=1 << 20, max_io_iops=500)
     updated = await admin.update(job.id, max_io_bps=0)
-    assert server.cgroup_base
-    assert "rbps=max wbps=max riops=500" in (server.cgroup_base / job.id / "io.max").read_text()
+    assert "rbps=max wbps=max riops=500" in (server.cgroup_of(job) / "io.max").read_text()
     assert "max_io_bps" not in in_force(updated)
     assert in_force(updated)["max_io_iops"] == ""
     await admin.stop(job.id)
@@ -305,8 +302,7 @@ async def test_update_of_a_strict_job_is_all_or_nothing(admin: Client, server: S
         await admin.update(job.id, max_pids=10, max_io_bps=1 << 20)
     assert refusal.reason == "LIMIT_UNAVAILABLE"
     assert "tmpfs" in refusal.message
-    assert server.cgroup_base
-    assert (server.cgroup_base / job.id / "pids.max").read_text() == "20\n"
+    assert (server.cgroup_of(job) / "pids.max").read_text() == "20\n"
     now = await admin.get(job.id)
     assert (now.max_pids, now.max_io_bps) == (20, 0)
     assert set(in_force(now)) == set(in_force(job))

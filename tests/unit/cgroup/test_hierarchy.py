@@ -1,10 +1,15 @@
-"""Where the jobs' cgroups go."""
+"""Where the cgroups of the server and of the jobs go."""
 
+import errno
+import fcntl
+import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from jobworkerd.cgroup.hierarchy import BadBase, Hierarchy, resolve_base
+from jobworkerd.cgroup.base import BadBase, delegated, occupied, resolve_base
+from jobworkerd.cgroup.hierarchy import Hierarchy
 
 V2, HYBRID = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")
 
@@ -26,11 +31,17 @@ def test_resolve_base(configured: str, mount: Path, base: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "configured", ["/srv/jobs", "/sys/fs/cgroup", "/", "/sys/fs/cgroup/../x", "/sys/fs/cgroup2/x"]
+    "configured", ["/srv/jobs", "/", "/sys/fs/cgroup/../x", "/sys/fs/cgroup2/x", "/sys/fs"]
 )
 def test_a_base_that_is_no_cgroup(configured: str) -> None:
-    with pytest.raises(BadBase, match="is no directory below /sys/fs/cgroup, where cgroup v2 is mounted"):
+    with pytest.raises(BadBase, match="is not a directory below /sys/fs/cgroup, where cgroup v2 is mounted"):
         resolve_base(configured, V2)
+
+
+@pytest.mark.parametrize("mount", [V2, HYBRID])
+def test_the_mount_itself_is_no_base(mount: Path) -> None:
+    with pytest.raises(BadBase, match=f"use a directory below it, such as {mount}/job-worker"):
+        resolve_base(f"{mount}/", mount)
 
 
 def test_reasons() -> None:
@@ -39,10 +50,96 @@ def test_reasons() -> None:
     assert Hierarchy(Path("/x"), missing={"cpu": "held by v1"}).reason("io") == ""
 
 
-def test_close_removes_what_was_made_and_is_empty(tmp_path: Path) -> None:
-    made = (tmp_path / "a", tmp_path / "a/b", tmp_path / "a/b/c")
-    for directory in made:
-        directory.mkdir()
-    (tmp_path / "a/other").mkdir()
-    Hierarchy(made[-1], made=made).close()
-    assert [entry.name for entry in made[0].iterdir()] == ["other"]
+class Tree:
+    """Plain directories in the place of cgroups; a made one has the files that cgroupfs would give it."""
+
+    def __init__(self, mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.mount = mount
+        self.marks: dict[Path, bytes] = {}
+        monkeypatch.setattr(os, "setxattr", lambda path, _, value: self.marks.update({path: value}))
+        monkeypatch.setattr(os, "getxattr", self._mark)
+        monkeypatch.setattr(os, "access", lambda path, _: path not in self.forbidden)
+        self.forbidden: set[Path] = set()
+
+    def _mark(self, path: Path, _: str) -> bytes:
+        if path not in self.marks:
+            raise OSError(errno.ENODATA, "No data available")
+        return self.marks[path]
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    return Tree(tmp_path, monkeypatch)
+
+
+def test_what_servers_made_goes_and_what_others_use_stays(tree: Tree) -> None:
+    base = tree.mount / "a/b/c"
+    with occupied(base):
+        assert base.is_dir()
+        (tree.mount / "a/other").mkdir()
+    assert [entry.name for entry in (tree.mount / "a").iterdir()] == ["other"]
+
+
+def test_the_base_of_a_server_that_was_killed_goes_with_the_next_one(tree: Tree) -> None:
+    base = tree.mount / "base"
+    base.mkdir()
+    tree.marks[base] = b"made"
+    with occupied(base):
+        pass
+    assert not base.exists()
+
+
+def test_a_base_that_was_prepared_stays(tree: Tree) -> None:
+    base = tree.mount / "base"
+    base.mkdir()
+    with occupied(base):
+        pass
+    assert base.exists()
+
+
+def test_a_base_that_this_user_cannot_use_leaves_nothing(tree: Tree) -> None:
+    base = tree.mount / "a/base"
+    tree.forbidden.add(base / "cgroup.procs")
+    with pytest.raises(PermissionError), occupied(base):
+        pass
+    assert not (tree.mount / "a").exists()
+
+
+def test_one_server_alone_uses_a_base(tree: Tree) -> None:
+    base = tree.mount / "base"
+    with occupied(base):
+        with pytest.raises(BadBase, match=f"another server uses {base}"), occupied(base):
+            pass
+        assert base.is_dir()
+
+
+def test_a_base_that_its_last_server_just_removed_is_made_again(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tree.mount / "base"
+    opened: list[int] = []
+
+    def flock(descriptor: int, _: int) -> None:
+        if not opened:
+            base.rmdir()
+        opened.append(descriptor)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with occupied(base):
+        assert base.is_dir()
+        assert len(opened) == 2
+
+
+@pytest.mark.parametrize("own", ["/run.scope", "/run.scope/server"])
+def test_a_second_server_in_the_same_scope_has_the_same_base(tree: Tree, own: str) -> None:
+    (tree.mount / "proc/self").mkdir(parents=True)
+    (tree.mount / "proc/self/cgroup").write_text(f"0::{own}\n")
+    assert delegated(tree.mount, tree.mount / "proc") == tree.mount / "run.scope"
+
+
+def test_closing_releases_all_that_was_made() -> None:
+    released: list[str] = []
+    made = ExitStack()
+    made.callback(released.append, "base")
+    Hierarchy(Path("/x"), made=made).close()
+    assert released == ["base"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobworkerd.cgroup import mounts
-from jobworkerd.cgroup.hierarchy import CONTROLLERS
+from jobworkerd.cgroup.controllers import CONTROLLERS
 from jobworkerd.commands import survey
 from jobworkerd.commands.survey import Place
 from jobworkerd.config import Config, IoConfig
@@ -103,7 +103,7 @@ def test_the_place_is_below_the_mount(tmp_path: Path, mount: Path) -> None:
 def test_a_place_elsewhere_is_a_problem(tmp_path: Path, mount: Path) -> None:
     place = survey.find_place("/srv/jobs", make_proc(tmp_path / "proc", mount))
     assert place.base is None
-    assert "is no directory below" in place.problem
+    assert "is not a directory below" in place.problem
 
 
 def test_who_may_not_make_the_base_gets_what_was_delegated(

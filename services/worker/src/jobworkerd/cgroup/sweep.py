@@ -3,39 +3,54 @@
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from jobworkerd.cgroup import files
+from jobworkerd.cgroup.base import JOBS
 from jobworkerd.cgroup.populated import is_populated
 
 _EMPTY_WITHIN_SECONDS = 5.0
 
+_EARLIER_SERVER = "supervisor"
+"""Where a server that was born in the base used to put itself; jobs were directly below the base then."""
+
 
 def sweep(base: Path, is_job: Callable[[str], bool]) -> dict[str, str]:
-    """Kills and removes each cgroup whose name `is_job` knows; any other is somebody else's.
+    """Kills and removes each cgroup whose name `is_job` knows; others belong to someone else.
 
     Returns, for each, an empty string, or why it could not be removed.
     """
-    names = sorted(entry.name for entry in base.iterdir() if entry.is_dir() and is_job(entry.name))
-    return {name: _remove(base / name) for name in names}
+    with suppress(OSError):
+        (base / _EARLIER_SERVER).rmdir()
+    left = [entry for entry in _children(base / JOBS) + _children(base) if is_job(entry.name)]
+    return {entry.name: _remove(entry) for entry in left}
 
 
-def _remove(cgroup: Path) -> str:
-    try:
-        files.write(cgroup, "cgroup.kill", "1")
-        _wait_empty(cgroup)
-        for directory in files.subtree(cgroup):
-            directory.rmdir()
-    except OSError as error:
-        return str(error)
-    return ""
+def _children(cgroup: Path) -> list[Path]:
+    return sorted(entry for entry in cgroup.iterdir() if entry.is_dir())
 
 
-def _wait_empty(cgroup: Path) -> None:
-    """Waits until no process is left, for a bounded time: what is then still there, rmdir tells."""
+def kill_all(cgroup: Path) -> None:
+    """Kills every process of a cgroup and waits, for a bounded time, until they are gone.
+
+    Raises:
+        OSError: this kernel or this user cannot.
+    """
+    files.write(cgroup, "cgroup.kill", "1")
     deadline = time.monotonic() + _EMPTY_WITHIN_SECONDS
     with (cgroup / "cgroup.events").open() as events:
         poll = select.poll()
         poll.register(events, select.POLLPRI)
         while is_populated(events.fileno()) and (left := deadline - time.monotonic()) > 0:
             poll.poll(left * 1000)
+
+
+def _remove(cgroup: Path) -> str:
+    try:
+        kill_all(cgroup)
+        for directory in files.subtree(cgroup):
+            directory.rmdir()
+    except OSError as error:
+        return str(error)
+    return ""

@@ -12,7 +12,8 @@ from pathlib import Path
 from jobworkerd.certs import files as certificate_files
 from jobworkerd.certs import inspection
 from jobworkerd.certs.errors import CertificatesError
-from jobworkerd.cgroup import cpu, files, hierarchy, io, mounts
+from jobworkerd.cgroup import base as base_directory
+from jobworkerd.cgroup import controllers, cpu, files, hierarchy, io, memory, mounts, server_cgroup
 from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, CONTROLLER_OF, NO_KILL
 from jobworkerd.commands import isolation, kernel
@@ -69,13 +70,12 @@ def find_place(configured: str, proc: Path = Path("/proc")) -> Place:
     if mount is None:
         return Place(None, problem=hierarchy.no_cgroup2())
     try:
-        base = hierarchy.resolve_base(configured, mount)
-    except hierarchy.BadBase as error:
+        base = base_directory.resolve_base(configured, mount)
+    except base_directory.BadBase as error:
         return Place(mount, problem=str(error))
-    if _usable(base) if base.is_dir() else os.access(_nearest(base), os.W_OK | os.X_OK):
+    if base_directory.usable(base) if base.is_dir() else os.access(_nearest(base), os.W_OK | os.X_OK):
         return Place(mount, base)
-    own = mount / mounts.own_cgroup(proc).lstrip("/")
-    if own != mount and _usable(own):
+    if own := base_directory.delegated(mount, proc):
         return Place(mount, own, delegated=True)
     return Place(mount, problem=f"{base} cannot be made or used by this user; {_DELEGATION}")
 
@@ -89,15 +89,10 @@ def controller_problem(controller: str, place: Place) -> str:
         if controller in files.read(cgroup, "cgroup.subtree_control").split():
             continue
         # Below this one no cgroup can say whether it will have the controller: that is settled here.
-        return hierarchy.unavailable(controller, place.mount, cgroup) or next(
+        return controllers.unavailable(controller, place.mount, cgroup) or next(
             (why for each in way[depth:] if (why := _cannot_enable(controller, each, place.base))), ""
         )
     return ""
-
-
-def _usable(cgroup: Path) -> bool:
-    controls = (cgroup, cgroup / "cgroup.procs", cgroup / "cgroup.subtree_control")
-    return all(os.access(path, os.W_OK) for path in controls)
 
 
 def _nearest(directory: Path) -> Path:
@@ -124,13 +119,25 @@ def _cannot_enable(controller: str, cgroup: Path, base: Path) -> str:
 
 def _cgroups(place: Place, proc: Path) -> Iterator[Finding]:
     held = mounts.v1_controllers(proc)
-    layout_ok = place.mount is not None and held.isdisjoint(hierarchy.CONTROLLERS)
+    layout_ok = place.mount is not None and held.isdisjoint(controllers.CONTROLLERS)
     yield Finding("cgroups", "layout", layout_ok, _layout(place.mount, sorted(held)))
     yield Finding("cgroups", "base", place.base is not None, str(place.base or place.problem))
     yield Finding("cgroups", "delegation", place.base is not None, _delegated(place))
-    for controller in hierarchy.CONTROLLERS:
+    yield _server(place)
+    for controller in controllers.CONTROLLERS:
         problem = controller_problem(controller, place)
         yield Finding("cgroups", controller, not problem, problem or "available")
+
+
+def _server(place: Place) -> Finding:
+    """Returns whether the server's own processes will have priority over those of the jobs."""
+    needed = (cpu.CONTROLLER, memory.CONTROLLER)
+    problem = next((why for each in needed if (why := controller_problem(each, place))), "")
+    mib = server_cgroup.MEMORY_MIN >> 20
+    text = (
+        f"{place.base}/{base_directory.SERVER}: cpu.weight {server_cgroup.CPU_WEIGHT}, memory.min {mib} MiB"
+    )
+    return Finding("cgroups", "server", not problem, problem or text)
 
 
 def _layout(mount: Path | None, held: list[str]) -> str:
@@ -138,9 +145,9 @@ def _layout(mount: Path | None, held: list[str]) -> str:
     if mount is None:
         layout = f"v1: {by_v1}" if held else "none"
         return f"{layout}; {hierarchy.no_cgroup2()}"
-    if not set(held) & set(hierarchy.CONTROLLERS):
+    if not set(held) & set(controllers.CONTROLLERS):
         return f"hybrid: cgroup v2 at {mount}; {by_v1}" if held else f"v2, at {mount}"
-    return f"hybrid: cgroup v2 at {mount}; {by_v1}; {hierarchy.ONLY_V2}"
+    return f"hybrid: cgroup v2 at {mount}; {by_v1}; {controllers.ONLY_V2}"
 
 
 def _delegated(place: Place) -> str:

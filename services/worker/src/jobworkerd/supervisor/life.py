@@ -145,7 +145,7 @@ class LiveJob:
         hierarchy = self._host.hierarchy
         if hierarchy.base is None:
             return ProcessGroup(hierarchy.no_base)
-        return JobCgroup(hierarchy.base / self._job.id, hierarchy, self._host.watcher)
+        return JobCgroup(hierarchy.jobs / self._job.id, hierarchy, self._host.watcher)
 
     def _give_back_log(self) -> None:
         if self._keep_log:

@@ -17,7 +17,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from jobworkerd import log_sink
-from jobworkerd.cgroup.hierarchy import BadBase, Hierarchy, open_hierarchy
+from jobworkerd.cgroup.base import BadBase
+from jobworkerd.cgroup.hierarchy import Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
@@ -230,6 +231,8 @@ def _report(hierarchy: Hierarchy, events: EventLog) -> None:
     if hierarchy.base is None:
         events.warning("no cgroups", reason=hierarchy.no_base)
         return
+    if hierarchy.unprotected:
+        events.warning("server not protected from jobs", reason=hierarchy.unprotected)
     for controller, reason in hierarchy.missing.items():
         events.warning("controller missing", controller=controller, reason=reason)
     for name, why in sweep(hierarchy.base, is_job_id).items():

@@ -1,0 +1,38 @@
+"""Which controllers there are for the jobs' cgroups, and enabling them."""
+
+from pathlib import Path
+
+from jobworkerd.cgroup import files
+from jobworkerd.cgroup.mounts import v1_controllers
+
+CONTROLLERS = ("cpu", "cpuset", "memory", "io", "pids")
+
+ONLY_V2 = "boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
+
+DELEGATE = "start the server as root, or with `systemd-run --user --scope -p Delegate=yes`"
+
+
+def unavailable(controller: str, mount: Path, cgroup: Path) -> str:
+    """Returns why no user can enable the controller for a cgroup's children; empty if that is possible."""
+    if controller in files.read(cgroup, "cgroup.controllers").split():
+        return ""
+    if controller in v1_controllers():
+        return f"the {controller} controller is held by cgroup v1; {ONLY_V2}"
+    if controller not in files.read(mount, "cgroup.controllers").split():
+        return f"this kernel has no {controller} controller for cgroup v2; boot one that has"
+    return f"the {controller} controller is not delegated to {cgroup}; {DELEGATE}"
+
+
+def enable(controller: str, mount: Path, cgroup: Path) -> str:
+    """Enables the controller from the mount down to a cgroup's children; returns why it is not enabled."""
+    way = [cgroup, *cgroup.parents]
+    for each in reversed(way[: way.index(mount) + 1]):
+        if controller in files.read(each, "cgroup.subtree_control").split():
+            continue
+        if why := unavailable(controller, mount, each):
+            return why
+        try:
+            files.write(each, "cgroup.subtree_control", f"+{controller}")
+        except OSError as error:
+            return f"the {controller} controller cannot be enabled in {each} ({error.strerror}); {DELEGATE}"
+    return ""

@@ -1,0 +1,109 @@
+"""The server's own cgroup beside the jobs', and what becomes of both."""
+
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import BIN
+
+from live import Server, client, eventually, mounted
+
+
+def cgroup_of_process(pid: int) -> str:
+    """Returns the name of a process's cgroup v2 and of the one above it."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    (path,) = (line.removeprefix("0::") for line in lines if line.startswith("0::"))
+    return "/".join(path.split("/")[-2:])
+
+
+async def test_the_server_is_beside_the_jobs(own_server: Server) -> None:
+    base, process = own_server.cgroup_base, own_server.process
+    assert base
+    assert process
+    async with client(own_server, "admin") as admin:
+        job = await admin.create("sleep", "100")
+        assert cgroup_of_process(job.pid) == f"jobs/{job.id}"
+        others = {process.pid, *(each.pid for each in own_server.descendants())} - {job.pid}
+        assert {cgroup_of_process(pid) for pid in others} == {f"{base.name}/server"}
+        assert not (base / "cgroup.procs").read_text()
+        await admin.stop(job.id)
+    assert own_server.stop() == 0
+    assert not base.exists()
+
+
+@pytest.mark.cgroup
+async def test_the_server_has_more_weight_than_all_jobs_together(own_server: Server) -> None:
+    base = own_server.cgroup_base
+    assert base
+    weights = {name: int((base / name / "cpu.weight").read_text()) for name in ("server", "jobs")}
+    assert weights["server"] >= 10 * weights["jobs"]
+    protected = [int((cgroup / "memory.min").read_text()) for cgroup in (base, base / "server")]
+    assert min(protected) >= 128 << 20
+    assert not own_server.has_event("server not protected from jobs")
+
+
+async def test_what_a_killed_server_left_goes_with_the_next_one(own_server: Server, tmp_path: Path) -> None:
+    base, process = own_server.cgroup_base, own_server.process
+    assert base
+    assert process
+    async with client(own_server, "admin") as admin:
+        job = await admin.create("sleep", "100")
+    own_server_family = own_server.descendants()
+    process.kill()
+    process.wait()
+    psutil.wait_procs([each for each in own_server_family if each.pid != job.pid], timeout=30)
+    earlier = base / "01890a5d-ac96-774b-bcce-b302099a8057"  # below the base itself, as jobs once were
+    earlier.mkdir()
+    sleeper = psutil.Popen(["sleep", "100"])
+    (earlier / "cgroup.procs").write_text(str(sleeper.pid))
+    with Server.started(
+        BIN, own_server.certs, tmp_path / "next", "--cgroup-base", f"/sys/fs/cgroup/{base.name}"
+    ) as following:
+        assert sleeper.wait() == -signal.SIGKILL
+        assert not earlier.exists()
+        assert following.has_event("removed an earlier server's cgroup")
+        await eventually(lambda: not psutil.pid_exists(job.pid))
+        assert following.stop() == 0
+    assert not base.exists()
+
+
+def test_a_base_that_was_there_before_stays(certs: Path, tmp_path: Path) -> None:
+    name = f"jobworker-test-{uuid.uuid4().hex[:12]}"
+    base = mounted(name)
+    assert base
+    base.mkdir()
+    try:
+        flags = ("--cgroup-base", f"/sys/fs/cgroup/{name}")
+        with Server.started(BIN, certs, tmp_path / "state", *flags) as server:
+            assert server.stop() == 0
+        assert [entry.name for entry in base.iterdir() if entry.is_dir()] == []
+    finally:
+        base.rmdir()
+
+
+def test_two_servers_do_not_share_a_base(own_server: Server, tmp_path: Path) -> None:
+    assert own_server.cgroup_base
+    refused = serve(own_server.certs, tmp_path, own_server.cgroup_base)
+    assert refused.returncode == 1
+    assert f"another server uses {own_server.cgroup_base}" in refused.stderr
+    assert own_server.cgroup_base.exists()
+
+
+def test_the_mount_is_refused_as_a_base(certs: Path, tmp_path: Path) -> None:
+    base = mounted("x")
+    assert base
+    refused = serve(certs, tmp_path, base.parent)
+    assert refused.returncode == 1
+    assert f"cgroup_base: {base.parent} is the cgroup v2 mount itself; use a directory below it" in (
+        refused.stderr
+    )
+    assert not (base.parent / base.parent.name).exists()
+
+
+def serve(certs: Path, state: Path, base: Path) -> "subprocess.CompletedProcess[str]":
+    argv: list[str | Path] = [BIN / "jobworkerd", "serve", "--listen", "127.0.0.1:0", "--certs-dir", certs]
+    argv += ["--cgroup-base", base, "--state-dir", state / "refused"]
+    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
