@@ -1,6 +1,7 @@
 """Whom a certificate names."""
 
 import datetime as dt
+import time
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -9,8 +10,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from jobworkerd.api.identity import Identities, Principal, Role, parse_certificate
+from jobworkerd.api.identity import Credential, Identities, Principal, Role, parse_certificate
 from jobworkerd.errors import Unauthenticated
+from tests.unit.api.certificates import Issued, issue, name
+from tests.unit.api.certificates import authority as make_authority
 
 Attributes = Sequence[tuple[x509.ObjectIdentifier, str]]
 
@@ -107,6 +110,71 @@ def test_a_connection_that_does_not_say_who_calls_is_refused(
         Identities().principal(_Connection(version, pem))  # type: ignore[arg-type]  # the part that is used
 
 
+AUTHORITY = make_authority(ec.generate_private_key(ec.SECP256R1()))
+
+
+def _identities(*authorities: Issued) -> Identities:
+    identities = Identities()
+    identities.trust(b"".join(each.certificate for each in authorities))
+    return identities
+
+
+def _principal(identities: Identities, issued: Issued, chain: bytes = b"") -> Principal:
+    return identities.check(Credential(issued.certificate, chain))
+
+
 def test_a_certificate_over_tls_1_3_is_a_principal() -> None:
-    connection = _Connection(b"TLSv1.3", ADMIN_PEM)
-    assert Identities().principal(connection) == Principal("CN=alice,OU=Admin", Role.ADMIN)  # type: ignore[arg-type]  # the part that is used
+    connection = _Connection(b"TLSv1.3", issue(AUTHORITY).certificate)
+    assert _identities(AUTHORITY).principal(connection) == Principal("OU=Admin", Role.ADMIN)  # type: ignore[arg-type]  # the part that is used
+
+
+def test_a_certificate_that_expires_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    identities, issued = _identities(AUTHORITY), issue(AUTHORITY, end=dt.timedelta(minutes=1))
+    _principal(identities, issued)
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(Unauthenticated, match="expired at 20"):
+        _principal(identities, issued)
+
+
+def test_a_certificate_of_an_authority_that_is_replaced_is_refused() -> None:
+    identities, issued = _identities(AUTHORITY), issue(AUTHORITY)
+    _principal(identities, issued)
+    other = make_authority(ec.generate_private_key(ec.SECP256R1()))
+    identities.trust(other.certificate + AUTHORITY.certificate)
+    _principal(identities, issued)
+    identities.trust(other.certificate)
+    with pytest.raises(Unauthenticated, match="not issued by the server's current authority"):
+        _principal(identities, issued)
+    _principal(identities, issue(other))
+
+
+def test_a_certificate_may_come_from_an_authority_in_between() -> None:
+    middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
+    leaf = issue(middle, end=dt.timedelta(hours=2))
+    identities = _identities(AUTHORITY)
+    _principal(identities, leaf, leaf.certificate + middle.certificate)
+    with pytest.raises(Unauthenticated):
+        _principal(identities, leaf)
+
+
+def test_an_authority_in_between_that_expires_ends_what_it_issued(monkeypatch: pytest.MonkeyPatch) -> None:
+    middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
+    leaf = issue(middle, end=dt.timedelta(hours=2))
+    later = time.time() + 3_700
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(Unauthenticated, match="expired"):
+        _principal(_identities(AUTHORITY), leaf, middle.certificate)
+
+
+class _Broken:
+    """A parser that fails in a way that it does not document."""
+
+    def load_pem_x509_certificate(self, _pem: bytes) -> x509.Certificate:
+        raise LookupError("unknown encoding: utf_16_be")
+
+
+def test_whatever_the_parser_raises_is_a_caller_who_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobworkerd.api.identity.x509", _Broken())
+    with pytest.raises(Unauthenticated, match="LookupError"):
+        _principal(_identities(AUTHORITY), issue(AUTHORITY))

@@ -11,7 +11,7 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.api.identity import Role
 from jobworkerd.api.policy import POLICY, roles_for
 from jobworkerd.protocol import messages
-from tests.unit.api.conftest import FINAL_JOB, JOB_ID, Api, refusal
+from tests.unit.api.conftest import FINAL_JOB, JOB_ID, Api, eventually, refusal
 
 FILES: list[FileDescriptor] = [
     job_service_pb2.DESCRIPTOR,
@@ -75,6 +75,29 @@ async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) 
     assert decision["role"] == (unit if unit in {"Admin", "Viewer"} else "")
     assert str(decision["subject"]).startswith("CN=alice")
     assert decision["reason"]
+
+
+@pytest.mark.parametrize(("unit", "code"), [("Viewer", "PERMISSION_DENIED"), ("Admin", "OK")])
+@pytest.mark.parametrize("method", ["StopJob", "UpdateJob"])
+async def test_a_decision_about_a_job_is_logged_with_its_id(
+    api: Api, method: str, unit: str, code: str
+) -> None:
+    async with api.client(unit) as client:
+        await _call(client.channel, f"jobworker.v1.JobService/{method}")
+        await eventually(lambda: api.events("rpc"))
+    (rpc,) = api.events("rpc")
+    assert (rpc["status"], rpc["job_id"]) == (code, JOB_ID)
+    if code != "OK":
+        (decision,) = api.events("authorization")
+        assert decision["job_id"] == JOB_ID
+
+
+async def test_the_id_in_the_log_is_bounded(api: Api) -> None:
+    async with api.client("Viewer") as client:
+        call = client.stub.StopJob(job_service_pb2.StopJobRequest(id="x" * 100_000))
+        assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
+    (decision,) = api.events("authorization")
+    assert decision["job_id"] == "x" * 64
 
 
 @pytest.mark.parametrize("unit", ["Viewer", None])

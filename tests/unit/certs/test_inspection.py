@@ -4,10 +4,12 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from jobworkerd.certs import authority, files, inspection, issuance
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
+from tests.unit.api.certificates import DAY, Issued, issue
 
 
 def write(directory: Path, name: str, role: Role) -> None:
@@ -48,6 +50,22 @@ def test_an_end_that_is_near_is_a_problem(
     write(certs, "bob", Role.VIEWER)
     found = problems(certs).get("bob.pem")
     assert found == sentence if sentence is None else (found and found[0].startswith(sentence))
+
+
+def test_a_start_that_is_to_come_is_a_problem(certs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = authority.load_pair(*files.read_pair(certs, "ca"))
+    monkeypatch.setattr(authority, "CLOCK_SKEW", -dt.timedelta(hours=1))
+    pair = authority.issue(issuer, name="bob", role=Role.VIEWER)
+    files.write_pairs(certs, {"bob": (pair.certificate_pem, pair.key_pem)}, replace=True)
+    (found,) = problems(certs)["bob.pem"]
+    assert found.startswith("bob is not valid before 20")
+
+
+def test_a_server_key_that_clients_refuse_is_a_problem(certs: Path) -> None:
+    ca = Issued(*files.read_pair(certs, "ca"))
+    issue(ca, ec.generate_private_key(ec.SECP521R1()), end=365 * DAY).write_server(certs)
+    (found,) = problems(certs)["server.pem"]
+    assert found.startswith("server has a key of type ECDSA on secp521r1, which gRPC clients do not accept")
 
 
 def test_a_key_that_others_can_read_is_a_problem(certs: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from grpc import aio
 
 from jobworkerd.api.identity import Identities, Principal, Role
+from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.rpc import Context
@@ -23,11 +24,15 @@ class _AdminAlways(Identities):
         return Principal("CN=alice", Role.ADMIN)
 
 
+def _authorization(identities: Identities) -> Authorization:
+    return Authorization(identities, CallsInFlight(identities))
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_method_that_is_served_without_a_rule_is_denied_even_to_an_admin(
     serve: Serve, logged: Logged, method: str
 ) -> None:
-    async with serve(nothing, Errors(), Authorization(_AdminAlways())) as client:
+    async with serve(nothing, Errors(), _authorization(_AdminAlways())) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call(method)
     assert refusal(caught.value).reason == "ROLE_REQUIRED"
@@ -35,7 +40,7 @@ async def test_a_method_that_is_served_without_a_rule_is_denied_even_to_an_admin
 
 
 async def test_a_connection_without_a_certificate_is_unauthenticated(serve: Serve, logged: Logged) -> None:
-    async with serve(nothing, Errors(), Authorization(Identities())) as client:
+    async with serve(nothing, Errors(), _authorization(Identities())) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call("Write")
     refused = refusal(caught.value)

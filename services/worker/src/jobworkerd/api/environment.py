@@ -1,15 +1,16 @@
 """What must be settled before the libraries are imported.
 
-gRPC has no switch for the least version of TLS that a server takes. Its list of cipher suites takes the
-place of one: those named here are all of TLS 1.2's that are left, and none of them fits a certificate
-with an RSA key, as `jobworkerd certs` makes them, while the suites of TLS 1.3 are not up for choice. Should
-the key be another one, `identity` refuses what is not TLS 1.3.
+gRPC has no option for the oldest version of TLS that a server accepts. Its list of cipher suites, which is
+for TLS 1.2 only, serves instead: the one suite in it needs a pre-shared key, and neither side has one. So a
+TLS 1.2 handshake fails whatever the server's key is. The suites of TLS 1.3 cannot be chosen.
+
+The list is also in force for an OTLP exporter: a collector behind TLS has to support TLS 1.3.
 """
 
 import os
 import sys
 
-_CIPHER_SUITES = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
+_CIPHER_SUITES = "ECDHE-PSK-AES128-CBC-SHA"
 
 
 def prepare() -> None:

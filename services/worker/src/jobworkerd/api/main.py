@@ -15,10 +15,11 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from jobworkerd.api import log_setup, privileges, server
+from jobworkerd.api import log_setup, preload, privileges, server
 from jobworkerd.api.credentials import Certificates
 from jobworkerd.api.health import Health
 from jobworkerd.api.identity import Identities
+from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
@@ -51,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
     try:
         exporting = telemetry(os.environ)
+        preload.load()
         privileges.give_up(given.uid, given.gid, listen_address(config.listen)[1])
         with exporting as extra:
             sock = socket.socket(fileno=given.socket_fd)
@@ -90,24 +92,27 @@ async def serve(
     draining = asyncio.Event()
     supervisor = await SupervisorClient.connect(sock, draining.set)
     identities = Identities()
+    in_flight = CallsInFlight(identities)
     health = Health()
     await health.not_ready()
     grpc_server = server.build(
         config.api,
-        [*extra, AccessLog(), Errors(), Authorization(identities)],
+        [*extra, AccessLog(), Errors(), Authorization(identities, in_flight)],
         JobService(config, jobs_dir, supervisor, identities, draining),
         health,
     )
-    certificates = Certificates(Path(config.certs_dir), supervisor)
+    certificates = Certificates(Path(config.certs_dir), supervisor, identities.trust)
     address = server.listen(grpc_server, config.listen, await certificates.credentials())
     await grpc_server.start()
     log.info("listening", address=address)
     await health.ready()
+    polling = asyncio.create_task(certificates.poll(in_flight.check))
     try:
         with contextlib.suppress(SupervisorUnavailable):
             await supervisor.ready()
         await _until_closed(supervisor, health, draining)
     finally:
+        polling.cancel()
         await health.drain()
         await grpc_server.stop(_STOP_SECONDS)
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import dataclasses
+import functools
 from typing import Any, cast
 
 import grpc
+import structlog
+from google.protobuf import descriptor_pool
 from grpc import aio
 
 Context = aio.ServicerContext[Any, Any]
@@ -14,12 +17,32 @@ _DEADLINE_TOLERANCE = 0.25
 """Seconds. The client's clock starts first, so its cancellation arrives just before our deadline."""
 
 
+_ID_IN_LOG = 64
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """One RPC; `method` is such as `jobworker.v1.JobService/GetJob`."""
+    """One RPC; `method` is such as `jobworker.v1.JobService/GetJob`, `request` a message or an iterator."""
 
     method: str
     context: Context
+    request: object = None
+
+
+@functools.cache
+def is_stream(method: str) -> bool:
+    """Returns whether a served method's answer is a stream."""
+    try:
+        described = descriptor_pool.Default().FindMethodByName(method.replace("/", "."))
+    except KeyError:
+        return False
+    return bool(described.server_streaming)
+
+
+def log_job_id(request: object) -> None:
+    """Adds the id of the job that a request names to what is logged for its RPC from here on."""
+    if job_id := getattr(request, "id", ""):
+        structlog.contextvars.bind_contextvars(job_id=str(job_id)[:_ID_IN_LOG])
 
 
 def status_of(context: Context, error: BaseException | None = None) -> grpc.StatusCode:

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from itertools import accumulate, takewhile
 from pathlib import Path
 
-import structlog
-
 from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from jobworkerd.api import validation
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.identity import Identities
-from jobworkerd.api.rpc import Context
+from jobworkerd.api.rpc import Context, log_job_id
 from jobworkerd.api.streams import Streams
 from jobworkerd.config import Config
 from jobworkerd.errors import ShuttingDown
@@ -53,7 +51,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         owner = self._identities.principal(context).subject
         defaults, network = self._config.defaults, self._config.isolation.network
         job = await self._supervisor.start_job(validation.job_spec(request, defaults, owner, network))
-        _log_id(job.id)
+        log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 
     async def GetJob(
@@ -62,9 +60,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> job_service_pb2.GetJobResponse:
         """Returns a job."""
-        job_id = validation.job_id(request.id)
-        _log_id(job_id)
-        job = await self._supervisor.get_job(job_id)
+        log_job_id(request)
+        job = await self._supervisor.get_job(validation.job_id(request.id))
         return job_service_pb2.GetJobResponse(job=job_to_proto(job))
 
     async def ListJobs(
@@ -83,8 +80,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.StopJobRequest, context: Context
     ) -> job_service_pb2.StopJobResponse:
         """Ends a job."""
+        log_job_id(request)
         stop = validation.stop_job(request, self._identities.principal(context).subject)
-        _log_id(stop.job_id)
         job = await self._supervisor.stop_job(stop)
         return job_service_pb2.StopJobResponse(job=job_to_proto(job))
 
@@ -92,9 +89,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.UpdateJobRequest, context: Context
     ) -> job_service_pb2.UpdateJobResponse:
         """Changes limits of a running job."""
+        log_job_id(request)
         subject = self._identities.principal(context).subject
         update = validation.update_job(request, self._config.defaults, subject)
-        _log_id(update.job_id)
         job = await self._supervisor.update_job(update)
         return job_service_pb2.UpdateJobResponse(job=job_to_proto(job))
 
@@ -102,13 +99,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.GetJobsStreamRequest, context: Context
     ) -> None:
         """Streams a job's output, as messages that are serialized (see `registration`)."""
-        wanted = validation.stream(request)
-        _log_id(wanted.job_id)
-        await self._streams.write(wanted, context)
-
-
-def _log_id(job_id: str) -> None:
-    structlog.contextvars.bind_contextvars(job_id=job_id)
+        log_job_id(request)
+        await self._streams.write(validation.stream(request), context)
 
 
 def _that_fit(jobs: tuple[Job, ...]) -> Iterator[job_pb2.Job]:

@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from jobworkerd import server_certificate
 from jobworkerd.certs import files
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
@@ -100,19 +101,28 @@ def _describe(directory: Path, name: str, issuer: x509.Certificate | None) -> De
         days_left=left.days,
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
         problems=(
-            *_lifetime_problems(name, left),
+            *_lifetime_problems(name, certificate, left),
+            *_server_problems(name, certificate),
             *_issuer_problems(name, certificate, issuer),
             *_key_problems(files.key_file(directory, name)),
         ),
     )
 
 
-def _lifetime_problems(name: str, left: dt.timedelta) -> list[str]:
+def _lifetime_problems(name: str, certificate: x509.Certificate, left: dt.timedelta) -> list[str]:
+    start = certificate.not_valid_before_utc
+    if dt.datetime.now(dt.UTC) < start:
+        return [f"{name} is not valid before {start:%Y-%m-%dT%H:%M:%SZ}; check this host's clock"]
     if left <= dt.timedelta(0):
         return [f"{name} has expired; {_renewal(name)}"]
     if left <= RENEWAL_NOTICE:
         return [f"{name} expires in {left.days} days; {_renewal(name)}"]
     return []
+
+
+def _server_problems(name: str, certificate: x509.Certificate) -> list[str]:
+    problem = server_certificate.problem(certificate) if name == files.SERVER else ""
+    return [f"{name} {problem}"] if problem else []
 
 
 def _renewal(name: str) -> str:

@@ -11,7 +11,9 @@ def read(directory: Path, known: tuple[int, ...]) -> Certificates:
     """Returns the files, without their contents if they are those that are known."""
     paths = [directory / name for name in _FILES]
     try:
-        version = tuple(path.stat().st_mtime_ns for path in paths)
+        stats = [path.stat() for path in paths]
+        # The inode, too: `cp -p` and backups restore an old modification time.
+        version = tuple(number for each in stats for number in (each.st_mtime_ns, each.st_ino))
         if version == known:
             return Certificates(version)
         ca, certificate, key = (path.read_bytes() for path in paths)

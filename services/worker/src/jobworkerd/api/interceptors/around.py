@@ -33,7 +33,7 @@ class Around(AsyncServerInterceptor):
         that are yielded are written here, so that a stream is one coroutine through all interceptors:
         a generator that is dropped half-way would leave `around` only when it is garbage collected.
         """
-        async with self.around(Call(method_name.removeprefix("/"), context)):
+        async with self.around(Call(method_name.removeprefix("/"), context, request_or_iterator)):
             answer = method(request_or_iterator, context)
             if inspect.isawaitable(answer):
                 return await answer

@@ -5,33 +5,37 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from jobworkerd.api.identity import Identities, Principal
+from jobworkerd.api.identity import Identities, Principal, credential
+from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.policy import roles_for
-from jobworkerd.api.rpc import Call
+from jobworkerd.api.rpc import Call, is_stream, log_job_id
 from jobworkerd.errors import RoleRequired, Unauthenticated
 
 
 class Authorization(Around):
     """Lets an RPC through if the policy names the caller's role for its method.
 
-    The caller's subject and role are in every line that is logged for the RPC from here on.
+    The caller's subject and role are in every line that is logged for the RPC from here on. A stream ends
+    when its caller's certificate does (see `CallsInFlight`).
     """
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(self, identities: Identities, in_flight: CallsInFlight) -> None:
         self._identities = identities
+        self._in_flight = in_flight
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     @contextlib.asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         self._authorize(call)
-        yield
+        with self._in_flight.enter(credential(call.context) if is_stream(call.method) else None):
+            yield
 
     def _authorize(self, call: Call) -> None:
         try:
             principal = self._identities.principal(call.context)
         except Unauthenticated as error:
-            self._decided(call, "denied", str(error))
+            self._deny(call, str(error))
             raise
         role = principal.role.value if principal.role else ""
         structlog.contextvars.bind_contextvars(subject=principal.subject, role=role)
@@ -45,8 +49,12 @@ class Authorization(Around):
         error = RoleRequired(
             method=call.method, required=" or ".join(role.value for role in allowed), role=role
         )
-        self._decided(call, "denied", str(error))
+        self._deny(call, str(error))
         raise error
+
+    def _deny(self, call: Call, reason: str) -> None:
+        log_job_id(call.request)
+        self._decided(call, "denied", reason)
 
     def _decided(self, call: Call, decision: str, reason: str) -> None:
         self._log.info("authorization", method=call.method, decision=decision, reason=reason)

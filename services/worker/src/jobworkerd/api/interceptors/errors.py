@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import grpc
 import structlog
 from grpc import aio
 
 from jobworkerd.api.interceptors.around import Around
-from jobworkerd.api.rpc import Call
+from jobworkerd.api.rpc import Call, is_stream
 from jobworkerd.api.status import to_status
-from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled
+from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled, Unauthenticated
 from jobworkerd.exhaustion import describe, is_exhaustion
 
 
@@ -29,9 +30,9 @@ class Errors(Around):
     async def around(self, call: Call) -> AsyncIterator[None]:
         try:
             yield
-        except ReaderStalled as error:
-            await _leave_with(error, call)
         except JobWorkerError as error:
+            if _may_stand_behind_messages(error, call):
+                await _leave_with(error, call)
             await call.context.abort_with_status(to_status(error))
         except (aio.AbortError, aio.InternalError):
             # The first is a status that is on its way already, the second a write to a client that is gone.
@@ -46,13 +47,16 @@ class Errors(Around):
             await call.context.abort(grpc.StatusCode.INTERNAL, sentence)
 
 
-async def _leave_with(error: ReaderStalled, call: Call) -> None:
+def _may_stand_behind_messages(error: JobWorkerError, call: Call) -> bool:
+    return isinstance(error, ReaderStalled) or (isinstance(error, Unauthenticated) and is_stream(call.method))
+
+
+async def _leave_with(error: JobWorkerError, call: Call) -> NoReturn:
     """Sends the status, but ends the RPC here without waiting until the client takes it.
 
-    It stands behind the message that the client does not take, so that would be for as long as it likes.
+    The status is queued behind messages that the client may never take.
     """
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0):
             await call.context.abort_with_status(to_status(error))
-    except TimeoutError:
-        raise asyncio.CancelledError from error
+    raise asyncio.CancelledError from error

@@ -1,0 +1,78 @@
+"""Checks a server certificate: whether gRPC clients accept it, and whether it is valid now.
+
+A TLS library loads keys that no client negotiates, and every client then reports a failure of its own. So
+the server checks its certificate before it uses it.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
+
+_FEWEST_RSA_BITS = 2048
+_MOST_RSA_BITS = 8192
+"""BoringSSL, which gRPC uses, refuses longer keys."""
+
+_ACCEPTED = "use RSA with 2048 to 8192 bits, or ECDSA on P-256 or P-384, as `jobworkerd certs` does"
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+
+_PURPOSES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+
+
+def problem(certificate: x509.Certificate) -> str:
+    """Returns why clients refuse a server with this certificate, empty if they accept it.
+
+    The time is left out: `validity_problem` covers it.
+    """
+    try:
+        return _key_problem(certificate) or _usage_problem(certificate)
+    except ValueError as error:
+        return f"cannot be parsed ({error}); issue a new one with: jobworkerd certs issue server"
+
+
+def validity_problem(certificate: x509.Certificate, now: dt.datetime) -> str:
+    """Returns why clients refuse this certificate now, empty if it is valid."""
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < start:
+        return f"is not valid before {start:%Y-%m-%dT%H:%M:%SZ}; check this host's clock"
+    if now > end:
+        return f"expired at {end:%Y-%m-%dT%H:%M:%SZ}"
+    return ""
+
+
+def _key_problem(certificate: x509.Certificate) -> str:
+    key = _key_name(certificate)
+    return f"has a key of type {key}, which gRPC clients do not accept; {_ACCEPTED}" if key else ""
+
+
+def _key_name(certificate: x509.Certificate) -> str:
+    """Returns the name of a key that is not accepted, empty for one that is."""
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        return "RSA-PSS"
+    try:
+        key = certificate.public_key()
+    except UnsupportedAlgorithm:
+        return certificate.public_key_algorithm_oid.dotted_string
+    if isinstance(key, rsa.RSAPublicKey):
+        return "" if _FEWEST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS else f"RSA with {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return "" if isinstance(key.curve, _CURVES) else f"ECDSA on {key.curve.name}"
+    return type(key).__name__.removesuffix("PublicKey")
+
+
+def _usage_problem(certificate: x509.Certificate) -> str:
+    for extension in certificate.extensions:
+        for why in _missing(extension.value):
+            return f"{why}, which gRPC clients require; issue one with: jobworkerd certs issue server"
+    return ""
+
+
+def _missing(extension: x509.ExtensionType) -> Iterator[str]:
+    match extension:
+        case x509.KeyUsage(digital_signature=False):
+            yield "does not allow digitalSignature (keyUsage)"
+        case x509.ExtendedKeyUsage() if _PURPOSES.isdisjoint(extension):
+            yield "does not allow serverAuth (extendedKeyUsage)"

@@ -1,0 +1,125 @@
+"""Runs the API process as the supervisor does, with a supervisor of the tests at its socket."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd.config import Config, to_json
+from tests.unit.api.certificates import Issued
+from tests.unit.api.conftest import JOB_ID, Authority, Client, Supervisor
+
+Event = dict[str, object]
+
+
+@dataclass
+class Started:
+    """A process, what it said on stderr so far, and the supervisor at its socket."""
+
+    process: Process
+    supervisor: Supervisor
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[Event]:
+        """What it logged; every line of stderr has to be JSON."""
+        return [json.loads(line) for line in self.lines]
+
+    def event(self, name: str) -> Event | None:
+        """Returns the first event of a name."""
+        return next((event for event in self.events if event["event"] == name), None)
+
+    async def address(self) -> str:
+        """Returns where it listens, once it is ready."""
+        await asyncio.wait_for(self.supervisor.ready.wait(), 20)
+        event = self.event("listening")
+        assert event
+        return str(event["address"])
+
+    async def end(self) -> int:
+        """Closes the socket and returns the exit code."""
+        self.supervisor.close()
+        return await asyncio.wait_for(self.process.wait(), 20)
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Started]]
+
+
+def starter() -> Start:
+    """Returns how to start an API process, with another program in its place if need be."""
+
+    @contextlib.asynccontextmanager
+    async def start_process(
+        config: Config, program: Sequence[str] = ("-m", "jobworkerd.api"), **environment: str
+    ) -> AsyncIterator[Started]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
+        memory = os.memfd_create("config")
+        os.write(memory, to_json(config))
+        jobs = os.open(config.state_dir, os.O_PATH)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, *program),
+                *("--config-fd", str(memory), "--socket-fd", str(theirs.fileno()), "--jobs-fd", str(jobs)),
+                pass_fds=(memory, theirs.fileno(), jobs),
+                stdout=PIPE,
+                stderr=PIPE,
+                env={**os.environ, **environment},
+            )
+        os.close(memory)
+        os.close(jobs)
+        started = Started(process, Supervisor(ours, Path(config.certs_dir)))
+        tasks = asyncio.gather(started.supervisor.run(), _read(process, started.lines))
+        try:
+            yield started
+        finally:
+            await started.end()
+            await tasks
+            ours.close()
+
+    return start_process
+
+
+async def _read(process: Process, lines: list[str]) -> None:
+    assert process.stderr
+    while line := await process.stderr.readline():
+        lines.append(line.decode())
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    address: str, authority: Authority, certificate: Issued | None = None
+) -> AsyncIterator[Client]:
+    """Connects as an admin, or with a certificate."""
+    if certificate is None:
+        leaf = authority.client("alice", "Admin")
+        certificate = Issued(leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes())
+    credentials = grpc.ssl_channel_credentials(
+        authority.ca.cert_pem.bytes(), certificate.key, certificate.certificate
+    )
+    async with grpc.aio.secure_channel(address, credentials) as channel:
+        yield Client(channel)
+
+
+async def get(client: Client, *, patiently: bool = False) -> str:
+    """Returns a job's id; patience means to connect again if it does not come to a connection."""
+    request = job_service_pb2.GetJobRequest(id=JOB_ID)
+    return (await client.stub.GetJob(request, timeout=20, wait_for_ready=patiently)).job.id
+
+
+async def failure(start: Start, config: Config, **environment: str) -> str:
+    """Returns why the process cannot start, which it says in one sentence and with exit code 1."""
+    async with start(config, **environment) as started:
+        assert await asyncio.wait_for(started.process.wait(), 20) == 1
+    (event,) = started.events
+    assert (event["event"], event["level"]) == ("cannot start", "error")
+    return str(event["reason"])

@@ -1,0 +1,207 @@
+"""The API process loads nothing after it has given up its privileges: its user may be unable to read it.
+
+Codecs count as much as modules: Python imports a codec when a string first needs it.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from msgspec.structs import replace
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd.config import ApiConfig, Config
+from jobworkerd.logs.writer import LogWriter
+from jobworkerd.model import OutputSource
+from jobworkerd.protocol import messages
+from tests.unit.api.certificates import authority as make_authority
+from tests.unit.api.certificates import issue, name, pair
+from tests.unit.api.conftest import FINAL_JOB, JOB_ID, Authority, Client, eventually
+from tests.unit.api.process import Start, Started, connected, get, starter
+
+_AUDITED = """
+import json, os, sys
+from jobworkerd.api import environment
+environment.prepare()
+from jobworkerd.api import main, privileges
+
+given_up = []
+def audit(event, arguments):
+    if not given_up:
+        return
+    what = str(arguments[0]) if event in ("import", "open") else ""
+    # What prints a traceback reads the source if it can, and does without if it cannot.
+    if event == "import" or what.endswith((".pyc", ".so")):
+        os.write(2, json.dumps({"event": "loaded late", "what": f"{event} {what}"}).encode() + b"\\n")
+
+sys.addaudithook(audit)
+privileges.give_up = lambda *given: given_up.append(True)
+sys.exit(main.run(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def start() -> Start:
+    """Starts an API process."""
+    return starter()
+
+
+def _loaded_late(started: Started) -> list[object]:
+    return [event["what"] for event in started.events if event["event"] == "loaded late"]
+
+
+async def _fails(call: grpc.aio.Call) -> None:
+    """Waits for the end of a call, which is not OK."""
+    assert await asyncio.wait_for(call.code(), 20) is not grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("exporter", ["none", "console", "otlp"])
+async def test_the_calls_and_the_end(
+    start: Start, config: Config, authority: Authority, exporter: str
+) -> None:
+    exporters = {"OTEL_TRACES_EXPORTER": exporter, "OTEL_METRICS_EXPORTER": exporter}
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    LogWriter(_directory(config)).append(OutputSource.STDOUT, memoryview(b"one\ntwo\n"), 1)
+    config = replace(config, api=ApiConfig(reflection=True))
+    async with start(config, ("-c", _AUDITED), **exporters, **endpoint) as started:
+        async with connected(await started.address(), authority) as client:
+            await _call_everything(client, started)
+        assert await started.end() == 0
+    assert _loaded_late(started) == []
+
+
+def _directory(config: Config) -> Path:
+    directory = Path(config.state_dir) / JOB_ID
+    directory.mkdir()
+    return directory
+
+
+async def _call_everything(client: Client, started: Started) -> None:
+    stub = client.stub
+    assert await get(client) == JOB_ID
+    await stub.CreateJob(job_service_pb2.CreateJobRequest(command="true", labels={"a": "b"}), timeout=20)
+    await stub.StopJob(job_service_pb2.StopJobRequest(id=JOB_ID), timeout=20)
+    await stub.UpdateJob(job_service_pb2.UpdateJobRequest(id=JOB_ID, max_cpu=5), timeout=20)
+    await _fails(stub.CreateJob(job_service_pb2.CreateJobRequest(command="\0", stop_signal="x")))
+    await _fails(stub.GetJob(job_service_pb2.GetJobRequest(id="\N{SNOWMAN}")))
+    for method, request in (("GetJob", b"\xff\xff"), ("Nothing", b"")):
+        raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+        raw = client.channel.unary_unary(f"/jobworker.v1.JobService/{method}")
+        await _fails(raw(request))
+    await _read(client, started)
+    await _services_beside(client)
+    started.supervisor.script = lambda _: messages.Fault("the supervisor's")
+    await _fails(stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID)))
+
+
+async def _read(client: Client, started: Started) -> None:
+    started.supervisor.script = lambda _: messages.JobPage((FINAL_JOB,), more=True)
+    page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest(), timeout=20)
+    request = job_service_pb2.ListJobsRequest(page_token=page.next_page_token)
+    await client.stub.ListJobs(request, timeout=20)
+    await _fails(client.stub.ListJobs(job_service_pb2.ListJobsRequest(page_token="?")))
+    started.supervisor.script = lambda _: messages.OneJob(replace(FINAL_JOB, log_size=8))
+    wanted = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, tail_lines=1)
+    answer = [message async for message in client.stub.GetJobsStream(wanted, timeout=20)]
+    assert b"".join(message.payload for message in answer) == b"two\n"
+    await _fails(client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=99)))
+
+
+async def _services_beside(client: Client) -> None:
+    health = health_pb2_grpc.HealthStub(client.channel)
+    await health.Check(health_pb2.HealthCheckRequest(), timeout=20)
+    await health.List(health_pb2.HealthListRequest(), timeout=20)
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    await watch.read()
+    watch.cancel()
+    ask = reflection_pb2.ServerReflectionRequest
+    questions = iter([ask(list_services=""), ask(file_containing_symbol="jobworker.v1.Job"), ask()])
+    reflection = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+    assert len([each async for each in reflection.ServerReflectionInfo(questions, timeout=20)]) == 3
+
+
+_TYPES = ["BMPString", "UniversalString", "T61String", "PrintableString", "IA5String", "VisibleString"]
+
+
+@pytest.mark.parametrize("kind", _TYPES)
+async def test_a_subject_of_any_string_type(
+    start: Start, config: Config, authority: Authority, kind: str
+) -> None:
+    attribute = x509.NameAttribute(NameOID.COMMON_NAME, "alice", getattr(_ASN1Type, kind))
+    certificate = issue(pair(authority.ca), subject=name(attribute))
+    async with start(config, ("-c", _AUDITED)) as started:
+        async with connected(await started.address(), authority, certificate) as client:
+            assert await get(client) == JOB_ID
+        await started.end()
+    assert _loaded_late(started) == []
+    rpc = started.event("rpc")
+    assert rpc
+    assert rpc["subject"] == "CN=alice,OU=Admin"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa.generate_private_key(65537, 2048),
+        ec.generate_private_key(ec.SECP521R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+    ids=["rsa", "p521", "ed25519"],
+)
+async def test_an_authority_with_any_key(
+    start: Start, config: Config, authority: Authority, key: rsa.RSAPrivateKey
+) -> None:
+    """One file with two authorities: that of the server, and that of the client."""
+    clients = make_authority(key)
+    with (Path(config.certs_dir) / "ca.pem").open("ab") as file:
+        file.write(clients.certificate)
+    async with start(config, ("-c", _AUDITED)) as started:
+        async with connected(await started.address(), authority, issue(clients)) as client:
+            assert await get(client) == JOB_ID
+        await started.end()
+    assert _loaded_late(started) == []
+
+
+async def test_renewals(start: Start, config: Config, authority: Authority) -> None:
+    async with start(config, ("-c", _AUDITED)) as started:
+        address = await started.address()
+        certs = Path(config.certs_dir)
+        unusable = [b"nonsense", issue(pair(authority.ca), ed448.Ed448PrivateKey.generate()).certificate]
+        await _renew(started, address, authority, unusable, certs)
+        authority.write_server(certs)
+        await eventually(lambda: started.event("certificates renewed"))
+        await started.end()
+    assert _loaded_late(started) == []
+
+
+async def _renew(
+    started: Started, address: str, authority: Authority, contents: Sequence[bytes], certs: Path
+) -> None:
+    """Replaces the server's certificate by each of the contents, which are unusable."""
+    for number, content in enumerate(contents, 1):
+        (certs / "server.pem").write_bytes(content)
+
+        def reported(number: int = number) -> bool:
+            return len([e for e in started.events if e["event"] == "certificates not renewed"]) == number
+
+        await eventually(reported)
+        async with connected(address, authority) as client:
+            assert await get(client) == JOB_ID
+
+
+async def test_an_address_that_cannot_be_used(start: Start, config: Config) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = replace(config, listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        async with start(config, ("-c", _AUDITED)) as started:
+            assert await asyncio.wait_for(started.process.wait(), 20) == 1
+    assert _loaded_late(started) == []
+    assert started.event("cannot start")
