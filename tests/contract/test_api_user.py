@@ -84,6 +84,7 @@ def serial(server: Server) -> str:
     return str(found["serialNumber"])
 
 
+@pytest.mark.root
 async def test_it_has_no_account_no_group_and_no_capability_and_neither_has_its_successor(
     own_server: Server,
 ) -> None:
@@ -98,6 +99,7 @@ async def test_it_has_no_account_no_group_and_no_capability_and_neither_has_its_
         assert (await admin.run("echo", "hello"))[1] == b"hello\n"
 
 
+@pytest.mark.root
 async def test_its_user_can_read_the_logs_but_no_key_and_change_nothing(
     own_server: Server, tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ def closed_umask() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.mark.root
 @pytest.mark.usefixtures("closed_umask")
 async def test_two_share_the_port(certs: Path, tmp_path: Path) -> None:
     with Server.started(BIN, certs, tmp_path, "--api-processes", "2") as server:
@@ -139,6 +142,7 @@ async def test_two_share_the_port(certs: Path, tmp_path: Path) -> None:
                 assert (await admin.run("echo", "hello"))[1] == b"hello\n"
 
 
+@pytest.mark.root
 async def test_a_low_port_leaves_it_the_one_capability_for_that(certs: Path, tmp_path: Path) -> None:
     listen = f"127.0.0.1:{free_low_port()}"
     with Server.started(BIN, certs, tmp_path, "--listen", listen) as server:
@@ -159,6 +163,7 @@ def test_it_shows_a_renewed_certificate_whose_key_it_cannot_read(tmp_path: Path)
         assert server.has_event("certificates renewed")
 
 
+@pytest.mark.root
 async def test_the_user_can_be_another_one_each_time(certs: Path, tmp_path: Path) -> None:
     for name, uid, gid in (
         ("root", 0, 0),

@@ -205,6 +205,7 @@ async def test_sigstopped_job_that_ignores_its_stop_signal_is_killed(admin: Clie
     assert stopped.termination.signal_name == "SIGKILL"
 
 
+@pytest.mark.root
 async def test_daemon_without_descriptors_is_gone_before_the_status_is_final(admin: Client) -> None:
     mark = marker()
     job, _ = await admin.run("python3", "-c", DAEMON, mark, "5")
@@ -228,6 +229,7 @@ def _has_no_output(pid: int) -> Callable[[], bool]:
     return lambda: not any((Path(f"/proc/{pid}/fd") / number).is_symlink() for number in ("1", "2"))
 
 
+@pytest.mark.root
 @pytest.mark.parametrize(
     "leaves",
     [

@@ -15,6 +15,8 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, arguments, client, eventually, pids_with
 
 BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.root
+
 PARTS = {
     "user",
     "mount_namespace",

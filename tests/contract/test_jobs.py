@@ -241,6 +241,7 @@ async def test_timeout(admin: Client) -> None:
     assert job.usage.wall_usec >= 200_000
 
 
+@pytest.mark.root
 async def test_process_that_is_left_behind_is_dead_before_the_status_is_final(admin: Client) -> None:
     seconds = str(100_000 + uuid.uuid4().int % 100_000)
     job, _ = await admin.run("sh", "-c", f"setsid sleep {seconds} & exit 3")
@@ -250,6 +251,7 @@ async def test_process_that_is_left_behind_is_dead_before_the_status_is_final(ad
     assert job.termination.leftovers_killed
 
 
+@pytest.mark.root
 async def test_get_of_a_running_job(admin: Client, viewer: Client) -> None:
     job = await admin.create("sleep", "1000")
     seen = (await viewer.stub.GetJob(job_service_pb2.GetJobRequest(id=job.id), timeout=30)).job

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import psutil
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_pb2, job_service_pb2
@@ -63,6 +64,7 @@ async def test_sigterm_stops_jobs_and_gives_readers_their_last_bytes_and_the_res
     assert not own_server.cgroup_base.exists()
 
 
+@pytest.mark.root
 async def test_one_job_after_the_other_leaves_nothing(own_server: Server) -> None:
     """Warm up, then watch: descriptors, cgroups and processes stay what they were, memory nearly so."""
     async with client(own_server, "admin") as admin:

@@ -168,6 +168,7 @@ def small_disk(directory: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", directory], check=True)
 
 
+@pytest.mark.root
 async def test_a_full_disk_loses_an_exact_range_and_not_the_job(certs: Path, tmp_path: Path) -> None:
     size = 8 << 20
     with (
