@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -62,6 +64,61 @@ async def test_sigterm_stops_jobs_and_gives_readers_their_last_bytes_and_the_res
     assert alive == []
     assert own_server.cgroup_base
     assert not own_server.cgroup_base.exists()
+
+
+async def test_a_supervisor_that_is_stopped_holds_no_client_and_shows_in_the_health(
+    own_server: Server,
+) -> None:
+    request = health_pb2.HealthCheckRequest()
+    async with client(own_server, "admin") as admin, asyncio.timeout(90):
+        health = health_pb2_grpc.HealthStub(admin.channel).Watch(request)
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
+        job = await admin.create("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
+        await admin.wrote(job.id, b"ready\n")
+        assert own_server.process
+        own_server.process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.gather(*(_unavailable(call) for call in _calls(admin, job.id)))
+            assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            async with client(own_server, "viewer") as viewer:
+                await _unavailable(viewer.stub.GetJob(job_service_pb2.GetJobRequest(id=job.id)))
+        finally:
+            own_server.process.send_signal(signal.SIGCONT)
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
+        assert (await admin.stop(job.id, seconds=0)).status == job_pb2.JOB_STATUS_STOPPED
+        health.cancel()
+
+
+def _calls(admin: Client, job_id: str) -> list[Awaitable[object]]:
+    """Returns a call of each kind, without a deadline."""
+    stream = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job_id))
+    return [
+        admin.stub.GetJob(job_service_pb2.GetJobRequest(id=job_id)),
+        admin.stub.ListJobs(job_service_pb2.ListJobsRequest()),
+        admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job_id)),
+        admin.stub.UpdateJob(job_service_pb2.UpdateJobRequest(id=job_id, max_cpu=50)),
+        admin.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true")),
+        _read_to_the_end(stream),
+    ]
+
+
+async def _read_to_the_end(stream: grpc.aio.UnaryStreamCall[Any, Any]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def _unavailable(call: Awaitable[object]) -> None:
+    async with refused(grpc.StatusCode.UNAVAILABLE) as refusal:
+        await call
+    assert refusal.reason == "SUPERVISOR_UNAVAILABLE"
+
+
+async def test_a_stop_takes_as_long_as_the_grace_period(own_server: Server) -> None:
+    """Longer than a supervisor may be silent."""
+    async with client(own_server, "admin") as admin:
+        job = await admin.create("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
+        await admin.wrote(job.id, b"ready\n")
+        assert (await admin.stop(job.id, seconds=7)).termination.signal == signal.SIGKILL
 
 
 @pytest.mark.root

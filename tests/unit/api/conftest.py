@@ -52,6 +52,7 @@ class Supervisor:
         self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.ToSupervisor))
         self.requests: list[messages.RequestBody] = []
         self.script: Script = lambda _: messages.OneJob(JOB)
+        self.answers_pings = True
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -74,6 +75,10 @@ class Supervisor:
         if isinstance(request.body, messages.Ready):
             self.ready.set()
             await self.say(messages.Reply(request.seq, messages.Done()))
+            return
+        if isinstance(request.body, messages.Ping):
+            if self.answers_pings:
+                await self.say(messages.Reply(request.seq, messages.Done()))
             return
         if isinstance(request.body, messages.GetCertificates):
             found = certificates.read(self._certs_dir, request.body.known)

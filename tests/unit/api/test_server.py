@@ -19,7 +19,7 @@ from jobworkerd.api import server
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.server import options
 from jobworkerd.config import ApiConfig, Config
-from jobworkerd.protocol import messages
+from jobworkerd.protocol import client, messages
 from tests.unit.api.conftest import JOB_ID, Api, Client, StartApi, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -41,6 +41,22 @@ async def test_health_is_serving_until_the_drain(api: Api, service: str) -> None
         checked = await health.Check(health_pb2.HealthCheckRequest(service=service))
         assert checked.status == NOT_SERVING
         watch.cancel()
+
+
+async def test_health_follows_the_supervisor(monkeypatch: pytest.MonkeyPatch, start_api: StartApi) -> None:
+    monkeypatch.setattr(client, "TICK_SECONDS", 0.05)
+    async with start_api() as api, api.client("Viewer") as viewer, asyncio.timeout(30):
+        watch = health_pb2_grpc.HealthStub(viewer.channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == SERVING
+        api.supervisor.answers_pings = False
+        assert (await watch.read()).status == NOT_SERVING
+        with pytest.raises(aio.AioRpcError) as caught:
+            await viewer.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID))
+        assert refusal(caught.value).reason == "SUPERVISOR_UNAVAILABLE"
+        await api.supervisor.say(messages.Reply(0, messages.Done()))
+        assert (await watch.read()).status == SERVING
+        watch.cancel()
+    assert [api.events(f"supervisor {what}") != [] for what in ("does not answer", "answers again")]
 
 
 async def test_health_lists_all_services(api: Api) -> None:

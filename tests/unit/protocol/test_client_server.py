@@ -1,6 +1,7 @@
 """Both ends of the socket between an API process and the supervisor, over a real socket pair."""
 
 import asyncio
+import contextlib
 import dataclasses
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -10,8 +11,9 @@ import pytest
 
 from jobworkerd import errors
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, LimitsUpdate
-from jobworkerd.protocol import messages
+from jobworkerd.protocol import client, messages
 from jobworkerd.protocol.client import JobView, SupervisorClient, SupervisorFault
+from jobworkerd.protocol.liveness import Liveness
 from jobworkerd.protocol.server import ApiConnection
 
 SPEC = JobSpec(
@@ -100,6 +102,15 @@ class Pair:
         self.table.sizes["a"] = size
         self.connection.job_changed("a")
 
+    def stop_reading(self) -> None:
+        """Does what SIGSTOP does to a supervisor."""
+        assert self.connection._transport
+        self.connection._transport.pause_reading()
+
+    def read_again(self) -> None:
+        assert self.connection._transport
+        self.connection._transport.resume_reading()
+
     def end(self) -> None:
         self.table.jobs["a"] = FINAL
         self.grow(9)
@@ -120,11 +131,11 @@ async def pair() -> AsyncIterator[Pair]:
         on_fault=lambda *fault: faults.append(fault),
     )
     await asyncio.get_running_loop().create_connection(lambda: connection, sock=theirs)
-    client = await SupervisorClient.connect(ours, on_drain=lambda: events.append("drain"))
-    yield Pair(client, connection, table, events, faults)
+    connected = await SupervisorClient.connect(ours, on_drain=lambda: events.append("drain"))
+    yield Pair(connected, connection, table, events, faults)
     table.held.set()
     connection.close()
-    await client.wait_closed()
+    await connected.wait_closed()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -304,6 +315,92 @@ async def test_a_closed_socket_fails_all_who_wait(pair: Pair) -> None:
     with pytest.raises(errors.SupervisorUnavailable):
         async with pair.client.follow("a"):
             pass
+
+
+@contextlib.asynccontextmanager
+async def watched(pair: Pair) -> AsyncIterator[list[bool]]:
+    """Watches the supervisor, and gives what was said of it so far: whether it answers."""
+    said: list[bool] = []
+    watching = asyncio.create_task(pair.client.watch(said.append))
+    yield said
+    watching.cancel()
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Has the clock of pings tick a hundred times faster; a value for each tick so far."""
+    seen: list[bool] = []
+
+    class Counting(Liveness):
+        def tick(self) -> bool:
+            seen.append(super().tick())
+            return seen[-1]
+
+    monkeypatch.setattr(client, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(client, "Liveness", Counting)
+    return seen
+
+
+async def test_a_supervisor_that_does_not_answer_fails_all_who_wait_until_it_is_back(
+    ticks: list[bool], pair: Pair
+) -> None:
+    assert ticks == []
+    async with watched(pair) as said, asyncio.timeout(30):
+        async with pair.client.follow("a") as view:
+            call = asyncio.create_task(pair.client.start_job(SPEC))
+            reader = asyncio.create_task(view.changed(3))
+            await until(lambda: waiting(view) and ("start", SPEC) in pair.table.calls)
+            pair.stop_reading()
+            starting = asyncio.create_task(_follow(pair))
+            results = await asyncio.gather(call, reader, starting, return_exceptions=True)
+            assert [str(result) for result in results] == ["the supervisor does not answer; try again"] * 3
+            with pytest.raises(errors.SupervisorUnavailable):
+                await view.changed(3)
+        for ask in (pair.client.get_job("a"), pair.client.list_jobs(messages.ListJobs(page_size=1))):
+            with pytest.raises(errors.SupervisorUnavailable):
+                await ask
+        assert said == [False]
+        pair.read_again()
+        await until(lambda: said == [False, True])
+        assert await pair.client.get_job("a") == RUNNING
+        async with pair.client.follow("a") as view:
+            pair.grow(4)
+            await view.changed(3)
+
+
+async def _follow(pair: Pair) -> None:
+    pair.table.jobs["b"] = RUNNING
+    async with pair.client.follow("b"):
+        pass
+
+
+async def test_a_reader_that_was_given_up_does_not_take_the_next_one_along(
+    ticks: list[bool], pair: Pair
+) -> None:
+    async with watched(pair) as said, asyncio.timeout(30):
+        async with pair.client.follow("a"):
+            pair.stop_reading()
+            await until(lambda: said == [False])
+            pair.read_again()
+            await until(lambda: said == [False, True])
+            newer = pair.client.follow("a")
+            view = await newer.__aenter__()
+        await pair.settled()
+        pair.grow(4)
+        await view.changed(3)
+        await newer.__aexit__(None, None, None)
+    assert ticks
+
+
+async def test_a_request_may_take_as_long_as_it_likes_while_pings_are_answered(
+    ticks: list[bool], pair: Pair
+) -> None:
+    async with watched(pair) as said, asyncio.timeout(30):
+        call = asyncio.create_task(pair.client.start_job(SPEC))
+        await until(lambda: sum(ticks) > 20)
+        pair.table.held.set()
+        assert await call == RUNNING
+        assert said == []
 
 
 async def test_what_is_still_to_say_is_said_before_the_end(pair: Pair) -> None:

@@ -34,7 +34,8 @@ class JobServiceStub:
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
     method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
     PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-    restarted). UNAVAILABLE is always safe to retry where the method is.
+    restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
+    retry where the method is.
     """
 
     def __init__(self, channel):
@@ -84,7 +85,8 @@ class JobServiceServicer:
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
     method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
     PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-    restarted). UNAVAILABLE is always safe to retry where the method is.
+    restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
+    retry where the method is.
     """
 
     def CreateJob(self, request, context):
@@ -224,7 +226,8 @@ class JobService:
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
     method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
     PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-    restarted). UNAVAILABLE is always safe to retry where the method is.
+    restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
+    retry where the method is.
     """
 
     @staticmethod

@@ -195,10 +195,15 @@ class ShuttingDown(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class SupervisorUnavailable(JobWorkerError):
-    """Raised when the process that owns the jobs is gone; the API process ends then, too."""
+    """Raised when the process that owns the jobs is gone or does not answer; `why` says which.
+
+    If it is gone the API process ends, too.
+    """
+
+    why: str = "the server is restarting"
 
     def __str__(self) -> str:
-        return "the server is restarting; try again"
+        return f"{self.why}; try again"
 
 
 def _classes() -> dict[str, type[JobWorkerError]]:

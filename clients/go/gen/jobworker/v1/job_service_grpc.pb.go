@@ -39,7 +39,8 @@ const (
 // Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
 // method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
 // PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-// restarted). UNAVAILABLE is always safe to retry where the method is.
+// restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
+// retry where the method is.
 type JobServiceClient interface {
 	// Starts a job and returns once its command runs: an exec that fails is the call's error, and
 	// leaves no job behind.
@@ -189,7 +190,8 @@ type JobService_GetJobsStreamClient = grpc.ServerStreamingClient[GetJobsStreamRe
 // Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
 // method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
 // PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-// restarted). UNAVAILABLE is always safe to retry where the method is.
+// restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
+// retry where the method is.
 type JobServiceServer interface {
 	// Starts a job and returns once its command runs: an exec that fails is the call's error, and
 	// leaves no job behind.

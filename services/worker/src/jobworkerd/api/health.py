@@ -2,38 +2,77 @@
 
 # ruff: noqa: N802 - the methods have the names that the API gives them
 
-from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import aio
+import asyncio
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworkerd.api.rpc import Context
 
 SERVICES = ("", "jobworker.v1.JobService")
 """The whole server, and its one service."""
 
+STARTING = "the server starts"
+NO_ANSWER = "the supervisor does not answer"
+DRAINING = "the server shuts down"
 
-class Health(aio.HealthServicer):
-    """NOT_SERVING until `ready`, and for good from `drain` on."""
 
-    async def not_ready(self) -> None:
-        """To be called before the server listens: the base class begins with SERVING."""
-        for service in SERVICES:
-            await self.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
+class Health(health_pb2_grpc.HealthServicer):
+    """SERVING while there is no reason against it; it begins with STARTING.
 
-    async def ready(self) -> None:
-        """Says that requests are served."""
-        for service in SERVICES:
-            await self.set(service, health_pb2.HealthCheckResponse.SERVING)
+    The base class of grpcio-health-checking has all watchers share a lock while it writes to one of them, so
+    a client that does not read could hold back the status of the others, and the end of the server.
+    """
 
-    async def drain(self) -> None:
-        """Says that no new requests should come."""
-        await self.enter_graceful_shutdown()
+    def __init__(self) -> None:
+        self._reasons = {STARTING}
+        self._changed = asyncio.Event()
 
-    async def List(self, request: Message, context: Context) -> Message:  # noqa: ARG002 - gRPC's signature
-        """Returns the health of every service, which the base class does not."""
-        statuses = {
-            service: await self.Check(health_pb2.HealthCheckRequest(service=service), context)
-            for service in SERVICES
-        }
-        listed: Message = health_pb2.HealthListResponse(statuses=statuses)
-        return listed
+    def add(self, reason: str) -> None:
+        """Says that no requests should come, for a reason of this name."""
+        self._reasons.add(reason)
+        self._notify()
+
+    def remove(self, reason: str) -> None:
+        """Takes a reason back."""
+        self._reasons.discard(reason)
+        self._notify()
+
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> health_pb2.HealthCheckResponse:
+        """Returns the status of a service."""
+        if request.service not in SERVICES:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"service: {request.service!r} is unknown")
+        return health_pb2.HealthCheckResponse(status=self._status(request.service))
+
+    async def List(
+        self,
+        request: health_pb2.HealthListRequest,  # noqa: ARG002 - gRPC's signature
+        context: Context,  # noqa: ARG002 - gRPC's signature
+    ) -> health_pb2.HealthListResponse:
+        """Returns the status of every service."""
+        return health_pb2.HealthListResponse(
+            statuses={name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in SERVICES}
+        )
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        """Writes the status of a service, and again when it changes."""
+        written = None
+        while True:
+            changed, status = self._changed, self._status(request.service)
+            if status != written:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                written = status
+            await changed.wait()
+
+    def _status(self, service: str) -> health_pb2.HealthCheckResponse.ServingStatus:
+        if service not in SERVICES:
+            return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        if self._reasons:
+            return health_pb2.HealthCheckResponse.NOT_SERVING
+        return health_pb2.HealthCheckResponse.SERVING
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

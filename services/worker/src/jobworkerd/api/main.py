@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,7 +18,7 @@ import uvloop
 
 from jobworkerd.api import log_setup, preload, privileges, server
 from jobworkerd.api.credentials import Certificates
-from jobworkerd.api.health import Health
+from jobworkerd.api.health import DRAINING, NO_ANSWER, STARTING, Health
 from jobworkerd.api.identity import Identities
 from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.around import Around
@@ -94,7 +95,6 @@ async def serve(
     identities = Identities()
     in_flight = CallsInFlight(identities)
     health = Health()
-    await health.not_ready()
     grpc_server = server.build(
         config.api,
         [*extra, AccessLog(), Errors(), Authorization(identities, in_flight)],
@@ -105,22 +105,34 @@ async def serve(
     address = server.listen(grpc_server, config.listen, await certificates.credentials())
     await grpc_server.start()
     log.info("listening", address=address)
-    await health.ready()
+    health.remove(STARTING)
     polling = asyncio.create_task(certificates.poll(in_flight.check))
+    watching = asyncio.create_task(supervisor.watch(partial(_tell, health, log)))
     try:
         with contextlib.suppress(SupervisorUnavailable):
             await supervisor.ready()
         await _until_closed(supervisor, health, draining)
     finally:
         polling.cancel()
-        await health.drain()
+        watching.cancel()
+        health.add(DRAINING)
         await grpc_server.stop(_STOP_SECONDS)
+
+
+def _tell(health: Health, log: structlog.typing.FilteringBoundLogger, answers: bool) -> None:  # noqa: FBT001 - a callback's argument
+    """Says whether the supervisor answers."""
+    if answers:
+        health.remove(NO_ANSWER)
+        log.info("supervisor answers again")
+    else:
+        health.add(NO_ANSWER)
+        log.error("supervisor does not answer")
 
 
 async def _until_closed(supervisor: SupervisorClient, health: Health, draining: asyncio.Event) -> None:
     closed = asyncio.create_task(supervisor.wait_closed())
     drain = asyncio.create_task(draining.wait())
     await asyncio.wait((closed, drain), return_when=asyncio.FIRST_COMPLETED)
-    await health.drain()
+    health.add(DRAINING)
     await closed
     drain.cancel()

@@ -12,6 +12,9 @@ import msgspec
 from jobworkerd.errors import SupervisorUnavailable, from_wire
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
+from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
+
+_NO_ANSWER = "the supervisor does not answer"
 
 T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Certificates, messages.Done)
 
@@ -27,10 +30,17 @@ class JobView:
         self.job = job
         self.log_size = job.log_size
         self._waiting: set[asyncio.Future[None]] = set()
+        self._error: Exception | None = None
 
     async def changed(self, log_size: int) -> None:
-        """Returns once the log is longer than `log_size`, or the job is final."""
+        """Returns once the log is longer than `log_size`, or the job is final.
+
+        Raises:
+            SupervisorUnavailable: no newer state will come to this view.
+        """
         while self.log_size <= log_size and not self.job.status.final:
+            if self._error:
+                raise self._error
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.add(future)
             try:
@@ -51,7 +61,8 @@ class JobView:
         self._wake(None)
 
     def fail(self, error: Exception) -> None:
-        """Ends the waiting of everybody with an error: no newer state will come."""
+        """Ends all waits with an error, now and from now on."""
+        self._error = error
         self._wake(error)
 
     def _wake(self, error: Exception | None) -> None:
@@ -75,7 +86,7 @@ class SupervisorClient(asyncio.Protocol):
     """Sends requests and takes replies and notices.
 
     Every method raises the JobWorkerError that the supervisor raised, SupervisorUnavailable once the
-    socket is closed, or SupervisorFault.
+    socket is closed or while the supervisor does not answer (see `watch`), or SupervisorFault.
     """
 
     def __init__(self, on_drain: Callable[[], None]) -> None:
@@ -89,6 +100,8 @@ class SupervisorClient(asyncio.Protocol):
         self._followed: dict[str, _Followed] = {}
         self._views: dict[str, JobView] = {}
         self._follows: dict[int, str] = {}
+        self._liveness = Liveness()
+        self._back = asyncio.Event()
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
@@ -140,6 +153,28 @@ class SupervisorClient(asyncio.Protocol):
             if followed.readers == 0:
                 self._unfollow(job_id, followed)
 
+    async def watch(self, on_change: Callable[[bool], None]) -> None:
+        """Pings the supervisor, and calls `on_change` with whether it answers whenever that changes.
+
+        Requests have no deadline of their own, as the end of a job may take its time. So one that the
+        supervisor does not answer ends when the supervisor does not answer pings either.
+        """
+        while True:
+            await self._silence()
+            self._back.clear()
+            self._fail_all(SupervisorUnavailable(_NO_ANSWER))
+            self._unfollow_all()
+            on_change(False)  # noqa: FBT003 - a callback's only argument
+            await self._back.wait()
+            on_change(True)  # noqa: FBT003 - a callback's only argument
+
+    async def _silence(self) -> None:
+        """Returns once the supervisor has answered no ping for some seconds."""
+        while self._liveness.answers:
+            if self._liveness.tick() and self._transport:
+                self._send(messages.Ping())
+            await asyncio.sleep(TICK_SECONDS)
+
     async def wait_closed(self) -> None:
         """Returns once the supervisor has closed the socket."""
         await asyncio.shield(self._closed)
@@ -152,16 +187,22 @@ class SupervisorClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
         """Fails what waits for an answer."""
         self._transport = None
-        for future in self._replies.values():
-            if not future.done():
-                future.set_exception(SupervisorUnavailable())
-        for view in self._views.values():
-            view.fail(SupervisorUnavailable())
+        self._fail_all(SupervisorUnavailable())
         if not self._closed.done():
             self._closed.set_result(None)
 
+    def _fail_all(self, error: SupervisorUnavailable) -> None:
+        for future in self._replies.values():
+            if not future.done():
+                future.set_exception(error)
+        self._replies.clear()
+        for view in self._views.values():
+            view.fail(error)
+
     def data_received(self, data: bytes) -> None:
         """Takes replies and notices."""
+        if self._liveness.heard():
+            self._back.set()
         for message in self._decoder.feed(data):
             match message:
                 case messages.Reply(seq, body):
@@ -192,12 +233,21 @@ class SupervisorClient(asyncio.Protocol):
         return self._views[job_id]
 
     def _unfollow(self, job_id: str, followed: _Followed) -> None:
-        if self._followed.get(job_id) is followed:
-            del self._followed[job_id]
+        if self._followed.get(job_id) is not followed:  # given up meanwhile; there may be another one by now
+            return
+        del self._followed[job_id]
         followed.view.cancel()
         view = self._views.pop(job_id, None)
         if self._transport and not (view and view.job.status.final):
             self._send(messages.Unfollow(job_id))
+
+    def _unfollow_all(self) -> None:
+        """Gives up what is followed: its readers leave, and those that come back follow anew."""
+        if self._transport:
+            for job_id in self._followed:
+                self._send(messages.Unfollow(job_id))
+        self._followed.clear()
+        self._views.clear()
 
     async def _ask(self, body: messages.RequestBody, expected: type[T]) -> T:
         return _expect(await self._request(body)[1], expected)
@@ -205,6 +255,8 @@ class SupervisorClient(asyncio.Protocol):
     def _request(self, body: messages.RequestBody) -> tuple[int, "asyncio.Future[messages.ReplyBody]"]:
         if self._transport is None:
             raise SupervisorUnavailable
+        if not self._liveness.answers:
+            raise SupervisorUnavailable(_NO_ANSWER)
         future: asyncio.Future[messages.ReplyBody] = self._loop.create_future()
         seq = self._send(body)
         self._replies[seq] = future

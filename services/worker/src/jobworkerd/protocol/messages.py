@@ -68,6 +68,10 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Says that the API process serves; the reply is `Done`."""
 
 
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Asks whether the supervisor answers; the reply is `Done`."""
+
+
 class GetCertificates(msgspec.Struct, frozen=True, tag=True):
     """Asks for the `Certificates` of the server, which the API process cannot read itself.
 
@@ -78,7 +82,7 @@ class GetCertificates(msgspec.Struct, frozen=True, tag=True):
 
 
 RequestForJob = StartJob | GetJob | StopJob | UpdateJob | Follow
-RequestBody = Ready | RequestForJob | ListJobs | Unfollow | GetCertificates
+RequestBody = Ready | Ping | RequestForJob | ListJobs | Unfollow | GetCertificates
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True):

@@ -150,6 +150,8 @@ class ApiConnection(asyncio.Protocol):
                 self._followed.discard(job_id)
             case messages.Ready():
                 self._on_ready()
+            case messages.Ping():
+                pass
             case _:
                 return messages.OneJob(await self._job(body))
         return messages.Done()

@@ -681,7 +681,8 @@ export const OutputSourceSchema: GenEnum<OutputSource> = /*@__PURE__*/
  * Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
  * method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
  * PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
- * restarted). UNAVAILABLE is always safe to retry where the method is.
+ * restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
+ * retry where the method is.
  *
  * @generated from service jobworker.v1.JobService
  */
