@@ -1,6 +1,7 @@
 """A write that goes on for too long ends; all else is the client's to choose."""
 
 import asyncio
+import re
 from typing import cast
 
 import pytest
@@ -29,14 +30,17 @@ def writer_to(line: Line, config: LogConfig = CONFIG) -> PacedWriter:
     return PacedWriter("job", cast("Context", line), config)
 
 
-async def test_a_client_that_takes_nothing_is_cut_off_at_its_place() -> None:
+async def test_a_client_that_takes_nothing_is_cut_off_and_told_of_no_offset() -> None:
     line = Line()
     with writer_to(line) as writer:
-        await writer.write(b"first", 0)
+        await writer.write(b"first")
         line.open.clear()
         with pytest.raises(ReaderStalled) as caught:
-            await writer.write(b"second", 5)
-    assert (caught.value.offset, line.taken) == (5, [b"first"])
+            await writer.write(b"second")
+    assert line.taken == [b"first"]
+    # What is on its way to the client still arrives, so only the client's own count can be right.
+    assert "offset after the last byte received" in str(caught.value)
+    assert not re.search(r"offset \d", str(caught.value))
     task = asyncio.current_task()
     assert task
     assert task.cancelling() == 0
@@ -45,9 +49,9 @@ async def test_a_client_that_takes_nothing_is_cut_off_at_its_place() -> None:
 async def test_a_pause_between_messages_is_no_stall() -> None:
     line = Line()
     with writer_to(line) as writer:
-        await writer.write(b"first", 0)
+        await writer.write(b"first")
         await asyncio.sleep(3 * CONFIG.stall_timeout)
-        await writer.write(b"second", 5)
+        await writer.write(b"second")
     assert line.taken == [b"first", b"second"]
 
 
@@ -57,7 +61,7 @@ async def test_who_cancels_the_call_has_the_last_word() -> None:
 
     async def call() -> None:
         with writer_to(line, LogConfig(stall_timeout=60)) as writer:
-            await writer.write(b"first", 0)
+            await writer.write(b"first")
 
     task = asyncio.create_task(call())
     await asyncio.sleep(0)
@@ -72,7 +76,7 @@ async def test_messages_grow_to_the_largest_on_a_fast_line() -> None:
     with writer_to(line, LogConfig(stall_timeout=60)) as writer:
         for _ in range(6):
             sizes.append(writer.message_bytes)
-            await writer.write(b"x", 0)
+            await writer.write(b"x")
     assert sizes == [16_384, 32_768, 65_536, 131_072, 262_144, 262_144]
 
 
@@ -80,9 +84,9 @@ async def test_messages_shrink_on_a_slow_line() -> None:
     line = Line()
     with writer_to(line, LogConfig(stall_timeout=1)) as writer:
         for _ in range(3):
-            await writer.write(b"x", 0)
+            await writer.write(b"x")
         line.open.clear()
         asyncio.get_running_loop().call_later(0.2, line.open.set)
         before = writer.message_bytes
-        await writer.write(b"x", 0)
+        await writer.write(b"x")
         assert writer.message_bytes == max(before // 2, 16_384)

@@ -133,6 +133,27 @@ async def test_every_service_that_reflection_lists_is_described(api: Api) -> Non
     assert all(answer.HasField("file_descriptor_response") for answer in answers)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_reflection_sends_its_headers_before_it_is_asked(api: Api, version: str) -> None:
+    async with api.client() as client:
+        stream: aio.StreamStreamMultiCallable[bytes, bytes]
+        stream = client.channel.stream_stream(f"/{version}/ServerReflectionInfo")
+        call = stream()
+        async with asyncio.timeout(10):
+            await call.initial_metadata()
+        call.cancel()
+
+
+async def test_a_watch_of_the_health_sends_its_headers_at_once(api: Api) -> None:
+    async with api.client() as client:
+        call = health_pb2_grpc.HealthStub(client.channel).Watch(
+            health_pb2.HealthCheckRequest(service="unknown")
+        )
+        async with asyncio.timeout(10):
+            await call.initial_metadata()
+        call.cancel()
+
+
 class TestWithoutReflection:
     """With `api.reflection = false`."""
 

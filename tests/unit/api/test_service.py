@@ -1,6 +1,7 @@
 """JobService over mTLS: what goes to the supervisor, and what comes back."""
 
 import asyncio
+from pathlib import Path
 
 import grpc
 import pytest
@@ -8,9 +9,18 @@ from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd import errors
+from jobworkerd.config import Config
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import LimitsUpdate
 from jobworkerd.protocol import messages
 from tests.unit.api.conftest import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal
+
+
+def job_directory(config: Config) -> Path:
+    """Makes the directory of the job's log, and returns it."""
+    directory = Path(config.state_dir, "jobs", JOB_ID)
+    directory.mkdir(parents=True)
+    return directory
 
 
 async def test_create_passes_the_checked_request_on_with_the_callers_subject(api: Api) -> None:
@@ -105,6 +115,44 @@ async def test_stream_ends_with_the_result(api: Api) -> None:
     async with api.client("Viewer") as client:
         received = [message async for message in client.stub.GetJobsStream(request)]
     assert [message.result.status for message in received] == [job_pb2.JOB_STATUS_COMPLETED]
+
+
+STREAMING = [
+    method.name
+    for method in job_service_pb2.DESCRIPTOR.services_by_name["JobService"].methods
+    if method.server_streaming
+]
+
+
+@pytest.mark.parametrize("method", STREAMING)
+@pytest.mark.parametrize("result_only", [True, False])
+async def test_the_stream_of_a_silent_job_sends_its_headers_at_once(
+    api: Api, config: Config, method: str, *, result_only: bool
+) -> None:
+    LogWriter(job_directory(config)).close()
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=result_only)
+    async with api.client() as client:
+        stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+        stream = client.channel.unary_stream(f"/jobworker.v1.JobService/{method}")
+        call = stream(request.SerializeToString())
+        async with asyncio.timeout(10):
+            await call.initial_metadata()
+        call.cancel()
+
+
+@pytest.mark.parametrize(
+    ("offset", "reason"), [(JOB.log_size + 1, "OFFSET_OUT_OF_RANGE"), (0, "JOB_NOT_FOUND")]
+)
+async def test_a_stream_that_is_refused_sends_no_headers_before_its_status(
+    api: Api, offset: int, reason: str
+) -> None:
+    """A log that is not there is of a job that was dropped meanwhile."""
+    async with api.client() as client:
+        call = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=offset))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+    assert refusal(caught.value).reason == reason
+    assert not dict(caught.value.initial_metadata())
 
 
 @pytest.mark.parametrize("job_id", ["", "nonsense", JOB_ID.upper().replace("0", "A"), "x" * 100_000])

@@ -84,8 +84,8 @@ def test_details(error_class: type[errors.JobWorkerError], details: set[str]) ->
 
 
 def test_attributes_are_metadata() -> None:
-    info = _info(errors.ReaderStalled(job_id="j", offset=5, stall_timeout=1.5))
-    assert dict(info.metadata) == {"job_id": "j", "offset": "5", "stall_timeout": "1.5"}
+    info = _info(errors.ReaderStalled(job_id="j", stall_timeout=1.5))
+    assert dict(info.metadata) == {"job_id": "j", "stall_timeout": "1.5"}
 
 
 def test_the_errno_has_its_documented_key() -> None:

@@ -38,7 +38,7 @@ TRAVELLING = [
     errors.RequestIdReused("r", "b"),
     errors.Unauthenticated("no certificate"),
     errors.RoleRequired("StopJob", "Admin", "Viewer"),
-    errors.ReaderStalled("b", 7, 5.5),
+    errors.ReaderStalled("b", 5.5),
     errors.ShuttingDown(),
     errors.SupervisorUnavailable(),
 ]

@@ -82,8 +82,10 @@ class JobServiceStub:
     comes, and at the end the job's result. A reader gets exactly the bytes that the job wrote, in
     order, from its offset on; a slow reader delays neither the job nor another reader.
 
-    Admin and Viewer. Safe to retry: a reader that lost its connection goes on from the offset after
-    the last byte it has.
+    Admin and Viewer. Safe to retry: a reader that lost its connection resumes at the offset after the
+    last byte it received. Only the reader knows that offset, so no error names it.
+
+    The response headers come as soon as the request is accepted, before the first message.
 
     NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE: past the end of the log),
     INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the reader took nothing for
@@ -194,8 +196,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         comes, and at the end the job's result. A reader gets exactly the bytes that the job wrote, in
         order, from its offset on; a slow reader delays neither the job nor another reader.
 
-        Admin and Viewer. Safe to retry: a reader that lost its connection goes on from the offset after
-        the last byte it has.
+        Admin and Viewer. Safe to retry: a reader that lost its connection resumes at the offset after the
+        last byte it received. Only the reader knows that offset, so no error names it.
+
+        The response headers come as soon as the request is accepted, before the first message.
 
         NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE: past the end of the log),
         INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the reader took nothing for

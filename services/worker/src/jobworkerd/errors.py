@@ -175,13 +175,13 @@ class ReaderStalled(JobWorkerError):
     """Raised when a reader took nothing for the stall timeout while there was output for it."""
 
     job_id: str
-    offset: int
     stall_timeout: float
 
     def __str__(self) -> str:
+        # Names no offset: what is on its way to the reader is still going to arrive there.
         return (
-            f"the reader took nothing for {self.stall_timeout:g} s; "
-            f"nothing is lost: go on from offset {self.offset}"
+            f"the reader took nothing for {self.stall_timeout:g} s; nothing is lost: "
+            "resume at the offset after the last byte received"
         )
 
 

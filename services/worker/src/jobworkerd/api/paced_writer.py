@@ -49,8 +49,8 @@ class PacedWriter:
         if self._timer:
             self._timer.cancel()
 
-    async def write(self, message: bytes, offset: int) -> None:
-        """Writes one message; `offset` is where the client is to go on if it does not take it.
+    async def write(self, message: bytes) -> None:
+        """Writes one message.
 
         Raises:
             ReaderStalled: the client took nothing for the stall timeout.
@@ -64,8 +64,8 @@ class PacedWriter:
             assert self._task
             # Whoever else cancels the task has the last word, as with asyncio.timeout.
             if self._stalled and self._task.uncancel() == 0:
-                self._log.warning("reader stalled", job_id=self._job_id, offset=offset)
-                raise ReaderStalled(self._job_id, offset, self._config.stall_timeout) from None
+                self._log.warning("reader stalled", job_id=self._job_id)
+                raise ReaderStalled(self._job_id, self._config.stall_timeout) from None
             raise
         finally:
             self._writing_since = None

@@ -11,6 +11,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc import aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from jobworkerd.api import headers
+
 _V1 = "grpc.reflection.v1.ServerReflection"
 
 _DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", _V1, reflection.SERVICE_NAME)
@@ -20,7 +22,7 @@ def add_reflection(server: aio.Server) -> None:
     """Adds both versions to a server that is not started yet."""
     servicer = reflection.aio.ReflectionServicer(_DESCRIBED, _Pool(_pool_with_v1()))
     handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        headers.at_once(servicer.ServerReflectionInfo),
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

@@ -1,5 +1,5 @@
-"""Adds JobService to a server, as the generated code does, except for two things: what a stream is written
-as, and what a request that is no message ends with.
+"""Adds JobService to a server, as the generated code does, except for three things: the type of a stream's
+messages, the time of a stream's headers, and the status of a request that cannot be parsed.
 """
 
 import functools
@@ -12,28 +12,32 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
 from jobworker.v1 import job_service_pb2
+from jobworkerd.api import headers
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.service import JobService
 from jobworkerd.errors import InvalidRequest
 
 
 def add_job_service(server: aio.Server, service: JobService) -> None:
-    """Adds the service; the handler of a streaming method writes messages that are serialized already.
+    """Adds the service; a streaming method writes messages that are serialized already (see `headers`).
 
     gRPC's own serializer would serialize a message once for each reader that it goes to.
     """
     described = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in described.methods:
-        behaviour = _refusing_what_is_no_message(getattr(service, method.name))
+        behaviour = getattr(service, method.name)
         deserialize = functools.partial(_parse, GetMessageClass(method.input_type))
         if method.server_streaming:
             handlers[method.name] = grpc.unary_stream_rpc_method_handler(
-                behaviour, request_deserializer=deserialize
+                _refusing_what_is_no_message(headers.after_acceptance(behaviour)),
+                request_deserializer=deserialize,
             )
         else:
             handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                behaviour, deserialize, GetMessageClass(method.output_type).SerializeToString
+                _refusing_what_is_no_message(behaviour),
+                deserialize,
+                GetMessageClass(method.output_type).SerializeToString,
             )
     name = described.full_name
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))

@@ -3,7 +3,8 @@
 # ruff: noqa: N802 - the methods have the names that the API gives them
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import accumulate, takewhile
 from pathlib import Path
 
@@ -95,12 +96,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         job = await self._supervisor.update_job(update)
         return job_service_pb2.UpdateJobResponse(job=job_to_proto(job))
 
-    async def GetJobsStream(  # type: ignore[override]  # the stubs know generators only; this one writes
+    @contextlib.asynccontextmanager
+    async def GetJobsStream(  # type: ignore[override]  # a `headers.Accepting`
         self, request: job_service_pb2.GetJobsStreamRequest, context: Context
-    ) -> None:
-        """Streams a job's output, as messages that are serialized (see `registration`)."""
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Streams a job's output, as messages that are serialized."""
         log_job_id(request)
-        await self._streams.write(validation.stream(request), context)
+        async with self._streams.open(validation.stream(request)) as stream:
+            yield lambda: stream.write(context)
 
 
 def _that_fit(jobs: tuple[Job, ...]) -> Iterator[job_pb2.Job]:

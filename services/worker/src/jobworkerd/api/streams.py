@@ -1,7 +1,9 @@
 """Streams logs: what is there, and then what comes (docs/architecture.md, "Logs")."""
 
 import asyncio
+import contextlib
 import dataclasses
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from jobworker.v1 import job_service_pb2
@@ -12,6 +14,7 @@ from jobworkerd.api.paced_writer import Context, PacedWriter
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import JobNotFound, OffsetOutOfRange
 from jobworkerd.logs.files import open_files
+from jobworkerd.logs.format import data_file
 from jobworkerd.logs.places import last_bytes, last_lines, since
 from jobworkerd.model import OutputSource
 from jobworkerd.protocol.client import JobView, SupervisorClient
@@ -46,48 +49,73 @@ class Streams:
     """Streams the logs in the jobs' directories; what several readers are sent is encoded once."""
 
     def __init__(self, supervisor: SupervisorClient, jobs_dir: Path, config: LogConfig) -> None:
-        self._supervisor = supervisor
+        self.supervisor = supervisor
+        self.config = config
+        self.cache = MessageCache(_CACHE_BYTES)
         self._jobs_dir = jobs_dir
-        self._config = config
-        self._cache = MessageCache(_CACHE_BYTES)
 
-    async def write(self, request: StreamRequest, context: Context) -> None:
-        """Writes the messages of one GetJobsStream call, serialized.
+    @contextlib.asynccontextmanager
+    async def open(self, request: StreamRequest) -> AsyncIterator["LogStream"]:
+        """Accepts a request, and follows its job for as long as the context lasts.
 
         Raises:
-            JobNotFound: there is no such job.
-            OffsetOutOfRange: it has a shorter log.
-            ReaderStalled: the client took nothing for the stall timeout.
+            JobNotFound: no job has this id.
+            OffsetOutOfRange: the log is shorter.
         """
-        async with self._supervisor.follow(request.job_id) as view:
+        async with self.supervisor.follow(request.job_id) as view:
             if request.offset > view.log_size:
                 raise OffsetOutOfRange(request.job_id, request.offset, view.log_size)
-            with PacedWriter(request.job_id, context, self._config) as writer:
-                if request.result_only:
-                    offset = request.offset
-                    if request.follow:
-                        await view.ended()
-                else:
-                    offset = await self._write_output(request, view, writer)
-                job = view.job if view.job.status.final else await self._supervisor.get_job(request.job_id)
-                result = job_service_pb2.GetJobsStreamResponse(
-                    offset=offset, result=convert.job_to_proto(job)
-                )
-                await writer.write(result.SerializeToString(), offset)
+            directory = self._jobs_dir / request.job_id
+            if not request.result_only and not data_file(directory).exists():
+                raise JobNotFound(request.job_id)
+            yield LogStream(request, view, directory, self)
 
-    async def _write_output(self, request: StreamRequest, view: JobView, writer: PacedWriter) -> int:
+
+class LogStream:
+    """One GetJobsStream call whose request has been accepted."""
+
+    def __init__(self, request: StreamRequest, view: JobView, directory: Path, streams: Streams) -> None:
+        self._request = request
+        self._view = view
+        self._directory = directory
+        self._streams = streams
+
+    async def write(self, context: Context) -> None:
+        """Writes the messages, serialized.
+
+        Raises:
+            JobNotFound: the job was dropped.
+            ReaderStalled: the client took nothing for the stall timeout.
+        """
+        request, view = self._request, self._view
+        with PacedWriter(request.job_id, context, self._streams.config) as writer:
+            if request.result_only:
+                offset = request.offset
+                if request.follow:
+                    await view.ended()
+            else:
+                offset = await self._write_output(writer)
+            job = (
+                view.job if view.job.status.final else await self._streams.supervisor.get_job(request.job_id)
+            )
+            result = job_service_pb2.GetJobsStreamResponse(offset=offset, result=convert.job_to_proto(job))
+            await writer.write(result.SerializeToString())
+
+    async def _write_output(self, writer: PacedWriter) -> int:
         """Writes output until there is no more of it, or no more for now; returns where that is."""
-        directory = self._jobs_dir / request.job_id
+        request, view = self._request, self._view
         end = view.log_size
         try:
             offset = request.offset
             if request.begins_elsewhere:
                 # Elsewhere, as it may mean to look through much of the log.
-                offset = await asyncio.to_thread(_latest_place, request, directory, end)
-                # Who is cut off before the first output must know from where on to ask for it again.
+                offset = await asyncio.to_thread(_latest_place, request, self._directory, end)
+                # A client that is cut off before its first chunk needs the start offset to resume.
                 begin = job_service_pb2.GetJobsStreamResponse(offset=offset)
-                await writer.write(begin.SerializeToString(), offset)
-            with LogReader(request.job_id, directory, self._cache, offset, request.source) as reader:
+                await writer.write(begin.SerializeToString())
+            with LogReader(
+                request.job_id, self._directory, self._streams.cache, offset, request.source
+            ) as reader:
                 await _write_until(end, reader, writer)
                 while request.follow and not (view.job.status.final and reader.offset == view.log_size):
                     await view.changed(reader.offset)
@@ -104,7 +132,7 @@ async def _write_until(end: int, reader: LogReader, writer: PacedWriter) -> None
         if message is None:
             await asyncio.sleep(0)  # others' turn: a write would have given it to them
         else:
-            await writer.write(message.data, message.offset)
+            await writer.write(message.data)
 
 
 def _latest_place(request: StreamRequest, directory: Path, end: int) -> int:
