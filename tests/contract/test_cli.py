@@ -134,6 +134,14 @@ def test_run_with_a_timeout(jobworker: Shell) -> None:
     assert b"ran into its timeout of 0.5 s" in done.stderr
 
 
+@pytest.mark.parametrize(("flags", "code"), [([], 124), (["--preserve-status"], 128 + signal.SIGTERM)])
+def test_run_ended_by_its_timeout_exits_as_timeout_does(
+    jobworker: Shell, flags: list[str], code: int
+) -> None:
+    done = jobworker("run", *ROOM, "--timeout", "500ms", *flags, "sleep", "60")
+    assert done.returncode == code
+
+
 def test_stream_writes_every_byte_where_the_job_wrote_it(jobworker: Shell) -> None:
     # More than three messages of 256 KiB, and bytes that no text has.
     job_id = jobworker.create(

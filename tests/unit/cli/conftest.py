@@ -57,6 +57,9 @@ __all__ = [
 ]
 
 
+MODULE = ("-m", "jobworker_cli.main")
+
+
 @dataclass(frozen=True)
 class Completed:
     """What became of a command."""
@@ -87,9 +90,9 @@ class Cli:
         }
         self._processes: list[Process] = []
 
-    async def start(self, *args: str, stdout: int = PIPE) -> Process:
-        """Starts the command and leaves it to the test."""
-        command = (sys.executable, "-m", "jobworker_cli.main", *args)
+    async def start(self, *args: str, stdout: int = PIPE, program: tuple[str, ...] = MODULE) -> Process:
+        """Starts the command, or what `program` makes of it, and leaves it to the test."""
+        command = (sys.executable, *program, *args)
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=PIPE, env=self.env
         )

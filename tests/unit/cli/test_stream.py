@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import pytest
@@ -12,6 +12,7 @@ from jobworker.v1 import job_pb2
 from tests.unit.cli.conftest import (
     JOB_ID,
     Cli,
+    CreateRequest,
     FakeServer,
     Listening,
     Refusal,
@@ -186,7 +187,6 @@ async def test_a_range_that_is_gone_is_told_and_skipped(cli: Cli, server: FakeSe
     ("number", "reason", "code"),
     [
         (signal.SIGKILL, job_pb2.TERMINATION_REASON_OOM_KILLED, 137),
-        (signal.SIGTERM, job_pb2.TERMINATION_REASON_TIMED_OUT, 143),
         (signal.SIGTERM, job_pb2.TERMINATION_REASON_STOPPED, 143),
         (signal.SIGSEGV, job_pb2.TERMINATION_REASON_SIGNALED, 139),
     ],
@@ -213,10 +213,28 @@ async def test_a_lost_job_gives_125(cli: Cli, server: FakeServer) -> None:
     assert "what became of it is not known (JOB_LOST)" in completed.stderr
 
 
-async def test_a_timed_out_job_never_gives_0(cli: Cli, server: FakeServer) -> None:
-    job = server.add(status=job_pb2.JOB_STATUS_FAILED)
+@pytest.mark.parametrize("verb", ["stream", "wait", "run"])
+@pytest.mark.parametrize(("end", "code"), [(0, 0), (3, 3), (signal.SIGTERM, 143), (signal.SIGKILL, 137)])
+async def test_a_timed_out_job_gives_124_or_its_own_code_as_timeout_does(
+    cli: Cli, server: FakeServer, verb: str, end: int, code: int
+) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_FAILED, exit_code=end)
+    if isinstance(end, signal.Signals):
+        end_by_signal(job, end, job_pb2.TERMINATION_REASON_TIMED_OUT, "late")
     job.termination.reason = job_pb2.TERMINATION_REASON_TIMED_OUT
-    assert (await cli("stream", JOB_ID)).code == 124
+    server.creating = ready(job)
+    what = "true" if verb == "run" else JOB_ID
+    assert (await cli(verb, what)).code == 124
+    assert (await cli(verb, "--preserve-status", what)).code == code
+
+
+def ready(job: job_pb2.Job) -> Callable[[CreateRequest], Awaitable[job_pb2.Job]]:
+    """Returns an answer to CreateJob."""
+
+    async def creating(_: CreateRequest) -> job_pb2.Job:
+        return job
+
+    return creating
 
 
 def endless(server: FakeServer, first: bytes) -> None:

@@ -24,9 +24,13 @@ FIELDS = ("server", "certs", "role", "ca", "cert", "key", "server_name")
 """What a context may say; each is an option before the verb."""
 
 
+class NoHomeDirectory(CliError):
+    """Raised where the user's contexts can have no file."""
+
+
 @dataclass(frozen=True)
 class Contexts:
-    """The file's content: the contexts' values under their names, and the name of the one in use, or none."""
+    """The file's content: each context's values by its name, and the name of the one in use or ""."""
 
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     current: str = ""
@@ -40,11 +44,28 @@ class Contexts:
         """
         try:
             content = tomllib.loads(file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # A service's user often has the home directory /nonexistent or /dev/null.
             return cls()
         except (OSError, ValueError) as error:
             raise CliError(f"cannot read the contexts in {file}: {error}") from error
         return cls(_tables(content, file), str(content.get("current", "")))
+
+    @classmethod
+    def of_user(cls, *, required: bool = True) -> "Contexts":
+        """Reads the user's contexts. A user without a home directory has none.
+
+        Raises:
+            CliError: the file cannot be read or is not such a file.
+            NoHomeDirectory: contexts are `required`, and there is no home directory.
+        """
+        try:
+            file = contexts_file()
+        except NoHomeDirectory:
+            if required:
+                raise
+            return cls()
+        return cls.read(file)
 
     def write(self, file: Path) -> None:
         """Writes the file, whole or not at all."""
@@ -82,9 +103,19 @@ class Contexts:
 
 
 def contexts_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Returns where contexts are kept (https://specifications.freedesktop.org/basedir-spec/)."""
+    """Returns where contexts are kept (https://specifications.freedesktop.org/basedir-spec/).
+
+    Raises:
+        NoHomeDirectory: neither the environment nor the user database names one.
+    """
     base = environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "jobworker/contexts.toml"
+    try:
+        return Path(base).expanduser() / "jobworker/contexts.toml"
+    except RuntimeError:
+        raise NoHomeDirectory(
+            f"contexts need a home directory: HOME is not set and no account has UID {os.getuid()}",
+            hint="set HOME or XDG_CONFIG_HOME; or give --server and --certs (or their variables)",
+        ) from None
 
 
 def refuse_open_key(key: Path) -> None:

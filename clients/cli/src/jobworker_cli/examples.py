@@ -12,7 +12,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "list": "jobworker list --status running --label team=data -o wide",
         "stop": "jobworker stop --grace-period 5s 019a4c 019a4d",
         "stream": "jobworker stream --tail 20 --timestamps 019a4c",
-        "run": "jobworker run --timeout 5m --max-memory=64 sh -c 'df -h | sort'",
+        "run": "jobworker run --timeout 5m --max-memory=1G sh -c 'df -h | sort'",
         "wait": "jobworker wait 019a4c && echo it exited with 0",
         "update": "jobworker update --max-memory=1024 --max-cpu=200 019a4c",
         "top": "jobworker top --once --interval 5s",

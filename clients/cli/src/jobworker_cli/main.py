@@ -33,7 +33,7 @@ Exit codes:
   0    done; for run, stream and wait: the job exited with 0
   1    the call failed (create, get, list, stop, update, top, stats)
   2    the command line is wrong
-  124  the job ran into its timeout and exited with 0 (run, stream, wait)
+  124  the job ran into its timeout (run, stream, wait; not with --preserve-status)
   125  the server or the connection failed (run, stream, wait)
   126  the command cannot be executed (run)
   127  there is no such command (run)
@@ -152,7 +152,14 @@ def main() -> None:
             # Such bytes can be in names of files; the API's strings cannot hold them.
             say(f"error: {word!r} is not UTF-8, and the API takes nothing else")
             sys.exit(2)
-    app(prog_name="jobworker")
+    try:
+        app(prog_name="jobworker")
+    except RuntimeError as error:
+        # typer writes the completion below the home directory.
+        if "home directory" not in str(error):
+            raise
+        say("error: completion needs a home directory; set HOME")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

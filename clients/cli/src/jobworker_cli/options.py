@@ -13,6 +13,7 @@ import typer
 
 from jobworker_cli.completion import complete_job, complete_running_job
 from jobworker_cli.output import Format
+from jobworker_cli.quantities import parse_bytes, parse_mebibytes, parse_percent
 from jobworker_cli.units import parse_duration
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "LimitOptions",
     "NetworkName",
     "OutputFormat",
+    "PreserveStatus",
     "Quiet",
     "duration_option",
     "is_unicode",
@@ -52,6 +54,13 @@ JobRefs = Annotated[
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="The form of the result.")]
+PreserveStatus = Annotated[
+    bool,
+    typer.Option(
+        "--preserve-status",
+        help="Exit with the job's own code even if it ran into its timeout, not with 124.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids alone: -o id.")]
 
 
@@ -63,6 +72,21 @@ def duration_option(value: str | timedelta) -> timedelta:
         return parse_duration(value)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def amount_option(parse: Callable[[str], int], most: int) -> Callable[[str | int], int]:
+    """Returns the reader of an option's amount from 0 to `most`, as `parse` understands it."""
+
+    def amount(value: str | int) -> int:
+        try:
+            found = parse(str(value))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        if not 0 <= found <= most:
+            raise typer.BadParameter(f"{value} is out of range; use 0 to {most}")
+        return found
+
+    return amount
 
 
 Duration = timedelta | None
@@ -98,24 +122,29 @@ class LimitOptions:
     max_cpu: Annotated[
         int | None,
         typer.Option(
-            min=0,
+            parser=amount_option(parse_percent, 100_000),
+            metavar="CPU",
             show_default=False,
-            max=100_000,
-            help="Percent of one core: 100 is one core. 0 = the server's default.",
+            help="Percent of one core (150 or 150%) or cores (1.5c or 1500m). 0 = the server's default.",
         ),
     ] = None
     max_memory: Annotated[
         int | None,
-        typer.Option(min=0, show_default=False, max=16_777_216, help="MiB. 0 = the server's default."),
+        typer.Option(
+            parser=amount_option(parse_mebibytes, 16_777_216),
+            metavar="SIZE",
+            show_default=False,
+            help="MiB (512), or with a unit (512M, 1.5G; powers of 1024). 0 = the server's default.",
+        ),
     ] = None
     max_io_bps: Annotated[
         int | None,
         typer.Option(
-            min=0,
+            parser=amount_option(parse_bytes, 2**40),
+            metavar="SIZE",
             show_default=False,
-            max=2**40,
-            help="Bytes a second for reads and, separately, for writes of block devices. "
-            "0 = the server's default.",
+            help="Bytes per second (1048576), or with a unit (10M; powers of 1024), for reads and, "
+            "separately, for writes of block devices. 0 = the server's default.",
         ),
     ] = None
     max_io_iops: Annotated[
@@ -124,7 +153,7 @@ class LimitOptions:
             min=0,
             show_default=False,
             max=2**31,
-            help="Operations a second, as --max-io-bps. 0 = the server's default.",
+            help="Operations per second, as --max-io-bps. 0 = the server's default.",
         ),
     ] = None
     max_pids: Annotated[

@@ -29,14 +29,14 @@ def is_final(job: job_pb2.Job) -> bool:
     return job.status not in UNFINISHED
 
 
-def exit_code(job: job_pb2.Job) -> int:
-    """Returns the exit code that stands for the job's end, as a shell would for a command of its own.
+def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
+    """Returns the exit code that stands for the job's end, as a shell or timeout(1) has it.
 
-    The command's own code; 128 + N if signal N ended it; 124 if it ran into its timeout and exited with
-    0 when it was told to end; 0 if it still runs.
+    The command's own code, or 128 + N if signal N ended it; 124 if the job ran into its timeout, unless
+    `preserve_status`; 0 if it still runs.
 
     Raises:
-        CliError: the job is LOST, so that nobody knows.
+        CliError: the job is LOST, so that its end is not known.
     """
     if job.status == job_pb2.JOB_STATUS_LOST:
         raise CliError(
@@ -44,11 +44,9 @@ def exit_code(job: job_pb2.Job) -> int:
             reason="JOB_LOST",
             exit_code=UNKNOWN,
         )
-    if job.termination.signal:
-        return 128 + job.termination.signal
-    if job.termination.reason == job_pb2.TERMINATION_REASON_TIMED_OUT and not job.exit_code:
+    if job.termination.reason == job_pb2.TERMINATION_REASON_TIMED_OUT and not preserve_status:
         return TIMED_OUT
-    return job.exit_code
+    return 128 + job.termination.signal if job.termination.signal else job.exit_code
 
 
 def tell_ending(job: job_pb2.Job) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobworker_cli.contexts import FIELDS, Contexts, contexts_file
+from jobworker_cli.contexts import FIELDS, Contexts
 
 __all__ = ["Root", "Setting", "Settings", "settings_of", "settle"]
 
@@ -73,9 +73,10 @@ def settings_of(root: Root) -> Settings:
     """Returns the settings of a verb.
 
     Raises:
-        CliError: the contexts cannot be read, or there is no such context.
+        CliError: the contexts cannot be read, or no context has the name given.
     """
-    found = settle(root, Contexts.read(contexts_file()), root.params["context"])
+    named: str | None = root.params["context"]
+    found = settle(root, Contexts.of_user(required=named is not None), named)
     timeout: timedelta = root.params["timeout"]
     return Settings(
         server=found["server"].value,

@@ -45,14 +45,15 @@ def show_contexts() -> None:
 
 def show_settings(root: Root, name: str | None) -> None:
     """Prints what a verb would take, and where each value comes from."""
+    named: str | None = name or root.params["context"]
 
     def show(contexts: Contexts) -> None:
-        found = settle(root, contexts, name or root.params["context"])
+        found = settle(root, contexts, named)
         width = max(len(setting.value) for setting in found.values())
         for field, setting in found.items():
             print(f"{field:<11}  {printable(setting.value or '-'):<{width}}  {printable(setting.origin)}")
 
-    _with_contexts(show)
+    _with_contexts(show, required=named is not None)
 
 
 def _text(value: str | Path) -> str:
@@ -71,10 +72,10 @@ def _change(change: Callable[[Contexts], Contexts]) -> None:
     _with_contexts(lambda contexts: change(contexts).write(contexts_file()))
 
 
-def _with_contexts(action: Callable[[Contexts], None]) -> None:
-    """Reads the contexts and does something with them; a failure is told, and exits with 1."""
+def _with_contexts(action: Callable[[Contexts], None], *, required: bool = True) -> None:
+    """Reads the contexts and calls `action` with them; reports a failure and exits with 1."""
     try:
-        action(Contexts.read(contexts_file()))
+        action(Contexts.of_user(required=required))
     except (CliError, OSError) as error:
         known = error if isinstance(error, CliError) else CliError(f"{error}")
         report(known, as_json=False)

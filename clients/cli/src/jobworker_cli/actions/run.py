@@ -19,11 +19,11 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
-async def run_job(client: Client, request: job_service_pb2.CreateJobRequest) -> int:
+async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, *, preserve_status: bool) -> int:
     """Creates the job, shows its output and returns its exit code."""
     with caught_signals() as pressed, open_sink() as sink:
         session = Session(client, request, sink)
-        return await _attend(session, pressed)
+        return await _attend(session, pressed, preserve_status=preserve_status)
 
 
 class Session:
@@ -72,7 +72,7 @@ class Session:
             raise known from error
 
 
-async def _attend(session: Session, pressed: Pressed) -> int:
+async def _attend(session: Session, pressed: Pressed, *, preserve_status: bool) -> int:
     """Returns the exit code, with a first signal for the job and a second one for us."""
     work = asyncio.create_task(session.run())
     if await signal_before_end(work, pressed) is not None:
@@ -86,7 +86,7 @@ async def _attend(session: Session, pressed: Pressed) -> int:
             return 128 + number
     job = work.result()
     tell_ending(job)
-    return exit_code(job)
+    return exit_code(job, preserve_status=preserve_status)
 
 
 def _warn_of_what_is_missing(job: job_pb2.Job) -> None:

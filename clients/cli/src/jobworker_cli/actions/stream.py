@@ -39,7 +39,12 @@ def moment(text: str | None) -> Timestamp | None:
 
 
 async def show_output(
-    client: Client, ref: str, request: job_service_pb2.GetJobsStreamRequest, *, timestamps: bool
+    client: Client,
+    ref: str,
+    request: job_service_pb2.GetJobsStreamRequest,
+    *,
+    timestamps: bool,
+    preserve_status: bool,
 ) -> int:
     """Shows what the request asks for and returns the job's exit code."""
     request.id = await resolve(client, ref)
@@ -61,4 +66,4 @@ async def show_output(
             return 128 + number
         job = work.result()
     tell_ending(job)
-    return exit_code(job)
+    return exit_code(job, preserve_status=preserve_status)

@@ -13,7 +13,7 @@ from jobworker_client import Client
 __all__ = ["wait_for_jobs"]
 
 
-async def wait_for_jobs(client: Client, refs: list[str], output: Format) -> int:
+async def wait_for_jobs(client: Client, refs: list[str], output: Format, *, preserve_status: bool) -> int:
     """Prints each job as it ends; returns the first exit code, in the order given, that is not 0."""
     # All of them before the first wait: an id that is wrong is told at once, not after an hour.
     job_ids = [await resolve(client, ref) for ref in refs]
@@ -25,4 +25,5 @@ async def wait_for_jobs(client: Client, refs: list[str], output: Format) -> int:
 
     ended = await asyncio.gather(*map(wait_for_one, job_ids))
     print_endings(ended, output)
-    return next((code for code in map(exit_code, ended) if code), 0)
+    codes = (exit_code(job, preserve_status=preserve_status) for job in ended)
+    return next((code for code in codes if code), 0)

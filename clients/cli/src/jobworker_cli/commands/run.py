@@ -3,14 +3,16 @@
 import typer
 
 from jobworker_cli.context import execute
-from jobworker_cli.options import Command, JobOptions, with_options
+from jobworker_cli.options import Command, JobOptions, PreserveStatus, with_options
 
 __all__ = ["run"]
 
 
 @with_options(JobOptions)
-def run(ctx: typer.Context, command: Command, *, options: JobOptions) -> None:
-    """Create a job, stream it, and exit with its exit code.
+def run(
+    ctx: typer.Context, command: Command, *, options: JobOptions, preserve_status: PreserveStatus = False
+) -> None:
+    """Create a job, stream it, and exit with its exit code; with 124 if it ran into its timeout.
 
     Ctrl-C stops the job and shows its last output; a second Ctrl-C leaves the job alone.
     """
@@ -18,4 +20,4 @@ def run(ctx: typer.Context, command: Command, *, options: JobOptions) -> None:
     from jobworker_cli.actions.run import run_job
 
     request = new_request(command, options)
-    execute(ctx, lambda client: run_job(client, request), failure=125)
+    execute(ctx, lambda client: run_job(client, request, preserve_status=preserve_status), failure=125)

@@ -1,11 +1,12 @@
 """`jobworker stream`: a job's output, from its beginning or a later place to its end, as it is written."""
 
+import functools
 from typing import Annotated
 
 import typer
 
 from jobworker_cli.context import execute
-from jobworker_cli.options import JobRef
+from jobworker_cli.options import JobRef, PreserveStatus
 
 __all__ = ["stream"]
 
@@ -45,6 +46,7 @@ def stream(  # noqa: PLR0913 - a parameter an option
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Show before each line when the server read it, in UTC.")
     ] = False,
+    preserve_status: PreserveStatus = False,
 ) -> None:
     """Stream real-time job logs by ID.
 
@@ -63,4 +65,5 @@ def stream(  # noqa: PLR0913 - a parameter an option
         source=source(stdout_only=stdout_only, stderr_only=stderr_only),
         since=moment(since),
     )
-    execute(ctx, lambda client: show_output(client, job, request, timestamps=timestamps), failure=125)
+    show = functools.partial(show_output, timestamps=timestamps, preserve_status=preserve_status)
+    execute(ctx, lambda client: show(client, job, request), failure=125)

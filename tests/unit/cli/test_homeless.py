@@ -1,0 +1,86 @@
+"""A user without HOME and without an account: options and variables work, contexts say what they need."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cli, Completed, finished
+
+WITHOUT_ACCOUNT = """
+import pwd
+
+def no_account(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = no_account
+from jobworker_cli.main import main
+main()
+"""
+
+
+async def homeless(cli: Cli, *words: str) -> Completed:
+    """Runs the command as a user of whom the host knows no more than the UID."""
+    cli.env.pop("HOME", None)
+    return await finished(await cli.start(*words, program=("-c", WITHOUT_ACCOUNT)))
+
+
+async def test_options_and_variables_work(cli: Cli) -> None:
+    assert (await homeless(cli, "list")).code == 0
+    server, certs = cli.env.pop("JOBWORKER_SERVER"), cli.env.pop("JOBWORKER_CERTS")
+    result = await homeless(cli, "--server", server, "--certs", certs, "list")
+    assert (result.code, result.stderr) == (0, "")
+
+
+async def test_context_show_has_the_other_values(cli: Cli) -> None:
+    shown = await homeless(cli, "context", "show")
+    assert (shown.code, shown.stderr) == (0, "")
+    assert cli.server in shown.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("context", "list"),
+        ("context", "use", "prod"),
+        ("context", "add", "prod", "--server", "x:1"),
+        ("context", "show", "prod"),
+        ("--context", "prod", "context", "show"),
+        ("--context", "prod", "list"),
+    ],
+    ids=" ".join,
+)
+async def test_contexts_say_what_they_need(cli: Cli, words: tuple[str, ...]) -> None:
+    result = await homeless(cli, *words)
+    assert result.code == 1
+    assert result.stderr.startswith(
+        "error: contexts need a home directory: HOME is not set and no account has UID"
+    )
+    assert "hint: set HOME or XDG_CONFIG_HOME; or give --server and --certs" in result.stderr
+
+
+async def test_contexts_work_with_xdg_config_home_alone(cli: Cli, tmp_path: Path) -> None:
+    cli.env["XDG_CONFIG_HOME"] = str(tmp_path)
+    assert (await homeless(cli, "context", "add", "prod", "--server", "x:1")).code == 0
+    assert (await homeless(cli, "context", "list")).text == "  prod  x:1\n"
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "/dev/null"])
+async def test_the_home_directory_of_a_service_is_no_error(cli: Cli, home: str) -> None:
+    cli.env["HOME"] = home
+    assert (await cli("list")).code == 0
+    assert (await cli("context", "list")).code == 0
+
+
+def test_help_needs_no_environment() -> None:
+    for words in (["--help"], ["run", "--help"], ["context", "add", "--help"]):
+        argv = [sys.executable, "-c", WITHOUT_ACCOUNT, *words]
+        done = subprocess.run(argv, env={}, capture_output=True, text=True, check=True)
+        assert "Usage: jobworker" in done.stdout
+
+
+async def test_completion_says_what_it_needs(cli: Cli) -> None:
+    cli.env["SHELL"] = "/bin/bash"
+    result = await homeless(cli, "--install-completion", "bash")
+    assert (result.code, result.stderr) == (1, "error: completion needs a home directory; set HOME\n")
