@@ -1,8 +1,10 @@
 """The processes that are forked ahead, and what becomes of them."""
 
+import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from jobworkerd.supervisor import process
 from jobworkerd.supervisor import spares as spares_module
 from jobworkerd.supervisor.isolation import Isolation
 from jobworkerd.supervisor.spare_process import Setup
-from jobworkerd.supervisor.spares import Spares
+from jobworkerd.supervisor.spares import Spare, Spares
 from jobworkerd.supervisor.users import User
 
 LIMITS = Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0)
@@ -59,9 +61,12 @@ class Done:
     report: bytes
 
 
-def run(spares: Spares, wanted: JobSpec, cgroup: int | None = None) -> Done:
+async def run(spares: Spares, wanted: JobSpec, cgroup: int | None = None) -> Done:
     """Runs a command that ends by itself."""
-    spare = spares.take()
+    return finish(await spares.take(), wanted, cgroup)
+
+
+def finish(spare: Spare, wanted: JobSpec, cgroup: int | None) -> Done:
     process.give_order(spare, wanted, SERVER, "")
     process.let_go(spare, cgroup)
     spare.orders.settimeout(None)
@@ -70,13 +75,17 @@ def run(spares: Spares, wanted: JobSpec, cgroup: int | None = None) -> Done:
     if pid:
         report = process.read_report(spare.orders)
     spares_module.reap(spare.pid)
-    exit_code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if pid else None
+    exit_code = exit_code_of(pid) if pid else None
     os.set_blocking(spare.stdout, True)
     output = b"".join(iter(lambda: os.read(spare.stdout, 1 << 20), b""))
     spare.orders.close()
     os.close(spare.stdout)
     os.close(spare.stderr)
     return Done(pid, exit_code, output, report)
+
+
+def exit_code_of(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def children() -> list[psutil.Process]:
@@ -90,19 +99,19 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_the_command_runs_and_its_end_is_the_supervisors_to_see(spares: Spares) -> None:
-    done = run(spares, spec("sh", "-c", "echo $$ $PPID; exit 3"))
+async def test_the_command_runs_and_its_end_is_the_supervisors_to_see(spares: Spares) -> None:
+    done = await run(spares, spec("sh", "-c", "echo $$ $PPID; exit 3"))
     assert (done.exit_code, done.report) == (3, b"")
     assert done.output == f"{done.pid} {os.getpid()}\n".encode()
 
 
-def test_the_command_is_a_session_of_its_own_without_the_spare_process(spares: Spares) -> None:
-    done = run(spares, spec("sh", "-c", "ps -o pid= -g $$ | wc -l; ps -o sid= -p $$"))
+async def test_the_command_is_a_session_of_its_own_without_the_spare_process(spares: Spares) -> None:
+    done = await run(spares, spec("sh", "-c", "ps -o pid= -g $$ | wc -l; ps -o sid= -p $$"))
     assert done.output.split() == [b"3", str(done.pid).encode()]  # sh, ps and wc
 
 
-def test_signals_are_as_they_are_for_any_program(spares: Spares) -> None:
-    done = run(spares, spec("sh", "-c", "cat /proc/self/status; kill -TERM $$"))
+async def test_signals_are_as_they_are_for_any_program(spares: Spares) -> None:
+    done = await run(spares, spec("sh", "-c", "cat /proc/self/status; kill -TERM $$"))
     assert done.exit_code == -signal.SIGTERM
     status = dict(line.split(b":\t", 1) for line in done.output.splitlines())
     # But for 32 and 33, which the C library keeps to itself (signal(7)): those are as they are here.
@@ -110,35 +119,35 @@ def test_signals_are_as_they_are_for_any_program(spares: Spares) -> None:
     assert {int(status[name], 16) & ~own for name in (b"SigBlk", b"SigIgn", b"SigCgt")} == {0}
 
 
-def test_more_jobs_than_were_forked_ahead(spares: Spares) -> None:
+async def test_more_jobs_than_were_forked_ahead(spares: Spares) -> None:
     spares.refill()
-    taken = [spares.take() for _ in range(5)]
+    taken = [await spares.take() for _ in range(5)]
     assert len({spare.pid for spare in taken}) == 5
     for spare in taken:
         spares_module.discard(spare)
 
 
-def test_a_spare_process_that_was_killed_is_replaced(spares: Spares) -> None:
+async def test_a_spare_process_that_was_killed_is_replaced(spares: Spares) -> None:
     spares.refill()
-    victim = spares.take()
+    victim = await spares.take()
     spares.refill()
-    second = spares.take()
+    second = await spares.take()
     os.kill(second.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, second.pid, os.WEXITED | os.WNOWAIT)
+    until(lambda: spares_module.has_ended(second.pid))
     for spare in (victim, second):
         spares_module.discard(spare)
-    assert run(spares, spec("echo", "x")).output == b"x\n"
+    assert (await run(spares, spec("echo", "x"))).output == b"x\n"
 
 
-def test_a_fork_server_that_was_killed_is_replaced(spares: Spares) -> None:
-    assert run(spares, spec("echo", "x")).output == b"x\n"
+async def test_a_fork_server_that_was_killed_is_replaced(spares: Spares) -> None:
+    assert (await run(spares, spec("echo", "x"))).output == b"x\n"
     spares.refill()
     spares._process.kill()
     for _ in range(4):
-        assert run(spares, spec("echo", "x")).output == b"x\n"
+        assert (await run(spares, spec("echo", "x"))).output == b"x\n"
 
 
-def test_a_fork_server_that_dies_each_time_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fork_server_that_dies_each_time_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def spawn(sock: int, _setup: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(["false"], pass_fds=(sock,))
 
@@ -146,42 +155,42 @@ def test_a_fork_server_that_dies_each_time_is_an_error(monkeypatch: pytest.Monke
     monkeypatch.setattr(spares_module, "_spawn", spawn)
     each = Spares(SETUP)
     with pytest.raises(OSError, match="die while they are made"):
-        each.take()
+        await each.take()
     each.close()
     assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208
 
 
-def test_a_command_line_larger_than_a_socket_holds(spares: Spares) -> None:
+async def test_a_command_line_larger_than_a_socket_holds(spares: Spares) -> None:
     args = [str(number) * 20_000 for number in range(10)] * 3
-    assert run(spares, spec("sh", "-c", "echo $#", "sh", *args)).output == b"30\n"
+    assert (await run(spares, spec("sh", "-c", "echo $#", "sh", *args))).output == b"30\n"
 
 
-def test_the_command_has_three_descriptors(spares: Spares) -> None:
-    assert run(spares, spec("sh", "-c", "ls /proc/$$/fd; :")).output.split() == [b"0", b"1", b"2"]
+async def test_the_command_has_three_descriptors(spares: Spares) -> None:
+    assert (await run(spares, spec("sh", "-c", "ls /proc/$$/fd; :"))).output.split() == [b"0", b"1", b"2"]
 
 
-def test_where_it_cannot_be_born_in_the_cgroup_it_joins_first(spares: Spares, tmp_path: Path) -> None:
+async def test_where_it_cannot_be_born_in_the_cgroup_it_joins_first(spares: Spares, tmp_path: Path) -> None:
     """A directory that is no cgroup is refused as an old kernel refuses any."""
     procs = tmp_path / "cgroup.procs"
     procs.touch()
     directory = os.open(tmp_path, os.O_RDONLY)
-    done = run(spares, spec("cat", str(procs)), directory)
+    done = await run(spares, spec("cat", str(procs)), directory)
     os.close(directory)
     assert done.output == b"0"
 
 
-def test_a_cgroup_that_cannot_be_joined_is_the_servers_fault(spares: Spares, tmp_path: Path) -> None:
+async def test_a_cgroup_that_cannot_be_joined_is_the_servers_fault(spares: Spares, tmp_path: Path) -> None:
     wanted = spec("echo", "never")
     directory = os.open(tmp_path, os.O_RDONLY)
-    done = run(spares, wanted, directory)
+    done = await run(spares, wanted, directory)
     os.close(directory)
     assert (done.output, done.exit_code) == (b"", 127)
     assert isinstance(process.failure(wanted, done.report), FileNotFoundError)
 
 
-def test_what_cannot_be_executed_is_reported(spares: Spares) -> None:
+async def test_what_cannot_be_executed_is_reported(spares: Spares) -> None:
     wanted = spec("/nonexistent")
-    done = run(spares, wanted)
+    done = await run(spares, wanted)
     assert done.exit_code == 127
     assert "ENOENT" in repr(process.failure(wanted, done.report))
 
@@ -195,14 +204,14 @@ def test_close_ends_those_that_nobody_took() -> None:
     assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208
 
 
-def test_spare_processes_end_with_the_supervisor() -> None:
+async def test_spare_processes_end_with_the_supervisor() -> None:
     """A supervisor that is killed closes nothing, but the kernel does it for it."""
     each = Spares(SETUP)
-    spare = each.take()
+    spare = await each.take()
     each._process.kill()
     spare.orders.close()
-    _, status = os.waitpid(spare.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 127
+    until(lambda: spares_module.has_ended(spare.pid))
+    assert exit_code_of(spare.pid) == 127
     os.close(spare.stdout)
     os.close(spare.stderr)
     each.close()
@@ -215,3 +224,57 @@ def test_who_was_made_of_a_spare_process_and_has_not_said_so_is_reaped_with_it()
     for pid in (spare, made_of_it):
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+async def test_a_process_that_is_not_ready_holds_up_only_the_job_that_takes_it(spares: Spares) -> None:
+    os.kill(spares._process.pid, signal.SIGSTOP)
+    taking = asyncio.create_task(spares.take())
+    await asyncio.sleep(0)  # it asks
+    assert not taking.done()
+    os.kill(spares._process.pid, signal.SIGCONT)
+    spares_module.discard(await taking)
+
+
+async def test_a_take_that_is_cancelled_leaves_the_process_to_the_next_one(spares: Spares) -> None:
+    before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    os.kill(spares._process.pid, signal.SIGSTOP)
+    taking = asyncio.create_task(spares.take())
+    await asyncio.sleep(0)
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    os.kill(spares._process.pid, signal.SIGCONT)
+    while spares.left:
+        spares_module.discard(await spares.take())
+    assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208
+
+
+async def test_an_empty_pool_is_filled_while_the_job_waits(spares: Spares) -> None:
+    first = await spares.take()
+    left = spares.left
+    assert left >= 2
+    for spare in [first, *[await spares.take() for _ in range(left)]]:
+        spares_module.discard(spare)
+
+
+async def test_an_exhausted_host_is_an_error_at_once_and_not_a_report_to_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """EAGAIN is what fork(2) says, and what a socket says that has no report yet."""
+    refusing = (
+        "import socket, sys\n"
+        "sock = socket.socket(fileno=int(sys.argv[1]))\n"
+        "while fds := socket.recv_fds(sock, 1, 4)[1]:\n"
+        "    socket.socket(fileno=fds[3]).send(b'failed fork 11')\n"
+    )
+
+    def spawn(sock: int, _setup: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", refusing, str(sock)], pass_fds=(sock,))
+
+    before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    monkeypatch.setattr(spares_module, "_spawn", spawn)
+    each = Spares(SETUP)
+    with pytest.raises(BlockingIOError, match="fork"):
+        await each.take()
+    each.close()
+    assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208

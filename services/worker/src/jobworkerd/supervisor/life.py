@@ -40,6 +40,7 @@ from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
 from jobworkerd.supervisor.outcome import Intent, outcome
 from jobworkerd.supervisor.process import Process
 from jobworkerd.supervisor.pump import Pump
+from jobworkerd.supervisor.readable import readable
 from jobworkerd.supervisor.spares import Spare, Spares
 from jobworkerd.supervisor.users import User, Users
 
@@ -86,10 +87,10 @@ class LiveJob:
         self._keep_log = False
         self._given_back = ExitStack()
 
-    def _make(self) -> None:
+    async def _make(self) -> None:
         """Makes everything that the job needs and has its process started."""
         spec = self._job.spec
-        spare = self._take_spare()
+        spare = await self._take_spare()
         with headroom.kept():
             self._containment.make()
         applied = self._containment.apply(spec.limits, self._io_paths)
@@ -101,10 +102,10 @@ class LiveJob:
         self._pump.start(self._log)
         process.let_go(spare, self._containment.directory_fd)
 
-    def _take_spare(self) -> Spare:
+    async def _take_spare(self) -> Spare:
         """Takes a process and tells it what it will run, so that it prepares itself meanwhile."""
         give_back, host = self._given_back.callback, self._host
-        spare = host.spares.take()
+        spare = await host.spares.take()
         pipes = {OutputSource.STDOUT: spare.stdout, OutputSource.STDERR: spare.stderr}
         self._pump = Pump(host.loop, pipes, host.read_buffer, partial(self._on_change, self._job.id))
         give_back(self._pump.close)
@@ -199,7 +200,7 @@ class LiveJob:
             OSError: another step failed, such as on an exhausted host. In each case nothing is left behind.
         """
         try:
-            self._make()
+            await self._make()
             main = await self._start()
         except BaseException:
             await self._clean_up()
@@ -237,7 +238,7 @@ class LiveJob:
         """Returns what the spare process or its successor says next; empty once there is nobody to say
         more.
         """
-        await self._readable(self._orders.fileno())
+        await readable(self._orders.fileno())
         return process.read_report(self._orders)
 
     async def end(self) -> Job:
@@ -248,7 +249,7 @@ class LiveJob:
         assert self._main
         timeout = self._job.spec.timeout
         timer = self._host.loop.call_later(timeout, self._time_out) if timeout is not None else None
-        await self._readable(self._main.pidfd)
+        await readable(self._main.pidfd)
         if timer:
             timer.cancel()
         leftovers = await self._attempt("leftovers", self._containment.populated, failed=False)
@@ -324,13 +325,13 @@ class LiveJob:
             os.kill(self._init.pid, signal.SIGKILL)
         await self._containment.kill_all()
         if self._main:
-            await self._readable(self._main.pidfd)
+            await readable(self._main.pidfd)
         if self._kill_timer:  # once reaped, the number may be another process group's
             self._kill_timer.cancel()
         # It has ended, so this does not wait; but what ends a PID namespace waits for this.
         wait_status = os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
         if self._init:
-            await self._readable(self._init.pidfd)
+            await readable(self._init.pidfd)
         if self._log:
             await self._attempt("output", self._pump.finish, failed=None)
         return wait_status
@@ -348,23 +349,9 @@ class LiveJob:
             self._host.on_fault(what, error)
             return failed
 
-    async def _readable(self, descriptor: int) -> None:
-        """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""
-        ready = self._host.loop.create_future()
-        await insist(partial(self._host.loop.add_reader, descriptor, _set, ready))
-        try:
-            await ready
-        finally:
-            self._host.loop.remove_reader(descriptor)
-
 
 def _has_ended(main: Process) -> bool:
     try:
         return os.waitid(os.P_PIDFD, main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:  # it was reaped already, and its namespace is just being ended
         return True
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -1,5 +1,6 @@
 """Processes that are forked ahead, so that no job waits for a fork (see `forkserver`, `spare_process`)."""
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -11,8 +12,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from jobworkerd.supervisor import headroom
+from jobworkerd.supervisor.readable import readable
 from jobworkerd.supervisor.spare_process import Setup
 
 _PIPE_BYTES = 1 << 20
@@ -53,17 +56,42 @@ class Spare:
 
 
 @dataclass(frozen=True)
-class _Ends:
-    """Our ends of what a spare process will have."""
+class _Request:
+    """A spare process that the fork server was asked for: our ends of what it will have, and each process
+    that was made for it so far.
+    """
 
+    fork_server: "subprocess.Popen[bytes]"
     stdout: int
     stderr: int
     orders: socket.socket
+    made: list[int] = field(default_factory=list)
 
-    def close(self) -> None:
+    def take(self, report: bytes) -> Spare | None:
+        """Takes a report; returns the process once it is ready.
+
+        Raises:
+            ValueError: the report is empty: no more will come.
+            OSError: it could not be made.
+        """
+        word, *rest = report.split()
+        if word == b"ready":
+            pid, init, *refused = rest
+            parts = refused_parts(refused)
+            return Spare(int(pid), self.stdout, self.stderr, self.orders, int(init), parts)
+        if word != b"made":
+            raise OSError(int(rest[1]), os.strerror(int(rest[1])), rest[0].decode())
+        self.made.append(int(rest[0]))
+        return None
+
+    def abandon(self) -> None:
+        """Ends what was made of a process that will not be ready."""
         self.orders.close()
         os.close(self.stdout)
         os.close(self.stderr)
+        for pid in self.made:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 class Spares:
@@ -76,7 +104,7 @@ class Spares:
             OSError: it cannot be started.
         """
         self._setup = setup
-        self._asked: deque[_Ends] = deque()
+        self._asked: deque[_Request] = deque()
         self._socket: socket.socket | None = None
         self._start()
 
@@ -85,7 +113,7 @@ class Spares:
         """How many were forked ahead, or will be without being asked for again."""
         return len(self._asked)
 
-    def take(self) -> Spare:
+    async def take(self) -> Spare:
         """Returns a spare process: one that was forked ahead, or else a new one.
 
         Raises:
@@ -94,7 +122,9 @@ class Spares:
         for _ in range(_AHEAD + _ATTEMPTS):
             if not self._asked:
                 self._ask()
-            spare = self._receive(self._asked.popleft())
+                # The host is busy: while this caller waits, the fork server works for the next ones.
+                self.refill()
+            spare = await self._receive(self._asked.popleft())
             if spare and not spare.has_ended():
                 return spare
             if spare:  # it was killed: try the next one
@@ -102,9 +132,9 @@ class Spares:
         raise OSError(errno.EAGAIN, "the processes that are to become jobs die while they are made", "fork")
 
     def refill(self) -> None:
-        """Has as many forked as are to be there; whoever takes one waits for it, if it comes to that.
+        """Tops up the pool to its target size. A caller of `take` waits if a process is not ready yet.
 
-        Where the host lacks something none is missed: the next job asks for itself, or fails itself.
+        Ignores exhaustion: the next `take` retries and reports the error to its client.
         """
         try:
             while len(self._asked) < _AHEAD:
@@ -115,9 +145,15 @@ class Spares:
     def close(self) -> None:
         """Ends the fork server and the processes that nobody took."""
         while self._asked:
-            with suppress(OSError):
-                if spare := self._receive(self._asked.popleft()):
-                    discard(spare)
+            request = self._asked.popleft()
+            request.orders.settimeout(_PATIENCE_SECONDS)
+            try:
+                while not (spare := request.take(request.orders.recv(REPORT_BYTES))):
+                    pass
+            except (ValueError, OSError):
+                request.abandon()
+            else:
+                discard(spare)
         self._end()
 
     def _start(self) -> None:
@@ -144,17 +180,17 @@ class Spares:
 
     def _ask(self) -> None:
         """Asks for one spare process."""
-        with headroom.kept():
-            ends, childs = _make_ends()
+        with headroom.kept(), ExitStack() as on_failure:
+            (stdout, stderr, orders), childs = _make_ends()
+            for close in (orders.close, partial(os.close, stdout), partial(os.close, stderr)):
+                on_failure.callback(close)
             try:
                 self._hand_over(childs)
-            except OSError:
-                ends.close()
-                raise
             finally:
                 for descriptor in childs:
                     os.close(descriptor)
-        self._asked.append(ends)
+            on_failure.pop_all()
+        self._asked.append(_Request(self._process, stdout, stderr, orders))
 
     def _hand_over(self, descriptors: list[int]) -> None:
         """Sends a new process's descriptors to the fork server. One that is gone is replaced; what it was
@@ -169,52 +205,41 @@ class Spares:
             self._end()
             self._start()
 
-    def _receive(self, ends: _Ends) -> Spare | None:
-        """Returns the process that these are the ends of; None if there came none, and another has to be
-        asked for.
+    async def _receive(self, request: _Request) -> Spare | None:
+        """Returns the process that was asked for; None if it will not come, and another has to be asked for.
 
         Raises:
-            OSError: it could not be forked.
+            OSError: it could not be made.
         """
-        made: list[int] = []
         try:
-            return _read_spare(ends, made)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await _ready(request)
+        except asyncio.CancelledError:
+            self._asked.appendleft(request)
+            raise
         except TimeoutError:
-            self._end()
+            if request.fork_server is self._process:
+                self._end()
         except (ValueError, ConnectionResetError):
             # The fork server died, or the process while it was set up.
             pass
         except OSError:
-            _abandon(ends, made)
+            request.abandon()
             raise
-        _abandon(ends, made)
+        request.abandon()
         return None
 
 
-def _read_spare(ends: _Ends, made: list[int]) -> Spare:
-    """Returns the process once it is ready; `made` takes the id of each process that there is until then.
-
-    Raises:
-        OSError: it could not be made.
-        ValueError: no more is said of it.
-    """
+async def _ready(request: _Request) -> Spare:
+    """Waits until the process is ready, and returns it; raises as `_Request.take`."""
     while True:
-        word, *rest = ends.orders.recv(REPORT_BYTES).split()
-        if word == b"made":
-            made.append(int(rest[0]))
-        elif word == b"ready":
-            pid, init, *refused = rest
-            return Spare(int(pid), ends.stdout, ends.stderr, ends.orders, int(init), refused_parts(refused))
+        try:
+            report = request.orders.recv(REPORT_BYTES)
+        except BlockingIOError:
+            await readable(request.orders.fileno())
         else:
-            raise OSError(int(rest[1]), os.strerror(int(rest[1])), rest[0].decode())
-
-
-def _abandon(ends: _Ends, made: list[int]) -> None:
-    """Ends what was made of a process that will not be ready."""
-    ends.close()
-    for pid in made:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+            if spare := request.take(report):
+                return spare
 
 
 def refused_parts(words: Iterable[bytes]) -> dict[str, int]:
@@ -251,7 +276,7 @@ def reap(pid: int) -> None:
             os.waitpid(-pid, 0)
 
 
-def _make_ends() -> tuple[_Ends, list[int]]:
+def _make_ends() -> tuple[tuple[int, int, socket.socket], list[int]]:
     """Returns our ends, and the descriptors that the fork server takes."""
     with ExitStack() as on_failure:
 
@@ -267,9 +292,9 @@ def _make_ends() -> tuple[_Ends, list[int]]:
         on_failure.callback(os.close, stdin)
         (stdout, stdout_end), (stderr, stderr_end) = pipe(), pipe()
         ours, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(_PATIENCE_SECONDS)
+        ours.setblocking(False)  # noqa: FBT003 - it takes no keyword
         on_failure.pop_all()
-    return _Ends(stdout, stderr, ours), [stdin, stdout_end, stderr_end, childs.detach()]
+    return (stdout, stderr, ours), [stdin, stdout_end, stderr_end, childs.detach()]
 
 
 def _enlarge(pipe: int) -> None:

@@ -1,0 +1,22 @@
+"""Waiting for a descriptor, without holding up the event loop."""
+
+import asyncio
+from functools import partial
+
+from jobworkerd.exhaustion import insist
+
+
+async def readable(descriptor: int) -> None:
+    """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    await insist(partial(loop.add_reader, descriptor, _set, ready))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
