@@ -217,6 +217,36 @@ async def test_spare_processes_end_with_the_supervisor() -> None:
     each.close()
 
 
+def test_a_supervisor_that_dies_while_a_spare_process_is_made_leaves_no_init() -> None:
+    """Where this process may not unshare a PID namespace there is no init that could be left."""
+    before = children()
+    each = Spares(SETUP._replace(isolation=SETUP.isolation._replace(namespaces=("pid",))))
+    each._ask()
+    request = each._asked.popleft()
+    request.orders.setblocking(True)  # noqa: FBT003 - it takes no keyword
+    request.orders.recv(spares_module.REPORT_BYTES)  # the process is there, the init is not yet
+    request.abandon()
+    each.close()
+    until(lambda: all(has_been_reaped(child.pid) for child in children() if child not in before))
+
+
+def has_been_reaped(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG) != (0, 0)
+
+
+async def test_a_spare_process_whose_init_was_killed_is_of_no_use() -> None:
+    """As above: without an init the spare process itself is what is killed."""
+    each = Spares(SETUP._replace(isolation=SETUP.isolation._replace(namespaces=("pid",))))
+    spare = await each.take()
+    assert not spare.has_ended()
+    victim = spare.init or spare.pid
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: spares_module.has_ended(victim))
+    assert spare.has_ended()
+    spares_module.discard(spare)
+    each.close()
+
+
 def test_who_was_made_of_a_spare_process_and_has_not_said_so_is_reaped_with_it() -> None:
     spare = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=0)
     made_of_it = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=spare)

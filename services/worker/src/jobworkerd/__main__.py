@@ -1,5 +1,6 @@
 """The command `jobworkerd`. Whatever goes wrong is one sentence on stderr, and no traceback."""
 
+import os
 import sys
 
 import typer
@@ -25,12 +26,22 @@ app.command()(doctor.doctor)
 
 def main() -> None:
     """Runs the command line, and exits: 0 done, 1 not done, 2 wrong usage."""
+    _open_standard_streams()
     try:
         app(prog_name="jobworkerd")
     except (CommandError, CertificatesError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _open_standard_streams() -> None:
+    """Opens /dev/null in the place of each that is closed: else the next open file would take its place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - it takes no keyword
 
 
 def _fail(sentence: str) -> None:

@@ -29,13 +29,18 @@ _DOTTED_NUMBERS = re.compile(r"[0-9.]+")
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a job gets where its request says nothing; units as in `model.Limits`."""
+    """What a job gets where its request says nothing; units as in `model.Limits`.
+
+    `open_files` and `max_open_files` are the soft and the hard RLIMIT_NOFILE of each process (getrlimit(2)).
+    """
 
     max_cpu: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
     max_memory: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 1
     max_io_bps: Annotated[int, msgspec.Meta(ge=0, le=2**40)] = 0
     max_io_iops: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
     max_pids: Annotated[int, msgspec.Meta(ge=0, le=4_194_304)] = 1024
+    open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 1_024
+    max_open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 524_288
     stop_grace_period: Seconds = 10.0
     limits_policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT
 

@@ -8,9 +8,9 @@ from jobworkerd.api import environment
 
 def main() -> int:
     """Prepares the process and runs it."""
-    # A terminal sends Ctrl-C to the supervisor, too, and it decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A terminal sends these to the supervisor, too, which decides when this process ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     environment.prepare()
 
     from jobworkerd.api.main import run

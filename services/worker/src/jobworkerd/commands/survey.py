@@ -6,6 +6,7 @@ cgroup is made and no controller enabled.
 
 import dataclasses
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, CONTROLLER_OF, NO_KILL
 from jobworkerd.commands import isolation, kernel
 from jobworkerd.config import Config
+from jobworkerd.supervisor import open_files
 
 LIMITS = "limits"
 """The section that says of each limit whether it will be in force."""
@@ -59,6 +61,7 @@ def survey(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
         *_kernel(place, proc),
         *_disks(config),
         *_certificates(Path(config.certs_dir)),
+        _capacity(config),
         *_limits(config, place),
         *_isolation(config, proc),
     ]
@@ -221,6 +224,15 @@ def _certificates(directory: Path) -> Iterator[Finding]:
     for each in found:
         text = "; ".join(each.problems) or f"{each.role}, {each.days_left} days left"
         yield Finding("certificates", each.file.name, not each.problems, text)
+
+
+def _capacity(config: Config) -> Finding:
+    """Compares `max_jobs` with the limit on open files that a server started from here would have."""
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    problem = open_files.too_few(config.max_jobs, limit)
+    return Finding(
+        "capacity", "max_jobs", not problem, problem or f"the limit of {limit} open files is enough"
+    )
 
 
 def _limits(config: Config, place: Place) -> Iterator[Finding]:

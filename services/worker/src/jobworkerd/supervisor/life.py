@@ -229,6 +229,7 @@ class LiveJob:
         self._reap_spare()
         failure = process.failure(self._job.spec, report)
         if self._main and not failure:
+            self._orders.close()
             return self._main
         if self._init and spares.has_ended(self._init.pid):  # clone3(2) blames the memory
             raise OSError(errno.EAGAIN, "the init of the job's PID namespace was killed", "init")

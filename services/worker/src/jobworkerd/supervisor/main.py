@@ -1,16 +1,11 @@
 """The supervisor's life, top to bottom."""
 
 import asyncio
-import fcntl
 import gc
 import os
-import resource
-import shutil
-import signal
 import sys
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -23,10 +18,9 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
 from jobworkerd.log_sink import LogSink
-from jobworkerd.logs import holes
-from jobworkerd.logs.store import NEXT, LogStore
+from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.server import ApiConnection
-from jobworkerd.supervisor import api_user, autogroup, certificates
+from jobworkerd.supervisor import api_user, autogroup, certificates, open_files
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.api_user import NoSuchUser, User
 from jobworkerd.supervisor.confinement import isolation_for
@@ -36,8 +30,11 @@ from jobworkerd.supervisor.life import Host
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.pump import READ_BYTES
+from jobworkerd.supervisor.shutdown import Shutdown
 from jobworkerd.supervisor.spare_process import Setup
 from jobworkerd.supervisor.spares import Spares
+from jobworkerd.supervisor.startup import CannotStart
+from jobworkerd.supervisor.state_dir import is_job_id, taken
 from jobworkerd.supervisor.users import UnknownUser, Users
 
 _API_ENDS_WITHIN_SECONDS = 5.0
@@ -45,12 +42,8 @@ _UMASK = 0o022
 """Whatever it was before: an API process's user has to be able to read the logs."""
 
 
-class CannotStart(RuntimeError):
-    """Raised when the server cannot start for a reason that the administrator can mend; a sentence."""
-
-
 def run(config: Config) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit code."""
+    """Serves until a signal asks for the end (see `shutdown`); returns the exit code."""
     sink = log_sink.install()
     events = EventLog(config.logging, sys.stderr)
     sink.on_recovery(events.lines_dropped)
@@ -74,9 +67,14 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
     isolation = config.isolation
     if isolation.run_as == "dynamic" and isolation.uid_count < config.max_jobs:
         raise CannotStart("isolation.uid_count is below max_jobs: each job needs a user of its own")
+    if config.defaults.open_files > config.defaults.max_open_files:
+        raise CannotStart(
+            f"defaults.open_files: {config.defaults.open_files} is above defaults.max_open_files, "
+            f"{config.defaults.max_open_files}; lower the first or raise the second"
+        )
     with ExitStack() as stack:
         user = api_user.resolve(config.api.user)
-        jobs_dir = stack.enter_context(_state(Path(config.state_dir), user))
+        jobs_dir = stack.enter_context(taken(Path(config.state_dir), user))
         reserved, address = reserve(config.listen, user.uid if user else None)
         stack.callback(reserved.close)
         hierarchy = open_hierarchy(config.cgroup_base)
@@ -85,7 +83,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
         _raise_share(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
-        spares = Spares(Setup(_raise_open_files(), os.nice(0), isolation_for(config)))
+        spares = Spares(Setup(_job_open_files(config, events), os.nice(0), isolation_for(config)))
         stack.callback(spares.close)
         logs = LogStore(
             jobs_dir,
@@ -123,7 +121,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, host, events, apis.job_changed)
     jobs.prepare()
-    shutdown = _Shutdown(jobs)
+    shutdown = Shutdown(jobs, events)
     try:
         starting = asyncio.create_task(apis.start())
         asked = asyncio.create_task(shutdown.asked.wait())
@@ -153,79 +151,6 @@ async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> None:
         events.error("jobs did not end", job_ids=jobs.running_ids)
 
 
-class _Shutdown:
-    """SIGTERM and SIGINT: the first asks for the end, the second kills all jobs at once."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        self.asked = asyncio.Event()
-        self._jobs = jobs
-        self._loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._on_signal)
-
-    def _on_signal(self) -> None:
-        if self.asked.is_set():
-            self._jobs.kill_all()
-        self.asked.set()
-
-    def close(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _state(directory: Path, user: User | None) -> Iterator[Path]:
-    """Takes the state directory for this server alone, and empties it of an earlier one's logs.
-
-    Records are kept in memory only, so nobody could ask for those logs any more.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CannotStart(
-            f"{directory} cannot hold the state ({error.strerror}); choose another directory with --state-dir"
-        ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStart(f"another server uses {directory}; choose another with --state-dir") from error
-        jobs_dir = directory / "jobs"
-        jobs_dir.mkdir(exist_ok=True, mode=0o700)
-        _share(jobs_dir, user)
-        for entry in jobs_dir.iterdir():
-            if is_job_id(entry.name) or entry.name == NEXT:
-                shutil.rmtree(entry)
-        _check_holes(jobs_dir)
-        yield jobs_dir
-    finally:
-        os.close(lock)
-
-
-def _share(jobs_dir: Path, user: User | None) -> None:
-    """Lets a user's group read the logs: what is made below will be of the same group, see inode(7)."""
-    try:
-        if user:
-            os.chown(jobs_dir, -1, user.gid)
-        jobs_dir.chmod(0o2750 if user else 0o700)
-    except OSError as error:
-        raise CannotStart(
-            f"{jobs_dir} cannot be made readable for the API ({error.strerror}); choose another directory "
-            'with --state-dir, give the server CAP_CHOWN and CAP_FSETID, or set api.user = "root"'
-        ) from error
-
-
-def _check_holes(jobs_dir: Path) -> None:
-    try:
-        holes.check(jobs_dir)
-    except OSError as error:
-        raise CannotStart(
-            f"the file system of {jobs_dir} cannot give up the beginning of a log ({error.strerror}); "
-            "choose a directory on another with --state-dir: ext4, XFS, Btrfs and tmpfs can"
-        ) from error
-
-
 def _report(hierarchy: Hierarchy, events: EventLog) -> None:
     """Says what is missing, and removes what an earlier server left."""
     if hierarchy.base is None:
@@ -245,16 +170,12 @@ def _raise_share(hierarchy: Hierarchy, events: EventLog) -> None:
         events.warning("busy jobs slow the server down", reason=why)
 
 
-def is_job_id(name: str) -> bool:
-    """True for what `ids` makes, and nothing else that could stand in a directory of ours."""
-    try:
-        return str(uuid.UUID(name)) == name and uuid.UUID(name).version == 7
-    except ValueError:
-        return False
-
-
-def _raise_open_files() -> tuple[int, int]:
-    """Raises the soft limit to the hard one, as a job takes several descriptors; returns the old limits."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft, hard
+def _job_open_files(config: Config, events: EventLog) -> tuple[int, int]:
+    """Returns the jobs' limits on open files, and reports limits that are too low."""
+    if why := open_files.too_few(config.max_jobs, open_files.raise_own()):
+        events.warning("too few open files", reason=why)
+    wanted = (config.defaults.open_files, config.defaults.max_open_files)
+    found = open_files.of_jobs(*wanted)
+    if found != wanted:
+        events.warning("open files of jobs", wanted=wanted, in_force=found)
+    return found

@@ -60,13 +60,8 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         os.write(orders, b"made %d" % os.getpid())
         _set_up(fds, setup.open_files)
         orders = _ORDERS_FD
-        entered = isolation.enter(setup.isolation)
-        if entered.init:
-            os.write(orders, b"made %d" % entered.init)
-        _rehearse()
-        os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # from here on somebody may wait
+        _get_ready(setup)
         steps.append("order")
-        os.write(orders, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
         _obey(steps, setup.isolation.nice)
     except OSError as error:
         report_failure(orders, steps[-1], error)
@@ -93,6 +88,22 @@ def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None
     _place_descriptors(fds)
     resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _get_ready(setup: Setup) -> None:
+    """Does what does not depend on the order, and says so."""
+    entered = isolation.enter(setup.isolation)
+    try:
+        if entered.init:
+            os.write(_ORDERS_FD, b"made %d" % entered.init)
+        _rehearse()
+        os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # from here on a request may wait
+        os.write(_ORDERS_FD, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
+    except OSError:
+        # A supervisor that died before the init asked for a signal on that occasion cannot end the init.
+        if entered.init:
+            os.kill(entered.init, signal.SIGKILL)
+        raise
 
 
 def _rehearse() -> None:
@@ -133,6 +144,7 @@ def _obey(steps: list[str], nice: int) -> None:
     steps.append("network")
     if refused := _leave_network(what.network):
         os.write(_ORDERS_FD, _report("refused", refused))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _execute(what, steps)
 
 
@@ -212,7 +224,8 @@ def signals_to_reset() -> tuple[int, ...]:
 def _reset_signals() -> None:
     # execve(2) resets handlers by itself, but leaves ignored what Python ignores (SIGPIPE, SIGXFSZ).
     for number in signals_to_reset():
-        signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGPIPE:  # until execve: a report to a supervisor that has died is an error here
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

@@ -1,0 +1,96 @@
+"""The state directory: one server's alone, with a directory for each job's log."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobworkerd.exhaustion import is_exhaustion
+from jobworkerd.logs import holes
+from jobworkerd.logs.store import NEXT
+from jobworkerd.supervisor.api_user import User
+from jobworkerd.supervisor.startup import CannotStart
+
+
+@contextmanager
+def taken(directory: Path, user: User | None) -> Iterator[Path]:
+    """Takes the state directory for this server alone, removes an earlier one's logs, and returns the place
+    for those of jobs. Records are kept in memory only, so no client could ask for the earlier logs.
+
+    Raises:
+        CannotStart: the directory cannot be used, or another server uses it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    try:
+        _lock(lock, directory)
+        yield _prepared(directory / "jobs", user)
+    finally:
+        os.close(lock)
+
+
+def is_job_id(name: str) -> bool:
+    """True for what `ids` makes, and nothing else that could stand in a directory of ours."""
+    try:
+        return str(uuid.UUID(name)) == name and uuid.UUID(name).version == 7
+    except ValueError:
+        return False
+
+
+def _lock(lock: int, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CannotStart(f"another server uses {directory}; choose another with --state-dir") from error
+
+
+def _prepared(jobs_dir: Path, user: User | None) -> Path:
+    try:
+        jobs_dir.mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unusable(jobs_dir, error) from error
+    _share(jobs_dir, user)
+    for entry in jobs_dir.iterdir():
+        if is_job_id(entry.name) or entry.name == NEXT:
+            shutil.rmtree(entry)
+    _check_holes(jobs_dir)
+    return jobs_dir
+
+
+def _share(jobs_dir: Path, user: User | None) -> None:
+    """Lets a user's group read the logs: what is made below will be of the same group, see inode(7)."""
+    try:
+        if user:
+            os.chown(jobs_dir, -1, user.gid)
+        jobs_dir.chmod(0o2750 if user else 0o700)
+    except OSError as error:
+        raise CannotStart(
+            f"{jobs_dir} cannot be made readable for the API ({error.strerror}); choose another directory "
+            'with --state-dir, give the server CAP_CHOWN and CAP_FSETID, or set api.user = "root"'
+        ) from error
+
+
+def _check_holes(jobs_dir: Path) -> None:
+    try:
+        holes.check(jobs_dir)
+    except OSError as error:
+        if is_exhaustion(error):
+            raise _unusable(jobs_dir, error) from error
+        raise CannotStart(
+            f"the file system of {jobs_dir} cannot give up the beginning of a log ({error.strerror}); "
+            "choose a directory on another with --state-dir: ext4, XFS, Btrfs and tmpfs can"
+        ) from error
+
+
+def _unusable(directory: Path, error: OSError) -> CannotStart:
+    full = is_exhaustion(error)
+    cure = (
+        "free some space there, or choose a directory on another disk" if full else "choose another directory"
+    )
+    return CannotStart(f"{directory} cannot hold the state ({error.strerror}); {cure} with --state-dir")
