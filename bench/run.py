@@ -23,6 +23,7 @@ import grpc
 from creation import creation, isolation
 from recovery import recovery
 from result import Result, table
+from startup import startup
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
 from throughput import contention_with_limits, job_rates
 
@@ -97,7 +98,18 @@ def streams(bench: Bench) -> list[Result]:
     return results
 
 
-GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {"calls": calls, "jobs": jobs, "streams": streams}
+def commands(bench: Bench) -> list[Result]:
+    """The command, from its start to its exit."""
+    with bench.server("startup") as server:
+        return startup(BIN, server)
+
+
+GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
+    "calls": calls,
+    "jobs": jobs,
+    "streams": streams,
+    "commands": commands,
+}
 
 
 def measure(directory: Path, names: Sequence[str]) -> list[Result]:

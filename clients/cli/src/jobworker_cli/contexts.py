@@ -10,8 +10,6 @@ role = "viewer"
 
 import json
 import os
-import tempfile
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,11 +41,18 @@ class Contexts:
             CliError: it cannot be read, or is not such a file.
         """
         try:
-            content = tomllib.loads(file.read_text())
+            text = file.read_text()
         except (FileNotFoundError, NotADirectoryError):
             # A service's user often has the home directory /nonexistent or /dev/null.
             return cls()
         except (OSError, ValueError) as error:
+            raise CliError(f"cannot read the contexts in {file}: {error}") from error
+        # Imported here: most users have no such file.
+        import tomllib
+
+        try:
+            content = tomllib.loads(text)
+        except ValueError as error:
             raise CliError(f"cannot read the contexts in {file}: {error}") from error
         return cls(_tables(content, file), str(content.get("current", "")))
 
@@ -69,6 +74,9 @@ class Contexts:
 
     def write(self, file: Path) -> None:
         """Writes the file, whole or not at all."""
+        # Imported here: a verb that reads contexts has no use for it.
+        import tempfile
+
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
             new.write(self._toml())

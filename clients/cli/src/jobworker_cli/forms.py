@@ -4,8 +4,6 @@ import json
 import sys
 from collections.abc import Sequence
 
-from google.protobuf.json_format import MessageToDict
-
 from jobworker.v1 import job_pb2
 from jobworker_cli.output import Format
 from jobworker_cli.views import final_line, job_details, jobs_table
@@ -59,4 +57,7 @@ def _as_dict(job: job_pb2.Job) -> dict[str, object]:
     Fields without presence are there even when they are 0 or empty, so that a program finds `maxIOBPS`
     and `args` in each job; int64 values are strings, as the mapping has it.
     """
+    # Imported here: it takes longer than a table needs in all.
+    from google.protobuf.json_format import MessageToDict
+
     return MessageToDict(job, always_print_fields_with_no_presence=True)

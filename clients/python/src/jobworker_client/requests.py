@@ -1,6 +1,5 @@
 """The API's requests, from what a caller says in Python."""
 
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -160,6 +159,9 @@ def create_request(
 
 def repeatable(request: job_service_pb2.CreateJobRequest) -> job_service_pb2.CreateJobRequest:
     """Returns the request with an id, a new one if it has none, which makes it safe to repeat."""
+    # Imported here: it asks the system for its network interfaces, which takes longer than the rest.
+    import uuid
+
     copy = job_service_pb2.CreateJobRequest()
     copy.CopyFrom(request)
     copy.request_id = request.request_id or str(uuid.uuid4())

@@ -1,10 +1,9 @@
 """From a failed call to the error that it raises: the one place that reads gRPC's and google.rpc's errors."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from jobworker_client.errors import (
     BY_REASON,
@@ -15,6 +14,9 @@ from jobworker_client.errors import (
     JobWorkerError,
     Unreachable,
 )
+
+if TYPE_CHECKING:
+    from google.rpc import status_pb2
 
 __all__ = ["from_rpc"]
 
@@ -74,7 +76,10 @@ def from_rpc(error: grpc.RpcError, *, server: str) -> JobWorkerError:
     return JobWorkerError(details, code=code)
 
 
-def _status(error: grpc.RpcError) -> status_pb2.Status | None:
+def _status(error: grpc.RpcError) -> "status_pb2.Status | None":
+    # Imported here: most programs end without an error to read.
+    from grpc_status import rpc_status
+
     try:
         return rpc_status.from_call(error)
     except ValueError:
@@ -82,7 +87,9 @@ def _status(error: grpc.RpcError) -> status_pb2.Status | None:
         return None
 
 
-def _from_details(error: grpc.RpcError, status: status_pb2.Status) -> JobWorkerError | None:
+def _from_details(error: grpc.RpcError, status: "status_pb2.Status") -> JobWorkerError | None:
+    from google.rpc import error_details_pb2
+
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     for detail in status.details:
