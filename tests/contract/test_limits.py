@@ -163,6 +163,9 @@ async def test_fork_bomb_is_held_by_the_pids_limit(admin: Client) -> None:
     script = "i=0; while [ $i -lt 50 ]; do sleep 100 & i=$((i+1)); done; wait"
     job, output = await admin.run("sh", "-c", script, max_pids=10, timeout=duration_pb2.Duration(seconds=20))
     assert b"fork" in output
+    assert job.usage.pids_denied_count > 0
+    assert "it was refused new processes " in job.termination.message
+    assert job.termination.message.endswith(" (max_pids: 10)")
     assert job.usage.pids_peak_count <= 10 or not job.usage.HasField("pids_peak_count")
     assert job.termination.leftovers_killed
 
@@ -263,6 +266,26 @@ async def test_update_changes_the_limits_that_the_kernel_enforces(admin: Client,
     async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
         await admin.update(job.id, max_memory=64)
     assert refusal.reason == "JOB_NOT_RUNNING"
+
+
+@pytest.mark.cgroup
+async def test_a_limit_that_something_else_changes_is_told_as_it_is(admin: Client, server: Server) -> None:
+    script = "trap go=1 USR1; echo ready; while [ -z $go ]; do sleep 0.1; done; exec $0"
+    job = await admin.create("sh", "-c", script, HOG, max_memory=64, max_pids=20)
+    await admin.wrote(job.id, b"ready")
+    cgroup = server.cgroup_of(job)
+    (cgroup / "pids.max").write_text("30")
+    for limits in ((await admin.get(job.id)), (await admin.update(job.id, cpu_weight=200))):
+        assert "changed pids.max from '20' to '30'" in in_force(limits)["max_pids"]
+        assert in_force(limits)["max_memory"] == ""
+    restored = await admin.update(job.id, max_pids=20)
+    assert in_force(restored)["max_pids"] == ""
+    (cgroup / "memory.high").write_text("max")
+    (cgroup / "memory.max").write_text(str(24 << 20))
+    os.kill(job.pid, signal.SIGUSR1)
+    ended = await admin.ended(job.id)
+    assert "its memory limit of 24 MiB" in ended.termination.message
+    assert {limit.limit: limit.value for limit in ended.limits_applied}["max_memory"] == str(24 << 20)
 
 
 @pytest.mark.cgroup

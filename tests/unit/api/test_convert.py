@@ -72,6 +72,8 @@ FULL = Job(
     usage=Usage(**{name: number for number, name in enumerate(Usage.__struct_fields__, 1)}),
     isolation_applied=(AppliedIsolation(part="user", in_force=True, value="job (7)", reason="why"),),
     log_size=99,
+    kill_pending=True,
+    memory_high_lift_time_ns=4_000_000_004,
 )
 
 NOT_SHOWN = {"spec.env", "spec.request_id"}

@@ -112,7 +112,7 @@ def test_memory_is_in_force_only_with_all_that_belongs_to_it(tmp_path: Path) -> 
     swallow(tmp_path, "memory.oom.group")
     applied = memory.apply(tmp_path, LIMITS)
     assert (applied.in_force, applied.value) == (False, "1073741824")
-    assert applied.reason == "memory.oom.group: the kernel made '' of 1"
+    assert applied.reason == "memory.oom.group: the kernel made '' of '1'"
 
 
 def test_memory_stat(tmp_path: Path) -> None:
@@ -250,6 +250,8 @@ def test_pids_stat(tmp_path: Path) -> None:
     assert pids.stat(tmp_path) == {}
     (tmp_path / "pids.peak").write_text("12\n")
     assert pids.stat(tmp_path) == {"pids_peak_count": 12}
+    (tmp_path / "pids.events").write_text("max 3\n")
+    assert pids.stat(tmp_path) == {"pids_peak_count": 12, "pids_denied_count": 3}
 
 
 def test_psi(tmp_path: Path) -> None:

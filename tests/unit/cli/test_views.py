@@ -105,6 +105,16 @@ def test_a_child_that_ran_out_of_memory_is_told_of(job: job_pb2.Job) -> None:
     assert "\nOut of memory  processes, which the kernel killed\n" in job_details(job)
 
 
+def test_what_the_server_is_waiting_for_or_has_changed_is_told(job: job_pb2.Job) -> None:
+    job.kill_pending = True
+    job.usage.pids_denied_count = 3
+    job.memory_high_lift_time.FromJsonString("2026-03-01T12:00:09Z")
+    lines = {line.split("  ", 1)[0]: line for line in job_details(job).splitlines()}
+    assert "SIGKILL has no effect" in lines["Kill pending"]
+    assert lines["Forks refused"].endswith(" 3 times")
+    assert "memory.high lifted at 2026-03-01 12:00:09" in lines["Memory warning"]
+
+
 def test_no_users_word_steers_the_terminal(job: job_pb2.Job) -> None:
     hostile = "\x1b[31m\r\n\x9b1m\u202e\x07"
     job.command = job.args[1] = job.owner = job.working_directory = job.termination.message = hostile

@@ -4,9 +4,18 @@ import signal
 
 import pytest
 
-from jobworkerd.model import JobSpec, JobStatus, Limits, LimitsPolicy, Termination, TerminationReason, Usage
+from jobworkerd.model import (
+    AppliedLimit,
+    JobSpec,
+    JobStatus,
+    Limits,
+    LimitsPolicy,
+    Termination,
+    TerminationReason,
+    Usage,
+)
 from jobworkerd.signals import signal_name
-from jobworkerd.supervisor.outcome import Intent, outcome
+from jobworkerd.supervisor.outcome import Intent, Remains, outcome
 
 SPEC = JobSpec(
     command="true",
@@ -123,7 +132,7 @@ def test_outcome(
     reason: TerminationReason,
     message: str,
 ) -> None:
-    found = outcome(SPEC, wait_status, intent, usage, leftovers=False)
+    found = outcome(SPEC, wait_status, intent, Remains(usage))
     number = wait_status & 0x7F
     assert found.status is status
     assert found.exit_code == (None if number else wait_status >> 8)
@@ -138,7 +147,25 @@ def test_outcome(
 
 
 def test_leftovers() -> None:
-    assert outcome(SPEC, 0, None, NO_OOM, leftovers=True).termination.leftovers_killed
+    assert outcome(SPEC, 0, None, Remains(NO_OOM, processes=True)).termination.leftovers_killed
+
+
+@pytest.mark.parametrize(
+    ("wait_status", "count", "ending"),
+    [(exited(254), 12, "exited with code 254; it was refused new processes 12 times"), (15, 1, "once")],
+)
+def test_the_process_limit_is_in_the_sentence(wait_status: int, count: int, ending: str) -> None:
+    usage = Usage(pids_denied_count=count)
+    limits = (AppliedLimit(limit="max_pids", in_force=True, file="pids.max", value="20"),)
+    message = outcome(SPEC, wait_status, None, Remains(usage, limits)).termination.message
+    assert message.endswith(f"{ending} (max_pids: 20)")
+
+
+@pytest.mark.parametrize(("held", "limit"), [("33554432", "32"), ("1572864", "1.5"), ("", "64")])
+def test_the_memory_limit_in_the_sentence_is_the_kernels(held: str, limit: str) -> None:
+    limits = (AppliedLimit(limit="max_memory", in_force=False, value=held, reason="changed"),)
+    ended = outcome(SPEC, 9, None, Remains(OOM, limits))
+    assert ended.termination.message == f"killed by the kernel: it reached its memory limit of {limit} MiB"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def _head(job: job_pb2.Job) -> list[Row]:
         rows.append(("Ended because", job.termination.message))
     if job.termination.oom_killed and job.termination.reason != job_pb2.TERMINATION_REASON_OOM_KILLED:
         rows.append(("Out of memory", "processes, which the kernel killed"))
+    if job.kill_pending:
+        rows.append(("Kill pending", "SIGKILL has no effect; a process waits in the kernel, as for a disk"))
     if job.termination.leftovers_killed:
         rows.append(("Left behind", "processes, which the server killed"))
     return rows
@@ -137,7 +139,13 @@ def _limits(job: job_pb2.Job) -> list[Row]:
         for limit in job.limits_applied
         if limit.limit not in asked
     ]
-    return rows
+    return rows + _lifted(job)
+
+
+def _lifted(job: job_pb2.Job) -> list[Row]:
+    if not job.HasField("memory_high_lift_time"):
+        return []
+    return [("Memory warning", f"memory.high lifted at {local_time(job.memory_high_lift_time)}")]
 
 
 def _in_force(limit: job_pb2.AppliedLimit | None) -> str:
@@ -173,6 +181,7 @@ def _usage(usage: job_pb2.Usage) -> list[Row]:
         ("io_write_bytes", "I/O written", size),
         ("io_pressure_some_usec", "Waited for I/O", _usec),
         ("pids_peak_count", "Process peak", str),
+        ("pids_denied_count", "Forks refused", _times_over),
         ("oom_kill_count", "OOM kills", str),
     )
     present = {field.name: value for field, value in usage.ListFields()}

@@ -206,9 +206,11 @@ class Job(message.Message):
     LIMITS_APPLIED_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     LOG_SIZE_FIELD_NUMBER: builtins.int
+    KILL_PENDING_FIELD_NUMBER: builtins.int
     CPU_WEIGHT_FIELD_NUMBER: builtins.int
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
+    MEMORY_HIGH_LIFT_TIME_FIELD_NUMBER: builtins.int
     NETWORK_FIELD_NUMBER: builtins.int
     ISOLATION_APPLIED_FIELD_NUMBER: builtins.int
     id: builtins.str
@@ -249,6 +251,11 @@ class Job(message.Message):
     """
     log_size: builtins.int
     """How many bytes the job has written to stdout and stderr together. Output only."""
+    kill_pending: builtins.bool
+    """True if the server killed the job more than 10 seconds ago and a process is still there: one in an
+    uninterruptible sleep in the kernel, usually waiting for a disk or a network file system. Always false
+    once `status` is final. Output only.
+    """
     cpu_weight: builtins.int
     """The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
     100, which every other job has.
@@ -297,12 +304,21 @@ class Job(message.Message):
 
     @builtins.property
     def limits_applied(self) -> containers.RepeatedCompositeFieldContainer[AppliedLimit]:
-        """One entry a limit, as read back from the kernel after the limit was written. Output only."""
+        """One entry per limit, as read back from the kernel: of a running job in GetJob, UpdateJob and ListJobs with
+        `live_usage` as it is now, otherwise as it was when the limit was written, or when the job ended. Output only.
+        """
 
     @builtins.property
     def usage(self) -> Usage:
         """What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
         and in ListJobs with `live_usage`. Output only.
+        """
+
+    @builtins.property
+    def memory_high_lift_time(self) -> timestamp_pb2.Timestamp:
+        """When the server lifted `memory.high`, the early warning at 90 % of `max_memory`, because the job had
+        been throttled by it for some seconds in a row. From then on the job either finds memory below
+        `max_memory` or is OOM-killed. Unset if the server did not lift it. Output only.
         """
 
     @builtins.property
@@ -338,15 +354,17 @@ class Job(message.Message):
         limits_applied: abc.Iterable[AppliedLimit] | None = ...,
         usage: Usage | None = ...,
         log_size: builtins.int = ...,
+        kill_pending: builtins.bool = ...,
         cpu_weight: builtins.int = ...,
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
+        memory_high_lift_time: timestamp_pb2.Timestamp | None = ...,
         network: JobNetwork.ValueType = ...,
         isolation_applied: abc.Iterable[AppliedIsolation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "isolation_applied", b"isolation_applied", "labels", b"labels", "limits_applied", b"limits_applied", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "isolation_applied", b"isolation_applied", "kill_pending", b"kill_pending", "labels", b"labels", "limits_applied", b"limits_applied", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -422,7 +440,7 @@ class AppliedLimit(message.Message):
     able to find and end every process of the job.
     """
     in_force: builtins.bool
-    """True if the kernel enforces what was asked for."""
+    """True if the kernel enforces what was asked for. False if something else changed it afterwards."""
     file: builtins.str
     """The control file, such as `cpu.max`. Empty if there is none."""
     value: builtins.str
@@ -509,6 +527,7 @@ class Usage(message.Message):
     IO_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
     OOM_COUNT_FIELD_NUMBER: builtins.int
     MEMORY_HIGH_COUNT_FIELD_NUMBER: builtins.int
+    PIDS_DENIED_COUNT_FIELD_NUMBER: builtins.int
     cpu_user_usec: builtins.int
     """CPU time in user mode."""
     cpu_system_usec: builtins.int
@@ -555,6 +574,8 @@ class Usage(message.Message):
     """How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
     memory limit.
     """
+    pids_denied_count: builtins.int
+    """How often the job was refused a new process or thread because it had `max_pids` of them."""
     def __init__(
         self,
         *,
@@ -578,10 +599,11 @@ class Usage(message.Message):
         io_pressure_full_usec: builtins.int | None = ...,
         oom_count: builtins.int | None = ...,
         memory_high_count: builtins.int | None = ...,
+        pids_denied_count: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_denied_count", b"_pids_denied_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_denied_count", b"pids_denied_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_denied_count", b"_pids_denied_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_denied_count", b"pids_denied_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_pressure_full_usec: _TypeAlias = typing.Literal["cpu_pressure_full_usec"]  # noqa: Y015
     _WhichOneofArgType__cpu_pressure_full_usec: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec"]  # noqa: Y015
@@ -619,6 +641,8 @@ class Usage(message.Message):
     _WhichOneofArgType__oom_count: _TypeAlias = typing.Literal["_oom_count", b"_oom_count"]  # noqa: Y015
     _WhichOneofReturnType__oom_kill_count: _TypeAlias = typing.Literal["oom_kill_count"]  # noqa: Y015
     _WhichOneofArgType__oom_kill_count: _TypeAlias = typing.Literal["_oom_kill_count", b"_oom_kill_count"]  # noqa: Y015
+    _WhichOneofReturnType__pids_denied_count: _TypeAlias = typing.Literal["pids_denied_count"]  # noqa: Y015
+    _WhichOneofArgType__pids_denied_count: _TypeAlias = typing.Literal["_pids_denied_count", b"_pids_denied_count"]  # noqa: Y015
     _WhichOneofReturnType__pids_peak_count: _TypeAlias = typing.Literal["pids_peak_count"]  # noqa: Y015
     _WhichOneofArgType__pids_peak_count: _TypeAlias = typing.Literal["_pids_peak_count", b"_pids_peak_count"]  # noqa: Y015
     _WhichOneofReturnType__wall_usec: _TypeAlias = typing.Literal["wall_usec"]  # noqa: Y015
@@ -659,6 +683,8 @@ class Usage(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__oom_count) -> _WhichOneofReturnType__oom_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__oom_kill_count) -> _WhichOneofReturnType__oom_kill_count | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pids_denied_count) -> _WhichOneofReturnType__pids_denied_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pids_peak_count) -> _WhichOneofReturnType__pids_peak_count | None: ...
     @typing.overload

@@ -169,6 +169,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     io_read_count: int | None = None
     io_write_count: int | None = None
     pids_peak_count: int | None = None
+    pids_denied_count: int | None = None
     cpu_pressure_some_usec: int | None = None
     cpu_pressure_full_usec: int | None = None
     memory_pressure_some_usec: int | None = None
@@ -210,6 +211,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     isolation_applied: tuple[AppliedIsolation, ...] = ()
     usage: Usage = Usage()
     log_size: int = 0
+    kill_pending: bool = False
+    memory_high_lift_time_ns: int | None = None
 
 
 class IllegalTransition(RuntimeError):

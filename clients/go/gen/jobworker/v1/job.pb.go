@@ -320,13 +320,18 @@ type Job struct {
 	Pid int32 `protobuf:"varint,26,opt,name=pid,proto3" json:"pid,omitempty"`
 	// How the job ended. Unset until `status` is final. Output only.
 	Termination *Termination `protobuf:"bytes,30,opt,name=termination,proto3" json:"termination,omitempty"`
-	// One entry a limit, as read back from the kernel after the limit was written. Output only.
+	// One entry per limit, as read back from the kernel: of a running job in GetJob, UpdateJob and ListJobs with
+	// `live_usage` as it is now, otherwise as it was when the limit was written, or when the job ended. Output only.
 	LimitsApplied []*AppliedLimit `protobuf:"bytes,31,rep,name=limits_applied,json=limitsApplied,proto3" json:"limits_applied,omitempty"`
 	// What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
 	// and in ListJobs with `live_usage`. Output only.
 	Usage *Usage `protobuf:"bytes,32,opt,name=usage,proto3" json:"usage,omitempty"`
 	// How many bytes the job has written to stdout and stderr together. Output only.
 	LogSize int64 `protobuf:"varint,33,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
+	// True if the server killed the job more than 10 seconds ago and a process is still there: one in an
+	// uninterruptible sleep in the kernel, usually waiting for a disk or a network file system. Always false
+	// once `status` is final. Output only.
+	KillPending bool `protobuf:"varint,34,opt,name=kill_pending,json=killPending,proto3" json:"kill_pending,omitempty"`
 	// The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
 	// 100, which every other job has.
 	CpuWeight int32 `protobuf:"varint,40,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
@@ -336,6 +341,10 @@ type Job struct {
 	// The limit on reads and, separately, on writes of block devices, after defaults, in operations a
 	// second. 0 = unlimited.
 	MaxIoIops int64 `protobuf:"varint,42,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
+	// When the server lifted `memory.high`, the early warning at 90 % of `max_memory`, because the job had
+	// been throttled by it for some seconds in a row. From then on the job either finds memory below
+	// `max_memory` or is OOM-killed. Unset if the server did not lift it. Output only.
+	MemoryHighLiftTime *timestamppb.Timestamp `protobuf:"bytes,43,opt,name=memory_high_lift_time,json=memoryHighLiftTime,proto3" json:"memory_high_lift_time,omitempty"`
 	// What the job has of the host's network.
 	Network JobNetwork `protobuf:"varint,50,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
 	// One entry for each part of the job's isolation that the server's configuration, or the request, asks
@@ -543,6 +552,13 @@ func (x *Job) GetLogSize() int64 {
 	return 0
 }
 
+func (x *Job) GetKillPending() bool {
+	if x != nil {
+		return x.KillPending
+	}
+	return false
+}
+
 func (x *Job) GetCpuWeight() int32 {
 	if x != nil {
 		return x.CpuWeight
@@ -562,6 +578,13 @@ func (x *Job) GetMaxIoIops() int64 {
 		return x.MaxIoIops
 	}
 	return 0
+}
+
+func (x *Job) GetMemoryHighLiftTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MemoryHighLiftTime
+	}
+	return nil
 }
 
 func (x *Job) GetNetwork() JobNetwork {
@@ -696,7 +719,7 @@ type AppliedLimit struct {
 	// The name of the limit's field in Job, such as `max_cpu`; or `containment`, which stands for being
 	// able to find and end every process of the job.
 	Limit string `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
-	// True if the kernel enforces what was asked for.
+	// True if the kernel enforces what was asked for. False if something else changed it afterwards.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
 	// The control file, such as `cpu.max`. Empty if there is none.
 	File string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
@@ -897,6 +920,8 @@ type Usage struct {
 	// How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
 	// memory limit.
 	MemoryHighCount *int64 `protobuf:"varint,20,opt,name=memory_high_count,json=memoryHighCount,proto3,oneof" json:"memory_high_count,omitempty"`
+	// How often the job was refused a new process or thread because it had `max_pids` of them.
+	PidsDeniedCount *int64 `protobuf:"varint,21,opt,name=pids_denied_count,json=pidsDeniedCount,proto3,oneof" json:"pids_denied_count,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1071,11 +1096,18 @@ func (x *Usage) GetMemoryHighCount() int64 {
 	return 0
 }
 
+func (x *Usage) GetPidsDeniedCount() int64 {
+	if x != nil && x.PidsDeniedCount != nil {
+		return *x.PidsDeniedCount
+	}
+	return 0
+}
+
 var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\n" +
 	"\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -1107,11 +1139,13 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\vtermination\x18\x1e \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x12A\n" +
 	"\x0elimits_applied\x18\x1f \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rlimitsApplied\x12)\n" +
 	"\x05usage\x18  \x01(\v2\x13.jobworker.v1.UsageR\x05usage\x12\x19\n" +
-	"\blog_size\x18! \x01(\x03R\alogSize\x12\x1d\n" +
+	"\blog_size\x18! \x01(\x03R\alogSize\x12!\n" +
+	"\fkill_pending\x18\" \x01(\bR\vkillPending\x12\x1d\n" +
 	"\n" +
 	"cpu_weight\x18( \x01(\x05R\tcpuWeight\x12\x17\n" +
 	"\acpu_set\x18) \x01(\tR\x06cpuSet\x12\x1e\n" +
-	"\vmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x122\n" +
+	"\vmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x12M\n" +
+	"\x15memory_high_lift_time\x18+ \x01(\v2\x1a.google.protobuf.TimestampR\x12memoryHighLiftTime\x122\n" +
 	"\anetwork\x182 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x12K\n" +
 	"\x11isolation_applied\x183 \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10isolationApplied\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
@@ -1141,7 +1175,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x04part\x18\x01 \x01(\tR\x04part\x12\x19\n" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\tR\x05value\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x86\v\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xcd\v\n" +
 	"\x05Usage\x12'\n" +
 	"\rcpu_user_usec\x18\x01 \x01(\x03H\x00R\vcpuUserUsec\x88\x01\x01\x12+\n" +
 	"\x0fcpu_system_usec\x18\x02 \x01(\x03H\x01R\rcpuSystemUsec\x88\x01\x01\x12/\n" +
@@ -1164,7 +1198,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x15io_pressure_some_usec\x18\x11 \x01(\x03H\x10R\x12ioPressureSomeUsec\x88\x01\x01\x126\n" +
 	"\x15io_pressure_full_usec\x18\x12 \x01(\x03H\x11R\x12ioPressureFullUsec\x88\x01\x01\x12 \n" +
 	"\toom_count\x18\x13 \x01(\x03H\x12R\boomCount\x88\x01\x01\x12/\n" +
-	"\x11memory_high_count\x18\x14 \x01(\x03H\x13R\x0fmemoryHighCount\x88\x01\x01B\x10\n" +
+	"\x11memory_high_count\x18\x14 \x01(\x03H\x13R\x0fmemoryHighCount\x88\x01\x01\x12/\n" +
+	"\x11pids_denied_count\x18\x15 \x01(\x03H\x14R\x0fpidsDeniedCount\x88\x01\x01B\x10\n" +
 	"\x0e_cpu_user_usecB\x12\n" +
 	"\x10_cpu_system_usecB\x14\n" +
 	"\x12_memory_peak_bytesB\x10\n" +
@@ -1186,7 +1221,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x16_io_pressure_full_usecB\f\n" +
 	"\n" +
 	"_oom_countB\x14\n" +
-	"\x12_memory_high_count*\xba\x01\n" +
+	"\x12_memory_high_countB\x14\n" +
+	"\x12_pids_denied_count*\xba\x01\n" +
 	"\tJobStatus\x12\x1a\n" +
 	"\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17JOB_STATUS_INITIALIZING\x10\x01\x12\x16\n" +
@@ -1252,14 +1288,15 @@ var file_jobworker_v1_job_proto_depIdxs = []int32{
 	5,  // 8: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
 	6,  // 9: jobworker.v1.Job.limits_applied:type_name -> jobworker.v1.AppliedLimit
 	8,  // 10: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	1,  // 11: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	7,  // 12: jobworker.v1.Job.isolation_applied:type_name -> jobworker.v1.AppliedIsolation
-	3,  // 13: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 11: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	1,  // 12: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
+	7,  // 13: jobworker.v1.Job.isolation_applied:type_name -> jobworker.v1.AppliedIsolation
+	3,  // 14: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }

@@ -47,6 +47,10 @@ def timestamp(ns: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=nanos)
 
 
+def _optional_timestamp(ns: int | None) -> Timestamp | None:
+    return None if ns is None else timestamp(ns)
+
+
 def duration(seconds: float) -> Duration:
     """Returns seconds as a message."""
     whole, nanos = divmod(round(seconds * 10**9), 10**9)
@@ -64,8 +68,8 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         max_memory=spec.limits.max_memory,
         max_io_bps=spec.limits.max_io_bps,
         status=job_pb2.JobStatus.Value(f"JOB_STATUS_{job.status.name}"),
-        start_time=None if job.start_time_ns is None else timestamp(job.start_time_ns),
-        end_time=None if job.end_time_ns is None else timestamp(job.end_time_ns),
+        start_time=_optional_timestamp(job.start_time_ns),
+        end_time=_optional_timestamp(job.end_time_ns),
         exit_code=job.exit_code,
         owner=spec.owner,
         labels=spec.labels,
@@ -84,6 +88,8 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         limits_applied=[_applied_limit(limit) for limit in job.limits_applied],
         usage=_usage(job.usage),
         log_size=job.log_size,
+        kill_pending=job.kill_pending,
+        memory_high_lift_time=_optional_timestamp(job.memory_high_lift_time_ns),
         network=job_pb2.JobNetwork.Value(f"JOB_NETWORK_{spec.network.name}"),
         isolation_applied=[_applied_isolation(part) for part in job.isolation_applied],
     )
@@ -134,6 +140,7 @@ def _usage(usage: Usage) -> job_pb2.Usage:
         io_read_count=usage.io_read_count,
         io_write_count=usage.io_write_count,
         pids_peak_count=usage.pids_peak_count,
+        pids_denied_count=usage.pids_denied_count,
         cpu_pressure_some_usec=usage.cpu_pressure_some_usec,
         cpu_pressure_full_usec=usage.cpu_pressure_full_usec,
         memory_pressure_some_usec=usage.memory_pressure_some_usec,

@@ -50,6 +50,14 @@ def read(cgroup: Path, file: str) -> str:
         os.close(control)
 
 
+def read_if_any(cgroup: Path, file: str, default: str) -> str:
+    """Returns a file's text, or the default where this kernel has no such file."""
+    try:
+        return read(cgroup, file)
+    except FileNotFoundError:
+        return default
+
+
 def subtree(cgroup: Path) -> Iterator[Path]:
     """Yields a cgroup and those below it, children before parents: in the order that rmdir(2) needs."""
     for directory, _, _ in os.walk(cgroup, topdown=False):

@@ -11,6 +11,7 @@ from jobworkerd.model import AppliedLimit, Limits
 CONTROLLER = "io"
 BPS = "max_io_bps"
 IOPS = "max_io_iops"
+FILE = "io.max"
 
 NO_MAX = "this kernel's io controller has no io.max; boot one with CONFIG_BLK_DEV_THROTTLING"
 
@@ -36,20 +37,29 @@ def apply_iops(cgroup: Path, limits: Limits, paths: Sequence[Path]) -> AppliedLi
 
 
 def _apply(cgroup: Path, limit: str, rates: Mapping[str, str], paths: Sequence[Path]) -> AppliedLimit:
-    if not (cgroup / "io.max").exists():
+    if not (cgroup / FILE).exists():
         return AppliedLimit(limit=limit, in_force=False, reason=NO_MAX)
     disks, reason = _disks(paths)
     lifted = set(rates.values()) == {_NONE}
     for disk in disks:
         # The keys that are not named keep what they have ("nested keyed" on the kernel's page).
-        files.write(cgroup, "io.max", " ".join([disk, *(f"{key}={rate}" for key, rate in rates.items())]))
-    value = files.read(cgroup, "io.max")
+        files.write(cgroup, FILE, " ".join([disk, *(f"{key}={rate}" for key, rate in rates.items())]))
+    value = files.read(cgroup, FILE)
     if lifted:
         reason = ""  # of what has no limit nobody need know that it could have none
     if not reason and (refused := [disk for disk in disks if not _holds(value, disk, rates)]):
         reason = f"the kernel did not take the limit for {', '.join(refused)}"
     value = "; ".join(value.splitlines())
-    return AppliedLimit(limit=limit, in_force=not reason, file="io.max", value=value, reason=reason)
+    return AppliedLimit(limit=limit, in_force=not reason, file=FILE, value=value, reason=reason)
+
+
+def part(limit: str, value: str) -> str:
+    """Returns what `io.max`, which two limits share, holds of one of them."""
+    keys = {BPS: ("rbps", "wbps"), IOPS: ("riops", "wiops")}[limit]
+    lines = [line.split() for line in value.replace(";", "\n").splitlines()]
+    own = {disk: [pair for pair in pairs if pair.startswith(keys)] for disk, *pairs in lines}
+    limiting = {disk: pairs for disk, pairs in own.items() if any(not p.endswith(_NONE) for p in pairs)}
+    return "; ".join(" ".join([disk, *pairs]) for disk, pairs in limiting.items())
 
 
 def _holds(value: str, disk: str, rates: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from jobworkerd.cgroup import cpu, cpuset, files, io, memory, pids, psi
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher, is_populated
+from jobworkerd.cgroup.read_back import read_back
 from jobworkerd.exhaustion import insist, is_exhaustion
 from jobworkerd.model import AppliedLimit, Limits, Usage
 
@@ -113,6 +114,14 @@ class JobCgroup:
             if is_exhaustion(error) and error.errno != errno.ENOSPC:
                 raise
             return AppliedLimit(limit=limit, in_force=False, reason=f"{error.filename}: {error.strerror}")
+
+    def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
+        """Returns what the kernel holds now of limits that `apply` or `change` returned.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        return read_back(self._path, applied)
 
     def _containment(self) -> AppliedLimit:
         if self._kill is not None:

@@ -1,7 +1,9 @@
 """The memory limit: `memory.max` kills, `memory.high` slows down and reclaims a little before that."""
 
 import mmap
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -10,6 +12,15 @@ from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "memory"
 LIMIT = "max_memory"
+
+SWAP_MAX = "memory.swap.max"
+
+BESIDE: Mapping[str, str] = MappingProxyType({SWAP_MAX: "0", "memory.oom.group": "1"})
+"""Files that belong to the limit, and their values.
+
+Without the first, a job under its limit would swap instead, at the expense of every user of the disk. With
+the second, the kernel kills all processes of a job or none: a job that lost one of them is of no use.
+"""
 
 
 def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
@@ -21,13 +32,10 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     wanted = limits.max_memory << 20
     high = wanted * 9 // 10 // mmap.PAGESIZE * mmap.PAGESIZE
     applied = files.set_and_read_back(cgroup, LIMIT, "memory.max", wanted)
-    beside = {"memory.high": high}
-    # Without this a job under its limit would swap instead, at the expense of everybody's disk.
-    if (cgroup / "memory.swap.max").exists():
-        beside["memory.swap.max"] = 0
-    # A job that lost one of its processes is of no use to anybody: all or none.
-    beside["memory.oom.group"] = 1
+    beside = {"memory.high": str(high), **BESIDE}
     for file, value in beside.items():
+        if file == SWAP_MAX and not (cgroup / file).exists():
+            continue
         other = files.set_and_read_back(cgroup, LIMIT, file, value)
         if applied.in_force and not other.in_force:
             applied = replace(applied, in_force=False, reason=f"{file}: {other.reason}")

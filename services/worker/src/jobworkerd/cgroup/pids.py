@@ -19,6 +19,8 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the peak (`pids.peak`, Linux 6.1), under the name of `Usage`."""
+    """Returns the peak (`pids.peak`, Linux 6.1) and the refused forks, under the names of `Usage`."""
     peak = files.read_number(cgroup, "pids.peak")
-    return {} if peak is None else {"pids_peak_count": peak}
+    denied = files.read_keyed(cgroup, "pids.events").get("max")
+    found = {"pids_peak_count": peak, "pids_denied_count": denied}
+    return {name: number for name, number in found.items() if number is not None}

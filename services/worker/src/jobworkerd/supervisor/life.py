@@ -37,7 +37,7 @@ from jobworkerd.model import (
 from jobworkerd.supervisor import confinement, headroom, process, spares
 from jobworkerd.supervisor.isolation import HOME
 from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
-from jobworkerd.supervisor.outcome import Intent, outcome
+from jobworkerd.supervisor.outcome import Intent, Remains, outcome
 from jobworkerd.supervisor.process import Process
 from jobworkerd.supervisor.pump import Pump
 from jobworkerd.supervisor.readable import readable
@@ -162,7 +162,10 @@ class LiveJob:
     def snapshot(self, *, live_usage: bool = False) -> Job:
         """Returns the job as it is at this moment."""
         job = replace(self._job, log_size=self.log_size)
-        return replace(job, usage=self._usage()) if live_usage and not job.status.final else job
+        if not live_usage or job.status.final:
+            return job
+        limits = self._containment.read_back(job.limits_applied)
+        return replace(job, usage=self._usage(), limits_applied=limits)
 
     def _usage(self) -> Usage:
         """Returns what the job has used so far."""
@@ -184,12 +187,14 @@ class LiveJob:
         try:
             applied = self._containment.change(after.limits, names, self._io_paths)
             refuse_if_strict(before.limits_policy, applied)
+            updated = with_limits(replace(self._job, spec=after), names, applied)
+            now = self._containment.read_back(updated.limits_applied)
         except (LimitUnavailable, OSError):
             applied = self._containment.change(before.limits, names, self._io_paths)
             self._job = with_limits(self._job, names, applied)
             raise
-        self._job = with_limits(replace(self._job, spec=after), names, applied)
-        return self.snapshot()
+        self._job = updated
+        return replace(self.snapshot(), limits_applied=now)
 
     async def run(self) -> Job:
         """Returns once the command runs.
@@ -259,7 +264,9 @@ class LiveJob:
         # What memory there is left is page cache, which no process has.
         usage = await self._attempt("usage", self._containment.usage, failed=Usage())
         usage = replace(usage, wall_usec=self._wall_usec(), memory_current_bytes=None)
-        ended = outcome(self._job.spec, wait_status, self._intent, usage, leftovers=leftovers)
+        before = self._job.limits_applied
+        limits = await self._attempt("limits", partial(self._containment.read_back, before), failed=before)
+        ended = outcome(self._job.spec, wait_status, self._intent, Remains(usage, limits, leftovers))
         self._keep_log = True
         await self._release()
         return transition(
@@ -269,6 +276,7 @@ class LiveJob:
             pid=0,
             exit_code=ended.exit_code,
             termination=ended.termination,
+            limits_applied=limits,
             usage=usage,
             log_size=self.log_size,
         )

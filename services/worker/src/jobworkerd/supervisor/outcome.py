@@ -4,9 +4,10 @@ the final status and a sentence. It infers nothing: an exit code of 137 is an ex
 
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobworkerd.model import JobSpec, JobStatus, Termination, TerminationReason, Usage
+from jobworkerd.model import AppliedLimit, JobSpec, JobStatus, Termination, TerminationReason, Usage
 from jobworkerd.signals import signal_name
 
 
@@ -30,24 +31,32 @@ class Outcome:
     termination: Termination
 
 
-def outcome(
-    spec: JobSpec, wait_status: int, intent: Intent | None, usage: Usage, *, leftovers: bool
-) -> Outcome:
-    """Returns what became of a job.
+@dataclass(frozen=True)
+class Remains:
+    """What the kernel says once the main process has ended; `processes`: whether it left others."""
 
-    `wait_status` is waitpid(2)'s of the main process, `leftovers` whether it left others.
-    """
+    usage: Usage
+    limits: Sequence[AppliedLimit] = ()
+    processes: bool = False
+
+    def held(self, name: str) -> str:
+        """Returns the kernel's value of a limit; empty if it held none."""
+        return next((limit.value for limit in self.limits if limit.limit == name), "")
+
+
+def outcome(spec: JobSpec, wait_status: int, intent: Intent | None, left: Remains) -> Outcome:
+    """Returns what became of a job; `wait_status` is waitpid(2)'s of the main process."""
     exited = os.WIFEXITED(wait_status)
     exit_code = os.WEXITSTATUS(wait_status) if exited else None
     number = 0 if exited else os.WTERMSIG(wait_status)
-    reason = _reason(number, intent, usage)
+    reason = _reason(number, intent, left.usage)
     ending = f"exited with code {exit_code}" if exited else f"ended by {signal_name(number)}"
     termination = Termination(
         reason=reason,
         signal=number,
-        message=_message(reason, ending, spec, intent, usage),
-        leftovers_killed=leftovers,
-        oom_killed=bool(usage.oom_kill_count),
+        message=_message(reason, ending, spec, intent, left) + _denied(spec, left),
+        leftovers_killed=left.processes,
+        oom_killed=bool(left.usage.oom_kill_count),
         timed_out=reason is TerminationReason.TIMED_OUT,
         stopped_by=intent.by if intent else "",
     )
@@ -63,13 +72,13 @@ def _reason(number: int, intent: Intent | None, usage: Usage) -> TerminationReas
 
 
 def _message(
-    reason: TerminationReason, ending: str, spec: JobSpec, intent: Intent | None, usage: Usage
+    reason: TerminationReason, ending: str, spec: JobSpec, intent: Intent | None, left: Remains
 ) -> str:
     match reason:
-        case TerminationReason.OOM_KILLED if usage.oom_count == 0:
+        case TerminationReason.OOM_KILLED if left.usage.oom_count == 0:
             return "killed by the kernel: the host, or a cgroup above the job's, had no memory left"
         case TerminationReason.OOM_KILLED:
-            return f"killed by the kernel: it reached its memory limit of {spec.limits.max_memory} MiB"
+            return f"killed by the kernel: it reached its memory limit of {_memory_limit(spec, left)} MiB"
         case TerminationReason.TIMED_OUT:
             return f"ran into its timeout of {spec.timeout:g} s and {ending}"
         case TerminationReason.STOPPED:
@@ -77,6 +86,21 @@ def _message(
             return f"stopped by {intent.by or 'the server, which shut down'}; {ending}"
         case _:
             return ending
+
+
+def _memory_limit(spec: JobSpec, left: Remains) -> str:
+    """Returns the limit that the kernel held, in MiB: something else may have changed the job's own."""
+    value = left.held("max_memory")
+    return f"{int(value) / (1 << 20):g}" if value.isdecimal() else str(spec.limits.max_memory)
+
+
+def _denied(spec: JobSpec, left: Remains) -> str:
+    """Returns that the process limit was hit: a command that cannot fork may end with any exit code."""
+    if not (count := left.usage.pids_denied_count):
+        return ""
+    times = "once" if count == 1 else f"{count} times"
+    limit = left.held("max_pids") or spec.limits.max_pids
+    return f"; it was refused new processes {times} (max_pids: {limit})"
 
 
 def _status(reason: TerminationReason, exit_code: int | None) -> JobStatus:
