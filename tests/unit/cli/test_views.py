@@ -129,7 +129,7 @@ def test_no_users_word_steers_the_terminal(job: job_pb2.Job) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "command"),
-    [(120, "sh -c 'echo \"$HOME\"'"), (80, "sh -c 'echo…"), (20, "sh -c 'ec…")],
+    [(120, "sh -c 'echo \"$HOME\"'"), (80, "sh -c 'echo…"), (42, "  FAI…"), (20, "…")],
 )
 def test_on_a_terminal_a_row_is_cut_to_the_width(
     job: job_pb2.Job, monkeypatch: pytest.MonkeyPatch, columns: int, command: str
@@ -137,8 +137,9 @@ def test_on_a_terminal_a_row_is_cut_to_the_width(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("NO_COLOR", "1")
-    row = jobs_table([job]).splitlines()[1]
+    head, row = jobs_table([job]).splitlines()
     assert row.endswith(command)
+    assert max(len(head), len(row)) <= columns
     assert "\x1b" not in row
 
 

@@ -16,7 +16,7 @@ import pytest
 from jobworker.v1 import job_pb2
 from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, Refusal, finished
 
-LEAVE = "\x1b[?25h\x1b[?1049l"
+LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 
 
 @dataclass

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 __all__ = ["is_live", "screen"]
 
 # Control sequences of xterm, which terminals have in common (https://invisible-island.net/xterm/ctlseqs).
-ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+# Lines that are too long are clipped, not wrapped (DECAWM): a wrapped one would scroll the others away.
+ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 HOME, ERASE_LINE, ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 

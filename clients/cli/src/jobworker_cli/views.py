@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from jobworker.v1 import job_pb2
+from jobworker_cli.cells import cut, pad, width_of
 from jobworker_cli.output import printable, styled
 from jobworker_cli.results import is_final, status_name
 from jobworker_cli.times import age, local_time, since
@@ -57,7 +58,7 @@ def usage_details(job: job_pb2.Job) -> str:
 
 
 def _in_lines(sections: Sequence[Sequence[Row]]) -> str:
-    width = max((len(name) for section in sections for name, _ in section), default=0)
+    width = max((width_of(printable(name)) for section in sections for name, _ in section), default=0)
     return "\n\n".join(
         "\n".join(_line(name, text, width) for name, text in rows) for rows in sections if rows
     )
@@ -67,7 +68,7 @@ def _line(name: str, text: str, width: int) -> str:
     shown = printable(text)
     if name == "Status" and text in COLOURS:
         shown = styled(shown, COLOURS[text])
-    return f"{printable(name):<{width}}  {shown}"
+    return f"{pad(printable(name), width)}  {shown}"
 
 
 def _head(job: job_pb2.Job) -> list[Row]:
@@ -203,14 +204,13 @@ def jobs_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
     """
     head = (*COLUMNS, *(WIDE_COLUMNS if wide else ()), "COMMAND")
     rows = [head, *((*_cells(job), *(_wide_cells(job) if wide else ()), command_line(job)) for job in jobs)]
-    return table(rows, cut=not wide)
+    return table(rows, whole=wide)
 
 
-def table(rows: Sequence[tuple[str, ...]], *, cut: bool = True) -> str:
-    """Returns rows in columns, the last of them cut to the terminal's width if stdout is one."""
-    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
-    cut = cut and sys.stdout.isatty()
-    room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if cut else None
+def table(rows: Sequence[tuple[str, ...]], *, whole: bool = False) -> str:
+    """Returns rows in columns; if stdout is a terminal, no line is longer than it is wide unless `whole`."""
+    *widths, _ = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not whole else sys.maxsize
     return "\n".join(_table_line(row, widths, room) for row in rows)
 
 
@@ -236,14 +236,12 @@ def _wide_cells(job: job_pb2.Job) -> tuple[str, ...]:
     )
 
 
-def _table_line(row: tuple[str, ...], widths: Sequence[int], room: int | None) -> str:
-    *cells, command = row
-    padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)]
-    if (colour := COLOURS.get(cells[1])) is not None:
-        padded[1] = styled(padded[1], colour)
-    return "  ".join([*padded, _cut(command, room)]).rstrip()
-
-
-def _cut(text: str, room: int | None) -> str:
-    room = None if room is None else max(room, 10)
-    return text if room is None or len(text) <= room else f"{text[: room - 1]}…"
+def _table_line(row: tuple[str, ...], widths: Sequence[int], room: int) -> str:
+    shown = []
+    for number, (cell, width) in enumerate(zip(row, [*widths, 0], strict=True)):
+        if room <= 0:
+            break
+        text = pad(cut(cell, room), width)
+        shown.append(styled(text, COLOURS[cell]) if number == 1 and cell in COLOURS else text)
+        room -= width + 2
+    return "  ".join(shown).rstrip()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from jobworker_cli.cells import pad, width_of
 from jobworker_cli.contexts import Contexts, contexts_file, refuse_open_key
 from jobworker_cli.errors import CliError, report
 from jobworker_cli.output import printable
@@ -49,9 +50,10 @@ def show_settings(root: Root, name: str | None) -> None:
 
     def show(contexts: Contexts) -> None:
         found = settle(root, contexts, named)
-        width = max(len(setting.value) for setting in found.values())
+        values = {field: printable(setting.value or "-") for field, setting in found.items()}
+        width = max(map(width_of, values.values()))
         for field, setting in found.items():
-            print(f"{field:<11}  {printable(setting.value or '-'):<{width}}  {printable(setting.origin)}")
+            print(f"{field:<11}  {pad(values[field], width)}  {printable(setting.origin)}")
 
     _with_contexts(show, required=named is not None)
 
