@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs import holes
+from jobworkerd.logs.placement import spread
 from jobworkerd.logs.store import NEXT
 from jobworkerd.supervisor.api_user import User
 from jobworkerd.supervisor.startup import CannotStart
@@ -59,6 +60,7 @@ def _prepared(jobs_dir: Path, user: User | None) -> Path:
     for entry in jobs_dir.iterdir():
         if is_job_id(entry.name) or entry.name == NEXT:
             shutil.rmtree(entry)
+    spread(jobs_dir)
     _check_holes(jobs_dir)
     return jobs_dir
 
