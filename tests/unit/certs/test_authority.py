@@ -1,12 +1,14 @@
 """What the certificates are, as OpenSSL and the cryptography package see them."""
 
 import datetime as dt
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from jobworkerd.certs import authority, files, inspection
 from jobworkerd.certs.errors import CertificatesError
@@ -69,7 +71,6 @@ def test_basic_constraints_and_key_usage_are_critical(made: Path, name: str, cri
 @pytest.mark.parametrize(
     ("name", "subject"),
     [
-        ("ca", "O = jobworker, CN = jobworker CA"),
         ("server", "O = jobworker, CN = server"),
         ("admin", "O = jobworker, OU = Admin, CN = admin"),
         ("viewer", "O = jobworker, OU = Viewer, CN = viewer"),
@@ -114,9 +115,37 @@ def test_a_leaf_does_not_outlive_its_authority(made: Path, monkeypatch: pytest.M
     assert pair.certificate.not_valid_after_utc == issuer.certificate.not_valid_after_utc
 
 
+def common_name(pair: authority.Pair) -> str:
+    """Returns the CN of a certificate's subject."""
+    (name,) = pair.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value)
+
+
+@pytest.mark.parametrize("host", ["worker1", "w" * 80, "(none)", "wörker"])
+def test_each_authority_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    quick = rsa.generate_private_key
+    monkeypatch.setattr(
+        rsa, "generate_private_key", lambda public_exponent, **_: quick(public_exponent, 2048)
+    )
+    first, second = (common_name(authority.make_authority(host)) for _ in range(2))
+    today = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    assert first != second
+    assert len(first) <= 64
+    assert re.fullmatch(rf"jobworker CA {re.escape(host[:30])}w* {today} [0-9a-f]{{6}}", first)
+
+
+def test_a_stranger_s_authority_is_an_unknown_issuer_and_not_a_bad_signature(
+    made: Path, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "ca.pem"
+    stranger.write_bytes(authority.make_authority("worker1").certificate_pem)
+    said = openssl("verify", "-CAfile", stranger, made / "server.pem")
+    assert "unable to get local issuer certificate" in said
+
+
 def test_an_expired_authority_signs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authority, "AUTHORITY_LIFETIME", dt.timedelta(seconds=1))
-    issuer = authority.make_authority()
+    issuer = authority.make_authority("worker1")
     with pytest.raises(CertificatesError, match=r"the authority expired at .* certs init --force"):
         authority.issue(issuer, name="bob", role=Role.VIEWER)
 

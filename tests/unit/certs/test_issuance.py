@@ -42,7 +42,7 @@ def test_a_client_has_no_hosts(certs: Path) -> None:
 
 
 def test_no_key_is_made_when_the_set_cannot_be_written(certs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority, "make_authority", lambda: pytest.fail("a key was made"))
+    monkeypatch.setattr(authority, "make_authority", lambda _: pytest.fail("a key was made"))
     with pytest.raises(CertificatesError, match=r"already has ca.pem"):
         issuance.make_first_set(certs, [], replace=False)
     with pytest.raises(CertificatesError, match="neither an IP address"):

@@ -25,6 +25,9 @@ LEAF_LIFETIME = dt.timedelta(days=365)
 CLOCK_SKEW = dt.timedelta(minutes=5)
 """How much earlier than now a certificate begins, for hosts whose clocks are behind this one's."""
 
+_COMMON_NAME_LENGTH = 64
+"""In characters (RFC 5280, appendix A.1, ub-common-name)."""
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -50,12 +53,12 @@ class Pair:
         )
 
 
-def make_authority() -> Pair:
-    """Returns a new, self-signed authority. Takes a second or two: RSA 4096."""
+def make_authority(host: str) -> Pair:
+    """Returns a new, self-signed authority, named after the host. Takes a second or two: RSA 4096."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=4096)
-    name = _name("jobworker CA", None)
-    not_before = _now() - CLOCK_SKEW
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    name = _name(_authority_name(host, identifier), None)
+    not_before = _now() - CLOCK_SKEW
     certificate = (
         _builder(name, name, key.public_key())
         .not_valid_before(not_before)
@@ -119,6 +122,17 @@ def load_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
+def _authority_name(host: str, key: x509.SubjectKeyIdentifier) -> str:
+    """Returns a CN that no other authority has: the host, the date and the beginning of the key's identifier.
+
+    A client that has one authority's certificate and meets another's then finds no issuer. With equal names
+    it would find one whose signature does not match, and report a damaged certificate.
+    """
+    end = f" {_now():%Y-%m-%d} {key.digest.hex()[:6]}"
+    start = f"jobworker CA {host}"
+    return start[: _COMMON_NAME_LENGTH - len(end)] + end
 
 
 def _general_name(host: str) -> x509.GeneralName:

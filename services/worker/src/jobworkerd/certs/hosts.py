@@ -22,9 +22,14 @@ def check_host(host: str) -> None:
         )
 
 
+def own_name() -> str:
+    """Returns this host's name, whatever its form."""
+    return socket.gethostname()
+
+
 def own_hosts() -> list[str]:
     """Returns this host's name, if it is a DNS name, and the names of the loopback interface."""
-    name = socket.gethostname()
+    name = own_name()
     return [*([name] if _is_host(name) else []), "localhost", "127.0.0.1", "::1"]
 
 

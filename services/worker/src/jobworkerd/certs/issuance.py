@@ -23,7 +23,7 @@ def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: boo
     files.check_writable(directory, [files.AUTHORITY, *_FIRST_SET], replace=replace)
     for host in server_hosts:
         hosts.check_host(host)
-    issuer = authority.make_authority()
+    issuer = authority.make_authority(hosts.own_name())
     pairs = {files.AUTHORITY: issuer}
     for name, role in _FIRST_SET.items():
         pairs[name] = _issue(issuer, name, role, server_hosts or hosts.own_hosts())
