@@ -224,7 +224,9 @@ async def test_each_part_can_be_switched_off(
     environment = {f"JOBWORKERD_ISOLATION_{setting}": value}
     with Server.started(BIN, certs, tmp_path / "state", **environment) as server:
         async with client(server, "admin") as admin:
-            job, output = await admin.run("sh", "-c", "echo >/dev/stdout; id -un; pwd; echo $$; exit 3")
+            job, output = await admin.run(
+                "sh", "-c", "exec 2>&1; echo >/dev/stdout; id -un; pwd; echo $$; exit 3"
+            )
     assert job.exit_code == 3
     assert b"Permission denied" not in output
     parts = {each.part: each.value for each in job.isolation_applied if each.in_force}

@@ -1,8 +1,11 @@
 """A server in surroundings of the tests' own: another session keyring, other mounts."""
 
 import stat
+import subprocess
 import sys
 from pathlib import Path
+
+from live import Server
 
 BIN = Path(sys.executable).parent
 
@@ -40,3 +43,16 @@ def own_mounts() -> str:
     flags = (private | recursive, shared | recursive)
     mounts = (f"libc.mount(None, b'/', None, ctypes.c_ulong({each}), None)\n" for each in flags)
     return "libc.unshare(0x20000)\n" + "".join(mounts)
+
+
+def mount(server: Server, *arguments: str | Path) -> None:
+    """Mounts something where the server runs, while it does (mount(8))."""
+    assert server.process
+    namespace = f"--mount=/proc/{server.process.pid}/ns/mnt"
+    subprocess.run(["nsenter", namespace, "mount", *arguments], check=True)
+
+
+def seen(server: Server, path: Path) -> Path:
+    """Returns a path by which to read what the server has there, mounts included."""
+    assert server.process
+    return Path(f"/proc/{server.process.pid}/root") / path.relative_to("/")

@@ -56,6 +56,6 @@ def test_the_servers_own_directories_are_masked_where_they_really_are(tmp_path: 
     (tmp_path / "real").mkdir()
     (tmp_path / "state").symlink_to("real")
     config = Config(state_dir=str(tmp_path / "state"), certs_dir=str(tmp_path / "certs"))
-    isolation = confinement.isolation_for(config)
-    assert isolation.masked == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
+    isolation = confinement.isolation_for(config, ())
+    assert isolation.view.masked[:2] == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
     assert isolation.namespaces == ("mount", "uts", "ipc", "pid")

@@ -36,7 +36,7 @@ UPDATE = LimitsUpdate(max_memory=32, max_pids=5)
 SETUP = Setup(
     (256, 256),
     0,
-    Isolation(namespaces=(), no_new_privileges=False, nice=0, private_bytes=1 << 20, masked=(), writable=()),
+    Isolation(namespaces=(), no_new_privileges=False, nice=0),
 )
 HOUR_NS = 3_600 * 10**9
 

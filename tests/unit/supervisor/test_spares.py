@@ -26,7 +26,7 @@ WITHIN_SECONDS = 30
 SETUP = Setup(
     (256, 256),
     0,
-    Isolation(namespaces=(), no_new_privileges=False, nice=0, private_bytes=1 << 20, masked=(), writable=()),
+    Isolation(namespaces=(), no_new_privileges=False, nice=0),
 )
 SERVER = User("root", "/root", None)
 
@@ -193,6 +193,27 @@ async def test_what_cannot_be_executed_is_reported(spares: Spares) -> None:
     done = await run(spares, wanted)
     assert done.exit_code == 127
     assert "ENOENT" in repr(process.failure(wanted, done.report))
+
+
+async def test_no_job_gets_a_process_that_was_dropped_before_it_was_ready(spares: Spares) -> None:
+    spares.refill()
+    outdated = list(spares._asked)
+    spares.drop()
+    spare = await spares.take()
+    assert spare.pid not in [pid for each in outdated for pid in each.made]
+    spares_module.discard(spare)
+
+
+def test_a_process_that_is_dropped_ends_as_soon_as_it_is_ready(spares: Spares) -> None:
+    fork_server = children()
+    spares.refill()
+
+    def dropped() -> bool:
+        spares.drop()
+        return spares.left == 0
+
+    until(dropped)
+    assert children() == fork_server
 
 
 def test_close_ends_those_that_nobody_took() -> None:

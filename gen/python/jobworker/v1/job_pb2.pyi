@@ -474,13 +474,16 @@ class AppliedIsolation(message.Message):
     REASON_FIELD_NUMBER: builtins.int
     part: builtins.str
     """The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
+    `writable_paths` (the directories of the host that the job may write to),
     `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
     `session_keyring` (kernel keys of the job's own) or `network`.
     """
     in_force: builtins.bool
     """True if the job has it."""
     value: builtins.str
-    """What it is, where there is more to say: the user, such as `job (1900000007)`. Empty otherwise."""
+    """What it is, where there is more to say: the user, such as `job (1900000007)`, and whether /etc/passwd lacks
+    it; the writable paths. Empty otherwise.
+    """
     reason: builtins.str
     """Why it is not in force and what to do about it, in one sentence. Empty if it is."""
     def __init__(

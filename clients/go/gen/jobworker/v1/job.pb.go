@@ -800,12 +800,14 @@ func (x *AppliedLimit) GetReason() string {
 type AppliedIsolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
+	// `writable_paths` (the directories of the host that the job may write to),
 	// `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
 	// `session_keyring` (kernel keys of the job's own) or `network`.
 	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
 	// True if the job has it.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
-	// What it is, where there is more to say: the user, such as `job (1900000007)`. Empty otherwise.
+	// What it is, where there is more to say: the user, such as `job (1900000007)`, and whether /etc/passwd lacks
+	// it; the writable paths. Empty otherwise.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Why it is not in force and what to do about it, in one sentence. Empty if it is.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`

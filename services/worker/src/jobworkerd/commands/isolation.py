@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobworkerd.commands import kernel
-from jobworkerd.config import IsolationConfig
+from jobworkerd.config import Config
+from jobworkerd.supervisor import writable_paths
 
 _NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid"}
 """The names that /proc/PID/ns has for them, namespaces(7)."""
@@ -15,9 +16,9 @@ _READ_ONLY_SINCE = (5, 12)
 """mount_setattr(2)."""
 
 
-def problems(wanted: IsolationConfig, proc: Path = Path("/proc")) -> Iterator[tuple[str, str]]:
+def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, str]]:
     """Yields each part that the configuration wants, and why it will not be in force, empty if it will."""
-    root = os.geteuid() == 0
+    wanted, root = config.isolation, os.geteuid() == 0
     if wanted.run_as != "server":
         yield "user", "" if root else _NOT_ROOT
     for name, file in _NAMESPACES.items():
@@ -25,7 +26,17 @@ def problems(wanted: IsolationConfig, proc: Path = Path("/proc")) -> Iterator[tu
             yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file, root=root)
     if wanted.no_new_privileges:
         yield "no_new_privileges", "" if root else _NOT_ROOT
+    if wanted.mount_namespace and wanted.writable_paths:
+        yield "writable_paths", _writable_problem(config)
     yield "session_keyring", ""
+
+
+def _writable_problem(config: Config) -> str:
+    try:
+        writable_paths.check(config)
+    except writable_paths.UnusablePath as error:
+        return str(error)
+    return ""
 
 
 def _namespace_problem(name: str, file: Path, *, root: bool) -> str:

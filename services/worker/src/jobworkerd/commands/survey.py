@@ -248,7 +248,7 @@ def _limits(config: Config, place: Place) -> Iterator[Finding]:
 
 
 def _isolation(config: Config, proc: Path) -> Iterator[Finding]:
-    for part, problem in isolation.problems(config.isolation, proc):
+    for part, problem in isolation.problems(config, proc):
         yield Finding(ISOLATION, part, not problem, problem or "will be in force")
 
 

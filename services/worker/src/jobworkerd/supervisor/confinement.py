@@ -4,19 +4,23 @@ made of them.
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import AppliedIsolation, Network
 from jobworkerd.supervisor.isolation import Isolation
+from jobworkerd.supervisor.private_mounts import ACCOUNTS, HOME, PRIVATE, WRITABLE_PATHS, Accounts, View
 from jobworkerd.supervisor.users import User
 
-NAMESPACES = ("mount", "uts", "ipc", "pid")
+MOUNT = "mount"
+NAMESPACES = (MOUNT, "uts", "ipc", "pid")
 NO_NEW_PRIVILEGES = "no_new_privileges"
 SESSION_KEYRING = "session_keyring"
 NETWORK = "network"
 USER = "user"
+
+_NAME_SERVICE_CACHE = Path("/run/nscd")
 
 _WHY = {
     errno.EPERM: "the server may not; start it as root",
@@ -28,32 +32,85 @@ _WHY = {
 }
 
 
-def isolation_for(config: Config) -> Isolation:
-    """Returns what a spare process is to do; the server's own directories are masked."""
+def isolation_for(config: Config, widest: Accounts) -> Isolation:
+    """Returns what a spare process is to do. `widest` are the longest lines that any job's user has."""
     wanted = config.isolation
-    masked = [config.state_dir, config.certs_dir]
     return Isolation(
         namespaces=_namespaces(wanted),
         no_new_privileges=wanted.no_new_privileges,
         nice=wanted.nice,
-        private_bytes=wanted.private_bytes,
-        masked=tuple(os.fsencode(Path(path).resolve()) for path in masked),
-        writable=tuple(os.fsencode(path) for path in wanted.writable_paths),
+        view=_view(config, widest),
     )
+
+
+def _view(config: Config, widest: Accounts) -> View:
+    """Returns what jobs see. The server's own directories are masked, and so is a name service cache, which
+    does not know the jobs' users.
+    """
+    wanted = config.isolation
+    masked = (config.state_dir, config.certs_dir, _NAME_SERVICE_CACHE)
+    private = [os.fsdecode(path) for path in PRIVATE]
+    links = {path: real for path in wanted.writable_paths if (real := str(Path(path).resolve())) != path}
+    return View(
+        private=_real([private[0], *(path for path in private[1:] if Path(path).is_dir())]),
+        private_bytes=wanted.private_bytes,
+        masked=_real(masked),
+        writable=_real(wanted.writable_paths),
+        links=tuple((os.fsencode(path), os.fsencode(real)) for path, real in links.items()),
+        accounts=widest,
+    )
+
+
+def _real(paths: Iterable[str | Path]) -> tuple[bytes, ...]:
+    return tuple(os.fsencode(Path(path).resolve()) for path in paths)
+
+
+def home_of(wanted: IsolationConfig, refused: Mapping[str, int]) -> str:
+    """Returns the job's private directory, empty if it has none."""
+    return HOME.decode() if wanted.mount_namespace and MOUNT not in refused else ""
+
+
+def has_accounts(wanted: IsolationConfig, refused: Mapping[str, int]) -> bool:
+    """Tells whether the job's user can be named in the files of accounts that the job sees."""
+    return bool(home_of(wanted, refused)) and ACCOUNTS not in refused
 
 
 def applied(
     wanted: IsolationConfig, user: User, user_problem: str, network: Network, refused: Mapping[str, int]
 ) -> tuple[AppliedIsolation, ...]:
     """Returns each part that is wanted, and whether it is in force."""
-    parts = [_part(USER, user_problem, f"{user.name} ({user.uid})")]
+    parts = [_part(USER, user_problem, f"{user.name} ({user.uid}){_nameless(wanted, user, refused)}")]
     parts += [_part(f"{name}_namespace", _reason(refused.get(name))) for name in _namespaces(wanted)]
     if wanted.no_new_privileges:
         parts.append(_part(NO_NEW_PRIVILEGES, _reason(refused.get(NO_NEW_PRIVILEGES))))
+    if wanted.writable_paths and home_of(wanted, refused):
+        parts.append(_writable(wanted, refused))
     parts.append(_part(SESSION_KEYRING, _reason(refused.get(SESSION_KEYRING))))
     if network is Network.NONE:
         parts.append(_part(NETWORK, _reason(refused.get(NETWORK)), "none"))
     return tuple(parts)
+
+
+def _nameless(wanted: IsolationConfig, user: User, refused: Mapping[str, int]) -> str:
+    """Returns what the record adds to a user that the job's programs cannot look up."""
+    if has_accounts(wanted, refused) or not user.exclusive:
+        return ""
+    why = os.strerror(refused[ACCOUNTS]) if ACCOUNTS in refused else "that takes a mount namespace"
+    return f", without an entry in /etc/passwd: {why}"
+
+
+def _writable(wanted: IsolationConfig, refused: Mapping[str, int]) -> AppliedIsolation:
+    reasons = [
+        f"{path}: {os.strerror(number)}; create the directory, or correct isolation.writable_paths"
+        for part, number in refused.items()
+        for path in _refused_path(wanted, part)
+    ]
+    return _part(WRITABLE_PATHS, "; ".join(reasons), ", ".join(wanted.writable_paths))
+
+
+def _refused_path(wanted: IsolationConfig, part: str) -> tuple[str, ...]:
+    name, _, index = part.partition(":")
+    return (wanted.writable_paths[int(index)],) if name == WRITABLE_PATHS else ()
 
 
 def refuse(part: AppliedIsolation, refused: Mapping[str, int]) -> AppliedIsolation:

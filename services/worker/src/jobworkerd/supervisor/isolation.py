@@ -5,11 +5,10 @@ All that does not depend on the job is done in a spare process, ahead of time. A
 refuses is left out, and told of; whether a job runs without it is not decided here. What reads this is kept
 small (see `forkserver`).
 
-The pages behind it are namespaces(7), mount_namespaces(7), pid_namespaces(7), prctl(2) and mount_setattr(2).
+The pages behind it are namespaces(7), pid_namespaces(7) and prctl(2); see `private_mounts` for the mounts.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
@@ -19,10 +18,8 @@ from typing import NamedTuple
 
 from jobworkerd import keyring
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
-from jobworkerd.supervisor import clone
-
-HOME = b"/home/job"
-"""The job's private directory, where there is a mount namespace."""
+from jobworkerd.supervisor import clone, private_mounts
+from jobworkerd.supervisor.private_mounts import View
 
 # include/uapi/linux/sched.h
 _NAMESPACES = {"mount": 0x00020000, "uts": 0x04000000, "ipc": 0x08000000, "pid": 0x20000000}
@@ -31,31 +28,21 @@ _NEW_NETWORK = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 """netdevice(7)."""
 
-# include/uapi/linux/mount.h
-_RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _SLAVE = 0x1, 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x80000
-_MOUNT_SETATTR = 442
-_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
-
 # include/uapi/linux/prctl.h
 _SET_PDEATHSIG, _SET_NO_NEW_PRIVS = 1, 38
-
-_PRIVATE = (b"/tmp", b"/var/tmp", b"/dev/shm")
 
 
 class Isolation(NamedTuple):
     """How jobs are kept apart: the part of the configuration that a spare process needs.
 
-    `namespaces` are of `mount`, `uts`, `ipc` and `pid`; `private_bytes` bounds each private directory;
-    `masked` are directories that a job finds empty, `writable` those that stay as they are in a system that
-    is read-only.
+    `namespaces` are of `mount`, `uts`, `ipc` and `pid`; with the first of them a job has a `view` of its own
+    of the host's file systems.
     """
 
     namespaces: tuple[str, ...]
     no_new_privileges: bool
     nice: int
-    private_bytes: int
-    masked: tuple[bytes, ...]
-    writable: tuple[bytes, ...]
+    view: View = View()
 
 
 class Identity(NamedTuple):
@@ -85,7 +72,7 @@ def enter(isolation: Isolation) -> Entered:
         try:
             checked(libc().unshare(_NAMESPACES[name]))
             if name == "mount":
-                _make_private(isolation)
+                refused |= private_mounts.make(isolation.view)
         except OSError as error:
             refused[name] = error.errno or 0
     init = 0
@@ -137,27 +124,6 @@ def become_user(identity: Identity, home: bytes) -> None:
         keyring.join_new_session()
 
 
-def _make_private(isolation: Isolation) -> None:
-    """Makes the system read-only, the private directories private, and what is masked empty."""
-    # Mounts that the host makes later come in, what is mounted here does not get out.
-    _mount(b"none", b"/", None, _REC | _SLAVE)
-    writable = [path for path in isolation.writable if os.path.isdir(path)]  # noqa: PTH112
-    for path in writable:
-        _mount(path, path, None, _BIND)
-    _set_attributes(b"/", _AT_RECURSIVE, set_flags=_RDONLY)
-    for path in writable:
-        _set_attributes(path, 0, clear_flags=_RDONLY)
-    size = b"size=%d" % isolation.private_bytes
-    _mount(b"tmpfs", b"/home", b"tmpfs", _NOSUID | _NODEV, b"mode=755," + size)
-    os.mkdir(HOME, 0o700)  # noqa: PTH102
-    for path in _PRIVATE:
-        if os.path.isdir(path):  # noqa: PTH112
-            _mount(b"tmpfs", path, b"tmpfs", _NOSUID | _NODEV, b"mode=1777," + size)
-    for path in isolation.masked:
-        if os.path.isdir(path):  # noqa: PTH112
-            _mount(b"tmpfs", path, b"tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, b"mode=000,size=4k")
-
-
 def _start_init(*, with_proc: bool) -> int:
     """Starts the namespace's process 1 and returns its id.
 
@@ -173,7 +139,7 @@ def _start_init(*, with_proc: bool) -> int:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             prctl(_SET_PDEATHSIG, signal.SIGKILL)
             if with_proc:
-                _mount(b"proc", b"/proc", b"proc", _NOSUID | _NODEV | _NOEXEC)
+                private_mounts.mount_proc()
             os.chdir("/")
             null = os.open(os.devnull, os.O_RDWR)
             for standard in range(3):
@@ -192,19 +158,3 @@ def _give_up_privileges() -> None:
     with contextlib.suppress(PermissionError):  # a server that is not root has none to give
         empty_bounding_set()
     prctl(_SET_NO_NEW_PRIVS, 1)
-
-
-def _mount(source: bytes, target: bytes, kind: bytes | None, flags: int, data: bytes | None = None) -> None:
-    checked(libc().mount(source, target, kind, ctypes.c_ulong(flags), data))
-
-
-class _Attributes(ctypes.Structure):
-    """`struct mount_attr` of mount_setattr(2)."""
-
-    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd"))
-
-
-def _set_attributes(path: bytes, flags: int, *, set_flags: int = 0, clear_flags: int = 0) -> None:
-    attributes = _Attributes(set=set_flags, clear=clear_flags)
-    size = ctypes.c_size_t(ctypes.sizeof(attributes))
-    checked(libc().syscall(_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.byref(attributes), size))

@@ -24,6 +24,9 @@ from jobworkerd.supervisor.outcome import Intent
 _QUIET_SECONDS = 0.003
 """So long after a job's start its client has the answer."""
 
+_SETTLED_SECONDS = 0.25
+"""Changes of the host's mounts that follow one another within this time count as one."""
+
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """A page ends early rather than outgrow the 4 MiB that a gRPC message may have."""
 
@@ -105,6 +108,13 @@ class Jobs:
                 return
             self._preparing.cancel()
         self._preparing = self._host.loop.call_later(_QUIET_SECONDS, self.prepare)
+
+    def host_changed(self) -> None:
+        """Drops what was made ahead of the host as it was, and makes it again once the changes are over."""
+        self._host.spares.drop()
+        if self._preparing:
+            self._preparing.cancel()
+        self._preparing = self._host.loop.call_later(_SETTLED_SECONDS, self.prepare)
 
     def prepare(self) -> None:
         """Makes ahead what the next job would have to wait for."""

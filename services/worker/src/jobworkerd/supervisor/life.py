@@ -34,8 +34,7 @@ from jobworkerd.model import (
     Usage,
     transition,
 )
-from jobworkerd.supervisor import confinement, headroom, process, spares
-from jobworkerd.supervisor.isolation import HOME
+from jobworkerd.supervisor import accounts, confinement, headroom, process, spares
 from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
 from jobworkerd.supervisor.outcome import Intent, Remains, outcome
 from jobworkerd.supervisor.process import Process
@@ -125,9 +124,11 @@ class LiveJob:
         """Says in the record how the job is isolated, and to the spare process what it will run."""
         wanted, network = self._host.isolation, self._job.spec.network
         applied = confinement.applied(wanted, user, self._host.users.problem, network, spare.refused)
-        home = HOME.decode() if wanted.mount_namespace and "mount" not in spare.refused else ""
+        home = confinement.home_of(wanted, spare.refused)
+        named = confinement.has_accounts(wanted, spare.refused)
+        lines = accounts.lines(user, home, self._host.users.widest) if named else ()
         spec = replace(self._job.spec, working_directory=self._job.spec.working_directory or home or "/")
-        process.give_order(spare, spec, user, home)
+        process.give_order(spare, spec, user, home, lines)
         self._job = replace(self._job, spec=spec, isolation_applied=applied)
 
     def _end_init(self) -> None:

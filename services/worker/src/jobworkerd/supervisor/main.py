@@ -20,15 +20,17 @@ from jobworkerd.config import Config
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.server import ApiConnection
-from jobworkerd.supervisor import api_user, autogroup, certificates, open_files
+from jobworkerd.supervisor import accounts, api_user, autogroup, certificates, open_files, writable_paths
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.api_user import NoSuchUser, User
 from jobworkerd.supervisor.confinement import isolation_for
 from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.host_watch import HostWatch
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.life import Host
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
+from jobworkerd.supervisor.private_mounts import HOME
 from jobworkerd.supervisor.pump import READ_BYTES
 from jobworkerd.supervisor.shutdown import Shutdown
 from jobworkerd.supervisor.spare_process import Setup
@@ -36,6 +38,7 @@ from jobworkerd.supervisor.spares import Spares
 from jobworkerd.supervisor.startup import CannotStart
 from jobworkerd.supervisor.state_dir import is_job_id, taken
 from jobworkerd.supervisor.users import UnknownUser, Users
+from jobworkerd.supervisor.writable_paths import UnusablePath
 
 _API_ENDS_WITHIN_SECONDS = 5.0
 _UMASK = 0o022
@@ -52,7 +55,7 @@ def run(config: Config) -> int:
     os.umask(_UMASK)
     try:
         asyncio.run(_serve(config, events, sink))
-    except (CannotStart, NoSuchUser, PortTaken, BadBase, ApiFailed, UnknownUser) as error:
+    except (CannotStart, NoSuchUser, PortTaken, BadBase, ApiFailed, UnknownUser, UnusablePath) as error:
         events.error("cannot start", reason=str(error))
         return 1
     finally:
@@ -72,6 +75,8 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
             f"defaults.open_files: {config.defaults.open_files} is above defaults.max_open_files, "
             f"{config.defaults.max_open_files}; lower the first or raise the second"
         )
+    if isolation.mount_namespace:
+        writable_paths.check(config)
     with ExitStack() as stack:
         user = api_user.resolve(config.api.user)
         jobs_dir = stack.enter_context(taken(Path(config.state_dir), user))
@@ -83,7 +88,10 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
         _raise_share(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
-        spares = Spares(Setup(_job_open_files(config, events), os.nice(0), isolation_for(config)))
+        users = Users(config.isolation)
+        widest = accounts.lines(users.widest, HOME.decode(), users.widest)
+        isolation_setup = isolation_for(config, widest)
+        spares = Spares(Setup(_job_open_files(config, events), os.nice(0), isolation_setup))
         stack.callback(spares.close)
         logs = LogStore(
             jobs_dir,
@@ -99,7 +107,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
             logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
             spares=spares,
-            users=Users(config.isolation),
+            users=users,
             isolation=isolation,
             read_buffer=memoryview(bytearray(READ_BYTES)),
             on_fault=lambda what, error: events.error("fault", error, step=what),
@@ -120,6 +128,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
 
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, host, events, apis.job_changed)
+    watch = HostWatch(host.loop, accounts.FILES, jobs.host_changed)
     jobs.prepare()
     shutdown = Shutdown(jobs, events)
     try:
@@ -139,6 +148,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
         await _stop_jobs(jobs, config, events)
     finally:
         await apis.close(_API_ENDS_WITHIN_SECONDS)
+        watch.close()
         shutdown.close()
     events.info("ended")
 

@@ -15,7 +15,8 @@ class Order(NamedTuple):
     Strings are encoded by the supervisor: bytes mean the same under every locale. `argv` begins with the
     program: a path, or a name to be looked up in the PATH of `env`. `user` has the
     values of an `isolation.Identity`, None for the server's own. `home` is the private directory that becomes
-    that user's, empty if there is none. `network` is what the job may have: `host`, `none`, or `none if
+    that user's, empty if there is none; `accounts` are the lines that name the user (see
+    `private_mounts.name_user`). `network` is what the job may have: `host`, `none`, or `none if
     possible`.
     """
 
@@ -24,6 +25,7 @@ class Order(NamedTuple):
     env: dict[bytes, bytes]
     user: tuple[object, ...] | None = None
     home: bytes = b""
+    accounts: tuple[tuple[bytes, bytes], ...] = ()
     network: str = "host"
 
 

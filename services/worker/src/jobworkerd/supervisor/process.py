@@ -10,6 +10,7 @@ from jobworkerd.errors import CommandNotStarted, LimitUnavailable
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
 from jobworkerd.supervisor import headroom, order, spares
 from jobworkerd.supervisor.order import Order
+from jobworkerd.supervisor.private_mounts import Accounts
 from jobworkerd.supervisor.spares import Spare
 from jobworkerd.supervisor.users import User
 
@@ -52,10 +53,10 @@ def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
     return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | spec.env
 
 
-def give_order(spare: Spare, spec: JobSpec, user: User, home: str) -> None:
+def give_order(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> None:
     """Tells the spare process what it will run; it prepares itself, and waits for `let_go`.
 
-    `home` is the job's private directory, empty if it has none.
+    `home` is the job's private directory, empty if it has none; `accounts` are the lines that name the user.
 
     Raises:
         OSError: the process is gone (EPIPE, ECONNRESET), or there is no memory for the order.
@@ -64,7 +65,7 @@ def give_order(spare: Spare, spec: JobSpec, user: User, home: str) -> None:
     env = {name.encode(): value.encode() for name, value in environment(spec, user, home).items()}
     directory = spec.working_directory.encode()
     identity = user.identity and tuple(user.identity)
-    file = order.write(Order(directory, argv, env, identity, home.encode(), _network(spec)))
+    file = order.write(Order(directory, argv, env, identity, home.encode(), accounts, _network(spec)))
     try:
         socket.send_fds(spare.orders, [b"!"], [file])
     finally:

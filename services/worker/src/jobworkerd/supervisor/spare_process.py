@@ -16,9 +16,10 @@ import signal
 import socket
 from typing import NamedTuple, NoReturn, Self
 
-from jobworkerd.supervisor import clone, isolation, order
+from jobworkerd.supervisor import clone, isolation, order, private_mounts
 from jobworkerd.supervisor.isolation import Identity, Isolation
 from jobworkerd.supervisor.order import Order
+from jobworkerd.supervisor.private_mounts import View
 
 _UMASK = 0o022
 _ORDERS_FD = 3
@@ -37,13 +38,15 @@ class Setup(NamedTuple):
 
     def write(self) -> int:
         """Returns a descriptor of a file that `read` reads; the caller's to close."""
-        return order.write((self.open_files, self.nice, tuple(self.isolation)))
+        values = tuple(self.isolation._replace(view=tuple(self.isolation.view)))  # type: ignore[arg-type]
+        return order.write((self.open_files, self.nice, values))
 
     @classmethod
     def read(cls, file: int) -> Self:
         """Returns the setup that a file has."""
         open_files, nice, isolation_values = order.read(file)
-        return cls(open_files, nice, Isolation(*isolation_values))  # type: ignore[arg-type, misc]
+        isolation = Isolation(*isolation_values)  # type: ignore[misc]
+        return cls(open_files, nice, isolation._replace(view=View(*isolation.view)))  # type: ignore[arg-type]
 
 
 def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
@@ -170,6 +173,7 @@ def _leave_network(network: str) -> dict[str, int]:
 
 def _execute(what: Order, steps: list[str]) -> NoReturn:
     steps.append("user")
+    private_mounts.name_user(what.accounts)
     if what.user:
         isolation.become_user(Identity(*what.user), what.home)  # type: ignore[arg-type]
     steps.append("working_directory")

@@ -59,9 +59,12 @@ class Spare:
 class _Request:
     """A spare process that the fork server was asked for: our ends of what it will have, and each process
     that was made for it so far.
+
+    `generation` counts how often processes had been dropped before, as the host had changed.
     """
 
     fork_server: "subprocess.Popen[bytes]"
+    generation: int
     stdout: int
     stderr: int
     orders: socket.socket
@@ -84,6 +87,24 @@ class _Request:
         self.made.append(int(rest[0]))
         return None
 
+    def end(self) -> bool:
+        """Ends the process if it is ready, or will not be; returns False if that is not known yet."""
+        spare = None
+        while spare is None:
+            try:
+                report = self.orders.recv(REPORT_BYTES)
+            except BlockingIOError:
+                return False
+            except OSError:
+                report = b""
+            try:
+                spare = self.take(report)
+            except (ValueError, OSError):
+                self.abandon()
+                return True
+        discard(spare)
+        return True
+
     def abandon(self) -> None:
         """Ends what was made of a process that will not be ready."""
         self.orders.close()
@@ -105,6 +126,7 @@ class Spares:
         """
         self._setup = setup
         self._asked: deque[_Request] = deque()
+        self._generation = 0
         self._socket: socket.socket | None = None
         self._start()
 
@@ -124,10 +146,11 @@ class Spares:
                 self._ask()
                 # The host is busy: while this caller waits, the fork server works for the next ones.
                 self.refill()
-            spare = await self._receive(self._asked.popleft())
-            if spare and not spare.has_ended():
+            request = self._asked.popleft()
+            spare = await self._receive(request)
+            if spare and request.generation == self._generation and not spare.has_ended():
                 return spare
-            if spare:  # it was killed: try the next one
+            if spare:  # it was killed, or is outdated: try the next one
                 discard(spare)
         raise OSError(errno.EAGAIN, "the processes that are to become jobs die while they are made", "fork")
 
@@ -136,25 +159,29 @@ class Spares:
 
         Ignores exhaustion: the next `take` retries and reports the error to its client.
         """
+        self._drop_outdated()
         try:
             while len(self._asked) < _AHEAD:
                 self._ask()
         except OSError:
             return
 
+    def drop(self) -> None:
+        """Ends the processes that were forked ahead: at once, or as soon as they are ready."""
+        self._generation += 1
+        self._drop_outdated()
+
     def close(self) -> None:
         """Ends the fork server and the processes that nobody took."""
         while self._asked:
             request = self._asked.popleft()
             request.orders.settimeout(_PATIENCE_SECONDS)
-            try:
-                while not (spare := request.take(request.orders.recv(REPORT_BYTES))):
-                    pass
-            except (ValueError, OSError):
-                request.abandon()
-            else:
-                discard(spare)
+            request.end()
         self._end()
+
+    def _drop_outdated(self) -> None:
+        kept = (each for each in self._asked if each.generation == self._generation or not each.end())
+        self._asked = deque(kept)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -190,7 +217,7 @@ class Spares:
                 for descriptor in childs:
                     os.close(descriptor)
             on_failure.pop_all()
-        self._asked.append(_Request(self._process, stdout, stderr, orders))
+        self._asked.append(_Request(self._process, self._generation, stdout, stderr, orders))
 
     def _hand_over(self, descriptors: list[int]) -> None:
         """Sends a new process's descriptors to the fork server. One that is gone is replaced; what it was

@@ -22,11 +22,23 @@ class User:
     name: str
     home: str
     identity: Identity | None
+    full_name: str = ""
+    shell: str = "/bin/sh"
 
     @property
     def uid(self) -> int:
         """The user's number."""
         return os.getuid() if self.identity is None else self.identity.uid
+
+    @property
+    def exclusive(self) -> bool:
+        """True for a user that only this job has, and that the host does not know."""
+        return self.identity is not None and self.identity.exclusive
+
+    @property
+    def gid(self) -> int:
+        """The number of the user's first group."""
+        return os.getgid() if self.identity is None else self.identity.gid
 
 
 class Users:
@@ -42,12 +54,13 @@ class Users:
         self.problem = ""
         self._free = deque[int]()
         own = pwd.getpwuid(os.getuid())
-        self._fixed: User | None = User(own.pw_name, own.pw_dir, None)
+        self._fixed: User | None = User(own.pw_name, own.pw_dir, None, own.pw_gecos, own.pw_shell)
         if os.geteuid() != 0:
             if config.run_as != "server":
                 self.problem = "the server does not run as root, so its jobs run as the user that it runs as"
         elif config.run_as == "dynamic":
             self._free.extend(range(config.first_uid, config.first_uid + config.uid_count))
+            self._last = self._free[-1]
             self._fixed = None
         elif config.run_as != "server":
             self._fixed = _named(config.run_as)
@@ -62,13 +75,21 @@ class Users:
         """
         if self._fixed:
             return self._fixed
-        uid = self._free.popleft()
-        return User(_NAME, "/", Identity(uid, uid, exclusive=True))
+        return _numbered(self._free.popleft())
+
+    @property
+    def widest(self) -> User:
+        """The user with the longest number of those that jobs get."""
+        return self._fixed or _numbered(self._last)
 
     def give_back(self, user: User) -> None:
         """Takes the user of a job that has no process any more."""
         if user is not self._fixed:
             self._free.append(user.uid)
+
+
+def _numbered(uid: int) -> User:
+    return User(_NAME, "/", Identity(uid, uid, exclusive=True))
 
 
 def _named(name: str) -> User:
@@ -77,4 +98,5 @@ def _named(name: str) -> User:
     except KeyError as error:
         raise UnknownUser(f"isolation.run_as: this host has no user {name!r}") from error
     groups = tuple(os.getgrouplist(name, found.pw_gid))
-    return User(name, found.pw_dir, Identity(found.pw_uid, found.pw_gid, groups))
+    identity = Identity(found.pw_uid, found.pw_gid, groups)
+    return User(name, found.pw_dir, identity, found.pw_gecos, found.pw_shell)

@@ -395,6 +395,7 @@ export const AppliedLimitSchema: GenMessage<AppliedLimit> = /*@__PURE__*/
 export type AppliedIsolation = Message<"jobworker.v1.AppliedIsolation"> & {
   /**
    * The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
+   * `writable_paths` (the directories of the host that the job may write to),
    * `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
    * `session_keyring` (kernel keys of the job's own) or `network`.
    *
@@ -410,7 +411,8 @@ export type AppliedIsolation = Message<"jobworker.v1.AppliedIsolation"> & {
   inForce: boolean;
 
   /**
-   * What it is, where there is more to say: the user, such as `job (1900000007)`. Empty otherwise.
+   * What it is, where there is more to say: the user, such as `job (1900000007)`, and whether /etc/passwd lacks
+   * it; the writable paths. Empty otherwise.
    *
    * @generated from field: string value = 3;
    */

@@ -1,0 +1,176 @@
+"""A job's own view of the host's file systems, in a new mount namespace: a read-only system, private
+directories, writable paths, and the files that name its user.
+
+The order of the mounts decides what a job sees: parents come before what lies below them. What reads this is
+kept small (see `forkserver`). The pages behind it are mount_namespaces(7), mount_setattr(2), open_tree(2) and
+move_mount(2).
+"""
+
+import ctypes
+import os
+from typing import NamedTuple
+
+from jobworkerd.libc import checked, libc
+
+HOME = b"/home/job"
+"""The job's private directory, where it has a mount namespace."""
+
+PRIVATE = (b"/home", b"/tmp", b"/var/tmp", b"/dev/shm")
+"""The directories that each job has of its own, the one with its home first."""
+
+WRITABLE_PATHS = "writable_paths"
+ACCOUNTS = "accounts"
+"""The parts that a refusal is reported for, besides the mount namespace itself."""
+
+# include/uapi/linux/mount.h
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 0x1, 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x40000
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY_PATH = 0x1, 0x4
+_OPEN_TREE_FLAGS = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+_DETACH = 0x2
+
+# include/uapi/asm-generic/unistd.h; the same on every architecture but Alpha
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+
+_SAFE = _NOSUID | _NODEV
+
+
+Accounts = tuple[tuple[bytes, bytes], ...]
+"""Files that name users, each with a line."""
+
+
+class View(NamedTuple):
+    """What a job sees. All paths are real ones, without links; `links` maps others to those.
+
+    Each of `private`, those of `PRIVATE` that the host has, is an empty directory of at most `private_bytes`.
+    `masked` are directories that a job finds empty, `writable` those that
+    are as writable as on the host. `accounts` has a line to put first in each file (see `name_user`).
+    """
+
+    private: tuple[bytes, ...] = ()
+    private_bytes: int = 0
+    masked: tuple[bytes, ...] = ()
+    writable: tuple[bytes, ...] = ()
+    links: tuple[tuple[bytes, bytes], ...] = ()
+    accounts: Accounts = ()
+
+
+def make(view: View) -> dict[str, int]:
+    """Mounts a view in this process's mount namespace; returns the errnos of refused parts.
+
+    `writable_paths:N` is the first of the writable paths that cannot be used, counted from 0.
+
+    Raises:
+        OSError: the kernel refuses one of the parts that keep a job out.
+    """
+    # Neither later mounts of the host come in, which a job could write to, nor those made here get out.
+    _mount(None, b"/", None, _REC | _PRIVATE)
+    trees, errors = _open_trees(view.writable)
+    _set_read_only(b"/")
+    for path in sorted({*view.private, *trees}):
+        if path in trees:
+            errors |= _attach(trees[path], path)
+        else:
+            _mount_private(view, path)
+    refused = {f"{WRITABLE_PATHS}:{view.writable.index(path)}": errors[path] for path in list(errors)[:1]}
+    for path, target in view.links:
+        _link(path, target)
+    for path in view.masked:
+        if os.path.isdir(path):  # noqa: PTH112
+            _mount(b"tmpfs", path, b"tmpfs", _RDONLY | _SAFE | _NOEXEC, b"mode=000,size=4k")
+    try:
+        _mount_accounts(view.accounts)
+    except OSError as error:
+        refused[ACCOUNTS] = error.errno or 0
+    return refused
+
+
+def name_user(accounts: Accounts) -> None:
+    """Overwrites the first lines of account files with the job's; both have the same length."""
+    for path, line in accounts:
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.pwrite(file, line, 0)
+        os.close(file)
+
+
+def mount_proc() -> None:
+    """Mounts the /proc of this process's PID namespace."""
+    _mount(b"proc", b"/proc", b"proc", _SAFE | _NOEXEC)
+
+
+def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes, int]]:
+    """Returns copies of the mounts at and below some paths, while they are as on the host, and errnos."""
+    trees: dict[bytes, int] = {}
+    errors: dict[bytes, int] = {}
+    for path in paths:
+        try:
+            trees[path] = _system_call(_OPEN_TREE, _AT_FDCWD, path, _OPEN_TREE_FLAGS)
+        except OSError as error:
+            errors[path] = error.errno or 0
+    return trees, errors
+
+
+def _attach(tree: int, path: bytes) -> dict[bytes, int]:
+    """Mounts such a copy; returns the errno by its path if that fails."""
+    try:
+        os.makedirs(path, exist_ok=True)  # noqa: PTH103 - a private directory is empty
+        _system_call(_MOVE_MOUNT, tree, b"", _AT_FDCWD, path, _MOVE_MOUNT_FROM_EMPTY_PATH)
+    except OSError as error:
+        return {path: error.errno or 0}
+    finally:
+        os.close(tree)
+    return {}
+
+
+def _mount_private(view: View, path: bytes) -> None:
+    mode = b"mode=755" if path == view.private[0] else b"mode=1777"
+    _mount(b"tmpfs", path, b"tmpfs", _SAFE, b"%s,size=%d" % (mode, view.private_bytes))
+    if path == view.private[0]:
+        os.mkdir(HOME, 0o700)  # noqa: PTH102
+
+
+def _link(path: bytes, target: bytes) -> None:
+    """Makes a link again that a private directory hides."""
+    if not os.path.exists(path):  # noqa: PTH110
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        os.symlink(target, path)  # noqa: PTH211
+
+
+def _mount_accounts(accounts: Accounts) -> None:
+    """Puts copies of the host's files, with one more line, in their place.
+
+    All of them are written now. What the job's process overwrites later is not charged to the job.
+    """
+    if not accounts:
+        return
+    _mount(b"tmpfs", HOME, b"tmpfs", _SAFE | _NOEXEC, b"mode=755")
+    try:
+        for path, line in accounts:
+            copy = HOME + b"/" + os.path.basename(path)  # noqa: PTH119
+            with open(path, "rb", buffering=0) as host, open(copy, "wb", buffering=0) as file:  # noqa: PTH123
+                file.write(line + host.readall())
+            _mount(copy, path, None, _BIND)
+    finally:
+        checked(libc().umount2(HOME, _DETACH))
+
+
+def _mount(
+    source: bytes | None, target: bytes, kind: bytes | None, flags: int, data: bytes | None = None
+) -> None:
+    checked(libc().mount(source, target, kind, ctypes.c_ulong(flags), data))
+
+
+class _Attributes(ctypes.Structure):
+    """`struct mount_attr` of mount_setattr(2)."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd"))
+
+
+def _set_read_only(path: bytes) -> None:
+    attributes = _Attributes(set=_RDONLY)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    _system_call(_MOUNT_SETATTR, _AT_FDCWD, path, _AT_RECURSIVE, ctypes.byref(attributes), size)
+
+
+def _system_call(number: int, *arguments: object) -> int:
+    return checked(libc().syscall(ctypes.c_long(number), *arguments))
