@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 from wrapped import BIN, mount, own_mounts, seen, wrapped
 
-from live import Server, client
+from live import Client, Server, client, refused
 
 pytestmark = pytest.mark.root
 
@@ -160,3 +161,10 @@ def test_a_writable_path_that_cannot_work_ends_the_start(
     )
     assert done.returncode == 1
     assert f"isolation.writable_paths: {problem.format(state=state)}" in done.stderr
+
+
+async def test_a_command_that_only_the_host_has_is_told_apart(admin: Client) -> None:
+    async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
+        await admin.create("/home/alice/tool")
+    assert "/home, /tmp, /var/tmp and /dev/shm are private to each job" in refusal.message
+    assert "isolation.writable_paths" in refusal.message

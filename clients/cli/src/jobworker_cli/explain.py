@@ -32,8 +32,8 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "COMMAND_NOT_STARTED": "commands and directories are those of the server's host; a command's name is "
-        "looked up in the job's PATH (--env PATH=...)",
+        "COMMAND_NOT_STARTED": "files are those of the server's host, except in directories that are private "
+        "to the job; a command's name is looked up in the job's PATH (--env PATH=...)",
         "JOB_NOT_FOUND": "`jobworker list` shows the jobs that the server knows",
         "JOB_NOT_RUNNING": "`jobworker list --status running` shows the jobs whose limits can be changed",
         "ROLE_REQUIRED": "--role admin, or --cert and --key, choose another certificate",

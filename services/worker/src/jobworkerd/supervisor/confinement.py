@@ -113,6 +113,11 @@ def _refused_path(wanted: IsolationConfig, part: str) -> tuple[str, ...]:
     return (wanted.writable_paths[int(index)],) if name == WRITABLE_PATHS else ()
 
 
+def has_private_directories(parts: Iterable[AppliedIsolation]) -> bool:
+    """Tells whether a job has directories of its own in the place of some of the host's."""
+    return any(each.part == f"{MOUNT}_namespace" and each.in_force for each in parts)
+
+
 def refuse(part: AppliedIsolation, refused: Mapping[str, int]) -> AppliedIsolation:
     """Returns a part as it is once the kernel has refused some more."""
     return _part(part.part, _reason(refused[part.part]), part.value) if part.part in refused else part

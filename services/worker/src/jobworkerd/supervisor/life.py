@@ -233,7 +233,8 @@ class LiveJob:
             self._job = replace(self._job, isolation_applied=parts)
             report = await self._report()
         self._reap_spare()
-        failure = process.failure(self._job.spec, report)
+        private = confinement.has_private_directories(self._job.isolation_applied)
+        failure = process.failure(self._job.spec, report, private=private)
         if self._main and not failure:
             self._orders.close()
             return self._main

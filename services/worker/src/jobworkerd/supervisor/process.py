@@ -4,11 +4,12 @@ import errno
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
-from jobworkerd.supervisor import headroom, order, spares
+from jobworkerd.supervisor import headroom, order, private_mounts, spares
 from jobworkerd.supervisor.order import Order
 from jobworkerd.supervisor.private_mounts import Accounts
 from jobworkerd.supervisor.spares import Spare
@@ -24,6 +25,12 @@ _HINTS = {
     errno.EACCES: "; it has to be a file, with permission to execute it",
 }
 """What execve(2) may also mean by an error, for a command."""
+
+_PRIVATE = tuple(os.fsdecode(path) for path in private_mounts.PRIVATE)
+_PRIVATE_HINT = (
+    f"; {', '.join(_PRIVATE[:-1])} and {_PRIVATE[-1]} are private to each job, without the host's files: use "
+    "another directory, or have the server's administrator add this one to isolation.writable_paths"
+)
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,17 @@ def refused(report: bytes) -> dict[str, int]:
     return spares.refused_parts(rest) if word == b"refused" else {}
 
 
-def failure(spec: JobSpec, report: bytes) -> Exception | None:
-    """Returns what went wrong: nothing, the user's mistake, or an OSError of the server's."""
+def _is_private(working_directory: str, file: str) -> bool:
+    """Tells whether a file is in a private directory; a name without a slash is looked up in PATH instead."""
+    path = Path(os.path.normpath(Path(working_directory, file)))
+    return "/" in file and any(path.is_relative_to(each) for each in _PRIVATE)
+
+
+def failure(spec: JobSpec, report: bytes, *, private: bool = False) -> Exception | None:
+    """Returns what went wrong: nothing, the user's mistake, or an OSError of the server's.
+
+    `private` says that the job has directories of its own in the place of some of the host's.
+    """
     if not report:
         return None
     _, step, number = report.decode().split()
@@ -117,6 +133,8 @@ def failure(spec: JobSpec, report: bytes) -> Exception | None:
     if step not in _FIELD_OF_STEP:
         return OSError(code, os.strerror(code), step)
     subject, hint = (spec.command, _HINTS.get(code, "")) if step == "exec" else (spec.working_directory, "")
+    if private and code == errno.ENOENT and _is_private(spec.working_directory, subject):
+        hint = _PRIVATE_HINT
     return CommandNotStarted(
         field="args" if code == errno.E2BIG else _FIELD_OF_STEP[step],
         errno_name=errno.errorcode.get(code, number),
