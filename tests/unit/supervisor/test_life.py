@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -25,6 +26,7 @@ from jobworkerd.model import (
     LimitsUpdate,
     TerminationReason,
 )
+from jobworkerd.supervisor import killing
 from jobworkerd.supervisor.isolation import Isolation
 from jobworkerd.supervisor.life import Host, LiveJob
 from jobworkerd.supervisor.outcome import Intent
@@ -42,7 +44,13 @@ HOUR_NS = 3_600 * 10**9
 
 
 @pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
+def warnings() -> list[dict[str, object]]:
+    """What the server's log warns of."""
+    return []
+
+
+@pytest.fixture
+async def host(tmp_path: Path, warnings: list[dict[str, object]]) -> AsyncIterator[Host]:
     loop = asyncio.get_running_loop()
     isolation = IsolationConfig(
         run_as="server",
@@ -67,6 +75,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
             users=Users(isolation),
             isolation=isolation,
             read_buffer=memoryview(bytearray(4096)),
+            warn=lambda event, **fields: warnings.append({"event": event, **fields}),
             on_fault=lambda what, error: pytest.fail(f"{what}: {error}"),
         )
 
@@ -121,18 +130,23 @@ class Cgroup(ProcessGroup):
         return AppliedLimit(limit=name, in_force=not reason, value=str(value), reason=reason)
 
 
-@asynccontextmanager
-async def sleeping(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIterator[LiveJob]:
-    """A job that runs as long as the context lasts, in a cgroup that has its limits."""
+async def started(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> LiveJob:
+    """Starts a job in a cgroup that has its limits."""
     live = LiveJob(job("sleep", "100"), host, lambda _: None)
     await live.run()
     assert live._main
     cgroup.lead(live._main.pid)
     live._containment = cgroup
-    started = live._job
-    applied = cgroup.change(started.spec.limits, ["max_cpu", "max_memory"], [])
-    spec = replace(started.spec, limits_policy=policy)
-    live._job = replace(started, spec=spec, limits_applied=applied)
+    applied = cgroup.change(live._job.spec.limits, ["max_cpu", "max_memory"], [])
+    spec = replace(live._job.spec, limits_policy=policy)
+    live._job = replace(live._job, spec=spec, limits_applied=applied)
+    return live
+
+
+@asynccontextmanager
+async def sleeping(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIterator[LiveJob]:
+    """A job that runs as long as the context lasts."""
+    live = await started(host, cgroup, policy)
     try:
         yield live
     finally:
@@ -175,3 +189,44 @@ async def test_best_effort_records_what_is_not_in_force(host: Host) -> None:
     assert updated.spec.limits.max_pids == 5
     (refused,) = (limit for limit in updated.limits_applied if not limit.in_force)
     assert (refused.limit, refused.reason) == ("max_pids", "the kernel has none")
+
+
+class Unkillable(Cgroup):
+    """A cgroup whose processes wait in the kernel until `let_die`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dead = asyncio.Event()
+        self.kills = 0
+
+    def kill(self) -> None:
+        self.kills += 1
+        if self.dead.is_set():
+            super().kill()
+
+    def let_die(self) -> None:
+        self.dead.set()
+        super().kill()
+
+
+async def test_a_kill_without_effect_is_in_the_record_and_in_the_log(
+    host: Host, warnings: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(killing, "EFFECT_SECONDS", 0.05)
+    cgroup = Unkillable()
+    live = await started(host, cgroup, LimitsPolicy.BEST_EFFORT)
+    pid = live.snapshot().pid
+    ended = asyncio.create_task(live.end())
+    live.stop(Intent(TerminationReason.STOPPED, "CN=bob"), 0)
+    async with asyncio.timeout(10):
+        while not live.snapshot().kill_pending:
+            await asyncio.sleep(0.01)
+    assert cgroup.kills == 1
+    assert not ended.done()
+    (warning,) = warnings
+    assert warning["event"] == "kill has no effect"
+    (process,) = cast("list[dict[str, object]]", warning["processes"])
+    assert (process["pid"], process["command"], process["state"]) == (pid, "sleep", "S")
+    cgroup.let_die()
+    final = await ended
+    assert (final.status, final.kill_pending) == (JobStatus.STOPPED, False)

@@ -154,8 +154,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """All settings.
 
     `max_jobs` bounds the jobs that are not final, `keep_jobs` the final ones that are kept: past it
-    the oldest goes, with its log. `shutdown_timeout` bounds, in seconds, how long SIGTERM may take
-    beyond the longest grace period.
+    the oldest goes, with its log. `shutdown_timeout` bounds, in seconds, the jobs' grace periods
+    when the server ends.
     """
 
     listen: Listen = "0.0.0.0:50051"
@@ -164,7 +164,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cgroup_base: AbsolutePath = "/sys/fs/cgroup/job-worker"
     max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
     keep_jobs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
-    shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 10.0
+    shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
     defaults: Defaults = Defaults()
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()

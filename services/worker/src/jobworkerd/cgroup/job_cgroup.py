@@ -137,7 +137,7 @@ class JobCgroup:
         if self._kill is not None:
             os.write(self._kill, b"1")
             return
-        for pid in self._pids():
+        for pid in self.pids():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -157,7 +157,8 @@ class JobCgroup:
                     await self._watcher.wait_empty(self._events)
             await insist(self.kill)
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
+        """Returns the processes in the cgroup and below it."""
         found: list[int] = []
         for directory in files.subtree(self._path):
             found += map(int, files.read(directory, "cgroup.procs").split())

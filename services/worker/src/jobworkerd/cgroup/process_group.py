@@ -7,7 +7,7 @@ the job's record says so.
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, limits_set
@@ -56,7 +56,15 @@ class ProcessGroup:
 
     def populated(self) -> bool:
         """Tells whether the group has a process; a zombie is none."""
-        return any(self._is_member(stat) for stat in Path("/proc").glob("[0-9]*/stat"))
+        return next(self._members(), None) is not None
+
+    def pids(self) -> list[int]:
+        """Returns the processes of the group; a zombie is none."""
+        return list(self._members())
+
+    def _members(self) -> Iterator[int]:
+        stats = Path("/proc").glob("[0-9]*/stat")
+        return (int(stat.parent.name) for stat in stats if self._is_member(stat))
 
     def _is_member(self, stat: Path) -> bool:
         try:

@@ -214,13 +214,16 @@ class Jobs:
         """The jobs that are not final."""
         return tuple(self._live)
 
-    async def shut_down(self) -> None:
-        """Refuses new jobs, stops those that run, and returns once all are final."""
+    async def shut_down(self, longest_grace: float) -> None:
+        """Refuses new jobs, stops those that run, and returns once all are final.
+
+        Each job has its own grace period, but no more than the longest one (seconds).
+        """
         self._draining = True
         intent = Intent(TerminationReason.STOPPED)
         while self._live:
             for live in self._live.values():
-                live.stop(intent, self._config.defaults.stop_grace_period)
+                live.stop(intent, min(live.snapshot().spec.stop_grace_period, longest_grace))
             await asyncio.wait([*self._starts.values(), *self._ends.values()])
 
     def kill_all(self) -> None:

@@ -35,6 +35,7 @@ from jobworkerd.model import (
     transition,
 )
 from jobworkerd.supervisor import accounts, confinement, headroom, process, spares
+from jobworkerd.supervisor.killing import Killing, describe
 from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
 from jobworkerd.supervisor.outcome import Intent, Remains, outcome
 from jobworkerd.supervisor.process import Process
@@ -42,9 +43,6 @@ from jobworkerd.supervisor.pump import Pump
 from jobworkerd.supervisor.readable import readable
 from jobworkerd.supervisor.spares import Spare, Spares
 from jobworkerd.supervisor.users import User, Users
-
-_NEXT_KILL_SECONDS = 0.1
-"""How long a kill that failed has until the next one."""
 
 T = TypeVar("T")
 
@@ -64,6 +62,8 @@ class Host:
     read_buffer: memoryview
     on_fault: Callable[[str, BaseException], None]
     """Reports an error in a step of a job's end."""
+    warn: Callable[..., None]
+    """Writes a warning to the server's log."""
 
 
 class LiveJob:
@@ -78,8 +78,7 @@ class LiveJob:
         self._init: Process | None = None
         self._main: Process | None = None
         self._intent: Intent | None = None
-        self._kill_timer: asyncio.TimerHandle | None = None
-        self._kill_due = False
+        self._killing = Killing(host.loop, self._kill, host.on_fault, self._kill_has_no_effect)
         self._started_ns: int | None = None
         self._containment = self._contain()
         self._log: LogWriter | None = None
@@ -226,7 +225,7 @@ class LiveJob:
             if isinstance(self._containment, ProcessGroup):
                 self._containment.lead(pid)
             if self._intent:  # it came while there was nobody to tell
-                self._signal(self._main, signal.SIGKILL if self._kill_due else self._job.spec.stop_signal)
+                self._signal(self._main, signal.SIGKILL if self._killing.due else self._job.spec.stop_signal)
             report = await self._report()
         if refused := process.refused(report):
             parts = tuple(confinement.refuse(part, refused) for part in self._job.isolation_applied)
@@ -278,6 +277,7 @@ class LiveJob:
             pid=0,
             exit_code=ended.exit_code,
             termination=ended.termination,
+            kill_pending=False,
             limits_applied=limits,
             usage=usage,
             log_size=self.log_size,
@@ -295,32 +295,23 @@ class LiveJob:
             self._intent = intent
             if self._main and grace_period > 0:
                 self._signal(self._main, self._job.spec.stop_signal)
-        self._kill_within(grace_period)
+        self._killing.within(grace_period)
 
-    def kill(self) -> None:
-        """Kills all of the job now; one that has no process yet, as soon as there is one.
+    def _kill(self) -> None:
+        """Kills all of the job; one that has no process yet is killed as soon as it has one.
 
         A process that is killed before it has said that it is there could not be waited for.
         """
-        self._kill_due = True
-        if not self._main:
-            return
-        try:
+        if self._main:
             self._containment.kill()
-        except OSError as error:
-            self._host.on_fault("kill", error)
-            self._kill_timer = self._host.loop.call_later(_NEXT_KILL_SECONDS, self.kill)
+            self._killing.expect_effect()
+
+    def _kill_has_no_effect(self) -> None:
+        self._job = replace(self._job, kill_pending=True)
+        self._host.warn("kill has no effect", job_id=self._job.id, processes=describe(self._containment.pids))
 
     def _time_out(self) -> None:
         self.stop(Intent(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
-
-    def _kill_within(self, seconds: float) -> None:
-        now = self._host.loop.time()
-        if self._kill_timer and self._kill_timer.when() <= now + seconds:
-            return
-        if self._kill_timer:
-            self._kill_timer.cancel()
-        self._kill_timer = self._host.loop.call_later(seconds, self.kill)
 
     def _signal(self, main: Process, number: int) -> None:
         """Signals the process group, and wakes what is stopped, which could not handle the signal."""
@@ -332,13 +323,13 @@ class LiveJob:
 
         It is reaped when its process group is empty: until then nobody else can have its pid.
         """
+        self._killing.expect_effect()
         if self._init:
             os.kill(self._init.pid, signal.SIGKILL)
         await self._containment.kill_all()
         if self._main:
             await readable(self._main.pidfd)
-        if self._kill_timer:  # once reaped, the number may be another process group's
-            self._kill_timer.cancel()
+        self._killing.close()  # once reaped, the number may be another process group's
         # It has ended, so this does not wait; but what ends a PID namespace waits for this.
         wait_status = os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
         if self._init:

@@ -40,6 +40,9 @@ from jobworkerd.supervisor.state_dir import is_job_id, taken
 from jobworkerd.supervisor.users import UnknownUser, Users
 from jobworkerd.supervisor.writable_paths import UnusablePath
 
+_KILLED_WITHIN_SECONDS = 10.0
+"""How long a shutdown waits for the effect of a kill, as `killing` does."""
+
 _API_ENDS_WITHIN_SECONDS = 5.0
 _UMASK = 0o022
 """Whatever it was before: an API process's user has to be able to read the logs."""
@@ -54,16 +57,17 @@ def run(config: Config) -> int:
     gc.freeze()
     os.umask(_UMASK)
     try:
-        asyncio.run(_serve(config, events, sink))
+        all_ended = asyncio.run(_serve(config, events, sink))
     except (CannotStart, NoSuchUser, PortTaken, BadBase, ApiFailed, UnknownUser, UnusablePath) as error:
         events.error("cannot start", reason=str(error))
         return 1
     finally:
         sink.finish()
-    return 0
+    return 0 if all_ended else 1
 
 
-async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
+async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
+    """Returns once the server has ended: True if all jobs have, too."""
     loop = asyncio.get_running_loop()
     sink.watch(loop)
     loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
@@ -111,12 +115,16 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> None:
             isolation=isolation,
             read_buffer=memoryview(bytearray(READ_BYTES)),
             on_fault=lambda what, error: events.error("fault", error, step=what),
+            warn=events.warning,
         )
-        await _run(replace(config, listen=address), user, jobs_dir, host, events)
+        return await _run(replace(config, listen=address), user, jobs_dir, host, events)
 
 
-async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, events: EventLog) -> None:
-    """Starts the API processes, waits for the signal to end, and ends everything in order."""
+async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, events: EventLog) -> bool:
+    """Starts the API processes, waits for the signal to end, and ends everything in order.
+
+    Returns True if all jobs have ended.
+    """
 
     def connect(on_ready: Callable[[], None]) -> ApiConnection:
         return ApiConnection(
@@ -145,20 +153,23 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
         notify("STOPPING=1")
         events.info("shutting down", running=len(jobs.running_ids))
         apis.drain()
-        await _stop_jobs(jobs, config, events)
+        all_ended = await _stop_jobs(jobs, config, events)
     finally:
         await apis.close(_API_ENDS_WITHIN_SECONDS)
         watch.close()
         shutdown.close()
     events.info("ended")
+    return all_ended
 
 
-async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> None:
+async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> bool:
     try:
-        async with asyncio.timeout(config.defaults.stop_grace_period + config.shutdown_timeout):
-            await jobs.shut_down()
+        async with asyncio.timeout(config.shutdown_timeout + _KILLED_WITHIN_SECONDS):
+            await jobs.shut_down(config.shutdown_timeout)
     except TimeoutError:
         events.error("jobs did not end", job_ids=jobs.running_ids)
+        return False
+    return True
 
 
 def _report(hierarchy: Hierarchy, events: EventLog) -> None:

@@ -1,0 +1,110 @@
+"""What a server that ends makes of its jobs, and what becomes of a job that cannot be killed."""
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from conftest import BIN
+from google.protobuf.duration_pb2 import Duration
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from live import Client, Server, client, eventually, refused
+
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+"""The ioctls of fsfreeze(8)."""
+
+STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
+SLOW = "trap 'sleep 1; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+
+
+async def shut_down(server: Server, admin: Client, script: str, grace: float) -> job_pb2.Job:
+    """Ends the server while a job runs, and returns the job's result."""
+    period = Duration()
+    period.FromNanoseconds(int(grace * 10**9))
+    job = await admin.create("sh", "-c", script, stop_grace_period=period)
+    call = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=90)
+    messages = aiter(call)
+    assert (await anext(messages)).payload == b"ready\n"
+    assert server.process
+    server.process.send_signal(signal.SIGTERM)
+    return [message async for message in messages][-1].result
+
+
+@pytest.mark.parametrize(
+    ("script", "grace", "default", "total", "exit_code"),
+    [
+        pytest.param(SLOW, 60, "0.1", "60", 7, id="longer-than-the-default"),
+        pytest.param(STUBBORN, 0.1, "600", "600", None, id="shorter-than-the-default"),
+        pytest.param(STUBBORN, 3600, "10", "0.1", None, id="longer-than-the-bound"),
+    ],
+)
+async def test_each_job_has_its_own_grace_period_up_to_a_bound(
+    certs: Path, tmp_path: Path, script: str, grace: float, default: str, total: str, exit_code: int | None
+) -> None:
+    settings = {"JOBWORKERD_DEFAULTS_STOP_GRACE_PERIOD": default, "JOBWORKERD_SHUTDOWN_TIMEOUT": total}
+    with Server.started(BIN, certs, tmp_path / "state", **settings) as server:
+        async with client(server, "admin") as admin:
+            result = await shut_down(server, admin, script, grace)
+        assert result.status == job_pb2.JOB_STATUS_STOPPED
+        assert (result.exit_code if result.HasField("exit_code") else None) == exit_code
+        assert server.stop() == 0
+
+
+@contextmanager
+def frozen(directory: Path) -> Iterator[None]:
+    """Freezes the file system of a directory: a process that writes to it cannot be killed meanwhile."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, FIFREEZE, 0)
+        yield
+    finally:
+        fcntl.ioctl(descriptor, FITHAW, 0)
+        os.close(descriptor)
+
+
+async def write(admin: Client, file: Path) -> job_pb2.Job:
+    """Creates a job that writes to a file; returns once it is about to."""
+    job = await admin.create("sh", "-c", f"echo ready; echo >{file}")
+    await admin.wrote(job.id, b"ready")
+    return job
+
+
+@pytest.mark.cgroup
+@pytest.mark.own_kernel
+async def test_a_job_that_cannot_be_killed_is_told_of(certs: Path, tmp_path: Path) -> None:
+    disk = Path(os.environ["IN_GUEST_DISK"]) / "frozen"
+    disk.mkdir()
+    disk.chmod(0o777)
+    settings = {"JOBWORKERD_ISOLATION_WRITABLE_PATHS": str(disk), "JOBWORKERD_SHUTDOWN_TIMEOUT": "0.1"}
+    with Server.started(BIN, certs, tmp_path / "state", **settings) as server:
+        async with client(server, "admin") as admin:
+            with frozen(disk):
+                job = await write(admin, disk / "first")
+                request = job_service_pb2.StopJobRequest(id=job.id, grace_period=Duration())
+                async with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
+                    await admin.stub.StopJob(request, timeout=1)
+                async with asyncio.timeout(60):
+                    while not (waiting := await admin.get(job.id)).kill_pending:
+                        await asyncio.sleep(0.2)
+                assert waiting.status == job_pb2.JOB_STATUS_RUNNING
+                event: dict[str, Any] = {**server.wait_for_event("kill has no effect")}
+                assert event["job_id"] == job.id
+                assert {"pid": job.pid, "command": "sh", "state": "D"}.items() <= event["processes"][
+                    0
+                ].items()
+            ended = await admin.ended(job.id)
+            assert (ended.status, ended.kill_pending) == (job_pb2.JOB_STATUS_STOPPED, False)
+            with frozen(disk):
+                job = await write(admin, disk / "second")
+                assert server.stop() == 1
+                event = {**server.wait_for_event("jobs did not end")}
+                assert event["job_ids"] == [job.id]
+        await eventually(lambda: not psutil.pid_exists(job.pid))
