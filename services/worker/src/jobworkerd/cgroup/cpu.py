@@ -9,6 +9,9 @@ CONTROLLER = "cpu"
 LIMIT = "max_cpu"
 WEIGHT = "cpu_weight"
 
+WEIGHT_FILE = "cpu.weight"
+MOST_WEIGHT = 10_000
+
 NO_MAX = (
     "this kernel has no cpu.max; cpu.weight shares the CPU only while others want it too, "
     "boot a kernel with CONFIG_CFS_BANDWIDTH"
@@ -36,12 +39,12 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
 def _share(cgroup: Path, limits: Limits) -> AppliedLimit:
     # By the kernel's default weight one full core weighs as much as an unlimited neighbour.
     if not limits.cpu_weight:
-        files.write(cgroup, "cpu.weight", str(min(limits.max_cpu, 10_000)))
+        files.write(cgroup, WEIGHT_FILE, str(min(limits.max_cpu, MOST_WEIGHT)))
     return AppliedLimit(
         limit=LIMIT,
         in_force=False,
-        file="cpu.weight",
-        value=files.read(cgroup, "cpu.weight"),
+        file=WEIGHT_FILE,
+        value=files.read(cgroup, WEIGHT_FILE),
         reason=NO_MAX,
     )
 
@@ -52,7 +55,7 @@ def apply_weight(cgroup: Path, limits: Limits) -> AppliedLimit:
     Raises:
         OSError: the kernel refused it.
     """
-    return files.set_and_read_back(cgroup, WEIGHT, "cpu.weight", limits.cpu_weight or _DEFAULT_WEIGHT)
+    return files.set_and_read_back(cgroup, WEIGHT, WEIGHT_FILE, limits.cpu_weight or _DEFAULT_WEIGHT)
 
 
 def stat(cgroup: Path) -> dict[str, int]:

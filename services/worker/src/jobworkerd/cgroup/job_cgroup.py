@@ -54,6 +54,7 @@ class JobCgroup:
         self._hierarchy = hierarchy
         self._watcher = watcher
         self._made = self._ready = False
+        self._weight = ""
         self._open: list[int] = []
 
     def make(self) -> None:
@@ -114,6 +115,25 @@ class JobCgroup:
             if is_exhaustion(error) and error.errno != errno.ENOSPC:
                 raise
             return AppliedLimit(limit=limit, in_force=False, reason=f"{error.filename}: {error.strerror}")
+
+    def hurry(self) -> None:
+        """Gives the job the most CPU weight, so that its program is executed at once and not after a turn of
+        each other job; until `settle`.
+        """
+        if self._hierarchy.reason(cpu.CONTROLLER):
+            return
+        with suppress(OSError):  # then it only takes longer
+            self._weight = files.read(self._path, cpu.WEIGHT_FILE)
+            files.write(self._path, cpu.WEIGHT_FILE, str(cpu.MOST_WEIGHT))
+
+    def settle(self) -> None:
+        """Gives the job the CPU weight that it has by its limits, once its program is executed.
+
+        Raises:
+            OSError: the kernel refused it.
+        """
+        if self._weight:
+            files.write(self._path, cpu.WEIGHT_FILE, self._weight)
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
         """Returns what the kernel holds now of limits that `apply` or `change` returned.

@@ -54,6 +54,12 @@ class ProcessGroup:
     def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:
         return tuple(AppliedLimit(limit=name, in_force=False, reason=self._reason) for name in names)
 
+    def hurry(self) -> None:
+        """Has no weight to give."""
+
+    def settle(self) -> None:
+        """Has no weight to take back."""
+
     def populated(self) -> bool:
         """Tells whether the group has a process; a zombie is none."""
         return next(self._members(), None) is not None

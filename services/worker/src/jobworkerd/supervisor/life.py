@@ -98,6 +98,7 @@ class LiveJob:
             self._log = self._host.logs.open(self._job.id)
         self._given_back.callback(self._give_back_log)
         self._pump.start(self._log)
+        self._containment.hurry()
         process.let_go(spare, self._containment.directory_fd)
 
     async def _take_spare(self) -> Spare:
@@ -207,6 +208,7 @@ class LiveJob:
         try:
             await self._make()
             main = await self._start()
+            self._containment.settle()
         except BaseException:
             await self._clean_up()
             await self._release()
