@@ -110,7 +110,8 @@ contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
 	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_foreign_clients.py \
 	  --ignore tests/contract/test_python_client.py --ignore tests/contract/test_python_examples.py \
-	  --ignore tests/contract/test_go_client.py --ignore tests/contract/test_typescript_client.py
+	  --ignore tests/contract/test_go_client.py --ignore tests/contract/test_typescript_client.py \
+	  --ignore tests/contract/test_examples.py --ignore tests/contract/test_troubleshooting.py
 
 .PHONY: clients-ts
 clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
@@ -118,9 +119,13 @@ clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
 	tools/node npm --prefix $(TS) run build
 	tools/node npm --prefix $(TS) test
 
+.PHONY: clients-examples
+clients-examples: ## Compile the Java and the Rust example, where Maven and Cargo are
+	tools/build-examples
+
 .PHONY: host
 host: ## Run all tests that need no live cgroup v2
-	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts contract interop pages
+	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts clients-examples contract interop pages
 
 # Says what it installs, or why it cannot, before the first minutes are spent.
 .PHONY: preflight

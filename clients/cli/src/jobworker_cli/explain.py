@@ -46,6 +46,8 @@ HINTS: Mapping[str, str] = MappingProxyType(
 CURES: Mapping[Cause, str] = MappingProxyType(
     {
         Cause.UNTRUSTED: "--certs or --ca must name the CA that signed the server's certificate",
+        Cause.EXPIRED: "`jobworkerd certs issue server --role server --force` renews it on its host; "
+        "compare the clocks, too",
         Cause.OTHER_NAME: "use a name that the certificate has, in --server or in --server-name",
         Cause.NOT_TLS: "check --server (JOBWORKER_SERVER)",
         Cause.OUR_FILES: "the files must be PEM, and the key must belong to the certificate",

@@ -36,10 +36,10 @@ class ConnectionFailure:
 
 # Patterns of grpcio 1.85, the particular before the general.
 CONNECTION_FAILURES = (
+    ConnectionFailure("certificate has expired", Cause.EXPIRED, "its certificate has expired"),
+    ConnectionFailure("certificate is not yet valid", Cause.EXPIRED, "its certificate is not valid yet"),
     ConnectionFailure(
-        "CERTIFICATE_VERIFY_FAILED",
-        Cause.UNTRUSTED,
-        "its certificate is not signed by our CA, or has expired",
+        "CERTIFICATE_VERIFY_FAILED", Cause.UNTRUSTED, "its certificate is not signed by our CA"
     ),
     ConnectionFailure(
         "Hostname Verification Check failed", Cause.OTHER_NAME, "its certificate is for another name"
