@@ -1,5 +1,6 @@
 """All limits of a job together, on plain files in the place of a cgroup's."""
 
+import errno
 import os
 from pathlib import Path
 from unittest.mock import create_autospec
@@ -64,6 +65,18 @@ def test_a_controller_that_is_missing_is_the_reason(tmp_path: Path, monkeypatch:
     limits = replace(LIMITS, max_io_iops=5, cpu_set="0")
     reasons = {limit.limit: limit.reason for limit in made.apply(limits, [])}
     assert (reasons["cpu_set"], reasons["max_io_iops"]) == ("held by v1", "not delegated")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_an_exhausted_host_is_no_reason_to_run_without_a_limit(
+    cgroup: JobCgroup, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        cgroup.change(LIMITS, ["max_pids"], [])
 
 
 def test_without_a_cgroup_no_change_is_in_force() -> None:

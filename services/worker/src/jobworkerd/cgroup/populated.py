@@ -31,7 +31,7 @@ class PopulatedWatcher:
         """Returns once the cgroup whose `cgroup.events` the descriptor reads has no process."""
         await insist(partial(self._epoll.register, events, select.EPOLLPRI))
         try:
-            while is_populated(events):
+            while await insist(partial(is_populated, events)):
                 future = self._waiting[events] = self._loop.create_future()
                 await future
         finally:
@@ -41,7 +41,10 @@ class PopulatedWatcher:
     def _on_events(self) -> None:
         for events, _ in self._epoll.poll(0):
             # Reading says that the change was seen; without it the file would stay ready.
-            empty = not is_populated(events)
+            try:
+                empty = not is_populated(events)
+            except OSError:  # the one that waits looks again
+                empty = True
             waiting = self._waiting.get(events)
             if empty and waiting and not waiting.done():
                 waiting.set_result(None)

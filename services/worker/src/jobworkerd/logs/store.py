@@ -93,6 +93,7 @@ class LogStore:
     def end(self, job_id: str) -> None:
         """Closes a log, which nobody writes to any more; readers can still open it."""
         writer = self._live.pop(job_id)
+        writer.record_loss()
         writer.close()
         if writer.unrecorded:
             what = f"{writer.unrecorded} bytes of output of job {job_id} are lost without a record"

@@ -8,6 +8,7 @@ the loss.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from jobworkerd.logs.files import LogFiles
@@ -89,8 +90,19 @@ class LogWriter:
         except OSError:
             # Even the index cannot be written. What is unrecorded is told of when it can be again.
             pass
+        self._report_growth(stored)
+
+    def record_loss(self) -> None:
+        """Tries once more to record bytes that were lost without a record."""
+        stored = self.extent.stored
+        if self._unrecorded:
+            with suppress(OSError):
+                self._lose(self._unrecorded)
+        self._report_growth(stored)
+
+    def _report_growth(self, stored_before: int) -> None:
         if self._on_growth:
-            self._on_growth(self, self.extent.stored - stored)
+            self._on_growth(self, self.extent.stored - stored_before)
 
     def release(self, most: int) -> None:
         """Gives up so many of the oldest bytes that at most `most` are left.

@@ -1,0 +1,282 @@
+"""A host that runs out of something at any step of a job's life: an error or none, nothing left, and the next
+job works.
+"""
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.mounts import cgroup2_mount
+from jobworkerd.cgroup.populated import PopulatedWatcher
+from jobworkerd.config import IsolationConfig
+from jobworkerd.errors import CommandNotStarted
+from jobworkerd.exhaustion import is_exhaustion
+from jobworkerd.logs.store import NEXT, LogStore
+from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, TerminationReason
+from jobworkerd.supervisor.isolation import Isolation
+from jobworkerd.supervisor.life import Host, LiveJob
+from jobworkerd.supervisor.outcome import Intent
+from jobworkerd.supervisor.spare_process import Setup
+from jobworkerd.supervisor.spares import Spares, discard
+from jobworkerd.supervisor.users import Users
+from tests.unit.supervisor.faults import Faults
+
+SETUP = Setup(
+    (256, 256),
+    0,
+    Isolation(namespaces=("pid",), no_new_privileges=False, nice=0),
+)
+LASTS_SECONDS = 0.03
+WITHIN_SECONDS = 30
+
+
+@contextlib.contextmanager
+def cgroups() -> Iterator[Hierarchy]:
+    """A place for real cgroups if this process may make them; otherwise jobs are process groups."""
+    mount = cgroup2_mount()
+    base = mount / f"jobworker-unit-{uuid.uuid4().hex[:12]}" if mount else None
+    try:
+        if base:
+            (base / "jobs").mkdir(parents=True)
+    except OSError:
+        base = None
+    try:
+        yield Hierarchy(base, "no cgroups here", dict.fromkeys(("cpu", "memory", "pids"), "not enabled"))
+    finally:
+        if base:
+            (base / "jobs").rmdir()
+            base.rmdir()
+
+
+@dataclass
+class World:
+    """All that jobs need, and what is there of it."""
+
+    host: Host
+    jobs_dir: Path
+    faults: Faults
+    others: set[str]
+    ids: Iterator[str] = field(default_factory=lambda: (str(uuid.uuid4()) for _ in itertools.count()))
+
+    def new(self, *argv: str) -> LiveJob:
+        """Returns a job that is to be run."""
+        spec = JobSpec(
+            command=argv[0],
+            args=argv[1:],
+            limits=Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0),
+            limits_policy=LimitsPolicy.BEST_EFFORT,
+            stop_signal=15,
+            stop_grace_period=1.0,
+            owner="CN=alice",
+        )
+        job = Job(id=next(self.ids), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=0)
+        return LiveJob(job, self.host, lambda _: None)
+
+    def fill_pool(self) -> None:
+        """Prepares what is prepared for the next jobs."""
+        self.host.spares.refill()
+        self.host.logs.prepare()
+
+    async def empty_pool(self) -> None:
+        """Leaves nothing prepared, but the fork server."""
+        while self.host.spares.left:
+            discard(await self.host.spares.take())
+        self.host.logs.close()
+
+    def end_fork_server(self) -> None:
+        """Leaves nothing prepared."""
+        self.host.spares.close()
+        self.host.logs.close()
+
+    async def settled(self) -> tuple[list[str], int, list[str], list[str], int]:
+        """Returns what there is once each spare process is there, from descriptors to users."""
+        self.fill_pool()
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while len(self.processes()) < self.expected_processes:
+                await asyncio.sleep(0.002)
+        base = self.host.hierarchy.base
+        return (
+            descriptors(),
+            len(self.processes()),
+            [each.name for each in self.host.hierarchy.jobs.iterdir() if each.is_dir()] if base else [],
+            [each.name for each in self.jobs_dir.iterdir() if each.name != NEXT],
+            len(self.host.users._free),
+        )
+
+    def processes(self) -> set[str]:
+        """Returns the processes that came with this world."""
+        return children() - self.others
+
+    @property
+    def expected_processes(self) -> int:
+        """The fork server, and three spare processes: with an init each for root."""
+        return 7 if os.geteuid() == 0 else 4
+
+
+def children() -> set[str]:
+    """Returns the ids of this process's children, zombies among them."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def descriptors() -> list[str]:
+    """Returns what the descriptors of this process are of, by kind."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(entry.readlink().as_posix().split(":")[0])
+    return sorted(found)
+
+
+@asynccontextmanager
+async def making(
+    hierarchy: Hierarchy, jobs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A world in which calls fail once its faults are armed."""
+    loop, others = asyncio.get_running_loop(), children()
+    with ExitStack() as stack:
+        watcher, spares = PopulatedWatcher(loop), Spares(SETUP)
+        logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None)
+        for each in (watcher, spares, logs):
+            stack.callback(each.close)
+        isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
+        host = Host(
+            loop=loop,
+            hierarchy=hierarchy,
+            watcher=watcher,
+            logs=logs,
+            io_paths=[],
+            spares=spares,
+            users=Users(isolation),
+            isolation=isolation,
+            read_buffer=memoryview(bytearray(4096)),
+            warn=lambda _event, **_fields: None,
+            on_fault=lambda _what, _error: None,
+        )
+        faults = Faults()
+        faults.install(monkeypatch.setattr)
+        faults.install_in_loop(monkeypatch.setattr, loop, watcher)
+        yield World(host, jobs_dir, faults, others)
+        monkeypatch.undo()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    with cgroups() as hierarchy:
+        async with making(hierarchy, tmp_path, monkeypatch) as made:
+            yield made
+
+
+@pytest.fixture
+async def world_without_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    async with making(Hierarchy(None, "no cgroups here"), tmp_path, monkeypatch) as made:
+        yield made
+
+
+async def ends_by_itself(world: World) -> None:
+    """A job that writes and ends."""
+    live = world.new("sh", "-c", "echo out; exit 3")
+    await live.run()
+    job = await live.end()
+    assert (job.status, job.exit_code, job.log_size) == (JobStatus.FAILED, 3, 4)
+    world.host.logs.discard(job.id)
+
+
+async def is_stopped(world: World) -> None:
+    """A job that does not end, and is killed."""
+    live = world.new("sleep", "100")
+    await live.run()
+    live.stop(Intent(TerminationReason.STOPPED), 0)
+    job = await live.end()
+    assert (job.status, job.termination and job.termination.signal) == (JobStatus.STOPPED, 9)
+    world.host.logs.discard(job.id)
+
+
+async def cannot_be_executed(world: World) -> None:
+    """A command that does not exist."""
+    live = world.new("/nonexistent")
+    with contextlib.suppress(CommandNotStarted):
+        await live.run()
+
+
+async def finds_nothing_prepared(world: World) -> None:
+    """A job for which all is to be made."""
+    await ends_by_itself(world)
+
+
+async def finds_no_fork_server(world: World) -> None:
+    """A job for which a fork server has to be started, too."""
+    await ends_by_itself(world)
+
+
+Scenario = Callable[[World], Awaitable[None]]
+SCENARIOS: list[Scenario] = [ends_by_itself, is_stopped, cannot_be_executed, finds_no_fork_server]
+
+
+async def attempt(world: World, scenario: Scenario, at: int, number: int, *, lasting: bool) -> None:
+    """Plays a scenario in which a call fails; the host recovers a moment later."""
+    if scenario is finds_nothing_prepared:
+        await world.empty_pool()
+    if scenario is finds_no_fork_server:
+        world.end_fork_server()
+    healing: list[asyncio.TimerHandle] = []
+
+    def heal_later() -> None:
+        healing.append(world.host.loop.call_later(LASTS_SECONDS, world.faults.heal))
+
+    world.faults.arm(at, number, lasting=lasting, on_failure=heal_later)
+    try:
+        async with asyncio.timeout(WITHIN_SECONDS):
+            await scenario(world)
+    except OSError as error:
+        assert is_exhaustion(error), error  # noqa: PT017 - or it is no error at all
+    except AssertionError as error:
+        error.add_note(f"after call {at}: {world.faults.failed}")
+        raise
+    finally:
+        world.faults.heal()
+        for timer in healing:
+            timer.cancel()
+
+
+async def every_call_fails_once(world: World, scenario: Scenario, number: int, *, lasting: bool) -> None:
+    """Plays a scenario as often as it makes calls: nothing is left each time, and the next job works."""
+    await ends_by_itself(world)
+    before = await world.settled()
+    await attempt(world, scenario, -1, number, lasting=lasting)
+    calls = world.faults.calls
+    assert calls > 5
+    for at in range(calls):
+        await attempt(world, scenario, at, number, lasting=lasting)
+        assert await world.settled() == before, f"call {at}: {world.faults.failed}"
+        await ends_by_itself(world)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
+async def test_a_job_for_which_all_is_to_be_made(world: World, number: int) -> None:
+    await every_call_fails_once(world, finds_nothing_prepared, number, lasting=False)
+
+
+@pytest.mark.parametrize("scenario", [ends_by_itself, is_stopped, cannot_be_executed, finds_no_fork_server])
+async def test_a_job_for_which_much_is_prepared(world: World, scenario: Scenario) -> None:
+    await every_call_fails_once(world, scenario, errno.ENOMEM, lasting=False)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_no_descriptor_is_left_for_a_while(world: World, scenario: Scenario) -> None:
+    await every_call_fails_once(world, scenario, errno.EMFILE, lasting=True)
+
+
+@pytest.mark.parametrize("scenario", [ends_by_itself, is_stopped])
+async def test_a_host_without_cgroups(world_without_cgroups: World, scenario: Scenario) -> None:
+    await every_call_fails_once(world_without_cgroups, scenario, errno.ENOMEM, lasting=False)
+    await every_call_fails_once(world_without_cgroups, scenario, errno.EMFILE, lasting=True)
