@@ -120,19 +120,25 @@ async def test_the_servers_state_stays_hidden_below_a_writable_path(certs: Path,
     assert b"Permission denied" in output
 
 
-async def test_a_writable_path_that_is_gone_is_in_the_record(
-    certs: Path, tmp_path: Path, results: Path
+@pytest.mark.parametrize("place", ["host", "private"])
+async def test_a_writable_path_that_goes_and_comes_back(
+    certs: Path, tmp_path: Path, results: Path, place: str
 ) -> None:
-    with Server.started(BIN, certs, tmp_path / "state", **{WRITABLE: str(results)}) as server:
-        remove(results)
+    """The record of the next job has each change; no result is lost in a directory that is gone."""
+    path = results if place == "host" else directory(tmp_path / "results")
+    with Server.started(BIN, certs, tmp_path / "state", **{WRITABLE: str(path)}) as server:
         async with client(server, "admin") as admin:
-            await admin.run("true")
-            await admin.run("true")
-            await admin.run("true")
-            job = await admin.create("true")
-    (part,) = (each for each in job.isolation_applied if each.part == "writable_paths")
-    assert not part.in_force
-    assert str(results) in part.reason
+            _, before = await admin.run("sh", "-c", f"echo x >{path}/result; rm {path}/result")
+            remove(path)
+            gone, _ = await admin.run("sh", "-c", f"echo x >{path}/result")
+            directory(path)
+            back, _ = await admin.run("sh", "-c", f"echo x >{path}/result")
+    parts = [part for job in (gone, back) for part in job.isolation_applied if part.part == "writable_paths"]
+    assert before == b""
+    assert [part.in_force for part in parts] == [False, True]
+    assert parts[0].reason.startswith(f"{path}: No such file or directory; create the directory")
+    assert (gone.exit_code, back.exit_code) == (2, 0)
+    assert lines(path / "result") == ["x"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,11 +12,13 @@ WITHIN_SECONDS = 30
 
 
 @asynccontextmanager
-async def watching(*files: Path) -> AsyncIterator["asyncio.Queue[None]"]:
+async def watching(
+    files: Iterable[Path] = (), directories: Iterable[Path] = ()
+) -> AsyncIterator["asyncio.Queue[None]"]:
     changes: asyncio.Queue[None] = asyncio.Queue()
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     loop = asyncio.get_running_loop()
-    watch = HostWatch(loop, map(bytes, files), lambda: changes.put_nowait(None))
+    watch = HostWatch(loop, files, directories, lambda: changes.put_nowait(None))
     try:
         async with asyncio.timeout(WITHIN_SECONDS):
             yield changes
@@ -28,7 +30,7 @@ async def watching(*files: Path) -> AsyncIterator["asyncio.Queue[None]"]:
 async def test_a_file_that_is_written_and_one_that_is_replaced(tmp_path: Path) -> None:
     file, new = tmp_path / "passwd", tmp_path / "new"
     file.touch()
-    async with watching(file) as changes:
+    async with watching([file]) as changes:
         for text in ("first", "second"):
             new.write_text(text)
             new.replace(file)
@@ -41,5 +43,32 @@ async def test_a_file_that_is_written_and_one_that_is_replaced(tmp_path: Path) -
 
 
 async def test_a_file_that_the_host_does_not_have(tmp_path: Path) -> None:
-    async with watching(tmp_path / "group") as changes:
+    async with watching([tmp_path / "group"]) as changes:
+        assert changes.empty()
+
+
+async def test_a_directory_that_goes_and_comes_back(tmp_path: Path) -> None:
+    parent, directory = tmp_path / "parent", tmp_path / "parent/results"
+    async with watching(directories=[directory]) as changes:
+        parent.mkdir()  # neither was there
+        await changes.get()
+        directory.mkdir()
+        await changes.get()
+        directory.rename(parent / "old")
+        await changes.get()
+        directory.mkdir()
+        await changes.get()
+        parent.rename(tmp_path / "elsewhere")
+        await changes.get()
+        assert changes.empty()
+
+
+async def test_other_entries_of_the_same_directory_do_not_count(tmp_path: Path) -> None:
+    directory = tmp_path / "results"
+    directory.mkdir()
+    async with watching(directories=[directory]) as changes:
+        (tmp_path / "other").mkdir()
+        (directory / "result").touch()
+        directory.rename(tmp_path / "old")
+        await changes.get()
         assert changes.empty()

@@ -3,7 +3,7 @@
 from jobworkerd.supervisor.private_mounts import Accounts
 from jobworkerd.supervisor.users import User
 
-FILES = PASSWD, GROUP = b"/etc/passwd", b"/etc/group"
+FILES = PASSWD, GROUP = "/etc/passwd", "/etc/group"
 
 
 def lines(user: User, home: str, widest: User) -> Accounts:
@@ -23,5 +23,5 @@ def _lines(user: User, home: str) -> Accounts:
     passwd = f"{user.name}:x:{user.uid}:{user.gid}:{user.full_name}:{home}:{user.shell}\n"
     group = f"{user.name}:x:{user.gid}:\n"
     if user.exclusive:
-        return ((PASSWD, passwd.encode()), (GROUP, group.encode()))
-    return ((PASSWD, passwd.encode()),)  # the host names the group of a user of its own
+        return ((PASSWD.encode(), passwd.encode()), (GROUP.encode(), group.encode()))
+    return ((PASSWD.encode(), passwd.encode()),)  # the host names the group of a user of its own

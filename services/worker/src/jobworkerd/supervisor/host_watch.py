@@ -1,40 +1,55 @@
-"""Notices when the host is no longer as processes that were prepared have copied it: its mounts, and the
-files that name its users.
+"""Notices when the host is no longer as processes that were prepared have copied it: its mounts, the files
+that name its users, and the directories that jobs may write to.
 """
 
 import asyncio
 import contextlib
 import os
 import select
-from collections.abc import Callable, Iterable
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from jobworkerd.libc import checked, libc
 
 # include/uapi/linux/inotify.h
-_MODIFIED, _ATTRIBUTES, _MOVED, _DELETED = 0x2, 0x4, 0x800, 0x400
-_CHANGED = _MODIFIED | _ATTRIBUTES | _MOVED | _DELETED
+_MODIFIED, _ATTRIBUTES, _MOVED_SELF, _DELETED_SELF = 0x2, 0x4, 0x800, 0x400
+_FILE = _MODIFIED | _ATTRIBUTES | _MOVED_SELF | _DELETED_SELF
+_MOVED_FROM, _MOVED_TO, _CREATED, _DELETED = 0x40, 0x80, 0x100, 0x200
+_ENTRIES = _MOVED_FROM | _MOVED_TO | _CREATED | _DELETED
 
-_EVENT_BYTES = 4096
+_EVENT = struct.Struct("iIII")
+"""`struct inotify_event` without the name that follows."""
+
+_EVENT_BYTES = 65_536
 
 
 class HostWatch:
     """The owner of the descriptors that notice changes, until `close`."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, files: Iterable[bytes], on_change: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        files: Iterable[Path],
+        directories: Iterable[Path],
+        on_change: Callable[[], None],
     ) -> None:
-        """Calls a function each time that a file system is mounted or unmounted, or a file has changed."""
+        """Calls a function each time that a file system is mounted or unmounted, that one of the files has
+        changed, or that one of the directories has appeared, disappeared or been replaced.
+        """
         self._loop = loop
         self._files = tuple(files)
+        self._directories = tuple(directories)
         self._on_change = on_change
+        self._names: dict[int, set[bytes]] = {}
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         # The kernel marks a change of the mounts with POLLPRI, see `cgroup.populated`.
         self._epoll = select.epoll()
         self._epoll.register(self._mounts, select.EPOLLPRI)
         self._inotify = checked(libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-        self._watch_files()
+        self._watch()
         loop.add_reader(self._epoll.fileno(), on_change)
-        loop.add_reader(self._inotify, self._on_file)
+        loop.add_reader(self._inotify, self._on_events)
 
     def close(self) -> None:
         """Ends watching."""
@@ -44,13 +59,33 @@ class HostWatch:
         os.close(self._mounts)
         os.close(self._inotify)
 
-    def _watch_files(self) -> None:
-        for path in self._files:
-            with contextlib.suppress(OSError):  # a host need not have the file
-                checked(libc().inotify_add_watch(self._inotify, path, _CHANGED))
+    def _watch(self) -> None:
+        """Watches what there is by now; what is watched already stays so."""
+        for file in self._files:
+            self._add(file, _FILE)
+        for directory in self._directories:
+            for entry in (directory, *directory.parents[:-1]):
+                if number := self._add(entry.parent, _ENTRIES):
+                    self._names.setdefault(number, set()).add(os.fsencode(entry.name))
 
-    def _on_file(self) -> None:
-        os.read(self._inotify, _EVENT_BYTES)
-        # Programs replace such a file, and the new one is not watched yet.
-        self._watch_files()
-        self._on_change()
+    def _add(self, path: Path, mask: int) -> int:
+        """Returns the watch's number, 0 if there is nothing to watch."""
+        with contextlib.suppress(OSError):
+            return checked(libc().inotify_add_watch(self._inotify, bytes(path), mask))
+        return 0
+
+    def _on_events(self) -> None:
+        events = list(_events(os.read(self._inotify, _EVENT_BYTES)))
+        if any(name in self._names.get(number, {name}) for number, name in events):
+            # Programs replace files and directories, and the new ones are not watched yet.
+            self._watch()
+            self._on_change()
+
+
+def _events(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields the watch's number and the name of the directory's entry, empty for the file itself."""
+    offset = 0
+    while offset < len(data):
+        number, _, _, length = _EVENT.unpack_from(data, offset)
+        offset += _EVENT.size + length
+        yield number, data[offset - length : offset].rstrip(b"\0")

@@ -136,7 +136,8 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
 
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, host, events, apis.job_changed)
-    watch = HostWatch(host.loop, accounts.FILES, jobs.host_changed)
+    writable = writable_paths.places(config)
+    watch = HostWatch(host.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
     jobs.prepare()
     shutdown = Shutdown(jobs, events)
     try:

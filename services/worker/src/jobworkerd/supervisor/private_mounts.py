@@ -86,11 +86,15 @@ def make(view: View) -> dict[str, int]:
 
 
 def name_user(accounts: Accounts) -> None:
-    """Overwrites the first lines of account files with the job's; both have the same length."""
+    """Overwrites the first lines of account files with the job's; both have the same length.
+
+    From then on the files are as read-only as the rest of the system.
+    """
     for path, line in accounts:
         file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         os.pwrite(file, line, 0)
         os.close(file)
+        _set_read_only(path)
 
 
 def mount_proc() -> None:

@@ -24,6 +24,12 @@ def check(config: Config) -> None:
             raise UnusablePath(f"isolation.writable_paths: {path} {problem}")
 
 
+def places(config: Config) -> tuple[Path, ...]:
+    """Returns where the directories are: as configured, and without links."""
+    paths = [Path(path) for path in config.isolation.writable_paths]
+    return tuple({*paths, *(path.resolve() for path in paths)})
+
+
 def _problem(path: Path, config: Config) -> str:
     try:
         real = Path(os.path.realpath(path, strict=True))
