@@ -117,6 +117,18 @@ async def test_hog_in_a_grandchild_ends_the_whole_job(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
+async def test_memory_taken_in_small_steps_is_an_oom_kill_too(admin: Client, server: Server) -> None:
+    script = "taken = []\nwhile True: taken.append(b'x' * (256 << 10))"
+    job, _ = await admin.run("python3", "-c", script, max_memory=64)
+    assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
+    assert "64 MiB" in job.termination.message
+    assert job.usage.memory_high_count > 0
+    assert job.HasField("memory_high_lift_time")
+    for event in ("job near its memory limit", "memory.high lifted"):
+        assert job.id in {each.get("job_id") for each in server.events() if each["event"] == event}
+
+
+@pytest.mark.cgroup
 async def test_of_two_jobs_only_one_runs_out_of_memory(admin: Client) -> None:
     other = await admin.create("sleep", "100", max_memory=16)
     hog, _ = await admin.run("sh", "-c", HOG, max_memory=16)

@@ -191,6 +191,16 @@ async def test_best_effort_records_what_is_not_in_force(host: Host) -> None:
     assert (refused.limit, refused.reason) == ("max_pids", "the kernel has none")
 
 
+async def test_a_lifted_memory_high_is_in_the_record_until_the_limit_changes(
+    host: Host, warnings: list[dict[str, object]]
+) -> None:
+    async with sleeping(host, Cgroup(), LimitsPolicy.STRICT) as live:
+        live.lift_memory_high()
+        assert warnings == [{"event": "memory.high lifted", "job_id": "j", "max_memory": 64}]
+        assert live.update(LimitsUpdate(max_pids=5)).memory_high_lift_time_ns
+        assert live.update(LimitsUpdate(max_memory=32)).memory_high_lift_time_ns is None
+
+
 class Unkillable(Cgroup):
     """A cgroup whose processes wait in the kernel until `let_die`."""
 

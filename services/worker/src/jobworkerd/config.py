@@ -104,6 +104,16 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     stall_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 5.0
 
 
+class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The jobs' memory.
+
+    `high_patience` is how many seconds in a row `memory.high` may slow a job down before it is lifted; at 0
+    it stays.
+    """
+
+    high_patience: Seconds = 3.0
+
+
 class IoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Block devices that I/O limits apply to besides the one under a job's working directory.
 
@@ -168,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     defaults: Defaults = Defaults()
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()
+    memory: MemoryConfig = MemoryConfig()
     io: IoConfig = IoConfig()
     isolation: IsolationConfig = IsolationConfig()
     logging: LoggingConfig = LoggingConfig()

@@ -184,6 +184,18 @@ class JobCgroup:
             found += map(int, files.read(directory, "cgroup.procs").split())
         return found
 
+    def memory_high_count(self) -> int:
+        """Returns how often `memory.high` slowed the job."""
+        return memory.high_count(self._path)
+
+    def lift_memory_high(self) -> None:
+        """Lifts `memory.high`.
+
+        Raises:
+            OSError: the kernel refused it.
+        """
+        memory.lift_high(self._path)
+
     def usage(self) -> Usage:
         """Returns what the job has used so far."""
         return Usage(

@@ -42,6 +42,20 @@ def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
     return applied
 
 
+def high_count(cgroup: Path) -> int:
+    """Returns how often `memory.high` slowed the job."""
+    return files.read_keyed(cgroup, "memory.events").get("high", 0)
+
+
+def lift_high(cgroup: Path) -> None:
+    """Lifts `memory.high`, which `apply` set.
+
+    Raises:
+        OSError: the kernel refused it.
+    """
+    files.write(cgroup, "memory.high", "max")
+
+
 def stat(cgroup: Path) -> dict[str, int]:
     """Returns what it has, the peak (`memory.peak`, Linux 5.19) and the OOMs, under the names of `Usage`."""
     numbers = {"memory.current": "memory_current_bytes", "memory.peak": "memory_peak_bytes"}

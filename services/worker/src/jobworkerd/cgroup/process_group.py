@@ -96,6 +96,13 @@ class ProcessGroup:
         while await insist(self.populated):  # noqa: ASYNC110 - the kernel has no event to wait for, see _POLL_SECONDS
             await asyncio.sleep(_POLL_SECONDS)
 
+    def memory_high_count(self) -> int:
+        """Returns 0: nothing slows it."""
+        return 0
+
+    def lift_memory_high(self) -> None:
+        """Has nothing to lift."""
+
     def usage(self) -> Usage:
         """Returns nothing measured."""
         return Usage()

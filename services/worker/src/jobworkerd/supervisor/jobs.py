@@ -210,6 +210,11 @@ class Jobs:
         return updated
 
     @property
+    def live(self) -> Iterable[LiveJob]:
+        """The jobs that are not final."""
+        return self._live.values()
+
+    @property
     def running_ids(self) -> tuple[str, ...]:
         """The jobs that are not final."""
         return tuple(self._live)

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from jobworkerd.cgroup import memory
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.populated import PopulatedWatcher
@@ -156,6 +157,27 @@ class LiveJob:
             self._host.logs.discard(self._job.id)
 
     @property
+    def id(self) -> str:
+        """The job's id."""
+        return self._job.id
+
+    def memory_high_count(self) -> int:
+        """Returns how often `memory.high` slowed the job."""
+        return self._containment.memory_high_count()
+
+    def lift_memory_high(self) -> None:
+        """Lifts `memory.high`, and says so in the record and in the log."""
+        try:
+            self._containment.lift_memory_high()
+        except OSError as error:
+            self._host.on_fault("memory.high", error)
+            return
+        self._job = replace(self._job, memory_high_lift_time_ns=time.time_ns())
+        self._host.warn(
+            "memory.high lifted", job_id=self._job.id, max_memory=self._job.spec.limits.max_memory
+        )
+
+    @property
     def log_size(self) -> int:
         """How many bytes the log has by now."""
         return self._log.size if self._log else 0
@@ -194,7 +216,9 @@ class LiveJob:
             applied = self._containment.change(before.limits, names, self._io_paths)
             self._job = with_limits(self._job, names, applied)
             raise
-        self._job = updated
+        # A new memory limit has its memory.high again.
+        lifted_ns = None if memory.LIMIT in names else updated.memory_high_lift_time_ns
+        self._job = replace(updated, memory_high_lift_time_ns=lifted_ns)
         return replace(self.snapshot(), limits_applied=now)
 
     async def run(self) -> Job:

@@ -28,6 +28,7 @@ from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.host_watch import HostWatch
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.life import Host
+from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.private_mounts import HOME
@@ -138,6 +139,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
     jobs = Jobs(config, host, events, apis.job_changed)
     writable = writable_paths.places(config)
     watch = HostWatch(host.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
+    memory_watch = _watch_memory(config, host, jobs, events)
     jobs.prepare()
     shutdown = Shutdown(jobs, events)
     try:
@@ -158,9 +160,20 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
     finally:
         await apis.close(_API_ENDS_WITHIN_SECONDS)
         watch.close()
+        memory_watch.close()
         shutdown.close()
     events.info("ended")
     return all_ended
+
+
+def _watch_memory(config: Config, host: Host, jobs: Jobs, events: EventLog) -> MemoryWatch:
+    return MemoryWatch(
+        host.loop,
+        host.hierarchy.jobs if host.hierarchy.base else None,
+        config.memory.high_patience,
+        lambda: jobs.live,
+        lambda job_id: events.info("job near its memory limit", job_id=job_id),
+    )
 
 
 async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> bool:
