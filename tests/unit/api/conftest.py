@@ -58,9 +58,11 @@ class Supervisor:
     async def run(self) -> None:
         """Answers until the socket is closed."""
         loop = asyncio.get_running_loop()
-        while data := await loop.sock_recv(self._sock, 65_536):
-            for request in self._decoder.feed(data):
-                await self._take(request)
+        # The process may end while it is answered.
+        with contextlib.suppress(ConnectionError):
+            while data := await loop.sock_recv(self._sock, 65_536):
+                for request in self._decoder.feed(data):
+                    await self._take(request)
 
     async def say(self, message: messages.ToApi) -> None:
         """Sends a frame unasked."""

@@ -76,12 +76,14 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `user` is whom they run as, where the server is root; `dynamic` is an id that no account has.
     `processes` is how many there are; `auto` means one for each core that the server may run on.
     `keepalive` is how many seconds of silence pass before a client is pinged; it has 10 s to answer.
+    `max_connections` bounds the connections of each process, in addition to half of its RLIMIT_NOFILE.
     """
 
     user: ApiUser = "dynamic"
     processes: Processes = 1
     reflection: bool = True
     keepalive: Annotated[int, msgspec.Meta(ge=10, le=3_600)] = 30
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
 
     @property
     def process_count(self) -> int:

@@ -25,11 +25,12 @@ class _Call:
 
 
 class CallsInFlight:
-    """Ends streams whose client is no longer authenticated."""
+    """Knows the RPCs that were let in, and ends streams whose client is no longer authenticated."""
 
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
         self._calls: set[_Call] = set()
+        self._entered = 0
 
     @contextmanager
     def enter(self, credential: Credential | None) -> Iterator[None]:
@@ -42,6 +43,7 @@ class CallsInFlight:
         assert task
         call = _Call(credential, task)
         self._calls.add(call)
+        self._entered += 1
         try:
             yield
         except asyncio.CancelledError:
@@ -51,6 +53,18 @@ class CallsInFlight:
             raise
         finally:
             self._calls.discard(call)
+
+    async def quiet(self, seconds: float) -> None:
+        """Returns once no call has entered for some seconds."""
+        seen = -1
+        while seen != self._entered:
+            seen = self._entered
+            await asyncio.sleep(seconds)
+
+    def end_all(self, error: JobWorkerError) -> None:
+        """Ends every call with an error."""
+        for call in list(self._calls):
+            call.end(error)
 
     def check(self) -> None:
         """Ends each stream whose client's certificate is not valid any more."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from jobworkerd.api import log_setup, preload, privileges, server
+from jobworkerd.api import log_setup, preload, privileges, server, shutdown
 from jobworkerd.api.credentials import Certificates
 from jobworkerd.api.health import DRAINING, NO_ANSWER, STARTING, Health
 from jobworkerd.api.identity import Identities
@@ -25,6 +25,7 @@ from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
+from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.api.telemetry import telemetry
@@ -32,9 +33,6 @@ from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.log_sink import LogSink
 from jobworkerd.protocol.client import SupervisorClient
-
-_STOP_SECONDS = 2.0
-"""How long RPCs may go on once the supervisor is gone: such as wait for nothing more than to be told."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -107,6 +105,7 @@ async def serve(
     log.info("listening", address=address)
     health.remove(STARTING)
     polling = asyncio.create_task(certificates.poll(in_flight.check))
+    trimming = asyncio.create_task(trim_periodically())
     watching = asyncio.create_task(supervisor.watch(partial(_tell, health, log)))
     try:
         with contextlib.suppress(SupervisorUnavailable):
@@ -114,9 +113,10 @@ async def serve(
         await _until_closed(supervisor, health, draining)
     finally:
         polling.cancel()
+        trimming.cancel()
         watching.cancel()
         health.add(DRAINING)
-        await grpc_server.stop(_STOP_SECONDS)
+        await shutdown.stop(grpc_server, in_flight)
 
 
 def _tell(health: Health, log: structlog.typing.FilteringBoundLogger, answers: bool) -> None:  # noqa: FBT001 - a callback's argument

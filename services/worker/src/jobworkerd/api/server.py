@@ -1,5 +1,6 @@
 """The gRPC server: its settings, its services, and the address that it listens on."""
 
+import resource
 import socket
 from collections.abc import Sequence
 
@@ -20,6 +21,11 @@ _CLIENT_PINGS_AT_MOST_EVERY_MS = 5_000
 _MAX_RECEIVE_BYTES = 512 * 1024
 _MAX_SEND_BYTES = 4 * 1024 * 1024
 _MAX_METADATA_BYTES = 1024 * 1024
+_HANDSHAKE_MS = 10_000
+_MAX_STREAMS = 1_024
+"""RPCs in flight per connection; a client queues those beyond. gRPC's core also counts the RPCs that a
+client reset and that the server has not looked at yet. Without the bound one client's resets fill the
+server's queue, and it drops the calls of all clients as CANCELLED."""
 
 
 def options(config: ApiConfig) -> list[tuple[str, int]]:
@@ -28,9 +34,14 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
     A client that is gone is noticed after `keepalive` and 10 s more, at the latest. One that pings on
     a quiet stream, as clients do every 10 s or more, is not cut off with `too_many_pings`.
     """
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [
         # The supervisor holds the port, and more than one API process may listen on it.
         ("grpc.so_reuseport", 1),
+        # The other half of the descriptors is for the logs that are read, of which each takes two.
+        ("grpc.max_allowed_incoming_connections", min(config.max_connections, max(open_files // 2, 1))),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.max_concurrent_streams", _MAX_STREAMS),
         ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
         ("grpc.max_send_message_length", _MAX_SEND_BYTES),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from jobworkerd.errors import SupervisorUnavailable, from_wire
+from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable, from_wire
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
@@ -91,6 +91,7 @@ class SupervisorClient(asyncio.Protocol):
 
     def __init__(self, on_drain: Callable[[], None]) -> None:
         self._on_drain = on_drain
+        self._draining = False
         self._loop = asyncio.get_running_loop()
         decoder: msgspec.msgpack.Decoder[messages.ToApi] = msgspec.msgpack.Decoder(messages.ToApi)
         self._decoder = framing.FrameDecoder(decoder)
@@ -187,11 +188,14 @@ class SupervisorClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
         """Fails what waits for an answer."""
         self._transport = None
-        self._fail_all(SupervisorUnavailable())
+        self._fail_all(self._gone())
         if not self._closed.done():
             self._closed.set_result(None)
 
-    def _fail_all(self, error: SupervisorUnavailable) -> None:
+    def _gone(self) -> JobWorkerError:
+        return ShuttingDown() if self._draining else SupervisorUnavailable()
+
+    def _fail_all(self, error: JobWorkerError) -> None:
         for future in self._replies.values():
             if not future.done():
                 future.set_exception(error)
@@ -211,6 +215,7 @@ class SupervisorClient(asyncio.Protocol):
                     if view := self._views.get(job_id):
                         view.update(log_size, job)
                 case messages.Drain():
+                    self._draining = True
                     self._on_drain()
 
     def _take_reply(self, seq: int, body: messages.ReplyBody) -> None:
@@ -254,7 +259,7 @@ class SupervisorClient(asyncio.Protocol):
 
     def _request(self, body: messages.RequestBody) -> tuple[int, "asyncio.Future[messages.ReplyBody]"]:
         if self._transport is None:
-            raise SupervisorUnavailable
+            raise self._gone()
         if not self._liveness.answers:
             raise SupervisorUnavailable(_NO_ANSWER)
         future: asyncio.Future[messages.ReplyBody] = self._loop.create_future()

@@ -1,0 +1,97 @@
+"""The end of the API process: each call gets a status that says why, and its line in the log."""
+
+import asyncio
+import collections
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd.config import Config
+from jobworkerd.protocol import messages
+from tests.unit.api.conftest import JOB_ID, Authority, Client, eventually, refusal
+from tests.unit.api.process import Start, Started, connected, starter
+
+WORKERS = 50
+
+
+@pytest.fixture
+def start() -> Start:
+    """Starts an API process."""
+    return starter()
+
+
+Ended = collections.Counter[str]
+
+
+async def _create(client: Client) -> str:
+    """Returns how a call ended: its code, and the reason that the server gave."""
+    try:
+        await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true"), timeout=30)
+    except grpc.aio.AioRpcError as error:
+        return f"{error.code().name} {refusal(error).reason}".strip()
+    return "OK"
+
+
+async def _create_until(client: Client, ended: Ended, last: str) -> None:
+    """Calls on and on, until a call ends like this."""
+    end = ""
+    while end != last:
+        end = await _create(client)
+        ended[end] += 1
+
+
+async def _shut_down_amid(started: Started, client: Client, last: str) -> Ended:
+    """Returns how the calls ended of workers that call until one ends like this."""
+    ended: Ended = collections.Counter()
+    workers = [asyncio.create_task(_create_until(client, ended, last)) for _ in range(WORKERS)]
+    await eventually(lambda: ended["OK"] > WORKERS)
+    await started.supervisor.say(messages.Drain())
+    assert await started.end() == 0
+    await asyncio.wait_for(asyncio.gather(*workers), 20)
+    return ended
+
+
+def _lines(started: Started) -> int:
+    return len([event for event in started.events if event["event"] == "rpc"])
+
+
+async def test_every_call_has_a_status_with_a_reason_and_a_line(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    async with start(config) as started, connected(await started.address(), authority) as client:
+        ended = await _shut_down_amid(started, client, "UNAVAILABLE SHUTTING_DOWN")
+    assert set(ended) == {"OK", "UNAVAILABLE SHUTTING_DOWN"}
+    assert _lines(started) == ended.total()
+
+
+async def test_clients_that_go_on_calling_do_not_delay_the_end(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    async with start(config) as started, connected(await started.address(), authority) as client:
+        ended = await _shut_down_amid(started, client, "UNAVAILABLE")
+    assert ended["UNAVAILABLE"] == WORKERS
+
+
+async def _read_all(call: Any) -> None:
+    async with asyncio.timeout(20):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+
+
+async def test_streams_end_with_the_reason(start: Start, config: Config, authority: Authority) -> None:
+    async with start(config) as started, connected(await started.address(), authority) as client:
+        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+        stream = client.stub.GetJobsStream(request)
+        watch = health_pb2_grpc.HealthStub(client.channel).Watch(health_pb2.HealthCheckRequest())
+        await watch.read()
+        await eventually(lambda: started.supervisor.requests)
+        await started.supervisor.say(messages.Drain())
+        assert await started.end() == 0
+        for call in (stream, watch):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await _read_all(call)
+            assert refusal(caught.value).reason == "SHUTTING_DOWN"
+    assert {event["status"] for event in started.events if event["event"] == "rpc"} == {"UNAVAILABLE"}
