@@ -15,7 +15,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, client, eventually, refused
+from jobworker_client import pieces, runs
+from live import Client, Output, Server, client, eventually, refused
 
 BIN = Path(sys.executable).parent
 STDOUT, STDERR = job_service_pb2.OUTPUT_SOURCE_STDOUT, job_service_pb2.OUTPUT_SOURCE_STDERR
@@ -58,6 +59,49 @@ async def test_readers_that_join_at_any_time_get_the_same(admin: Client, viewer:
     expected = (b"0123456789abcde\n" * (size // 16))[:size]
     assert digests == {hashlib.sha256(expected).hexdigest()}
     assert all(each.result and each.result.log_size == size for each in outputs)
+
+
+BY_TURNS = (
+    "import os, time\n"
+    "for number in range(300):\n"
+    "    os.write(1 + number % 2, b'%d' % (number % 10)); time.sleep(.001)\n"
+)
+
+
+def written(output: Output) -> tuple[bytes, list[int], list[int]]:
+    """Returns output, and the source and the time of each of its bytes."""
+    found = [piece for chunk in output.chunks for piece in pieces(chunk)]
+    sources = [int(piece.source) for piece in found for _ in piece.payload]
+    times = [piece.time.ToNanoseconds() for piece in found for _ in piece.payload]
+    return b"".join(piece.payload for piece in found), sources, times
+
+
+async def test_bytes_that_were_written_by_turns_are_replayed_in_one_message(admin: Client) -> None:
+    job = await admin.create("python3", "-c", BY_TURNS)
+    live = await admin.stream(job.id)
+    replayed = await admin.stream(job.id, mixed_sources=True)
+    (one_source,) = (await admin.stream(job.id, source=STDOUT, mixed_sources=True)).chunks[:1]
+    assert len(replayed.chunks) == 1
+    assert written(replayed)[:2] == written(live)[:2]
+    # Where both pipes have output, either may be read first.
+    assert sorted(written(live)[0]) == sorted(b"0123456789" * 30)
+    assert b"".join(data for chunk in replayed.chunks for of, data in runs(chunk) if of == STDERR) == (
+        b"13579" * 30
+    )
+    assert one_source.source == STDOUT
+    assert not one_source.source_run_bytes
+
+
+async def test_the_times_of_a_replay_are_those_that_followers_saw(admin: Client) -> None:
+    """To 10 ms: the accuracy that docs/logs.md promises."""
+    script = "import os, time\nfor number in range(300):\n os.write(1, b'x'); time.sleep(.001)"
+    job = await admin.create("python3", "-c", script)
+    live, replayed = await admin.stream(job.id), await admin.stream(job.id)
+    assert len(replayed.chunks) == 1
+    (seen, _, seen_times), (output, _, times) = written(live), written(replayed)
+    assert seen == output == b"x" * 300
+    assert max(abs(one - other) for one, other in zip(seen_times, times, strict=True)) < 10_000_000
+    assert len(set(times)) > 20
 
 
 async def test_many_small_writes_are_exact(admin: Client) -> None:

@@ -12,6 +12,7 @@ import pytest
 import trustme
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -146,6 +147,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self, request: StreamRequest, context: "Context[StreamRequest, AsyncIterator[StreamMessage]]"
     ) -> AsyncIterator[StreamMessage]:
         """Answers as `streaming` has it."""
+        # Our clients take messages of both sources in every call: no test need say so.
+        request.mixed_sources = False
         self.streamed.append(request)
         async with self._refusing("GetJobsStream", context):
             async for message in self.streaming(request):
@@ -214,6 +217,19 @@ def stdout(data: bytes, offset: int) -> StreamMessage:
 def stderr(data: bytes, offset: int) -> StreamMessage:
     """A piece of stderr."""
     return StreamMessage(payload=data, offset=offset, source=job_service_pb2.OUTPUT_SOURCE_STDERR)
+
+
+def by_turns(offset: int) -> StreamMessage:
+    """`out`, `err` and ` more` to stdout, stderr and stdout; its last 3 bytes a second after the others."""
+    return StreamMessage(
+        payload=b"outerr more",
+        offset=offset,
+        source=job_service_pb2.OUTPUT_SOURCE_STDOUT,
+        time=Timestamp(seconds=5),
+        span_bytes=[8, 3],
+        span_offset_usec=[0, 1_000_000],
+        source_run_bytes=[3, 3, 5],
+    )
 
 
 def play(server: FakeServer, *streams: Sequence[StreamMessage | Refusal]) -> None:

@@ -145,6 +145,7 @@ func (c *Client) Stream(ctx context.Context, request *jobworkerv1.GetJobsStreamR
 	ctx, cancel := context.WithCancel(ctx)
 	asked := &jobworkerv1.GetJobsStreamRequest{}
 	proto.Merge(asked, request)
+	asked.MixedSources = true
 	return &Stream{ctx: ctx, cancel: cancel, service: c.service, patience: c.patience, request: asked}
 }
 

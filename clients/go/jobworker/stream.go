@@ -32,6 +32,7 @@ type Stream struct {
 	request *jobworkerv1.GetJobsStreamRequest
 	call    grpc.ServerStreamingClient[jobworkerv1.GetJobsStreamResponse]
 
+	pending []Chunk
 	unread  []byte
 	missing []*jobworkerv1.TruncatedRange
 	result  *Job
@@ -46,7 +47,7 @@ type Chunk struct {
 	Data []byte
 	// Source is which of its streams the job wrote Data to.
 	Source jobworkerv1.OutputSource
-	// Time is when the server read the first byte of Data from the job.
+	// Time is when the server read the first byte of Data from the job; the others within 10 ms.
 	Time time.Time
 	// Truncated says which bytes are missing and why. Nil where Data is set.
 	Truncated *jobworkerv1.TruncatedRange
@@ -102,6 +103,12 @@ func (s *Stream) Close() error {
 // next returns the next piece, and io.EOF behind the result.
 func (s *Stream) next() (Chunk, error) {
 	for s.err == nil {
+		if len(s.pending) > 0 {
+			chunk := s.pending[0]
+			s.pending = s.pending[1:]
+			s.request.Offset = chunk.end()
+			return chunk, nil
+		}
 		message, err := s.receive()
 		if err != nil {
 			s.err = s.regain(err)
@@ -112,10 +119,7 @@ func (s *Stream) next() (Chunk, error) {
 			s.err = io.EOF
 			continue
 		}
-		chunk, err := s.take(message)
-		if s.err = err; err == nil && (len(chunk.Data) > 0 || chunk.Truncated != nil) {
-			return chunk, nil
-		}
+		s.err = s.take(message)
 	}
 	s.cancel()
 	return Chunk{}, s.err
@@ -156,26 +160,18 @@ func (s *Stream) regain(err error) error {
 	return waitAfter(s.ctx, failure, pause)
 }
 
-// take moves the stream behind a message.
-func (s *Stream) take(message *jobworkerv1.GetJobsStreamResponse) (Chunk, error) {
+// take makes the message's chunks those that come next.
+func (s *Stream) take(message *jobworkerv1.GetJobsStreamResponse) error {
 	if err := s.standAt(message.GetOffset()); err != nil {
-		return Chunk{}, err
+		return err
 	}
-	s.request.Offset += int64(len(message.GetPayload()))
 	if truncated := message.GetTruncated(); truncated != nil {
-		s.request.Offset = truncated.GetToOffset()
 		s.missing = append(s.missing, truncated)
+		s.pending = []Chunk{{Offset: message.GetOffset(), Truncated: truncated}}
+	} else {
+		s.pending = chunks(message)
 	}
-	chunk := Chunk{
-		Offset:    message.GetOffset(),
-		Data:      message.GetPayload(),
-		Source:    message.GetSource(),
-		Truncated: message.GetTruncated(),
-	}
-	if message.GetTime() != nil {
-		chunk.Time = message.GetTime().AsTime()
-	}
-	return chunk, nil
+	return nil
 }
 
 func (s *Stream) standAt(offset int64) error {

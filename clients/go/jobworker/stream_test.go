@@ -3,7 +3,9 @@ package jobworker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -79,6 +81,39 @@ func TestReadGoesOnWhereTheStreamBroke(t *testing.T) {
 	equal(t, service.asked.Load(), 4)
 }
 
+func TestAMessageOfBothSourcesComesInChunksOfOne(t *testing.T) {
+	service := &script{streams: []func(*request, func(...*message)) error{
+		func(asked *request, send func(...*message)) error {
+			equal(t, asked.GetMixedSources(), true)
+			send(output(0, "ab"), &message{
+				Offset:         2,
+				Payload:        []byte("outerr more"),
+				Source:         jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT,
+				Time:           timestamppb.New(time.Unix(5, 0)),
+				SpanBytes:      []int32{8, 3},
+				SpanOffsetUsec: []int64{0, 1_000_000},
+				SourceRunBytes: []int32{3, 3, 5},
+			})
+			return errAway
+		},
+		func(asked *request, send func(...*message)) error {
+			equal(t, asked.GetOffset(), 13)
+			send(output(13, "!"), result())
+			return nil
+		},
+	}}
+	stream := connected(t, service).Stream(t.Context(), &request{Id: "7"})
+	defer stream.Close()
+	var found []string
+	for chunk, err := range stream.Chunks() {
+		must(t, err)
+		equal(t, stream.Offset(), chunk.Offset+int64(len(chunk.Data)))
+		second := max(chunk.Time.Unix(), 0)
+		found = append(found, fmt.Sprintf("%d %s %d %d", chunk.Offset, chunk.Data, chunk.Source, second))
+	}
+	equal(t, strings.Join(found, "|"), "0 ab 1 0|2 out 1 5|5 err 2 5|8  m 1 5|10 ore 1 6|13 ! 1 0")
+}
+
 func TestReadSurvivesTheServer(t *testing.T) {
 	a := newAuthority(t)
 	began, ended := make(chan struct{}), make(chan struct{})
@@ -124,7 +159,7 @@ func TestTailIsAskedForUntilItsPlaceIsKnown(t *testing.T) {
 			return errAway
 		},
 		func(asked *request, send func(...*message)) error {
-			equal(t, proto.Equal(asked, &request{Id: "7", Offset: 100}), true)
+			equal(t, proto.Equal(asked, &request{Id: "7", Offset: 100, MixedSources: true}), true)
 			send(output(100, "x"), result())
 			return nil
 		},

@@ -23,7 +23,7 @@ export interface Output {
   /** The position of the first byte of `data` in the log, from 0 over both streams together. */
   readonly offset: number;
   readonly source: Source;
-  /** When the server read the first byte of `data` from the job. */
+  /** When the server read the first byte of `data` from the job; the others within 10 ms. */
   readonly time: Date;
   readonly truncated?: never;
 }
@@ -41,14 +41,34 @@ export interface Gap {
 /** What a stream consists of. `data` may be used of both; `truncated` tells of a gap. */
 export type Chunk = Output | Gap;
 
-/** Returns the piece of output that a message with a payload has. */
-export function outputOf(message: GetJobsStreamResponse): Output {
-  return {
-    data: message.payload,
-    offset: Number(message.offset),
-    source: message.source === OutputSource.STDERR ? "stderr" : "stdout",
-    time: message.time ? timestampDate(message.time) : new Date(0),
-  };
+/**
+ * Yields the output of a message in order. Each piece has one source and, to 10 ms, one time: a message to a
+ * reader that is behind may have output of both sources, and of any time.
+ */
+export function* outputOf(message: GetJobsStreamResponse): Generator<Output, void, undefined> {
+  const { payload } = message;
+  const spans = ends(message.spanBytes, payload.length);
+  const runs = ends(message.sourceRunBytes, payload.length);
+  const time = message.time ? timestampDate(message.time).getTime() : 0;
+  let [begin, span, run] = [0, 0, 0];
+  while (begin < payload.length) {
+    const end = Math.min(spans[span] as number, runs[run] as number);
+    yield {
+      data: payload.subarray(begin, end),
+      offset: Number(message.offset) + begin,
+      source: (message.source === OutputSource.STDERR) === (run % 2 === 0) ? "stderr" : "stdout",
+      time: new Date(time + Number(message.spanOffsetUsec[span] ?? 0n) / 1000),
+    };
+    begin = end;
+    span += Number(end === spans[span]);
+    run += Number(end === runs[run]);
+  }
+}
+
+/** Returns where each part ends; without lengths, all is one part. */
+function ends(lengths: readonly number[], all: number): number[] {
+  let end = 0;
+  return lengths.length ? lengths.map((length) => (end += length)) : [all];
 }
 
 /** Returns what stands for a range that the server does not have. */

@@ -80,15 +80,13 @@ export class Follower {
     using call = new Scope([scope.signal], undefined);
     // A copy: what is asked for next changes with each message, what was asked for does not.
     const asked = clone(GetJobsStreamRequestSchema, this.#request);
+    asked.mixedSources = true;
     const options = { ...scope.connectOptions, signal: call.signal };
     let result: Job | undefined;
     try {
       for await (const message of this.#connection.stub.getJobsStream(asked, options)) {
         this.#progress = true;
-        const chunk = this.#take(message);
-        if (chunk) {
-          yield chunk;
-        }
+        yield* this.#take(message);
         result ??= message.result;
       }
     } catch (error) {
@@ -105,17 +103,19 @@ export class Follower {
     return result;
   }
 
-  #take(message: GetJobsStreamResponse): Chunk | undefined {
+  *#take(message: GetJobsStreamResponse): Generator<Chunk, void, undefined> {
     if (message.result) {
-      return undefined;
+      return;
     }
     this.#standAt(message.offset);
     if (message.truncated) {
       this.#request.offset = message.truncated.toOffset;
-      return gapOf(message.truncated);
+      yield gapOf(message.truncated);
     }
-    this.#request.offset += BigInt(message.payload.length);
-    return message.payload.length ? outputOf(message) : undefined;
+    for (const output of outputOf(message)) {
+      this.#request.offset += BigInt(output.data.length);
+      yield output;
+    }
   }
 
   #standAt(offset: bigint): void {

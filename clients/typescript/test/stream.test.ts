@@ -86,6 +86,42 @@ test("a stream's chunks have data, offset, source and time; the job comes at the
   assert.equal(stream.offset, 6);
 });
 
+test("a message of both sources comes in chunks of one source and one time", async () => {
+  const mixed: Message = {
+    ...output(2, "outerr more"),
+    spanBytes: [8, 3],
+    spanOffsetUsec: [0n, 1_000_000n],
+    sourceRunBytes: [3, 3, 5],
+  };
+  const scripts = new Scripts(
+    [output(0, "ab"), mixed, refusal(Code.Unavailable, "READER_STALLED")],
+    [output(13, "!"), RESULT],
+  );
+  await using server = await scripts.start();
+  using client = server.client();
+  const stream = client.stream("1");
+  const found: unknown[] = [];
+  for await (const chunk of stream) {
+    assert.equal(stream.offset, chunk.offset + chunk.data.length);
+    found.push([chunk.offset, Buffer.from(chunk.data).toString(), chunk.source, chunk.time?.getTime()]);
+  }
+  assert.deepEqual(found, [
+    [0, "ab", "stdout", 5000],
+    [2, "out", "stdout", 5000],
+    [5, "err", "stderr", 5000],
+    [8, " m", "stdout", 5000],
+    [10, "ore", "stdout", 6000],
+    [13, "!", "stdout", 5000],
+  ]);
+  assert.deepEqual(
+    scripts.asked.map((request) => [request.offset, request.mixedSources]),
+    [
+      [0n, true],
+      [13n, true],
+    ],
+  );
+});
+
 test("the options say what to stream", async () => {
   const scripts = new Scripts([RESULT]);
   await using server = await scripts.start();

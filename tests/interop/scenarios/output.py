@@ -105,6 +105,19 @@ def one_source(stage: Stage) -> None:
     assert (out.bytes, out.sha256) == (6, sha256(b"three\n"))
 
 
+def both_sources_by_turns(stage: Stage) -> None:
+    """Bytes of both streams by turns are replayed as the log has them; of one stream, without the other's."""
+    script = "import os, time\nfor n in range(500): os.write(1 + n % 2, b'%d' % (n % 10)); time.sleep(.001)"
+    job_id = stage.admin.create("python3", "-c", script).id
+    stage.admin.wait(job_id)
+    both = stage.viewer.stream(job_id)
+    assert stage.servers.usual.state
+    log = stage.servers.usual.state / "state/jobs" / job_id / "output.log"
+    assert (both.bytes, both.sha256) == (500, sha256(log.read_bytes()))
+    odd = stage.viewer.stream(job_id, source="stderr")
+    assert (odd.bytes, odd.sha256) == (250, sha256(b"13579" * 50))
+
+
 def without_following(stage: Stage) -> None:
     job_id = started(stage, "echo so far; exec sleep 600")
     output = stage.viewer.stream(job_id, follow=False)

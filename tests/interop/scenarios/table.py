@@ -40,6 +40,7 @@ SCENARIOS = (
     Scenario("tail: lines", output.tail_of_lines),
     Scenario("tail: bytes", output.tail_of_bytes),
     Scenario("one source", output.one_source),
+    Scenario("both sources by turns", output.both_sources_by_turns),
     Scenario("without following", output.without_following),
     Scenario("output given up by the server", output.truncated),
     Scenario("cancel frees the server's reader", output.cancel_frees_the_reader),

@@ -10,7 +10,7 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.api import log_reader
 from jobworkerd.api.encoding import Encoded, encode
 from jobworkerd.api.log_reader import LogReader
-from jobworkerd.api.message_cache import MessageCache, Range
+from jobworkerd.api.message_cache import MessageCache, Range, Sources
 from jobworkerd.logs.cursor import Chunk, Gap
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
@@ -39,7 +39,7 @@ def test_a_gap_is_a_range_with_its_reason() -> None:
 
 
 def place(offset: int) -> Range:
-    return Range("job", offset, offset + 1, None)
+    return Range("job", offset, offset + 1, Sources())
 
 
 def test_the_cache_keeps_what_was_asked_for_last_within_its_bytes() -> None:
@@ -78,16 +78,16 @@ def test_readers_from_different_offsets_share_all_but_their_first_message(
 
     monkeypatch.setattr(log_reader, "encode", counted)
     cache = MessageCache(1 << 20)
-    first = read_all(LogReader("job", tmp_path, cache, 0, None), writer.size)
+    first = read_all(LogReader("job", tmp_path, cache, 0, Sources()), writer.size)
     assert len(encoded) == len(first)
-    second = read_all(LogReader("job", tmp_path, cache, 5_000, None), writer.size)
+    second = read_all(LogReader("job", tmp_path, cache, 5_000, Sources()), writer.size)
     assert len(encoded) == len(first) + 1
     assert all(message in first for message in second[1:])
     assert (
         b"".join(Response.FromString(message.data).payload for message in second)
         == b"".join(b"%099d\n" % number for number in range(500))[5_000:]
     )
-    other = read_all(LogReader("another job", tmp_path, cache, 0, None), writer.size)
+    other = read_all(LogReader("another job", tmp_path, cache, 0, Sources()), writer.size)
     assert len(encoded) == 2 * len(first) + 1 == len(other) + len(first) + 1
     writer.close()
 
@@ -98,6 +98,6 @@ def test_a_filter_passes_the_other_source_and_shares_with_its_like_only(tmp_path
         writer.append(OutputSource(1 + number % 2), memoryview(b"%d\n" % (number % 2)), number)
     cache = MessageCache(1 << 20)
     for source, expected in ((OUT, b"0\n"), (ERR, b"1\n"), (OUT, b"0\n")):
-        messages = read_all(LogReader("job", tmp_path, cache, 0, source), writer.size)
+        messages = read_all(LogReader("job", tmp_path, cache, 0, Sources(source)), writer.size)
         assert b"".join(Response.FromString(each.data).payload for each in messages) == expected * 50
     writer.close()

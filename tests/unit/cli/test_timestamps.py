@@ -9,6 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 from jobworker_cli.timestamps import Stamper
+from jobworker_client import runs
+from scripted import by_turns
 from tests.unit.cli.conftest import (
     JOB_ID,
     RESTARTING,
@@ -43,7 +45,8 @@ async def stamped(*messages: StreamMessage) -> dict[str, bytes]:
     written = {STDOUT: b"", STDERR: b""}
 
     async def write(message: StreamMessage) -> None:
-        written[message.source] += message.payload
+        for source, data in runs(message):
+            written[source] += data
 
     stamper = Stamper(write)
     for message in messages:
@@ -83,6 +86,27 @@ async def test_stdout_and_stderr_have_lines_of_their_own() -> None:
         piece(OUT, b"o", 1), piece(ERR, b"e\n", 2), piece(OUT, b"ut\n", 3), piece(ERR, b"rr", 4)
     )
     assert written == {OUT: at(1) + b"out\n", ERR: at(2) + b"e\n" + at(4) + b"rr"}
+
+
+async def test_each_line_of_a_message_of_both_sources_and_several_times_has_its_own_time() -> None:
+    message = StreamMessage(
+        payload=b"o\ne\nout\nerr\n",
+        source=STDOUT,
+        time=Timestamp(seconds=1, nanos=5_000),
+        span_bytes=[4, 6, 2],
+        span_offset_usec=[0, 2_000_000, 4_000_000],
+        source_run_bytes=[2, 2, 4, 4],
+    )
+    assert await stamped(message) == {
+        OUT: at(1) + b"o\n" + at(3) + b"out\n",
+        ERR: at(1) + b"e\n" + at(3) + b"err\n",
+    }
+
+
+async def test_output_of_both_sources_goes_to_both(cli: Cli, server: FakeServer) -> None:
+    play(server, [by_turns(0)])
+    completed = await cli("stream", JOB_ID)
+    assert (completed.stdout, completed.stderr) == (b"out more", "err")
 
 
 async def test_each_way_to_cut_the_output_gives_the_same_lines() -> None:

@@ -31,6 +31,12 @@ def reading(deadline: float | None = None, told: Told | None = None, **part: int
     return found
 
 
+def taken(read: Reading, message: Chunk) -> list[Chunk]:
+    """Takes a message, and returns the output that it brings."""
+    read.take(message)
+    return list(iter(read.next_piece, None))
+
+
 def truncated(begin: int, end: int) -> Chunk:
     """A range that the server does not have."""
     missing = job_service_pb2.TruncatedRange(from_offset=begin, to_offset=end, reason="bounded")
@@ -39,18 +45,18 @@ def truncated(begin: int, end: int) -> Chunk:
 
 def test_a_chunk_counts_once_the_next_is_asked_for() -> None:
     read = reading()
-    assert read.take(stdout(b"abc", 0)) is not None
+    assert taken(read, stdout(b"abc", 0))
     assert read.request.offset == 0
     read.settle()
     read.settle()
-    assert read.ask(101)[0] == StreamRequest(id=JOB_ID, offset=3)
+    assert read.ask(101)[0] == StreamRequest(id=JOB_ID, offset=3, mixed_sources=True)
 
 
 def test_a_tail_is_asked_for_until_its_place_is_known() -> None:
     read = reading(tail_lines=1, tail_bytes=9)
-    assert read.ask(101)[0] == StreamRequest(id=JOB_ID, tail_lines=1, tail_bytes=9)
-    assert read.take(Chunk(offset=70)) is None
-    assert read.ask(102)[0] == StreamRequest(id=JOB_ID, offset=70)
+    assert read.ask(101)[0] == StreamRequest(id=JOB_ID, tail_lines=1, tail_bytes=9, mixed_sources=True)
+    assert not taken(read, Chunk(offset=70))
+    assert read.ask(102)[0] == StreamRequest(id=JOB_ID, offset=70, mixed_sources=True)
 
 
 def test_a_wrong_offset_ends_the_reading() -> None:
@@ -63,14 +69,14 @@ def test_a_wrong_offset_ends_the_reading() -> None:
 def test_a_range_that_is_gone_is_told_and_skipped() -> None:
     told: Told = []
     read = reading(told=told)
-    assert read.take(truncated(0, 50)) is None
+    assert not taken(read, truncated(0, 50))
     assert told == read.truncated == [Truncated(0, 50, "bounded")]
-    assert read.take(stdout(b"x", 50)) is not None
+    assert taken(read, stdout(b"x", 50))
 
 
 def test_the_result_ends_it() -> None:
     read = reading()
-    assert read.take(Chunk(result=job_pb2.Job(id=JOB_ID))) is None
+    assert not taken(read, Chunk(result=job_pb2.Job(id=JOB_ID)))
     assert read.ended
     assert read.result is not None
 
@@ -79,7 +85,7 @@ def test_each_resumption_is_told_with_its_place_if_that_is_known() -> None:
     told: Told = []
     read = reading(told=told, tail_lines=3)
     read.pause(LOST, 100)
-    read.take(stdout(b"abc", 9))
+    assert taken(read, stdout(b"abc", 9))
     read.settle()
     read.pause(LOST, 100)
     assert told == [Resuming(LOST, None), Resuming(LOST, 12)]

@@ -12,6 +12,7 @@ from jobworker_client import (
     ConnectionLost,
     DeadlineExceeded,
     OffsetOutOfRange,
+    OutputSource,
     Resuming,
     SyncClient,
     Target,
@@ -26,6 +27,7 @@ from scripted import (
     Refusal,
     StreamMessage,
     StreamRequest,
+    by_turns,
     play,
     stderr,
     stdout,
@@ -95,6 +97,45 @@ async def test_a_reader_that_is_cut_off_for_being_slow_goes_on(shell: Shell, ser
         (job_service_pb2.OUTPUT_SOURCE_STDERR, b"cd"),
     ]
     assert [notice.error.reason for notice in told if isinstance(notice, Resuming)] == ["READER_STALLED"] * 2
+
+
+async def test_a_message_of_both_sources_comes_in_pieces_of_one_source_and_one_time(
+    shell: Shell, server: FakeServer
+) -> None:
+    play(server, [stdout(b"ab", 0), by_turns(2), RESTARTING], [stderr(b"!", 13)])
+    chunks = await shell.rest(shell.client.stream(JOB_ID))
+    found = [
+        (each.offset, each.payload, each.source == OutputSource.OUTPUT_SOURCE_STDERR, each.time.seconds)
+        for each in chunks
+    ]
+    assert found == [
+        (0, b"ab", False, 0),
+        (2, b"out", False, 5),
+        (5, b"err", True, 5),
+        (8, b" m", False, 5),
+        (10, b"ore", False, 6),
+        (13, b"!", True, 0),
+    ]
+    assert [request.offset for request in server.streamed] == [0, 13]
+
+
+async def test_a_reader_that_asks_for_both_sources_gets_messages_as_they_are(
+    shell: Shell, server: FakeServer
+) -> None:
+    play(server, [by_turns(0)])
+    stream = shell.client.stream_from(StreamRequest(id=JOB_ID, mixed_sources=True))
+    assert await shell.rest(stream) == [by_turns(0)]
+    assert stream.request.offset == 11
+
+
+async def test_a_stream_is_taken_up_behind_the_piece_that_was_dealt_with(
+    shell: Shell, server: FakeServer
+) -> None:
+    play(server, [by_turns(0)], [])
+    stream = shell.client.stream(JOB_ID)
+    first, second = await shell.next(stream), await shell.next(stream)
+    assert (first.payload, second.payload, stream.request.offset) == (b"out", b"err", 3)
+    stream.close()
 
 
 async def test_a_stream_without_its_result_is_taken_up_again(shell: Shell, server: FakeServer) -> None:

@@ -77,10 +77,23 @@ class Model:
                 assert source not in self.sources[offset:end]
             case Chunk(offset, of, time_ns, data):
                 assert data == bytes(self.data[offset : piece.end])
-                assert set(self.sources[offset : piece.end]) == {of}
+                assert sources_of(piece) == self.sources[offset : piece.end]
                 assert source in (of, None)
+                assert source is None or not piece.run_bytes
                 assert time_ns == self.times[offset]
-                assert len({time // SLOT_NS for time in self.times[offset : piece.end]}) == 1
+                self.check_spans(piece)
+
+    def check_spans(self, chunk: Chunk) -> None:
+        """Each span has the time of its first byte, and is as long as the bytes are of that time."""
+        begin = chunk.offset
+        for length, usec in zip(chunk.span_bytes or (len(chunk.data),), chunk.span_usec or (0,), strict=True):
+            times = self.times[begin : begin + length]
+            assert usec == (times[0] - chunk.time_ns) // 1_000
+            assert len({time // SLOT_NS for time in times}) == 1
+            begin += length
+            if begin < chunk.end:
+                assert self.times[begin] // SLOT_NS != times[0] // SLOT_NS
+        assert begin == chunk.end
 
     def offsets(self, source: OutputSource | None) -> list[int]:
         return [offset for offset, each in enumerate(self.sources) if source in (each, None)]
@@ -119,6 +132,18 @@ class Read:
     part: float
     max_bytes: int
     source: OutputSource | None
+    mixed: bool
+
+
+def sources_of(chunk: Chunk) -> list[OutputSource]:
+    """Returns the source of each byte of a chunk."""
+    found: list[OutputSource] = []
+    source = chunk.source
+    for length in chunk.run_bytes or (len(chunk.data),):
+        assert length > 0
+        found += [source] * length
+        source = OutputSource(3 - source)
+    return found
 
 
 sources = st.sampled_from([OUT, ERR])
@@ -129,7 +154,9 @@ writes = st.builds(
     st.lists(st.integers(1, 9_000), min_size=1, max_size=60),
     st.sampled_from([0, 1_000_000, 50_000_000, -7]),
 )
-reads = st.builds(Read, st.integers(0, 3), st.floats(0, 1), st.sampled_from([7, 500, 4096, 70_000]), filters)
+reads = st.builds(
+    Read, st.integers(0, 3), st.floats(0, 1), st.sampled_from([7, 500, 4096, 70_000]), filters, st.booleans()
+)
 
 
 def some_output(size: int, seed: int) -> bytes:
@@ -156,7 +183,7 @@ def test_readers_of_a_bounded_log_see_what_is_left_of_it(steps: list[Write | Rea
                         latest = model.times[-1] if model.times else 0
                         model.append(used, data, max(latest, now + number))
                         now += pause_ns
-                case Read(reader, part, max_bytes, only):
+                case Read(reader, part, max_bytes, only, mixed):
                     if reader not in readers:
                         context = open_cursor(directory, int(part * writer.size))
                         readers[reader] = (context.__enter__(), only)
@@ -164,7 +191,7 @@ def test_readers_of_a_bounded_log_see_what_is_left_of_it(steps: list[Write | Rea
                     cursor, only = readers[reader]
                     if cursor.offset < writer.size:
                         before = cursor.offset
-                        piece = cursor.read(writer.size, max_bytes, only)
+                        piece = cursor.read(writer.size, max_bytes, only, mixed=mixed)
                         assert piece.offset == before
                         assert piece.end == cursor.offset <= writer.size
                         model.check(piece, start_of(directory), only)
@@ -175,7 +202,8 @@ def test_readers_of_a_bounded_log_see_what_is_left_of_it(steps: list[Write | Rea
         assert (bound == UNBOUNDED) <= (start == 0)
         for cursor, only in readers.values():
             while cursor.offset < writer.size:
-                model.check(cursor.read(writer.size, 1 << 18, only), start, only)
+                mixed = cursor.offset % 2 == 0
+                model.check(cursor.read(writer.size, 1 << 18, only, mixed=mixed), start, only)
         check_places(directory, model, start)
         for context in contexts:
             context.__exit__(None, None, None)
@@ -196,6 +224,38 @@ def check_places(directory: Path, model: Model, start: int) -> None:
 def known(place: int, start: int) -> set[int]:
     """A place that was given up may be told as it is, or as 0: both are before the gap that is told of."""
     return {place} if place > start else {place, 0} if place < start else {start, 0}
+
+
+def trickled(directory: Path, count: int, *sources: OutputSource) -> LogWriter:
+    """Writes a byte every millisecond, by turns to some sources."""
+    writer = LogWriter(directory)
+    for number in range(count):
+        writer.append(sources[number % len(sources)], memoryview(b"x"), 1_000_000 * number)
+    return writer
+
+
+def test_a_log_that_was_written_in_bytes_is_read_in_full_chunks(tmp_path: Path) -> None:
+    writer = trickled(tmp_path, 40_000, OUT)
+    with open_cursor(tmp_path, 0) as cursor:
+        pieces = [cursor.read(writer.size, 1 << 18) for _ in range(3)]
+    assert [piece.end for piece in pieces] == [PAGE, 2 * PAGE, 40_000]
+    first = pieces[0]
+    assert isinstance(first, Chunk)
+    assert list(first.span_bytes[:2]) == [10, 10]
+    assert list(first.span_usec[:3]) == [0, 10_000, 20_000]
+    writer.close()
+
+
+def test_two_sources_by_turns_are_read_in_full_chunks(tmp_path: Path) -> None:
+    writer = trickled(tmp_path, 1_000, OUT, ERR, ERR)
+    with open_cursor(tmp_path, 1) as cursor:
+        chunk = cursor.read(writer.size, 1 << 18, mixed=True)
+    assert isinstance(chunk, Chunk)
+    assert (chunk.source, chunk.end) == (ERR, 1_000)
+    assert list(chunk.run_bytes) == [2, 1] * 333
+    with open_cursor(tmp_path, 1) as cursor:
+        assert cursor.read(writer.size, 1 << 18).end == 3, "of one source, if not asked for both"
+    writer.close()
 
 
 def test_space_comes_back_and_the_last_bytes_stay(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ class Talk:
 
 
 def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -> Stream:
-    """Returns the output that the request asks for; what happens to it is told on stderr."""
+    """Returns the output that the request asks for, as `Sink` takes it; stderr says what happens to it."""
+    request.mixed_sources = True
     return client.stream_from(request, notify=Talk())
 
 

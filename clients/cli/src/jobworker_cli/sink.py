@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from jobworker.v1 import job_service_pb2
+from jobworker_client import Chunk, runs
 
 __all__ = ["Sink", "open_sink"]
 
-Piece = tuple[int, bytes, asyncio.Future[None]]
+Piece = tuple[list[tuple[int, bytes]], asyncio.Future[None]]
 
 
 # What one write takes at most; as much as a pipe holds (pipe(7)).
@@ -41,16 +42,20 @@ class Sink:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="sink")
         self._thread.start()
 
-    async def write(self, message: job_service_pb2.GetJobsStreamResponse) -> None:
-        """Returns once the operating system has all of the message's payload.
+    async def write(self, message: Chunk) -> None:
+        """Returns once the operating system has all of the message's payload, each byte in its order.
 
         Raises:
             BrokenPipeError: nobody reads that stream any more.
             OSError: the write failed, as on a full disk.
         """
-        stream = sys.stderr if message.source == job_service_pb2.OUTPUT_SOURCE_STDERR else sys.stdout
+        out, err = _descriptor(sys.stdout), _descriptor(sys.stderr)
+        parts = [
+            (err if source == job_service_pb2.OUTPUT_SOURCE_STDERR else out, data)
+            for source, data in runs(message)
+        ]
         written: asyncio.Future[None] = self._loop.create_future()
-        self._pieces.put((_descriptor(stream), message.payload, written))
+        self._pieces.put((parts, written))
         await written
         self._unfinished = 0
 
@@ -68,10 +73,11 @@ class Sink:
 
     def _serve(self) -> None:
         while (piece := self._pieces.get()) is not None:
-            descriptor, data, written = piece
+            parts, written = piece
             error: OSError | None = None
             try:
-                self._write_all(descriptor, data)
+                for descriptor, data in parts:
+                    self._write_all(descriptor, data)
             except OSError as failed:
                 error = failed
             # The loop is closed if the write came back after everybody had left.

@@ -1,12 +1,20 @@
 """The time before each line, for output that comes in pieces cut anywhere."""
 
+from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeAlias
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 from jobworker_cli.follow import Write
 from jobworker_cli.times import to_datetime
+from jobworker_client import Chunk, pieces
 
 __all__ = ["Stamper"]
+
+Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
 
 
 class Stamper:
@@ -17,22 +25,39 @@ class Stamper:
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._within_line: set[job_service_pb2.OutputSource.ValueType] = set()
+        self._within_line: set[Source] = set()
 
-    async def write(self, message: job_service_pb2.GetJobsStreamResponse) -> None:
+    async def write(self, message: Chunk) -> None:
         """Writes the message's payload with the times; its other bytes are as they were."""
-        stamp = f"{_rfc_3339(message.time)} ".encode()
-        payload = message.payload
-        ends_line = payload.endswith(b"\n")
-        # The line after a last line end begins with the next piece, and has that one's time.
-        stamped = payload.replace(b"\n", b"\n" + stamp, payload.count(b"\n") - ends_line)
-        if message.source not in self._within_line:
-            stamped = stamp + stamped
+        await self._write(_message([(piece.source, self._stamped(piece)) for piece in pieces(message)]))
+
+    def _stamped(self, piece: Chunk) -> bytes:
+        payload = piece.payload
+        ends_line, begins_line = payload.endswith(b"\n"), piece.source not in self._within_line
         if ends_line:
-            self._within_line.discard(message.source)
+            self._within_line.discard(piece.source)
         else:
-            self._within_line.add(message.source)
-        await self._write(job_service_pb2.GetJobsStreamResponse(source=message.source, payload=stamped))
+            self._within_line.add(piece.source)
+        # The line after a last line end begins with the next piece, and has that one's time.
+        inner_ends = payload.count(b"\n") - ends_line
+        if not begins_line and not inner_ends:
+            return payload
+        stamp = f"{_rfc_3339(piece.time)} ".encode()
+        stamped = payload.replace(b"\n", b"\n" + stamp, inner_ends)
+        return stamp + stamped if begins_line else stamped
+
+
+def _message(parts: Iterable[tuple[Source, bytes]]) -> Chunk:
+    """Returns a message of parts, not empty, of either source."""
+    joined = [
+        (source, b"".join(data for _, data in group)) for source, group in groupby(parts, itemgetter(0))
+    ]
+    lengths = [len(data) for _, data in joined]
+    return Chunk(
+        source=joined[0][0],
+        payload=b"".join(data for _, data in joined),
+        source_run_bytes=lengths if len(lengths) > 1 else (),
+    )
 
 
 def _rfc_3339(time: Timestamp) -> str:

@@ -49,7 +49,8 @@ from jobworker_client.errors import (
     Unreachable,
     WrongOffset,
 )
-from jobworker_client.reading import Chunk, Notify, Resuming, Truncated
+from jobworker_client.pieces import Chunk, pieces, runs
+from jobworker_client.reading import Notify, Resuming, Truncated
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Limits, Part, Span
 from jobworker_client.target import Target
 
@@ -106,6 +107,8 @@ __all__ = [
     "Unreachable",
     "Usage",
     "WrongOffset",
+    "pieces",
+    "runs",
 ]
 
 # Imported by their first use (PEP 562): a program needs one of the two halves, and gRPC for neither's errors.

@@ -5,15 +5,14 @@ The log is addressed by bytes, so a stream that breaks is taken up where it brok
 no gap and no byte twice, and each message's offset is checked against what it must be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, WrongOffset
+from jobworker_client.pieces import Chunk, pieces
 
 __all__ = ["Chunk", "Notify", "Reading", "Resuming", "Told", "Truncated", "without_result"]
-
-Chunk = job_service_pb2.GetJobsStreamResponse
 
 # How long, in seconds, a server may be away: at the start, where it most likely is not there at all, and
 # once it has been there, where somebody is restarting it.
@@ -55,6 +54,9 @@ class Reading:
     `request` is what the reader asks for next, and changes as output comes: its offset is where the
     reader stands, with all bytes before it dealt with. The place of a tail or a time is for the server to
     find, and known from the first message on.
+
+    The server is always asked for messages of both sources. They are handed on in pieces of one source and
+    one time, unless the request itself has `mixed_sources`.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Reading:
         self._attempt = 0
         self._progress = False
         self._in_hand = 0
+        self._pieces: Iterator[Chunk] = iter(())
 
     def ask(self, now: float) -> tuple[job_service_pb2.GetJobsStreamRequest, float | None]:
         """Returns what to ask the server for, and how many seconds that call may take."""
@@ -87,10 +90,11 @@ class Reading:
         # A copy: what is asked for next changes with each message, what was asked for does not.
         asked = job_service_pb2.GetJobsStreamRequest()
         asked.CopyFrom(self.request)
+        asked.mixed_sources = True
         return asked, None if self._until is None else max(0.0, self._until - now)
 
-    def take(self, message: Chunk) -> Chunk | None:
-        """Returns the message if it is one for the reader: output.
+    def take(self, message: Chunk) -> None:
+        """Takes the next message; its output is what `next_piece` returns then.
 
         Raises:
             WrongOffset: the message is not the one that is due. The reading has ended then.
@@ -98,14 +102,19 @@ class Reading:
         self._progress = True
         if message.HasField("result"):
             self.result, self.ended = message.result, True
-            return None
+            return
         self._stand_at(message.offset)
         if message.HasField("truncated"):
             self._skip(message.truncated)
         elif message.payload:
-            self._in_hand = len(message.payload)
-            return message
-        return None
+            self._pieces = iter((message,)) if self.request.mixed_sources else pieces(message)
+
+    def next_piece(self) -> Chunk | None:
+        """Returns the next output of the message that was taken last; None = there is no more of it."""
+        piece = next(self._pieces, None)
+        if piece is not None:
+            self._in_hand = len(piece.payload)
+        return piece
 
     def settle(self) -> None:
         """Counts the output that was handed on last as dealt with."""

@@ -543,6 +543,7 @@ class GetJobsStreamRequest(message.Message):
     TAIL_BYTES_FIELD_NUMBER: builtins.int
     SOURCE_FIELD_NUMBER: builtins.int
     SINCE_FIELD_NUMBER: builtins.int
+    MIXED_SOURCES_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The whole id."""
     offset: builtins.int
@@ -565,6 +566,11 @@ class GetJobsStreamRequest(message.Message):
     """
     source: OutputSource.ValueType
     """Send what the job wrote to this stream only. Unset = both."""
+    mixed_sources: builtins.bool
+    """True = a message may have output of both streams; `source_run_bytes` says which bytes are of which.
+    A job that writes to both by turns is replayed many times faster so. False = each message has output
+    of one stream. Ignored with `source`.
+    """
     @builtins.property
     def since(self) -> timestamp_pb2.Timestamp:
         """Begin at the first output that the server read at this time or later."""
@@ -580,10 +586,11 @@ class GetJobsStreamRequest(message.Message):
         tail_bytes: builtins.int | None = ...,
         source: OutputSource.ValueType = ...,
         since: timestamp_pb2.Timestamp | None = ...,
+        mixed_sources: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "since", b"since", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "id", b"id", "offset", b"offset", "result_only", b"result_only", "since", b"since", "source", b"source", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "id", b"id", "mixed_sources", b"mixed_sources", "offset", b"offset", "result_only", b"result_only", "since", b"since", "source", b"source", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__follow: _TypeAlias = typing.Literal["follow"]  # noqa: Y015
     _WhichOneofArgType__follow: _TypeAlias = typing.Literal["_follow", b"_follow"]  # noqa: Y015
@@ -613,16 +620,19 @@ class GetJobsStreamResponse(message.Message):
     TIME_FIELD_NUMBER: builtins.int
     TRUNCATED_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
+    SPAN_BYTES_FIELD_NUMBER: builtins.int
+    SPAN_OFFSET_USEC_FIELD_NUMBER: builtins.int
+    SOURCE_RUN_BYTES_FIELD_NUMBER: builtins.int
     payload: builtins.bytes
     """Output, as the job wrote it: any bytes, cut anywhere, up to `log.chunk_bytes` of the server's
-    configuration (as shipped: 256 KiB).
+    configuration (as shipped: 256 KiB). A reader that is behind gets as much as fits.
     """
     offset: builtins.int
     """The position in the log of the first byte of `payload`. With `truncated` and `result`: where the
     stream stands.
     """
     source: OutputSource.ValueType
-    """Which of its streams the job wrote `payload` to."""
+    """Which of its streams the job wrote `payload` to; with `source_run_bytes`, the first run of it."""
     @builtins.property
     def time(self) -> timestamp_pb2.Timestamp:
         """When the server read the first byte of `payload`."""
@@ -635,6 +645,25 @@ class GetJobsStreamResponse(message.Message):
     def result(self) -> job_pb2.Job:
         """The last message of a stream: the job. Its status is final unless `follow` was false."""
 
+    @builtins.property
+    def span_bytes(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Lengths of the spans that `payload` consists of, by time. The server read all bytes of a span within
+        10 ms. Empty = `payload` is one span, of `time`.
+        """
+
+    @builtins.property
+    def span_offset_usec(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """When the server read the first byte of each of those spans, in microseconds after `time`. As many as
+        there are spans.
+        """
+
+    @builtins.property
+    def source_run_bytes(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Only with `mixed_sources`: lengths of the runs that `payload` consists of, by source. The first run
+        is of `source`, the next one of the other stream, and so on by turns. Empty = all of `payload` is of
+        `source`.
+        """
+
     def __init__(
         self,
         *,
@@ -644,10 +673,13 @@ class GetJobsStreamResponse(message.Message):
         time: timestamp_pb2.Timestamp | None = ...,
         truncated: TruncatedRange | None = ...,
         result: job_pb2.Job | None = ...,
+        span_bytes: abc.Iterable[builtins.int] | None = ...,
+        span_offset_usec: abc.Iterable[builtins.int] | None = ...,
+        source_run_bytes: abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["offset", b"offset", "payload", b"payload", "result", b"result", "source", b"source", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["offset", b"offset", "payload", b"payload", "result", b"result", "source", b"source", "source_run_bytes", b"source_run_bytes", "span_bytes", b"span_bytes", "span_offset_usec", b"span_offset_usec", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

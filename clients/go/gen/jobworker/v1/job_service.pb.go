@@ -863,7 +863,11 @@ type GetJobsStreamRequest struct {
 	// Send what the job wrote to this stream only. Unset = both.
 	Source OutputSource `protobuf:"varint,7,opt,name=source,proto3,enum=jobworker.v1.OutputSource" json:"source,omitempty"`
 	// Begin at the first output that the server read at this time or later.
-	Since         *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	// True = a message may have output of both streams; `source_run_bytes` says which bytes are of which.
+	// A job that writes to both by turns is replayed many times faster so. False = each message has output
+	// of one stream. Ignored with `source`.
+	MixedSources  bool `protobuf:"varint,9,opt,name=mixed_sources,json=mixedSources,proto3" json:"mixed_sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -954,27 +958,44 @@ func (x *GetJobsStreamRequest) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GetJobsStreamRequest) GetMixedSources() bool {
+	if x != nil {
+		return x.MixedSources
+	}
+	return false
+}
+
 // A piece of output, or a range that is no longer there, or the result. Exactly one of `payload`,
 // `truncated` and `result` is set; but a stream that was asked to begin at `tail_lines`, `tail_bytes` or
 // `since` sends first a message with `offset` alone, which says where that is.
 type GetJobsStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output, as the job wrote it: any bytes, cut anywhere, up to `log.chunk_bytes` of the server's
-	// configuration (as shipped: 256 KiB).
+	// configuration (as shipped: 256 KiB). A reader that is behind gets as much as fits.
 	Payload []byte `protobuf:"bytes,1,opt,name=payload,proto3" json:"payload,omitempty"`
 	// The position in the log of the first byte of `payload`. With `truncated` and `result`: where the
 	// stream stands.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Which of its streams the job wrote `payload` to.
+	// Which of its streams the job wrote `payload` to; with `source_run_bytes`, the first run of it.
 	Source OutputSource `protobuf:"varint,3,opt,name=source,proto3,enum=jobworker.v1.OutputSource" json:"source,omitempty"`
 	// When the server read the first byte of `payload`.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	// A range of the log that cannot be sent.
 	Truncated *TruncatedRange `protobuf:"bytes,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	// The last message of a stream: the job. Its status is final unless `follow` was false.
-	Result        *Job `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Result *Job `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	// Lengths of the spans that `payload` consists of, by time. The server read all bytes of a span within
+	// 10 ms. Empty = `payload` is one span, of `time`.
+	SpanBytes []int32 `protobuf:"varint,7,rep,packed,name=span_bytes,json=spanBytes,proto3" json:"span_bytes,omitempty"`
+	// When the server read the first byte of each of those spans, in microseconds after `time`. As many as
+	// there are spans.
+	SpanOffsetUsec []int64 `protobuf:"varint,8,rep,packed,name=span_offset_usec,json=spanOffsetUsec,proto3" json:"span_offset_usec,omitempty"`
+	// Only with `mixed_sources`: lengths of the runs that `payload` consists of, by source. The first run
+	// is of `source`, the next one of the other stream, and so on by turns. Empty = all of `payload` is of
+	// `source`.
+	SourceRunBytes []int32 `protobuf:"varint,9,rep,packed,name=source_run_bytes,json=sourceRunBytes,proto3" json:"source_run_bytes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetJobsStreamResponse) Reset() {
@@ -1045,6 +1066,27 @@ func (x *GetJobsStreamResponse) GetTruncated() *TruncatedRange {
 func (x *GetJobsStreamResponse) GetResult() *Job {
 	if x != nil {
 		return x.Result
+	}
+	return nil
+}
+
+func (x *GetJobsStreamResponse) GetSpanBytes() []int32 {
+	if x != nil {
+		return x.SpanBytes
+	}
+	return nil
+}
+
+func (x *GetJobsStreamResponse) GetSpanOffsetUsec() []int64 {
+	if x != nil {
+		return x.SpanOffsetUsec
+	}
+	return nil
+}
+
+func (x *GetJobsStreamResponse) GetSourceRunBytes() []int32 {
+	if x != nil {
+		return x.SourceRunBytes
 	}
 	return nil
 }
@@ -1196,7 +1238,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\b_cpu_setB\x0e\n" +
 	"\f_max_io_iops\"8\n" +
 	"\x11UpdateJobResponse\x12#\n" +
-	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xd3\x02\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xf8\x02\n" +
 	"\x14GetJobsStreamRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1b\n" +
@@ -1208,17 +1250,22 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
 	"tail_bytes\x18\x06 \x01(\x03H\x02R\ttailBytes\x88\x01\x01\x122\n" +
 	"\x06source\x18\a \x01(\x0e2\x1a.jobworker.v1.OutputSourceR\x06source\x120\n" +
-	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05sinceB\t\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12#\n" +
+	"\rmixed_sources\x18\t \x01(\bR\fmixedSourcesB\t\n" +
 	"\a_followB\r\n" +
 	"\v_tail_linesB\r\n" +
-	"\v_tail_bytes\"\x94\x02\n" +
+	"\v_tail_bytes\"\x87\x03\n" +
 	"\x15GetJobsStreamResponse\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x122\n" +
 	"\x06source\x18\x03 \x01(\x0e2\x1a.jobworker.v1.OutputSourceR\x06source\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12:\n" +
 	"\ttruncated\x18\x05 \x01(\v2\x1c.jobworker.v1.TruncatedRangeR\ttruncated\x12)\n" +
-	"\x06result\x18\x06 \x01(\v2\x11.jobworker.v1.JobR\x06result\"f\n" +
+	"\x06result\x18\x06 \x01(\v2\x11.jobworker.v1.JobR\x06result\x12\x1d\n" +
+	"\n" +
+	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
+	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
+	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytes\"f\n" +
 	"\x0eTruncatedRange\x12\x1f\n" +
 	"\vfrom_offset\x18\x01 \x01(\x03R\n" +
 	"fromOffset\x12\x1b\n" +

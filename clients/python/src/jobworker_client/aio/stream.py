@@ -9,7 +9,8 @@ import grpc
 
 from jobworker_client.aio.connection import Connection, StreamCall
 from jobworker_client.errors import JobWorkerError
-from jobworker_client.reading import Chunk, Reading, Told, without_result
+from jobworker_client.pieces import Chunk
+from jobworker_client.reading import Reading, Told, without_result
 
 __all__ = ["Stream"]
 
@@ -18,10 +19,13 @@ class Stream(Told):
     """A job's output, chunk by chunk, to its end; then `result` is the job.
 
     A chunk has `payload` (bytes, cut anywhere), `offset` (its first byte's place in the log), `source`
-    and `time`. The iteration resumes by itself, behind the last chunk, when the connection breaks, when
-    the server cuts us off for being slow (READER_STALLED) or is restarted: no byte is missing or comes
-    twice. Bytes that the server does not have any more are in `truncated`; `notify` is told of them, and
-    of each resumption, as they come (`Truncated`, `Resuming`).
+    and `time`. A request with `mixed_sources` gets messages as the server sends them instead, which is
+    faster where a job writes many small pieces; `pieces` and `runs` take such a chunk apart.
+
+    The iteration resumes by itself, behind the last chunk, when the connection breaks, when the server
+    cuts us off for being slow (READER_STALLED) or is restarted: no byte is missing or comes twice. Bytes
+    that the server does not have any more are in `truncated`; `notify` is told of them, and of each
+    resumption, as they come (`Truncated`, `Resuming`).
 
     One that is not iterated to its end is closed by `async with`, or by `close`.
     """
@@ -55,10 +59,12 @@ class Stream(Told):
         self._reading.settle()
         try:
             while not self._reading.ended:
-                message = await self._message()
-                chunk = None if message is None else self._reading.take(message)
+                chunk = self._reading.next_piece()
                 if chunk is not None:
                     return chunk
+                message = await self._message()
+                if message is not None:
+                    self._reading.take(message)
         finally:
             if self._reading.ended:
                 self._hang_up()

@@ -40,7 +40,12 @@ def _with_payload(chunk: Chunk) -> bytes:
     Fields may come in any order (https://protobuf.dev/programming-guides/encoding/).
     """
     rest = Response(
-        offset=chunk.offset, source=_SOURCE_NUMBERS[chunk.source], time=convert.timestamp(chunk.time_ns)
+        offset=chunk.offset,
+        source=_SOURCE_NUMBERS[chunk.source],
+        time=convert.timestamp(chunk.time_ns),
+        span_bytes=chunk.span_bytes,
+        span_offset_usec=chunk.span_usec,
+        source_run_bytes=chunk.run_bytes,
     ).SerializeToString()
     return b"".join((_PAYLOAD_TAG, _varint(len(chunk.data)), chunk.data, rest))
 

@@ -6,9 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from jobworkerd.api.encoding import Encoded, encode
-from jobworkerd.api.message_cache import MessageCache, Range
+from jobworkerd.api.message_cache import MessageCache, Range, Sources
 from jobworkerd.logs.cursor import Gap, LogCursor, Passed, open_cursor
-from jobworkerd.model import OutputSource
 
 
 class LogReader:
@@ -19,13 +18,13 @@ class LogReader:
     """
 
     def __init__(
-        self, job_id: str, directory: Path, cache: MessageCache, offset: int, source: OutputSource | None
+        self, job_id: str, directory: Path, cache: MessageCache, offset: int, sources: Sources
     ) -> None:
         self.offset = offset
         self._job_id = job_id
         self._directory = directory
         self._cache = cache
-        self._source = source
+        self._sources = sources
         self._files = ExitStack()
         self._cursor: LogCursor | None = None
 
@@ -47,10 +46,10 @@ class LogReader:
             LogCorrupt: the files are not what the writer left.
         """
         limit = min(end, (self.offset // size + 1) * size)
-        wanted = Range(self._job_id, self.offset, limit, self._source)
+        wanted = Range(self._job_id, self.offset, limit, self._sources)
         message = self._cache.get(wanted)
         if message is None:
-            piece = self._at_offset().read(end, size, self._source)
+            piece = self._at_offset().read(end, size, self._sources.only, mixed=self._sources.mixed)
             if isinstance(piece, Passed):
                 self.offset = piece.end
                 return None
@@ -62,8 +61,8 @@ class LogReader:
         return message
 
     def _at_offset(self) -> LogCursor:
-        """Returns a cursor that stands here: after a message from the cache, a new one."""
-        if self._cursor is None or self._cursor.offset != self.offset:
-            self._files.close()
+        """Returns the cursor, which stands here: messages from the cache have left it behind."""
+        if self._cursor is None:
             self._cursor = self._files.enter_context(open_cursor(self._directory, self.offset))
+        self._cursor.offset = self.offset
         return self._cursor

@@ -6,8 +6,15 @@ from jobworkerd.api.encoding import Encoded
 from jobworkerd.model import OutputSource
 
 
+class Sources(NamedTuple):
+    """What a reader takes: the output of one source `only`, or all, and with `mixed` both in one message."""
+
+    only: OutputSource | None = None
+    mixed: bool = False
+
+
 class Range(NamedTuple):
-    """What a message was made from: the first piece of one source, or of both, between two offsets.
+    """What a message was made from: the first piece between two offsets that a reader takes.
 
     A log's bytes never change, so neither does what this range gives.
     """
@@ -15,7 +22,7 @@ class Range(NamedTuple):
     job_id: str
     offset: int
     end: int
-    source: OutputSource | None
+    sources: Sources
 
 
 class MessageCache:

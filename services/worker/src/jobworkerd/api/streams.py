@@ -9,8 +9,9 @@ from pathlib import Path
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api import convert
 from jobworkerd.api.log_reader import LogReader
-from jobworkerd.api.message_cache import MessageCache
+from jobworkerd.api.message_cache import MessageCache, Sources
 from jobworkerd.api.paced_writer import Context, PacedWriter
+from jobworkerd.api.turns import Turns
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import JobNotFound, OffsetOutOfRange
 from jobworkerd.logs.files import open_files
@@ -36,6 +37,7 @@ class StreamRequest:
     tail_bytes: int | None = None
     since_ns: int | None = None
     source: OutputSource | None = None
+    mixed_sources: bool = False
     follow: bool = True
     result_only: bool = False
 
@@ -52,6 +54,7 @@ class Streams:
         self.supervisor = supervisor
         self.config = config
         self.cache = MessageCache(_CACHE_BYTES)
+        self.turns = Turns()
         self._jobs_dir = jobs_dir
 
     @contextlib.asynccontextmanager
@@ -113,26 +116,31 @@ class LogStream:
                 # A client that is cut off before its first chunk needs the start offset to resume.
                 begin = job_service_pb2.GetJobsStreamResponse(offset=offset)
                 await writer.write(begin.SerializeToString())
-            with LogReader(
-                request.job_id, self._directory, self._streams.cache, offset, request.source
-            ) as reader:
-                await _write_until(end, reader, writer)
-                while request.follow and not (view.job.status.final and reader.offset == view.log_size):
-                    await view.changed(reader.offset)
-                    await _write_until(view.log_size, reader, writer)
+            with self._reader(offset) as reader:
+                while (end := await self._end_ahead(reader.offset, end)) > reader.offset:
+                    message = reader.read(end, writer.message_bytes)
+                    if message is not None:
+                        await writer.write(message.data)
                 return reader.offset
         except FileNotFoundError:
             raise JobNotFound(request.job_id) from None
 
+    def _reader(self, offset: int) -> LogReader:
+        request = self._request
+        sources = Sources(request.source, request.mixed_sources)
+        return LogReader(request.job_id, self._directory, self._streams.cache, offset, sources)
 
-async def _write_until(end: int, reader: LogReader, writer: PacedWriter) -> None:
-    """Writes what stands between the reader and an offset."""
-    while reader.offset < end:
-        message = reader.read(end, writer.message_bytes)
-        if message is None:
-            await asyncio.sleep(0)  # others' turn: a write would have given it to them
-        else:
-            await writer.write(message.data)
+    async def _end_ahead(self, offset: int, end: int) -> int:
+        """Returns to where there is output when it is this reader's turn; no further = that is all.
+
+        `end` is what the stream of a reader that does not follow ends at.
+        """
+        if self._request.follow:
+            await self._view.changed(offset)
+            end = self._view.log_size
+        if end > offset:
+            await self._streams.turns.take()
+        return self._view.log_size if self._request.follow else end
 
 
 def _latest_place(request: StreamRequest, directory: Path, end: int) -> int:

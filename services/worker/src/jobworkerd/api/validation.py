@@ -172,6 +172,7 @@ def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
         tail_bytes=request.tail_bytes if request.HasField("tail_bytes") else None,
         since_ns=request.since.ToNanoseconds() if request.HasField("since") else None,
         source=convert.SOURCES.get(request.source),
+        mixed_sources=request.mixed_sources,
         follow=request.follow if request.HasField("follow") else True,
         result_only=request.result_only,
     )

@@ -5,29 +5,38 @@ of, so it meets only bytes and records that are whole (see `format`), or what wa
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from jobworkerd.logs.files import PAGE, LogFiles, open_files
-from jobworkerd.logs.format import Record
+from jobworkerd.logs.format import LOST
+from jobworkerd.logs.records import Records, other_kinds
 from jobworkerd.model import OutputSource
 
-_SAME_TIME_NS = 10_000_000
-"""What was read within the same so many ns may come as one chunk, which has one time."""
+_FIRST_LOAD, _GROWTH = 256, 8
+"""How many records are read at first, and how many times as many where those are not enough."""
 
 _LOST = "the server could not store it"
 _RELEASED = "it is no longer there: the log reached its size limit"
 
 
 class Chunk(NamedTuple):
-    """Bytes of one source; `time_ns` is when the first of them was read from the job."""
+    """Bytes of one source, or of both by turns.
+
+    `time_ns` is when the first of them was read from the job, and `source` what they begin with.
+    `span_bytes` and `span_usec` are the lengths of the spans of one time and their times after `time_ns`,
+    `run_bytes` the lengths of the runs of one source; empty = all is one.
+    """
 
     offset: int
     source: OutputSource
     time_ns: int
     data: bytes
+    span_bytes: Sequence[int] = ()
+    span_usec: Sequence[int] = ()
+    run_bytes: Sequence[int] = ()
 
     @property
     def end(self) -> int:
@@ -59,26 +68,31 @@ class LogCursor:
 
     def __init__(self, files: LogFiles, offset: int) -> None:
         self._files = files
-        self._records: list[Record] = []
-        self._next_record: int | None = None
+        self._records = Records(b"")
+        self._first = 0
+        """The number of the first record at hand."""
         self.offset = offset
+        """May be set to a later one."""
 
-    def read(self, end: int, max_bytes: int, source: OutputSource | None = None) -> Chunk | Gap | Passed:
+    def read(
+        self, end: int, max_bytes: int, source: OutputSource | None = None, *, mixed: bool = False
+    ) -> Chunk | Gap | Passed:
         """Returns what stands at the cursor, and moves behind it.
 
-        A chunk is as long as one source wrote without the other in between, but ends at `end`, at the
-        next multiple of `max_bytes`, and where its time would be far from that of its first byte. With
-        a source, what the other wrote is passed. `end` is greater than the cursor's offset, and no more
-        than the log's size.
+        A chunk is as long as one source wrote without the other in between, or with `mixed` as long as
+        there is output; but it ends at `end`, at the next multiple of `max_bytes`, and behind `PAGE`
+        records. With a source, what the other wrote is passed, and `mixed` is ignored. `end` is greater
+        than the cursor's offset, and no more than the log's size.
 
         Raises:
             LogCorrupt: the files are not what the writer left.
         """
-        piece = self._read(end, min(end, (self.offset // max_bytes + 1) * max_bytes), source)
+        limit = min(end, (self.offset // max_bytes + 1) * max_bytes)
+        piece = self._read(end, limit, source, mixed=mixed)
         # What was given up meanwhile reads as zeros, whatever `_read` has made of it.
         start = self._files.header().start
         if start > self.offset:
-            self._records, self._next_record = [], None
+            self._records = Records(b"")
             piece = Gap(self.offset, min(start, end), _RELEASED)
         if piece is None:
             raise LogCorrupt(
@@ -87,38 +101,53 @@ class LogCursor:
         self.offset = piece.end
         return piece
 
-    def _read(self, end: int, limit: int, source: OutputSource | None) -> Chunk | Gap | Passed | None:
+    def _read(
+        self, end: int, limit: int, source: OutputSource | None, *, mixed: bool
+    ) -> Chunk | Gap | Passed | None:
         """Returns what the files have here, None if that is nothing; a chunk ends at the limit."""
-        first = self._find_record()
-        if first is None:
+        at = self._find_record()
+        if at is None:
             return None
-        if first.source is None:
-            return Gap(self.offset, min(first.end, end), _LOST)
-        if source is not None and first.source is not source:
-            return Passed(self.offset, self._end_of_passed(source, limit))
-        data = self._bytes(self._end_of_run(first, limit))
-        return Chunk(self.offset, first.source, first.time_ns, data) if data is not None else None
+        found = self._records.source(at)
+        if found is None:
+            return Gap(self.offset, min(self._records.end(at), end), _LOST)
+        if source is not None and found is not source:
+            at, stop = self._run(at, (LOST, source), limit)
+            return Passed(self.offset, min(self._records.end(stop - 1), limit))
+        both = mixed and source is None
+        at, stop = self._run(at, (LOST,) if both else other_kinds(found), limit)
+        return self._chunk(found, at, stop, min(self._records.end(stop - 1), limit))
 
-    def _end_of_passed(self, source: OutputSource, limit: int) -> int:
-        """Returns where the other source stops, as far as the records at hand tell."""
-        wanted = (record.offset for record in self._records if record.source in (source, None))
-        return min(next(wanted, self._records[-1].end), limit)
+    def _chunk(self, source: OutputSource, at: int, stop: int, end: int) -> Chunk | None:
+        data = self._bytes(end)
+        if data is None:
+            return None
+        records = self._records
+        return Chunk(
+            self.offset,
+            source,
+            records.time_ns(at),
+            data,
+            *records.spans(at, stop, self.offset, end),
+            records.runs(at, stop, self.offset, end),
+        )
 
-    def _end_of_run(self, first: Record, limit: int) -> int:
-        """Returns where the chunk stops that begins with the first record at hand.
+    def _run(self, at: int, until: Sequence[int], limit: int) -> tuple[int, int]:
+        """Returns from where to where records at hand go on without one of some kinds, up to the limit.
 
-        That does not depend on where in it the reader began: so readers come to share their chunks.
+        Where that stops does not depend on where the reader began: so readers come to share their chunks.
         """
-        end, number = first.end, 1
-        while end < limit:
-            if number == len(self._records) and not self._load_rest_of_page():
-                break
-            record = self._records[number]
-            if record.source is not first.source or _time_slot(record) != _time_slot(first):
-                break
-            end = record.end
-            number += 1
-        return min(end, limit)
+        most = PAGE - (self._first + at) % PAGE
+        while True:
+            bound = min(at + most, len(self._records))
+            stop = min(self._records.first_of(until, at), bound)
+            if stop < bound or bound == at + most or self._records.end(stop - 1) >= limit:
+                return at, self._records.first_from(limit, at, stop)
+            count = len(self._records) - at
+            self._load(self._first + at, min(max(count * _GROWTH, _FIRST_LOAD), most))
+            at = 0
+            if len(self._records) <= count:
+                most = len(self._records)
 
     def _bytes(self, end: int) -> bytes | None:
         data = os.pread(self._files.data, end - self.offset, self.offset)
@@ -129,45 +158,20 @@ class LogCursor:
             data += more
         return data
 
-    def _find_record(self) -> Record | None:
-        """Makes the first record at hand the one that the cursor's offset lies in, and returns it."""
-        self._drop_passed()
-        if not self._records:
-            if self._next_record is None:
-                self._next_record = self._files.number_of(self.offset)
-            else:
-                # The last record that was read may have grown since: a loss is extended in place.
-                self._next_record = max(self._next_record - 1, 0)
-            self._load()
-            self._drop_passed()
-            if not self._records:
-                self._load()
-        return self._records[0] if self._records and self._records[0].offset <= self.offset else None
+    def _find_record(self) -> int | None:
+        """Returns the index, among the records at hand, of the one that the cursor's offset lies in."""
+        at = self._records.find(self.offset)
+        if at is None and len(self._records):
+            # The last record that was read may have grown since: a loss is extended in place.
+            self._load(self._first + len(self._records) - 1, _FIRST_LOAD)
+            at = self._records.find(self.offset)
+        if at is None:
+            self._load(self._files.number_of(self.offset), _FIRST_LOAD)
+            at = self._records.find(self.offset)
+        return at
 
-    def _drop_passed(self) -> None:
-        passed = 0
-        for record in self._records:
-            if record.end > self.offset:
-                break
-            passed += 1
-        del self._records[:passed]
-
-    def _load_rest_of_page(self) -> bool:
-        """Puts records that the writer has added to the page behind those at hand; tells if there are."""
-        assert self._next_record is not None
-        return self._next_record % PAGE != 0 and self._load()
-
-    def _load(self) -> bool:
-        """Puts the next records, to the end of their page, behind those at hand; tells if there are."""
-        assert self._next_record is not None
-        records = self._files.records(self._next_record, PAGE - self._next_record % PAGE)
-        self._records += records
-        self._next_record += len(records)
-        return bool(records)
-
-
-def _time_slot(record: Record) -> int:
-    return record.time_ns // _SAME_TIME_NS
+    def _load(self, number: int, count: int) -> None:
+        self._first, self._records = number, self._files.columns(number, count)
 
 
 @contextmanager

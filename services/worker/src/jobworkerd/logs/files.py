@@ -16,8 +16,9 @@ from jobworkerd.logs.format import (
     place_of,
     unpack_all,
 )
+from jobworkerd.logs.records import Records
 
-PAGE = 1024
+PAGE = 16_384
 """How many records are read at once at most: so many bound the time that one read takes."""
 
 
@@ -35,6 +36,10 @@ class LogFiles:
     def records(self, number: int, count: int) -> list[Record]:
         """Returns the records from a number on: `count`, or as many as there are."""
         return unpack_all(os.pread(self.index, count * RECORD.size, place_of(number)))
+
+    def columns(self, number: int, count: int) -> Records:
+        """Returns the records from a number on, as `records` does, for many of them."""
+        return Records(os.pread(self.index, count * RECORD.size, place_of(number)))
 
     def number_of(self, offset: int) -> int:
         """Returns the number of the record that an offset lies in, or that the next record will have."""

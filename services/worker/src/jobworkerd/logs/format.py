@@ -26,10 +26,11 @@ HEADER = struct.Struct("<QQ8x")
 
 MAX_RECORD_LENGTH = 2**32 - 1
 
-_LOST = 0
+LOST = 0
 """The kind of a piece whose bytes could not be written; the others are file descriptors' numbers."""
 
-_SOURCES = (None, OutputSource.STDOUT, OutputSource.STDERR)
+SOURCES = (None, OutputSource.STDOUT, OutputSource.STDERR)
+"""By kind."""
 
 
 class Header(NamedTuple):
@@ -55,7 +56,7 @@ class Record(NamedTuple):
 
 def pack(record: Record) -> bytes:
     """Returns the record as it stands in the index."""
-    kind = record.source or _LOST
+    kind = record.source or LOST
     return RECORD.pack(record.offset, record.time_ns, record.length, kind)
 
 
@@ -65,7 +66,7 @@ def unpack_all(data: bytes) -> list[Record]:
     for offset, time_ns, length, kind in RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]):
         if length == 0:
             break
-        records.append(Record(offset, time_ns, length, _SOURCES[kind]))
+        records.append(Record(offset, time_ns, length, SOURCES[kind]))
     return records
 
 

@@ -1,0 +1,58 @@
+package jobworker
+
+import (
+	"time"
+
+	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
+)
+
+// end returns the offset behind the chunk.
+func (c Chunk) end() int64 {
+	if c.Truncated != nil {
+		return c.Truncated.GetToOffset()
+	}
+	return c.Offset + int64(len(c.Data))
+}
+
+// chunks returns the output of a message in order. Each chunk has one source and, to 10 ms, one time: a
+// message to a reader that is behind may have output of both sources, and of any time.
+func chunks(message *jobworkerv1.GetJobsStreamResponse) []Chunk {
+	data, offset, source := message.GetPayload(), message.GetOffset(), message.GetSource()
+	spans, times := message.GetSpanBytes(), message.GetSpanOffsetUsec()
+	runs := message.GetSourceRunBytes()
+	span, run, moment := part(&spans, len(data)), part(&runs, len(data)), time.Time{}
+	if message.GetTime() != nil {
+		moment = message.GetTime().AsTime()
+	}
+	first, found := moment, make([]Chunk, 0, 1+len(spans)+len(runs))
+	for len(data) > 0 {
+		length := min(span, run)
+		found = append(found, Chunk{Offset: offset, Data: data[:length:length], Source: source, Time: moment})
+		data, offset, span, run = data[length:], offset+int64(length), span-length, run-length
+		if span == 0 && len(spans) > 0 {
+			times = times[1:]
+			span, moment = part(&spans, len(data)), first.Add(time.Duration(times[0])*time.Microsecond)
+		}
+		if run == 0 && len(runs) > 0 {
+			run, source = part(&runs, len(data)), other(source)
+		}
+	}
+	return found
+}
+
+// part takes the first of some lengths; if there is none, all that is left is one part.
+func part(lengths *[]int32, left int) int {
+	if len(*lengths) == 0 {
+		return left
+	}
+	first := int((*lengths)[0])
+	*lengths = (*lengths)[1:]
+	return first
+}
+
+func other(source jobworkerv1.OutputSource) jobworkerv1.OutputSource {
+	if source == jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT {
+		return jobworkerv1.OutputSource_OUTPUT_SOURCE_STDERR
+	}
+	return jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT
+}

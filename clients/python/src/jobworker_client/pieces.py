@@ -1,0 +1,70 @@
+"""The parts of a message that holds output of several times, or of both of a job's streams.
+
+The server sends a reader that is behind as much as fits into a message. `span_bytes`, `span_offset_usec`
+and `source_run_bytes` say of which parts it consists.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate, cycle
+from typing import TypeAlias
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobworker.v1 import job_service_pb2
+
+__all__ = ["Chunk", "pieces", "runs"]
+
+Chunk = job_service_pb2.GetJobsStreamResponse
+Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
+
+# The job's other stream.
+OTHER: dict[Source, Source] = {
+    job_service_pb2.OUTPUT_SOURCE_STDOUT: job_service_pb2.OUTPUT_SOURCE_STDERR,
+    job_service_pb2.OUTPUT_SOURCE_STDERR: job_service_pb2.OUTPUT_SOURCE_STDOUT,
+}
+
+
+def pieces(chunk: Chunk) -> Iterator[Chunk]:
+    """Yields the parts of a chunk in order; each has one source and, to 10 ms, one time."""
+    if not chunk.span_bytes and not chunk.source_run_bytes:
+        yield chunk
+        return
+    payload, begin = chunk.payload, 0
+    spans, sources = _spans(chunk), _sources(chunk)
+    span_end, time = next(spans)
+    run_end, source = next(sources)
+    while begin < len(payload):
+        end = min(span_end, run_end)
+        yield Chunk(payload=payload[begin:end], offset=chunk.offset + begin, source=source, time=time)
+        begin = end
+        if end == span_end:
+            span_end, time = next(spans, (0, time))
+        if end == run_end:
+            run_end, source = next(sources, (0, source))
+
+
+def runs(chunk: Chunk) -> Iterator[tuple[Source, bytes]]:
+    """Yields the output of a chunk in order, as long as the job wrote to one of its streams."""
+    payload, begin = chunk.payload, 0
+    for end, source in _sources(chunk):
+        yield source, payload[begin:end]
+        begin = end
+
+
+def _sources(chunk: Chunk) -> Iterator[tuple[int, Source]]:
+    """Yields where each run ends, and its source."""
+    if not chunk.source_run_bytes:
+        return iter([(len(chunk.payload), chunk.source)])
+    return zip(accumulate(chunk.source_run_bytes), cycle((chunk.source, OTHER[chunk.source])), strict=False)
+
+
+def _spans(chunk: Chunk) -> Iterator[tuple[int, Timestamp]]:
+    """Yields where each span ends, and its time."""
+    if not chunk.span_bytes:
+        yield len(chunk.payload), chunk.time
+        return
+    first = chunk.time.ToNanoseconds()
+    for end, usec in zip(accumulate(chunk.span_bytes), chunk.span_offset_usec, strict=True):
+        time = Timestamp()
+        time.FromNanoseconds(first + usec * 1_000)
+        yield end, time
