@@ -170,15 +170,31 @@ class TestWithoutReflection:
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_request_past_512_kib_is_refused_and_one_below_is_read(api: Api) -> None:
+@pytest.mark.parametrize(
+    ("size", "code", "sentence"),
+    [
+        (500 * 1024, grpc.StatusCode.INVALID_ARGUMENT, "must have at most 4,096 bytes"),
+        (600 * 1024, grpc.StatusCode.INVALID_ARGUMENT, "request: has 614,404 bytes, more than 524,288"),
+        (2047 * 1024, grpc.StatusCode.INVALID_ARGUMENT, "request: has 2,096,132 bytes, more than 524,288"),
+        (2049 * 1024, grpc.StatusCode.RESOURCE_EXHAUSTED, "larger than max"),
+    ],
+)
+async def test_a_request_past_512_kib_is_refused_with_the_reason(
+    api: Api, size: int, code: grpc.StatusCode, sentence: str
+) -> None:
     async with api.client() as client:
-        large = job_service_pb2.CreateJobRequest(command="x" * 600 * 1024)
         with pytest.raises(aio.AioRpcError) as caught:
-            await client.stub.CreateJob(large)
-        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        with pytest.raises(aio.AioRpcError) as caught:
-            await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="x" * 500 * 1024))
-        assert refusal(caught.value).reason == "INVALID_REQUEST"
+            await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="x" * size))
+    refused = refusal(caught.value)
+    assert refused.code == code
+    assert sentence in refused.message
+    assert refused.reason == ("INVALID_REQUEST" if code is grpc.StatusCode.INVALID_ARGUMENT else "")
+
+
+async def test_a_caller_without_a_role_learns_nothing_of_its_large_request(api: Api) -> None:
+    async with api.client("Intern") as client:
+        call = client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="x" * 600 * 1024))
+        assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_metadata_of_half_a_mebibyte_is_read(api: Api) -> None:

@@ -165,7 +165,7 @@ class CreateJobRequest(message.Message):
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Its arguments. At most 16,384 of them, each at most 131,071 bytes (MAX_ARG_STRLEN of execve(2)),
-        no NUL.
+        no NUL. The whole request has at most 524,288 bytes.
         """
 
     @builtins.property
@@ -321,7 +321,9 @@ class ListJobsRequest(message.Message):
     negative is refused.
     """
     page_token: builtins.str
-    """The `next_page_token` of the page before, with the same filters. Empty = the first page."""
+    """The `next_page_token` of the page before, with the same `statuses`, `labels` and `id_prefix`. Empty = the
+    first page. A token of a list with other filters is INVALID_ARGUMENT.
+    """
     id_prefix: builtins.str
     """Jobs whose id begins with this. Empty = any."""
     live_usage: builtins.bool

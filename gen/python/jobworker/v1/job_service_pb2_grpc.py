@@ -31,11 +31,15 @@ class JobServiceStub:
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
+    A request has at most 524,288 bytes (512 KiB) in all: INVALID_ARGUMENT (INVALID_REQUEST) for more, and
+    RESOURCE_EXHAUSTED, without a reason, past 2 MiB. A response has at most 4 MiB.
+
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
-    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
-    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-    restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
-    retry where the method is.
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
+    parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
+    is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
+    safe to retry where the method is.
     """
 
     def __init__(self, channel):
@@ -82,11 +86,15 @@ class JobServiceServicer:
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
+    A request has at most 524,288 bytes (512 KiB) in all: INVALID_ARGUMENT (INVALID_REQUEST) for more, and
+    RESOURCE_EXHAUSTED, without a reason, past 2 MiB. A response has at most 4 MiB.
+
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
-    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
-    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-    restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
-    retry where the method is.
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
+    parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
+    is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
+    safe to retry where the method is.
     """
 
     def CreateJob(self, request, context):
@@ -225,11 +233,15 @@ class JobService:
     Every caller has a client certificate. Its role is the organizational unit (OU) of the
     certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
 
+    A request has at most 524,288 bytes (512 KiB) in all: INVALID_ARGUMENT (INVALID_REQUEST) for more, and
+    RESOURCE_EXHAUSTED, without a reason, past 2 MiB. A response has at most 4 MiB.
+
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
-    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
-    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
-    restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
-    retry where the method is.
+    method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
+    parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
+    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
+    is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
+    safe to retry where the method is.
     """
 
     @staticmethod

@@ -84,7 +84,7 @@ type CreateJobRequest struct {
 	// empty, no NUL. Relative paths start at the working directory.
 	Command string `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
 	// Its arguments. At most 16,384 of them, each at most 131,071 bytes (MAX_ARG_STRLEN of execve(2)),
-	// no NUL.
+	// no NUL. The whole request has at most 524,288 bytes.
 	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
 	// Percent of one core: 100 = one core. 0 = the server's default (as shipped: 10). At most 100,000.
 	MaxCpu int32 `protobuf:"varint,3,opt,name=max_cpu,json=maxCPU,proto3" json:"max_cpu,omitempty"`
@@ -440,7 +440,8 @@ type ListJobsRequest struct {
 	// How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
 	// negative is refused.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the page before, with the same filters. Empty = the first page.
+	// The `next_page_token` of the page before, with the same `statuses`, `labels` and `id_prefix`. Empty = the
+	// first page. A token of a list with other filters is INVALID_ARGUMENT.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Jobs whose status is one of these. Empty = any.
 	Statuses []JobStatus `protobuf:"varint,3,rep,packed,name=statuses,proto3,enum=jobworker.v1.JobStatus" json:"statuses,omitempty"`

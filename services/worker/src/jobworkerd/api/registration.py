@@ -17,6 +17,8 @@ from jobworkerd.api.rpc import Context
 from jobworkerd.api.service import JobService
 from jobworkerd.errors import InvalidRequest
 
+MAX_REQUEST_BYTES = 512 * 1024
+
 
 def add_job_service(server: aio.Server, service: JobService) -> None:
     """Adds the service; a streaming method writes messages that are serialized already (see `headers`).
@@ -44,24 +46,31 @@ def add_job_service(server: aio.Server, service: JobService) -> None:
     server.add_registered_method_handlers(name, handlers)
 
 
-def _parse(message_class: type[Message], request: bytes) -> Message | DecodeError:
-    """Returns the request, or why it is none.
+def _parse(message_class: type[Message], request: bytes) -> Message | InvalidRequest:
+    """Returns the request, or the error for one that is not accepted.
 
     What is raised here passes no interceptor: gRPC would answer UNKNOWN, with the name of a Python class,
-    and whoever has no role would get that answer, too.
+    and a caller without a role would get that answer, too.
     """
+    if len(request) > MAX_REQUEST_BYTES:
+        return InvalidRequest(
+            {
+                "request": f"has {len(request):,} bytes, more than {MAX_REQUEST_BYTES:,}, with arguments, "
+                "environment and labels together; pass large values in a file that the job reads"
+            }
+        )
     try:
         return message_class.FromString(request)
     except DecodeError as error:
-        return error
+        return InvalidRequest({"request": f"cannot be parsed as a message whose strings are UTF-8: {error}"})
 
 
 def _refusing_what_is_no_message(
     behaviour: Callable[[Any, Context], Awaitable[Any]],
 ) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def refusing(request: Message | DecodeError, context: Context) -> object:
-        if isinstance(request, DecodeError):
-            raise InvalidRequest({"request": f"is no message whose strings are UTF-8: {request}"})
+    async def refusing(request: Message | InvalidRequest, context: Context) -> object:
+        if isinstance(request, InvalidRequest):
+            raise request
         return await behaviour(request, context)
 
     return refusing

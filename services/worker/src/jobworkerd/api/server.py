@@ -11,14 +11,16 @@ from grpc_health.v1 import health_pb2_grpc
 from jobworkerd.api.health import Health
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.reflection import add_reflection
-from jobworkerd.api.registration import add_job_service
+from jobworkerd.api.registration import MAX_REQUEST_BYTES, add_job_service
 from jobworkerd.api.service import JobService
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.config import ApiConfig
 
 _KEEPALIVE_ANSWER_MS = 10_000
 _CLIENT_PINGS_AT_MOST_EVERY_MS = 5_000
-_MAX_RECEIVE_BYTES = 512 * 1024
+_MAX_RECEIVE_BYTES = 4 * MAX_REQUEST_BYTES
+"""What gRPC reads, which refuses more without a reason of ours. No command line on Linux is longer than this
+by default (ARG_MAX), so that a user of the command who passes too much gets the reason."""
 _MAX_SEND_BYTES = 4 * 1024 * 1024
 _MAX_METADATA_BYTES = 1024 * 1024
 _HANDSHAKE_MS = 10_000

@@ -9,7 +9,7 @@ from itertools import accumulate, takewhile
 from pathlib import Path
 
 from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
-from jobworkerd.api import validation
+from jobworkerd.api import page_token, validation
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.identity import Identities
 from jobworkerd.api.rpc import Context, log_job_id
@@ -74,7 +74,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         page = await self._supervisor.list_jobs(validation.list_jobs(request))
         jobs = list(_that_fit(page.jobs))
         more = page.more or len(jobs) < len(page.jobs)
-        token = validation.page_token(jobs[-1].id) if jobs and more else ""
+        token = page_token.make(jobs[-1].id, request) if jobs and more else ""
         return job_service_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def StopJob(

@@ -5,17 +5,14 @@ with the first thing that is wrong with it. A `…_problem` function returns tha
 well.
 """
 
-import base64
-import binascii
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworkerd.api import convert, limits
+from jobworkerd.api import convert, limits, page_token
 from jobworkerd.api.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
@@ -106,24 +103,19 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
     """
     _refuse(
         page_size=_negative_problem(request.page_size),
-        page_token=_page_token_problem(request.page_token),
+        page_token=_page_token_problem(request),
         statuses=_statuses_problem(request.statuses),
         id_prefix=_id_prefix_problem(request.id_prefix),
     )
     most = _MAX_LIVE_PAGE_SIZE if request.live_usage else _MAX_PAGE_SIZE
     return messages.ListJobs(
         page_size=min(request.page_size or _DEFAULT_PAGE_SIZE, most),
-        before=_last_id(request.page_token),
+        before=page_token.last_id(request),
         statuses=frozenset(convert.STATUSES[status] for status in request.statuses),
         labels=dict(request.labels),
         id_prefix=request.id_prefix,
         live_usage=request.live_usage,
     )
-
-
-def page_token(last_id: str) -> str:
-    """Returns the token of the page that follows the job with that id."""
-    return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).rstrip(b"=").decode()
 
 
 def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.StopJob:
@@ -318,20 +310,9 @@ def _timestamp_problem(timestamp: Timestamp) -> str:
     return ""
 
 
-def _page_token_problem(token: str) -> str:
+def _page_token_problem(request: job_service_pb2.ListJobsRequest) -> str:
     try:
-        _last_id(token)
+        page_token.last_id(request)
     except ValueError:
-        return "must be the next_page_token of the page before"
+        return "must be the next_page_token of the page before, with the same statuses, labels and id_prefix"
     return ""
-
-
-def _last_id(token: str) -> str:
-    """Returns the id in a page token, empty for none; raises ValueError if it is no token of ours."""
-    if not token:
-        return ""
-    try:
-        raw = base64.b64decode(token.encode("ascii") + b"==", altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise ValueError("no base64") from error
-    return str(uuid.UUID(bytes=raw))

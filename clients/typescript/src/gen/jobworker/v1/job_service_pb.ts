@@ -33,7 +33,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
 
   /**
    * Its arguments. At most 16,384 of them, each at most 131,071 bytes (MAX_ARG_STRLEN of execve(2)),
-   * no NUL.
+   * no NUL. The whole request has at most 524,288 bytes.
    *
    * @generated from field: repeated string args = 2;
    */
@@ -255,7 +255,8 @@ export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
   pageSize: number;
 
   /**
-   * The `next_page_token` of the page before, with the same filters. Empty = the first page.
+   * The `next_page_token` of the page before, with the same `statuses`, `labels` and `id_prefix`. Empty = the
+   * first page. A token of a list with other filters is INVALID_ARGUMENT.
    *
    * @generated from field: string page_token = 2;
    */
@@ -712,11 +713,15 @@ export const OutputSourceSchema: GenEnum<OutputSource> = /*@__PURE__*/
  * Every caller has a client certificate. Its role is the organizational unit (OU) of the
  * certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
  *
+ * A request has at most 524,288 bytes (512 KiB) in all: INVALID_ARGUMENT (INVALID_REQUEST) for more, and
+ * RESOURCE_EXHAUSTED, without a reason, past 2 MiB. A response has at most 4 MiB.
+ *
  * Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
- * method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be read),
- * PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SUPERVISOR_UNAVAILABLE: the server is being
- * restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always safe to
- * retry where the method is.
+ * method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
+ * parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
+ * PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
+ * is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
+ * safe to retry where the method is.
  *
  * @generated from service jobworker.v1.JobService
  */

@@ -1,0 +1,97 @@
+"""Page tokens: which are taken, and where they lead."""
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworkerd.api import page_token, validation
+from jobworkerd.errors import InvalidRequest
+from tests.unit.api.conftest import JOB_ID
+
+Request = job_service_pb2.ListJobsRequest
+TOKEN = page_token.make(JOB_ID, Request())
+RUNNING, LOST = job_pb2.JOB_STATUS_RUNNING, job_pb2.JOB_STATUS_LOST
+
+
+def test_a_token_leads_to_the_jobs_after_the_last_one() -> None:
+    assert JOB_ID not in TOKEN
+    assert validation.list_jobs(Request(page_token=TOKEN)).before == JOB_ID
+    assert not validation.list_jobs(Request()).before
+
+
+@pytest.mark.parametrize("position", range(len(TOKEN)))
+def test_a_token_that_was_changed_in_one_place_is_refused(position: int) -> None:
+    for other in "Aa_-=":
+        changed = TOKEN[:position] + other + TOKEN[position + 1 :]
+        if changed != TOKEN:
+            with pytest.raises(ValueError, match=r"."):
+                page_token.last_id(Request(page_token=changed))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        TOKEN[:-1],
+        TOKEN[:-4],
+        TOKEN + "=",
+        TOKEN + "AAAA",
+        TOKEN + "\n",
+        " " + TOKEN,
+        TOKEN.swapcase(),
+        base64.urlsafe_b64encode(bytes(16)).decode(),
+        "nonsense",
+        JOB_ID,
+        "ä",
+    ],
+)
+def test_a_token_that_the_server_did_not_make_is_refused(token: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        validation.list_jobs(Request(page_token=token))
+    assert caught.value.violations["page_token"].startswith("must be the next_page_token of the page before")
+
+
+@given(st.text())
+def test_no_text_but_a_token_is_one(text: str) -> None:
+    if text not in {"", TOKEN}:
+        with pytest.raises(ValueError, match=r"."):
+            page_token.last_id(Request(page_token=text))
+
+
+FILTERS: dict[str, Any] = {"statuses": [RUNNING, LOST], "labels": {"a": "b", "c": "d"}, "id_prefix": "0199"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"statuses": [RUNNING]},
+        {"statuses": []},
+        {"labels": {}},
+        {"labels": {"a": "b"}},
+        {"labels": {"a": "d", "c": "b"}},
+        {"id_prefix": "019"},
+        {"id_prefix": ""},
+    ],
+)
+def test_a_token_is_for_its_own_filters(other: dict[str, Any]) -> None:
+    token = page_token.make(JOB_ID, Request(**FILTERS))
+    with pytest.raises(InvalidRequest):
+        validation.list_jobs(Request(**FILTERS | other, page_token=token))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {},
+        {"page_size": 7},
+        {"live_usage": True},
+        {"statuses": [LOST, RUNNING, LOST]},
+        {"labels": {"c": "d", "a": "b"}},
+    ],
+)
+def test_what_is_no_filter_may_change_from_page_to_page(same: dict[str, Any]) -> None:
+    token = page_token.make(JOB_ID, Request(**FILTERS))
+    assert validation.list_jobs(Request(**FILTERS | same, page_token=token)).before == JOB_ID
