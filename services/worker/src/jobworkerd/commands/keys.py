@@ -53,7 +53,15 @@ class Key:
     @property
     def accepted(self) -> str:
         """What a value has to be, in words."""
-        return _accepted(msgspec.inspect.type_info(self.annotation))
+        words = _accepted(msgspec.inspect.type_info(self.annotation))
+        return f"{words}, or a size such as 1M" if self.unit else words
+
+    @property
+    def unit(self) -> int:
+        """How many bytes 1 stands for; 0 = the value is not a size."""
+        if self.name == "defaults.max_memory":
+            return 2**20
+        return 1 if self.name.endswith("_bytes") or self.name == "defaults.max_io_bps" else 0
 
     def value(self, config: Config) -> Value:
         """Returns the key's value in a configuration."""

@@ -15,6 +15,7 @@ import msgspec
 
 from jobworkerd.commands.errors import CommandError
 from jobworkerd.commands.keys import PREFIX, Key, all_keys
+from jobworkerd.commands.sizes import size_in
 from jobworkerd.config import Config, listen_address
 
 DEFAULT_FILE = Path("/opt/job-worker/config.toml")
@@ -137,7 +138,8 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 def _accept(key: Key, given: _Given) -> object:
     try:
-        value: object = msgspec.convert(given.value, key.annotation, strict=not given.is_text)
+        plain = size_in(key.unit, given.value) if key.unit else given.value
+        value: object = msgspec.convert(plain, key.annotation, strict=not given.is_text)
         if key.name == "listen":
             listen_address(str(value))
     except msgspec.ValidationError as error:
