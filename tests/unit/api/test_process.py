@@ -168,6 +168,45 @@ async def test_an_exporter_that_there_is_not(start: Start, config: Config) -> No
     assert reason == ("OTEL_METRICS_EXPORTER: unknown exporter 'carrier-pigeon'; use otlp, console or none")
 
 
+@pytest.mark.parametrize(
+    "variable", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"], ids=["all", "traces"]
+)
+async def test_a_protocol_that_is_not_supported(start: Start, config: Config, variable: str) -> None:
+    given = {"OTEL_TRACES_EXPORTER": "otlp", variable: "http/protobuf"}
+    reason = await failure(start, config, **given)
+    assert reason.startswith(f"{variable}: 'http/protobuf' is not supported; use grpc")
+
+
+async def test_a_protocol_of_what_is_not_exported_does_not_matter(start: Start, config: Config) -> None:
+    given = {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json", "OTEL_LOGS_EXPORTER": "otlp"}
+    async with start(config, OTEL_TRACES_EXPORTER="console", **given) as started:
+        await started.address()
+    warning = started.event("telemetry")
+    assert warning
+    assert str(warning["reason"]).startswith("OTEL_LOGS_EXPORTER: 'otlp' is ignored")
+
+
+@pytest.mark.parametrize("listening", [True, False], ids=["silent", "down"])
+async def test_a_collector_that_does_not_answer_does_not_delay_the_end(
+    start: Start,
+    config: Config,
+    authority: Authority,
+    listening: bool,  # noqa: FBT001 - a column
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        endpoint = f"http://127.0.0.1:{collector.getsockname()[1]}"
+        if not listening:
+            collector.close()
+        exporters = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"}
+        async with start(config, **exporters, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as started:
+            async with connected(await started.address(), authority) as client:
+                await get(client)
+            started.supervisor.close()
+            # The supervisor's patience, and twice as much for a busy machine.
+            assert await asyncio.wait_for(started.process.wait(), 8) == 0
+    assert [event["reason"] for event in started.events if event["event"] == "telemetry"]
+
+
 async def test_telemetry_on_the_console(start: Start, config: Config, authority: Authority) -> None:
     exporters = {"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console"}
     async with start(config, **exporters, OTEL_RESOURCE_ATTRIBUTES="deployment.name=test") as started:

@@ -7,9 +7,13 @@ exported the SDK is not even imported: that would double the time that the proce
 
 import contextlib
 import importlib
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
 
 from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.startup import CannotStart
@@ -21,6 +25,16 @@ if TYPE_CHECKING:
 
 _SERVICE_NAME = "jobworkerd"
 
+_FLUSH_SECONDS = 1.0
+"""How long the end waits for collectors that do not answer: the supervisor kills this process after 5 s."""
+
+
+class _Closable(Protocol):
+    """A provider or an exporter."""
+
+    def shutdown(self) -> None:
+        """Ends it; a provider sends what it has buffered."""
+
 
 def telemetry(environment: Mapping[str, str]) -> contextlib.AbstractContextManager[Sequence[Around]]:
     """Returns a context with the interceptors that telemetry needs, none if nothing is exported.
@@ -29,13 +43,36 @@ def telemetry(environment: Mapping[str, str]) -> contextlib.AbstractContextManag
     buffered goes out when it is left.
 
     Raises:
-        CannotStart: a variable names an exporter that there is not.
+        CannotStart: a variable names an unknown exporter or an unsupported protocol.
     """
     traces = _exporters(environment, "OTEL_TRACES_EXPORTER")
     metrics = _exporters(environment, "OTEL_METRICS_EXPORTER")
+    _warn_of_logs(environment)
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not traces | metrics:
         return contextlib.nullcontext(())
+    for signal, exporters in (("TRACES", traces), ("METRICS", metrics)):
+        if "otlp" in exporters:
+            _check_protocol(environment, signal)
     return _exporting(traces, metrics)
+
+
+def _check_protocol(environment: Mapping[str, str], signal: str) -> None:
+    for variable in (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if protocol := environment.get(variable, "").strip():
+            if protocol != "grpc":
+                raise CannotStart(
+                    f"{variable}: {protocol!r} is not supported; use grpc, or unset it, and name a gRPC "
+                    "endpoint of the collector, usually on port 4317"
+                )
+            return
+
+
+def _warn_of_logs(environment: Mapping[str, str]) -> None:
+    exporter = environment.get("OTEL_LOGS_EXPORTER", "").strip()
+    if exporter not in {"", "none"}:
+        log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        reason = f"OTEL_LOGS_EXPORTER: {exporter!r} is ignored; the server writes its log to stderr only"
+        log.warning("telemetry", reason=reason)
 
 
 def _exporters(environment: Mapping[str, str], variable: str) -> frozenset[str]:
@@ -63,18 +100,33 @@ def _exporting(
 
     @contextlib.contextmanager
     def exporting() -> Iterator[Sequence[Around]]:
-        readers = [PeriodicExportingMetricReader(make()) for make in metric_exporters]
+        spans, figures = [make() for make in span_exporters], [make() for make in metric_exporters]
+        readers = [PeriodicExportingMetricReader(each) for each in figures]
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        for make in span_exporters:
-            tracers.add_span_processor(BatchSpanProcessor(make()))
+        for each in spans:
+            tracers.add_span_processor(BatchSpanProcessor(each))
         try:
             yield (Telemetry(tracers, meters),)
         finally:
-            tracers.shutdown()
-            meters.shutdown()
+            _shut_down([tracers, meters], [*spans, *figures])
 
     return exporting()
+
+
+def _shut_down(providers: Sequence[_Closable], exporters: Sequence[_Closable]) -> None:
+    """Sends what is buffered, and gives it up if a collector does not take it in time."""
+    flushing = [threading.Thread(target=each.shutdown, daemon=True) for each in providers]
+    for thread in flushing:
+        thread.start()
+    deadline = time.monotonic() + _FLUSH_SECONDS
+    for thread in flushing:
+        thread.join(max(deadline - time.monotonic(), 0))
+    if any(thread.is_alive() for thread in flushing):
+        log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        log.warning("telemetry", reason=f"no collector took the last data within {_FLUSH_SECONDS:g} s")
+        for each in exporters:
+            each.shutdown()
 
 
 def _resource() -> "Resource":
