@@ -3,13 +3,20 @@
 import signal
 import subprocess
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 from conftest import BIN
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from live import Server, client, eventually, mounted
+from jobworker.v1 import job_pb2
+from live import Client, Server, client, eventually, mounted, refused
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def cgroup_of_process(pid: int) -> str:
@@ -68,6 +75,85 @@ async def test_what_a_killed_server_left_goes_with_the_next_one(own_server: Serv
         await eventually(lambda: not psutil.pid_exists(job.pid))
         assert following.stop() == 0
     assert not base.exists()
+
+
+async def test_what_something_else_removes_is_made_again(own_server: Server) -> None:
+    base = own_server.cgroup_base
+    assert base
+    async with client(own_server, "admin") as admin:
+        (base / "jobs").rmdir()
+        job, _ = await admin.run("true")
+        assert {limit.limit: limit.in_force for limit in job.limits_applied}["containment"]
+        await eventually(lambda: own_server.has_event("cgroups made again"))
+        assert await limits_health(admin) == SERVING
+    assert own_server.stop() == 0
+    assert not base.exists()
+
+
+@pytest.fixture
+def intruder() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that has no business in the server's cgroups."""
+    process = subprocess.Popen(["sleep", "100"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def disable_controllers(base: Path) -> None:
+    for cgroup in (base / "jobs", base):
+        enabled = (cgroup / "cgroup.subtree_control").read_text().split()
+        (cgroup / "cgroup.subtree_control").write_text(" ".join(f"-{name}" for name in enabled))
+
+
+async def limits_health(of: Client) -> health_pb2.HealthCheckResponse.ServingStatus:
+    request = health_pb2.HealthCheckRequest(service="limits")
+    return (await health_pb2_grpc.HealthStub(of.channel).Check(request, timeout=30)).status
+
+
+@pytest.mark.cgroup
+async def test_controllers_that_something_else_disables_are_enabled_again(own_server: Server) -> None:
+    base = own_server.cgroup_base
+    assert base
+    async with client(own_server, "admin") as admin:
+        job = await admin.create("sleep", "100", max_pids=20)
+        disable_controllers(base)
+        await eventually(lambda: own_server.has_event("cgroups made again"))
+        assert (own_server.cgroup_of(job) / "pids.max").read_text() == "20\n"
+        assert all(limit.in_force for limit in (await admin.get(job.id)).limits_applied)
+        await admin.stop(job.id)
+
+
+@pytest.mark.cgroup
+async def test_controllers_that_cannot_be_enabled_again_are_told_of(
+    own_server: Server, intruder: "subprocess.Popen[bytes]"
+) -> None:
+    base = own_server.cgroup_base
+    assert base
+    async with client(own_server, "admin") as admin:
+        running = await admin.create("sleep", "100", max_pids=20)
+        disable_controllers(base)
+        (base / "cgroup.procs").write_text(str(intruder.pid))  # so it can have no controllers
+        await eventually(lambda: own_server.has_event("limits cannot be enforced"))
+        await until_health(admin, NOT_SERVING)
+        job, _ = await admin.run("true")
+        reasons = {limit.limit: limit.reason for limit in job.limits_applied}
+        assert f"cannot be enabled in {base} (Device or resource busy" in reasons["max_memory"]
+        assert "; move the processes that are in it to another cgroup" in reasons["max_memory"]
+        async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
+            await admin.create("true", limits_policy=job_pb2.LIMITS_POLICY_STRICT)
+        assert refusal.reason == "LIMIT_UNAVAILABLE"
+        intruder.kill()
+        intruder.wait()
+        await until_health(admin, SERVING)
+        assert all(limit.in_force for limit in (await admin.get(running.id)).limits_applied)
+        await admin.stop(running.id)
+
+
+async def until_health(of: Client, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    request = health_pb2.HealthCheckRequest(service="limits")
+    async for response in health_pb2_grpc.HealthStub(of.channel).Watch(request, timeout=60):
+        if response.status == status:
+            return
 
 
 def test_a_base_that_was_there_before_stays(certs: Path, tmp_path: Path) -> None:

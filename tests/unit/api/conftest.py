@@ -15,11 +15,12 @@ import trustme
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2_grpc
 from jobworkerd.api import main
 from jobworkerd.api.interceptors.around import Around
-from jobworkerd.config import ApiConfig, Config
+from jobworkerd.config import ApiConfig, Config, Defaults
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.protocol import framing, messages
 from jobworkerd.supervisor import certificates
@@ -183,13 +184,19 @@ def start_api(config: Config, authority: Authority, logged: Logged) -> StartApi:
     """Starts an API with extra interceptors; it ends when the context is left."""
 
     @contextlib.asynccontextmanager
-    async def start(extra: Sequence[Around] = ()) -> AsyncIterator[Api]:
+    async def start(extra: Sequence[Around] = (), defaults: Defaults = config.defaults) -> AsyncIterator[Api]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
         supervisor = Supervisor(ours, Path(config.certs_dir))
         answering = asyncio.create_task(supervisor.run())
         running = asyncio.create_task(
-            main.serve(config, Path(config.state_dir) / "jobs", theirs, extra, structlog.get_logger())
+            main.serve(
+                replace(config, defaults=defaults),
+                Path(config.state_dir) / "jobs",
+                theirs,
+                extra,
+                structlog.get_logger(),
+            )
         )
         try:
             await first(supervisor.ready.wait(), running)

@@ -18,7 +18,8 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.api import server
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.server import options
-from jobworkerd.config import ApiConfig, Config
+from jobworkerd.config import ApiConfig, Config, Defaults
+from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol import client, messages
 from tests.unit.api.conftest import JOB_ID, Api, Client, StartApi, refusal
 
@@ -64,7 +65,29 @@ async def test_health_lists_all_services(api: Api) -> None:
         health = health_pb2_grpc.HealthStub(client.channel)
         listed = await health.List(health_pb2.HealthListRequest())
         statuses = {service: each.status for service, each in listed.statuses.items()}
-        assert statuses == {"": SERVING, "jobworker.v1.JobService": SERVING}
+        assert statuses == {"": SERVING, "jobworker.v1.JobService": SERVING, "limits": SERVING}
+
+
+@pytest.mark.parametrize(
+    ("policy", "whole"), [(LimitsPolicy.BEST_EFFORT, SERVING), (LimitsPolicy.STRICT, NOT_SERVING)]
+)
+async def test_health_says_whether_limits_are_enforced(
+    start_api: StartApi, policy: LimitsPolicy, whole: health_pb2.HealthCheckResponse.ServingStatus
+) -> None:
+    defaults = Defaults(limits_policy=policy)
+    async with start_api(defaults=defaults) as api, api.client("Viewer") as viewer, asyncio.timeout(30):
+        health = health_pb2_grpc.HealthStub(viewer.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service="limits"))
+        assert (await watch.read()).status == SERVING
+        await api.supervisor.say(messages.LimitsProblem("the base is gone"))
+        assert (await watch.read()).status == NOT_SERVING
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == whole
+        await api.supervisor.say(messages.LimitsProblem(""))
+        assert (await watch.read()).status == SERVING
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING
+        watch.cancel()
+        (event,) = api.events("limits cannot be enforced")
+        assert event["reason"] == "the base is gone"
 
 
 async def test_health_of_a_service_that_there_is_not(api: Api) -> None:

@@ -131,7 +131,7 @@ async def pair() -> AsyncIterator[Pair]:
         on_fault=lambda *fault: faults.append(fault),
     )
     await asyncio.get_running_loop().create_connection(lambda: connection, sock=theirs)
-    connected = await SupervisorClient.connect(ours, on_drain=lambda: events.append("drain"))
+    connected = await SupervisorClient.connect(ours, lambda: events.append("drain"), events.append)
     yield Pair(connected, connection, table, events, faults)
     table.held.set()
     connection.close()

@@ -3,6 +3,7 @@
 # ruff: noqa: N802 - the methods have the names that the API gives them
 
 import asyncio
+from collections.abc import Iterable
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -12,9 +13,15 @@ from jobworkerd.api.rpc import Context
 SERVICES = ("", "jobworker.v1.JobService")
 """The whole server, and its one service."""
 
+LIMITS = "limits"
+"""Whether limits are enforced as when the server started."""
+
+ALL = (*SERVICES, LIMITS)
+
 STARTING = "the server starts"
 NO_ANSWER = "the supervisor does not answer"
 DRAINING = "the server shuts down"
+UNLIMITED = "limits cannot be enforced"
 
 
 class Health(health_pb2_grpc.HealthServicer):
@@ -25,24 +32,24 @@ class Health(health_pb2_grpc.HealthServicer):
     """
 
     def __init__(self) -> None:
-        self._reasons = {STARTING}
+        self._reasons = dict.fromkeys(ALL, frozenset({STARTING}))
         self._changed = asyncio.Event()
 
-    def add(self, reason: str) -> None:
-        """Says that no requests should come, for a reason of this name."""
-        self._reasons.add(reason)
+    def add(self, reason: str, services: Iterable[str] = ALL) -> None:
+        """Says that services do not serve, for a reason of this name."""
+        self._reasons |= {name: self._reasons[name] | {reason} for name in services}
         self._notify()
 
     def remove(self, reason: str) -> None:
         """Takes a reason back."""
-        self._reasons.discard(reason)
+        self._reasons = {name: reasons - {reason} for name, reasons in self._reasons.items()}
         self._notify()
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
         """Returns the status of a service."""
-        if request.service not in SERVICES:
+        if request.service not in ALL:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"service: {request.service!r} is unknown")
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
@@ -53,7 +60,7 @@ class Health(health_pb2_grpc.HealthServicer):
     ) -> health_pb2.HealthListResponse:
         """Returns the status of every service."""
         return health_pb2.HealthListResponse(
-            statuses={name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in SERVICES}
+            statuses={name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in ALL}
         )
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
@@ -67,9 +74,9 @@ class Health(health_pb2_grpc.HealthServicer):
             await changed.wait()
 
     def _status(self, service: str) -> health_pb2.HealthCheckResponse.ServingStatus:
-        if service not in SERVICES:
+        if service not in ALL:
             return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-        if self._reasons:
+        if self._reasons[service]:
             return health_pb2.HealthCheckResponse.NOT_SERVING
         return health_pb2.HealthCheckResponse.SERVING
 

@@ -18,7 +18,7 @@ import uvloop
 
 from jobworkerd.api import log_setup, preload, privileges, server, shutdown
 from jobworkerd.api.credentials import Certificates
-from jobworkerd.api.health import DRAINING, NO_ANSWER, STARTING, Health
+from jobworkerd.api.health import DRAINING, LIMITS, NO_ANSWER, SERVICES, STARTING, UNLIMITED, Health
 from jobworkerd.api.identity import Identities
 from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.around import Around
@@ -32,6 +32,7 @@ from jobworkerd.api.telemetry import telemetry
 from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.log_sink import LogSink
+from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol.client import SupervisorClient
 
 
@@ -89,10 +90,13 @@ async def serve(
         CannotStart: the certificates are of no use, or the address cannot be bound.
     """
     draining = asyncio.Event()
-    supervisor = await SupervisorClient.connect(sock, draining.set)
+    health = Health()
+    strict = config.defaults.limits_policy is LimitsPolicy.STRICT
+    supervisor = await SupervisorClient.connect(
+        sock, draining.set, partial(_tell_limits, health, log, SERVICES if strict else ())
+    )
     identities = Identities()
     in_flight = CallsInFlight(identities)
-    health = Health()
     grpc_server = server.build(
         config.api,
         [*extra, AccessLog(), Errors(), Authorization(identities, in_flight)],
@@ -127,6 +131,18 @@ def _tell(health: Health, log: structlog.typing.FilteringBoundLogger, answers: b
     else:
         health.add(NO_ANSWER)
         log.error("supervisor does not answer")
+
+
+def _tell_limits(
+    health: Health, log: structlog.typing.FilteringBoundLogger, affected: Sequence[str], reason: str
+) -> None:
+    """Says whether limits are enforced; `affected` are the services that are of no use without them."""
+    if reason:
+        health.add(UNLIMITED, (LIMITS, *affected))
+        log.error("limits cannot be enforced", reason=reason)
+    else:
+        health.remove(UNLIMITED)
+        log.info("limits can be enforced again")
 
 
 async def _until_closed(supervisor: SupervisorClient, health: Health, draining: asyncio.Event) -> None:

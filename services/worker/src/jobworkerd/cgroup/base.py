@@ -95,7 +95,7 @@ def is_ours(directory: Path) -> bool:
 
 def _make_and_lock(base: Path) -> int:
     while True:
-        _make(base)
+        make(base)
         lock = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,7 +112,12 @@ def _make_and_lock(base: Path) -> int:
         os.close(lock)
 
 
-def _make(base: Path) -> None:
+def make(base: Path) -> None:
+    """Makes the base and the directories above it, and marks those that it makes.
+
+    Raises:
+        OSError: this user cannot make or use it. Nothing is left behind.
+    """
     try:
         for directory in (*reversed(base.parents), base):
             if not directory.is_dir():

@@ -1,5 +1,6 @@
 """Which controllers there are for the jobs' cgroups, and enabling them."""
 
+import errno
 from pathlib import Path
 
 from jobworkerd.cgroup import files
@@ -10,6 +11,9 @@ CONTROLLERS = ("cpu", "cpuset", "memory", "io", "pids")
 ONLY_V2 = "boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
 
 DELEGATE = "start the server as root, or with `systemd-run --user --scope -p Delegate=yes`"
+
+_NO_PROCESSES = "move the processes that are in it to another cgroup"
+"""Only a cgroup without processes of its own can have controllers for its children."""
 
 
 def unavailable(controller: str, mount: Path, cgroup: Path) -> str:
@@ -34,5 +38,6 @@ def enable(controller: str, mount: Path, cgroup: Path) -> str:
         try:
             files.write(each, "cgroup.subtree_control", f"+{controller}")
         except OSError as error:
-            return f"the {controller} controller cannot be enabled in {each} ({error.strerror}); {DELEGATE}"
+            cure = _NO_PROCESSES if error.errno == errno.EBUSY else DELEGATE
+            return f"the {controller} controller cannot be enabled in {each} ({error.strerror}); {cure}"
     return ""

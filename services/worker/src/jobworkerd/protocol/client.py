@@ -89,9 +89,10 @@ class SupervisorClient(asyncio.Protocol):
     socket is closed or while the supervisor does not answer (see `watch`), or SupervisorFault.
     """
 
-    def __init__(self, on_drain: Callable[[], None]) -> None:
+    def __init__(self, on_drain: Callable[[], None], on_limits_problem: Callable[[str], None]) -> None:
         self._on_drain = on_drain
         self._draining = False
+        self._on_limits_problem = on_limits_problem
         self._loop = asyncio.get_running_loop()
         decoder: msgspec.msgpack.Decoder[messages.ToApi] = msgspec.msgpack.Decoder(messages.ToApi)
         self._decoder = framing.FrameDecoder(decoder)
@@ -106,10 +107,16 @@ class SupervisorClient(asyncio.Protocol):
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
-    async def connect(cls, sock: socket.socket, on_drain: Callable[[], None]) -> "SupervisorClient":
-        """Takes over the socket. `on_drain` is called when the server begins to shut down."""
+    async def connect(
+        cls, sock: socket.socket, on_drain: Callable[[], None], on_limits_problem: Callable[[str], None]
+    ) -> "SupervisorClient":
+        """Takes over the socket. `on_drain` is called when the server begins to shut down.
+
+        `on_limits_problem` is called with the reason why limits are no longer enforced, and with nothing once
+        they are again.
+        """
         loop = asyncio.get_running_loop()
-        _, client = await loop.create_connection(lambda: cls(on_drain), sock=sock)
+        _, client = await loop.create_connection(lambda: cls(on_drain, on_limits_problem), sock=sock)
         return client
 
     async def ready(self) -> None:
@@ -214,6 +221,8 @@ class SupervisorClient(asyncio.Protocol):
                 case messages.Progress(job_id, log_size, job):
                     if view := self._views.get(job_id):
                         view.update(log_size, job)
+                case messages.LimitsProblem(reason):
+                    self._on_limits_problem(reason)
                 case messages.Drain():
                     self._draining = True
                     self._on_drain()

@@ -2,7 +2,7 @@
 
 An API process sends `Request`s; each is answered by one `Reply` with the same `seq`. After `Follow`,
 `Progress` of that job comes unasked, newest state only, until `Unfollow` or the job is final. Besides,
-the supervisor says `Drain` once, when the server begins to shut down.
+the supervisor says `LimitsProblem` when that changes, and `Drain` once, when the server begins to shut down.
 """
 
 import msgspec
@@ -153,9 +153,15 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     job: Job | None = None
 
 
+class LimitsProblem(msgspec.Struct, frozen=True, tag=True):
+    """Says why limits that were enforced when the server started no longer are; empty if they are again."""
+
+    reason: str
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """The server shuts down: be NOT_SERVING, refuse new jobs. End when the socket closes."""
 
 
 ToSupervisor = Request
-ToApi = Reply | Progress | Drain
+ToApi = Reply | Progress | LimitsProblem | Drain

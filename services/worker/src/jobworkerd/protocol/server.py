@@ -97,6 +97,10 @@ class ApiConnection(asyncio.Protocol):
             self._changed[job_id] = None
             self._schedule_flush()
 
+    def limits_problem(self, reason: str) -> None:
+        """Says why limits are not enforced, or that they are again."""
+        self._send(messages.LimitsProblem(reason))
+
     def drain(self) -> None:
         """Says that the server shuts down."""
         self._send(messages.Drain())

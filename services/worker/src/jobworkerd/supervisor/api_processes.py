@@ -47,6 +47,7 @@ class ApiProcesses:
         self._connections: set[ApiConnection] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._closing = False
+        self._limits_problem = ""
 
     async def start(self) -> None:
         """Returns once all serve.
@@ -66,6 +67,12 @@ class ApiProcesses:
         """Tells those that follow the job that it has more output or another status."""
         for connection in self._connections:
             connection.job_changed(job_id)
+
+    def limits_problem(self, reason: str) -> None:
+        """Tells all, and those to come, why limits are not enforced; empty if they are again."""
+        self._limits_problem = reason
+        for connection in self._connections:
+            connection.limits_problem(reason)
 
     def drain(self) -> None:
         """Tells all that the server shuts down."""
@@ -121,6 +128,8 @@ class ApiProcesses:
         try:
             child, pidfd = await self._start_one(connection)
             self._log.debug("api process started", pid=child.pid)
+            if self._limits_problem:
+                connection.limits_problem(self._limits_problem)
             return await _exit_code(child, pidfd)
         finally:
             self._connections.discard(connection)

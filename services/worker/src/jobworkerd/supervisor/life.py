@@ -18,12 +18,12 @@ from msgspec.structs import replace
 
 from jobworkerd.cgroup import memory
 from jobworkerd.cgroup.hierarchy import Hierarchy
-from jobworkerd.cgroup.job_cgroup import JobCgroup
+from jobworkerd.cgroup.job_cgroup import JobCgroup, limits_set
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import LimitUnavailable
-from jobworkerd.exhaustion import insist
+from jobworkerd.exhaustion import insist, is_exhaustion
 from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import (
@@ -91,7 +91,7 @@ class LiveJob:
         spec = self._job.spec
         spare = await self._take_spare()
         with headroom.kept():
-            self._containment.make()
+            self._make_containment()
         applied = self._containment.apply(spec.limits, self._io_paths)
         self._job = replace(self._job, limits_applied=applied)
         refuse_if_strict(spec.limits_policy, applied, self._job.isolation_applied)
@@ -143,6 +143,28 @@ class LiveJob:
         if self._spare_pid is not None:
             spares.reap(self._spare_pid)
             self._spare_pid = None
+
+    def _make_containment(self) -> None:
+        """Makes the cgroup; where something else has taken the base away for good, the job has none."""
+        self._host.hierarchy.repair()
+        try:
+            self._containment.make()
+        except OSError as error:
+            if is_exhaustion(error) or not self._host.hierarchy.problem:
+                raise
+            self._containment.remove()
+            self._containment = ProcessGroup(self._host.hierarchy.problem)
+
+    def restore_limits(self) -> None:
+        """Sets all limits again, after something else disabled their controllers.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        limits = self._job.spec.limits
+        names = limits_set(limits)
+        applied = self._containment.change(limits, names, self._io_paths)
+        self._job = replace(with_limits(self._job, names, applied), memory_high_lift_time_ns=None)
 
     def _contain(self) -> JobCgroup | ProcessGroup:
         hierarchy = self._host.hierarchy

@@ -23,6 +23,7 @@ from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.supervisor import accounts, api_user, autogroup, certificates, open_files, writable_paths
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.api_user import NoSuchUser, User
+from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.confinement import isolation_for
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.host_watch import HostWatch
@@ -140,6 +141,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
     writable = writable_paths.places(config)
     watch = HostWatch(host.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
     memory_watch = _watch_memory(config, host, jobs, events)
+    cgroup_watch = CgroupWatch(host.loop, host.hierarchy, lambda: jobs.live, events, apis.limits_problem)
     jobs.prepare()
     shutdown = Shutdown(jobs, events)
     try:
@@ -161,6 +163,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
         await apis.close(_API_ENDS_WITHIN_SECONDS)
         watch.close()
         memory_watch.close()
+        cgroup_watch.close()
         shutdown.close()
     events.info("ended")
     return all_ended

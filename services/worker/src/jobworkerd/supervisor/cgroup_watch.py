@@ -1,0 +1,63 @@
+"""Looks after the cgroups above the jobs': what something else removed or disabled is made again."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.life import LiveJob
+
+_EVERY_SECONDS = 2.0
+"""The kernel has no event for it, and a look is one read."""
+
+
+class CgroupWatch:
+    """The owner of a timer until `close`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        hierarchy: Hierarchy,
+        jobs: Callable[[], Iterable[LiveJob]],
+        log: EventLog,
+        on_problem: Callable[[str], None],
+    ) -> None:
+        """`on_problem` is called with each new value of `Hierarchy.problem`."""
+        self._loop = loop
+        self._hierarchy = hierarchy
+        self._jobs = jobs
+        self._log = log
+        self._on_problem = on_problem
+        self._told = ""
+        self._timer = loop.call_later(_EVERY_SECONDS, self._look)
+
+    def close(self) -> None:
+        """Ends watching."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = self._loop.call_later(_EVERY_SECONDS, self._look)
+        try:
+            self._repair()
+        except OSError as error:  # an exhausted host; the next look may succeed
+            self._log.error("fault", error, step="cgroups")
+
+    def _repair(self) -> None:
+        hierarchy = self._hierarchy
+        hierarchy.repair()
+        self._tell(hierarchy.problem)
+        if hierarchy.repaired:
+            for job in self._jobs():
+                job.restore_limits()
+            self._log.warning("cgroups made again", lost=hierarchy.repaired)
+            hierarchy.repaired.clear()
+
+    def _tell(self, problem: str) -> None:
+        if problem == self._told:
+            return
+        self._told = problem
+        if problem:
+            self._log.error("limits cannot be enforced", reason=problem)
+        else:
+            self._log.info("limits can be enforced again")
+        self._on_problem(problem)
