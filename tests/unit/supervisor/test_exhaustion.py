@@ -7,6 +7,8 @@ import contextlib
 import errno
 import itertools
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -23,6 +25,7 @@ from jobworkerd.errors import CommandNotStarted
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, TerminationReason
+from jobworkerd.supervisor import spares as spares_module
 from jobworkerd.supervisor.isolation import Isolation
 from jobworkerd.supervisor.life import Host, LiveJob
 from jobworkerd.supervisor.outcome import Intent
@@ -36,6 +39,7 @@ SETUP = Setup(
     0,
     Isolation(namespaces=("pid",), no_new_privileges=False, nice=0),
 )
+SPAWN = spares_module._spawn
 LASTS_SECONDS = 0.03
 WITHIN_SECONDS = 30
 
@@ -99,11 +103,15 @@ class World:
         self.host.logs.close()
 
     async def settled(self) -> tuple[list[str], int, list[str], list[str], int]:
-        """Returns what there is once each spare process is there, from descriptors to users."""
+        """Returns what there is once each spare process is there."""
         self.fill_pool()
         async with asyncio.timeout(WITHIN_SECONDS):
             while len(self.processes()) < self.expected_processes:
                 await asyncio.sleep(0.002)
+        return self.present()
+
+    def present(self) -> tuple[list[str], int, list[str], list[str], int]:
+        """Returns what there is: descriptors, processes, cgroups, logs and free users."""
         base = self.host.hierarchy.base
         return (
             descriptors(),
@@ -280,3 +288,53 @@ async def test_no_descriptor_is_left_for_a_while(world: World, scenario: Scenari
 async def test_a_host_without_cgroups(world_without_cgroups: World, scenario: Scenario) -> None:
     await every_call_fails_once(world_without_cgroups, scenario, errno.ENOMEM, lasting=False)
     await every_call_fails_once(world_without_cgroups, scenario, errno.EMFILE, lasting=True)
+
+
+@pytest.fixture
+def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Has the fork servers that are started from then on fail; see `faulty_forkserver`."""
+    program = Path(__file__).with_name("faulty_forkserver.py")
+    path = os.pathsep.join([str(program.parents[3]), *sys.path])
+
+    def set_up(at: int, number: int) -> None:
+        def spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
+            argv = [sys.executable, "-P", str(program), str(at), str(number), str(sock), str(setup)]
+            return subprocess.Popen(
+                argv,
+                pass_fds=(sock, setup),
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+
+        monkeypatch.setattr(spares_module, "_spawn", spawn)
+
+    return set_up
+
+
+async def test_any_call_of_a_spare_process_may_fail(
+    world: World, failing_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are no more calls where several jobs in a row do not notice."""
+    await ends_by_itself(world)
+    world.end_fork_server()
+    before = world.present()
+    steps: list[str] = []
+    while steps[-5:] != [""] * 5:
+        failing_at(len(steps), errno.ENOMEM)
+        steps.append(await failed_step(world))
+        world.end_fork_server()
+        assert world.present() == before, steps
+    monkeypatch.setattr(spares_module, "_spawn", SPAWN)
+    await ends_by_itself(world)
+    assert {"fork", "set_up", "order", "working_directory", "exec"} <= set(steps)
+
+
+async def failed_step(world: World) -> str:
+    """Returns the step of a job's start that failed; empty if none did."""
+    try:
+        await ends_by_itself(world)
+    except OSError as error:
+        assert is_exhaustion(error), error  # noqa: PT017 - or it is no error at all
+        return str(error.filename)
+    return ""

@@ -14,7 +14,8 @@ from jobworkerd.cgroup import cpu, cpuset, files, io, memory, pids, psi
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher, is_populated
 from jobworkerd.cgroup.read_back import read_back
-from jobworkerd.exhaustion import insist, is_exhaustion
+from jobworkerd.exhaustion import is_passing
+from jobworkerd.insist import insist
 from jobworkerd.model import AppliedLimit, Limits, Usage
 
 CONTAINMENT = "containment"
@@ -111,8 +112,7 @@ class JobCgroup:
         try:
             return setter()
         except OSError as error:
-            # ENOSPC is a control file's answer to a value.
-            if is_exhaustion(error) and error.errno != errno.ENOSPC:
+            if is_passing(error.errno):
                 raise
             return AppliedLimit(limit=limit, in_force=False, reason=f"{error.filename}: {error.strerror}")
 

@@ -10,7 +10,7 @@ import os
 import select
 from functools import partial
 
-from jobworkerd.exhaustion import insist
+from jobworkerd.insist import insist
 
 
 class PopulatedWatcher:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jobworkerd.cgroup.job_cgroup import CONTAINMENT, limits_set
-from jobworkerd.exhaustion import insist
+from jobworkerd.insist import insist
 from jobworkerd.model import AppliedLimit, Limits, Usage
 
 _POLL_SECONDS = 0.01

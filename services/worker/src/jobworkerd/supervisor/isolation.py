@@ -14,9 +14,11 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jobworkerd import keyring
+from jobworkerd.exhaustion import is_passing
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
 from jobworkerd.supervisor import clone, private_mounts
 from jobworkerd.supervisor.private_mounts import View
@@ -61,11 +63,14 @@ class Entered(NamedTuple):
     refused: dict[str, int]
 
 
-def enter(isolation: Isolation) -> Entered:
+def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
     """Isolates this process, and what will be made of it, as far as the kernel allows.
 
     The init is a child of this process's parent, for that one to kill and reap: all of the namespace ends
-    with it.
+    with it. `announce` is called with its id as soon as there is one.
+
+    Raises:
+        OSError: the host is exhausted, which is no reason to run a job without a part of its isolation.
     """
     refused: dict[str, int] = {}
     for name in isolation.namespaces:
@@ -78,6 +83,7 @@ def enter(isolation: Isolation) -> Entered:
     init = 0
     if "pid" in isolation.namespaces and "pid" not in refused:
         init = _start_init(with_proc="mount" in isolation.namespaces and "mount" not in refused)
+        announce(init)
     if isolation.no_new_privileges:
         try:
             _give_up_privileges()
@@ -87,6 +93,8 @@ def enter(isolation: Isolation) -> Entered:
         keyring.join_new_session()
     except OSError as error:
         refused["session_keyring"] = error.errno or 0
+    if lacking := next(filter(is_passing, refused.values()), 0):
+        raise OSError(lacking, os.strerror(lacking))
     return Entered(init, refused)
 
 

@@ -23,7 +23,8 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import LimitUnavailable
-from jobworkerd.exhaustion import insist, is_exhaustion
+from jobworkerd.exhaustion import is_exhaustion
+from jobworkerd.insist import insist
 from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import (

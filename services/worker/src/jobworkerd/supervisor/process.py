@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
+from jobworkerd.exhaustion import is_passing
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
 from jobworkerd.supervisor import headroom, order, private_mounts, spares
 from jobworkerd.supervisor.order import Order
@@ -128,6 +129,8 @@ def failure(spec: JobSpec, report: bytes, *, private: bool = False) -> Exception
         return None
     _, step, number = report.decode().split()
     code = int(number)
+    if is_passing(code):
+        return OSError(code, os.strerror(code), step)
     if step == "network":
         return LimitUnavailable("network", f"{os.strerror(code)}; start the server as root")
     if step not in _FIELD_OF_STEP:

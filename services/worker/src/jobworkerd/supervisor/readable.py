@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from jobworkerd.exhaustion import insist
+from jobworkerd.insist import insist
 
 
 async def readable(descriptor: int) -> None:

@@ -14,14 +14,19 @@ import os
 import resource
 import signal
 import socket
+import time
 from typing import NamedTuple, NoReturn, Self
 
+from jobworkerd.exhaustion import is_passing
 from jobworkerd.supervisor import clone, isolation, order, private_mounts
 from jobworkerd.supervisor.isolation import Identity, Isolation
 from jobworkerd.supervisor.order import Order
 from jobworkerd.supervisor.private_mounts import View
 
 _UMASK = 0o022
+_NEXT_TRY_SECONDS = 0.01
+"""How long an exhausted host has until a report is sent again."""
+
 _ORDERS_FD = 3
 _FREE_FD = 4
 
@@ -60,7 +65,7 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
     """
     steps, orders = ["set_up"], fds[3]
     try:
-        os.write(orders, b"made %d" % os.getpid())
+        _tell(orders, b"made %d" % os.getpid())
         _set_up(fds, setup.open_files)
         orders = _ORDERS_FD
         _get_ready(setup)
@@ -72,13 +77,30 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         os._exit(127)
 
 
+def _tell(orders: int, report: bytes) -> None:
+    """Sends a report; one that is lost would leave a process that the supervisor does not know.
+
+    Raises:
+        OSError: the supervisor does not listen any more.
+    """
+    while True:
+        try:
+            os.write(orders, report)
+        except OSError as error:
+            if not is_passing(error.errno):
+                raise
+            time.sleep(_NEXT_TRY_SECONDS)
+        else:
+            return
+
+
 def _report(text: str, refused: dict[str, int]) -> bytes:
     return " ".join([text, *(f"{part}={number}" for part, number in refused.items())]).encode()
 
 
 def report_failure(orders: int, step: str, error: OSError) -> None:
     """Says what failed, and why."""
-    os.write(orders, f"failed {step} {error.errno}".encode())
+    _tell(orders, f"failed {step} {error.errno}".encode())
 
 
 def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None:
@@ -95,17 +117,21 @@ def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None
 
 def _get_ready(setup: Setup) -> None:
     """Does what does not depend on the order, and says so."""
-    entered = isolation.enter(setup.isolation)
+    inits: list[int] = []
+
+    def announce(init: int) -> None:
+        inits.append(init)
+        _tell(_ORDERS_FD, b"made %d" % init)
+
     try:
-        if entered.init:
-            os.write(_ORDERS_FD, b"made %d" % entered.init)
+        entered = isolation.enter(setup.isolation, announce)
         _rehearse()
         os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # from here on a request may wait
-        os.write(_ORDERS_FD, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
+        _tell(_ORDERS_FD, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
     except OSError:
         # A supervisor that died before the init asked for a signal on that occasion cannot end the init.
-        if entered.init:
-            os.kill(entered.init, signal.SIGKILL)
+        for init in inits:
+            os.kill(init, signal.SIGKILL)
         raise
 
 
@@ -141,12 +167,12 @@ def _obey(steps: list[str], nice: int) -> None:
     _end_the_spare_process()
     os.nice(nice)
     os.setsid()
-    os.write(_ORDERS_FD, f"started {pid}".encode())
+    _tell(_ORDERS_FD, f"started {pid}".encode())
     if not joined:
         _join(*passed)
     steps.append("network")
     if refused := _leave_network(what.network):
-        os.write(_ORDERS_FD, _report("refused", refused))
+        _tell(_ORDERS_FD, _report("refused", refused))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _execute(what, steps)
 
@@ -165,7 +191,7 @@ def _leave_network(network: str) -> dict[str, int]:
         if network != "host":
             isolation.leave_network()
     except OSError as error:
-        if network == "none":
+        if network == "none" or is_passing(error.errno):
             raise
         return {"network": error.errno or 0}
     return {}

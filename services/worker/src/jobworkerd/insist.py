@@ -1,0 +1,29 @@
+"""Steps that have to be taken, however long the host is exhausted."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from jobworkerd.exhaustion import is_exhaustion
+
+_FIRST_DELAY_SECONDS = 0.01
+_LAST_DELAY_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+async def insist(step: Callable[[], T]) -> T:
+    """Repeats a step while the host is exhausted, and returns what the step returns.
+
+    Raises:
+        OSError: the step failed for another reason.
+    """
+    delay = _FIRST_DELAY_SECONDS
+    while True:
+        try:
+            return step()
+        except (OSError, MemoryError) as error:
+            if not is_exhaustion(error):
+                raise
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _LAST_DELAY_SECONDS)
