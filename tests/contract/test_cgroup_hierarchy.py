@@ -26,6 +26,7 @@ def cgroup_of_process(pid: int) -> str:
     return "/".join(path.split("/")[-2:])
 
 
+@pytest.mark.root
 async def test_the_server_is_beside_the_jobs(own_server: Server) -> None:
     base, process = own_server.cgroup_base, own_server.process
     assert base
@@ -52,6 +53,7 @@ async def test_the_server_has_more_weight_than_all_jobs_together(own_server: Ser
     assert not own_server.has_event("server not protected from jobs")
 
 
+@pytest.mark.root
 async def test_what_a_killed_server_left_goes_with_the_next_one(own_server: Server, tmp_path: Path) -> None:
     base, process = own_server.cgroup_base, own_server.process
     assert base
@@ -77,6 +79,7 @@ async def test_what_a_killed_server_left_goes_with_the_next_one(own_server: Serv
     assert not base.exists()
 
 
+@pytest.mark.root
 async def test_what_something_else_removes_is_made_again(own_server: Server) -> None:
     base = own_server.cgroup_base
     assert base
@@ -156,6 +159,7 @@ async def until_health(of: Client, status: health_pb2.HealthCheckResponse.Servin
             return
 
 
+@pytest.mark.root
 def test_a_base_that_was_there_before_stays(certs: Path, tmp_path: Path) -> None:
     name = f"jobworker-test-{uuid.uuid4().hex[:12]}"
     base = mounted(name)
@@ -170,6 +174,7 @@ def test_a_base_that_was_there_before_stays(certs: Path, tmp_path: Path) -> None
         base.rmdir()
 
 
+@pytest.mark.root
 def test_two_servers_do_not_share_a_base(own_server: Server, tmp_path: Path) -> None:
     assert own_server.cgroup_base
     refused = serve(own_server.certs, tmp_path, own_server.cgroup_base)

@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from jobworkerd.cgroup import memory
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.job_cgroup import JobCgroup, limits_set
 from jobworkerd.cgroup.populated import PopulatedWatcher
@@ -38,7 +37,7 @@ from jobworkerd.model import (
 )
 from jobworkerd.supervisor import accounts, confinement, headroom, process, spares
 from jobworkerd.supervisor.killing import Killing, describe
-from jobworkerd.supervisor.limits import refuse_if_strict, with_limits
+from jobworkerd.supervisor.limits import changed, refuse_if_strict, restored
 from jobworkerd.supervisor.outcome import Intent, Remains, outcome
 from jobworkerd.supervisor.process import Process
 from jobworkerd.supervisor.pump import Pump
@@ -162,10 +161,10 @@ class LiveJob:
         Raises:
             OSError: the host is exhausted.
         """
-        limits = self._job.spec.limits
-        names = limits_set(limits)
-        applied = self._containment.change(limits, names, self._io_paths)
-        self._job = replace(with_limits(self._job, names, applied), memory_high_lift_time_ns=None)
+        self._restore_limits(limits_set(self._job.spec.limits))
+
+    def _restore_limits(self, names: Collection[str]) -> None:
+        self._job = restored(self._job, names, self._containment, self._io_paths)
 
     def _contain(self) -> JobCgroup | ProcessGroup:
         hierarchy = self._host.hierarchy
@@ -228,20 +227,13 @@ class LiveJob:
             LimitUnavailable: the policy is strict and one of them is not in force. All are as before then.
             OSError: the host is exhausted. All are as before then, too.
         """
-        before, names = self._job.spec, update.changes
-        after = replace(before, limits=replace(before.limits, **names))
         try:
-            applied = self._containment.change(after.limits, names, self._io_paths)
-            refuse_if_strict(before.limits_policy, applied)
-            updated = with_limits(replace(self._job, spec=after), names, applied)
+            updated = changed(self._job, update, self._containment, self._io_paths)
             now = self._containment.read_back(updated.limits_applied)
         except (LimitUnavailable, OSError):
-            applied = self._containment.change(before.limits, names, self._io_paths)
-            self._job = with_limits(self._job, names, applied)
+            self._restore_limits(update.changes)
             raise
-        # A new memory limit has its memory.high again.
-        lifted_ns = None if memory.LIMIT in names else updated.memory_high_lift_time_ns
-        self._job = replace(updated, memory_high_lift_time_ns=lifted_ns)
+        self._job = updated
         return replace(self.snapshot(), limits_applied=now)
 
     async def run(self) -> Job:
