@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from wrapped import BIN, with_line, wrapped
+from wrapped import BIN, own_mounts, with_line, wrapped
 
 from live import Client, Server, client
 
@@ -91,3 +91,15 @@ async def test_without_a_mount_namespace_the_record_says_that_it_has_no_name(
     assert part.in_force
     assert part.value.endswith(", without an entry in /etc/passwd: that takes a mount namespace")
     assert b"cannot find name" in output
+
+
+async def test_a_host_without_such_a_file_is_in_the_record(certs: Path, tmp_path: Path) -> None:
+    etc = tmp_path / "etc"
+    without = f"os.system('cp -a /etc {etc} && rm {etc}/group && mount --bind {etc} /etc')"
+    with Server.started(wrapped(tmp_path, own_mounts() + without), certs, tmp_path / "state") as server:
+        async with client(server, "admin") as admin:
+            job, output = await admin.run("cat", "/etc/passwd")
+    (part,) = (each for each in job.isolation_applied if each.part == "user")
+    assert part.value.endswith(", without an entry in /etc/passwd: No such file or directory")
+    assert b"job:x:" not in output
+    assert all(each.in_force for each in job.isolation_applied)

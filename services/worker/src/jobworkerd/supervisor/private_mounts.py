@@ -23,11 +23,10 @@ ACCOUNTS = "accounts"
 """The parts that a refusal is reported for, besides the mount namespace itself."""
 
 # include/uapi/linux/mount.h
-_RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 0x1, 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x40000
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REC, _PRIVATE = 0x1, 0x2, 0x4, 0x8, 0x4000, 0x40000
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY_PATH = 0x1, 0x4
 _OPEN_TREE_FLAGS = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
-_DETACH = 0x2
 
 # include/uapi/asm-generic/unistd.h; the same on every architecture but Alpha
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
@@ -67,21 +66,21 @@ def make(view: View) -> dict[str, int]:
     _mount(None, b"/", None, _REC | _PRIVATE)
     trees, errors = _open_trees(view.writable)
     _set_read_only(b"/")
+    copies, refused = _copy_accounts(view)
     for path in sorted({*view.private, *trees}):
-        if path in trees:
-            errors |= _attach(trees[path], path)
-        else:
+        if path not in trees:
             _mount_private(view, path)
-    refused = {f"{WRITABLE_PATHS}:{view.writable.index(path)}": errors[path] for path in list(errors)[:1]}
+        elif error := _attach(trees[path], path):
+            errors[path] = error
+    refused |= {f"{WRITABLE_PATHS}:{view.writable.index(path)}": errors[path] for path in list(errors)[:1]}
     for path, target in view.links:
         _link(path, target)
     for path in view.masked:
         if os.path.isdir(path):  # noqa: PTH112
             _mount(b"tmpfs", path, b"tmpfs", _RDONLY | _SAFE | _NOEXEC, b"mode=000,size=4k")
-    try:
-        _mount_accounts(view.accounts)
-    except OSError as error:
-        refused[ACCOUNTS] = error.errno or 0
+    for path, copy in copies.items():
+        if error := _move(copy, path):
+            refused[ACCOUNTS] = error
     return refused
 
 
@@ -114,16 +113,24 @@ def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes,
     return trees, errors
 
 
-def _attach(tree: int, path: bytes) -> dict[bytes, int]:
-    """Mounts such a copy; returns the errno by its path if that fails."""
+def _attach(tree: int, path: bytes) -> int:
+    """Mounts such a copy at a directory; returns the errno if that fails."""
     try:
         os.makedirs(path, exist_ok=True)  # noqa: PTH103 - a private directory is empty
+    except OSError as error:
+        os.close(tree)
+        return error.errno or 0
+    return _move(tree, path)
+
+
+def _move(tree: int, path: bytes) -> int:
+    try:
         _system_call(_MOVE_MOUNT, tree, b"", _AT_FDCWD, path, _MOVE_MOUNT_FROM_EMPTY_PATH)
     except OSError as error:
-        return {path: error.errno or 0}
+        return error.errno or 0
     finally:
         os.close(tree)
-    return {}
+    return 0
 
 
 def _mount_private(view: View, path: bytes) -> None:
@@ -140,22 +147,27 @@ def _link(path: bytes, target: bytes) -> None:
         os.symlink(target, path)  # noqa: PTH211
 
 
-def _mount_accounts(accounts: Accounts) -> None:
-    """Puts copies of the host's files, with one more line, in their place.
+def _copy_accounts(view: View) -> tuple[dict[bytes, int], dict[str, int]]:
+    """Returns mounts of copies of the host's files that have one more line, and the errno if that fails.
 
-    All of them are written now. What the job's process overwrites later is not charged to the job.
+    The copies are where the private home covers them: to unmount them would wait for a grace period of RCU,
+    which takes milliseconds on a busy host. All of a copy is written now; what the job's process overwrites
+    later is not charged to the job.
     """
-    if not accounts:
-        return
-    _mount(b"tmpfs", HOME, b"tmpfs", _SAFE | _NOEXEC, b"mode=755")
+    copies: dict[bytes, int] = {}
+    place = view.private[0]
     try:
-        for path, line in accounts:
-            copy = HOME + b"/" + os.path.basename(path)  # noqa: PTH119
+        _mount(b"tmpfs", place, b"tmpfs", _SAFE | _NOEXEC, b"mode=755")
+        for path, line in view.accounts:
+            copy = place + b"/" + os.path.basename(path)  # noqa: PTH119
             with open(path, "rb", buffering=0) as host, open(copy, "wb", buffering=0) as file:  # noqa: PTH123
                 file.write(line + host.readall())
-            _mount(copy, path, None, _BIND)
-    finally:
-        checked(libc().umount2(HOME, _DETACH))
+            copies[path] = _system_call(_OPEN_TREE, _AT_FDCWD, copy, _OPEN_TREE_CLONE | os.O_CLOEXEC)
+    except OSError as error:
+        for tree in copies.values():
+            os.close(tree)
+        return {}, {ACCOUNTS: error.errno or 0}
+    return copies, {}
 
 
 def _mount(
