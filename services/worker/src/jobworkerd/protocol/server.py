@@ -60,7 +60,7 @@ class ApiConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._followed: set[str] = set()
-        self._changed: dict[str, None] = {}
+        self._changed: dict[str, messages.Progress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush_scheduled = False
 
@@ -94,7 +94,8 @@ class ApiConnection(asyncio.Protocol):
     def job_changed(self, job_id: str) -> None:
         """Says that a job has more output or another status."""
         if job_id in self._followed:
-            self._changed[job_id] = None
+            # Taken now: by the time that the socket takes the notice the final job may be forgotten.
+            self._changed[job_id] = messages.Progress(job_id, *self._jobs.progress(job_id))
             self._schedule_flush()
 
     def limits_problem(self, reason: str) -> None:
@@ -119,15 +120,14 @@ class ApiConnection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flush_scheduled = False
         changed, self._changed = self._changed, {}
-        for job_id in changed:
-            if job_id in self._followed:
-                self._send_progress(job_id)
+        for progress in changed.values():
+            if progress.job_id in self._followed:
+                self._send_progress(progress)
 
-    def _send_progress(self, job_id: str) -> None:
-        log_size, job = self._jobs.progress(job_id)
-        if job:
-            self._followed.discard(job_id)
-        self._send(messages.Progress(job_id, log_size, job))
+    def _send_progress(self, progress: messages.Progress) -> None:
+        if progress.job:
+            self._followed.discard(progress.job_id)
+        self._send(progress)
 
     async def _answer(self, request: messages.Request) -> None:
         try:
