@@ -26,6 +26,7 @@ from result import Result, table
 from startup import startup
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
 from throughput import contention_with_limits, job_rates
+from trickle import replays, trickle
 
 from live import Server, make_certificates
 
@@ -72,6 +73,7 @@ def calls(bench: Bench) -> list[Result]:
     """CreateJob, a line's way to its reader, and an API process that is killed."""
     with bench.server("small") as server:
         results = [*asyncio.run(creation(server, bench.bare)), *latency(server)]
+        results += trickle(server)
         results.append(asyncio.run(recovery(server)))
         with bench.server("plain", **NOT_ISOLATED) as plain:
             results.append(asyncio.run(isolation(server, plain)))
@@ -93,6 +95,7 @@ def streams(bench: Bench) -> list[Result]:
         results = asyncio.run(memory(server))
     with bench.server("one", **patient) as server:
         results += throughput(server, bench.bare, bench.directory / "scratch")
+        results += replays(server, bench.bare)
         with bench.server("two", "--api-processes", "2", **patient) as two:
             results.append(two_processes(server, two))
     return results

@@ -26,8 +26,8 @@ PRINTING = "exec 3<> <(:); while echo noise; do read -r -t 0.1 -u 3; done"
 BIG = ("head", "-c", str(GIB), "/dev/zero")
 
 
-def read_rate(address: str, certs: Path, method: str, request: bytes, count: int) -> float:
-    """Returns the bytes a second that `count` readers in a process of their own got together."""
+def read_all(address: str, certs: Path, method: str, request: bytes, count: int) -> tuple[int, float]:
+    """Returns the bytes that `count` readers in a process of their own got, and the seconds it took."""
     argv: list[str | Path] = [sys.executable, Path(__file__).with_name("reader.py"), address, certs, method]
     argv += [request.hex() or "00", str(count)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -37,7 +37,13 @@ def read_rate(address: str, certs: Path, method: str, request: bytes, count: int
         process.stdin.write("\n")
         process.stdin.flush()
         taken, seconds = process.stdout.readline().split()
-    return int(taken) / float(seconds)
+    return int(taken), float(seconds)
+
+
+def read_rate(address: str, certs: Path, method: str, request: bytes, count: int) -> float:
+    """Returns the bytes per second that `count` readers in a process of their own got together."""
+    taken, seconds = read_all(address, certs, method, request, count)
+    return taken / seconds
 
 
 def bare_rate(address: str, certs: Path, total: int, count: int) -> float:
