@@ -179,7 +179,7 @@ def seen_by_jobs() -> Iterator[Path]:
         yield Path(directory)
 
 
-def make_certificates(bin_dir: Path, directory: Path) -> Path:
+def make_certificates(bin_dir: Path, directory: Path, *flags: str) -> Path:
     """Makes a set of certificates with the command that users have."""
     argv: list[str | Path] = [
         bin_dir / "jobworkerd",
@@ -191,6 +191,7 @@ def make_certificates(bin_dir: Path, directory: Path) -> Path:
         "localhost",
         "--host",
         "127.0.0.1",
+        *flags,
     ]
     subprocess.run(argv, check=True, capture_output=True)
     return directory

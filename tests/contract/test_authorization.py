@@ -1,6 +1,8 @@
 """Who may call what, and who is let in at all."""
 
+import json
 import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from live import Client, Server, refused
+from live import Client, Server, client, make_certificates, refused
 
 T = TypeVar("T")
 
@@ -56,8 +58,8 @@ async def test_every_method_that_reflection_lists_has_a_rule(admin: Client, view
     allowed = {"admin": 0, "viewer": 0}
     for service, methods in (await _served_methods(admin)).items():
         for method in methods:
-            for role, client in (("admin", admin), ("viewer", viewer)):
-                code = await _code(client.channel, f"/{service}/{method}")
+            for role, caller in (("admin", admin), ("viewer", viewer)):
+                code = await _code(caller.channel, f"/{service}/{method}")
                 allowed[role] += code is not grpc.StatusCode.PERMISSION_DENIED
     total = sum(len(methods) for methods in (await _served_methods(admin)).values())
     assert allowed == {"admin": total, "viewer": total - 3}
@@ -126,6 +128,39 @@ def test_tls_version(server: Server, certs: Path, version: str, works: bool) -> 
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
     assert (b"New, TLSv1.3" in done.stdout) == works
     assert (done.returncode == 0) == works
+
+
+async def test_a_new_authority_shuts_out_open_connections(tmp_path: Path) -> None:
+    bin_dir = Path(sys.executable).parent
+    certs = make_certificates(bin_dir, tmp_path / "certs")
+    with Server.started(bin_dir, certs, tmp_path / "state") as server:
+        async with client(server, "admin") as admin:
+            job = await admin.create("sleep", "60")
+            stream = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=60)
+            make_certificates(bin_dir, certs, "--force")
+            async with refused(grpc.StatusCode.UNAUTHENTICATED) as refusal:
+                await stream.read()
+            assert refusal.reason == "UNAUTHENTICATED"
+            async with refused(grpc.StatusCode.UNAUTHENTICATED):
+                await admin.create("true")
+        async with client(server, "admin") as admin:
+            await admin.stop(job.id)
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "rsa-pss"])
+def test_a_server_key_that_clients_refuse_is_refused_at_the_start(tmp_path: Path, algorithm: str) -> None:
+    bin_dir = Path(sys.executable).parent
+    certs = make_certificates(bin_dir, tmp_path / "certs")
+    make = ["openssl", "req", "-x509", "-newkey", algorithm, "-noenc", "-subj", "/CN=localhost"]
+    make += ["-keyout", str(certs / "server-key.pem"), "-out", str(certs / "server.pem")]
+    subprocess.run(make, check=True, capture_output=True)
+    argv = [str(bin_dir / "jobworkerd"), "serve", "--listen", "127.0.0.1:0", "--logging-format", "json"]
+    argv += ["--certs-dir", str(certs), "--state-dir", str(tmp_path / "state")]
+    argv += ["--cgroup-base", f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    reasons = [json.loads(line).get("reason", "") for line in done.stderr.splitlines()]
+    assert any("which gRPC clients do not accept; use RSA with 2048" in reason for reason in reasons)
 
 
 def _channel(server: Server, certs: Path, leaf: trustme.LeafCert) -> grpc.aio.Channel:
