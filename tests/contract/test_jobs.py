@@ -138,8 +138,10 @@ async def test_command_that_cannot_be_executed_leaves_no_job(
 
 
 async def test_request_larger_than_a_message_may_be(admin: Client) -> None:
-    async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
-        await admin.create("true", "x" * (600 * 1024))
+    async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
+        await admin.create("true", *("x" * 100_000 for _ in range(6)))
+    assert (refusal.reason, refusal.fields) == ("INVALID_REQUEST", ["request"])
+    assert "more than 524,288" in refusal.message
 
 
 async def test_request_id_starts_one_job(admin: Client) -> None:
