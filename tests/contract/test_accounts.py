@@ -51,6 +51,8 @@ async def test_programs_find_their_user(admin: Client) -> None:
 async def test_its_files_of_accounts_are_its_own_and_not_its_to_change(admin: Client) -> None:
     script = "echo x >>/etc/passwd; rm -f /etc/passwd; mv /etc/group /etc/group2; cat /etc/passwd"
     _, output = await admin.run("sh", "-c", script)
+    _, mounts = await admin.run("grep", "-E", " /etc/(passwd|group) ", "/proc/self/mountinfo")
+    assert [line.split()[5].split(b",")[0] for line in mounts.splitlines()] == [b"ro", b"ro"]
     assert output.count(b"job:x:") == 1
     host = content("/etc/passwd")
     assert output.endswith(host)

@@ -3,10 +3,13 @@
 import errno
 from pathlib import Path
 
+import pytest
+
+from jobworkerd import keyring
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import Network
-from jobworkerd.supervisor import confinement
-from jobworkerd.supervisor.isolation import Identity
+from jobworkerd.supervisor import confinement, isolation
+from jobworkerd.supervisor.isolation import Identity, Isolation
 from jobworkerd.supervisor.users import User
 
 JOB = User("job", "/", Identity(1_900_000_007, 1_900_000_007, exclusive=True))
@@ -56,6 +59,46 @@ def test_the_servers_own_directories_are_masked_where_they_really_are(tmp_path: 
     (tmp_path / "real").mkdir()
     (tmp_path / "state").symlink_to("real")
     config = Config(state_dir=str(tmp_path / "state"), certs_dir=str(tmp_path / "certs"))
-    isolation = confinement.isolation_for(config, ())
-    assert isolation.view.masked[:2] == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
-    assert isolation.namespaces == ("mount", "uts", "ipc", "pid")
+    wanted = confinement.isolation_for(config, ())
+    assert wanted.view.masked[:2] == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
+    assert wanted.namespaces == ("mount", "uts", "ipc", "pid")
+
+
+def test_a_user_whose_quota_of_keys_is_used_up_shares_the_servers_keyring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(keyring, "join_new_session", refuse)
+    entered = isolation.enter(Isolation(namespaces=(), no_new_privileges=False, nice=0), lambda _: None)
+    parts = confinement.applied(IsolationConfig(), JOB, "", Network.HOST, entered.refused)
+    (part,) = (part for part in parts if not part.in_force)
+    assert part.part == "session_keyring"
+    assert "raise kernel.keys.maxkeys" in part.reason
+
+
+def test_writable_paths_are_in_the_record_with_the_one_that_cannot_be_used() -> None:
+    config = IsolationConfig(writable_paths=("/srv/a", "/srv/b"))
+    parts = confinement.applied(config, JOB, "", Network.HOST, {})
+    (part,) = (part for part in parts if part.part == "writable_paths")
+    assert (part.in_force, part.value) == (True, "/srv/a, /srv/b")
+    parts = confinement.applied(config, JOB, "", Network.HOST, {"writable_paths:1": errno.ENOENT})
+    (part,) = (part for part in parts if not part.in_force)
+    assert part.reason.startswith("/srv/b: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("config", "refused", "why"),
+    [
+        (IsolationConfig(mount_namespace=False), {}, "that takes a mount namespace"),
+        (IsolationConfig(), {"mount": errno.EPERM}, "that takes a mount namespace"),
+        (IsolationConfig(), {"accounts": errno.ENOENT}, "No such file or directory"),
+    ],
+)
+def test_a_user_that_programs_cannot_look_up(
+    config: IsolationConfig, refused: dict[str, int], why: str
+) -> None:
+    (part, *_) = confinement.applied(config, JOB, "", Network.HOST, refused)
+    assert part.in_force
+    assert part.value == f"job (1900000007), without an entry in /etc/passwd: {why}"
