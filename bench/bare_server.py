@@ -9,9 +9,31 @@ from pathlib import Path
 
 import grpc
 
+from jobworker.v1 import job_service_pb2
+
 METHOD = "/bench.Bare/Echo"
 STREAM_METHOD = "/bench.Bare/Stream"
 """Asked with `COUNT SIZE` in ASCII, sends so many times a message of that many bytes."""
+SET_JOB_METHOD = "/bench.Bare/SetJob"
+"""Takes a serialized GetJobResponse: what GetJob answers from then on."""
+
+
+class _Jobs:
+    """GetJob as the documentation of gRPC has it: a handler that returns a message."""
+
+    def __init__(self) -> None:
+        self._answer = job_service_pb2.GetJobResponse()
+
+    async def set_job(self, request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        self._answer = job_service_pb2.GetJobResponse.FromString(request)
+        return b""
+
+    async def get_job(
+        self,
+        _request: job_service_pb2.GetJobRequest,
+        _: grpc.aio.ServicerContext[job_service_pb2.GetJobRequest, job_service_pb2.GetJobResponse],
+    ) -> job_service_pb2.GetJobResponse:
+        return self._answer
 
 
 async def _echo(request: bytes, _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -29,7 +51,19 @@ async def _serve(certs: Path) -> None:
     server = grpc.aio.server()
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_echo)
     streams: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(_stream)
-    handlers = {"Echo": handler, "Stream": streams}
+    jobs = _Jobs()
+    getting: grpc.RpcMethodHandler[job_service_pb2.GetJobRequest, job_service_pb2.GetJobResponse] = (
+        grpc.unary_unary_rpc_method_handler(
+            jobs.get_job,
+            job_service_pb2.GetJobRequest.FromString,
+            job_service_pb2.GetJobResponse.SerializeToString,
+        )
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("jobworker.v1.JobService", {"GetJob": getting}),)
+    )
+    setting: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(jobs.set_job)
+    handlers = {"Echo": handler, "Stream": streams, "SetJob": setting}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", handlers),))
     key, chain, authority = (
         (certs / name).read_bytes() for name in ("server-key.pem", "server.pem", "ca.pem")

@@ -22,6 +22,7 @@ from pathlib import Path
 import grpc
 from creation import creation, isolation
 from recovery import recovery
+from request_rates import RECORDS, lists, rates
 from result import Result, table
 from startup import startup
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
@@ -107,8 +108,15 @@ def commands(bench: Bench) -> list[Result]:
         return startup(BIN, server)
 
 
+def requests(bench: Bench) -> list[Result]:
+    """Requests per second, and lists of many records."""
+    with bench.server("requests", JOBWORKERD_KEEP_JOBS=str(RECORDS * 2)) as server:
+        return [*rates(server, bench.bare), *asyncio.run(lists(server))]
+
+
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "calls": calls,
+    "requests": requests,
     "jobs": jobs,
     "streams": streams,
     "commands": commands,

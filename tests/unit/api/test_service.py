@@ -109,6 +109,28 @@ async def test_a_page_that_would_not_fit_into_a_message_is_cut_and_goes_on(api: 
     assert following.before == page.jobs[-1].id
 
 
+async def test_a_final_job_is_asked_for_once_until_it_is_forgotten(api: Api) -> None:
+    api.supervisor.script = lambda _: messages.FinalJob(FINAL_JOB)
+    request = job_service_pb2.GetJobRequest(id=JOB_ID)
+    async with api.client("Viewer") as client:
+        first, second = [await client.stub.GetJob(request) for _ in range(2)]
+        assert first == second
+        assert api.supervisor.requests == [messages.GetJob(JOB_ID)]
+        failure = messages.Failure(*errors.to_wire(errors.JobNotFound(JOB_ID)))
+        api.supervisor.script = lambda _: failure
+        await api.supervisor.say(messages.Forgotten(JOB_ID))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await _until_refused(client, request)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def _until_refused(client: Client, request: job_service_pb2.GetJobRequest) -> None:
+    """Asks again and again: the frame that says that the job is forgotten is on its way."""
+    async with asyncio.timeout(30):
+        while True:
+            await client.stub.GetJob(request)
+
+
 async def test_stream_ends_with_the_result(api: Api) -> None:
     api.supervisor.script = lambda _: messages.OneJob(FINAL_JOB)
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)

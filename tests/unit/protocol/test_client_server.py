@@ -12,7 +12,8 @@ import pytest
 from jobworkerd import errors
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, LimitsUpdate
 from jobworkerd.protocol import client, messages
-from jobworkerd.protocol.client import JobView, SupervisorClient, SupervisorFault
+from jobworkerd.protocol.client import SupervisorClient, SupervisorFault
+from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import Liveness
 from jobworkerd.protocol.server import ApiConnection
 
@@ -325,6 +326,55 @@ async def test_a_closed_socket_fails_all_who_wait(pair: Pair) -> None:
     with pytest.raises(errors.SupervisorUnavailable):
         async with pair.client.follow("a"):
             pass
+
+
+async def test_a_final_job_is_kept_until_it_is_forgotten(pair: Pair) -> None:
+    assert not pair.client.keeps_final("a")
+    assert await pair.client.get_job("a") == RUNNING
+    assert not pair.client.keeps_final("a")
+    pair.table.jobs["a"] = FINAL
+    assert await pair.client.get_job("a") == FINAL
+    assert pair.client.keeps_final("a")
+    pair.connection.job_forgotten("a")
+    await pair.settled()
+    assert not pair.client.keeps_final("a")
+
+
+async def test_a_job_that_is_forgotten_right_after_the_reply_is_not_kept(pair: Pair) -> None:
+    pair.table.jobs["a"] = FINAL
+    asking = asyncio.create_task(pair.client.get_job("a"))
+    await until(lambda: pair.table.count("get", "a", True))
+    pair.connection.job_forgotten("a")  # both frames are on their way now
+    assert await asking == FINAL
+    await pair.settled()
+    assert not pair.client.keeps_final("a")
+
+
+async def test_only_what_a_process_has_is_said_to_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch, pair: Pair
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(pair.connection, "_send", sent.append)
+    pair.connection.job_forgotten("a")
+    assert sent == []
+
+
+async def test_kept_ids_have_a_bound(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    monkeypatch.setattr(client, "_MOST_FINAL", 2)
+    for job_id in ("a", "b", "c"):
+        pair.table.jobs[job_id] = msgspec.structs.replace(FINAL, id=job_id)
+        await pair.client.get_job(job_id)
+    assert [pair.client.keeps_final(job_id) for job_id in ("a", "b", "c")] == [False, False, True]
+
+
+async def test_other_requests_have_their_turn_between_lists(pair: Pair) -> None:
+    listing = messages.ListJobs(page_size=5)
+    lists = [asyncio.create_task(pair.client.list_jobs(listing)) for _ in range(20)]
+    getting = asyncio.create_task(pair.client.get_job("a"))
+    await asyncio.wait([*lists, getting])
+    served = [call for call in pair.table.calls if call in (listing, ("get", "a", True))]
+    assert served.index(("get", "a", True)) == 0
+    assert len(served) == 21
 
 
 @contextlib.asynccontextmanager

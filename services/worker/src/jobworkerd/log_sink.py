@@ -24,11 +24,16 @@ MAX_BYTES = 1 << 20
 _FLUSH_SECONDS = 1.0
 """How long the end of a program may wait for a reader that is slow or stopped."""
 
+_GATHER_SECONDS = 0.01
+"""How long a line waits for others to be written with it."""
+
 _STDERR = 2
 
 
 class LogSink(io.RawIOBase):
     """Writes to a descriptor and buffers what the descriptor does not take; any thread may write.
+
+    Lines are written by `flush`, which a watched loop calls a moment later: a write costs more than a line.
 
     The lines that are dropped are consecutive: from the first that does not fit until the buffer is empty.
     """
@@ -42,11 +47,13 @@ class LogSink(io.RawIOBase):
         # A destructor may log in the middle of a write, on the same thread.
         self._lock = threading.RLock()
         self._writing = False
-        self._waiting: deque[memoryview] = deque()
+        self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped = 0
         self._report: Callable[[int], None] = lambda _: None
         self._loop: AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._flush_due = False
 
     def on_recovery(self, report: Callable[[int], None]) -> None:
         """Has `report` called with the number of dropped lines once lines can be written again."""
@@ -55,9 +62,9 @@ class LogSink(io.RawIOBase):
     def watch(self, loop: AbstractEventLoop) -> None:
         """Writes waiting lines from the loop as soon as the descriptor takes them.
 
-        Without a loop they are written with the next line.
+        Without a loop each line is written at once, together with those that wait.
         """
-        self._loop = loop
+        self._loop, self._loop_thread = loop, threading.get_ident()
         self._watch_if_waiting()
 
     def finish(self, within: float = _FLUSH_SECONDS) -> None:
@@ -68,40 +75,24 @@ class LogSink(io.RawIOBase):
         poll.register(self._descriptor, select.POLLOUT)
         while self._waiting and (left := deadline - time.monotonic()) > 0:
             poll.poll(left * 1_000)
-            self._flush()
+            self.flush()
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]  # any buffer
         """Takes all of the data, at once."""
-        line = memoryview(bytes(data))
+        line = bytes(data)
         with self._lock:
             if self._waiting and (self._dropped or self._waiting_bytes + len(line) > self._max_bytes):
                 self._dropped += 1
             else:
                 self._waiting.append(line)
                 self._waiting_bytes += len(line)
-        self._flush()
+        if not self._flush_soon():
+            self.flush()
         return len(line)
 
-    def writable(self) -> bool:
-        """True, as io.RawIOBase has it."""
-        return True
-
-    def isatty(self) -> bool:
-        """Tells whether a person reads the lines."""
-        return os.isatty(self._descriptor)
-
-    def fileno(self) -> int:
-        """Returns the descriptor."""
-        return self._descriptor
-
-    def close(self) -> None:
-        """Closes what the sink opened; the descriptor itself stays open."""
-        if self._socket:
-            self._socket.close()
-        super().close()
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Writes waiting lines until there are none, or until the descriptor takes no more."""
+        self._flush_due = False
         with self._lock:
             if self._writing:
                 return
@@ -119,22 +110,62 @@ class LogSink(io.RawIOBase):
         if dropped:
             self._report(dropped)
 
+    def writable(self) -> bool:
+        """True, as io.RawIOBase has it."""
+        return True
+
+    def isatty(self) -> bool:
+        """Tells whether a person reads the lines."""
+        return os.isatty(self._descriptor)
+
+    def fileno(self) -> int:
+        """Returns the descriptor."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Closes what the sink opened; the descriptor itself stays open."""
+        super().close()
+        if self._socket:
+            self._socket.close()
+
+    def _flush_soon(self) -> bool:
+        """Sees to it that the loop flushes; returns False if there is no loop, or it is another thread's."""
+        if self._loop is None or self._loop_thread != threading.get_ident():
+            return False
+        if not self._flush_due:
+            with suppress(RuntimeError):  # the loop was closed
+                self._loop.call_later(_GATHER_SECONDS, self.flush)
+                self._flush_due = True
+        return self._flush_due
+
     def _write_waiting(self) -> int:
         """Writes all lines, and returns the number of those that were dropped after them."""
         while self._waiting:
-            line = self._waiting[0]
-            written = self._write_some(line)
+            chunk = self._next_chunk()
+            written = self._write_some(chunk)
             self._waiting_bytes -= written
-            if written < len(line):
-                self._waiting[0] = line[written:]
+            if written < len(chunk):
+                self._waiting[0] = chunk[written:]
             else:
                 self._waiting.popleft()
         dropped, self._dropped = self._dropped, 0
         return dropped
 
+    def _next_chunk(self) -> bytes:
+        """Returns the first line, joined with those after it as far as a pipe takes them as a whole."""
+        count = size = 0
+        for line in self._waiting:
+            size += len(line)
+            if size > select.PIPE_BUF:
+                break
+            count += 1
+        if count > 1:
+            self._waiting.appendleft(b"".join([self._waiting.popleft() for _ in range(count)]))
+        return self._waiting[0]
+
     def _drop_waiting(self) -> None:
         """The reader is gone, or the disk is full."""
-        self._dropped += len(self._waiting)
+        self._dropped += sum(chunk.count(b"\n") for chunk in self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0
 
@@ -148,7 +179,7 @@ class LogSink(io.RawIOBase):
             self._loop.add_writer(self._descriptor, self._on_writable)
 
     def _on_writable(self) -> None:
-        self._flush()
+        self.flush()
         if self._loop and not self._waiting:
             self._loop.remove_writer(self._descriptor)
 
@@ -167,11 +198,11 @@ def _socket(descriptor: int) -> socket.socket | None:
     return socket.socket(fileno=os.dup(descriptor))
 
 
-def _send(sock: socket.socket, data: memoryview) -> int:
+def _send(sock: socket.socket, data: bytes) -> int:
     return sock.send(data, socket.MSG_DONTWAIT)
 
 
-def _writer(descriptor: int) -> Callable[[memoryview], int]:
+def _writer(descriptor: int) -> Callable[[bytes], int]:
     """Returns a function that writes some bytes, or raises BlockingIOError where it would have to wait.
 
     O_NONBLOCK counts for everyone who shares the open file, such as the shell that started the server, so
@@ -193,7 +224,7 @@ def _open_anew(descriptor: int) -> None:
     os.close(opened)
 
 
-def _write_polled(descriptor: int, data: memoryview) -> int:
+def _write_polled(descriptor: int, data: bytes) -> int:
     """Writes what a descriptor has room for; a pipe that has room has room for PIPE_BUF bytes."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)

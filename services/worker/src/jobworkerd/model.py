@@ -1,7 +1,8 @@
 """The job model: what the supervisor keeps, what travels between the two programs, what the API shows.
 
-Every value is a frozen struct, so a job that was handed out never changes under its reader. Times are
-nanoseconds since the epoch, durations are seconds, sizes are bytes unless a name says otherwise.
+Every value is a frozen struct, so a job that was handed out never changes under its reader. No value refers
+back to another, so the garbage collector does not track them (`gc=False`): pages of jobs made it run. Times
+are nanoseconds since the epoch, durations are seconds, sizes are bytes unless a name says otherwise.
 """
 
 import enum
@@ -74,7 +75,7 @@ class TerminationReason(enum.Enum):
     STOPPED = "stopped"
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The limits of one job, after defaults.
 
     `max_cpu` is percent of one core, `max_memory` MiB, `max_io_bps` bytes a second for reads and,
@@ -92,7 +93,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cpu_set: str = ""
 
 
-class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True):
+class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Other limits for a job that runs; None for one that stays as it is."""
 
     max_cpu: int | None = None
@@ -109,7 +110,7 @@ class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a client asked for, checked and with every default filled in.
 
     An empty `working_directory` is the job's private one, or `/` if it has none.
@@ -130,7 +131,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
 
 
-class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True):
+class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the kernel says about one limit; `reason` is empty if, and only if, it is in force."""
 
     limit: str
@@ -140,7 +141,7 @@ class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class AppliedIsolation(msgspec.Struct, frozen=True, kw_only=True):
+class AppliedIsolation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is in force of one part of a job's isolation; `reason` is empty if, and only if, it is."""
 
     part: str
@@ -149,7 +150,7 @@ class AppliedIsolation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a job has used; None where this host cannot measure it. `memory_current_bytes` is of running
     jobs alone. The names of the pressures are made of the kernel's (see `cgroup.psi`).
     """
@@ -178,7 +179,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     io_pressure_full_usec: int | None = None
 
 
-class Termination(msgspec.Struct, frozen=True, kw_only=True):
+class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a job ended. `signal` is 0 where it was none; `message` is a sentence for people; `stopped_by`
     the subject who had the job stopped, empty where nobody did.
 
@@ -195,7 +196,7 @@ class Termination(msgspec.Struct, frozen=True, kw_only=True):
     stopped_by: str = ""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One job as it was at one moment."""
 
     id: str

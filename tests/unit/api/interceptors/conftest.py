@@ -9,7 +9,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.around import Around, Interceptors
 from jobworkerd.api.rpc import Context
 
 Behaviour = Callable[[Context], Awaitable[None]]
@@ -51,7 +51,7 @@ def serve() -> Serve:
 
     @contextlib.asynccontextmanager
     async def start(behaviour: Behaviour, *interceptors: Around) -> AsyncIterator[Method]:
-        server = aio.server(interceptors=interceptors)
+        server = aio.server(interceptors=[Interceptors(interceptors)])
         server.add_generic_rpc_handlers((_handlers(behaviour),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

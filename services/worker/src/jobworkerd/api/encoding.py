@@ -12,7 +12,6 @@ Response = job_service_pb2.GetJobsStreamResponse
 _SOURCE_NUMBERS = MappingProxyType({source: number for number, source in convert.SOURCES.items()})
 
 _LENGTH_DELIMITED = 2
-_PAYLOAD_TAG = bytes([Response.PAYLOAD_FIELD_NUMBER << 3 | _LENGTH_DELIMITED])
 
 
 class Encoded(NamedTuple):
@@ -47,7 +46,12 @@ def _with_payload(chunk: Chunk) -> bytes:
         span_offset_usec=chunk.span_usec,
         source_run_bytes=chunk.run_bytes,
     ).SerializeToString()
-    return b"".join((_PAYLOAD_TAG, _varint(len(chunk.data)), chunk.data, rest))
+    return field(Response.PAYLOAD_FIELD_NUMBER, chunk.data, rest)
+
+
+def field(number: int, value: bytes, rest: bytes = b"") -> bytes:
+    """Returns a field whose value is a message, a string or bytes, with other fields after it."""
+    return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(value)), value, rest))
 
 
 def _varint(value: int) -> bytes:

@@ -1,5 +1,5 @@
-"""Adds JobService to a server, as the generated code does, except for three things: the type of a stream's
-messages, the time of a stream's headers, and the status of a request that cannot be parsed.
+"""Adds JobService to a server, as the generated code does, except for three things: messages that may be
+serialized already, the time of a stream's headers, and the status of a request that cannot be parsed.
 """
 
 import functools
@@ -39,11 +39,15 @@ def add_job_service(server: aio.Server, service: JobService) -> None:
             handlers[method.name] = grpc.unary_unary_rpc_method_handler(
                 _refusing_what_is_no_message(behaviour),
                 deserialize,
-                GetMessageClass(method.output_type).SerializeToString,
+                _serialize,
             )
     name = described.full_name
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     server.add_registered_method_handlers(name, handlers)
+
+
+def _serialize(answer: Message | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
 def _parse(message_class: type[Message], request: bytes) -> Message | InvalidRequest:

@@ -4,14 +4,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from itertools import accumulate, takewhile
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
-from jobworkerd.api import page_token, validation
+from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
+from jobworkerd.api import job_messages, page_token, validation
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.identity import Identities
+from jobworkerd.api.job_messages import JobMessages
 from jobworkerd.api.rpc import Context, log_job_id
 from jobworkerd.api.streams import Streams
 from jobworkerd.config import Config
@@ -21,6 +21,12 @@ from jobworkerd.protocol.client import SupervisorClient
 
 _PAGE_BYTES = 3 * 1024 * 1024
 """A page ends before this size, so that it fits into the 4 MiB that a client takes by default."""
+
+_KEPT_BYTES = 8 * 1024 * 1024
+"""Some thousand jobs."""
+
+_JOBS_PER_TURN = 50
+"""Jobs that are converted before other calls have their turn: a millisecond at most."""
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
@@ -42,6 +48,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._supervisor = supervisor
         self._identities = identities
         self._draining = draining
+        self._messages = JobMessages(_KEPT_BYTES)
 
     async def CreateJob(
         self, request: job_service_pb2.CreateJobRequest, context: Context
@@ -55,27 +62,47 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 
-    async def GetJob(
+    async def GetJob(  # type: ignore[override]  # the stubs know messages only
         self,
         request: job_service_pb2.GetJobRequest,
         context: Context,  # noqa: ARG002 - gRPC's signature
-    ) -> job_service_pb2.GetJobResponse:
-        """Returns a job."""
+    ) -> bytes:
+        """Returns a job, as a message that is serialized."""
         log_job_id(request)
-        job = await self._supervisor.get_job(validation.job_id(request.id))
-        return job_service_pb2.GetJobResponse(job=job_to_proto(job))
+        job_id = validation.job_id(request.id)
+        message = self._messages.kept(job_id) if self._supervisor.keeps_final(job_id) else b""
+        if not message:
+            message = self._messages.serialized(await self._supervisor.get_job(job_id))
+        return job_messages.get_job_response(message)
 
-    async def ListJobs(
+    async def ListJobs(  # type: ignore[override]  # as above
         self,
         request: job_service_pb2.ListJobsRequest,
         context: Context,  # noqa: ARG002 - gRPC's signature
-    ) -> job_service_pb2.ListJobsResponse:
-        """Lists jobs."""
+    ) -> bytes:
+        """Lists jobs, as a message that is serialized."""
         page = await self._supervisor.list_jobs(validation.list_jobs(request))
-        jobs = list(_that_fit(page.jobs))
+        jobs = await self._that_fit(page.jobs)
         more = page.more or len(jobs) < len(page.jobs)
-        token = page_token.make(jobs[-1].id, request) if jobs and more else ""
-        return job_service_pb2.ListJobsResponse(jobs=jobs, next_page_token=token)
+        token = page_token.make(page.jobs[len(jobs) - 1].id, request) if jobs and more else ""
+        return job_messages.list_jobs_response(jobs, token)
+
+    async def _that_fit(self, jobs: tuple[Job, ...]) -> list[bytes]:
+        """Returns the jobs that make a page; the first always does, as no job is that large.
+
+        Other calls have their turn in between.
+        """
+        fitting: list[bytes] = []
+        size = 0
+        for count, job in enumerate(jobs, 1):
+            message = self._messages.serialized(job)
+            if count % _JOBS_PER_TURN == 0:
+                await asyncio.sleep(0)
+            size += len(message)
+            if fitting and size > _PAGE_BYTES:
+                break
+            fitting.append(message)
+        return fitting
 
     async def StopJob(
         self, request: job_service_pb2.StopJobRequest, context: Context
@@ -104,11 +131,3 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         log_job_id(request)
         async with self._streams.open(validation.stream(request)) as stream:
             yield lambda: stream.write(context)
-
-
-def _that_fit(jobs: tuple[Job, ...]) -> Iterator[job_pb2.Job]:
-    """Yields the jobs that make a page; the first always does, as no job is that large."""
-    messages = [job_to_proto(job) for job in jobs]
-    sizes = accumulate(message.ByteSize() for message in messages)
-    within = sum(1 for _ in takewhile(lambda size: size <= _PAGE_BYTES, sizes))
-    yield from messages[: max(within, 1)]

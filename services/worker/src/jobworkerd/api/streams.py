@@ -18,7 +18,8 @@ from jobworkerd.logs.files import open_files
 from jobworkerd.logs.format import data_file
 from jobworkerd.logs.places import last_bytes, last_lines, since
 from jobworkerd.model import OutputSource
-from jobworkerd.protocol.client import JobView, SupervisorClient
+from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.protocol.job_view import JobView
 
 _CACHE_BYTES = 16 * 1024 * 1024
 """64 of the largest messages as shipped: readers that are no further apart share them."""

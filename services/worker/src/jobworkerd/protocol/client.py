@@ -12,66 +12,19 @@ import msgspec
 from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable, from_wire
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
+from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
 
 _NO_ANSWER = "the supervisor does not answer"
+
+_MOST_FINAL = 10_000
+"""Ids of final jobs that are kept: a megabyte."""
 
 T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Certificates, messages.Done)
 
 
 class SupervisorFault(RuntimeError):
     """Raised when the supervisor ran into a bug; its own log has more."""
-
-
-class JobView:
-    """A followed job: its log's size and, once it is final, the job. Always the newest that is known."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.log_size = job.log_size
-        self._waiting: set[asyncio.Future[None]] = set()
-        self._error: Exception | None = None
-
-    async def changed(self, log_size: int) -> None:
-        """Returns once the log is longer than `log_size`, or the job is final.
-
-        Raises:
-            SupervisorUnavailable: no newer state will come to this view.
-        """
-        while self.log_size <= log_size and not self.job.status.final:
-            if self._error:
-                raise self._error
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.add(future)
-            try:
-                await future
-            finally:
-                self._waiting.discard(future)
-
-    async def ended(self) -> None:
-        """Returns once the job is final."""
-        while not self.job.status.final:
-            await self.changed(self.log_size)
-
-    def update(self, log_size: int, job: Job | None) -> None:
-        """Takes a newer state."""
-        self.log_size = log_size
-        if job:
-            self.job = job
-        self._wake(None)
-
-    def fail(self, error: Exception) -> None:
-        """Ends all waits with an error, now and from now on."""
-        self._error = error
-        self._wake(error)
-
-    def _wake(self, error: Exception | None) -> None:
-        for future in self._waiting:
-            if not future.done():
-                if error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(None)
 
 
 class _Followed:
@@ -98,10 +51,12 @@ class SupervisorClient(asyncio.Protocol):
         self._decoder = framing.FrameDecoder(decoder)
         self._transport: asyncio.Transport | None = None
         self._numbers = itertools.count()
+        self._unsent: list[bytes] = []
         self._replies: dict[int, asyncio.Future[messages.ReplyBody]] = {}
         self._followed: dict[str, _Followed] = {}
         self._views: dict[str, JobView] = {}
         self._follows: dict[int, str] = {}
+        self._final: set[str] = set()
         self._liveness = Liveness()
         self._back = asyncio.Event()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -133,7 +88,15 @@ class SupervisorClient(asyncio.Protocol):
 
     async def get_job(self, job_id: str) -> Job:
         """Returns a job, with the usage of this moment."""
-        return (await self._ask(messages.GetJob(job_id), messages.OneJob)).job
+        match await self._request(messages.GetJob(job_id))[1]:
+            case messages.FinalJob(job):
+                return job
+            case body:
+                return _expect(body, messages.OneJob).job
+
+    def keeps_final(self, job_id: str) -> bool:
+        """Tells whether the supervisor still has a job that `get_job` has returned as final."""
+        return job_id in self._final
 
     async def list_jobs(self, request: messages.ListJobs) -> messages.JobPage:
         """Returns a page of jobs."""
@@ -223,11 +186,16 @@ class SupervisorClient(asyncio.Protocol):
                         view.update(log_size, job)
                 case messages.LimitsProblem(reason):
                     self._on_limits_problem(reason)
+                case messages.Forgotten(job_id):
+                    self._final.discard(job_id)
                 case messages.Drain():
                     self._draining = True
                     self._on_drain()
 
     def _take_reply(self, seq: int, body: messages.ReplyBody) -> None:
+        if isinstance(body, messages.FinalJob):
+            # At once, as below: it may be forgotten with the very next frame.
+            self._keep_final(body.job.id)
         future = self._replies.pop(seq, None)
         job_id = self._follows.pop(seq, None)
         if future is None or future.done():  # cancelled: whoever asked is gone
@@ -236,6 +204,11 @@ class SupervisorClient(asyncio.Protocol):
             # At once, not when the asker runs again: the very next frame may be a notice of this job.
             self._views[job_id] = JobView(body.job)
         future.set_result(body)
+
+    def _keep_final(self, job_id: str) -> None:
+        if len(self._final) >= _MOST_FINAL:
+            self._final.clear()
+        self._final.add(job_id)
 
     async def _view(self, job_id: str) -> JobView:
         seq, reply = self._request(messages.Follow(job_id))
@@ -277,10 +250,17 @@ class SupervisorClient(asyncio.Protocol):
         return seq, future
 
     def _send(self, body: messages.RequestBody) -> int:
-        assert self._transport
         seq = next(self._numbers)
-        self._transport.write(framing.encode(messages.Request(seq, body)))
+        if not self._unsent:
+            self._loop.call_soon(self._write)
+        self._unsent.append(framing.encode(messages.Request(seq, body)))
         return seq
+
+    def _write(self) -> None:
+        """Writes what one turn of the loop has to send, at once: a write costs more than a request."""
+        unsent, self._unsent = self._unsent, []
+        if self._transport:
+            self._transport.write(b"".join(unsent))
 
 
 def _expect(body: messages.ReplyBody, expected: type[T]) -> T:

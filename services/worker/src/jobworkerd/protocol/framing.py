@@ -47,7 +47,12 @@ class FrameDecoder(Generic[T]):
                 raise FrameTooLong(f"a frame of {length} bytes")
             if body + length > len(self._pending):
                 break
-            message = self._decoder.decode(self._pending[body : body + length])
+            message = self._decode(body, body + length)
             start = body + length
             yield message
         del self._pending[:start]
+
+    def _decode(self, start: int, end: int) -> T:
+        # Without a copy; a view has to be gone before the bytearray can change its size.
+        with memoryview(self._pending) as pending, pending[start:end] as frame:
+            return self._decoder.decode(frame)

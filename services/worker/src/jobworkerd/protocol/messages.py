@@ -10,19 +10,19 @@ import msgspec
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 
 
-class StartJob(msgspec.Struct, frozen=True, tag=True):
+class StartJob(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Starts a job; the reply is the `Job` that runs, or its failure."""
 
     spec: JobSpec
 
 
-class GetJob(msgspec.Struct, frozen=True, tag=True):
+class GetJob(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Asks for one `Job`, with the usage of this moment."""
 
     job_id: str
 
 
-class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
     """Asks for a `JobPage`: the newest jobs with ids below `before` (empty = all) that fit.
 
     With `live_usage`, running jobs have the usage of this moment; else they have none.
@@ -36,7 +36,7 @@ class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     live_usage: bool = False
 
 
-class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
     """Ends a job; the reply is the final `Job`. `grace_period` None means the job's own."""
 
     job_id: str
@@ -44,7 +44,7 @@ class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     grace_period: float | None = None
 
 
-class UpdateJob(msgspec.Struct, frozen=True, tag=True):
+class UpdateJob(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Changes limits of a running job; the reply is the `Job` as it is then."""
 
     job_id: str
@@ -52,27 +52,27 @@ class UpdateJob(msgspec.Struct, frozen=True, tag=True):
     limits: LimitsUpdate
 
 
-class Follow(msgspec.Struct, frozen=True, tag=True):
+class Follow(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Asks for a `Job` now and for `Progress` from now on."""
 
     job_id: str
 
 
-class Unfollow(msgspec.Struct, frozen=True, tag=True):
+class Unfollow(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Ends `Follow`; the reply is `Done`."""
 
     job_id: str
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
+class Ready(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Says that the API process serves; the reply is `Done`."""
 
 
-class Ping(msgspec.Struct, frozen=True, tag=True):
+class Ping(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Asks whether the supervisor answers; the reply is `Done`."""
 
 
-class GetCertificates(msgspec.Struct, frozen=True, tag=True):
+class GetCertificates(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Asks for the `Certificates` of the server, which the API process cannot read itself.
 
     `known` is the version that it has; `()` is none.
@@ -81,24 +81,31 @@ class GetCertificates(msgspec.Struct, frozen=True, tag=True):
     known: tuple[int, ...] = ()
 
 
-RequestForJob = StartJob | GetJob | StopJob | UpdateJob | Follow
-RequestBody = Ready | Ping | RequestForJob | ListJobs | Unfollow | GetCertificates
+RequestBody = (
+    Ready | Ping | StartJob | GetJob | StopJob | UpdateJob | ListJobs | Follow | Unfollow | GetCertificates
+)
 
 
-class JobPage(msgspec.Struct, frozen=True, tag=True):
+class JobPage(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A page of jobs, newest first; `more` says whether there are others."""
 
     jobs: tuple[Job, ...]
     more: bool
 
 
-class OneJob(msgspec.Struct, frozen=True, tag=True):
+class OneJob(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A job."""
 
     job: Job
 
 
-class Certificates(msgspec.Struct, frozen=True, tag=True):
+class FinalJob(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """A job that is final, in answer to `GetJob`: it is the same until `Forgotten` has its id."""
+
+    job: Job
+
+
+class Certificates(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The contents of `ca.pem`, `server.pem` and `server-key.pem`; empty if the version is the known one.
 
     If they cannot be read, `problem` is the sentence that says so, and there is nothing else.
@@ -111,41 +118,41 @@ class Certificates(msgspec.Struct, frozen=True, tag=True):
     problem: str = ""
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
+class Done(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Success with nothing to say."""
 
 
-class Failure(msgspec.Struct, frozen=True, tag=True):
+class Failure(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A domain error, as `errors.to_wire` takes it apart."""
 
     name: str
     attributes: dict[str, str | int | float]
 
 
-class Fault(msgspec.Struct, frozen=True, tag=True):
+class Fault(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A bug of the supervisor's, which has logged it; `what` is for the API's log, not for the client."""
 
     what: str
 
 
-ReplyBody = Fault | OneJob | JobPage | Certificates | Done | Failure
+ReplyBody = Fault | OneJob | FinalJob | JobPage | Certificates | Done | Failure
 
 
-class Request(msgspec.Struct, frozen=True, tag=True):
+class Request(msgspec.Struct, frozen=True, tag=True, gc=False):
     """One request; `seq` is the sender's."""
 
     seq: int
     body: RequestBody
 
 
-class Reply(msgspec.Struct, frozen=True, tag=True):
+class Reply(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The answer to the request with this `seq`."""
 
     seq: int
     body: ReplyBody
 
 
-class Progress(msgspec.Struct, frozen=True, tag=True):
+class Progress(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The log of a followed job has `log_size` bytes; `job` is set once the job is final."""
 
     job_id: str
@@ -153,15 +160,21 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     job: Job | None = None
 
 
-class LimitsProblem(msgspec.Struct, frozen=True, tag=True):
+class LimitsProblem(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Says why limits that were enforced when the server started no longer are; empty if they are again."""
 
     reason: str
 
 
-class Drain(msgspec.Struct, frozen=True, tag=True):
+class Drain(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The server shuts down: be NOT_SERVING, refuse new jobs. End when the socket closes."""
 
 
+class Forgotten(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The supervisor has dropped a final job; nothing that was said of it before holds any more."""
+
+    job_id: str
+
+
 ToSupervisor = Request
-ToApi = Reply | Progress | LimitsProblem | Drain
+ToApi = Reply | Progress | Forgotten | LimitsProblem | Drain

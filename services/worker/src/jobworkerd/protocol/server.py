@@ -1,7 +1,7 @@
 """The supervisor's end of the socket to one API process."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 import msgspec
@@ -59,6 +59,8 @@ class ApiConnection(asyncio.Protocol):
         self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.Request))
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        self._listing = asyncio.Lock()
+        self._final: set[str] = set()
         self._followed: set[str] = set()
         self._changed: dict[str, messages.Progress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,11 +78,9 @@ class ApiConnection(asyncio.Protocol):
         self._changed.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Takes requests."""
-        for request in self._decoder.feed(data):
-            task = asyncio.get_running_loop().create_task(self._answer(request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        """Answers requests: in one write, but for those that wait for a job."""
+        replies = [reply for request in self._decoder.feed(data) if (reply := self._answer(request))]
+        self._write(b"".join(replies))
 
     def pause_writing(self) -> None:
         """Holds notices back while the process does not read."""
@@ -101,6 +101,12 @@ class ApiConnection(asyncio.Protocol):
     def limits_problem(self, reason: str) -> None:
         """Says why limits are not enforced, or that they are again."""
         self._send(messages.LimitsProblem(reason))
+
+    def job_forgotten(self, job_id: str) -> None:
+        """Says that a final job is no longer there, if the process has it."""
+        if job_id in self._final:
+            self._final.discard(job_id)
+            self._send(messages.Forgotten(job_id))
 
     def drain(self) -> None:
         """Says that the server shuts down."""
@@ -129,12 +135,38 @@ class ApiConnection(asyncio.Protocol):
             self._followed.discard(progress.job_id)
         self._send(progress)
 
-    async def _answer(self, request: messages.Request) -> None:
-        try:
-            body = await self._reply(request.body)
-        except Exception as error:  # noqa: BLE001 - a bug in one request must not end the process of all jobs
-            body = self._refusal(request, error)
-        self._send(messages.Reply(request.seq, body))
+    def _answer(self, request: messages.Request) -> bytes:
+        """Returns the frame of the reply; nothing if it has to wait, and is sent later."""
+        match request.body:
+            case messages.StartJob(spec):
+                self._answer_later(request, _one_job(self._jobs.start(spec)))
+            case messages.StopJob():
+                self._answer_later(request, _one_job(self._jobs.stop(request.body)))
+            case messages.ListJobs():
+                self._answer_later(request, self._page(request.body))
+            case _:
+                return self._reply(request)
+        return b""
+
+    async def _page(self, request: messages.ListJobs) -> messages.JobPage:
+        """Lists jobs; there is one page in a turn of the loop, so that lists hold up nothing else."""
+        async with self._listing:
+            await asyncio.sleep(0)
+            return self._jobs.list(request)
+
+    def _answer_later(
+        self, request: messages.Request, reply: Coroutine[None, None, messages.ReplyBody]
+    ) -> None:
+        async def answer() -> None:
+            try:
+                body = await reply
+            except Exception as error:  # noqa: BLE001 - a bug in one request must not end the process of all jobs
+                body = self._refusal(request, error)
+            self._send(messages.Reply(request.seq, body))
+
+        task = asyncio.get_running_loop().create_task(answer())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _refusal(self, request: messages.Request, error: Exception) -> messages.ReplyBody:
         if is_exhaustion(error):
@@ -144,34 +176,34 @@ class ApiConnection(asyncio.Protocol):
         self._on_fault(type(request.body).__name__, error)
         return messages.Fault(repr(error))
 
-    async def _reply(self, body: messages.RequestBody) -> messages.ReplyBody:
+    def _reply(self, request: messages.Request) -> bytes:
+        try:
+            return framing.encode(messages.Reply(request.seq, self._body(request.body)))
+        except Exception as error:  # noqa: BLE001 - as above
+            return framing.encode(messages.Reply(request.seq, self._refusal(request, error)))
+
+    def _body(self, body: messages.RequestBody) -> messages.ReplyBody:
         match body:
-            case messages.ListJobs():
-                return self._jobs.list(body)
+            case messages.GetJob(job_id):
+                return self._get(job_id)
+            case messages.UpdateJob():
+                return messages.OneJob(self._jobs.update(body))
+            case messages.Follow(job_id):
+                return messages.OneJob(self._follow(job_id))
             case messages.GetCertificates(known):
                 return self._certificates(known)
             case messages.Unfollow(job_id):
                 self._followed.discard(job_id)
             case messages.Ready():
                 self._on_ready()
-            case messages.Ping():
-                pass
-            case _:
-                return messages.OneJob(await self._job(body))
         return messages.Done()
 
-    async def _job(self, body: messages.RequestForJob) -> Job:
-        match body:
-            case messages.StartJob(spec):
-                return await self._jobs.start(spec)
-            case messages.StopJob():
-                return await self._jobs.stop(body)
-            case messages.UpdateJob():
-                return self._jobs.update(body)
-            case messages.GetJob(job_id):
-                return self._jobs.get(job_id, live_usage=True)
-            case messages.Follow(job_id):
-                return self._follow(job_id)
+    def _get(self, job_id: str) -> messages.OneJob | messages.FinalJob:
+        job = self._jobs.get(job_id, live_usage=True)
+        if not job.status.final:
+            return messages.OneJob(job)
+        self._final.add(job_id)
+        return messages.FinalJob(job)
 
     def _follow(self, job_id: str) -> Job:
         job = self._jobs.get(job_id)
@@ -180,5 +212,12 @@ class ApiConnection(asyncio.Protocol):
         return job
 
     def _send(self, message: messages.ToApi) -> None:
+        self._write(framing.encode(message))
+
+    def _write(self, frames: bytes) -> None:
         if self._transport and not self._transport.is_closing():
-            self._transport.write(framing.encode(message))
+            self._transport.write(frames)
+
+
+async def _one_job(job: Coroutine[None, None, Job]) -> messages.OneJob:
+    return messages.OneJob(await job)

@@ -74,6 +74,11 @@ class ApiProcesses:
         for connection in self._connections:
             connection.limits_problem(reason)
 
+    def job_forgotten(self, job_id: str) -> None:
+        """Tells all that a final job is no longer there."""
+        for connection in self._connections:
+            connection.job_forgotten(job_id)
+
     def drain(self) -> None:
         """Tells all that the server shuts down."""
         self._closing = True

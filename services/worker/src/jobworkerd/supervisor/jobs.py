@@ -2,9 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
-
-import msgspec
+from collections.abc import Callable, Iterable
 
 from jobworkerd.config import Config
 from jobworkerd.errors import (
@@ -19,6 +17,7 @@ from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.life import Host, LiveJob
+from jobworkerd.supervisor.listing import Listing
 from jobworkerd.supervisor.outcome import Intent
 
 _QUIET_SECONDS = 0.003
@@ -27,22 +26,30 @@ _QUIET_SECONDS = 0.003
 _SETTLED_SECONDS = 0.25
 """Changes of the host's mounts that follow one another within this time count as one."""
 
-MAX_PAGE_BYTES = 3 * 1024 * 1024
-"""A page ends early rather than outgrow the 4 MiB that a gRPC message may have."""
-
 
 class Jobs:
     """The one owner of every job, live or final."""
 
-    def __init__(self, config: Config, host: Host, log: EventLog, on_change: Callable[[str], None]) -> None:
-        """`on_change` is called with a job's id when it has more output or another status."""
+    def __init__(
+        self,
+        config: Config,
+        host: Host,
+        log: EventLog,
+        on_change: Callable[[str], None],
+        on_forget: Callable[[str], None],
+    ) -> None:
+        """`on_change` is called with a job's id when it has more output or another status, `on_forget` when
+        a final one is dropped.
+        """
         self._config = config
         self._host = host
         self._event_log = log
         self._on_change = on_change
+        self._on_forget = on_forget
         self._ids = JobIds()
         self._live: dict[str, LiveJob] = {}
         self._final: dict[str, Job] = {}
+        self._listing = Listing(self.get)
         self._starts: dict[str, asyncio.Future[Job]] = {}
         self._ends: dict[str, asyncio.Task[Job]] = {}
         self._requests: dict[tuple[str, str], tuple[JobSpec, str, asyncio.Future[Job]]] = {}
@@ -90,10 +97,12 @@ class Jobs:
 
     async def _launch(self, job: Job) -> Job:
         live = self._live[job.id] = LiveJob(job, self._host, self._on_change)
+        self._listing.add(job.id)
         try:
             running = await live.run()
         except BaseException:
             del self._live[job.id]
+            self._listing.remove(job.id)
             raise
         # Once the answer is on its way, which is when this task waits again.
         self._host.loop.call_soon(self._log_start, running)
@@ -154,24 +163,7 @@ class Jobs:
 
     def list(self, request: ListJobs) -> JobPage:
         """Returns a page of jobs, the newest first."""
-        page: list[Job] = []
-        size = 0
-        for job in self._fitting(request):
-            size += len(msgspec.msgpack.encode(job))
-            if len(page) == request.page_size or (page and size > MAX_PAGE_BYTES):
-                return JobPage(tuple(page), more=True)
-            page.append(self.get(job.id, live_usage=True) if request.live_usage else job)
-        return JobPage(tuple(page), more=False)
-
-    def _fitting(self, request: ListJobs) -> Iterator[Job]:
-        for job_id in sorted((*self._live, *self._final), reverse=True):
-            if (request.before and job_id >= request.before) or not job_id.startswith(request.id_prefix):
-                continue
-            job = self.get(job_id)
-            if request.statuses and job.status not in request.statuses:
-                continue
-            if request.labels.items() <= job.spec.labels.items():
-                yield job
+        return self._listing.page(request)
 
     async def stop(self, request: StopJob) -> Job:
         """Ends a job and returns it once it is final; one that is final already, as it is.
@@ -239,6 +231,8 @@ class Jobs:
     def _forget_oldest(self) -> None:
         while len(self._final) > self._config.keep_jobs:
             job = self._final.pop(next(iter(self._final)))
+            self._listing.remove(job.id)
+            self._on_forget(job.id)
             self._requests.pop((job.spec.owner, job.spec.request_id), None)
             self._host.logs.discard(job.id)
             if not self._giving_back:

@@ -137,7 +137,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
         )
 
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
-    jobs = Jobs(config, host, events, apis.job_changed)
+    jobs = Jobs(config, host, events, apis.job_changed, apis.job_forgotten)
     writable = writable_paths.places(config)
     watch = HostWatch(host.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
     memory_watch = _watch_memory(config, host, jobs, events)

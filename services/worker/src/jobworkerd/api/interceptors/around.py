@@ -2,19 +2,24 @@
 
 import abc
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeAlias, cast
 
-from grpc_interceptor.server import AsyncServerInterceptor
+import grpc
+from grpc import aio
 
 from jobworkerd.api.rpc import Call, Context
 
-Handler = Callable[[Any, Context], Awaitable[Any] | AsyncIterator[Any]]
-"""A method of a servicer, or the next interceptor. Its messages are of any type."""
+Method = Callable[[Any, Context], Awaitable[Any] | AsyncIterator[Any]]
+"""A method of a servicer. Its messages are of any type."""
+
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Find: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
+_Run = Callable[[Call], Awaitable[Any]]
 
 
-class Around(AsyncServerInterceptor):
+class Around(abc.ABC):
     """An interceptor that is a context manager: it is entered before the handler and left after it.
 
     What the handler raises passes through the context manager, cancellation too.
@@ -24,19 +29,77 @@ class Around(AsyncServerInterceptor):
     def around(self, call: Call) -> AbstractAsyncContextManager[None]:
         """Returns the context manager that the call runs in."""
 
-    async def intercept(
-        self, method: Handler, request_or_iterator: object, context: Context, method_name: str
-    ) -> object:
-        """Runs the handler within `around`; not for subclasses to override.
 
-        A handler answers with a value, or yields messages, or writes them to the context. Messages
-        that are yielded are written here, so that a stream is one coroutine through all interceptors:
-        a generator that is dropped half-way would leave `around` only when it is garbage collected.
-        """
-        async with self.around(Call(method_name.removeprefix("/"), context, request_or_iterator)):
-            answer = method(request_or_iterator, context)
-            if inspect.isawaitable(answer):
-                return await answer
-            async for message in answer:
-                await context.write(message)
+class Interceptors(aio.ServerInterceptor):
+    """Runs every method of a server within all interceptors, the outermost first.
+
+    A method is wrapped when it is called first; gRPC asks for its handler with each call.
+    """
+
+    def __init__(self, interceptors: Sequence[Around]) -> None:
+        self._interceptors = tuple(interceptors)
+        self._wrapped: dict[str, _Handler] = {}
+
+    async def intercept_service(
+        self, continuation: _Find, handler_call_details: grpc.HandlerCallDetails
+    ) -> "_Handler | None":
+        """Returns the wrapped handler of a method, None if no service has the method."""
+        method: str = handler_call_details.method
+        if wrapped := self._wrapped.get(method):
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None:
             return None
+        wrapped = self._wrapped[method] = self._wrap(method.removeprefix("/"), handler)
+        return wrapped
+
+    def _wrap(self, name: str, handler: _Handler) -> _Handler:
+        run = _handling(_method_of(handler))
+        for interceptor in reversed(self._interceptors):
+            run = _within(interceptor, run)
+
+        async def handle(request: object, context: Context) -> object:
+            return await run(Call(name, context, request))
+
+        make = _MAKERS[bool(handler.request_streaming), bool(handler.response_streaming)]
+        return make(handle, handler.request_deserializer, handler.response_serializer)
+
+
+_MAKERS: dict[tuple[bool, bool], Callable[..., _Handler]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+def _method_of(handler: _Handler) -> Method:
+    kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+    # The stubs know methods of threaded servers only.
+    return next(cast("Method", kind) for kind in kinds if kind)
+
+
+def _within(interceptor: Around, run: _Run) -> _Run:
+    async def run_within(call: Call) -> object:
+        async with interceptor.around(call):
+            return await run(call)
+
+    return run_within
+
+
+def _handling(method: Method) -> _Run:
+    """Returns what calls a method, which answers with a value, yields messages or writes them itself.
+
+    Messages that are yielded are written here, so that a stream is one coroutine through all interceptors:
+    a generator that is dropped half-way would leave them only when it is garbage collected.
+    """
+
+    async def run(call: Call) -> object:
+        answer = method(call.request, call.context)
+        if inspect.isawaitable(answer):
+            return await answer
+        async for message in answer:
+            await call.context.write(message)
+        return None
+
+    return run

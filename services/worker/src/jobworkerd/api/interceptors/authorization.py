@@ -8,6 +8,7 @@ import structlog
 from jobworkerd.api.identity import Identities, Principal, credential
 from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.log_setup import PER_CALL
 from jobworkerd.api.policy import roles_for
 from jobworkerd.api.rpc import Call, is_stream, log_job_id
 from jobworkerd.errors import RoleRequired, Unauthenticated
@@ -23,7 +24,7 @@ class Authorization(Around):
     def __init__(self, identities: Identities, in_flight: CallsInFlight) -> None:
         self._identities = identities
         self._in_flight = in_flight
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(PER_CALL).bind()
 
     @contextlib.asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:

@@ -1,15 +1,14 @@
 """Writes one line an RPC: the access log."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from functools import partial
 
 import grpc
 import structlog
 
 from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.log_setup import PER_CALL
 from jobworkerd.api.rpc import Call, status_of
 
 _FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
@@ -22,7 +21,7 @@ class AccessLog(Around):
     """
 
     def __init__(self) -> None:
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(PER_CALL).bind()
 
     @contextlib.asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
@@ -35,13 +34,11 @@ class AccessLog(Around):
         self._ended(call, status_of(call.context), start)
 
     def _ended(self, call: Call, status: grpc.StatusCode, start: float) -> None:
-        line = partial(
-            self._log.error if status in _FAULTS else self._log.info,
+        write = self._log.error if status in _FAULTS else self._log.info
+        write(
             "rpc",
             method=call.method,
             peer=call.context.peer(),
             status=status.name,
             ms=round((time.perf_counter() - start) * 1_000, 3),
         )
-        # Once the answer is on its way, which is when this task waits again.
-        asyncio.get_running_loop().call_soon(line)

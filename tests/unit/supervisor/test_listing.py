@@ -1,0 +1,90 @@
+"""Pages of jobs: their order, what they leave out, and where they end."""
+
+import pytest
+from msgspec.structs import replace
+
+from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.protocol.messages import ListJobs
+from jobworkerd.supervisor.listing import Listing
+
+SPEC = JobSpec(
+    command="true",
+    limits=Limits(max_cpu=10, max_memory=1, max_io_bps=0, max_pids=0),
+    limits_policy=LimitsPolicy.BEST_EFFORT,
+    stop_signal=15,
+    stop_grace_period=1.0,
+    owner="CN=alice",
+)
+
+
+class Table:
+    """Jobs by ids, and a listing of them."""
+
+    def __init__(self, *ids: str) -> None:
+        self.jobs = {
+            each: Job(id=each, spec=SPEC, status=JobStatus.COMPLETED, create_time_ns=1) for each in ids
+        }
+        self.with_usage: list[str] = []
+        self.listing = Listing(self.get)
+        for each in ids:
+            self.listing.add(each)
+
+    def get(self, job_id: str, *, live_usage: bool = False) -> Job:
+        if live_usage:
+            self.with_usage.append(job_id)
+        return self.jobs[job_id]
+
+    def page(self, request: ListJobs) -> tuple[str, bool]:
+        found = self.listing.page(request)
+        return " ".join(job.id for job in found.jobs), found.more
+
+
+@pytest.mark.parametrize(
+    ("request_", "ids", "more"),
+    [
+        (ListJobs(page_size=9), "b2 b1 a3 a2 a1", False),
+        (ListJobs(page_size=5), "b2 b1 a3 a2 a1", False),
+        (ListJobs(page_size=2), "b2 b1", True),
+        (ListJobs(page_size=2, before="b1"), "a3 a2", True),
+        (ListJobs(page_size=2, before="a2"), "a1", False),
+        (ListJobs(page_size=2, before="a1"), "", False),
+        (ListJobs(page_size=9, before="a9"), "a3 a2 a1", False),
+        (ListJobs(page_size=9, id_prefix="a"), "a3 a2 a1", False),
+        (ListJobs(page_size=9, id_prefix="b2"), "b2", False),
+        (ListJobs(page_size=9, id_prefix="c"), "", False),
+        (ListJobs(page_size=1, id_prefix="a", before="a3"), "a2", True),
+    ],
+)
+def test_pages(request_: ListJobs, ids: str, more: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert Table("a2", "a1", "b1", "a3", "b2").page(request_) == (ids, more)
+
+
+def test_filters() -> None:
+    table = Table("a", "b", "c", "d")
+    table.jobs["b"] = replace(table.jobs["b"], status=JobStatus.RUNNING)
+    for each in ("b", "c"):
+        table.jobs[each] = replace(table.jobs[each], spec=replace(SPEC, labels={"k": "v", "l": "w"}))
+    assert table.page(ListJobs(page_size=9, statuses=frozenset({JobStatus.RUNNING}))) == ("b", False)
+    assert table.page(ListJobs(page_size=9, labels={"k": "v"})) == ("c b", False)
+    assert table.page(ListJobs(page_size=1, labels={"k": "v"})) == ("c", True)
+    assert table.page(ListJobs(page_size=9, labels={"k": "w"})) == ("", False)
+
+
+def test_a_job_that_was_removed() -> None:
+    table = Table("a", "b", "c")
+    table.listing.remove("b")
+    assert table.page(ListJobs(page_size=9)) == ("c a", False)
+
+
+def test_usage_is_read_of_the_jobs_of_the_page_alone() -> None:
+    table = Table("a", "b", "c")
+    table.page(ListJobs(page_size=2, live_usage=True))
+    assert table.with_usage == ["c", "b"]
+
+
+def test_a_page_ends_before_it_outgrows_a_message() -> None:
+    table = Table("a", "b", "c")
+    for each in ("a", "b"):
+        table.jobs[each] = replace(table.jobs[each], spec=replace(SPEC, args=("x" * 100_000,) * 20))
+    assert table.page(ListJobs(page_size=9)) == ("c b", True)
+    assert table.page(ListJobs(page_size=9, before="b")) == ("a", False)
