@@ -112,7 +112,8 @@ async def test_a_writable_path_below_a_private_directory(
     assert part.value.split(", ") == [str(each) for each in below_private]
 
 
-async def test_the_servers_state_stays_hidden_below_a_writable_path(certs: Path, results: Path) -> None:
+async def test_the_servers_state_stays_hidden_below_a_writable_path(certs: Path, tmp_path: Path) -> None:
+    results = directory(tmp_path / "results")
     with Server.started(BIN, certs, results / "state", **{WRITABLE: str(results)}) as server:
         async with client(server, "admin") as admin:
             _, output = await admin.run("sh", "-c", f"cd {results}; echo x >here; ls state/state")
