@@ -46,7 +46,8 @@ def init(directory: Directory = None, host: Hosts = None, *, force: Force = Fals
     """Make an authority and certificates for a server, an admin and a viewer.
 
     Writes ca.pem, server.pem, admin.pem and viewer.pem, and the key of each (ca-key.pem, …), which only
-    its owner can read. The authority lives for ten years, the others for 365 days; `issue` renews them.
+    its owner can read. The authority is named after this host and the date. It lives for ten years,
+    the others for 365 days; `issue` renews them.
     """
     from jobworkerd.certs import issuance
 
