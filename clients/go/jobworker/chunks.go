@@ -19,25 +19,41 @@ func (c Chunk) end() int64 {
 func chunks(message *jobworkerv1.GetJobsStreamResponse) []Chunk {
 	data, offset, source := message.GetPayload(), message.GetOffset(), message.GetSource()
 	spans, times := message.GetSpanBytes(), message.GetSpanOffsetUsec()
-	runs := message.GetSourceRunBytes()
-	span, run, moment := part(&spans, len(data)), part(&runs, len(data)), time.Time{}
+	runs, told := message.GetSourceRunBytes(), len(data)
+	if len(runs) > 0 {
+		told = sum(runs)
+	}
+	// Of a request with a source: the other one's runs are told of, but left out.
+	skips := told > len(data)
+	span, run, moment := part(&spans, told), part(&runs, told), time.Time{}
 	if message.GetTime() != nil {
 		moment = message.GetTime().AsTime()
 	}
 	first, found := moment, make([]Chunk, 0, 1+len(spans)+len(runs))
-	for len(data) > 0 {
+	for told > 0 {
 		length := min(span, run)
-		found = append(found, Chunk{Offset: offset, Data: data[:length:length], Source: source, Time: moment})
-		data, offset, span, run = data[length:], offset+int64(length), span-length, run-length
+		if !skips || source == message.GetSource() {
+			found = append(found, Chunk{Offset: offset, Data: data[:length:length], Source: source, Time: moment})
+			data = data[length:]
+		}
+		told, offset, span, run = told-length, offset+int64(length), span-length, run-length
 		if span == 0 && len(spans) > 0 {
 			times = times[1:]
-			span, moment = part(&spans, len(data)), first.Add(time.Duration(times[0])*time.Microsecond)
+			span, moment = part(&spans, told), first.Add(time.Duration(times[0])*time.Microsecond)
 		}
 		if run == 0 && len(runs) > 0 {
-			run, source = part(&runs, len(data)), other(source)
+			run, source = part(&runs, told), other(source)
 		}
 	}
 	return found
+}
+
+func sum(lengths []int32) int {
+	total := 0
+	for _, length := range lengths {
+		total += int(length)
+	}
+	return total
 }
 
 // part takes the first of some lengths; if there is none, all that is left is one part.

@@ -114,6 +114,31 @@ func TestAMessageOfBothSourcesComesInChunksOfOne(t *testing.T) {
 	equal(t, strings.Join(found, "|"), "0 ab 1 0|2 out 1 5|5 err 2 5|8  m 1 5|10 ore 1 6|13 ! 1 0")
 }
 
+func TestAMessageOfOneSourceMaySkipTheOther(t *testing.T) {
+	service := &script{streams: []func(*request, func(...*message)) error{
+		func(asked *request, send func(...*message)) error {
+			send(&message{
+				Offset:         2,
+				Payload:        []byte("out more"),
+				Source:         jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT,
+				SpanBytes:      []int32{8, 3},
+				SpanOffsetUsec: []int64{0, 1_000_000},
+				SourceRunBytes: []int32{3, 3, 5},
+			}, output(15, "!"), result())
+			return nil
+		},
+	}}
+	stdout := jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT
+	stream := connected(t, service).Stream(t.Context(), &request{Id: "7", Source: stdout})
+	defer stream.Close()
+	var found []string
+	for chunk, err := range stream.Chunks() {
+		must(t, err)
+		found = append(found, fmt.Sprintf("%d %s %d", chunk.Offset, chunk.Data, chunk.Source))
+	}
+	equal(t, strings.Join(found, "|"), "2 out 1|8  m 1|10 ore 1|15 ! 1")
+}
+
 func TestReadSurvivesTheServer(t *testing.T) {
 	a := newAuthority(t)
 	began, ended := make(chan struct{}), make(chan struct{})

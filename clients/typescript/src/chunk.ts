@@ -46,19 +46,24 @@ export type Chunk = Output | Gap;
  * reader that is behind may have output of both sources, and of any time.
  */
 export function* outputOf(message: GetJobsStreamResponse): Generator<Output, void, undefined> {
-  const { payload } = message;
-  const spans = ends(message.spanBytes, payload.length);
-  const runs = ends(message.sourceRunBytes, payload.length);
+  const runs = ends(message.sourceRunBytes, message.payload.length);
+  const told = runs.at(-1) as number;
+  const spans = ends(message.spanBytes, told);
+  // Of a request with a source: the other one's runs are told of, but left out.
+  const skips = told > message.payload.length;
   const time = message.time ? timestampDate(message.time).getTime() : 0;
-  let [begin, span, run] = [0, 0, 0];
-  while (begin < payload.length) {
+  let [begin, span, run, taken] = [0, 0, 0, 0];
+  while (begin < told) {
     const end = Math.min(spans[span] as number, runs[run] as number);
-    yield {
-      data: payload.subarray(begin, end),
-      offset: Number(message.offset) + begin,
-      source: (message.source === OutputSource.STDERR) === (run % 2 === 0) ? "stderr" : "stdout",
-      time: new Date(time + Number(message.spanOffsetUsec[span] ?? 0n) / 1000),
-    };
+    if (!skips || run % 2 === 0) {
+      yield {
+        data: message.payload.subarray(taken, taken + end - begin),
+        offset: Number(message.offset) + begin,
+        source: (message.source === OutputSource.STDERR) === (run % 2 === 0) ? "stderr" : "stdout",
+        time: new Date(time + Number(message.spanOffsetUsec[span] ?? 0n) / 1000),
+      };
+      taken += end - begin;
+    }
     begin = end;
     span += Number(end === spans[span]);
     run += Number(end === runs[run]);

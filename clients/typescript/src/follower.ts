@@ -113,7 +113,7 @@ export class Follower {
       yield gapOf(message.truncated);
     }
     for (const output of outputOf(message)) {
-      this.#request.offset += BigInt(output.data.length);
+      this.#request.offset = BigInt(output.offset + output.data.length);
       yield output;
     }
   }

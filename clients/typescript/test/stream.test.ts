@@ -122,6 +122,22 @@ test("a message of both sources comes in chunks of one source and one time", asy
   );
 });
 
+test("a message of one source may skip the other", async () => {
+  const skipping: Message = { ...output(2, "out more"), sourceRunBytes: [3, 3, 5] };
+  const scripts = new Scripts([skipping, output(15, "!"), RESULT]);
+  await using server = await scripts.start();
+  using client = server.client();
+  const found: unknown[] = [];
+  for await (const chunk of client.stream("1", { source: "stdout" })) {
+    found.push([chunk.offset, Buffer.from(chunk.data).toString(), chunk.source]);
+  }
+  assert.deepEqual(found, [
+    [2, "out", "stdout"],
+    [8, " more", "stdout"],
+    [15, "!", "stdout"],
+  ]);
+});
+
 test("the options say what to stream", async () => {
   const scripts = new Scripts([RESULT]);
   await using server = await scripts.start();

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from jobworker.v1 import job_service_pb2
 from jobworker_client import Chunk, pieces, runs
+from jobworker_client.pieces import end_of
 
 OUT, ERR = job_service_pb2.OUTPUT_SOURCE_STDOUT, job_service_pb2.OUTPUT_SOURCE_STDERR
 
@@ -54,6 +55,22 @@ def test_every_byte_keeps_its_source_and_its_time(
         zip(sources, payload, strict=True)
     )
     assert len(list(runs(message))) == max(1, len(lengths(sources)))
+
+
+@given(records)
+def test_of_one_source_every_byte_keeps_its_offset(written: list[Written]) -> None:
+    payload = b"".join(data for data, _, _ in written)
+    sources = [source for data, source, _ in written for _ in data]
+    wanted = [at for at, source in enumerate(sources) if source == sources[0]]
+    message = Chunk(payload=bytes(payload[at] for at in wanted), offset=7, source=sources[0])
+    message.source_run_bytes.extend(lengths(sources))
+    found = list(pieces(message))
+    offsets = [piece.offset + at for piece in found for at in range(len(piece.payload))]
+    assert offsets == [7 + at for at in wanted]
+    assert b"".join(piece.payload for piece in found) == message.payload
+    assert {piece.source for piece in found} == {sources[0]}
+    assert end_of(message) == 7 + len(payload)
+    assert list(runs(message)) == [(sources[0], message.payload)]
 
 
 def test_a_message_of_one_source_and_one_time_is_one_piece() -> None:

@@ -128,6 +128,33 @@ async def test_a_reader_that_asks_for_both_sources_gets_messages_as_they_are(
     assert stream.request.offset == 11
 
 
+async def test_a_message_of_one_source_may_skip_the_other(shell: Shell, server: FakeServer) -> None:
+    skipping = by_turns(2)
+    skipping.payload = b"out more"
+    play(server, [skipping, stdout(b"!", 15), RESTARTING], [])
+    chunks = await shell.rest(shell.client.stream(JOB_ID, source=OutputSource.OUTPUT_SOURCE_STDOUT))
+    assert [(chunk.offset, chunk.payload, chunk.time.seconds) for chunk in chunks] == [
+        (2, b"out", 5),
+        (8, b" m", 5),
+        (10, b"ore", 6),
+        (15, b"!", 0),
+    ]
+    assert [request.offset for request in server.streamed] == [0, 16]
+
+
+async def test_whole_messages_of_one_source_are_taken_up_behind_what_they_skip(
+    shell: Shell, server: FakeServer
+) -> None:
+    skipping = by_turns(0)
+    skipping.payload, skipping.source_run_bytes[:] = b"outerr", [3, 5, 3]
+    play(server, [skipping, RESTARTING], [])
+    stream = shell.client.stream_from(
+        StreamRequest(id=JOB_ID, source=OutputSource.OUTPUT_SOURCE_STDOUT, mixed_sources=True)
+    )
+    assert await shell.rest(stream) == [skipping]
+    assert [request.offset for request in server.streamed] == [0, 11]
+
+
 async def test_a_stream_is_taken_up_behind_the_piece_that_was_dealt_with(
     shell: Shell, server: FakeServer
 ) -> None:

@@ -76,17 +76,19 @@ class Model:
                 assert source is not None
                 assert source not in self.sources[offset:end]
             case Chunk(offset, of, time_ns, data):
-                assert data == bytes(self.data[offset : piece.end])
+                told = range(offset, piece.end)
+                assert data == bytes(self.data[at] for at in told if source in (self.sources[at], None))
                 assert sources_of(piece) == self.sources[offset : piece.end]
                 assert source in (of, None)
-                assert source is None or not piece.run_bytes
                 assert time_ns == self.times[offset]
                 self.check_spans(piece)
 
     def check_spans(self, chunk: Chunk) -> None:
         """Each span has the time of its first byte, and is as long as the bytes are of that time."""
         begin = chunk.offset
-        for length, usec in zip(chunk.span_bytes or (len(chunk.data),), chunk.span_usec or (0,), strict=True):
+        for length, usec in zip(
+            chunk.span_bytes or (chunk.end - chunk.offset,), chunk.span_usec or (0,), strict=True
+        ):
             times = self.times[begin : begin + length]
             assert usec == (times[0] - chunk.time_ns) // 1_000
             assert len({time // SLOT_NS for time in times}) == 1
@@ -258,6 +260,9 @@ def test_two_sources_by_turns_are_read_in_full_chunks(tmp_path: Path) -> None:
     assert list(chunk.run_bytes) == [2, 1] * 333
     with open_cursor(tmp_path, 1) as cursor:
         assert cursor.read(writer.size, 1 << 18).end == 3, "of one source, if not asked for both"
+        chunk = LogCursor(cursor._files, 3).read(writer.size, 1 << 18, OUT, mixed=True)
+    assert isinstance(chunk, Chunk)
+    assert (chunk.data, chunk.end, list(chunk.run_bytes[:3])) == (b"x" * 333, 1_000, [1, 2, 1])
     writer.close()
 
 

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 
-__all__ = ["Chunk", "pieces", "runs"]
+__all__ = ["Chunk", "end_of", "pieces", "runs"]
 
 Chunk = job_service_pb2.GetJobsStreamResponse
 Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
@@ -29,26 +29,40 @@ def pieces(chunk: Chunk) -> Iterator[Chunk]:
     if not chunk.span_bytes and not chunk.source_run_bytes:
         yield chunk
         return
-    payload, begin = chunk.payload, 0
-    spans, sources = _spans(chunk), _sources(chunk)
+    payload, taken, skips = chunk.payload, 0, _skips(chunk)
+    begin, spans = 0, _spans(chunk)
     span_end, time = next(spans)
-    run_end, source = next(sources)
-    while begin < len(payload):
-        end = min(span_end, run_end)
-        yield Chunk(payload=payload[begin:end], offset=chunk.offset + begin, source=source, time=time)
-        begin = end
-        if end == span_end:
-            span_end, time = next(spans, (0, time))
-        if end == run_end:
-            run_end, source = next(sources, (0, source))
+    for run_end, source in _sources(chunk):
+        while begin < run_end:
+            end = min(span_end, run_end)
+            if not skips or source == chunk.source:
+                part = payload[taken : taken + end - begin]
+                taken += len(part)
+                yield Chunk(payload=part, offset=chunk.offset + begin, source=source, time=time)
+            begin = end
+            if end == span_end:
+                span_end, time = next(spans, (0, time))
 
 
 def runs(chunk: Chunk) -> Iterator[tuple[Source, bytes]]:
     """Yields the output of a chunk in order, as long as the job wrote to one of its streams."""
     payload, begin = chunk.payload, 0
+    if _skips(chunk):
+        yield chunk.source, payload
+        return
     for end, source in _sources(chunk):
         yield source, payload[begin:end]
         begin = end
+
+
+def end_of(chunk: Chunk) -> int:
+    """Returns the offset behind the output that a chunk tells of."""
+    return chunk.offset + (sum(chunk.source_run_bytes) or len(chunk.payload))
+
+
+def _skips(chunk: Chunk) -> bool:
+    """Tells whether the runs of the job's other stream are left out: the request asked for one source."""
+    return end_of(chunk) > chunk.offset + len(chunk.payload)
 
 
 def _sources(chunk: Chunk) -> Iterator[tuple[int, Source]]:
@@ -61,7 +75,7 @@ def _sources(chunk: Chunk) -> Iterator[tuple[int, Source]]:
 def _spans(chunk: Chunk) -> Iterator[tuple[int, Timestamp]]:
     """Yields where each span ends, and its time."""
     if not chunk.span_bytes:
-        yield len(chunk.payload), chunk.time
+        yield end_of(chunk) - chunk.offset, chunk.time
         return
     first = chunk.time.ToNanoseconds()
     for end, usec in zip(accumulate(chunk.span_bytes), chunk.span_offset_usec, strict=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, WrongOffset
-from jobworker_client.pieces import Chunk, pieces
+from jobworker_client.pieces import Chunk, end_of, pieces
 
 __all__ = ["Chunk", "Notify", "Reading", "Resuming", "Told", "Truncated", "without_result"]
 
@@ -78,7 +78,7 @@ class Reading:
         self._began = 0.0
         self._attempt = 0
         self._progress = False
-        self._in_hand = 0
+        self._in_hand: Chunk | None = None
         self._pieces: Iterator[Chunk] = iter(())
 
     def ask(self, now: float) -> tuple[job_service_pb2.GetJobsStreamRequest, float | None]:
@@ -113,13 +113,14 @@ class Reading:
         """Returns the next output of the message that was taken last; None = there is no more of it."""
         piece = next(self._pieces, None)
         if piece is not None:
-            self._in_hand = len(piece.payload)
+            self._in_hand = piece
         return piece
 
     def settle(self) -> None:
         """Counts the output that was handed on last as dealt with."""
-        self.request.offset += self._in_hand
-        self._in_hand = 0
+        if self._in_hand is not None:
+            self.request.offset = end_of(self._in_hand)
+            self._in_hand = None
 
     def pause(self, failure: JobWorkerError, now: float) -> float:
         """Returns how many seconds to wait before there is another call, after one that broke.

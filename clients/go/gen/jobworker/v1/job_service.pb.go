@@ -866,8 +866,9 @@ type GetJobsStreamRequest struct {
 	// Begin at the first output that the server read at this time or later.
 	Since *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
 	// True = a message may have output of both streams; `source_run_bytes` says which bytes are of which.
-	// A job that writes to both by turns is replayed many times faster so. False = each message has output
-	// of one stream. Ignored with `source`.
+	// A job that writes to both by turns is replayed many times faster so. With `source`, a message may skip
+	// output of the other stream in the same way. False = each message has output of one stream that lies in
+	// one piece in the log.
 	MixedSources  bool `protobuf:"varint,9,opt,name=mixed_sources,json=mixedSources,proto3" json:"mixed_sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -993,7 +994,8 @@ type GetJobsStreamResponse struct {
 	SpanOffsetUsec []int64 `protobuf:"varint,8,rep,packed,name=span_offset_usec,json=spanOffsetUsec,proto3" json:"span_offset_usec,omitempty"`
 	// Only with `mixed_sources`: lengths of the runs that `payload` consists of, by source. The first run
 	// is of `source`, the next one of the other stream, and so on by turns. Empty = all of `payload` is of
-	// `source`.
+	// `source`. If the request has a `source`, runs of the other stream are counted here and in `span_bytes`,
+	// but are not in `payload`.
 	SourceRunBytes []int32 `protobuf:"varint,9,rep,packed,name=source_run_bytes,json=sourceRunBytes,proto3" json:"source_run_bytes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api import convert
+from jobworkerd.api.encoding import Encoded
 from jobworkerd.api.log_reader import LogReader
 from jobworkerd.api.message_cache import MessageCache, Sources
 from jobworkerd.api.paced_writer import Context, PacedWriter
@@ -119,7 +120,7 @@ class LogStream:
                 await writer.write(begin.SerializeToString())
             with self._reader(offset) as reader:
                 while (end := await self._end_ahead(reader.offset, end)) > reader.offset:
-                    message = reader.read(end, writer.message_bytes)
+                    message = await _next_message(reader, end, writer.message_bytes)
                     if message is not None:
                         await writer.write(message.data)
                 return reader.offset
@@ -142,6 +143,15 @@ class LogStream:
         if end > offset:
             await self._streams.turns.take()
         return self._view.log_size if self._request.follow else end
+
+
+async def _next_message(reader: LogReader, end: int, size: int) -> Encoded | None:
+    """Returns the next message before an offset; None = what stands there is of the other source."""
+    while True:
+        message = reader.read(end, size)
+        if message is not None or reader.offset >= end:
+            return message
+        await asyncio.sleep(0)  # other tasks' turn: a write would have given it to them
 
 
 def _latest_place(request: StreamRequest, directory: Path, end: int) -> int:

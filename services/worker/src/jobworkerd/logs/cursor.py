@@ -7,6 +7,7 @@ of, so it meets only bytes and records that are whole (see `format`), or what wa
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ class Chunk(NamedTuple):
 
     `time_ns` is when the first of them was read from the job, and `source` what they begin with.
     `span_bytes` and `span_usec` are the lengths of the spans of one time and their times after `time_ns`,
-    `run_bytes` the lengths of the runs of one source; empty = all is one.
+    `run_bytes` the lengths of the runs of one source; empty = all is one. A reader of one source has its
+    runs in `data` alone, but the others' lengths, too.
     """
 
     offset: int
@@ -40,8 +42,8 @@ class Chunk(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset behind the last byte."""
-        return self.offset + len(self.data)
+        """The offset behind the last byte that it tells of."""
+        return self.offset + (sum(self.run_bytes) or len(self.data))
 
 
 class Gap(NamedTuple):
@@ -81,8 +83,8 @@ class LogCursor:
 
         A chunk is as long as one source wrote without the other in between, or with `mixed` as long as
         there is output; but it ends at `end`, at the next multiple of `max_bytes`, and behind `PAGE`
-        records. With a source, what the other wrote is passed, and `mixed` is ignored. `end` is greater
-        than the cursor's offset, and no more than the log's size.
+        records. With a source, what the other wrote is passed. `end` is greater than the cursor's offset,
+        and no more than the log's size.
 
         Raises:
             LogCorrupt: the files are not what the writer left.
@@ -114,23 +116,15 @@ class LogCursor:
         if source is not None and found is not source:
             at, stop = self._run(at, (LOST, source), limit)
             return Passed(self.offset, min(self._records.end(stop - 1), limit))
-        both = mixed and source is None
-        at, stop = self._run(at, (LOST,) if both else other_kinds(found), limit)
-        return self._chunk(found, at, stop, min(self._records.end(stop - 1), limit))
-
-    def _chunk(self, source: OutputSource, at: int, stop: int, end: int) -> Chunk | None:
-        data = self._bytes(end)
+        at, stop = self._run(at, (LOST,) if mixed else other_kinds(found), limit)
+        data = self._bytes(behind := min(self._records.end(stop - 1), limit))
         if data is None:
             return None
-        records = self._records
-        return Chunk(
-            self.offset,
-            source,
-            records.time_ns(at),
-            data,
-            *records.spans(at, stop, self.offset, end),
-            records.runs(at, stop, self.offset, end),
-        )
+        spans = self._records.spans(at, stop, self.offset, behind)
+        runs = self._records.runs(at, stop, self.offset, behind)
+        if runs and source is not None:
+            data = _every_other(data, runs)
+        return Chunk(self.offset, found, self._records.time_ns(at), data, *spans, runs)
 
     def _run(self, at: int, until: Sequence[int], limit: int) -> tuple[int, int]:
         """Returns from where to where records at hand go on without one of some kinds, up to the limit.
@@ -172,6 +166,12 @@ class LogCursor:
 
     def _load(self, number: int, count: int) -> None:
         self._first, self._records = number, self._files.columns(number, count)
+
+
+def _every_other(data: bytes, lengths: Sequence[int]) -> bytes:
+    """Returns the first, the third, … of the pieces of data that have these lengths."""
+    ends = list(accumulate(lengths))
+    return b"".join(data[end - length : end] for end, length in zip(ends[::2], lengths[::2], strict=True))
 
 
 @contextmanager

@@ -538,8 +538,9 @@ export type GetJobsStreamRequest = Message<"jobworker.v1.GetJobsStreamRequest"> 
 
   /**
    * True = a message may have output of both streams; `source_run_bytes` says which bytes are of which.
-   * A job that writes to both by turns is replayed many times faster so. False = each message has output
-   * of one stream. Ignored with `source`.
+   * A job that writes to both by turns is replayed many times faster so. With `source`, a message may skip
+   * output of the other stream in the same way. False = each message has output of one stream that lies in
+   * one piece in the log.
    *
    * @generated from field: bool mixed_sources = 9;
    */
@@ -624,7 +625,8 @@ export type GetJobsStreamResponse = Message<"jobworker.v1.GetJobsStreamResponse"
   /**
    * Only with `mixed_sources`: lengths of the runs that `payload` consists of, by source. The first run
    * is of `source`, the next one of the other stream, and so on by turns. Empty = all of `payload` is of
-   * `source`.
+   * `source`. If the request has a `source`, runs of the other stream are counted here and in `span_bytes`,
+   * but are not in `payload`.
    *
    * @generated from field: repeated int32 source_run_bytes = 9;
    */
