@@ -158,12 +158,10 @@ def test_a_reader_that_is_gone_costs_its_lines_and_nothing_else(
         sink.on_recovery(reported.append)
         for _ in range(1_000):
             sink.write(LINE)
-        sink.flush()
         os.close(first)
         loop.run_until_complete(_drained(sink))
         second = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         sink.write(b"back\n")
-        sink.flush()
         assert os.read(second, 1 << 20).endswith(b"back\n")
         assert 0 < reported[0] < 1_000
         os.close(second)
@@ -192,9 +190,8 @@ def test_the_end_does_not_wait_for_a_reader_that_is_stopped(ends: tuple[int, int
         sink.finish(within=0.01)
 
 
-async def test_lines_of_one_moment_are_written_together_and_each_as_a_whole() -> None:
+def test_lines_are_written_together_and_each_as_a_whole() -> None:
     with opened(sockets) as (read_end, write_end), LogSink(write_end) as sink:
-        sink.watch(asyncio.get_running_loop())
         written: list[int] = []
         write_some = sink._write_some
 
@@ -203,10 +200,8 @@ async def test_lines_of_one_moment_are_written_together_and_each_as_a_whole() ->
             return write_some(data)
 
         sink._write_some = count
-        for _ in range(100):
-            sink.write(LINE)
-        assert written == []
-        assert await asyncio.to_thread(Reader(read_end, 100).result) == [LINE] * 100
+        sink.write_lines([LINE] * 100)
+        assert Reader(read_end, 100).result() == [LINE] * 100
         assert len(written) == 3
         assert all(size <= select.PIPE_BUF and size % len(LINE) == 0 for size in written)
 

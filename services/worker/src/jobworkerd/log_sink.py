@@ -14,7 +14,7 @@ import threading
 import time
 from asyncio import AbstractEventLoop
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -24,16 +24,11 @@ MAX_BYTES = 1 << 20
 _FLUSH_SECONDS = 1.0
 """How long the end of a program may wait for a reader that is slow or stopped."""
 
-_GATHER_SECONDS = 0.01
-"""How long a line waits for others to be written with it."""
-
 _STDERR = 2
 
 
 class LogSink(io.RawIOBase):
     """Writes to a descriptor and buffers what the descriptor does not take; any thread may write.
-
-    Lines are written by `flush`, which a watched loop calls a moment later: a write costs more than a line.
 
     The lines that are dropped are consecutive: from the first that does not fit until the buffer is empty.
     """
@@ -52,8 +47,6 @@ class LogSink(io.RawIOBase):
         self._dropped = 0
         self._report: Callable[[int], None] = lambda _: None
         self._loop: AbstractEventLoop | None = None
-        self._loop_thread = 0
-        self._flush_due = False
 
     def on_recovery(self, report: Callable[[int], None]) -> None:
         """Has `report` called with the number of dropped lines once lines can be written again."""
@@ -62,9 +55,9 @@ class LogSink(io.RawIOBase):
     def watch(self, loop: AbstractEventLoop) -> None:
         """Writes waiting lines from the loop as soon as the descriptor takes them.
 
-        Without a loop each line is written at once, together with those that wait.
+        Without a loop they are written with the next line.
         """
-        self._loop, self._loop_thread = loop, threading.get_ident()
+        self._loop = loop
         self._watch_if_waiting()
 
     def finish(self, within: float = _FLUSH_SECONDS) -> None:
@@ -79,20 +72,22 @@ class LogSink(io.RawIOBase):
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]  # any buffer
         """Takes all of the data, at once."""
-        line = bytes(data)
+        self.write_lines((bytes(data),))
+        return len(data)
+
+    def write_lines(self, lines: Iterable[bytes]) -> None:
+        """Takes lines, and writes as many together as a pipe takes as a whole."""
         with self._lock:
-            if self._waiting and (self._dropped or self._waiting_bytes + len(line) > self._max_bytes):
-                self._dropped += 1
-            else:
-                self._waiting.append(line)
-                self._waiting_bytes += len(line)
-        if not self._flush_soon():
-            self.flush()
-        return len(line)
+            for line in lines:
+                if self._waiting and (self._dropped or self._waiting_bytes + len(line) > self._max_bytes):
+                    self._dropped += 1
+                else:
+                    self._waiting.append(line)
+                    self._waiting_bytes += len(line)
+        self.flush()
 
     def flush(self) -> None:
         """Writes waiting lines until there are none, or until the descriptor takes no more."""
-        self._flush_due = False
         with self._lock:
             if self._writing:
                 return
@@ -128,16 +123,6 @@ class LogSink(io.RawIOBase):
         if self._socket:
             self._socket.close()
 
-    def _flush_soon(self) -> bool:
-        """Sees to it that the loop flushes; returns False if there is no loop, or it is another thread's."""
-        if self._loop is None or self._loop_thread != threading.get_ident():
-            return False
-        if not self._flush_due:
-            with suppress(RuntimeError):  # the loop was closed
-                self._loop.call_later(_GATHER_SECONDS, self.flush)
-                self._flush_due = True
-        return self._flush_due
-
     def _write_waiting(self) -> int:
         """Writes all lines, and returns the number of those that were dropped after them."""
         while self._waiting:
@@ -152,7 +137,7 @@ class LogSink(io.RawIOBase):
         return dropped
 
     def _next_chunk(self) -> bytes:
-        """Returns the first line, joined with those after it as far as a pipe takes them as a whole."""
+        """Returns the first line, joined with those after it that a pipe takes as a whole with it."""
         count = size = 0
         for line in self._waiting:
             size += len(line)

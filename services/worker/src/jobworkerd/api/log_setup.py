@@ -6,6 +6,7 @@ same way.
 
 import logging
 import sys
+import time
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,27 +15,30 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from jobworkerd import log_sink
+from jobworkerd.api.log_lines import EventLogger, LogLines
 from jobworkerd.config import LoggingConfig
-from jobworkerd.log_sink import LogSink
+
+_CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
-def configure(config: LoggingConfig) -> LogSink:
+def configure(config: LoggingConfig) -> LogLines:
     """Sets up structlog and the standard library's logging, and returns where their lines go.
 
     To be called once, while the process may still open what stderr is.
     """
     sink = log_sink.install()
     as_json = config.format == "json" or (config.format == "auto" and not sys.stderr.isatty())
+    lines = LogLines(sink, _render_json if as_json else _render_for_terminal)
     level = logging.getLevelNamesMapping()[config.level.upper()]
     structlog.configure(
-        processors=[_json_line] if as_json else [*_every_line(), *_ending(as_json=as_json)],
+        processors=[_collect],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=partial(_Stderr, sink),
+        logger_factory=partial(EventLogger, lines),
         cache_logger_on_first_use=True,
     )
     _configure_standard_logging(level, as_json=as_json)
     sink.on_recovery(_lines_dropped)
-    return sink
+    return lines
 
 
 def _lines_dropped(count: int) -> None:
@@ -42,39 +46,30 @@ def _lines_dropped(count: int) -> None:
     log.error("log lines dropped", count=count)
 
 
-PER_CALL = "per call"
-"""`structlog.get_logger(PER_CALL)` is for thousands of lines per second, which are written together, a moment
-later. Other lines are written at once: the next event may be the end of the process.
-"""
-
-
-class _Stderr:
-    """Where structlog's lines go."""
-
-    def __init__(self, sink: LogSink, *names: str) -> None:
-        self._sink = sink
-        self._at_once = PER_CALL not in names
-
-    def info(self, line: str | bytes) -> None:
-        """Writes a line."""
-        self._sink.write(
-            (line.encode("utf-8", "backslashreplace") if isinstance(line, str) else line) + b"\n"
-        )
-        if self._at_once:
-            self._sink.flush()
-
-    debug = warning = error = info
-
-
-def _json_line(logger: WrappedLogger, method: str, event: EventDict) -> bytes:
-    """Does what the processors below do one after the other: two lines per RPC are worth it."""
+def _collect(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, str]]:
+    """Adds what is known only now, and leaves the rest to `_render_json` and `_render_for_terminal`."""
     event = structlog.contextvars.merge_contextvars(logger, method, event)
     event["level"] = method
-    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    event["timestamp"] = time.time()
     event["process"] = "api"
+    return (event,), {}
+
+
+def _render_json(event: EventDict) -> bytes:
+    _format_timestamp(event)
     if "exc_info" in event:
-        event = structlog.processors.format_exc_info(logger, method, event)
+        event = structlog.processors.format_exc_info(None, event["level"], event)
     return msgspec.json.encode(event, enc_hook=repr)
+
+
+def _render_for_terminal(event: EventDict) -> bytes:
+    _format_timestamp(event)
+    return str(_CONSOLE(None, event["level"], event)).encode("utf-8", "backslashreplace")
+
+
+def _format_timestamp(event: EventDict) -> None:
+    time_of_event = datetime.fromtimestamp(event["timestamp"], UTC)
+    event["timestamp"] = time_of_event.isoformat().replace("+00:00", "Z")
 
 
 def _every_line() -> list[Processor]:
@@ -89,7 +84,7 @@ def _every_line() -> list[Processor]:
 def _ending(*, as_json: bool) -> list[Processor]:
     if as_json:
         return [structlog.processors.format_exc_info, _to_json]
-    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [_CONSOLE]
 
 
 def _add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

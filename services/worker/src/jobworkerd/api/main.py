@@ -25,13 +25,13 @@ from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
+from jobworkerd.api.log_lines import LogLines
 from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.api.telemetry import telemetry
 from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import SupervisorUnavailable
-from jobworkerd.log_sink import LogSink
 from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol.client import SupervisorClient
 
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--gid", type=int, help="and a member of this group alone")
     given = parser.parse_args(arguments)
     config = _read_config(given.config_fd)
-    sink = log_setup.configure(config.logging)
+    lines = log_setup.configure(config.logging)
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     # The directories above need not let this process through.
     jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
@@ -56,18 +56,18 @@ def run(arguments: Sequence[str]) -> int:
         privileges.give_up(given.uid, given.gid, listen_address(config.listen)[1])
         with exporting as extra:
             sock = socket.socket(fileno=given.socket_fd)
-            uvloop.run(_watching(sink, serve(config, jobs_dir, sock, extra, log)))
+            uvloop.run(_watching(lines, serve(config, jobs_dir, sock, extra, log)))
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it, a traceback not
         return 1
     finally:
-        sink.finish()
+        lines.finish()
     return 0
 
 
-async def _watching(sink: LogSink, serving: Coroutine[None, None, None]) -> None:
-    """Serves while lines that stderr does not take are written from the loop."""
-    sink.watch(asyncio.get_running_loop())
+async def _watching(lines: LogLines, serving: Coroutine[None, None, None]) -> None:
+    """Serves while the loop writes the lines that wait."""
+    lines.watch(asyncio.get_running_loop())
     await serving
 
 

@@ -52,7 +52,6 @@ class EventLog:
         head = {"timestamp": timestamp, "level": level, "event": event, "process": "supervisor"}
         line = json.dumps(head | fields, default=str) if self._json else _for_terminal(head, fields)
         self._stream.write(line + "\n")
-        self._stream.flush()
 
 
 def _for_terminal(head: dict[str, str], fields: dict[str, object]) -> str:

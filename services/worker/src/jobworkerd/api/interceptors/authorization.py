@@ -8,7 +8,7 @@ import structlog
 from jobworkerd.api.identity import Identities, Principal, credential
 from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.around import Around
-from jobworkerd.api.log_setup import PER_CALL
+from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.policy import roles_for
 from jobworkerd.api.rpc import Call, is_stream, log_job_id
 from jobworkerd.errors import RoleRequired, Unauthenticated

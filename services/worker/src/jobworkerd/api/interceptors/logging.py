@@ -8,7 +8,7 @@ import grpc
 import structlog
 
 from jobworkerd.api.interceptors.around import Around
-from jobworkerd.api.log_setup import PER_CALL
+from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, status_of
 
 _FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
