@@ -1,7 +1,8 @@
 """The certificates of a running API process: unusable ones, and such as are replaced."""
 
 import asyncio
-import datetime as dt
+import time
+import types
 from pathlib import Path
 
 import grpc
@@ -13,9 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2
+from jobworkerd import server_certificate
+from jobworkerd.api import identity
 from jobworkerd.config import Config
 from tests.unit.api.certificates import DAY, issue, pair
-from tests.unit.api.conftest import JOB_ID, Authority, eventually, refusal
+from tests.unit.api.conftest import JOB_ID, Api, Authority, eventually, refusal
 from tests.unit.api.process import Start, connected, failure, get, starter
 
 
@@ -103,6 +106,22 @@ async def test_a_server_certificate_that_is_not_valid_now_is_a_warning(
         assert str(warning["reason"]).startswith(f"{config.certs_dir}/server.pem {sentence}")
 
 
+async def test_a_server_certificate_that_expires_meanwhile_is_one_warning(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def expired(_certificate: object, _now: object) -> str:
+        checked.append("expired at 2020-01-01T00:00:00Z")
+        return checked[-1]
+
+    assert not api.events("server certificate not valid")
+    monkeypatch.setattr(server_certificate, "validity_problem", expired)
+    await eventually(lambda: len(checked) > 1)
+    (warning,) = api.events("server certificate not valid")
+    assert "server.pem expired at 2020-01-01T00:00:00Z; clients refuse it" in str(warning["reason"])
+
+
 async def test_renewed_certificates_need_no_restart(
     start: Start, config: Config, authority: Authority
 ) -> None:
@@ -144,17 +163,20 @@ async def test_a_replaced_authority_ends_what_the_old_one_gave_access_to(
 
 
 async def test_an_open_stream_ends_when_its_clients_certificate_expires(
-    start: Start, config: Config, authority: Authority
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = issue(pair(authority.ca), end=dt.timedelta(seconds=3))
-    async with (
-        start(config) as started,
-        connected(await started.address(), authority, certificate) as client,
-    ):
+    """trustme's certificates live long: here, 3,000 years pass."""
+    async with api.client() as client:
         request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
         stream = client.stub.GetJobsStream(request)
+        await eventually(lambda: api.supervisor.requests)
+        later = types.SimpleNamespace(time=lambda: 1e11, strftime=time.strftime, gmtime=time.gmtime)
+        monkeypatch.setattr(identity, "time", later)
         assert await asyncio.wait_for(stream.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
         assert "expired at" in (await stream.details() or "")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await get(client)
+        assert refusal(caught.value).reason == "UNAUTHENTICATED"
 
 
 async def test_damaged_renewals_leave_the_old_certificates_in_use(

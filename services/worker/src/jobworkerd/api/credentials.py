@@ -50,6 +50,8 @@ class Certificates:
         self._loop = asyncio.get_running_loop()
         self._version: tuple[int, ...] = ()
         self._problem = ""
+        self._certificate: x509.Certificate | None = None
+        self._validity_problem = ""
         self._asking: asyncio.Task[None] | None = None
         self._answered = 0.0
         self._current: grpc.ServerCertificateConfiguration | None = None
@@ -66,6 +68,7 @@ class Certificates:
         files = await self._supervisor.certificates(())
         self._version = files.version
         self._current = self._given = self._take(files)
+        self._warn_of_validity()
         return grpc.dynamic_ssl_server_credentials(
             self._given,
             self._renewed,  # type: ignore[arg-type]  # the stub forgets None, which stands for no change
@@ -77,6 +80,7 @@ class Certificates:
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             await self._refresh()
+            self._warn_of_validity()
             check()
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
@@ -139,21 +143,24 @@ class Certificates:
                 f"{self._directory}: ca.pem, server.pem and server-key.pem do not fit together or are "
                 f"damaged ({getattr(error, 'reason', None) or error}); make new ones with `jobworkerd certs`"
             ) from error
-        self._warn_of_validity(certificate)
+        self._certificate = certificate
         return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.ca)
 
     def _check_key(self, certificate: x509.Certificate) -> None:
         if problem := server_certificate.problem(certificate):
             raise CannotStart(f"{self._directory}/server.pem {problem}")
 
-    def _warn_of_validity(self, certificate: x509.Certificate) -> None:
-        """Logs an expired certificate. The server runs on: its jobs do not depend on the certificate."""
-        if problem := server_certificate.validity_problem(certificate, dt.datetime.now(dt.UTC)):
+    def _warn_of_validity(self) -> None:
+        """Logs once that the certificate is not valid now. The server runs on, as its jobs do."""
+        assert self._certificate
+        problem = server_certificate.validity_problem(self._certificate, dt.datetime.now(dt.UTC))
+        if problem and problem != self._validity_problem:
             reason = (
                 f"{self._directory}/server.pem {problem}; clients refuse it; "
                 "issue a new one with: jobworkerd certs issue server --role server --force"
             )
             self._log.warning("server certificate not valid", reason=reason)
+        self._validity_problem = problem
 
 
 def _check_fit(files: messages.Certificates) -> None:
