@@ -161,6 +161,11 @@ def test_the_process_limit_is_in_the_sentence(wait_status: int, count: int, endi
     assert message.endswith(f"{ending} (max_pids: 20)")
 
 
+def test_a_job_without_a_process_limit_hit_another_one() -> None:
+    message = outcome(SPEC, 0, None, Remains(Usage(pids_denied_count=2))).termination.message
+    assert message.endswith("; it was refused new processes 2 times (by a limit above the job's)")
+
+
 @pytest.mark.parametrize(("held", "limit"), [("33554432", "32"), ("1572864", "1.5"), ("", "64")])
 def test_the_memory_limit_in_the_sentence_is_the_kernels(held: str, limit: str) -> None:
     limits = (AppliedLimit(limit="max_memory", in_force=False, value=held, reason="changed"),)

@@ -64,3 +64,10 @@ def test_a_server_that_is_not_root_says_why_its_jobs_are_its_own_users(
     assert users.take().identity is None
     assert "not run as root" in users.problem
     assert Users(IsolationConfig(run_as="server")).problem == ""
+
+
+def test_a_server_whose_user_has_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    user = Users(IsolationConfig()).take()
+    assert (user.name, user.home, user.identity) == ("4000000000", "/", None)

@@ -99,8 +99,10 @@ def _denied(spec: JobSpec, left: Remains) -> str:
     if not (count := left.usage.pids_denied_count):
         return ""
     times = "once" if count == 1 else f"{count} times"
-    limit = left.held("max_pids") or spec.limits.max_pids
-    return f"; it was refused new processes {times} (max_pids: {limit})"
+    held = left.held("max_pids")
+    limit = int(held) if held.isdecimal() else spec.limits.max_pids
+    which = f"max_pids: {limit}" if limit else "by a limit above the job's"
+    return f"; it was refused new processes {times} ({which})"
 
 
 def _status(reason: TerminationReason, exit_code: int | None) -> JobStatus:

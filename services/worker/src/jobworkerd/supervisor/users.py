@@ -53,8 +53,7 @@ class Users:
         """
         self.problem = ""
         self._free = deque[int]()
-        own = pwd.getpwuid(os.getuid())
-        self._fixed: User | None = User(own.pw_name, own.pw_dir, None, own.pw_gecos, own.pw_shell)
+        self._fixed: User | None = _own()
         if os.geteuid() != 0:
             if config.run_as != "server":
                 self.problem = "the server does not run as root, so its jobs run as the user that it runs as"
@@ -86,6 +85,15 @@ class Users:
         """Takes the user of a job that has no process any more."""
         if user is not self._fixed:
             self._free.append(user.uid)
+
+
+def _own() -> User:
+    """Returns the server's user, which need not have an account, as in a container."""
+    try:
+        own = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return User(str(os.getuid()), "/", None)
+    return User(own.pw_name, own.pw_dir, None, own.pw_gecos, own.pw_shell)
 
 
 def _numbered(uid: int) -> User:
