@@ -251,6 +251,16 @@ def test_a_log_that_was_written_in_bytes_is_read_in_full_chunks(
     writer.close()
 
 
+def test_a_cursor_at_the_end_keeps_no_records_in_memory(tmp_path: Path) -> None:
+    writer = trickled(tmp_path, 2_000, OUT)
+    with open_cursor(tmp_path, 0) as cursor:
+        cursor.read(writer.size, 1 << 18)
+        assert len(cursor._records) == 0
+        writer.append(OUT, memoryview(b"more"), 1 << 50)
+        assert cursor.read(writer.size, 1 << 18).end == 2_004
+    writer.close()
+
+
 def test_two_sources_by_turns_are_read_in_full_chunks(tmp_path: Path) -> None:
     writer = trickled(tmp_path, 1_000, OUT, ERR, ERR)
     with open_cursor(tmp_path, 1) as cursor:

@@ -19,6 +19,8 @@ from jobworkerd.model import OutputSource
 _FIRST_LOAD, _GROWTH = 256, 8
 """How many records are read at first, and how many times as many where those are not enough."""
 
+_NONE = Records(b"")
+
 _LOST = "the server could not store it"
 _RELEASED = "it is no longer there: the log reached its size limit"
 
@@ -70,9 +72,11 @@ class LogCursor:
 
     def __init__(self, files: LogFiles, offset: int) -> None:
         self._files = files
-        self._records = Records(b"")
+        self._records = _NONE
         self._first = 0
         """The number of the first record at hand."""
+        self._last: int | None = None
+        """The number of the last record that was read."""
         self.offset = offset
         """May be set to a later one."""
 
@@ -94,13 +98,16 @@ class LogCursor:
         # What was given up meanwhile reads as zeros, whatever `_read` has made of it.
         start = self._files.header().start
         if start > self.offset:
-            self._records = Records(b"")
+            self._records, self._last = _NONE, None
             piece = Gap(self.offset, min(start, end), _RELEASED)
         if piece is None:
             raise LogCorrupt(
                 f"the log has no bytes or no record of offset {self.offset}, but should up to {end}"
             )
         self.offset = piece.end
+        if self._records.find(self.offset) is None:
+            # A follower may wait for hours, and thousands of records take more than a megabyte.
+            self._records = _NONE
         return piece
 
     def _read(
@@ -155,9 +162,9 @@ class LogCursor:
     def _find_record(self) -> int | None:
         """Returns the index, among the records at hand, of the one that the cursor's offset lies in."""
         at = self._records.find(self.offset)
-        if at is None and len(self._records):
+        if at is None and self._last is not None:
             # The last record that was read may have grown since: a loss is extended in place.
-            self._load(self._first + len(self._records) - 1, _FIRST_LOAD)
+            self._load(self._last, _FIRST_LOAD)
             at = self._records.find(self.offset)
         if at is None:
             self._load(self._files.number_of(self.offset), _FIRST_LOAD)
@@ -166,6 +173,7 @@ class LogCursor:
 
     def _load(self, number: int, count: int) -> None:
         self._first, self._records = number, self._files.columns(number, count)
+        self._last = number + len(self._records) - 1 if len(self._records) else None
 
 
 def _every_other(data: bytes, lengths: Sequence[int]) -> bytes:
