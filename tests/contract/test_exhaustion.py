@@ -1,6 +1,7 @@
 """A host that runs out of something: an error while it lasts, and nothing of it afterwards."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -81,3 +82,26 @@ async def test_a_full_server_ends_in_order(cramped_server: Server) -> None:
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     assert cramped_server.cgroup_base is None or not cramped_server.cgroup_base.exists()
+
+
+@pytest.fixture
+def server_of_one_user(certs: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server whose API process runs as the user of these tests, who may change its limits then."""
+    user = {"JOBWORKERD_API_USER": "root"} if os.geteuid() == 0 else {}
+    with Server.started(BIN, certs, tmp_path / "state", **user) as started:
+        yield started
+
+
+async def test_a_reader_for_whom_the_api_has_no_descriptor(server_of_one_user: Server) -> None:
+    async with client(server_of_one_user, "admin") as admin:
+        job = await admin.ended((await admin.create("echo", "works")).id)  # its output is in no cache
+        (api,) = server_of_one_user.api_processes()
+        soft, hard = api.rlimit(psutil.RLIMIT_NOFILE)
+        api.rlimit(psutil.RLIMIT_NOFILE, (3, hard))
+        async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
+            await admin.stream(job.id)
+        assert refusal.reason == "HOST_EXHAUSTED"
+        assert "Too many open files" in refusal.message
+        api.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+        assert (await admin.stream(job.id)).bytes() == b"works\n"
+    assert not server_of_one_user.has_event("bug")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 
@@ -211,6 +212,14 @@ async def test_a_bug_of_the_supervisor_is_a_fault(pair: Pair) -> None:
     assert pair.faults == [("GetJob", pair.table.failure)]
     pair.table.failure = None
     assert await pair.client.get_job("a") == RUNNING
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENFILE, "no file is left", "usage"), MemoryError()])
+async def test_an_exhausted_host_is_no_bug_of_the_supervisor(pair: Pair, failure: Exception) -> None:
+    pair.table.failure = failure
+    with pytest.raises(errors.HostExhausted, match=r"no file is left|Cannot allocate memory"):
+        await pair.client.get_job("a")
+    assert pair.faults == []
 
 
 async def test_readers_of_a_job_share_one_follow(pair: Pair) -> None:

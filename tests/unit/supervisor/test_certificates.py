@@ -1,5 +1,7 @@
 """What an API process is told of the certificates that it cannot read itself."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,15 @@ def test_one_that_is_missing_is_a_sentence_with_its_cure(directory: Path, name: 
     assert found == Certificates(problem=found.problem)
     assert found.problem.startswith(f"{directory / name}: No such file or directory; make certificates with")
     assert "--certs-dir" in found.problem
+
+
+def test_an_exhausted_host_is_no_reason_to_make_new_ones(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: Path) -> bytes:
+        raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    found = read(directory, ())
+    assert "certs init" not in found.problem
+    assert "Too many open files in system; the server's host is exhausted" in found.problem

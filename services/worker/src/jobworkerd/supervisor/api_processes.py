@@ -14,6 +14,7 @@ from jobworkerd.config import Config, to_json
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.supervisor.api_user import User
 from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.readable import readable
 
 _FIRST_BACKOFF_SECONDS = 0.05
 _LAST_BACKOFF_SECONDS = 5.0
@@ -181,13 +182,9 @@ async def _all(events: list[asyncio.Event]) -> None:
 
 async def _exit_code(child: "subprocess.Popen[bytes]", pidfd: int) -> int:
     """Waits for the child's end, and makes an end of it when nobody waits any more; closes the pidfd."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
     try:
-        await ended.wait()
+        await readable(pidfd)
     finally:
-        loop.remove_reader(pidfd)
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.protocol.messages import Certificates
 
 _FILES = ("ca.pem", "server.pem", "server-key.pem")
@@ -19,7 +20,7 @@ def read(directory: Path, known: tuple[int, ...]) -> Certificates:
         ca, certificate, key = (path.read_bytes() for path in paths)
         return Certificates(version, ca, certificate, key)
     except OSError as error:
-        return Certificates(
-            problem=f"{error.filename or directory}: {error.strerror}; make certificates with "
-            "`jobworkerd certs init`, or name their directory with --certs-dir"
-        )
+        cure = "make certificates with `jobworkerd certs init`, or name their directory with --certs-dir"
+        if is_exhaustion(error):
+            cure = "the server's host is exhausted, and the files are read again"
+        return Certificates(problem=f"{error.filename or directory}: {error.strerror}; {cure}")

@@ -1,0 +1,95 @@
+"""An API process that dies is replaced, whatever the host lacks meanwhile."""
+
+import asyncio
+import errno
+import io
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+
+from jobworkerd.config import Config, LoggingConfig
+from jobworkerd.protocol.messages import Certificates
+from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.supervisor.api_processes import ApiProcesses
+from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.jobs import Jobs
+from tests.unit.supervisor.faults import Faults
+
+WITHIN_SECONDS = 30
+START = subprocess.Popen
+
+
+@dataclass
+class Api:
+    """What came of the processes so far."""
+
+    started: "list[subprocess.Popen[bytes]]"
+    connections: list[ApiConnection]
+    log: io.StringIO
+
+    def connected(self) -> int:
+        return sum(connection._transport is not None for connection in self.connections)
+
+
+@asynccontextmanager
+async def serving(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    """One API process: a cat, which ends with its socket, too."""
+    api = Api([], [], io.StringIO())
+
+    def start(_argv: list[str], *, pass_fds: tuple[int, ...], **_: Any) -> "subprocess.Popen[bytes]":
+        api.started.append(START(["cat"], stdin=pass_fds[1]))
+        return api.started[-1]
+
+    def connect(on_ready: Callable[[], None]) -> ApiConnection:
+        on_ready()
+        connection = ApiConnection(
+            create_autospec(Jobs), lambda _: Certificates(), on_ready=on_ready, on_fault=lambda *_: None
+        )
+        api.connections.append(connection)
+        return connection
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    apis = ApiProcesses(Config(), None, directory, EventLog(LoggingConfig(), api.log), connect)
+    await apis.start()
+    try:
+        yield api
+    finally:
+        await apis.close(WITHIN_SECONDS)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_SECONDS):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
+async def test_any_call_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    faults = Faults()
+    async with serving(tmp_path, monkeypatch) as api:
+        faults.install(monkeypatch.setattr)
+        await until(lambda: api.connected() == 1)
+        before, at, calls = descriptors(), -1, 1
+        while at < calls:
+            ended = api.started[-1]
+            faults.arm(at, number)
+            ended.kill()
+            await until(lambda ended=ended: api.started[-1] is not ended and api.connected() == 1)  # type: ignore[misc]
+            calls = max(calls, faults.calls)
+            faults.heal()
+            assert descriptors() == before, f"call {at}: {faults.failed}"
+            at += 1
+        assert calls > 3
+    assert "api process not started" in api.log.getvalue()
+    assert all(child.returncode is not None for child in api.started)
