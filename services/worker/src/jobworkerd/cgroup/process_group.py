@@ -85,8 +85,8 @@ class ProcessGroup:
         if self._leader:
             try:
                 os.killpg(self._leader, signal.SIGKILL)
-            except ProcessLookupError:
-                return
+            except ProcessLookupError:  # it does not lead a group yet
+                os.kill(self._leader, signal.SIGKILL)
 
     async def kill_all(self) -> None:
         """Kills every process of the group, and returns once there is none."""

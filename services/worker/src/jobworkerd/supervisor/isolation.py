@@ -70,7 +70,8 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
     with it. `announce` is called with its id as soon as there is one.
 
     Raises:
-        OSError: the host is exhausted, which is no reason to run a job without a part of its isolation.
+        OSError: the init cannot be started, or the host is exhausted, which is no reason to run a job without
+            a part of its isolation.
     """
     refused: dict[str, int] = {}
     for name in isolation.namespaces:
@@ -82,8 +83,8 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
             refused[name] = error.errno or 0
     init = 0
     if "pid" in isolation.namespaces and "pid" not in refused:
-        init = _start_init(with_proc="mount" in isolation.namespaces and "mount" not in refused)
-        announce(init)
+        with_proc = "mount" in isolation.namespaces and "mount" not in refused
+        init = _start_init(announce, with_proc=with_proc)
     if isolation.no_new_privileges:
         try:
             _give_up_privileges()
@@ -132,7 +133,7 @@ def become_user(identity: Identity, home: bytes) -> None:
         keyring.join_new_session()
 
 
-def _start_init(*, with_proc: bool) -> int:
+def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
     """Starts the namespace's process 1 and returns its id.
 
     It sleeps. That is enough of an init: the kernel reaps the children of whoever ignores SIGCHLD, and
@@ -153,11 +154,16 @@ def _start_init(*, with_proc: bool) -> int:
             for standard in range(3):
                 os.dup2(null, standard)
             os.execv("/bin/sleep", ["sleep", "infinity"])  # noqa: S606
+        except OSError as error:
+            os.write(at_work, b"%d" % (error.errno or 0))
         finally:
             os._exit(127)
     os.close(at_work)
-    os.read(begun, 1)
+    announce(init)
+    failure = os.read(begun, 16)
     os.close(begun)
+    if failure:
+        raise OSError(int(failure), os.strerror(int(failure)))
     return init
 
 

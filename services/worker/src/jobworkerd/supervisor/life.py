@@ -357,7 +357,7 @@ class LiveJob:
     def _signal(self, main: Process, number: int) -> None:
         """Signals the process group, and wakes what is stopped, which could not handle the signal."""
         for each in (number, signal.SIGCONT):
-            os.killpg(main.pid, each)
+            spares.signal_group(main.pid, each)
 
     async def _clean_up(self) -> int | None:
         """Ends whatever the job still has, takes its last output and returns the main process's wait status.
@@ -374,6 +374,7 @@ class LiveJob:
         # It has ended, so this does not wait; but what ends a PID namespace waits for this.
         wait_status = os.waitpid(self._main.pid, 0)[1] if self._main else None  # noqa: ASYNC222
         if self._init:
+            self._reap_spare()  # the end of a PID namespace waits until each process of it is reaped
             await readable(self._init.pidfd)
         if self._log:
             await self._attempt("output", self._pump.finish, failed=None)

@@ -52,7 +52,7 @@ class Process:
             with headroom.kept():
                 return cls(pid, os.pidfd_open(pid))
         except OSError:
-            spares.reap(pid)
+            spares.end(pid)
             raise
 
 

@@ -165,9 +165,10 @@ def _obey(steps: list[str], nice: int) -> None:
     steps.append("cgroup")
     pid, joined = _make_process(*passed)
     _end_the_spare_process()
+    # Before it leaves the process group: as long as it is in there it is reaped with the spare process.
+    _tell(_ORDERS_FD, f"started {pid}".encode())
     os.nice(nice)
     os.setsid()
-    _tell(_ORDERS_FD, f"started {pid}".encode())
     if not joined:
         _join(*passed)
     steps.append("network")

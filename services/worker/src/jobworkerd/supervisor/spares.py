@@ -111,8 +111,7 @@ class _Request:
         os.close(self.stdout)
         os.close(self.stderr)
         for pid in self.made:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            end(pid)
 
 
 class Spares:
@@ -290,6 +289,20 @@ def _spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - our own module
         argv, pass_fds=(sock, setup), stdin=subprocess.DEVNULL, process_group=0
     )
+
+
+def end(pid: int) -> None:
+    """Kills a child, wherever it is in its making, and waits for its end."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def signal_group(leader: int, number: int) -> None:
+    """Signals a process group; its leader alone if that has just been made and leads none yet."""
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        os.kill(leader, number)
 
 
 def reap(pid: int) -> None:
