@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -264,6 +265,21 @@ async def test_a_spare_process_whose_init_was_killed_is_of_no_use() -> None:
     os.kill(victim, signal.SIGKILL)
     until(lambda: spares_module.has_ended(victim))
     assert spare.has_ended()
+    spares_module.discard(spare)
+    each.close()
+
+
+async def test_a_spare_process_that_is_killed_before_its_order_is_no_bug() -> None:
+    each = Spares(SETUP)
+    spare = await each.take()
+    os.kill(spare.pid, signal.SIGKILL)
+    until(spare.has_ended)
+    for step in (
+        partial(process.give_order, spare, spec("true"), SERVER, ""),
+        partial(process.let_go, spare, None),
+    ):
+        with pytest.raises(BlockingIOError, match="the spare process was killed"):
+            step()
     spares_module.discard(spare)
     each.close()
 

@@ -67,7 +67,7 @@ def give_order(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Acc
     `home` is the job's private directory, empty if it has none; `accounts` are the lines that name the user.
 
     Raises:
-        OSError: the process is gone (EPIPE, ECONNRESET), or there is no memory for the order.
+        OSError: the process was killed (EAGAIN), or the host is exhausted.
     """
     argv = [spec.command.encode(), *(arg.encode() for arg in spec.args)]
     env = {name.encode(): value.encode() for name, value in environment(spec, user, home).items()}
@@ -75,7 +75,7 @@ def give_order(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Acc
     identity = user.identity and tuple(user.identity)
     file = order.write(Order(directory, argv, env, identity, home.encode(), accounts, _network(spec)))
     try:
-        socket.send_fds(spare.orders, [b"!"], [file])
+        _send(spare, [file])
     finally:
         os.close(file)
 
@@ -89,9 +89,16 @@ def let_go(spare: Spare, cgroup: int | None) -> None:
     """Has the spare process run what it was ordered, in the cgroup whose directory the descriptor is of.
 
     Raises:
-        OSError: the process is gone (EPIPE, ECONNRESET).
+        OSError: the process was killed (EAGAIN).
     """
-    socket.send_fds(spare.orders, [b"!"], [] if cgroup is None else [cgroup])
+    _send(spare, [] if cgroup is None else [cgroup])
+
+
+def _send(spare: Spare, descriptors: list[int]) -> None:
+    try:
+        socket.send_fds(spare.orders, [b"!"], descriptors)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise OSError(errno.EAGAIN, "the spare process was killed", "order") from error
 
 
 def read_report(orders: socket.socket) -> bytes:
