@@ -174,9 +174,13 @@ async def test_an_open_stream_ends_when_its_clients_certificate_expires(
         monkeypatch.setattr(identity, "time", later)
         assert await asyncio.wait_for(stream.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
         assert "expired at" in (await stream.details() or "")
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await get(client)
-        assert refusal(caught.value).reason == "UNAUTHENTICATED"
+        for call in (
+            client.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID)),
+            client.stub.GetJobsStream(request),
+        ):
+            assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
+        await eventually(lambda: len(api.events("rpc")) == 3)
+    assert {event["status"] for event in api.events("rpc")} == {"UNAUTHENTICATED"}
 
 
 async def test_damaged_renewals_leave_the_old_certificates_in_use(
