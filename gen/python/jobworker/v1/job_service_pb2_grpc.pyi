@@ -24,9 +24,10 @@ class JobServiceStub:
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
     method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
     parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
-    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
-    is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
-    safe to retry where the method is.
+    PERMISSION_DENIED (ROLE_REQUIRED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED: the server's host has no process,
+    descriptor, memory or space left; try again when other jobs have ended) and UNAVAILABLE (SHUTTING_DOWN;
+    SUPERVISOR_UNAVAILABLE: the server is being restarted, or its supervisor process has not answered for
+    about 4 s). UNAVAILABLE is always safe to retry where the method is.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -39,9 +40,8 @@ class JobServiceStub:
     INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
     COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
     FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-    RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
-    left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
-    UNAVAILABLE (SHUTTING_DOWN).
+    RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
+    request before), UNAVAILABLE (SHUTTING_DOWN).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Returns a job. The usage of a running job is that of this moment.
@@ -108,9 +108,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
     method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
     parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
-    PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
-    is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
-    safe to retry where the method is.
+    PERMISSION_DENIED (ROLE_REQUIRED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED: the server's host has no process,
+    descriptor, memory or space left; try again when other jobs have ended) and UNAVAILABLE (SHUTTING_DOWN;
+    SUPERVISOR_UNAVAILABLE: the server is being restarted, or its supervisor process has not answered for
+    about 4 s). UNAVAILABLE is always safe to retry where the method is.
     """
 
     @_abc_1.abstractmethod
@@ -127,9 +128,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
         COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
         FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-        RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
-        left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
-        UNAVAILABLE (SHUTTING_DOWN).
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
+        request before), UNAVAILABLE (SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod

@@ -42,9 +42,10 @@ const (
 // Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
 // method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
 // parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
-// PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
-// is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
-// safe to retry where the method is.
+// PERMISSION_DENIED (ROLE_REQUIRED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED: the server's host has no process,
+// descriptor, memory or space left; try again when other jobs have ended) and UNAVAILABLE (SHUTTING_DOWN;
+// SUPERVISOR_UNAVAILABLE: the server is being restarted, or its supervisor process has not answered for
+// about 4 s). UNAVAILABLE is always safe to retry where the method is.
 type JobServiceClient interface {
 	// Starts a job and returns once its command runs: an exec that fails is the call's error, and
 	// leaves no job behind.
@@ -54,9 +55,8 @@ type JobServiceClient interface {
 	// INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
 	// COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
 	// FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
-	// left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
-	// UNAVAILABLE (SHUTTING_DOWN).
+	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
+	// request before), UNAVAILABLE (SHUTTING_DOWN).
 	CreateJob(ctx context.Context, in *CreateJobRequest, opts ...grpc.CallOption) (*CreateJobResponse, error)
 	// Returns a job. The usage of a running job is that of this moment.
 	//
@@ -199,9 +199,10 @@ type JobService_GetJobsStreamClient = grpc.ServerStreamingClient[GetJobsStreamRe
 // Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
 // method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
 // parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
-// PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
-// is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
-// safe to retry where the method is.
+// PERMISSION_DENIED (ROLE_REQUIRED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED: the server's host has no process,
+// descriptor, memory or space left; try again when other jobs have ended) and UNAVAILABLE (SHUTTING_DOWN;
+// SUPERVISOR_UNAVAILABLE: the server is being restarted, or its supervisor process has not answered for
+// about 4 s). UNAVAILABLE is always safe to retry where the method is.
 type JobServiceServer interface {
 	// Starts a job and returns once its command runs: an exec that fails is the call's error, and
 	// leaves no job behind.
@@ -211,9 +212,8 @@ type JobServiceServer interface {
 	// INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
 	// COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
 	// FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
-	// left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
-	// UNAVAILABLE (SHUTTING_DOWN).
+	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
+	// request before), UNAVAILABLE (SHUTTING_DOWN).
 	CreateJob(context.Context, *CreateJobRequest) (*CreateJobResponse, error)
 	// Returns a job. The usage of a running job is that of this moment.
 	//

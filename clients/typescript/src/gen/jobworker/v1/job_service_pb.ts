@@ -721,9 +721,10 @@ export const OutputSourceSchema: GenEnum<OutputSource> = /*@__PURE__*/
  * Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
  * method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
  * parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
- * PERMISSION_DENIED (ROLE_REQUIRED) and UNAVAILABLE (SHUTTING_DOWN; SUPERVISOR_UNAVAILABLE: the server
- * is being restarted, or its supervisor process has not answered for about 4 s). UNAVAILABLE is always
- * safe to retry where the method is.
+ * PERMISSION_DENIED (ROLE_REQUIRED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED: the server's host has no process,
+ * descriptor, memory or space left; try again when other jobs have ended) and UNAVAILABLE (SHUTTING_DOWN;
+ * SUPERVISOR_UNAVAILABLE: the server is being restarted, or its supervisor process has not answered for
+ * about 4 s). UNAVAILABLE is always safe to retry where the method is.
  *
  * @generated from service jobworker.v1.JobService
  */
@@ -737,9 +738,8 @@ export const JobService: GenService<{
    * INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
    * COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
    * FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-   * RESOURCE_EXHAUSTED (TOO_MANY_JOBS; HOST_EXHAUSTED: the host has no process, file, memory or space
-   * left), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different request before),
-   * UNAVAILABLE (SHUTTING_DOWN).
+   * RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
+   * request before), UNAVAILABLE (SHUTTING_DOWN).
    *
    * @generated from rpc jobworker.v1.JobService.CreateJob
    */
