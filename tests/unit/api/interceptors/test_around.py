@@ -1,13 +1,10 @@
 """The base of the interceptors: that code around a call sees every end of it, whatever the method's kind."""
 
-import contextlib
-from collections.abc import AsyncIterator
-
 import grpc
 import pytest
 from grpc import aio
 
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.around import Around, Run
 from jobworkerd.api.rpc import Call
 from tests.unit.api.conftest import eventually
 from tests.unit.api.interceptors.conftest import METHODS, SERVICE, Serve, bug, forever, nothing, refuse
@@ -20,15 +17,15 @@ class Recorder(Around):
         self._name = name
         self._notes = notes
 
-    @contextlib.asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def around(self, call: Call, run: Run) -> object:
         self._notes.append(f"{self._name} enters {call.method}")
         try:
-            yield
+            answer = await run(call)
         except BaseException as error:
             self._notes.append(f"{self._name} leaves with {type(error).__name__}")
             raise
         self._notes.append(f"{self._name} leaves")
+        return answer
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -3,7 +3,7 @@
 import abc
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -16,18 +16,19 @@ Method = Callable[[Any, Context], Awaitable[Any] | AsyncIterator[Any]]
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Find: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
-_Run = Callable[[Call], Awaitable[Any]]
+Run = Callable[[Call], Awaitable[object]]
+"""The rest of a call: the next interceptor, or the method."""
 
 
 class Around(abc.ABC):
-    """An interceptor that is a context manager: it is entered before the handler and left after it.
-
-    What the handler raises passes through the context manager, cancellation too.
-    """
+    """An interceptor: what happens before a call, after it, and when it ends with an error."""
 
     @abc.abstractmethod
-    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """Returns the context manager that the call runs in."""
+    async def around(self, call: Call, run: Run) -> object:
+        """Awaits `run(call)` and returns what that returns.
+
+        What the handler raises passes through here, cancellation too.
+        """
 
 
 class Interceptors(aio.ServerInterceptor):
@@ -56,7 +57,7 @@ class Interceptors(aio.ServerInterceptor):
     def _wrap(self, name: str, handler: _Handler) -> _Handler:
         run = _handling(_method_of(handler))
         for interceptor in reversed(self._interceptors):
-            run = _within(interceptor, run)
+            run = partial(interceptor.around, run=run)
 
         async def handle(request: object, context: Context) -> object:
             return await run(Call(name, context, request))
@@ -79,15 +80,7 @@ def _method_of(handler: _Handler) -> Method:
     return next(cast("Method", kind) for kind in kinds if kind)
 
 
-def _within(interceptor: Around, run: _Run) -> _Run:
-    async def run_within(call: Call) -> object:
-        async with interceptor.around(call):
-            return await run(call)
-
-    return run_within
-
-
-def _handling(method: Method) -> _Run:
+def _handling(method: Method) -> Run:
     """Returns what calls a method, which answers with a value, yields messages or writes them itself.
 
     Messages that are yielded are written here, so that a stream is one coroutine through all interceptors:

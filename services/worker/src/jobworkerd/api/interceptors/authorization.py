@@ -1,13 +1,10 @@
 """Decides whether the caller may call the method, and logs each decision."""
 
-import contextlib
-from collections.abc import AsyncIterator
-
 import structlog
 
 from jobworkerd.api.identity import Identities, Principal, credential
 from jobworkerd.api.in_flight import CallsInFlight
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.around import Around, Run
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.policy import roles_for
 from jobworkerd.api.rpc import Call, is_stream, log_job_id
@@ -26,11 +23,10 @@ class Authorization(Around):
         self._in_flight = in_flight
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(PER_CALL).bind()
 
-    @contextlib.asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def around(self, call: Call, run: Run) -> object:
         self._authorize(call)
         with self._in_flight.enter(credential(call.context) if is_stream(call.method) else None):
-            yield
+            return await run(call)
 
     def _authorize(self, call: Call) -> None:
         try:

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
 from typing import NoReturn
 
 import grpc
 import structlog
 from grpc import aio
 
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.around import Around, Run
 from jobworkerd.api.rpc import Call, is_stream
 from jobworkerd.api.status import to_status
 from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled, Unauthenticated
@@ -26,10 +25,9 @@ class Errors(Around):
     def __init__(self) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
 
-    @contextlib.asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def around(self, call: Call, run: Run) -> object:
         try:
-            yield
+            return await run(call)
         except JobWorkerError as error:
             if _may_stand_behind_messages(error, call):
                 await _leave_with(error, call)

@@ -1,13 +1,11 @@
 """Writes one line an RPC: the access log."""
 
-import contextlib
 import time
-from collections.abc import AsyncIterator
 
 import grpc
 import structlog
 
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.around import Around, Run
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, status_of
 
@@ -23,15 +21,15 @@ class AccessLog(Around):
     def __init__(self) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(PER_CALL).bind()
 
-    @contextlib.asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def around(self, call: Call, run: Run) -> object:
         start = time.perf_counter()
         try:
-            yield
+            answer = await run(call)
         except BaseException as error:
             self._ended(call, status_of(call.context, error), start)
             raise
         self._ended(call, status_of(call.context), start)
+        return answer
 
     def _ended(self, call: Call, status: grpc.StatusCode, start: float) -> None:
         write = self._log.error if status in _FAULTS else self._log.info

@@ -3,9 +3,7 @@
 https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
 """
 
-import contextlib
 import time
-from collections.abc import AsyncIterator
 
 import grpc
 import structlog
@@ -14,7 +12,7 @@ from opentelemetry.context import Context as TraceContext
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, format_trace_id
 
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.around import Around, Run
 from jobworkerd.api.rpc import Call, status_of
 
 _SCOPE = "jobworkerd.api"
@@ -50,8 +48,7 @@ class Telemetry(Around):
             explicit_bucket_boundaries_advisory=_DURATION_BUCKETS,
         )
 
-    @contextlib.asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    async def around(self, call: Call, run: Run) -> object:
         start = time.perf_counter()
         attributes = {"rpc.system.name": "grpc", "rpc.method": call.method}
         with self._tracer.start_as_current_span(
@@ -64,11 +61,12 @@ class Telemetry(Around):
         ) as span:
             _bind_trace_id(span)
             try:
-                yield
+                answer = await run(call)
             except BaseException as error:
                 self._ended(span, attributes, status_of(call.context, error), start)
                 raise
             self._ended(span, attributes, status_of(call.context), start)
+            return answer
 
     def _ended(self, span: Span, attributes: dict[str, str], status: grpc.StatusCode, start: float) -> None:
         outcome = {"rpc.response.status_code": status.name}
