@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobworker.v1 import job_service_pb2
 from jobworker_client import Chunk, pieces, runs
-from jobworker_client.pieces import end_of
+from jobworker_client.pieces import end_of, log_bytes
 
 OUT, ERR = job_service_pb2.OUTPUT_SOURCE_STDOUT, job_service_pb2.OUTPUT_SOURCE_STDERR
 
@@ -70,6 +70,9 @@ def test_of_one_source_every_byte_keeps_its_offset(written: list[Written]) -> No
     assert b"".join(piece.payload for piece in found) == message.payload
     assert {piece.source for piece in found} == {sources[0]}
     assert end_of(message) == 7 + len(payload)
+    for count in range(len(wanted)):
+        assert log_bytes(message, count) in {wanted[count], wanted[count - 1] + 1 if count else 0}
+    assert log_bytes(message, len(wanted)) == len(payload)
     assert list(runs(message)) == [(sources[0], message.payload)]
 
 

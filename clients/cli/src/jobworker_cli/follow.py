@@ -36,8 +36,7 @@ class Talk:
 
 def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -> Stream:
     """Returns the output that the request asks for, as `Sink` takes it; stderr says what happens to it."""
-    # Of one stream, a message may skip output: how much of it is shown would not say where to resume.
-    request.mixed_sources = not request.source
+    request.mixed_sources = True
     return client.stream_from(request, notify=Talk())
 
 

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from jobworker.v1 import job_service_pb2
 from jobworker_client import Chunk, runs
+from jobworker_client.pieces import log_bytes
 
 __all__ = ["Sink", "open_sink"]
 
@@ -39,6 +40,7 @@ class Sink:
         self._lock = threading.Lock()
         self._open = True
         self._unfinished = 0
+        self._message = Chunk()
         self._thread = threading.Thread(target=self._serve, daemon=True, name="sink")
         self._thread.start()
 
@@ -55,12 +57,13 @@ class Sink:
             for source, data in runs(message)
         ]
         written: asyncio.Future[None] = self._loop.create_future()
+        self._message = message
         self._pieces.put((parts, written))
         await written
         self._unfinished = 0
 
     def cut(self) -> int:
-        """Writes no more; returns how many bytes are out of a piece whose `write` was cancelled.
+        """Writes no more; returns how much of the log is out of a message whose `write` was cancelled.
 
         Of a write that is stuck nobody knows; its bytes, at most `STEP`, are not counted.
         """
@@ -69,7 +72,7 @@ class Sink:
         if idle:
             self._lock.release()
         self._pieces.put(None)
-        return self._unfinished
+        return log_bytes(self._message, self._unfinished)
 
     def _serve(self) -> None:
         while (piece := self._pieces.get()) is not None:

@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobworker.v1 import job_service_pb2
 from jobworker_cli.follow import Write
 from jobworker_cli.times import to_datetime
-from jobworker_client import Chunk, pieces
+from jobworker_client import Chunk
+from jobworker_client.pieces import Part, parts
 
 __all__ = ["Stamper"]
 
@@ -29,22 +30,22 @@ class Stamper:
 
     async def write(self, message: Chunk) -> None:
         """Writes the message's payload with the times; its other bytes are as they were."""
-        await self._write(_message([(piece.source, self._stamped(piece)) for piece in pieces(message)]))
+        await self._write(_message([(part.source, self._stamped(part)) for part in parts(message)]))
 
-    def _stamped(self, piece: Chunk) -> bytes:
-        payload = piece.payload
-        ends_line, begins_line = payload.endswith(b"\n"), piece.source not in self._within_line
-        if ends_line:
-            self._within_line.discard(piece.source)
-        else:
-            self._within_line.add(piece.source)
-        # The line after a last line end begins with the next piece, and has that one's time.
-        inner_ends = payload.count(b"\n") - ends_line
-        if not begins_line and not inner_ends:
-            return payload
-        stamp = f"{_rfc_3339(piece.time)} ".encode()
-        stamped = payload.replace(b"\n", b"\n" + stamp, inner_ends)
-        return stamp + stamped if begins_line else stamped
+    def _stamped(self, part: Part) -> bytes:
+        data, within_line = part.data, part.source in self._within_line
+        ends_line = data.endswith(b"\n")
+        if within_line and ends_line:
+            self._within_line.remove(part.source)
+        elif not within_line and not ends_line:
+            self._within_line.add(part.source)
+        # The line after a last line end begins with the next part, and has that one's time.
+        inner_ends = data.count(b"\n") - ends_line
+        if within_line and not inner_ends:
+            return data
+        stamp = f"{_rfc_3339(part.time)} ".encode()
+        stamped = data.replace(b"\n", b"\n" + stamp, inner_ends)
+        return stamped if within_line else stamp + stamped
 
 
 def _message(parts: Iterable[tuple[Source, bytes]]) -> Chunk:

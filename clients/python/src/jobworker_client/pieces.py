@@ -5,14 +5,14 @@ and `source_run_bytes` say of which parts it consists.
 """
 
 from collections.abc import Iterator
-from itertools import accumulate, cycle
-from typing import TypeAlias
+from itertools import accumulate, cycle, zip_longest
+from typing import NamedTuple, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 
-__all__ = ["Chunk", "end_of", "pieces", "runs"]
+__all__ = ["Chunk", "Part", "end_of", "log_bytes", "parts", "pieces", "runs"]
 
 Chunk = job_service_pb2.GetJobsStreamResponse
 Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
@@ -24,24 +24,37 @@ OTHER: dict[Source, Source] = {
 }
 
 
-def pieces(chunk: Chunk) -> Iterator[Chunk]:
-    """Yields the parts of a chunk in order; each has one source and, to 10 ms, one time."""
-    if not chunk.span_bytes and not chunk.source_run_bytes:
-        yield chunk
-        return
-    payload, taken, skips = chunk.payload, 0, _skips(chunk)
-    begin, spans = 0, _spans(chunk)
+class Part(NamedTuple):
+    """A part of a chunk: output of one source and, to 10 ms, one time."""
+
+    offset: int
+    source: Source
+    time: Timestamp
+    data: bytes
+
+
+def parts(chunk: Chunk) -> Iterator[Part]:
+    """Yields the parts of a chunk in order; cheaper than `pieces`."""
+    payload, taken, begin, first = chunk.payload, 0, 0, chunk.source
+    skips, spans, offset = _skips(chunk), _spans(chunk), chunk.offset
     span_end, time = next(spans)
     for run_end, source in _sources(chunk):
         while begin < run_end:
             end = min(span_end, run_end)
-            if not skips or source == chunk.source:
-                part = payload[taken : taken + end - begin]
-                taken += len(part)
-                yield Chunk(payload=part, offset=chunk.offset + begin, source=source, time=time)
+            if not skips or source == first:
+                yield Part(offset + begin, source, time, payload[taken : (taken := taken + end - begin)])
             begin = end
             if end == span_end:
                 span_end, time = next(spans, (0, time))
+
+
+def pieces(chunk: Chunk) -> Iterator[Chunk]:
+    """Yields the parts of a chunk in order, as chunks."""
+    if not chunk.span_bytes and not chunk.source_run_bytes:
+        yield chunk
+        return
+    for part in parts(chunk):
+        yield Chunk(payload=part.data, offset=part.offset, source=part.source, time=part.time)
 
 
 def runs(chunk: Chunk) -> Iterator[tuple[Source, bytes]]:
@@ -58,6 +71,18 @@ def runs(chunk: Chunk) -> Iterator[tuple[Source, bytes]]:
 def end_of(chunk: Chunk) -> int:
     """Returns the offset behind the output that a chunk tells of."""
     return chunk.offset + (sum(chunk.source_run_bytes) or len(chunk.payload))
+
+
+def log_bytes(chunk: Chunk, count: int) -> int:
+    """Returns how many bytes of the log are dealt with when so many of the payload are."""
+    if not count or not _skips(chunk):
+        return count
+    lengths, found = iter(chunk.source_run_bytes), 0
+    for wanted, skipped in zip_longest(lengths, lengths, fillvalue=0):
+        if count < wanted:
+            return found + count
+        count, found = count - wanted, found + wanted + skipped
+    return found
 
 
 def _skips(chunk: Chunk) -> bool:
