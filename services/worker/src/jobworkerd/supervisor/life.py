@@ -140,9 +140,13 @@ class LiveJob:
             self._init = None
 
     def _reap_spare(self) -> None:
-        if self._spare_pid is not None:
+        if self._spare_pid is None:
+            return
+        if self._main:  # which may be in the same group still, and is waited for by its id
+            spares.end(self._spare_pid)
+        else:
             spares.reap(self._spare_pid)
-            self._spare_pid = None
+        self._spare_pid = None
 
     def _make_containment(self) -> None:
         """Makes the cgroup; where something else has taken the base away for good, the job has none."""
