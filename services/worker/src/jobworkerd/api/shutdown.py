@@ -18,7 +18,7 @@ async def stop(server: aio.Server, in_flight: CallsInFlight) -> None:
 
     gRPC's own end answers the calls that it has queued with CANCELLED, and no code of ours sees them. So
     they are answered first: each of them fails, as the supervisor is gone. Clients that go on calling for
-    two seconds without a pause are disconnected.
+    two seconds without a pause are disconnected; CANCELLED is what their last calls end with.
     """
     is_quiet = await _is_quiet(in_flight)
     in_flight.end_all(ShuttingDown())
