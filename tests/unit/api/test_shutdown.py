@@ -49,6 +49,8 @@ async def _shut_down_amid(started: Started, client: Client, last: str) -> Ended:
     workers = [asyncio.create_task(_create_until(client, ended, last)) for _ in range(WORKERS)]
     await eventually(lambda: ended["OK"] > WORKERS)
     await started.supervisor.say(messages.Drain())
+    # A socket that is closed while the process writes to it may take the notice along.
+    await eventually(lambda: ended["UNAVAILABLE SHUTTING_DOWN"])
     assert await started.end() == 0
     await asyncio.wait_for(asyncio.gather(*workers), 20)
     return ended
@@ -89,6 +91,7 @@ async def test_streams_end_with_the_reason(start: Start, config: Config, authori
         await watch.read()
         await eventually(lambda: started.supervisor.requests)
         await started.supervisor.say(messages.Drain())
+        await watch.read()
         assert await started.end() == 0
         for call in (stream, watch):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
