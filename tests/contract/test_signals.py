@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import GUEST, START_WITHIN_SECONDS, Client, Server, arguments, client, eventually, until
+from live import GUEST, START_WITHIN_SECONDS, Client, Server, arguments, client, eventually, mounted, until
 
 BIN = Path(sys.executable).parent
 KILLS = 2 if GUEST else 10
@@ -72,6 +72,14 @@ def test_a_server_that_is_killed_while_it_starts_leaves_no_process(certs: Path, 
                 process.wait(round_number * 0.01)
             process.kill()
         until(lambda marker=marker: not with_marker(marker))  # type: ignore[misc]
+        _remove_base(marker)
+
+
+def _remove_base(marker: str) -> None:
+    """Removes what a server that was killed could not; all of it is empty by then."""
+    base = mounted(f"/sys/fs/cgroup/jobworker-test-{marker}")
+    for directory, _, _ in os.walk(base or "", topdown=False):
+        Path(directory).rmdir()
 
 
 @contextlib.contextmanager
