@@ -15,8 +15,8 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, client, credentials
 
 RECORDS = 1_000
-_ROUNDS = 6
-_SECONDS = 3.0
+_ROUNDS = 12
+_SECONDS = 1.5
 _LISTS = 30
 
 
