@@ -15,7 +15,7 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, client, credentials
 
 RECORDS = 1_000
-_ROUNDS = 12
+_ROUNDS = 8
 _SECONDS = 1.5
 _LISTS = 30
 
