@@ -68,9 +68,10 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         _tell(orders, b"made %d" % os.getpid())
         _set_up(fds, setup.open_files)
         orders = _ORDERS_FD
-        _get_ready(setup)
+        init = _get_ready(setup)
         steps.append("order")
-        _obey(steps, setup.isolation.nice)
+        if ordered := _await_order(init):
+            _obey(*ordered, steps, setup.isolation.nice)
     except OSError as error:
         report_failure(orders, steps[-1], error)
     finally:
@@ -115,8 +116,8 @@ def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _get_ready(setup: Setup) -> None:
-    """Does what does not depend on the order, and says so."""
+def _get_ready(setup: Setup) -> int:
+    """Does what does not depend on the order, and says so; returns the init, 0 if there is none."""
     inits: list[int] = []
 
     def announce(init: int) -> None:
@@ -133,6 +134,7 @@ def _get_ready(setup: Setup) -> None:
         for init in inits:
             os.kill(init, signal.SIGKILL)
         raise
+    return entered.init
 
 
 def _rehearse() -> None:
@@ -152,16 +154,33 @@ def _rehearse() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _obey(steps: list[str], nice: int) -> None:
-    """Waits for the order and executes it; returns if there comes none. `steps` ends in the current one."""
+def _await_order(init: int) -> tuple[Order, list[int]] | None:
+    """Returns the order and the cgroup's descriptor; None if there comes none, and the init is killed then.
+
+    A process that the supervisor was forking when it died holds the sockets a moment longer: so the report
+    of this process may have been sent, but the init has asked for its signal too late.
+    """
+    ordered = None
+    try:
+        ordered = _read_order()
+        return ordered
+    finally:
+        if init and not ordered:
+            os.kill(init, signal.SIGKILL)
+
+
+def _read_order() -> tuple[Order, list[int]] | None:
     with socket.socket(fileno=os.dup(_ORDERS_FD)) as orders:
         passed = _next_message(orders)
         if not passed:
-            return
+            return None
         what = Order(*order.read(*passed))  # type: ignore[arg-type]
         passed = _next_message(orders)
-        if passed is None:
-            return
+        return None if passed is None else (what, passed)
+
+
+def _obey(what: Order, passed: list[int], steps: list[str], nice: int) -> NoReturn:
+    """Executes an order; `steps` ends in the current step."""
     steps.append("cgroup")
     pid, joined = _make_process(*passed)
     _end_the_spare_process()
