@@ -126,6 +126,8 @@ async def test_one_job_after_the_other_leaves_nothing(own_server: Server) -> Non
     """Warm up, then watch: descriptors, cgroups and processes stay what they were, memory nearly so."""
     async with client(own_server, "admin") as admin:
         await _run_jobs(admin, JOBS // 5)
+        # The pool of spare processes is refilled, and each of them takes descriptors.
+        await eventually(lambda: len(own_server.descendants()) == IDLE_PROCESSES)
         assert own_server.process
         watched = [psutil.Process(own_server.process.pid), *own_server.api_processes()]
         before = [(each.num_fds(), each.memory_info().rss) for each in watched]
