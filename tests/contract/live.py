@@ -79,7 +79,9 @@ class Server:
             server.address = server.wait_for_event("serving")["address"]
             yield server
         finally:
-            server.stop()
+            running = process.poll() is None
+            exit_code = server.stop()
+            assert exit_code == 0 or not running, f"{exit_code}:\n{log.read_text(errors='replace')[-4000:]}"
 
     def events(self) -> list[dict[str, str]]:
         """Returns the events that the server has logged so far."""
