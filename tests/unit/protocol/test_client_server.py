@@ -486,6 +486,22 @@ async def test_drain(pair: Pair) -> None:
     assert sorted(pair.events) == ["drain", "ready"]
 
 
+async def test_a_drain_is_taken_though_the_socket_is_closed_right_after_it(pair: Pair) -> None:
+    transport = pair.client._transport
+    assert transport
+    transport.pause_reading()
+    pair.connection.drain()
+    pair.connection.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with contextlib.suppress(errors.SupervisorUnavailable):
+        pair.client._request(messages.GetJob("a"))
+    if not transport.is_closing():
+        transport.resume_reading()
+    await pair.client.wait_closed()
+    assert pair.events == ["drain"]
+
+
 async def test_a_reader_that_is_gone_when_its_reply_comes_leaves_no_view(pair: Pair) -> None:
     async def read() -> None:
         async with pair.client.follow("a"):

@@ -113,10 +113,15 @@ class ApiConnection(asyncio.Protocol):
         self._send(messages.Drain())
 
     def close(self) -> None:
-        """Sends what is still to send, then closes the socket, which ends the API process."""
+        """Sends what is still to send, then the end, which ends the API process.
+
+        The process closes the socket. Where this end closed it first, a request that the process writes
+        would fail, and take unread notices along.
+        """
         self._flush()
-        if self._transport:
-            self._transport.close()
+        transport, self._transport = self._transport, None
+        if transport:
+            transport.write_eof()
 
     def _schedule_flush(self) -> None:
         if self._changed and not self._paused and not self._flush_scheduled:
