@@ -5,6 +5,7 @@ makes them. Nothing here imports the server: the stubs and the commands are all 
 """
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -29,6 +30,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _needs_a_guest(item: pytest.Item) -> bool:
     own_kernel, root = item.get_closest_marker("own_kernel"), item.get_closest_marker("root")
     return bool((own_kernel and not GUEST) or (root and os.geteuid() != 0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_signals() -> None:
+    """Undoes what a caller such as nohup(1) ignores: servers inherit it, and then ignore it, too."""
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
