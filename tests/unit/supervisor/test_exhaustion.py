@@ -25,12 +25,14 @@ from jobworkerd.errors import CommandNotStarted
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, TerminationReason
-from jobworkerd.supervisor import spares as spares_module
+from jobworkerd.supervisor import fork_client
 from jobworkerd.supervisor.isolation import Isolation
-from jobworkerd.supervisor.life import Host, LiveJob
+from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import Intent
+from jobworkerd.supervisor.spare import discard
 from jobworkerd.supervisor.spare_process import Setup
-from jobworkerd.supervisor.spares import Spares, discard
+from jobworkerd.supervisor.spares import Spares
 from jobworkerd.supervisor.users import Users
 from tests.unit.supervisor.faults import Faults
 
@@ -39,7 +41,7 @@ SETUP = Setup(
     0,
     Isolation(namespaces=("pid",), no_new_privileges=False, nice=0),
 )
-SPAWN = spares_module._spawn
+SPAWN = fork_client._spawn
 LASTS_SECONDS = 0.03
 WITHIN_SECONDS = 30
 
@@ -66,7 +68,7 @@ def cgroups() -> Iterator[Hierarchy]:
 class World:
     """All that jobs need, and what is there of it."""
 
-    host: Host
+    context: JobContext
     jobs_dir: Path
     faults: Faults
     others: set[str]
@@ -84,23 +86,23 @@ class World:
             owner="CN=alice",
         )
         job = Job(id=next(self.ids), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=0)
-        return LiveJob(job, self.host, lambda _: None)
+        return LiveJob(job, self.context, lambda _: None)
 
     def fill_pool(self) -> None:
         """Prepares what is prepared for the next jobs."""
-        self.host.spares.refill()
-        self.host.logs.prepare()
+        self.context.spares.refill()
+        self.context.logs.prepare()
 
     async def empty_pool(self) -> None:
         """Leaves nothing prepared, but the fork server."""
-        while self.host.spares.left:
-            discard(await self.host.spares.take())
-        self.host.logs.close()
+        while self.context.spares.left:
+            discard(await self.context.spares.take())
+        self.context.logs.close()
 
     def end_fork_server(self) -> None:
         """Leaves nothing prepared."""
-        self.host.spares.close()
-        self.host.logs.close()
+        self.context.spares.close()
+        self.context.logs.close()
 
     async def settled(self) -> tuple[list[str], int, list[str], list[str], int]:
         """Returns what there is once each spare process is there."""
@@ -112,13 +114,13 @@ class World:
 
     def present(self) -> tuple[list[str], int, list[str], list[str], int]:
         """Returns what there is: descriptors, processes, cgroups, logs and free users."""
-        base = self.host.hierarchy.base
+        base = self.context.hierarchy.base
         return (
             descriptors(),
             len(self.processes()),
-            [each.name for each in self.host.hierarchy.jobs.iterdir() if each.is_dir()] if base else [],
+            [each.name for each in self.context.hierarchy.jobs.iterdir() if each.is_dir()] if base else [],
             [each.name for each in self.jobs_dir.iterdir() if each.name != NEXT],
-            len(self.host.users._free),
+            len(self.context.users._free),
         )
 
     def processes(self) -> set[str]:
@@ -157,7 +159,7 @@ async def making(
         for each in (watcher, spares, logs):
             stack.callback(each.close)
         isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
-        host = Host(
+        context = JobContext(
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
@@ -173,7 +175,7 @@ async def making(
         faults = Faults()
         faults.install(monkeypatch.setattr)
         faults.install_in_loop(monkeypatch.setattr, loop, watcher)
-        yield World(host, jobs_dir, faults, others)
+        yield World(context, jobs_dir, faults, others)
         monkeypatch.undo()
 
 
@@ -196,7 +198,7 @@ async def ends_by_itself(world: World) -> None:
     await live.run()
     job = await live.end()
     assert (job.status, job.exit_code, job.log_size) == (JobStatus.FAILED, 3, 4)
-    world.host.logs.discard(job.id)
+    world.context.logs.discard(job.id)
 
 
 async def is_stopped(world: World) -> None:
@@ -206,7 +208,7 @@ async def is_stopped(world: World) -> None:
     live.stop(Intent(TerminationReason.STOPPED), 0)
     job = await live.end()
     assert (job.status, job.termination and job.termination.signal) == (JobStatus.STOPPED, 9)
-    world.host.logs.discard(job.id)
+    world.context.logs.discard(job.id)
 
 
 async def cannot_be_executed(world: World) -> None:
@@ -239,7 +241,7 @@ async def attempt(world: World, scenario: Scenario, at: int, number: int, *, las
     healing: list[asyncio.TimerHandle] = []
 
     def heal_later() -> None:
-        healing.append(world.host.loop.call_later(LASTS_SECONDS, world.faults.heal))
+        healing.append(world.context.loop.call_later(LASTS_SECONDS, world.faults.heal))
 
     world.faults.arm(at, number, lasting=lasting, on_failure=heal_later)
     try:
@@ -307,7 +309,7 @@ def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
                 env={**os.environ, "PYTHONPATH": path},
             )
 
-        monkeypatch.setattr(spares_module, "_spawn", spawn)
+        monkeypatch.setattr(fork_client, "_spawn", spawn)
 
     return set_up
 
@@ -325,7 +327,7 @@ async def test_any_call_of_a_spare_process_may_fail(
         steps.append(await failed_step(world))
         world.end_fork_server()
         assert world.present() == before, steps
-    monkeypatch.setattr(spares_module, "_spawn", SPAWN)
+    monkeypatch.setattr(fork_client, "_spawn", SPAWN)
     await ends_by_itself(world)
     assert {"fork", "set_up", "exec"} <= set(steps), steps
 

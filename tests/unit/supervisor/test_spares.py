@@ -15,11 +15,12 @@ import psutil
 import pytest
 
 from jobworkerd.model import JobSpec, Limits, LimitsPolicy
-from jobworkerd.supervisor import process
-from jobworkerd.supervisor import spares as spares_module
+from jobworkerd.supervisor import children as child_processes
+from jobworkerd.supervisor import fork_client, process
 from jobworkerd.supervisor.isolation import Isolation
+from jobworkerd.supervisor.spare import REPORT_BYTES, Spare, discard
 from jobworkerd.supervisor.spare_process import Setup
-from jobworkerd.supervisor.spares import Spare, Spares
+from jobworkerd.supervisor.spares import Spares
 from jobworkerd.supervisor.users import User
 
 LIMITS = Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0)
@@ -75,7 +76,7 @@ def finish(spare: Spare, wanted: JobSpec, cgroup: int | None) -> Done:
     pid = process.started_pid(report)
     if pid:
         report = process.read_report(spare.orders)
-    spares_module.reap(spare.pid)
+    child_processes.reap(spare.pid)
     exit_code = exit_code_of(pid) if pid else None
     os.set_blocking(spare.stdout, True)
     output = b"".join(iter(lambda: os.read(spare.stdout, 1 << 20), b""))
@@ -125,7 +126,7 @@ async def test_more_jobs_than_were_forked_ahead(spares: Spares) -> None:
     taken = [await spares.take() for _ in range(5)]
     assert len({spare.pid for spare in taken}) == 5
     for spare in taken:
-        spares_module.discard(spare)
+        discard(spare)
 
 
 async def test_a_spare_process_that_was_killed_is_replaced(spares: Spares) -> None:
@@ -134,16 +135,16 @@ async def test_a_spare_process_that_was_killed_is_replaced(spares: Spares) -> No
     spares.refill()
     second = await spares.take()
     os.kill(second.pid, signal.SIGKILL)
-    until(lambda: spares_module.has_ended(second.pid))
+    until(lambda: child_processes.has_ended(second.pid))
     for spare in (victim, second):
-        spares_module.discard(spare)
+        discard(spare)
     assert (await run(spares, spec("echo", "x"))).output == b"x\n"
 
 
 async def test_a_fork_server_that_was_killed_is_replaced(spares: Spares) -> None:
     assert (await run(spares, spec("echo", "x"))).output == b"x\n"
     spares.refill()
-    spares._process.kill()
+    spares._fork_client.process.kill()
     for _ in range(4):
         assert (await run(spares, spec("echo", "x"))).output == b"x\n"
 
@@ -153,7 +154,7 @@ async def test_a_fork_server_that_dies_each_time_is_an_error(monkeypatch: pytest
         return subprocess.Popen(["false"], pass_fds=(sock,))
 
     before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    monkeypatch.setattr(spares_module, "_spawn", spawn)
+    monkeypatch.setattr(fork_client, "_spawn", spawn)
     each = Spares(SETUP)
     with pytest.raises(OSError, match="die while they are made"):
         await each.take()
@@ -202,7 +203,7 @@ async def test_no_job_gets_a_process_that_was_dropped_before_it_was_ready(spares
     spares.drop()
     spare = await spares.take()
     assert spare.pid not in [pid for each in outdated for pid in each.made]
-    spares_module.discard(spare)
+    discard(spare)
 
 
 def test_a_process_that_is_dropped_ends_as_soon_as_it_is_ready(spares: Spares) -> None:
@@ -230,9 +231,9 @@ async def test_spare_processes_end_with_the_supervisor() -> None:
     """A supervisor that is killed closes nothing, but the kernel does it for it."""
     each = Spares(SETUP)
     spare = await each.take()
-    each._process.kill()
+    each._fork_client.process.kill()
     spare.orders.close()
-    until(lambda: spares_module.has_ended(spare.pid))
+    until(lambda: child_processes.has_ended(spare.pid))
     assert exit_code_of(spare.pid) == 127
     os.close(spare.stdout)
     os.close(spare.stderr)
@@ -246,7 +247,7 @@ def test_a_supervisor_that_dies_while_a_spare_process_is_made_leaves_no_init() -
     each._ask()
     request = each._asked.popleft()
     request.orders.setblocking(True)  # noqa: FBT003 - it takes no keyword
-    request.orders.recv(spares_module.REPORT_BYTES)  # the process is there, the init is not yet
+    request.orders.recv(REPORT_BYTES)  # the process is there, the init is not yet
     request.abandon()
     each.close()
     until(lambda: all(has_been_reaped(child.pid) for child in children() if child not in before))
@@ -263,9 +264,9 @@ async def test_a_spare_process_whose_init_was_killed_is_of_no_use() -> None:
     assert not spare.has_ended()
     victim = spare.init or spare.pid
     os.kill(victim, signal.SIGKILL)
-    until(lambda: spares_module.has_ended(victim))
+    until(lambda: child_processes.has_ended(victim))
     assert spare.has_ended()
-    spares_module.discard(spare)
+    discard(spare)
     each.close()
 
 
@@ -280,39 +281,39 @@ async def test_a_spare_process_that_is_killed_before_its_order_is_no_bug() -> No
     ):
         with pytest.raises(BlockingIOError, match="the spare process was killed"):
             step()
-    spares_module.discard(spare)
+    discard(spare)
     each.close()
 
 
 def test_who_was_made_of_a_spare_process_and_has_not_said_so_is_reaped_with_it() -> None:
     spare = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=0)
     made_of_it = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=spare)
-    spares_module.reap(spare)
+    child_processes.reap(spare)
     for pid in (spare, made_of_it):
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 
 
 async def test_a_process_that_is_not_ready_holds_up_only_the_job_that_takes_it(spares: Spares) -> None:
-    os.kill(spares._process.pid, signal.SIGSTOP)
+    os.kill(spares._fork_client.process.pid, signal.SIGSTOP)
     taking = asyncio.create_task(spares.take())
     await asyncio.sleep(0)  # it asks
     assert not taking.done()
-    os.kill(spares._process.pid, signal.SIGCONT)
-    spares_module.discard(await taking)
+    os.kill(spares._fork_client.process.pid, signal.SIGCONT)
+    discard(await taking)
 
 
 async def test_a_take_that_is_cancelled_leaves_the_process_to_the_next_one(spares: Spares) -> None:
     before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    os.kill(spares._process.pid, signal.SIGSTOP)
+    os.kill(spares._fork_client.process.pid, signal.SIGSTOP)
     taking = asyncio.create_task(spares.take())
     await asyncio.sleep(0)
     taking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await taking
-    os.kill(spares._process.pid, signal.SIGCONT)
+    os.kill(spares._fork_client.process.pid, signal.SIGCONT)
     while spares.left:
-        spares_module.discard(await spares.take())
+        discard(await spares.take())
     assert (children(), len(os.listdir("/proc/self/fd"))) == (before, descriptors)  # noqa: PTH208
 
 
@@ -321,7 +322,7 @@ async def test_an_empty_pool_is_filled_while_the_job_waits(spares: Spares) -> No
     left = spares.left
     assert left >= 2
     for spare in [first, *[await spares.take() for _ in range(left)]]:
-        spares_module.discard(spare)
+        discard(spare)
 
 
 async def test_an_exhausted_host_is_an_error_at_once_and_not_a_report_to_come(
@@ -339,7 +340,7 @@ async def test_an_exhausted_host_is_an_error_at_once_and_not_a_report_to_come(
         return subprocess.Popen([sys.executable, "-c", refusing, str(sock)], pass_fds=(sock,))
 
     before, descriptors = children(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    monkeypatch.setattr(spares_module, "_spawn", spawn)
+    monkeypatch.setattr(fork_client, "_spawn", spawn)
     each = Spares(SETUP)
     with pytest.raises(BlockingIOError, match="fork"):
         await each.take()

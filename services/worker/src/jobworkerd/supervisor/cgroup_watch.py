@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.supervisor.eventlog import EventLog
-from jobworkerd.supervisor.life import LiveJob
+from jobworkerd.supervisor.live_job import LiveJob
 
 _EVERY_SECONDS = 2.0
 """The kernel has no event for it, and a look is one read."""

@@ -1,4 +1,4 @@
-"""The table of all jobs, and who may join it. Each job's life is its own, in `life`."""
+"""The table of all jobs, and the rules for new ones. `live_job` starts, stops and ends each job."""
 
 import asyncio
 import time
@@ -16,8 +16,9 @@ from jobworkerd.model import AppliedLimit, Job, JobSpec, JobStatus, TerminationR
 from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.ids import JobIds
-from jobworkerd.supervisor.life import Host, LiveJob
+from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.listing import Listing
+from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import Intent
 
 _QUIET_SECONDS = 0.003
@@ -33,7 +34,7 @@ class Jobs:
     def __init__(
         self,
         config: Config,
-        host: Host,
+        context: JobContext,
         log: EventLog,
         on_change: Callable[[str], None],
         on_forget: Callable[[str], None],
@@ -42,7 +43,7 @@ class Jobs:
         a final one is dropped.
         """
         self._config = config
-        self._host = host
+        self._context = context
         self._event_log = log
         self._on_change = on_change
         self._on_forget = on_forget
@@ -70,7 +71,7 @@ class Jobs:
         if len(self._live) >= self._config.max_jobs:
             raise TooManyJobs(self._config.max_jobs)
         job = Job(id=self._ids.new(), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
-        started: asyncio.Future[Job] = self._host.loop.create_future()
+        started: asyncio.Future[Job] = self._context.loop.create_future()
         if spec.request_id:
             self._requests[key] = (spec, job.id, started)
         self._starts[job.id] = started
@@ -96,7 +97,7 @@ class Jobs:
         return self.get(job_id)
 
     async def _launch(self, job: Job) -> Job:
-        live = self._live[job.id] = LiveJob(job, self._host, self._on_change)
+        live = self._live[job.id] = LiveJob(job, self._context, self._on_change)
         self._listing.add(job.id)
         try:
             running = await live.run()
@@ -105,31 +106,31 @@ class Jobs:
             self._listing.remove(job.id)
             raise
         # Once the answer is on its way, which is when this task waits again.
-        self._host.loop.call_soon(self._log_start, running)
+        self._context.loop.call_soon(self._log_start, running)
         self._prepare_when_quiet()
-        self._ends[job.id] = self._host.loop.create_task(self._end(live))
+        self._ends[job.id] = self._context.loop.create_task(self._end(live))
         return running
 
     def _prepare_when_quiet(self) -> None:
         """What is made ahead must take no core from those who wait now; it is put off while some is left."""
         if self._preparing:
-            if not self._host.spares.left:
+            if not self._context.spares.left:
                 return
             self._preparing.cancel()
-        self._preparing = self._host.loop.call_later(_QUIET_SECONDS, self.prepare)
+        self._preparing = self._context.loop.call_later(_QUIET_SECONDS, self.prepare)
 
     def host_changed(self) -> None:
         """Drops what was made ahead of the host as it was, and makes it again once the changes are over."""
-        self._host.spares.drop()
+        self._context.spares.drop()
         if self._preparing:
             self._preparing.cancel()
-        self._preparing = self._host.loop.call_later(_SETTLED_SECONDS, self.prepare)
+        self._preparing = self._context.loop.call_later(_SETTLED_SECONDS, self.prepare)
 
     def prepare(self) -> None:
         """Makes ahead what the next job would have to wait for."""
         self._preparing = None
-        self._host.spares.refill()
-        self._host.logs.prepare()
+        self._context.spares.refill()
+        self._context.logs.prepare()
 
     async def _end(self, live: LiveJob) -> Job:
         job = await live.end()
@@ -139,7 +140,7 @@ class Jobs:
         self._log_end(job)
         self._on_change(job.id)
         # Once the end is told: a large log takes a file system long to remove.
-        self._host.loop.call_soon(self._forget_oldest)
+        self._context.loop.call_soon(self._forget_oldest)
         return job
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
@@ -234,15 +235,15 @@ class Jobs:
             self._listing.remove(job.id)
             self._on_forget(job.id)
             self._requests.pop((job.spec.owner, job.spec.request_id), None)
-            self._host.logs.discard(job.id)
+            self._context.logs.discard(job.id)
             if not self._giving_back:
                 self._give_back_space()
 
     def _give_back_space(self) -> None:
         """One piece in each turn of the loop, so that the other jobs' output is read between them."""
-        self._giving_back = self._host.logs.give_back()
+        self._giving_back = self._context.logs.give_back()
         if self._giving_back:
-            self._host.loop.call_soon(self._give_back_space)
+            self._context.loop.call_soon(self._give_back_space)
 
     def _log_start(self, job: Job) -> None:
         self._event_log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)

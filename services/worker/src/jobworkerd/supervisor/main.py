@@ -27,8 +27,8 @@ from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.confinement import isolation_for
 from jobworkerd.supervisor.eventlog import EventLog
 from jobworkerd.supervisor.host_watch import HostWatch
+from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.jobs import Jobs
-from jobworkerd.supervisor.life import Host
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
@@ -106,7 +106,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             lambda error: events.error("log", error),
         )
         stack.callback(logs.close)
-        host = Host(
+        context = JobContext(
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
@@ -119,10 +119,12 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             on_fault=lambda what, error: events.error("fault", error, step=what),
             warn=events.warning,
         )
-        return await _run(replace(config, listen=address), user, jobs_dir, host, events)
+        return await _run(replace(config, listen=address), user, jobs_dir, context, events)
 
 
-async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, events: EventLog) -> bool:
+async def _run(
+    config: Config, user: User | None, jobs_dir: Path, context: JobContext, events: EventLog
+) -> bool:
     """Starts the API processes, waits for the signal to end, and ends everything in order.
 
     Returns True if all jobs have ended.
@@ -137,11 +139,13 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
         )
 
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
-    jobs = Jobs(config, host, events, apis.job_changed, apis.job_forgotten)
+    jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
     writable = writable_paths.places(config)
-    watch = HostWatch(host.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
-    memory_watch = _watch_memory(config, host, jobs, events)
-    cgroup_watch = CgroupWatch(host.loop, host.hierarchy, lambda: jobs.live, events, apis.limits_problem)
+    watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
+    memory_watch = _watch_memory(config, context, jobs, events)
+    cgroup_watch = CgroupWatch(
+        context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
+    )
     jobs.prepare()
     shutdown = Shutdown(jobs, events)
     try:
@@ -150,7 +154,7 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
         await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            events.info("serving", address=config.listen, cgroup_base=str(host.hierarchy.base or ""))
+            events.info("serving", address=config.listen, cgroup_base=str(context.hierarchy.base or ""))
             notify("READY=1")
             await asked
         else:
@@ -169,10 +173,10 @@ async def _run(config: Config, user: User | None, jobs_dir: Path, host: Host, ev
     return all_ended
 
 
-def _watch_memory(config: Config, host: Host, jobs: Jobs, events: EventLog) -> MemoryWatch:
+def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: EventLog) -> MemoryWatch:
     return MemoryWatch(
-        host.loop,
-        host.hierarchy.jobs if host.hierarchy.base else None,
+        context.loop,
+        context.hierarchy.jobs if context.hierarchy.base else None,
         config.memory.high_patience,
         lambda: jobs.live,
         lambda job_id: events.info("job near its memory limit", job_id=job_id),

@@ -10,10 +10,10 @@ from typing import Self
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
-from jobworkerd.supervisor import headroom, order, private_mounts, spares
+from jobworkerd.supervisor import children, headroom, order, private_mounts
 from jobworkerd.supervisor.order import Order
 from jobworkerd.supervisor.private_mounts import Accounts
-from jobworkerd.supervisor.spares import Spare
+from jobworkerd.supervisor.spare import REPORT_BYTES, Spare, refused_parts
 from jobworkerd.supervisor.users import User
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,7 +52,7 @@ class Process:
             with headroom.kept():
                 return cls(pid, os.pidfd_open(pid))
         except OSError:
-            spares.end(pid)
+            children.end(pid)
             raise
 
 
@@ -104,7 +104,7 @@ def _send(spare: Spare, descriptors: list[int]) -> None:
 def read_report(orders: socket.socket) -> bytes:
     """Returns the next report, which is there; empty once there is nobody to report."""
     try:
-        return orders.recv(spares.REPORT_BYTES)
+        return orders.recv(REPORT_BYTES)
     except ConnectionResetError:
         return b""
 
@@ -118,7 +118,7 @@ def started_pid(report: bytes) -> int | None:
 def refused(report: bytes) -> dict[str, int]:
     """Returns the errnos of those parts of the isolation that the report says were refused."""
     word, *rest = report.split() or [b""]
-    return spares.refused_parts(rest) if word == b"refused" else {}
+    return refused_parts(rest) if word == b"refused" else {}
 
 
 def _is_private(working_directory: str, file: str) -> bool:

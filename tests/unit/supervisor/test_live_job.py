@@ -1,4 +1,4 @@
-"""The life of a job, with a real process, on a host without cgroups."""
+"""A job from its start to its end, with a real process, on a host without cgroups."""
 
 import asyncio
 import time
@@ -28,7 +28,8 @@ from jobworkerd.model import (
 )
 from jobworkerd.supervisor import killing
 from jobworkerd.supervisor.isolation import Isolation
-from jobworkerd.supervisor.life import Host, LiveJob
+from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import Intent
 from jobworkerd.supervisor.spare_process import Setup
 from jobworkerd.supervisor.spares import Spares
@@ -50,7 +51,7 @@ def warnings() -> list[dict[str, object]]:
 
 
 @pytest.fixture
-async def host(tmp_path: Path, warnings: list[dict[str, object]]) -> AsyncIterator[Host]:
+async def context(tmp_path: Path, warnings: list[dict[str, object]]) -> AsyncIterator[JobContext]:
     loop = asyncio.get_running_loop()
     isolation = IsolationConfig(
         run_as="server",
@@ -65,7 +66,7 @@ async def host(tmp_path: Path, warnings: list[dict[str, object]]) -> AsyncIterat
         logs = LogStore(tmp_path, 1 << 20, 1 << 20, lambda _: None)
         for each in (watcher, spares, logs):
             stack.callback(each.close)
-        yield Host(
+        yield JobContext(
             loop=loop,
             hierarchy=Hierarchy(None, "no cgroups here"),
             watcher=watcher,
@@ -94,9 +95,9 @@ def job(*argv: str, policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:
 
 
 async def test_a_step_of_the_clock_does_not_change_how_long_a_job_ran(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = LiveJob(job("true"), host, lambda _: None)
+    live = LiveJob(job("true"), context, lambda _: None)
     running = await live.run()
     ago = time.time_ns() - HOUR_NS
     monkeypatch.setattr(time, "time_ns", lambda: ago)
@@ -130,13 +131,13 @@ class Cgroup(ProcessGroup):
         return AppliedLimit(limit=name, in_force=not reason, value=str(value), reason=reason)
 
 
-async def started(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> LiveJob:
+async def started(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> LiveJob:
     """Starts a job in a cgroup that has its limits."""
-    live = LiveJob(job("sleep", "100"), host, lambda _: None)
+    live = LiveJob(job("sleep", "100"), context, lambda _: None)
     await live.run()
-    assert live._main
-    cgroup.lead(live._main.pid)
-    live._containment = cgroup
+    assert live._processes.main
+    cgroup.lead(live._processes.main.pid)
+    live._resources.containment = cgroup
     applied = cgroup.change(live._job.spec.limits, ["max_cpu", "max_memory"], [])
     spec = replace(live._job.spec, limits_policy=policy)
     live._job = replace(live._job, spec=spec, limits_applied=applied)
@@ -144,9 +145,9 @@ async def started(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> LiveJob:
 
 
 @asynccontextmanager
-async def sleeping(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIterator[LiveJob]:
+async def sleeping(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIterator[LiveJob]:
     """A job that runs as long as the context lasts."""
-    live = await started(host, cgroup, policy)
+    live = await started(context, cgroup, policy)
     try:
         yield live
     finally:
@@ -154,9 +155,9 @@ async def sleeping(host: Host, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIte
         await live.end()
 
 
-async def test_an_update_changes_what_it_names(host: Host) -> None:
+async def test_an_update_changes_what_it_names(context: JobContext) -> None:
     cgroup = Cgroup()
-    async with sleeping(host, cgroup, LimitsPolicy.STRICT) as live:
+    async with sleeping(context, cgroup, LimitsPolicy.STRICT) as live:
         updated = live.update(UPDATE)
     assert (updated.spec.limits.max_memory, updated.spec.limits.max_cpu) == (32, 100)
     values = {limit.limit: limit.value for limit in updated.limits_applied}
@@ -164,16 +165,16 @@ async def test_an_update_changes_what_it_names(host: Host) -> None:
     assert cgroup.holds == {"max_cpu": 100, "max_memory": 32, "max_pids": 5}
 
 
-async def test_a_limit_that_is_lifted_leaves_the_record(host: Host) -> None:
-    async with sleeping(host, Cgroup(), LimitsPolicy.STRICT) as live:
+async def test_a_limit_that_is_lifted_leaves_the_record(context: JobContext) -> None:
+    async with sleeping(context, Cgroup(), LimitsPolicy.STRICT) as live:
         live.update(UPDATE)
         updated = live.update(LimitsUpdate(max_pids=0))
     assert [limit.limit for limit in updated.limits_applied] == ["max_memory", "max_cpu"]
 
 
-async def test_a_strict_job_keeps_all_that_it_had(host: Host) -> None:
+async def test_a_strict_job_keeps_all_that_it_had(context: JobContext) -> None:
     cgroup = Cgroup("max_pids")
-    async with sleeping(host, cgroup, LimitsPolicy.STRICT) as live:
+    async with sleeping(context, cgroup, LimitsPolicy.STRICT) as live:
         before = live.snapshot()
         with pytest.raises(LimitUnavailable, match="max_pids cannot be enforced: the kernel has none"):
             live.update(UPDATE)
@@ -183,8 +184,8 @@ async def test_a_strict_job_keeps_all_that_it_had(host: Host) -> None:
     assert set(after.limits_applied) == set(before.limits_applied)
 
 
-async def test_best_effort_records_what_is_not_in_force(host: Host) -> None:
-    async with sleeping(host, Cgroup("max_pids"), LimitsPolicy.BEST_EFFORT) as live:
+async def test_best_effort_records_what_is_not_in_force(context: JobContext) -> None:
+    async with sleeping(context, Cgroup("max_pids"), LimitsPolicy.BEST_EFFORT) as live:
         updated = live.update(UPDATE)
     assert updated.spec.limits.max_pids == 5
     (refused,) = (limit for limit in updated.limits_applied if not limit.in_force)
@@ -192,9 +193,9 @@ async def test_best_effort_records_what_is_not_in_force(host: Host) -> None:
 
 
 async def test_a_lifted_memory_high_is_in_the_record_until_the_limit_changes(
-    host: Host, warnings: list[dict[str, object]]
+    context: JobContext, warnings: list[dict[str, object]]
 ) -> None:
-    async with sleeping(host, Cgroup(), LimitsPolicy.STRICT) as live:
+    async with sleeping(context, Cgroup(), LimitsPolicy.STRICT) as live:
         live.lift_memory_high()
         assert warnings == [{"event": "memory.high lifted", "job_id": "j", "max_memory": 64}]
         assert live.update(LimitsUpdate(max_pids=5)).memory_high_lift_time_ns
@@ -220,11 +221,11 @@ class Unkillable(Cgroup):
 
 
 async def test_a_kill_without_effect_is_in_the_record_and_in_the_log(
-    host: Host, warnings: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+    context: JobContext, warnings: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(killing, "EFFECT_SECONDS", 0.05)
     cgroup = Unkillable()
-    live = await started(host, cgroup, LimitsPolicy.BEST_EFFORT)
+    live = await started(context, cgroup, LimitsPolicy.BEST_EFFORT)
     pid = live.snapshot().pid
     ended = asyncio.create_task(live.end())
     live.stop(Intent(TerminationReason.STOPPED, "CN=bob"), 0)

@@ -1,0 +1,104 @@
+"""The processes of one job, children of the supervisor until they are reaped."""
+
+import os
+import signal
+from contextlib import ExitStack
+
+from jobworkerd.supervisor import children, process
+from jobworkerd.supervisor.process import Process
+from jobworkerd.supervisor.readable import readable
+from jobworkerd.supervisor.spare import Spare
+
+
+class JobProcesses:
+    """The owner of a job's spare process, its main process and the init of its PID namespace."""
+
+    def __init__(self, on_release: ExitStack) -> None:
+        """`on_release` is closed when the job releases what it holds."""
+        self.main: Process | None = None
+        self._init: Process | None = None
+        self._on_release = on_release.callback
+
+    def take(self, spare: Spare) -> None:
+        """Takes over the spare process, its control socket and its init.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        self._orders = spare.orders
+        self._on_release(spare.orders.close)
+        self._spare_pid: int | None = spare.pid
+        self._on_release(self.reap_spare)
+        if spare.init:
+            self._init = Process.of(spare.init)
+            self._on_release(self._end_init)
+
+    async def report(self) -> bytes:
+        """Returns the next report of the spare process or the main process; empty after the last one."""
+        await readable(self._orders.fileno())
+        return process.read_report(self._orders)
+
+    def lead(self, pid: int) -> Process:
+        """Takes over the main process, a child that the spare process has forked, and returns it.
+
+        Raises:
+            OSError: the host is exhausted. The process has ended then.
+        """
+        self.main = Process.of(pid)
+        self._on_release(os.close, self.main.pidfd)
+        return self.main
+
+    def close_orders(self) -> None:
+        """Closes the control socket, once the command runs."""
+        self._orders.close()
+
+    def init_has_ended(self) -> bool:
+        """Tells whether the job has an init, and it was killed."""
+        return bool(self._init and children.has_ended(self._init.pid))
+
+    def main_has_ended(self) -> bool:
+        """Tells whether the main process has ended, even if it has been reaped since."""
+        if not self.main:
+            return False
+        try:
+            return os.waitid(os.P_PIDFD, self.main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # it was reaped already, while its PID namespace is still ending
+            return True
+
+    def signal_main(self, number: int) -> None:
+        """Signals the main process's group, and continues stopped processes, which could not handle it."""
+        if self.main:
+            for each in (number, signal.SIGCONT):
+                children.signal_group(self.main.pid, each)
+
+    def kill_init(self) -> None:
+        """Kills the init, and with it each process of its PID namespace."""
+        if self._init:
+            os.kill(self._init.pid, signal.SIGKILL)
+
+    async def reap(self) -> int | None:
+        """Reaps the main process, which has ended, waits for the init, and returns the main process's wait
+        status; None without a main process.
+        """
+        # The process has ended, so this does not wait; but what ends a PID namespace waits for this.
+        wait_status = os.waitpid(self.main.pid, 0)[1] if self.main else None  # noqa: ASYNC222
+        if self._init:
+            self.reap_spare()  # the end of a PID namespace waits until each process of it is reaped
+            await readable(self._init.pidfd)
+        return wait_status
+
+    def reap_spare(self) -> None:
+        """Ends the spare process, unless that was done before."""
+        if self._spare_pid is None:
+            return
+        if self.main:  # it may still be in the spare process's group, and is reaped by its own PID
+            children.end(self._spare_pid)
+        else:
+            children.reap(self._spare_pid)
+        self._spare_pid = None
+
+    def _end_init(self) -> None:
+        if self._init:
+            children.reap(self._init.pid)
+            os.close(self._init.pidfd)
+            self._init = None

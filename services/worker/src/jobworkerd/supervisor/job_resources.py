@@ -1,0 +1,117 @@
+"""What one job holds on the host."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from jobworkerd.cgroup.job_cgroup import JobCgroup
+from jobworkerd.cgroup.process_group import ProcessGroup
+from jobworkerd.exhaustion import is_exhaustion
+from jobworkerd.logs.writer import LogWriter
+from jobworkerd.model import OutputSource
+from jobworkerd.supervisor import headroom
+from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_processes import JobProcesses
+from jobworkerd.supervisor.pump import Pump
+from jobworkerd.supervisor.readable import readable
+from jobworkerd.supervisor.spare import Spare
+from jobworkerd.supervisor.users import User
+
+
+class JobResources:
+    """The owner of a job's cgroup, processes, pipes, open log and user, until `release`."""
+
+    def __init__(self, job_id: str, context: JobContext, on_output: Callable[[], None]) -> None:
+        """Acquires nothing yet. `on_output` is called whenever the log has more bytes."""
+        self._job_id = job_id
+        self._context = context
+        self._on_output = on_output
+        self._on_release = ExitStack()
+        self.processes = JobProcesses(self._on_release)
+        self.containment = self._contain()
+        self._log: LogWriter | None = None
+        self._keep_log = False
+
+    @property
+    def log_size(self) -> int:
+        """The number of bytes in the log so far."""
+        return self._log.size if self._log else 0
+
+    async def take_spare(self) -> Spare:
+        """Takes a spare process and its pipes.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        context = self._context
+        spare = await context.spares.take()
+        pipes = {OutputSource.STDOUT: spare.stdout, OutputSource.STDERR: spare.stderr}
+        self._pump = Pump(context.loop, pipes, context.read_buffer, self._on_output)
+        self._on_release.callback(self._pump.close)
+        self.processes.take(spare)
+        return spare
+
+    def take_user(self) -> User:
+        """Takes a user whom no other job has, as far as the configuration provides one."""
+        user = self._context.users.take()
+        self._on_release.callback(self._context.users.give_back, user)
+        return user
+
+    def make_containment(self) -> None:
+        """Makes the cgroup. Falls back to a process group if the base was removed and cannot be repaired.
+
+        Raises:
+            OSError: the cgroup could not be made.
+        """
+        hierarchy = self._context.hierarchy
+        hierarchy.repair()
+        try:
+            self.containment.make()
+        except OSError as error:
+            if is_exhaustion(error) or not hierarchy.problem:
+                raise
+            self.containment.remove()
+            self.containment = ProcessGroup(hierarchy.problem)
+
+    def open_log(self) -> None:
+        """Opens the log, and begins to move the job's output into it.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        with headroom.kept():
+            self._log = self._context.logs.open(self._job_id)
+        self._on_release.callback(self._release_log)
+        self._pump.start(self._log)
+
+    def keep_log(self) -> None:
+        """Has `release` keep the log, which it discards otherwise."""
+        self._keep_log = True
+
+    async def kill(self) -> None:
+        """Kills each process that the job still has, and returns once its process group is empty."""
+        self.processes.kill_init()
+        await self.containment.kill_all()
+        if self.processes.main:
+            await readable(self.processes.main.pidfd)
+
+    async def finish_output(self) -> None:
+        """Takes the last output, once the job has no process."""
+        if self._log:
+            await self._context.attempt("output", self._pump.finish, failed=None)
+
+    async def release(self) -> None:
+        """Releases everything, once the job has no process."""
+        await self._context.attempt("cgroup", self.containment.remove, failed=None)
+        self._on_release.close()
+
+    def _contain(self) -> JobCgroup | ProcessGroup:
+        hierarchy = self._context.hierarchy
+        if hierarchy.base is None:
+            return ProcessGroup(hierarchy.no_base)
+        return JobCgroup(hierarchy.jobs / self._job_id, hierarchy, self._context.watcher)
+
+    def _release_log(self) -> None:
+        if self._keep_log:
+            self._context.logs.end(self._job_id)
+        else:
+            self._context.logs.discard(self._job_id)
