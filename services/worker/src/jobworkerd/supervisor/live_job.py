@@ -141,12 +141,12 @@ class LiveJob:
         return replace(self.snapshot(), limits_applied=now)
 
     async def run(self) -> Job:
-        """Starts the job and returns it once the command runs.
+        """Starts the job and returns it once the command runs; releases all resources on an error.
 
         Raises:
             LimitUnavailable: the policy is strict and a limit is not in force.
             CommandNotStarted: the command cannot be executed.
-            OSError: another step failed, such as on an exhausted host. All resources are released then.
+            OSError: another step failed, such as on an exhausted host.
         """
         try:
             await self._make()
