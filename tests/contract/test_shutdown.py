@@ -71,9 +71,9 @@ def frozen(directory: Path) -> Iterator[None]:
 
 
 async def write(admin: Client, file: Path) -> job_pb2.Job:
-    """Creates a job that writes to a file; returns once it is about to."""
-    job = await admin.create("sh", "-c", f"echo ready; echo >{file}")
-    await admin.wrote(job.id, b"ready")
+    """Creates a job that writes to a file of a frozen file system; returns once the kernel holds it there."""
+    job = await admin.create("sh", "-c", f"echo >{file}")
+    await eventually(lambda: psutil.Process(job.pid).status() == psutil.STATUS_DISK_SLEEP)
     return job
 
 

@@ -2,7 +2,14 @@
 
 import os
 import signal
+import time
 from contextlib import suppress
+
+_END_SECONDS = 1.0
+"""A killed process ends in milliseconds, unless the kernel holds it."""
+
+_POLL_SECONDS = 0.0005
+"""No wait has both a bound and no need for a descriptor, which an exhausted host may not have."""
 
 
 def has_ended(pid: int) -> bool:
@@ -11,9 +18,9 @@ def has_ended(pid: int) -> bool:
 
 
 def end(pid: int) -> None:
-    """Kills a child and reaps it, however far its set-up is."""
+    """Kills a child and reaps it, however far its set-up is; see `_wait` for one that does not end."""
     os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    _wait(pid)
 
 
 def reap(leader: int) -> None:
@@ -24,8 +31,22 @@ def reap(leader: int) -> None:
     """
     os.killpg(leader, signal.SIGKILL)
     with suppress(ChildProcessError):
-        while True:
-            os.waitpid(-leader, 0)
+        while _wait(-leader):
+            pass
+
+
+def _wait(pid: int) -> bool:
+    """Reaps a child that was killed; returns False if it has not ended in time.
+
+    The kernel can hold a process that uses a frozen file system or a network file system without a server.
+    Waiting for it would stop the server, so such a process stays until the server ends.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while not os.waitpid(pid, os.WNOHANG)[0]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def signal_group(leader: int, number: int) -> None:

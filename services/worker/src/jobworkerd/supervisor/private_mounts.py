@@ -116,7 +116,8 @@ def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes,
 def _attach(tree: int, path: bytes) -> int:
     """Mounts such a copy at a directory; returns the errno if that fails."""
     try:
-        os.makedirs(path, exist_ok=True)  # noqa: PTH103 - a private directory is empty
+        if not os.path.isdir(path):  # noqa: PTH112 - a frozen file system holds who makes a directory there
+            os.makedirs(path)  # noqa: PTH103 - a private directory is empty
     except OSError as error:
         os.close(tree)
         return error.errno or 0
