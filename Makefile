@@ -107,7 +107,7 @@ pages: setup $(TS_MODULES) ## Run the code blocks of README.md and docs/ against
 contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this host, or in a guest kernel
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --setup
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} pytest tests/guest
-	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 900 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
+	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 1500 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
 	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_foreign_clients.py \
 	  --ignore tests/contract/test_python_client.py --ignore tests/contract/test_python_examples.py \
 	  --ignore tests/contract/test_go_client.py --ignore tests/contract/test_typescript_client.py \

@@ -23,7 +23,7 @@ func chunks(message *jobworkerv1.GetJobsStreamResponse) []Chunk {
 	if len(runs) > 0 {
 		told = sum(runs)
 	}
-	// Of a request with a source: the other one's runs are told of, but left out.
+	// With a source in the request, the other source's runs are counted, and their bytes left out.
 	skips := told > len(data)
 	span, run, moment := part(&spans, told), part(&runs, told), time.Time{}
 	if message.GetTime() != nil {
@@ -56,7 +56,7 @@ func sum(lengths []int32) int {
 	return total
 }
 
-// part takes the first of some lengths; if there is none, all that is left is one part.
+// part removes and returns the first length; without lengths, all that is left is one part.
 func part(lengths *[]int32, left int) int {
 	if len(*lengths) == 0 {
 		return left

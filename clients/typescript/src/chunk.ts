@@ -49,7 +49,7 @@ export function* outputOf(message: GetJobsStreamResponse): Generator<Output, voi
   const runs = ends(message.sourceRunBytes, message.payload.length);
   const told = runs.at(-1) as number;
   const spans = ends(message.spanBytes, told);
-  // Of a request with a source: the other one's runs are told of, but left out.
+  // With a source in the request, the other source's runs are counted, and their bytes left out.
   const skips = told > message.payload.length;
   const time = message.time ? timestampDate(message.time).getTime() : 0;
   let [begin, span, run, taken] = [0, 0, 0, 0];

@@ -18,9 +18,7 @@ def is_exhaustion(error: BaseException) -> bool:
 
 
 def is_passing(number: int | None) -> bool:
-    """Tells whether an errno is of a lack alone, whichever call it is of; ENOSPC also means a limit that
-    somebody has set.
-    """
+    """Tells whether an errno means exhaustion for every call; ENOSPC can also mean a configured limit."""
     return number in _PASSING
 
 

@@ -24,7 +24,7 @@ class SyncStream(Told):
 
     The iteration resumes by itself, behind the last chunk, when the connection breaks, when the server
     cuts us off for being slow (READER_STALLED) or is restarted: no byte is missing or comes twice. Bytes
-    that the server does not have any more are in `truncated`; `notify` is told of them, and of each
+    that the server does not have any more are in `truncated`; `notify` gets them, and each
     resumption, as they come (`Truncated`, `Resuming`).
 
     One that is not iterated to its end is closed by `with`, or by `close`.

@@ -15,7 +15,7 @@ class Order(NamedTuple):
     Strings are encoded by the supervisor: bytes mean the same under every locale. `argv` begins with the
     program: a path, or a name to be looked up in the PATH of `env`. `user` has the
     values of an `isolation.Identity`, None for the server's own. `home` is the private directory that becomes
-    that user's, empty if there is none; `accounts` are the lines that name the user (see
+    that user's, empty without a private directory; `accounts` are the lines that name the user (see
     `private_mounts.name_user`). `network` is what the job may have: `host`, `none`, or `none if
     possible`.
     """

@@ -117,7 +117,7 @@ def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None
 
 
 def _get_ready(setup: Setup) -> int:
-    """Does what does not depend on the order, and says so; returns the init, 0 if there is none."""
+    """Does what does not depend on the order, and reports it; returns the init's PID, 0 without an init."""
     inits: list[int] = []
 
     def announce(init: int) -> None:
