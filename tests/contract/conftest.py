@@ -34,9 +34,10 @@ def _needs_a_guest(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def default_signals() -> None:
-    """Undoes what a caller such as nohup(1) ignores: servers inherit it, and then ignore it, too."""
+    """Undoes what nohup(1) and a shell's `&` ignore: servers inherit it, and then ignore it, too."""
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
