@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from wrapped import wrapped
 
 from live import Server, client
+
+# Jobs of a plain user's server all run as that user, and share the user's keyrings.
+pytestmark = pytest.mark.root
 
 KEYRINGS = """
 import ctypes, os
