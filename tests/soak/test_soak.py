@@ -129,9 +129,10 @@ async def killed_reader(server: Server, job_id: str) -> int:
         "JOBWORKER_SERVER": server.address,
         "JOBWORKER_CERTS": str(server.certs),
     }
-    argv = ["sh", "-c", 'exec "$0" stream "$1" >/dev/null', str(BIN / "jobworker"), job_id]
-    process = await asyncio.create_subprocess_exec(*argv, env=env)
-    await asyncio.sleep(0.5)
+    argv = [str(BIN / "jobworker"), "stream", job_id]
+    process = await asyncio.create_subprocess_exec(*argv, env=env, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    await process.stdout.readexactly(1 << 16)  # its pipe is full from here on: it does not end by itself
     process.kill()
     return await process.wait()
 
