@@ -38,7 +38,7 @@ async def test_a_signal_that_means_nothing_to_the_server_has_no_effect(
     server: Server, admin: Client, number: int
 ) -> None:
     if not server.process:
-        return  # somebody else's server
+        return  # JOBWORKER_SERVER names a server that these tests did not start
     os.kill(server.process.pid, number)
     await eventually(lambda: server.has_event("signal without effect"))
     _, output = await admin.run("echo", "works")

@@ -220,7 +220,7 @@ def stderr(data: bytes, offset: int) -> StreamMessage:
 
 
 def by_turns(offset: int) -> StreamMessage:
-    """`out`, `err` and ` more` to stdout, stderr and stdout; its last 3 bytes a second after the others."""
+    """`out`, `err` and ` more` on stdout, stderr and stdout; the last 3 bytes come 1 s after the others."""
     return StreamMessage(
         payload=b"outerr more",
         offset=offset,

@@ -95,7 +95,7 @@ class Faults:
             if self._at is None:
                 return function(*args, **kwargs)
             self._count(name, takes=takes)
-            # What Python's own modules call in there is none of ours.
+            # Calls that the standard library makes inside are not counted.
             at, self._at = self._at, None
             try:
                 return function(*args, **kwargs)
