@@ -13,67 +13,68 @@ import (
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
-// callTimeout bounds the calls that the server answers at once, where the context has no deadline.
+// callTimeout bounds a call that the server answers at once, unless the context has a deadline.
 const callTimeout = 30 * time.Second
 
-// Job is one command that the server runs or ran.
+// Job is a command that the server runs or has run.
 type Job = jobworkerv1.Job
 
-// Client is one connection, which many goroutines may use at once. A call that fails returns an *Error.
+// Client is a connection to one server. It is safe for concurrent use. A call that fails returns an *Error.
 //
-// Calls are repeated while the server is away for a moment. Where the context has no deadline, Create,
-// Get and each page of List end after 30 s; Stop, Wait and Stream take as long as the job does.
+// Calls are retried while the server is unavailable. Unless the context has a deadline, Create, Get, Update
+// and each page of List time out after 30 s. Stop, Wait and Stream last as long as the job.
 type Client struct {
 	connection *grpc.ClientConn
 	service    jobworkerv1.JobServiceClient
-	patience   patience
+	policy     retryPolicy
 }
 
-// Dial returns a client that connects with its first call. It must be closed.
+// Dial returns a client. The client connects when it makes the first call. Call Close to release it.
 func Dial(config Config) (*Client, error) {
-	connection, err := connect(config)
+	policy := defaultRetryPolicy()
+	connection, err := connect(config, policy)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{connection, jobworkerv1.NewJobServiceClient(connection), defaultPatience()}, nil
+	return &Client{connection, jobworkerv1.NewJobServiceClient(connection), policy}, nil
 }
 
-// FromEnv is Dial with what the environment says, see ConfigFromEnv.
+// FromEnv calls Dial with the result of ConfigFromEnv.
 func FromEnv() (*Client, error) {
 	return Dial(ConfigFromEnv())
 }
 
-// Close ends the connection, and with it all calls.
+// Close closes the connection and ends all calls.
 func (c *Client) Close() error {
 	return c.connection.Close()
 }
 
-// Create starts a job and returns once its command runs.
+// Create starts a job and returns when its command runs.
 //
-// A request without a request_id gets one, so that repeating the call never starts a second job. Where
-// the caller itself may want to repeat it, after a crash for example, it should choose the id.
+// A request without a request_id gets a random one, so that a retry never starts a second job. Set
+// request_id to retry the call from another process, for example after a crash.
 func (c *Client) Create(ctx context.Context, request *jobworkerv1.CreateJobRequest) (*Job, error) {
 	if request.GetRequestId() == "" {
-		given := request
+		original := request
 		request = &jobworkerv1.CreateJobRequest{RequestId: rand.Text()}
-		proto.Merge(request, given)
+		proto.Merge(request, original)
 	}
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
 	response, err := c.service.CreateJob(ctx, request)
 	return response.GetJob(), err
 }
 
-// Get returns a job by its whole id.
+// Get returns a job by its complete id.
 func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
 	response, err := c.service.GetJob(ctx, &jobworkerv1.GetJobRequest{Id: id})
 	return response.GetJob(), err
 }
 
-// List returns the jobs that fit the filters of the request, newest first; nil asks for all. It gets one
-// page after the other as they are needed, and ends after an error.
+// List returns the jobs that match the request's filters, newest first. A nil request matches all jobs. Pages
+// are requested as the caller iterates. The sequence ends after an error.
 func (c *Client) List(ctx context.Context, request *jobworkerv1.ListJobsRequest) iter.Seq2[*Job, error] {
 	return func(yield func(*Job, error) bool) {
 		next := &jobworkerv1.ListJobsRequest{}
@@ -97,20 +98,20 @@ func (c *Client) List(ctx context.Context, request *jobworkerv1.ListJobsRequest)
 }
 
 func (c *Client) page(ctx context.Context, request *jobworkerv1.ListJobsRequest) (*jobworkerv1.ListJobsResponse, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
 	return c.service.ListJobs(ctx, request)
 }
 
-// Stop ends a job and returns it in its final status. The job is left alive after its stop signal for as
-// long as it was created with.
+// Stop stops a job and returns it in its final status. The server sends the stop signal, and kills the job
+// after the grace period that the job was created with.
 func (c *Client) Stop(ctx context.Context, id string) (*Job, error) {
 	return c.stop(ctx, &jobworkerv1.StopJobRequest{Id: id})
 }
 
-// StopWithin is Stop with another grace period; 0 kills the job at once.
-func (c *Client) StopWithin(ctx context.Context, id string, grace time.Duration) (*Job, error) {
-	return c.stop(ctx, &jobworkerv1.StopJobRequest{Id: id, GracePeriod: durationpb.New(grace)})
+// StopWithin is Stop with another grace period. 0 kills the job at once.
+func (c *Client) StopWithin(ctx context.Context, id string, gracePeriod time.Duration) (*Job, error) {
+	return c.stop(ctx, &jobworkerv1.StopJobRequest{Id: id, GracePeriod: durationpb.New(gracePeriod)})
 }
 
 func (c *Client) stop(ctx context.Context, request *jobworkerv1.StopJobRequest) (*Job, error) {
@@ -118,16 +119,16 @@ func (c *Client) stop(ctx context.Context, request *jobworkerv1.StopJobRequest) 
 	return response.GetJob(), err
 }
 
-// Update changes limits of a job that runs, those that the request sets, and returns it with what the kernel
-// made of them.
+// Update changes the limits of a running job that the request sets. It returns the job with the limits that
+// the kernel applied.
 func (c *Client) Update(ctx context.Context, request *jobworkerv1.UpdateJobRequest) (*Job, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
 	response, err := c.service.UpdateJob(ctx, request)
 	return response.GetJob(), err
 }
 
-// Wait returns a job once its status is final. It goes on waiting while the server is away for a moment.
+// Wait returns a job when its status is final. It reconnects if the server restarts.
 func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
 	stream := c.Stream(ctx, &jobworkerv1.GetJobsStreamRequest{Id: id, ResultOnly: true})
 	defer stream.Close()
@@ -139,18 +140,19 @@ func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
 	return stream.Result(), nil
 }
 
-// Stream returns the output of a job, from where the request says. The call is made with the first read,
-// and ends with the context. The stream must be closed.
-func (c *Client) Stream(ctx context.Context, request *jobworkerv1.GetJobsStreamRequest) *Stream {
+// Stream returns the output of a job from the position that the request names. The first read makes the call.
+// The call ends with the context. Call Close to release the stream.
+func (c *Client) Stream(ctx context.Context, request *jobworkerv1.GetJobsStreamRequest) *JobStream {
 	ctx, cancel := context.WithCancel(ctx)
-	asked := &jobworkerv1.GetJobsStreamRequest{}
-	proto.Merge(asked, request)
-	asked.MixedSources = true
-	return &Stream{ctx: ctx, cancel: cancel, service: c.service, patience: c.patience, request: asked}
+	next := &jobworkerv1.GetJobsStreamRequest{}
+	proto.Merge(next, request)
+	next.MixedSources = true
+	output := &resumableStream{service: c.service, retry: streamRetry{policy: c.policy}, request: next}
+	return &JobStream{ctx: ctx, cancel: cancel, output: output}
 }
 
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, has := ctx.Deadline(); has {
+func withCallTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, callTimeout)

@@ -16,139 +16,139 @@ import (
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
-// refusal is an error as the server makes them.
-func refusal(t *testing.T, code codes.Code, reason Reason) error {
+// serverError returns an error with the details that the server adds.
+func serverError(t *testing.T, code codes.Code, reason Reason) error {
 	t.Helper()
-	refused, err := status.New(code, "a sentence").WithDetails(
+	withDetails, err := status.New(code, "the message").WithDetails(
 		&errdetails.ErrorInfo{Reason: string(reason), Domain: "jobworker.v1", Metadata: map[string]string{"job_id": "7"}},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "max_cpu", Description: "negative"}}},
 	)
 	must(t, err)
-	return refused.Err()
+	return withDetails.Err()
 }
 
-func TestCreateIsRepeatedUnderOneID(t *testing.T) {
-	away := refusal(t, codes.Unavailable, ErrSupervisorUnavailable)
-	service := &calls{failures: []error{away, away}}
+func TestCreateIsRetriedWithOneRequestID(t *testing.T) {
+	unavailable := serverError(t, codes.Unavailable, ErrSupervisorUnavailable)
+	server := &unaryServer{failures: []error{unavailable, unavailable}}
 	request := &jobworkerv1.CreateJobRequest{Command: "true"}
-	job, err := connected(t, service).Create(t.Context(), request)
+	job, err := clientOf(t, server).Create(t.Context(), request)
 	must(t, err)
 	equal(t, job.GetId(), "new")
-	equal(t, len(service.creates), 3)
-	for _, each := range service.creates {
+	equal(t, len(server.creates), 3)
+	for _, each := range server.creates {
 		equal(t, each.GetCommand(), "true")
-		equal(t, each.GetRequestId(), service.creates[0].GetRequestId())
+		equal(t, each.GetRequestId(), server.creates[0].GetRequestId())
 	}
-	if service.creates[0].GetRequestId() == "" || request.GetRequestId() != "" {
-		t.Fatal("the request that is sent has an id, the caller's is left as it was")
+	if server.creates[0].GetRequestId() == "" || request.GetRequestId() != "" {
+		t.Fatal("the sent request must have an id; the caller's request must not change")
 	}
 }
 
-func TestCreateKeepsTheCallersID(t *testing.T) {
-	service := &calls{}
-	_, err := connected(t, service).Create(t.Context(), &jobworkerv1.CreateJobRequest{RequestId: "mine"})
+func TestCreateKeepsTheRequestIDOfTheCaller(t *testing.T) {
+	server := &unaryServer{}
+	_, err := clientOf(t, server).Create(t.Context(), &jobworkerv1.CreateJobRequest{RequestId: "mine"})
 	must(t, err)
-	equal(t, service.creates[0].GetRequestId(), "mine")
+	equal(t, server.creates[0].GetRequestId(), "mine")
 }
 
-func TestErrorCarriesTheServersDetails(t *testing.T) {
-	service := &calls{failures: []error{refusal(t, codes.NotFound, ErrJobNotFound)}}
-	_, err := connected(t, service).Get(t.Context(), "7")
+func TestErrorHasTheDetailsOfTheServer(t *testing.T) {
+	server := &unaryServer{failures: []error{serverError(t, codes.NotFound, ErrJobNotFound)}}
+	_, err := clientOf(t, server).Get(t.Context(), "7")
 	if !errors.Is(err, ErrJobNotFound) || errors.Is(err, ErrTooManyJobs) || errors.Is(err, context.Canceled) {
-		t.Fatalf("the reason is another one: %v", err)
+		t.Fatalf("unexpected reason: %v", err)
 	}
-	refused, ok := errors.AsType[*Error](err)
+	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		t.Fatalf("%T", err)
 	}
-	equal(t, refused.Code, codes.NotFound)
-	equal(t, refused.Message, "a sentence")
-	equal(t, refused.Error(), "jobworker: a sentence (JOB_NOT_FOUND)")
-	equal(t, maps.Equal(refused.Metadata, map[string]string{"job_id": "7"}), true)
-	equal(t, slices.Equal(refused.Fields, []FieldViolation{{"max_cpu", "negative"}}), true)
+	equal(t, failure.Code, codes.NotFound)
+	equal(t, failure.Message, "the message")
+	equal(t, failure.Error(), "jobworker: the message (JOB_NOT_FOUND)")
+	equal(t, maps.Equal(failure.Metadata, map[string]string{"job_id": "7"}), true)
+	equal(t, slices.Equal(failure.Fields, []FieldViolation{{"max_cpu", "negative"}}), true)
 	equal(t, status.Code(err), codes.NotFound)
-	equal(t, len(service.failures), 0)
+	equal(t, len(server.failures), 0)
 }
 
-func TestServerThatStaysAwayIsGivenUp(t *testing.T) {
-	service := &calls{failures: slices.Repeat([]error{refusal(t, codes.Unavailable, ErrShuttingDown)}, 9)}
-	_, err := connected(t, service).Get(t.Context(), "7")
+func TestCallFailsAfterTheLastRetry(t *testing.T) {
+	server := &unaryServer{failures: slices.Repeat([]error{serverError(t, codes.Unavailable, ErrShuttingDown)}, 9)}
+	_, err := clientOf(t, server).Get(t.Context(), "7")
 	if !errors.Is(err, ErrShuttingDown) {
 		t.Fatal(err)
 	}
-	equal(t, len(service.failures), 9-1-len(pauses()))
+	equal(t, len(server.failures), 9-1-len(defaultRetryPolicy().callBackoff))
 }
 
-func TestDeadlineEndsTheRepetition(t *testing.T) {
-	service := &calls{failures: slices.Repeat([]error{refusal(t, codes.Unavailable, ErrShuttingDown)}, 9)}
+func TestDeadlineEndsTheRetries(t *testing.T) {
+	server := &unaryServer{failures: slices.Repeat([]error{serverError(t, codes.Unavailable, ErrShuttingDown)}, 9)}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := connected(t, service).Get(ctx, "7")
+	_, err := clientOf(t, server).Get(ctx, "7")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 }
 
-func TestFailuresThatPass(t *testing.T) {
-	for failure, passing := range map[*Error]bool{
-		{Code: codes.Unavailable, Message: "connection refused"}:                                      true,
-		{Code: codes.Unavailable, Message: "authentication handshake failed: EOF"}:                    true,
-		{Code: codes.Unavailable, Message: "authentication handshake failed: tls: bad certificate"}:   false,
-		{Code: codes.Unavailable, Message: "authentication handshake failed: x509: unknown CA"}:       false,
-		{Code: codes.Unavailable, Message: "the server's words on tls: all", Reason: ErrShuttingDown}: true,
-		{Code: codes.Internal, Message: "a bug"}:                                                      false,
+func TestRetryable(t *testing.T) {
+	for failure, retryable := range map[*Error]bool{
+		{Code: codes.Unavailable, Message: "connection refused"}:                                        true,
+		{Code: codes.Unavailable, Message: "authentication handshake failed: EOF"}:                      true,
+		{Code: codes.Unavailable, Message: "authentication handshake failed: tls: bad certificate"}:     false,
+		{Code: codes.Unavailable, Message: "authentication handshake failed: x509: unknown CA"}:         false,
+		{Code: codes.Unavailable, Message: "a server message with tls: in it", Reason: ErrShuttingDown}: true,
+		{Code: codes.Internal, Message: "a bug"}:                                                        false,
 	} {
-		if failure.passing() != passing {
-			t.Errorf("%v: %v", failure, !passing)
+		if failure.Retryable() != retryable {
+			t.Errorf("%v: Retryable is %v", failure, !retryable)
 		}
 	}
 }
 
-func TestPauseEndsWithTheContext(t *testing.T) {
+func TestBackoffEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := waitAfter(ctx, &Error{Message: "no server"}, time.Hour)
+	err := sleepBeforeRetry(ctx, &Error{Message: "no server"}, time.Hour)
 	equal(t, errors.Is(err, context.Canceled), true)
-	equal(t, err.Error(), "jobworker: context canceled, after: no server (Canceled)")
+	equal(t, err.Error(), "jobworker: context canceled; last error: no server (Canceled)")
 }
 
-func TestListGoesThroughThePages(t *testing.T) {
-	service := &calls{pages: []*jobworkerv1.ListJobsResponse{
+func TestListRequestsAllPages(t *testing.T) {
+	server := &unaryServer{pages: []*jobworkerv1.ListJobsResponse{
 		{Jobs: []*Job{{Id: "5"}, {Id: "4"}}, NextPageToken: "second"},
 		{Jobs: []*Job{{Id: "3"}}, NextPageToken: "third"},
 		{},
 	}}
 	request := &jobworkerv1.ListJobsRequest{IdPrefix: "p"}
 	var ids []string
-	for job, err := range connected(t, service).List(t.Context(), request) {
+	for job, err := range clientOf(t, server).List(t.Context(), request) {
 		must(t, err)
 		ids = append(ids, job.GetId())
 	}
 	equal(t, slices.Equal(ids, []string{"5", "4", "3"}), true)
 	for number, token := range []string{"", "second", "third"} {
-		equal(t, service.lists[number].GetPageToken(), token)
-		equal(t, service.lists[number].GetIdPrefix(), "p")
+		equal(t, server.lists[number].GetPageToken(), token)
+		equal(t, server.lists[number].GetIdPrefix(), "p")
 	}
 	equal(t, request.GetPageToken(), "")
 }
 
-func TestListGetsNoPageTooMany(t *testing.T) {
-	service := &calls{pages: []*jobworkerv1.ListJobsResponse{{Jobs: []*Job{{Id: "2"}, {Id: "1"}}, NextPageToken: "next"}}}
-	for job, err := range connected(t, service).List(t.Context(), nil) {
+func TestListRequestsPagesOnDemand(t *testing.T) {
+	server := &unaryServer{pages: []*jobworkerv1.ListJobsResponse{{Jobs: []*Job{{Id: "2"}, {Id: "1"}}, NextPageToken: "next"}}}
+	for job, err := range clientOf(t, server).List(t.Context(), nil) {
 		must(t, err)
 		equal(t, job.GetId(), "2")
 		break
 	}
-	equal(t, len(service.lists), 1)
+	equal(t, len(server.lists), 1)
 }
 
-func TestListEndsWithAnError(t *testing.T) {
-	service := &calls{
+func TestListEndsAfterAnError(t *testing.T) {
+	server := &unaryServer{
 		pages:    []*jobworkerv1.ListJobsResponse{{}},
-		failures: []error{refusal(t, codes.InvalidArgument, ErrInvalidRequest)},
+		failures: []error{serverError(t, codes.InvalidArgument, ErrInvalidRequest)},
 	}
 	count := 0
-	for job, err := range connected(t, service).List(t.Context(), nil) {
+	for job, err := range clientOf(t, server).List(t.Context(), nil) {
 		count++
 		equal(t, job, nil)
 		equal(t, errors.Is(err, ErrInvalidRequest), true)
@@ -156,24 +156,24 @@ func TestListEndsWithAnError(t *testing.T) {
 	equal(t, count, 1)
 }
 
-func TestUpdate(t *testing.T) {
-	service := &calls{}
-	client := connected(t, service)
+func TestUpdateSendsOnlyGivenLimits(t *testing.T) {
+	server := &unaryServer{}
+	client := clientOf(t, server)
 	job, err := client.Update(t.Context(), &jobworkerv1.UpdateJobRequest{Id: "7", MaxMemory: proto.Int32(64)})
 	must(t, err)
 	equal(t, job.GetMaxMemory(), 64)
-	equal(t, service.updates[0].MaxCpu, nil)
+	equal(t, server.updates[0].MaxCpu, nil)
 }
 
-func TestStop(t *testing.T) {
-	service := &calls{}
-	client := connected(t, service)
+func TestStopSendsTheGracePeriod(t *testing.T) {
+	server := &unaryServer{}
+	client := clientOf(t, server)
 	_, err := client.Stop(t.Context(), "7")
 	must(t, err)
 	job, err := client.StopWithin(t.Context(), "7", 0)
 	must(t, err)
 	equal(t, job.GetId(), "7")
-	equal(t, service.stops[0].GracePeriod, nil)
-	equal(t, service.stops[1].GetGracePeriod().AsDuration(), 0)
-	equal(t, service.stops[1].GracePeriod != nil, true)
+	equal(t, server.stops[0].GracePeriod, nil)
+	equal(t, server.stops[1].GetGracePeriod().AsDuration(), 0)
+	equal(t, server.stops[1].GracePeriod != nil, true)
 }

@@ -18,26 +18,30 @@ const (
 	defaultRole   = "admin"
 )
 
-// Config says where the server is and who we are. The zero value is the server on this host, and the
+// Config names a server and the client's certificate. The zero value is the server on this host and the
 // administrator's certificate in /opt/job-worker/certs.
 type Config struct {
-	// Server is HOST or HOST:PORT; an IPv6 address with a port is in brackets. Default: localhost:50051.
+	// Server is HOST, HOST:PORT or [IPv6]:PORT. Default: localhost:50051.
 	Server string
-	// ServerName is the name that the server's certificate must have. Default: the HOST of Server.
+	// ServerName is the name expected in the server's certificate. Default: the HOST of Server.
 	ServerName string
 
-	// Certs is a folder with ca.pem, ROLE.pem and ROLE-key.pem. Default: /opt/job-worker/certs.
+	// Certs is the directory that contains ca.pem, ROLE.pem and ROLE-key.pem. Default: /opt/job-worker/certs.
 	Certs string
 	// Role is admin or viewer. Default: admin.
 	Role string
 
-	// CA, Cert and Key are PEM files, each used instead of that of Certs: the authority that signed the
-	// server's certificate, our certificate and its key.
-	CA, Cert, Key string
+	// CA is the CA certificate file (PEM) that verifies the server. Default: ca.pem in Certs.
+	CA string
+	// Cert is the client certificate file (PEM). Default: ROLE.pem in Certs.
+	Cert string
+	// Key is the client key file (PEM). Default: ROLE-key.pem in Certs.
+	Key string
 }
 
-// ConfigFromEnv returns what the variables say that the command jobworker reads, too: JOBWORKER_SERVER,
-// JOBWORKER_SERVER_NAME, JOBWORKER_CERTS, JOBWORKER_ROLE, JOBWORKER_CA, JOBWORKER_CERT and JOBWORKER_KEY.
+// ConfigFromEnv returns the configuration in the environment variables of the jobworker command:
+// JOBWORKER_SERVER, JOBWORKER_SERVER_NAME, JOBWORKER_CERTS, JOBWORKER_ROLE, JOBWORKER_CA, JOBWORKER_CERT and
+// JOBWORKER_KEY.
 func ConfigFromEnv() Config {
 	return Config{
 		Server:     os.Getenv("JOBWORKER_SERVER"),
@@ -57,19 +61,19 @@ func (c Config) address() (string, error) {
 		server += ":" + defaultPort
 	}
 	host, port, err := net.SplitHostPort(server)
-	if number, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || number == 0 || host == "" {
-		return "", fmt.Errorf("jobworker: the server's address %q is not HOST:PORT, as localhost:50051 or [::1]:50051 are; "+
-			"set Config.Server or JOBWORKER_SERVER", c.Server)
+	if number, invalid := strconv.ParseUint(port, 10, 16); err != nil || invalid != nil || number == 0 || host == "" {
+		return "", fmt.Errorf("jobworker: server address %q is not HOST:PORT; "+
+			"set Config.Server or JOBWORKER_SERVER, for example to localhost:50051 or [::1]:50051", c.Server)
 	}
 	return server, nil
 }
 
-// tls reads the files of a connection on which each side shows its certificate.
+// tls reads the certificate files and returns the configuration of mutual TLS.
 func (c Config) tls() (*tls.Config, error) {
-	folder, role := cmp.Or(c.Certs, defaultCerts), cmp.Or(c.Role, defaultRole)
-	ca := cmp.Or(c.CA, filepath.Join(folder, "ca.pem"))
-	cert := cmp.Or(c.Cert, filepath.Join(folder, role+".pem"))
-	key := cmp.Or(c.Key, filepath.Join(folder, role+"-key.pem"))
+	directory, role := cmp.Or(c.Certs, defaultCerts), cmp.Or(c.Role, defaultRole)
+	ca := cmp.Or(c.CA, filepath.Join(directory, "ca.pem"))
+	cert := cmp.Or(c.Cert, filepath.Join(directory, role+".pem"))
+	key := cmp.Or(c.Key, filepath.Join(directory, role+"-key.pem"))
 
 	authorities, err := readAuthorities(ca)
 	if err != nil {

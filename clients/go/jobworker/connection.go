@@ -9,11 +9,12 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Messages carry up to 256 KiB of output; 8 MiB is room for a page of 1,000 jobs with long commands.
+// maxMessageBytes has room for a page of 1,000 jobs with long commands. Messages of a stream carry up to
+// 256 KiB of output.
 const maxMessageBytes = 8 << 20
 
-// connect makes the connection; nothing is sent before the first call.
-func connect(config Config) (*grpc.ClientConn, error) {
+// connect returns a connection. It does not connect before the first call.
+func connect(config Config, policy retryPolicy) (*grpc.ClientConn, error) {
 	address, err := config.address()
 	if err != nil {
 		return nil, err
@@ -24,12 +25,12 @@ func connect(config Config) (*grpc.ClientConn, error) {
 	}
 	return grpc.NewClient("dns:///"+address,
 		grpc.WithTransportCredentials(credentials.NewTLS(security)),
-		grpc.WithUnaryInterceptor(repeated),
+		grpc.WithUnaryInterceptor(retryUnary(policy)),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)),
-		// There is none in the DNS, and asking for it takes a second where no DNS answers.
+		// The DNS has no service config for this API, and the query takes a second if no DNS server answers.
 		grpc.WithDisableServiceConfig(),
-		// A server that is gone without a word is noticed after 40 s. Pings are sent only while a call is
-		// open: servers end connections that are pinged for nothing (GOAWAY too_many_pings).
+		// Pings detect a dead server after 40 s. They are sent only while a call is open because servers close
+		// idle connections that send pings (GOAWAY too_many_pings).
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},

@@ -1,7 +1,6 @@
 // Package jobworker is a client of jobworker.v1, the API of jobworkerd.
 //
-// Requests and jobs are the API's own messages, of package jobworkerv1: what a field means, its unit and
-// its default are said there. This package adds what makes them pleasant: the connection, retries of the
-// calls that are safe to repeat, lists that page by themselves, streams of output that go on where they
-// broke, and errors for errors.Is and errors.As.
+// Requests and jobs are the messages of package jobworkerv1, which documents their fields, units and defaults.
+// This package adds the connection, retries of calls that are safe to retry, lists that request pages as you
+// iterate, output streams that resume after a broken connection, and errors for errors.Is and errors.As.
 package jobworker

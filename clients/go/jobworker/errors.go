@@ -12,8 +12,8 @@ import (
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
-// Reason is why a call failed, in a word that never changes: errors.Is(err, ErrJobNotFound). Most are the
-// server's; service JobService of the protos says which call fails with which.
+// Reason is a stable, machine-readable cause of an error, for errors.Is. The proto's service JobService
+// documents which call fails with which reason.
 type Reason string
 
 // The server's reasons.
@@ -34,34 +34,40 @@ const (
 	ErrSupervisorUnavailable Reason = "SUPERVISOR_UNAVAILABLE"
 )
 
-// ErrWrongOffset is this client's: the server sent other bytes of the output than were due.
-const ErrWrongOffset Reason = "WRONG_OFFSET"
+// ErrUnexpectedOffset means that the server sent output at another offset than the client expected.
+const ErrUnexpectedOffset Reason = "UNEXPECTED_OFFSET"
 
-// Error returns the word itself.
+// Error returns the reason.
 func (r Reason) Error() string { return string(r) }
 
-// Error is a call that failed, with what the server says about it. Reason, Fields and Metadata are empty
-// where it is not the server that says so, as when there is no connection.
+// Error is a failed call. Reason, Fields and Metadata are empty if the error is not from the server, for
+// example if the connection failed.
 //
-// errors.Is takes a Reason, context.Canceled or context.DeadlineExceeded; status.FromError takes the Error.
+// errors.Is matches a Reason, context.Canceled and context.DeadlineExceeded. status.FromError accepts an Error.
 type Error struct {
-	Code    codes.Code
-	Reason  Reason
+	// Code is the gRPC status code.
+	Code codes.Code
+	// Reason is the server's reason.
+	Reason Reason
+	// Message describes the error in one sentence.
 	Message string
-	// Fields are the values that the server refused.
+	// Fields are the request fields that the server refused.
 	Fields []FieldViolation
-	// Metadata is what the reason is about, such as the id of the job.
+	// Metadata holds details of the reason, such as the id of the job.
 	Metadata map[string]string
 
-	status error
+	cause error
 }
 
-// FieldViolation is a field of a request, such as max_cpu, and what is wrong with its value.
+// FieldViolation is a request field that the server refused.
 type FieldViolation struct {
-	Field, Description string
+	// Field is the name of the field in the proto, such as max_cpu.
+	Field string
+	// Description is the reason.
+	Description string
 }
 
-// Error returns the server's sentence with its reason, or the code where it gave none.
+// Error returns the message and the reason, or the code if the error has no reason.
 func (e *Error) Error() string {
 	if e.Reason != "" {
 		return fmt.Sprintf("jobworker: %s (%s)", e.Message, e.Reason)
@@ -69,7 +75,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("jobworker: %s (%s)", e.Message, e.Code)
 }
 
-// Is reports whether the error has a Reason, or is the context's end.
+// Is reports whether the target is the error's reason or its context error.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case context.Canceled:
@@ -81,48 +87,50 @@ func (e *Error) Is(target error) bool {
 	return ok && e.Reason == reason
 }
 
-// Unwrap returns gRPC's status error.
-func (e *Error) Unwrap() error { return e.status }
+// Unwrap returns the gRPC status error.
+func (e *Error) Unwrap() error { return e.cause }
 
-// passing reports whether the same call may succeed in a moment. A handshake that failed over a
-// certificate will fail again; gRPC says so in words alone, with those of the packages tls and x509.
-func (e *Error) passing() bool {
-	overCertificate := strings.Contains(e.Message, "tls: ") || strings.Contains(e.Message, "x509: ")
-	return e.Code == codes.Unavailable && (e.Reason != "" || !overCertificate)
+// Retryable reports whether the same call can succeed later. Clients have already retried it.
+//
+// A handshake that fails because of a certificate is not retryable. gRPC reports it only in the text of the
+// message, with the prefixes of packages tls and x509.
+func (e *Error) Retryable() bool {
+	badCertificate := strings.Contains(e.Message, "tls: ") || strings.Contains(e.Message, "x509: ")
+	return e.Code == codes.Unavailable && (e.Reason != "" || !badCertificate)
 }
 
-// TruncatedError ends a Read of output that the server did not have all of any more.
+// TruncatedError is the last error of JobStream.Read if the server no longer had part of the output.
 type TruncatedError struct {
-	// Ranges are those that are missing between the bytes that were read.
+	// Ranges are the missing ranges, in order.
 	Ranges []*jobworkerv1.TruncatedRange
 }
 
-// Error names the first range.
+// Error describes the first range.
 func (e *TruncatedError) Error() string {
 	first := e.Ranges[0]
-	return fmt.Sprintf("jobworker: %d bytes of output are missing from byte %d on: %s (%d such ranges)",
+	return fmt.Sprintf("jobworker: output is truncated: %d bytes are missing at offset %d: %s (%d ranges in total)",
 		first.GetToOffset()-first.GetFromOffset(), first.GetFromOffset(), first.GetReason(), len(e.Ranges))
 }
 
-// fromRPC returns the error of a call that failed.
+// fromRPC converts the error of a failed call.
 func fromRPC(err error) *Error {
 	failed, _ := status.FromError(err)
-	found := &Error{Code: failed.Code(), Message: failed.Message(), status: err}
+	failure := &Error{Code: failed.Code(), Message: failed.Message(), cause: err}
 	for _, detail := range failed.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
-			found.Reason, found.Metadata = Reason(detail.GetReason()), detail.GetMetadata()
+			failure.Reason, failure.Metadata = Reason(detail.GetReason()), detail.GetMetadata()
 		case *errdetails.BadRequest:
-			found.Fields = violations(detail)
+			failure.Fields = violations(detail)
 		}
 	}
-	return found
+	return failure
 }
 
 func violations(bad *errdetails.BadRequest) []FieldViolation {
-	var found []FieldViolation
+	var fields []FieldViolation
 	for _, each := range bad.GetFieldViolations() {
-		found = append(found, FieldViolation{each.GetField(), each.GetDescription()})
+		fields = append(fields, FieldViolation{each.GetField(), each.GetDescription()})
 	}
-	return found
+	return fields
 }

@@ -21,16 +21,16 @@ import (
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
-// authority signs the certificates of one test, which are in its folder as `jobworkerd certs init` makes them.
+// authority is a CA. Its directory has the files that `jobworkerd certs init` creates.
 type authority struct {
-	folder string
-	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
+	directory string
+	cert      *x509.Certificate
+	key       *ecdsa.PrivateKey
 }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{folder: t.TempDir()}
+	a := &authority{directory: t.TempDir()}
 	a.cert, a.key = a.issue(t, "ca", &x509.Certificate{
 		Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	})
@@ -68,13 +68,13 @@ func (a *authority) issue(t *testing.T, name string, template *x509.Certificate)
 func (a *authority) write(t *testing.T, name, kind string, bytes []byte) {
 	t.Helper()
 	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})
-	must(t, os.WriteFile(filepath.Join(a.folder, name), text, 0o600))
+	must(t, os.WriteFile(filepath.Join(a.directory, name), text, 0o600))
 }
 
-// serve starts a server that asks for our certificate; port 0 is any free one.
+// serve starts a server that verifies client certificates. Port 0 selects a free port.
 func (a *authority) serve(t *testing.T, address string, service jobworkerv1.JobServiceServer, maxVersion uint16) (*grpc.Server, string) {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(filepath.Join(a.folder, "server.pem"), filepath.Join(a.folder, "server-key.pem"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(a.directory, "server.pem"), filepath.Join(a.directory, "server-key.pem"))
 	must(t, err)
 	clients := x509.NewCertPool()
 	clients.AddCert(a.cert)
@@ -89,8 +89,8 @@ func (a *authority) serve(t *testing.T, address string, service jobworkerv1.JobS
 	return server, listener.Addr().String()
 }
 
-// connected returns a client of a server that does what the service does.
-func connected(t *testing.T, service jobworkerv1.JobServiceServer) *Client {
+// clientOf starts a server and returns a client of it.
+func clientOf(t *testing.T, service jobworkerv1.JobServiceServer) *Client {
 	t.Helper()
 	a := newAuthority(t)
 	_, address := a.serve(t, "127.0.0.1:0", service, 0)
@@ -99,7 +99,7 @@ func connected(t *testing.T, service jobworkerv1.JobServiceServer) *Client {
 
 func (a *authority) dial(t *testing.T, address string) *Client {
 	t.Helper()
-	client, err := Dial(Config{Server: address, Certs: a.folder})
+	client, err := Dial(Config{Server: address, Certs: a.directory})
 	must(t, err)
 	t.Cleanup(func() { must(t, client.Close()) })
 	return client
@@ -115,7 +115,7 @@ func must(t *testing.T, err error) {
 func equal[T comparable](t *testing.T, got, want T) {
 	t.Helper()
 	if got != want {
-		// Not fatal: a server's method has a goroutine of its own.
+		// Not Fatal: handlers of a server run in other goroutines.
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -1,5 +1,5 @@
-// Command run runs a command on the server that the JOBWORKER_… variables name, shows what it writes as it
-// writes it, and ends as it did:
+// Command run runs a command on the server that the JOBWORKER_ environment variables name. It prints the
+// output as it arrives and exits with the job's exit code:
 //
 //	JOBWORKER_SERVER=localhost:50051 JOBWORKER_CERTS=certs go run ./examples/run sh -c 'echo hello; exit 3'
 package main
@@ -27,14 +27,14 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		if errors.Is(err, jobworker.ErrRoleRequired) {
-			fmt.Fprintln(os.Stderr, "hint: JOBWORKER_ROLE=admin chooses the administrator's certificate")
+			fmt.Fprintln(os.Stderr, "hint: set JOBWORKER_ROLE=admin to use the administrator's certificate")
 		}
 		code = 125
 	}
 	os.Exit(code)
 }
 
-// run returns the job's exit code, or 128 and the number of the signal that ended it.
+// run returns the job's exit code, or 128+N if signal N ended the job.
 func run(ctx context.Context, command string, args []string) (int, error) {
 	client, err := jobworker.FromEnv()
 	if err != nil {
@@ -48,7 +48,7 @@ func run(ctx context.Context, command string, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	final, err := show(ctx, client, job.GetId())
+	final, err := copyOutput(ctx, client, job.GetId())
 	if errors.Is(err, context.Canceled) {
 		final, err = client.Stop(context.WithoutCancel(ctx), job.GetId())
 	}
@@ -61,8 +61,8 @@ func run(ctx context.Context, command string, args []string) (int, error) {
 	return int(final.GetExitCode()), nil
 }
 
-// show copies the job's stdout to ours, and its stderr to ours.
-func show(ctx context.Context, client *jobworker.Client, id string) (*jobworker.Job, error) {
+// copyOutput copies the job's stdout and stderr to this process's, and returns the final job.
+func copyOutput(ctx context.Context, client *jobworker.Client, id string) (*jobworker.Job, error) {
 	stream := client.Stream(ctx, &jobworkerv1.GetJobsStreamRequest{Id: id})
 	defer stream.Close()
 	for chunk, err := range stream.Chunks() {

@@ -1,5 +1,5 @@
-// Command driver does what the lines of its standard input say with the client package, and answers each
-// with a line: it is how the project's own tests compare the clients of all languages.
+// Command driver runs operations of the client package for tests/interop. It reads one JSON request per line
+// from stdin and writes one JSON response per line to stdout.
 package main
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/jobworker/jobworker/clients/go/jobworker"
 )
 
-// request is one line: what to do, and the arguments of that. Times are in seconds.
-type request struct {
+// operation is a request: the operation and its arguments. Durations are in seconds.
+type operation struct {
 	Op               string            `json:"op"`
 	Deadline         float64           `json:"deadline"`
 	Job              json.RawMessage   `json:"job"`
@@ -37,7 +37,7 @@ type request struct {
 	CancelAfterBytes int64             `json:"cancel_after_bytes"`
 }
 
-// failure is an error of the API's, as all drivers write it.
+// failure is an error of the API in the JSON form that all drivers use.
 type failure struct {
 	Code     string            `json:"code"`
 	Reason   string            `json:"reason"`
@@ -59,49 +59,49 @@ func serve(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	lines, answers := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
+	requests, responses := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
 	for {
-		var asked request
-		if err := lines.Decode(&asked); err == io.EOF {
+		var op operation
+		if err := requests.Decode(&op); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		answer, err := answerTo(client, asked)
+		response, err := respond(client, op)
 		if err != nil {
 			return err
 		}
-		if err := answers.Encode(answer); err != nil {
+		if err := responses.Encode(response); err != nil {
 			return err
 		}
 	}
 }
 
-// answerTo fails where the request makes no sense; what the API refuses is an answer.
-func answerTo(client *jobworker.Client, asked request) (map[string]any, error) {
+// respond runs an operation. An error of the API is a response; only an invalid request is an error.
+func respond(client *jobworker.Client, op operation) (map[string]any, error) {
 	ctx := context.Background()
-	if asked.Deadline > 0 {
-		limited, cancel := context.WithTimeout(ctx, seconds(asked.Deadline))
+	if op.Deadline > 0 {
+		bounded, cancel := context.WithTimeout(ctx, seconds(op.Deadline))
 		defer cancel()
-		ctx = limited
+		ctx = bounded
 	}
-	result, err := perform(ctx, client, asked)
-	if refused, ok := errors.AsType[*jobworker.Error](err); ok {
-		return map[string]any{"error": describe(refused)}, nil
+	result, err := run(ctx, client, op)
+	if callError, ok := errors.AsType[*jobworker.Error](err); ok {
+		return map[string]any{"error": describe(callError)}, nil
 	}
 	return map[string]any{"result": result}, err
 }
 
-func describe(refused *jobworker.Error) failure {
+func describe(err *jobworker.Error) failure {
 	described := failure{
-		Code:     code.Code(refused.Code).String(),
-		Reason:   string(refused.Reason),
-		Message:  refused.Message,
+		Code:     code.Code(err.Code).String(),
+		Reason:   string(err.Reason),
+		Message:  err.Message,
 		Fields:   []string{},
 		Metadata: map[string]string{},
 	}
-	maps.Copy(described.Metadata, refused.Metadata)
-	for _, each := range refused.Fields {
+	maps.Copy(described.Metadata, err.Metadata)
+	for _, each := range err.Fields {
 		described.Fields = append(described.Fields, each.Field)
 	}
 	return described

@@ -13,32 +13,32 @@ import (
 	"github.com/jobworker/jobworker/clients/go/jobworker"
 )
 
-func perform(ctx context.Context, client *jobworker.Client, asked request) (any, error) {
-	switch asked.Op {
+func run(ctx context.Context, client *jobworker.Client, op operation) (any, error) {
+	switch op.Op {
 	case "create":
-		wanted := &jobworkerv1.CreateJobRequest{}
-		if err := protojson.Unmarshal(asked.Job, wanted); err != nil {
+		request := &jobworkerv1.CreateJobRequest{}
+		if err := protojson.Unmarshal(op.Job, request); err != nil {
 			return nil, err
 		}
-		return inJSON(client.Create(ctx, wanted))
+		return jobJSON(client.Create(ctx, request))
 	case "get":
-		return inJSON(client.Get(ctx, asked.ID))
+		return jobJSON(client.Get(ctx, op.ID))
 	case "list":
-		return list(ctx, client, asked)
+		return list(ctx, client, op)
 	case "stop":
-		if asked.GracePeriod != nil {
-			return inJSON(client.StopWithin(ctx, asked.ID, seconds(*asked.GracePeriod)))
+		if op.GracePeriod != nil {
+			return jobJSON(client.StopWithin(ctx, op.ID, seconds(*op.GracePeriod)))
 		}
-		return inJSON(client.Stop(ctx, asked.ID))
+		return jobJSON(client.Stop(ctx, op.ID))
 	case "wait":
-		return inJSON(client.Wait(ctx, asked.ID))
+		return jobJSON(client.Wait(ctx, op.ID))
 	case "stream":
-		return stream(ctx, client, asked)
+		return stream(ctx, client, op)
 	}
-	return nil, fmt.Errorf("there is no operation %q", asked.Op)
+	return nil, fmt.Errorf("unknown operation %q", op.Op)
 }
 
-func inJSON(job *jobworker.Job, err error) (any, error) {
+func jobJSON(job *jobworker.Job, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -46,13 +46,13 @@ func inJSON(job *jobworker.Job, err error) (any, error) {
 	return json.RawMessage(text), err
 }
 
-func list(ctx context.Context, client *jobworker.Client, asked request) (any, error) {
-	wanted := &jobworkerv1.ListJobsRequest{PageSize: asked.PageSize, Labels: asked.Labels, IdPrefix: asked.IDPrefix}
-	for _, name := range asked.Statuses {
-		wanted.Statuses = append(wanted.Statuses, jobworkerv1.JobStatus(jobworkerv1.JobStatus_value[name]))
+func list(ctx context.Context, client *jobworker.Client, op operation) (any, error) {
+	request := &jobworkerv1.ListJobsRequest{PageSize: op.PageSize, Labels: op.Labels, IdPrefix: op.IDPrefix}
+	for _, name := range op.Statuses {
+		request.Statuses = append(request.Statuses, jobworkerv1.JobStatus(jobworkerv1.JobStatus_value[name]))
 	}
 	ids := []string{}
-	for job, err := range client.List(ctx, wanted) {
+	for job, err := range client.List(ctx, request) {
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +61,7 @@ func list(ctx context.Context, client *jobworker.Client, asked request) (any, er
 	return map[string][]string{"ids": ids}, nil
 }
 
-// streamed is what came of a stream: how much, from where up to where, and what was missing.
+// streamed describes the received output: its hash, its size, its offsets and the truncated ranges.
 type streamed struct {
 	SHA256    string     `json:"sha256"`
 	Bytes     int64      `json:"bytes"`
@@ -71,36 +71,36 @@ type streamed struct {
 	Job       any        `json:"job"`
 }
 
-func stream(ctx context.Context, client *jobworker.Client, asked request) (any, error) {
+func stream(ctx context.Context, client *jobworker.Client, op operation) (any, error) {
 	output := client.Stream(ctx, &jobworkerv1.GetJobsStreamRequest{
-		Id:        asked.ID,
-		Offset:    asked.Offset,
-		TailLines: asked.TailLines,
-		TailBytes: asked.TailBytes,
-		Follow:    asked.Follow,
-		Source:    sources[asked.Source],
+		Id:        op.ID,
+		Offset:    op.Offset,
+		TailLines: op.TailLines,
+		TailBytes: op.TailBytes,
+		Follow:    op.Follow,
+		Source:    sources[op.Source],
 	})
 	defer output.Close()
-	found, digest := streamed{Truncated: [][2]int64{}}, sha256.New()
+	received, digest := streamed{Truncated: [][2]int64{}}, sha256.New()
 	for chunk, err := range output.Chunks() {
 		if err != nil {
 			return nil, err
 		}
 		digest.Write(chunk.Data)
-		found.add(chunk)
-		if asked.CancelAfterBytes > 0 && found.Bytes >= asked.CancelAfterBytes {
+		received.add(chunk)
+		if op.CancelAfterBytes > 0 && received.Bytes >= op.CancelAfterBytes {
 			break
 		}
 	}
-	if found.Bytes == 0 {
-		found.Begin, found.End = output.Offset(), output.Offset()
+	if received.Bytes == 0 {
+		received.Begin, received.End = output.Offset(), output.Offset()
 	}
-	found.SHA256 = hex.EncodeToString(digest.Sum(nil))
+	received.SHA256 = hex.EncodeToString(digest.Sum(nil))
 	var err error
 	if job := output.Result(); job != nil {
-		found.Job, err = inJSON(job, nil)
+		received.Job, err = jobJSON(job, nil)
 	}
-	return found, err
+	return received, err
 }
 
 var sources = map[string]jobworkerv1.OutputSource{
@@ -109,8 +109,8 @@ var sources = map[string]jobworkerv1.OutputSource{
 }
 
 func (s *streamed) add(chunk jobworker.Chunk) {
-	if missing := chunk.Truncated; missing != nil {
-		s.Truncated = append(s.Truncated, [2]int64{missing.GetFromOffset(), missing.GetToOffset()})
+	if truncated := chunk.Truncated; truncated != nil {
+		s.Truncated = append(s.Truncated, [2]int64{truncated.GetFromOffset(), truncated.GetToOffset()})
 		return
 	}
 	if s.Bytes == 0 {

@@ -13,25 +13,25 @@ import (
 	"strings"
 )
 
-// FileError is a certificate or key file that cannot be read or used.
+// FileError reports a certificate or key file that cannot be read or used.
 type FileError struct {
-	// File is its path.
+	// File is the path of the file.
 	File string
-	// Problem says what is wrong with it, and what to do.
+	// Problem describes the fault and how to correct it.
 	Problem string
 
 	cause error
 }
 
-// Error names the file and the problem.
+// Error returns the path and the problem.
 func (e *FileError) Error() string { return "jobworker: " + e.File + ": " + e.Problem }
 
-// Unwrap returns the error of the operating system or of package tls, if it is one of theirs.
+// Unwrap returns the error of the operating system or of package tls, or nil.
 func (e *FileError) Unwrap() error { return e.cause }
 
 var (
 	block = regexp.MustCompile(`(?m)^-----BEGIN ([A-Z0-9 ]+)-----`)
-	// PKCS #8 and the older form mark an encrypted key in different places (RFC 7468, section 11; RFC 1421, 4.6.1.1).
+	// PKCS #8 marks an encrypted key in the label (RFC 7468, section 11), PKCS #1 in a header (RFC 1421, 4.6.1.1).
 	encrypted = regexp.MustCompile(`-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED`)
 )
 
@@ -59,13 +59,13 @@ func readPair(certFile, keyFile string) (tls.Certificate, error) {
 	case err == nil:
 		return pair, nil
 	case strings.Contains(err.Error(), "match public key"):
-		// Package tls says so in words alone, of another key of the same type and of one of another type.
+		// Package tls has no error type for this. Its messages for keys of the same and of another type differ.
 		return pair, &FileError{keyFile, "the key does not belong to the certificate " + certFile + "; use the key made with it", err}
 	}
 	return pair, &FileError{keyFile, "the key is damaged; copy the file again", err}
 }
 
-// readCertificates returns a file's content, once every certificate in it can be read.
+// readCertificates returns the content of a file. It fails if a certificate in the file cannot be parsed.
 func readCertificates(file string) ([]byte, error) {
 	data, err := readPEM(file, "x509")
 	if err != nil {
@@ -80,7 +80,7 @@ func readCertificates(file string) ([]byte, error) {
 	return data, nil
 }
 
-// areCertificates reports whether the PEM blocks have a certificate, and none that cannot be parsed.
+// areCertificates reports whether the PEM blocks contain a certificate and every certificate can be parsed.
 func areCertificates(data []byte) bool {
 	found := false
 	for next, rest := pem.Decode(data); next != nil; next, rest = pem.Decode(rest) {
@@ -112,12 +112,13 @@ func readKey(file string) ([]byte, error) {
 	return data, nil
 }
 
-// readPEM returns the content of a file that has at least one PEM block.
+// readPEM returns the content of a file. It fails if the file has no PEM block. command is the openssl
+// subcommand that converts the file.
 func readPEM(file, command string) ([]byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, &FileError{file, "cannot read the file: " + reason(err) +
-			"; Config.Certs (JOBWORKER_CERTS) is the directory with ca.pem, ROLE.pem and ROLE-key.pem", err}
+		return nil, &FileError{file, "cannot read the file: " + withoutPath(err) +
+			"; set Config.Certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and ROLE-key.pem", err}
 	}
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
@@ -147,8 +148,8 @@ func labelsOf(data []byte) []string {
 	return labels
 }
 
-// reason returns the words of the operating system without the path, which stands before them already.
-func reason(err error) string {
+// withoutPath returns the operating system's message without the path, which FileError.Error adds.
+func withoutPath(err error) string {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return path.Err.Error()

@@ -1,0 +1,44 @@
+package jobworker
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+)
+
+// retryUnary is a grpc.UnaryClientInterceptor that retries a call while the server is unavailable. All unary
+// methods are safe to retry because Create sends a request id. The returned error is an *Error.
+//
+// gRPC's own retries would also retry handshakes that a certificate makes fail every time, and would add
+// text to the server's message.
+func retryUnary(policy retryPolicy) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, request, response any, connection *grpc.ClientConn,
+		invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		for attempt := 0; ; attempt++ {
+			err := invoke(ctx, method, request, response, connection, options...)
+			if err == nil {
+				return nil
+			}
+			failure := fromRPC(err)
+			if !failure.Retryable() || attempt == len(policy.callBackoff) {
+				return failure
+			}
+			if err := sleepBeforeRetry(ctx, failure, policy.callBackoff[attempt]); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// sleepBeforeRetry waits for the delay. It returns an error if the context ends first.
+func sleepBeforeRetry(ctx context.Context, failure *Error, delay time.Duration) error {
+	select {
+	case <-time.After(delay):
+		return nil
+	case <-ctx.Done():
+		ended := status.FromContextError(ctx.Err())
+		return fromRPC(status.Errorf(ended.Code(), "%s; last error: %s", ended.Message(), failure.Message))
+	}
+}
