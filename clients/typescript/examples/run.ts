@@ -1,5 +1,5 @@
 /**
- * Runs a command as a job and behaves as the command would: its output, its exit code.
+ * Runs a command as a job. Prints the output as it arrives and exits with the job's exit code.
  *
  *     JOBWORKER_SERVER=localhost:50051 node dist/examples/run.js sh -c 'uname -a; exit 3'
  */
@@ -11,7 +11,9 @@ async function run(client: Client, command: string, args: string[]): Promise<Job
   const stream = client.stream(job.id);
   for await (const chunk of stream) {
     if (chunk.truncated) {
-      console.error(`bytes ${chunk.truncated.from}-${chunk.truncated.to}: ${chunk.truncated.reason}`);
+      console.error(
+        `bytes ${chunk.truncated.fromOffset}-${chunk.truncated.toOffset}: ${chunk.truncated.reason}`,
+      );
     }
     const sink = chunk.source === "stderr" ? process.stderr : process.stdout;
     if (!sink.write(chunk.data)) {

@@ -1,68 +1,74 @@
-/** What a reader of a job's output gets. */
+/** The chunks of a job's output. */
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import {
   type GetJobsStreamResponse,
   OutputSource,
-  type TruncatedRange as RangeMessage,
+  type TruncatedRange as TruncatedRangeMessage,
 } from "./gen/jobworker/v1/job_service_pb.js";
 
 /** One of a job's two output streams. */
 export type Source = "stdout" | "stderr";
 
-/** Bytes that the server does not have any more, from `from` up to but without `to`. */
+/** Output that the server no longer has. */
 export interface TruncatedRange {
-  readonly from: number;
-  readonly to: number;
-  /** Why they are missing, in one sentence. */
+  /** The offset of the first missing byte. */
+  readonly fromOffset: number;
+  /** The offset of the first byte after the range. */
+  readonly toOffset: number;
+  /** Why the bytes are missing, in one sentence. */
   readonly reason: string;
 }
 
-/** A piece of a job's output, as the job wrote it: any bytes, cut anywhere. */
-export interface Output {
+/** A piece of a job's output. */
+export interface OutputChunk {
+  /** The output. It can end anywhere, even inside a line or a UTF-8 sequence. */
   readonly data: Uint8Array;
-  /** The position of the first byte of `data` in the log, from 0 over both streams together. */
+  /** The offset of the first byte in the log, which counts the bytes of stdout and stderr together. */
   readonly offset: number;
+  /** The stream that the job wrote `data` to. */
   readonly source: Source;
-  /** When the server read the first byte of `data` from the job; the others within 10 ms. */
+  /** When the server read the first byte of `data`. It read the other bytes at most 10 ms later. */
   readonly time: Date;
   readonly truncated?: never;
 }
 
-/** In place of output that is not there any more. */
-export interface Gap {
+/** Takes the place of output that the server no longer has. */
+export interface TruncatedChunk {
   /** Empty. */
   readonly data: Uint8Array;
+  /** The offset of the first missing byte. */
   readonly offset: number;
   readonly source?: never;
   readonly time?: never;
+  /** The missing range. */
   readonly truncated: TruncatedRange;
 }
 
-/** What a stream consists of. `data` may be used of both; `truncated` tells of a gap. */
-export type Chunk = Output | Gap;
+/** An element of a `JobStream`. Both kinds have `data`; only a `TruncatedChunk` has `truncated`. */
+export type Chunk = OutputChunk | TruncatedChunk;
 
 /**
- * Yields the output of a message in order. Each piece has one source and, to 10 ms, one time: a message to a
- * reader that is behind may have output of both sources, and of any time.
+ * Yields the output of a message as chunks of one source and one time. A message to a reader that is behind can
+ * contain output of both sources and of any period.
  */
-export function* outputOf(message: GetJobsStreamResponse): Generator<Output, void, undefined> {
-  const runs = ends(message.sourceRunBytes, message.payload.length);
-  const told = runs.at(-1) as number;
-  const spans = ends(message.spanBytes, told);
-  // With a source in the request, the other source's runs are counted, and their bytes left out.
-  const skips = told > message.payload.length;
+export function* splitMessage(message: GetJobsStreamResponse): Generator<OutputChunk, void, undefined> {
+  const runs = endsOf(message.sourceRunBytes, message.payload.length);
+  const total = runs.at(-1) as number;
+  const spans = endsOf(message.spanBytes, total);
+  // If the request selects a source, the runs of the other source are counted but not sent.
+  const skips = total > message.payload.length;
   const time = message.time ? timestampDate(message.time).getTime() : 0;
-  let [begin, span, run, taken] = [0, 0, 0, 0];
-  while (begin < told) {
+  let [begin, span, run, used] = [0, 0, 0, 0];
+  while (begin < total) {
     const end = Math.min(spans[span] as number, runs[run] as number);
     if (!skips || run % 2 === 0) {
       yield {
-        data: message.payload.subarray(taken, taken + end - begin),
+        data: message.payload.subarray(used, used + end - begin),
         offset: Number(message.offset) + begin,
         source: (message.source === OutputSource.STDERR) === (run % 2 === 0) ? "stderr" : "stdout",
         time: new Date(time + Number(message.spanOffsetUsec[span] ?? 0n) / 1000),
       };
-      taken += end - begin;
+      used += end - begin;
     }
     begin = end;
     span += Number(end === spans[span]);
@@ -70,18 +76,18 @@ export function* outputOf(message: GetJobsStreamResponse): Generator<Output, voi
   }
 }
 
-/** Returns where each part ends; without lengths, all is one part. */
-function ends(lengths: readonly number[], all: number): number[] {
+/** Returns the end of each part. An empty list means one part of `total` bytes. */
+function endsOf(lengths: readonly number[], total: number): number[] {
   let end = 0;
-  return lengths.length ? lengths.map((length) => (end += length)) : [all];
+  return lengths.length ? lengths.map((length) => (end += length)) : [total];
 }
 
-/** Returns what stands for a range that the server does not have. */
-export function gapOf(range: RangeMessage): Gap {
-  const from = Number(range.fromOffset);
+/** Returns the chunk for a range that the server no longer has. */
+export function truncatedChunk(range: TruncatedRangeMessage): TruncatedChunk {
+  const fromOffset = Number(range.fromOffset);
   return {
     data: new Uint8Array(),
-    offset: from,
-    truncated: { from, to: Number(range.toOffset), reason: range.reason },
+    offset: fromOffset,
+    truncated: { fromOffset, toOffset: Number(range.toOffset), reason: range.reason },
   };
 }

@@ -1,11 +1,12 @@
-/** The methods of the service, as a program wants them. */
+/** The client: one method per RPC. */
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { CallContext, type CallOptions, type ConnectOptions } from "./call_context.js";
 import type { Source } from "./chunk.js";
+import { type ClientConfig, configFromEnv, resolveConfig } from "./config.js";
 import { Connection } from "./connection.js";
 import { JobWorkerError } from "./errors.js";
-import { Follower } from "./follower.js";
 import type { Job } from "./gen/jobworker/v1/job_pb.js";
 import {
   type CreateJobRequestSchema,
@@ -16,80 +17,89 @@ import {
   type UpdateJobRequestSchema,
 } from "./gen/jobworker/v1/job_service_pb.js";
 import { JobStream } from "./job_stream.js";
-import { repeat } from "./repeat.js";
-import { type CallOptions, type ConnectOptions, Scope } from "./scope.js";
-import { type ClientOptions, optionsFromEnv, settingsOf } from "./settings.js";
+import { ResumableStream } from "./resumable_stream.js";
+import { retryCall } from "./retry.js";
 
-/** What to run, and how: the fields of `CreateJobRequest`, of which only `command` is needed. */
+/** The fields of `CreateJobRequest`. Only `command` is required. */
 export type JobRequest = MessageInitShape<typeof CreateJobRequestSchema>;
 
-/** Which jobs to list: a job must fit every filter that is set. `pageSize` is how many come in one answer. */
+/** The filters of `list`. A job must match all of them. `pageSize` is the number of jobs per request. */
 export type JobFilter = Omit<MessageInitShape<typeof ListJobsRequestSchema>, "$typeName" | "pageToken">;
 
-/** Which limits to change: the fields of `UpdateJobRequest`, of which those that are not set stay. */
+/** The limits to change. Limits that are not set do not change. */
 export type LimitChanges = Omit<MessageInitShape<typeof UpdateJobRequestSchema>, "$typeName" | "id">;
 
-/** What `stop` takes. Without `timeoutMs` it takes as long as the job does. */
+/** Options of `stop`. Without `timeoutMs`, `stop` returns when the job has ended. */
 export interface StopOptions extends CallOptions {
-  /** How long the job is left alive after its stop signal, in milliseconds. Default: as it was created. */
+  /**
+   * Time between the stop signal and the kill, in milliseconds. Default: the grace period that the job was created
+   * with.
+   */
   readonly gracePeriodMs?: number | undefined;
 }
 
 /**
- * Which part of the output to stream: it begins at the latest of the places that are named. Without
- * `timeoutMs` a stream takes as long as the job does.
+ * Options of `stream`. If several of `offset`, `tailLines`, `tailBytes` and `since` are set, the stream starts at the
+ * latest position. Without `timeoutMs`, the stream lasts as long as the job.
  */
 export interface StreamOptions extends CallOptions {
-  /** The first byte, counted from 0 over stdout and stderr together. */
+  /** Offset of the first byte. Offsets count the bytes of stdout and stderr together, from 0. */
   readonly offset?: number | bigint | undefined;
-  /** So many lines before the end of what is there; 0 = only what comes. */
+  /** Number of lines before the current end of the output. 0 = only new output. */
   readonly tailLines?: number | bigint | undefined;
-  /** So many bytes before the end of what is there. */
+  /** Number of bytes before the current end of the output. */
   readonly tailBytes?: number | bigint | undefined;
-  /** The first output that the server read at this time or later. */
+  /** Time at which the server read the first output. */
   readonly since?: Date | undefined;
-  /** What the job wrote to this stream only. */
+  /** Only the output of this stream. Default: both. */
   readonly source?: Source | undefined;
-  /** False = what is there now, and no more. Default: true. */
+  /** False = end at the current end of the output. Default: true. */
   readonly follow?: boolean | undefined;
 }
 
 /**
- * A client of one server. It connects with the first call; one client is enough for a program.
+ * A client of one server. It connects when it makes the first call. One client is enough for a program.
  *
- * Methods fail with a `JobWorkerError`. A call that is safe to repeat is repeated while the server is
- * away for a moment; a stream goes on from its offset.
+ * Methods fail with a `JobWorkerError`. Calls are retried while the server is unavailable, and streams resume at their
+ * offset.
  */
 export class Client implements Disposable {
   readonly #connection: Connection;
   readonly #timeoutMs: number;
   readonly #closing = new AbortController();
 
-  /** Throws a `ConfigurationError` if the options or the certificates cannot be used. */
-  constructor(options: ClientOptions = {}) {
-    const settings = settingsOf(options);
-    this.#connection = new Connection(settings);
-    this.#timeoutMs = settings.timeoutMs;
+  /**
+   * Reads the certificates. Does not connect yet.
+   *
+   * @throws ConfigError if a value or a file is unusable.
+   */
+  constructor(config: ClientConfig = {}) {
+    const resolved = resolveConfig(config);
+    this.#connection = new Connection(resolved);
+    this.#timeoutMs = resolved.timeoutMs;
   }
 
-  /** Makes a client as the variables `JOBWORKER_…` say; `options` come before them. */
-  static fromEnv(options: ClientOptions = {}, env: NodeJS.ProcessEnv = process.env): Client {
-    const given = Object.entries(options).filter(([, value]) => value !== undefined);
-    return new Client({ ...optionsFromEnv(env), ...Object.fromEntries(given) });
+  /** Returns a client for the `JOBWORKER_` environment variables. Values in `config` override them. */
+  static fromEnv(config: ClientConfig = {}, env: NodeJS.ProcessEnv = process.env): Client {
+    const overrides = Object.entries(config).filter(([, value]) => value !== undefined);
+    return new Client({ ...configFromEnv(env), ...Object.fromEntries(overrides) });
   }
 
-  /** Starts a job, once: repeated calls have one `requestId`, the client's own if there is none. */
+  /**
+   * Starts a job and returns when its command runs. A request without a `requestId` gets a random one, so that a retry
+   * never starts a second job.
+   */
   async create(request: JobRequest, options: CallOptions = {}): Promise<Job> {
-    const once = { ...request, requestId: request.requestId || randomUUID() };
-    return jobOf(await this.#call(options, this.#timeoutMs, (stub, call) => stub.createJob(once, call)));
+    const retryable = { ...request, requestId: request.requestId || randomUUID() };
+    return jobOf(await this.#call(options, this.#timeoutMs, (stub, call) => stub.createJob(retryable, call)));
   }
 
-  /** Returns a job by its whole id. */
+  /** Returns a job by its complete id. */
   async get(id: string, options: CallOptions = {}): Promise<Job> {
     return jobOf(await this.#call(options, this.#timeoutMs, (stub, call) => stub.getJob({ id }, call)));
   }
 
-  /** Yields jobs, newest first, page by page; `timeoutMs` is for one page. */
+  /** Yields the jobs that match, newest first. `timeoutMs` bounds the request of each page. */
   async *list(filter: JobFilter = {}, options: CallOptions = {}): AsyncGenerator<Job, void, undefined> {
     let pageToken = "";
     do {
@@ -100,7 +110,7 @@ export class Client implements Disposable {
     } while (pageToken);
   }
 
-  /** Ends a job and returns it, final. One that had ended already is returned as it is. */
+  /** Stops a job and returns it in its final status. A job that has already ended is returned unchanged. */
   async stop(id: string, options: StopOptions = {}): Promise<Job> {
     const { gracePeriodMs } = options;
     const gracePeriod = gracePeriodMs === undefined ? {} : { gracePeriod: durationFromMs(gracePeriodMs) };
@@ -109,23 +119,23 @@ export class Client implements Disposable {
     );
   }
 
-  /** Changes the limits of a running job that are given, and returns it with what the kernel made of them. */
+  /** Changes limits of a running job and returns the job with the limits that the kernel applied. */
   async update(id: string, limits: LimitChanges, options: CallOptions = {}): Promise<Job> {
     const request = { ...limits, id };
     return jobOf(await this.#call(options, this.#timeoutMs, (stub, call) => stub.updateJob(request, call)));
   }
 
-  /** Returns a job once it is final. Without `timeoutMs` this takes as long as the job does. */
+  /** Returns a job when its status is final. It reconnects if the server restarts. */
   async wait(id: string, options: CallOptions = {}): Promise<Job> {
     return await this.#stream(create(GetJobsStreamRequestSchema, { id, resultOnly: true }), options).result();
   }
 
-  /** Streams a job's output; see `JobStream`. It goes on by itself where a connection broke. */
+  /** Returns the output of a job. The first iteration makes the call. */
   stream(id: string, options: StreamOptions = {}): JobStream {
-    return this.#stream(requestOf(id, options), options);
+    return this.#stream(streamRequest(id, options), options);
   }
 
-  /** Ends the connection, and the calls that are open, which fail with CANCELLED. */
+  /** Closes the connection. Open calls fail with CANCELLED. */
   close(): void {
     this.#closing.abort(new JobWorkerError("the client was closed", "CANCELLED"));
     this.#connection.close();
@@ -136,7 +146,9 @@ export class Client implements Disposable {
   }
 
   #stream(request: GetJobsStreamRequest, options: CallOptions): JobStream {
-    return new JobStream(new Follower(this.#connection, request), () => this.#scope(options, undefined));
+    return new JobStream(new ResumableStream(this.#connection, request), () =>
+      this.#context(options, undefined),
+    );
   }
 
   async #call<T>(
@@ -144,23 +156,23 @@ export class Client implements Disposable {
     defaultTimeoutMs: number | undefined,
     method: (stub: Connection["stub"], call: ConnectOptions) => Promise<T>,
   ): Promise<T> {
-    using scope = this.#scope(options, defaultTimeoutMs);
-    return await repeat((call) => method(this.#connection.stub, call), scope, this.#connection.server);
+    using context = this.#context(options, defaultTimeoutMs);
+    return await retryCall((call) => method(this.#connection.stub, call), context, this.#connection.server);
   }
 
-  #scope({ signal, timeoutMs }: CallOptions, defaultTimeoutMs: number | undefined): Scope {
-    return new Scope([this.#closing.signal, signal], timeoutMs ?? defaultTimeoutMs);
+  #context({ signal, timeoutMs }: CallOptions, defaultTimeoutMs: number | undefined): CallContext {
+    return new CallContext([this.#closing.signal, signal], timeoutMs ?? defaultTimeoutMs);
   }
 }
 
 function jobOf(response: { job?: Job | undefined }): Job {
   if (!response.job) {
-    throw new JobWorkerError("the server's answer has no job", "INTERNAL");
+    throw new JobWorkerError("the server's response has no job", "INTERNAL");
   }
   return response.job;
 }
 
-function requestOf(id: string, options: StreamOptions): GetJobsStreamRequest {
+function streamRequest(id: string, options: StreamOptions): GetJobsStreamRequest {
   const { offset, tailLines, tailBytes, since, source, follow } = options;
   return create(GetJobsStreamRequestSchema, {
     id,

@@ -1,8 +1,8 @@
-/** From a failed call to the one kind of error that callers meet: the only file that reads Connect's. */
+/** The client's errors, and their conversion from Connect's errors. */
 import { Code as ConnectCode, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 
-// In the order of their numbers, from 0 on: https://grpc.io/docs/guides/status-codes/.
+// The index is the number of the code: https://grpc.io/docs/guides/status-codes/.
 const CODES = [
   "OK",
   "CANCELLED",
@@ -26,7 +26,7 @@ const CODES = [
 /** The name of a gRPC status code. */
 export type Code = (typeof CODES)[number];
 
-/** The reasons that job_service.proto names. A newer server may send others. */
+/** The reasons of job_service.proto. A newer server can send others. */
 export type Reason =
   | "COMMAND_NOT_STARTED"
   | "HOST_EXHAUSTED"
@@ -44,9 +44,11 @@ export type Reason =
   | "UNAUTHENTICATED"
   | (string & {});
 
-/** A field of a request, by the name that the proto gives it, and what is wrong with its value. */
+/** A request field that the server refused. */
 export interface FieldViolation {
+  /** The name of the field in the proto, such as `max_cpu`. */
   readonly field: string;
+  /** The reason. */
   readonly description: string;
 }
 
@@ -58,18 +60,18 @@ interface Details {
   readonly cause?: unknown;
 }
 
-/** A call failed. */
+/** A failed call. */
 export class JobWorkerError extends Error {
   override readonly name = "JobWorkerError";
-  /** The gRPC code. UNAVAILABLE also stands for a connection that could not be made, or was lost. */
+  /** The gRPC status code. UNAVAILABLE if the connection failed. */
   readonly code: Code;
-  /** `google.rpc.ErrorInfo.reason`; empty if the server did not send the error. */
+  /** The reason in `google.rpc.ErrorInfo`. Empty if the error is not from the server. */
   readonly reason: Reason;
-  /** `google.rpc.BadRequest`: the fields that the server objects to. */
+  /** The request fields that the server refused, from `google.rpc.BadRequest`. */
   readonly fields: readonly FieldViolation[];
-  /** `google.rpc.ErrorInfo.metadata`. */
+  /** Details of the reason, such as the id of the job, from `google.rpc.ErrorInfo`. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Whether the same call may succeed later; the client has tried again already where that is safe. */
+  /** True if the same call can succeed later. The client has already retried it. */
   readonly retryable: boolean;
 
   constructor(message: string, code: Code, details: Details = {}) {
@@ -82,17 +84,17 @@ export class JobWorkerError extends Error {
   }
 }
 
-/** The client's options or environment cannot be used; the message says what to do. */
-export class ConfigurationError extends Error {
-  override readonly name = "ConfigurationError";
+/** An unusable configuration. The message says how to correct it. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
 }
 
-// What no second attempt cures: nobody has that name, or one side does not trust the other's certificate.
-const LASTING =
+// Errors that a retry does not fix: an unknown host name, or a certificate that one side does not trust.
+const PERMANENT =
   /^(ENOTFOUND|ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_INVALID_)/;
 
-// How Connect reports a connection that broke: closed by a reset, between or in the middle of messages.
-const BROKEN: ReadonlySet<ConnectCode> = new Set([
+// The codes that Connect uses for a broken connection, between messages and inside them.
+const BROKEN_CONNECTION: ReadonlySet<ConnectCode> = new Set([
   ConnectCode.Aborted,
   ConnectCode.Canceled,
   ConnectCode.Internal,
@@ -100,13 +102,13 @@ const BROKEN: ReadonlySet<ConnectCode> = new Set([
   ConnectCode.Unavailable,
 ]);
 
-/** Returns the error that tells of a failed call to `server` (`HOST:PORT`). */
+/** Converts the error of a failed call to `server` (`HOST:PORT`). */
 export function fromCall(error: unknown, server: string): JobWorkerError {
   if (error instanceof JobWorkerError) {
     return error;
   }
   const failure = ConnectError.from(error);
-  if (!isAnswer(failure) && BROKEN.has(failure.code)) {
+  if (!isFromServer(failure) && BROKEN_CONNECTION.has(failure.code)) {
     return unreachable(failure, server);
   }
   const info = failure.findDetails(ErrorInfoSchema)[0];
@@ -120,32 +122,32 @@ export function fromCall(error: unknown, server: string): JobWorkerError {
   });
 }
 
-/** Returns the error for a connection that could not be made, or broke. */
+/** Returns the error for a connection that failed. */
 function unreachable(error: unknown, server: string): JobWorkerError {
-  const cause = root(error);
-  const lasting = "code" in cause && LASTING.test(String(cause.code));
-  return new JobWorkerError(`no connection to jobworkerd at ${server}: ${sayingOf(cause)}`, "UNAVAILABLE", {
-    retryable: !lasting,
+  const cause = rootCause(error);
+  const permanent = "code" in cause && PERMANENT.test(String(cause.code));
+  return new JobWorkerError(`cannot connect to jobworkerd at ${server}: ${messageOf(cause)}`, "UNAVAILABLE", {
+    retryable: !permanent,
     cause: error,
   });
 }
 
-function sayingOf(cause: Error): string {
+function messageOf(cause: Error): string {
   if (!(cause instanceof ConnectError)) {
     return cause.message.trim();
   }
-  // In TLS 1.3 our handshake is over before the server has looked at our certificate.
+  // In TLS 1.3 the client's handshake ends before the server has checked the client's certificate.
   return cause.code === ConnectCode.Canceled
-    ? "it was closed, as by a server that refuses our certificate"
+    ? "the server closed the connection, as it does if it refuses the client's certificate"
     : cause.rawMessage;
 }
 
-/** Tells whether a status came from the server: Connect keeps the headers and trailers that it was in. */
-function isAnswer(error: ConnectError): boolean {
+/** Reports whether the server sent the status. Connect keeps the headers and trailers of such an error. */
+function isFromServer(error: ConnectError): boolean {
   return error.metadata.has("grpc-status") || error.metadata.has("grpc-status-details-bin");
 }
 
-function root(error: unknown): Error {
+function rootCause(error: unknown): Error {
   let cause = error instanceof Error ? error : new Error(String(error));
   while (cause.cause instanceof Error && cause.cause !== cause) {
     cause = cause.cause;

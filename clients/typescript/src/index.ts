@@ -1,6 +1,7 @@
-/** The client of the Job Worker Service, and the messages that it returns. */
+/** The client of jobworkerd and the messages that it returns. */
 export { durationFromMs, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
-export type { Chunk, Gap, Output, Source, TruncatedRange } from "./chunk.js";
+export type { CallOptions } from "./call_context.js";
+export type { Chunk, OutputChunk, Source, TruncatedChunk, TruncatedRange } from "./chunk.js";
 export {
   Client,
   type JobFilter,
@@ -9,9 +10,8 @@ export {
   type StopOptions,
   type StreamOptions,
 } from "./client.js";
-export { type Code, ConfigurationError, type FieldViolation, JobWorkerError, type Reason } from "./errors.js";
+export type { ClientConfig, Role } from "./config.js";
+export { type Code, ConfigError, type FieldViolation, JobWorkerError, type Reason } from "./errors.js";
 export * from "./gen/jobworker/v1/job_pb.js";
 export { type CreateJobRequest, CreateJobRequestSchema } from "./gen/jobworker/v1/job_service_pb.js";
 export type { JobStream } from "./job_stream.js";
-export type { CallOptions } from "./scope.js";
-export type { ClientOptions, Role } from "./settings.js";

@@ -1,30 +1,34 @@
-/** The output of a job as callers have it: something to iterate over, with the job's result at the end. */
+/** The output of a job as an asynchronous iterable. */
+import type { CallContext } from "./call_context.js";
 import type { Chunk } from "./chunk.js";
 import { JobWorkerError } from "./errors.js";
-import type { Follower } from "./follower.js";
 import type { Job } from "./gen/jobworker/v1/job_pb.js";
-import type { Scope } from "./scope.js";
+import type { ResumableStream } from "./resumable_stream.js";
 
 /**
- * A job's output. The call begins with the iteration and ends with it, also if it is left early:
+ * A job's output, and the job at the end. The call starts with the iteration and ends with it, even if you leave
+ * the loop early:
  *
  *     const stream = client.stream(job.id);
  *     for await (const chunk of stream) process.stdout.write(chunk.data);
  *     const { exitCode } = await stream.result();
+ *
+ * The stream resumes at the same offset if the connection breaks, the server restarts, or the server cuts the reader
+ * off because it was too slow. No byte is lost or duplicated. The stream fails if the server is unavailable for 30 s.
  */
 export class JobStream implements AsyncIterable<Chunk> {
-  readonly #follower: Follower;
+  readonly #output: ResumableStream;
   readonly #chunks: AsyncGenerator<Chunk, void, undefined>;
   #job: Job | undefined;
 
-  constructor(follower: Follower, open: () => Scope) {
-    this.#follower = follower;
+  constructor(output: ResumableStream, open: () => CallContext) {
+    this.#output = output;
     this.#chunks = this.#iterate(open);
   }
 
-  /** The position behind the last byte that was handed out: where another stream would go on. */
+  /** The offset of the next byte. Another stream from this offset continues here. */
   get offset(): number {
-    return this.#follower.offset;
+    return this.#output.offset;
   }
 
   [Symbol.asyncIterator](): AsyncGenerator<Chunk, void, undefined> {
@@ -32,21 +36,24 @@ export class JobStream implements AsyncIterable<Chunk> {
   }
 
   /**
-   * Returns the job as it was when the stream ended: final, unless `follow` was false. What has not been
-   * iterated over is read and thrown away.
+   * Returns the job after the stream has ended. The job's status is final unless `follow` is false. Reads and
+   * discards the rest of the output.
    */
   async result(): Promise<Job> {
     for await (const _ of this.#chunks) {
-      // Only the end counts.
+      // Discarded.
     }
     if (!this.#job) {
-      throw new JobWorkerError("the stream was left before its end: wait() returns the result", "CANCELLED");
+      throw new JobWorkerError(
+        "the stream was closed before its end; use wait() to get the result",
+        "CANCELLED",
+      );
     }
     return this.#job;
   }
 
-  async *#iterate(open: () => Scope): AsyncGenerator<Chunk, void, undefined> {
-    using scope = open();
-    this.#job = yield* this.#follower.run(scope);
+  async *#iterate(open: () => CallContext): AsyncGenerator<Chunk, void, undefined> {
+    using context = open();
+    this.#job = yield* this.#output.chunks(context);
   }
 }

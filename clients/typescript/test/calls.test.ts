@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { Code } from "@connectrpc/connect";
 import { JobStatus, JobWorkerError } from "@jobworker/client";
-import { away, Certificates, refusal, ScriptedServer } from "./scripted.js";
+import { Certificates, serverError, TestServer, unavailable } from "./server.js";
 
 const certs = new Certificates();
 after(() => certs[Symbol.dispose]());
@@ -19,7 +19,7 @@ function failsWith(expected: Partial<JobWorkerError>): (error: unknown) => boole
 }
 
 test("create sends the request and returns the job", async () => {
-  await using server = await ScriptedServer.started(certs, {
+  await using server = await TestServer.start(certs, {
     createJob: ({ command, args, maxCpu }) => ({ job: { id: "1", command, args, maxCpu } }),
   });
   using client = server.client();
@@ -27,13 +27,13 @@ test("create sends the request and returns the job", async () => {
   assert.deepEqual([job.id, job.command, job.args, job.maxCpu], ["1", "ls", ["-l"], 50]);
 });
 
-test("create is repeated with the same request id while the server is away", async () => {
+test("create is retried with the same request id while the server is unavailable", async () => {
   const ids: string[] = [];
-  await using server = await ScriptedServer.started(certs, {
+  await using server = await TestServer.start(certs, {
     createJob({ requestId }) {
       ids.push(requestId);
       if (ids.length < 3) {
-        throw away();
+        throw unavailable();
       }
       return { job: { id: "1" } };
     },
@@ -45,21 +45,21 @@ test("create is repeated with the same request id while the server is away", asy
   assert.equal(new Set(ids).size, 1);
 });
 
-test("create takes the caller's request id", async () => {
-  await using server = await ScriptedServer.started(certs, {
+test("create keeps the request id of the caller", async () => {
+  await using server = await TestServer.start(certs, {
     createJob: ({ requestId }) => ({ job: { id: requestId } }),
   });
   using client = server.client();
   assert.equal((await client.create({ command: "ls", requestId: "mine" })).id, "mine");
 });
 
-test("a call whose connection is cut is made again on a new one", async () => {
+test("a call whose connection breaks is retried on a new connection", async () => {
   let calls = 0;
-  await using server: ScriptedServer = await ScriptedServer.started(certs, {
+  await using server: TestServer = await TestServer.start(certs, {
     getJob({ id }) {
       calls += 1;
       if (calls === 1) {
-        server.cut();
+        server.disconnect();
       }
       return { job: { id } };
     },
@@ -69,12 +69,12 @@ test("a call whose connection is cut is made again on a new one", async () => {
   assert.equal(calls, 2);
 });
 
-test("an error has the code, the reason, the fields and the metadata", async () => {
+test("an error has the code, reason, fields and metadata of the server", async () => {
   let calls = 0;
-  await using server = await ScriptedServer.started(certs, {
+  await using server = await TestServer.start(certs, {
     getJob() {
       calls += 1;
-      throw refusal(Code.InvalidArgument, "INVALID_REQUEST", "max_cpu");
+      throw serverError(Code.InvalidArgument, "INVALID_REQUEST", "max_cpu");
     },
   });
   using client = server.client();
@@ -83,21 +83,21 @@ test("an error has the code, the reason, the fields and the metadata", async () 
     failsWith({
       code: "INVALID_ARGUMENT",
       reason: "INVALID_REQUEST",
-      message: "refused: INVALID_REQUEST",
-      fields: [{ field: "max_cpu", description: "is not right" }],
-      metadata: { why: "INVALID_REQUEST" },
+      message: "failed: INVALID_REQUEST",
+      fields: [{ field: "max_cpu", description: "is invalid" }],
+      metadata: { key: "INVALID_REQUEST" },
       retryable: false,
     }),
   );
-  assert.equal(calls, 1, "what the server refuses is not tried again");
+  assert.equal(calls, 1, "an error that is not retryable must not be retried");
 });
 
-test("the first failure is the one that is thrown when the server stays away", async () => {
+test("the first error is thrown if all retries fail", async () => {
   let calls = 0;
-  await using server = await ScriptedServer.started(certs, {
+  await using server = await TestServer.start(certs, {
     getJob() {
       calls += 1;
-      throw refusal(Code.Unavailable, `FAILURE_${calls}`);
+      throw serverError(Code.Unavailable, `FAILURE_${calls}`);
     },
   });
   using client = server.client();
@@ -105,18 +105,18 @@ test("the first failure is the one that is thrown when the server stays away", a
   assert.equal(calls, 5);
 });
 
-test("a server that trusts another authority is told of as unavailable", async () => {
-  using others = new Certificates();
-  await using server = await ScriptedServer.started(others, {});
-  using client = server.client({ certs: certs.folder });
+test("a server that trusts another CA is unavailable", async () => {
+  using otherCerts = new Certificates();
+  await using server = await TestServer.start(otherCerts, {});
+  using client = server.client({ certs: certs.directory });
   await assert.rejects(client.get("1"), failsWith({ code: "UNAVAILABLE", reason: "", retryable: false }));
 });
 
-test("list asks for page after page, with the same filters", async () => {
-  const asked: unknown[] = [];
-  await using server = await ScriptedServer.started(certs, {
+test("list requests all pages with the same filters", async () => {
+  const requests: unknown[] = [];
+  await using server = await TestServer.start(certs, {
     listJobs({ pageToken, statuses, pageSize }) {
-      asked.push([pageToken, statuses, pageSize]);
+      requests.push([pageToken, statuses, pageSize]);
       return pageToken === ""
         ? { jobs: [{ id: "3" }, { id: "2" }], nextPageToken: "next" }
         : { jobs: [{ id: "1" }] };
@@ -128,91 +128,91 @@ test("list asks for page after page, with the same filters", async () => {
     ids.push(job.id);
   }
   assert.deepEqual(ids, ["3", "2", "1"]);
-  assert.deepEqual(asked, [
+  assert.deepEqual(requests, [
     ["", [JobStatus.RUNNING], 2],
     ["next", [JobStatus.RUNNING], 2],
   ]);
 });
 
-test("update sends the limits that are given, and no others", async () => {
-  const asked: unknown[] = [];
-  await using server = await ScriptedServer.started(certs, {
+test("update sends only the given limits", async () => {
+  const requests: unknown[] = [];
+  await using server = await TestServer.start(certs, {
     updateJob({ id, maxCpu, maxMemory, cpuSet }) {
-      asked.push([maxCpu, maxMemory, cpuSet]);
+      requests.push([maxCpu, maxMemory, cpuSet]);
       return { job: { id } };
     },
   });
   using client = server.client();
   assert.equal((await client.update("1", { maxMemory: 64, cpuSet: "" })).id, "1");
-  assert.deepEqual(asked, [[undefined, 64, ""]]);
+  assert.deepEqual(requests, [[undefined, 64, ""]]);
 });
 
-test("stop sends the grace period, and none if there is none", async () => {
-  const asked: (bigint | undefined)[] = [];
-  await using server = await ScriptedServer.started(certs, {
+test("stop sends the grace period only if it is set", async () => {
+  const requests: (bigint | undefined)[] = [];
+  await using server = await TestServer.start(certs, {
     stopJob({ id, gracePeriod }) {
-      asked.push(gracePeriod?.seconds);
+      requests.push(gracePeriod?.seconds);
       return { job: { id } };
     },
   });
   using client = server.client();
   await client.stop("1", { gracePeriodMs: 5000 });
   await client.stop("1");
-  assert.deepEqual(asked, [5n, undefined]);
+  assert.deepEqual(requests, [5n, undefined]);
 });
 
-/** Never answers, and tells of the end of the call. */
-function silent(): {
+/** Returns a method that never answers. The promises resolve when the call begins and when it ends. */
+function silentMethod(): {
   methods: { getJob: (_: unknown, context: { signal: AbortSignal }) => Promise<never> };
   called: Promise<void>;
   ended: Promise<void>;
 } {
-  let [tellCalled, tellEnded] = [(): void => undefined, (): void => undefined];
+  let [resolveCalled, resolveEnded] = [(): void => undefined, (): void => undefined];
   const called = new Promise<void>((resolve) => {
-    tellCalled = resolve;
+    resolveCalled = resolve;
   });
   const ended = new Promise<void>((resolve) => {
-    tellEnded = resolve;
+    resolveEnded = resolve;
   });
   const getJob = async (_: unknown, { signal }: { signal: AbortSignal }): Promise<never> => {
-    tellCalled();
+    resolveCalled();
     await new Promise((resolve) => signal.addEventListener("abort", resolve));
-    tellEnded();
-    throw away();
+    resolveEnded();
+    throw unavailable();
   };
   return { methods: { getJob }, called, ended };
 }
 
-test("a deadline ends the call here and at the server", async () => {
-  const { methods, ended } = silent();
-  await using server = await ScriptedServer.started(certs, methods);
+test("a timeout ends the call in the client and at the server", async () => {
+  const { methods, ended } = silentMethod();
+  await using server = await TestServer.start(certs, methods);
   using client = server.client();
   await assert.rejects(client.get("1", { timeoutMs: 50 }), failsWith({ code: "DEADLINE_EXCEEDED" }));
   await ended;
 });
 
-test("the client's own timeout is for calls that have none", async () => {
-  const { methods } = silent();
-  await using server = await ScriptedServer.started(certs, methods);
+test("the timeout of the client applies to calls without their own", async () => {
+  const { methods } = silentMethod();
+  await using server = await TestServer.start(certs, methods);
   using client = server.client({ timeoutMs: 50 });
   await assert.rejects(client.get("1"), failsWith({ code: "DEADLINE_EXCEEDED" }));
 });
 
-test("a signal ends the call here and at the server", async () => {
-  const { methods, called, ended } = silent();
-  await using server = await ScriptedServer.started(certs, methods);
+test("a signal ends the call in the client and at the server", async () => {
+  const { methods, called, ended } = silentMethod();
+  await using server = await TestServer.start(certs, methods);
   using client = server.client();
   const controller = new AbortController();
   const call = client.get("1", { signal: controller.signal });
   await called;
-  controller.abort(new Error("enough"));
-  await assert.rejects(call, failsWith({ code: "CANCELLED", cause: new Error("enough") }));
+  controller.abort(new Error("cancelled by the test"));
+  await assert.rejects(call, failsWith({ code: "CANCELLED", cause: new Error("cancelled by the test") }));
   await ended;
 });
 
-test("close ends open calls, and there are no more", async () => {
-  const { methods, called } = silent();
-  await using server = await ScriptedServer.started(certs, methods);
+test("close ends open calls and prevents new ones", async () => {
+  const { methods, called } = silentMethod();
+  await using server = await TestServer.start(certs, methods);
   const client = server.client();
   const call = client.get("1");
   await called;
@@ -221,8 +221,8 @@ test("close ends open calls, and there are no more", async () => {
   await assert.rejects(client.get("1"), failsWith({ code: "CANCELLED" }));
 });
 
-test("many calls at once may have one signal", async () => {
-  await using server = await ScriptedServer.started(certs, { getJob: ({ id }) => ({ job: { id } }) });
+test("many concurrent calls can share a signal", async () => {
+  await using server = await TestServer.start(certs, { getJob: ({ id }) => ({ job: { id } }) });
   using client = server.client();
   const warnings: Error[] = [];
   const keep = (warning: Error): unknown => warnings.push(warning);

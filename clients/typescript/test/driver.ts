@@ -1,6 +1,6 @@
 /**
- * The client as a program of its own, for tests in other languages: a request, one JSON object, on each
- * line of stdin, an answer on each line of stdout. tests/interop says what is asked.
+ * Runs operations of the client for tests/interop. Reads one JSON request per line from stdin and writes one JSON
+ * response per line to stdout.
  */
 import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
@@ -8,7 +8,7 @@ import { fromJson, type JsonObject, type JsonValue, toJson } from "@bufbuild/pro
 import type { Job, JobStream, Source } from "@jobworker/client";
 import { Client, CreateJobRequestSchema, JobSchema, JobStatus, JobWorkerError } from "@jobworker/client";
 
-/** A request, with the arguments of all operations. */
+/** An operation and its arguments. Durations are in seconds. */
 interface Request {
   readonly op: string;
   readonly id?: string;
@@ -32,10 +32,10 @@ type Operation = (client: Client, request: Request) => Promise<JsonValue>;
 const OPERATIONS: Record<string, Operation> = {
   async create(client, request) {
     const job = fromJson(CreateJobRequestSchema, request.job ?? {});
-    return jobJson(await client.create(job, boundsOf(request)));
+    return jobJson(await client.create(job, callOptions(request)));
   },
   async get(client, request) {
-    return jobJson(await client.get(request.id ?? "", boundsOf(request)));
+    return jobJson(await client.get(request.id ?? "", callOptions(request)));
   },
   async list(client, request) {
     const filter = {
@@ -45,17 +45,17 @@ const OPERATIONS: Record<string, Operation> = {
       pageSize: request.page_size ?? 0,
     };
     const ids: string[] = [];
-    for await (const job of client.list(filter, boundsOf(request))) {
+    for await (const job of client.list(filter, callOptions(request))) {
       ids.push(job.id);
     }
     return { ids };
   },
   async stop(client, request) {
     const gracePeriodMs = milliseconds(request.grace_period);
-    return jobJson(await client.stop(request.id ?? "", { gracePeriodMs, ...boundsOf(request) }));
+    return jobJson(await client.stop(request.id ?? "", { gracePeriodMs, ...callOptions(request) }));
   },
   async wait(client, request) {
-    return jobJson(await client.wait(request.id ?? "", boundsOf(request)));
+    return jobJson(await client.wait(request.id ?? "", callOptions(request)));
   },
   async stream(client, request) {
     const stream = client.stream(request.id ?? "", {
@@ -64,13 +64,13 @@ const OPERATIONS: Record<string, Operation> = {
       tailBytes: request.tail_bytes,
       source: request.source,
       follow: request.follow,
-      ...boundsOf(request),
+      ...callOptions(request),
     });
     return await digest(stream, request.cancel_after_bytes ?? Number.POSITIVE_INFINITY);
   },
 };
 
-/** Reads a stream, or so many bytes of it, and says what came. */
+/** Reads up to `limit` bytes of a stream and describes them. */
 async function digest(stream: JobStream, limit: number): Promise<JsonValue> {
   const hash = createHash("sha256");
   const truncated: number[][] = [];
@@ -79,7 +79,7 @@ async function digest(stream: JobStream, limit: number): Promise<JsonValue> {
     hash.update(chunk.data);
     bytes += chunk.data.length;
     if (chunk.truncated) {
-      truncated.push([chunk.truncated.from, chunk.truncated.to]);
+      truncated.push([chunk.truncated.fromOffset, chunk.truncated.toOffset]);
     } else {
       begin ??= chunk.offset;
       end = chunk.offset + chunk.data.length;
@@ -107,7 +107,7 @@ function statusOf(name: string): JobStatus {
   return JobStatus[name.replace("JOB_STATUS_", "") as keyof typeof JobStatus];
 }
 
-function boundsOf(request: Request): { timeoutMs?: number | undefined } {
+function callOptions(request: Request): { timeoutMs?: number | undefined } {
   return { timeoutMs: milliseconds(request.deadline) };
 }
 
@@ -115,10 +115,10 @@ function milliseconds(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : seconds * 1000;
 }
 
-async function answer(client: Client, request: Request): Promise<JsonValue> {
+async function respond(client: Client, request: Request): Promise<JsonValue> {
   const operation = OPERATIONS[request.op];
   if (!operation) {
-    throw new Error(`there is no operation "${request.op}"`);
+    throw new Error(`unknown operation "${request.op}"`);
   }
   try {
     return { result: await operation(client, request) };
@@ -133,5 +133,5 @@ async function answer(client: Client, request: Request): Promise<JsonValue> {
 
 using client = Client.fromEnv();
 for await (const line of createInterface({ input: process.stdin })) {
-  console.log(JSON.stringify(await answer(client, JSON.parse(line))));
+  console.log(JSON.stringify(await respond(client, JSON.parse(line))));
 }

@@ -1,8 +1,8 @@
-/** The three PEM files of a connection, read and checked: a fault names its file and says how to cure it. */
+/** Reads and checks the PEM files of a connection. An error names the file and how to correct it. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext, type SecureContext } from "node:tls";
-import { ConfigurationError } from "./errors.js";
+import { ConfigError } from "./errors.js";
 
 const BLOCK = /^-----BEGIN ([A-Z0-9 ]+)-----/gm;
 const CERTIFICATE = /^-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/gm;
@@ -10,10 +10,14 @@ const KEY = /(^| )PRIVATE KEY$/;
 const BYTE_ORDER_MARK = /^(\u00ef\u00bb\u00bf|\u00ff\u00fe|\u00fe\u00ff)/;
 const DER = "\x30";
 
-// In the labels of PKCS #8 and in the headers of the older form (RFC 7468, section 11; RFC 1421, 4.6.1.1).
+// PKCS #8 marks an encrypted key in the label (RFC 7468, section 11), PKCS #1 in a header (RFC 1421, 4.6.1.1).
 const ENCRYPTED = /-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/;
 
-/** Reads the CA's certificate, the client's and its key; throws a ConfigurationError if one cannot be used. */
+/**
+ * Reads the CA certificate, the client certificate and the client key.
+ *
+ * @throws ConfigError if a file is unusable.
+ */
 export function readSecureContext(ca: string, cert: string, key: string): SecureContext {
   const caText = readCertificates(ca);
   const certText = readCertificates(cert);
@@ -60,7 +64,7 @@ function readKey(file: string): string {
   return text;
 }
 
-/** Returns the text of a file that has at least one PEM block. */
+/** Reads a file with at least one PEM block. `command` is the openssl subcommand that converts the file. */
 function readPem(file: string, command: string): string {
   const text = read(file);
   if (text.trim() === "") {
@@ -84,14 +88,14 @@ function readPem(file: string, command: string): string {
   throw fault(file, "the file is not PEM: no line begins with -----BEGIN");
 }
 
-/** Returns a file's bytes, one character each. */
+/** Reads a file as Latin-1, which maps each byte to one character. */
 function read(file: string): string {
   try {
     return readFileSync(file, "latin1");
   } catch (error) {
     throw fault(
       file,
-      `cannot read the file (${messageOf(error)}): set certs (JOBWORKER_CERTS) to the directory with ca.pem, ` +
+      `cannot read the file (${messageOf(error)}); set certs (JOBWORKER_CERTS) to the directory with ca.pem, ` +
         "ROLE.pem and ROLE-key.pem, or ca, cert and key",
       error,
     );
@@ -110,8 +114,8 @@ function parsed<T>(file: string, what: string, parse: () => T): T {
   }
 }
 
-function fault(file: string, problem: string, cause?: unknown): ConfigurationError {
-  return new ConfigurationError(`${file}: ${problem}`, { cause });
+function fault(file: string, problem: string, cause?: unknown): ConfigError {
+  return new ConfigError(`${file}: ${problem}`, { cause });
 }
 
 function messageOf(error: unknown): string {

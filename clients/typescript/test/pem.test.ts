@@ -4,12 +4,12 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Client } from "@jobworker/client";
-import { Certificates } from "./scripted.js";
+import { Certificates } from "./server.js";
 
 const certs = new Certificates();
 after(() => certs[Symbol.dispose]());
 
-const at = (name: string): string => join(certs.folder, name);
+const at = (name: string): string => join(certs.directory, name);
 
 type Write = (text: string, file: string) => void;
 
@@ -27,7 +27,7 @@ const BROKEN: [string, Write, RegExp][] = [
   ["damaged", as((text) => text.replace(/\n./, "\n!")), /is damaged/],
   ["cut", as((text) => text.slice(0, text.length / 2)), /is damaged/],
   ["a directory", (_, file) => mkdirSync(file), /directory/],
-  // Nobody can open it, root included.
+  // A symbolic link to itself cannot be opened, not even by root.
   ["unreadable", (_, file) => symlinkSync(file, file), /symbolic link/],
   ["missing", () => undefined, /cannot read the file .*set certs \(JOBWORKER_CERTS\)/],
 ];
@@ -36,7 +36,7 @@ const CERTIFICATES: typeof BROKEN = [
   ...BROKEN,
   ["DER", as((text) => new X509Certificate(text).raw), /is DER, not PEM/],
   [
-    "another kind",
+    "another type",
     as((text) => text.replaceAll("CERTIFICATE", "PUBLIC KEY")),
     /holds PUBLIC KEY, not a cert/,
   ],
@@ -53,13 +53,13 @@ const KEYS: typeof BROKEN = [
   ...BROKEN,
   ["DER", as((text) => createPrivateKey(text).export({ type: "pkcs8", format: "der" })), /is DER, not PEM/],
   ["encrypted", encrypted("pkcs8"), /the key is encrypted/],
-  ["encrypted in the older form", encrypted("pkcs1"), /the key is encrypted/],
-  ["of OpenSSH", as((text) => text.replaceAll("PRIVATE", "OPENSSH PRIVATE")), /an OpenSSH key/],
+  ["encrypted PKCS #1", encrypted("pkcs1"), /the key is encrypted/],
+  ["OpenSSH", as((text) => text.replaceAll("PRIVATE", "OPENSSH PRIVATE")), /an OpenSSH key/],
 ];
 
-const assertRefused = (options: Record<string, string>, file: string, message: RegExp): void => {
-  const refused = { name: "ConfigurationError", message: new RegExp(`^${file}: .*${message.source}`) };
-  assert.throws(() => new Client({ certs: certs.folder, ...options }), refused);
+const assertUnusable = (options: Record<string, string>, file: string, message: RegExp): void => {
+  const expected = { name: "ConfigError", message: new RegExp(`^${file}: .*${message.source}`) };
+  assert.throws(() => new Client({ certs: certs.directory, ...options }), expected);
 };
 
 for (const [option, name, broken] of [
@@ -68,11 +68,11 @@ for (const [option, name, broken] of [
   ["key", "admin-key.pem", KEYS],
 ] as const) {
   for (const [kind, write, message] of broken) {
-    test(`a broken file is an error that says what it is: ${option} ${kind}`, () => {
-      const folder = mkdtempSync(at("broken-"));
-      write(certs.read(name).toString(), join(folder, name));
-      assertRefused({ [option]: join(folder, name) }, join(folder, name), message);
-      rmSync(folder, { recursive: true });
+    test(`an unusable file is an error: ${option} ${kind}`, () => {
+      const directory = mkdtempSync(at("broken-"));
+      write(certs.read(name).toString(), join(directory, name));
+      assertUnusable({ [option]: join(directory, name) }, join(directory, name), message);
+      rmSync(directory, { recursive: true });
     });
   }
 }
@@ -83,7 +83,7 @@ for (const [option, name, message] of [
   ["key", "admin.pem", /holds CERTIFICATE, not a private key/],
   ["key", "viewer-key.pem", /does not belong to the certificate/],
 ] as const) {
-  test(`a file in the wrong place is an error: ${name} as ${option}`, () => {
-    assertRefused({ [option]: at(name) }, at(name), message);
+  test(`a swapped file is an error: ${name} as ${option}`, () => {
+    assertUnusable({ [option]: at(name) }, at(name), message);
   });
 }

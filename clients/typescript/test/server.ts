@@ -1,4 +1,4 @@
-/** A server over mutual TLS whose methods a test writes, and the certificates for it. */
+/** A server with mutual TLS for tests, and its certificates. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
@@ -7,35 +7,35 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { Client, type ClientOptions } from "@jobworker/client";
+import { Client, type ClientConfig } from "@jobworker/client";
 import { BadRequestSchema, ErrorInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
 import { JobService } from "../src/gen/jobworker/v1/job_service_pb.js";
 
 export type Methods = Partial<ServiceImpl<typeof JobService>>;
 
-/** A folder of certificates, made by the command that users have; dispose of it to remove it. */
+/** A directory of certificates from `jobworkerd certs init`. Disposing of it removes the directory. */
 export class Certificates implements Disposable {
-  readonly folder = mkdtempSync(join(tmpdir(), "jobworker-certs-"));
+  readonly directory = mkdtempSync(join(tmpdir(), "jobworker-certs-"));
 
   constructor() {
-    const argv = ["certs", "init", "--dir", this.folder, "--host", "localhost", "--host", "127.0.0.1"];
+    const argv = ["certs", "init", "--dir", this.directory, "--host", "localhost", "--host", "127.0.0.1"];
     execFileSync("jobworkerd", argv, { stdio: "pipe" });
   }
 
   read(name: string): Buffer {
-    return readFileSync(join(this.folder, name));
+    return readFileSync(join(this.directory, name));
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.folder, { recursive: true });
+    rmSync(this.directory, { recursive: true });
   }
 }
 
-/** A running server. `address` is its HOST:PORT. */
-export class ScriptedServer implements AsyncDisposable {
+/** A running server with the given methods. */
+export class TestServer implements AsyncDisposable {
   readonly #server: Http2SecureServer;
   readonly #sockets = new Set<Socket>();
-  /** The last connection. */
+  /** The newest connection. */
   session: ServerHttp2Session | undefined;
   readonly #certs: Certificates;
 
@@ -52,7 +52,7 @@ export class ScriptedServer implements AsyncDisposable {
     });
   }
 
-  static async started(certs: Certificates, methods: Methods, port = 0): Promise<ScriptedServer> {
+  static async start(certs: Certificates, methods: Methods, port = 0): Promise<TestServer> {
     const pem = {
       ca: certs.read("ca.pem"),
       cert: certs.read("server.pem"),
@@ -62,22 +62,22 @@ export class ScriptedServer implements AsyncDisposable {
       { ...pem, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },
       connectNodeAdapter({ routes: (router) => router.service(JobService, methods) }),
     );
-    const started = new ScriptedServer(server, certs);
+    const running = new TestServer(server, certs);
     await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
-    return started;
+    return running;
   }
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Makes a client of this server. */
-  client(options: ClientOptions = {}): Client {
-    return new Client({ server: `127.0.0.1:${this.port}`, certs: this.#certs.folder, ...options });
+  /** Returns a client of this server. */
+  client(config: ClientConfig = {}): Client {
+    return new Client({ server: `127.0.0.1:${this.port}`, certs: this.#certs.directory, ...config });
   }
 
-  /** Cuts every connection, as a killed server does. */
-  cut(): void {
+  /** Destroys every connection, as the death of the server does. */
+  disconnect(): void {
     for (const socket of this.#sockets) {
       socket.destroy();
     }
@@ -85,23 +85,23 @@ export class ScriptedServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.cut();
+    this.disconnect();
     await closed;
   }
 }
 
-/** Returns an error as the service sends them. */
-export function refusal(code: Code, reason: string, field?: string): ConnectError {
+/** Returns an error with the details that the server adds. */
+export function serverError(code: Code, reason: string, field?: string): ConnectError {
   const info = {
     desc: ErrorInfoSchema,
-    value: { reason, domain: "jobworker.v1", metadata: { why: reason } },
+    value: { reason, domain: "jobworker.v1", metadata: { key: reason } },
   };
-  const violation = { field: field ?? "", description: "is not right" };
+  const violation = { field: field ?? "", description: "is invalid" };
   const bad = { desc: BadRequestSchema, value: { fieldViolations: [violation] } };
-  return new ConnectError(`refused: ${reason}`, code, undefined, field ? [info, bad] : [info]);
+  return new ConnectError(`failed: ${reason}`, code, undefined, field ? [info, bad] : [info]);
 }
 
-/** Returns what the service says while it is being restarted. */
-export function away(): ConnectError {
-  return refusal(Code.Unavailable, "SUPERVISOR_UNAVAILABLE");
+/** Returns the error of a server that restarts. */
+export function unavailable(): ConnectError {
+  return serverError(Code.Unavailable, "SUPERVISOR_UNAVAILABLE");
 }

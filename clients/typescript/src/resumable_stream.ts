@@ -1,0 +1,157 @@
+/** One reader of a job's output that survives broken connections. */
+import { clone } from "@bufbuild/protobuf";
+import { CallContext } from "./call_context.js";
+import { type Chunk, splitMessage, truncatedChunk } from "./chunk.js";
+import type { Connection } from "./connection.js";
+import { fromCall, JobWorkerError } from "./errors.js";
+import type { Job } from "./gen/jobworker/v1/job_pb.js";
+import {
+  type GetJobsStreamRequest,
+  GetJobsStreamRequestSchema,
+  type GetJobsStreamResponse,
+  OutputSource,
+} from "./gen/jobworker/v1/job_service_pb.js";
+import { DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry_policy.js";
+
+/**
+ * Reads the output of one job over as many calls as needed. A call that breaks is replaced by one that starts at
+ * the same offset. Each message's offset is checked, so no byte is lost or duplicated.
+ */
+export class ResumableStream {
+  readonly #connection: Connection;
+  // The next request. Its offset is the position of the stream: all bytes before it were yielded. A tail or a time
+  // is resolved by the server, and replaced by the offset of the first message.
+  readonly #request: GetJobsStreamRequest;
+  readonly #policy: RetryPolicy;
+  #progress = false;
+  #failures = 0;
+
+  constructor(connection: Connection, request: GetJobsStreamRequest, policy = DEFAULT_RETRY_POLICY) {
+    this.#connection = connection;
+    this.#request = request;
+    this.#policy = policy;
+  }
+
+  /** The offset of the first byte that was not yielded yet. */
+  get offset(): number {
+    return Number(this.#request.offset);
+  }
+
+  /** Yields the output, and returns the job from the stream's last message. */
+  async *chunks(context: CallContext): AsyncGenerator<Chunk, Job, undefined> {
+    let deadline = performance.now() + this.#policy.connectTimeoutMs;
+    for (;;) {
+      const began = performance.now();
+      this.#progress = false;
+      try {
+        return yield* this.#readCall(context);
+      } catch (error) {
+        const failure = fromCall(error, this.#connection.server);
+        const now = performance.now();
+        if (this.#progress || now - began > this.#policy.healthyAfterMs) {
+          deadline = now + this.#policy.resumeTimeoutMs;
+          this.#failures = 0;
+        }
+        if (!failure.retryable || !(await this.#reconnect(context, deadline))) {
+          throw failure;
+        }
+      }
+    }
+  }
+
+  /** Reads one call to its end. */
+  async *#readCall(context: CallContext): AsyncGenerator<Chunk, Job, undefined> {
+    using call = new CallContext([context.signal], undefined);
+    // A copy, because #request changes with each message.
+    const request = clone(GetJobsStreamRequestSchema, this.#request);
+    request.mixedSources = true;
+    const options = { ...context.connectOptions, signal: call.signal };
+    let result: Job | undefined;
+    try {
+      for await (const message of this.#connection.stub.getJobsStream(request, options)) {
+        this.#progress = true;
+        yield* this.#accept(message);
+        result ??= message.result;
+      }
+    } catch (error) {
+      context.signal.throwIfAborted();
+      throw error;
+    } finally {
+      call.abort();
+    }
+    if (!result) {
+      throw new JobWorkerError("the stream ended without the job's result", "UNAVAILABLE", {
+        retryable: true,
+      });
+    }
+    return result;
+  }
+
+  /** Checks the offset of a message and yields its chunks. */
+  *#accept(message: GetJobsStreamResponse): Generator<Chunk, void, undefined> {
+    if (message.result) {
+      return;
+    }
+    this.#advanceTo(message.offset);
+    if (message.truncated) {
+      this.#request.offset = message.truncated.toOffset;
+      yield truncatedChunk(message.truncated);
+    }
+    for (const chunk of splitMessage(message)) {
+      this.#request.offset = BigInt(chunk.offset + chunk.data.length);
+      yield chunk;
+    }
+  }
+
+  /** Moves to the offset of a message. Only a request for one source, a tail or a time can skip bytes. */
+  #advanceTo(offset: bigint): void {
+    const request = this.#request;
+    const canSkip = request.source !== OutputSource.UNSPECIFIED || !isResolved(request);
+    if (offset < request.offset || (offset > request.offset && !canSkip)) {
+      throw new JobWorkerError(
+        `the server sent output at offset ${offset}; expected offset ${request.offset}`,
+        "DATA_LOSS",
+      );
+    }
+    request.offset = offset;
+    delete request.tailLines;
+    delete request.tailBytes;
+    delete request.since;
+  }
+
+  /** Waits for a connection. Returns false if there is none before the deadline. */
+  async #reconnect(context: CallContext, deadline: number): Promise<boolean> {
+    for (;;) {
+      const left = deadline - performance.now();
+      if (left <= 0) {
+        return false;
+      }
+      await context.sleep(Math.min(this.#nextDelayMs(), left));
+      if (await this.#connect(context, deadline)) {
+        return true;
+      }
+    }
+  }
+
+  #nextDelayMs(): number {
+    const delays = this.#policy.streamBackoffMs;
+    const delay = delays[Math.min(this.#failures, delays.length - 1)] ?? delays[0];
+    this.#failures += 1;
+    return delay;
+  }
+
+  async #connect(context: CallContext, deadline: number): Promise<boolean> {
+    using attempt = new CallContext([context.signal], Math.max(1, deadline - performance.now()));
+    try {
+      return await attempt.race(this.#connection.connect());
+    } catch {
+      context.signal.throwIfAborted();
+      return false;
+    }
+  }
+}
+
+/** Reports whether the request's offset is exact, because it names neither a tail nor a time. */
+function isResolved(request: GetJobsStreamRequest): boolean {
+  return request.tailLines === undefined && request.tailBytes === undefined && request.since === undefined;
+}
