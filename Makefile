@@ -27,11 +27,11 @@ help: ## Show this list
 setup: $(STAMP) $(BIN)/grpcurl $(PROTOC_PLUGINS) ## Make the environment .venv with everything that the other tasks need
 
 # What the server and the command need, and nothing else: `make demo` waits for no developer's tools.
-$(RUNTIME): requirements.txt pyproject.toml services/worker/pyproject.toml clients/python/pyproject.toml clients/cli/pyproject.toml
+$(RUNTIME): requirements.txt gen/python/pyproject.toml services/worker/pyproject.toml clients/python/pyproject.toml clients/cli/pyproject.toml
 	tools/make-venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  -e . -e services/worker -e clients/python -e clients/cli
+	  -e gen/python -e services/worker -e clients/python -e clients/cli
 	touch $@
 
 $(STAMP): $(RUNTIME) requirements-dev.txt
@@ -158,7 +158,7 @@ soak: setup ## Many readers, and many jobs that come and go: some minutes of loa
 
 .PHONY: bench
 bench: setup ## Measure against the bare parts, in one run (ONLY="calls jobs": these groups of cases)
-	PYTHONPATH=tests/contract python bench/run.py $(ONLY)
+	PYTHONPATH=tests/support python bench/run.py $(ONLY)
 
 .PHONY: lock
 lock: $(STAMP) ## Resolve the dependencies anew

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2_grpc
 from jobworkerd.api import main
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.server_interceptor import Around
 from jobworkerd.config import ApiConfig, Config, Defaults
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.protocol import framing, messages

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from jobworkerd.api.identity import Credential, Identities
+from jobworkerd.api.identity.principal import Credential, Identities
 from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.errors import Unauthenticated
 from tests.unit.api.certificates import authority, issue

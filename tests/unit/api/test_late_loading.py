@@ -32,7 +32,8 @@ _AUDITED = """
 import json, os, sys
 from jobworkerd.api import environment
 environment.prepare()
-from jobworkerd.api import main, privileges
+from jobworkerd.api import main
+from jobworkerd.api.identity import privileges
 
 given_up = []
 def audit(event, arguments):

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.api import log_reader
-from jobworkerd.api.encoding import Encoded, encode
-from jobworkerd.api.log_reader import LogReader
-from jobworkerd.api.message_cache import MessageCache, Range, Sources
+from jobworkerd.api.streaming import log_reader
+from jobworkerd.api.streaming.encoding import Encoded, encode
+from jobworkerd.api.streaming.log_reader import LogReader
+from jobworkerd.api.streaming.message_cache import MessageCache, Range, Sources
 from jobworkerd.logs.cursor import Chunk, Gap
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource

@@ -7,7 +7,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworkerd.api import streams, validation
+from jobworkerd.api import validation
+from jobworkerd.api.streaming import streams
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.model import JobStatus, Limits, LimitsPolicy, LimitsUpdate, OutputSource

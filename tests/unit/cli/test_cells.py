@@ -3,8 +3,8 @@
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_cli.cells import cut, pad, width_of
-from jobworker_cli.views import jobs_table, table
+from jobworker_cli.render.cells import cut, pad, width_of
+from jobworker_cli.render.views import jobs_table, table
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError
-from jobworker_cli.follow import follow, open_stream
-from jobworker_client import Client, ConnectionLost, JobNotFound, JobWorkerError, Stream, reading
+from jobworker_cli.stream.follow import follow, open_stream
+from jobworker_client import Client, ConnectionLost, JobNotFound, JobWorkerError, Stream, resumable_stream
 from jobworker_client.aio.connection import Connection, StreamCall
 from tests.unit.cli.conftest import JOB_ID, StreamMessage, StreamRequest, stdout
 
@@ -83,10 +83,10 @@ def stream(connection: Connection, *, result_only: bool = False) -> Stream:
 @pytest.fixture(autouse=True)
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of a second at the start, a second later on, and streams of 0.2 s count as good."""
-    monkeypatch.setattr(reading, "CONNECT_WITHIN", 0.1)
-    monkeypatch.setattr(reading, "RESUME_WITHIN", 1.0)
-    monkeypatch.setattr(reading, "GOOD_AFTER", 0.2)
-    monkeypatch.setattr(reading, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(resumable_stream, "CONNECT_WITHIN", 0.1)
+    monkeypatch.setattr(resumable_stream, "RESUME_WITHIN", 1.0)
+    monkeypatch.setattr(resumable_stream, "GOOD_AFTER", 0.2)
+    monkeypatch.setattr(resumable_stream, "PAUSES", (0.01, 0.02))
 
 
 async def test_a_server_that_does_not_come_back_is_given_up_with_a_way_to_resume() -> None:

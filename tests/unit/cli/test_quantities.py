@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobworker_cli.quantities import parse_bytes, parse_mebibytes, parse_percent
+from jobworker_cli.settings.quantities import parse_bytes, parse_mebibytes, parse_percent
 from tests.unit.cli.conftest import JOB_ID, Cli, CreateRequest, FakeServer
 
 

@@ -1,7 +1,7 @@
 """Rates between two moments of a job's usage."""
 
 from jobworker.v1.job_pb2 import Usage
-from jobworker_cli.rates import Rates, rates
+from jobworker_cli.render.rates import Rates, rates
 
 BEFORE = Usage(
     wall_usec=10_000_000,

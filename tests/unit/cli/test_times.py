@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker_cli.times import local_time, parse_moment, since, to_datetime
+from jobworker_cli.render.times import local_time, parse_moment, since, to_datetime
 
 
 def test_a_moment_is_a_duration_before_now() -> None:

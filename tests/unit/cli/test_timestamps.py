@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
-from jobworker_cli.timestamps import Stamper
+from jobworker_cli.stream.timestamps import Stamper
 from jobworker_client import runs
 from scripted import by_turns
 from tests.unit.cli.conftest import (

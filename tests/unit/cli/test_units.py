@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobworker_cli.units import duration, parse_duration, size
+from jobworker_cli.render.units import duration, parse_duration, size
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_cli import views
+from jobworker_cli.render import views
+from jobworker_cli.render.views import job_details, jobs_table, outcome
 from jobworker_cli.results import exit_code
-from jobworker_cli.views import job_details, jobs_table, outcome
 
 DETAILS = """\
 Job            0199f3a0-0000-7000-8000-000000000001

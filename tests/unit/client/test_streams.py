@@ -214,7 +214,7 @@ async def test_a_wrong_offset_ends_the_stream(shell: Shell, server: FakeServer) 
 async def test_a_server_that_does_not_come_back_is_given_up(
     shell: Shell, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobworker_client.reading.RESUME_WITHIN", 0.3)
+    monkeypatch.setattr("jobworker_client.resumable_stream.RESUME_WITHIN", 0.3)
     play(server, [stdout(b"x", 0), RESTARTING], *([RESTARTING] for _ in range(50)))
     stream = shell.client.stream(JOB_ID)
     with pytest.raises(ConnectionLost):

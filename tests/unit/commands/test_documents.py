@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from jobworkerd.commands import settings
 from jobworkerd.commands.config import toml_value
-from jobworkerd.commands.keys import Key, all_keys
 from jobworkerd.config import Config
+from jobworkerd.settings import resolve
+from jobworkerd.settings.keys import Key, all_keys
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "packaging/config.toml").read_text()
 DOCUMENTATION = (ROOT / "docs/configuration.md").read_text()
-UNIT = (ROOT / "services/worker/jobworkerd.service").read_text()
+UNIT = (ROOT / "packaging/jobworkerd.service").read_text()
 
 FLAGS = {
     "listen",
@@ -36,7 +36,7 @@ def uncommented(text: str) -> str:
 def test_the_example_has_every_key_at_its_default(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(uncommented(EXAMPLE))
-    found = settings.load(file, {}, {})
+    found = resolve.load(file, {}, {})
     assert set(found.sources.values()) == {f"file {file}"}
     assert found.config == Config()
 
@@ -44,7 +44,7 @@ def test_the_example_has_every_key_at_its_default(tmp_path: Path) -> None:
 def test_the_example_changes_nothing_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(EXAMPLE)
-    assert set(settings.load(file, {}, {}).sources.values()) == {"default"}
+    assert set(resolve.load(file, {}, {}).sources.values()) == {"default"}
 
 
 @pytest.mark.parametrize("key", all_keys(), ids=lambda key: key.name)
@@ -68,7 +68,7 @@ def test_the_unit_sets_settings_that_exist_and_waits_long_enough() -> None:
     parser.read_string(UNIT)
     service = parser["Service"]
     name, _, value = service["Environment"].partition("=")
-    in_force = settings.load(None, {name: value.replace("%n", "jobworkerd.service")}, {}).config
+    in_force = resolve.load(None, {name: value.replace("%n", "jobworkerd.service")}, {}).config
     assert in_force.cgroup_base == "/sys/fs/cgroup/system.slice/jobworkerd.service"
     assert int(service["TimeoutStopSec"]) > in_force.shutdown_timeout + 15
     assert service["ExecStart"].endswith("/jobworkerd serve")
@@ -78,5 +78,5 @@ def test_toml_values_are_toml(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     path = '/ä"\\\x7f\t\n'
     file.write_text(f"state_dir = {toml_value(path)}\n")
-    assert settings.load(file, {}, {}).config.state_dir == path
+    assert resolve.load(file, {}, {}).config.state_dir == path
     assert json.loads(toml_value(["a", "b"])) == ["a", "b"]

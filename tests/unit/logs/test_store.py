@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobworkerd.logs import holes
+from jobworkerd.logs import hole_punch
 from jobworkerd.logs.cursor import Chunk, Gap, LogCursor, Passed, open_cursor
 from jobworkerd.logs.files import PAGE, open_files
 from jobworkerd.logs.format import RECORD, data_file, index_file
-from jobworkerd.logs.places import last_bytes, last_lines, since
+from jobworkerd.logs.seek import last_bytes, last_lines, since
 from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
@@ -284,8 +284,8 @@ def test_space_comes_back_and_the_last_bytes_stay(tmp_path: Path) -> None:
             writer.append(OUT, memoryview(bytes([number % 256]) * 10_000), number)
         assert writer.size == 4_000_000
         start = start_of(tmp_path / "job")
-        assert bound * 7 // 8 - 2 * holes.BLOCK - 10_000 <= writer.size - start <= bound
-        assert on_disk(tmp_path / "job") <= bound + 4 * holes.BLOCK
+        assert bound * 7 // 8 - 2 * hole_punch.BLOCK - 10_000 <= writer.size - start <= bound
+        assert on_disk(tmp_path / "job") <= bound + 4 * hole_punch.BLOCK
         assert data_file(tmp_path / "job").stat().st_size == 4_000_000
         with open_cursor(tmp_path / "job", 0) as cursor:
             gap = cursor.read(writer.size, 1 << 18)
@@ -302,7 +302,7 @@ def test_an_index_of_tiny_writes_is_bounded_too(tmp_path: Path) -> None:
         writer = logs.open("job")
         for number in range(30_000):
             writer.append(OutputSource(1 + number % 2), memoryview(b"x"), number)
-        assert on_disk(tmp_path / "job") <= bound + 4 * holes.BLOCK
+        assert on_disk(tmp_path / "job") <= bound + 4 * hole_punch.BLOCK
         assert writer.extent.records - writer.extent.first_record >= bound * 3 // 4 // (RECORD.size + 1)
 
 
@@ -423,10 +423,10 @@ def test_a_failure_to_give_space_back_is_reported_once_and_output_goes_on(
 
 
 def test_a_directory_is_checked_for_holes(tmp_path: Path) -> None:
-    holes.check(tmp_path)
+    hole_punch.check(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OSError, match=r"not supported|No such|Permission denied"):
-        holes.check(Path("/proc"))
+        hole_punch.check(Path("/proc"))
 
 
 def test_a_log_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from jobworkerd.config import Config, LoggingConfig
 from jobworkerd.protocol.messages import Certificates
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.supervisor.api_processes import ApiProcesses
-from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs
 from tests.unit.supervisor.faults import Faults
 

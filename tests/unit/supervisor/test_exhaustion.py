@@ -25,15 +25,15 @@ from jobworkerd.errors import CommandNotStarted
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.store import NEXT, LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, TerminationReason
-from jobworkerd.supervisor import fork_client
-from jobworkerd.supervisor.isolation import Isolation
+from jobworkerd.spawn import fork_client
+from jobworkerd.spawn.isolation import Isolation
+from jobworkerd.spawn.spare import discard
+from jobworkerd.spawn.spare_pool import Spares
+from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.users import Users
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import Intent
-from jobworkerd.supervisor.spare import discard
-from jobworkerd.supervisor.spare_process import Setup
-from jobworkerd.supervisor.spares import Spares
-from jobworkerd.supervisor.users import Users
 from tests.unit.supervisor.faults import Faults
 
 SETUP = Setup(
@@ -294,8 +294,8 @@ async def test_a_host_without_cgroups(world_without_cgroups: World, scenario: Sc
 
 @pytest.fixture
 def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    """Has the fork servers that are started from then on fail; see `faulty_forkserver`."""
-    program = Path(__file__).with_name("faulty_forkserver.py")
+    """Has the fork servers that are started from then on fail; see `faulty_fork_server`."""
+    program = Path(__file__).with_name("faulty_fork_server.py")
     path = os.pathsep.join([str(program.parents[3]), *sys.path])
 
     def set_up(at: int, number: int) -> None:

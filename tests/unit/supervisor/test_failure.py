@@ -6,7 +6,7 @@ import pytest
 
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.model import JobSpec, Limits, LimitsPolicy
-from jobworkerd.supervisor import process
+from jobworkerd.spawn import process
 
 REMEDY = "isolation.writable_paths"
 

@@ -26,14 +26,14 @@ from jobworkerd.model import (
     LimitsUpdate,
     TerminationReason,
 )
+from jobworkerd.spawn.isolation import Isolation
+from jobworkerd.spawn.spare_pool import Spares
+from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.users import Users
 from jobworkerd.supervisor import killing
-from jobworkerd.supervisor.isolation import Isolation
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import Intent
-from jobworkerd.supervisor.spare_process import Setup
-from jobworkerd.supervisor.spares import Spares
-from jobworkerd.supervisor.users import Users
 
 UPDATE = LimitsUpdate(max_memory=32, max_pids=5)
 SETUP = Setup(

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from jobworkerd.supervisor import headroom, open_files
-from jobworkerd.supervisor.headroom import RESERVED
+from jobworkerd.spawn import headroom
+from jobworkerd.spawn.headroom import RESERVED
+from jobworkerd.supervisor import open_files
 
 
 def test_a_limit_that_is_too_low_names_how_many_jobs_fit() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobworkerd.logs import holes
+from jobworkerd.logs import hole_punch
 from jobworkerd.supervisor.startup import CannotStart
 from jobworkerd.supervisor.state_dir import taken
 
@@ -28,7 +28,7 @@ def why(directory: Path) -> str:
 def test_a_full_disk_is_called_full_and_no_other_file_system_advised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holes, "check", failing(errno.ENOSPC))
+    monkeypatch.setattr(hole_punch, "check", failing(errno.ENOSPC))
     assert why(tmp_path) == (
         f"{tmp_path}/jobs cannot hold the state (No space left on device); "
         "free some space there, or choose a directory on another disk with --state-dir"
@@ -38,7 +38,7 @@ def test_a_full_disk_is_called_full_and_no_other_file_system_advised(
 def test_a_file_system_without_holes_is_to_be_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holes, "check", failing(errno.EOPNOTSUPP))
+    monkeypatch.setattr(hole_punch, "check", failing(errno.EOPNOTSUPP))
     assert "choose a directory on another with --state-dir: ext4" in why(tmp_path)
 
 

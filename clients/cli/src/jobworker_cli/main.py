@@ -22,8 +22,8 @@ from jobworker_cli.commands.top import top
 from jobworker_cli.commands.update import update
 from jobworker_cli.commands.wait import wait
 from jobworker_cli.examples import epilog
-from jobworker_cli.options import COMMAND_SETTINGS, duration_option, is_unicode
 from jobworker_cli.output import say
+from jobworker_cli.settings.options import COMMAND_SETTINGS, duration_option, is_unicode
 
 __all__ = ["app", "main"]
 

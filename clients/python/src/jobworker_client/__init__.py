@@ -50,8 +50,8 @@ from jobworker_client.errors import (
     WrongOffset,
 )
 from jobworker_client.pieces import Chunk, pieces, runs
-from jobworker_client.reading import Notify, Resuming, Truncated
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Limits, Part, Span
+from jobworker_client.resumable_stream import Notify, Resuming, Truncated
 from jobworker_client.target import Target
 
 if TYPE_CHECKING:

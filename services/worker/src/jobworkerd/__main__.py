@@ -7,7 +7,7 @@ import typer
 
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.commands import certs, config, doctor, serve
-from jobworkerd.commands.errors import CommandError
+from jobworkerd.settings.errors import CommandError
 
 app = typer.Typer(
     name="jobworkerd",

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from jobworkerd.api.interceptors.around import Around, Interceptors
+from jobworkerd.api.interceptors.server_interceptor import Around, Interceptors
 from jobworkerd.api.rpc import Context
 
 Behaviour = Callable[[Context], Awaitable[None]]

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from jobworkerd.api.identity import Identities, Principal, Role
+from jobworkerd.api.identity.principal import Identities, Principal, Role
 from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors

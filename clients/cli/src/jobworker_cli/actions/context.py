@@ -5,11 +5,11 @@ from pathlib import Path
 
 import typer
 
-from jobworker_cli.cells import pad, width_of
-from jobworker_cli.contexts import Contexts, contexts_file, refuse_open_key
 from jobworker_cli.errors import CliError, report
 from jobworker_cli.output import printable
-from jobworker_cli.settle import Root, settle
+from jobworker_cli.render.cells import pad, width_of
+from jobworker_cli.settings.contexts import Contexts, contexts_file, refuse_open_key
+from jobworker_cli.settings.resolve import Root, settle
 
 __all__ = ["add_context", "show_contexts", "show_settings", "use_context"]
 

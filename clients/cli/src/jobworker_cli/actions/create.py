@@ -3,10 +3,10 @@
 import uuid
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cli.explain import explained
-from jobworker_cli.forms import print_job
-from jobworker_cli.options import JobOptions, NetworkName, key_values, variables
 from jobworker_cli.output import Format
+from jobworker_cli.render.error_messages import explained
+from jobworker_cli.render.formats import print_job
+from jobworker_cli.settings.options import JobOptions, NetworkName, key_values, variables
 from jobworker_client import Client, DeadlineExceeded, Job
 
 __all__ = ["create", "create_job", "new_request"]

@@ -1,8 +1,8 @@
 """`jobworker get`: one job for people or programs."""
 
-from jobworker_cli.connect import resolve
-from jobworker_cli.forms import print_job
 from jobworker_cli.output import Format
+from jobworker_cli.render.formats import print_job
+from jobworker_cli.settings.connect import resolve
 from jobworker_client import Client
 
 __all__ = ["show_job"]

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from jobworker_cli.forms import print_jobs
-from jobworker_cli.options import key_values
 from jobworker_cli.output import Format
+from jobworker_cli.render.formats import print_jobs
+from jobworker_cli.settings.options import key_values
 from jobworker_client import Client, JobFilter, JobStatus
 
 __all__ = ["job_filter", "show_jobs"]

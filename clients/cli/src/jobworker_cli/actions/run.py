@@ -4,12 +4,12 @@ import asyncio
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
-from jobworker_cli.explain import explained
-from jobworker_cli.follow import follow, open_stream
 from jobworker_cli.output import say
+from jobworker_cli.render.error_messages import explained
 from jobworker_cli.results import exit_code, tell_ending
-from jobworker_cli.signals import Pressed, abandon, caught_signals, signal_before_end
-from jobworker_cli.sink import Sink, open_sink
+from jobworker_cli.stream.follow import follow, open_stream
+from jobworker_cli.stream.signals import Pressed, abandon, caught_signals, signal_before_end
+from jobworker_cli.stream.sink import Sink, open_sink
 from jobworker_client import Client, CommandNotStarted, JobWorkerError
 
 __all__ = ["run_job"]

@@ -6,11 +6,11 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from jobworker.v1 import job_pb2
-from jobworker_cli.connect import resolve
-from jobworker_cli.live_views import moment, moment_head
+from jobworker_cli.render.live_views import moment, moment_head
+from jobworker_cli.render.screen import is_live, screen
+from jobworker_cli.render.views import final_line, usage_details
 from jobworker_cli.results import is_final
-from jobworker_cli.screen import is_live, screen
-from jobworker_cli.views import final_line, usage_details
+from jobworker_cli.settings.connect import resolve
 from jobworker_client import Client
 
 __all__ = ["follow_stats", "show_stats"]

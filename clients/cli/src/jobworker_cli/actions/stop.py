@@ -4,11 +4,11 @@ import asyncio
 from datetime import timedelta
 
 from jobworker.v1 import job_pb2
-from jobworker_cli.connect import resolve
 from jobworker_cli.errors import CliError, report
-from jobworker_cli.explain import explained
-from jobworker_cli.forms import print_endings, tell_end
 from jobworker_cli.output import Format
+from jobworker_cli.render.error_messages import explained
+from jobworker_cli.render.formats import print_endings, tell_end
+from jobworker_cli.settings.connect import resolve
 from jobworker_client import Client, JobWorkerError
 
 __all__ = ["stop_jobs"]

@@ -6,14 +6,14 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
-from jobworker_cli.connect import resolve
-from jobworker_cli.follow import follow, open_stream, stream_command
 from jobworker_cli.output import say
+from jobworker_cli.render.times import parse_moment
 from jobworker_cli.results import exit_code, tell_ending
-from jobworker_cli.signals import abandon, caught_signals, signal_before_end
-from jobworker_cli.sink import open_sink
-from jobworker_cli.times import parse_moment
-from jobworker_cli.timestamps import Stamper
+from jobworker_cli.settings.connect import resolve
+from jobworker_cli.stream.follow import follow, open_stream, stream_command
+from jobworker_cli.stream.signals import abandon, caught_signals, signal_before_end
+from jobworker_cli.stream.sink import open_sink
+from jobworker_cli.stream.timestamps import Stamper
 from jobworker_client import Client
 
 __all__ = ["moment", "show_output", "source"]

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
 
-from jobworker_cli.live_views import top_table
-from jobworker_cli.screen import screen
+from jobworker_cli.render.live_views import top_table
+from jobworker_cli.render.screen import screen
 from jobworker_client import Client, JobStatus, Usage
 
 __all__ = ["show_top", "watch_top"]

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 
 from jobworker.v1 import job_service_pb2
-from jobworker_cli.connect import resolve
-from jobworker_cli.forms import print_job
-from jobworker_cli.options import LimitOptions
 from jobworker_cli.output import Format
+from jobworker_cli.render.formats import print_job
+from jobworker_cli.settings.connect import resolve
+from jobworker_cli.settings.options import LimitOptions
 from jobworker_client import Client
 
 __all__ = ["limits_given", "update_job"]

@@ -3,11 +3,11 @@
 import asyncio
 
 from jobworker.v1 import job_pb2
-from jobworker_cli.connect import resolve
-from jobworker_cli.follow import Talk
-from jobworker_cli.forms import print_endings, tell_end
 from jobworker_cli.output import Format
+from jobworker_cli.render.formats import print_endings, tell_end
 from jobworker_cli.results import exit_code
+from jobworker_cli.settings.connect import resolve
+from jobworker_cli.stream.follow import Talk
 from jobworker_client import Client
 
 __all__ = ["wait_for_jobs"]

@@ -6,8 +6,8 @@ import time
 from datetime import timedelta
 
 from jobworker_cli.output import Format, printable
-from jobworker_cli.screen import screen
-from jobworker_cli.views import jobs_table
+from jobworker_cli.render.screen import screen
+from jobworker_cli.render.views import jobs_table
 from jobworker_client import Client, JobFilter, JobWorkerError
 
 __all__ = ["watch_jobs"]

@@ -2,9 +2,9 @@
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import Command, JobOptions, OutputFormat, Quiet, with_options
 from jobworker_cli.output import Format
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import Command, JobOptions, OutputFormat, Quiet, with_options
 
 __all__ = ["create"]
 

@@ -2,9 +2,9 @@
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import JobRef, OutputFormat
 from jobworker_cli.output import Format
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import JobRef, OutputFormat
 
 __all__ = ["get"]
 

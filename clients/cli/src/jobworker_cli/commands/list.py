@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import OutputFormat, Quiet, duration_option
 from jobworker_cli.output import Format
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import OutputFormat, Quiet, duration_option
 
 __all__ = ["list_jobs"]
 

@@ -2,8 +2,8 @@
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import Command, JobOptions, PreserveStatus, with_options
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import Command, JobOptions, PreserveStatus, with_options
 
 __all__ = ["run"]
 

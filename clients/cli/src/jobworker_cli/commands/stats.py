@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import Interval, JobRef
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import Interval, JobRef
 
 __all__ = ["stats"]
 

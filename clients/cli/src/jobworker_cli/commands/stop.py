@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import Duration, JobRefs, OutputFormat, duration_option
 from jobworker_cli.output import Format
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import Duration, JobRefs, OutputFormat, duration_option
 
 __all__ = ["stop"]
 

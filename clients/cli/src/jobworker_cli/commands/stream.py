@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import JobRef, PreserveStatus
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import JobRef, PreserveStatus
 
 __all__ = ["stream"]
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import Interval
-from jobworker_cli.screen import is_live
+from jobworker_cli.render.screen import is_live
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import Interval
 
 __all__ = ["top"]
 

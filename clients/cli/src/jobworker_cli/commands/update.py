@@ -2,9 +2,9 @@
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import JobRef, LimitOptions, OutputFormat, with_options
 from jobworker_cli.output import Format
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import JobRef, LimitOptions, OutputFormat, with_options
 
 __all__ = ["update"]
 

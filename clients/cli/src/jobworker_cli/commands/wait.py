@@ -4,9 +4,9 @@ import functools
 
 import typer
 
-from jobworker_cli.context import execute
-from jobworker_cli.options import JobRefs, OutputFormat, PreserveStatus
 from jobworker_cli.output import Format
+from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.options import JobRefs, OutputFormat, PreserveStatus
 
 __all__ = ["wait"]
 

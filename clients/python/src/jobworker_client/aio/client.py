@@ -10,8 +10,8 @@ from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.stream import Stream
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.pages import PAGE_SIZE, Pages
-from jobworker_client.reading import Notify, Reading
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Part, Span
+from jobworker_client.resumable_stream import Notify, Reading
 from jobworker_client.target import Target
 
 __all__ = ["Client"]

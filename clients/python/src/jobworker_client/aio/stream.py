@@ -10,7 +10,7 @@ import grpc
 from jobworker_client.aio.connection import Connection, StreamCall
 from jobworker_client.errors import JobWorkerError
 from jobworker_client.pieces import Chunk
-from jobworker_client.reading import Reading, Told, without_result
+from jobworker_client.resumable_stream import Reading, Told, without_result
 
 __all__ = ["Stream"]
 

@@ -8,8 +8,8 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client import requests
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.pages import PAGE_SIZE, Pages
-from jobworker_client.reading import Notify, Reading
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Part, Span
+from jobworker_client.resumable_stream import Notify, Reading
 from jobworker_client.sync.connection import Connection
 from jobworker_client.sync.stream import SyncStream
 from jobworker_client.target import Target

@@ -13,10 +13,10 @@ from google.protobuf.message import Message
 
 from jobworker.v1 import job_service_pb2 as api
 from jobworker.v1 import job_service_pb2_grpc
-from jobworker_client.attempts import Attempts
 from jobworker_client.channel import channel_parts
 from jobworker_client.errors import JobWorkerError
-from jobworker_client.reading import Chunk
+from jobworker_client.resumable_stream import Chunk
+from jobworker_client.retry_policy import Attempts
 from jobworker_client.status import from_rpc
 from jobworker_client.target import Target
 

@@ -9,7 +9,7 @@ import grpc
 
 from jobworker_client.errors import JobWorkerError
 from jobworker_client.pieces import Chunk
-from jobworker_client.reading import Reading, Told, without_result
+from jobworker_client.resumable_stream import Reading, Told, without_result
 from jobworker_client.sync.connection import Connection, StreamCall
 
 __all__ = ["SyncStream"]

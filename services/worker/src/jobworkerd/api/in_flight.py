@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from jobworkerd.api.identity import Credential, Identities
+from jobworkerd.api.identity.principal import Credential, Identities
 from jobworkerd.errors import JobWorkerError, Unauthenticated
 
 

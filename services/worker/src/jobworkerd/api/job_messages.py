@@ -2,7 +2,7 @@
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api.convert import job_to_proto
-from jobworkerd.api.encoding import field
+from jobworkerd.api.streaming.encoding import field
 from jobworkerd.model import Job
 
 _JOB = job_service_pb2.GetJobResponse.JOB_FIELD_NUMBER

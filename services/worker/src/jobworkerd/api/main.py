@@ -16,15 +16,16 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from jobworkerd.api import log_setup, preload, privileges, server, shutdown
-from jobworkerd.api.credentials import Certificates
+from jobworkerd.api import log_setup, preload, server, shutdown
 from jobworkerd.api.health import DRAINING, LIMITS, NO_ANSWER, SERVICES, STARTING, UNLIMITED, Health
-from jobworkerd.api.identity import Identities
+from jobworkerd.api.identity import privileges
+from jobworkerd.api.identity.credentials import Certificates
+from jobworkerd.api.identity.principal import Identities
 from jobworkerd.api.in_flight import CallsInFlight
-from jobworkerd.api.interceptors.around import Around
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
+from jobworkerd.api.interceptors.server_interceptor import Around
 from jobworkerd.api.log_lines import LogLines
 from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService

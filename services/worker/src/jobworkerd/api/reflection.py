@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc import aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from jobworkerd.api import headers
+from jobworkerd.api.streaming import headers
 
 _V1 = "grpc.reflection.v1.ServerReflection"
 

@@ -12,9 +12,9 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.api import headers
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.service import JobService
+from jobworkerd.api.streaming import headers
 from jobworkerd.errors import InvalidRequest
 
 MAX_REQUEST_BYTES = 512 * 1024

@@ -9,7 +9,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
 from jobworkerd.api.health import Health
-from jobworkerd.api.interceptors.around import Around, Interceptors
+from jobworkerd.api.interceptors.server_interceptor import Around, Interceptors
 from jobworkerd.api.reflection import add_reflection
 from jobworkerd.api.registration import MAX_REQUEST_BYTES, add_job_service
 from jobworkerd.api.service import JobService

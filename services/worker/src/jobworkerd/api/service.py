@@ -10,10 +10,10 @@ from pathlib import Path
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
 from jobworkerd.api import job_messages, page_token, validation
 from jobworkerd.api.convert import job_to_proto
-from jobworkerd.api.identity import Identities
+from jobworkerd.api.identity.principal import Identities
 from jobworkerd.api.job_messages import JobMessages
 from jobworkerd.api.rpc import Context, log_job_id
-from jobworkerd.api.streams import Streams
+from jobworkerd.api.streaming.streams import Streams
 from jobworkerd.config import Config
 from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from jobworkerd.api.interceptors.around import Around
+from jobworkerd.api.interceptors.server_interceptor import Around
 from jobworkerd.api.startup import CannotStart
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import convert, limits, page_token
-from jobworkerd.api.streams import StreamRequest
+from jobworkerd.api.streaming.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.model import JobSpec, Network

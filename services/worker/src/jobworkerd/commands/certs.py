@@ -12,8 +12,8 @@ import msgspec
 import typer
 
 from jobworkerd.certs.roles import Role
-from jobworkerd.commands import settings
-from jobworkerd.commands.options import Format, Output
+from jobworkerd.settings import resolve
+from jobworkerd.settings.options import Format, Output
 
 if TYPE_CHECKING:
     from jobworkerd.certs.inspection import Description
@@ -90,7 +90,7 @@ def show(directory: Directory = None, output: Output = Format.TEXT) -> None:
 
 
 def _directory(given: Path | None) -> Path:
-    return given or Path(settings.load(None, os.environ, {}).config.certs_dir)
+    return given or Path(resolve.load(None, os.environ, {}).config.certs_dir)
 
 
 def _report(paths: list[Path]) -> None:

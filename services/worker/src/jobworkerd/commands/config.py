@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import typer
 
-from jobworkerd.commands import settings
-from jobworkerd.commands.keys import Value, all_keys
-from jobworkerd.commands.options import (
+from jobworkerd.settings import resolve
+from jobworkerd.settings.keys import Value, all_keys
+from jobworkerd.settings.options import (
     ApiProcesses,
     CertsDir,
     CgroupBase,
@@ -50,18 +50,18 @@ def config(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         "logging.level": logging_level,
         "logging.format": logging_format,
     }
-    found = settings.load(config, os.environ, flags)
+    found = resolve.load(config, os.environ, flags)
     typer.echo(_json(found) if output is Format.JSON else "\n".join(_toml(found)))
 
 
-def _json(found: settings.Settings) -> str:
+def _json(found: resolve.Settings) -> str:
     entries = {
         key.name: {"value": key.value(found.config), "source": found.sources[key.name]} for key in all_keys()
     }
     return json.dumps(entries, indent=2, ensure_ascii=False)
 
 
-def _toml(found: settings.Settings) -> Iterator[str]:
+def _toml(found: resolve.Settings) -> Iterator[str]:
     table = ""
     for key in all_keys():
         if key.table != table:

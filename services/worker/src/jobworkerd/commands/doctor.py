@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from jobworkerd.commands import settings
-from jobworkerd.commands.options import CertsDir, CgroupBase, ConfigFile, Format, Output, text
+from jobworkerd.settings import resolve
+from jobworkerd.settings.options import CertsDir, CgroupBase, ConfigFile, Format, Output, text
 
 if TYPE_CHECKING:
-    from jobworkerd.commands.survey import Finding
+    from jobworkerd.diagnostics.host import Finding
 
 
 def doctor(
@@ -24,15 +24,15 @@ def doctor(
 
     It changes nothing. It exits with 0 if every limit and all of the isolation will be in force, else with 1.
     """
-    from jobworkerd.commands import survey
+    from jobworkerd.diagnostics import host
 
     flags = {"certs_dir": text(certs_dir), "cgroup_base": text(cgroup_base)}
-    found = survey.survey(settings.load(config, os.environ, flags).config)
+    found = host.survey(resolve.load(config, os.environ, flags).config)
     if output is Format.JSON:
         typer.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
         typer.echo("\n\n".join(_sections(found)))
-    promised = (survey.LIMITS, survey.ISOLATION)
+    promised = (host.LIMITS, host.ISOLATION)
     if not all(finding.ok for finding in found if finding.section in promised):
         raise typer.Exit(1)
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from jobworkerd.certs import files
-from jobworkerd.commands import settings
-from jobworkerd.commands.options import (
+from jobworkerd.config import Config, to_json
+from jobworkerd.settings import resolve
+from jobworkerd.settings.options import (
     ApiProcesses,
     CertsDir,
     CgroupBase,
@@ -22,7 +23,6 @@ from jobworkerd.commands.options import (
     StateDir,
     text,
 )
-from jobworkerd.config import Config, to_json
 
 
 def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
@@ -51,7 +51,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each parameter is a flag
         "logging.level": logging_level,
         "logging.format": logging_format,
     }
-    in_force = settings.load(config, os.environ, flags).config
+    in_force = resolve.load(config, os.environ, flags).config
     files.check_server_files(Path(in_force.certs_dir))
     become_supervisor(in_force)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from jobworkerd.logs.files import LogFiles
 from jobworkerd.logs.format import HEADER, RECORD, Header, place_of
-from jobworkerd.logs.holes import BLOCK, punch
+from jobworkerd.logs.hole_punch import BLOCK, punch
 
 
 class Extent(NamedTuple):

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from jobworkerd.logs.deferred_reclaim import Remains
 from jobworkerd.logs.files import open_files
 from jobworkerd.logs.format import data_file, index_file
-from jobworkerd.logs.remains import Remains
 from jobworkerd.logs.retention import Extent, release
 from jobworkerd.logs.writer import LogWriter
 

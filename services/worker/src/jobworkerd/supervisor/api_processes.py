@@ -12,9 +12,9 @@ from pathlib import Path
 
 from jobworkerd.config import Config, to_json
 from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.spawn.readable import readable
 from jobworkerd.supervisor.api_user import User
-from jobworkerd.supervisor.eventlog import EventLog
-from jobworkerd.supervisor.readable import readable
+from jobworkerd.supervisor.event_log import EventLog
 
 _FIRST_BACKOFF_SECONDS = 0.05
 _LAST_BACKOFF_SECONDS = 5.0

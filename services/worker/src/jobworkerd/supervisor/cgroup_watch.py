@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
-from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.live_job import LiveJob
 
 _EVERY_SECONDS = 2.0

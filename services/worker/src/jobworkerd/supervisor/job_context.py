@@ -11,8 +11,8 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
 from jobworkerd.insist import insist
 from jobworkerd.logs.store import LogStore
-from jobworkerd.supervisor.spares import Spares
-from jobworkerd.supervisor.users import Users
+from jobworkerd.spawn.spare_pool import Spares
+from jobworkerd.spawn.users import Users
 
 T = TypeVar("T")
 

@@ -4,10 +4,10 @@ import os
 import signal
 from contextlib import ExitStack
 
-from jobworkerd.supervisor import children, process
-from jobworkerd.supervisor.process import Process
-from jobworkerd.supervisor.readable import readable
-from jobworkerd.supervisor.spare import Spare
+from jobworkerd.spawn import children, process
+from jobworkerd.spawn.process import Process
+from jobworkerd.spawn.readable import readable
+from jobworkerd.spawn.spare import Spare
 
 
 class JobProcesses:

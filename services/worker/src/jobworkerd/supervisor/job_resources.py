@@ -8,13 +8,13 @@ from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
-from jobworkerd.supervisor import headroom
+from jobworkerd.spawn import headroom
+from jobworkerd.spawn.readable import readable
+from jobworkerd.spawn.spare import Spare
+from jobworkerd.spawn.users import User
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_processes import JobProcesses
 from jobworkerd.supervisor.pump import Pump
-from jobworkerd.supervisor.readable import readable
-from jobworkerd.supervisor.spare import Spare
-from jobworkerd.supervisor.users import User
 
 
 class JobResources:

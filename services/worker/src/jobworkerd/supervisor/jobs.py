@@ -5,16 +5,10 @@ import time
 from collections.abc import Callable, Iterable
 
 from jobworkerd.config import Config
-from jobworkerd.errors import (
-    JobNotFound,
-    JobNotRunning,
-    RequestIdReused,
-    ShuttingDown,
-    TooManyJobs,
-)
+from jobworkerd.errors import JobNotFound, JobNotRunning, RequestIdReused, ShuttingDown, TooManyJobs
 from jobworkerd.model import AppliedLimit, Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
-from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.listing import Listing

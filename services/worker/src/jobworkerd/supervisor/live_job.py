@@ -15,16 +15,17 @@ from jobworkerd.cgroup.job_cgroup import JobCgroup, limits_set
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage, transition
-from jobworkerd.supervisor import accounts, confinement, headroom, process
+from jobworkerd.spawn import accounts, headroom, process
+from jobworkerd.spawn.process import Process
+from jobworkerd.spawn.readable import readable
+from jobworkerd.spawn.spare import Spare
+from jobworkerd.spawn.users import User
+from jobworkerd.supervisor import isolation_report
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.killing import Killing, describe
 from jobworkerd.supervisor.limits import changed, refuse_if_strict, restored
 from jobworkerd.supervisor.outcome import Intent, Remains, outcome
-from jobworkerd.supervisor.process import Process
-from jobworkerd.supervisor.readable import readable
-from jobworkerd.supervisor.spare import Spare
-from jobworkerd.supervisor.users import User
 
 
 class LiveJob:
@@ -63,9 +64,9 @@ class LiveJob:
     def _isolate(self, spare: Spare, user: User) -> None:
         """Records how the job is isolated, and sends the order, for which the process prepares itself."""
         wanted, network = self._context.isolation, self._job.spec.network
-        applied = confinement.applied(wanted, user, self._context.users.problem, network, spare.refused)
-        home = confinement.home_of(wanted, spare.refused)
-        named = confinement.has_accounts(wanted, spare.refused)
+        applied = isolation_report.applied(wanted, user, self._context.users.problem, network, spare.refused)
+        home = isolation_report.home_of(wanted, spare.refused)
+        named = isolation_report.has_accounts(wanted, spare.refused)
         lines = accounts.lines(user, home, self._context.users.widest) if named else ()
         spec = replace(self._job.spec, working_directory=self._job.spec.working_directory or home or "/")
         process.give_order(spare, spec, user, home, lines)
@@ -168,11 +169,11 @@ class LiveJob:
             self._lead(pid)
             report = await self._processes.report()
         if refused := process.refused(report):
-            parts = tuple(confinement.refuse(part, refused) for part in self._job.isolation_applied)
+            parts = tuple(isolation_report.refuse(part, refused) for part in self._job.isolation_applied)
             self._job = replace(self._job, isolation_applied=parts)
             report = await self._processes.report()
         self._processes.reap_spare()
-        private = confinement.has_private_directories(self._job.isolation_applied)
+        private = isolation_report.has_private_directories(self._job.isolation_applied)
         failure = process.failure(self._job.spec, report, private=private)
         if (main := self._processes.main) and not failure:
             self._processes.close_orders()

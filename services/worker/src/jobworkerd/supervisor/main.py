@@ -20,27 +20,28 @@ from jobworkerd.config import Config
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.server import ApiConnection
-from jobworkerd.supervisor import accounts, api_user, autogroup, certificates, open_files, writable_paths
+from jobworkerd.spawn import accounts, writable_paths
+from jobworkerd.spawn.host_watch import HostWatch
+from jobworkerd.spawn.private_mounts import HOME
+from jobworkerd.spawn.spare_pool import Spares
+from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.users import UnknownUser, Users
+from jobworkerd.spawn.writable_paths import UnusablePath
+from jobworkerd.supervisor import api_user, autogroup, certificates, open_files
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.api_user import NoSuchUser, User
 from jobworkerd.supervisor.cgroup_watch import CgroupWatch
-from jobworkerd.supervisor.confinement import isolation_for
-from jobworkerd.supervisor.eventlog import EventLog
-from jobworkerd.supervisor.host_watch import HostWatch
+from jobworkerd.supervisor.event_log import EventLog
+from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
-from jobworkerd.supervisor.private_mounts import HOME
 from jobworkerd.supervisor.pump import READ_BYTES
 from jobworkerd.supervisor.shutdown import Shutdown
-from jobworkerd.supervisor.spare_process import Setup
-from jobworkerd.supervisor.spares import Spares
 from jobworkerd.supervisor.startup import CannotStart
 from jobworkerd.supervisor.state_dir import is_job_id, taken
-from jobworkerd.supervisor.users import UnknownUser, Users
-from jobworkerd.supervisor.writable_paths import UnusablePath
 
 _KILLED_WITHIN_SECONDS = 10.0
 """How long a shutdown waits for the effect of a kill, as `killing` does."""

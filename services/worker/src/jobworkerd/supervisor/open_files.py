@@ -2,7 +2,7 @@
 
 import resource
 
-from jobworkerd.supervisor.headroom import RESERVED
+from jobworkerd.spawn.headroom import RESERVED
 
 PER_JOB = 9
 """Descriptors of a running job: its two pipes, two log files, three cgroup files, two pidfds."""

@@ -5,7 +5,7 @@ import signal
 from functools import partial
 
 from jobworkerd.signals import signal_name
-from jobworkerd.supervisor.eventlog import EventLog
+from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)

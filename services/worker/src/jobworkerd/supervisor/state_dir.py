@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobworkerd.exhaustion import is_exhaustion
-from jobworkerd.logs import holes
+from jobworkerd.logs import hole_punch
 from jobworkerd.logs.placement import spread
 from jobworkerd.logs.store import NEXT
 from jobworkerd.supervisor.api_user import User
@@ -80,7 +80,7 @@ def _share(jobs_dir: Path, user: User | None) -> None:
 
 def _check_holes(jobs_dir: Path) -> None:
     try:
-        holes.check(jobs_dir)
+        hole_punch.check(jobs_dir)
     except OSError as error:
         if is_exhaustion(error):
             raise _unusable(jobs_dir, error) from error

@@ -2,11 +2,11 @@
 
 import structlog
 
-from jobworkerd.api.identity import Identities, Principal, credential
+from jobworkerd.api.identity.policy import roles_for
+from jobworkerd.api.identity.principal import Identities, Principal, credential
 from jobworkerd.api.in_flight import CallsInFlight
-from jobworkerd.api.interceptors.around import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Around, Run
 from jobworkerd.api.log_lines import PER_CALL
-from jobworkerd.api.policy import roles_for
 from jobworkerd.api.rpc import Call, is_stream, log_job_id
 from jobworkerd.errors import RoleRequired, Unauthenticated
 

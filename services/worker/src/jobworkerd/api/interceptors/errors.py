@@ -9,7 +9,7 @@ import grpc
 import structlog
 from grpc import aio
 
-from jobworkerd.api.interceptors.around import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Around, Run
 from jobworkerd.api.rpc import Call, is_stream
 from jobworkerd.api.status import to_status
 from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled, Unauthenticated

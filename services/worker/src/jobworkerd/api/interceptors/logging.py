@@ -5,7 +5,7 @@ import time
 import grpc
 import structlog
 
-from jobworkerd.api.interceptors.around import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Around, Run
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, status_of
 

@@ -12,7 +12,7 @@ from opentelemetry.context import Context as TraceContext
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, format_trace_id
 
-from jobworkerd.api.interceptors.around import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Around, Run
 from jobworkerd.api.rpc import Call, status_of
 
 _SCOPE = "jobworkerd.api"

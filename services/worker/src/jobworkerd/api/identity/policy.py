@@ -1,0 +1,30 @@
+"""Who may call what. A method that is not in the table may be called by nobody."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jobworkerd.api.identity.principal import Role
+
+_ADMIN = (Role.ADMIN,)
+_ADMIN_AND_VIEWER = (Role.ADMIN, Role.VIEWER)
+
+POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
+    {
+        "jobworker.v1.JobService/CreateJob": _ADMIN,
+        "jobworker.v1.JobService/GetJob": _ADMIN_AND_VIEWER,
+        "jobworker.v1.JobService/ListJobs": _ADMIN_AND_VIEWER,
+        "jobworker.v1.JobService/StopJob": _ADMIN,
+        "jobworker.v1.JobService/UpdateJob": _ADMIN,
+        "jobworker.v1.JobService/GetJobsStream": _ADMIN_AND_VIEWER,
+        "grpc.health.v1.Health/Check": _ADMIN_AND_VIEWER,
+        "grpc.health.v1.Health/List": _ADMIN_AND_VIEWER,
+        "grpc.health.v1.Health/Watch": _ADMIN_AND_VIEWER,
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _ADMIN_AND_VIEWER,
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ADMIN_AND_VIEWER,
+    }
+)
+
+
+def roles_for(method: str) -> tuple[Role, ...]:
+    """Returns the roles that may call the method; none for a method without a rule."""
+    return POLICY.get(method, ())

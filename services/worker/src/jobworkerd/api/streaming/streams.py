@@ -1,0 +1,167 @@
+"""Streams logs: what is there, and then what comes (docs/architecture.md, "Logs")."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd.api import convert
+from jobworkerd.api.streaming.encoding import Encoded
+from jobworkerd.api.streaming.log_reader import LogReader
+from jobworkerd.api.streaming.message_cache import MessageCache, Sources
+from jobworkerd.api.streaming.paced_writer import Context, PacedWriter
+from jobworkerd.api.streaming.turns import Turns
+from jobworkerd.config import LogConfig
+from jobworkerd.errors import JobNotFound, OffsetOutOfRange
+from jobworkerd.logs.files import open_files
+from jobworkerd.logs.format import data_file
+from jobworkerd.logs.seek import last_bytes, last_lines, since
+from jobworkerd.model import OutputSource
+from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.protocol.job_view import JobView
+
+_CACHE_BYTES = 16 * 1024 * 1024
+"""64 of the largest messages as shipped: readers that are no further apart share them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StreamRequest:
+    """What a reader asks for, as GetJobsStreamRequest has it: output from the latest of four places on.
+
+    `since_ns` is in ns since the epoch; `source` None means both.
+    """
+
+    job_id: str
+    offset: int = 0
+    tail_lines: int | None = None
+    tail_bytes: int | None = None
+    since_ns: int | None = None
+    source: OutputSource | None = None
+    mixed_sources: bool = False
+    follow: bool = True
+    result_only: bool = False
+
+    @property
+    def begins_elsewhere(self) -> bool:
+        """True if not the offset alone says where to begin."""
+        return not (self.tail_lines is None and self.tail_bytes is None and self.since_ns is None)
+
+
+class Streams:
+    """Streams the logs in the jobs' directories; what several readers are sent is encoded once."""
+
+    def __init__(self, supervisor: SupervisorClient, jobs_dir: Path, config: LogConfig) -> None:
+        self.supervisor = supervisor
+        self.config = config
+        self.cache = MessageCache(_CACHE_BYTES)
+        self.turns = Turns()
+        self._jobs_dir = jobs_dir
+
+    @contextlib.asynccontextmanager
+    async def open(self, request: StreamRequest) -> AsyncIterator["LogStream"]:
+        """Accepts a request, and follows its job for as long as the context lasts.
+
+        Raises:
+            JobNotFound: no job has this id.
+            OffsetOutOfRange: the log is shorter.
+        """
+        async with self.supervisor.follow(request.job_id) as view:
+            if request.offset > view.log_size:
+                raise OffsetOutOfRange(request.job_id, request.offset, view.log_size)
+            directory = self._jobs_dir / request.job_id
+            if not request.result_only and not data_file(directory).exists():
+                raise JobNotFound(request.job_id)
+            yield LogStream(request, view, directory, self)
+
+
+class LogStream:
+    """One GetJobsStream call whose request has been accepted."""
+
+    def __init__(self, request: StreamRequest, view: JobView, directory: Path, streams: Streams) -> None:
+        self._request = request
+        self._view = view
+        self._directory = directory
+        self._streams = streams
+
+    async def write(self, context: Context) -> None:
+        """Writes the messages, serialized.
+
+        Raises:
+            JobNotFound: the job was dropped.
+            ReaderStalled: the client took nothing for the stall timeout.
+        """
+        request, view = self._request, self._view
+        with PacedWriter(request.job_id, context, self._streams.config) as writer:
+            if request.result_only:
+                offset = request.offset
+                if request.follow:
+                    await view.ended()
+            else:
+                offset = await self._write_output(writer)
+            job = (
+                view.job if view.job.status.final else await self._streams.supervisor.get_job(request.job_id)
+            )
+            result = job_service_pb2.GetJobsStreamResponse(offset=offset, result=convert.job_to_proto(job))
+            await writer.write(result.SerializeToString())
+
+    async def _write_output(self, writer: PacedWriter) -> int:
+        """Writes output until there is no more of it, or no more for now; returns where that is."""
+        request, view = self._request, self._view
+        end = view.log_size
+        try:
+            offset = request.offset
+            if request.begins_elsewhere:
+                # Elsewhere, as it may mean to look through much of the log.
+                offset = await asyncio.to_thread(_latest_place, request, self._directory, end)
+                # A client that is cut off before its first chunk needs the start offset to resume.
+                begin = job_service_pb2.GetJobsStreamResponse(offset=offset)
+                await writer.write(begin.SerializeToString())
+            with self._reader(offset) as reader:
+                while (end := await self._end_ahead(reader.offset, end)) > reader.offset:
+                    message = await _next_message(reader, end, writer.message_bytes)
+                    if message is not None:
+                        await writer.write(message.data)
+                return reader.offset
+        except FileNotFoundError:
+            raise JobNotFound(request.job_id) from None
+
+    def _reader(self, offset: int) -> LogReader:
+        request = self._request
+        sources = Sources(request.source, request.mixed_sources)
+        return LogReader(request.job_id, self._directory, self._streams.cache, offset, sources)
+
+    async def _end_ahead(self, offset: int, end: int) -> int:
+        """Returns to where there is output when it is this reader's turn; no further = that is all.
+
+        `end` is what the stream of a reader that does not follow ends at.
+        """
+        if self._request.follow:
+            await self._view.changed(offset)
+            end = self._view.log_size
+        if end > offset:
+            await self._streams.turns.take()
+        return self._view.log_size if self._request.follow else end
+
+
+async def _next_message(reader: LogReader, end: int, size: int) -> Encoded | None:
+    """Returns the next message before an offset; None = what stands there is of the other source."""
+    while True:
+        message = reader.read(end, size)
+        if message is not None or reader.offset >= end:
+            return message
+        await asyncio.sleep(0)  # other tasks' turn: a write would have given it to them
+
+
+def _latest_place(request: StreamRequest, directory: Path, end: int) -> int:
+    """Returns the latest of the places that a request names, in a log with `end` bytes."""
+    places = [request.offset]
+    with open_files(directory) as files:
+        if request.tail_lines is not None:
+            places.append(last_lines(files, request.tail_lines, end, request.source))
+        if request.tail_bytes is not None:
+            places.append(last_bytes(files, request.tail_bytes, end, request.source))
+        if request.since_ns is not None:
+            places.append(since(files, request.since_ns, end))
+    return max(places)

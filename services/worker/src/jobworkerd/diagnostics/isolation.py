@@ -1,0 +1,47 @@
+"""Which parts of the jobs' isolation this host will have in force, told without trying any of them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobworkerd.config import Config
+from jobworkerd.diagnostics import kernel
+from jobworkerd.spawn import writable_paths
+
+_NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid"}
+"""The names that /proc/PID/ns has for them, namespaces(7)."""
+
+_NOT_ROOT = "start the server as root"
+_READ_ONLY_SINCE = (5, 12)
+"""mount_setattr(2)."""
+
+
+def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, str]]:
+    """Yields each part that the configuration wants, and why it will not be in force, empty if it will."""
+    wanted, root = config.isolation, os.geteuid() == 0
+    if wanted.run_as != "server":
+        yield "user", "" if root else _NOT_ROOT
+    for name, file in _NAMESPACES.items():
+        if getattr(wanted, f"{name}_namespace"):
+            yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file, root=root)
+    if wanted.no_new_privileges:
+        yield "no_new_privileges", "" if root else _NOT_ROOT
+    if wanted.mount_namespace and wanted.writable_paths:
+        yield "writable_paths", _writable_problem(config)
+    yield "session_keyring", ""
+
+
+def _writable_problem(config: Config) -> str:
+    try:
+        writable_paths.check(config)
+    except writable_paths.UnusablePath as error:
+        return str(error)
+    return ""
+
+
+def _namespace_problem(name: str, file: Path, *, root: bool) -> str:
+    if not file.is_symlink():
+        return f"this kernel has no {name} namespaces; boot one that has"
+    if name == "mount" and not kernel.is_at_least(_READ_ONLY_SINCE):
+        return "this kernel cannot make a whole system read-only; boot Linux >= 5.12"
+    return "" if root else _NOT_ROOT

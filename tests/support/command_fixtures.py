@@ -1,0 +1,58 @@
+"""The command line, run in this process; `certs` are made once: RSA 4096 takes its time."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobworkerd import __main__ as command_line
+from jobworkerd.certs import issuance
+
+Completed = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither this host's configuration file nor its environment is read."""
+    monkeypatch.setattr("jobworkerd.settings.resolve.DEFAULT_FILE", tmp_path / "default.toml")
+    for name in (
+        "JOBWORKERD_LISTEN",
+        "JOBWORKERD_CERTS_DIR",
+        "JOBWORKERD_STATE_DIR",
+        "JOBWORKERD_CGROUP_BASE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
+    """Runs `jobworkerd` with arguments; one that would become the supervisor fails the test instead."""
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the supervisor would have been started"))
+
+    def run_command(*arguments: object) -> Completed:
+        argv = ["jobworkerd", *map(str, arguments)]
+        monkeypatch.setattr("sys.argv", argv)
+        with pytest.raises(SystemExit) as exit_info:
+            command_line.main()
+        code = exit_info.value.code
+        assert isinstance(code, int)
+        return Completed(argv, code, *capsys.readouterr())
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with certificates that nobody changes."""
+    directory = tmp_path_factory.mktemp("made") / "certs"
+    issuance.make_first_set(directory, ["worker1.example.com"], replace=False)
+    return directory
+
+
+@pytest.fixture
+def certs(made: Path, tmp_path: Path) -> Path:
+    """A copy for the test to change."""
+    return Path(shutil.copytree(made, tmp_path / "certs"))

@@ -1,0 +1,196 @@
+"""The certificates of a running API process: unusable ones, and such as are replaced."""
+
+import asyncio
+import time
+import types
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from msgspec.structs import replace
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd import server_certificate
+from jobworkerd.api.identity import principal
+from jobworkerd.config import Config
+from tests.unit.api.certificates import DAY, issue, pair
+from tests.unit.api.conftest import JOB_ID, Api, Authority, eventually, refusal
+from tests.unit.api.process import Start, connected, failure, get, starter
+
+
+@pytest.fixture
+def start() -> Start:
+    """Starts an API process."""
+    return starter()
+
+
+async def test_certificates_that_are_not_there(start: Start, config: Config, tmp_path: Path) -> None:
+    reason = await failure(start, replace(config, certs_dir=str(tmp_path / "nowhere")))
+    assert "nowhere/ca.pem: No such file or directory" in reason
+    assert "jobworkerd certs init" in reason
+
+
+async def test_certificates_that_do_not_fit_together(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    other = authority.ca.issue_cert("localhost", key_type=trustme.KeyType.RSA)
+    other.private_key_pem.write_to_path(Path(config.certs_dir) / "server-key.pem")
+    assert "do not fit together" in await failure(start, config)
+
+
+def _damage(config: Config, name: str) -> None:
+    Path(config.certs_dir, name).write_text("nonsense")
+
+
+async def test_a_damaged_authority(start: Start, config: Config) -> None:
+    _damage(config, "ca.pem")
+    assert "damaged" in await failure(start, config)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP521R1()),
+        ec.generate_private_key(ec.SECP256K1()),
+        ed25519.Ed25519PrivateKey.generate(),
+        ed448.Ed448PrivateKey.generate(),
+    ],
+    ids=["p521", "secp256k1", "ed25519", "ed448"],
+)
+class TestUnusableKey:
+    """A server key that no gRPC client accepts."""
+
+    async def test_at_the_start(
+        self, start: Start, config: Config, authority: Authority, key: CertificateIssuerPrivateKeyTypes
+    ) -> None:
+        issue(pair(authority.ca), key).write_server(Path(config.certs_dir))
+        reason = await failure(start, config)
+        assert "which gRPC clients do not accept; use RSA with 2048" in reason
+        assert reason.startswith(f"{config.certs_dir}/server.pem has a key of type")
+
+    async def test_at_a_renewal(
+        self, start: Start, config: Config, authority: Authority, key: CertificateIssuerPrivateKeyTypes
+    ) -> None:
+        async with start(config) as started:
+            address = await started.address()
+            issue(pair(authority.ca), key).write_server(Path(config.certs_dir))
+            await eventually(lambda: started.event("certificates not renewed"))
+            async with connected(address, authority) as client:
+                assert await get(client) == JOB_ID
+        warning = started.event("certificates not renewed")
+        assert warning
+        assert "which gRPC clients do not accept; use RSA with 2048" in str(warning["reason"])
+
+
+@pytest.mark.parametrize(
+    ("start_at", "end", "sentence"),
+    [(-2, -1, "expired at 20"), (1, 2, "is not valid before 20"), (-1, 1, None)],
+    ids=["expired", "early", "valid"],
+)
+async def test_a_server_certificate_that_is_not_valid_now_is_a_warning(
+    start: Start, config: Config, authority: Authority, start_at: int, end: int, sentence: str | None
+) -> None:
+    issued = issue(pair(authority.ca), start=start_at * DAY, end=end * DAY)
+    issued.write_server(Path(config.certs_dir))
+    async with start(config) as started:
+        await started.address()
+    warning = started.event("server certificate not valid")
+    if sentence is None:
+        assert warning is None
+    else:
+        assert warning
+        assert str(warning["reason"]).startswith(f"{config.certs_dir}/server.pem {sentence}")
+
+
+async def test_a_server_certificate_that_expires_meanwhile_is_one_warning(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def expired(_certificate: object, _now: object) -> str:
+        checked.append("expired at 2020-01-01T00:00:00Z")
+        return checked[-1]
+
+    assert not api.events("server certificate not valid")
+    monkeypatch.setattr(server_certificate, "validity_problem", expired)
+    await eventually(lambda: len(checked) > 1)
+    (warning,) = api.events("server certificate not valid")
+    assert "server.pem expired at 2020-01-01T00:00:00Z; clients refuse it" in str(warning["reason"])
+
+
+async def test_renewed_certificates_need_no_restart(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    async with start(config) as started:
+        address = await started.address()
+        async with connected(address, authority) as client:
+            assert await get(client) == JOB_ID
+            authority.write_server(Path(config.certs_dir))
+            await eventually(lambda: started.event("certificates renewed"))
+            assert await get(client) == JOB_ID
+
+
+async def test_a_replaced_authority_ends_what_the_old_one_gave_access_to(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    """An open connection, and the streams on it: TLS looks at certificates in the handshake only."""
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+    async with start(config) as started:
+        address = await started.address()
+        async with connected(address, authority) as client:
+            assert await get(client) == JOB_ID
+            stream = client.stub.GetJobsStream(request)
+            watch = health_pb2_grpc.HealthStub(client.channel).Watch(health_pb2.HealthCheckRequest())
+            await watch.read()
+            renewed = Authority()
+            renewed.write_server(Path(config.certs_dir))
+            for call in (stream, watch):
+                assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
+                assert "current authority" in (await call.details() or "")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await get(client)
+            assert refusal(caught.value).reason == "UNAUTHENTICATED"
+        async with connected(address, renewed) as client:
+            assert await get(client, patiently=True) == JOB_ID
+    ended = [
+        event for event in started.events if event["event"] == "rpc" and "Stream" in str(event["method"])
+    ]
+    assert [event["status"] for event in ended] == ["UNAUTHENTICATED"]
+
+
+async def test_an_open_stream_ends_when_its_clients_certificate_expires(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """trustme's certificates live long: here, 3,000 years pass."""
+    async with api.client() as client:
+        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+        stream = client.stub.GetJobsStream(request)
+        await eventually(lambda: api.supervisor.requests)
+        later = types.SimpleNamespace(time=lambda: 1e11, strftime=time.strftime, gmtime=time.gmtime)
+        monkeypatch.setattr(principal, "time", later)
+        assert await asyncio.wait_for(stream.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
+        assert "expired at" in (await stream.details() or "")
+        for call in (
+            client.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID)),
+            client.stub.GetJobsStream(request),
+        ):
+            assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
+        await eventually(lambda: len(api.events("rpc")) == 3)
+    assert {event["status"] for event in api.events("rpc")} == {"UNAUTHENTICATED"}
+
+
+async def test_damaged_renewals_leave_the_old_certificates_in_use(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    async with start(config) as started:
+        address = await started.address()
+        _damage(config, "server.pem")
+        async with asyncio.timeout(20):
+            while (warning := started.event("certificates not renewed")) is None:
+                async with connected(address, authority) as client:
+                    assert await get(client) == JOB_ID
+    assert warning["level"] == "warning"

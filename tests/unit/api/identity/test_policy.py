@@ -1,0 +1,115 @@
+"""The table of who may call what: that it is whole, and that it is obeyed over mTLS."""
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FileDescriptor
+from grpc import aio
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from jobworker.v1 import job_service_pb2
+from jobworkerd.api.identity.policy import POLICY, roles_for
+from jobworkerd.api.identity.principal import Role
+from jobworkerd.protocol import messages
+from tests.unit.api.conftest import FINAL_JOB, JOB_ID, Api, eventually, refusal
+
+FILES: list[FileDescriptor] = [
+    job_service_pb2.DESCRIPTOR,
+    health_pb2.DESCRIPTOR,
+    reflection_pb2.DESCRIPTOR,
+]
+METHODS = {
+    f"{service.full_name}/{method.name}"
+    for file in FILES
+    for service in file.services_by_name.values()
+    for method in service.methods
+}
+
+
+def test_every_method_that_is_served_has_a_rule_and_no_other_has() -> None:
+    v1 = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"  # an alias; it has no descriptor
+    assert METHODS | {v1} == set(POLICY)
+
+
+def test_a_method_without_a_rule_is_for_nobody() -> None:
+    assert roles_for("jobworker.v1.JobService/DeleteJob") == ()
+
+
+def test_only_what_changes_something_is_for_admins_alone() -> None:
+    admins_alone = {method for method, roles in POLICY.items() if roles == (Role.ADMIN,)}
+    service = "jobworker.v1.JobService"
+    assert admins_alone == {f"{service}/CreateJob", f"{service}/StopJob", f"{service}/UpdateJob"}
+
+
+BY_ID = {"GetJob", "StopJob", "UpdateJob", "GetJobsStream"}
+
+
+async def _call(channel: aio.Channel, method: str) -> grpc.StatusCode:
+    """Calls a method as a stream, which fits every kind, and returns OK once there is an answer."""
+    by_id = method.rpartition("/")[2] in BY_ID
+    request = job_service_pb2.GetJobRequest(id=JOB_ID).SerializeToString() if by_id else b""
+    stream: aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{method}")
+    call = stream(iter([request]))
+    try:
+        await call.read()
+    except aio.AioRpcError as error:
+        return error.code()
+    call.cancel()
+    return grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("method", sorted(POLICY))
+@pytest.mark.parametrize("unit", ["Admin", "Viewer", "Intern", None])
+async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) -> None:
+    page = messages.JobPage((), more=False)
+    api.supervisor.script = lambda body: (
+        page if isinstance(body, messages.ListJobs) else messages.OneJob(FINAL_JOB)
+    )
+    async with api.client(unit) as client:
+        code = await _call(client.channel, method)
+    allowed = unit in {role.value for role in POLICY[method]}
+    assert (code != grpc.StatusCode.PERMISSION_DENIED) == allowed
+    assert code != grpc.StatusCode.UNIMPLEMENTED
+    (decision,) = api.events("authorization")
+    assert (decision["method"], decision["decision"]) == (method, "allowed" if allowed else "denied")
+    assert decision["role"] == (unit if unit in {"Admin", "Viewer"} else "")
+    assert str(decision["subject"]).startswith("CN=alice")
+    assert decision["reason"]
+
+
+@pytest.mark.parametrize(("unit", "code"), [("Viewer", "PERMISSION_DENIED"), ("Admin", "OK")])
+@pytest.mark.parametrize("method", ["StopJob", "UpdateJob"])
+async def test_a_decision_about_a_job_is_logged_with_its_id(
+    api: Api, method: str, unit: str, code: str
+) -> None:
+    async with api.client(unit) as client:
+        await _call(client.channel, f"jobworker.v1.JobService/{method}")
+        await eventually(lambda: api.events("rpc"))
+    (rpc,) = api.events("rpc")
+    assert (rpc["status"], rpc["job_id"]) == (code, JOB_ID)
+    if code != "OK":
+        (decision,) = api.events("authorization")
+        assert decision["job_id"] == JOB_ID
+
+
+async def test_the_id_in_the_log_is_bounded(api: Api) -> None:
+    async with api.client("Viewer") as client:
+        call = client.stub.StopJob(job_service_pb2.StopJobRequest(id="x" * 100_000))
+        assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
+    (decision,) = api.events("authorization")
+    assert decision["job_id"] == "x" * 64
+
+
+@pytest.mark.parametrize("unit", ["Viewer", None])
+async def test_a_denied_call_is_told_what_it_takes_and_reaches_nobody(api: Api, unit: str | None) -> None:
+    async with api.client(unit) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true"))
+    refused = refusal(caught.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
+    assert refused.metadata == {
+        "method": "jobworker.v1.JobService/CreateJob",
+        "required": "Admin",
+        "role": unit or "",
+    }
+    assert not api.supervisor.requests

@@ -1,0 +1,180 @@
+"""Whom a certificate names."""
+
+import datetime as dt
+import time
+from collections.abc import Iterable, Sequence
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from jobworkerd.api.identity.principal import Credential, Identities, Principal, Role, parse_certificate
+from jobworkerd.errors import Unauthenticated
+from tests.unit.api.certificates import Issued, issue, name
+from tests.unit.api.certificates import authority as make_authority
+
+Attributes = Sequence[tuple[x509.ObjectIdentifier, str]]
+
+OU = NameOID.ORGANIZATIONAL_UNIT_NAME
+CN = NameOID.COMMON_NAME
+
+
+def _pem(subject: Attributes, issuer: Attributes = ((CN, "authority"),)) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + dt.timedelta(days=36_500))
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _name(attributes: Attributes) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+
+
+@pytest.mark.parametrize(
+    ("units", "role"),
+    [
+        (["Admin"], Role.ADMIN),
+        (["Viewer"], Role.VIEWER),
+        (["ADMIN"], Role.ADMIN),
+        (["viewer"], Role.VIEWER),
+        (["Engineering", "Viewer"], Role.VIEWER),
+        (["Viewer", "Admin"], Role.ADMIN),
+        ([], None),
+        (["Administrators"], None),
+        (["Admin "], None),
+        (["Not Admin"], None),
+        (["Admin,OU=Viewer"], None),
+    ],
+)
+def test_role_is_a_whole_unit(units: list[str], role: Role | None) -> None:
+    assert parse_certificate(_pem([(OU, unit) for unit in units])).role is role
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        _pem([(CN, "Admin")]),
+        _pem([(CN, "x,OU=Admin")]),
+        _pem([(CN, "x\nOU=Admin")]),
+        _pem([(NameOID.ORGANIZATION_NAME, "Admin")]),
+        _pem([(CN, "x")], issuer=[(OU, "Admin")]),
+    ],
+    ids=["cn", "cn-with-comma", "cn-with-newline", "organization", "issuer"],
+)
+def test_no_other_part_of_a_certificate_gives_a_role(pem: bytes) -> None:
+    assert parse_certificate(pem).role is None
+
+
+def test_subject_is_written_as_rfc_4514_has_it() -> None:
+    pem = _pem([(NameOID.ORGANIZATION_NAME, "Acme, Inc."), (OU, "Admin"), (CN, "alice")])
+    assert parse_certificate(pem) == Principal("CN=alice,OU=Admin,O=Acme\\, Inc.", Role.ADMIN)
+
+
+class _Connection:
+    """What a context says of its connection."""
+
+    def __init__(self, version: bytes | None, pem: bytes | None) -> None:
+        self._properties = {"ssl_tls_version": version, "x509_pem_cert": pem}
+
+    def auth_context(self) -> dict[str, Iterable[bytes]]:
+        return {name: [value] for name, value in self._properties.items() if value is not None}
+
+
+ADMIN_PEM = _pem([(OU, "Admin"), (CN, "alice")])
+
+
+@pytest.mark.parametrize(
+    ("version", "pem"),
+    [
+        (b"TLSv1.2", ADMIN_PEM),
+        (None, ADMIN_PEM),
+        (b"TLSv1.3", None),
+        (b"TLSv1.3", b"nonsense"),
+        (None, None),
+    ],
+)
+def test_a_connection_that_does_not_say_who_calls_is_refused(
+    version: bytes | None, pem: bytes | None
+) -> None:
+    with pytest.raises(Unauthenticated):
+        Identities().principal(_Connection(version, pem))  # type: ignore[arg-type]  # the part that is used
+
+
+AUTHORITY = make_authority(ec.generate_private_key(ec.SECP256R1()))
+
+
+def _identities(*authorities: Issued) -> Identities:
+    identities = Identities()
+    identities.trust(b"".join(each.certificate for each in authorities))
+    return identities
+
+
+def _principal(identities: Identities, issued: Issued, chain: bytes = b"") -> Principal:
+    return identities.check(Credential(issued.certificate, chain))
+
+
+def test_a_certificate_over_tls_1_3_is_a_principal() -> None:
+    connection = _Connection(b"TLSv1.3", issue(AUTHORITY).certificate)
+    assert _identities(AUTHORITY).principal(connection) == Principal("OU=Admin", Role.ADMIN)  # type: ignore[arg-type]  # the part that is used
+
+
+def test_a_certificate_that_expires_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    identities, issued = _identities(AUTHORITY), issue(AUTHORITY, end=dt.timedelta(minutes=1))
+    _principal(identities, issued)
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(Unauthenticated, match="expired at 20"):
+        _principal(identities, issued)
+
+
+def test_a_certificate_of_an_authority_that_is_replaced_is_refused() -> None:
+    identities, issued = _identities(AUTHORITY), issue(AUTHORITY)
+    _principal(identities, issued)
+    other = make_authority(ec.generate_private_key(ec.SECP256R1()))
+    identities.trust(other.certificate + AUTHORITY.certificate)
+    _principal(identities, issued)
+    identities.trust(other.certificate)
+    with pytest.raises(Unauthenticated, match="not issued by the server's current authority"):
+        _principal(identities, issued)
+    _principal(identities, issue(other))
+
+
+def test_a_certificate_may_come_from_an_authority_in_between() -> None:
+    middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
+    leaf = issue(middle, end=dt.timedelta(hours=2))
+    identities = _identities(AUTHORITY)
+    _principal(identities, leaf, leaf.certificate + middle.certificate)
+    with pytest.raises(Unauthenticated):
+        _principal(identities, leaf)
+
+
+def test_an_authority_in_between_that_expires_ends_what_it_issued(monkeypatch: pytest.MonkeyPatch) -> None:
+    middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
+    leaf = issue(middle, end=dt.timedelta(hours=2))
+    later = time.time() + 3_700
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(Unauthenticated, match="expired"):
+        _principal(_identities(AUTHORITY), leaf, middle.certificate)
+
+
+class _Broken:
+    """A parser that fails in a way that it does not document."""
+
+    def load_pem_x509_certificate(self, _pem: bytes) -> x509.Certificate:
+        raise LookupError("unknown encoding: utf_16_be")
+
+
+def test_whatever_the_parser_raises_is_a_caller_who_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobworkerd.api.identity.principal.x509", _Broken())
+    with pytest.raises(Unauthenticated, match="LookupError"):
+        _principal(_identities(AUTHORITY), issue(AUTHORITY))

@@ -1,0 +1,238 @@
+"""What `doctor` says, of cgroup trees made of plain files, and of this host."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from jobworkerd.cgroup import mounts
+from jobworkerd.cgroup.controllers import CONTROLLERS
+from jobworkerd.config import Config, IoConfig
+from jobworkerd.diagnostics import host
+from jobworkerd.diagnostics.host import Place
+
+ALL = "cpuset cpu io memory hugetlb pids"
+
+
+def make_cgroup(
+    path: Path, *, controllers: str = ALL, enabled: str = "", procs: str = "", root: bool = False
+) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "cgroup.controllers").write_text(controllers + "\n")
+    (path / "cgroup.subtree_control").write_text(enabled + "\n")
+    (path / "cgroup.procs").write_text(procs)
+    if not root:
+        (path / "cgroup.type").write_text("domain\n")
+        (path / "cgroup.kill").touch()
+    return path
+
+
+def make_proc(path: Path, mount: Path | None, own: str = "/", v1: Iterable[str] = ()) -> Path:
+    lines = [f"31 23 0:28 / {mount} rw,relatime - cgroup2 cgroup2 rw"] if mount else []
+    (path / "self").mkdir(parents=True)
+    (path / "self/mountinfo").write_text("\n".join(lines))
+    held = [f"{number}:{name}:/" for number, name in enumerate(v1, 1)]
+    (path / "self/cgroup").write_text("\n".join([*held, f"0::{own}"]))
+    return path
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Path:
+    return make_cgroup(tmp_path / "cgroup", root=True, procs="1\n")
+
+
+def problems(mount: Path, base: Path) -> set[str]:
+    return {host.controller_problem(controller, Place(mount, base)) for controller in CONTROLLERS}
+
+
+def test_a_base_that_is_to_be_made_below_the_root_has_all(mount: Path) -> None:
+    assert problems(mount, mount / "job-worker") == {""}
+
+
+def test_what_is_enabled_above_counts_for_a_base_below(mount: Path) -> None:
+    make_cgroup(mount, root=True, enabled=ALL)
+    make_cgroup(mount / "a.slice")
+    assert problems(mount, mount / "a.slice" / "job-worker") == {""}
+
+
+def test_a_base_that_the_server_is_in_is_left_by_it(mount: Path) -> None:
+    make_cgroup(mount, root=True, enabled=ALL)
+    assert problems(mount, make_cgroup(mount / "unit.service", procs="42\n")) == {""}
+
+
+def test_a_cgroup_with_processes_on_the_way_is_named(mount: Path) -> None:
+    make_cgroup(mount, root=True, enabled=ALL)
+    busy = make_cgroup(mount / "busy", procs="42\n")
+    (problem,) = {problem.replace(name, "X") for name, problem in _each(mount, busy / "job-worker")}
+    assert problem.startswith(f"the X controller cannot be enabled in {busy}, which has processes of its own")
+
+
+def test_a_controller_that_is_not_delegated_is_named_with_the_cure(mount: Path) -> None:
+    make_cgroup(mount, root=True, enabled="memory pids")
+    scope = make_cgroup(mount / "scope", controllers="memory pids")
+    found = dict(_each(mount, scope))
+    assert (found["memory"], found["pids"]) == ("", "")
+    make_cgroup(mount, root=True, enabled=ALL)
+    found = dict(_each(mount, scope))
+    assert "cpu controller is" in found["cpu"]
+    assert "; " in found["cpu"]
+
+
+def _each(mount: Path, base: Path) -> list[tuple[str, str]]:
+    return [(name, host.controller_problem(name, Place(mount, base))) for name in CONTROLLERS]
+
+
+def test_without_cgroup2_everything_has_that_reason(tmp_path: Path) -> None:
+    proc = make_proc(tmp_path / "proc", None)
+    found = host.survey(Config(certs_dir=str(tmp_path)), proc=proc)
+    reasons = {each.text for each in found if each.section == host.LIMITS}
+    assert len(reasons) == 1
+    assert reasons.pop().startswith("cgroup v2 is not mounted")
+    assert not any(each.ok for each in found if each.section in {"cgroups", host.LIMITS})
+
+
+def test_the_place_is_below_the_mount(tmp_path: Path, mount: Path) -> None:
+    proc = make_proc(tmp_path / "proc", mount)
+    assert host.find_place("/sys/fs/cgroup/job-worker", proc) == Place(mount, mount / "job-worker")
+    assert not (mount / "job-worker").exists()
+
+
+def test_a_place_elsewhere_is_a_problem(tmp_path: Path, mount: Path) -> None:
+    place = host.find_place("/srv/jobs", make_proc(tmp_path / "proc", mount))
+    assert place.base is None
+    assert "is not a directory below" in place.problem
+
+
+def test_who_may_not_make_the_base_gets_what_was_delegated(
+    tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = make_cgroup(mount / "user.slice" / "run.scope")
+    monkeypatch.setattr(os, "access", lambda path, _: own in (path, *Path(path).parents))
+    proc = make_proc(tmp_path / "proc", mount, own="/user.slice/run.scope")
+    assert host.find_place("/sys/fs/cgroup/job-worker", proc) == Place(mount, own, delegated=True)
+    found = {each.name: each for each in host.survey(Config(certs_dir=str(tmp_path)), proc=proc)}
+    assert found["delegation"].text == f"{own} was given to this user; cgroup_base is not used"
+
+
+def test_who_may_make_nothing_is_told_how_to_start(
+    tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_cgroup(mount / "user.slice")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    proc = make_proc(tmp_path / "proc", mount, own="/user.slice")
+    place = host.find_place("/sys/fs/cgroup/job-worker", proc)
+    assert place.base is None
+    assert "start the server as root, or with: systemd-run" in place.problem
+
+
+@pytest.mark.parametrize(
+    ("v1", "ok", "text"),
+    [
+        ((), True, "v2, at MOUNT"),
+        (("name=systemd",), True, "v2, at MOUNT"),
+        (("net_cls",), True, "hybrid: cgroup v2 at MOUNT; cgroup v1 holds net_cls"),
+        (
+            ("cpu", "blkio"),
+            False,
+            (
+                "hybrid: cgroup v2 at MOUNT; cgroup v1 holds cpu, io; "
+                "boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
+            ),
+        ),
+    ],
+)
+def test_layout(tmp_path: Path, mount: Path, v1: tuple[str, ...], *, ok: bool, text: str) -> None:
+    proc = make_proc(tmp_path / "proc", mount, v1=v1)
+    (layout, *_) = host.survey(Config(certs_dir=str(tmp_path)), proc=proc)
+    assert (layout.ok, layout.text) == (ok, text.replace("MOUNT", str(mount)))
+
+
+def test_a_kernel_without_the_files_of_a_limit(tmp_path: Path, mount: Path) -> None:
+    proc = make_proc(tmp_path / "proc", mount)
+    config = Config(certs_dir=str(tmp_path))
+    system = make_cgroup(mount / "system.slice")
+    for file in ("cpu.weight", "io.stat"):
+        (system / file).touch()
+    found = {each.name: each for each in host.survey(config, proc=proc)}
+    assert "CONFIG_CFS_BANDWIDTH" in found["max_cpu"].text
+    assert "CONFIG_BLK_DEV_THROTTLING" in found["max_io_iops"].text
+    assert found["cpu_weight"].ok
+    (system / "cpu.max").touch()
+    found = {each.name: each for each in host.survey(config, proc=proc)}
+    assert found["max_cpu"].ok
+
+
+def test_what_of_the_kernel_is_used_has_its_cure(tmp_path: Path, mount: Path) -> None:
+    proc = make_proc(tmp_path / "proc", mount)
+    config = Config(certs_dir=str(tmp_path))
+    found = {each.name: each for each in host.survey(config, proc=proc) if each.section == "kernel"}
+    assert list(found) == ["release", "pidfd_open", "cgroup.kill", "memory.peak", "pids.peak", "PSI"]
+    assert (found["PSI"].ok, found["PSI"].text) == (
+        False,
+        "boot with psi=1 a kernel with CONFIG_PSI to have pressures",
+    )
+    (proc / "pressure").mkdir()
+    assert {each.name: each for each in host.survey(config, proc=proc)}["PSI"].ok
+
+
+def test_a_device_that_is_none_says_which_setting_to_correct(tmp_path: Path, mount: Path) -> None:
+    proc = make_proc(tmp_path / "proc", mount)
+    config = Config(certs_dir=str(tmp_path), io=IoConfig(devices=("/dev/none", "/proc")))
+    found = {each.name: each for each in host.survey(config, proc=proc)}
+    assert (
+        found["/dev/none"].text == "/dev/none has no device (No such file or directory); correct io.devices"
+    )
+    assert "/proc is on proc, which is no block device" in found["/proc"].text
+    assert not found["max_io_bps"].ok
+
+
+def test_certificates_are_in_the_report(certs: Path, tmp_path: Path, mount: Path) -> None:
+    proc = make_proc(tmp_path / "proc", mount)
+    found = {each.name: each for each in host.survey(Config(certs_dir=str(certs)), proc=proc)}
+    assert (found["server.pem"].ok, found["server.pem"].text) == (True, "server, 364 days left")
+    (certs / "server.pem").unlink()
+    found = {each.name: each for each in host.survey(Config(certs_dir=str(certs)), proc=proc)}
+    assert not found["server"].ok
+    assert "jobworkerd certs init" in found["server"].text
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_doctor_on_this_host_ends_as_it_says_and_makes_nothing(run: Run, certs: Path) -> None:
+    mount = mounts.cgroup2_mount()
+    before = set(mount.iterdir()) if mount else set()
+    result = run("doctor", "--certs-dir", certs, "-o", "json")
+    limits = [each for each in json.loads(result.stdout) if each["section"] == "limits"]
+    assert [each["name"] for each in limits] == [
+        "max_cpu",
+        "cpu_weight",
+        "cpu_set",
+        "max_memory",
+        "max_io_bps",
+        "max_io_iops",
+        "max_pids",
+        "containment",
+    ]
+    assert result.returncode == (0 if all(each["ok"] for each in limits) else 1)
+    assert {path for path in (mount.iterdir() if mount else ()) if path.name == "job-worker"} <= before
+
+
+@pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+def test_the_exit_code_is_about_the_limits_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, *, ok: bool, code: int
+) -> None:
+    found = [
+        host.Finding("certificates", "server", ok=False, text="missing"),
+        host.Finding("limits", "max_cpu", ok=ok, text="why"),
+    ]
+    monkeypatch.setattr(host, "survey", lambda _: found)
+    result = run("doctor")
+    assert result.returncode == code
+    mark = "ok" if ok else "NO"
+    assert result.stdout == (
+        f"certificates\n  NO  server         missing\n\nlimits\n  {mark}  max_cpu        why\n"
+    )

@@ -1,0 +1,44 @@
+"""`python faulty_fork_server.py AT ERRNO SOCKET SETUP`: a fork server that lets a call fail in each process
+that it makes: the one with the index AT, counted from the start of the fork server.
+"""
+
+import fcntl
+import os
+import sys
+
+from jobworkerd.spawn import clone, fork_server, isolation, private_mounts
+from tests.unit.supervisor.faults import Faults
+
+_CALLS = (
+    (clone, "_clone"),
+    (isolation, "checked"),
+    (private_mounts, "checked"),
+    (os, "open"),
+    (os, "pipe2"),
+    (os, "memfd_create"),
+    (os, "dup"),
+    (os, "dup2"),
+    (os, "write"),
+    (os, "mkdir"),
+    (os, "chown"),
+    (os, "fchown"),
+    (os, "chdir"),
+    (os, "setresuid"),
+    (os, "execvpe"),
+    (fcntl, "fcntl"),
+)
+
+
+def main() -> int:
+    """Serves as the fork server does."""
+    at, number = map(int, sys.argv[1:3])
+    del sys.argv[1:3]
+    faults = Faults()
+    for module, name in _CALLS:
+        setattr(module, name, faults.wrapped(name, getattr(module, name)))
+    faults.arm(at, number)
+    return fork_server.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The supervisor's log: a line an event, for programs or for people."""
+
+import io
+import json
+from datetime import datetime
+from typing import Literal
+
+import pytest
+
+from jobworkerd.config import LoggingConfig
+from jobworkerd.supervisor.event_log import EventLog
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def written(log_stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log_stream.getvalue().splitlines()]
+
+
+def test_a_line_of_json() -> None:
+    stream = io.StringIO()
+    EventLog(LoggingConfig(), stream).info("serving", address="127.0.0.1:1", count=2, text="a\nb")
+    (event,) = written(stream)
+    assert datetime.fromisoformat(str(event.pop("timestamp"))).tzinfo
+    assert event == {
+        "level": "info",
+        "event": "serving",
+        "process": "supervisor",
+        "address": "127.0.0.1:1",
+        "count": 2,
+        "text": "a\nb",
+    }
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_levels(level: Literal["debug", "info", "warning", "error"], expected: list[str]) -> None:
+    stream = io.StringIO()
+    events = EventLog(LoggingConfig(level=level), stream)
+    for write in (events.debug, events.info, events.warning):
+        write("e")
+    events.error("e")
+    assert [event["level"] for event in written(stream)] == expected
+
+
+def test_an_error_has_its_traceback() -> None:
+    stream = io.StringIO()
+    try:
+        raise ZeroDivisionError("oops")
+    except ZeroDivisionError as error:
+        EventLog(LoggingConfig(), stream).error("failed", error, job_id="a")
+    (event,) = written(stream)
+    assert (event["error"], event["job_id"]) == ("ZeroDivisionError('oops')", "a")
+    assert "test_an_error_has_its_traceback" in str(event["traceback"])
+
+
+def test_a_terminal_gets_lines_for_people() -> None:
+    stream = Terminal()
+    events = EventLog(LoggingConfig(), stream)
+    events.info("serving", address="127.0.0.1:1")
+    events.error("failed", ValueError("oops"))
+    first, *rest = stream.getvalue().splitlines()
+    assert "[info   ] serving" in first
+    assert "address='127.0.0.1:1'" in first
+    assert rest[-1] == "" or "oops" in "".join(rest)
+
+
+@pytest.mark.parametrize(("form", "is_json"), [("json", True), ("console", False)])
+def test_a_chosen_form_beats_the_terminal(form: Literal["json", "console"], is_json: bool) -> None:  # noqa: FBT001 - a column of the table
+    stream = Terminal() if is_json else io.StringIO()
+    EventLog(LoggingConfig(format=form), stream).info("serving")
+    assert stream.getvalue().startswith("{") == is_json
+
+
+def test_a_value_that_json_does_not_have_is_text() -> None:
+    stream = io.StringIO()
+    EventLog(LoggingConfig(), stream).info("e", path=object)
+    assert written(stream)[0]["path"] == "<class 'object'>"

@@ -1,0 +1,105 @@
+"""What a job's record says of its isolation."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from jobworkerd import keyring
+from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.model import Network
+from jobworkerd.spawn import isolation
+from jobworkerd.spawn.isolation import Identity, Isolation
+from jobworkerd.spawn.users import User
+from jobworkerd.supervisor import isolation_report
+
+JOB = User("job", "/", Identity(1_900_000_007, 1_900_000_007, exclusive=True))
+ALL = {
+    "user",
+    "mount_namespace",
+    "uts_namespace",
+    "ipc_namespace",
+    "pid_namespace",
+    "no_new_privileges",
+    "session_keyring",
+}
+
+
+def test_everything_in_force_has_no_reason() -> None:
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, {})
+    assert {part.part for part in parts} == ALL
+    assert all(part.in_force and not part.reason for part in parts)
+    assert parts[0].value == "job (1900000007)"
+
+
+def test_what_was_refused_says_why_and_what_to_do() -> None:
+    refused = {"mount": errno.EPERM, "pid": errno.ENOSPC, "no_new_privileges": errno.EINVAL}
+    parts = isolation_report.applied(IsolationConfig(), JOB, "the server is not root", Network.HOST, refused)
+    found = {part.part: part.reason for part in parts if not part.in_force}
+    assert set(found) == {"user", "mount_namespace", "pid_namespace", "no_new_privileges"}
+    assert "start it as root" in found["mount_namespace"]
+    assert "max_*_namespaces" in found["pid_namespace"]
+
+
+def test_what_is_switched_off_is_not_listed() -> None:
+    config = IsolationConfig(pid_namespace=False, no_new_privileges=False)
+    parts = isolation_report.applied(config, JOB, "", Network.HOST, {})
+    assert {part.part for part in parts} == ALL - {"pid_namespace", "no_new_privileges"}
+
+
+def test_a_network_that_the_kernel_refuses_later() -> None:
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.NONE, {})
+    assert parts[-1].part == "network"
+    assert parts[-1].in_force
+    later = [isolation_report.refuse(part, {"network": errno.EPERM}) for part in parts]
+    assert [part.in_force for part in later] == [True] * 7 + [False]
+    assert later[-1].value == "none"
+
+
+def test_the_servers_own_directories_are_masked_where_they_really_are(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "state").symlink_to("real")
+    config = Config(state_dir=str(tmp_path / "state"), certs_dir=str(tmp_path / "certs"))
+    wanted = isolation_report.isolation_for(config, ())
+    assert wanted.view.masked[:2] == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
+    assert wanted.namespaces == ("mount", "uts", "ipc", "pid")
+
+
+def test_a_user_whose_quota_of_keys_is_used_up_shares_the_servers_keyring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(keyring, "join_new_session", refuse)
+    entered = isolation.enter(Isolation(namespaces=(), no_new_privileges=False, nice=0), lambda _: None)
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, entered.refused)
+    (part,) = (part for part in parts if not part.in_force)
+    assert part.part == "session_keyring"
+    assert "raise kernel.keys.maxkeys" in part.reason
+
+
+def test_writable_paths_are_in_the_record_with_the_one_that_cannot_be_used() -> None:
+    config = IsolationConfig(writable_paths=("/srv/a", "/srv/b"))
+    parts = isolation_report.applied(config, JOB, "", Network.HOST, {})
+    (part,) = (part for part in parts if part.part == "writable_paths")
+    assert (part.in_force, part.value) == (True, "/srv/a, /srv/b")
+    parts = isolation_report.applied(config, JOB, "", Network.HOST, {"writable_paths:1": errno.ENOENT})
+    (part,) = (part for part in parts if not part.in_force)
+    assert part.reason.startswith("/srv/b: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("config", "refused", "why"),
+    [
+        (IsolationConfig(mount_namespace=False), {}, "that takes a mount namespace"),
+        (IsolationConfig(), {"mount": errno.EPERM}, "that takes a mount namespace"),
+        (IsolationConfig(), {"accounts": errno.ENOENT}, "No such file or directory"),
+    ],
+)
+def test_a_user_that_programs_cannot_look_up(
+    config: IsolationConfig, refused: dict[str, int], why: str
+) -> None:
+    (part, *_) = isolation_report.applied(config, JOB, "", Network.HOST, refused)
+    assert part.in_force
+    assert part.value == f"job (1900000007), without an entry in /etc/passwd: {why}"
