@@ -9,7 +9,7 @@ import pytest
 from live import Server, make_certificates
 from tests.docs.languages import RUNNERS
 from tests.docs.playing import Session
-from tests.interop.places import BIN
+from tests.interop.paths import BIN
 
 
 @pytest.fixture(scope="session")

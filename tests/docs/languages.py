@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.docs.pages import Block
 from tests.docs.playing import Runner, Session, Wrong
-from tests.interop.places import ROOT
+from tests.interop.paths import ROOT
 
 SECONDS = 60
 _PROMISE = re.compile(r"#.*\bexits with (\d+)")

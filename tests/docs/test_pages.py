@@ -8,7 +8,7 @@ import pytest
 from jobworker.v1 import job_service_pb2
 from tests.docs.pages import Use, blocks
 from tests.docs.playing import Session
-from tests.interop.places import ROOT
+from tests.interop.paths import ROOT
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]

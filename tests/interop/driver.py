@@ -1,7 +1,7 @@
-"""What a scenario sees of a client: operations, answered or refused, whatever language does them.
+"""The operations that scenarios call on a client, independent of the client's language.
 
-A driver is asked one operation at a time, as a JSON object: tests/interop/README.md has the table. The
-scenarios use `Client`, which has protobuf's messages on their side: a driver's JSON is checked by being read.
+A driver runs one operation at a time, given as a JSON object; tests/interop/README.md documents them.
+Scenarios use `Client`, which converts to and from protobuf messages and so checks the driver's JSON.
 """
 
 import subprocess
@@ -15,12 +15,12 @@ from google.protobuf import json_format
 from jobworker.v1 import job_pb2, job_service_pb2
 
 Operation = Mapping[str, Any]
-"""`op` and its arguments: JSON, so of as many types as there are arguments."""
+"""`op` and its arguments. The values are JSON, so their types depend on the operation."""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A server, and who connects to it."""
+    """The address of a server and the certificate files of a client."""
 
     server: str
     ca: Path
@@ -28,12 +28,15 @@ class Connection:
     key: Path
 
     @classmethod
-    def of(cls, server: str, certs: Path, role: str, authority: Path | None = None) -> "Connection":
-        """Returns that of a role in a folder of certificates; `authority` is another folder to trust."""
-        return cls(server, (authority or certs) / "ca.pem", certs / f"{role}.pem", certs / f"{role}-key.pem")
+    def of(cls, server: str, certs: Path, role: str, ca_certs: Path | None = None) -> "Connection":
+        """Returns the connection of a role in a directory of certificates.
+
+        `ca_certs` is another directory, from which the client trusts the CA.
+        """
+        return cls(server, (ca_certs or certs) / "ca.pem", certs / f"{role}.pem", certs / f"{role}-key.pem")
 
     def environment(self) -> dict[str, str]:
-        """Returns the variables that each client's own "from the environment" reads."""
+        """Returns the environment variables that every client library reads."""
         return {
             "JOBWORKER_SERVER": self.server,
             "JOBWORKER_CA": str(self.ca),
@@ -43,23 +46,23 @@ class Connection:
 
 
 class Driver(Protocol):
-    """Does operations with one client, over one connection."""
+    """Runs operations with one client over one connection."""
 
     @property
     def alive(self) -> bool:
-        """False once it can be asked no more."""
+        """False if the driver has ended."""
 
-    def ask(self, operation: Operation) -> Any:
-        """Returns the operation's result.
+    def run(self, operation: Operation) -> Any:
+        """Runs an operation and returns its result.
 
         Raises:
-            Refused: the client reported an error of gRPC's.
+            CallError: the client reported an error.
         """
 
 
 @dataclass(eq=False)
-class Refused(Exception):
-    """An error as the client reported it: gRPC's code, and what the details say."""
+class CallError(Exception):
+    """An error as the client reported it: the gRPC status code and the error details."""
 
     code: str
     reason: str = ""
@@ -69,8 +72,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """What one stream brought: `bytes` of them, the first at `begin`, the last before `end`."""
+class StreamResult:
+    """The output that a stream returned, from offset `begin` to `end`, and the job at its end."""
 
     sha256: str
     bytes: int
@@ -81,13 +84,13 @@ class Streamed:
 
 
 class Client:
-    """A driver's operations, with messages."""
+    """The operations of a driver, with protobuf messages."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
     def create(self, *argv: str, deadline: float | None = None, **fields: Any) -> job_pb2.Job:
-        """Creates a job; memory is 64 MiB and CPU a core unless a field says otherwise."""
+        """Creates a job. The default limits are 64 MiB of memory and one core."""
         limits: dict[str, Any] = {"max_memory": 64, "max_cpu": 100}
         request = job_service_pb2.CreateJobRequest(command=argv[0], args=argv[1:], **{**limits, **fields})
         return self._job("create", job=json_format.MessageToDict(request), deadline=deadline)
@@ -96,38 +99,43 @@ class Client:
         """Returns a job."""
         return self._job("get", id=job_id, deadline=deadline)
 
+    def update(self, job_id: str, *, deadline: float | None = None, **limits: Any) -> job_pb2.Job:
+        """Changes limits of a job."""
+        request = job_service_pb2.UpdateJobRequest(**limits)
+        return self._job("update", id=job_id, limits=json_format.MessageToDict(request), deadline=deadline)
+
     def stop(
         self, job_id: str, *, grace_period: float | None = None, deadline: float | None = None
     ) -> job_pb2.Job:
-        """Stops a job; times are in seconds."""
+        """Stops a job. Durations are in seconds."""
         return self._job("stop", id=job_id, grace_period=grace_period, deadline=deadline)
 
     def wait(self, job_id: str, *, deadline: float | None = None) -> job_pb2.Job:
-        """Returns a job once it is final."""
+        """Returns a job when its status is final."""
         return self._job("wait", id=job_id, deadline=deadline)
 
     def list(self, **filters: Any) -> list[str]:
-        """Returns the ids of all the jobs that fit, newest first."""
-        ids: list[str] = self._ask("list", **filters)["ids"]
+        """Returns the ids of all jobs that match, newest first."""
+        ids: list[str] = self._run("list", **filters)["ids"]
         return ids
 
-    def stream(self, job_id: str, **options: Any) -> Streamed:
-        """Follows a job's output."""
-        answer = self._ask("stream", id=job_id, **options)
-        job = json_format.ParseDict(answer["job"], job_pb2.Job()) if answer.get("job") else None
-        truncated = [(begin, end) for begin, end in answer.get("truncated", [])]
-        return Streamed(answer["sha256"], answer["bytes"], answer["begin"], answer["end"], truncated, job)
+    def stream(self, job_id: str, **options: Any) -> StreamResult:
+        """Streams a job's output."""
+        result = self._run("stream", id=job_id, **options)
+        job = json_format.ParseDict(result["job"], job_pb2.Job()) if result.get("job") else None
+        truncated = [(begin, end) for begin, end in result.get("truncated", [])]
+        return StreamResult(result["sha256"], result["bytes"], result["begin"], result["end"], truncated, job)
 
     def _job(self, op: str, **arguments: Any) -> job_pb2.Job:
-        return json_format.ParseDict(self._ask(op, **arguments), job_pb2.Job())
+        return json_format.ParseDict(self._run(op, **arguments), job_pb2.Job())
 
-    def _ask(self, op: str, **arguments: Any) -> Any:
-        given = {name: value for name, value in arguments.items() if value is not None}
-        return self._driver.ask({"op": op, **given})
+    def _run(self, op: str, **arguments: Any) -> Any:
+        present = {name: value for name, value in arguments.items() if value is not None}
+        return self._driver.run({"op": op, **present})
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends a program that has been told to, by the end of its input or a signal; kills one that does not."""
+def wait_or_kill(process: "subprocess.Popen[bytes]") -> None:
+    """Waits for a program that has been asked to end. Kills it after 10 seconds."""
     try:
         process.wait(timeout=10)
     except subprocess.TimeoutExpired:

@@ -1,22 +1,22 @@
-"""The matrix: a row a scenario, a column a client."""
+"""The interop matrix: one row per scenario, one column per client."""
 
 from collections.abc import Mapping
 
 from tests.interop.clients.registry import CLIENTS, ClientKind
 from tests.interop.scenarios.table import SCENARIOS, Scenario
 
-Cells = Mapping[tuple[str, str], str]
-"""How the cells that were played came out, by the names of client and scenario."""
+Outcomes = Mapping[tuple[str, str], str]
+"""The outcomes of the cells that ran, by the names of client and scenario."""
 
-_SIGNS = {"passed": "ok", "failed": "FAILED", "error": "ERROR"}
+_LABELS = {"passed": "ok", "failed": "FAILED", "error": "ERROR"}
 
 
-def render(cells: Cells) -> str:
-    """Returns the matrix, with the reasons why some cells cannot be played."""
+def render(outcomes: Outcomes) -> str:
+    """Returns the matrix, followed by the reasons of the cells that do not apply."""
     reasons: list[str] = []
     rows = [["", *(kind.name for kind in CLIENTS)]]
     for scenario in SCENARIOS:
-        row = [_cell(scenario, kind, cells, reasons) for kind in CLIENTS]
+        row = [_cell(scenario, kind, outcomes, reasons) for kind in CLIENTS]
         rows.append([scenario.name, *row])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
@@ -24,9 +24,9 @@ def render(cells: Cells) -> str:
     return "\n".join(line.rstrip() for line in [*lines, "", *notes]) + "\n"
 
 
-def _cell(scenario: Scenario, kind: ClientKind, cells: Cells, reasons: list[str]) -> str:
-    if reason := scenario.obstacle(kind):
+def _cell(scenario: Scenario, kind: ClientKind, outcomes: Outcomes, reasons: list[str]) -> str:
+    if reason := scenario.not_applicable(kind):
         if reason not in reasons:
             reasons.append(reason)
         return f"n/a ({reasons.index(reason) + 1})"
-    return _SIGNS.get(cells.get((kind.name, scenario.name), ""), "-")
+    return _LABELS.get(outcomes.get((kind.name, scenario.name), ""), "-")

@@ -1,18 +1,18 @@
-"""Every client, every scenario, one server: each cell of the matrix that can be played is a test."""
+"""Runs every scenario with every client that supports it."""
 
 from collections.abc import Callable
 
 import pytest
 
-from tests.interop.clients.registry import CLIENTS, Ability, ClientKind
+from tests.interop.clients.registry import CLIENTS, Capability, ClientKind
+from tests.interop.environment import Environment
 from tests.interop.scenarios.table import SCENARIOS, Scenario
-from tests.interop.stage import Stage
 
 CELLS = [
     pytest.param(kind, scenario, id=f"{kind.name}-{scenario.name}")
     for kind in CLIENTS
     for scenario in SCENARIOS
-    if not scenario.obstacle(kind)
+    if not scenario.not_applicable(kind)
 ]
 
 
@@ -20,13 +20,13 @@ CELLS = [
 def test_interop(
     kind: ClientKind,
     scenario: Scenario,
-    stage: Callable[[ClientKind], Stage],
+    environment: Callable[[ClientKind], Environment],
     record_property: Callable[[str, object], None],
 ) -> None:
     record_property("interop", (kind.name, scenario.name))
-    scenario.play(stage(kind))
+    scenario.run(environment(kind))
 
 
-def test_only_programs_without_a_client_of_ours_are_excused() -> None:
-    excused = {(kind.name, ability) for kind in CLIENTS for ability in kind.lacks}
-    assert excused == {("grpcurl", Ability.RESUME), ("buf curl", Ability.RESUME)}
+def test_only_generic_clients_lack_capabilities() -> None:
+    unsupported = {(kind.name, capability) for kind in CLIENTS for capability in kind.unsupported}
+    assert unsupported == {("grpcurl", Capability.RESUME), ("buf curl", Capability.RESUME)}

@@ -13,5 +13,10 @@ export {
 export type { ClientConfig, Role } from "./config.js";
 export { type Code, ConfigError, type FieldViolation, JobWorkerError, type Reason } from "./errors.js";
 export * from "./gen/jobworker/v1/job_pb.js";
-export { type CreateJobRequest, CreateJobRequestSchema } from "./gen/jobworker/v1/job_service_pb.js";
+export {
+  type CreateJobRequest,
+  CreateJobRequestSchema,
+  type UpdateJobRequest,
+  UpdateJobRequestSchema,
+} from "./gen/jobworker/v1/job_service_pb.js";
 export type { JobStream } from "./job_stream.js";

@@ -6,7 +6,14 @@ import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 import { fromJson, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
 import type { Job, JobStream, Source } from "@jobworker/client";
-import { Client, CreateJobRequestSchema, JobSchema, JobStatus, JobWorkerError } from "@jobworker/client";
+import {
+  Client,
+  CreateJobRequestSchema,
+  JobSchema,
+  JobStatus,
+  JobWorkerError,
+  UpdateJobRequestSchema,
+} from "@jobworker/client";
 
 /** An operation and its arguments. Durations are in seconds. */
 interface Request {
@@ -14,6 +21,7 @@ interface Request {
   readonly id?: string;
   readonly deadline?: number;
   readonly job?: JsonObject;
+  readonly limits?: JsonObject;
   readonly statuses?: (keyof typeof JobStatus)[];
   readonly labels?: Record<string, string>;
   readonly id_prefix?: string;
@@ -49,6 +57,10 @@ const OPERATIONS: Record<string, Operation> = {
       ids.push(job.id);
     }
     return { ids };
+  },
+  async update(client, request) {
+    const { $typeName: _, id: __, ...limits } = fromJson(UpdateJobRequestSchema, request.limits ?? {});
+    return jobJson(await client.update(request.id ?? "", limits, callOptions(request)));
   },
   async stop(client, request) {
     const gracePeriodMs = milliseconds(request.grace_period);

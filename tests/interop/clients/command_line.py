@@ -1,7 +1,7 @@
-"""Operations as command lines: what grpcurl and `buf curl` have in common.
+"""The common base of grpcurl and `buf curl`.
 
-Each RPC is one run of a program that prints the messages as JSON objects over several lines, the last of
-which is a lone `}`.
+Each RPC is one run of a program. It prints each message as an indented JSON object, which ends with a
+line that contains only `}`.
 """
 
 import abc
@@ -14,54 +14,49 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
-from tests.interop.driver import Connection, Operation, Refused
+from tests.interop.driver import CallError, Connection, Operation
 
 Json = dict[str, Any]
 SERVICE = "jobworker.v1.JobService"
 
 
 class CommandLineDriver(abc.ABC):
-    """Runs a program an RPC."""
+    """Runs a program per RPC."""
 
     alive = True
-    """There is no process between two calls that could have ended."""
+    """No process exists between two calls."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @abc.abstractmethod
     def argv(self, connection: Connection, method: str, data: str, deadline: float | None) -> list[str]:
-        """Returns the command line of one RPC; `data` is the request in JSON, the deadline in seconds."""
+        """Returns the command line of an RPC. `data` is the request in JSON; the deadline is in seconds."""
 
     @abc.abstractmethod
-    def refusal(self, exit_code: int, stderr: str) -> Refused:
+    def parse_error(self, exit_code: int, stderr: str) -> CallError:
         """Returns the error that the program reported."""
 
     def environment(self) -> Mapping[str, str] | None:
-        """Returns the program's environment; None is ours."""
+        """Returns the program's environment. None means the tests' environment."""
         return None
 
-    def ask(self, operation: Operation) -> Any:
-        """Returns the operation's result; see `Driver`."""
+    def run(self, operation: Operation) -> Any:
+        """Runs an operation; see `Driver`."""
         arguments = dict(operation)
         match arguments.pop("op"):
-            case "create":
-                return self._job("CreateJob", arguments["job"], arguments)
-            case "get":
-                return self._job("GetJob", {"id": arguments["id"]}, arguments)
-            case "stop":
-                return self._job("StopJob", stop_request(arguments), arguments)
-            case "wait":
-                request = {"id": arguments["id"], "resultOnly": True}
-                return self._only(self._call("GetJobsStream", request, arguments))["result"]
             case "list":
                 return {"ids": list(self._pages(arguments))}
             case "stream":
                 return self._stream(arguments)
-            case other:
-                raise AssertionError(f"there is no operation {other!r}")
+            case "wait":
+                request = {"id": arguments["id"], "resultOnly": True}
+                return self._only(self._call("GetJobsStream", request, arguments))["result"]
+            case op:
+                return self._job(op, arguments)
 
-    def _job(self, method: str, request: Json, arguments: Json) -> Any:
+    def _job(self, op: str, arguments: Json) -> Any:
+        method, request = job_request(op, arguments)
         return self._only(self._call(method, request, arguments))["job"]
 
     @staticmethod
@@ -84,7 +79,7 @@ class CommandLineDriver(abc.ABC):
             request["pageToken"] = token
 
     def _stream(self, arguments: Json) -> Json:
-        digest, begin, at, count, job = hashlib.sha256(), None, 0, 0, None
+        digest, begin, position, count, job = hashlib.sha256(), None, 0, 0, None
         truncated = []
         limit = arguments.get("cancel_after_bytes")
         with contextlib.closing(
@@ -92,11 +87,12 @@ class CommandLineDriver(abc.ABC):
         ) as messages:
             for message in messages:
                 payload = base64.b64decode(message.get("payload", ""))
-                at = int(message.get("offset", 0)) + len(payload)
-                if lost := message.get("truncated"):
-                    truncated.append([int(lost.get("fromOffset", 0)), at := int(lost["toOffset"])])
+                position = int(message.get("offset", 0)) + len(payload)
+                if missing := message.get("truncated"):
+                    position = int(missing["toOffset"])
+                    truncated.append([int(missing.get("fromOffset", 0)), position])
                 if payload and begin is None:
-                    begin = at - len(payload)
+                    begin = position - len(payload)
                 digest.update(payload)
                 count += len(payload)
                 job = message.get("result")
@@ -105,14 +101,14 @@ class CommandLineDriver(abc.ABC):
         return {
             "sha256": digest.hexdigest(),
             "bytes": count,
-            "begin": at if begin is None else begin,
-            "end": at,
+            "begin": position if begin is None else begin,
+            "end": position,
             "truncated": truncated,
             "job": job,
         }
 
     def _call(self, method: str, request: Json, arguments: Json) -> Generator[Json]:
-        """Yields an RPC's messages as they come; ends the program when it is closed before."""
+        """Yields the messages of an RPC as they arrive. Closing the generator kills the program."""
         argv = self.argv(self._connection, method, json.dumps(request), arguments.get("deadline"))
         with tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=stderr, env=self.environment())
@@ -122,30 +118,44 @@ class CommandLineDriver(abc.ABC):
                     yield from messages(process.stdout)
                     if exit_code := process.wait():
                         stderr.seek(0)
-                        raise self.refusal(exit_code, stderr.read().decode())
+                        raise self.parse_error(exit_code, stderr.read().decode())
                 finally:
                     process.kill()
 
 
 def messages(lines: Iterable[bytes]) -> Iterator[Json]:
-    """Yields the JSON objects that stand one behind the other."""
-    held = b""
+    """Yields the JSON objects of a concatenation."""
+    buffer = b""
     for line in lines:
-        held += line
+        buffer += line
         if line in {b"}\n", b"{}\n"}:
-            yield json.loads(held)
-            held = b""
-    assert not held.strip(), held
+            yield json.loads(buffer)
+            buffer = b""
+    assert not buffer.strip(), buffer
+
+
+def job_request(op: str, arguments: Json) -> tuple[str, Json]:
+    """Returns the method and the request of an operation that returns a job."""
+    match op:
+        case "create":
+            return "CreateJob", arguments["job"]
+        case "get":
+            return "GetJob", {"id": arguments["id"]}
+        case "update":
+            return "UpdateJob", {"id": arguments["id"], **arguments["limits"]}
+        case "stop":
+            return "StopJob", stop_request(arguments)
+    raise AssertionError(f"unknown operation {op!r}")
 
 
 def stop_request(arguments: Json) -> Json:
-    """Returns StopJob's request; a duration is a text in protobuf's JSON."""
+    """Returns the request of StopJob. A duration is a string in protobuf's JSON mapping."""
     grace = arguments.get("grace_period")
     return {"id": arguments["id"]} if grace is None else {"id": arguments["id"], "gracePeriod": f"{grace}s"}
 
 
 def stream_request(arguments: Json) -> Json:
-    """Returns GetJobsStream's request."""
+    """Returns the request of GetJobsStream."""
     names = {
         "id": "id",
         "offset": "offset",

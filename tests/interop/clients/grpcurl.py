@@ -1,15 +1,15 @@
-"""grpcurl: it knows the API by the server's reflection."""
+"""grpcurl. It learns the API from the server's reflection."""
 
 import json
 
 from google.rpc import code_pb2
 
 from tests.interop.clients.command_line import SERVICE, CommandLineDriver
-from tests.interop.driver import Connection, Refused
-from tests.interop.places import BIN
+from tests.interop.driver import CallError, Connection
+from tests.interop.paths import BIN
 
 _CONNECT_SECONDS = "3"
-"""It reports a handshake that failed only when it has given up trying again."""
+"""grpcurl retries a failed handshake until this timeout."""
 
 
 class Grpcurl(CommandLineDriver):
@@ -24,10 +24,10 @@ class Grpcurl(CommandLineDriver):
             flags += ["-max-time", str(deadline)]
         return [str(BIN / "grpcurl"), *flags, connection.server, f"{SERVICE}/{method}"]
 
-    def refusal(self, exit_code: int, stderr: str) -> Refused:
-        """Reads the status that `-format-error` prints; a server that it cannot reach is a line of text."""
+    def parse_error(self, exit_code: int, stderr: str) -> CallError:
+        """Parses the status, which is JSON, or plain text if the connection failed."""
         if stderr.startswith("Failed to dial"):
-            return Refused("UNAVAILABLE", message=stderr)
+            return CallError("UNAVAILABLE", message=stderr)
         assert stderr.startswith("{"), f"exit code {exit_code}: {stderr}"
         status = json.loads(stderr)
         reason, fields, metadata = "", [], {}
@@ -37,4 +37,4 @@ class Grpcurl(CommandLineDriver):
                     reason, metadata = detail["reason"], detail.get("metadata", {})
                 case "BadRequest":
                     fields = [violation["field"] for violation in detail["field_violations"]]
-        return Refused(code_pb2.Code.Name(status["code"]), reason, status["message"], fields, metadata)
+        return CallError(code_pb2.Code.Name(status["code"]), reason, status["message"], fields, metadata)

@@ -1,4 +1,4 @@
-"""A driver that is a program: an operation a line on its stdin, an answer a line on its stdout, in order."""
+"""A driver process: one operation per line on stdin, one response per line on stdout, in order."""
 
 import contextlib
 import json
@@ -7,12 +7,15 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.interop.driver import Connection, Operation, Refused, end
-from tests.interop.places import ROOT
+from tests.interop.driver import CallError, Connection, Operation, wait_or_kill
+from tests.interop.paths import ROOT
 
 
 class PipeDriver:
-    """Asks a running program. After a failure in between it is ended: its answers would be off by one."""
+    """Sends operations to a process.
+
+    An interrupted operation kills the process, because its response would answer the next operation.
+    """
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -20,7 +23,7 @@ class PipeDriver:
     @classmethod
     @contextlib.contextmanager
     def started(cls, argv: Sequence[str], connection: Connection) -> Iterator["PipeDriver"]:
-        """Runs the program for as long as the context lasts."""
+        """Runs the process while the context is open."""
         env = {**os.environ, **connection.environment()}
         pipe = subprocess.PIPE
         with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=env, cwd=ROOT) as process:
@@ -30,37 +33,37 @@ class PipeDriver:
                 assert process.stdin
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.close()
-                end(process)
+                wait_or_kill(process)
 
     @property
     def alive(self) -> bool:
-        """False once the program has ended."""
+        """False if the process has ended."""
         return self._process.poll() is None
 
-    def ask(self, operation: Operation) -> Any:
-        """Returns the operation's result; see `Driver`."""
+    def run(self, operation: Operation) -> Any:
+        """Runs an operation; see `Driver`."""
         try:
-            answer = self._exchange(json.dumps(operation))
+            response = self._exchange(json.dumps(operation))
         except BaseException:
             self._process.kill()
             self._process.wait()
             raise
-        if error := answer.get("error"):
-            raise Refused(
+        if error := response.get("error"):
+            raise CallError(
                 error["code"],
                 error.get("reason", ""),
                 error.get("message", ""),
                 tuple(error.get("fields", ())),
                 error.get("metadata", {}),
             )
-        return answer["result"]
+        return response["result"]
 
-    def _exchange(self, line: str) -> dict[str, Any]:
+    def _exchange(self, request: str) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.write(request.encode() + b"\n")
         self._process.stdin.flush()
-        reply = self._process.stdout.readline()
-        assert reply, f"{self._process.args!r} ended without an answer: see what it wrote to stderr"
-        answer: dict[str, Any] = json.loads(reply)
-        return answer
+        line = self._process.stdout.readline()
+        assert line, f"{self._process.args!r} ended without a response; see its stderr"
+        response: dict[str, Any] = json.loads(line)
+        return response

@@ -1,4 +1,4 @@
-"""The clients that the scenarios are run with, how their drivers are made, and what some cannot do."""
+"""The clients: how their drivers are built and started, and the capabilities that some lack."""
 
 import contextlib
 import enum
@@ -14,65 +14,65 @@ from tests.interop.clients.command_line import CommandLineDriver
 from tests.interop.clients.grpcurl import Grpcurl
 from tests.interop.clients.pipe import PipeDriver
 from tests.interop.driver import Connection, Driver
-from tests.interop.places import ROOT
+from tests.interop.paths import ROOT
 
 Connect = Callable[[Connection], AbstractContextManager[Driver]]
 
 
-class Ability(enum.Enum):
-    """Something that a client does on top of single calls."""
+class Capability(enum.Enum):
+    """A feature of a client that goes beyond single calls."""
 
-    RESUME = "takes up a stream that broke"
+    RESUME = "resumes a broken stream"
 
 
 @dataclass(frozen=True)
 class ClientKind:
-    """One way to call the server. `prepare` makes its driver, in a folder, and returns how to connect it."""
+    """A client. `build` builds its driver in a directory and returns the function that starts the driver."""
 
     name: str
-    prepare: Callable[[Path], Connect]
-    lacks: Mapping[Ability, str] = field(default_factory=dict)
-    """What it cannot do, and why."""
+    build: Callable[[Path], Connect]
+    unsupported: Mapping[Capability, str] = field(default_factory=dict)
+    """The capabilities that the client lacks, with the reasons."""
 
 
 def program(*argv: str, build: Sequence[str] = ()) -> Callable[[Path], Connect]:
-    """A driver that is a program, and how it is built; `{folder}` stands for a folder to build it in.
+    """Returns a builder of a driver process.
 
-    Both command lines are relative to the root of the checkout.
+    Both command lines run in the root of the checkout. `{directory}` is replaced by the build directory.
     """
 
-    def prepare(folder: Path) -> Connect:
+    def build_driver(directory: Path) -> Connect:
         if build:
-            subprocess.run([word.format(folder=folder) for word in build], cwd=ROOT, check=True)
+            subprocess.run([word.format(directory=directory) for word in build], cwd=ROOT, check=True)
         return lambda connection: PipeDriver.started(
-            [word.format(folder=folder) for word in argv], connection
+            [word.format(directory=directory) for word in argv], connection
         )
 
-    return prepare
+    return build_driver
 
 
 def command_line(make: Callable[[Connection, Path], CommandLineDriver]) -> Callable[[Path], Connect]:
-    """A program that is run once an RPC."""
+    """Returns a builder of a driver that runs a program per RPC."""
 
     @contextlib.contextmanager
-    def connected(connection: Connection, folder: Path) -> Iterator[Driver]:
-        yield make(connection, folder)
+    def connected(connection: Connection, directory: Path) -> Iterator[Driver]:
+        yield make(connection, directory)
 
-    return lambda folder: lambda connection: connected(connection, folder)
+    return lambda directory: lambda connection: connected(connection, directory)
 
 
-_GO = ("tools/go", "-C", "clients/go", "build", "-o", "{folder}/driver", "./internal/driver")
+_GO = ("tools/go", "-C", "clients/go", "build", "-o", "{directory}/driver", "./internal/driver")
 _TYPESCRIPT = ("tools/node", "npm", "--prefix", "clients/typescript", "run", "--silent", "build")
-_ONE_CALL = {Ability.RESUME: "a run of the program is one call: going on from an offset is another run"}
+_ONE_CALL = {Capability.RESUME: "each run of the program is one call, so resuming would be another run"}
 
 CLIENTS = (
     ClientKind("Python", program(sys.executable, "tests/interop/drivers/python_sync.py")),
     ClientKind("asyncio", program(sys.executable, "tests/interop/drivers/python_async.py")),
-    ClientKind("Go", program("{folder}/driver", build=_GO)),
+    ClientKind("Go", program("{directory}/driver", build=_GO)),
     ClientKind(
         "TypeScript",
         program("tools/node", "node", "clients/typescript/dist/test/driver.js", build=_TYPESCRIPT),
     ),
-    ClientKind("grpcurl", command_line(lambda connection, _folder: Grpcurl(connection)), _ONE_CALL),
+    ClientKind("grpcurl", command_line(lambda connection, _directory: Grpcurl(connection)), _ONE_CALL),
     ClientKind("buf curl", command_line(BufCurl), _ONE_CALL),
 )

@@ -1,53 +1,68 @@
-"""Does what stdin asks for with `jobworker_client.Client`: a driver of tests/interop."""
+"""Driver for `jobworker_client.Client`."""
 
 import asyncio
 
-from jobworker_client import Client, JobWorkerError
-from python_driver import Ask, Tally, answer, asked, create_request, job_filter, part, refused, result
+import python_driver as driver
+from jobworker_client import Client, Job, JobWorkerError
 
 
-async def do(client: Client, ask: Ask) -> dict[str, object]:
-    """Returns the answer to a request."""
-    deadline = ask.get("deadline")
-    match ask["op"]:
-        case "create":
-            return result(await client.create_from(create_request(ask), deadline=deadline))
-        case "get":
-            return result(await client.get(ask["id"], deadline=deadline))
+async def run(client: Client, operation: driver.Operation) -> dict[str, object]:
+    """Runs an operation and returns the response."""
+    match operation["op"]:
         case "list":
-            jobs = client.list(page_size=ask.get("page_size", 500), deadline=deadline, **job_filter(ask))
-            return {"result": {"ids": [job.id async for job in jobs]}}
-        case "stop":
-            grace_period = ask.get("grace_period")
-            return result(await client.stop(ask["id"], grace_period=grace_period, deadline=deadline))
-        case "wait":
-            return result(await client.wait(ask["id"], deadline=deadline))
+            return await list_ids(client, operation)
         case "stream":
-            return await stream(client, ask)
-    raise ValueError(f"there is no op {ask['op']!r}")
+            return await stream(client, operation)
+    return driver.job_response(await run_on_job(client, operation))
 
 
-async def stream(client: Client, ask: Ask) -> dict[str, object]:
-    """Reads a stream, to its end or until it is enough."""
-    tally, cancelled = Tally(ask), False
-    async with client.stream(ask["id"], deadline=ask.get("deadline"), **part(ask)) as output:
+async def run_on_job(client: Client, operation: driver.Operation) -> Job:
+    """Runs an operation that returns a job."""
+    deadline = operation.get("deadline")
+    match operation["op"]:
+        case "create":
+            return await client.create_from(driver.create_request(operation), deadline=deadline)
+        case "get":
+            return await client.get(operation["id"], deadline=deadline)
+        case "update":
+            return await client.update_from(driver.update_request(operation), deadline=deadline)
+        case "stop":
+            grace_period = operation.get("grace_period")
+            return await client.stop(operation["id"], grace_period=grace_period, deadline=deadline)
+        case "wait":
+            return await client.wait(operation["id"], deadline=deadline)
+    raise ValueError(f"unknown operation {operation['op']!r}")
+
+
+async def list_ids(client: Client, operation: driver.Operation) -> dict[str, object]:
+    """Lists the jobs that match."""
+    page_size, deadline = operation.get("page_size", 500), operation.get("deadline")
+    jobs = client.list(page_size=page_size, deadline=deadline, **driver.job_filter(operation))
+    return {"result": {"ids": [job.id async for job in jobs]}}
+
+
+async def stream(client: Client, operation: driver.Operation) -> dict[str, object]:
+    """Reads a stream to its end or to the limit."""
+    digest, cancelled = driver.StreamDigest(operation), False
+    options = driver.stream_options(operation)
+    async with client.stream(operation["id"], deadline=operation.get("deadline"), **options) as output:
         async for chunk in output:
-            if tally.add(chunk):
+            if digest.add(chunk):
                 cancelled = True
                 break
-    return tally.answer(output.request.offset, output.truncated, None if cancelled else output.result)
+    return digest.response(output.request.offset, output.truncated, None if cancelled else output.result)
 
 
 async def main() -> None:
-    """Answers one request after the other."""
+    """Runs the operations from stdin."""
     async with Client.from_env() as client:
-        requests = asked()
-        # The connection is kept up while there is nothing to do.
-        while (ask := await asyncio.to_thread(next, requests, None)) is not None:
+        operations = driver.read_operations()
+        # Reads in a thread so that the event loop keeps the connection alive between operations.
+        while (operation := await asyncio.to_thread(next, operations, None)) is not None:
             try:
-                answer(await do(client, ask))
+                driver.write_response(await run(client, operation))
             except JobWorkerError as error:
-                answer(refused(error))
+                driver.write_response(driver.error_response(error))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the two Python drivers share: a line of JSON as a request, and an answer as a line of JSON."""
+"""The common part of the Python drivers: operations and responses as lines of JSON."""
 
 import hashlib
 import json
@@ -12,26 +12,28 @@ from jobworker.v1 import job_service_pb2
 from jobworker_client import Chunk, Job, JobFilter, JobStatus, JobWorkerError, OutputSource, Part, Truncated
 
 __all__ = [
-    "Ask",
-    "Tally",
-    "answer",
-    "asked",
+    "Operation",
+    "StreamDigest",
     "create_request",
+    "error_response",
     "job_filter",
-    "part",
-    "refused",
-    "result",
+    "job_response",
+    "read_operations",
+    "stream_options",
+    "update_request",
+    "write_response",
 ]
 
 SOURCES = {"stdout": OutputSource.OUTPUT_SOURCE_STDOUT, "stderr": OutputSource.OUTPUT_SOURCE_STDERR}
 
 
-class Ask(TypedDict, total=False):
-    """A request: `op`, and its arguments."""
+class Operation(TypedDict, total=False):
+    """An operation, `op`, and its arguments."""
 
     op: str
     deadline: float
     job: dict[str, object]
+    limits: dict[str, object]
     id: str
     statuses: list[str]
     labels: dict[str, str]
@@ -46,25 +48,25 @@ class Ask(TypedDict, total=False):
     cancel_after_bytes: int
 
 
-def asked() -> Iterator[Ask]:
-    """Yields the requests that come on stdin."""
+def read_operations() -> Iterator[Operation]:
+    """Yields the operations from stdin."""
     for line in sys.stdin:
-        ask: Ask = json.loads(line)
-        yield ask
+        operation: Operation = json.loads(line)
+        yield operation
 
 
-def answer(result: object) -> None:
-    """Writes an answer."""
-    print(json.dumps(result), flush=True)
+def write_response(response: object) -> None:
+    """Writes a response to stdout."""
+    print(json.dumps(response), flush=True)
 
 
-def result(job: Job) -> dict[str, object]:
-    """Returns the answer that a job is."""
+def job_response(job: Job) -> dict[str, object]:
+    """Returns the response with a job."""
     return {"result": MessageToDict(job)}
 
 
-def refused(error: JobWorkerError) -> dict[str, object]:
-    """Returns the answer that an error is."""
+def error_response(error: JobWorkerError) -> dict[str, object]:
+    """Returns the response with an error."""
     return {
         "error": {
             "code": error.code,
@@ -76,54 +78,61 @@ def refused(error: JobWorkerError) -> dict[str, object]:
     }
 
 
-def create_request(ask: Ask) -> job_service_pb2.CreateJobRequest:
-    """Returns the request for a job."""
+def create_request(operation: Operation) -> job_service_pb2.CreateJobRequest:
+    """Returns the request of CreateJob."""
     request = job_service_pb2.CreateJobRequest()
-    ParseDict(ask["job"], request)
+    ParseDict(operation["job"], request)
     return request
 
 
-def job_filter(ask: Ask) -> JobFilter:
-    """Returns which jobs are asked for."""
+def update_request(operation: Operation) -> job_service_pb2.UpdateJobRequest:
+    """Returns the request of UpdateJob."""
+    request = job_service_pb2.UpdateJobRequest(id=operation["id"])
+    ParseDict(operation["limits"], request)
+    return request
+
+
+def job_filter(operation: Operation) -> JobFilter:
+    """Returns the filter of `list`."""
     return JobFilter(
-        statuses=[JobStatus.Value(name) for name in ask.get("statuses", ())],
-        labels=ask.get("labels", {}),
-        id_prefix=ask.get("id_prefix", ""),
+        statuses=[JobStatus.Value(name) for name in operation.get("statuses", ())],
+        labels=operation.get("labels", {}),
+        id_prefix=operation.get("id_prefix", ""),
     )
 
 
-def part(ask: Ask) -> Part:
-    """Returns which part of the output is asked for."""
-    wanted = Part(offset=ask.get("offset", 0), follow=ask.get("follow", True))
-    if "tail_lines" in ask:
-        wanted["tail_lines"] = ask["tail_lines"]
-    if "tail_bytes" in ask:
-        wanted["tail_bytes"] = ask["tail_bytes"]
-    if "source" in ask:
-        wanted["source"] = SOURCES[ask["source"]]
-    return wanted
+def stream_options(operation: Operation) -> Part:
+    """Returns the options of `stream`."""
+    options = Part(offset=operation.get("offset", 0), follow=operation.get("follow", True))
+    if "tail_lines" in operation:
+        options["tail_lines"] = operation["tail_lines"]
+    if "tail_bytes" in operation:
+        options["tail_bytes"] = operation["tail_bytes"]
+    if "source" in operation:
+        options["source"] = SOURCES[operation["source"]]
+    return options
 
 
-class Tally:
-    """What came of a stream."""
+class StreamDigest:
+    """The hash, size and offsets of the received output."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._enough = ask.get("cancel_after_bytes")
+    def __init__(self, operation: Operation) -> None:
+        self._limit = operation.get("cancel_after_bytes")
         self._hash = hashlib.sha256()
         self._bytes = 0
         self._begin: int | None = None
-        self._end = ask.get("offset", 0)
+        self._end = operation.get("offset", 0)
 
     def add(self, chunk: Chunk) -> bool:
-        """Counts a chunk, and tells whether there is to be no other."""
+        """Adds a chunk. Returns True if the limit is reached."""
         self._hash.update(chunk.payload)
         self._bytes += len(chunk.payload)
         self._begin = chunk.offset if self._begin is None else self._begin
         self._end = chunk.offset + len(chunk.payload)
-        return self._enough is not None and self._bytes >= self._enough
+        return self._limit is not None and self._bytes >= self._limit
 
-    def answer(self, position: int, truncated: tuple[Truncated, ...], job: Job | None) -> dict[str, object]:
-        """Returns the answer; `position` is where the stream stands."""
+    def response(self, position: int, truncated: tuple[Truncated, ...], job: Job | None) -> dict[str, object]:
+        """Returns the response. `position` is the stream's offset."""
         end = self._end if self._begin is not None else position
         return {
             "result": {

@@ -1,49 +1,64 @@
-"""Does what stdin asks for with `jobworker_client.SyncClient`: a driver of tests/interop."""
+"""Driver for `jobworker_client.SyncClient`."""
 
-from jobworker_client import JobWorkerError, SyncClient
-from python_driver import Ask, Tally, answer, asked, create_request, job_filter, part, refused, result
+import python_driver as driver
+from jobworker_client import Job, JobWorkerError, SyncClient
 
 
-def do(client: SyncClient, ask: Ask) -> dict[str, object]:
-    """Returns the answer to a request."""
-    deadline = ask.get("deadline")
-    match ask["op"]:
-        case "create":
-            return result(client.create_from(create_request(ask), deadline=deadline))
-        case "get":
-            return result(client.get(ask["id"], deadline=deadline))
+def run(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
+    """Runs an operation and returns the response."""
+    match operation["op"]:
         case "list":
-            jobs = client.list(page_size=ask.get("page_size", 500), deadline=deadline, **job_filter(ask))
-            return {"result": {"ids": [job.id for job in jobs]}}
-        case "stop":
-            grace_period = ask.get("grace_period")
-            return result(client.stop(ask["id"], grace_period=grace_period, deadline=deadline))
-        case "wait":
-            return result(client.wait(ask["id"], deadline=deadline))
+            return list_ids(client, operation)
         case "stream":
-            return stream(client, ask)
-    raise ValueError(f"there is no op {ask['op']!r}")
+            return stream(client, operation)
+    return driver.job_response(run_on_job(client, operation))
 
 
-def stream(client: SyncClient, ask: Ask) -> dict[str, object]:
-    """Reads a stream, to its end or until it is enough."""
-    tally, cancelled = Tally(ask), False
-    with client.stream(ask["id"], deadline=ask.get("deadline"), **part(ask)) as output:
+def run_on_job(client: SyncClient, operation: driver.Operation) -> Job:
+    """Runs an operation that returns a job."""
+    deadline = operation.get("deadline")
+    match operation["op"]:
+        case "create":
+            return client.create_from(driver.create_request(operation), deadline=deadline)
+        case "get":
+            return client.get(operation["id"], deadline=deadline)
+        case "update":
+            return client.update_from(driver.update_request(operation), deadline=deadline)
+        case "stop":
+            grace_period = operation.get("grace_period")
+            return client.stop(operation["id"], grace_period=grace_period, deadline=deadline)
+        case "wait":
+            return client.wait(operation["id"], deadline=deadline)
+    raise ValueError(f"unknown operation {operation['op']!r}")
+
+
+def list_ids(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
+    """Lists the jobs that match."""
+    page_size, deadline = operation.get("page_size", 500), operation.get("deadline")
+    jobs = client.list(page_size=page_size, deadline=deadline, **driver.job_filter(operation))
+    return {"result": {"ids": [job.id for job in jobs]}}
+
+
+def stream(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
+    """Reads a stream to its end or to the limit."""
+    digest, cancelled = driver.StreamDigest(operation), False
+    options = driver.stream_options(operation)
+    with client.stream(operation["id"], deadline=operation.get("deadline"), **options) as output:
         for chunk in output:
-            if tally.add(chunk):
+            if digest.add(chunk):
                 cancelled = True
                 break
-    return tally.answer(output.request.offset, output.truncated, None if cancelled else output.result)
+    return digest.response(output.request.offset, output.truncated, None if cancelled else output.result)
 
 
 def main() -> None:
-    """Answers one request after the other."""
+    """Runs the operations from stdin."""
     with SyncClient.from_env() as client:
-        for ask in asked():
+        for operation in driver.read_operations():
             try:
-                answer(do(client, ask))
+                driver.write_response(run(client, operation))
             except JobWorkerError as error:
-                answer(refused(error))
+                driver.write_response(driver.error_response(error))
 
 
 if __name__ == "__main__":

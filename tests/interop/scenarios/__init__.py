@@ -1,5 +1,5 @@
-"""What is played. The assertions show their values, as those in tests do."""
+"""The scenarios. pytest rewrites their assertions, as it does in test modules."""
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.jobs", f"{__name__}.output", f"{__name__}.refusals")
+pytest.register_assert_rewrite(f"{__name__}.errors", f"{__name__}.jobs", f"{__name__}.output")

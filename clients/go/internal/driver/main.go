@@ -23,6 +23,7 @@ type operation struct {
 	Op               string            `json:"op"`
 	Deadline         float64           `json:"deadline"`
 	Job              json.RawMessage   `json:"job"`
+	Limits           json.RawMessage   `json:"limits"`
 	ID               string            `json:"id"`
 	IDPrefix         string            `json:"id_prefix"`
 	Statuses         []string          `json:"statuses"`

@@ -25,6 +25,8 @@ func run(ctx context.Context, client *jobworker.Client, op operation) (any, erro
 		return jobJSON(client.Get(ctx, op.ID))
 	case "list":
 		return list(ctx, client, op)
+	case "update":
+		return update(ctx, client, op)
 	case "stop":
 		if op.GracePeriod != nil {
 			return jobJSON(client.StopWithin(ctx, op.ID, seconds(*op.GracePeriod)))
@@ -44,6 +46,15 @@ func jobJSON(job *jobworker.Job, err error) (any, error) {
 	}
 	text, err := protojson.Marshal(job)
 	return json.RawMessage(text), err
+}
+
+func update(ctx context.Context, client *jobworker.Client, op operation) (any, error) {
+	request := &jobworkerv1.UpdateJobRequest{}
+	if err := protojson.Unmarshal(op.Limits, request); err != nil {
+		return nil, err
+	}
+	request.Id = op.ID
+	return jobJSON(client.Update(ctx, request))
 }
 
 func list(ctx context.Context, client *jobworker.Client, op operation) (any, error) {

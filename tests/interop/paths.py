@@ -1,4 +1,4 @@
-"""Where things are in a checkout."""
+"""Paths of the checkout."""
 
 import sys
 from pathlib import Path

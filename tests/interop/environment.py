@@ -1,0 +1,119 @@
+"""The environment of a scenario: the servers, the certificates, and clients that connect to them."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from live import Server, until
+from tests.interop.clients.registry import ClientKind, Connect
+from tests.interop.driver import Client, Connection, Driver
+from tests.interop.proxy import Fault, FaultyProxy
+
+SERVICE = "jobworker.v1.JobService"
+
+
+class Drivers:
+    """One driver per client and connection. Drivers are kept because they take long to start."""
+
+    def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
+        self._directory = directory
+        self._stack = stack
+        self._built: dict[str, Connect] = {}
+        self._running: dict[tuple[str, Connection], Driver] = {}
+
+    def get(self, kind: ClientKind, connection: Connection) -> Driver:
+        """Returns a running driver. Restarts a driver that has ended."""
+        driver = self._running.get((kind.name, connection))
+        if driver is None or not driver.alive:
+            driver = self._stack.enter_context(self.build(kind)(connection))
+            self._running[kind.name, connection] = driver
+        return driver
+
+    def build(self, kind: ClientKind) -> Connect:
+        """Builds the driver of a client, once, and returns the function that starts it."""
+        if kind.name not in self._built:
+            directory = self._directory / kind.name.replace(" ", "-")
+            directory.mkdir()
+            self._built[kind.name] = kind.build(directory)
+        return self._built[kind.name]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The servers and the certificates."""
+
+    default: Server
+    """A server with the default configuration."""
+    limited: Server
+    """Runs one job at a time, keeps 16 MiB of output, and cuts off readers that stall for 1 s."""
+    certs: Path
+    other_certs: Path
+    """Certificates of a CA that the servers do not trust."""
+
+
+class Environment:
+    """The servers, and clients of one kind. Each scenario runs in one of these per client."""
+
+    def __init__(self, kind: ClientKind, servers: Servers, drivers: Drivers) -> None:
+        self._kind = kind
+        self.servers = servers
+        self._drivers = drivers
+
+    @property
+    def admin(self) -> Client:
+        """A client with the Admin role."""
+        return self._client(Connection.of(self.servers.default.address, self.servers.certs, "admin"))
+
+    @property
+    def viewer(self) -> Client:
+        """A client with the Viewer role."""
+        return self._client(Connection.of(self.servers.default.address, self.servers.certs, "viewer"))
+
+    @property
+    def limited(self) -> Client:
+        """A client of the limited server, with the Admin role."""
+        return self._client(Connection.of(self.servers.limited.address, self.servers.certs, "admin"))
+
+    @contextlib.contextmanager
+    def untrusted_client(self) -> Iterator[Client]:
+        """A client whose certificate the server does not trust."""
+        address, servers = self.servers.default.address, self.servers
+        yield from self._connect_once(
+            Connection.of(address, servers.other_certs, "admin", ca_certs=servers.certs)
+        )
+
+    @contextlib.contextmanager
+    def untrusting_client(self) -> Iterator[Client]:
+        """A client that does not trust the server's certificate."""
+        address, servers = self.servers.default.address, self.servers
+        yield from self._connect_once(
+            Connection.of(address, servers.certs, "admin", ca_certs=servers.other_certs)
+        )
+
+    @contextlib.contextmanager
+    def through_proxy(
+        self, server: Server, fault: Fault, *, after_bytes: int
+    ) -> Iterator[tuple[Client, FaultyProxy]]:
+        """A client whose connection has one fault, after the server has sent so many bytes."""
+        with FaultyProxy.started(server.address, fault, after_bytes) as proxy:
+            for client in self._connect_once(Connection.of(proxy.address, self.servers.certs, "admin")):
+                yield client, proxy
+
+    def _client(self, connection: Connection) -> Client:
+        return Client(self._drivers.get(self._kind, connection))
+
+    def _connect_once(self, connection: Connection) -> Iterator[Client]:
+        with self._drivers.build(self._kind)(connection) as driver:
+            yield Client(driver)
+
+
+def count_events(server: Server, event: str, method: str = "", **fields: str) -> int:
+    """Returns how many events with these fields a server has logged. `method` has no service name."""
+    expected = {"event": event, **fields, **({"method": f"{SERVICE}/{method}"} if method else {})}
+    return sum(expected.items() <= each.items() for each in server.events())
+
+
+def wait_for_events(server: Server, count: int, event: str, method: str = "", **fields: str) -> None:
+    """Waits until a server has logged at least `count` of these events."""
+    until(lambda: count_events(server, event, method, **fields) >= count)
