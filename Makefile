@@ -57,13 +57,14 @@ generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Make the generated code an
 	tools/make-api-page docs/api.md
 
 .PHONY: lint
-lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, style, types, layers, workflows and lock files
+lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, prose, style, types, layers, workflows and lock files
 	buf lint
 	buf format -d --exit-code
 	buf build -o /dev/null
 	tools/check-breaking
 	tools/check-generated
 	tools/check-api-page
+	tools/check-prose
 	tools/check-requirements
 	ruff check .
 	ruff format --check .
