@@ -182,7 +182,7 @@ def test_an_authority_that_the_client_does_not_know(here: At, clients: Clients, 
 def test_a_server_whose_certificate_expired(here: At, clients: Clients, tmp_path: Path) -> None:
     certs = changed(here.certs, tmp_path / "certs", server=expired(here.certs, "server"))
     with Server.started(BIN, certs, tmp_path / "state") as late:
-        assert_described("The server's certificate expired", At(by_name(late), certs), clients)
+        assert_described("The server's certificate has expired", At(by_name(late), certs), clients)
 
 
 def test_a_server_of_another_name(here: At, clients: Clients, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_port_that_is_closed(here: At, clients: Clients) -> None:
         # Bound and not listening: nobody else gets the port meanwhile.
         taken.bind(("127.0.0.1", 0))
         nobody = At(f"localhost:{taken.getsockname()[1]}", here.certs)
-        assert_described("Nothing listens, or something else", nobody, clients)
+        assert_described("No server listens on the port", nobody, clients)
 
 
 def test_older_protocols_end_without_a_message(here: At) -> None:
