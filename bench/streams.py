@@ -154,7 +154,7 @@ def throughput(server: Server, bare: str, scratch: Path) -> list[Result]:
             0.6,
         ),
         Result(
-            "job alone, nobody reading, 1 GiB", "the command and `cat >file`", rounds(5, alone, cat), "x", 0.9
+            "job alone, no readers, 1 GiB", "the command and `cat >file`", rounds(5, alone, cat), "x", 0.9
         ),
     ]
     # After the others, as a server keeps so many ended jobs only.
