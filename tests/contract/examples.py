@@ -1,4 +1,4 @@
-"""The programs of clients/examples, compiled where this machine has their toolchain."""
+"""Builds the programs of clients/examples whose toolchain is installed."""
 
 import shutil
 import subprocess
@@ -10,12 +10,12 @@ EXAMPLES = ROOT / "clients/examples"
 
 
 def compiled() -> Mapping[str, list[str]]:
-    """Compiles the examples and returns the command lines that run them, by the name of their library."""
+    """Compiles the examples and returns their command lines, by the name of the gRPC library."""
     subprocess.run([ROOT / "tools/build-examples"], check=True)
-    found = {}
+    commands = {}
     if shutil.which("mvn"):
-        classpath = (EXAMPLES / "java/target/classpath").read_text()
-        found["grpc-java"] = ["java", "-cp", f"{EXAMPLES}/java/target/classes:{classpath}", "jobworker.Run"]
+        classpath = f"{EXAMPLES}/java/target/classes:{(EXAMPLES / 'java/target/classpath').read_text()}"
+        commands["grpc-java"] = ["java", "-cp", classpath, "jobworker.Run"]
     if shutil.which("cargo"):
-        found["tonic"] = [str(EXAMPLES / "rust/target/debug/jobworker-example")]
-    return found
+        commands["tonic"] = [str(EXAMPLES / "rust/target/debug/jobworker-example")]
+    return commands

@@ -1,4 +1,4 @@
-"""The Go client against a live server: its example, its driver, and what docs/clients.md tells its users."""
+"""The Go client against a live server: its example, its driver, and the program of docs/clients.md."""
 
 import hashlib
 import json
@@ -17,26 +17,26 @@ MODULE = ROOT / "clients/go"
 GO = ROOT / "tools/go"
 
 pytestmark = pytest.mark.timeout(600)
-"""In seconds: the first build compiles gRPC."""
+"""In seconds. The first build compiles gRPC."""
 
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `run`, the example, and `driver`."""
-    folder = tmp_path_factory.mktemp("go")
-    build: list[str | Path] = [GO, "-C", MODULE, "build", "-buildvcs=false", "-o", f"{folder}/"]
+    """A directory with the compiled example, `run`, and `driver`."""
+    directory = tmp_path_factory.mktemp("go")
+    build: list[str | Path] = [GO, "-C", MODULE, "build", "-buildvcs=false", "-o", f"{directory}/"]
     subprocess.run([*build, "./examples/run", "./internal/driver"], check=True)
-    return folder
+    return directory
 
 
 def env(server: Server, **more: str) -> dict[str, str]:
-    """Returns an environment in which clients find the server."""
+    """Returns an environment that names the server."""
     return {**os.environ, "JOBWORKER_SERVER": server.address, "JOBWORKER_CERTS": str(server.certs), **more}
 
 
-def drive(programs: Path, server: Server, *requests: dict[str, Any], **more: str) -> list[dict[str, Any]]:
-    """Returns the driver's answers."""
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
+def drive(programs: Path, server: Server, *operations: dict[str, Any], **more: str) -> list[dict[str, Any]]:
+    """Runs the driver and returns its responses."""
+    lines = "".join(json.dumps(operation) + "\n" for operation in operations)
     done = subprocess.run(
         [programs / "driver"],
         input=lines,
@@ -48,7 +48,7 @@ def drive(programs: Path, server: Server, *requests: dict[str, Any], **more: str
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_binary_output_comes_as_it_was_written(programs: Path, server: Server, job_files: Path) -> None:
+def test_binary_output_is_unchanged(programs: Path, server: Server, job_files: Path) -> None:
     data = os.urandom(4 << 20)
     (job_files / "data").write_bytes(data)
     job = {"command": "cat", "args": [str(job_files / "data")], "maxCPU": 100, "maxMemory": 64}
@@ -71,10 +71,10 @@ def test_binary_output_comes_as_it_was_written(programs: Path, server: Server, j
     assert cancelled["result"]["job"] is None
 
 
-def test_example_goes_on_after_the_api_process_is_killed(
+def test_example_resumes_after_an_api_process_is_killed(
     programs: Path, own_server: Server, job_files: Path
 ) -> None:
-    flag = job_files / "go on"
+    flag = job_files / "flag"
     script = 'echo first; while ! [ -e "$0" ]; do sleep 0.05; done; seq 20000; echo last >&2; exit 7'
     argv: list[str | Path] = [programs / "run", "sh", "-c", script, flag]
     with subprocess.Popen(argv, env=env(own_server), stdout=-1, stderr=-1) as running:
@@ -90,33 +90,33 @@ def test_example_goes_on_after_the_api_process_is_killed(
     assert running.returncode == 7
 
 
-def test_calls_bear_an_api_process_that_is_killed(programs: Path, own_server: Server) -> None:
-    job = {"command": "sleep", "args": ["600"], "maxMemory": 64, "labels": {"of": "go"}}
+def test_calls_are_retried_after_an_api_process_is_killed(programs: Path, own_server: Server) -> None:
+    job = {"command": "sleep", "args": ["600"], "maxMemory": 64, "labels": {"client": "go"}}
     with subprocess.Popen(
         [programs / "driver"], env=env(own_server), stdin=-1, stdout=-1, text=True
     ) as driver:
 
-        def ask(**request: Any) -> Any:
+        def run(**operation: Any) -> Any:
             assert driver.stdin
             assert driver.stdout
-            driver.stdin.write(json.dumps(request) + "\n")
+            driver.stdin.write(json.dumps(operation) + "\n")
             driver.stdin.flush()
             return json.loads(driver.stdout.readline()).get("result")
 
-        first = ask(op="create", job=job)
+        first = run(op="create", job=job)
         (killed,) = own_server.api_processes()
         killed.kill()
-        # On a host that is busy the server takes longer than a call is repeated for.
-        second = until(lambda: ask(op="create", job={**job, "requestId": "the second"}))
-        assert ask(op="list", labels={"of": "go"}, page_size=1) == {"ids": [second["id"], first["id"]]}
-        assert ask(op="stop", id=first["id"], grace_period=0)["termination"]["signalName"] == "SIGKILL"
-        assert ask(op="stop", id=second["id"])["status"] == "JOB_STATUS_STOPPED"
-        assert ask(op="wait", id=second["id"])["termination"]["reason"] == "TERMINATION_REASON_STOPPED"
+        # On a busy host the restart can take longer than the retries of one call.
+        second = until(lambda: run(op="create", job={**job, "requestId": "second"}))
+        assert run(op="list", labels={"client": "go"}, page_size=1) == {"ids": [second["id"], first["id"]]}
+        assert run(op="stop", id=first["id"], grace_period=0)["termination"]["signalName"] == "SIGKILL"
+        assert run(op="stop", id=second["id"])["status"] == "JOB_STATUS_STOPPED"
+        assert run(op="wait", id=second["id"])["termination"]["reason"] == "TERMINATION_REASON_STOPPED"
         assert driver.stdin
         driver.stdin.close()
 
 
-def test_errors_say_what_the_server_says(programs: Path, server: Server) -> None:
+def test_errors_have_the_details_of_the_server(programs: Path, server: Server) -> None:
     unknown, bad, late = drive(
         programs,
         server,
@@ -137,7 +137,7 @@ def test_errors_say_what_the_server_says(programs: Path, server: Server) -> None
     assert "result" in allowed
 
 
-def test_example_stops_its_job_when_it_is_interrupted(programs: Path, server: Server) -> None:
+def test_interrupted_example_stops_its_job(programs: Path, server: Server) -> None:
     script = "trap 'echo stopped; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen([programs / "run", "sh", "-c", script], env=env(server), stdout=-1) as running:
         assert running.stdout
@@ -146,7 +146,7 @@ def test_example_stops_its_job_when_it_is_interrupted(programs: Path, server: Se
     assert running.returncode == 9
 
 
-def test_what_the_page_says_is_so(server: Server, tmp_path: Path) -> None:
+def test_program_of_the_documentation_runs(server: Server, tmp_path: Path) -> None:
     section = (ROOT / "docs/clients.md").read_text().partition("\n## Go\n")[2].partition("\n## ")[0]
     (install,) = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     (program,) = re.findall(r"^```go\n(.*?)^```", section, re.DOTALL | re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The examples of the Python client, in its docstrings and in docs/clients.md, as they stand there."""
+"""Runs the examples of the Python client in its docstrings and in docs/clients.md."""
 
 import asyncio
 import doctest
@@ -22,8 +22,8 @@ PUBLIC = {name: getattr(jobworker_client, name) for name in jobworker_client.__a
 
 
 def docstrings() -> Iterator[doctest.DocTest]:
-    """Finds the examples of the package and of everything that it exports."""
-    # The examples use the package's names as they are imported, and asyncio.
+    """Yields the examples of the package and of its exports."""
+    # The examples use the exports of the package and asyncio without imports.
     globs = {**PUBLIC, "asyncio": asyncio}
     finder = doctest.DocTestFinder(exclude_empty=True)
     yield from finder.find(jobworker_client, "jobworker_client", globs=globs)
@@ -38,22 +38,22 @@ EXAMPLES = {test.name: test for test in docstrings() if test.examples}
 
 @pytest.fixture(autouse=True)
 def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names the server as a user's environment does."""
+    """Sets the environment variables that name the server."""
     monkeypatch.setenv("JOBWORKER_SERVER", server.address)
     monkeypatch.setenv("JOBWORKER_CERTS", str(server.certs))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_docstrings_example_does_what_it_says(name: str) -> None:
-    told: list[str] = []
+def test_docstring_example_prints_its_output(name: str) -> None:
+    report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    failed, attempted = runner.run(EXAMPLES[name], out=told.append)
+    failed, attempted = runner.run(EXAMPLES[name], out=report.append)
     assert attempted
-    assert not failed, "".join(told)
+    assert not failed, "".join(report)
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_a_block_of_the_page_runs(number: int) -> None:
+def test_block_of_the_page_runs(number: int) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", BLOCKS[number]], capture_output=True, text=True, check=False
     )
@@ -61,7 +61,7 @@ def test_a_block_of_the_page_runs(number: int) -> None:
     assert done.stderr == ""
 
 
-def test_the_page_and_the_methods_have_examples() -> None:
+def test_page_and_methods_have_examples() -> None:
     assert len(BLOCKS) >= 4
     for kind in ("Client", "SyncClient"):
         assert {f"{kind}.{method}" for method in ("create", "get", "list", "stream")} < set(EXAMPLES)

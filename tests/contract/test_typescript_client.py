@@ -1,4 +1,4 @@
-"""The TypeScript client against a live server, as programs use it: its page, its example, its driver."""
+"""The TypeScript client against a live server: example, driver, and the program of docs/clients.md."""
 
 import json
 import os
@@ -21,22 +21,22 @@ NODE: tuple[str | Path, ...] = (ROOT / "tools/node", "node")
 
 @pytest.fixture(scope="session", autouse=True)
 def _built() -> None:
-    """Compiles the package; `make contract` has installed what that takes."""
+    """Compiles the package. `make contract` has installed the compiler."""
     subprocess.run([ROOT / "tools/node", "npm", "--prefix", PACKAGE, "run", "build"], check=True, timeout=120)
 
 
 def environment(server: Server, role: str = "admin") -> dict[str, str]:
-    """Returns the variables that name a server and a certificate."""
-    own = {
+    """Returns an environment that names the server and a role."""
+    variables = {
         "JOBWORKER_SERVER": server.address,
         "JOBWORKER_CERTS": str(server.certs),
         "JOBWORKER_ROLE": role,
     }
-    return {**os.environ, **own}
+    return {**os.environ, **variables}
 
 
 class Driver:
-    """The client as a program that takes a request a line."""
+    """The driver process of the client."""
 
     def __init__(self, server: Server, role: str) -> None:
         self._process = subprocess.Popen(
@@ -48,22 +48,22 @@ class Driver:
         )
 
     def __call__(self, op: str, **arguments: Any) -> dict[str, Any]:
-        """Returns the answer to one request: `result` or `error`."""
+        """Runs an operation and returns the response, `result` or `error`."""
         assert self._process.stdin
         assert self._process.stdout
         print(json.dumps({"op": op, **arguments}), file=self._process.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+        response: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return response
 
     def close(self) -> None:
-        """Ends the program, as the end of its input does."""
+        """Closes stdin and waits for the driver to exit."""
         self._process.communicate(timeout=30)
         assert self._process.returncode == 0
 
 
 @pytest.fixture
 def admin_driver(server: Server) -> Iterator[Driver]:
-    """The client with the Admin role."""
+    """A driver with the Admin role."""
     driver = Driver(server, "admin")
     yield driver
     driver.close()
@@ -71,22 +71,22 @@ def admin_driver(server: Server) -> Iterator[Driver]:
 
 @pytest.fixture
 def viewer_driver(server: Server) -> Iterator[Driver]:
-    """The client with the Viewer role."""
+    """A driver with the Viewer role."""
     driver = Driver(server, "viewer")
     yield driver
     driver.close()
 
 
-def test_the_page_is_a_program_that_does_what_it_says(server: Server, tmp_path: Path) -> None:
+def test_program_of_the_documentation_runs(server: Server, tmp_path: Path) -> None:
     section = (ROOT / "docs/clients.md").read_text().partition("## TypeScript")[2].partition("\n## ")[0]
     program = "\n".join(re.findall(r"```ts\n(.*?)```", section, re.DOTALL))
     (tmp_path / "page.ts").write_text(program)
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    # What `npm install FOLDER` makes of the package, and of one that every program in TypeScript has.
-    for name, folder in {"@jobworker/client": PACKAGE, "@types": PACKAGE / "node_modules/@types"}.items():
+    # The links that `npm install DIRECTORY` would create.
+    for name, directory in {"@jobworker/client": PACKAGE, "@types": PACKAGE / "node_modules/@types"}.items():
         link = tmp_path / "node_modules" / name
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(folder)
+        link.symlink_to(directory)
     flags = ["--strict", "--module", "nodenext", "--target", "es2022", "--types", "node"]
     compiler = PACKAGE / "node_modules/.bin/tsc"
     subprocess.run([NODE[0], compiler, *flags, "page.ts"], cwd=tmp_path, check=True, timeout=120)
@@ -105,7 +105,7 @@ def test_the_page_is_a_program_that_does_what_it_says(server: Server, tmp_path: 
     assert error == "NOT_FOUND no-such-job"
 
 
-def test_output_is_whole_though_the_api_process_is_killed(own_server: Server, job_files: Path) -> None:
+def test_example_resumes_after_an_api_process_is_killed(own_server: Server, job_files: Path) -> None:
     first, second, flag = job_files / "first", job_files / "second", job_files / "flag"
     first.write_bytes(os.urandom(3_000_000))
     second.write_bytes(os.urandom(3_000_000))
@@ -121,9 +121,7 @@ def test_output_is_whole_though_the_api_process_is_killed(own_server: Server, jo
     assert process.returncode == 7
 
 
-def test_a_reader_that_was_cut_off_for_being_slow_loses_nothing(
-    certs: Path, tmp_path: Path, job_files: Path
-) -> None:
+def test_stalled_reader_loses_no_output(certs: Path, tmp_path: Path, job_files: Path) -> None:
     data = job_files / "data"
     data.write_bytes(os.urandom(16 * 1024 * 1024))
     with Server.started(BIN, certs, tmp_path / "state", JOBWORKERD_LOG_STALL_TIMEOUT="0.3") as server:
@@ -134,7 +132,7 @@ def test_a_reader_that_was_cut_off_for_being_slow_loses_nothing(
     assert process.returncode == 0
 
 
-def test_a_job_from_its_creation_to_its_result(admin_driver: Driver) -> None:
+def test_create_wait_get_and_list(admin_driver: Driver) -> None:
     request = {"command": "/bin/cat", "maxMemory": 64, "requestId": "typescript-1", "env": {"A": "B"}}
     created = admin_driver("create", job=request)["result"]
     assert created["status"] == "JOB_STATUS_RUNNING"
@@ -144,13 +142,13 @@ def test_a_job_from_its_creation_to_its_result(admin_driver: Driver) -> None:
     assert created["id"] in admin_driver("list", id_prefix=created["id"][:8], page_size=1)["result"]["ids"]
 
 
-def test_a_job_is_stopped(admin_driver: Driver) -> None:
+def test_stop(admin_driver: Driver) -> None:
     job = admin_driver("create", job={"command": "/bin/sleep", "args": ["300"], "maxMemory": 64})["result"]
     assert admin_driver("wait", id=job["id"], deadline=0.1)["error"]["code"] == "DEADLINE_EXCEEDED"
     assert admin_driver("stop", id=job["id"], grace_period=5)["result"]["status"] == "JOB_STATUS_STOPPED"
 
 
-def test_errors_have_their_details(admin_driver: Driver, viewer_driver: Driver) -> None:
+def test_errors_have_the_details_of_the_server(admin_driver: Driver, viewer_driver: Driver) -> None:
     unknown = admin_driver("get", id="unknown")["error"]
     assert (unknown["code"], unknown["reason"]) == ("NOT_FOUND", "JOB_NOT_FOUND")
     assert unknown["metadata"] == {"job_id": "unknown"}

@@ -1,4 +1,4 @@
-//! Runs a command as a job: `jobworker-example COMMAND [ARG]...` shows its output and exits with its exit code.
+//! Runs a command as a job. Prints the output as it arrives and exits with the job's exit code.
 
 use std::error::Error;
 use std::io::Write;
@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()).await {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("error: {}", sentence(failure.as_ref()));
+            eprintln!("error: {}", describe(failure.as_ref()));
             ExitCode::from(125)
         }
     }
@@ -53,7 +53,7 @@ async fn run(mut command: Vec<String>) -> Result<u8, Failure> {
     Ok(exit_code(&ended))
 }
 
-/// Connects with the files of a directory that `jobworkerd certs init` made.
+/// Connects with the certificates in a directory that `jobworkerd certs init` created.
 async fn connect() -> Result<Channel, Failure> {
     let server = variable("JOBWORKER_SERVER", "localhost:50051");
     let certs = variable("JOBWORKER_CERTS", "/opt/job-worker/certs");
@@ -74,7 +74,7 @@ async fn connect() -> Result<Channel, Failure> {
         .await?)
 }
 
-/// Copies the job's output and returns the job as the last message has it.
+/// Copies the job's output and returns the job from the last message.
 async fn follow(client: &mut JobServiceClient<Channel>, id: String) -> Result<Job, Failure> {
     let request = GetJobsStreamRequest {
         id,
@@ -110,8 +110,8 @@ fn variable(name: &str, default: &str) -> String {
         .unwrap_or_else(|| default.into())
 }
 
-/// Returns the server's message with its reason, or an error with all its causes: tonic prints the first alone.
-fn sentence(failure: &(dyn Error + 'static)) -> String {
+/// Returns the server's message and reason, or the error with all its causes. tonic prints only the first cause.
+fn describe(failure: &(dyn Error + 'static)) -> String {
     if let Some(info) = failure
         .downcast_ref::<Status>()
         .and_then(|status| status.get_details_error_info())

@@ -23,7 +23,7 @@ import jobworker.v1.JobServiceOuterClass.GetJobsStreamRequest;
 import jobworker.v1.JobServiceOuterClass.GetJobsStreamResponse;
 import jobworker.v1.JobServiceOuterClass.OutputSource;
 
-/** Runs a command as a job: {@code Run COMMAND [ARG]...} shows its output and exits with its exit code. */
+/** Runs a command as a job. Prints the output as it arrives and exits with the job's exit code. */
 public final class Run {
     private static final int FAILED = 125;
 
@@ -34,15 +34,15 @@ public final class Run {
             System.err.println("usage: Run COMMAND [ARG]...");
             System.exit(2);
         }
-        System.exit(exitCode(args));
+        System.exit(runCommand(args));
     }
 
-    private static int exitCode(String[] command) throws IOException {
+    private static int runCommand(String[] command) throws IOException {
         ManagedChannel channel = Grpc.newChannelBuilder(variable("JOBWORKER_SERVER", "localhost:50051"), credentials()).build();
         try {
             return run(JobServiceGrpc.newBlockingStub(channel), command);
         } catch (StatusRuntimeException failure) {
-            System.err.println("error: " + sentence(failure));
+            System.err.println("error: " + describe(failure));
             return FAILED;
         } finally {
             channel.shutdownNow();
@@ -62,7 +62,7 @@ public final class Run {
         return signal != 0 ? 128 + signal : ended.getExitCode();
     }
 
-    /** Copies the job's output and returns the job as the last message has it. */
+    /** Copies the job's output and returns the job from the last message. */
     private static Job follow(JobServiceBlockingStub service, String id) throws IOException {
         GetJobsStreamRequest request = GetJobsStreamRequest.newBuilder().setId(id).build();
         Iterator<GetJobsStreamResponse> chunks = service.getJobsStream(request);
@@ -81,7 +81,7 @@ public final class Run {
         stream.flush();
     }
 
-    /** Reads the files of a directory that {@code jobworkerd certs init} made. */
+    /** Returns the credentials in a directory that {@code jobworkerd certs init} created. */
     private static ChannelCredentials credentials() throws IOException {
         String certs = variable("JOBWORKER_CERTS", "/opt/job-worker/certs");
         String role = variable("JOBWORKER_ROLE", "admin");
@@ -91,8 +91,8 @@ public final class Run {
                 .build();
     }
 
-    /** Returns the server's message with its reason, or the status with what the connection failed of. */
-    private static String sentence(StatusRuntimeException failure) throws InvalidProtocolBufferException {
+    /** Returns the server's message and reason, or the status and its causes. */
+    private static String describe(StatusRuntimeException failure) throws InvalidProtocolBufferException {
         com.google.rpc.Status status = StatusProto.fromThrowable(failure);
         for (com.google.protobuf.Any detail : status.getDetailsList()) {
             if (detail.is(ErrorInfo.class)) {

@@ -1,4 +1,4 @@
-"""Clients that know nothing of this project but its server's reflection: grpcurl and buf curl."""
+"""grpcurl and `buf curl`, which learn the API from the server's reflection."""
 
 import base64
 import json
@@ -17,11 +17,11 @@ from live import Server
 BIN = Path(sys.executable).parent
 SERVICE = "jobworker.v1.JobService"
 NOT_FOUND = 5
-"""The number of the gRPC status; `buf curl` exits with eight times it."""
+"""The gRPC status code. `buf curl` exits with eight times the code."""
 
 
 def identity(server: Server) -> dict[str, Path]:
-    """Returns the files of the role Admin, under the names of both programs' flags."""
+    """Returns the certificate files of the Admin role, by the names of the flags of both programs."""
     return {
         "cacert": server.certs / "ca.pem",
         "cert": server.certs / "admin.pem",
@@ -29,25 +29,25 @@ def identity(server: Server) -> dict[str, Path]:
     }
 
 
-def grpcurl(server: Server, *words: str, data: dict[str, Any] | None = None) -> str:
-    """Returns what grpcurl prints; flags come before the address, words behind it."""
+def grpcurl(server: Server, *arguments: str, data: dict[str, Any] | None = None) -> str:
+    """Runs grpcurl with arguments after the address, and returns its output."""
     flags = [word for name, file in identity(server).items() for word in (f"-{name}", str(file))]
     if data is not None:
         flags += ["-d", json.dumps(data)]
-    argv = [str(BIN / "grpcurl"), *flags, server.address, *words]
+    argv = [str(BIN / "grpcurl"), *flags, server.address, *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def messages(text: str) -> list[dict[str, Any]]:
-    """Returns the JSON objects that stand one behind the other."""
-    decoder, found = json.JSONDecoder(), []
+    """Returns the JSON objects of a concatenation."""
+    decoder, decoded = json.JSONDecoder(), []
     while text := text.lstrip():
         message, end = decoder.raw_decode(text)
-        found.append(message)
+        decoded.append(message)
         text = text[end:]
-    return found
+    return decoded
 
 
 def test_grpcurl_lists_the_services(server: Server) -> None:
@@ -72,7 +72,7 @@ def test_grpcurl_describes_any_symbol(server: Server, symbol: str) -> None:
     assert grpcurl(server, "describe", symbol).startswith(f"{symbol} is a ")
 
 
-def test_grpcurl_creates_a_job_and_streams_it(server: Server) -> None:
+def test_grpcurl_creates_and_streams_a_job(server: Server) -> None:
     script = "printf one; printf two >&2; exit 3"
     data = {"command": "sh", "args": ["-c", script], "maxCPU": 100, "maxMemory": 64}
     (created,) = messages(grpcurl(server, f"{SERVICE}/CreateJob", data=data))
@@ -81,7 +81,7 @@ def test_grpcurl_creates_a_job_and_streams_it(server: Server) -> None:
 
     *chunks, last = messages(grpcurl(server, f"{SERVICE}/GetJobsStream", data={"id": job["id"]}))
     by_source = {chunk["source"]: chunk["payload"] for chunk in chunks}
-    # JSON has bytes as base64.
+    # protobuf's JSON mapping encodes bytes as base64.
     assert by_source == {"OUTPUT_SOURCE_STDOUT": "b25l", "OUTPUT_SOURCE_STDERR": "dHdv"}
     assert last["result"]["status"] == "JOB_STATUS_FAILED"
     assert last["result"]["exitCode"] == 3
@@ -89,11 +89,11 @@ def test_grpcurl_creates_a_job_and_streams_it(server: Server) -> None:
 
 @pytest.fixture
 def buf_env(tmp_path: Path) -> dict[str, str]:
-    """An environment in which buf keeps its cache to itself."""
+    """An environment with an empty buf cache."""
     return {**os.environ, "HOME": str(tmp_path), "BUF_CACHE_DIR": str(tmp_path / "buf")}
 
 
-def test_buf_curl_sees_the_error_and_its_details(server: Server, buf_env: dict[str, str]) -> None:
+def test_buf_curl_reports_the_error_details(server: Server, buf_env: dict[str, str]) -> None:
     job_id = str(uuid.uuid4())
     flags = [word for name, file in identity(server).items() for word in (f"--{name}", str(file))]
     argv = [str(BIN / "buf"), "curl", "--protocol", "grpc", *flags, "--data", json.dumps({"id": job_id})]
@@ -104,6 +104,6 @@ def test_buf_curl_sees_the_error_and_its_details(server: Server, buf_env: dict[s
     assert error["code"] == "not_found"
     assert job_id in error["message"]
     (info,) = [detail for detail in error["details"] if detail["type"] == "google.rpc.ErrorInfo"]
-    # In Connect's JSON a detail is base64 without its padding.
-    read = error_details_pb2.ErrorInfo.FromString(base64.b64decode(info["value"] + "=="))
-    assert (read.reason, read.domain) == ("JOB_NOT_FOUND", "jobworker.v1")
+    # Connect's JSON encodes a detail as base64 without padding.
+    decoded = error_details_pb2.ErrorInfo.FromString(base64.b64decode(info["value"] + "=="))
+    assert (decoded.reason, decoded.domain) == ("JOB_NOT_FOUND", "jobworker.v1")
