@@ -73,7 +73,7 @@ class CallError(Exception):
 
 @dataclass(frozen=True)
 class StreamResult:
-    """The output that a stream returned, from offset `begin` to `end`, and the job at its end."""
+    """The output that a stream returned, from offset `begin` to `end`, and the job from the last message."""
 
     sha256: str
     bytes: int

@@ -26,7 +26,7 @@ class ExpectedError:
 def expect_error(code: str, reason: str | None = None) -> Iterator[ExpectedError]:
     """Expects the block to fail with a code and the server's reason.
 
-    None: the error is not from the server, so a client can report a reason of its own.
+    None: the error is not from the server, so the reason depends on the client.
     """
     expected = ExpectedError()
     with pytest.raises(CallError) as caught:

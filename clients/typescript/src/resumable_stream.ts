@@ -119,7 +119,7 @@ export class ResumableStream {
     delete request.since;
   }
 
-  /** Waits for a connection. Returns false if there is none before the deadline. */
+  /** Waits for a connection. Returns false after the deadline. */
   async #reconnect(context: CallContext, deadline: number): Promise<boolean> {
     for (;;) {
       const left = deadline - performance.now();
