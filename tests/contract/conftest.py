@@ -1,7 +1,7 @@
-"""A live server over mTLS: one that these tests start, or the one that JOBWORKER_SERVER names.
+"""A live server over mTLS: started by the tests, or an external one named by JOBWORKER_SERVER.
 
-With JOBWORKER_SERVER the certificates are in the folder JOBWORKER_CERTS, as `jobworkerd certs init`
-makes them. Nothing here imports the server: the stubs and the commands are all that the tests know.
+With JOBWORKER_SERVER, JOBWORKER_CERTS is a directory in the layout of `jobworkerd certs init`. Contract
+tests use only the stubs and the commands and never import the server.
 """
 
 import os
@@ -18,9 +18,9 @@ BIN = Path(sys.executable).parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what would step this host's clock, and what a plain user cannot do.
+    """Deselect tests that would step this host's clock, and tests that need root for a plain user.
 
-    A guest has a kernel of its own, and there these tests are root: they run there in any case.
+    They still run in the guest, which has its own kernel and runs the tests as root.
     """
     left_out = [item for item in items if _needs_a_guest(item)]
     config.hook.pytest_deselected(items=left_out)
@@ -34,7 +34,7 @@ def _needs_a_guest(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def default_signals() -> None:
-    """Undoes what nohup(1) and a shell's `&` ignore: servers inherit it, and then ignore it, too."""
+    """Reset signals that nohup(1) or a shell's `&` ignore, since servers would inherit that."""
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,14 +42,14 @@ def default_signals() -> None:
 
 @pytest.fixture(scope="session")
 def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the certificates of the authority, the server, an admin and a viewer."""
+    """Directory of certificates for the CA, the server, an admin and a viewer."""
     given = os.environ.get("JOBWORKER_CERTS")
     return Path(given) if given else make_certificates(BIN, tmp_path_factory.mktemp("certs"))
 
 
 @pytest.fixture
 def job_files() -> Iterator[Path]:
-    """A directory for files that jobs read; their /tmp is their own."""
+    """A directory for files that jobs read; each job has a private /tmp."""
     with seen_by_jobs() as directory:
         yield directory
 
@@ -66,7 +66,7 @@ def server(certs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 @pytest.fixture
 def own_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server for one test that stops it or breaks a part of it."""
+    """A server for one test that stops or breaks it."""
     with Server.started(BIN, certs, tmp_path / "state") as started:
         yield started
 

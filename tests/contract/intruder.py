@@ -1,7 +1,7 @@
-"""`intruder.py UID DIRECTORY…`: tries, as a user in his own group alone, all there is to try in directories.
+"""`intruder.py UID DIRECTORY…`: attempts every file operation in directories as a UID without groups.
 
-Prints what was allowed: a JSON list of pairs of what was done and to what. It holds each directory open from
-before it becomes that user, so that what counts is the directory itself, and none of those above it.
+Prints the permitted operations as a JSON list of [operation, path]. It opens the directories before it
+drops its privileges, so the modes of their parent directories do not matter.
 """
 
 import json
@@ -14,8 +14,8 @@ Attempt = tuple[str, Callable[[], object]]
 
 
 def main(uid: int, directories: list[str]) -> None:
-    """Becomes the user and tries."""
-    # A directory's descriptor stands for its path: it need not be reached through those above.
+    """Become the user and attempt all operations."""
+    # Paths through a descriptor bypass the parent directories.
     trees = [
         (path, f"/proc/self/fd/{os.open(path, os.O_PATH | os.O_DIRECTORY)}", files)
         for directory in directories

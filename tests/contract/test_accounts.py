@@ -1,4 +1,4 @@
-"""The user that a job runs as, as the programs in it see it."""
+"""Check the job's user as programs in the job see it."""
 
 from pathlib import Path
 
@@ -31,7 +31,9 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("first_uid", SETTINGS.values(), ids=SETTINGS.keys())
-async def test_its_user_has_a_name_a_home_and_a_shell(certs: Path, tmp_path: Path, first_uid: str) -> None:
+async def test_the_job_user_has_a_name_a_home_and_a_shell(
+    certs: Path, tmp_path: Path, first_uid: str
+) -> None:
     settings = {"JOBWORKERD_ISOLATION_FIRST_UID": first_uid, "JOBWORKERD_ISOLATION_UID_COUNT": "1000"}
     with Server.started(BIN, certs, tmp_path / "state", **settings) as server:
         async with client(server, "admin") as admin:
@@ -48,7 +50,7 @@ async def test_programs_find_their_user(admin: Client) -> None:
     assert (name, group, comment.partition("@")[0]) == ("job", "job", "job")
 
 
-async def test_its_files_of_accounts_are_its_own_and_not_its_to_change(admin: Client) -> None:
+async def test_account_files_are_private_and_read_only(admin: Client) -> None:
     script = "echo x >>/etc/passwd; rm -f /etc/passwd; mv /etc/group /etc/group2; cat /etc/passwd"
     _, output = await admin.run("sh", "-c", script)
     _, mounts = await admin.run("grep", "-E", " /etc/(passwd|group) ", "/proc/self/mountinfo")
@@ -59,7 +61,7 @@ async def test_its_files_of_accounts_are_its_own_and_not_its_to_change(admin: Cl
     assert b"job:x:19" not in host
 
 
-async def test_a_new_user_of_the_host_is_known_to_the_next_job(certs: Path, tmp_path: Path) -> None:
+async def test_the_next_job_knows_a_new_user_of_the_host(certs: Path, tmp_path: Path) -> None:
     files = wrapped(tmp_path, with_line(tmp_path, "/etc/passwd", "before:x:54320:54320::/:/bin/sh"))
     with Server.started(files, certs, tmp_path / "state") as server:
         with (tmp_path / "passwd").open("a") as file:
@@ -69,9 +71,7 @@ async def test_a_new_user_of_the_host_is_known_to_the_next_job(certs: Path, tmp_
     assert output == b"54321\n"
 
 
-async def test_a_user_by_name_keeps_its_name_and_has_the_groups_of_a_login(
-    certs: Path, tmp_path: Path
-) -> None:
+async def test_a_configured_user_keeps_its_name_and_its_login_groups(certs: Path, tmp_path: Path) -> None:
     bin_dir = wrapped(tmp_path, with_line(tmp_path, "/etc/group", "jobworker-data:x:54321:nobody"))
     with Server.started(bin_dir, certs, tmp_path / "state", JOBWORKERD_ISOLATION_RUN_AS="nobody") as server:
         async with client(server, "admin") as admin:
@@ -82,7 +82,7 @@ async def test_a_user_by_name_keeps_its_name_and_has_the_groups_of_a_login(
     assert (name, home) == ("nobody", "/home/job")
 
 
-async def test_without_a_mount_namespace_the_record_says_that_it_has_no_name(
+async def test_without_a_mount_namespace_the_record_reports_the_missing_account(
     certs: Path, tmp_path: Path
 ) -> None:
     settings = {"JOBWORKERD_ISOLATION_MOUNT_NAMESPACE": "false"}
@@ -95,7 +95,7 @@ async def test_without_a_mount_namespace_the_record_says_that_it_has_no_name(
     assert b"cannot find name" in output
 
 
-async def test_a_host_without_such_a_file_is_in_the_record(certs: Path, tmp_path: Path) -> None:
+async def test_a_host_without_account_files_is_reported_in_the_record(certs: Path, tmp_path: Path) -> None:
     etc = tmp_path / "etc"
     without = f"os.system('cp -a /etc {etc} && rm {etc}/group && mount --bind {etc} /etc')"
     with Server.started(wrapped(tmp_path, own_mounts() + without), certs, tmp_path / "state") as server:

@@ -1,4 +1,4 @@
-"""The API processes, which take bytes from the network: as whom they run, and what that user can do."""
+"""Check the user of the API processes, which parse bytes from the network, and its permissions."""
 
 import contextlib
 import json
@@ -27,25 +27,25 @@ CAP_NET_BIND_SERVICE = "0000000000000400"
 
 
 def status(process: psutil.Process) -> dict[str, str]:
-    """Returns what the kernel says of a process (proc_pid_status(5))."""
+    """Return the status of a process as in proc_pid_status(5)."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     return {name: " ".join(value.split()) for name, _, value in (line.partition(":") for line in lines)}
 
 
 def ids(number: int) -> str:
-    """Returns an id as real, effective, saved and file system's one."""
+    """Return an id four times: real, effective, saved and file system id."""
     return " ".join([str(number)] * 4)
 
 
 def allowed(uid: int, *directories: Path) -> set[tuple[str, Path]]:
-    """Returns what a user can do in directories, each with the file or the directory that he does it to."""
+    """Return the operations that a user may perform in directories, each with its path."""
     argv: list[str | Path] = [sys.executable, INTRUDER, str(uid), *directories]
     output = subprocess.run(argv, check=True, capture_output=True).stdout
     return {(what, Path(path)) for what, path in json.loads(output)}
 
 
 def assert_it_may_nothing(process: psutil.Process, capabilities: str = NO_CAPABILITY) -> None:
-    """Checks all threads' users, groups and capabilities: each thread has its own."""
+    """Check users, groups and capabilities of all threads: the kernel keeps them per thread."""
     for thread in process.threads():
         found = status(psutil.Process(thread.id))
         assert found["Uid"] == found["Gid"] == ids(DYNAMIC)
@@ -54,17 +54,17 @@ def assert_it_may_nothing(process: psutil.Process, capabilities: str = NO_CAPABI
         assert found["CapInh"] == found["CapBnd"] == found["CapAmb"] == NO_CAPABILITY
         assert found["NoNewPrivs"] == "1"
         assert found["Umask"] == "0077"
-    # Who may not be looked into by others of the same user has files of root's here: proc(5), "/proc/pid".
+    # A process that is not dumpable has files owned by root here: proc(5), "/proc/pid".
     assert Path(f"/proc/{process.pid}/mem").stat().st_uid == 0
 
 
 def serving(server: Server, count: int) -> bool:
-    """Tells whether so many API processes, ended ones among them, have begun to serve."""
+    """Return whether this many API processes have begun to serve, including ended ones."""
     return sum(event["event"] == "listening" for event in server.events()) == count
 
 
 def free_low_port() -> int:
-    """Returns a port below 1024 on which nobody listens."""
+    """Return a free port below 1024."""
     for port in range(1023, 512, -1):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
@@ -72,7 +72,7 @@ def free_low_port() -> int:
 
 
 def serial(server: Server) -> str:
-    """Returns the serial number of the certificate that the server shows."""
+    """Return the serial number of the certificate that the server presents."""
     context = ssl.create_default_context(cafile=server.certs / "ca.pem")
     context.load_cert_chain(server.certs / "admin.pem", server.certs / "admin-key.pem")
     with (
@@ -85,7 +85,7 @@ def serial(server: Server) -> str:
 
 
 @pytest.mark.root
-async def test_it_has_no_account_no_group_and_no_capability_and_neither_has_its_successor(
+async def test_api_processes_have_no_account_no_group_and_no_capability(
     own_server: Server,
 ) -> None:
     (process,) = own_server.api_processes()
@@ -100,11 +100,11 @@ async def test_it_has_no_account_no_group_and_no_capability_and_neither_has_its_
 
 
 @pytest.mark.root
-async def test_its_user_can_read_the_logs_but_no_key_and_change_nothing(
+async def test_the_api_user_can_read_logs_but_no_keys_and_change_nothing(
     own_server: Server, tmp_path: Path
 ) -> None:
     certs = shutil.copytree(own_server.certs, tmp_path / "certs")
-    certs.chmod(0o755)  # so that the keys' own mode is what counts
+    certs.chmod(0o755)  # the mode of the key files alone must protect them
     state = tmp_path / "state" / "state"
     async with client(own_server, "admin") as admin:
         await admin.run("echo", "hello")
@@ -121,7 +121,7 @@ async def test_its_user_can_read_the_logs_but_no_key_and_change_nothing(
 
 @pytest.fixture
 def closed_umask() -> Iterator[None]:
-    """A umask as careful administrators have it."""
+    """Set the umask that hardened hosts use."""
     before = os.umask(0o077)
     yield
     os.umask(before)
@@ -129,7 +129,7 @@ def closed_umask() -> Iterator[None]:
 
 @pytest.mark.root
 @pytest.mark.usefixtures("closed_umask")
-async def test_two_share_the_port(certs: Path, tmp_path: Path) -> None:
+async def test_two_api_processes_share_the_port(certs: Path, tmp_path: Path) -> None:
     with Server.started(BIN, certs, tmp_path, "--api-processes", "2") as server:
         until(lambda: serving(server, 2))
         ports = []
@@ -143,7 +143,7 @@ async def test_two_share_the_port(certs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-async def test_a_low_port_leaves_it_the_one_capability_for_that(certs: Path, tmp_path: Path) -> None:
+async def test_a_port_below_1024_leaves_one_capability(certs: Path, tmp_path: Path) -> None:
     listen = f"127.0.0.1:{free_low_port()}"
     with Server.started(BIN, certs, tmp_path, "--listen", listen) as server:
         assert server.address == listen
@@ -153,7 +153,7 @@ async def test_a_low_port_leaves_it_the_one_capability_for_that(certs: Path, tmp
             assert (await admin.run("echo", "hello"))[1] == b"hello\n"
 
 
-def test_it_shows_a_renewed_certificate_whose_key_it_cannot_read(tmp_path: Path) -> None:
+def test_a_renewed_certificate_is_served_though_its_key_is_unreadable(tmp_path: Path) -> None:
     certs = make_certificates(BIN, tmp_path / "certs")
     with Server.started(BIN, certs, tmp_path) as server:
         before = serial(server)
@@ -164,7 +164,7 @@ def test_it_shows_a_renewed_certificate_whose_key_it_cannot_read(tmp_path: Path)
 
 
 @pytest.mark.root
-async def test_the_user_can_be_another_one_each_time(certs: Path, tmp_path: Path) -> None:
+async def test_the_api_user_can_change_between_starts(certs: Path, tmp_path: Path) -> None:
     for name, uid, gid in (
         ("root", 0, 0),
         ("nobody", NOBODY.pw_uid, NOBODY.pw_gid),
@@ -177,12 +177,12 @@ async def test_the_user_can_be_another_one_each_time(certs: Path, tmp_path: Path
             assert found["NoNewPrivs"] == "1"
             async with client(server, "admin") as admin:
                 assert (await admin.run("echo", "hello"))[1] == b"hello\n"
-            # Nobody but him has the logs: what an earlier server's user could read is gone.
+            # Only this user can read the logs: the permissions of the earlier user are gone.
             can_read = allowed(DYNAMIC, tmp_path / "state")
             assert bool(can_read) == (name == "dynamic")
 
 
-def test_a_user_whom_this_host_does_not_have(certs: Path, tmp_path: Path) -> None:
+def test_an_unknown_api_user_is_refused(certs: Path, tmp_path: Path) -> None:
     environ = {**os.environ, "JOBWORKERD_API_USER": "no-one-at-all"}
     argv: list[str | Path] = [BIN / "jobworkerd", "serve", "--state-dir", tmp_path, "--certs-dir", certs]
     ended = subprocess.run(argv, env=environ, capture_output=True, check=False, timeout=60)

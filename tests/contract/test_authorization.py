@@ -1,4 +1,4 @@
-"""Who may call what, and who is let in at all."""
+"""Check authentication and the permissions of each role."""
 
 import json
 import subprocess
@@ -21,8 +21,8 @@ from live import Client, Server, client, make_certificates, refused
 T = TypeVar("T")
 
 JOB_ID = str(uuid.uuid4())
-CHART = {
-    # method: (a request, may a viewer call it)
+PERMISSIONS = {
+    # method: (request, whether a viewer may call it)
     "CreateJob": (job_service_pb2.CreateJobRequest(command="true"), False),
     "GetJob": (job_service_pb2.GetJobRequest(id=JOB_ID), True),
     "ListJobs": (job_service_pb2.ListJobsRequest(), True),
@@ -33,14 +33,14 @@ CHART = {
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 
 
-def test_chart_has_every_method() -> None:
-    assert CHART.keys() == {method.name for method in SERVICE.methods}
+def test_permission_matrix_has_every_method() -> None:
+    assert PERMISSIONS.keys() == {method.name for method in SERVICE.methods}
 
 
-@pytest.mark.parametrize("method", CHART)
+@pytest.mark.parametrize("method", PERMISSIONS)
 @pytest.mark.parametrize("role", ["admin", "viewer"])
-async def test_cell_of_the_chart(admin: Client, viewer: Client, method: str, role: str) -> None:
-    request, viewer_may = CHART[method]
+async def test_permission_matrix(admin: Client, viewer: Client, method: str, role: str) -> None:
+    request, viewer_may = PERMISSIONS[method]
     client = admin if role == "admin" else viewer
     if role == "viewer" and not viewer_may:
         async with refused(grpc.StatusCode.PERMISSION_DENIED) as refusal:
@@ -54,7 +54,7 @@ async def test_cell_of_the_chart(admin: Client, viewer: Client, method: str, rol
 
 
 async def test_every_method_that_reflection_lists_has_a_rule(admin: Client, viewer: Client) -> None:
-    """A method without a rule would be denied to an admin, too."""
+    """A method without a rule is denied to every role, including admin."""
     allowed = {"admin": 0, "viewer": 0}
     for service, methods in (await _served_methods(admin)).items():
         for method in methods:
@@ -74,7 +74,7 @@ async def test_health(viewer: Client) -> None:
 
 @pytest.fixture
 def authority(certs: Path) -> trustme.CA:
-    """The server's own authority, to issue certificates that `jobworkerd certs` would not."""
+    """The server's CA, used to issue certificates that `jobworkerd certs` does not issue."""
     return trustme.CA.from_pem((certs / "ca.pem").read_bytes(), (certs / "ca-key.pem").read_bytes())
 
 
@@ -90,24 +90,24 @@ def authority(certs: Path) -> trustme.CA:
         (None, None),
     ],
 )
-async def test_role_is_the_whole_unit(
+async def test_role_matches_the_whole_organizational_unit(
     server: Server, certs: Path, authority: trustme.CA, unit: str | None, role: str | None
 ) -> None:
     leaf = authority.issue_cert("someone@example.org", common_name="Admin", organization_unit_name=unit)
     async with _channel(server, certs, leaf) as channel:
-        code = {method: await _code(channel, f"/jobworker.v1.JobService/{method}") for method in CHART}
+        code = {method: await _code(channel, f"/jobworker.v1.JobService/{method}") for method in PERMISSIONS}
     denied = {method for method, each in code.items() if each is grpc.StatusCode.PERMISSION_DENIED}
-    expected = {"admin": set(), "viewer": {"CreateJob", "StopJob", "UpdateJob"}, None: set(CHART)}[role]
+    expected = {"admin": set(), "viewer": {"CreateJob", "StopJob", "UpdateJob"}, None: set(PERMISSIONS)}[role]
     assert denied == expected
 
 
-async def test_other_authority_is_refused(server: Server, certs: Path) -> None:
+async def test_certificate_of_another_authority_is_refused(server: Server, certs: Path) -> None:
     leaf = trustme.CA().issue_cert("eve@example.org", organization_unit_name="Admin")
     async with _channel(server, certs, leaf) as channel:
         assert await _code(channel, "/jobworker.v1.JobService/ListJobs") is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_no_certificate_is_refused(server: Server, certs: Path) -> None:
+async def test_missing_client_certificate_is_refused(server: Server, certs: Path) -> None:
     trust = grpc.ssl_channel_credentials((certs / "ca.pem").read_bytes())
     async with grpc.aio.secure_channel(server.address, trust) as channel:
         assert await _code(channel, "/jobworker.v1.JobService/ListJobs") is grpc.StatusCode.UNAVAILABLE
@@ -130,7 +130,7 @@ def test_tls_version(server: Server, certs: Path, version: str, works: bool) -> 
     assert (done.returncode == 0) == works
 
 
-async def test_a_new_authority_shuts_out_open_connections(tmp_path: Path) -> None:
+async def test_a_new_authority_ends_access_of_open_connections(tmp_path: Path) -> None:
     bin_dir = Path(sys.executable).parent
     certs = make_certificates(bin_dir, tmp_path / "certs")
     with Server.started(bin_dir, certs, tmp_path / "state") as server:
@@ -181,7 +181,7 @@ async def _call(channel: grpc.aio.Channel, method: str, request: object) -> None
 
 
 async def _code(channel: grpc.aio.Channel, path: str) -> grpc.StatusCode:
-    """Returns how an empty request to a method ends; for one that does not end, OK with its first answer."""
+    """Return the status of a call with an empty request; OK at the first response of an endless stream."""
     method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
     call = method(iter([b""]), timeout=30)
     try:
@@ -197,7 +197,7 @@ async def _once(message: T) -> AsyncIterator[T]:
 
 
 async def _served_methods(client: Client) -> dict[str, list[str]]:
-    """Returns the methods of every service that reflection lists."""
+    """Return the methods of every service that reflection lists."""
     stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
     ask = reflection_pb2.ServerReflectionRequest
     listing = [each async for each in stub.ServerReflectionInfo(_once(ask(list_services="")), timeout=30)]

@@ -1,4 +1,4 @@
-"""The server's own cgroup beside the jobs', and what becomes of both."""
+"""Check the cgroup hierarchy: `<base>/server` beside `<base>/jobs`, from start to shutdown."""
 
 import signal
 import subprocess
@@ -20,14 +20,14 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def cgroup_of_process(pid: int) -> str:
-    """Returns the name of a process's cgroup v2 and of the one above it."""
+    """Return the names of a process's cgroup v2 and of its parent."""
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     (path,) = (line.removeprefix("0::") for line in lines if line.startswith("0::"))
     return "/".join(path.split("/")[-2:])
 
 
 @pytest.mark.root
-async def test_the_server_is_beside_the_jobs(own_server: Server) -> None:
+async def test_the_server_cgroup_is_a_sibling_of_the_jobs_cgroup(own_server: Server) -> None:
     base, process = own_server.cgroup_base, own_server.process
     assert base
     assert process
@@ -54,7 +54,7 @@ async def test_the_server_has_more_weight_than_all_jobs_together(own_server: Ser
 
 
 @pytest.mark.root
-async def test_what_a_killed_server_left_goes_with_the_next_one(own_server: Server, tmp_path: Path) -> None:
+async def test_the_next_server_removes_leftover_cgroups(own_server: Server, tmp_path: Path) -> None:
     base, process = own_server.cgroup_base, own_server.process
     assert base
     assert process
@@ -64,7 +64,9 @@ async def test_what_a_killed_server_left_goes_with_the_next_one(own_server: Serv
     process.kill()
     process.wait()
     psutil.wait_procs([each for each in own_server_family if each.pid != job.pid], timeout=30)
-    earlier = base / "01890a5d-ac96-774b-bcce-b302099a8057"  # below the base itself, as jobs once were
+    earlier = (
+        base / "01890a5d-ac96-774b-bcce-b302099a8057"
+    )  # directly below the base, where an older version put jobs
     earlier.mkdir()
     sleeper = psutil.Popen(["sleep", "100"])
     (earlier / "cgroup.procs").write_text(str(sleeper.pid))
@@ -80,7 +82,7 @@ async def test_what_a_killed_server_left_goes_with_the_next_one(own_server: Serv
 
 
 @pytest.mark.root
-async def test_what_something_else_removes_is_made_again(own_server: Server) -> None:
+async def test_removed_cgroups_are_recreated(own_server: Server) -> None:
     base = own_server.cgroup_base
     assert base
     async with client(own_server, "admin") as admin:
@@ -95,7 +97,7 @@ async def test_what_something_else_removes_is_made_again(own_server: Server) -> 
 
 @pytest.fixture
 def intruder() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that has no business in the server's cgroups."""
+    """A process that does not belong in the server's cgroups."""
     process = subprocess.Popen(["sleep", "100"])
     yield process
     process.kill()
@@ -114,7 +116,7 @@ async def limits_health(of: Client) -> health_pb2.HealthCheckResponse.ServingSta
 
 
 @pytest.mark.cgroup
-async def test_controllers_that_something_else_disables_are_enabled_again(own_server: Server) -> None:
+async def test_disabled_controllers_are_enabled_again(own_server: Server) -> None:
     base = own_server.cgroup_base
     assert base
     async with client(own_server, "admin") as admin:
@@ -127,7 +129,7 @@ async def test_controllers_that_something_else_disables_are_enabled_again(own_se
 
 
 @pytest.mark.cgroup
-async def test_controllers_that_cannot_be_enabled_again_are_told_of(
+async def test_controllers_that_cannot_be_enabled_again_are_reported(
     own_server: Server, intruder: "subprocess.Popen[bytes]"
 ) -> None:
     base = own_server.cgroup_base
@@ -135,7 +137,9 @@ async def test_controllers_that_cannot_be_enabled_again_are_told_of(
     async with client(own_server, "admin") as admin:
         running = await admin.create("sleep", "100", max_pids=20)
         disable_controllers(base)
-        (base / "cgroup.procs").write_text(str(intruder.pid))  # so it can have no controllers
+        (base / "cgroup.procs").write_text(
+            str(intruder.pid)
+        )  # a cgroup with processes cannot enable controllers for its children
         await eventually(lambda: own_server.has_event("limits cannot be enforced"))
         await until_health(admin, NOT_SERVING)
         job, _ = await admin.run("true")
@@ -160,7 +164,7 @@ async def until_health(of: Client, status: health_pb2.HealthCheckResponse.Servin
 
 
 @pytest.mark.root
-def test_a_base_that_was_there_before_stays(certs: Path, tmp_path: Path) -> None:
+def test_an_existing_base_is_kept_at_shutdown(certs: Path, tmp_path: Path) -> None:
     name = f"jobworker-test-{uuid.uuid4().hex[:12]}"
     base = mounted(name)
     assert base
@@ -183,7 +187,7 @@ def test_two_servers_do_not_share_a_base(own_server: Server, tmp_path: Path) -> 
     assert own_server.cgroup_base.exists()
 
 
-def test_the_mount_is_refused_as_a_base(certs: Path, tmp_path: Path) -> None:
+def test_the_cgroup_mount_is_refused_as_a_base(certs: Path, tmp_path: Path) -> None:
     base = mounted("x")
     assert base
     refused = serve(certs, tmp_path, base.parent)

@@ -1,4 +1,4 @@
-"""Jobs on a host whose clock is set meanwhile: they step it, so they need a kernel of their own."""
+"""Check jobs while the clock is stepped. These tests set the clock, so they run in a guest only."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ HOUR = 3_600
 
 @contextlib.contextmanager
 def clock_stepped(seconds: int) -> Iterator[None]:
-    """Sets the clock forward, or back, and undoes that."""
+    """Step the clock forward or back, and undo it at the end."""
     _step(seconds)
     try:
         yield
@@ -29,7 +29,7 @@ def _step(seconds: int) -> None:
     time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
 
 
-async def test_clock_forward_ends_neither_a_timeout_nor_a_grace_period(admin: Client) -> None:
+async def test_forward_step_ends_neither_a_timeout_nor_a_grace_period(admin: Client) -> None:
     script = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
     patient = {
         "timeout": duration_pb2.Duration(seconds=HOUR // 2),
@@ -49,7 +49,7 @@ async def test_clock_forward_ends_neither_a_timeout_nor_a_grace_period(admin: Cl
     assert 0 < stopped.usage.wall_usec < HOUR // 2 * 10**6
 
 
-async def test_clock_back_delays_no_timeout_and_no_record_ends_before_it_began(admin: Client) -> None:
+async def test_backward_step_delays_no_timeout_and_keeps_times_ordered(admin: Client) -> None:
     job = await admin.create("sleep", "1000", timeout=duration_pb2.Duration(seconds=1))
     with clock_stepped(-HOUR):
         ended = await admin.ended(job.id)
@@ -63,7 +63,7 @@ async def test_clock_back_delays_no_timeout_and_no_record_ends_before_it_began(a
     assert later.id > job.id
 
 
-async def test_output_across_a_step_is_whole_and_in_order(admin: Client) -> None:
+async def test_output_across_a_step_is_complete_and_ordered(admin: Client) -> None:
     script = "for i in $(seq 40); do echo $i; sleep 0.05; done"
     job = await admin.create("sh", "-c", script)
     expected = b"".join(b"%d\n" % number for number in range(1, 41))

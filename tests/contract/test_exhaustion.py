@@ -1,4 +1,4 @@
-"""A host that runs out of something: an error while it lasts, and nothing of it afterwards."""
+"""Check that exhausted resources cause clear errors and that the server recovers afterwards."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ ROUNDS = 3
 
 @pytest.fixture
 def cramped_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server whose processes may have 256 descriptors each, far fewer than its `max_jobs` take."""
+    """A server whose processes may have 256 descriptors each, far fewer than `max_jobs` jobs need."""
     limit = f"--nofile={FEW_DESCRIPTORS}:{FEW_DESCRIPTORS}"
     with Server.started(BIN, certs, tmp_path / "state", run_by=("prlimit", limit)) as started:
         yield started
@@ -39,7 +39,7 @@ async def test_a_server_that_ran_out_of_descriptors_recovers(cramped_server: Ser
                 job for part in await asyncio.gather(*(_fill(admin) for _ in range(CLIENTS))) for job in part
             ]
             assert len(jobs) >= _jobs_that_fit(cramped_server)
-            # What is no new job still works: reading a record, and the output of a job.
+            # Calls that create no job still work.
             assert (await admin.get(jobs[0])).status == job_pb2.JOB_STATUS_RUNNING
             stopped = await asyncio.gather(*(admin.stop(job, seconds=0) for job in jobs))
             assert {job.status for job in stopped} == {job_pb2.JOB_STATUS_STOPPED}
@@ -54,7 +54,7 @@ async def test_a_server_that_ran_out_of_descriptors_recovers(cramped_server: Ser
 
 
 def _jobs_that_fit(server: Server) -> int:
-    """Returns how many jobs there can be, as the server says at its start."""
+    """Return the number of jobs that fit, as the server logs it at its start."""
     (reason,) = (event["reason"] for event in server.events() if event["event"] == "too few open files")
     fitting = re.search(r"the limit of 256 is enough for about (\d+);", reason)
     assert fitting
@@ -62,7 +62,7 @@ def _jobs_that_fit(server: Server) -> int:
 
 
 async def _fill(admin: Client) -> list[str]:
-    """Creates jobs until there can be no more, and returns their ids."""
+    """Create jobs until the server refuses one, and return their ids."""
     ids: list[str] = []
     async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
         for _ in range(FEW_DESCRIPTORS):
@@ -71,7 +71,7 @@ async def _fill(admin: Client) -> list[str]:
     return ids
 
 
-async def test_a_full_server_ends_in_order(cramped_server: Server) -> None:
+async def test_a_full_server_shuts_down_in_order(cramped_server: Server) -> None:
     assert cramped_server.process
     async with client(cramped_server, "admin") as admin:
         await _fill(admin)
@@ -86,15 +86,15 @@ async def test_a_full_server_ends_in_order(cramped_server: Server) -> None:
 
 @pytest.fixture
 def server_of_one_user(certs: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server whose API process runs as the user of these tests, who may change its limits then."""
+    """A server whose API process runs as the tests' user, so that they may change its limits."""
     user = {"JOBWORKERD_API_USER": "root"} if os.geteuid() == 0 else {}
     with Server.started(BIN, certs, tmp_path / "state", **user) as started:
         yield started
 
 
-async def test_a_reader_for_whom_the_api_has_no_descriptor(server_of_one_user: Server) -> None:
+async def test_a_reader_is_refused_while_the_api_has_no_descriptors(server_of_one_user: Server) -> None:
     async with client(server_of_one_user, "admin") as admin:
-        job = await admin.ended((await admin.create("echo", "works")).id)  # its output is in no cache
+        job = await admin.ended((await admin.create("echo", "works")).id)  # no cache has its output
         (api,) = server_of_one_user.api_processes()
         soft, hard = api.rlimit(psutil.RLIMIT_NOFILE)
         api.rlimit(psutil.RLIMIT_NOFILE, (3, hard))

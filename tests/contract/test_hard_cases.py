@@ -1,4 +1,4 @@
-"""Jobs that end in awkward ways: stopped at the worst moment, stopped twice, hidden from their server."""
+"""Check races and evasions at the end of a job: early stops, double stops, daemons, escapes."""
 
 import asyncio
 import contextlib
@@ -44,21 +44,21 @@ while True:
 
 
 async def listed(client: Client, labels: dict[str, str]) -> list[job_pb2.Job]:
-    """Returns the jobs with some labels."""
+    """Return the jobs that have all these labels."""
     request = job_service_pb2.ListJobsRequest(labels=labels, page_size=1_000)
     return list((await client.stub.ListJobs(request, timeout=60)).jobs)
 
 
 def marker() -> str:
-    """Returns an argument by which `pids_with` finds a job's processes."""
+    """Return a unique argument that lets `pids_with` find a job's processes."""
     return str(100_000_000 + uuid.uuid4().int % 100_000_000)
 
 
 @contextlib.contextmanager
 def held(command: Path) -> Iterator[None]:
-    """Keeps everybody who executes a file waiting for its lease (fcntl(2)), for 45 s at most."""
+    """Block every execve(2) of a file with a lease (fcntl(2)) for up to 45 s."""
     with command.open("rb") as file:
-        # Not SIGIO, which would end these tests.
+        # SIGIO, the default, would end the test process.
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         yield
@@ -66,7 +66,7 @@ def held(command: Path) -> Iterator[None]:
 
 @pytest.fixture
 def command(job_files: Path) -> Path:
-    """A program that runs until it is ended."""
+    """A program that runs until it is killed."""
     path = job_files / "command"
     path.write_text("#!/bin/sh\nexec sleep 1000\n")
     path.chmod(0o755)
@@ -74,7 +74,7 @@ def command(job_files: Path) -> Path:
 
 
 async def starting(admin: Client, *argv: str, **fields: Any) -> tuple[asyncio.Task[job_pb2.Job], job_pb2.Job]:
-    """Calls CreateJob, and returns the call and the job as it was when it could be seen first."""
+    """Call CreateJob; return the pending call and the job as first listed."""
     labels = {"test": uuid.uuid4().hex}
     creation = asyncio.create_task(admin.create(*argv, labels=labels, **fields))
     while not (jobs := await listed(admin, labels)):
@@ -84,13 +84,11 @@ async def starting(admin: Client, *argv: str, **fields: Any) -> tuple[asyncio.Ta
 
 
 def logged(server: Server) -> list[tuple[str, str | None]]:
-    """Returns the events that the server has logged, and the job of each."""
+    """Return the events in the server's log, each with its job id."""
     return [(event["event"], event.get("job_id")) for event in server.events()]
 
 
-async def test_stop_of_a_job_that_is_being_started_is_answered_once_the_job_is_final(
-    admin: Client, command: Path
-) -> None:
+async def test_stop_during_the_start_returns_the_final_job(admin: Client, command: Path) -> None:
     with held(command):
         creation, seen = await starting(admin, str(command))
         assert seen.status == job_pb2.JOB_STATUS_INITIALIZING
@@ -101,10 +99,8 @@ async def test_stop_of_a_job_that_is_being_started_is_answered_once_the_job_is_f
     assert await admin.ended(stopped.id) == await admin.get(stopped.id) == stopped
 
 
-async def test_stop_of_a_job_whose_command_then_cannot_be_executed(
-    server: Server, admin: Client, command: Path
-) -> None:
-    """The stop signal is one that nothing happens on unless the command asks for it."""
+async def test_stop_during_a_start_that_fails(server: Server, admin: Client, command: Path) -> None:
+    """The stop signal has no default effect, so only the command could react to it."""
     os.truncate(command, 0)
     with held(command):
         creation, seen = await starting(admin, str(command), stop_signal="SIGWINCH")
@@ -116,8 +112,8 @@ async def test_stop_of_a_job_whose_command_then_cannot_be_executed(
     assert await listed(admin, dict(seen.labels)) == []
 
 
-async def test_stop_at_any_moment_of_a_start_ends_the_job(admin: Client) -> None:
-    """The stop signal is one that nothing happens on: only the kill ends the job."""
+async def test_stop_at_any_point_of_a_start_ends_the_job(admin: Client) -> None:
+    """The stop signal has no effect, so only SIGKILL ends the job."""
     seen_early = 0
     for _ in range(STOPS_DURING_START):
         creation, seen = await starting(admin, "sleep", "1000", stop_signal="SIGWINCH")
@@ -129,7 +125,7 @@ async def test_stop_at_any_moment_of_a_start_ends_the_job(admin: Client) -> None
     assert seen_early
 
 
-async def test_two_stops_at_once_have_one_answer_and_the_shorter_grace_period_counts(
+async def test_concurrent_stops_share_one_result_and_the_shorter_grace_period(
     admin: Client, viewer: Client
 ) -> None:
     job = await admin.create("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
@@ -142,8 +138,8 @@ async def test_two_stops_at_once_have_one_answer_and_the_shorter_grace_period_co
     assert answers[0].termination.signal_name == "SIGKILL"
 
 
-async def test_stop_and_natural_exit_race_for_one_true_end(admin: Client) -> None:
-    """Each round moves the stop to where the other end is likelier, so that both come up on any host."""
+async def test_stop_racing_with_exit_records_one_true_end(admin: Client) -> None:
+    """Each round shifts the stop towards the less frequent outcome, so both occur on any host."""
     labels = {"test": uuid.uuid4().hex}
     records: dict[str, job_pb2.Job] = {}
     ends = {job_pb2.JOB_STATUS_FAILED: 0, job_pb2.JOB_STATUS_STOPPED: 0}
@@ -172,7 +168,7 @@ async def test_stop_and_natural_exit_race_for_one_true_end(admin: Client) -> Non
 
 
 def assert_one_true_end(job: job_pb2.Job) -> None:
-    """Checks that a job that exits with 7 did so, or was stopped, and that its record says one thing."""
+    """Check that the record of a job that exits with 7 says either that or STOPPED, consistently."""
     by_itself = job.termination.reason == job_pb2.TERMINATION_REASON_EXITED
     if by_itself:
         assert job.status == job_pb2.JOB_STATUS_FAILED
@@ -206,7 +202,7 @@ async def test_sigstopped_job_that_ignores_its_stop_signal_is_killed(admin: Clie
 
 
 @pytest.mark.root
-async def test_daemon_without_descriptors_is_gone_before_the_status_is_final(admin: Client) -> None:
+async def test_daemon_without_descriptors_ends_before_the_status_is_final(admin: Client) -> None:
     mark = marker()
     job, _ = await admin.run("python3", "-c", DAEMON, mark, "5")
     assert pids_with(mark) == []
@@ -215,7 +211,7 @@ async def test_daemon_without_descriptors_is_gone_before_the_status_is_final(adm
     assert job.termination.leftovers_killed
 
 
-async def test_job_that_closes_its_output_is_not_over(admin: Client) -> None:
+async def test_job_that_closes_its_output_keeps_running(admin: Client) -> None:
     job = await admin.create("sh", "-c", "echo last; exec >&- 2>&-; read -r line; sleep 1000 & wait; exit 6")
     await admin.wrote(job.id, b"last")
     await eventually(_has_no_output(job.pid))
@@ -250,7 +246,7 @@ async def test_process_that_left_its_group_ends_with_the_job(admin: Client, leav
 
 
 async def test_main_process_cannot_leave_its_group(admin: Client) -> None:
-    """It leads a session: where the stop signal goes to is where it is."""
+    """The main process leads a session, so setpgid(2) fails and the stop signal reaches it."""
     script = """
 import os, signal
 for leave in (os.setsid, lambda: os.setpgid(0, 0), lambda: os.setpgid(0, os.getppid())):
@@ -267,8 +263,8 @@ signal.pause()
     assert (await admin.stop(job.id, seconds=AN_HOUR)).termination.signal_name == "SIGTERM"
 
 
-async def test_these_jobs_left_nothing(server: Server) -> None:
-    """Runs last: also the jobs that were killed before they began were waited for."""
+async def test_the_jobs_above_left_nothing(server: Server) -> None:
+    """Runs last. Jobs killed before their exec are reaped, too."""
     if server.process:
         await eventually(lambda: server.job_cgroups() == [])
         await eventually(

@@ -1,4 +1,4 @@
-"""Commands and arguments that are hard to pass on, or cannot be executed."""
+"""Check commands and arguments at the limits of execve(2), and commands that cannot be executed."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from live import Client, refused
 
 SERVICE = "/jobworker.v1.JobService/"
 LONGEST_ARGUMENT = 131_071
-"""Bytes: MAX_ARG_STRLEN of execve(2), without the NUL at its end."""
+"""MAX_ARG_STRLEN of execve(2) in bytes, without the terminating NUL."""
 
 FIELD_1 = b"\x0a"
-"""The tag of a string in field 1, before its length (https://protobuf.dev/programming-guides/encoding)."""
+"""Tag of a string in field 1; its length follows (https://protobuf.dev/programming-guides/encoding)."""
 
 
 async def test_five_thousand_arguments(admin: Client) -> None:
@@ -31,7 +31,7 @@ async def test_long_argument(admin: Client, size: int) -> None:
     assert len(job.args[1]) == size
 
 
-async def test_argument_longer_than_the_kernel_takes_is_refused(admin: Client) -> None:
+async def test_argument_above_the_kernel_limit_is_refused(admin: Client) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.create("true", "x" * (LONGEST_ARGUMENT + 1))
     assert refusal.fields == ["args"]
@@ -48,9 +48,7 @@ async def test_argument_longer_than_the_kernel_takes_is_refused(admin: Client) -
         ({"env": {"A": "\0"}}, "env"),
     ],
 )
-async def test_nul_is_refused_wherever_it_would_end_a_string(
-    admin: Client, fields: dict[str, Any], field: str
-) -> None:
+async def test_nul_is_refused_in_every_string(admin: Client, fields: dict[str, Any], field: str) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.stub.CreateJob(
             job_service_pb2.CreateJobRequest(**{"command": "true", **fields}), timeout=30
@@ -60,7 +58,7 @@ async def test_nul_is_refused_wherever_it_would_end_a_string(
     assert "NUL" in refusal.message
 
 
-async def test_whatever_else_is_text_arrives_unchanged(admin: Client) -> None:
+async def test_all_other_text_arrives_unchanged(admin: Client) -> None:
     args = [
         "\n",
         "a\nb\n\n",
@@ -86,10 +84,10 @@ async def test_whatever_else_is_text_arrives_unchanged(admin: Client) -> None:
 @pytest.mark.parametrize(
     "request_bytes", [pytest.param(FIELD_1 + b"\2\xff\xfe", id="not UTF-8"), b"\xff", FIELD_1 + b"\x7fcut"]
 )
-async def test_bytes_that_are_no_request_are_a_bad_request(
+async def test_malformed_request_is_an_invalid_argument(
     admin: Client, method: str, request_bytes: bytes
 ) -> None:
-    """No client library sends such; ListJobs has no string in field 1, and so no use for the first ones."""
+    """No client library sends these. ListJobs has no string in field 1, so it skips the first ones."""
     if method == "ListJobs" and b"\xfe" in request_bytes:
         request_bytes = b"\x12" + request_bytes[1:]
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
@@ -98,13 +96,13 @@ async def test_bytes_that_are_no_request_are_a_bad_request(
     assert refusal.fields == ["request"]
 
 
-async def test_bytes_that_are_no_request_get_no_more_than_the_role_allows(viewer: Client) -> None:
+async def test_malformed_request_does_not_bypass_the_policy(viewer: Client) -> None:
     async with refused(grpc.StatusCode.PERMISSION_DENIED):
         await raw_call(viewer, "CreateJob", b"\xff")
 
 
 async def raw_call(client: Client, method: str, request: bytes) -> None:
-    """Calls a method with bytes, whatever they are."""
+    """Call a method with a raw request."""
     if method == "GetJobsStream":
         call = client.channel.unary_stream(SERVICE + method, bytes, bytes)(request, timeout=30)
         async for _ in call:
@@ -114,7 +112,7 @@ async def raw_call(client: Client, method: str, request: bytes) -> None:
 
 
 def file(path: Path, text: str, mode: int = 0o755) -> Path:
-    """Makes a file and returns it."""
+    """Create a file and return its path."""
     path.write_text(text)
     path.chmod(mode)
     return path
@@ -122,7 +120,7 @@ def file(path: Path, text: str, mode: int = 0o755) -> Path:
 
 @pytest.fixture
 def commands(job_files: Path) -> Path:
-    """A directory with commands, most of which are none."""
+    """A directory of files, most of which cannot be executed."""
     file(job_files / "works", '#!/bin/sh\necho "works $*"\n')
     file(job_files / "no-shebang", "echo hi\n")
     file(job_files / "empty", "")
@@ -145,7 +143,7 @@ FAILURES = [
 
 @pytest.mark.parametrize("how", ["absolute", "relative", "in the PATH"])
 @pytest.mark.parametrize(("name", "errno", "why"), FAILURES)
-async def test_command_that_cannot_be_executed_says_why(
+async def test_command_that_cannot_be_executed_has_a_reason(
     admin: Client, commands: Path, how: str, name: str, errno: str, why: str
 ) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
@@ -171,7 +169,7 @@ async def test_relative_command_is_relative_to_the_working_directory(admin: Clie
         assert job.status == job_pb2.JOB_STATUS_COMPLETED
 
 
-async def test_name_without_a_slash_is_looked_for_in_the_path_alone(admin: Client, commands: Path) -> None:
+async def test_name_without_a_slash_is_searched_in_path_only(admin: Client, commands: Path) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.create("works", working_directory=str(commands))
     assert "ENOENT" in refusal.message
@@ -179,7 +177,7 @@ async def test_name_without_a_slash_is_looked_for_in_the_path_alone(admin: Clien
     assert output == b"works found\n"
 
 
-async def test_working_directory_that_is_none_is_named(admin: Client, commands: Path) -> None:
+async def test_missing_working_directory_is_named(admin: Client, commands: Path) -> None:
     for directory, errno in ((commands / "missing", "ENOENT"), (commands / "works", "ENOTDIR")):
         async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
             await admin.create("true", working_directory=str(directory))

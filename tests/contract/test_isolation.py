@@ -1,6 +1,6 @@
-"""What a job cannot do, tried as somebody would who wants to: to the host, to the server, to another job.
+"""Check isolation with hostile jobs that attack the host, the server and other jobs.
 
-The jobs of these tests are hostile shell scripts. What they print is what they found.
+The jobs are shell scripts that print what they can see or do.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ def oom_score(pid: int) -> int:
 
 
 async def prints(admin: Client, script: str, **fields: object) -> str:
-    """Returns what a script printed, its errors among it."""
+    """Return the output of a script, stderr included."""
     _, output = await admin.run("sh", "-c", f"exec 2>&1; {script}", **fields)
     return output.decode()
 
 
-async def test_the_record_says_what_is_in_force(admin: Client) -> None:
+async def test_the_record_reports_the_isolation_in_force(admin: Client) -> None:
     job = await admin.create("true")
     assert {part.part for part in job.isolation_applied if part.in_force} == PARTS
     assert not any(part.reason for part in job.isolation_applied)
@@ -59,7 +59,7 @@ async def test_each_job_has_a_user_and_a_home_of_its_own(admin: Client) -> None:
         assert rest == [uid, "/home/job", "/home/job job", f"{uid}:700", "secret", "0022"]
 
 
-async def test_it_has_no_privileges_and_cannot_get_any(admin: Client) -> None:
+async def test_a_job_has_no_privileges_and_cannot_gain_any(admin: Client) -> None:
     found = dict(line.split(":\t", 1) for line in (await prints(admin, "cat /proc/self/status")).splitlines())
     for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(found[capabilities], 16) == 0
@@ -67,14 +67,14 @@ async def test_it_has_no_privileges_and_cannot_get_any(admin: Client) -> None:
     assert "uid=0" not in await prints(admin, "su -c id; sudo -n id; true")
 
 
-async def test_it_cannot_write_to_the_system(admin: Client) -> None:
+async def test_a_job_cannot_write_to_the_system(admin: Client) -> None:
     targets = ["/", "/etc", "/usr/bin", "/var", "/dev", "/sys", "/proc/sys/kernel", "/root", "/home"]
     script = "".join(f"(echo x >{target}/jobworker-attack) && echo WROTE {target};" for target in targets)
     script += "echo x >/proc/sys/kernel/hostname && echo WROTE; mount -o remount,rw / && echo WROTE"
     assert "WROTE" not in await prints(admin, script)
 
 
-async def test_it_has_its_own_temporary_directories(admin: Client) -> None:
+async def test_a_job_has_private_temporary_directories(admin: Client) -> None:
     for directory in ("/tmp", "/var/tmp", "/dev/shm"):
         one = await admin.create("sh", "-c", f"echo x >{directory}/mine; ls -A {directory}; sleep 1000")
         assert await prints(admin, f"ls -A {directory}") == ""
@@ -82,7 +82,7 @@ async def test_it_has_its_own_temporary_directories(admin: Client) -> None:
         await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=one.id))
 
 
-async def test_it_cannot_read_keys_or_logs(admin: Client, server: Server) -> None:
+async def test_a_job_cannot_read_keys_or_logs(admin: Client, server: Server) -> None:
     assert server.state
     other, _ = await admin.run("echo", "another job's secret")
     files = [
@@ -93,12 +93,12 @@ async def test_it_cannot_read_keys_or_logs(admin: Client, server: Server) -> Non
     output = await prints(admin, "; ".join(f"cat {file}" for file in files))
     assert "KEY" not in output
     assert "secret" not in output
-    # Not as root of a user namespace of its own, either: what hides them cannot be unmounted there.
+    # Nor as root of a new user namespace: the mounts that hide them are locked there.
     hidden = f"unshare -rm sh -c 'umount -R /tmp; umount {server.certs}; cat {server.certs}/ca-key.pem'"
     assert "KEY" not in await prints(admin, hidden)
 
 
-async def test_it_sees_and_signals_its_own_processes_only(admin: Client, server: Server) -> None:
+async def test_a_job_sees_and_signals_only_its_own_processes(admin: Client, server: Server) -> None:
     assert server.process
     victim = await admin.create("sleep", "987654")
     (victim_pid,) = pids_with("987654")
@@ -113,11 +113,11 @@ async def test_it_sees_and_signals_its_own_processes_only(admin: Client, server:
     await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=victim.id))
 
 
-async def test_killing_its_init_is_not_for_it(admin: Client) -> None:
+async def test_a_job_cannot_kill_its_init(admin: Client) -> None:
     assert (await prints(admin, "kill -9 1; echo $?; sleep 0.2; echo still here")).endswith("still here\n")
 
 
-async def test_it_cannot_move_or_raise_itself_in_the_cgroups(admin: Client) -> None:
+async def test_a_job_cannot_change_its_cgroup(admin: Client) -> None:
     script = """
     find /sys/fs/cgroup -name cgroup.procs -writable 2>/dev/null
     own=$(sed -n 's/^0:://p' /proc/self/cgroup)
@@ -132,14 +132,14 @@ async def test_it_cannot_move_or_raise_itself_in_the_cgroups(admin: Client) -> N
     assert "cgroup.procs\n" not in output.replace("cannot", "")
 
 
-async def test_no_process_outlives_it(admin: Client) -> None:
+async def test_no_process_outlives_the_job(admin: Client) -> None:
     script = "setsid sleep 876543 & (setsid nohup sleep 876543 >/dev/null 2>&1 <&- &) ; echo begun; exit 5"
     job, output = await admin.run("sh", "-c", script)
     assert (output, job.exit_code) == (b"begun\n", 5)
     assert pids_with("876543") == []
 
 
-async def test_its_zombies_are_reaped(admin: Client) -> None:
+async def test_zombies_of_a_job_are_reaped(admin: Client) -> None:
     script = """
     for i in 1 2 3 4 5; do sh -c 'true & true & true'; done
     until ! ps -e -o stat= | grep Z; do :; done
@@ -147,19 +147,19 @@ async def test_its_zombies_are_reaped(admin: Client) -> None:
     assert (await prints(admin, script)).endswith("none\n")
 
 
-async def test_its_private_directory_is_bounded(admin: Client) -> None:
+async def test_a_private_directory_is_bounded(admin: Client) -> None:
     output = await prints(admin, "head -c 200M /dev/zero >big; stat -c %s big", max_memory=512)
     assert "No space left" in output
     assert int(output.splitlines()[-1]) <= 64 << 20
 
 
-async def test_a_private_directory_goes_with_its_job(admin: Client) -> None:
+async def test_a_private_directory_ends_with_its_job(admin: Client) -> None:
     await admin.run("sh", "-c", "echo x >$HOME/kept; echo x >/tmp/kept")
     assert "kept" not in await prints(admin, "ls -A / $HOME /tmp")
     assert not exists("/home/job")
 
 
-async def test_it_can_open_its_standard_streams(admin: Client) -> None:
+async def test_a_job_can_open_its_standard_streams(admin: Client) -> None:
     script = """
     echo 1 >/dev/stdout; echo 2 >/dev/stderr; echo 3 >/proc/self/fd/1; echo 4 >>/dev/fd/2
     echo 5 | tee /dev/stderr; cat /dev/stdin"""
@@ -169,7 +169,7 @@ async def test_it_can_open_its_standard_streams(admin: Client) -> None:
     assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDERR) == b"2\n4\n5\n"
 
 
-async def test_ipc_is_its_own(admin: Client) -> None:
+async def test_ipc_is_private(admin: Client) -> None:
     assert (await prints(admin, "ipcmk -Q >/dev/null; ipcs -q | grep -c 0x")).split() == ["1"]
     assert (await prints(admin, "ipcs -q | grep -c 0x")).split() == ["0"]
 
@@ -188,7 +188,7 @@ async def test_a_job_without_a_network(admin: Client, server: Server) -> None:
     assert b"CONNECTED" in output
 
 
-async def test_it_is_killed_before_the_server_and_yields_to_it(admin: Client, server: Server) -> None:
+async def test_the_kernel_kills_and_preempts_jobs_before_the_server(admin: Client, server: Server) -> None:
     assert server.process
     ours = oom_score(server.process.pid)
     score, nice, core = (await prints(admin, "cat /proc/self/oom_score_adj; nice; ulimit -c")).split()
@@ -197,8 +197,8 @@ async def test_it_is_killed_before_the_server_and_yields_to_it(admin: Client, se
     assert core == "0"
 
 
-async def test_users_and_processes_are_given_back(admin: Client, server: Server) -> None:
-    """Each spare process has an init; those of jobs that ended are gone."""
+async def test_users_and_processes_are_released(admin: Client, server: Server) -> None:
+    """Each spare process has an init; the inits of ended jobs are reaped."""
     await asyncio.gather(*(admin.run("true") for _ in range(20)))
 
     def only_spares() -> bool:
@@ -218,7 +218,7 @@ async def test_users_and_processes_are_given_back(admin: Client, server: Server)
         ("NO_NEW_PRIVILEGES", "false", "no_new_privileges"),
     ],
 )
-async def test_each_part_can_be_switched_off(
+async def test_each_part_can_be_disabled(
     certs: Path, tmp_path: Path, setting: str, value: str, part: str
 ) -> None:
     environment = {f"JOBWORKERD_ISOLATION_{setting}": value}

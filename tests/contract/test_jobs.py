@@ -1,4 +1,4 @@
-"""CreateJob, GetJob, ListJobs and StopJob, as any client sees them."""
+"""Check CreateJob, GetJob, ListJobs and StopJob as any client sees them."""
 
 import asyncio
 import uuid
@@ -27,7 +27,7 @@ async def test_job_runs_and_its_record_is_true(admin: Client) -> None:
     assert job.create_time.ToNanoseconds() <= job.start_time.ToNanoseconds() <= job.end_time.ToNanoseconds()
 
 
-async def test_json_has_the_documents_names(admin: Client) -> None:
+async def test_json_names_match_the_design_document(admin: Client) -> None:
     job, _ = await admin.run("false", max_io_bps=1 << 20)
     named = json_format.MessageToDict(job)
     assert {"maxCPU", "maxMemory", "maxIOBPS", "startTime", "endTime", "exitCode"} <= named.keys()
@@ -44,7 +44,7 @@ async def test_json_has_the_documents_names(admin: Client) -> None:
         ("kill -SEGV $$", job_pb2.JOB_STATUS_FAILED, None, 11),
     ],
 )
-async def test_exit_code_and_signal_are_told_apart(
+async def test_exit_code_and_signal_are_distinct(
     admin: Client, script: str, status: int, exit_code: int | None, signal: int
 ) -> None:
     job, _ = await admin.run("sh", "-c", script)
@@ -55,7 +55,7 @@ async def test_exit_code_and_signal_are_told_apart(
     assert job.termination.reason == expected
 
 
-async def test_environment_is_the_jobs_own(admin: Client) -> None:
+async def test_the_server_environment_is_not_inherited(admin: Client) -> None:
     _, output = await admin.run("env", env={"GREETING": "hi there", "LANG": "C"})
     variables = dict(line.split("=", 1) for line in output.decode().splitlines())
     assert variables.keys() == {"PATH", "HOME", "USER", "LANG", "GREETING"}
@@ -106,7 +106,7 @@ async def test_arguments_arrive_as_they_were_sent(admin: Client) -> None:
         ({"limits_policy": 99}, "limits_policy"),
     ],
 )
-async def test_bad_value_is_refused_with_the_fields_name(
+async def test_invalid_value_is_refused_with_its_field_name(
     admin: Client, fields: dict[str, Any], field: str
 ) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
@@ -137,14 +137,14 @@ async def test_command_that_cannot_be_executed_leaves_no_job(
     assert not listed.jobs
 
 
-async def test_request_larger_than_a_message_may_be(admin: Client) -> None:
+async def test_request_above_the_message_limit(admin: Client) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.create("true", *("x" * 100_000 for _ in range(6)))
     assert (refusal.reason, refusal.fields) == ("INVALID_REQUEST", ["request"])
     assert "more than 524,288" in refusal.message
 
 
-async def test_request_id_starts_one_job(admin: Client) -> None:
+async def test_repeated_request_id_starts_one_job(admin: Client) -> None:
     request = Request(command="sleep", args=["0.2"], request_id=uuid.uuid4().hex)
     first, second = await asyncio.gather(*(admin.stub.CreateJob(request, timeout=30) for _ in range(2)))
     assert first.job.id == second.job.id
@@ -221,7 +221,7 @@ async def test_stop_of_a_job_that_ignores_its_signal_ends_with_the_grace_period(
     assert not first.job.HasField("exit_code")
 
 
-async def test_stop_of_a_job_that_has_ended_changes_nothing(admin: Client) -> None:
+async def test_stop_of_a_final_job_changes_nothing(admin: Client) -> None:
     job, _ = await admin.run("sh", "-c", "exit 4")
     again = (await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id), timeout=30)).job
     assert again == job
@@ -244,7 +244,7 @@ async def test_timeout(admin: Client) -> None:
 
 
 @pytest.mark.root
-async def test_process_that_is_left_behind_is_dead_before_the_status_is_final(admin: Client) -> None:
+async def test_leftover_process_is_killed_before_the_status_is_final(admin: Client) -> None:
     seconds = str(100_000 + uuid.uuid4().int % 100_000)
     job, _ = await admin.run("sh", "-c", f"setsid sleep {seconds} & exit 3")
     assert pids_with(seconds) == []

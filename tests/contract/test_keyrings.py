@@ -1,4 +1,4 @@
-"""Kernel keyrings: a job finds neither the server's keys nor those of another job."""
+"""Check kernel keyrings: a job cannot read the keys of the server or of another job."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from wrapped import wrapped
 
 from live import Server, client
 
-# Jobs of a plain user's server all run as that user, and share the user's keyrings.
+# Without root, all jobs run as the server's user and share its keyrings.
 pytestmark = pytest.mark.root
 
 KEYRINGS = """
@@ -51,7 +51,7 @@ add(-3, "of the server")
 """
 
 
-async def test_a_job_finds_no_keys_but_its_own(certs: Path, tmp_path: Path) -> None:
+async def test_a_job_finds_only_its_own_keys(certs: Path, tmp_path: Path) -> None:
     bin_dir = wrapped(tmp_path, SERVERS_OWN)
     with Server.started(bin_dir, certs, tmp_path / "state") as server:
         async with client(server, "admin") as admin:
@@ -62,7 +62,7 @@ async def test_a_job_finds_no_keys_but_its_own(certs: Path, tmp_path: Path) -> N
     assert output.splitlines() == [b"of a job False"] * 4 + [b"of the server False"] * 4
 
 
-async def test_a_user_has_no_keys_of_the_job_that_was_that_user_before(certs: Path, tmp_path: Path) -> None:
+async def test_a_reused_uid_has_no_keys_of_the_earlier_job(certs: Path, tmp_path: Path) -> None:
     settings = {"JOBWORKERD_MAX_JOBS": "1", "JOBWORKERD_ISOLATION_UID_COUNT": "1"}
     with Server.started(wrapped(tmp_path, ""), certs, tmp_path / "state", **settings) as server:
         async with client(server, "admin") as admin:

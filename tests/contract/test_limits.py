@@ -1,4 +1,4 @@
-"""Limits, seen from inside the job and from its record. They need a live cgroup v2."""
+"""Check limits from inside the job and in its record. These tests need a live cgroup v2."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, mounted, refused
 
 HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
-"""One system call takes it all: a job that nears its limit bit by bit is slowed down first."""
+"""Allocates in one system call: `memory.high` throttles a job that nears its limit in small steps."""
 
 NO_CPUSET = "this kernel has no cpuset controller for cgroup v2; boot one that has"
 HAS_PSI = Path("/proc/pressure").is_dir()
@@ -21,13 +21,13 @@ OWN_CGROUP = "cd /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)"
 
 
 def has_cpuset() -> bool:
-    """True if the kernel can give a job cores of its own."""
+    """Return whether the kernel offers the cpuset controller."""
     mount = mounted("/")
     return mount is not None and "cpuset" in (mount / "cgroup.controllers").read_text().split()
 
 
 def in_force(job: job_pb2.Job) -> dict[str, str]:
-    """Returns, for each limit of a job, why it is not in force, or an empty string."""
+    """Return the reason why each limit is not in force; an empty string if it is."""
     return {limit.limit: limit.reason for limit in job.limits_applied}
 
 
@@ -53,8 +53,8 @@ async def test_limits_are_in_the_jobs_own_cgroup(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
-async def test_defaults_are_the_design_documents(admin: Client) -> None:
-    # Builtins only: under 1 MiB there is no room for a second process.
+async def test_defaults_match_the_design_document(admin: Client) -> None:
+    # Builtins only: 1 MiB has no room for a second process.
     script = """
     while IFS= read -r line; do
       case $line in 0::*) cd "/sys/fs/cgroup${line#0::}" ;; esac
@@ -75,7 +75,7 @@ async def test_defaults_are_the_design_documents(admin: Client) -> None:
         (("/bin/sh", "-c", "echo 'POSIX shell'"), b"POSIX shell\n"),
     ],
 )
-async def test_the_design_documents_examples_run_under_its_defaults(
+async def test_examples_of_the_design_document_run_with_its_defaults(
     admin: Client, argv: tuple[str, ...], output: bytes
 ) -> None:
     job, found = await admin.run(*argv, max_cpu=0, max_memory=0)
@@ -96,7 +96,7 @@ async def test_busy_loop_is_throttled(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
-async def test_hog_is_killed_and_the_record_names_the_limit(admin: Client) -> None:
+async def test_oom_kill_is_recorded_with_the_limit(admin: Client) -> None:
     hog = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo never"
     job, output = await admin.run("sh", "-c", hog, max_memory=16)
     assert b"never" not in output
@@ -109,7 +109,7 @@ async def test_hog_is_killed_and_the_record_names_the_limit(admin: Client) -> No
 
 
 @pytest.mark.cgroup
-async def test_hog_in_a_grandchild_ends_the_whole_job(admin: Client) -> None:
+async def test_oom_kill_in_a_grandchild_ends_the_whole_job(admin: Client) -> None:
     script = '(sh -c "$0"; sleep 100) & wait; echo never'
     job, output = await admin.run("sh", "-c", script, HOG, max_memory=16)
     assert b"never" not in output
@@ -117,7 +117,7 @@ async def test_hog_in_a_grandchild_ends_the_whole_job(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
-async def test_memory_taken_in_small_steps_is_an_oom_kill_too(admin: Client, server: Server) -> None:
+async def test_allocation_in_small_steps_ends_in_an_oom_kill(admin: Client, server: Server) -> None:
     script = "taken = []\nwhile True: taken.append(b'x' * (256 << 10))"
     job, _ = await admin.run("python3", "-c", script, max_memory=64)
     assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
@@ -129,7 +129,7 @@ async def test_memory_taken_in_small_steps_is_an_oom_kill_too(admin: Client, ser
 
 
 @pytest.mark.cgroup
-async def test_of_two_jobs_only_one_runs_out_of_memory(admin: Client) -> None:
+async def test_oom_kill_of_one_job_leaves_the_other_running(admin: Client) -> None:
     other = await admin.create("sleep", "100", max_memory=16)
     hog, _ = await admin.run("sh", "-c", HOG, max_memory=16)
     assert hog.termination.oom_killed
@@ -140,8 +140,8 @@ async def test_of_two_jobs_only_one_runs_out_of_memory(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
-async def test_child_out_of_memory_while_the_main_process_exits_with_0(admin: Client, server: Server) -> None:
-    """As where an administrator has the kernel kill one process of a job, and not all of them."""
+async def test_oom_kill_of_a_child_of_a_job_that_exits_with_0(admin: Client, server: Server) -> None:
+    """An administrator may clear memory.oom.group, so that the kernel kills one process only."""
     script = 'trap go=1 USR1; echo ready; while [ -z $go ]; do sleep 0.1; done; sh -c "$0"; exit 0'
     job = await admin.create("sh", "-c", script, HOG, max_memory=16)
     await admin.wrote(job.id, b"ready")
@@ -164,14 +164,14 @@ async def test_memory_limit_below_what_the_command_needs(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
-async def test_exit_137_is_no_oom_kill(admin: Client) -> None:
+async def test_exit_code_137_is_not_an_oom_kill(admin: Client) -> None:
     job, _ = await admin.run("sh", "-c", "exit 137")
     assert job.exit_code == 137
     assert job.termination.reason == job_pb2.TERMINATION_REASON_EXITED
 
 
 @pytest.mark.cgroup
-async def test_fork_bomb_is_held_by_the_pids_limit(admin: Client) -> None:
+async def test_pids_limit_contains_a_fork_bomb(admin: Client) -> None:
     script = "i=0; while [ $i -lt 50 ]; do sleep 100 & i=$((i+1)); done; wait"
     job, output = await admin.run("sh", "-c", script, max_pids=10, timeout=duration_pb2.Duration(seconds=20))
     assert b"fork" in output
@@ -218,7 +218,7 @@ async def test_io_limit_on_a_tmpfs_is_reported_as_not_in_force(admin: Client) ->
 
 
 @pytest.mark.cgroup
-async def test_operations_are_limited_beside_bytes(admin: Client) -> None:
+async def test_io_operations_and_bytes_are_limited_together(admin: Client) -> None:
     disk = os.environ.get("IN_GUEST_DISK", "/")
     job, output = await admin.run(
         "sh", "-c", f"{OWN_CGROUP}; cat io.max", working_directory=disk, max_io_bps=1 << 20, max_io_iops=500
@@ -230,7 +230,7 @@ async def test_operations_are_limited_beside_bytes(admin: Client) -> None:
 
 @pytest.mark.cgroup
 async def test_weight_is_in_the_jobs_own_cgroup(admin: Client) -> None:
-    starts = "until [ $(cat cpu.weight) != 10000 ]; do :; done"  # as every job does
+    starts = "until [ $(cat cpu.weight) != 10000 ]; do :; done"  # every job starts with weight 10000
     job, output = await admin.run("sh", "-c", f"{OWN_CGROUP}; {starts}; cat cpu.weight", cpu_weight=250)
     assert output == b"250\n"
     assert in_force(job)["cpu_weight"] == ""
@@ -238,8 +238,8 @@ async def test_weight_is_in_the_jobs_own_cgroup(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
-async def test_cores_are_those_of_the_job_or_the_kernel_has_no_choice(admin: Client) -> None:
-    """A kernel for one core (user-mode-linux) has no cpuset."""
+async def test_cpu_set_is_in_force_or_the_kernel_lacks_cpuset(admin: Client) -> None:
+    """A single-core kernel (user-mode-linux) has no cpuset controller."""
     script = "sed -n 's/^Cpus_allowed_list:[^0-9]*//p' /proc/self/status"
     job, output = await admin.run("sh", "-c", script, cpu_set="0")
     assert output == b"0\n"
@@ -248,9 +248,7 @@ async def test_cores_are_those_of_the_job_or_the_kernel_has_no_choice(admin: Cli
 
 
 @pytest.mark.cgroup
-async def test_cores_that_the_host_lacks_are_told_and_the_job_has_the_others(
-    admin: Client, server: Server
-) -> None:
+async def test_cores_that_the_host_lacks_are_reported(admin: Client, server: Server) -> None:
     job, _ = await admin.run("true", cpu_set="0,8000")
     why = in_force(job)["cpu_set"]
     assert job.cpu_set == "0,8000"
@@ -264,7 +262,7 @@ async def test_cores_that_the_host_lacks_are_told_and_the_job_has_the_others(
 
 
 @pytest.mark.cgroup
-async def test_update_changes_the_limits_that_the_kernel_enforces(admin: Client, server: Server) -> None:
+async def test_update_changes_the_limits_in_the_kernel(admin: Client, server: Server) -> None:
     job = await admin.create("sleep", "100", max_memory=64, max_pids=20, max_cpu=50)
     updated = await admin.update(job.id, max_memory=128, max_pids=10, cpu_weight=300)
     cgroup = server.cgroup_of(job)
@@ -282,7 +280,7 @@ async def test_update_changes_the_limits_that_the_kernel_enforces(admin: Client,
 
 
 @pytest.mark.cgroup
-async def test_a_limit_that_something_else_changes_is_told_as_it_is(admin: Client, server: Server) -> None:
+async def test_a_limit_changed_by_another_process_is_reported(admin: Client, server: Server) -> None:
     script = "trap go=1 USR1; echo ready; while [ -z $go ]; do sleep 0.1; done; exec $0"
     job = await admin.create("sh", "-c", script, HOG, max_memory=64, max_pids=20)
     await admin.wrote(job.id, b"ready")
@@ -313,7 +311,7 @@ async def test_update_lifts_a_limit(admin: Client, server: Server) -> None:
 
 
 @pytest.mark.cgroup
-async def test_a_memory_limit_below_what_the_job_has_is_in_force_and_its_end(admin: Client) -> None:
+async def test_a_memory_limit_below_the_usage_ends_the_job(admin: Client) -> None:
     script = '$x = "x" x (40 << 20); $| = 1; print "ready\n"; while (1) { $y = $x . "y" }'
     job = await admin.create("perl", "-e", script, max_memory=128)
     await admin.wrote(job.id, b"ready")
@@ -346,7 +344,7 @@ async def test_update_of_a_strict_job_is_all_or_nothing(admin: Client, server: S
 
 
 async def test_update_of_a_best_effort_job_records_what_is_not_in_force(admin: Client) -> None:
-    """A tmpfs is no disk, so this holds on every host."""
+    """A tmpfs has no block device, so this holds on every host."""
     job = await admin.create("sleep", "100", working_directory="/dev/shm")
     updated = await admin.update(job.id, max_io_bps=1 << 20)
     assert updated.max_io_bps == 1 << 20
@@ -356,7 +354,7 @@ async def test_update_of_a_best_effort_job_records_what_is_not_in_force(admin: C
 
 
 @pytest.mark.cgroup
-async def test_usage_of_a_running_job_is_that_of_the_moment(admin: Client) -> None:
+async def test_usage_of_a_running_job_is_current(admin: Client) -> None:
     job = await admin.create("sh", "-c", "while :; do :; done")
     try:
         first = (await admin.get(job.id)).usage
@@ -373,13 +371,13 @@ async def test_usage_of_a_running_job_is_that_of_the_moment(admin: Client) -> No
 
 
 @pytest.mark.cgroup
-async def test_pressure_is_measured_where_the_kernel_does(admin: Client) -> None:
+async def test_pressure_is_reported_if_the_kernel_measures_it(admin: Client) -> None:
     job, _ = await admin.run("true")
     measured = [job.usage.HasField("cpu_pressure_some_usec"), job.usage.HasField("io_pressure_some_usec")]
     assert measured == [HAS_PSI, HAS_PSI]
 
 
-async def test_listed_jobs_have_usage_where_it_is_asked_for(viewer: Client, admin: Client) -> None:
+async def test_list_includes_usage_on_request(viewer: Client, admin: Client) -> None:
     job = await admin.create("sleep", "100")
     for live_usage in (True, False):
         request = job_service_pb2.ListJobsRequest(id_prefix=job.id, live_usage=live_usage)
@@ -388,8 +386,8 @@ async def test_listed_jobs_have_usage_where_it_is_asked_for(viewer: Client, admi
     await admin.stop(job.id)
 
 
-async def test_strict_refuses_what_cannot_be_enforced(admin: Client, server: Server) -> None:
-    """A tmpfs is no disk, so this holds on every host."""
+async def test_strict_policy_refuses_limits_that_cannot_be_enforced(admin: Client, server: Server) -> None:
+    """A tmpfs has no block device, so this holds on every host."""
     async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
         await admin.create(
             "true",
@@ -401,8 +399,8 @@ async def test_strict_refuses_what_cannot_be_enforced(admin: Client, server: Ser
     assert server.address
 
 
-async def test_each_limit_says_whether_it_is_in_force(admin: Client) -> None:
-    """Holds with and without controllers: a limit is in force, or it has a reason."""
+async def test_each_limit_is_in_force_or_has_a_reason(admin: Client) -> None:
+    """Holds with and without controllers."""
     job, _ = await admin.run("true", max_pids=10)
     assert {limit.limit for limit in job.limits_applied} == {
         "max_cpu",

@@ -1,6 +1,6 @@
-"""What a job has of the host's file systems: mounts that come later, and paths that it may write to.
+"""Check a job's view of the host's file systems: later mounts and writable paths.
 
-The servers of these tests have mounts of their own, which are shared as on a host that systemd set up.
+The servers of these tests have their own mount namespace with shared mounts, as systemd sets it up.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ WRITABLE = "JOBWORKERD_ISOLATION_WRITABLE_PATHS"
 
 @pytest.fixture
 def results(job_files: Path) -> Path:
-    """A directory that jobs may write to."""
+    """A directory that is configured as writable for jobs."""
     return directory(job_files / "results")
 
 
@@ -40,7 +40,7 @@ def directory(path: Path, mode: int = 0o777) -> Path:
     return path
 
 
-async def test_no_job_writes_to_what_is_mounted_later(certs: Path, tmp_path: Path, job_files: Path) -> None:
+async def test_later_mounts_are_read_only_for_jobs(certs: Path, tmp_path: Path, job_files: Path) -> None:
     late, go = directory(job_files / "late", 0o755), job_files / "go"
     attack = f"echo x >{late}/attack && echo WROTE; ls {late}; echo done"
     with Server.started(wrapped(tmp_path, own_mounts()), certs, tmp_path / "state") as server:
@@ -53,15 +53,15 @@ async def test_no_job_writes_to_what_is_mounted_later(certs: Path, tmp_path: Pat
             _, after = await admin.run("sh", "-c", attack)
         left = [each.name for each in seen(server, late).iterdir()]
     assert b"WROTE" not in before + after
-    assert b"on the mount" not in before  # a job keeps the mounts that there were when it started
+    assert b"on the mount" not in before  # a job keeps the mounts from the time of its start
     assert after.endswith(b"on the mount\ndone\n")
     assert left == ["on the mount"]
 
 
-async def test_a_mount_below_a_writable_path_gets_the_results(
+async def test_results_reach_a_mount_below_a_writable_path(
     certs: Path, tmp_path: Path, results: Path
 ) -> None:
-    """Whether it was there when the server started or came later; one that is read-only stays so."""
+    """Holds for mounts made before and after the server's start. A read-only mount stays read-only."""
     early, late, kept = (directory(results / name) for name in ("early", "late", "kept"))
     first = own_mounts() + "".join(
         f"os.system('mount -t tmpfs -o mode=1777{option} below {path}')\n"
@@ -81,7 +81,7 @@ async def test_a_mount_below_a_writable_path_gets_the_results(
 
 @pytest.fixture
 def below_private() -> Iterator[list[Path]]:
-    """A directory in each of those that jobs have of their own, and a link to one."""
+    """A directory below each directory that is private in jobs, and a symlink to one."""
     with ExitStack() as stack:
         parents = ("/home", "/tmp", "/var/tmp", "/dev/shm")
         made = [
@@ -122,10 +122,10 @@ async def test_the_servers_state_stays_hidden_below_a_writable_path(certs: Path,
 
 
 @pytest.mark.parametrize("place", ["host", "private"])
-async def test_a_writable_path_that_goes_and_comes_back(
+async def test_a_writable_path_is_removed_and_recreated(
     certs: Path, tmp_path: Path, results: Path, place: str
 ) -> None:
-    """The record of the next job has each change; no result is lost in a directory that is gone."""
+    """The next job's record reports each change; no result is written to a removed directory."""
     path = results if place == "host" else directory(tmp_path / "results")
     with Server.started(BIN, certs, tmp_path / "state", **{WRITABLE: str(path)}) as server:
         async with client(server, "admin") as admin:
@@ -152,7 +152,7 @@ async def test_a_writable_path_that_goes_and_comes_back(
         ("{state}/jobs", "{state}/jobs is in {state}, which jobs cannot see"),
     ],
 )
-def test_a_writable_path_that_cannot_work_ends_the_start(
+def test_an_unusable_writable_path_fails_the_start(
     certs: Path, tmp_path: Path, path: str, problem: str
 ) -> None:
     state = tmp_path / "state"
@@ -170,7 +170,7 @@ def test_a_writable_path_that_cannot_work_ends_the_start(
     assert f"isolation.writable_paths: {problem.format(state=state)}" in done.stderr
 
 
-async def test_a_command_that_only_the_host_has_is_told_apart(admin: Client) -> None:
+async def test_a_command_hidden_from_the_job_has_its_own_error(admin: Client) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.create("/home/alice/tool")
     assert "/home, /tmp, /var/tmp and /dev/shm are private to each job" in refusal.message

@@ -1,4 +1,4 @@
-"""What becomes of jobs and readers when a part of the server ends."""
+"""Check jobs and readers while parts of the server die, stall or shut down."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ JOBS = 20 if SLOW else 500
 STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
 
 
-async def test_api_process_is_killed_and_the_job_does_not_notice(own_server: Server) -> None:
+async def test_job_survives_a_killed_api_process(own_server: Server) -> None:
     script = "for i in $(seq 100); do echo $i; sleep 0.02; done"
     async with client(own_server, "admin") as admin:
         job = await admin.create("sh", "-c", script)
@@ -35,7 +35,7 @@ async def test_api_process_is_killed_and_the_job_does_not_notice(own_server: Ser
     assert rest.result.exit_code == 0
 
 
-async def test_sigterm_stops_jobs_and_gives_readers_their_last_bytes_and_the_result(
+async def test_sigterm_stops_jobs_and_readers_get_all_output_and_the_result(
     own_server: Server,
 ) -> None:
     async with client(own_server, "admin") as admin:
@@ -57,7 +57,7 @@ async def test_sigterm_stops_jobs_and_gives_readers_their_last_bytes_and_the_res
         assert b"".join(message.payload for message in rest if message.source == STDOUT) == b"last\n"
         assert rest[-1].result.status == job_pb2.JOB_STATUS_STOPPED
         assert rest[-1].result.exit_code == 9
-        own_server.process.send_signal(signal.SIGTERM)  # the second one: the other job ignores the first
+        own_server.process.send_signal(signal.SIGTERM)  # the second signal: the other job ignores the first
         assert ignoring.id
     assert own_server.stop() == 0
     _, alive = psutil.wait_procs(children, timeout=10)
@@ -66,7 +66,7 @@ async def test_sigterm_stops_jobs_and_gives_readers_their_last_bytes_and_the_res
     assert not own_server.cgroup_base.exists()
 
 
-async def test_a_supervisor_that_is_stopped_holds_no_client_and_shows_in_the_health(
+async def test_a_stalled_supervisor_fails_calls_and_the_health_check(
     own_server: Server,
 ) -> None:
     request = health_pb2.HealthCheckRequest()
@@ -90,7 +90,7 @@ async def test_a_supervisor_that_is_stopped_holds_no_client_and_shows_in_the_hea
 
 
 def _calls(admin: Client, job_id: str) -> list[Awaitable[object]]:
-    """Returns a call of each kind, without a deadline."""
+    """Return one call of each kind, without a deadline."""
     stream = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job_id))
     return [
         admin.stub.GetJob(job_service_pb2.GetJobRequest(id=job_id)),
@@ -113,8 +113,8 @@ async def _unavailable(call: Awaitable[object]) -> None:
     assert refusal.reason == "SUPERVISOR_UNAVAILABLE"
 
 
-async def test_a_stop_takes_as_long_as_the_grace_period(own_server: Server) -> None:
-    """Longer than a supervisor may be silent."""
+async def test_a_stop_lasts_as_long_as_the_grace_period(own_server: Server) -> None:
+    """The grace period exceeds the liveness timeout of the supervisor."""
     async with client(own_server, "admin") as admin:
         job = await admin.create("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
         await admin.wrote(job.id, b"ready\n")
@@ -122,11 +122,11 @@ async def test_a_stop_takes_as_long_as_the_grace_period(own_server: Server) -> N
 
 
 @pytest.mark.root
-async def test_one_job_after_the_other_leaves_nothing(own_server: Server) -> None:
-    """Warm up, then watch: descriptors, cgroups and processes stay what they were, memory nearly so."""
+async def test_sequential_jobs_leak_nothing(own_server: Server) -> None:
+    """After a warm-up, descriptors, cgroups and processes stay constant, memory nearly so."""
     async with client(own_server, "admin") as admin:
         await _run_jobs(admin, JOBS // 5)
-        # The pool of spare processes is refilled, and each of them takes descriptors.
+        # Refilling the spare pool takes descriptors.
         await eventually(lambda: len(own_server.descendants()) == IDLE_PROCESSES)
         assert own_server.process
         watched = [psutil.Process(own_server.process.pid), *own_server.api_processes()]
@@ -153,7 +153,7 @@ class _Rest:
 
 
 async def _when_back(admin: Client, job_id: str, offset: int) -> _Rest:
-    """Goes on reading a job from an offset as soon as the server answers again."""
+    """Resume reading a job at an offset once the server answers again."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -169,8 +169,8 @@ async def _when_back(admin: Client, job_id: str, offset: int) -> _Rest:
             return rest
 
 
-def test_busy_jobs_do_not_outweigh_the_server(server: Server) -> None:
-    """Either the cpu controller sees to that, or the session's weight (sched(7), autogroup)."""
+def test_busy_jobs_do_not_starve_the_server(server: Server) -> None:
+    """The cpu controller ensures it, or else the autogroup of the session (sched(7))."""
     assert server.process
     autogroup = Path(f"/proc/{server.process.pid}/autogroup")
     missing = [event["controller"] for event in server.events() if event["event"] == "controller missing"]

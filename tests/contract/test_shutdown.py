@@ -1,4 +1,4 @@
-"""What a server that ends makes of its jobs, and what becomes of a job that cannot be killed."""
+"""Check the shutdown: grace periods of jobs, and jobs that cannot be killed."""
 
 import asyncio
 import fcntl
@@ -19,14 +19,14 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from live import Client, Server, client, eventually, refused
 
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
-"""The ioctls of fsfreeze(8)."""
+"""FIFREEZE and FITHAW, the ioctls of fsfreeze(8)."""
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
 SLOW = "trap 'sleep 1; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
 
 
 async def shut_down(server: Server, admin: Client, script: str, grace: float) -> job_pb2.Job:
-    """Ends the server while a job runs, and returns the job's result."""
+    """Shut the server down while a job runs, and return the job's result."""
     period = Duration()
     period.FromNanoseconds(int(grace * 10**9))
     job = await admin.create("sh", "-c", script, stop_grace_period=period)
@@ -46,7 +46,7 @@ async def shut_down(server: Server, admin: Client, script: str, grace: float) ->
         pytest.param(STUBBORN, 3600, "10", "0.1", None, id="longer-than-the-bound"),
     ],
 )
-async def test_each_job_has_its_own_grace_period_up_to_a_bound(
+async def test_shutdown_honours_each_grace_period_up_to_a_bound(
     certs: Path, tmp_path: Path, script: str, grace: float, default: str, total: str, exit_code: int | None
 ) -> None:
     settings = {"JOBWORKERD_DEFAULTS_STOP_GRACE_PERIOD": default, "JOBWORKERD_SHUTDOWN_TIMEOUT": total}
@@ -60,7 +60,7 @@ async def test_each_job_has_its_own_grace_period_up_to_a_bound(
 
 @contextmanager
 def frozen(directory: Path) -> Iterator[None]:
-    """Freezes the file system of a directory: a process that writes to it cannot be killed meanwhile."""
+    """Freeze the file system of a directory: processes that write to it cannot be killed."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.ioctl(descriptor, FIFREEZE, 0)
@@ -71,7 +71,7 @@ def frozen(directory: Path) -> Iterator[None]:
 
 
 async def write(admin: Client, file: Path) -> job_pb2.Job:
-    """Creates a job that writes to a file of a frozen file system; returns once the kernel holds it there."""
+    """Create a job that writes to a frozen file system; return once the kernel blocks it."""
     job = await admin.create("sh", "-c", f"echo >{file}")
     await eventually(lambda: psutil.Process(job.pid).status() == psutil.STATUS_DISK_SLEEP)
     return job
@@ -79,7 +79,7 @@ async def write(admin: Client, file: Path) -> job_pb2.Job:
 
 @pytest.mark.cgroup
 @pytest.mark.own_kernel
-async def test_a_job_that_cannot_be_killed_is_told_of(certs: Path, tmp_path: Path) -> None:
+async def test_a_job_that_cannot_be_killed_is_reported(certs: Path, tmp_path: Path) -> None:
     disk = Path(os.environ["IN_GUEST_DISK"]) / "frozen"
     disk.mkdir()
     disk.chmod(0o777)

@@ -1,4 +1,4 @@
-"""Signals that the server gets, processes that are killed beside it, and what its caller had set up."""
+"""Check signals to the server, killed helper processes, and inherited process state."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ OTHERS = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPROF, signal
 
 
 def with_marker(marker: str) -> list[int]:
-    """Returns the processes that have a marker in their environment."""
+    """Return the processes that have a marker in their environment."""
     found = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
@@ -34,11 +34,9 @@ def with_marker(marker: str) -> list[int]:
 
 
 @pytest.mark.parametrize("number", OTHERS)
-async def test_a_signal_that_means_nothing_to_the_server_has_no_effect(
-    server: Server, admin: Client, number: int
-) -> None:
+async def test_signals_without_a_meaning_are_ignored(server: Server, admin: Client, number: int) -> None:
     if not server.process:
-        return  # JOBWORKER_SERVER names a server that these tests did not start
+        return  # an external server (JOBWORKER_SERVER)
     os.kill(server.process.pid, number)
     await eventually(lambda: server.has_event("signal without effect"))
     _, output = await admin.run("echo", "works")
@@ -46,7 +44,7 @@ async def test_a_signal_that_means_nothing_to_the_server_has_no_effect(
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGINT])
-async def test_a_signal_that_asks_for_the_end_stops_jobs_in_order(own_server: Server, number: int) -> None:
+async def test_termination_signals_stop_jobs_in_order(own_server: Server, number: int) -> None:
     assert own_server.process
     async with client(own_server, "admin") as admin:
         job = await admin.create("sh", "-c", "echo ready; exec sleep 300")
@@ -62,8 +60,8 @@ async def test_a_signal_that_asks_for_the_end_stops_jobs_in_order(own_server: Se
     assert not own_server.job_cgroups()
 
 
-def test_a_server_that_is_killed_while_it_starts_leaves_no_process(certs: Path, tmp_path: Path) -> None:
-    """A moment later in each round, so that its spare processes are in every stage of their making."""
+def test_a_server_killed_during_its_start_leaves_no_process(certs: Path, tmp_path: Path) -> None:
+    """Each round kills it later, so that spare processes are in every stage of their start."""
     for round_number in range(KILLS):
         marker = f"{os.getpid()}-{round_number}"
         with _starting(certs, tmp_path / "state", marker) as process:
@@ -76,7 +74,7 @@ def test_a_server_that_is_killed_while_it_starts_leaves_no_process(certs: Path, 
 
 
 def _removed_base(marker: str) -> bool:
-    """Removes what a server that was killed could not, once the last process has left its cgroup."""
+    """Remove the cgroups of a killed server once their last process has exited."""
     base = mounted(f"/sys/fs/cgroup/jobworker-test-{marker}")
     with contextlib.suppress(OSError):
         for directory, _, _ in os.walk(base or "", topdown=False):
@@ -93,7 +91,7 @@ def _starting(certs: Path, state: Path, marker: str) -> Iterator["subprocess.Pop
         yield process
 
 
-async def test_the_next_job_does_not_notice_that_inits_were_killed(own_server: Server) -> None:
+async def test_the_next_job_survives_killed_inits(own_server: Server) -> None:
     async with client(own_server, "admin") as admin:
         for _ in range(3):
             inits = [each for each in own_server.descendants() if _is_init(each)]
@@ -106,13 +104,13 @@ async def test_the_next_job_does_not_notice_that_inits_were_killed(own_server: S
 
 
 def _is_init(process: psutil.Process) -> bool:
-    """True for an init that is alive: a zombie has no arguments."""
+    """Return whether a process is a live init: a zombie has no arguments."""
     return arguments(process)[:1] == ["sleep"]
 
 
 @pytest.fixture
 def server_without_streams(certs: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server whose descriptors 0, 1 and 2 are closed, as `2>&-` of a shell does."""
+    """A server with descriptors 0, 1 and 2 closed, as by `2>&-` in a shell."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
@@ -127,7 +125,7 @@ def server_without_streams(certs: Path, tmp_path: Path) -> Iterator[Server]:
 
 
 async def test_a_server_without_standard_streams_serves(server_without_streams: Server) -> None:
-    """No other file takes their place."""
+    """No other file gets these descriptor numbers."""
     async with client(server_without_streams, "admin") as admin:
         await asyncio.wait_for(admin.channel.channel_ready(), START_WITHIN_SECONDS)
         _, output = await admin.run("echo", "works")
@@ -139,9 +137,7 @@ async def test_a_server_without_standard_streams_serves(server_without_streams: 
 
 
 @pytest.mark.parametrize("hard", [2_048, 300])
-async def test_the_open_files_of_jobs_are_those_of_the_configuration(
-    certs: Path, tmp_path: Path, hard: int
-) -> None:
+async def test_jobs_have_the_configured_limit_of_open_files(certs: Path, tmp_path: Path, hard: int) -> None:
     command = ("prlimit", f"--nofile=200:{hard}")
     with Server.started(BIN, certs, tmp_path / "state", run_by=command) as server:
         async with client(server, "admin") as admin:
@@ -151,6 +147,6 @@ async def test_the_open_files_of_jobs_are_those_of_the_configuration(
 
 
 def _may_raise_limits() -> bool:
-    """True with CAP_SYS_RESOURCE, number 24."""
+    """Return whether this process has CAP_SYS_RESOURCE (24)."""
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return bool(int(status["CapEff"], 16) >> 24 & 1)

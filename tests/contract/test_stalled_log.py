@@ -1,4 +1,4 @@
-"""Whatever reads the server's stderr stops reading: jobs, calls and SIGTERM go on as before."""
+"""Check that jobs, calls and SIGTERM work while the reader of the server's stderr is stalled."""
 
 import contextlib
 import fcntl
@@ -23,7 +23,7 @@ PIPE_BYTES = 4_096
 
 @contextlib.contextmanager
 def started(certs: Path, state: Path) -> Iterator[tuple[Server, int]]:
-    """Starts a server whose stderr is a small pipe that is read until it serves, and no further."""
+    """Start a server whose stderr is a small pipe, read only until the server serves."""
     read_end, write_end = os.pipe()
     fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     base = f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"
@@ -56,7 +56,7 @@ async def _use(admin: Client) -> None:
         assert (await admin.get(job.id)).exit_code == 0
 
 
-async def test_jobs_and_calls_go_on_and_sigterm_ends_the_server(certs: Path, tmp_path: Path) -> None:
+async def test_jobs_calls_and_sigterm_work(certs: Path, tmp_path: Path) -> None:
     with started(certs, tmp_path / "state") as (server, _):
         async with client(server, "admin") as admin:
             await _use(admin)
@@ -67,7 +67,7 @@ async def test_jobs_and_calls_go_on_and_sigterm_ends_the_server(certs: Path, tmp
         assert not psutil.pid_exists(left.pid)
 
 
-async def test_the_lines_come_once_they_are_read_again(certs: Path, tmp_path: Path) -> None:
+async def test_lines_are_written_once_the_reader_resumes(certs: Path, tmp_path: Path) -> None:
     with started(certs, tmp_path / "state") as (server, read_end):
         async with client(server, "admin") as admin:
             await _use(admin)

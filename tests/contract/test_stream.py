@@ -1,4 +1,4 @@
-"""GetJobsStream: every reader gets exactly what the job wrote."""
+"""Check that every reader of GetJobsStream gets exactly the bytes that the job wrote."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ async def test_output_is_exact(admin: Client, script: str, expected: bytes) -> N
     assert output == expected
 
 
-async def test_sources_are_told_apart_and_offsets_are_of_both(admin: Client) -> None:
+async def test_sources_are_marked_and_share_offsets(admin: Client) -> None:
     script = "for i in 1 2 3; do echo out$i; sleep 0.05; echo err$i >&2; sleep 0.05; done"
     job = await admin.create("sh", "-c", script)
     output = await admin.stream(job.id)
@@ -50,7 +50,7 @@ async def test_sources_are_told_apart_and_offsets_are_of_both(admin: Client) -> 
     assert times == sorted(times)
 
 
-async def test_readers_that_join_at_any_time_get_the_same(admin: Client, viewer: Client) -> None:
+async def test_readers_that_join_at_any_time_get_the_same_bytes(admin: Client, viewer: Client) -> None:
     size = 2 << 20
     job = await admin.create("sh", "-c", f"yes 0123456789abcde | head -c {size}")
     readers = [asyncio.create_task(each.stream(job.id)) for each in (admin, viewer) for _ in range(4)]
@@ -69,21 +69,21 @@ BY_TURNS = (
 
 
 def written(output: Output) -> tuple[bytes, list[int], list[int]]:
-    """Returns output, and the source and the time of each of its bytes."""
+    """Return the output with the source and the time of each byte."""
     found = [piece for chunk in output.chunks for piece in pieces(chunk)]
     sources = [int(piece.source) for piece in found for _ in piece.payload]
     times = [piece.time.ToNanoseconds() for piece in found for _ in piece.payload]
     return b"".join(piece.payload for piece in found), sources, times
 
 
-async def test_bytes_that_were_written_by_turns_are_replayed_in_one_message(admin: Client) -> None:
+async def test_alternating_writes_are_replayed_in_one_message(admin: Client) -> None:
     job = await admin.create("python3", "-c", BY_TURNS)
     live = await admin.stream(job.id)
     replayed = await admin.stream(job.id, mixed_sources=True)
     one_source = await admin.stream(job.id, source=STDERR, mixed_sources=True)
     assert len(replayed.chunks) == 1
     assert written(replayed)[:2] == written(live)[:2]
-    # Where both pipes have output, either may be read first.
+    # If both pipes have output, either may be read first.
     assert sorted(written(live)[0]) == sorted(b"0123456789" * 30)
     assert b"".join(data for chunk in replayed.chunks for of, data in runs(chunk) if of == STDERR) == (
         b"13579" * 30
@@ -94,8 +94,8 @@ async def test_bytes_that_were_written_by_turns_are_replayed_in_one_message(admi
     assert written(one_source)[0] == bytes(byte for byte, _, _ in expected)
 
 
-async def test_the_times_of_a_replay_are_those_that_followers_saw(admin: Client) -> None:
-    """To 10 ms: the accuracy that docs/logs.md promises."""
+async def test_a_replay_has_the_times_of_the_live_stream(admin: Client) -> None:
+    """Accurate to 10 ms, as docs/logs.md promises."""
     script = "import os, time\nfor number in range(300):\n os.write(1, b'x'); time.sleep(.001)"
     job = await admin.create("python3", "-c", script)
     live, replayed = await admin.stream(job.id), await admin.stream(job.id)
@@ -152,7 +152,7 @@ LINES = r"printf 'one\ntwo\n'; sleep 0.2; echo err >&2; sleep 0.2; printf 'three
         ({"since": Timestamp(seconds=2**33)}, b""),
     ],
 )
-async def test_a_part_of_the_output(admin: Client, part: dict[str, Any], expected: bytes) -> None:
+async def test_selected_output(admin: Client, part: dict[str, Any], expected: bytes) -> None:
     job = await admin.create("sh", "-c", LINES)
     await admin.ended(job.id)
     for follow in (True, False):
@@ -167,18 +167,18 @@ async def test_since_the_time_of_a_message(admin: Client) -> None:
     assert (await admin.stream(job.id, since=third.time)).bytes() == b"three\nfour"
 
 
-async def test_a_stream_that_begins_elsewhere_says_first_where(admin: Client) -> None:
+async def test_a_stream_starts_with_its_start_offset(admin: Client) -> None:
     job = await admin.create("sh", "-c", "echo before; sleep 600")
     reader = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=60)
     await reader.read()
     request = job_service_pb2.GetJobsStreamRequest(id=job.id, tail_lines=0)
-    # There is no output for it, and yet it learns from where on there will be.
+    # The reader learns its start offset before there is any output.
     first = await admin.stub.GetJobsStream(request, timeout=60).read()
     assert first == job_service_pb2.GetJobsStreamResponse(offset=7)
     await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id), timeout=60)
 
 
-async def test_output_that_was_given_up_is_told_of_exactly(certs: Path, tmp_path: Path) -> None:
+async def test_truncated_output_is_reported_with_its_exact_range(certs: Path, tmp_path: Path) -> None:
     bound, size = 1 << 20, 8 << 20
     limits = {"JOBWORKERD_LOG_MAX_BYTES": str(bound)}
     with Server.started(BIN, certs, tmp_path / "state", **limits) as server:
@@ -195,10 +195,10 @@ async def test_output_that_was_given_up_is_told_of_exactly(certs: Path, tmp_path
             missing[chunk.offset : chunk.offset + len(chunk.payload)] = bytes(len(chunk.payload))
         for gap in output.truncated:
             missing[gap.from_offset : gap.to_offset] = bytes(gap.to_offset - gap.from_offset)
-        assert not any(missing), "each byte is sent or told of"
+        assert not any(missing), "each byte is sent or reported as truncated"
         assert output.result
         assert output.result.log_size == size
-    # It may begin behind 0: messages that were sent to another reader just before are sent again.
+    # It may begin below the log start: the message cache still has messages of another reader.
     (gap,) = late.truncated
     assert "size limit" in gap.reason
     assert bound // 2 < size - gap.to_offset <= bound
@@ -206,7 +206,7 @@ async def test_output_that_was_given_up_is_told_of_exactly(certs: Path, tmp_path
 
 @contextlib.contextmanager
 def small_disk(directory: Path, size: str) -> Iterator[None]:
-    """Makes a directory one on a disk (of memory) with so little space."""
+    """Mount a small tmpfs on a directory."""
     directory.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", directory], check=True)
     try:
@@ -216,7 +216,7 @@ def small_disk(directory: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.root
-async def test_a_full_disk_loses_an_exact_range_and_not_the_job(certs: Path, tmp_path: Path) -> None:
+async def test_a_full_disk_loses_a_reported_range_and_not_the_job(certs: Path, tmp_path: Path) -> None:
     size = 8 << 20
     with (
         small_disk(tmp_path / "state" / "state", "2m"),
@@ -225,14 +225,14 @@ async def test_a_full_disk_loses_an_exact_range_and_not_the_job(certs: Path, tmp
         async with client(server, "admin") as admin:
             job = await admin.create("sh", "-c", f"seq -f %015.0f 1 {size // 16}; exit 3")
             output = await admin.stream(job.id)
-            # The next job has the log that was made ahead of it; from then on there is no space for one.
+            # The next job takes the log that was prepared ahead; later logs have no space.
             prepared = await admin.create("echo", "no space for this")
             async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
                 await admin.create("echo", "there is no space for another log")
             logs = {entry.name for entry in (tmp_path / "state/state/jobs").iterdir()}
             assert logs == {job.id, prepared.id}
     expected = b"".join(b"%015d\n" % number for number in range(1, size // 16 + 1))
-    # The loss may have grown while it was told of; `stream` has seen that nothing is in between.
+    # The lost range may grow between messages; `stream` has checked that the ranges are contiguous.
     first, last = output.truncated[0].from_offset, output.truncated[-1].to_offset
     assert last == size
     assert "could not store" in output.truncated[0].reason
@@ -271,14 +271,14 @@ async def test_cancelled_reader_does_not_disturb_another(admin: Client) -> None:
 
 
 def ended_as(server: Server, method: str, status: str) -> bool:
-    """True if the server's log has an RPC of a method that ended with a status."""
+    """Return whether the server logged an RPC of this method with this status."""
     return any(
         event.get("event") == "rpc" and event["method"].endswith(method) and event["status"] == status
         for event in server.events()
     )
 
 
-async def test_reader_that_takes_nothing_is_cut_off_and_can_go_on(own_server: Server) -> None:
+async def test_stalled_reader_is_cut_off_and_can_resume(own_server: Server) -> None:
     size = 32 << 20
     async with client(own_server, "admin") as admin:
         job = await admin.create("head", "-c", str(size), "/dev/zero")
@@ -286,16 +286,16 @@ async def test_reader_that_takes_nothing_is_cut_off_and_can_go_on(own_server: Se
         call = admin.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=job.id), timeout=180)
         messages = aiter(call)
         await anext(messages)
-        # How long the windows of HTTP/2 take to fill is the machine's; when that is over, the server says.
+        # The time to fill the HTTP/2 windows varies; the server logs when the stall timeout ends.
         await eventually(lambda: own_server.has_event("reader stalled"), seconds=120)
-        # The RPC is over on the server's side, though the client has not taken its status.
+        # The RPC has ended on the server although the client has not read its status.
         await eventually(lambda: ended_as(own_server, "GetJobsStream", "UNAVAILABLE"))
         taken = 0
         async with refused(grpc.StatusCode.UNAVAILABLE) as refusal:
             async for message in messages:
                 taken = message.offset + len(message.payload)
         assert refusal.reason == "READER_STALLED"
-        assert not re.search(r"\d{5}", refusal.message), "no offset: the reader's own count is the true one"
+        assert not re.search(r"\d{5}", refusal.message), "no offset: only the client knows what it received"
         assert 0 < taken < size
         rest = await admin.stream(job.id, offset=taken)
     assert taken + len(rest.bytes()) == size

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md has the words that clients really print."""
+"""Check that docs/troubleshooting.md quotes the messages that the clients print."""
 
 import datetime as dt
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/troubleshooting.md"
 
 pytestmark = pytest.mark.timeout(900)
-"""In seconds: the first build of the examples compiles a TLS library and gRPC."""
+"""Seconds. The first build of the examples compiles a TLS library and gRPC."""
 
 BARE_GRPC = """
 import sys, grpc
@@ -42,19 +42,19 @@ except grpc.RpcError as error:
 
 @dataclass(frozen=True)
 class At:
-    """Where a client is sent, and with which certificates."""
+    """The server address and the certificates of one client."""
 
     address: str
     certs: Path
 
 
 Clients = Mapping[str, Callable[[At], list[str]]]
-"""The command line of each client."""
+"""Return the command line of each client."""
 
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Clients:
-    """The command line of each client in the page; those of a missing toolchain are left out."""
+    """Return the command lines of the clients on the page whose toolchain is installed."""
     go = tmp_path_factory.mktemp("go") / "run"
     build: list[str | Path] = [
         ROOT / "tools/go",
@@ -99,7 +99,7 @@ def _files(dashes: str, certs: Path) -> list[str]:
 
 
 def said(argv: list[str]) -> str:
-    """Returns all that a client prints."""
+    """Return stdout and stderr of a client."""
     done = subprocess.run(
         argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False, env=os.environ
     )
@@ -107,13 +107,13 @@ def said(argv: list[str]) -> str:
 
 
 def table(heading: str) -> dict[str, str]:
-    """Returns the words that the page has under a heading, by client."""
+    """Return the messages under a heading of the page, by client."""
     section = PAGE.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     return dict(re.findall(r"^\| (\S+) \| `(.*)` \|$", section, re.MULTILINE))
 
 
 def assert_described(heading: str, at: At, clients: Clients) -> None:
-    """Compares what each client prints with the page's table."""
+    """Compare the output of each client with the table of the page."""
     words = table(heading)
     assert words.keys() >= clients.keys()
     for name, argv in clients.items():
@@ -124,17 +124,17 @@ def assert_described(heading: str, at: At, clients: Clients) -> None:
 
 @pytest.fixture
 def here(server: Server) -> At:
-    """The server by the name that its certificate has, and an administrator's files to change."""
+    """The server under the name in its certificate, and a copy of the admin's files."""
     return At(by_name(server), server.certs)
 
 
 def by_name(server: Server) -> str:
-    """Returns the server's address with a name in place of the number."""
+    """Return the server's address with a host name instead of the IP address."""
     return server.address.replace("127.0.0.1", "localhost")
 
 
 def changed(certs: Path, folder: Path, **contents: bytes) -> Path:
-    """Returns a copy of the certificates with other contents of some files: `admin=`, `admin_key=`."""
+    """Return a copy of the certificates with replaced files: `admin=`, `admin_key=`."""
     shutil.copytree(certs, folder)
     for name, content in contents.items():
         (folder / f"{name.replace('_', '-')}.pem").write_bytes(content)
@@ -142,7 +142,7 @@ def changed(certs: Path, folder: Path, **contents: bytes) -> Path:
 
 
 def expired(certs: Path, name: str) -> bytes:
-    """Returns a copy of a certificate that ended yesterday, signed by the same authority."""
+    """Return a copy of a certificate that expired yesterday, signed by the same CA."""
     old = x509.load_pem_x509_certificate((certs / f"{name}.pem").read_bytes())
     signer = serialization.load_pem_private_key((certs / "ca-key.pem").read_bytes(), None)
     assert isinstance(signer, rsa.RSAPrivateKey)
@@ -173,7 +173,7 @@ def test_a_certificate_that_the_server_refuses(here: At, clients: Clients, tmp_p
         )
 
 
-def test_an_authority_that_the_client_does_not_know(here: At, clients: Clients, tmp_path: Path) -> None:
+def test_an_authority_unknown_to_the_client(here: At, clients: Clients, tmp_path: Path) -> None:
     others = make_certificates(BIN, tmp_path / "others")
     certs = changed(here.certs, tmp_path / "certs", ca=(others / "ca.pem").read_bytes())
     assert_described("The client does not know the server's authority", At(here.address, certs), clients)
@@ -185,7 +185,7 @@ def test_a_server_whose_certificate_expired(here: At, clients: Clients, tmp_path
         assert_described("The server's certificate has expired", At(by_name(late), certs), clients)
 
 
-def test_a_server_of_another_name(here: At, clients: Clients, tmp_path: Path) -> None:
+def test_a_server_with_another_name(here: At, clients: Clients, tmp_path: Path) -> None:
     certs = changed(here.certs, tmp_path / "certs")
     issue: list[str | Path] = [
         BIN / "jobworkerd",
@@ -204,7 +204,7 @@ def test_a_server_of_another_name(here: At, clients: Clients, tmp_path: Path) ->
 
 def test_a_port_that_is_closed(here: At, clients: Clients) -> None:
     with socket.socket() as taken:
-        # Bound and not listening: nobody else gets the port meanwhile.
+        # Bound but not listening, so that no other process takes the port.
         taken.bind(("127.0.0.1", 0))
         nobody = At(f"localhost:{taken.getsockname()[1]}", here.certs)
         assert_described("No server listens on the port", nobody, clients)

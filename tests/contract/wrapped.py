@@ -1,4 +1,4 @@
-"""A server in surroundings of the tests' own: another session keyring, other mounts."""
+"""Starts servers with another session keyring or other mounts."""
 
 import stat
 import subprocess
@@ -11,9 +11,9 @@ BIN = Path(sys.executable).parent
 
 
 def wrapped(directory: Path, first: str) -> Path:
-    """Returns a directory with a `jobworkerd` that runs some lines of Python before the server.
+    """Return a directory with a `jobworkerd` that runs lines of Python before it executes the server.
 
-    What the lines change is inherited by the server. They find `ctypes`, `os` and `libc`.
+    The server inherits the changes. The lines can use `ctypes`, `os` and `libc`.
     """
     script = directory / "jobworkerd"
     script.write_text(
@@ -28,16 +28,16 @@ def wrapped(directory: Path, first: str) -> Path:
 
 
 def with_line(directory: Path, path: str, line: str) -> str:
-    """Returns lines for `wrapped` that give the server one of the host's files with one line more."""
+    """Return lines for `wrapped` that append a line to the server's view of a file."""
     source = directory / Path(path).name
     source.write_text(f"{Path(path).read_text()}{line}\n")
     return own_mounts() + f"libc.mount(b'{source}', b'{path}', None, 0x1000, None)\n"
 
 
 def own_mounts() -> str:
-    """Returns lines for `wrapped` that give the server a mount namespace whose mounts are shared.
+    """Return lines for `wrapped` that give the server a mount namespace with shared propagation.
 
-    Namespaces that are made of it get its later mounts, as on hosts that systemd set up.
+    Later mounts propagate to namespaces made from it, as on hosts that systemd set up.
     """
     private, shared, recursive = 0x40000, 0x100000, 0x4000
     flags = (private | recursive, shared | recursive)
@@ -46,13 +46,13 @@ def own_mounts() -> str:
 
 
 def mount(server: Server, *arguments: str | Path) -> None:
-    """Mounts something where the server runs, while it does (mount(8))."""
+    """Run mount(8) in the mount namespace of a running server."""
     assert server.process
     namespace = f"--mount=/proc/{server.process.pid}/ns/mnt"
     subprocess.run(["nsenter", namespace, "mount", *arguments], check=True)
 
 
 def seen(server: Server, path: Path) -> Path:
-    """Returns a path by which to read what the server has there, mounts included."""
+    """Return a path that reads a file as the server sees it, mounts included."""
     assert server.process
     return Path(f"/proc/{server.process.pid}/root") / path.relative_to("/")

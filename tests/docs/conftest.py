@@ -1,4 +1,4 @@
-"""A server, and an environment that names it: what the pages tell their readers to have."""
+"""A server and the environment that the pages tell their readers to set up."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def session(server: Server, tmp_path: Path) -> Session:
-    """A reader in an empty folder, with the commands in PATH."""
+    """A reader in an empty directory, with the commands in PATH."""
     return Session(
         tmp_path,
         {
@@ -31,7 +31,7 @@ def session(server: Server, tmp_path: Path) -> Session:
             "LANG": "C.UTF-8",
             "JOBWORKER_SERVER": server.address,
             "JOBWORKER_CERTS": str(server.certs),
-            # For the commands of the server: the pages' readers have their folder in /opt.
+            # The pages assume that the server is installed below /opt.
             "JOBWORKERD_CERTS_DIR": str(tmp_path / "certs"),
         },
         RUNNERS,

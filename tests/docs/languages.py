@@ -1,7 +1,7 @@
-"""How a block is run, by the language of its fence.
+"""Runs a code block according to the language of its fence.
 
-The variables that a block of shell sets are there for all later blocks, of whatever language. A command is
-expected to exit with 0, or as a comment on its line says: `# … exits with 3`.
+Variables that a shell block sets are visible to all later blocks in any language. A command must exit with
+0, or with the code in the comment on its line: `# … exits with 3`.
 """
 
 import json
@@ -18,15 +18,15 @@ from tests.interop.paths import ROOT
 
 SECONDS = 60
 _PROMISE = re.compile(r"#.*\bexits with (\d+)")
-# All on the line before the block's first, so that LINENO is right. Command substitutions and functions do
-# not inherit the trap: the command that they are a part of is the one that counts.
+# One line before the block, so that LINENO is right. Command substitutions and functions do
+# not inherit the trap: only the status of the enclosing command counts.
 _PROLOGUE = """set -a -o pipefail; trap 'echo "$(($LINENO - 1)) $?" >&3' ERR"""
 _EPILOGUE = "trap - ERR\nenv -0 >&4"
 _TYPESCRIPT = ROOT / "clients/typescript"
 
 
 def shell(block: Block, session: Session) -> str:
-    """Runs a block with bash, and keeps its variables."""
+    """Run a block with bash and keep its variables."""
     script = session.folder / "block.sh"
     script.write_text(f"{_PROLOGUE}\n{block.code}{_EPILOGUE}\n")
     failures, environment = session.folder / "failures", session.folder / "environment"
@@ -42,24 +42,24 @@ def shell(block: Block, session: Session) -> str:
 
 
 def python(block: Block, session: Session) -> str:
-    """Runs a block as a program in Python."""
+    """Run a block as a Python program."""
     script = session.folder / "block.py"
     script.write_text(block.code)
     return succeed([sys.executable, "-W", "error", script], block, session.folder, session.environment)
 
 
 def go(block: Block, session: Session) -> str:
-    """Builds a block as a program of the Go client's module, and runs it."""
+    """Build a block as a program in the Go client's module, and run it."""
     source, program = session.folder / "block.go", session.folder / "block"
     source.write_text(block.code)
-    # With our own environment: the compiler's caches are in our home.
+    # The compiler's caches are in the home directory of the test's own environment.
     build: list[str | Path] = [ROOT / "tools/go", "-C", "clients/go", "build", "-o", program, source]
     succeed(build, block, ROOT, os.environ)
     return succeed([program], block, session.folder, session.environment)
 
 
 def typescript(block: Block, session: Session) -> str:
-    """Compiles a block, as strictly as the TypeScript client is, in a package that has it, and runs it."""
+    """Compile a block in a package that depends on the TypeScript client, equally strictly, and run it."""
     folder = session.folder / "typescript"
     modules = folder / "node_modules"
     if not folder.exists():
@@ -83,10 +83,10 @@ RUNNERS: Mapping[str, Runner] = {"sh": shell, "python": python, "go": go, "types
 
 
 def succeed(argv: list[str | Path], block: Block, folder: Path, environment: Mapping[str, str]) -> str:
-    """Runs a program for a block and returns what it prints.
+    """Run a program for a block and return its stdout.
 
     Raises:
-        Wrong: it failed.
+        Wrong: the program failed.
     """
     done = run(argv, block, folder, environment)
     if done.returncode:
@@ -97,7 +97,7 @@ def succeed(argv: list[str | Path], block: Block, folder: Path, environment: Map
 def run(
     argv: list[str | Path], block: Block, folder: Path, environment: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a program for a block, with stderr among what it prints."""
+    """Run a program for a block, with stderr merged into stdout."""
     try:
         return subprocess.run(
             argv,
@@ -116,6 +116,6 @@ def run(
 
 
 def promised(code: str) -> dict[int, int]:
-    """Returns the exit codes that comments announce, by the line of the block."""
+    """Return the exit codes that comments announce, by line of the block."""
     found = ((number, _PROMISE.search(line)) for number, line in enumerate(code.splitlines(), 1))
     return {number: int(promise[1]) for number, promise in found if promise}

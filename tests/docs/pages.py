@@ -1,11 +1,11 @@
-"""The code blocks of a page, and what is to be done with each.
+"""Finds the code blocks of a page and the verdict on each.
 
-Each block has a verdict. It is run as the language of its fence says; or the HTML comment before it is
+A block is run according to the language of its fence, unless an HTML comment precedes it:
 
-    <!-- output -->               it is what the block before it prints; `…` stands for anything
-    <!-- not run: the reason -->  it is neither, and says why
+    <!-- output -->               the expected output of the preceding block; `…` matches anything
+    <!-- not run: the reason -->  the block is not run, for this reason
 
-A comment belongs to the block that follows it with nothing in between.
+A comment applies to the block that follows it directly.
 """
 
 import enum
@@ -21,7 +21,7 @@ _COMMENT = re.compile(r"<!-- (?:(output)|not run: (\S.*)) -->\s*", re.DOTALL)
 
 
 class Use(enum.Enum):
-    """What a block is."""
+    """The verdict on a block."""
 
     RUN = "run"
     OUTPUT = "output"
@@ -30,7 +30,7 @@ class Use(enum.Enum):
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `line` is that of its first line of code in the page, counted from 1."""
+    """A fenced block; `line` is the number of its first line of code in the page, from 1."""
 
     page: Path
     line: int
@@ -40,12 +40,12 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Where it is, as compilers say it."""
+        """Location in the form `path:line`."""
         return f"{self.page.name}:{self.line}"
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """Yields the blocks of a page, those in lists and quotes, too."""
+    """Yield the blocks of a page, including those in lists and quotes."""
     before: Token | None = None
     for token in MarkdownIt().parse(page.read_text()):
         if token.type in {"fence", "code_block"}:

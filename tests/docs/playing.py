@@ -1,4 +1,4 @@
-"""Running the blocks of a page one after the other, as a reader would in one shell."""
+"""Runs the blocks of a page in order, as a reader would in one shell."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,22 +9,22 @@ from tests.docs.pages import Block, Use, blocks
 
 
 class Wrong(AssertionError):
-    """A block that has no verdict, or does not do what the page says; the message has its place."""
+    """A block without a verdict, or one that does not do what the page says, with its location."""
 
 
 @dataclass
 class Session:
-    """One reader's shell: a folder to be in, and the environment that the blocks leave behind."""
+    """A reader's shell: the working directory and the environment that blocks change."""
 
     folder: Path
     environment: dict[str, str]
     runners: Mapping[str, "Runner"]
 
     def play(self, page: Path) -> None:
-        """Runs a page.
+        """Run a page.
 
         Raises:
-            Wrong: it is not as it says.
+            Wrong: the page does not do what it says.
         """
         printed = ""
         for block in blocks(page):
@@ -47,7 +47,7 @@ class Session:
 
 
 Runner = Callable[[Block, Session], str]
-"""Runs a block and returns what it printed; raises Wrong."""
+"""Run a block and return its output; raises Wrong."""
 
 
 def _compare(block: Block, printed: str) -> None:

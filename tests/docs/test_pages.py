@@ -1,4 +1,4 @@
-"""The pages do what they say: each block of code is run, in order, against a live server."""
+"""Run each code block of README.md and docs/ in order against a live server."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A page that is wrong is found out."""
+"""Check that errors in a page are found."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def block(language: str, code: str) -> str:
     return f"{FENCE}{language}\n{code}\n{FENCE}"
 
 
-def test_variables_are_there_for_later_blocks(reader: Session) -> None:
+def test_later_blocks_see_variables(reader: Session) -> None:
     play(
         reader,
         block("sh", "id=$(echo 7)\ntext='two\nlines'"),
@@ -38,7 +38,7 @@ def test_variables_are_there_for_later_blocks(reader: Session) -> None:
     )
 
 
-def test_exit_codes_are_as_announced(reader: Session) -> None:
+def test_announced_exit_codes_are_expected(reader: Session) -> None:
     play(reader, block("sh", "true\nsh -c 'exit 3'  # exits with 3\nfalse || true"))
 
 
@@ -57,7 +57,7 @@ def test_exit_codes_are_as_announced(reader: Session) -> None:
         ("fortran", "END", "a block in 'fortran' has no verdict"),
     ],
 )
-def test_what_is_wrong_is_told(reader: Session, language: str, code: str, message: str) -> None:
+def test_errors_are_reported(reader: Session, language: str, code: str, message: str) -> None:
     with pytest.raises(Wrong) as caught:
         play(reader, block(language, code))
     assert message in str(caught.value)

@@ -1,7 +1,7 @@
-"""`make soak`: 200 jobs that start and are stopped at random, for two minutes, leave nothing.
+"""`make soak`: start and stop 200 jobs at random for two minutes and check that nothing leaks.
 
-Whatever the server keeps for a job is counted before and after: processes, cgroups, descriptors, files; and
-there are no more users than would do for the jobs that may run at once.
+The test counts processes, cgroups, descriptors and files before and after. The UIDs in use never exceed
+the number of jobs that may run at once.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ AT_ONCE = 200
 SECONDS = 120
 KEPT = 50
 USERS = range(1_700_000_000, 1_700_000_500)
-"""Other servers on this host have the range that is the default."""
+"""Other servers on this host use the default range."""
 
 SETTINGS = {
     "JOBWORKERD_KEEP_JOBS": str(KEPT),
@@ -38,7 +38,7 @@ SHORT = duration_pb2.Duration(nanos=300_000_000)
 FINAL = {job_pb2.JOB_STATUS_COMPLETED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_STOPPED}
 
 MARK = str(100_000_000 + uuid.uuid4().int % 100_000_000)
-"""How long each of these jobs sleeps, and how its processes are found."""
+"""Duration of each sleep, which also identifies the processes."""
 
 SCRIPTS = [
     "exit 0",
@@ -57,7 +57,7 @@ SCRIPTS = [
 
 @dataclass(frozen=True)
 class Held:
-    """What the server holds at one moment, apart from the jobs that it keeps."""
+    """Resources that the server holds, apart from the records that it keeps."""
 
     processes: int
     descriptors: tuple[int, ...]
@@ -65,7 +65,7 @@ class Held:
 
     @classmethod
     def by(cls, server: Server) -> "Held":
-        """Counts; a process that has ended and was not waited for counts, too."""
+        """Count the resources, zombies included."""
         assert server.process
         watched = [psutil.Process(server.process.pid), *server.api_processes()]
         descriptors = tuple(process.num_fds() for process in watched)
@@ -80,20 +80,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 async def churn(admin: Client, until: float) -> int:
-    """Starts one job after the other, and stops most of them; returns how many there were."""
+    """Start jobs one after the other, stop most of them, and return their number."""
     count = 0
     while time.monotonic() < until:
         try:
             await one_job(admin)
         except grpc.aio.AioRpcError as error:
-            # Dropped before this task looked at it again: so few are kept.
+            # The record was removed meanwhile: the server keeps few.
             assert error.code() is grpc.StatusCode.NOT_FOUND  # noqa: PT017 - any other is a failure
         count += 1
     return count
 
 
 async def one_job(admin: Client) -> None:
-    """Starts a job, and stops it after a while unless that is not what this one is for."""
+    """Start a job and, unless it is meant to exit by itself, stop it after a while."""
     timeout = SHORT if random.random() < 0.1 else None
     job = await admin.create("sh", "-c", random.choice(SCRIPTS), timeout=timeout, stop_grace_period=SHORT)
     follower = asyncio.create_task(admin.stream(job.id)) if random.random() < 0.3 else None
@@ -112,7 +112,7 @@ async def one_job(admin: Client) -> None:
 
 
 async def a_command_that_is_none(admin: Client, until: float) -> int:
-    """Fails to start one job after the other; returns how many."""
+    """Start jobs that fail to exec, and return their number."""
     count = 0
     while time.monotonic() < until:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -123,9 +123,9 @@ async def a_command_that_is_none(admin: Client, until: float) -> int:
     return count
 
 
-async def test_two_hundred_jobs_that_come_and_go_leave_nothing(server: Server) -> None:
+async def test_churn_of_two_hundred_jobs_leaks_nothing(server: Server) -> None:
     async with client(server, "admin") as admin:
-        # As many as are kept, so that there is the same to keep before and after.
+        # Fill the records to their bound, so that both counts include the same number.
         for _ in range(KEPT):
             await admin.run("true")
         await eventually(lambda: len(server.descendants()) == IDLE_PROCESSES and not server.job_cgroups())
@@ -148,6 +148,6 @@ async def test_two_hundred_jobs_that_come_and_go_leave_nothing(server: Server) -
 
 
 def directories(server: Server) -> set[str]:
-    """Returns the jobs that have a directory, with their logs; `next` is the one made ahead."""
+    """Return the job directories; `next` is the log prepared ahead."""
     assert server.state
     return {entry.name for entry in (server.state / "state" / "jobs").iterdir()} - {"next"}

@@ -1,7 +1,7 @@
-"""`make soak`: what many readers got is what the job wrote, under load that takes minutes.
+"""`make soak`: check that many readers under minutes of load get exactly the bytes of the job.
 
-A server of its own over mTLS, through the generated stubs only. Each case is bounded in count; nothing here
-asserts how long anything takes.
+The tests use the generated stubs over mTLS against their own server. Each case is bounded in count and
+asserts no durations.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ GIB = 1 << 30
 PATIENT = {"JOBWORKERD_LOG_STALL_TIMEOUT": "600"}
 Request = job_service_pb2.GetJobsStreamRequest
 
-# Bytes that no offset has by chance: a repeated or missing piece changes the digest.
+# The bytes depend on the offset, so a repeated or missing chunk changes the digest.
 COUNTED = "import sys\nfor n in range({count}): sys.stdout.buffer.write(b'%063d\\n' % n * {times})"
 
 
@@ -43,7 +43,7 @@ async def admin(server: Server) -> AsyncIterator[Client]:
 
 
 async def digest(reader: Client, job_id: str, offset: int = 0) -> tuple[str, int]:
-    """Returns the SHA-256 and the length of what a reader got, having checked that it was contiguous."""
+    """Check that the chunks are contiguous; return their SHA-256 and total length."""
     found, at = hashlib.sha256(), offset
     async for message in reader.stub.GetJobsStream(Request(id=job_id, offset=offset)):
         assert message.offset == at
@@ -57,7 +57,7 @@ async def digest(reader: Client, job_id: str, offset: int = 0) -> tuple[str, int
 
 
 def counted(count: int, times: int = 1) -> tuple[list[str], str]:
-    """Returns a command and the SHA-256 of what it writes."""
+    """Return a command and the SHA-256 of its output."""
     found = hashlib.sha256()
     for number in range(count):
         found.update(b"%063d\n" % number * times)
@@ -75,7 +75,7 @@ async def test_one_gib_to_readers_that_join_at_any_time(admin: Client) -> None:
 
 
 async def test_a_thousand_jobs_of_one_line(admin: Client) -> None:
-    """Readers come as soon as the job is there, while it runs or ends, and after."""
+    """Readers join at the start, while the job runs or ends, and after."""
 
     async def one(number: int) -> None:
         job = await admin.create("sh", "-c", f"echo line {number}")
@@ -98,9 +98,7 @@ async def test_a_thousand_readers(server: Server, admin: Client, connections: in
     assert set(found) == {(expected, 1 << 20)}
 
 
-async def test_readers_that_come_and_go_and_stop_and_are_killed_disturb_nobody(
-    server: Server, admin: Client
-) -> None:
+async def test_readers_that_join_stall_and_die_do_not_disturb_others(server: Server, admin: Client) -> None:
     command, expected = counted(256 * 1024 // 64, times=1024)
     job = await admin.create(*command, max_cpu=400, max_memory=256)
     steady = [asyncio.create_task(digest(admin, job.id)) for _ in range(3)]
@@ -113,7 +111,7 @@ async def test_readers_that_come_and_go_and_stop_and_are_killed_disturb_nobody(
             call.cancel()
         killed = [await killed_reader(server, job.id) for _ in range(5)]
         assert killed == [-9] * 5
-        # It had stopped reading since its first message; now it takes the rest.
+        # It stopped reading after its first message; now it reads the rest.
         rest, at = hashlib.sha256(first.payload), len(first.payload)
         async for message in stopped:
             rest.update(message.payload)
@@ -123,7 +121,7 @@ async def test_readers_that_come_and_go_and_stop_and_are_killed_disturb_nobody(
 
 
 async def killed_reader(server: Server, job_id: str) -> int:
-    """Runs a reader in a process of its own, kills it while it reads and returns how it ended."""
+    """Run a reader in its own process, kill it while it reads, and return its exit status."""
     env = {
         "PATH": "/usr/bin:/bin",
         "JOBWORKER_SERVER": server.address,
@@ -132,13 +130,13 @@ async def killed_reader(server: Server, job_id: str) -> int:
     argv = [str(BIN / "jobworker"), "stream", job_id]
     process = await asyncio.create_subprocess_exec(*argv, env=env, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
-    await process.stdout.readexactly(1 << 16)  # its pipe is full from here on: it does not end by itself
+    await process.stdout.readexactly(1 << 16)  # its pipe is full now, so it cannot end by itself
     process.kill()
     return await process.wait()
 
 
-async def test_readers_whose_connection_is_reset_go_on_where_they_were(server: Server, admin: Client) -> None:
-    """The connection is cut with RST, again and again; the log is read over many of them."""
+async def test_readers_resume_after_connection_resets(server: Server, admin: Client) -> None:
+    """RST cuts every connection after a while; the log is read over many of them."""
     command, expected = counted(64 * 1024 // 64, times=1024)
     job = await admin.create(*command, max_cpu=400, max_memory=256)
     found, at, connections = hashlib.sha256(), 0, 0
@@ -162,8 +160,8 @@ async def test_readers_whose_connection_is_reset_go_on_where_they_were(server: S
     assert connections > 8
 
 
-async def test_readers_that_change_what_they_read_in_the_middle(admin: Client) -> None:
-    """From all to one stream, and to the tail: each part is what the job wrote."""
+async def test_readers_that_change_their_selection(admin: Client) -> None:
+    """From all output to one source, then to the tail: each part is exact."""
     script = "import os\nfor n in range(60000): os.write(1 + n % 2, b'%07d\\n' % n)"
     job = await admin.create("python3", "-c", script, max_cpu=400, max_memory=64)
     at, got = 0, b""
@@ -182,8 +180,8 @@ async def test_readers_that_change_what_they_read_in_the_middle(admin: Client) -
     assert whole.bytes().endswith((await admin.stream(job.id, tail_bytes=12_345)).bytes())
 
 
-async def test_a_daemon_that_holds_the_pipe_when_the_main_process_exits(admin: Client) -> None:
-    """Its output up to the main process's end is there; it is killed, and the streams end."""
+async def test_a_daemon_that_holds_the_pipe_after_the_main_process_exits(admin: Client) -> None:
+    """The output up to the exit is complete; the daemon is killed, and the streams end."""
     script = "(setsid sh -c 'while :; do echo daemon; done') & head -c 1000000 /dev/zero; exit 3"
     for _ in range(20):
         job = await admin.create("sh", "-c", script, max_cpu=400)
@@ -195,7 +193,7 @@ async def test_a_daemon_that_holds_the_pipe_when_the_main_process_exits(admin: C
         assert (output.result.exit_code, output.result.termination.leftovers_killed) == (3, True)
 
 
-async def test_interleaved_sources_are_exact_each_and_together(admin: Client) -> None:
+async def test_interleaved_sources_are_exact(admin: Client) -> None:
     script = "import os\nfor n in range(100000): os.write(1 + n % 2, b'%d\\n' % n)"
     job = await admin.create("python3", "-c", script, max_cpu=400, max_memory=64)
     output = await admin.stream(job.id)
@@ -242,8 +240,8 @@ def descriptors(server: Server) -> int:
     return psutil.Process(server.process.pid).num_fds()
 
 
-async def test_nothing_is_left(server: Server, admin: Client) -> None:
-    """Runs last: the jobs before have left no process, no cgroup and no descriptor."""
+async def test_nothing_leaks(server: Server, admin: Client) -> None:
+    """Runs last. The jobs above have leaked no process, cgroup or descriptor."""
     await eventually(lambda: len(server.descendants()) == IDLE_PROCESSES)
     assert server.job_cgroups() == []
     before = descriptors(server)

@@ -1,4 +1,4 @@
-"""The command line, run in this process; `certs` are made once: RSA 4096 takes its time."""
+"""Runs `jobworkerd` in this process. The certificates are made once, since RSA 4096 is slow."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ Completed = subprocess.CompletedProcess[str]
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither this host's configuration file nor its environment is read."""
+    """Ignore the configuration file and the environment of this host."""
     monkeypatch.setattr("jobworkerd.settings.resolve.DEFAULT_FILE", tmp_path / "default.toml")
     for name in (
         "JOBWORKERD_LISTEN",
@@ -29,7 +29,7 @@ def no_settings_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
-    """Runs `jobworkerd` with arguments; one that would become the supervisor fails the test instead."""
+    """Run `jobworkerd` with arguments; fail the test if it would execute the supervisor."""
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the supervisor would have been started"))
 
     def run_command(*arguments: object) -> Completed:
@@ -46,7 +46,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with certificates that nobody changes."""
+    """A shared directory of certificates; tests must not change it."""
     directory = tmp_path_factory.mktemp("made") / "certs"
     issuance.make_first_set(directory, ["worker1.example.com"], replace=False)
     return directory
@@ -54,5 +54,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def certs(made: Path, tmp_path: Path) -> Path:
-    """A copy for the test to change."""
+    """A copy of the certificates that the test may change."""
     return Path(shutil.copytree(made, tmp_path / "certs"))

@@ -1,4 +1,4 @@
-"""Starting a server, and calling one: what the contract tests stand on."""
+"""Starts live servers and calls them for the contract tests."""
 
 import asyncio
 import contextlib
@@ -26,21 +26,21 @@ from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 T = TypeVar("T")
 
 GUEST = os.environ.get("IN_GUEST") in {"uml", "qemu"}
-"""This is a machine of the tests' own: its clock may be set."""
+"""Whether the tests run in a guest kernel, where they may set the clock."""
 
 SLOW = GUEST
-"""A fork takes a guest kernel fifty times as long: fewer jobs show the same there."""
+"""Whether forks are slow: a guest kernel takes fifty times as long, so tests use fewer jobs."""
 
 IDLE_PROCESSES = 8 if os.geteuid() == 0 else 5
-"""The API process, the fork server, and three spare processes; isolated, each of these has an init."""
+"""One API process, the fork server and three spare processes. With isolation, each spare has an init."""
 
 START_WITHIN_SECONDS = 60
-"""A guest without hardware virtualization is twenty times slower than its host."""
+"""Seconds. A guest without hardware virtualization is twenty times slower than its host."""
 
 
 @dataclass
 class Server:
-    """A running server. `process` and `events` are set for one that the tests started."""
+    """A running server. Only servers that the tests started have `process` and `log`."""
 
     address: str
     certs: Path
@@ -54,7 +54,7 @@ class Server:
     def started(
         cls, bin_dir: Path, certs: Path, state: Path, *flags: str, run_by: Sequence[str] = (), **env: str
     ) -> Iterator["Server"]:
-        """Starts a server on a free port, and ends it; it leaves neither process nor cgroup.
+        """Start a server on a free port and stop it at the end; it leaves no process and no cgroup.
 
         `run_by` is a command that executes the server, such as prlimit(1).
         """
@@ -72,7 +72,7 @@ class Server:
         ]
         argv += ["--certs-dir", certs, "--cgroup-base", base, *flags]
         with log.open("wb") as stderr:
-            # A session of its own, as systemd would give it.
+            # Like systemd, start the server in its own session.
             process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, **env}, start_new_session=True)
         server = cls("", certs, state, mounted(base), process, log)
         try:
@@ -84,17 +84,17 @@ class Server:
             assert exit_code == 0 or not running, f"{exit_code}:\n{log.read_text(errors='replace')[-4000:]}"
 
     def events(self) -> list[dict[str, str]]:
-        """Returns the events that the server has logged so far."""
+        """Return the events that the server has logged so far."""
         assert self.log
         lines = self.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def has_event(self, name: str) -> bool:
-        """True if the server has logged an event of a name."""
+        """Return whether the server has logged an event with this name."""
         return any(event["event"] == name for event in self.events())
 
     def wait_for_event(self, name: str) -> dict[str, str]:
-        """Returns the first event of a name, once there is one."""
+        """Wait for an event with this name and return the first."""
         assert self.process
 
         def find() -> dict[str, str] | None:
@@ -108,7 +108,7 @@ class Server:
         return until(find, START_WITHIN_SECONDS)
 
     def stop(self) -> int:
-        """Ends the server as systemd would, and returns its exit code."""
+        """Stop the server as systemd does, and return its exit code."""
         assert self.process
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -123,27 +123,27 @@ class Server:
             raise
 
     def descendants(self) -> list[psutil.Process]:
-        """Returns the API processes, the fork server, its spare processes and the jobs' main processes."""
+        """Return the API processes, the fork server, the spare processes and the jobs' main processes."""
         assert self.process
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def api_processes(self) -> list[psutil.Process]:
-        """Returns the API processes."""
+        """Return the API processes."""
         return [each for each in self.descendants() if "jobworkerd.api" in arguments(each)]
 
     def job_cgroups(self) -> list[str]:
-        """Returns the names of the jobs' cgroups."""
+        """Return the names of the jobs' cgroups."""
         jobs = self.cgroup_base / "jobs" if self.cgroup_base else None
         return [entry.name for entry in jobs.iterdir() if entry.is_dir()] if jobs and jobs.is_dir() else []
 
     def cgroup_of(self, job: job_pb2.Job) -> Path:
-        """Returns the cgroup of a job that is not final."""
+        """Return the cgroup of a job that is not final."""
         assert self.cgroup_base
         return self.cgroup_base / "jobs" / job.id
 
 
 def arguments(process: psutil.Process) -> list[str]:
-    """Returns a process's arguments, none of one that has just ended, as spare processes do at any time."""
+    """Return the arguments of a process; an empty list if it has ended."""
     try:
         return process.cmdline()
     except psutil.NoSuchProcess:
@@ -151,18 +151,18 @@ def arguments(process: psutil.Process) -> list[str]:
 
 
 def until(get: Callable[[], T | None], seconds: float = 30) -> T:
-    """Returns what a function returns, once that is something."""
+    """Call a function until it returns a true value, and return that."""
     deadline = time.monotonic() + seconds
     while True:
         if found := get():
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"{get} came to nothing within {seconds} s")
+            raise AssertionError(f"{get} returned nothing within {seconds} s")
         time.sleep(0.02)
 
 
 def mounted(base: str) -> Path | None:
-    """Returns where a base lies on this host: cgroup v2 is a directory deeper on a hybrid one."""
+    """Return the path of a cgroup base on this host; hybrid hosts mount cgroup v2 one level deeper."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if " - cgroup2 " in line:
             return Path(line.split()[4]) / Path(base).name
@@ -171,18 +171,18 @@ def mounted(base: str) -> Path | None:
 
 @contextlib.contextmanager
 def seen_by_jobs() -> Iterator[Path]:
-    """Makes a directory for files that jobs can see: /tmp, where they would be else, is a job's own.
+    """Create a directory for files that jobs can see; /tmp is private in each job.
 
-    It is no place that hosts mount with `noexec`, as some do with /run.
+    It avoids /run, which some hosts mount with `noexec`.
     """
-    place = "/opt" if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="jobworker-test-", dir=place) as directory:
+    parent = "/opt" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="jobworker-test-", dir=parent) as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
 
 
 def make_certificates(bin_dir: Path, directory: Path, *flags: str) -> Path:
-    """Makes a set of certificates with the command that users have."""
+    """Make a set of certificates with `jobworkerd certs init`."""
     argv: list[str | Path] = [
         bin_dir / "jobworkerd",
         "certs",
@@ -201,48 +201,48 @@ def make_certificates(bin_dir: Path, directory: Path, *flags: str) -> Path:
 
 @dataclass
 class Output:
-    """What one GetJobsStream call brought."""
+    """The messages of one GetJobsStream call."""
 
     chunks: list[job_service_pb2.GetJobsStreamResponse] = field(default_factory=list)
     truncated: list[job_service_pb2.TruncatedRange] = field(default_factory=list)
     result: job_pb2.Job | None = None
 
     def bytes(self, *sources: job_service_pb2.OutputSource.ValueType) -> bytes:
-        """Returns the output, of some sources or of all."""
+        """Return the output of these sources, or of all."""
         return b"".join(each.payload for each in self.chunks if not sources or each.source in sources)
 
 
 class Client:
-    """The stubs of one channel, with the few calls that nearly every test makes."""
+    """The stubs of one channel, with the calls that most tests make."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.stub = job_service_pb2_grpc.JobServiceStub(channel)
 
     async def create(self, *argv: str, **fields: Any) -> job_pb2.Job:
-        """Creates a job; memory is 64 MiB and CPU a core unless a field says otherwise."""
+        """Create a job, by default with 64 MiB of memory and one core."""
         limits: dict[str, Any] = {"max_memory": 64, "max_cpu": 100}
         request = job_service_pb2.CreateJobRequest(command=argv[0], args=argv[1:], **{**limits, **fields})
         return (await self.stub.CreateJob(request, timeout=60)).job
 
     async def get(self, job_id: str) -> job_pb2.Job:
-        """Returns a job as it is."""
+        """Return a job."""
         return (await self.stub.GetJob(job_service_pb2.GetJobRequest(id=job_id), timeout=30)).job
 
     async def stop(self, job_id: str, *, seconds: int | None = None) -> job_pb2.Job:
-        """Ends a job, after a grace period of its own or of so many seconds, and returns it."""
+        """Stop a job with its own grace period or one of `seconds`, and return it."""
         request = job_service_pb2.StopJobRequest(id=job_id)
         if seconds is not None:
             request.grace_period.FromSeconds(seconds)
         return (await self.stub.StopJob(request, timeout=60)).job
 
     async def update(self, job_id: str, **limits: Any) -> job_pb2.Job:
-        """Changes limits of a running job, and returns it."""
+        """Change limits of a running job, and return it."""
         request = job_service_pb2.UpdateJobRequest(id=job_id, **limits)
         return (await self.stub.UpdateJob(request, timeout=60)).job
 
     async def wrote(self, job_id: str, text: bytes) -> None:
-        """Returns once a job has written a text."""
+        """Wait until a job has written a text."""
         request = job_service_pb2.GetJobsStreamRequest(id=job_id)
         output = b""
         call = self.stub.GetJobsStream(request, timeout=60)
@@ -254,7 +254,7 @@ class Client:
         raise AssertionError(f"{text!r} is not in {output!r}")
 
     async def stream(self, job_id: str, **fields: Any) -> Output:
-        """Follows a job to its end, and checks that the stream keeps its promises."""
+        """Follow a job to its end, and check the guarantees of the stream."""
         output = Output()
         request = job_service_pb2.GetJobsStreamRequest(id=job_id, **fields)
         offset = request.offset
@@ -277,13 +277,13 @@ class Client:
         return output
 
     async def ended(self, job_id: str) -> job_pb2.Job:
-        """Returns a job once it is final."""
+        """Wait until a job is final, and return it."""
         output = await self.stream(job_id, result_only=True)
         assert output.result
         return output.result
 
     async def run(self, *argv: str, **fields: Any) -> tuple[job_pb2.Job, bytes]:
-        """Creates a job and returns it, final, with all its output."""
+        """Run a job to its end; return the final job and its output."""
         job = await self.create(*argv, **fields)
         output = await self.stream(job.id)
         assert output.result
@@ -292,13 +292,13 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def client(server: Server, role: str) -> AsyncIterator[Client]:
-    """Connects with a role's certificate."""
+    """Connect with the certificate of a role."""
     async with grpc.aio.secure_channel(server.address, credentials(server.certs, role)) as channel:
         yield Client(channel)
 
 
 def credentials(certs: Path, role: str) -> grpc.ChannelCredentials:
-    """Returns a role's certificate and key, and the authority to trust."""
+    """Return channel credentials: the certificate and key of a role, and the CA to trust."""
     return grpc.ssl_channel_credentials(
         root_certificates=(certs / "ca.pem").read_bytes(),
         private_key=(certs / f"{role}-key.pem").read_bytes(),
@@ -308,7 +308,7 @@ def credentials(certs: Path, role: str) -> grpc.ChannelCredentials:
 
 @dataclass
 class Refusal:
-    """An error of the server's, taken apart."""
+    """The parts of an error from the server."""
 
     code: grpc.StatusCode
     reason: str
@@ -318,7 +318,7 @@ class Refusal:
 
 @contextlib.asynccontextmanager
 async def refused(code: grpc.StatusCode) -> AsyncIterator[Refusal]:
-    """Expects the calls inside to fail with a code, and says how they did."""
+    """Expect the body to fail with a status code, and fill in the refusal."""
     refusal = Refusal(code, "", [], "")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         yield refusal
@@ -342,7 +342,7 @@ async def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def pids_with(marker: str) -> list[int]:
-    """Returns the processes that have a text among their arguments."""
+    """Return the PIDs of processes that have this argument."""
     found = []
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
