@@ -1,13 +1,13 @@
-# Every task of the project; CI calls the same ones.
+# All tasks of the project. CI calls the same targets.
 SHELL := /bin/bash -euo pipefail
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.installed
-# Root on a host with cgroup v2 needs no guest; of the guests, Python runs fastest in user-mode-linux.
+# Root on a host with cgroup v2 does not need a guest. Otherwise user-mode-linux is the fastest guest for Python.
 ENGINE = $(shell [ "$$(id -u)" = 0 ] && grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null && echo host || echo uml)
 GRPCURL_VERSION := v1.9.3
-# protoc-gen-go is a part of google.golang.org/protobuf: keep it at the version in clients/go/go.mod.
+# protoc-gen-go is part of google.golang.org/protobuf. Use the version in clients/go/go.mod.
 PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 PROTOC_PLUGINS := $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
@@ -24,9 +24,9 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: $(STAMP) $(BIN)/grpcurl $(PROTOC_PLUGINS) ## Make the environment .venv with everything that the other tasks need
+setup: $(STAMP) $(BIN)/grpcurl $(PROTOC_PLUGINS) ## Create .venv with the tools of all targets
 
-# What the server and the command need, and nothing else: `make demo` waits for no developer's tools.
+# Only the server and the command, so that `make demo` does not install development tools.
 $(RUNTIME): requirements.txt gen/python/pyproject.toml services/worker/pyproject.toml clients/python/pyproject.toml clients/cli/pyproject.toml
 	tools/make-venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.txt
@@ -52,17 +52,16 @@ $(TS_MODULES): $(TS)/package.json $(TS)/package-lock.json
 	touch $@
 
 .PHONY: generate
-generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Make the generated code and docs/api.md from proto/
+generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Generate code and docs/api.md from proto/
 	tools/generate
 	tools/make-api-page docs/api.md
 
 .PHONY: lint
-lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, prose, style, types, layers, workflows and lock files
+lint: $(STAMP) ## Check protos, prose, style, types, layers, workflows and lock files
 	buf lint
 	buf format -d --exit-code
 	buf build -o /dev/null
 	tools/check-breaking
-	tools/check-generated
 	tools/check-api-page
 	tools/check-prose
 	tools/check-requirements
@@ -73,12 +72,17 @@ lint: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check protos, generated code, 
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github/workflows
 
+.PHONY: drift
+drift: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check that the generated code matches proto/
+	tools/check-generated
+
+# Go is optional here. `make clients-go` installs it, and fails if the Go code is not formatted.
 .PHONY: format
-format: $(STAMP) ## Format protos, Python and Go
+format: $(STAMP) ## Format protos and Python, and Go code if Go is installed
 	buf format -w
 	ruff check --fix .
 	ruff format .
-	tools/go gofmt -w clients/go
+	if command -v go >/dev/null || [ -x .cache/go/bin/go ]; then tools/go gofmt -w clients/go; fi
 
 .PHONY: unit
 unit: $(STAMP) ## Run the unit tests
@@ -86,16 +90,16 @@ unit: $(STAMP) ## Run the unit tests
 
 .PHONY: clients-go
 clients-go: ## Check and test the Go client
-	@bad=$$(tools/go gofmt -l clients/go); [ -z "$$bad" ] || { echo "not formatted, run make format: $$bad" >&2; exit 1; }
+	@files=$$(tools/go gofmt -l clients/go); [ -z "$$files" ] || { echo "unformatted Go files, run make format: $$files" >&2; exit 1; }
 	tools/go -C clients/go vet ./...
 	tools/go -C clients/go test ./...
 
 .PHONY: contract
-contract: setup $(TS_MODULES) ## Run the contract tests on this host: everything but the limits where it has no cgroup v2
+contract: setup $(TS_MODULES) ## Run the contract tests that do not need cgroup v2, on this host
 	pytest tests/contract -m "not cgroup"
 
 .PHONY: interop
-interop: setup $(TS_MODULES) ## Play the same scenarios with every client, and print the matrix
+interop: setup $(TS_MODULES) ## Run the same scenarios with every client and print the matrix
 	pytest tests/interop
 
 .PHONY: pages
@@ -103,9 +107,9 @@ pages: setup $(TS_MODULES) ## Run the code blocks of README.md and docs/ against
 	tools/node npm --prefix $(TS) run build
 	pytest tests/docs
 
-# What other clients make of the answers does not depend on the kernel: those tests run on the host alone.
+# The results of client tests do not depend on the kernel, so those tests run only on the host.
 .PHONY: contract-guest
-contract-guest: setup ## Run the contract tests where cgroup v2 is live: on this host, or in a guest kernel
+contract-guest: setup ## Run the contract tests with cgroup v2, on this host or in a guest kernel
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --setup
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} pytest tests/guest
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 1500 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
@@ -121,30 +125,30 @@ clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
 	tools/node npm --prefix $(TS) test
 
 .PHONY: clients-examples
-clients-examples: ## Compile the Java and the Rust example, where Maven and Cargo are
+clients-examples: ## Compile the Java and Rust examples if Maven and Cargo are installed
 	tools/build-examples
 
 .PHONY: host
-host: ## Run all tests that need no live cgroup v2
+host: ## Run all tests that do not need cgroup v2
 	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts clients-examples contract interop pages
 
-# Says what it installs, or why it cannot, before the first minutes are spent.
+# Reports missing packages before the slow steps begin.
 .PHONY: preflight
 preflight:
-	@echo "make test installs into $(CURDIR)/$(VENV) and $(TS)/node_modules, from PyPI, npm and the Go module proxy."
+	@echo "make test installs packages from PyPI, npm and the Go module proxy in $(CURDIR)/$(VENV) and $(TS)/node_modules."
 	@IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --needs
 	tools/make-venv --check
 
-# Side by side: the guest is a process that uses one core.
+# The guest is one process on one core, so the host's tests run at the same time.
 .PHONY: test
-test: preflight ## Everything that has to pass
-	$(MAKE) --no-print-directory lint
+test: preflight ## Run all checks and tests
+	$(MAKE) --no-print-directory lint drift
 	$(MAKE) --no-print-directory --output-sync=target --jobs=2 host contract-guest
 
-# `make demo ENGINE=guest` runs it in a guest kernel; unset, the demo runs on this host.
+# The demo runs on this host unless ENGINE is set on the command line.
 DEMO_ENGINE = $(if $(filter file,$(origin ENGINE)),host,$(ENGINE))
 .PHONY: demo
-demo: ## Run real jobs through a real server, and leave nothing behind; ENGINE=guest: where limits are in force
+demo: ## Run jobs on a temporary server (ENGINE=guest: in a guest kernel that enforces limits)
 	@tools/demo --check $(DEMO_ENGINE)
 	@$(MAKE) --no-print-directory $(RUNTIME)
 	@tools/demo $(DEMO_ENGINE)
@@ -154,19 +158,19 @@ picture: $(STAMP) ## Record the demo in a guest kernel as docs/demo.svg
 	tools/record-demo docs/demo.svg
 
 .PHONY: soak
-soak: setup ## Many readers, and many jobs that come and go: some minutes of load on this host
+soak: setup ## Run many readers and many short jobs for some minutes on this host
 	pytest tests/soak --timeout 600 -p no:cacheprovider
 
 .PHONY: bench
-bench: setup ## Measure against the bare parts, in one run (ONLY="calls jobs": these groups of cases)
+bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)
 	PYTHONPATH=tests/support python bench/run.py $(ONLY)
 
 .PHONY: lock
-lock: $(STAMP) ## Resolve the dependencies anew
+lock: $(STAMP) ## Update the lock files
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 
 .PHONY: clean
-clean: ## Remove what the other tasks made
+clean: ## Remove the files that other targets create
 	rm -rf $(TS)/node_modules $(TS)/dist
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
