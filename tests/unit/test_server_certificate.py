@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from certificates import authority, issue
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from jobworkerd.server_certificate import problem, validity_problem
-from tests.unit.api.certificates import authority, issue
 
 CA = authority(ec.generate_private_key(ec.SECP256R1()))
 

@@ -1,156 +1,19 @@
-"""The API process's parts, in this process: mTLS in front, and at the socket a supervisor with a script."""
+"""Fixtures for tests of the API process."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-import grpc
-import msgspec
 import pytest
 import structlog
-import trustme
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from api_server import Api, Authority, Logged, ScriptedSupervisor, StartApi, first
 from msgspec.structs import replace
 
-from jobworker.v1 import job_service_pb2_grpc
 from jobworkerd.api import main
-from jobworkerd.api.interceptors.server_interceptor import Around
+from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.config import ApiConfig, Config, Defaults
-from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
-from jobworkerd.protocol import framing, messages
-from jobworkerd.supervisor import certificates
-
-JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
-LIMITS = Limits(max_cpu=10, max_memory=1, max_io_bps=0, max_pids=1024)
-SPEC = JobSpec(
-    command="true",
-    limits=LIMITS,
-    limits_policy=LimitsPolicy.BEST_EFFORT,
-    stop_signal=15,
-    stop_grace_period=10.0,
-    owner="CN=alice",
-)
-JOB = Job(id=JOB_ID, spec=SPEC, status=JobStatus.RUNNING, create_time_ns=1_000_000_001, pid=7)
-FINAL_JOB = msgspec.structs.replace(JOB, status=JobStatus.COMPLETED, exit_code=0)
-
-Script = Callable[[messages.RequestBody], messages.ReplyBody | None]
-Logged = list[dict[str, object]]
-
-
-class Supervisor:
-    """The other end of the socket. `script` answers requests; None is no answer. Requests that are not of
-    a client's are answered as they should be.
-    """
-
-    def __init__(self, sock: socket.socket, certs_dir: Path) -> None:
-        self._sock = sock
-        self._certs_dir = certs_dir
-        self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.ToSupervisor))
-        self.requests: list[messages.RequestBody] = []
-        self.script: Script = lambda _: messages.OneJob(JOB)
-        self.answers_pings = True
-        self.ready = asyncio.Event()
-
-    async def run(self) -> None:
-        """Answers until the socket is closed."""
-        loop = asyncio.get_running_loop()
-        # The process may end while it is answered.
-        with contextlib.suppress(ConnectionError):
-            while data := await loop.sock_recv(self._sock, 65_536):
-                for request in self._decoder.feed(data):
-                    await self._take(request)
-
-    async def say(self, message: messages.ToApi) -> None:
-        """Sends a frame unasked."""
-        await asyncio.get_running_loop().sock_sendall(self._sock, framing.encode(message))
-
-    def close(self) -> None:
-        """Ends the connection: both sides read its end."""
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-
-    async def _take(self, request: messages.Request) -> None:
-        if isinstance(request.body, messages.Ready):
-            self.ready.set()
-            await self.say(messages.Reply(request.seq, messages.Done()))
-            return
-        if isinstance(request.body, messages.Ping):
-            if self.answers_pings:
-                await self.say(messages.Reply(request.seq, messages.Done()))
-            return
-        if isinstance(request.body, messages.GetCertificates):
-            found = certificates.read(self._certs_dir, request.body.known)
-            await self.say(messages.Reply(request.seq, found))
-            return
-        self.requests.append(request.body)
-        if reply := self.script(request.body):
-            await self.say(messages.Reply(request.seq, reply))
-
-
-@dataclass(frozen=True)
-class Authority:
-    """Makes certificates, as `jobworkerd certs` would: with RSA keys."""
-
-    ca: trustme.CA = field(default_factory=trustme.CA)
-
-    def write_server(self, directory: Path, key_type: trustme.KeyType = trustme.KeyType.RSA) -> None:
-        """Writes the files of a server into a directory, in place of earlier ones."""
-        issued = self.ca.issue_cert("localhost", "127.0.0.1", key_type=key_type)
-        self.ca.cert_pem.write_to_path(directory / "ca.pem")
-        issued.private_key_pem.write_to_path(directory / "server-key.pem")
-        issued.cert_chain_pems[0].write_to_path(directory / "server.pem")
-
-    def client(self, name: str, unit: str | None) -> trustme.LeafCert:
-        """Returns a client's certificate, with an OU or without."""
-        return self.ca.issue_cert(
-            f"{name}@example.com",
-            common_name=name,
-            organization_unit_name=unit,
-            key_type=trustme.KeyType.RSA,
-        )
-
-
-class Client:
-    """A channel with a client certificate, and the stub of the service."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.stub = job_service_pb2_grpc.JobServiceStub(channel)
-
-
-@dataclass
-class Api:
-    """A running API with its supervisor; `logged` are the events of the log."""
-
-    address: str
-    authority: Authority
-    supervisor: Supervisor
-    logged: Logged
-    running: asyncio.Task[None]
-
-    @contextlib.asynccontextmanager
-    async def client(self, unit: str | None = "Admin", name: str = "alice") -> AsyncIterator[Client]:
-        """Connects with a certificate that has this OU."""
-        certificate = self.authority.client(name, unit)
-        credentials = grpc.ssl_channel_credentials(
-            self.authority.ca.cert_pem.bytes(),
-            certificate.private_key_pem.bytes(),
-            certificate.cert_chain_pems[0].bytes(),
-        )
-        async with grpc.aio.secure_channel(self.address, credentials) as channel:
-            yield Client(channel)
-
-    def events(self, event: str) -> Logged:
-        """Returns what was logged under a name."""
-        return [line for line in self.logged if line["event"] == event]
-
-
-StartApi = Callable[..., contextlib.AbstractAsyncContextManager[Api]]
 
 
 @pytest.fixture(scope="session")
@@ -184,10 +47,12 @@ def start_api(config: Config, authority: Authority, logged: Logged) -> StartApi:
     """Starts an API with extra interceptors; it ends when the context is left."""
 
     @contextlib.asynccontextmanager
-    async def start(extra: Sequence[Around] = (), defaults: Defaults = config.defaults) -> AsyncIterator[Api]:
+    async def start(
+        extra: Sequence[ServerInterceptor] = (), defaults: Defaults = config.defaults
+    ) -> AsyncIterator[Api]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
-        supervisor = Supervisor(ours, Path(config.certs_dir))
+        supervisor = ScriptedSupervisor(ours, Path(config.certs_dir))
         answering = asyncio.create_task(supervisor.run())
         running = asyncio.create_task(
             main.serve(
@@ -215,47 +80,3 @@ async def api(start_api: StartApi) -> AsyncIterator[Api]:
     """A running API."""
     async with start_api() as running:
         yield running
-
-
-async def first(wanted: Coroutine[None, None, object], other: "asyncio.Task[None]") -> None:
-    """Waits for what is wanted; if the other ends before, it failed, and says why."""
-    task = asyncio.create_task(wanted)
-    await asyncio.wait((task, other), return_when=asyncio.FIRST_COMPLETED)
-    if not task.done():
-        task.cancel()
-        await other
-
-
-async def eventually(predicate: Callable[[], object], seconds: float = 10.0) -> None:
-    """Returns once the predicate holds; fails if it does not within the time."""
-    async with asyncio.timeout(seconds):
-        while not predicate():
-            await asyncio.sleep(0.01)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The status of a refused call, with its details by type name, and ErrorInfo's parts."""
-
-    code: grpc.StatusCode
-    message: str
-    reason: str
-    metadata: dict[str, str]
-    details: dict[str, Message]
-
-
-_DETAILS: dict[str, type[Message]] = {
-    name: getattr(error_details_pb2, name)
-    for name in ("ErrorInfo", "BadRequest", "ResourceInfo", "PreconditionFailure", "RetryInfo")
-}
-
-
-def refusal(error: grpc.aio.AioRpcError) -> Refusal:
-    """Takes the status of a failed call apart; from_call also checks that its two copies agree."""
-    status = rpc_status.from_call(error)
-    details = {}
-    for packed in status.details if status else ():
-        name = packed.TypeName().removeprefix("google.rpc.")
-        details[name] = _DETAILS[name].FromString(packed.value)
-    info = details.get("ErrorInfo", error_details_pb2.ErrorInfo())
-    return Refusal(error.code(), error.details() or "", info.reason, dict(info.metadata), details)

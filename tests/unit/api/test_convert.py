@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from api_server import JOB, JOB_ID
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
@@ -23,7 +24,6 @@ from jobworkerd.model import (
     TerminationReason,
     Usage,
 )
-from tests.unit.api.conftest import JOB, JOB_ID
 
 FULL_SPEC = JobSpec(
     command="ping",

@@ -1,13 +1,13 @@
 """Serialized jobs: what is kept, for how long, and that the bytes are those of the messages."""
 
 import pytest
+from api_server import FINAL_JOB, JOB
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api import job_messages
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.job_messages import JobMessages
-from tests.unit.api.conftest import FINAL_JOB, JOB
 
 LARGE = 1 << 20
 

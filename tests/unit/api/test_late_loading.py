@@ -10,6 +10,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from api_process import Start, Started, connected, get, starter
+from api_server import FINAL_JOB, JOB_ID, Authority, Client, eventually
+from certificates import authority as make_authority
+from certificates import issue, name, pair
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.name import _ASN1Type
@@ -23,10 +27,6 @@ from jobworkerd.config import ApiConfig, Config
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 from jobworkerd.protocol import messages
-from tests.unit.api.certificates import authority as make_authority
-from tests.unit.api.certificates import issue, name, pair
-from tests.unit.api.conftest import FINAL_JOB, JOB_ID, Authority, Client, eventually
-from tests.unit.api.process import Start, Started, connected, get, starter
 
 _AUDITED = """
 import json, os, sys
@@ -45,7 +45,7 @@ def audit(event, arguments):
         os.write(2, json.dumps({"event": "loaded late", "what": f"{event} {what}"}).encode() + b"\\n")
 
 sys.addaudithook(audit)
-privileges.give_up = lambda *given: given_up.append(True)
+privileges.drop = lambda *given: given_up.append(True)
 sys.exit(main.run(sys.argv[1:]))
 """
 

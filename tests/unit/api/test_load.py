@@ -7,7 +7,10 @@ import socket
 from pathlib import Path
 
 import grpc
+import http2
 import pytest
+from api_process import Start, connected, get, starter
+from api_server import JOB, JOB_ID, Authority, Client, StartApi, refusal
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2
@@ -16,9 +19,6 @@ from jobworkerd.config import ApiConfig, Config
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 from jobworkerd.protocol import messages
-from tests.unit.api import http2
-from tests.unit.api.conftest import JOB, JOB_ID, Authority, Client, StartApi, refusal
-from tests.unit.api.process import Start, connected, get, starter
 
 
 @pytest.fixture

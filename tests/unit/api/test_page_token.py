@@ -4,13 +4,13 @@ import base64
 from typing import Any
 
 import pytest
+from api_server import JOB_ID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import page_token, validation
 from jobworkerd.errors import InvalidRequest
-from tests.unit.api.conftest import JOB_ID
 
 Request = job_service_pb2.ListJobsRequest
 TOKEN = page_token.make(JOB_ID, Request())

@@ -11,13 +11,13 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from api_process import Start, Started, connected, failure, get, starter
+from api_server import JOB_ID, Authority, eventually
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from msgspec.structs import replace
 
 from jobworkerd.config import Config
 from jobworkerd.protocol import messages
-from tests.unit.api.conftest import JOB_ID, Authority, eventually
-from tests.unit.api.process import Start, Started, connected, failure, get, starter
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import grpc
 import pytest
+from api_server import JOB_ID, Api, Client, StartApi, refusal
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -21,7 +22,6 @@ from jobworkerd.api.server import options
 from jobworkerd.config import ApiConfig, Config, Defaults
 from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol import client, messages
-from tests.unit.api.conftest import JOB_ID, Api, Client, StartApi, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from api_server import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal
 from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_service_pb2
@@ -13,7 +14,6 @@ from jobworkerd.config import Config
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import LimitsUpdate
 from jobworkerd.protocol import messages
-from tests.unit.api.conftest import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal
 
 
 def job_directory(config: Config) -> Path:

@@ -6,13 +6,13 @@ from typing import Any
 
 import grpc
 import pytest
+from api_process import Start, Started, connected, starter
+from api_server import JOB_ID, Authority, Client, eventually, refusal
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.config import Config
 from jobworkerd.protocol import messages
-from tests.unit.api.conftest import JOB_ID, Authority, Client, eventually, refusal
-from tests.unit.api.process import Start, Started, connected, starter
 
 WORKERS = 50
 

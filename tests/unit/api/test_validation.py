@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from api_server import JOB_ID
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -12,7 +13,6 @@ from jobworkerd.api.streaming import streams
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.model import JobStatus, Limits, LimitsPolicy, LimitsUpdate, OutputSource
-from tests.unit.api.conftest import JOB_ID
 
 CreateRequest = job_service_pb2.CreateJobRequest
 ListRequest = job_service_pb2.ListJobsRequest

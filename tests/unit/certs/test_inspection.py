@@ -4,12 +4,12 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from certificates import DAY, Issued, issue
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from jobworkerd.certs import authority, files, inspection, issuance
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
-from tests.unit.api.certificates import DAY, Issued, issue
 
 
 def write(directory: Path, name: str, role: Role) -> None:

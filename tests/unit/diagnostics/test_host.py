@@ -87,7 +87,7 @@ def _each(mount: Path, base: Path) -> list[tuple[str, str]]:
 
 def test_without_cgroup2_everything_has_that_reason(tmp_path: Path) -> None:
     proc = make_proc(tmp_path / "proc", None)
-    found = host.survey(Config(certs_dir=str(tmp_path)), proc=proc)
+    found = host.diagnose(Config(certs_dir=str(tmp_path)), proc=proc)
     reasons = {each.text for each in found if each.section == host.LIMITS}
     assert len(reasons) == 1
     assert reasons.pop().startswith("cgroup v2 is not mounted")
@@ -113,7 +113,7 @@ def test_who_may_not_make_the_base_gets_what_was_delegated(
     monkeypatch.setattr(os, "access", lambda path, _: own in (path, *Path(path).parents))
     proc = make_proc(tmp_path / "proc", mount, own="/user.slice/run.scope")
     assert host.find_place("/sys/fs/cgroup/job-worker", proc) == Place(mount, own, delegated=True)
-    found = {each.name: each for each in host.survey(Config(certs_dir=str(tmp_path)), proc=proc)}
+    found = {each.name: each for each in host.diagnose(Config(certs_dir=str(tmp_path)), proc=proc)}
     assert found["delegation"].text == f"{own} was given to this user; cgroup_base is not used"
 
 
@@ -146,7 +146,7 @@ def test_who_may_make_nothing_is_told_how_to_start(
 )
 def test_layout(tmp_path: Path, mount: Path, v1: tuple[str, ...], *, ok: bool, text: str) -> None:
     proc = make_proc(tmp_path / "proc", mount, v1=v1)
-    (layout, *_) = host.survey(Config(certs_dir=str(tmp_path)), proc=proc)
+    (layout, *_) = host.diagnose(Config(certs_dir=str(tmp_path)), proc=proc)
     assert (layout.ok, layout.text) == (ok, text.replace("MOUNT", str(mount)))
 
 
@@ -156,32 +156,32 @@ def test_a_kernel_without_the_files_of_a_limit(tmp_path: Path, mount: Path) -> N
     system = make_cgroup(mount / "system.slice")
     for file in ("cpu.weight", "io.stat"):
         (system / file).touch()
-    found = {each.name: each for each in host.survey(config, proc=proc)}
+    found = {each.name: each for each in host.diagnose(config, proc=proc)}
     assert "CONFIG_CFS_BANDWIDTH" in found["max_cpu"].text
     assert "CONFIG_BLK_DEV_THROTTLING" in found["max_io_iops"].text
     assert found["cpu_weight"].ok
     (system / "cpu.max").touch()
-    found = {each.name: each for each in host.survey(config, proc=proc)}
+    found = {each.name: each for each in host.diagnose(config, proc=proc)}
     assert found["max_cpu"].ok
 
 
 def test_what_of_the_kernel_is_used_has_its_cure(tmp_path: Path, mount: Path) -> None:
     proc = make_proc(tmp_path / "proc", mount)
     config = Config(certs_dir=str(tmp_path))
-    found = {each.name: each for each in host.survey(config, proc=proc) if each.section == "kernel"}
+    found = {each.name: each for each in host.diagnose(config, proc=proc) if each.section == "kernel"}
     assert list(found) == ["release", "pidfd_open", "cgroup.kill", "memory.peak", "pids.peak", "PSI"]
     assert (found["PSI"].ok, found["PSI"].text) == (
         False,
         "boot with psi=1 a kernel with CONFIG_PSI to have pressures",
     )
     (proc / "pressure").mkdir()
-    assert {each.name: each for each in host.survey(config, proc=proc)}["PSI"].ok
+    assert {each.name: each for each in host.diagnose(config, proc=proc)}["PSI"].ok
 
 
 def test_a_device_that_is_none_says_which_setting_to_correct(tmp_path: Path, mount: Path) -> None:
     proc = make_proc(tmp_path / "proc", mount)
     config = Config(certs_dir=str(tmp_path), io=IoConfig(devices=("/dev/none", "/proc")))
-    found = {each.name: each for each in host.survey(config, proc=proc)}
+    found = {each.name: each for each in host.diagnose(config, proc=proc)}
     assert (
         found["/dev/none"].text == "/dev/none has no device (No such file or directory); correct io.devices"
     )
@@ -191,10 +191,10 @@ def test_a_device_that_is_none_says_which_setting_to_correct(tmp_path: Path, mou
 
 def test_certificates_are_in_the_report(certs: Path, tmp_path: Path, mount: Path) -> None:
     proc = make_proc(tmp_path / "proc", mount)
-    found = {each.name: each for each in host.survey(Config(certs_dir=str(certs)), proc=proc)}
+    found = {each.name: each for each in host.diagnose(Config(certs_dir=str(certs)), proc=proc)}
     assert (found["server.pem"].ok, found["server.pem"].text) == (True, "server, 364 days left")
     (certs / "server.pem").unlink()
-    found = {each.name: each for each in host.survey(Config(certs_dir=str(certs)), proc=proc)}
+    found = {each.name: each for each in host.diagnose(Config(certs_dir=str(certs)), proc=proc)}
     assert not found["server"].ok
     assert "jobworkerd certs init" in found["server"].text
 
@@ -229,7 +229,7 @@ def test_the_exit_code_is_about_the_limits_alone(
         host.Finding("certificates", "server", ok=False, text="missing"),
         host.Finding("limits", "max_cpu", ok=ok, text="why"),
     ]
-    monkeypatch.setattr(host, "survey", lambda _: found)
+    monkeypatch.setattr(host, "diagnose", lambda _: found)
     result = run("doctor")
     assert result.returncode == code
     mark = "ok" if ok else "NO"

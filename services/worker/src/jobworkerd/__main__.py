@@ -7,7 +7,7 @@ import typer
 
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.commands import certs, config, doctor, serve
-from jobworkerd.settings.errors import CommandError
+from jobworkerd.settings.resolve import SettingsError
 
 app = typer.Typer(
     name="jobworkerd",
@@ -29,7 +29,7 @@ def main() -> None:
     _open_standard_streams()
     try:
         app(prog_name="jobworkerd")
-    except (CommandError, CertificatesError) as error:
+    except (SettingsError, CertificatesError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -8,6 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from api_process import Start, connected, failure, get, starter
+from api_server import JOB_ID, Api, Authority, eventually, refusal
+from certificates import DAY, issue, pair
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,9 +20,6 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd import server_certificate
 from jobworkerd.api.identity import principal
 from jobworkerd.config import Config
-from tests.unit.api.certificates import DAY, issue, pair
-from tests.unit.api.conftest import JOB_ID, Api, Authority, eventually, refusal
-from tests.unit.api.process import Start, connected, failure, get, starter
 
 
 @pytest.fixture

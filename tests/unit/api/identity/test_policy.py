@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+from api_server import FINAL_JOB, JOB_ID, Api, eventually, refusal
 from google.protobuf.descriptor import FileDescriptor
 from grpc import aio
 from grpc_health.v1 import health_pb2
@@ -11,7 +12,6 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.api.identity.policy import POLICY, roles_for
 from jobworkerd.api.identity.principal import Role
 from jobworkerd.protocol import messages
-from tests.unit.api.conftest import FINAL_JOB, JOB_ID, Api, eventually, refusal
 
 FILES: list[FileDescriptor] = [
     job_service_pb2.DESCRIPTOR,

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Sequence
 
 import pytest
+from certificates import Issued, issue, name
+from certificates import authority as make_authority
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,8 +14,6 @@ from cryptography.x509.oid import NameOID
 
 from jobworkerd.api.identity.principal import Credential, Identities, Principal, Role, parse_certificate
 from jobworkerd.errors import Unauthenticated
-from tests.unit.api.certificates import Issued, issue, name
-from tests.unit.api.certificates import authority as make_authority
 
 Attributes = Sequence[tuple[x509.ObjectIdentifier, str]]
 

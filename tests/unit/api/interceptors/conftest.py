@@ -9,7 +9,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from jobworkerd.api.interceptors.server_interceptor import Around, Interceptors
+from jobworkerd.api.interceptors.server_interceptor import InterceptorChain, ServerInterceptor
 from jobworkerd.api.rpc import Context
 
 Behaviour = Callable[[Context], Awaitable[None]]
@@ -50,8 +50,8 @@ def serve() -> Serve:
     """Starts a server; its methods send `one`, do what they are told, and send `two`, or `two` alone."""
 
     @contextlib.asynccontextmanager
-    async def start(behaviour: Behaviour, *interceptors: Around) -> AsyncIterator[Method]:
-        server = aio.server(interceptors=[Interceptors(interceptors)])
+    async def start(behaviour: Behaviour, *interceptors: ServerInterceptor) -> AsyncIterator[Method]:
+        server = aio.server(interceptors=[InterceptorChain(interceptors)])
         server.add_generic_rpc_handlers((_handlers(behaviour),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -5,14 +5,14 @@ The table itself is tested over mTLS, in test_policy.
 
 import grpc
 import pytest
+from api_server import Logged, refusal
 from grpc import aio
 
+from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Identities, Principal, Role
-from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.rpc import Context
-from tests.unit.api.conftest import Logged, refusal
 from tests.unit.api.interceptors.conftest import METHODS, Serve, nothing
 
 
@@ -25,7 +25,7 @@ class _AdminAlways(Identities):
 
 
 def _authorization(identities: Identities) -> Authorization:
-    return Authorization(identities, CallsInFlight(identities))
+    return Authorization(identities, ActiveCalls(identities))
 
 
 @pytest.mark.parametrize("method", METHODS)

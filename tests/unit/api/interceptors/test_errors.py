@@ -6,12 +6,12 @@ import os
 
 import grpc
 import pytest
+from api_server import Logged, refusal
 from grpc import aio
 
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.rpc import Context
 from jobworkerd.errors import JobNotFound
-from tests.unit.api.conftest import Logged, refusal
 from tests.unit.api.interceptors.conftest import METHODS, Serve, bug, forever, refuse
 
 

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 import structlog
+from api_server import Logged, eventually
 from grpc import aio
 
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
 from jobworkerd.api.rpc import Context
 from jobworkerd.errors import JobNotFound
-from tests.unit.api.conftest import Logged, eventually
 from tests.unit.api.interceptors.conftest import (
     METHODS,
     SERVICE,

@@ -2,22 +2,22 @@
 
 import grpc
 import pytest
+from api_server import eventually
 from grpc import aio
 
-from jobworkerd.api.interceptors.server_interceptor import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import Call
-from tests.unit.api.conftest import eventually
 from tests.unit.api.interceptors.conftest import METHODS, SERVICE, Serve, bug, forever, nothing, refuse
 
 
-class Recorder(Around):
+class Recorder(ServerInterceptor):
     """Notes when it is entered and how it is left."""
 
     def __init__(self, name: str, notes: list[str]) -> None:
         self._name = name
         self._notes = notes
 
-    async def around(self, call: Call, run: Run) -> object:
+    async def intercept(self, call: Call, run: Run) -> object:
         self._notes.append(f"{self._name} enters {call.method}")
         try:
             answer = await run(call)

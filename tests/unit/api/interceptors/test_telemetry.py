@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+from api_server import Logged, eventually
 from grpc import aio
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
@@ -16,7 +17,6 @@ from jobworkerd.api.interceptors.logging import AccessLog
 from jobworkerd.api.interceptors.telemetry import Telemetry
 from jobworkerd.api.rpc import Context
 from jobworkerd.errors import JobNotFound
-from tests.unit.api.conftest import Logged, eventually
 from tests.unit.api.interceptors.conftest import METHODS, SERVICE, Behaviour, Serve, bug, nothing
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

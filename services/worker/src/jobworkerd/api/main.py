@@ -17,15 +17,15 @@ import structlog
 import uvloop
 
 from jobworkerd.api import log_setup, preload, server, shutdown
+from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.health import DRAINING, LIMITS, NO_ANSWER, SERVICES, STARTING, UNLIMITED, Health
 from jobworkerd.api.identity import privileges
 from jobworkerd.api.identity.credentials import Certificates
 from jobworkerd.api.identity.principal import Identities
-from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
-from jobworkerd.api.interceptors.server_interceptor import Around
+from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.api.log_lines import LogLines
 from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         exporting = telemetry(os.environ)
         preload.load()
-        privileges.give_up(given.uid, given.gid, listen_address(config.listen)[1])
+        privileges.drop(given.uid, given.gid, listen_address(config.listen)[1])
         with exporting as extra:
             sock = socket.socket(fileno=given.socket_fd)
             uvloop.run(_watching(lines, serve(config, jobs_dir, sock, extra, log)))
@@ -82,7 +82,7 @@ async def serve(
     config: Config,
     jobs_dir: Path,
     sock: socket.socket,
-    extra: Sequence[Around],
+    extra: Sequence[ServerInterceptor],
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
     """Serves until the other end of the socket is closed; `extra` are interceptors around the usual ones.
@@ -97,10 +97,10 @@ async def serve(
         sock, draining.set, partial(_tell_limits, health, log, SERVICES if strict else ())
     )
     identities = Identities()
-    in_flight = CallsInFlight(identities)
+    active_calls = ActiveCalls(identities)
     grpc_server = server.build(
         config.api,
-        [*extra, AccessLog(), Errors(), Authorization(identities, in_flight)],
+        [*extra, AccessLog(), Errors(), Authorization(identities, active_calls)],
         JobService(config, jobs_dir, supervisor, identities, draining),
         health,
     )
@@ -109,7 +109,7 @@ async def serve(
     await grpc_server.start()
     log.info("listening", address=address)
     health.remove(STARTING)
-    polling = asyncio.create_task(certificates.poll(in_flight.check))
+    polling = asyncio.create_task(certificates.poll(active_calls.check))
     trimming = asyncio.create_task(trim_periodically())
     watching = asyncio.create_task(supervisor.watch(partial(_tell, health, log)))
     try:
@@ -121,7 +121,7 @@ async def serve(
         trimming.cancel()
         watching.cancel()
         health.add(DRAINING)
-        await shutdown.stop(grpc_server, in_flight)
+        await shutdown.stop(grpc_server, active_calls)
 
 
 def _tell(health: Health, log: structlog.typing.FilteringBoundLogger, answers: bool) -> None:  # noqa: FBT001 - a callback's argument

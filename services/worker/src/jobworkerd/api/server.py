@@ -9,7 +9,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
 from jobworkerd.api.health import Health
-from jobworkerd.api.interceptors.server_interceptor import Around, Interceptors
+from jobworkerd.api.interceptors.server_interceptor import InterceptorChain, ServerInterceptor
 from jobworkerd.api.reflection import add_reflection
 from jobworkerd.api.registration import MAX_REQUEST_BYTES, add_job_service
 from jobworkerd.api.service import JobService
@@ -58,10 +58,10 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
 
 
 def build(
-    config: ApiConfig, interceptors: Sequence[Around], service: JobService, health: Health
+    config: ApiConfig, interceptors: Sequence[ServerInterceptor], service: JobService, health: Health
 ) -> aio.Server:
     """Returns a server with all services, outermost interceptor first, that does not listen yet."""
-    server = aio.server(interceptors=[Interceptors(interceptors)], options=options(config))
+    server = aio.server(interceptors=[InterceptorChain(interceptors)], options=options(config))
     add_job_service(server, service)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if config.reflection:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from jobworkerd.api.interceptors.server_interceptor import Around
+from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.api.startup import CannotStart
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ class _Closable(Protocol):
         """Ends it; a provider sends what it has buffered."""
 
 
-def telemetry(environment: Mapping[str, str]) -> contextlib.AbstractContextManager[Sequence[Around]]:
+def telemetry(
+    environment: Mapping[str, str],
+) -> contextlib.AbstractContextManager[Sequence[ServerInterceptor]]:
     """Returns a context with the interceptors that telemetry needs, none if nothing is exported.
 
     The modules are loaded at once; threads and connections are for the context, and what is still
@@ -84,7 +86,7 @@ def _exporters(environment: Mapping[str, str], variable: str) -> frozenset[str]:
 
 def _exporting(
     traces: frozenset[str], metrics: frozenset[str]
-) -> contextlib.AbstractContextManager[Sequence[Around]]:
+) -> contextlib.AbstractContextManager[Sequence[ServerInterceptor]]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace import TracerProvider
@@ -99,7 +101,7 @@ def _exporting(
     metric_exporters = [_metric_exporter(name) for name in metrics]
 
     @contextlib.contextmanager
-    def exporting() -> Iterator[Sequence[Around]]:
+    def exporting() -> Iterator[Sequence[ServerInterceptor]]:
         spans, figures = [make() for make in span_exporters], [make() for make in metric_exporters]
         readers = [PeriodicExportingMetricReader(each) for each in figures]
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)

@@ -27,7 +27,7 @@ def doctor(
     from jobworkerd.diagnostics import host
 
     flags = {"certs_dir": text(certs_dir), "cgroup_base": text(cgroup_base)}
-    found = host.survey(resolve.load(config, os.environ, flags).config)
+    found = host.diagnose(resolve.load(config, os.environ, flags).config)
     if output is Format.JSON:
         typer.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:

@@ -53,7 +53,7 @@ class Place:
     delegated: bool = False
 
 
-def survey(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
+def diagnose(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
     """Returns everything that there is to say, in the order of reading."""
     place = find_place(config.cgroup_base, proc)
     return [

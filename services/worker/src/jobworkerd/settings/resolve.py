@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from jobworkerd.config import Config, listen_address
-from jobworkerd.settings.errors import CommandError
 from jobworkerd.settings.keys import PREFIX, Key, all_keys
 from jobworkerd.settings.sizes import size_in
 
@@ -25,7 +24,7 @@ DEFAULT = "default"
 """The source of a value that nobody gave."""
 
 
-class SettingsError(CommandError):
+class SettingsError(Exception):
     """Raised when settings cannot be read; names the key, the value, its source and what is accepted."""
 
 

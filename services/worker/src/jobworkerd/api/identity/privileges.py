@@ -38,7 +38,7 @@ class _Sets(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable"))
 
 
-def give_up(uid: int | None, gid: int | None, port: int) -> None:
+def drop(uid: int | None, gid: int | None, port: int) -> None:
     """Becomes a user without capabilities, but for the one that listening on a low port takes.
 
     With None the process keeps its user, and the capabilities that it has. Either way it can gain none any

@@ -2,28 +2,28 @@
 
 import structlog
 
+from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.policy import roles_for
 from jobworkerd.api.identity.principal import Identities, Principal, credential
-from jobworkerd.api.in_flight import CallsInFlight
-from jobworkerd.api.interceptors.server_interceptor import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, is_stream, log_job_id
 from jobworkerd.errors import RoleRequired, Unauthenticated
 
 
-class Authorization(Around):
+class Authorization(ServerInterceptor):
     """Lets an RPC through if the policy names the caller's role for its method.
 
     The caller's subject and role are in every line that is logged for the RPC from here on. A stream ends
-    when its caller's certificate does (see `CallsInFlight`).
+    when its caller's certificate does (see `ActiveCalls`).
     """
 
-    def __init__(self, identities: Identities, in_flight: CallsInFlight) -> None:
+    def __init__(self, identities: Identities, active_calls: ActiveCalls) -> None:
         self._identities = identities
-        self._in_flight = in_flight
+        self._in_flight = active_calls
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(PER_CALL).bind()
 
-    async def around(self, call: Call, run: Run) -> object:
+    async def intercept(self, call: Call, run: Run) -> object:
         self._authorize(call)
         with self._in_flight.enter(credential(call.context) if is_stream(call.method) else None):
             return await run(call)

@@ -1,4 +1,4 @@
-"""Turns what a handler raises into the status that the client gets."""
+"""RateLimiter what a handler raises into the status that the client gets."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,14 @@ import grpc
 import structlog
 from grpc import aio
 
-from jobworkerd.api.interceptors.server_interceptor import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import Call, is_stream
 from jobworkerd.api.status import to_status
 from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled, Unauthenticated
 from jobworkerd.exhaustion import describe, is_exhaustion
 
 
-class Errors(Around):
+class Errors(ServerInterceptor):
     """Domain errors become their status with details, anything else INTERNAL with an id to look up.
 
     The client learns nothing of a bug but that id; the log has the traceback under it.
@@ -25,7 +25,7 @@ class Errors(Around):
     def __init__(self) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
 
-    async def around(self, call: Call, run: Run) -> object:
+    async def intercept(self, call: Call, run: Run) -> object:
         try:
             return await run(call)
         except JobWorkerError as error:

@@ -5,14 +5,14 @@ import time
 import grpc
 import structlog
 
-from jobworkerd.api.interceptors.server_interceptor import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, status_of
 
 _FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 
 
-class AccessLog(Around):
+class AccessLog(ServerInterceptor):
     """Logs method, peer, status and duration in ms; an error line if the fault is the server's.
 
     The line also has what was bound on the way: subject and role, and the id of the job.
@@ -21,7 +21,7 @@ class AccessLog(Around):
     def __init__(self) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(PER_CALL).bind()
 
-    async def around(self, call: Call, run: Run) -> object:
+    async def intercept(self, call: Call, run: Run) -> object:
         start = time.perf_counter()
         try:
             answer = await run(call)

@@ -20,24 +20,24 @@ Run = Callable[[Call], Awaitable[object]]
 """The rest of a call: the next interceptor, or the method."""
 
 
-class Around(abc.ABC):
+class ServerInterceptor(abc.ABC):
     """An interceptor: what happens before a call, after it, and when it ends with an error."""
 
     @abc.abstractmethod
-    async def around(self, call: Call, run: Run) -> object:
+    async def intercept(self, call: Call, run: Run) -> object:
         """Awaits `run(call)` and returns what that returns.
 
         What the handler raises passes through here, cancellation too.
         """
 
 
-class Interceptors(aio.ServerInterceptor):
+class InterceptorChain(aio.ServerInterceptor):
     """Runs every method of a server within all interceptors, the outermost first.
 
     A method is wrapped when it is called first; gRPC asks for its handler with each call.
     """
 
-    def __init__(self, interceptors: Sequence[Around]) -> None:
+    def __init__(self, interceptors: Sequence[ServerInterceptor]) -> None:
         self._interceptors = tuple(interceptors)
         self._wrapped: dict[str, _Handler] = {}
 
@@ -57,7 +57,7 @@ class Interceptors(aio.ServerInterceptor):
     def _wrap(self, name: str, handler: _Handler) -> _Handler:
         run = _handling(_method_of(handler))
         for interceptor in reversed(self._interceptors):
-            run = partial(interceptor.around, run=run)
+            run = partial(interceptor.intercept, run=run)
 
         async def handle(request: object, context: Context) -> object:
             return await run(Call(name, context, request))

@@ -12,7 +12,7 @@ from opentelemetry.context import Context as TraceContext
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, format_trace_id
 
-from jobworkerd.api.interceptors.server_interceptor import Around, Run
+from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import Call, status_of
 
 _SCOPE = "jobworkerd.api"
@@ -33,7 +33,7 @@ _FAULTS = frozenset(
 """The statuses that the conventions call errors of a server; the others are its clients' doing."""
 
 
-class Telemetry(Around):
+class Telemetry(ServerInterceptor):
     """Opens a SERVER span for each RPC, a child of the caller's, and records its duration.
 
     The count of the RPCs is the histogram's own.
@@ -48,7 +48,7 @@ class Telemetry(Around):
             explicit_bucket_boundaries_advisory=_DURATION_BUCKETS,
         )
 
-    async def around(self, call: Call, run: Run) -> object:
+    async def intercept(self, call: Call, run: Run) -> object:
         start = time.perf_counter()
         attributes = {"rpc.system.name": "grpc", "rpc.method": call.method}
         with self._tracer.start_as_current_span(

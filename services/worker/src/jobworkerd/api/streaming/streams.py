@@ -12,7 +12,7 @@ from jobworkerd.api.streaming.encoding import Encoded
 from jobworkerd.api.streaming.log_reader import LogReader
 from jobworkerd.api.streaming.message_cache import MessageCache, Sources
 from jobworkerd.api.streaming.paced_writer import Context, PacedWriter
-from jobworkerd.api.streaming.turns import Turns
+from jobworkerd.api.streaming.rate_limiter import RateLimiter
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import JobNotFound, OffsetOutOfRange
 from jobworkerd.logs.files import open_files
@@ -56,7 +56,7 @@ class Streams:
         self.supervisor = supervisor
         self.config = config
         self.cache = MessageCache(_CACHE_BYTES)
-        self.turns = Turns()
+        self.rate_limiter = RateLimiter()
         self._jobs_dir = jobs_dir
 
     @contextlib.asynccontextmanager
@@ -141,7 +141,7 @@ class LogStream:
             await self._view.changed(offset)
             end = self._view.log_size
         if end > offset:
-            await self._streams.turns.take()
+            await self._streams.rate_limiter.wait()
         return self._view.log_size if self._request.follow else end
 
 

@@ -2,27 +2,27 @@
 
 import heapq
 
-from jobworkerd.api.streaming.turns import Turns
+from jobworkerd.api.streaming.rate_limiter import RateLimiter
 
 
 async def test_a_quiet_stream_never_waits() -> None:
-    turns = Turns()
-    assert all(turns.next_after(now / 1_000) == now / 1_000 for now in range(100, 1_000))
+    limiter = RateLimiter()
+    assert all(limiter.reserve(now / 1_000) == now / 1_000 for now in range(100, 1_000))
 
 
 async def test_100_followers_of_a_line_now_and_then_do_not_wait() -> None:
-    turns = Turns()
+    limiter = RateLimiter()
     for now in (1.0, 1.1, 1.2):
-        assert [turns.next_after(now) for _ in range(100)] == [now] * 100
+        assert [limiter.reserve(now) for _ in range(100)] == [now] * 100
 
 
 def intervals(streams: int, seconds: float = 2.0) -> list[float]:
-    """Returns the time from turn to turn of streams that always have more to send, once they have settled."""
-    turns, found = Turns(), []
+    """Returns the steady intervals between the turns of streams that always have more to send."""
+    limiter, found = RateLimiter(), []
     queue = [(0.0, number) for number in range(streams)]
     while queue[0][0] < seconds:
         now, number = heapq.heappop(queue)
-        due = turns.next_after(now)
+        due = limiter.reserve(now)
         heapq.heappush(queue, (due if due > now else now + 0.001, number))
         if now > seconds / 2:
             found.append(due - now)
@@ -41,7 +41,7 @@ async def test_the_messages_of_all_streams_together_are_bounded() -> None:
 
 
 async def test_streams_get_their_turns_together_and_so_can_share_messages() -> None:
-    turns = Turns()
-    times = [turns.next_after(1.0) for _ in range(400)]
+    limiter = RateLimiter()
+    times = [limiter.reserve(1.0) for _ in range(400)]
     assert len(set(times)) < 20
     assert times == sorted(times)

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+from certificates import authority, issue
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Credential, Identities
-from jobworkerd.api.in_flight import CallsInFlight
 from jobworkerd.errors import Unauthenticated
-from tests.unit.api.certificates import authority, issue
 
 AUTHORITY = authority(ec.generate_private_key(ec.SECP256R1()))
 PRESENTED = Credential(issue(AUTHORITY).certificate, b"")
@@ -22,13 +22,13 @@ def identities() -> Identities:
     return identities
 
 
-async def _wait(in_flight: CallsInFlight, presented: Credential | None) -> None:
-    with in_flight.enter(presented):
+async def _wait(active_calls: ActiveCalls, presented: Credential | None) -> None:
+    with active_calls.enter(presented):
         await asyncio.Event().wait()
 
 
-async def _begun(in_flight: CallsInFlight, presented: Credential | None) -> "asyncio.Task[None]":
-    task = asyncio.create_task(_wait(in_flight, presented))
+async def _begun(active_calls: ActiveCalls, presented: Credential | None) -> "asyncio.Task[None]":
+    task = asyncio.create_task(_wait(active_calls, presented))
     await asyncio.sleep(0)
     return task
 
@@ -38,9 +38,9 @@ def _replace(identities: Identities) -> None:
 
 
 async def test_a_stream_goes_on_while_its_client_is_authenticated(identities: Identities) -> None:
-    in_flight = CallsInFlight(identities)
-    stream = await _begun(in_flight, PRESENTED)
-    in_flight.check()
+    active_calls = ActiveCalls(identities)
+    stream = await _begun(active_calls, PRESENTED)
+    active_calls.check()
     await asyncio.sleep(0)
     assert not stream.done()
     stream.cancel()
@@ -49,10 +49,10 @@ async def test_a_stream_goes_on_while_its_client_is_authenticated(identities: Id
 
 
 async def test_a_stream_ends_with_its_clients_authority(identities: Identities) -> None:
-    in_flight = CallsInFlight(identities)
-    stream, unary = await _begun(in_flight, PRESENTED), await _begun(in_flight, None)
+    active_calls = ActiveCalls(identities)
+    stream, unary = await _begun(active_calls, PRESENTED), await _begun(active_calls, None)
     _replace(identities)
-    in_flight.check()
+    active_calls.check()
     with pytest.raises(Unauthenticated, match="current authority"):
         await stream
     assert not unary.done()
@@ -62,10 +62,10 @@ async def test_a_stream_ends_with_its_clients_authority(identities: Identities) 
 
 
 async def test_a_client_that_cancels_at_the_same_time_has_cancelled(identities: Identities) -> None:
-    in_flight = CallsInFlight(identities)
-    stream = await _begun(in_flight, PRESENTED)
+    active_calls = ActiveCalls(identities)
+    stream = await _begun(active_calls, PRESENTED)
     _replace(identities)
-    in_flight.check()
+    active_calls.check()
     stream.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stream

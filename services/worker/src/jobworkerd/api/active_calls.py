@@ -43,7 +43,7 @@ class _Call:
             self._task.cancel()
 
 
-class CallsInFlight:
+class ActiveCalls:
     """Knows the RPCs that were let in, and ends streams whose client is no longer authenticated."""
 
     def __init__(self, identities: Identities) -> None:

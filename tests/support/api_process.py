@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+from api_server import JOB_ID, Authority, Client, ScriptedSupervisor
+from certificates import Issued
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.config import Config, to_json
-from tests.unit.api.certificates import Issued
-from tests.unit.api.conftest import JOB_ID, Authority, Client, Supervisor
 
 Event = dict[str, object]
 
@@ -26,7 +26,7 @@ class Started:
     """A process, what it said on stderr so far, and the supervisor at its socket."""
 
     process: Process
-    supervisor: Supervisor
+    supervisor: ScriptedSupervisor
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -77,7 +77,7 @@ def starter() -> Start:
             )
         os.close(memory)
         os.close(jobs)
-        started = Started(process, Supervisor(ours, Path(config.certs_dir)))
+        started = Started(process, ScriptedSupervisor(ours, Path(config.certs_dir)))
         tasks = asyncio.gather(started.supervisor.run(), _read(process, started.lines))
         try:
             yield started
