@@ -1,6 +1,6 @@
-"""A gRPC server over mTLS that does nothing: what any call costs before anything of ours happens.
+"""A bare gRPC server over mTLS: the baseline for the cost of a call.
 
-`python bare_server.py CERTS_DIR` prints its address and serves until its standard input ends.
+`python bare_server.py CERTS_DIR` prints its address and serves until the end of its standard input.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from jobworker.v1 import job_service_pb2
 
 METHOD = "/bench.Bare/Echo"
 STREAM_METHOD = "/bench.Bare/Stream"
-"""Asked with `COUNT SIZE` in ASCII, sends so many times a message of that many bytes."""
+"""Takes `COUNT SIZE` in ASCII and sends COUNT messages of SIZE bytes."""
 SET_JOB_METHOD = "/bench.Bare/SetJob"
-"""Takes a serialized GetJobResponse: what GetJob answers from then on."""
+"""Takes a serialized GetJobResponse, which GetJob returns from then on."""
 
 
 class _Jobs:
-    """GetJob as the documentation of gRPC has it: a handler that returns a message."""
+    """GetJob as in the documentation of gRPC: a handler that returns a message."""
 
     def __init__(self) -> None:
         self._answer = job_service_pb2.GetJobResponse()

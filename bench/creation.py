@@ -1,6 +1,6 @@
-"""What CreateJob costs beside a bare call and a bare spawn.
+"""The cost of CreateJob beside a bare call and a bare spawn.
 
-Each round times every case once, in turn, so that what else the machine does falls on all alike.
+Each round times every case once, in turn, so that other load on the machine affects all cases equally.
 """
 
 import os
@@ -22,12 +22,12 @@ Case = Callable[[], Awaitable[None]]
 
 
 async def spawn() -> None:
-    """Starts and reaps /bin/true."""
+    """Start and reap /bin/true."""
     os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
 
 
 async def measure(cases: dict[str, Case]) -> dict[str, list[float]]:
-    """Returns the milliseconds that each case took in each round."""
+    """Return the milliseconds of each case in each round."""
     taken: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(WARM_UP + ROUNDS):
         for name, case in cases.items():
@@ -39,7 +39,7 @@ async def measure(cases: dict[str, Case]) -> dict[str, list[float]]:
 
 
 async def creation(server: Server, bare_address: str) -> list[Result]:
-    """Measures CreateJob, and a fresh job's first line."""
+    """Measure CreateJob and the first line of a fresh job."""
     admin = credentials(server.certs, "admin")
     async with (
         grpc.aio.secure_channel(bare_address, admin) as bare_channel,
@@ -80,7 +80,7 @@ async def creation(server: Server, bare_address: str) -> list[Result]:
 
 
 async def isolation(isolated: Server, bare: Server) -> Result:
-    """Measures what a job's isolation adds to CreateJob: the same calls to a server without any."""
+    """Measure the cost of isolation in CreateJob, by comparison with a server without isolation."""
     request = job_service_pb2.CreateJobRequest(command="/bin/true", max_cpu=100, max_memory=64)
     async with client(isolated, "admin") as one, client(bare, "admin") as other:
 

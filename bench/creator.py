@@ -1,8 +1,8 @@
-"""Creates jobs as fast as it can: the load of the job throughput cases.
+"""Create jobs as fast as possible: the load of the job throughput cases.
 
-`python creator.py ADDRESS CERTS_DIR CLIENTS JOBS COMMAND ARGS...` opens one connection per client and says
-`ready`. When a line comes, the clients create JOBS jobs in all. It prints the seconds until the last job is
-final, its own CPU seconds, and the milliseconds that each CreateJob took.
+`python creator.py ADDRESS CERTS_DIR CLIENTS JOBS COMMAND ARGS...` opens one connection per client and prints
+`ready`. After a line of input the clients create JOBS jobs in all. The program prints the seconds until the
+last job is final, its own CPU seconds, and the milliseconds of each CreateJob.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from live import Client, credentials
 async def _create(
     client: Client, request: job_service_pb2.CreateJobRequest, numbers: list[int], taken: list[float]
 ) -> None:
-    """Creates jobs until no numbers are left, and waits for the end of the last one."""
+    """Create jobs until no numbers are left, and wait for the end of the last job."""
     job_id = ""
     while numbers:
         numbers.pop()

@@ -1,7 +1,7 @@
-"""A process that follows a job with many streams and says how far behind the job they are.
+"""Follow a job with many streams and print how far they are behind the job.
 
-`python followers.py ADDRESS CERTS_DIR JOB_ID COUNT CONNECTIONS SECONDS` prints, in ms and a number in each
-line, how old the oldest byte of each message was when the message had been taken.
+`python followers.py ADDRESS CERTS_DIR JOB_ID COUNT CONNECTIONS SECONDS` prints one number per message: the
+age of its oldest byte in milliseconds when the follower receives it.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ async def _follow(channel: grpc.aio.Channel, job_id: str) -> AsyncIterator[float
 
 async def _record(channel: grpc.aio.Channel, job_id: str, found: list[float]) -> None:
     async for lag in _follow(channel, job_id):
-        found.append(lag)  # noqa: PERF401 - it is read while it grows
+        found.append(lag)  # noqa: PERF401 - the list is read while it grows
 
 
 async def _main(server: tuple[str, Path], job_id: str, count: int, connections: int, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""A process that reads streams as fast as it can and counts bytes: the load on both servers alike.
+"""Read streams as fast as possible and count bytes: the same load for both servers.
 
-`python reader.py ADDRESS CERTS_DIR METHOD REQUEST_HEX COUNT` opens COUNT streams on one connection, says
-`ready`, begins them when a line comes, and prints the bytes of all messages and the seconds they took.
+`python reader.py ADDRESS CERTS_DIR METHOD REQUEST_HEX COUNT` prepares COUNT streams on one connection, prints
+`ready`, starts them after a line of input, and prints the bytes of all messages and the elapsed seconds.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""How soon the API is back after its process was killed."""
+"""The time until the API answers again after its process was killed."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ _PAUSE_SECONDS = 0.005
 
 
 async def recovery(server: Server) -> Result:
-    """Measures from the kill of a server's API process to the first answer of GetJob."""
+    """Measure the time from the kill of an API process to the first response of GetJob."""
     async with client(server, "admin") as admin:
         job_id = (await admin.run("true"))[0].id
     found = []
@@ -23,14 +23,14 @@ async def recovery(server: Server) -> Result:
         start = time.perf_counter()
         process.kill()
         process.wait()
-        while not await _answers(server, job_id):  # noqa: ASYNC110 - nobody would set an event
+        while not await _answers(server, job_id):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(_PAUSE_SECONDS)
         found.append((time.perf_counter() - start) * 1000)
     return Result("API process killed, serving again", "-", found, "ms", 1_000, at_least=False)
 
 
 async def _answers(server: Server, job_id: str) -> bool:
-    """Asks on a connection of its own: one that was refused before waits a second until it tries again."""
+    """Call GetJob on a new connection, because a refused connection waits a second before it reconnects."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(
         server.address, credentials(server.certs, "admin"), options=options

@@ -1,4 +1,4 @@
-"""Requests per second, and what a list of many jobs costs: the request cases of `make bench`."""
+"""Requests per second and the cost of long lists: the request cases of `make bench`."""
 
 import asyncio
 import statistics
@@ -21,7 +21,7 @@ _LISTS = 30
 
 
 def rates(server: Server, bare_address: str) -> list[Result]:
-    """GetJob of a finished job and of one that runs, against a server that has the answer at hand."""
+    """Measure GetJob of a final and of a running job beside a bare server with a prepared response."""
     finished, running = asyncio.run(_jobs(server))
     results = []
     for name, job in (("a finished job", finished), ("a running job", running)):
@@ -55,14 +55,14 @@ async def _set_job(server: Server, bare_address: str, job: job_pb2.Job) -> None:
 
 
 def _rate(address: str, certs: Path, job_id: str) -> float:
-    """Returns the answers per second that one process of clients got."""
+    """Return the responses per second that one client process received."""
     program = str(Path(__file__).with_name("requester.py"))
     argv = [sys.executable, program, address, str(certs), job_id, str(_SECONDS)]
     return float(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
 
 async def lists(server: Server) -> list[Result]:
-    """ListJobs of a page and of everything, and what a call beside the latter waits."""
+    """Measure ListJobs of one page and of all jobs, and the delay of a call beside the latter."""
     async with client(server, "admin") as admin, client(server, "viewer") as other:
         await _fill(admin)
         page = await _list(admin, 50)
@@ -84,7 +84,7 @@ async def _fill(admin: Client) -> None:
 
 
 async def _list(admin: Client, count: int) -> list[float]:
-    """Returns the milliseconds that each of some calls took."""
+    """Return the milliseconds of each call."""
     taken = []
     for _ in range(_LISTS):
         start = time.perf_counter()
@@ -95,7 +95,7 @@ async def _list(admin: Client, count: int) -> list[float]:
 
 
 async def _beside(admin: Client, other: Client) -> list[float]:
-    """Returns the milliseconds that GetJob took, over and over again while a list of everything is made."""
+    """Return the milliseconds of GetJob calls while the server lists all jobs."""
     job_id = (await other.stub.ListJobs(job_service_pb2.ListJobsRequest(page_size=1))).jobs[0].id
     method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = admin.channel.unary_unary(
         "/jobworker.v1.JobService/ListJobs"
@@ -103,7 +103,7 @@ async def _beside(admin: Client, other: Client) -> list[float]:
     request = job_service_pb2.ListJobsRequest(page_size=RECORDS).SerializeToString()
     taken = []
     for _ in range(_LISTS):
-        # As bytes: parsing the list would hold up this client, not the server.
+        # Receive bytes, because parsing the list would delay this client, not the server.
         listing = asyncio.ensure_future(method(request))
         while not listing.done():
             start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""A process that asks for one job as often as it can: the load on both servers alike.
+"""Call GetJob for one job as often as possible: the same load for both servers.
 
 `python requester.py ADDRESS CERTS_DIR JOB_ID SECONDS` keeps calls in flight on several connections, warms up,
-and prints the number of answers per second.
+and prints the responses per second.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _WARM_UP_SECONDS = 0.5
 
 
 async def _ask(channel: grpc.aio.Channel, job_id: str, until: float) -> list[float]:
-    """Asks for a job again and again; returns when the answers came."""
+    """Call GetJob repeatedly and return the start times of the calls."""
     stub = job_service_pb2_grpc.JobServiceStub(channel)
     request = job_service_pb2.GetJobRequest(id=job_id)
     answered = []

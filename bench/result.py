@@ -1,4 +1,4 @@
-"""What was measured, and the table that shows it."""
+"""Measurements and their table."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Result:
-    """One line of the table: what each round gave, and what the median has to be."""
+    """One line of the table: the value of each round, and the bound of the median."""
 
     case: str
     against: str
@@ -18,18 +18,18 @@ class Result:
 
     @property
     def median(self) -> float:
-        """The value that counts."""
+        """The median of the rounds, which the bound applies to."""
         return statistics.median(self.values)
 
     @property
     def kept(self) -> bool:
-        """True if there is no bound, or the median keeps it."""
+        """Whether the median keeps the bound, if there is one."""
         if self.bound is None:
             return True
         return self.median >= self.bound if self.at_least else self.median <= self.bound
 
     def row(self) -> str:
-        """Returns the line of the table."""
+        """Return the line of the table."""
         bound = "as measured"
         if self.bound is not None:
             bound = f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
@@ -39,13 +39,13 @@ class Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Returns the table in Markdown."""
+    """Return the table in Markdown."""
     head = "| case | measured against | median | spread | bound |\n|---|---|---|---|---|\n"
     return head + "".join(result.row() + "\n" for result in results)
 
 
 def _spread(values: Sequence[float]) -> str:
-    """Ten values or more: without the lowest and the highest tenth of them."""
+    """Return the range of the values, without the lowest and the highest tenth of ten values or more."""
     if len(values) < 10:
         return f"{min(values):.2f} to {max(values):.2f}"
     tenths = statistics.quantiles(values, n=10)

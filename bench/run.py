@@ -1,8 +1,8 @@
-"""`make bench`: what jobworker adds to the bare parts, measured side by side in one run.
+"""`make bench`: the cost of jobworker beside its bare parts, measured in one run.
 
-`python run.py [GROUP...]` measures all groups of cases, prints the table and puts it into
-docs/benchmarks.md. With groups named it measures only those, and the page stays as it is. It ends with 1 if
-a bound is missed.
+`python run.py [GROUP...]` measures all groups of cases, prints the table and writes it to docs/benchmarks.md.
+With group names it measures only those groups and does not change the page. The exit status is 1 if a bound
+is missed.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ NOT_ISOLATED = {
 
 @contextlib.contextmanager
 def bare_server(certs: Path) -> Iterator[str]:
-    """Runs the server that does nothing, and gives its address."""
+    """Run the bare server and yield its address."""
     argv = [sys.executable, str(Path(__file__).with_name("bare_server.py")), str(certs)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
@@ -59,19 +59,19 @@ def bare_server(certs: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all groups of cases share."""
+    """Resources that all groups of cases share."""
 
     certs: Path
     bare: str
     directory: Path
 
     def server(self, name: str, *flags: str, **env: str) -> AbstractContextManager[Server]:
-        """Starts a server with a state directory of its own."""
+        """Start a server with a separate state directory."""
         return Server.started(BIN, self.certs, self.directory / name, *flags, **env)
 
 
 def calls(bench: Bench) -> list[Result]:
-    """CreateJob, a line's way to its reader, and an API process that is killed."""
+    """Measure CreateJob, the latency of a line, and the recovery of a killed API process."""
     with bench.server("small") as server:
         results = [*asyncio.run(creation(server, bench.bare)), *latency(server)]
         results += trickle(server)
@@ -84,13 +84,13 @@ def calls(bench: Bench) -> list[Result]:
 
 
 def jobs(bench: Bench) -> list[Result]:
-    """Job throughput."""
+    """Measure job throughput."""
     with bench.server("rates") as server:
         return [*job_rates(server), contention_with_limits(server)]
 
 
 def streams(bench: Bench) -> list[Result]:
-    """Logs and their readers: readers that the machine is too slow for are not cut off."""
+    """Measure logs and their readers, with a stall timeout that suits slow machines."""
     patient = {"JOBWORKERD_LOG_STALL_TIMEOUT": "600", "JOBWORKERD_KEEP_JOBS": str(KEPT_JOBS)}
     with bench.server("memory", **patient) as server:
         results = asyncio.run(memory(server))
@@ -103,13 +103,13 @@ def streams(bench: Bench) -> list[Result]:
 
 
 def commands(bench: Bench) -> list[Result]:
-    """The command, from its start to its exit."""
+    """Measure the command from start to exit."""
     with bench.server("startup") as server:
         return startup(BIN, server)
 
 
 def requests(bench: Bench) -> list[Result]:
-    """Requests per second, and lists of many records."""
+    """Measure requests per second and long lists."""
     with bench.server("requests", JOBWORKERD_KEEP_JOBS=str(RECORDS * 2)) as server:
         return [*rates(server, bench.bare), *asyncio.run(lists(server))]
 
@@ -124,7 +124,7 @@ GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
 
 
 def measure(directory: Path, names: Sequence[str]) -> list[Result]:
-    """Measures groups of cases."""
+    """Measure the named groups of cases."""
     certs = make_certificates(BIN, directory / "certs")
     with bare_server(certs) as bare:
         bench = Bench(certs, bare, directory)
@@ -132,7 +132,7 @@ def measure(directory: Path, names: Sequence[str]) -> list[Result]:
 
 
 def machine() -> str:
-    """Returns what the figures depend on, in one sentence."""
+    """Describe the machine and the versions in one sentence."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return (
         f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {model[1] if model else platform.machine()}, "
@@ -142,7 +142,7 @@ def machine() -> str:
 
 
 def publish(measured: str) -> None:
-    """Puts the table between its marks in the page."""
+    """Write the table between its marks in the page."""
     begin, end = MARKS
     before, _, rest = PAGE.read_text().partition(begin)
     _, _, after = rest.partition(end)
@@ -150,7 +150,7 @@ def publish(measured: str) -> None:
 
 
 def main() -> int:
-    """Measures and prints; publishes a whole run."""
+    """Measure and print the table; publish it if all groups were measured."""
     named = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="jobworker-bench-") as directory:
         results = measure(Path(directory), named or list(GROUPS))

@@ -1,4 +1,4 @@
-"""How long the command takes from its start to its exit, which is mostly what it imports."""
+"""The time of the command from start to exit, which is mostly imports."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ROUNDS = 15
 
 
 def startup(bin_dir: Path, server: Server) -> list[Result]:
-    """Runs `jobworker --help` and `jobworker list` of a server without jobs."""
+    """Measure `jobworker --help`, and `jobworker list` with a server without jobs."""
     connected = ["--server", server.address, "--certs", str(server.certs), "list"]
     return [
         _case(bin_dir, "`jobworker --help`", ["--help"], 0.12),

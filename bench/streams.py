@@ -1,4 +1,4 @@
-"""What streams cost beside bare gRPC: the log cases of `make bench`."""
+"""The cost of streams beside bare gRPC: the log cases of `make bench`."""
 
 import asyncio
 import os
@@ -21,13 +21,13 @@ GIB = 1 << 30
 MESSAGE = 256 * 1024
 KEPT_JOBS = 3
 PRINTING = "exec 3<> <(:); while echo noise; do read -r -t 0.1 -u 3; done"
-"""Prints ten lines a second, and starts no process for that: what forks cost is not measured here."""
+"""Prints ten lines per second without child processes: the cost of forks is not part of these cases."""
 
 BIG = ("head", "-c", str(GIB), "/dev/zero")
 
 
 def read_all(address: str, certs: Path, method: str, request: bytes, count: int) -> tuple[int, float]:
-    """Returns the bytes that `count` readers in a process of their own got, and the seconds it took."""
+    """Return the bytes that `count` readers in a separate process received, and the seconds."""
     argv: list[str | Path] = [sys.executable, Path(__file__).with_name("reader.py"), address, certs, method]
     argv += [request.hex() or "00", str(count)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -41,30 +41,30 @@ def read_all(address: str, certs: Path, method: str, request: bytes, count: int)
 
 
 def read_rate(address: str, certs: Path, method: str, request: bytes, count: int) -> float:
-    """Returns the bytes per second that `count` readers in a process of their own got together."""
+    """Return the total bytes per second of `count` readers in a separate process."""
     taken, seconds = read_all(address, certs, method, request, count)
     return taken / seconds
 
 
 def bare_rate(address: str, certs: Path, total: int, count: int) -> float:
-    """Returns what a stream of prepared messages gives."""
+    """Return the bytes per second of a stream of prepared messages."""
     return read_rate(address, certs, STREAM_METHOD, f"{total // MESSAGE} {MESSAGE}".encode(), count)
 
 
 def log_rate(server: Server, job_id: str, count: int) -> float:
-    """Returns what GetJobsStream of a job gives."""
+    """Return the bytes per second of GetJobsStream for a job."""
     request = job_service_pb2.GetJobsStreamRequest(id=job_id).SerializeToString()
     return read_rate(server.address, server.certs, METHOD, request, count)
 
 
 class Jobs:
-    """Creates jobs and waits for them, on a connection of its own for each call."""
+    """Create jobs and wait for them, with a new connection per call."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     def create(self, *argv: str) -> str:
-        """Returns the id of a running job."""
+        """Create a job and return its id."""
         return asyncio.run(self._create(*argv))
 
     async def _create(self, *argv: str) -> str:
@@ -72,7 +72,7 @@ class Jobs:
             return (await admin.create(*argv, max_cpu=400, max_memory=256)).id
 
     def seconds(self, *argv: str) -> float:
-        """Returns how long a job takes, from CreateJob to its result, on a connection that is there."""
+        """Return the time from CreateJob to the result of the job, on an open connection."""
         return asyncio.run(self._seconds(*argv))
 
     async def _seconds(self, *argv: str) -> float:
@@ -84,7 +84,7 @@ class Jobs:
             return time.perf_counter() - start
 
     def ended(self, job_id: str) -> None:
-        """Returns once a job is final."""
+        """Wait until a job is final."""
         asyncio.run(self._ended(job_id))
 
     async def _ended(self, job_id: str) -> None:
@@ -92,7 +92,7 @@ class Jobs:
             await admin.ended(job_id)
 
     def stop(self, *job_ids: str) -> None:
-        """Ends jobs."""
+        """Stop jobs."""
         asyncio.run(self._stop(job_ids))
 
     async def _stop(self, job_ids: Sequence[str]) -> None:
@@ -102,7 +102,7 @@ class Jobs:
 
 
 def rounds(count: int, ours: Callable[[], float], theirs: Callable[[], float]) -> list[float]:
-    """Returns ours / theirs of each round; which of them goes first takes turns."""
+    """Return ours / theirs of each round; the two alternate in going first."""
     found = []
     for number in range(count):
         if number % 2:
@@ -114,7 +114,7 @@ def rounds(count: int, ours: Callable[[], float], theirs: Callable[[], float]) -
 
 
 def throughput(server: Server, bare: str, scratch: Path) -> list[Result]:
-    """Measures one reader, no reader and 100 readers."""
+    """Measure one reader, no reader and 100 readers."""
     jobs, certs = Jobs(server), server.certs
     big = jobs.create(*BIG)
     jobs.ended(big)
@@ -128,7 +128,7 @@ def throughput(server: Server, bare: str, scratch: Path) -> list[Result]:
         return 1 / jobs.seconds(*BIG)
 
     def cat() -> float:
-        # As many files as the server keeps logs: memory that was just given back is quicker to get.
+        # Keep as many files as the server keeps logs, because recently freed memory is faster to allocate.
         kept.append(scratch.with_suffix(f".{time.monotonic_ns()}"))
         start = time.perf_counter()
         subprocess.run(["sh", "-c", f"{' '.join(BIG)} | cat >{kept[-1]}"], check=True)
@@ -157,7 +157,7 @@ def throughput(server: Server, bare: str, scratch: Path) -> list[Result]:
             "job alone, no readers, 1 GiB", "the command and `cat >file`", rounds(5, alone, cat), "x", 0.9
         ),
     ]
-    # After the others, as a server keeps so many ended jobs only.
+    # This case is last, because the server keeps only a few final jobs.
     small = jobs.create("head", "-c", str(64 << 20), "/dev/zero")
     jobs.ended(small)
     fan_out = rounds(3, lambda: log_rate(server, small, 100), lambda: bare_rate(bare, certs, 64 << 20, 100))
@@ -166,7 +166,7 @@ def throughput(server: Server, bare: str, scratch: Path) -> list[Result]:
 
 
 def two_processes(one: Server, two: Server) -> Result:
-    """Measures 100 readers, of which each API process gets a share, against one process."""
+    """Measure 100 readers on two API processes beside 100 readers on one."""
 
     def rate(server: Server) -> Callable[[], float]:
         jobs = Jobs(server)
@@ -175,7 +175,7 @@ def two_processes(one: Server, two: Server) -> Result:
         request = job_service_pb2.GetJobsStreamRequest(id=small).SerializeToString().hex()
 
         def measured() -> float:
-            """Ten connections, as one goes to one process."""
+            """Return the rate of two reader processes, because each connection belongs to one API process."""
             argv: list[str | Path] = [sys.executable, Path(__file__).with_name("reader.py"), server.address]
             argv += [server.certs, METHOD, request, "50"]
             readers = [
@@ -201,7 +201,7 @@ def two_processes(one: Server, two: Server) -> Result:
 
 
 async def line_latency(server: Server, lines: int = 300) -> list[float]:
-    """Returns the milliseconds from when a job wrote each line to when its follower had it."""
+    """Return the milliseconds from the job's write of each line to its arrival at the follower."""
     script = f"import time\nfor _ in range({lines}):\n time.sleep(.01); print(time.time_ns(), flush=True)"
     async with grpc.aio.secure_channel(server.address, credentials(server.certs, "admin")) as channel:
         stub = job_service_pb2_grpc.JobServiceStub(channel)
@@ -218,7 +218,7 @@ async def line_latency(server: Server, lines: int = 300) -> list[float]:
 
 
 async def first_lines(server: Server, count: int = 50) -> list[float]:
-    """Returns the milliseconds from CreateJob's beginning to the job's first line, of so many jobs."""
+    """Return the milliseconds from the start of CreateJob to the job's first line, for `count` jobs."""
     found = []
     async with client(server, "admin") as admin:
         for _ in range(count):
@@ -233,7 +233,7 @@ async def first_lines(server: Server, count: int = 50) -> list[float]:
 
 
 def fairness(server: Server) -> Result:
-    """Measures what a job that writes as fast as it can costs another's first line."""
+    """Measure how a job that floods its output delays the first line of another job."""
     jobs = Jobs(server)
     alone = statistics.median(asyncio.run(first_lines(server)))
     flood = jobs.create("cat", "/dev/zero")
@@ -245,7 +245,7 @@ def fairness(server: Server) -> Result:
 
 
 def latency(server: Server) -> list[Result]:
-    """Measures a quiet server, and one with 100 other jobs that print ten lines a second each."""
+    """Measure an idle server, and a server with 100 other jobs that print ten lines per second each."""
     results = []
     jobs = Jobs(server)
     for name in ("a quiet server", "100 jobs printing"):
@@ -263,13 +263,13 @@ def latency(server: Server) -> list[Result]:
 
 
 def resident(pid: int) -> int:
-    """Returns the resident bytes of a process (statm: proc_pid_statm(5))."""
+    """Return the resident bytes of a process (proc_pid_statm(5))."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 async def memory(server: Server) -> list[Result]:
-    """Measures both processes with a 1 GiB log and 1,000 followers that have read its end and wait."""
+    """Measure both processes with a 1 GiB log and 1,000 followers that wait at its end."""
     assert server.process
     script = f"head -c {GIB} /dev/zero; echo end >&2; sleep 600"
     stderr = job_service_pb2.OUTPUT_SOURCE_STDERR

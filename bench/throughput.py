@@ -1,4 +1,4 @@
-"""How many jobs a server starts, alone and beside busy jobs, and what one costs."""
+"""Jobs per second, alone and beside busy jobs, and CPU time per job."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ SINGLE_JOBS = 25
 
 @dataclass(frozen=True)
 class Run:
-    """What creating a number of jobs took; `cpu_ms` is per job, over all processes."""
+    """Result of a run; `cpu_ms` is the CPU time of all processes per job."""
 
     jobs_per_second: float
     cpu_ms: float
@@ -46,7 +46,7 @@ class Run:
 
 
 def create(server: Server, clients: int, jobs: int) -> Run:
-    """Has clients in another process create jobs, and returns once all jobs are final."""
+    """Create jobs from clients in another process, and return when all jobs are final."""
     argv: list[str | Path] = [sys.executable, Path(__file__).with_name("creator.py"), server.address]
     argv += [server.certs, str(clients), str(jobs), "/bin/true"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -60,10 +60,10 @@ def create(server: Server, clients: int, jobs: int) -> Run:
 
 
 def cpu_seconds(server: Server) -> float:
-    """Returns what the server's processes and the jobs that ended have used: the supervisor reaps those."""
+    """Return the CPU time of the server's processes and of the ended jobs, which the supervisor reaps."""
     assert server.process
     supervisor = psutil.Process(server.process.pid)
-    used = sum(supervisor.cpu_times()[:4])  # its own, and its children's that it has reaped
+    used = sum(supervisor.cpu_times()[:4])  # of the process and of its reaped children
     return used + sum(sum(each.cpu_times()[:2]) for each in supervisor.children() if _is_ours(each))
 
 
@@ -76,7 +76,7 @@ def _is_ours(process: psutil.Process) -> bool:
 
 @contextmanager
 def busy(server: Server, count: int) -> Iterator[None]:
-    """Runs jobs that never rest."""
+    """Run jobs that use the CPU continuously."""
     jobs = Jobs(server)
     ids = [jobs.create(*BUSY) for _ in range(count)]
     try:
@@ -86,7 +86,7 @@ def busy(server: Server, count: int) -> Iterator[None]:
 
 
 def job_rates(server: Server) -> list[Result]:
-    """Measures jobs per second on a host that does nothing else, and beside busy jobs; CPU time per job."""
+    """Measure jobs per second on an idle host and beside busy jobs, and the CPU time per job."""
     create(server, CLIENTS, CLIENTS)
     alone = [create(server, CLIENTS, JOBS) for _ in range(ROUNDS)]
     with busy(server, BUSY_JOBS):
@@ -101,12 +101,12 @@ def job_rates(server: Server) -> list[Result]:
 
 
 def spawn_ms() -> float:
-    """Returns what a bare spawn takes at the moment: these figures depend on the machine as it does."""
+    """Return the current time of a bare spawn, which depends on the machine like the other figures."""
     return statistics.median(asyncio.run(measure({"spawn": spawn}))["spawn"])
 
 
 def contention_with_limits(server: Server) -> Result:
-    """Measures `contention` where limits are in force: here, or in a guest of this host."""
+    """Measure `contention` with limits in force, on this host or in a guest."""
     if limits_in_force():
         return contention(server)
     in_guest = ROOT / "tests/guest/in-guest"
@@ -119,13 +119,13 @@ def contention_with_limits(server: Server) -> Result:
 
 
 def limits_in_force() -> bool:
-    """True if this host's cgroup v2 has the CPU controller."""
+    """Whether the cgroup v2 of this host has the CPU controller."""
     mount = mounted("/sys/fs/cgroup/x")
     return mount is not None and "cpu" in (mount.parent / "cgroup.controllers").read_text().split()
 
 
 def contention(server: Server) -> Result:
-    """Measures CreateJob beside busy jobs against CreateJob on an idle host."""
+    """Measure CreateJob beside busy jobs and on an idle host."""
     create(server, 1, SINGLE_JOBS)
     idle = median_create_ms(server)
     with busy(server, CONTENDERS):
@@ -135,12 +135,12 @@ def contention(server: Server) -> Result:
 
 
 def median_create_ms(server: Server) -> float:
-    """Returns what CreateJob takes a client that waits for each answer."""
+    """Return the median time of CreateJob for a client with one call at a time."""
     return statistics.median(create(server, 1, SINGLE_JOBS).create_ms)
 
 
 def main() -> None:
-    """Writes what `contention` found into a file, as the guest is another machine."""
+    """Write the result of `contention` to a file, because the guest is another machine."""
     with tempfile.TemporaryDirectory(prefix="jobworker-bench-") as directory:
         certs = make_certificates(BIN, Path(directory) / "certs")
         with Server.started(BIN, certs, Path(directory)) as server:

@@ -1,4 +1,4 @@
-"""What small pieces of output cost: followers of a job that prints bytes, and replays of its log."""
+"""The cost of small pieces of output: followers of a job that prints single bytes, and replays of its log."""
 
 import statistics
 import subprocess
@@ -20,7 +20,7 @@ TRICKLE = (
     "import os, time\nnext = time.monotonic()\nwhile True:\n"
     " next += .001; time.sleep(max(0, next - time.monotonic())); os.write(1, b'x')"
 )
-"""Prints a byte every millisecond."""
+"""Print a byte every millisecond."""
 
 CONNECTIONS, SECONDS = 50, 10
 
@@ -28,7 +28,7 @@ REPLAYED = 4 << 20
 
 
 def trickle(server: Server) -> list[Result]:
-    """Measures the followers of a job that prints a byte every millisecond."""
+    """Measure the followers of a job that prints a byte every millisecond."""
     jobs, results = Jobs(server), []
     job = jobs.create("python3", "-c", TRICKLE)
     for count in (50, 200):
@@ -44,7 +44,7 @@ def trickle(server: Server) -> list[Result]:
 
 
 def _lags(server: Server, job_id: str, count: int) -> list[float]:
-    """Returns how many ms old the oldest byte of each message is when a follower has it."""
+    """Return the age in milliseconds of the oldest byte of each message at its arrival."""
     argv: list[str | Path] = [sys.executable, Path(__file__).with_name("followers.py"), server.address]
     argv += [server.certs, job_id, str(count), str(CONNECTIONS), str(SECONDS)]
     found = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
@@ -52,8 +52,8 @@ def _lags(server: Server, job_id: str, count: int) -> list[float]:
 
 
 def replays(server: Server, bare: str) -> list[Result]:
-    """Measures one reader of 4 MiB that were written in bytes: to one stream, and to both by turns."""
-    cases = {"a byte every ms": (1,), "a byte every ms, to both streams by turns": (1, 2)}
+    """Measure one reader of 4 MiB of single bytes: written to one stream, and alternately to both."""
+    cases = {"a byte every ms": (1,), "a byte every ms, to both streams alternately": (1, 2)}
     return [result for name, sources in cases.items() for result in _replay(server, bare, name, sources)]
 
 
@@ -74,7 +74,7 @@ def _replay(server: Server, bare: str, name: str, sources: Sequence[int]) -> lis
 
 
 def _write_index(index: Path, sources: Sequence[int]) -> None:
-    """Makes a log one that was written a byte every millisecond, by turns to sources: that took an hour."""
+    """Write the index of a log with one byte per millisecond, alternately from the sources."""
     begin = time.time_ns()
     with index.open("r+b") as file:
         file.seek(HEADER.size)
