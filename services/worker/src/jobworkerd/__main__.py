@@ -36,12 +36,12 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Opens /dev/null in the place of each that is closed: else the next open file would take its place."""
+    """Open /dev/null for each closed standard stream, so that no later file gets its descriptor."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - it takes no keyword
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - the function has no keyword
 
 
 def _fail(sentence: str) -> None:
