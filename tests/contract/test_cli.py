@@ -131,7 +131,7 @@ def test_run_with_a_timeout(jobworker: Shell) -> None:
     script = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
     done = jobworker("run", *ROOM, "--timeout", "500ms", "sh", "-c", script)
     assert done.returncode == 124
-    assert b"ran into its timeout of 0.5 s" in done.stderr
+    assert b"reached the timeout of 0.5 s" in done.stderr
 
 
 @pytest.mark.parametrize(("flags", "code"), [([], 124), (["--preserve-status"], 128 + signal.SIGTERM)])

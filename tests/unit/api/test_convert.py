@@ -66,11 +66,11 @@ FULL = Job(
         timed_out=True,
         stopped_by="CN=bob",
     ),
-    limits_applied=(
+    applied_limits=(
         AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="1 2", reason="because"),
     ),
     usage=Usage(**{name: number for number, name in enumerate(Usage.__struct_fields__, 1)}),
-    isolation_applied=(AppliedIsolation(part="user", in_force=True, value="job (7)", reason="why"),),
+    applied_isolation=(AppliedIsolation(part="user", in_force=True, value="job (7)", reason="why"),),
     log_size=99,
     kill_pending=True,
     memory_high_lift_time_ns=4_000_000_004,

@@ -87,26 +87,26 @@ def test_without_a_cgroup_no_change_is_in_force() -> None:
 def test_a_job_starts_with_the_most_weight_and_runs_with_its_own(cgroup: JobCgroup, tmp_path: Path) -> None:
     weight = tmp_path / "job" / "cpu.weight"
     cgroup.apply(LIMITS, [])
-    cgroup.hurry()
+    cgroup.boost_cpu_weight()
     assert weight.read_text() == "10000"
     weight.write_text("")  # a write to a control file replaces nothing that is longer
-    cgroup.settle()
+    cgroup.restore_cpu_weight()
     assert weight.read_text() == "200"
 
 
 def test_a_weight_that_cannot_be_set_back_is_an_error(cgroup: JobCgroup, tmp_path: Path) -> None:
     cgroup.apply(LIMITS, [])
-    cgroup.hurry()
+    cgroup.boost_cpu_weight()
     (tmp_path / "job" / "cpu.weight").unlink()
     (tmp_path / "job" / "cpu.weight").mkdir()
     with pytest.raises(OSError, match="directory"):
-        cgroup.settle()
+        cgroup.restore_cpu_weight()
 
 
 def test_without_the_cpu_controller_a_job_starts_as_it_is(
     cgroup: JobCgroup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(cgroup, "_hierarchy", Hierarchy(tmp_path, missing={"cpu": "held by cgroup v1"}))
-    cgroup.hurry()
-    cgroup.settle()
+    cgroup.boost_cpu_weight()
+    cgroup.restore_cpu_weight()
     assert not (tmp_path / "job" / "cpu.weight").exists()

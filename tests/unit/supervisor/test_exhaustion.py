@@ -11,36 +11,27 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from job_context import NO_CGROUPS, job_context, new_job, spare_setup
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.mounts import cgroup2_mount
-from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.exhaustion import is_exhaustion
-from jobworkerd.logs.store import NEXT, LogStore
-from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, TerminationReason
+from jobworkerd.logs.store import NEXT
+from jobworkerd.model import JobStatus, TerminationReason
 from jobworkerd.spawn import fork_client
-from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare import discard
-from jobworkerd.spawn.spare_pool import Spares
-from jobworkerd.spawn.spare_process import Setup
-from jobworkerd.spawn.users import Users
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob
-from jobworkerd.supervisor.outcome import Intent
+from jobworkerd.supervisor.outcome import StopRequest
 from tests.unit.supervisor.faults import Faults
 
-SETUP = Setup(
-    (256, 256),
-    0,
-    Isolation(namespaces=("pid",), no_new_privileges=False, nice=0),
-)
 SPAWN = fork_client._spawn
 LASTS_SECONDS = 0.03
 WITHIN_SECONDS = 30
@@ -74,19 +65,10 @@ class World:
     others: set[str]
     ids: Iterator[str] = field(default_factory=lambda: (str(uuid.uuid4()) for _ in itertools.count()))
 
-    def new(self, *argv: str) -> LiveJob:
-        """Returns a job that is to be run."""
-        spec = JobSpec(
-            command=argv[0],
-            args=argv[1:],
-            limits=Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0),
-            limits_policy=LimitsPolicy.BEST_EFFORT,
-            stop_signal=15,
-            stop_grace_period=1.0,
-            owner="CN=alice",
-        )
-        job = Job(id=next(self.ids), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=0)
-        return LiveJob(job, self.context, lambda _: None)
+    async def start(self, *argv: str) -> LiveJob:
+        """Starts a job."""
+        job = new_job(*argv, job_id=next(self.ids))
+        return await LiveJob.start(job, self.context, lambda _: None, lambda _: None)
 
     def fill_pool(self) -> None:
         """Prepares what is prepared for the next jobs."""
@@ -153,28 +135,11 @@ async def making(
 ) -> AsyncIterator[World]:
     """A world in which calls fail once its faults are armed."""
     loop, others = asyncio.get_running_loop(), children()
-    with ExitStack() as stack:
-        watcher, spares = PopulatedWatcher(loop), Spares(SETUP)
-        logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None)
-        for each in (watcher, spares, logs):
-            stack.callback(each.close)
-        isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
-        context = JobContext(
-            loop=loop,
-            hierarchy=hierarchy,
-            watcher=watcher,
-            logs=logs,
-            io_paths=[],
-            spares=spares,
-            users=Users(isolation),
-            isolation=isolation,
-            read_buffer=memoryview(bytearray(4096)),
-            warn=lambda _event, **_fields: None,
-            on_fault=lambda _what, _error: None,
-        )
+    isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
+    with job_context(jobs_dir, hierarchy, spare_setup("pid"), isolation) as context:
         faults = Faults()
         faults.install(monkeypatch.setattr)
-        faults.install_in_loop(monkeypatch.setattr, loop, watcher)
+        faults.install_in_loop(monkeypatch.setattr, loop, context.watcher)
         yield World(context, jobs_dir, faults, others)
         monkeypatch.undo()
 
@@ -188,14 +153,13 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 @pytest.fixture
 async def world_without_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    async with making(Hierarchy(None, "no cgroups here"), tmp_path, monkeypatch) as made:
+    async with making(Hierarchy(None, NO_CGROUPS), tmp_path, monkeypatch) as made:
         yield made
 
 
 async def ends_by_itself(world: World) -> None:
     """A job that writes and ends."""
-    live = world.new("sh", "-c", "echo out; exit 3")
-    await live.run()
+    live = await world.start("sh", "-c", "echo out; exit 3")
     job = await live.end()
     assert (job.status, job.exit_code, job.log_size) == (JobStatus.FAILED, 3, 4)
     world.context.logs.discard(job.id)
@@ -203,9 +167,8 @@ async def ends_by_itself(world: World) -> None:
 
 async def is_stopped(world: World) -> None:
     """A job that does not end, and is killed."""
-    live = world.new("sleep", "100")
-    await live.run()
-    live.stop(Intent(TerminationReason.STOPPED), 0)
+    live = await world.start("sleep", "100")
+    live.stop(StopRequest(TerminationReason.STOPPED), 0)
     job = await live.end()
     assert (job.status, job.termination and job.termination.signal) == (JobStatus.STOPPED, 9)
     world.context.logs.discard(job.id)
@@ -213,9 +176,8 @@ async def is_stopped(world: World) -> None:
 
 async def cannot_be_executed(world: World) -> None:
     """A command that does not exist."""
-    live = world.new("/nonexistent")
     with contextlib.suppress(CommandNotStarted):
-        await live.run()
+        await world.start("/nonexistent")
 
 
 async def finds_nothing_prepared(world: World) -> None:

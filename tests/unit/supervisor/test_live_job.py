@@ -3,44 +3,32 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
 import pytest
+from job_context import NO_CGROUPS, job_context, new_job, spare_setup
 from msgspec.structs import replace
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
-from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import LimitUnavailable
-from jobworkerd.logs.store import LogStore
 from jobworkerd.model import (
     AppliedLimit,
-    Job,
-    JobSpec,
     JobStatus,
     Limits,
     LimitsPolicy,
     LimitsUpdate,
     TerminationReason,
 )
-from jobworkerd.spawn.isolation import Isolation
-from jobworkerd.spawn.spare_pool import Spares
-from jobworkerd.spawn.spare_process import Setup
-from jobworkerd.spawn.users import Users
-from jobworkerd.supervisor import killing
+from jobworkerd.supervisor import kill_timer
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob
-from jobworkerd.supervisor.outcome import Intent
+from jobworkerd.supervisor.outcome import StopRequest
 
 UPDATE = LimitsUpdate(max_memory=32, max_pids=5)
-SETUP = Setup(
-    (256, 256),
-    0,
-    Isolation(namespaces=(), no_new_privileges=False, nice=0),
-)
 HOUR_NS = 3_600 * 10**9
 
 
@@ -52,7 +40,6 @@ def warnings() -> list[dict[str, object]]:
 
 @pytest.fixture
 async def context(tmp_path: Path, warnings: list[dict[str, object]]) -> AsyncIterator[JobContext]:
-    loop = asyncio.get_running_loop()
     isolation = IsolationConfig(
         run_as="server",
         mount_namespace=False,
@@ -61,44 +48,26 @@ async def context(tmp_path: Path, warnings: list[dict[str, object]]) -> AsyncIte
         uts_namespace=False,
         no_new_privileges=False,
     )
-    with ExitStack() as stack:
-        watcher, spares = PopulatedWatcher(loop), Spares(SETUP)
-        logs = LogStore(tmp_path, 1 << 20, 1 << 20, lambda _: None)
-        for each in (watcher, spares, logs):
-            stack.callback(each.close)
-        yield JobContext(
-            loop=loop,
-            hierarchy=Hierarchy(None, "no cgroups here"),
-            watcher=watcher,
-            logs=logs,
-            io_paths=[],
-            spares=spares,
-            users=Users(isolation),
-            isolation=isolation,
-            read_buffer=memoryview(bytearray(4096)),
-            warn=lambda event, **fields: warnings.append({"event": event, **fields}),
-            on_fault=lambda what, error: pytest.fail(f"{what}: {error}"),
-        )
+    with job_context(
+        tmp_path,
+        Hierarchy(None, NO_CGROUPS),
+        spare_setup(),
+        isolation,
+        warn=lambda event, **fields: warnings.append({"event": event, **fields}),
+        on_fault=lambda what, error: pytest.fail(f"{what}: {error}"),
+    ) as made:
+        yield made
 
 
-def job(*argv: str, policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:
-    spec = JobSpec(
-        command=argv[0],
-        args=argv[1:],
-        limits=Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0),
-        limits_policy=policy,
-        stop_signal=15,
-        stop_grace_period=1.0,
-        owner="CN=alice",
-    )
-    return Job(id="j", spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
+async def start(context: JobContext, *argv: str) -> LiveJob:
+    return await LiveJob.start(new_job(*argv), context, lambda _: None, lambda _: None)
 
 
 async def test_a_step_of_the_clock_does_not_change_how_long_a_job_ran(
     context: JobContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = LiveJob(job("true"), context, lambda _: None)
-    running = await live.run()
+    live = await start(context, "true")
+    running = live.snapshot()
     ago = time.time_ns() - HOUR_NS
     monkeypatch.setattr(time, "time_ns", lambda: ago)
     ended = await live.end()
@@ -133,14 +102,13 @@ class Cgroup(ProcessGroup):
 
 async def started(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> LiveJob:
     """Starts a job in a cgroup that has its limits."""
-    live = LiveJob(job("sleep", "100"), context, lambda _: None)
-    await live.run()
+    live = await start(context, "sleep", "100")
     assert live._processes.main
-    cgroup.lead(live._processes.main.pid)
+    cgroup.attach_main(live._processes.main.pid)
     live._resources.containment = cgroup
     applied = cgroup.change(live._job.spec.limits, ["max_cpu", "max_memory"], [])
     spec = replace(live._job.spec, limits_policy=policy)
-    live._job = replace(live._job, spec=spec, limits_applied=applied)
+    live._job = replace(live._job, spec=spec, applied_limits=applied)
     return live
 
 
@@ -151,7 +119,7 @@ async def sleeping(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) ->
     try:
         yield live
     finally:
-        live.stop(Intent(TerminationReason.STOPPED), 0)
+        live.stop(StopRequest(TerminationReason.STOPPED), 0)
         await live.end()
 
 
@@ -160,7 +128,7 @@ async def test_an_update_changes_what_it_names(context: JobContext) -> None:
     async with sleeping(context, cgroup, LimitsPolicy.STRICT) as live:
         updated = live.update(UPDATE)
     assert (updated.spec.limits.max_memory, updated.spec.limits.max_cpu) == (32, 100)
-    values = {limit.limit: limit.value for limit in updated.limits_applied}
+    values = {limit.limit: limit.value for limit in updated.applied_limits}
     assert values == {"max_cpu": "100", "max_memory": "32", "max_pids": "5"}
     assert cgroup.holds == {"max_cpu": 100, "max_memory": 32, "max_pids": 5}
 
@@ -169,7 +137,7 @@ async def test_a_limit_that_is_lifted_leaves_the_record(context: JobContext) -> 
     async with sleeping(context, Cgroup(), LimitsPolicy.STRICT) as live:
         live.update(UPDATE)
         updated = live.update(LimitsUpdate(max_pids=0))
-    assert [limit.limit for limit in updated.limits_applied] == ["max_memory", "max_cpu"]
+    assert [limit.limit for limit in updated.applied_limits] == ["max_memory", "max_cpu"]
 
 
 async def test_a_strict_job_keeps_all_that_it_had(context: JobContext) -> None:
@@ -181,14 +149,14 @@ async def test_a_strict_job_keeps_all_that_it_had(context: JobContext) -> None:
         after = live.snapshot()
     assert cgroup.holds["max_memory"] == 64
     assert after.spec == before.spec
-    assert set(after.limits_applied) == set(before.limits_applied)
+    assert set(after.applied_limits) == set(before.applied_limits)
 
 
 async def test_best_effort_records_what_is_not_in_force(context: JobContext) -> None:
     async with sleeping(context, Cgroup("max_pids"), LimitsPolicy.BEST_EFFORT) as live:
         updated = live.update(UPDATE)
     assert updated.spec.limits.max_pids == 5
-    (refused,) = (limit for limit in updated.limits_applied if not limit.in_force)
+    (refused,) = (limit for limit in updated.applied_limits if not limit.in_force)
     assert (refused.limit, refused.reason) == ("max_pids", "the kernel has none")
 
 
@@ -223,12 +191,12 @@ class Unkillable(Cgroup):
 async def test_a_kill_without_effect_is_in_the_record_and_in_the_log(
     context: JobContext, warnings: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(killing, "EFFECT_SECONDS", 0.05)
+    monkeypatch.setattr(kill_timer, "EFFECT_SECONDS", 0.05)
     cgroup = Unkillable()
     live = await started(context, cgroup, LimitsPolicy.BEST_EFFORT)
     pid = live.snapshot().pid
     ended = asyncio.create_task(live.end())
-    live.stop(Intent(TerminationReason.STOPPED, "CN=bob"), 0)
+    live.stop(StopRequest(TerminationReason.STOPPED, "CN=bob"), 0)
     async with asyncio.timeout(10):
         while not live.snapshot().kill_pending:
             await asyncio.sleep(0.01)

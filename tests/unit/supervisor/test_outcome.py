@@ -1,4 +1,4 @@
-"""What became of a job: every kind of end, and those that look like another."""
+"""Outcomes of jobs: each kind of end, and ends that resemble another kind."""
 
 import signal
 
@@ -15,7 +15,7 @@ from jobworkerd.model import (
     Usage,
 )
 from jobworkerd.signals import signal_name
-from jobworkerd.supervisor.outcome import Intent, Remains, outcome
+from jobworkerd.supervisor.outcome import FinalStats, StopRequest, outcome
 
 SPEC = JobSpec(
     command="true",
@@ -26,9 +26,9 @@ SPEC = JobSpec(
     stop_grace_period=1.0,
     owner="CN=alice",
 )
-STOP = Intent(TerminationReason.STOPPED, by="CN=bob")
-TIMEOUT = Intent(TerminationReason.TIMED_OUT)
-SHUTDOWN = Intent(TerminationReason.STOPPED)
+STOP = StopRequest(TerminationReason.STOPPED, by="CN=bob")
+TIMEOUT = StopRequest(TerminationReason.TIMED_OUT)
+SHUTDOWN = StopRequest(TerminationReason.STOPPED)
 OOM = Usage(oom_count=1, oom_kill_count=1)
 HOST_OOM = Usage(oom_count=0, oom_kill_count=1)
 NO_OOM = Usage(oom_count=0, oom_kill_count=0)
@@ -40,25 +40,25 @@ STOPPED = TerminationReason.STOPPED
 
 
 def exited(code: int) -> int:
-    """Returns the wait status of an exit, as Linux has it."""
+    """Returns the wait status of Linux for an exit."""
     return code << 8
 
 
 CASES = {
     "code 0": (exited(0), None, NO_OOM, JobStatus.COMPLETED, EXITED, "exited with code 0"),
     "code 3": (exited(3), None, NO_OOM, JobStatus.FAILED, EXITED, "exited with code 3"),
-    "code 137 is a code": (exited(137), None, OOM, JobStatus.FAILED, EXITED, "exited with code 137"),
+    "code 137 is an exit code": (exited(137), None, OOM, JobStatus.FAILED, EXITED, "exited with code 137"),
     "a signal": (15, None, NO_OOM, JobStatus.FAILED, SIGNALED, "ended by SIGTERM"),
     "a signal, with a core": (11 | 0x80, None, NO_OOM, JobStatus.FAILED, SIGNALED, "ended by SIGSEGV"),
     "killed": (9, None, NO_OOM, JobStatus.FAILED, SIGNALED, "ended by SIGKILL"),
-    "killed, nothing measured": (9, None, UNKNOWN, JobStatus.FAILED, SIGNALED, "ended by SIGKILL"),
+    "killed, without figures": (9, None, UNKNOWN, JobStatus.FAILED, SIGNALED, "ended by SIGKILL"),
     "out of memory": (
         9,
         None,
         OOM,
         JobStatus.FAILED,
         OOM_KILLED,
-        "killed by the kernel: it reached its memory limit of 64 MiB",
+        "OOM-killed: reached the memory limit of 64 MiB",
     ),
     "out of the host's memory": (
         9,
@@ -66,7 +66,7 @@ CASES = {
         HOST_OOM,
         JobStatus.FAILED,
         OOM_KILLED,
-        "killed by the kernel: the host, or a cgroup above the job's, had no memory left",
+        "OOM-killed: the host, or a cgroup above the job's, had no memory left",
     ),
     "a child out of memory, then SIGTERM": (15, None, OOM, JobStatus.FAILED, SIGNALED, "ended by SIGTERM"),
     "a child out of memory, then code 0": (
@@ -92,7 +92,7 @@ CASES = {
         NO_OOM,
         JobStatus.STOPPED,
         STOPPED,
-        "stopped by the server, which shut down; ended by SIGTERM",
+        "stopped by the shutdown of the server; ended by SIGTERM",
     ),
     "stopped beats out of memory": (
         9,
@@ -108,7 +108,7 @@ CASES = {
         NO_OOM,
         JobStatus.FAILED,
         TIMED_OUT,
-        "ran into its timeout of 1.5 s and ended by SIGTERM",
+        "reached the timeout of 1.5 s; ended by SIGTERM",
     ),
     "timeout, and exited with 0": (
         exited(0),
@@ -116,23 +116,23 @@ CASES = {
         NO_OOM,
         JobStatus.FAILED,
         TIMED_OUT,
-        "ran into its timeout of 1.5 s and exited with code 0",
+        "reached the timeout of 1.5 s; exited with code 0",
     ),
 }
 
 
 @pytest.mark.parametrize(
-    ("wait_status", "intent", "usage", "status", "reason", "message"), CASES.values(), ids=CASES
+    ("wait_status", "stop", "usage", "status", "reason", "message"), CASES.values(), ids=CASES
 )
 def test_outcome(
     wait_status: int,
-    intent: Intent | None,
+    stop: StopRequest | None,
     usage: Usage,
     status: JobStatus,
     reason: TerminationReason,
     message: str,
 ) -> None:
-    found = outcome(SPEC, wait_status, intent, Remains(usage))
+    found = outcome(SPEC, wait_status, stop, FinalStats(usage))
     number = wait_status & 0x7F
     assert found.status is status
     assert found.exit_code == (None if number else wait_status >> 8)
@@ -141,36 +141,39 @@ def test_outcome(
         signal=number,
         message=message,
         oom_killed=usage in {OOM, HOST_OOM},
-        timed_out=intent is TIMEOUT,
-        stopped_by="CN=bob" if intent is STOP else "",
+        timed_out=stop is TIMEOUT,
+        stopped_by="CN=bob" if stop is STOP else "",
     )
 
 
 def test_leftovers() -> None:
-    assert outcome(SPEC, 0, None, Remains(NO_OOM, processes=True)).termination.leftovers_killed
+    assert outcome(SPEC, 0, None, FinalStats(NO_OOM, leftovers=True)).termination.leftovers_killed
 
 
 @pytest.mark.parametrize(
     ("wait_status", "count", "ending"),
-    [(exited(254), 12, "exited with code 254; it was refused new processes 12 times"), (15, 1, "once")],
+    [
+        (exited(254), 12, "exited with code 254; the kernel denied 12 forks"),
+        (15, 1, "ended by SIGTERM; the kernel denied 1 fork"),
+    ],
 )
-def test_the_process_limit_is_in_the_sentence(wait_status: int, count: int, ending: str) -> None:
+def test_the_message_names_the_process_limit(wait_status: int, count: int, ending: str) -> None:
     usage = Usage(pids_denied_count=count)
     limits = (AppliedLimit(limit="max_pids", in_force=True, file="pids.max", value="20"),)
-    message = outcome(SPEC, wait_status, None, Remains(usage, limits)).termination.message
+    message = outcome(SPEC, wait_status, None, FinalStats(usage, limits)).termination.message
     assert message.endswith(f"{ending} (max_pids: 20)")
 
 
-def test_a_job_without_a_process_limit_hit_another_one() -> None:
-    message = outcome(SPEC, 0, None, Remains(Usage(pids_denied_count=2))).termination.message
-    assert message.endswith("; it was refused new processes 2 times (by a limit above the job's)")
+def test_a_job_without_a_process_limit_reached_a_limit_above_it() -> None:
+    message = outcome(SPEC, 0, None, FinalStats(Usage(pids_denied_count=2))).termination.message
+    assert message.endswith("; the kernel denied 2 forks (a limit above the job's cgroup)")
 
 
 @pytest.mark.parametrize(("held", "limit"), [("33554432", "32"), ("1572864", "1.5"), ("", "64")])
-def test_the_memory_limit_in_the_sentence_is_the_kernels(held: str, limit: str) -> None:
+def test_the_message_names_the_memory_limit_that_the_kernel_held(held: str, limit: str) -> None:
     limits = (AppliedLimit(limit="max_memory", in_force=False, value=held, reason="changed"),)
-    ended = outcome(SPEC, 9, None, Remains(OOM, limits))
-    assert ended.termination.message == f"killed by the kernel: it reached its memory limit of {limit} MiB"
+    ended = outcome(SPEC, 9, None, FinalStats(OOM, limits))
+    assert ended.termination.message == f"OOM-killed: reached the memory limit of {limit} MiB"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What a host runs out of: descriptors, processes, memory or space.
 
 A request for something new is refused meanwhile (`HostExhausted`). What ends a job is repeated until it
-works, see `insist`: only that gives back what the host lacks.
+works, see `retry`: only that gives back what the host lacks.
 """
 
 import errno

@@ -85,24 +85,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
 
     max_cpu: int
-    max_memory: int
-    max_io_bps: int
-    max_pids: int
-    max_io_iops: int = 0
     cpu_weight: int = 0
     cpu_set: str = ""
+    max_memory: int
+    max_io_bps: int
+    max_io_iops: int = 0
+    max_pids: int
+
+    @property
+    def limiting(self) -> tuple[str, ...]:
+        """The names of the limits that are not unlimited."""
+        return tuple(name for name in self.__struct_fields__ if getattr(self, name))
 
 
 class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Other limits for a job that runs; None for one that stays as it is."""
 
     max_cpu: int | None = None
-    max_memory: int | None = None
-    max_io_bps: int | None = None
-    max_pids: int | None = None
-    max_io_iops: int | None = None
     cpu_weight: int | None = None
     cpu_set: str | None = None
+    max_memory: int | None = None
+    max_io_bps: int | None = None
+    max_io_iops: int | None = None
+    max_pids: int | None = None
 
     @property
     def changes(self) -> dict[str, int | str]:
@@ -208,8 +213,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pid: int = 0
     exit_code: int | None = None
     termination: Termination | None = None
-    limits_applied: tuple[AppliedLimit, ...] = ()
-    isolation_applied: tuple[AppliedIsolation, ...] = ()
+    applied_limits: tuple[AppliedLimit, ...] = ()
+    applied_isolation: tuple[AppliedIsolation, ...] = ()
     usage: Usage = Usage()
     log_size: int = 0
     kill_pending: bool = False

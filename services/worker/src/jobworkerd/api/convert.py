@@ -85,13 +85,13 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         cpu_set=spec.limits.cpu_set,
         pid=job.pid,
         termination=None if job.termination is None else _termination(job.termination),
-        limits_applied=[_applied_limit(limit) for limit in job.limits_applied],
+        limits_applied=[_applied_limit(limit) for limit in job.applied_limits],
         usage=_usage(job.usage),
         log_size=job.log_size,
         kill_pending=job.kill_pending,
         memory_high_lift_time=_optional_timestamp(job.memory_high_lift_time_ns),
         network=job_pb2.JobNetwork.Value(f"JOB_NETWORK_{spec.network.name}"),
-        isolation_applied=[_applied_isolation(part) for part in job.isolation_applied],
+        isolation_applied=[_applied_isolation(part) for part in job.applied_isolation],
     )
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from jobworkerd.cgroup import cpu, cpuset, files, io, memory, pids, psi
+from jobworkerd.cgroup.containment import CONTAINMENT
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher, is_populated
 from jobworkerd.cgroup.read_back import read_back
 from jobworkerd.exhaustion import is_passing
-from jobworkerd.insist import insist
 from jobworkerd.model import AppliedLimit, Limits, Usage
+from jobworkerd.retry import retry_while_exhausted
 
-CONTAINMENT = "containment"
 NO_KILL = "this kernel has no cgroup.kill; boot Linux >= 5.14"
 
 _RETRY_SECONDS = 0.05
@@ -37,11 +37,6 @@ CONTROLLER_OF: Mapping[str, str] = MappingProxyType(
     }
 )
 """The controller that enforces each limit."""
-
-
-def limits_set(limits: Limits) -> list[str]:
-    """Returns the names of the limits that limit something."""
-    return [name for name in CONTROLLER_OF if getattr(limits, name)]
 
 
 class JobCgroup:
@@ -76,13 +71,16 @@ class JobCgroup:
         """A descriptor of the directory: clone3(2) makes processes in it."""
         return self._directory
 
+    def attach_main(self, pid: int) -> None:
+        """Does nothing: the kernel knows the processes of a cgroup."""
+
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
         """Sets every limit that limits something, and returns what the kernel made of each.
 
         Raises:
             OSError: the host is exhausted.
         """
-        return (*self.change(limits, limits_set(limits), io_paths), self._containment())
+        return (*self.change(limits, limits.limiting, io_paths), self._containment())
 
     def change(
         self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
@@ -103,7 +101,7 @@ class JobCgroup:
             pids.LIMIT: partial(pids.apply, self._path, limits),
         }
         applied = [self._try(name, setters[name]) for name in names]
-        limiting = limits_set(limits)
+        limiting = limits.limiting
         return tuple(each for each in applied if each.limit in limiting or not each.in_force)
 
     def _try(self, limit: str, setter: Callable[[], AppliedLimit]) -> AppliedLimit:
@@ -116,9 +114,9 @@ class JobCgroup:
                 raise
             return AppliedLimit(limit=limit, in_force=False, reason=f"{error.filename}: {error.strerror}")
 
-    def hurry(self) -> None:
+    def boost_cpu_weight(self) -> None:
         """Gives the job the most CPU weight, so that its program is executed at once and not after a turn of
-        each other job; until `settle`.
+        each other job; until `restore_cpu_weight`.
         """
         if self._hierarchy.reason(cpu.CONTROLLER):
             return
@@ -126,7 +124,7 @@ class JobCgroup:
             self._weight = files.read(self._path, cpu.WEIGHT_FILE)
             files.write(self._path, cpu.WEIGHT_FILE, str(cpu.MOST_WEIGHT))
 
-    def settle(self) -> None:
+    def restore_cpu_weight(self) -> None:
         """Gives the job the CPU weight that it has by its limits, once its program is executed.
 
         Raises:
@@ -167,7 +165,7 @@ class JobCgroup:
         """Kills every process, and returns once there is none."""
         if not self._ready:
             return
-        await insist(self.kill)
+        await retry_while_exhausted(self.kill)
         if self._kill is not None:
             await self._watcher.wait_empty(self._events)
             return
@@ -175,7 +173,7 @@ class JobCgroup:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_SECONDS):
                     await self._watcher.wait_empty(self._events)
-            await insist(self.kill)
+            await retry_while_exhausted(self.kill)
 
     def pids(self) -> list[int]:
         """Returns the processes in the cgroup and below it."""

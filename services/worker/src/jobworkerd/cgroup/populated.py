@@ -10,7 +10,7 @@ import os
 import select
 from functools import partial
 
-from jobworkerd.insist import insist
+from jobworkerd.retry import retry_while_exhausted
 
 
 class PopulatedWatcher:
@@ -29,9 +29,9 @@ class PopulatedWatcher:
 
     async def wait_empty(self, events: int) -> None:
         """Returns once the cgroup whose `cgroup.events` the descriptor reads has no process."""
-        await insist(partial(self._epoll.register, events, select.EPOLLPRI))
+        await retry_while_exhausted(partial(self._epoll.register, events, select.EPOLLPRI))
         try:
-            while await insist(partial(is_populated, events)):
+            while await retry_while_exhausted(partial(is_populated, events)):
                 future = self._waiting[events] = self._loop.create_future()
                 await future
         finally:

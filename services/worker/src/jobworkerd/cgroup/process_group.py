@@ -1,7 +1,7 @@
-"""What stands in for a job's cgroup on a host where none can be made: its process group.
+"""The process group that holds a job's processes on a host without usable cgroups.
 
-A process that leaves the group with setsid(2) escapes, no limit is in force, and nothing is measured;
-the job's record says so.
+A process that calls setsid(2) escapes, no limit is in force and no usage is measured. The job's record says
+so.
 """
 
 import asyncio
@@ -10,62 +10,64 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from jobworkerd.cgroup.job_cgroup import CONTAINMENT, limits_set
-from jobworkerd.insist import insist
+from jobworkerd.cgroup.containment import CONTAINMENT
 from jobworkerd.model import AppliedLimit, Limits, Usage
+from jobworkerd.retry import retry_while_exhausted
 
 _POLL_SECONDS = 0.01
-"""The kernel has no notice for "this process group is empty"."""
+"""The kernel has no event for an empty process group."""
 
 
 class ProcessGroup:
-    """The process group that a job's main process leads; `lead` says which, once there is one."""
+    """The process group of a job's main process; see `Containment`."""
 
     directory_fd = None
 
     def __init__(self, reason: str) -> None:
+        """`reason` says why the host has no usable cgroups."""
         self._reason = reason
         self._leader = 0
 
     def make(self) -> None:
-        """Has nothing to make."""
+        """Does nothing: the main process creates its group."""
 
-    def lead(self, pid: int) -> None:
-        """Says which process leads the group; it is not reaped before `kill_all` has returned."""
+    def attach_main(self, pid: int) -> None:
+        """Sets the leader of the group, which is not reaped before `kill_all` returns."""
         self._leader = pid
 
-    def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:  # noqa: ARG002 - as JobCgroup
-        """Returns the limits that limit something, none of them in force."""
-        return self._not_in_force((*limits_set(limits), CONTAINMENT))
+    def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:  # noqa: ARG002 - Containment
+        """Returns all limits that are not unlimited; none is in force."""
+        return self._not_in_force((*limits.limiting, CONTAINMENT))
 
     def change(
         self,
         limits: Limits,
         names: Iterable[str],
-        io_paths: Sequence[Path],  # noqa: ARG002 - as JobCgroup
+        io_paths: Sequence[Path],  # noqa: ARG002 - Containment
     ) -> tuple[AppliedLimit, ...]:
-        """Returns those of the named limits that limit something, none of them in force."""
-        return self._not_in_force([name for name in limits_set(limits) if name in set(names)])
+        """Returns the named limits that are not unlimited; none is in force."""
+        changed = set(names)
+        return self._not_in_force(name for name in limits.limiting if name in changed)
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-        """Returns the limits as they are, none of them in force."""
+        """Returns the limits unchanged; none is in force."""
         return tuple(applied)
 
     def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:
         return tuple(AppliedLimit(limit=name, in_force=False, reason=self._reason) for name in names)
 
-    def hurry(self) -> None:
-        """Has no weight to give."""
+    def boost_cpu_weight(self) -> None:
+        """Does nothing: the group has no CPU weight."""
 
-    def settle(self) -> None:
-        """Has no weight to take back."""
+    def restore_cpu_weight(self) -> None:
+        """Does nothing: the group has no CPU weight."""
 
     def populated(self) -> bool:
-        """Tells whether the group has a process; a zombie is none."""
+        """Tells whether the group has a process that is not a zombie."""
         return next(self._members(), None) is not None
 
     def pids(self) -> list[int]:
-        """Returns the processes of the group; a zombie is none."""
+        """Returns the processes of the group, without zombies."""
         return list(self._members())
 
     def _members(self) -> Iterator[int]:
@@ -74,38 +76,39 @@ class ProcessGroup:
 
     def _is_member(self, stat: Path) -> bool:
         try:
-            # proc(5): the command's name, in parentheses, may hold anything; then state, ppid, pgrp.
+            # proc(5): the command's name, in parentheses, can contain any character. State, ppid and pgrp
+            # follow it.
             state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
         except (FileNotFoundError, ProcessLookupError):
             return False
         return int(group) == self._leader and state != "Z"
 
     def kill(self) -> None:
-        """Kills every process of the group."""
+        """Sends SIGKILL to the group."""
         if self._leader:
             try:
                 os.killpg(self._leader, signal.SIGKILL)
-            except ProcessLookupError:  # it does not lead a group yet
+            except ProcessLookupError:  # the main process has not created its group yet
                 os.kill(self._leader, signal.SIGKILL)
 
     async def kill_all(self) -> None:
-        """Kills every process of the group, and returns once there is none."""
+        """Sends SIGKILL to the group, and returns when it is empty."""
         if not self._leader:
             return
         self.kill()
-        while await insist(self.populated):  # noqa: ASYNC110 - the kernel has no event to wait for, see _POLL_SECONDS
+        while await retry_while_exhausted(self.populated):  # noqa: ASYNC110 - see _POLL_SECONDS
             await asyncio.sleep(_POLL_SECONDS)
 
     def memory_high_count(self) -> int:
-        """Returns 0: nothing slows it."""
+        """Returns 0: the group has no memory limit."""
         return 0
 
     def lift_memory_high(self) -> None:
-        """Has nothing to lift."""
+        """Does nothing: the group has no memory limit."""
 
     def usage(self) -> Usage:
-        """Returns nothing measured."""
+        """Returns no figures: the kernel does not account process groups."""
         return Usage()
 
     def remove(self) -> None:
-        """Has nothing to give back."""
+        """Does nothing: the group ends with its processes."""

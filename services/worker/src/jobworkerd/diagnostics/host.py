@@ -15,8 +15,9 @@ from jobworkerd.certs import inspection
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.cgroup import base as base_directory
 from jobworkerd.cgroup import controllers, cpu, files, hierarchy, io, memory, mounts, server_cgroup
+from jobworkerd.cgroup.containment import CONTAINMENT
 from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
-from jobworkerd.cgroup.job_cgroup import CONTAINMENT, CONTROLLER_OF, NO_KILL
+from jobworkerd.cgroup.job_cgroup import CONTROLLER_OF, NO_KILL
 from jobworkerd.config import Config
 from jobworkerd.diagnostics import isolation, kernel
 from jobworkerd.supervisor import open_files

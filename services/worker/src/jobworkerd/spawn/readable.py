@@ -3,14 +3,14 @@
 import asyncio
 from functools import partial
 
-from jobworkerd.insist import insist
+from jobworkerd.retry import retry_while_exhausted
 
 
 async def readable(descriptor: int) -> None:
     """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    await insist(partial(loop.add_reader, descriptor, _set, ready))
+    await retry_while_exhausted(partial(loop.add_reader, descriptor, _set, ready))
     try:
         await ready
     finally:

@@ -9,8 +9,8 @@ from typing import TypeVar
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
-from jobworkerd.insist import insist
 from jobworkerd.logs.store import LogStore
+from jobworkerd.retry import retry_while_exhausted
 from jobworkerd.spawn.spare_pool import Spares
 from jobworkerd.spawn.users import Users
 
@@ -38,7 +38,7 @@ class JobContext:
     async def attempt(self, what: str, step: Callable[[], T], *, failed: T) -> T:
         """Takes one step of a job's end; reports an error and returns `failed`, so that the end goes on."""
         try:
-            return await insist(step)
+            return await retry_while_exhausted(step)
         except OSError as error:
             self.on_fault(what, error)
             return failed

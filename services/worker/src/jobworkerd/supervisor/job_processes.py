@@ -1,4 +1,4 @@
-"""The processes of one job, children of the supervisor until they are reaped."""
+"""The processes of one job. They are children of the supervisor until they are reaped."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ class JobProcesses:
     """The owner of a job's spare process, its main process and the init of its PID namespace."""
 
     def __init__(self, on_release: ExitStack) -> None:
-        """`on_release` is closed when the job releases what it holds."""
+        """`on_release` is closed when the job releases its resources."""
         self.main: Process | None = None
         self._init: Process | None = None
         self._on_release = on_release.callback
@@ -34,64 +34,65 @@ class JobProcesses:
             self._on_release(self._end_init)
 
     async def report(self) -> bytes:
-        """Returns the next report of the spare process or the main process; empty after the last one."""
+        """Returns the next report of the spare process or the main process; empty after the last report."""
         await readable(self._orders.fileno())
         return process.read_report(self._orders)
 
-    def lead(self, pid: int) -> Process:
-        """Takes over the main process, a child that the spare process has forked, and returns it.
+    def attach_main(self, pid: int) -> Process:
+        """Takes over the main process, which the spare process has forked, and returns it.
 
         Raises:
-            OSError: the host is exhausted. The process has ended then.
+            OSError: the host is exhausted. The process has been killed.
         """
         self.main = Process.of(pid)
         self._on_release(os.close, self.main.pidfd)
         return self.main
 
     def close_orders(self) -> None:
-        """Closes the control socket, once the command runs."""
+        """Closes the control socket. The command runs."""
         self._orders.close()
 
     def init_has_ended(self) -> bool:
-        """Tells whether the job has an init, and it was killed."""
+        """Tells whether the init of the PID namespace was killed. It never ends by itself."""
         return bool(self._init and children.has_ended(self._init.pid))
 
     def main_has_ended(self) -> bool:
-        """Tells whether the main process has ended, even if it has been reaped since."""
+        """Tells whether the main process has ended. A reaped process has ended, too."""
         if not self.main:
             return False
         try:
             return os.waitid(os.P_PIDFD, self.main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # it was reaped already, while its PID namespace is still ending
+        except ChildProcessError:  # reaped already; its PID namespace is still ending
             return True
 
     def signal_main(self, number: int) -> None:
-        """Signals the main process's group, and continues stopped processes, which could not handle it."""
+        """Signals the main process's group, and continues stopped processes so that they handle it."""
         if self.main:
             for each in (number, signal.SIGCONT):
                 children.signal_group(self.main.pid, each)
 
     def kill_init(self) -> None:
-        """Kills the init, and with it each process of its PID namespace."""
+        """Kills the init. The kernel then kills all processes of its PID namespace."""
         if self._init:
             os.kill(self._init.pid, signal.SIGKILL)
 
     async def reap(self) -> int | None:
-        """Reaps the main process, which has ended, waits for the init, and returns the main process's wait
-        status; None without a main process.
+        """Reaps the main process and waits for the end of the init.
+
+        Returns the wait status of the main process, which has ended; None without a main process.
         """
-        # The process has ended, so this does not wait; but what ends a PID namespace waits for this.
+        # This does not block: the process has ended. The end of a PID namespace waits for this reap.
         wait_status = os.waitpid(self.main.pid, 0)[1] if self.main else None  # noqa: ASYNC222
         if self._init:
-            self.reap_spare()  # the end of a PID namespace waits until each process of it is reaped
+            self.reap_spare()  # the end of a PID namespace waits for each reap
             await readable(self._init.pidfd)
         return wait_status
 
     def reap_spare(self) -> None:
-        """Ends the spare process, unless that was done before."""
+        """Kills and reaps the spare process; does nothing on a second call."""
         if self._spare_pid is None:
             return
-        if self.main:  # it may still be in the spare process's group, and is reaped by its own PID
+        if self.main:  # it can still be in the group of the spare process, and is reaped by PID
             children.end(self._spare_pid)
         else:
             children.reap(self._spare_pid)

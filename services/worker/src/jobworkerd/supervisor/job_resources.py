@@ -1,8 +1,9 @@
-"""What one job holds on the host."""
+"""The resources that one job holds on the host."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from jobworkerd.cgroup.containment import Containment
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.exhaustion import is_exhaustion
@@ -21,19 +22,19 @@ class JobResources:
     """The owner of a job's cgroup, processes, pipes, open log and user, until `release`."""
 
     def __init__(self, job_id: str, context: JobContext, on_output: Callable[[], None]) -> None:
-        """Acquires nothing yet. `on_output` is called whenever the log has more bytes."""
+        """Acquires nothing yet. `on_output` is called whenever the log grows."""
         self._job_id = job_id
         self._context = context
         self._on_output = on_output
         self._on_release = ExitStack()
         self.processes = JobProcesses(self._on_release)
-        self.containment = self._contain()
+        self.containment = self._containment()
         self._log: LogWriter | None = None
         self._keep_log = False
 
     @property
     def log_size(self) -> int:
-        """The number of bytes in the log so far."""
+        """The current size of the log in bytes."""
         return self._log.size if self._log else 0
 
     async def take_spare(self) -> Spare:
@@ -51,16 +52,16 @@ class JobResources:
         return spare
 
     def take_user(self) -> User:
-        """Takes a user whom no other job has, as far as the configuration provides one."""
+        """Takes a user. With dynamic users, no other job has the same one."""
         user = self._context.users.take()
         self._on_release.callback(self._context.users.give_back, user)
         return user
 
     def make_containment(self) -> None:
-        """Makes the cgroup. Falls back to a process group if the base was removed and cannot be repaired.
+        """Creates the cgroup. Falls back to a process group if the base was removed and cannot be repaired.
 
         Raises:
-            OSError: the cgroup could not be made.
+            OSError: the cgroup cannot be created.
         """
         hierarchy = self._context.hierarchy
         hierarchy.repair()
@@ -73,7 +74,7 @@ class JobResources:
             self.containment = ProcessGroup(hierarchy.problem)
 
     def open_log(self) -> None:
-        """Opens the log, and begins to move the job's output into it.
+        """Opens the log and starts to copy the job's output into it.
 
         Raises:
             OSError: the host is exhausted.
@@ -84,27 +85,27 @@ class JobResources:
         self._pump.start(self._log)
 
     def keep_log(self) -> None:
-        """Has `release` keep the log, which it discards otherwise."""
+        """Makes `release` keep the log. Without this call `release` discards it."""
         self._keep_log = True
 
     async def kill(self) -> None:
-        """Kills each process that the job still has, and returns once its process group is empty."""
+        """Kills all processes of the job, and returns when its process group is empty."""
         self.processes.kill_init()
         await self.containment.kill_all()
         if self.processes.main:
             await readable(self.processes.main.pidfd)
 
     async def finish_output(self) -> None:
-        """Takes the last output, once the job has no process."""
+        """Reads the last output. No process of the job is left."""
         if self._log:
             await self._context.attempt("output", self._pump.finish, failed=None)
 
     async def release(self) -> None:
-        """Releases everything, once the job has no process."""
+        """Releases all resources. No process of the job is left."""
         await self._context.attempt("cgroup", self.containment.remove, failed=None)
         self._on_release.close()
 
-    def _contain(self) -> JobCgroup | ProcessGroup:
+    def _containment(self) -> Containment:
         hierarchy = self._context.hierarchy
         if hierarchy.base is None:
             return ProcessGroup(hierarchy.no_base)

@@ -1,4 +1,4 @@
-"""What a job's record says of its limits, and what its policy makes of that."""
+"""The limits in a job's record, and the check of its limits policy."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from jobworkerd.cgroup import memory
-from jobworkerd.cgroup.job_cgroup import JobCgroup
-from jobworkerd.cgroup.process_group import ProcessGroup
+from jobworkerd.cgroup.containment import Containment
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import AppliedIsolation, AppliedLimit, Job, LimitsPolicy, LimitsUpdate
 
@@ -15,7 +14,11 @@ from jobworkerd.model import AppliedIsolation, AppliedLimit, Job, LimitsPolicy, 
 def refuse_if_strict(
     policy: LimitsPolicy, limits: Iterable[AppliedLimit], parts: Iterable[AppliedIsolation] = ()
 ) -> None:
-    """Raises LimitUnavailable if the policy is strict and a limit or a part of isolation is not in force."""
+    """Checks limits and parts of the isolation against the policy.
+
+    Raises:
+        LimitUnavailable: the policy is strict and a limit or a part of the isolation is not in force.
+    """
     if policy is LimitsPolicy.STRICT:
         for limit in limits:
             if not limit.in_force:
@@ -25,14 +28,14 @@ def refuse_if_strict(
                 raise LimitUnavailable(part.part, part.reason)
 
 
-def changed(
-    job: Job, update: LimitsUpdate, containment: JobCgroup | ProcessGroup, io_paths: Sequence[Path]
-) -> Job:
-    """Changes limits of a job and returns it, with what the kernel made of them.
+def changed(job: Job, update: LimitsUpdate, containment: Containment, io_paths: Sequence[Path]) -> Job:
+    """Changes limits of a job and returns its new record.
+
+    Some limits may have changed when it raises an error; `restored` resets them.
 
     Raises:
-        LimitUnavailable: the policy is strict and one of them is not in force.
-        OSError: the host is exhausted. In either case some limits may be changed: `restored` sets them back.
+        LimitUnavailable: the policy is strict and a changed limit is not in force.
+        OSError: the host is exhausted.
     """
     names = update.changes
     limits = replace(job.spec.limits, **names)
@@ -41,10 +44,8 @@ def changed(
     return _with_limits(replace(job, spec=replace(job.spec, limits=limits)), names, applied)
 
 
-def restored(
-    job: Job, names: Collection[str], containment: JobCgroup | ProcessGroup, io_paths: Sequence[Path]
-) -> Job:
-    """Sets limits of a job again and returns it, with what the kernel made of them.
+def restored(job: Job, names: Collection[str], containment: Containment, io_paths: Sequence[Path]) -> Job:
+    """Sets limits of a job again and returns its new record.
 
     Raises:
         OSError: the host is exhausted.
@@ -53,8 +54,8 @@ def restored(
 
 
 def _with_limits(job: Job, names: Collection[str], applied: Iterable[AppliedLimit]) -> Job:
-    """Returns the job with what the kernel made of the named limits in the place of what it said before."""
-    others = (limit for limit in job.limits_applied if limit.limit not in names)
-    # A memory limit that is set has its memory.high again.
+    """Returns the job with new results for the named limits."""
+    others = (limit for limit in job.applied_limits if limit.limit not in names)
+    # Setting the memory limit sets memory.high again.
     lift_ns = None if memory.LIMIT in names else job.memory_high_lift_time_ns
-    return replace(job, limits_applied=(*applied, *others), memory_high_lift_time_ns=lift_ns)
+    return replace(job, applied_limits=(*applied, *others), memory_high_lift_time_ns=lift_ns)

@@ -1,6 +1,4 @@
-"""One job until it is final. Only this module writes a job's final status, so that a stop and a natural
-exit cannot race.
-"""
+"""A job until it is final. Only this module writes a final status, so a stop and an exit cannot race."""
 
 import errno
 import signal
@@ -8,11 +6,10 @@ import time
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from msgspec.structs import replace
 
-from jobworkerd.cgroup.job_cgroup import JobCgroup, limits_set
-from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage, transition
 from jobworkerd.spawn import accounts, headroom, process
@@ -22,47 +19,75 @@ from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
 from jobworkerd.supervisor import isolation_report
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.job_resources import JobResources
-from jobworkerd.supervisor.killing import Killing, describe
+from jobworkerd.supervisor.kill_timer import KillTimer, describe
 from jobworkerd.supervisor.limits import changed, refuse_if_strict, restored
-from jobworkerd.supervisor.outcome import Intent, Remains, outcome
+from jobworkerd.supervisor.outcome import FinalStats, StopRequest, outcome
 
 
 class LiveJob:
-    """A job that is not final yet: its record, how it starts, and how it is stopped."""
+    """The record of a job that is not final, and the operations that its phase allows."""
 
     def __init__(self, job: Job, context: JobContext, on_change: Callable[[str], None]) -> None:
-        """`on_change` is called with the job's id whenever it has more output or another status."""
+        """Acquires nothing; see `start`."""
         self._job = job
         self._context = context
         self._on_change = on_change
+        self._phase = Phase.PREPARING
         self._io_paths = [Path(job.spec.working_directory or "/"), *context.io_paths]
         self._resources = JobResources(job.id, context, partial(on_change, job.id))
         self._processes = self._resources.processes
-        self._intent: Intent | None = None
-        self._killing = Killing(context.loop, self._kill, context.on_fault, self._kill_has_no_effect)
-        self._started_ns: int | None = None
+        self._stop_request: StopRequest | None = None
+        self._kill_timer = KillTimer(context.loop, self._kill, context.on_fault, self._kill_has_no_effect)
+        self._started_ns = 0
 
-    @property
-    def _containment(self) -> JobCgroup | ProcessGroup:
-        return self._resources.containment
+    @classmethod
+    async def start(
+        cls,
+        job: Job,
+        context: JobContext,
+        on_create: Callable[[Self], None],
+        on_change: Callable[[str], None],
+    ) -> Self:
+        """Starts a job and returns it when its command runs. Releases all resources on an error.
 
-    async def _make(self) -> None:
-        """Acquires the job's resources and releases its spare process."""
+        `on_create` is called with the job before the first step: the job can be listed and stopped from then
+        on. `on_change` is called with the job's id whenever its log grows or its status changes.
+
+        Raises:
+            LimitUnavailable: the policy is strict and a limit cannot be enforced.
+            CommandNotStarted: the command cannot be executed.
+            OSError: another step failed, for example because the host is exhausted.
+        """
+        live = cls(job, context, on_change)
+        on_create(live)
+        try:
+            await live._prepare()
+            await live._execute()
+        except BaseException:
+            await live._end_processes()
+            await live._resources.release()
+            raise
+        on_change(job.id)
+        return live
+
+    async def _prepare(self) -> None:
+        """Acquires the job's resources and lets its spare process execute the command."""
         spec, resources = self._job.spec, self._resources
         spare = await resources.take_spare()
         self._isolate(spare, resources.take_user())
         with headroom.kept():
             resources.make_containment()
-        applied = self._containment.apply(spec.limits, self._io_paths)
-        self._job = replace(self._job, limits_applied=applied)
-        refuse_if_strict(spec.limits_policy, applied, self._job.isolation_applied)
+        applied = resources.containment.apply(spec.limits, self._io_paths)
+        self._job = replace(self._job, applied_limits=applied)
+        refuse_if_strict(spec.limits_policy, applied, self._job.applied_isolation)
         resources.open_log()
-        self._containment.hurry()
-        process.let_go(spare, self._containment.directory_fd)
+        resources.containment.boost_cpu_weight()
+        process.let_go(spare, resources.containment.directory_fd)
 
     def _isolate(self, spare: Spare, user: User) -> None:
-        """Records how the job is isolated, and sends the order, for which the process prepares itself."""
+        """Sends the `ExecRequest`, for which the spare process prepares itself, and records the isolation."""
         wanted, network = self._context.isolation, self._job.spec.network
         applied = isolation_report.applied(wanted, user, self._context.users.problem, network, spare.refused)
         home = isolation_report.home_of(wanted, spare.refused)
@@ -70,7 +95,85 @@ class LiveJob:
         lines = accounts.lines(user, home, self._context.users.widest) if named else ()
         spec = replace(self._job.spec, working_directory=self._job.spec.working_directory or home or "/")
         process.give_order(spare, spec, user, home, lines)
-        self._job = replace(self._job, spec=spec, isolation_applied=applied)
+        self._job = replace(self._job, spec=spec, applied_isolation=applied)
+
+    async def _execute(self) -> None:
+        """Waits until the main process runs the command."""
+        main = await self._main_process()
+        self._resources.containment.restore_cpu_weight()
+        self._started_ns = time.monotonic_ns()
+        self._phase = Phase.RUNNING
+        self._job = transition(self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
+
+    async def _main_process(self) -> Process:
+        """Returns the main process when execve(2) has succeeded."""
+        report = await self._processes.report()
+        if pid := process.started_pid(report):
+            self._attach_main(pid)
+            report = await self._processes.report()
+        if refused := process.refused(report):
+            parts = tuple(isolation_report.refuse(part, refused) for part in self._job.applied_isolation)
+            self._job = replace(self._job, applied_isolation=parts)
+            report = await self._processes.report()
+        self._processes.reap_spare()
+        private = isolation_report.has_private_directories(self._job.applied_isolation)
+        failure = process.failure(self._job.spec, report, private=private)
+        if (main := self._processes.main) and not failure:
+            self._processes.close_orders()
+            return main
+        if self._processes.init_has_ended():  # clone3(2) reports a lack of memory then
+            raise OSError(errno.EAGAIN, "the init of the job's PID namespace was killed", "init")
+        raise failure or OSError(errno.EAGAIN, "the spare process was killed", "order")
+
+    def _attach_main(self, pid: int) -> None:
+        """Takes over the main process, and delivers the signal of a stop that was requested before."""
+        self._processes.attach_main(pid)
+        self._resources.containment.attach_main(pid)
+        self._phase = Phase.EXECUTING
+        if self._stop_request:
+            self._processes.signal_main(
+                signal.SIGKILL if self._kill_timer.due else self._job.spec.stop_signal
+            )
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self._job.id
+
+    @property
+    def log_size(self) -> int:
+        """The current size of the log in bytes."""
+        return self._resources.log_size
+
+    def snapshot(self, *, live_usage: bool = False) -> Job:
+        """Returns the current record; with `live_usage`, the kernel's current figures and limits."""
+        job = replace(self._job, log_size=self.log_size)
+        if not live_usage:
+            return job
+        containment = self._resources.containment
+        usage = replace(containment.usage(), wall_usec=self._wall_usec())
+        return replace(job, usage=usage, applied_limits=containment.read_back(job.applied_limits))
+
+    def _wall_usec(self) -> int | None:
+        """Returns the running time, which steps of the wall clock do not affect."""
+        return (time.monotonic_ns() - self._started_ns) // 1_000 if self._started_ns else None
+
+    def update(self, update: LimitsUpdate) -> Job:
+        """Changes limits of the running job and returns the record.
+
+        Raises:
+            LimitUnavailable: the policy is strict and a limit cannot be enforced. No limit has changed.
+            OSError: the host is exhausted. No limit has changed.
+        """
+        containment = self._resources.containment
+        try:
+            updated = changed(self._job, update, containment, self._io_paths)
+            current = containment.read_back(updated.applied_limits)
+        except (LimitUnavailable, OSError):
+            self._restore(update.changes)
+            raise
+        self._job = updated
+        return replace(self.snapshot(), applied_limits=current)
 
     def restore_limits(self) -> None:
         """Sets all limits again after another program disabled their controllers.
@@ -78,24 +181,19 @@ class LiveJob:
         Raises:
             OSError: the host is exhausted.
         """
-        self._restore_limits(limits_set(self._job.spec.limits))
+        self._restore(self._job.spec.limits.limiting)
 
-    def _restore_limits(self, names: Collection[str]) -> None:
-        self._job = restored(self._job, names, self._containment, self._io_paths)
-
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return self._job.id
+    def _restore(self, names: Collection[str]) -> None:
+        self._job = restored(self._job, names, self._resources.containment, self._io_paths)
 
     def memory_high_count(self) -> int:
-        """Returns how often `memory.high` slowed the job."""
-        return self._containment.memory_high_count()
+        """Returns how often `memory.high` throttled the job."""
+        return self._resources.containment.memory_high_count()
 
     def lift_memory_high(self) -> None:
-        """Lifts `memory.high`, and reports it in the record and in the log."""
+        """Lifts `memory.high`, and reports it in the record and in the server's log."""
         try:
-            self._containment.lift_memory_high()
+            self._resources.containment.lift_memory_high()
         except OSError as error:
             self._context.on_fault("memory.high", error)
             return
@@ -104,123 +202,55 @@ class LiveJob:
             "memory.high lifted", job_id=self._job.id, max_memory=self._job.spec.limits.max_memory
         )
 
-    @property
-    def log_size(self) -> int:
-        """The number of bytes in the log so far."""
-        return self._resources.log_size
+    def stop(self, request: StopRequest, grace_period: float) -> None:
+        """Sends the stop signal, and kills the job after the grace period (seconds).
 
-    def snapshot(self, *, live_usage: bool = False) -> Job:
-        """Returns the job as it is at this moment."""
-        job = replace(self._job, log_size=self.log_size)
-        if not live_usage or job.status.final:
-            return job
-        limits = self._containment.read_back(job.limits_applied)
-        return replace(job, usage=self._usage(), limits_applied=limits)
-
-    def _usage(self) -> Usage:
-        """Returns what the job has used so far."""
-        return replace(self._containment.usage(), wall_usec=self._wall_usec())
-
-    def _wall_usec(self) -> int | None:
-        """Returns how long the job has run; a step of the host's clock does not change that."""
-        return None if self._started_ns is None else (time.monotonic_ns() - self._started_ns) // 1_000
-
-    def update(self, update: LimitsUpdate) -> Job:
-        """Changes limits of the running job and returns it.
-
-        Raises:
-            LimitUnavailable: the policy is strict and one of them is not in force. No limit has changed.
-            OSError: the host is exhausted. No limit has changed.
+        The first request counts; the shortest grace period of all requests counts. A command that has ended
+        by itself keeps its own outcome.
         """
-        try:
-            updated = changed(self._job, update, self._containment, self._io_paths)
-            now = self._containment.read_back(updated.limits_applied)
-        except (LimitUnavailable, OSError):
-            self._restore_limits(update.changes)
-            raise
-        self._job = updated
-        return replace(self.snapshot(), limits_applied=now)
+        if self._processes.main_has_ended():
+            return
+        if self._stop_request is None:
+            self._stop_request = request
+            if grace_period > 0:
+                self._processes.signal_main(self._job.spec.stop_signal)
+        self._kill_timer.kill_within(grace_period)
 
-    async def run(self) -> Job:
-        """Starts the job and returns it once the command runs; releases all resources on an error.
+    def _time_out(self) -> None:
+        self.stop(StopRequest(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
 
-        Raises:
-            LimitUnavailable: the policy is strict and a limit is not in force.
-            CommandNotStarted: the command cannot be executed.
-            OSError: another step failed, such as on an exhausted host.
+    def _kill(self) -> None:
+        """Kills the job. In phase PREPARING, `_attach_main` kills it later.
+
+        The supervisor cannot reap a process that is killed before its PID is known.
         """
-        try:
-            await self._make()
-            main = await self._start()
-            self._containment.settle()
-        except BaseException:
-            await self._clean_up()
-            await self._resources.release()
-            raise
-        self._started_ns = time.monotonic_ns()
-        self._job = transition(self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
-        self._on_change(self._job.id)
-        return self.snapshot()
+        if self._phase is not Phase.PREPARING:
+            self._resources.containment.kill()
+            self._kill_timer.expect_effect()
 
-    async def _start(self) -> Process:
-        """Waits until the main process executes the command, and returns it."""
-        report = await self._processes.report()
-        if pid := process.started_pid(report):
-            self._lead(pid)
-            report = await self._processes.report()
-        if refused := process.refused(report):
-            parts = tuple(isolation_report.refuse(part, refused) for part in self._job.isolation_applied)
-            self._job = replace(self._job, isolation_applied=parts)
-            report = await self._processes.report()
-        self._processes.reap_spare()
-        private = isolation_report.has_private_directories(self._job.isolation_applied)
-        failure = process.failure(self._job.spec, report, private=private)
-        if (main := self._processes.main) and not failure:
-            self._processes.close_orders()
-            return main
-        if self._processes.init_has_ended():  # clone3(2) blames the memory
-            raise OSError(errno.EAGAIN, "the init of the job's PID namespace was killed", "init")
-        raise failure or OSError(errno.EAGAIN, "the spare process was killed", "order")
-
-    def _lead(self, pid: int) -> None:
-        """Takes over the main process, and sends it the signal of a stop that was requested before."""
-        self._processes.lead(pid)
-        if isinstance(self._containment, ProcessGroup):
-            self._containment.lead(pid)
-        if self._intent:
-            number = signal.SIGKILL if self._killing.due else self._job.spec.stop_signal
-            self._processes.signal_main(number)
+    def _kill_has_no_effect(self) -> None:
+        self._job = replace(self._job, kill_pending=True)
+        processes = describe(self._resources.containment.pids)
+        self._context.warn("kill has no effect", job_id=self._job.id, processes=processes)
 
     async def end(self) -> Job:
-        """Waits for the job's end and returns the final job; `run` has returned before.
+        """Waits until the started job has ended and returns the final record.
 
         The order makes the final status true: no process, then no more output, then the last figures.
         """
         await self._main_ended()
-        attempt = self._context.attempt
-        leftovers = await attempt("leftovers", self._containment.populated, failed=False)
-        wait_status = await self._clean_up()
+        attempt, containment = self._context.attempt, self._resources.containment
+        leftovers = await attempt("leftovers", containment.populated, failed=False)
+        wait_status = await self._end_processes()
         assert wait_status is not None
-        usage = await attempt("usage", self._containment.usage, failed=Usage())
-        # The memory that is left is page cache, which belongs to no process.
+        usage = await attempt("usage", containment.usage, failed=Usage())
+        # Memory that is still charged to the cgroup is page cache, not memory of a process.
         usage = replace(usage, wall_usec=self._wall_usec(), memory_current_bytes=None)
-        before = self._job.limits_applied
-        limits = await attempt("limits", partial(self._containment.read_back, before), failed=before)
-        ended = outcome(self._job.spec, wait_status, self._intent, Remains(usage, limits, leftovers))
+        before = self._job.applied_limits
+        limits = await attempt("limits", partial(containment.read_back, before), failed=before)
         self._resources.keep_log()
         await self._resources.release()
-        return transition(
-            self._job,
-            ended.status,
-            end_time_ns=max(time.time_ns(), self._job.start_time_ns or 0),
-            pid=0,
-            exit_code=ended.exit_code,
-            termination=ended.termination,
-            kill_pending=False,
-            limits_applied=limits,
-            usage=usage,
-            log_size=self.log_size,
-        )
+        return self._final(wait_status, FinalStats(usage, limits, leftovers))
 
     async def _main_ended(self) -> None:
         """Waits for the end of the main process, and stops the job at its timeout."""
@@ -231,46 +261,31 @@ class LiveJob:
         if timer:
             timer.cancel()
 
-    def stop(self, intent: Intent, grace_period: float) -> None:
-        """Asks the command to end, and kills all of the job after the grace period (seconds).
+    async def _end_processes(self) -> int | None:
+        """Kills what is left, reads the last output and returns the wait status of the main process.
 
-        The first intent counts; a shorter grace period than an earlier one's counts, too. A command that
-        has ended by itself is not touched: its own end is the truth.
+        The main process is reaped when its process group is empty. Until then its PID cannot be reused.
         """
-        if self._processes.main_has_ended():
-            return
-        if self._intent is None:
-            self._intent = intent
-            if grace_period > 0:
-                self._processes.signal_main(self._job.spec.stop_signal)
-        self._killing.within(grace_period)
-
-    def _kill(self) -> None:
-        """Kills all of the job; a job without a main process is killed as soon as it has one.
-
-        A process that is killed before it has reported its PID could not be reaped.
-        """
-        if self._processes.main:
-            self._containment.kill()
-            self._killing.expect_effect()
-
-    def _kill_has_no_effect(self) -> None:
-        self._job = replace(self._job, kill_pending=True)
-        self._context.warn(
-            "kill has no effect", job_id=self._job.id, processes=describe(self._containment.pids)
-        )
-
-    def _time_out(self) -> None:
-        self.stop(Intent(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
-
-    async def _clean_up(self) -> int | None:
-        """Ends what the job still runs, takes its last output and returns the main process's wait status.
-
-        The main process is reaped when its process group is empty: until then its PID cannot be reused.
-        """
-        self._killing.expect_effect()
+        if self._phase is not Phase.PREPARING:
+            self._phase = Phase.ENDING
+        self._kill_timer.expect_effect()
         await self._resources.kill()
-        self._killing.close()  # once reaped, the number may be another process group's
+        self._kill_timer.close()  # after the reap the PID can belong to another process group
         wait_status = await self._processes.reap()
         await self._resources.finish_output()
         return wait_status
+
+    def _final(self, wait_status: int, stats: FinalStats) -> Job:
+        ended = outcome(self._job.spec, wait_status, self._stop_request, stats)
+        return transition(
+            self._job,
+            ended.status,
+            end_time_ns=max(time.time_ns(), self._job.start_time_ns or 0),
+            pid=0,
+            exit_code=ended.exit_code,
+            termination=ended.termination,
+            kill_pending=False,
+            applied_limits=stats.limits,
+            usage=stats.usage,
+            log_size=self.log_size,
+        )

@@ -44,7 +44,7 @@ from jobworkerd.supervisor.startup import CannotStart
 from jobworkerd.supervisor.state_dir import is_job_id, taken
 
 _KILLED_WITHIN_SECONDS = 10.0
-"""How long a shutdown waits for the effect of a kill, as `killing` does."""
+"""How long a shutdown waits for the effect of a kill, as `kill_timer` does."""
 
 _API_ENDS_WITHIN_SECONDS = 5.0
 _UMASK = 0o022
@@ -161,7 +161,7 @@ async def _run(
         else:
             starting.cancel()
         notify("STOPPING=1")
-        events.info("shutting down", running=len(jobs.running_ids))
+        events.info("shutting down", running=len(jobs.live_ids))
         apis.drain()
         all_ended = await _stop_jobs(jobs, config, events)
     finally:
@@ -189,7 +189,7 @@ async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> bool:
         async with asyncio.timeout(config.shutdown_timeout + _KILLED_WITHIN_SECONDS):
             await jobs.shut_down(config.shutdown_timeout)
     except TimeoutError:
-        events.error("jobs did not end", job_ids=jobs.running_ids)
+        events.error("jobs did not end", job_ids=jobs.live_ids)
         return False
     return True
 

@@ -1,18 +1,20 @@
-"""Killing a job, now or after its grace period, and noticing that a kill has no effect."""
+"""SIGKILL for one job, now or after the grace period, and a report if it has no effect."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 EFFECT_SECONDS = 10.0
-"""A killed process is gone at once, unless it waits in the kernel for something that does not come."""
+"""Delay before a kill counts as without effect. A killed process ends in milliseconds unless it is in an
+uninterruptible sleep.
+"""
 
 _RETRY_SECONDS = 0.1
-"""How long a kill that failed has until the next one."""
+"""Delay before a kill that failed is repeated."""
 
 
-class Killing:
-    """The kill of one job, as soon as it is due; the owner of its timers until `close`."""
+class KillTimer:
+    """The owner of a job's kill timers until `close`."""
 
     def __init__(
         self,
@@ -21,7 +23,7 @@ class Killing:
         on_fault: Callable[[str, BaseException], None],
         on_no_effect: Callable[[], None],
     ) -> None:
-        """`kill` may raise OSError; `on_no_effect` is called once, if `close` does not come in time."""
+        """`kill` may raise OSError. `on_no_effect` is called once if `close` is not called in time."""
         self.due = False
         self._loop = loop
         self._kill = kill
@@ -30,49 +32,48 @@ class Killing:
         self._timer: asyncio.TimerHandle | None = None
         self._effect_timer: asyncio.TimerHandle | None = None
 
-    def within(self, seconds: float) -> None:
-        """Kills after so many seconds, or earlier if an earlier call says so."""
+    def kill_within(self, seconds: float) -> None:
+        """Kills the job after a delay. The shortest delay of all calls counts."""
         if self._timer and self._timer.when() <= self._loop.time() + seconds:
             return
         if self._timer:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self.now)
+        self._timer = self._loop.call_later(seconds, self._kill_now)
 
-    def now(self) -> None:
-        """Kills."""
+    def expect_effect(self) -> None:
+        """Starts the timer of `on_no_effect`, unless it runs already."""
+        if self._effect_timer is None:
+            self._effect_timer = self._loop.call_later(EFFECT_SECONDS, self._on_no_effect)
+
+    def close(self) -> None:
+        """Cancels all timers; no process is left."""
+        for timer in (self._timer, self._effect_timer):
+            if timer:
+                timer.cancel()
+
+    def _kill_now(self) -> None:
         self.due = True
         try:
             self._kill()
         except OSError as error:
             self._on_fault("kill", error)
-            self._timer = self._loop.call_later(_RETRY_SECONDS, self.now)
-
-    def expect_effect(self) -> None:
-        """Waits from now on, if not yet, for `close` as the effect of a kill."""
-        if self._effect_timer is None:
-            self._effect_timer = self._loop.call_later(EFFECT_SECONDS, self._on_no_effect)
-
-    def close(self) -> None:
-        """Ends killing: no process is left."""
-        for timer in (self._timer, self._effect_timer):
-            if timer:
-                timer.cancel()
+            self._timer = self._loop.call_later(_RETRY_SECONDS, self._kill_now)
 
 
 def describe(pids: Callable[[], Iterable[int]], proc: Path = Path("/proc")) -> list[dict[str, str | int]]:
-    """Returns the command, the state and the place in the kernel of processes that a kill does not end.
+    """Returns the command, the state and the kernel function (wchan) of each process that survived a kill.
 
-    An exhausted host may not tell: the list is empty then.
+    The list is empty on an exhausted host.
     """
     try:
-        return [{"pid": pid, **_where(proc / str(pid))} for pid in pids()]
+        return [{"pid": pid, **_describe_process(proc / str(pid))} for pid in pids()]
     except OSError:
         return []
 
 
-def _where(process: Path) -> dict[str, str]:
+def _describe_process(process: Path) -> dict[str, str]:
     try:
-        # proc(5): the command's name, in parentheses, may hold anything; then the state.
+        # proc(5): the command's name, in parentheses, can contain any character; the state follows it.
         head, _, tail = (process / "stat").read_text().rpartition(")")
         wchan = (process / "wchan").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Steps that have to be taken, however long the host is exhausted."""
+"""Retries of steps that must not fail on an exhausted host."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,8 +12,8 @@ _LAST_DELAY_SECONDS = 1.0
 T = TypeVar("T")
 
 
-async def insist(step: Callable[[], T]) -> T:
-    """Repeats a step while the host is exhausted, and returns what the step returns.
+async def retry_while_exhausted(step: Callable[[], T]) -> T:
+    """Returns the result of a step; repeats the step, with a backoff, while the host is exhausted.
 
     Raises:
         OSError: the step failed for another reason.

@@ -1,0 +1,99 @@
+"""The interface of what holds a job's processes: `JobCgroup`, or `ProcessGroup` on a host without cgroups."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from jobworkerd.model import AppliedLimit, Limits, Usage
+
+CONTAINMENT = "containment"
+"""The name under which the record says whether no process can escape. No request sets it."""
+
+
+class Containment(Protocol):
+    """The processes of one job and their limits, from `make` until `remove`."""
+
+    @property
+    def directory_fd(self) -> int | None:
+        """The descriptor of the cgroup's directory for clone3(2); None without a cgroup."""
+
+    def make(self) -> None:
+        """Creates the containment.
+
+        Raises:
+            OSError: the cgroup cannot be created. `remove` removes a half-made one.
+        """
+
+    def attach_main(self, pid: int) -> None:
+        """Notes the PID of the main process, which is not reaped before `kill_all` returns."""
+
+    def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
+        """Sets all limits that are not unlimited, and returns the values that the kernel holds.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+
+    def change(
+        self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
+    ) -> tuple[AppliedLimit, ...]:
+        """Sets the named limits, and lifts those of them that are unlimited.
+
+        Returns the values that the kernel holds, without the limits that were lifted.
+
+        Raises:
+            OSError: the host is exhausted. Some of the limits may be set.
+        """
+
+    def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
+        """Returns limits that `apply` or `change` returned, with the values that the kernel holds now.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+
+    def boost_cpu_weight(self) -> None:
+        """Gives the job the highest CPU weight until `restore_cpu_weight`, to speed up execve(2)."""
+
+    def restore_cpu_weight(self) -> None:
+        """Gives the job the CPU weight of its limits again.
+
+        Raises:
+            OSError: the kernel refused the value.
+        """
+
+    def populated(self) -> bool:
+        """Tells whether a process is left; zombies do not count."""
+
+    def pids(self) -> list[int]:
+        """Returns the PIDs of all processes."""
+
+    def kill(self) -> None:
+        """Sends SIGKILL to all processes.
+
+        Raises:
+            OSError: the kernel refused a signal.
+        """
+
+    async def kill_all(self) -> None:
+        """Sends SIGKILL to all processes, and returns when no process is left."""
+
+    def memory_high_count(self) -> int:
+        """Returns how often `memory.high` throttled the job."""
+
+    def lift_memory_high(self) -> None:
+        """Lifts `memory.high`.
+
+        Raises:
+            OSError: the kernel refused the value.
+        """
+
+    def usage(self) -> Usage:
+        """Returns the usage of the job so far."""
+
+    def remove(self) -> None:
+        """Removes the containment, which has no process left.
+
+        Raises:
+            OSError: a cgroup cannot be removed now. The call can be repeated.
+        """

@@ -1,0 +1,52 @@
+"""The events in the life of a job, for the server's log."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from jobworkerd.model import AppliedLimit, Job
+from jobworkerd.supervisor.event_log import EventLog
+
+
+class JobEvents:
+    """Writes events of jobs to the server's log."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    def started(self, job: Job) -> None:
+        """Reports a started job, and the limits and parts of its isolation that are not in force."""
+        self._log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)
+        self._warn_of_limits(job.id, job.applied_limits)
+        missing = {part.part: part.reason for part in job.applied_isolation if not part.in_force}
+        if missing:
+            self._log.warning("isolation not in force", job_id=job.id, isolation=missing)
+
+    def stop_requested(self, job: Job, by: str, grace_period: float) -> None:
+        """Reports a StopJob request."""
+        self._log.info("job stop", job_id=job.id, by=by, grace_period=grace_period)
+
+    def updated(self, job: Job, by: str, changes: Mapping[str, int | str]) -> None:
+        """Reports changed limits, and those of them that are not in force."""
+        self._log.info("job updated", job_id=job.id, by=by, limits=changes)
+        self._warn_of_limits(job.id, _named(job.applied_limits, changes.keys()))
+
+    def ended(self, job: Job) -> None:
+        """Reports a final job."""
+        assert job.termination
+        self._log.info(
+            "job ended",
+            job_id=job.id,
+            status=job.status.value,
+            exit_code=job.exit_code,
+            reason=job.termination.reason.value,
+            message=job.termination.message,
+            log_size=job.log_size,
+        )
+
+    def _warn_of_limits(self, job_id: str, limits: Iterable[AppliedLimit]) -> None:
+        not_in_force = {limit.limit: limit.reason for limit in limits if not limit.in_force}
+        if not_in_force:
+            self._log.warning("limits not in force", job_id=job_id, limits=not_in_force)
+
+
+def _named(limits: Iterable[AppliedLimit], names: Collection[str]) -> Iterable[AppliedLimit]:
+    return (limit for limit in limits if limit.limit in names)

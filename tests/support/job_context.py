@@ -1,0 +1,71 @@
+"""A `JobContext` and jobs for unit tests that start real processes."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.populated import PopulatedWatcher
+from jobworkerd.config import IsolationConfig
+from jobworkerd.logs.store import LogStore
+from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.spawn.isolation import Isolation
+from jobworkerd.spawn.spare_pool import Spares
+from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.users import Users
+from jobworkerd.supervisor.job_context import JobContext
+
+NO_CGROUPS = "no cgroups here"
+
+
+def spare_setup(*namespaces: str) -> Setup:
+    """Returns the setup of spare processes with some namespaces and no other isolation."""
+    return Setup((256, 256), 0, Isolation(namespaces=namespaces, no_new_privileges=False, nice=0))
+
+
+@contextmanager
+def job_context(
+    jobs_dir: Path,
+    hierarchy: Hierarchy,
+    setup: Setup,
+    isolation: IsolationConfig,
+    *,
+    warn: Callable[..., None] = lambda _event, **_fields: None,
+    on_fault: Callable[[str, BaseException], None] = lambda _what, _error: None,
+) -> Iterator[JobContext]:
+    """Yields the context of jobs in the running loop, with small logs."""
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        watcher, spares = PopulatedWatcher(loop), Spares(setup)
+        logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None)
+        for each in (watcher, spares, logs):
+            stack.callback(each.close)
+        yield JobContext(
+            loop=loop,
+            hierarchy=hierarchy,
+            watcher=watcher,
+            logs=logs,
+            io_paths=[],
+            spares=spares,
+            users=Users(isolation),
+            isolation=isolation,
+            read_buffer=memoryview(bytearray(4096)),
+            warn=warn,
+            on_fault=on_fault,
+        )
+
+
+def new_job(*argv: str, job_id: str = "j", policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:
+    """Returns the record of a job that has not started."""
+    spec = JobSpec(
+        command=argv[0],
+        args=argv[1:],
+        limits=Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0),
+        limits_policy=policy,
+        stop_signal=15,
+        stop_grace_period=1.0,
+        owner="CN=alice",
+    )
+    return Job(id=job_id, spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
