@@ -141,7 +141,7 @@ async def test_request_above_the_message_limit(admin: Client) -> None:
     async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         await admin.create("true", *("x" * 100_000 for _ in range(6)))
     assert (refusal.reason, refusal.fields) == ("INVALID_REQUEST", ["request"])
-    assert "more than 524,288" in refusal.message
+    assert "use at most 524288" in refusal.message
 
 
 async def test_repeated_request_id_starts_one_job(admin: Client) -> None:

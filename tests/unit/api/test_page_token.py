@@ -51,7 +51,9 @@ def test_a_token_that_was_changed_in_one_place_is_refused(position: int) -> None
 def test_a_token_that_the_server_did_not_make_is_refused(token: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         validation.list_jobs(Request(page_token=token))
-    assert caught.value.violations["page_token"].startswith("must be the next_page_token of the page before")
+    assert caught.value.violations["page_token"].startswith(
+        "not a token of this list; use the next_page_token"
+    )
 
 
 @given(st.text())

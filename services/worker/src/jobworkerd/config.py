@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jobworkerd.limit_bounds import LIMIT_BOUNDS
 from jobworkerd.model import Limits, LimitsPolicy, Network
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -34,11 +35,11 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `open_files` and `max_open_files` are the soft and the hard RLIMIT_NOFILE of each process (getrlimit(2)).
     """
 
-    max_cpu: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
-    max_memory: Annotated[int, msgspec.Meta(ge=1, le=16_777_216)] = 1
-    max_io_bps: Annotated[int, msgspec.Meta(ge=0, le=2**40)] = 0
-    max_io_iops: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
-    max_pids: Annotated[int, msgspec.Meta(ge=0, le=4_194_304)] = 1024
+    max_cpu: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_BOUNDS["max_cpu"].maximum)] = 10
+    max_memory: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_BOUNDS["max_memory"].maximum)] = 1
+    max_io_bps: Annotated[int, msgspec.Meta(ge=0, le=LIMIT_BOUNDS["max_io_bps"].maximum)] = 0
+    max_io_iops: Annotated[int, msgspec.Meta(ge=0, le=LIMIT_BOUNDS["max_io_iops"].maximum)] = 0
+    max_pids: Annotated[int, msgspec.Meta(ge=0, le=LIMIT_BOUNDS["max_pids"].maximum)] = 1024
     open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 1_024
     max_open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 524_288
     stop_grace_period: Seconds = 10.0
@@ -174,7 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state_dir: AbsolutePath = "/opt/job-worker/state"
     certs_dir: AbsolutePath = "/opt/job-worker/certs"
     cgroup_base: AbsolutePath = "/sys/fs/cgroup/job-worker"
-    max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
+    max_jobs: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_BOUNDS["max_cpu"].maximum)] = 500
     keep_jobs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
     shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
     defaults: Defaults = Defaults()

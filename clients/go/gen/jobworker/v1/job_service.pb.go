@@ -95,9 +95,9 @@ type CreateJobRequest struct {
 	// Bytes a second for reads and, separately, for writes on the block devices that the working
 	// directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
 	MaxIoBps int64 `protobuf:"varint,5,opt,name=max_io_bps,json=maxIOBPS,proto3" json:"max_io_bps,omitempty"`
-	// Where the command starts: an absolute path. Default: the job's private directory, which goes with the
-	// job; `/` where it has none. The rest of the system is read-only to a job but for a private /tmp, /var/tmp
-	// and /dev/shm, and what the server's configuration allows.
+	// Where the command starts: an absolute path of at most 4,096 bytes. Default: the job's private
+	// directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
+	// job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
 	WorkingDirectory string `protobuf:"bytes,11,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
 	// Variables for the command's environment, over PATH, HOME (the private directory), USER and LANG, which
 	// the server sets.
@@ -112,8 +112,8 @@ type CreateJobRequest struct {
 	// The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
 	// SIGTERM.
 	StopSignal string `protobuf:"bytes,15,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
-	// How long a stopped job is left alive after that signal, at most one day. 0 = it is killed at
-	// once. Unset = the server's default (as shipped: 10 s).
+	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
+	// Unset = the server's default (as shipped: 10 s).
 	StopGracePeriod *durationpb.Duration `protobuf:"bytes,16,opt,name=stop_grace_period,json=stopGracePeriod,proto3" json:"stop_grace_period,omitempty"`
 	// Makes the call safe to repeat: a later CreateJob by the same client with the same id returns the
 	// first job instead of starting a second one, as long as the server keeps that job. Up to 128
@@ -447,7 +447,7 @@ type ListJobsRequest struct {
 	Statuses []JobStatus `protobuf:"varint,3,rep,packed,name=statuses,proto3,enum=jobworker.v1.JobStatus" json:"statuses,omitempty"`
 	// Jobs that have each of these labels with this value. Empty = any.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Jobs whose id begins with this. Empty = any.
+	// Jobs whose id begins with this text of at most 36 characters. Empty = any.
 	IdPrefix string `protobuf:"bytes,5,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"`
 	// True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
 	// dozen files a job. False = they come without any usage.
@@ -588,7 +588,7 @@ type StopJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The whole id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// How long the job is left alive after its stop signal, at most one day. 0 = it is killed at once.
+	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
 	// Unset = as the job was created. A later StopJob can shorten the time of an earlier one.
 	GracePeriod   *durationpb.Duration `protobuf:"bytes,2,opt,name=grace_period,json=gracePeriod,proto3" json:"grace_period,omitempty"`
 	unknownFields protoimpl.UnknownFields

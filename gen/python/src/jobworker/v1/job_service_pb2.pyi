@@ -127,9 +127,9 @@ class CreateJobRequest(message.Message):
     directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
     """
     working_directory: builtins.str
-    """Where the command starts: an absolute path. Default: the job's private directory, which goes with the
-    job; `/` where it has none. The rest of the system is read-only to a job but for a private /tmp, /var/tmp
-    and /dev/shm, and what the server's configuration allows.
+    """Where the command starts: an absolute path of at most 4,096 bytes. Default: the job's private
+    directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
+    job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
     """
     stop_signal: builtins.str
     """The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
@@ -188,8 +188,8 @@ class CreateJobRequest(message.Message):
 
     @builtins.property
     def stop_grace_period(self) -> duration_pb2.Duration:
-        """How long a stopped job is left alive after that signal, at most one day. 0 = it is killed at
-        once. Unset = the server's default (as shipped: 10 s).
+        """Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
+        Unset = the server's default (as shipped: 10 s).
         """
 
     def __init__(
@@ -325,7 +325,7 @@ class ListJobsRequest(message.Message):
     first page. A token of a list with other filters is INVALID_ARGUMENT.
     """
     id_prefix: builtins.str
-    """Jobs whose id begins with this. Empty = any."""
+    """Jobs whose id begins with this text of at most 36 characters. Empty = any."""
     live_usage: builtins.bool
     """True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
     dozen files a job. False = they come without any usage.
@@ -392,7 +392,7 @@ class StopJobRequest(message.Message):
     """The whole id."""
     @builtins.property
     def grace_period(self) -> duration_pb2.Duration:
-        """How long the job is left alive after its stop signal, at most one day. 0 = it is killed at once.
+        """Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
         Unset = as the job was created. A later StopJob can shorten the time of an earlier one.
         """
 

@@ -12,12 +12,16 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
 from jobworker.v1 import job_service_pb2
+from jobworkerd.api.bounds import MAX_REQUEST_BYTES
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.service import JobService
 from jobworkerd.api.streaming import headers
 from jobworkerd.errors import InvalidRequest
 
-MAX_REQUEST_BYTES = 512 * 1024
+_TOO_LARGE = (
+    "has {} bytes of arguments, environment, labels and other fields; use at most {}, "
+    "and pass large values in a file that the job reads"
+)
 
 
 def add_job_service(server: aio.Server, service: JobService) -> None:
@@ -57,12 +61,7 @@ def _parse(message_class: type[Message], request: bytes) -> Message | InvalidReq
     and a caller without a role would get that answer, too.
     """
     if len(request) > MAX_REQUEST_BYTES:
-        return InvalidRequest(
-            {
-                "request": f"has {len(request):,} bytes, more than {MAX_REQUEST_BYTES:,}, with arguments, "
-                "environment and labels together; pass large values in a file that the job reads"
-            }
-        )
+        return InvalidRequest({"request": _TOO_LARGE.format(len(request), MAX_REQUEST_BYTES)})
     try:
         return message_class.FromString(request)
     except DecodeError as error:

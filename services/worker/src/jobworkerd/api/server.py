@@ -8,10 +8,11 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
+from jobworkerd.api.bounds import MAX_REQUEST_BYTES
 from jobworkerd.api.health import Health
 from jobworkerd.api.interceptors.server_interceptor import InterceptorChain, ServerInterceptor
 from jobworkerd.api.reflection import add_reflection
-from jobworkerd.api.registration import MAX_REQUEST_BYTES, add_job_service
+from jobworkerd.api.registration import add_job_service
 from jobworkerd.api.service import JobService
 from jobworkerd.api.startup import CannotStart
 from jobworkerd.config import ApiConfig

@@ -64,9 +64,9 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   maxIoBps: bigint;
 
   /**
-   * Where the command starts: an absolute path. Default: the job's private directory, which goes with the
-   * job; `/` where it has none. The rest of the system is read-only to a job but for a private /tmp, /var/tmp
-   * and /dev/shm, and what the server's configuration allows.
+   * Where the command starts: an absolute path of at most 4,096 bytes. Default: the job's private
+   * directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
+   * job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
    *
    * @generated from field: string working_directory = 11;
    */
@@ -106,8 +106,8 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   stopSignal: string;
 
   /**
-   * How long a stopped job is left alive after that signal, at most one day. 0 = it is killed at
-   * once. Unset = the server's default (as shipped: 10 s).
+   * Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
+   * Unset = the server's default (as shipped: 10 s).
    *
    * @generated from field: google.protobuf.Duration stop_grace_period = 16;
    */
@@ -277,7 +277,7 @@ export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
   labels: { [key: string]: string };
 
   /**
-   * Jobs whose id begins with this. Empty = any.
+   * Jobs whose id begins with this text of at most 36 characters. Empty = any.
    *
    * @generated from field: string id_prefix = 5;
    */
@@ -341,7 +341,7 @@ export type StopJobRequest = Message<"jobworker.v1.StopJobRequest"> & {
   id: string;
 
   /**
-   * How long the job is left alive after its stop signal, at most one day. 0 = it is killed at once.
+   * Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
    * Unset = as the job was created. A later StopJob can shorten the time of an earlier one.
    *
    * @generated from field: google.protobuf.Duration grace_period = 2;
