@@ -1,69 +1,76 @@
-"""The Python client, with asyncio and without, before a live server whose parts go away."""
+"""Tests of both Python clients against a live server whose API processes die."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from jobworker_client import Client, Job, JobStatus, Limits, Resuming, SyncClient, Target, Truncated
+from jobworker_client import (
+    Client,
+    ClientConfig,
+    Job,
+    JobStatus,
+    Limits,
+    Reconnecting,
+    StreamEvent,
+    SyncClient,
+)
 from live import Server
 
 LINES = 2_000_000
 SCRIPT = f"seq 1 {LINES}; exit 3"
 EXPECTED = b"".join(b"%d\n" % number for number in range(1, LINES + 1))
 
-Read = Callable[[Server, Callable[[], None]], Awaitable[tuple[bytes, Job, list[Truncated | Resuming]]]]
+Result = tuple[bytes, Job, list[StreamEvent]]
+"""The output, the final job, and the events of the stream."""
+Read = Callable[[Server, Callable[[], None]], Awaitable[Result]]
 
 
-def target(server: Server) -> Target:
-    """The server, for an administrator."""
-    return Target.from_folder(server.certs, server=server.address)
+def config(server: Server) -> ClientConfig:
+    """Return the configuration of a connection as an admin."""
+    return ClientConfig.from_directory(server.certs, server=server.address)
 
 
-async def read_with_asyncio(
-    server: Server, disturb: Callable[[], None]
-) -> tuple[bytes, Job, list[Truncated | Resuming]]:
-    """Returns what a job wrote, of which there was a part when the server was disturbed, and its end."""
-    told: list[Truncated | Resuming] = []
-    pieces: list[bytes] = []
-    async with Client(target(server)) as client:
-        job = await client.create("sh", "-c", SCRIPT, limits=Limits(cpu=100, memory=64))
-        stream = client.stream(job.id, notify=told.append)
+async def read_with_asyncio(server: Server, disturb: Callable[[], None]) -> Result:
+    """Read the output of a job; call `disturb` after the first chunk."""
+    events: list[StreamEvent] = []
+    payloads: list[bytes] = []
+    async with Client(config(server)) as client:
+        job = await client.create("sh", "-c", SCRIPT, limits=Limits(max_cpu=100, max_memory=64))
+        stream = client.stream(job.id, on_event=events.append)
         async for chunk in stream:
-            if not pieces:
+            if not payloads:
                 disturb()
-            pieces.append(chunk.payload)
-    return b"".join(pieces), stream.result, told
+            payloads.append(chunk.payload)
+    return b"".join(payloads), stream.result, events
 
 
-async def read_with_a_thread(
-    server: Server, disturb: Callable[[], None]
-) -> tuple[bytes, Job, list[Truncated | Resuming]]:
-    """Does the same without asyncio."""
+async def read_with_thread(server: Server, disturb: Callable[[], None]) -> Result:
+    """Do the same with the client for threads."""
 
-    def read() -> tuple[bytes, Job, list[Truncated | Resuming]]:
-        told: list[Truncated | Resuming] = []
-        pieces: list[bytes] = []
-        with SyncClient(target(server)) as client:
-            job = client.create("sh", "-c", SCRIPT, limits=Limits(cpu=100, memory=64))
-            stream = client.stream(job.id, notify=told.append)
+    def read() -> Result:
+        events: list[StreamEvent] = []
+        payloads: list[bytes] = []
+        with SyncClient(config(server)) as client:
+            job = client.create("sh", "-c", SCRIPT, limits=Limits(max_cpu=100, max_memory=64))
+            stream = client.stream(job.id, on_event=events.append)
             for chunk in stream:
-                if not pieces:
+                if not payloads:
                     disturb()
-                pieces.append(chunk.payload)
-        return b"".join(pieces), stream.result, told
+                payloads.append(chunk.payload)
+        return b"".join(payloads), stream.result, events
 
     return await asyncio.to_thread(read)
 
 
-@pytest.mark.parametrize("read", [read_with_asyncio, read_with_a_thread])
-async def test_the_api_may_die_while_its_output_is_read(own_server: Server, read: Read) -> None:
+@pytest.mark.parametrize("read", [read_with_asyncio, read_with_thread])
+async def test_stream_survives_the_death_of_api_processes(own_server: Server, read: Read) -> None:
     def disturb() -> None:
         for process in own_server.api_processes():
             process.kill()
 
-    output, job, told = await read(own_server, disturb)
+    output, job, events = await read(own_server, disturb)
     assert output == EXPECTED
     assert (job.status, job.exit_code) == (JobStatus.JOB_STATUS_FAILED, 3)
-    assert told
-    assert all(isinstance(notice, Resuming) for notice in told)
+    assert events
+    assert all(isinstance(event, Reconnecting) for event in events)

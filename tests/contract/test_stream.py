@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_client import pieces, runs
+from jobworker_client import source_runs, split_chunk
 from live import Client, Output, Server, client, eventually, refused
 
 BIN = Path(sys.executable).parent
@@ -70,7 +70,7 @@ BY_TURNS = (
 
 def written(output: Output) -> tuple[bytes, list[int], list[int]]:
     """Return the output with the source and the time of each byte."""
-    found = [piece for chunk in output.chunks for piece in pieces(chunk)]
+    found = [piece for chunk in output.chunks for piece in split_chunk(chunk)]
     sources = [int(piece.source) for piece in found for _ in piece.payload]
     times = [piece.time.ToNanoseconds() for piece in found for _ in piece.payload]
     return b"".join(piece.payload for piece in found), sources, times
@@ -85,7 +85,7 @@ async def test_alternating_writes_are_replayed_in_one_message(admin: Client) -> 
     assert written(replayed)[:2] == written(live)[:2]
     # If both pipes have output, either may be read first.
     assert sorted(written(live)[0]) == sorted(b"0123456789" * 30)
-    assert b"".join(data for chunk in replayed.chunks for of, data in runs(chunk) if of == STDERR) == (
+    assert b"".join(data for chunk in replayed.chunks for of, data in source_runs(chunk) if of == STDERR) == (
         b"13579" * 30
     )
     assert len(one_source.chunks) == 1

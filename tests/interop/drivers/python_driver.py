@@ -9,7 +9,16 @@ from typing import TypedDict
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from jobworker.v1 import job_service_pb2
-from jobworker_client import Chunk, Job, JobFilter, JobStatus, JobWorkerError, OutputSource, Part, Truncated
+from jobworker_client import (
+    Chunk,
+    Job,
+    JobFilter,
+    JobStatus,
+    JobWorkerError,
+    OutputSource,
+    StreamOptions,
+    TruncatedRange,
+)
 
 __all__ = [
     "Operation",
@@ -101,9 +110,9 @@ def job_filter(operation: Operation) -> JobFilter:
     )
 
 
-def stream_options(operation: Operation) -> Part:
+def stream_options(operation: Operation) -> StreamOptions:
     """Returns the options of `stream`."""
-    options = Part(offset=operation.get("offset", 0), follow=operation.get("follow", True))
+    options = StreamOptions(offset=operation.get("offset", 0), follow=operation.get("follow", True))
     if "tail_lines" in operation:
         options["tail_lines"] = operation["tail_lines"]
     if "tail_bytes" in operation:
@@ -131,7 +140,9 @@ class StreamDigest:
         self._end = chunk.offset + len(chunk.payload)
         return self._limit is not None and self._bytes >= self._limit
 
-    def response(self, position: int, truncated: tuple[Truncated, ...], job: Job | None) -> dict[str, object]:
+    def response(
+        self, position: int, truncated: tuple[TruncatedRange, ...], job: Job | None
+    ) -> dict[str, object]:
         """Returns the response. `position` is the stream's offset."""
         end = self._end if self._begin is not None else position
         return {
@@ -140,7 +151,7 @@ class StreamDigest:
                 "bytes": self._bytes,
                 "begin": end if self._begin is None else self._begin,
                 "end": end,
-                "truncated": [[missing.begin, missing.end] for missing in truncated],
+                "truncated": [[missing.from_offset, missing.to_offset] for missing in truncated],
                 "job": None if job is None else MessageToDict(job),
             }
         }

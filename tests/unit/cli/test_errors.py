@@ -125,14 +125,14 @@ async def test_where_nobody_listens_a_sentence_says_so(
     assert result.code == code
     error, hint = result.stderr.splitlines()[-2:]
     assert error == f"error: cannot reach jobworkerd at {cli.server}: connection refused (UNREACHABLE)"
-    assert hint.startswith("hint: is it running there?")
+    assert hint.startswith("hint: start jobworkerd there, or check --server")
 
 
 async def test_a_server_of_another_ca_is_not_trusted(cli: Cli, tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     result = await cli("--ca", str(tmp_path / "other.pem"), "get", JOB_ID)
     assert result.code == 1
-    assert "its certificate is not signed by our CA" in result.stderr
+    assert "the configured CA did not sign the certificate of the server" in result.stderr
 
 
 async def test_a_certificate_of_another_ca_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_a_certificate_of_another_ca_is_refused(cli: Cli, tmp_path: Path) 
     (tmp_path / "key.pem").chmod(0o600)
     result = await cli("--cert", str(tmp_path / "cert.pem"), "--key", str(tmp_path / "key.pem"), "list")
     assert result.code == 1
-    assert "refuses our certificate" in result.stderr
+    assert "as it does for a client certificate that it refuses" in result.stderr
 
 
 async def test_a_certificate_for_another_name_is_told_and_the_name_can_be_given(
@@ -150,7 +150,7 @@ async def test_a_certificate_for_another_name_is_told_and_the_name_can_be_given(
 ) -> None:
     wrong = await cli("--server-name", "elsewhere.example", "list")
     assert wrong.code == 1
-    assert "its certificate is for another name" in wrong.stderr
+    assert "the certificate of the server is for another name" in wrong.stderr
     right = await cli("--server", f"127.0.0.1:{listening.port}", "--server-name", "localhost", "list")
     assert right.code == 0, right.stderr
 
@@ -168,8 +168,8 @@ async def test_a_missing_file_says_what_to_set(cli: Cli, tmp_path: Path) -> None
     assert result.code == 1
     assert result.stderr == (
         f"error: {tmp_path}/ca.pem: cannot read the file: No such file or directory\n"
-        "hint: --certs (JOBWORKER_CERTS) names the directory with ca.pem, ROLE.pem and ROLE-key.pem; "
-        "--ca, --cert and --key name single files\n"
+        "hint: set --certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and ROLE-key.pem, "
+        "or --ca, --cert and --key to single files\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""How long a follower has patience, and with what; its patience is made short for these tests."""
+"""Tests of the retries of a followed stream, with a policy of short times."""
 
 import asyncio
 import dataclasses
@@ -9,22 +9,23 @@ import pytest
 from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError
 from jobworker_cli.stream.follow import follow, open_stream
-from jobworker_client import Client, ConnectionLost, JobNotFound, JobWorkerError, Stream, resumable_stream
+from jobworker_client import Client, ConnectionLost, JobNotFound, JobStream, JobWorkerError
 from jobworker_client.aio.connection import Connection, StreamCall
+from jobworker_client.retry_policy import RetryPolicy
 from tests.unit.cli.conftest import JOB_ID, StreamMessage, StreamRequest, stdout
 
 LOST = ConnectionLost("lost the connection", code="UNAVAILABLE", reason="CONNECTION_LOST", retryable=True)
 
 
 class FlakyCall:
-    """A stream that has so many messages and then breaks, after so many seconds; None = it ends well."""
+    """A stream that breaks after some seconds and messages, or ends with a result for a script of None."""
 
     def __init__(self, offset: int, script: tuple[float, int] | None) -> None:
         self._messages = [stdout(b"x", offset + number) for number in range(script[1] if script else 0)]
         self._script = script
 
     async def read(self) -> StreamMessage:
-        """The next message."""
+        """Return the next message."""
         if self._messages:
             return self._messages.pop(0)
         if self._script is None:
@@ -33,94 +34,91 @@ class FlakyCall:
         raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
 
     def cancel(self) -> bool:
-        """Ends nothing."""
+        """Do nothing."""
         return True
 
 
 class FlakyConnection(Connection):
-    """Streams that break: each is as many seconds long, and has as many messages, as its entry says."""
+    """A connection whose streams break after the given seconds and messages."""
 
-    def __init__(self, *streams: tuple[float, int], back: bool = True, error: JobWorkerError = LOST) -> None:
+    def __init__(
+        self, *streams: tuple[float, int], reconnects: bool = True, error: JobWorkerError = LOST
+    ) -> None:
         self._streams = list(streams)
         self._error = error
-        self._back = back
-        self.asked: list[int] = []
+        self._reconnects = reconnects
+        self.offsets: list[int] = []
 
-    def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:  # noqa: ARG002 - as of its parent
-        """Breaks as scripted, and ends well once the script is at its end."""
-        self.asked.append(request.offset)
+    def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:  # noqa: ARG002 - signature of the parent
+        """Return the next scripted stream, or a complete one after the last."""
+        self.offsets.append(request.offset)
         script = self._streams.pop(0) if self._streams else None
-        return FlakyCall(request.offset, script)  # type: ignore[return-value]  # as much of it as is used
+        return FlakyCall(request.offset, script)  # type: ignore[return-value]  # only the methods in use
 
-    async def ready(self, within: float) -> bool:
-        """As scripted, and at once if there is a connection."""
-        if not self._back:
-            await asyncio.sleep(within)
-        return self._back
+    async def wait_ready(self, seconds: float) -> bool:
+        """Return at once with a connection, or after the time without one."""
+        if not self._reconnects:
+            await asyncio.sleep(seconds)
+        return self._reconnects
 
-    def failure(self, error: grpc.RpcError) -> JobWorkerError:  # noqa: ARG002
-        """As scripted."""
+    def to_error(self, error: grpc.RpcError) -> JobWorkerError:  # noqa: ARG002
+        """Return the scripted error."""
         return dataclasses.replace(self._error)
 
 
 class FlakyClient(Client):
-    """A client of such a connection."""
+    """A client of such a connection. A stream of 0.2 s counts as healthy."""
+
+    _retry_policy = RetryPolicy(
+        connect_timeout=0.1, resume_timeout=1.0, healthy_after=0.2, stream_backoff=(0.01, 0.02)
+    )
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
 
 async def drop(_message: StreamMessage) -> None:
-    """Takes output."""
+    """Discard output."""
 
 
-def stream(connection: Connection, *, result_only: bool = False) -> Stream:
-    """A reader of the whole output."""
+def stream(connection: Connection, *, result_only: bool = False) -> JobStream:
+    """Return a stream of the whole output."""
     request = StreamRequest(id=JOB_ID, follow=True, result_only=result_only)
     return open_stream(FlakyClient(connection), request)
 
 
-@pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of a second at the start, a second later on, and streams of 0.2 s count as good."""
-    monkeypatch.setattr(resumable_stream, "CONNECT_WITHIN", 0.1)
-    monkeypatch.setattr(resumable_stream, "RESUME_WITHIN", 1.0)
-    monkeypatch.setattr(resumable_stream, "GOOD_AFTER", 0.2)
-    monkeypatch.setattr(resumable_stream, "PAUSES", (0.01, 0.02))
-
-
-async def test_a_server_that_does_not_come_back_is_given_up_with_a_way_to_resume() -> None:
-    connection = FlakyConnection((0, 3), back=False)
+async def test_error_without_reconnect_has_the_command_to_resume() -> None:
+    connection = FlakyConnection((0, 3), reconnects=False)
     began = asyncio.get_running_loop().time()
     with pytest.raises(CliError, match="lost the connection") as raised:
         await follow(stream(connection), drop)
     assert asyncio.get_running_loop().time() - began >= 0.9
     assert raised.value.hint == f"`jobworker stream --offset 3 {JOB_ID}` goes on from there"
-    assert connection.asked == [0]
+    assert connection.offsets == [0]
 
 
-async def test_a_server_that_fails_every_stream_at_once_is_given_up() -> None:
+async def test_stream_fails_if_every_retry_breaks_at_once() -> None:
     connection = FlakyConnection((0, 1), *[(0, 0)] * 1_000)
     with pytest.raises(CliError, match="lost the connection"):
         await follow(stream(connection), drop)
-    assert 10 < len(connection.asked) < 1_000
-    assert set(connection.asked[1:]) == {1}
+    assert 10 < len(connection.offsets) < 1_000
+    assert set(connection.offsets[1:]) == {1}
 
 
-async def test_each_message_renews_the_patience() -> None:
+async def test_each_message_restarts_the_resume_timeout() -> None:
     connection = FlakyConnection(*[(0, 1)] * 200)
     await follow(stream(connection), drop)
-    assert connection.asked == list(range(201))
+    assert connection.offsets == list(range(201))
 
 
-async def test_a_job_that_was_silent_for_long_has_the_full_patience() -> None:
+async def test_silent_healthy_stream_restarts_the_resume_timeout() -> None:
     connection = FlakyConnection((0.3, 0), (0, 0), (0, 0), (0.3, 0), (0, 0))
     await follow(stream(connection, result_only=True), drop)
-    assert len(connection.asked) == 6
+    assert len(connection.offsets) == 6
 
 
-async def test_what_cannot_be_retried_is_raised_at_once() -> None:
+async def test_permanent_error_is_raised_at_once() -> None:
     connection = FlakyConnection((0, 0), error=JobNotFound("no", reason="JOB_NOT_FOUND"))
     with pytest.raises(CliError, match="no"):
         await follow(stream(connection), drop)
-    assert connection.asked == [0]
+    assert connection.offsets == [0]

@@ -163,7 +163,7 @@ async def test_a_wrong_offset_ends_the_stream(cli: Cli, server: FakeServer, offs
     completed = await cli("stream", JOB_ID)
     assert completed.code == 125
     assert completed.stdout == b"12345"
-    assert f"the server sent byte {offset} of the output where byte 5 was due" in completed.stderr
+    assert f"the server sent output at offset {offset} instead of 5" in completed.stderr
 
 
 async def test_a_range_that_is_gone_is_told_and_skipped(cli: Cli, server: FakeServer) -> None:

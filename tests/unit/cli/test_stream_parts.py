@@ -121,7 +121,7 @@ async def test_a_wrong_offset_ends_the_stream(
     completed = await cli("stream", *options, JOB_ID)
     assert completed.code == 125
     assert b"6" not in completed.stdout
-    assert f"the server sent byte {wrong} of the output where byte {due} was due" in completed.stderr
+    assert f"the server sent output at offset {wrong} instead of {due}" in completed.stderr
 
 
 @pytest.mark.parametrize("option", ["--tail=9", "--since=1h", "--stdout-only"])

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 from jobworker_cli.stream.timestamps import Stamper
-from jobworker_client import runs
+from jobworker_client import source_runs
 from scripted import by_turns
 from tests.unit.cli.conftest import (
     JOB_ID,
@@ -45,7 +45,7 @@ async def stamped(*messages: StreamMessage) -> dict[str, bytes]:
     written = {STDOUT: b"", STDERR: b""}
 
     async def write(message: StreamMessage) -> None:
-        for source, data in runs(message):
+        for source, data in source_runs(message):
             written[source] += data
 
     stamper = Stamper(write)

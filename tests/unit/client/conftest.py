@@ -1,26 +1,27 @@
-"""Both clients, asyncio's and the one for threads, behind one face, before a scripted server."""
+"""Fixtures that run a test with each client against a scripted server."""
 
 import asyncio
+import builtins
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobworker_client import Chunk, Client, Job, Stream, SyncClient, SyncStream, Target
+from jobworker_client import Chunk, Client, ClientConfig, Job, JobStream, SyncClient, SyncJobStream
 from scripted import Listening, authority, certs, listening, server
 
-__all__ = ["Shell", "authority", "certs", "listening", "server", "shell", "target"]
+__all__ = ["AnyClient", "any_client", "authority", "certs", "config", "listening", "server"]
 
 
-class Shell:
-    """One of the two clients, whose methods a test awaits whichever it is; a thread serves the other."""
+class AnyClient:
+    """An awaitable interface to either client; calls of the client for threads run in a thread."""
 
     def __init__(self, client: Client | SyncClient) -> None:
         self.client = client
 
     async def call(self, method: str, *args: Any, **options: Any) -> Job:
-        """Returns what a method returns."""
+        """Call a method and return its job."""
         job: Job
         if isinstance(self.client, Client):
             job = await getattr(self.client, method)(*args, **options)
@@ -28,38 +29,38 @@ class Shell:
             job = await asyncio.to_thread(getattr(self.client, method), *args, **options)
         return job
 
-    async def listed(self, **which: Any) -> list[Job]:
-        """Returns what `list` yields."""
+    async def list(self, **job_filter: Any) -> "builtins.list[Job]":
+        """Return the jobs that `list` yields."""
         if isinstance(self.client, Client):
-            return [job async for job in self.client.list(**which)]
-        found = self.client.list(**which)
-        return await asyncio.to_thread(list, found)
+            return [job async for job in self.client.list(**job_filter)]
+        jobs = self.client.list(**job_filter)
+        return await asyncio.to_thread(builtins.list, jobs)
 
-    async def rest(self, stream: Stream | SyncStream) -> list[Chunk]:
-        """Returns the chunks up to the stream's end."""
-        if isinstance(stream, Stream):
+    async def rest(self, stream: JobStream | SyncJobStream) -> "builtins.list[Chunk]":
+        """Return the remaining chunks."""
+        if isinstance(stream, JobStream):
             return [chunk async for chunk in stream]
-        return await asyncio.to_thread(list, stream)
+        return await asyncio.to_thread(builtins.list, stream)
 
-    async def next(self, stream: Stream | SyncStream) -> Chunk:
-        """Returns the next chunk."""
-        if isinstance(stream, Stream):
+    async def next(self, stream: JobStream | SyncJobStream) -> Chunk:
+        """Return the next chunk."""
+        if isinstance(stream, JobStream):
             return await anext(stream)
         return await asyncio.to_thread(next, stream)
 
 
 @pytest.fixture
-def target(listening: Listening, certs: Path) -> Target:
-    """The scripted server, for an administrator."""
-    return Target.from_folder(certs, server=f"localhost:{listening.port}")
+def config(listening: Listening, certs: Path) -> ClientConfig:
+    """Return the configuration of a connection to the scripted server as an admin."""
+    return ClientConfig.from_directory(certs, server=f"localhost:{listening.port}")
 
 
 @pytest.fixture(params=["asyncio", "sync"])
-async def shell(request: pytest.FixtureRequest, target: Target) -> AsyncIterator[Shell]:
-    """A client of the scripted server, one after the other."""
+async def any_client(request: pytest.FixtureRequest, config: ClientConfig) -> AsyncIterator[AnyClient]:
+    """Yield each client in turn, connected to the scripted server."""
     if request.param == "asyncio":
-        async with Client(target) as client:
-            yield Shell(client)
+        async with Client(config) as client:
+            yield AnyClient(client)
     else:
-        with SyncClient(target) as threaded:
-            yield Shell(threaded)
+        with SyncClient(config) as threaded:
+            yield AnyClient(threaded)

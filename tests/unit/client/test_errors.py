@@ -1,4 +1,4 @@
-"""What a failed call raises, with either client."""
+"""Tests of the errors that failed calls raise, with both clients."""
 
 import contextlib
 import os
@@ -11,25 +11,25 @@ import trustme
 
 import jobworker_client
 from jobworker_client import (
-    Cause,
     Client,
+    ClientConfig,
+    ConnectFailure,
     ConnectionLost,
     FieldViolation,
     InvalidRequest,
     JobNotFound,
     JobWorkerError,
     SyncClient,
-    Target,
     Unreachable,
 )
 from jobworker_client.errors import BY_REASON
 from scripted import JOB_ID, FakeServer, Listening, Refusal
-from tests.unit.client.conftest import Shell
+from tests.unit.client.conftest import AnyClient
 
 PROTO = (Path(__file__).parents[3] / "proto/jobworker/v1/job_service.proto").read_text()
 
 
-async def test_an_error_has_all_that_the_server_said(shell: Shell, server: FakeServer) -> None:
+async def test_error_has_all_details_of_the_server(any_client: AnyClient, server: FakeServer) -> None:
     server.refusals["CreateJob"] = [
         Refusal(
             grpc.StatusCode.INVALID_ARGUMENT,
@@ -40,7 +40,7 @@ async def test_an_error_has_all_that_the_server_said(shell: Shell, server: FakeS
         )
     ]
     with pytest.raises(InvalidRequest) as raised:
-        await shell.call("create", "true")
+        await any_client.call("create", "true")
     error = raised.value
     assert (error.code, error.reason, str(error)) == ("INVALID_ARGUMENT", "INVALID_REQUEST", "max_cpu: no")
     assert error.metadata == {"limit": "1"}
@@ -50,65 +50,67 @@ async def test_an_error_has_all_that_the_server_said(shell: Shell, server: FakeS
 
 
 @pytest.mark.parametrize(("reason", "kind"), BY_REASON.items())
-async def test_each_reason_has_its_class(
-    shell: Shell, server: FakeServer, reason: str, kind: type[JobWorkerError]
+async def test_reason_selects_the_error_class(
+    any_client: AnyClient, server: FakeServer, reason: str, kind: type[JobWorkerError]
 ) -> None:
     server.refusals["GetJob"] = [Refusal(grpc.StatusCode.ABORTED, "no", reason)]
     with pytest.raises(kind) as raised:
-        await shell.call("get", JOB_ID)
+        await any_client.call("get", JOB_ID)
     assert raised.value.reason == reason
 
 
 @pytest.mark.parametrize("reason", BY_REASON)
-def test_the_api_names_the_reason(reason: str) -> None:
+def test_api_documents_the_reason(reason: str) -> None:
     assert reason in PROTO
     assert BY_REASON[reason].__name__ in jobworker_client.__all__
 
 
 @pytest.mark.parametrize("reason", ["A_NEW_REASON", ""])
-async def test_what_is_new_is_an_error_all_the_same(shell: Shell, server: FakeServer, reason: str) -> None:
+async def test_unknown_reason_is_a_plain_error(
+    any_client: AnyClient, server: FakeServer, reason: str
+) -> None:
     server.refusals["GetJob"] = [Refusal(grpc.StatusCode.DATA_LOSS, "new", reason)]
     with pytest.raises(JobWorkerError, match="new") as raised:
-        await shell.call("get", JOB_ID)
+        await any_client.call("get", JOB_ID)
     assert (raised.value.code, raised.value.reason) == ("DATA_LOSS", reason)
 
 
-async def test_an_unknown_job(shell: Shell) -> None:
+async def test_unknown_job_id(any_client: AnyClient) -> None:
     for method in ("get", "stop", "wait"):
         with pytest.raises(JobNotFound):
-            await shell.call(method, JOB_ID)
+            await any_client.call(method, JOB_ID)
 
 
-async def test_a_connection_that_is_lost_has_a_reason(shell: Shell, server: FakeServer) -> None:
+async def test_lost_connection_has_a_reason(any_client: AnyClient, server: FakeServer) -> None:
     server.refusals["GetJob"] = [Refusal(grpc.StatusCode.UNAVAILABLE, "gone")] * 9
     with pytest.raises(ConnectionLost, match="gone") as raised:
-        await shell.call("get", JOB_ID)
+        await any_client.call("get", JOB_ID)
     assert (raised.value.code, raised.value.reason) == ("UNAVAILABLE", "CONNECTION_LOST")
 
 
-async def get_with_asyncio(target: Target) -> None:
-    """Makes a call."""
-    async with Client(target) as client:
+async def get_with_asyncio(config: ClientConfig) -> None:
+    """Make a call."""
+    async with Client(config) as client:
         await client.get(JOB_ID)
 
 
-async def get_with_a_thread(target: Target) -> None:
-    """Makes a call."""
-    with SyncClient(target) as client:
-        await Shell(client).call("get", JOB_ID)
+async def get_with_thread(config: ClientConfig) -> None:
+    """Make a call."""
+    with SyncClient(config) as client:
+        await AnyClient(client).call("get", JOB_ID)
 
 
-async def cause(get: Callable[[Target], Awaitable[None]], target: Target) -> Cause:
-    """Returns why there is no connection."""
+async def cause(get: Callable[[ClientConfig], Awaitable[None]], config: ClientConfig) -> ConnectFailure:
+    """Return the cause of a failed connection."""
     with pytest.raises(Unreachable) as raised:
-        await get(target)
+        await get(config)
     assert raised.value.reason == "UNREACHABLE"
     return raised.value.cause
 
 
 @contextlib.contextmanager
 def piped(file: Path) -> Iterator[str]:
-    """Gives a file's content as a shell's `<(command)` does: it can be read once."""
+    """Yield a path that can be read only once, like a any_client's `<(command)`."""
     reader, writer = os.pipe()
     os.write(writer, file.read_bytes())
     os.close(writer)
@@ -116,9 +118,7 @@ def piped(file: Path) -> Iterator[str]:
     os.close(reader)
 
 
-async def test_files_from_a_shell_s_pipes_are_good(
-    listening: Listening, certs: Path, server: FakeServer
-) -> None:
+async def test_files_may_be_pipes(listening: Listening, certs: Path, server: FakeServer) -> None:
     server.add()
     with (
         piped(certs / "ca.pem") as ca,
@@ -126,27 +126,29 @@ async def test_files_from_a_shell_s_pipes_are_good(
         piped(certs / "admin-key.pem") as key,
     ):
         await get_with_asyncio(
-            Target.from_folder("/nowhere", server=f"localhost:{listening.port}", ca=ca, cert=cert, key=key)
+            ClientConfig.from_directory(
+                "/nowhere", server=f"localhost:{listening.port}", ca=ca, cert=cert, key=key
+            )
         )
 
 
-@pytest.mark.parametrize("get", [get_with_asyncio, get_with_a_thread])
-async def test_why_no_connection_can_be_made(
-    get: Callable[[Target], Awaitable[None]], listening: Listening, certs: Path, tmp_path: Path
+@pytest.mark.parametrize("get", [get_with_asyncio, get_with_thread])
+async def test_cause_of_a_failed_connection(
+    get: Callable[[ClientConfig], Awaitable[None]], listening: Listening, certs: Path, tmp_path: Path
 ) -> None:
-    def target(**other: str) -> Target:
-        return Target.from_folder(certs, server=f"localhost:{listening.port}", **other)
+    def config(**other: str) -> ClientConfig:
+        return ClientConfig.from_directory(certs, server=f"localhost:{listening.port}", **other)
 
-    stranger = trustme.CA()
-    stranger.cert_pem.write_to_path(tmp_path / "ca.pem")
-    leaf = stranger.issue_cert("admin@example.org")
+    other_ca = trustme.CA()
+    other_ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    leaf = other_ca.issue_cert("admin@example.org")
     leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
-    assert await cause(get, target(ca=str(tmp_path / "ca.pem"))) is Cause.UNTRUSTED
-    assert await cause(get, target(server_name="elsewhere.example")) is Cause.OTHER_NAME
+    assert await cause(get, config(ca=str(tmp_path / "ca.pem"))) is ConnectFailure.UNTRUSTED
+    assert await cause(get, config(server_name="elsewhere.example")) is ConnectFailure.OTHER_NAME
     with piped(certs / "viewer-key.pem") as key:
-        assert await cause(get, target(key=key)) is Cause.OUR_FILES
-    theirs = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
-    assert await cause(get, target(**theirs)) is Cause.CLOSED
+        assert await cause(get, config(key=key)) is ConnectFailure.CLIENT_FILES
+    other_files = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
+    assert await cause(get, config(**other_files)) is ConnectFailure.CLOSED
     await listening.stop()
-    assert await cause(get, target()) is Cause.REFUSED
+    assert await cause(get, config()) is ConnectFailure.REFUSED

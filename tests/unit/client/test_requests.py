@@ -1,4 +1,4 @@
-"""What Python says, as the API's messages."""
+"""Tests of the requests that Python values produce."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -6,16 +6,18 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_client import JobStatus, Limits, OutputSource, requests
+from jobworker_client import JobStatus, Limits, LimitsPolicy, OutputSource, requests
 
-STDERR = OutputSource.OUTPUT_SOURCE_STDERR
+STRICT = LimitsPolicy.LIMITS_POLICY_STRICT
 
 
-def test_a_job_with_everything() -> None:
+def test_create_request_with_all_options() -> None:
     request = requests.create_request(
         "python3",
         ("train.py", "-v"),
-        limits=Limits(cpu=50, memory=512, io_bps=1_000, pids=9, strict=True),
+        limits=Limits(
+            max_cpu=50, max_memory=512, max_io_bps=1_000, max_pids=9, policy=LimitsPolicy.LIMITS_POLICY_STRICT
+        ),
         working_directory="/srv",
         env={"A": "b"},
         timeout=1.5,
@@ -44,49 +46,55 @@ def test_a_job_with_everything() -> None:
     assert request.HasField("stop_grace_period")
 
 
-def test_what_is_not_said_is_not_set() -> None:
+def test_missing_options_are_not_set() -> None:
     assert requests.create_request("true", ()) == job_service_pb2.CreateJobRequest(command="true")
     assert requests.list_request() == job_service_pb2.ListJobsRequest()
     assert requests.stop_request("id", None) == job_service_pb2.StopJobRequest(id="id")
     assert requests.stream_request("id") == job_service_pb2.GetJobsStreamRequest(id="id", follow=True)
 
 
-@pytest.mark.parametrize(
-    ("strict", "policy"),
-    [
-        (None, job_pb2.LIMITS_POLICY_UNSPECIFIED),
-        (True, job_pb2.LIMITS_POLICY_STRICT),
-        (False, job_pb2.LIMITS_POLICY_BEST_EFFORT),
-    ],
-)
-def test_strictness_is_a_policy(*, strict: bool | None, policy: job_pb2.LimitsPolicy.ValueType) -> None:
-    assert requests.create_request("true", (), limits=Limits(strict=strict)).limits_policy == policy
+@pytest.mark.parametrize("policy", LimitsPolicy.values())
+def test_limits_policy_is_sent(policy: job_pb2.LimitsPolicy.ValueType) -> None:
+    assert requests.create_request("true", (), limits=Limits(policy=policy)).limits_policy == policy
 
 
-def test_a_request_is_made_safe_to_repeat_and_is_not_changed_itself() -> None:
-    given = job_service_pb2.CreateJobRequest(command="true")
-    first, second = requests.repeatable(given), requests.repeatable(given)
+def test_all_limits_of_the_api_can_be_set_and_changed() -> None:
+    limits = Limits(
+        max_cpu=1, max_memory=2, max_io_bps=3, max_pids=4, max_io_iops=5, cpu_weight=6, cpu_set="7"
+    )
+    values = {name: value for name, value in vars(limits).items() if name != "policy"}
+    changed = set(job_service_pb2.UpdateJobRequest.DESCRIPTOR.fields_by_name) - {"id"}
+    assert set(values) == set(requests.LimitChanges.__annotations__) == changed
+    assert requests.create_request("true", (), limits=limits) == job_service_pb2.CreateJobRequest(
+        command="true", **values
+    )
+    assert requests.update_request("id", **values) == job_service_pb2.UpdateJobRequest(id="id", **values)
+
+
+def test_with_request_id_returns_a_copy() -> None:
+    original = job_service_pb2.CreateJobRequest(command="true")
+    first, second = requests.with_request_id(original), requests.with_request_id(original)
     assert first.request_id
     assert first.request_id != second.request_id
-    assert not given.request_id
-    assert requests.repeatable(first).request_id == first.request_id
+    assert not original.request_id
+    assert requests.with_request_id(first).request_id == first.request_id
 
 
-def test_jobs_are_chosen() -> None:
+def test_list_request_has_the_filter() -> None:
     request = requests.list_request(statuses=[JobStatus.JOB_STATUS_LOST], labels={"a": ""}, id_prefix="01")
     assert request == job_service_pb2.ListJobsRequest(
         statuses=[job_pb2.JOB_STATUS_LOST], labels={"a": ""}, id_prefix="01"
     )
 
 
-def test_a_part_of_the_output_is_chosen() -> None:
-    moment = datetime(2026, 3, 1, 18, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+def test_stream_request_has_the_options() -> None:
+    since = datetime(2026, 3, 1, 18, 4, 5, tzinfo=timezone(timedelta(hours=1)))
     request = requests.stream_request(
         "id",
         offset=3,
         tail_lines=0,
         tail_bytes=5,
-        since=moment,
+        since=since,
         source=OutputSource.OUTPUT_SOURCE_STDERR,
         follow=False,
     )
@@ -102,6 +110,6 @@ def test_a_part_of_the_output_is_chosen() -> None:
     assert request == expected
 
 
-def test_a_time_without_a_zone_is_refused_with_the_cure() -> None:
+def test_since_without_time_zone_is_refused() -> None:
     with pytest.raises(ValueError, match=r"has no time zone.*tzinfo=datetime\.UTC"):
-        requests.stream_request("id", since=datetime(2026, 3, 1))  # noqa: DTZ001 - the point
+        requests.stream_request("id", since=datetime(2026, 3, 1))  # noqa: DTZ001 - the case under test

@@ -1,43 +1,49 @@
-"""How often a call is made, with the time given."""
+"""Tests of the retries of unary calls, with explicit times."""
 
 import pytest
 
 from jobworker_client import ConnectionLost, JobNotFound, JobWorkerError, Unreachable
-from jobworker_client.retry_policy import PAUSES, Attempts
+from jobworker_client.retry_policy import CallRetry, RetryPolicy
 
 LOST = ConnectionLost("lost", retryable=True)
+BACKOFF = RetryPolicy().call_backoff
 
 
-def test_there_are_as_many_attempts_as_pauses_and_one() -> None:
-    attempts = Attempts(None, 0)
-    assert [attempts.pause(LOST, 0) for _ in PAUSES] == list(PAUSES)
+def call_retry(deadline: float | None = None, now: float = 0) -> CallRetry:
+    """Return the retries of a call with the default policy."""
+    return CallRetry(RetryPolicy(), deadline, now)
+
+
+def test_call_is_retried_once_per_delay() -> None:
+    retry = call_retry()
+    assert [retry.next_delay(LOST, 0) for _ in BACKOFF] == list(BACKOFF)
     with pytest.raises(ConnectionLost):
-        attempts.pause(LOST, 0)
+        retry.next_delay(LOST, 0)
 
 
-def test_what_is_not_retryable_is_raised_at_once() -> None:
+def test_permanent_error_is_raised_at_once() -> None:
     with pytest.raises(JobNotFound):
-        Attempts(None, 0).pause(JobNotFound("no"), 0)
+        call_retry().next_delay(JobNotFound("no"), 0)
 
 
-def test_the_first_of_the_failures_is_raised() -> None:
-    attempts = Attempts(None, 0)
-    first: JobWorkerError = Unreachable("refused us", retryable=True)
-    for _ in PAUSES:
-        attempts.pause(first, 0)
-        first = first if first.message == "refused us" else LOST
-    with pytest.raises(Unreachable, match="refused us"):
-        attempts.pause(LOST, 0)
+def test_first_error_is_raised_after_the_last_retry() -> None:
+    retry = call_retry()
+    error: JobWorkerError = Unreachable("certificate refused", retryable=True)
+    for _ in BACKOFF:
+        retry.next_delay(error, 0)
+        error = LOST
+    with pytest.raises(Unreachable, match="certificate refused"):
+        retry.next_delay(LOST, 0)
 
 
-def test_no_pause_ends_behind_the_deadline() -> None:
-    attempts = Attempts(0.25, 100)
-    assert attempts.pause(LOST, 100) == 0.1
+def test_no_delay_ends_after_the_deadline() -> None:
+    retry = call_retry(0.25, 100)
+    assert retry.next_delay(LOST, 100) == 0.1
     with pytest.raises(ConnectionLost):
-        attempts.pause(LOST, 100.1)
+        retry.next_delay(LOST, 100.1)
 
 
-def test_each_attempt_has_what_is_left_of_the_deadline() -> None:
-    attempts = Attempts(5, 100)
-    assert [attempts.timeout(now) for now in (100, 104, 106)] == [5, 1, 0]
-    assert Attempts(None, 100).timeout(200) is None
+def test_timeout_of_an_attempt_is_the_rest_of_the_deadline() -> None:
+    retry = call_retry(5, 100)
+    assert [retry.timeout(now) for now in (100, 104, 106)] == [5, 1, 0]
+    assert call_retry(None, 100).timeout(200) is None

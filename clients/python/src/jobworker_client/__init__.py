@@ -1,13 +1,13 @@
-"""Create, follow and stop jobs of a jobworkerd server, with asyncio (`Client`) or without (`SyncClient`).
+"""Start, follow and stop jobs on a jobworkerd server, with asyncio (`Client`) or threads (`SyncClient`).
 
 >>> with SyncClient.from_env() as client:
-...     job = client.run("echo", "hello", limits=Limits(cpu=50, memory=64))
+...     job = client.run("echo", "hello", limits=Limits(max_cpu=50, max_memory=64))
 ...     for chunk in client.stream(job.id):
 ...         print(chunk.payload)
 b'hello\\n'
 
-What does not wait (requests, errors, when to repeat a call, where a broken stream goes on) is written once;
-`aio` and `sync` are two thin shells over it.
+Both clients share the requests, errors, retries and the resumption of streams. `aio` and `sync` contain
+only the code that waits.
 """
 
 import importlib
@@ -20,19 +20,23 @@ from jobworker.v1.job_pb2 import (
     Job,
     JobNetwork,
     JobStatus,
+    LimitsPolicy,
     TerminationReason,
     Usage,
 )
 from jobworker.v1.job_service_pb2 import OutputSource
+from jobworker_client.chunks import Chunk, source_runs, split_chunk
+from jobworker_client.config import ClientConfig
 from jobworker_client.errors import (
-    AddressInvalid,
-    Cause,
-    CertificateUnusable,
     CommandNotStarted,
+    ConfigError,
+    ConnectFailure,
     ConnectionLost,
     DeadlineExceeded,
     FieldViolation,
     HostExhausted,
+    InvalidAddress,
+    InvalidCertificateFile,
     InvalidRequest,
     JobNotFound,
     JobNotRunning,
@@ -46,33 +50,40 @@ from jobworker_client.errors import (
     SupervisorUnavailable,
     TooManyJobs,
     Unauthenticated,
+    UnexpectedOffset,
     Unreachable,
-    WrongOffset,
 )
-from jobworker_client.pieces import Chunk, pieces, runs
-from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Limits, Part, Span
-from jobworker_client.resumable_stream import Notify, Resuming, Truncated
-from jobworker_client.target import Target
+from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Limits, Seconds, StreamOptions
+from jobworker_client.resumable_stream import (
+    EventHandler,
+    Reconnecting,
+    StreamEvent,
+    StreamStatus,
+    TruncatedRange,
+)
 
 if TYPE_CHECKING:
     from jobworker_client.aio.client import Client
-    from jobworker_client.aio.stream import Stream
+    from jobworker_client.aio.stream import JobStream
     from jobworker_client.sync.client import SyncClient
-    from jobworker_client.sync.stream import SyncStream
+    from jobworker_client.sync.stream import SyncJobStream
 
 __all__ = [
-    "AddressInvalid",
     "AppliedIsolation",
     "AppliedLimit",
-    "Cause",
-    "CertificateUnusable",
     "Chunk",
     "Client",
+    "ClientConfig",
     "CommandNotStarted",
+    "ConfigError",
+    "ConnectFailure",
     "ConnectionLost",
     "DeadlineExceeded",
+    "EventHandler",
     "FieldViolation",
     "HostExhausted",
+    "InvalidAddress",
+    "InvalidCertificateFile",
     "InvalidRequest",
     "Job",
     "JobFilter",
@@ -81,57 +92,58 @@ __all__ = [
     "JobNotRunning",
     "JobOptions",
     "JobStatus",
+    "JobStream",
     "JobWorkerError",
     "LimitChanges",
     "LimitUnavailable",
     "Limits",
-    "Notify",
+    "LimitsPolicy",
     "OffsetOutOfRange",
     "OutputSource",
-    "Part",
     "ReaderStalled",
+    "Reconnecting",
     "RequestIdReused",
-    "Resuming",
     "RoleRequired",
+    "Seconds",
     "ShuttingDown",
-    "Span",
-    "Stream",
+    "StreamEvent",
+    "StreamOptions",
+    "StreamStatus",
     "SupervisorUnavailable",
     "SyncClient",
-    "SyncStream",
-    "Target",
+    "SyncJobStream",
     "TerminationReason",
     "TooManyJobs",
-    "Truncated",
+    "TruncatedRange",
     "Unauthenticated",
+    "UnexpectedOffset",
     "Unreachable",
     "Usage",
-    "WrongOffset",
-    "pieces",
-    "runs",
+    "source_runs",
+    "split_chunk",
 ]
 
-# Imported by their first use (PEP 562): a program needs one of the two halves, and gRPC for neither's errors.
+# Imported on first use (PEP 562): a program needs only one client, and no gRPC for the errors.
 _LAZY = MappingProxyType(
     {
         "Client": "jobworker_client.aio.client",
-        "Stream": "jobworker_client.aio.stream",
+        "JobStream": "jobworker_client.aio.stream",
         "SyncClient": "jobworker_client.sync.client",
-        "SyncStream": "jobworker_client.sync.stream",
+        "SyncJobStream": "jobworker_client.sync.stream",
     }
 )
 
-# Type checkers read the imports above: for them this function would give the module every attribute.
+# Hidden from type checkers: with this function they would accept any attribute of the module.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> type:
-        """Imports a class."""
+        """Import a class."""
         if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = found
-        return found
+        value: type = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
 
     def __dir__() -> list[str]:
-        """Returns the public names, those that are not imported yet included."""
+        """Return the public names, including those that are not imported yet."""
         return sorted(__all__)

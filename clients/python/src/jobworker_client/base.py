@@ -1,30 +1,36 @@
-"""What the two clients have in common besides their calls: how they are made, and their deadlines."""
+"""Constructors and deadlines that both clients share."""
 
 from pathlib import Path
 from typing import Self
 
-from jobworker_client.target import CERTS, ROLE, SERVER, Target
+from jobworker_client.config import CERTS, ROLE, SERVER, ClientConfig
+from jobworker_client.retry_policy import RetryPolicy
 
 __all__ = ["DEADLINE", "BaseClient"]
 
 DEADLINE = 30.0
-"""Seconds."""
+"""Default deadline of a call in seconds."""
 
 
 class BaseClient:
-    """A client of one server. `deadline`, in seconds, is that of each call that does not wait for a job."""
+    """A client of one server.
 
-    def __init__(self, target: Target, *, deadline: float = DEADLINE) -> None:
-        self.target = target
+    `deadline` (seconds) bounds each call that does not wait for the end of a job.
+    """
+
+    _retry_policy = RetryPolicy()
+
+    def __init__(self, config: ClientConfig, *, deadline: float = DEADLINE) -> None:
+        self.config = config
         self._deadline = deadline
 
     @classmethod
     def from_env(cls, *, deadline: float = DEADLINE) -> Self:
-        """Connects as the environment says: see `Target.from_env`."""
-        return cls(Target.from_env(), deadline=deadline)
+        """Create a client from the environment variables that `ClientConfig.from_env` reads."""
+        return cls(ClientConfig.from_env(), deadline=deadline)
 
     @classmethod
-    def from_folder(
+    def from_directory(
         cls,
         certs: Path | str = CERTS,
         *,
@@ -33,12 +39,15 @@ class BaseClient:
         server_name: str = "",
         deadline: float = DEADLINE,
     ) -> Self:
-        """Connects with `ca.pem`, `ROLE.pem` and `ROLE-key.pem` of a folder of `jobworkerd certs init`."""
-        target = Target.from_folder(certs, server=server, role=role, server_name=server_name)
-        return cls(target, deadline=deadline)
+        """Create a client from `ca.pem`, `ROLE.pem` and `ROLE-key.pem` in the directory `certs`.
+
+        `jobworkerd certs init` creates such a directory.
+        """
+        config = ClientConfig.from_directory(certs, server=server, role=role, server_name=server_name)
+        return cls(config, deadline=deadline)
 
     @classmethod
-    def from_files(  # noqa: PLR0913 - three files, and what may differ
+    def from_files(  # noqa: PLR0913 - one parameter per setting
         cls,
         server: str,
         *,
@@ -48,9 +57,11 @@ class BaseClient:
         server_name: str = "",
         deadline: float = DEADLINE,
     ) -> Self:
-        """Connects with three PEM files: the server's CA, our certificate, its key."""
-        target = Target(server=server, ca=Path(ca), cert=Path(cert), key=Path(key), server_name=server_name)
-        return cls(target, deadline=deadline)
+        """Create a client from three PEM files: the server's CA, the client's certificate and its key."""
+        config = ClientConfig(
+            server=server, ca=Path(ca), cert=Path(cert), key=Path(key), server_name=server_name
+        )
+        return cls(config, deadline=deadline)
 
-    def _bound(self, deadline: float | None) -> float:
+    def _or_default(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else deadline

@@ -1,22 +1,22 @@
-"""What a channel to a server is made of, for either of gRPC's two kinds of it."""
+"""Arguments of a gRPC channel, for asyncio and for threads."""
 
 import ipaddress
 from dataclasses import dataclass
 
 import grpc
 
+from jobworker_client.config import ClientConfig
 from jobworker_client.credentials import read_credentials
-from jobworker_client.target import Target
 
 __all__ = ["ChannelParts", "channel_parts"]
 
-# A server that is gone without a word is noticed after 40 s. Pings are sent only while a call is open:
-# servers end connections that are pinged for nothing (GOAWAY too_many_pings).
-# Messages carry up to 256 KiB of output; 8 MiB is room for a page of 1,000 jobs with long commands.
+# Keepalive detects a dead connection after 40 s. Pings are sent only while a call is open, because servers
+# close connections that send needless pings (GOAWAY too_many_pings).
+# A message has up to 256 KiB of output. A page of 1,000 jobs with long commands fits into 8 MiB.
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # With grpcio 1.85 it is this bound (default 60 s) that ends a connection whose peer is silent.
+    # grpcio 1.85 closes a silent connection after this timeout (default 60 s), not the keepalive timeout.
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
@@ -28,29 +28,29 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 
 @dataclass(frozen=True)
 class ChannelParts:
-    """The arguments of `grpc.secure_channel` and of `grpc.aio.secure_channel`."""
+    """The arguments of `grpc.secure_channel` and `grpc.aio.secure_channel`."""
 
     target: str
     credentials: grpc.ChannelCredentials
     options: tuple[tuple[str, int | str], ...]
 
 
-def channel_parts(target: Target) -> ChannelParts:
-    """Reads the files and returns what a channel is made of; it connects with its first call.
+def channel_parts(config: ClientConfig) -> ChannelParts:
+    """Read the PEM files and return the arguments of a channel, which connects on the first call.
 
     Raises:
-        AddressInvalid: `server` is not an address.
-        CertificateUnusable: a file cannot be read or used, or the key is another certificate's.
+        InvalidAddress: `server` is not an address.
+        InvalidCertificateFile: a file cannot be read or used, or the key belongs to another certificate.
     """
-    host, port = target.address()
+    host, port = config.address()
     options: list[tuple[str, int | str]] = list(OPTIONS)
-    if target.server_name:
-        options.append(("grpc.ssl_target_name_override", target.server_name))
+    if config.server_name:
+        options.append(("grpc.ssl_target_name_override", config.server_name))
     if _is_loopback(host):
-        # gRPC asks https_proxy for everything; a proxy elsewhere cannot know this machine's loopback.
+        # gRPC uses https_proxy for every address, but a proxy on another machine cannot reach this loopback.
         options.append(("grpc.enable_http_proxy", 0))
     bracketed = f"[{host}]" if ":" in host else host
-    return ChannelParts(f"{bracketed}:{port}", read_credentials(target), tuple(options))
+    return ChannelParts(f"{bracketed}:{port}", read_credentials(config), tuple(options))
 
 
 def _is_loopback(host: str) -> bool:

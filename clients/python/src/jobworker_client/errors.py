@@ -1,6 +1,6 @@
-"""What can go wrong, as one tree of exceptions: catch `JobWorkerError`, or one that you can cure.
+"""One tree of exceptions: catch `JobWorkerError`, or a subclass that the program can handle.
 
-Nothing of gRPC leaves this package: every failed call raises one of these.
+Every failed call raises one of these. No exception of gRPC leaves this package.
 """
 
 import enum
@@ -10,14 +10,15 @@ from types import MappingProxyType
 
 __all__ = [
     "BY_REASON",
-    "AddressInvalid",
-    "Cause",
-    "CertificateUnusable",
     "CommandNotStarted",
+    "ConfigError",
+    "ConnectFailure",
     "ConnectionLost",
     "DeadlineExceeded",
     "FieldViolation",
     "HostExhausted",
+    "InvalidAddress",
+    "InvalidCertificateFile",
     "InvalidRequest",
     "JobNotFound",
     "JobNotRunning",
@@ -31,14 +32,14 @@ __all__ = [
     "SupervisorUnavailable",
     "TooManyJobs",
     "Unauthenticated",
+    "UnexpectedOffset",
     "Unreachable",
-    "WrongOffset",
 ]
 
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """A value that the server refused: the request's field (`max_cpu`, `env["A B"]`), and why."""
+    """A refused value: the field of the request (`max_cpu`, `env["A B"]`) and the reason in one sentence."""
 
     field: str
     description: str
@@ -46,17 +47,17 @@ class FieldViolation:
 
 @dataclass(eq=False)
 class JobWorkerError(Exception):
-    """Raised when a call fails.
+    """A call failed.
 
     Attributes:
         message: a sentence for people.
-        code: the name of the gRPC status (`NOT_FOUND`); empty where the call was not made.
-        reason: what happened, for programs (`JOB_NOT_FOUND`). Those of the server are in the API's
-            description; of this package's own there are UNREACHABLE, CONNECTION_LOST and WRONG_OFFSET.
-            Empty where neither has a name for it.
-        fields: the values that the server refused, if it did.
-        metadata: the server's details (https://google.aip.dev/193), such as `job_id` or `errno`.
-        retryable: the same call may succeed in a moment. This client has then tried already.
+        code: the name of the gRPC status (`NOT_FOUND`). Empty if the call was not made.
+        reason: the machine-readable reason (`JOB_NOT_FOUND`). The API description lists the reasons of the
+            server. The client adds UNREACHABLE, CONNECTION_LOST and UNEXPECTED_OFFSET. Empty if there is no
+            name for the failure.
+        fields: the refused values, if the server refused any.
+        metadata: the details from the server (https://google.aip.dev/193), such as `job_id` or `errno`.
+        retryable: the same call may succeed later. The client has already retried it.
     """
 
     message: str
@@ -71,100 +72,104 @@ class JobWorkerError(Exception):
 
 
 class InvalidRequest(JobWorkerError):
-    """A value is not one that the API takes; `fields` says which, and why."""
+    """The server refused a value; `fields` names the field and the reason."""
 
 
 class CommandNotStarted(JobWorkerError):
-    """The command cannot be executed; `metadata["errno"]` has the errno's name, such as `ENOENT`."""
+    """The command cannot be executed; `metadata["errno"]` is the name of the errno, such as `ENOENT`."""
 
 
 class JobNotFound(JobWorkerError):
-    """The server knows no such job, or knows it no longer."""
+    """No job has this id, or the server has already deleted its record."""
 
 
 class OffsetOutOfRange(JobWorkerError):
-    """The offset to begin at is past the end of the job's output."""
+    """The start offset is past the end of the job's output."""
 
 
 class JobNotRunning(JobWorkerError):
-    """The job would have to run for that, and has ended, or does not run yet."""
+    """The call needs a running job; this one has ended or has not started yet."""
 
 
 class LimitUnavailable(JobWorkerError):
-    """The server cannot enforce a limit, and was not to run the job without it."""
+    """The server cannot enforce a limit, and the limits policy is strict."""
 
 
 class TooManyJobs(JobWorkerError):
-    """As many jobs run as the server allows."""
+    """The server already runs the maximum number of jobs."""
 
 
 class HostExhausted(JobWorkerError):
-    """The server's host has no process, file, memory or space left for another job."""
+    """The host of the server has no process, file descriptor, memory or disk space left for the call."""
 
 
 class RequestIdReused(JobWorkerError):
-    """The same request id came with another request before."""
+    """The request id was already used with a different request."""
 
 
 class Unauthenticated(JobWorkerError):
-    """The server cannot read our certificate."""
+    """The server does not accept the client's certificate."""
 
 
 class RoleRequired(JobWorkerError):
-    """Our certificate's role may not do this."""
+    """The role in the client's certificate does not permit the call."""
 
 
 class ReaderStalled(JobWorkerError):
-    """The server cut us off, because we took nothing of a stream for too long."""
+    """The server closed the stream because the client did not read for too long."""
 
 
 class ShuttingDown(JobWorkerError):
-    """The server is about to end."""
+    """The server is shutting down."""
 
 
 class SupervisorUnavailable(JobWorkerError):
-    """The server is being restarted."""
+    """The server is restarting."""
 
 
 class DeadlineExceeded(JobWorkerError):
-    """The call took longer than it was allowed to. The server may have done what it was asked for."""
+    """The call exceeded its deadline. The server may have carried it out nevertheless."""
 
 
 class ConnectionLost(JobWorkerError):
-    """The connection broke, and did not come back in time."""
+    """The connection broke, and the client could not reconnect in time."""
 
 
-class WrongOffset(JobWorkerError):
-    """The server sent other bytes of the output than were due."""
+class UnexpectedOffset(JobWorkerError):
+    """The server sent output at another offset than the client expected."""
 
 
-class Cause(enum.StrEnum):
-    """Why a server could not be reached."""
+class ConnectFailure(enum.StrEnum):
+    """The cause of a connection that could not be established."""
 
-    REFUSED = "nobody listens there"
-    NO_SUCH_HOST = "its name has no address"
-    NOT_TLS = "what listens there speaks no TLS"
-    UNTRUSTED = "its certificate is not of our CA"
-    EXPIRED = "its certificate has expired, or is not valid yet"
-    OTHER_NAME = "its certificate is for another name"
-    CLOSED = "it closed the connection, as it does where it refuses our certificate"
-    OUR_FILES = "our CA, certificate or key is not usable"
-    OTHER = "something else; the message has gRPC's words for it"
+    REFUSED = "connection refused"
+    NO_SUCH_HOST = "the host name does not resolve"
+    NOT_TLS = "the server does not use TLS"
+    UNTRUSTED = "another CA signed the server's certificate"
+    EXPIRED = "the server's certificate has expired or is not valid yet"
+    OTHER_NAME = "the server's certificate is for another name"
+    CLOSED = "the server closed the connection, as it does for a client certificate that it refuses"
+    CLIENT_FILES = "the CA, certificate or key of the client is not usable"
+    OTHER = "other; the message quotes gRPC"
 
 
 @dataclass(eq=False)
 class Unreachable(JobWorkerError):
-    """No connection could be made; `cause` says why."""
+    """The client could not connect; `cause` is the reason."""
 
-    cause: Cause = Cause.OTHER
-
-
-class AddressInvalid(JobWorkerError):
-    """The server's address is not `HOST:PORT`."""
+    cause: ConnectFailure = ConnectFailure.OTHER
 
 
-class CertificateUnusable(JobWorkerError):
-    """A certificate or key file cannot be read or used; the message names the file and says why."""
+class ConfigError(JobWorkerError):
+    """The configuration of the connection is not usable."""
+
+
+class InvalidAddress(ConfigError):
+    """The address of the server is not `HOST:PORT`."""
+
+
+class InvalidCertificateFile(ConfigError):
+    """A certificate or key file cannot be read or used; the message names the file and the fault."""
 
 
 BY_REASON: Mapping[str, type[JobWorkerError]] = MappingProxyType(
@@ -185,4 +190,4 @@ BY_REASON: Mapping[str, type[JobWorkerError]] = MappingProxyType(
         "SUPERVISOR_UNAVAILABLE": SupervisorUnavailable,
     }
 )
-"""The reasons of the API. A newer server's others are plain `JobWorkerError`s."""
+"""The error class of each reason. An unknown reason of a newer server becomes a plain `JobWorkerError`."""

@@ -1,7 +1,7 @@
-"""What is wrong with the bytes of a certificate's or a key's file, in words that say how to cure it.
+"""Find faults in the bytes of PEM files, with messages that tell the user how to fix them.
 
-gRPC's C core aborts the process over an empty file, takes the system's CAs in place of an empty CA file, and
-says of any other fault no more than that it cannot connect.
+gRPC aborts the process for an empty file, uses the CAs of the system instead of an empty CA file, and
+reports any other fault as a failed connection.
 """
 
 import re
@@ -13,37 +13,37 @@ BLOCK = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 DER = b"\x30"
 KEY = "PRIVATE KEY"
-# In the labels of PKCS #8 and in the headers of the older form (RFC 7468, section 11; RFC 1421, 4.6.1.1).
+# Labels of PKCS #8 and headers of the traditional format (RFC 7468, section 11; RFC 1421, 4.6.1.1).
 ENCRYPTED = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
 
 
 def certificate_fault(data: bytes) -> str | None:
-    """Returns why the bytes are no PEM certificate; None = they have the form of one."""
-    if (fault := _form_fault(data, "x509")) is not None:
+    """Return why the bytes are not a PEM certificate; None if they look like one."""
+    if (fault := _format_fault(data, "x509")) is not None:
         return fault
     labels = list(_labels(data))
-    return None if "CERTIFICATE" in labels else f"the file holds {_listed(labels)}, not a certificate"
+    return None if "CERTIFICATE" in labels else f"the file holds {_join(labels)}, not a certificate"
 
 
 def key_fault(data: bytes) -> str | None:
-    """Returns why the bytes are no PEM private key without a passphrase; None = they have the form of one."""
-    if (fault := _form_fault(data, "pkey")) is not None:
+    """Return why the bytes are not an unencrypted PEM private key; None if they look like one."""
+    if (fault := _format_fault(data, "pkey")) is not None:
         return fault
     labels = list(_labels(data))
     if any(mark in data for mark in ENCRYPTED):
-        return "the key is encrypted; write it without a passphrase with: openssl pkey -in FILE -out NEW"
+        return "the key is encrypted; decrypt it with: openssl pkey -in FILE -out NEW"
     if "OPENSSH PRIVATE KEY" in labels:
         return "the file holds an OpenSSH key; convert a copy with: ssh-keygen -p -m PEM -f COPY"
     if not any(label.endswith(KEY) for label in labels):
-        return f"the file holds {_listed(labels)}, not a private key"
+        return f"the file holds {_join(labels)}, not a private key"
     return None
 
 
-def _form_fault(data: bytes, command: str) -> str | None:
+def _format_fault(data: bytes, command: str) -> str | None:
     if not data.strip():
         return "the file is empty"
     if data.startswith(BYTE_ORDER_MARKS):
-        return "the file begins with a byte order mark; save it as plain ASCII or as UTF-8 without BOM"
+        return "the file begins with a byte order mark; save it as ASCII, or as UTF-8 without BOM"
     if BLOCK.search(data):
         return None
     if data.startswith(DER):
@@ -55,5 +55,5 @@ def _labels(data: bytes) -> Iterator[str]:
     return (match[1].decode("ascii") for match in BLOCK.finditer(data))
 
 
-def _listed(labels: list[str]) -> str:
+def _join(labels: list[str]) -> str:
     return ", ".join(dict.fromkeys(labels))

@@ -1,7 +1,7 @@
-"""The API's requests, from what a caller says in Python."""
+"""Build the requests of the API from Python values."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict, Unpack
 
@@ -15,93 +15,99 @@ __all__ = [
     "JobOptions",
     "LimitChanges",
     "Limits",
-    "Part",
-    "Span",
+    "Seconds",
+    "StreamOptions",
     "create_request",
     "list_request",
-    "repeatable",
     "result_request",
     "stop_request",
     "stream_request",
     "update_request",
+    "with_request_id",
 ]
 
-Span = timedelta | float
-"""A duration; a number is in seconds."""
+Seconds = timedelta | float
+"""A duration: a `timedelta` or a number of seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a job may use; 0 = the server's default.
+    """The limits of a job, with the names and units of `CreateJobRequest`.
+
+    0 (or an empty `cpu_set`) selects the default of the server.
 
     Attributes:
-        cpu: percent of one core, 100 = one core.
-        memory: MiB.
-        io_bps: bytes a second for reads and, separately, for writes of block devices.
-        pids: processes and threads at once.
-        io_iops: operations a second, likewise.
-        cpu_weight: the share of the CPU where others want it, too, from 1 to 10,000; 100 is everybody's.
-        cpu_set: the cores to run on, such as `0-1,3`; empty = all.
-        strict: True = do not run the job where a limit cannot be enforced; False = run it, and say so in
-            `limits_applied`; None = as the server is configured.
+        max_cpu: percent of one core; 100 = one core.
+        max_memory: MiB.
+        max_io_bps: bytes per second on block devices, for reads and for writes separately.
+        max_pids: number of processes and threads.
+        max_io_iops: operations per second on block devices, for reads and for writes separately.
+        cpu_weight: share of the CPU under contention, 1 to 10,000; 100 is the default of every job.
+        cpu_set: cores that the job may use, such as `0-1,3`; empty = all.
+        policy: `LimitsPolicy.LIMITS_POLICY_STRICT` refuses the job if the server cannot enforce a limit.
+            `LIMITS_POLICY_BEST_EFFORT` runs the job and reports the limit in `limits_applied`.
+            `LIMITS_POLICY_UNSPECIFIED` uses the policy of the server.
     """
 
-    cpu: int = 0
-    memory: int = 0
-    io_bps: int = 0
-    pids: int = 0
-    io_iops: int = 0
+    max_cpu: int = 0
+    max_memory: int = 0
+    max_io_bps: int = 0
+    max_pids: int = 0
+    max_io_iops: int = 0
     cpu_weight: int = 0
     cpu_set: str = ""
-    strict: bool | None = None
+    policy: job_pb2.LimitsPolicy.ValueType = job_pb2.LIMITS_POLICY_UNSPECIFIED
 
 
 class LimitChanges(TypedDict, total=False):
-    """The limits that `update` changes: those that are given, as `Limits` has them."""
+    """The limits that `update` changes, in the units of `Limits`; a missing key leaves the limit as it is."""
 
-    cpu: int
-    memory: int
-    io_bps: int
-    pids: int
-    io_iops: int
+    max_cpu: int
+    max_memory: int
+    max_io_bps: int
+    max_pids: int
+    max_io_iops: int
     cpu_weight: int
     cpu_set: str
 
 
 class JobOptions(TypedDict, total=False):
-    """What `create` and `run` take besides the command and its arguments.
+    """Options of `create` and `run`.
 
     Keys:
-        limits: what the job may use.
-        working_directory: where it starts, on the server; default: its private directory, which goes with it.
-        env: variables over PATH, HOME, USER and LANG, which the server sets.
-        timeout: when it is stopped, from its start.
-        labels: for `list`.
-        stop_signal: what asks it to end; default SIGTERM.
-        stop_grace_period: how long it may take to end before it is killed.
-        request_id: a repeated call with the same id returns the first one's job. Default: a new UUID.
-        network: `JobNetwork.JOB_NETWORK_NONE` = a loopback interface of its own alone. Default: the server's.
+        limits: limits of the job. Default: those of the server.
+        working_directory: absolute path on the server. Default: the private directory of the job, which the
+            server deletes with the job.
+        env: environment variables, in addition to PATH, HOME, USER and LANG from the server.
+        timeout: time after the start at which the server stops the job. Default: none.
+        labels: key-value pairs to filter by in `list`.
+        stop_signal: name or number of the signal that asks the job to exit. Default: SIGTERM.
+        stop_grace_period: time between that signal and SIGKILL. Default: that of the server.
+        request_id: idempotency key; a second call with the same id returns the first job. Default: a new
+            UUID.
+        network: `JobNetwork.JOB_NETWORK_NONE` gives the job only a loopback interface. Default: that of the
+            server.
     """
 
     limits: Limits
     working_directory: str
     env: Mapping[str, str]
-    timeout: Span
+    timeout: Seconds
     labels: Mapping[str, str]
     stop_signal: str
-    stop_grace_period: Span
+    stop_grace_period: Seconds
     request_id: str
     network: job_pb2.JobNetwork.ValueType
 
 
 class JobFilter(TypedDict, total=False):
-    """Which jobs `list` returns: those that fit everything that is given.
+    """Filter of `list`: a job must match every key.
 
     Keys:
-        statuses: jobs with one of these, such as `JobStatus.JOB_STATUS_RUNNING`.
-        labels: jobs with each of these labels and its value.
-        id_prefix: jobs whose id begins with this.
-        live_usage: True = running jobs have their usage of this moment, else none.
+        statuses: the job has one of these statuses, such as `JobStatus.JOB_STATUS_RUNNING`.
+        labels: the job has all of these labels with these values.
+        id_prefix: the id of the job begins with this.
+        live_usage: True = include the current usage of running jobs; otherwise they have none.
     """
 
     statuses: Iterable[job_pb2.JobStatus.ValueType]
@@ -110,16 +116,16 @@ class JobFilter(TypedDict, total=False):
     live_usage: bool
 
 
-class Part(TypedDict, total=False):
-    """Which part of the output `stream` returns; of several places to begin the latest one counts.
+class StreamOptions(TypedDict, total=False):
+    """Options of `stream`. If several options set the start, the latest start applies.
 
     Keys:
-        offset: from this byte on, counted from 0 over stdout and stderr together.
-        tail_lines: the last lines of what is there, and what comes.
-        tail_bytes: the last bytes of what is there, and what comes.
-        since: what the server read from the job at this moment (with a time zone) or later.
-        source: `OutputSource.OUTPUT_SOURCE_STDOUT` or `…_STDERR` alone.
-        follow: False = what is there now; default True: to the job's end.
+        offset: first byte, counted from 0 over stdout and stderr together.
+        tail_lines: start this many lines before the current end.
+        tail_bytes: start this many bytes before the current end.
+        since: start with the output that the server read at this time or later; needs a time zone.
+        source: `OutputSource.OUTPUT_SOURCE_STDOUT` or `OUTPUT_SOURCE_STDERR` only. Default: both.
+        follow: False = end at the current end of the output. Default: True, to the end of the job.
     """
 
     offset: int
@@ -133,19 +139,12 @@ class Part(TypedDict, total=False):
 def create_request(
     command: str, args: Iterable[str], **options: Unpack[JobOptions]
 ) -> job_service_pb2.CreateJobRequest:
-    """Returns the request for a job."""
-    limits = options.get("limits", Limits())
+    """Return the request of CreateJob."""
+    limits = asdict(options.get("limits", Limits()))
     return job_service_pb2.CreateJobRequest(
         command=command,
         args=args,
-        max_cpu=limits.cpu,
-        max_memory=limits.memory,
-        max_io_bps=limits.io_bps,
-        max_pids=limits.pids,
-        max_io_iops=limits.io_iops,
-        cpu_weight=limits.cpu_weight,
-        cpu_set=limits.cpu_set,
-        limits_policy=_policy(limits),
+        limits_policy=limits.pop("policy"),
         working_directory=options.get("working_directory", ""),
         env=options.get("env"),
         timeout=_duration(options.get("timeout")),
@@ -154,12 +153,13 @@ def create_request(
         stop_grace_period=_duration(options.get("stop_grace_period")),
         request_id=options.get("request_id", ""),
         network=options.get("network", job_pb2.JOB_NETWORK_UNSPECIFIED),
+        **limits,
     )
 
 
-def repeatable(request: job_service_pb2.CreateJobRequest) -> job_service_pb2.CreateJobRequest:
-    """Returns the request with an id, a new one if it has none, which makes it safe to repeat."""
-    # Imported here: it asks the system for its network interfaces, which takes longer than the rest.
+def with_request_id(request: job_service_pb2.CreateJobRequest) -> job_service_pb2.CreateJobRequest:
+    """Return a copy that has a request id and is thus safe to retry; generate the id if it is empty."""
+    # Importing uuid takes longer than the rest of this module: it inspects the network interfaces.
     import uuid
 
     copy = job_service_pb2.CreateJobRequest()
@@ -168,72 +168,56 @@ def repeatable(request: job_service_pb2.CreateJobRequest) -> job_service_pb2.Cre
     return copy
 
 
-def list_request(**which: Unpack[JobFilter]) -> job_service_pb2.ListJobsRequest:
-    """Returns the request for jobs."""
-    return job_service_pb2.ListJobsRequest(
-        statuses=which.get("statuses"),
-        labels=which.get("labels"),
-        id_prefix=which.get("id_prefix", ""),
-        live_usage=which.get("live_usage", False),
-    )
+def list_request(**job_filter: Unpack[JobFilter]) -> job_service_pb2.ListJobsRequest:
+    """Return the request of ListJobs."""
+    return job_service_pb2.ListJobsRequest(**job_filter)
 
 
 def update_request(job_id: str, **changes: Unpack[LimitChanges]) -> job_service_pb2.UpdateJobRequest:
-    """Returns the request for other limits."""
-    return job_service_pb2.UpdateJobRequest(
-        id=job_id,
-        max_cpu=changes.get("cpu"),
-        max_memory=changes.get("memory"),
-        max_io_bps=changes.get("io_bps"),
-        max_pids=changes.get("pids"),
-        max_io_iops=changes.get("io_iops"),
-        cpu_weight=changes.get("cpu_weight"),
-        cpu_set=changes.get("cpu_set"),
-    )
+    """Return the request of UpdateJob."""
+    return job_service_pb2.UpdateJobRequest(id=job_id, **changes)
 
 
-def stop_request(job_id: str, grace_period: Span | None) -> job_service_pb2.StopJobRequest:
-    """Returns the request for a job's end; None = the grace period that the job was created with."""
+def stop_request(job_id: str, grace_period: Seconds | None) -> job_service_pb2.StopJobRequest:
+    """Return the request of StopJob; None = the grace period from the creation of the job."""
     return job_service_pb2.StopJobRequest(id=job_id, grace_period=_duration(grace_period))
 
 
-def stream_request(job_id: str, **part: Unpack[Part]) -> job_service_pb2.GetJobsStreamRequest:
-    """Returns the request for a job's output."""
+def stream_request(job_id: str, **options: Unpack[StreamOptions]) -> job_service_pb2.GetJobsStreamRequest:
+    """Return the request of GetJobsStream.
+
+    Raises:
+        ValueError: `since` has no time zone.
+    """
     return job_service_pb2.GetJobsStreamRequest(
         id=job_id,
-        offset=part.get("offset", 0),
-        follow=part.get("follow", True),
-        tail_lines=part.get("tail_lines"),
-        tail_bytes=part.get("tail_bytes"),
-        source=part.get("source", job_service_pb2.OUTPUT_SOURCE_UNSPECIFIED),
-        since=_timestamp(part.get("since")),
+        offset=options.get("offset", 0),
+        follow=options.get("follow", True),
+        tail_lines=options.get("tail_lines"),
+        tail_bytes=options.get("tail_bytes"),
+        source=options.get("source", job_service_pb2.OUTPUT_SOURCE_UNSPECIFIED),
+        since=_timestamp(options.get("since")),
     )
 
 
 def result_request(job_id: str) -> job_service_pb2.GetJobsStreamRequest:
-    """Returns the request for a job's result, once there is one."""
+    """Return a request of GetJobsStream that only waits for the result."""
     return job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True, result_only=True)
 
 
-def _policy(limits: Limits) -> job_pb2.LimitsPolicy.ValueType:
-    if limits.strict is None:
-        return job_pb2.LIMITS_POLICY_UNSPECIFIED
-    return job_pb2.LIMITS_POLICY_STRICT if limits.strict else job_pb2.LIMITS_POLICY_BEST_EFFORT
-
-
-def _duration(span: Span | None) -> Duration | None:
-    if span is None:
+def _duration(seconds: Seconds | None) -> Duration | None:
+    if seconds is None:
         return None
     duration = Duration()
-    duration.FromTimedelta(span if isinstance(span, timedelta) else timedelta(seconds=span))
+    duration.FromTimedelta(seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds))
     return duration
 
 
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
         return None
-    if moment.tzinfo is None:
-        raise ValueError(f"since={moment} has no time zone; give it one, such as tzinfo=datetime.UTC")
+    if time.tzinfo is None:
+        raise ValueError(f"since={time} has no time zone; add one, such as tzinfo=datetime.UTC")
     timestamp = Timestamp()
-    timestamp.FromDatetime(moment.astimezone(UTC))
+    timestamp.FromDatetime(time.astimezone(UTC))
     return timestamp

@@ -1,62 +1,64 @@
-"""One reader of one job's output, over as many connections as it takes: what to ask for, what to make of
-each message, when to go on and when to give up. Knows neither gRPC nor a clock nor how to wait.
+"""Read the output of one job over as many connections as needed.
 
-The log is addressed by bytes, so a stream that breaks is taken up where it broke: what is handed on has
-no gap and no byte twice, and each message's offset is checked against what it must be.
+`ResumableStream` builds the requests, checks the messages and decides about retries. It makes no calls and
+takes the time as an argument.
+
+The log has absolute byte offsets, so a stream resumes exactly where it broke. The offset of each message is
+checked, which guarantees that no byte is missing or repeated.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, WrongOffset
-from jobworker_client.pieces import Chunk, end_of, pieces
+from jobworker_client.chunks import Chunk, end_offset, split_chunk
+from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, UnexpectedOffset
+from jobworker_client.retry_policy import RetryPolicy
 
-__all__ = ["Chunk", "Notify", "Reading", "Resuming", "Told", "Truncated", "without_result"]
-
-# How long, in seconds, a server may be away: at the start, where it most likely is not there at all, and
-# once it has been there, where somebody is restarting it.
-CONNECT_WITHIN = 2.0
-RESUME_WITHIN = 30.0
-
-# A stream that lived that long was a good one, even if the job was silent. In seconds.
-GOOD_AFTER = 10.0
-
-PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
-
-
-@dataclass(frozen=True)
-class Truncated:
-    """Bytes of the output that the server does not have: from `begin` up to but without `end`, and why."""
-
-    begin: int
-    end: int
-    why: str
+__all__ = [
+    "Chunk",
+    "EventHandler",
+    "Reconnecting",
+    "ResumableStream",
+    "StreamEvent",
+    "StreamStatus",
+    "TruncatedRange",
+    "missing_result",
+]
 
 
 @dataclass(frozen=True)
-class Resuming:
-    """The stream broke for `error`, and is asked for again, as often as it takes.
+class TruncatedRange:
+    """Output that the server no longer has: bytes `from_offset` up to, but excluding, `to_offset`."""
 
-    `offset` is the byte that it goes on from; None = as it was asked for at first, since nothing came.
+    from_offset: int
+    to_offset: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reconnecting:
+    """The stream broke with `error`, and the client reconnects.
+
+    `offset` is the first byte to request. None means that no message arrived, so the first request repeats.
     """
 
     error: JobWorkerError
     offset: int | None
 
 
-Notify = Callable[[Truncated | Resuming], None]
+StreamEvent = TruncatedRange | Reconnecting
+EventHandler = Callable[[StreamEvent], None]
 
 
-class Reading:
-    """Where a reader stands. `now` is a monotonic time in seconds, in every method.
+class ResumableStream:
+    """State of one reader. `now` is a monotonic time in seconds.
 
-    `request` is what the reader asks for next, and changes as output comes: its offset is where the
-    reader stands, with all bytes before it dealt with. The place of a tail or a time is for the server to
-    find, and known from the first message on.
+    `request` describes the output that the caller has not consumed yet; its offset advances with the output.
+    The server resolves a start by lines, bytes or time, and the first message contains the offset.
 
-    The server is always asked for messages of both sources. They are handed on in pieces of one source and
-    one time, unless the request itself has `mixed_sources`.
+    Each call requests messages with both sources. They are split into chunks of one source and one time,
+    unless the caller's request has `mixed_sources`.
     """
 
     def __init__(
@@ -64,155 +66,174 @@ class Reading:
         request: job_service_pb2.GetJobsStreamRequest,
         *,
         deadline: float | None = None,
-        notify: Notify | None = None,
+        on_event: EventHandler | None = None,
+        policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
     ) -> None:
         self.request = job_service_pb2.GetJobsStreamRequest()
         self.request.CopyFrom(request)
-        self.truncated: list[Truncated] = []
+        self.truncated: list[TruncatedRange] = []
         self.result: job_pb2.Job | None = None
         self.ended = False
         self._deadline = deadline
-        self._notify = notify
-        self._until: float | None = None
-        self._give_up: float | None = None
-        self._began = 0.0
-        self._attempt = 0
+        self._on_event = on_event
+        self._policy = policy
+        self._end: float | None = None
+        self._retry_until: float | None = None
+        self._call_start = 0.0
+        self._retries = 0
         self._progress = False
-        self._in_hand: Chunk | None = None
-        self._pieces: Iterator[Chunk] = iter(())
+        self._current: Chunk | None = None
+        self._chunks: Iterator[Chunk] = iter(())
 
-    def ask(self, now: float) -> tuple[job_service_pb2.GetJobsStreamRequest, float | None]:
-        """Returns what to ask the server for, and how many seconds that call may take."""
-        if self._give_up is None:
-            self._give_up = now + CONNECT_WITHIN
-            self._until = None if self._deadline is None else now + self._deadline
-        self._progress, self._began = False, now
-        # A copy: what is asked for next changes with each message, what was asked for does not.
-        asked = job_service_pb2.GetJobsStreamRequest()
-        asked.CopyFrom(self.request)
-        asked.mixed_sources = True
-        return asked, None if self._until is None else max(0.0, self._until - now)
+    def next_request(self, now: float) -> tuple[job_service_pb2.GetJobsStreamRequest, float | None]:
+        """Return the request for the next call and its timeout in seconds."""
+        if self._retry_until is None:
+            self._retry_until = now + self._policy.connect_timeout
+            self._end = None if self._deadline is None else now + self._deadline
+        self._progress, self._call_start = False, now
+        # A copy, because `self.request` changes with each message while gRPC may still use the request.
+        request = job_service_pb2.GetJobsStreamRequest()
+        request.CopyFrom(self.request)
+        request.mixed_sources = True
+        return request, None if self._end is None else max(0.0, self._end - now)
 
-    def take(self, message: Chunk) -> None:
-        """Takes the next message; its output is what `next_piece` returns then.
+    def receive(self, message: Chunk) -> None:
+        """Process a message; `next_chunk` then returns its output.
 
         Raises:
-            WrongOffset: the message is not the one that is due. The reading has ended then.
+            UnexpectedOffset: output is missing or repeated before this message. The stream has ended.
         """
         self._progress = True
         if message.HasField("result"):
             self.result, self.ended = message.result, True
             return
-        self._stand_at(message.offset)
+        self._check_offset(message.offset)
         if message.HasField("truncated"):
             self._skip(message.truncated)
         elif message.payload:
-            self._pieces = iter((message,)) if self.request.mixed_sources else pieces(message)
+            self._chunks = iter((message,)) if self.request.mixed_sources else split_chunk(message)
 
-    def next_piece(self) -> Chunk | None:
-        """Returns the next output of the message that was taken last; None = there is no more of it."""
-        piece = next(self._pieces, None)
-        if piece is not None:
-            self._in_hand = piece
-        return piece
+    def next_chunk(self) -> Chunk | None:
+        """Return the next chunk of the last message; None after the last chunk."""
+        chunk = next(self._chunks, None)
+        if chunk is not None:
+            self._current = chunk
+        return chunk
 
-    def settle(self) -> None:
-        """Counts the output that was handed on last as dealt with."""
-        if self._in_hand is not None:
-            self.request.offset = end_of(self._in_hand)
-            self._in_hand = None
+    def commit(self) -> None:
+        """Mark the last chunk as consumed: a reconnect continues after it."""
+        if self._current is not None:
+            self.request.offset = end_offset(self._current)
+            self._current = None
 
-    def pause(self, failure: JobWorkerError, now: float) -> float:
-        """Returns how many seconds to wait before there is another call, after one that broke.
+    def next_delay(self, error: JobWorkerError, now: float) -> float:
+        """Return the delay in seconds before the next call, after a call that failed with `error`.
 
         Raises:
-            JobWorkerError: there is no other call.
+            JobWorkerError: `error` is not retryable, or the time for retries is over.
         """
-        assert self._give_up is not None
-        if self._progress or _was_good(failure, lived=now - self._began):
-            self._give_up, self._attempt = now + RESUME_WITHIN, 0
-        if not failure.retryable or now >= self._give_up:
+        assert self._retry_until is not None
+        if self._progress or self._was_healthy(error, now):
+            self._retry_until, self._retries = now + self._policy.resume_timeout, 0
+        if not error.retryable or now >= self._retry_until:
             self.ended = True
-            raise failure
-        if self._notify is not None and self._attempt == 0:
-            self._notify(Resuming(failure, self.request.offset if _is_found(self.request) else None))
-        pause = PAUSES[min(self._attempt, len(PAUSES) - 1)]
-        self._attempt += 1
-        return min(pause, self.patience(now))
+            raise error
+        if self._on_event is not None and self._retries == 0:
+            offset = self.request.offset if _has_exact_offset(self.request) else None
+            self._on_event(Reconnecting(error, offset))
+        backoff = self._policy.stream_backoff
+        delay = backoff[min(self._retries, len(backoff) - 1)]
+        self._retries += 1
+        return min(delay, self.time_left(now))
 
-    def patience(self, now: float) -> float:
-        """Returns for how many seconds to wait for a connection."""
-        ends = [moment for moment in (self._give_up, self._until) if moment is not None]
+    def time_left(self, now: float) -> float:
+        """Return the time in seconds that is left to connect."""
+        ends = [time for time in (self._retry_until, self._end) if time is not None]
         return max(0.0, min(ends) - now)
 
-    def give_up(self, failure: JobWorkerError, now: float) -> JobWorkerError:
-        """Returns the error that tells of a connection that did not come back after a failure."""
+    def expire(self, error: JobWorkerError, now: float) -> JobWorkerError:
+        """End the stream and return its error, if no connection was possible in time after `error`."""
         self.ended = True
-        if self._until is not None and now >= self._until:
-            return DeadlineExceeded(f"there was no time left after: {failure}", code="DEADLINE_EXCEEDED")
-        return failure
+        if self._end is not None and now >= self._end:
+            return DeadlineExceeded(f"the deadline passed after: {error}", code="DEADLINE_EXCEEDED")
+        return error
 
-    def _stand_at(self, offset: int) -> None:
-        due = self.request.offset
-        may_be_later = self.request.source or not _is_found(self.request)
-        if offset != due and not (offset > due and may_be_later):
+    def _was_healthy(self, error: JobWorkerError, now: float) -> bool:
+        """Tell whether a call without messages belonged to a silent job rather than to a dead server."""
+        return now - self._call_start > self._policy.healthy_after and error.reason != "UNREACHABLE"
+
+    def _check_offset(self, offset: int) -> None:
+        expected = self.request.offset
+        may_skip = self.request.source or not _has_exact_offset(self.request)
+        if offset != expected and not (offset > expected and may_skip):
             self.ended = True
-            raise WrongOffset(
-                f"the server sent byte {offset} of the output where byte {due} was due",
-                reason="WRONG_OFFSET",
+            raise UnexpectedOffset(
+                f"the server sent output at offset {offset} instead of {expected}",
+                reason="UNEXPECTED_OFFSET",
             )
         self.request.offset = offset
         for field in ("tail_lines", "tail_bytes", "since"):
             self.request.ClearField(field)
 
     def _skip(self, missing: job_service_pb2.TruncatedRange) -> None:
-        truncated = Truncated(missing.from_offset, missing.to_offset, missing.reason)
+        truncated = TruncatedRange(missing.from_offset, missing.to_offset, missing.reason)
         self.truncated.append(truncated)
         self.request.offset = missing.to_offset
-        if self._notify is not None:
-            self._notify(truncated)
+        if self._on_event is not None:
+            self._on_event(truncated)
 
 
-class Told:
-    """What a stream tells of its reader, however it waits."""
+class StreamStatus:
+    """The output of a job, chunk by chunk until the end of the job; then `result` is the job.
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    A chunk has `payload` (bytes, split anywhere), `offset` (log offset of the first byte), `source` and
+    `time`. A request with `mixed_sources` returns the messages of the server unchanged. This is faster for a
+    job that writes many small pieces; `split_chunk` and `source_runs` split such a message.
+
+    The iteration resumes after the last chunk if the connection breaks, the server restarts, or the server
+    closes the stream of a slow client (READER_STALLED). No byte is missing or repeated. `truncated` lists
+    the bytes that the server no longer has. The `on_event` handler is called with each `TruncatedRange` and
+    each `Reconnecting` as it occurs.
+
+    The iteration raises `JobWorkerError` if the server refuses the request, or stays away for too long.
+    Close a stream that is not read to its end: use it as a context manager, or call `close`.
+    """
+
+    def __init__(self, state: ResumableStream) -> None:
+        self._state = state
 
     @property
     def result(self) -> job_pb2.Job:
-        """The job: final, unless `follow` was False.
+        """The job, which is final unless `follow` was False.
 
         Raises:
-            RuntimeError: the iteration is not at its end.
+            RuntimeError: the iteration is not complete.
         """
-        if self._reading.result is None:
-            raise RuntimeError("there is no result before the stream's end: iterate to it, or use wait()")
-        return self._reading.result
+        if self._state.result is None:
+            raise RuntimeError("the stream has no result before its end; read it to the end, or use wait()")
+        return self._state.result
 
     @property
-    def truncated(self) -> tuple[Truncated, ...]:
-        """The ranges of the output that the server did not have."""
-        return tuple(self._reading.truncated)
+    def truncated(self) -> tuple[TruncatedRange, ...]:
+        """The ranges that the server no longer has."""
+        return tuple(self._state.truncated)
 
     @property
     def request(self) -> job_service_pb2.GetJobsStreamRequest:
-        """What `stream_from` takes to go on from here: a chunk counts once the next one is asked for."""
-        return self._reading.request
+        """The request for the rest of the output, for `stream_from`.
+
+        A chunk counts as consumed when the next one is requested.
+        """
+        return self._state.request
 
 
-def without_result() -> ConnectionLost:
-    """Returns the failure of a stream that just ended."""
+def missing_result() -> ConnectionLost:
+    """Return the error of a stream that ended without a result."""
     return ConnectionLost(
-        "the stream ended without the job's result", reason="CONNECTION_LOST", retryable=True
+        "the stream ended without the result of the job", reason="CONNECTION_LOST", retryable=True
     )
 
 
-def _is_found(request: job_service_pb2.GetJobsStreamRequest) -> bool:
-    """Tells whether the request's offset is its place, rather than the earliest that it may be."""
+def _has_exact_offset(request: job_service_pb2.GetJobsStreamRequest) -> bool:
+    """Tell whether the stream starts at `offset`; otherwise the server resolves the start."""
     return not any(request.HasField(field) for field in ("tail_lines", "tail_bytes", "since"))
-
-
-def _was_good(failure: JobWorkerError, *, lived: float) -> bool:
-    """Tells whether a stream without a message was one of a silent job rather than a failed attempt."""
-    return lived > GOOD_AFTER and failure.reason != "UNREACHABLE"

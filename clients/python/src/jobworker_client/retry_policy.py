@@ -1,39 +1,57 @@
-"""How often a call that is safe to repeat is made: knows neither gRPC nor a clock nor how to wait."""
+"""Decide when to retry a call. Makes no calls, and takes the time as an argument."""
+
+from dataclasses import dataclass
 
 from jobworker_client.errors import JobWorkerError
 
-__all__ = ["PAUSES", "Attempts"]
-
-# The pauses between a call's attempts, in seconds: together more than the second that the server takes
-# to start an API process anew, and little enough to wait for where there is no server at all.
-PAUSES = (0.1, 0.2, 0.4, 0.8)
+__all__ = ["CallRetry", "RetryPolicy"]
 
 
-class Attempts:
-    """One call, from its first attempt to its answer. `now` is a monotonic time in seconds."""
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """Number and times of retries, in seconds.
 
-    def __init__(self, deadline: float | None, now: float) -> None:
-        self._until = None if deadline is None else now + deadline
-        self._pauses = iter(PAUSES)
-        self._first: JobWorkerError | None = None
+    The sum of `call_backoff` exceeds the second that the server takes to restart an API process.
+
+    Attributes:
+        call_backoff: delay before each retry of a unary call.
+        stream_backoff: delay before each retry of a stream; the last delay repeats.
+        connect_timeout: how long to retry a stream that has not received a message.
+        resume_timeout: how long to retry a stream after its last progress.
+        healthy_after: a stream that was open for longer counts as progress, even if the job was silent.
+    """
+
+    call_backoff: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8)
+    stream_backoff: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0)
+    connect_timeout: float = 2.0
+    resume_timeout: float = 30.0
+    healthy_after: float = 10.0
+
+
+class CallRetry:
+    """The retries of one unary call. `now` is a monotonic time in seconds."""
+
+    def __init__(self, policy: RetryPolicy, deadline: float | None, now: float) -> None:
+        self._end = None if deadline is None else now + deadline
+        self._backoff = iter(policy.call_backoff)
+        self._first_error: JobWorkerError | None = None
 
     def timeout(self, now: float) -> float | None:
-        """Returns how many seconds the next attempt may take; None = any number."""
-        return None if self._until is None else max(0.0, self._until - now)
+        """Return the timeout of the next attempt in seconds; None = no timeout."""
+        return None if self._end is None else max(0.0, self._end - now)
 
-    def pause(self, failure: JobWorkerError, now: float) -> float:
-        """Returns how many seconds to wait before the next attempt.
+    def next_delay(self, error: JobWorkerError, now: float) -> float:
+        """Return the delay before the next attempt in seconds.
 
         Raises:
-            JobWorkerError: there is no next one. It is the first attempt's failure if all of them were
-                retryable: of a host with several addresses gRPC names one address's error, and later
-                attempts may meet only the one that nobody listens on, while the one that refused us
-                is in back-off.
+            JobWorkerError: `error` is not retryable, or there are no retries left. After retries this is
+                the first error: for a host with several addresses gRPC reports one of them. Later attempts
+                may only reach the address without a server while the others are in backoff.
         """
-        if not failure.retryable:
-            raise failure
-        self._first = self._first or failure
-        pause = next(self._pauses, None)
-        if pause is None or (self._until is not None and now + pause >= self._until):
-            raise self._first
-        return pause
+        if not error.retryable:
+            raise error
+        self._first_error = self._first_error or error
+        delay = next(self._backoff, None)
+        if delay is None or (self._end is not None and now + delay >= self._end):
+            raise self._first_error
+        return delay

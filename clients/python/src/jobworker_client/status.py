@@ -1,4 +1,4 @@
-"""From a failed call to the error that it raises: the one place that reads gRPC's and google.rpc's errors."""
+"""Convert failed calls to errors: the only module that reads the errors of gRPC and google.rpc."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ import grpc
 
 from jobworker_client.errors import (
     BY_REASON,
-    Cause,
+    ConnectFailure,
     ConnectionLost,
     DeadlineExceeded,
     FieldViolation,
@@ -22,68 +22,78 @@ __all__ = ["from_rpc"]
 
 
 @dataclass(frozen=True)
-class ConnectionFailure:
-    """What the C core says of a connection that could not be made, and what it means.
+class ConnectError:
+    """An error text of the gRPC C core for a failed connection, its cause, and our message.
 
-    `passing` failures are worth another attempt: the server may be starting.
+    Retryable failures also occur while a server starts.
     """
 
     pattern: str
-    cause: Cause
-    meaning: str
-    passing: bool = False
+    cause: ConnectFailure
+    message: str
+    retryable: bool = False
 
 
-# Patterns of grpcio 1.85, the particular before the general.
-CONNECTION_FAILURES = (
-    ConnectionFailure("certificate has expired", Cause.EXPIRED, "its certificate has expired"),
-    ConnectionFailure("certificate is not yet valid", Cause.EXPIRED, "its certificate is not valid yet"),
-    ConnectionFailure(
-        "CERTIFICATE_VERIFY_FAILED", Cause.UNTRUSTED, "its certificate is not signed by our CA"
+# Texts of grpcio 1.85, specific ones before general ones.
+CONNECT_ERRORS = (
+    ConnectError(
+        "certificate has expired", ConnectFailure.EXPIRED, "the certificate of the server has expired"
     ),
-    ConnectionFailure(
-        "Hostname Verification Check failed", Cause.OTHER_NAME, "its certificate is for another name"
+    ConnectError(
+        "certificate is not yet valid",
+        ConnectFailure.EXPIRED,
+        "the certificate of the server is not valid yet",
     ),
-    ConnectionFailure("WRONG_VERSION_NUMBER", Cause.NOT_TLS, "something else than TLS is spoken there"),
-    ConnectionFailure(
+    ConnectError(
+        "CERTIFICATE_VERIFY_FAILED",
+        ConnectFailure.UNTRUSTED,
+        "the configured CA did not sign the certificate of the server",
+    ),
+    ConnectError(
+        "Hostname Verification Check failed",
+        ConnectFailure.OTHER_NAME,
+        "the certificate of the server is for another name",
+    ),
+    ConnectError("WRONG_VERSION_NUMBER", ConnectFailure.NOT_TLS, "the server does not use TLS"),
+    ConnectError(
         "Failed to create security handshaker",
-        Cause.OUR_FILES,
-        "the CA, our certificate or its key is not usable",
+        ConnectFailure.CLIENT_FILES,
+        "the CA, certificate or key of the client is not usable",
     ),
-    ConnectionFailure("hostname lookup error", Cause.NO_SUCH_HOST, "there is no such host"),
-    ConnectionFailure("Connection refused", Cause.REFUSED, "connection refused", passing=True),
-    # In TLS 1.3 our handshake is over before the server has looked at our certificate.
-    ConnectionFailure(
+    ConnectError("hostname lookup error", ConnectFailure.NO_SUCH_HOST, "the host name does not resolve"),
+    ConnectError("Connection refused", ConnectFailure.REFUSED, "connection refused", retryable=True),
+    # In TLS 1.3 the handshake of the client completes before the server verifies the client's certificate.
+    ConnectError(
         "Socket closed",
-        Cause.CLOSED,
-        "it closed the connection at once, as it does when it refuses our certificate",
-        passing=True,
+        ConnectFailure.CLOSED,
+        "the server closed the connection, as it does for a client certificate that it refuses",
+        retryable=True,
     ),
 )
 
 
 def from_rpc(error: grpc.RpcError, *, server: str) -> JobWorkerError:
-    """Returns the error that tells of a failed call to `server` (`HOST:PORT`)."""
+    """Return the error for a failed call to `server` (`HOST:PORT`)."""
     status = _status(error)
-    if status is not None and (known := _from_details(error, status)) is not None:
-        return known
+    if status is not None and (converted := _from_details(error, status)) is not None:
+        return converted
     code = error.code().name
     details = error.details() or "no details"
     if code == "UNAVAILABLE":
-        return _no_connection(details, server)
+        return _connection_error(details, server)
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(f"{server} did not answer in time", code=code)
     return JobWorkerError(details, code=code)
 
 
 def _status(error: grpc.RpcError) -> "status_pb2.Status | None":
-    # Imported here: most programs end without an error to read.
+    # Imported here, because most programs never need it.
     from grpc_status import rpc_status
 
     try:
         return rpc_status.from_call(error)
     except ValueError:
-        # The details are not those of this status: a proxy has rewritten one of them.
+        # The details contradict the status: a proxy has rewritten one of them.
         return None
 
 
@@ -93,7 +103,7 @@ def _from_details(error: grpc.RpcError, status: "status_pb2.Status") -> JobWorke
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     for detail in status.details:
-        # Unpack does nothing where the detail is of another type.
+        # Unpack ignores a detail of another type.
         detail.Unpack(info)
         detail.Unpack(bad_request)
     if not info.reason:
@@ -109,7 +119,7 @@ def _from_details(error: grpc.RpcError, status: "status_pb2.Status") -> JobWorke
     )
 
 
-def _no_connection(details: str, server: str) -> JobWorkerError:
+def _connection_error(details: str, server: str) -> JobWorkerError:
     if not details.startswith(("failed to connect", "errors resolving")):
         return ConnectionLost(
             f"lost the connection to jobworkerd at {server}: {details}",
@@ -117,13 +127,13 @@ def _no_connection(details: str, server: str) -> JobWorkerError:
             reason="CONNECTION_LOST",
             retryable=True,
         )
-    failure = next((known for known in CONNECTION_FAILURES if known.pattern in details), None)
+    failure = next((known for known in CONNECT_ERRORS if known.pattern in details), None)
     if failure is None:
-        failure = ConnectionFailure("", Cause.OTHER, details, passing=True)
+        failure = ConnectError("", ConnectFailure.OTHER, details, retryable=True)
     return Unreachable(
-        f"cannot reach jobworkerd at {server}: {failure.meaning}",
+        f"cannot reach jobworkerd at {server}: {failure.message}",
         code="UNAVAILABLE",
         reason="UNREACHABLE",
-        retryable=failure.passing,
+        retryable=failure.retryable,
         cause=failure.cause,
     )

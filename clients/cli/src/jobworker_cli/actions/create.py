@@ -4,7 +4,7 @@ import uuid
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.output import Format
-from jobworker_cli.render.error_messages import explained
+from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.formats import print_job
 from jobworker_cli.settings.options import JobOptions, NetworkName, key_values, variables
 from jobworker_client import Client, DeadlineExceeded, Job
@@ -24,7 +24,7 @@ async def create(client: Client, request: job_service_pb2.CreateJobRequest) -> J
         return await client.create_from(request)
     except DeadlineExceeded as error:
         hint = f"with --request-id {request.request_id} a repeated call starts no second job"
-        raise explained(error, hint=hint) from error
+        raise to_cli_error(error, hint=hint) from error
 
 
 def new_request(command: list[str], options: JobOptions) -> job_service_pb2.CreateJobRequest:

@@ -5,7 +5,7 @@ import asyncio
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
 from jobworker_cli.output import say
-from jobworker_cli.render.error_messages import explained
+from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.results import exit_code, tell_ending
 from jobworker_cli.stream.follow import follow, open_stream
 from jobworker_cli.stream.signals import Pressed, abandon, caught_signals, signal_before_end
@@ -65,7 +65,7 @@ class Session:
         try:
             return await create(self._client, self._request)
         except CommandNotStarted as error:
-            known = explained(error)
+            known = to_cli_error(error)
             # A working directory that is not there is no fault of the command: 125, as of `env -C`.
             if "command" in {refused.field for refused in error.fields}:
                 known.exit_code = NOT_FOUND if error.metadata.get("errno") == "ENOENT" else NOT_EXECUTABLE

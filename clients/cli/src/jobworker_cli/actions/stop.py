@@ -6,7 +6,7 @@ from datetime import timedelta
 from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError, report
 from jobworker_cli.output import Format
-from jobworker_cli.render.error_messages import explained
+from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.formats import print_endings, tell_end
 from jobworker_cli.settings.connect import resolve
 from jobworker_client import Client, JobWorkerError
@@ -26,7 +26,7 @@ async def stop_jobs(client: Client, refs: list[str], grace: timedelta | None, ou
     stopped, failed = [], 0
     for result in results:
         if isinstance(result, CliError | JobWorkerError):
-            known = result if isinstance(result, CliError) else explained(result)
+            known = result if isinstance(result, CliError) else to_cli_error(result)
             report(known, as_json=output.is_json)
             failed = 1
         elif isinstance(result, BaseException):

@@ -1,21 +1,21 @@
-"""From the client's error to the user's sentence: in the command's own words, and with what cures it."""
+"""Convert errors of the client to errors of the command, with option names and hints."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from jobworker_cli.errors import CliError, FieldViolation
 from jobworker_client import (
-    AddressInvalid,
-    Cause,
-    CertificateUnusable,
+    ConnectFailure,
     DeadlineExceeded,
+    InvalidAddress,
+    InvalidCertificateFile,
     JobWorkerError,
     Unreachable,
 )
 
-__all__ = ["explained"]
+__all__ = ["to_cli_error"]
 
-# The options that are not named like the fields that they set.
+# Options whose name differs from the field that they set.
 OPTIONS: Mapping[str, str] = MappingProxyType(
     {
         "command": "COMMAND",
@@ -32,40 +32,40 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
 
 HINTS: Mapping[str, str] = MappingProxyType(
     {
-        "COMMAND_NOT_STARTED": "files are those of the server's host, except in directories that are private "
-        "to the job; a command's name is looked up in the job's PATH (--env PATH=...)",
-        "JOB_NOT_FOUND": "`jobworker list` shows the jobs that the server knows",
+        "COMMAND_NOT_STARTED": "the job uses the files of the server's host and its own private directories; "
+        "the server looks up a command name in the PATH of the job (--env PATH=...)",
+        "JOB_NOT_FOUND": "`jobworker list` shows the jobs of the server",
         "JOB_NOT_RUNNING": "`jobworker list --status running` shows the jobs whose limits can be changed",
-        "ROLE_REQUIRED": "--role admin, or --cert and --key, choose another certificate",
-        "TOO_MANY_JOBS": "`jobworker list --status running` shows them, `jobworker stop` ends one",
-        "LIMIT_UNAVAILABLE": "--best-effort runs the job without it; `jobworkerd doctor` on the server's "
-        "host says what it lacks",
+        "ROLE_REQUIRED": "select another certificate with --role admin, or with --cert and --key",
+        "TOO_MANY_JOBS": "`jobworker list --status running` shows the running jobs; stop one of them",
+        "LIMIT_UNAVAILABLE": "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
+        "server's host shows what is missing",
     }
 )
 
-CURES: Mapping[Cause, str] = MappingProxyType(
+CONNECT_HINTS: Mapping[ConnectFailure, str] = MappingProxyType(
     {
-        Cause.UNTRUSTED: "--certs or --ca must name the CA that signed the server's certificate",
-        Cause.EXPIRED: "`jobworkerd certs issue server --role server --force` renews it on its host; "
-        "compare the clocks, too",
-        Cause.OTHER_NAME: "use a name that the certificate has, in --server or in --server-name",
-        Cause.NOT_TLS: "check --server (JOBWORKER_SERVER)",
-        Cause.OUR_FILES: "the files must be PEM, and the key must belong to the certificate",
-        Cause.NO_SUCH_HOST: "check --server (JOBWORKER_SERVER)",
-        Cause.REFUSED: "is it running there? --server (JOBWORKER_SERVER) says where to look",
-        Cause.CLOSED: "--certs, or --cert and --key, must name a certificate that the server's CA signed",
-        Cause.OTHER: "check --server (JOBWORKER_SERVER)",
+        ConnectFailure.UNTRUSTED: "set --certs or --ca to the CA that signed the server's certificate",
+        ConnectFailure.EXPIRED: "renew it on the server's host with `jobworkerd certs issue server "
+        "--role server --force`; also compare the clocks of both hosts",
+        ConnectFailure.OTHER_NAME: "set --server or --server-name to a name in the certificate",
+        ConnectFailure.NOT_TLS: "check --server (JOBWORKER_SERVER)",
+        ConnectFailure.CLIENT_FILES: "use PEM files, and the key that belongs to the certificate",
+        ConnectFailure.NO_SUCH_HOST: "check --server (JOBWORKER_SERVER)",
+        ConnectFailure.REFUSED: "start jobworkerd there, or check --server (JOBWORKER_SERVER)",
+        ConnectFailure.CLOSED: "set --certs, or --cert and --key, to a certificate of the server's CA",
+        ConnectFailure.OTHER: "check --server (JOBWORKER_SERVER)",
     }
 )
 
 
-def explained(error: JobWorkerError, *, hint: str = "") -> CliError:
-    """Returns the error for the user, with a hint of ours where the verb has no better one."""
+def to_cli_error(error: JobWorkerError, *, hint: str = "") -> CliError:
+    """Return the error to report. `hint` replaces the default hint."""
     violations = tuple(
         FieldViolation(each.field, _option(each.field), each.description) for each in error.fields
     )
     return CliError(
-        _sentence(error, violations),
+        _message(error, violations),
         hint=hint or _hint(error),
         code=error.code,
         reason=error.reason,
@@ -74,14 +74,14 @@ def explained(error: JobWorkerError, *, hint: str = "") -> CliError:
     )
 
 
-def _sentence(error: JobWorkerError, violations: tuple[FieldViolation, ...]) -> str:
+def _message(error: JobWorkerError, violations: tuple[FieldViolation, ...]) -> str:
     if error.reason == "INVALID_REQUEST" and violations:
         return "; ".join(f"{violation.option}: {violation.description}" for violation in violations)
     return error.message
 
 
 def _option(field: str) -> str:
-    """Returns the option that sets a field; a field's entry (`env[NAME]`) is set like the field."""
+    """Return the option that sets a field, or an entry of it such as `env[NAME]`."""
     name = field.partition("[")[0].partition(".")[0]
     return OPTIONS.get(name, f"--{name.replace('_', '-')}")
 
@@ -89,14 +89,14 @@ def _option(field: str) -> str:
 def _hint(error: JobWorkerError) -> str:
     match error:
         case Unreachable():
-            return CURES[error.cause]
+            return CONNECT_HINTS[error.cause]
         case DeadlineExceeded():
-            return "--timeout allows for more"
-        case CertificateUnusable():
+            return "increase --timeout"
+        case InvalidCertificateFile():
             return (
-                "--certs (JOBWORKER_CERTS) names the directory with ca.pem, ROLE.pem and ROLE-key.pem; "
-                "--ca, --cert and --key name single files"
+                "set --certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and ROLE-key.pem, "
+                "or --ca, --cert and --key to single files"
             )
-        case AddressInvalid():
+        case InvalidAddress():
             return "set --server (JOBWORKER_SERVER)"
     return HINTS.get(error.reason, "")

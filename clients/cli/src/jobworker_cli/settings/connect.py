@@ -7,10 +7,10 @@ from pathlib import Path
 
 from jobworker_cli.errors import CliError
 from jobworker_cli.output import say
-from jobworker_cli.render.error_messages import explained
+from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.settings.contexts import refuse_open_key
 from jobworker_cli.settings.resolve import Settings
-from jobworker_client import Client, JobWorkerError, Target
+from jobworker_client import Client, ClientConfig, JobWorkerError
 
 __all__ = ["FULL_ID", "connect", "resolve", "target_of"]
 
@@ -32,10 +32,10 @@ async def connect(settings: Settings) -> AsyncIterator[Client]:
             _warn_of_key(target.key)
             yield client
     except JobWorkerError as error:
-        raise explained(error) from error
+        raise to_cli_error(error) from error
 
 
-def target_of(settings: Settings) -> Target:
+def target_of(settings: Settings) -> ClientConfig:
     """Returns the server and the files that the settings name.
 
     Raises:
@@ -43,7 +43,7 @@ def target_of(settings: Settings) -> Target:
     """
     if settings.own_key:
         refuse_open_key(settings.key)
-    return Target(
+    return ClientConfig(
         server=settings.server,
         ca=settings.ca,
         cert=settings.cert,

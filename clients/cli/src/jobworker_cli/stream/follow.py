@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.output import say
-from jobworker_cli.render.error_messages import explained
-from jobworker_client import Chunk, Client, JobWorkerError, Resuming, Stream, Truncated
+from jobworker_cli.render.error_messages import to_cli_error
+from jobworker_client import Chunk, Client, JobStream, JobWorkerError, Reconnecting, TruncatedRange
 
 __all__ = ["Talk", "Write", "follow", "open_stream", "stream_command"]
 
@@ -19,11 +19,11 @@ class Talk:
         self._result_only = result_only
         self._told_of_stall = False
 
-    def __call__(self, notice: Truncated | Resuming) -> None:
+    def __call__(self, notice: TruncatedRange | Reconnecting) -> None:
         """Says what happened."""
-        if isinstance(notice, Truncated):
-            count = notice.end - notice.begin
-            say(f"jobworker: {count} bytes of output from byte {notice.begin} on: {notice.why}")
+        if isinstance(notice, TruncatedRange):
+            count = notice.to_offset - notice.from_offset
+            say(f"jobworker: {count} bytes of output from byte {notice.from_offset} on: {notice.reason}")
         elif notice.error.reason != "READER_STALLED":
             place = None if self._result_only else notice.offset
             then = "trying again" if place is None else f"going on from byte {place}"
@@ -34,13 +34,13 @@ class Talk:
             say("jobworker: the reader of this output is slow; the stream is resumed whenever it is ready")
 
 
-def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -> Stream:
+def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -> JobStream:
     """Returns the output that the request asks for, as `Sink` takes it; stderr says what happens to it."""
     request.mixed_sources = True
-    return client.stream_from(request, notify=Talk())
+    return client.stream_from(request, on_event=Talk())
 
 
-async def follow(stream: Stream, write: Write) -> job_pb2.Job:
+async def follow(stream: JobStream, write: Write) -> job_pb2.Job:
     """Hands on all output and returns the job as the stream's last message has it.
 
     Raises:
@@ -52,7 +52,7 @@ async def follow(stream: Stream, write: Write) -> job_pb2.Job:
             async for chunk in stream:
                 await write(chunk)
     except JobWorkerError as error:
-        raise explained(error, hint=_way_to_resume(error, stream.request)) from error
+        raise to_cli_error(error, hint=_way_to_resume(error, stream.request)) from error
     return stream.result
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from jobworker.v1 import job_service_pb2
-from jobworker_client import Chunk, runs
-from jobworker_client.pieces import log_bytes
+from jobworker_client import Chunk, source_runs
+from jobworker_client.chunks import log_bytes
 
 __all__ = ["Sink", "open_sink"]
 
@@ -54,7 +54,7 @@ class Sink:
         out, err = _descriptor(sys.stdout), _descriptor(sys.stderr)
         parts = [
             (err if source == job_service_pb2.OUTPUT_SOURCE_STDERR else out, data)
-            for source, data in runs(message)
+            for source, data in source_runs(message)
         ]
         written: asyncio.Future[None] = self._loop.create_future()
         self._message = message

@@ -11,7 +11,7 @@ from jobworker.v1 import job_service_pb2
 from jobworker_cli.render.times import to_datetime
 from jobworker_cli.stream.follow import Write
 from jobworker_client import Chunk
-from jobworker_client.pieces import Part, parts
+from jobworker_client.chunks import Segment, segments
 
 __all__ = ["Stamper"]
 
@@ -30,9 +30,9 @@ class Stamper:
 
     async def write(self, message: Chunk) -> None:
         """Writes the message's payload with the times; its other bytes are as they were."""
-        await self._write(_message([(part.source, self._stamped(part)) for part in parts(message)]))
+        await self._write(_message([(part.source, self._stamped(part)) for part in segments(message)]))
 
-    def _stamped(self, part: Part) -> bytes:
+    def _stamped(self, part: Segment) -> bytes:
         data, within_line = part.data, part.source in self._within_line
         ends_line = data.endswith(b"\n")
         if within_line and ends_line:

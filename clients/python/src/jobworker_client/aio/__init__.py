@@ -1,1 +1,1 @@
-"""The shell for asyncio."""
+"""The client for asyncio."""

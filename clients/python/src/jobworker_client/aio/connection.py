@@ -1,4 +1,4 @@
-"""A channel with asyncio: how a call is made again, and how long a connection is waited for."""
+"""A channel for asyncio, with retries and a bounded wait for a connection."""
 
 import asyncio
 from time import monotonic
@@ -9,11 +9,11 @@ from google.protobuf.message import Message
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
 from jobworker_client.channel import channel_parts
+from jobworker_client.config import ClientConfig
 from jobworker_client.errors import JobWorkerError
 from jobworker_client.resumable_stream import Chunk
-from jobworker_client.retry_policy import Attempts
+from jobworker_client.retry_policy import CallRetry, RetryPolicy
 from jobworker_client.status import from_rpc
-from jobworker_client.target import Target
 
 __all__ = ["Connection", "StreamCall"]
 
@@ -24,18 +24,19 @@ StreamCall = grpc.aio.UnaryStreamCall[StreamRequest, Chunk]
 
 
 class Connection:
-    """A channel to one server. It connects with its first call, and anew whenever it must."""
+    """A channel to one server. It connects on the first call, and reconnects when needed."""
 
-    def __init__(self, target: Target) -> None:
-        # gRPC would take any loop that it finds, and hang with it.
+    def __init__(self, config: ClientConfig, retry_policy: RetryPolicy) -> None:
+        # Without a running loop gRPC uses any other loop and hangs.
         asyncio.get_running_loop()
-        parts = channel_parts(target)
-        self._server = target.server
+        parts = channel_parts(config)
+        self._server = config.server
+        self._retry_policy = retry_policy
         self._channel = grpc.aio.secure_channel(parts.target, parts.credentials, options=parts.options)
         self.stub = job_service_pb2_grpc.JobServiceStub(self._channel)
 
     async def close(self) -> None:
-        """Ends the connection and its calls."""
+        """Close the connection and cancel its calls."""
         await self._channel.close()
 
     async def call(
@@ -44,34 +45,34 @@ class Connection:
         request: Request,
         deadline: float | None,
     ) -> Response:
-        """Makes a call that is safe to repeat, with as many attempts as it takes, in `deadline` seconds.
+        """Make an idempotent call, with retries, within `deadline` seconds.
 
         Raises:
-            JobWorkerError: it has failed.
+            JobWorkerError: the call failed.
         """
-        attempts = Attempts(deadline, monotonic())
+        retry = CallRetry(self._retry_policy, deadline, monotonic())
         while True:
             try:
-                return await method(request, timeout=attempts.timeout(monotonic()))
+                return await method(request, timeout=retry.timeout(monotonic()))
             except grpc.aio.AioRpcError as error:
-                pause = attempts.pause(self.failure(error), monotonic())
-            await asyncio.sleep(pause)
+                delay = retry.next_delay(self.to_error(error), monotonic())
+            await asyncio.sleep(delay)
 
     def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:
-        """Begins a stream, which may take `timeout` seconds; its `read` raises gRPC's errors."""
+        """Start a stream with a timeout in seconds; its `read` raises `grpc.RpcError`."""
         return self.stub.GetJobsStream(request, timeout=timeout)
 
-    async def ready(self, within: float) -> bool:
-        """Waits up to `within` seconds for a connection and tells whether there is one."""
+    async def wait_ready(self, seconds: float) -> bool:
+        """Wait for a connection for some seconds; return whether there is one."""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(seconds):
                 await self._channel.channel_ready()
         except TimeoutError:
             return False
         return True
 
-    def failure(self, error: grpc.RpcError) -> JobWorkerError:
-        """Returns what a failed call raises."""
-        failure = from_rpc(error, server=self._server)
-        failure.__cause__ = error
-        return failure
+    def to_error(self, error: grpc.RpcError) -> JobWorkerError:
+        """Return the error that a failed call raises."""
+        converted = from_rpc(error, server=self._server)
+        converted.__cause__ = error
+        return converted

@@ -1,4 +1,4 @@
-"""A job's output as an asynchronous iterator: how it waits. What it asks for and makes of it: `reading`."""
+"""The output of a job as an asynchronous iterator over the calls of a `ResumableStream`."""
 
 import asyncio
 from time import monotonic
@@ -8,93 +8,81 @@ from typing import Self
 import grpc
 
 from jobworker_client.aio.connection import Connection, StreamCall
+from jobworker_client.chunks import Chunk
 from jobworker_client.errors import JobWorkerError
-from jobworker_client.pieces import Chunk
-from jobworker_client.resumable_stream import Reading, Told, without_result
+from jobworker_client.resumable_stream import ResumableStream, StreamStatus, missing_result
 
-__all__ = ["Stream"]
+__all__ = ["JobStream"]
 
 
-class Stream(Told):
-    """A job's output, chunk by chunk, to its end; then `result` is the job.
+class JobStream(StreamStatus):
+    """The output of a job as an asynchronous iterator and context manager; see `StreamStatus`."""
 
-    A chunk has `payload` (bytes, cut anywhere), `offset` (its first byte's place in the log), `source`
-    and `time`. A request with `mixed_sources` gets messages as the server sends them instead, which is
-    faster where a job writes many small pieces; `pieces` and `runs` take such a chunk apart.
-
-    The iteration resumes by itself, behind the last chunk, when the connection breaks, when the server
-    cuts us off for being slow (READER_STALLED) or is restarted: no byte is missing or comes twice. Bytes
-    that the server does not have any more are in `truncated`; `notify` gets them, and each
-    resumption, as they come (`Truncated`, `Resuming`).
-
-    One that is not iterated to its end is closed by `async with`, or by `close`.
-    """
-
-    def __init__(self, connection: Connection, reading: Reading) -> None:
-        super().__init__(reading)
+    def __init__(self, connection: Connection, state: ResumableStream) -> None:
+        super().__init__(state)
         self._connection = connection
         self._call: StreamCall | None = None
 
     async def __aenter__(self) -> Self:
-        """Returns the stream."""
+        """Return the stream."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the call."""
+        """Close the stream."""
         self.close()
 
     def close(self) -> None:
-        """Ends the call, and with it the server's reader, and the iteration."""
-        self._reading.ended = True
-        self._hang_up()
+        """Cancel the call and end the iteration."""
+        self._state.ended = True
+        self._cancel_call()
 
     def __aiter__(self) -> Self:
-        """Returns the stream."""
+        """Return the stream."""
         return self
 
     async def __anext__(self) -> Chunk:
-        """Returns the next chunk."""
-        self._reading.settle()
+        """Return the next chunk."""
+        self._state.commit()
         try:
-            while not self._reading.ended:
-                chunk = self._reading.next_piece()
+            while not self._state.ended:
+                chunk = self._state.next_chunk()
                 if chunk is not None:
                     return chunk
-                message = await self._message()
+                message = await self._next_message()
                 if message is not None:
-                    self._reading.take(message)
+                    self._state.receive(message)
         finally:
-            if self._reading.ended:
-                self._hang_up()
+            if self._state.ended:
+                self._cancel_call()
         raise StopAsyncIteration
 
-    async def _message(self) -> Chunk | None:
-        """Returns the next message; None = the call has broken, and there is a connection for another."""
+    async def _next_message(self) -> Chunk | None:
+        """Return the next message; None after a reconnect."""
         try:
             if self._call is None:
-                self._call = self._connection.open(*self._reading.ask(monotonic()))
+                self._call = self._connection.open(*self._state.next_request(monotonic()))
             message = await self._call.read()
             if isinstance(message, Chunk):
                 return message
-            failure: JobWorkerError = without_result()
-        except grpc.aio.AioRpcError as error:
-            failure = self._connection.failure(error)
+            error: JobWorkerError = missing_result()
+        except grpc.aio.AioRpcError as rpc_error:
+            error = self._connection.to_error(rpc_error)
         except asyncio.CancelledError:
-            # gRPC has ended the call with the read; a later read takes up the stream where it stands.
-            self._hang_up()
+            # gRPC cancels the call together with the read; the next read resumes the stream.
+            self._cancel_call()
             raise
-        await self._regain(failure)
+        await self._reconnect(error)
         return None
 
-    async def _regain(self, failure: JobWorkerError) -> None:
-        self._hang_up()
-        await asyncio.sleep(self._reading.pause(failure, monotonic()))
-        if not await self._connection.ready(self._reading.patience(monotonic())):
-            raise self._reading.give_up(failure, monotonic())
+    async def _reconnect(self, error: JobWorkerError) -> None:
+        self._cancel_call()
+        await asyncio.sleep(self._state.next_delay(error, monotonic()))
+        if not await self._connection.wait_ready(self._state.time_left(monotonic())):
+            raise self._state.expire(error, monotonic())
 
-    def _hang_up(self) -> None:
+    def _cancel_call(self) -> None:
         if self._call is not None:
             self._call.cancel()
             self._call = None

@@ -1,1 +1,1 @@
-"""The shell for programs without asyncio."""
+"""The client for threads."""

@@ -1,4 +1,4 @@
-"""The client for programs without asyncio, and for threads."""
+"""The client for threads."""
 
 from collections.abc import Iterator
 from types import TracebackType
@@ -7,25 +7,24 @@ from typing import Self, Unpack
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client import requests
 from jobworker_client.base import DEADLINE, BaseClient
-from jobworker_client.pages import PAGE_SIZE, Pages
-from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Part, Span
-from jobworker_client.resumable_stream import Notify, Reading
+from jobworker_client.config import ClientConfig
+from jobworker_client.paging import PAGE_SIZE, JobPager
+from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Seconds, StreamOptions
+from jobworker_client.resumable_stream import EventHandler, ResumableStream
 from jobworker_client.sync.connection import Connection
-from jobworker_client.sync.stream import SyncStream
-from jobworker_client.target import Target
+from jobworker_client.sync.stream import SyncJobStream
 
 __all__ = ["SyncClient"]
 
 
 class SyncClient(BaseClient):
-    """A connection to a server. Every call that fails raises a `JobWorkerError`.
+    """A connection to a server; thread-safe. A failed call raises a `JobWorkerError`.
 
-    A call that is safe to repeat is repeated while the server is away for a moment; all of these are, for
-    a job is created with a request id. `deadline`, in seconds, bounds a call with all its attempts.
-    It may be used by several threads.
+    Every method is idempotent, because `create` sends a request id. Calls are therefore retried while the
+    server is unavailable. `deadline` bounds a call including its retries, in seconds.
 
     >>> with SyncClient.from_env() as client:
-    ...     limits = Limits(cpu=50, memory=64)
+    ...     limits = Limits(max_cpu=50, max_memory=64)
     ...     job = client.run("sh", "-c", "echo one; echo two", limits=limits)
     ...     for chunk in client.stream(job.id):
     ...         print(chunk.payload.decode(), end="")
@@ -35,35 +34,37 @@ class SyncClient(BaseClient):
     0
     """
 
-    def __init__(self, target: Target, *, deadline: float = DEADLINE) -> None:
-        """Reads the certificates; the connection is made with the first call.
+    def __init__(self, config: ClientConfig, *, deadline: float = DEADLINE) -> None:
+        """Read the PEM files; the first call connects.
 
         Raises:
-            CertificateUnusable: a file cannot be read or used; the message says which and why.
-            AddressInvalid: `target.server` is not an address.
+            InvalidCertificateFile: a PEM file cannot be read or used; the message names it.
+            InvalidAddress: `config.server` is not an address.
         """
-        super().__init__(target, deadline=deadline)
-        self._connection = Connection(target)
+        super().__init__(config, deadline=deadline)
+        self._connection = Connection(config, self._retry_policy)
         self._stub = self._connection.stub
 
     def __enter__(self) -> Self:
-        """Returns the client."""
+        """Return the client."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self.close()
 
     def close(self) -> None:
-        """Closes the connection, and ends the calls that are open."""
+        """Close the connection and cancel open calls."""
         self._connection.close()
 
     def create(
         self, command: str, *args: str, deadline: float | None = None, **options: Unpack[JobOptions]
     ) -> job_pb2.Job:
-        """Starts a job and returns it, running; `JobOptions` says what else there is to it.
+        """Start a job and return it while it runs; `JobOptions` describes the options.
+
+        The first argument is an absolute path or a name in the PATH of the job.
 
         >>> with SyncClient.from_env() as client:
         ...     job = client.create("sleep", "60", labels={"team": "data"}, timeout=30)
@@ -79,23 +80,23 @@ class SyncClient(BaseClient):
     def create_from(
         self, request: job_service_pb2.CreateJobRequest, *, deadline: float | None = None
     ) -> job_pb2.Job:
-        """Starts the job that the API's own message asks for; an empty `request_id` becomes a new UUID."""
-        safe = requests.repeatable(request)
-        return self._connection.call(self._stub.CreateJob, safe, self._bound(deadline)).job
+        """Start a job from a generated request; an empty `request_id` is replaced by a new UUID."""
+        retryable = requests.with_request_id(request)
+        return self._connection.call(self._stub.CreateJob, retryable, self._or_default(deadline)).job
 
     def run(
         self, command: str, *args: str, deadline: float | None = None, **options: Unpack[JobOptions]
     ) -> job_pb2.Job:
-        """Starts a job, waits for its end and returns it; its output is there for `stream`, then as before.
+        """Start a job, wait for its end and return it; `stream` returns the output.
 
-        `deadline` bounds the wait. A job that is not waited for any more, because the deadline has passed
-        or an exception came in between, goes on: give it a `timeout`, or use `create`, `wait` and `stop`.
+        `deadline` bounds the wait in seconds. The job keeps running if the deadline passes or the wait is
+        interrupted. To bound the job itself, set `timeout`, or use `create`, `wait` and `stop`.
         """
         job = self.create(command, *args, **options)
         return self.wait(job.id, deadline=deadline)
 
     def get(self, job_id: str, *, deadline: float | None = None) -> job_pb2.Job:
-        """Returns a job as it is now.
+        """Return the current state of a job.
 
         >>> with SyncClient.from_env() as client:
         ...     try:
@@ -105,7 +106,7 @@ class SyncClient(BaseClient):
         NOT_FOUND JOB_NOT_FOUND
         """
         request = job_service_pb2.GetJobRequest(id=job_id)
-        return self._connection.call(self._stub.GetJob, request, self._bound(deadline)).job
+        return self._connection.call(self._stub.GetJob, request, self._or_default(deadline)).job
 
     def list(
         self,
@@ -113,11 +114,11 @@ class SyncClient(BaseClient):
         limit: int | None = None,
         page_size: int = PAGE_SIZE,
         deadline: float | None = None,
-        **which: Unpack[JobFilter],
+        **job_filter: Unpack[JobFilter],
     ) -> Iterator[job_pb2.Job]:
-        """Yields the jobs that fit, newest first, up to `limit`, of as many pages as it takes.
+        """Yield the jobs that match the filter, newest first, at most `limit`.
 
-        `deadline` is that of each page.
+        Each page is one call of at most `page_size` jobs (1 to 1,000). `deadline` bounds each of them.
 
         >>> with SyncClient.from_env() as client:
         ...     made = [client.run("true", labels={"kind": "shown"}) for _ in range(3)]
@@ -125,18 +126,18 @@ class SyncClient(BaseClient):
         ...     print(found == [job.id for job in reversed(made)])
         True
         """
-        pages = Pages(requests.list_request(**which), limit=limit, page_size=page_size)
-        while (request := pages.ask()) is not None:
-            page = self._connection.call(self._stub.ListJobs, request, self._bound(deadline))
-            yield from pages.take(page)
+        pager = JobPager(requests.list_request(**job_filter), limit=limit, page_size=page_size)
+        while (request := pager.next_request()) is not None:
+            page = self._connection.call(self._stub.ListJobs, request, self._or_default(deadline))
+            yield from pager.accept(page)
 
     def stop(
-        self, job_id: str, *, grace_period: Span | None = None, deadline: float | None = None
+        self, job_id: str, *, grace_period: Seconds | None = None, deadline: float | None = None
     ) -> job_pb2.Job:
-        """Ends a job and returns it, final. One that had ended is returned as it is.
+        """Stop a job, wait for its end and return it. A job that has already ended does not change.
 
-        It takes as long as the job's grace period (`grace_period`, if given) and is bounded by `deadline`
-        alone; when that passes, the job goes on being stopped.
+        The server sends the job's stop signal, and SIGKILL after `grace_period` (default: that of the job).
+        There is no default deadline. If `deadline` passes, the server continues to stop the job.
         """
         request = requests.stop_request(job_id, grace_period)
         return self._connection.call(self._stub.StopJob, request, deadline).job
@@ -144,23 +145,23 @@ class SyncClient(BaseClient):
     def update(
         self, job_id: str, *, deadline: float | None = None, **changes: Unpack[LimitChanges]
     ) -> job_pb2.Job:
-        """Changes limits of a job that runs, and returns it with what the kernel made of them."""
+        """Change limits of a running job and return it with the limits that the kernel applies."""
         return self.update_from(requests.update_request(job_id, **changes), deadline=deadline)
 
     def update_from(
         self, request: job_service_pb2.UpdateJobRequest, *, deadline: float | None = None
     ) -> job_pb2.Job:
-        """Changes the limits that the API's own message names."""
-        return self._connection.call(self._stub.UpdateJob, request, self._bound(deadline)).job
+        """Change limits with a generated request."""
+        return self._connection.call(self._stub.UpdateJob, request, self._or_default(deadline)).job
 
     def wait(
-        self, job_id: str, *, deadline: float | None = None, notify: Notify | None = None
+        self, job_id: str, *, deadline: float | None = None, on_event: EventHandler | None = None
     ) -> job_pb2.Job:
-        """Returns a job once it has ended, however long that takes and often the connection breaks.
+        """Wait for the end of a job and return it, over any number of reconnects.
 
-        `notify` is told of each time that it is made anew.
+        There is no default deadline. `on_event` is called with each `Reconnecting`.
         """
-        stream = self.stream_from(requests.result_request(job_id), deadline=deadline, notify=notify)
+        stream = self.stream_from(requests.result_request(job_id), deadline=deadline, on_event=on_event)
         for _ in stream:
             pass
         return stream.result
@@ -170,13 +171,15 @@ class SyncClient(BaseClient):
         job_id: str,
         *,
         deadline: float | None = None,
-        notify: Notify | None = None,
-        **part: Unpack[Part],
-    ) -> SyncStream:
-        """Returns the job's output, or a part of it, and its result: see `SyncStream` and `Part`.
+        on_event: EventHandler | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> SyncJobStream:
+        """Return the output of a job, then the job as `result`; see `StreamStatus` and `StreamOptions`.
+
+        There is no default deadline. `on_event` is called with each `TruncatedRange` and `Reconnecting`.
 
         >>> with SyncClient.from_env() as client:
-        ...     job = client.run("sh", "-c", "printf 12345; exit 3", limits=Limits(memory=64))
+        ...     job = client.run("sh", "-c", "printf 12345; exit 3", limits=Limits(max_memory=64))
         ...     with client.stream(job.id, offset=2) as stream:
         ...         for chunk in stream:
         ...             print(chunk.offset, chunk.payload)
@@ -184,14 +187,17 @@ class SyncClient(BaseClient):
         2 b'345'
         3 ()
         """
-        return self.stream_from(requests.stream_request(job_id, **part), deadline=deadline, notify=notify)
+        return self.stream_from(
+            requests.stream_request(job_id, **options), deadline=deadline, on_event=on_event
+        )
 
     def stream_from(
         self,
         request: job_service_pb2.GetJobsStreamRequest,
         *,
         deadline: float | None = None,
-        notify: Notify | None = None,
-    ) -> SyncStream:
-        """Returns the output that the API's own message asks for."""
-        return SyncStream(self._connection, Reading(request, deadline=deadline, notify=notify))
+        on_event: EventHandler | None = None,
+    ) -> SyncJobStream:
+        """Return the output of a job for a generated request."""
+        state = ResumableStream(request, deadline=deadline, on_event=on_event, policy=self._retry_policy)
+        return SyncJobStream(self._connection, state)

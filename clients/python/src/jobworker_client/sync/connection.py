@@ -1,7 +1,7 @@
-"""A channel without asyncio, and how a call is made again.
+"""A channel for threads, with retries.
 
-No connection is waited for here, as it is with asyncio: gRPC does that in a thread which fails, loudly,
-once the channel is closed (`grpc.channel_ready_future`). While there is none, calls fail at once.
+Unlike the asyncio client, this one does not wait for a connection. gRPC would do so in a thread that prints
+a traceback when the channel closes (`grpc.channel_ready_future`). Without a connection, calls fail at once.
 """
 
 import time
@@ -14,11 +14,11 @@ from google.protobuf.message import Message
 from jobworker.v1 import job_service_pb2 as api
 from jobworker.v1 import job_service_pb2_grpc
 from jobworker_client.channel import channel_parts
+from jobworker_client.config import ClientConfig
 from jobworker_client.errors import JobWorkerError
 from jobworker_client.resumable_stream import Chunk
-from jobworker_client.retry_policy import Attempts
+from jobworker_client.retry_policy import CallRetry, RetryPolicy
 from jobworker_client.status import from_rpc
-from jobworker_client.target import Target
 
 __all__ = ["Connection", "StreamCall"]
 
@@ -28,19 +28,19 @@ StreamRequest = api.GetJobsStreamRequest
 
 
 class StreamCall(Protocol):
-    """A stream's messages; the iteration raises gRPC's errors."""
+    """The messages of a stream; the iteration raises `grpc.RpcError`."""
 
     def __next__(self) -> Chunk:
-        """Returns the next message."""
+        """Return the next message."""
         ...
 
     def cancel(self) -> bool:
-        """Ends the call."""
+        """Cancel the call."""
         ...
 
 
 class Stub(Protocol):
-    """The generated stub over a channel without asyncio: its own types are those of `grpc.aio`."""
+    """Types of the stub on a channel for threads; the generated types are those of `grpc.aio`."""
 
     CreateJob: "grpc.UnaryUnaryMultiCallable[api.CreateJobRequest, api.CreateJobResponse]"
     GetJob: "grpc.UnaryUnaryMultiCallable[api.GetJobRequest, api.GetJobResponse]"
@@ -51,17 +51,18 @@ class Stub(Protocol):
 
 
 class Connection:
-    """A channel to one server. It connects with its first call, and anew whenever it must."""
+    """A channel to one server. It connects on the first call, and reconnects when needed."""
 
-    def __init__(self, target: Target) -> None:
-        parts = channel_parts(target)
-        self._server = target.server
+    def __init__(self, config: ClientConfig, retry_policy: RetryPolicy) -> None:
+        parts = channel_parts(config)
+        self._server = config.server
+        self._retry_policy = retry_policy
         self._channel = grpc.secure_channel(parts.target, parts.credentials, options=parts.options)
         stub = job_service_pb2_grpc.JobServiceStub(cast("grpc.aio.Channel", self._channel))
         self.stub = cast("Stub", stub)
 
     def close(self) -> None:
-        """Ends the connection and its calls."""
+        """Close the connection and cancel its calls."""
         self._channel.close()
 
     def call(
@@ -70,25 +71,25 @@ class Connection:
         request: Request,
         deadline: float | None,
     ) -> Response:
-        """Makes a call that is safe to repeat, with as many attempts as it takes, in `deadline` seconds.
+        """Make an idempotent call, with retries, within `deadline` seconds.
 
         Raises:
-            JobWorkerError: it has failed.
+            JobWorkerError: the call failed.
         """
-        attempts = Attempts(deadline, monotonic())
+        retry = CallRetry(self._retry_policy, deadline, monotonic())
         while True:
             try:
-                return method(request, timeout=attempts.timeout(monotonic()))
+                return method(request, timeout=retry.timeout(monotonic()))
             except grpc.RpcError as error:
-                pause = attempts.pause(self.failure(error), monotonic())
-            time.sleep(pause)
+                delay = retry.next_delay(self.to_error(error), monotonic())
+            time.sleep(delay)
 
     def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:
-        """Begins a stream, which may take `timeout` seconds."""
+        """Start a stream with a timeout in seconds."""
         return self.stub.GetJobsStream(request, timeout=timeout)
 
-    def failure(self, error: grpc.RpcError) -> JobWorkerError:
-        """Returns what a failed call raises."""
-        failure = from_rpc(error, server=self._server)
-        failure.__cause__ = error
-        return failure
+    def to_error(self, error: grpc.RpcError) -> JobWorkerError:
+        """Return the error that a failed call raises."""
+        converted = from_rpc(error, server=self._server)
+        converted.__cause__ = error
+        return converted

@@ -1,4 +1,4 @@
-"""A job's output as an iterator: how it waits. What it asks for and makes of it: `reading`."""
+"""The output of a job as an iterator over the calls of a `ResumableStream`."""
 
 import threading
 from time import monotonic
@@ -7,90 +7,78 @@ from typing import Self
 
 import grpc
 
+from jobworker_client.chunks import Chunk
 from jobworker_client.errors import JobWorkerError
-from jobworker_client.pieces import Chunk
-from jobworker_client.resumable_stream import Reading, Told, without_result
+from jobworker_client.resumable_stream import ResumableStream, StreamStatus, missing_result
 from jobworker_client.sync.connection import Connection, StreamCall
 
-__all__ = ["SyncStream"]
+__all__ = ["SyncJobStream"]
 
 
-class SyncStream(Told):
-    """A job's output, chunk by chunk, to its end; then `result` is the job.
+class SyncJobStream(StreamStatus):
+    """The output of a job as an iterator and context manager; see `StreamStatus`."""
 
-    A chunk has `payload` (bytes, cut anywhere), `offset` (its first byte's place in the log), `source`
-    and `time`. A request with `mixed_sources` gets messages as the server sends them instead, which is
-    faster where a job writes many small pieces; `pieces` and `runs` take such a chunk apart.
-
-    The iteration resumes by itself, behind the last chunk, when the connection breaks, when the server
-    cuts us off for being slow (READER_STALLED) or is restarted: no byte is missing or comes twice. Bytes
-    that the server does not have any more are in `truncated`; `notify` gets them, and each
-    resumption, as they come (`Truncated`, `Resuming`).
-
-    One that is not iterated to its end is closed by `with`, or by `close`.
-    """
-
-    def __init__(self, connection: Connection, reading: Reading) -> None:
-        super().__init__(reading)
+    def __init__(self, connection: Connection, state: ResumableStream) -> None:
+        super().__init__(state)
         self._connection = connection
         self._call: StreamCall | None = None
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
-        """Returns the stream."""
+        """Return the stream."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the call."""
+        """Close the stream."""
         self.close()
 
     def close(self) -> None:
-        """Ends the call, and with it the server's reader, and the iteration, be it in another thread."""
+        """Cancel the call and end the iteration, even in another thread."""
         self._closed.set()
-        self._reading.ended = True
-        self._hang_up()
+        self._state.ended = True
+        self._cancel_call()
 
     def __iter__(self) -> Self:
-        """Returns the stream."""
+        """Return the stream."""
         return self
 
     def __next__(self) -> Chunk:
-        """Returns the next chunk."""
-        self._reading.settle()
+        """Return the next chunk."""
+        self._state.commit()
         try:
-            while not self._reading.ended:
-                chunk = self._reading.next_piece()
+            while not self._state.ended:
+                chunk = self._state.next_chunk()
                 if chunk is not None:
                     return chunk
-                message = self._message()
+                message = self._next_message()
                 if message is not None:
-                    self._reading.take(message)
+                    self._state.receive(message)
         finally:
-            if self._reading.ended:
-                self._hang_up()
+            if self._state.ended:
+                self._cancel_call()
         raise StopIteration
 
-    def _message(self) -> Chunk | None:
-        """Returns the next message; None = the call has broken, and another one is due."""
+    def _next_message(self) -> Chunk | None:
+        """Return the next message; None after the delay before a retry."""
         try:
             if self._call is None:
-                self._call = self._connection.open(*self._reading.ask(monotonic()))
+                self._call = self._connection.open(*self._state.next_request(monotonic()))
             return next(self._call)
         except StopIteration:
-            failure: JobWorkerError = without_result()
-        except grpc.RpcError as error:
-            failure = self._connection.failure(error)
+            error: JobWorkerError = missing_result()
+        except grpc.RpcError as rpc_error:
+            error = self._connection.to_error(rpc_error)
         if not self._closed.is_set():
-            self._regain(failure)
+            self._wait_before_retry(error)
         return None
 
-    def _regain(self, failure: JobWorkerError) -> None:
-        self._hang_up()
-        self._closed.wait(self._reading.pause(failure, monotonic()))
+    def _wait_before_retry(self, error: JobWorkerError) -> None:
+        self._cancel_call()
+        self._closed.wait(self._state.next_delay(error, monotonic()))
 
-    def _hang_up(self) -> None:
+    def _cancel_call(self) -> None:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()

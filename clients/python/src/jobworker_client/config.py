@@ -1,4 +1,4 @@
-"""Where the server is and who we are: an address and three PEM files."""
+"""Configuration of a connection: the address of the server and three PEM files."""
 
 import os
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from jobworker_client.errors import AddressInvalid
+from jobworker_client.errors import InvalidAddress
 
-__all__ = ["CERTS", "PORT", "ROLE", "SERVER", "Target"]
+__all__ = ["CERTS", "PORT", "ROLE", "SERVER", "ClientConfig"]
 
 PORT = 50_051
 SERVER = f"localhost:{PORT}"
@@ -17,15 +17,15 @@ ROLE = "admin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """A server, and the files that make a mutual TLS connection to it.
+class ClientConfig:
+    """A server, and the files for a mutual TLS connection to it.
 
     Attributes:
         server: `HOST:PORT`, `HOST` (port 50051) or `[IPv6]:PORT`.
-        ca: the PEM file of the CA that signed the server's certificate.
-        cert: the PEM file of our certificate, which has our role.
-        key: the PEM file of its key.
-        server_name: the name that the server's certificate must have; empty = HOST.
+        ca: PEM file of the CA that signed the server's certificate.
+        cert: PEM file of the client's certificate, which contains the role.
+        key: PEM file of the private key for `cert`.
+        server_name: the name that the server's certificate must contain. Empty = HOST.
     """
 
     server: str
@@ -35,7 +35,7 @@ class Target:
     server_name: str = ""
 
     @classmethod
-    def from_folder(  # noqa: PLR0913 - one for each thing that may differ
+    def from_directory(  # noqa: PLR0913 - one parameter per setting
         cls,
         certs: Path | str = CERTS,
         *,
@@ -46,36 +46,39 @@ class Target:
         key: Path | str | None = None,
         server_name: str = "",
     ) -> Self:
-        """Takes `ca.pem`, `ROLE.pem` and `ROLE-key.pem` of a folder, where no other file is given.
+        """Use `ca.pem`, `ROLE.pem` and `ROLE-key.pem` in the directory `certs`.
 
-        >>> Target.from_folder("/etc/jobs", role="viewer").key
+        `ca`, `cert` and `key` each replace one of the files.
+
+        >>> ClientConfig.from_directory("/etc/jobs", role="viewer").key
         PosixPath('/etc/jobs/viewer-key.pem')
         """
-        folder = Path(certs)
+        directory = Path(certs)
         return cls(
             server=server,
-            ca=Path(ca or folder / "ca.pem"),
-            cert=Path(cert or folder / f"{role}.pem"),
-            key=Path(key or folder / f"{role}-key.pem"),
+            ca=Path(ca or directory / "ca.pem"),
+            cert=Path(cert or directory / f"{role}.pem"),
+            key=Path(key or directory / f"{role}-key.pem"),
             server_name=server_name,
         )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Takes what the environment says, as the command `jobworker` does.
+        """Use the environment variables of the command `jobworker`.
 
-        JOBWORKER_SERVER, JOBWORKER_CERTS (a folder), JOBWORKER_ROLE, JOBWORKER_CA, JOBWORKER_CERT,
-        JOBWORKER_KEY, JOBWORKER_SERVER_NAME; one that is not set, or is empty, leaves the default.
+        JOBWORKER_SERVER, JOBWORKER_CERTS (a directory), JOBWORKER_ROLE, JOBWORKER_CA, JOBWORKER_CERT,
+        JOBWORKER_KEY and JOBWORKER_SERVER_NAME. An unset or empty variable means the default. `environ`
+        defaults to `os.environ`.
 
-        >>> Target.from_env({"JOBWORKER_SERVER": "jobs.example:50051"}).cert
+        >>> ClientConfig.from_env({"JOBWORKER_SERVER": "jobs.example:50051"}).cert
         PosixPath('/opt/job-worker/certs/admin.pem')
         """
-        given = os.environ if environ is None else environ
+        variables = os.environ if environ is None else environ
 
         def value(name: str) -> str:
-            return given.get(f"JOBWORKER_{name}", "")
+            return variables.get(f"JOBWORKER_{name}", "")
 
-        return cls.from_folder(
+        return cls.from_directory(
             value("CERTS") or CERTS,
             server=value("SERVER") or SERVER,
             role=value("ROLE") or ROLE,
@@ -86,10 +89,10 @@ class Target:
         )
 
     def address(self) -> tuple[str, int]:
-        """Returns the host, an IPv6 address without its brackets, and the port.
+        """Return the host, without the brackets of an IPv6 address, and the port.
 
         Raises:
-            AddressInvalid: `server` is not an address.
+            InvalidAddress: `server` is not an address.
         """
         host, colon, port = self.server.rpartition(":")
         if not colon or self.server.endswith("]"):
@@ -97,7 +100,7 @@ class Target:
         name = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
         if not name or (":" in name and name == host) or not _is_port(port):
             example = "localhost:50051 or [::1]:50051"
-            raise AddressInvalid(f"the server's address {self.server!r} is not HOST:PORT, such as {example}")
+            raise InvalidAddress(f"server address {self.server!r} is not HOST:PORT, such as {example}")
         return name, int(port)
 
 
