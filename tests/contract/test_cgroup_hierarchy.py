@@ -145,7 +145,7 @@ async def test_controllers_that_cannot_be_enabled_again_are_reported(
         job, _ = await admin.run("true")
         reasons = {limit.limit: limit.reason for limit in job.limits_applied}
         assert f"cannot be enabled in {base} (Device or resource busy" in reasons["max_memory"]
-        assert "; move the processes that are in it to another cgroup" in reasons["max_memory"]
+        assert "; move its processes to another cgroup" in reasons["max_memory"]
         async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
             await admin.create("true", limits_policy=job_pb2.LIMITS_POLICY_STRICT)
         assert refusal.reason == "LIMIT_UNAVAILABLE"

@@ -15,7 +15,7 @@ from live import Client, Server, mounted, refused
 HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
 """Allocates in one system call: `memory.high` throttles a job that nears its limit in small steps."""
 
-NO_CPUSET = "this kernel has no cpuset controller for cgroup v2; boot one that has"
+NO_CPUSET = "this kernel has no cpuset controller for cgroup v2; boot a kernel with it"
 HAS_PSI = Path("/proc/pressure").is_dir()
 OWN_CGROUP = "cd /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)"
 

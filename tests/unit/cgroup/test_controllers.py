@@ -49,36 +49,36 @@ def on_disks(monkeypatch: pytest.MonkeyPatch, *disks: str) -> None:
 def test_cpu(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n")
     expected = AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="25000 100000")
-    assert cpu.apply(tmp_path, LIMITS) == expected
+    assert cpu.MAX_CPU.apply(tmp_path, LIMITS) == expected
 
 
 def test_cpu_without_bandwidth_is_a_weight_and_not_in_force(tmp_path: Path) -> None:
-    applied = cpu.apply(tmp_path, replace(LIMITS, cpu_weight=0))
+    applied = cpu.MAX_CPU.apply(tmp_path, replace(LIMITS, cpu_weight=0))
     assert (applied.in_force, applied.file, applied.value) == (False, "cpu.weight", "25")
     assert "CONFIG_CFS_BANDWIDTH" in applied.reason
 
 
 def test_cpu_without_bandwidth_leaves_a_weight_that_was_asked_for(tmp_path: Path) -> None:
-    assert cpu.apply_weight(tmp_path, LIMITS).in_force
-    assert cpu.apply(tmp_path, LIMITS).value == "200"
+    assert cpu.CPU_WEIGHT.apply(tmp_path, LIMITS).in_force
+    assert cpu.MAX_CPU.apply(tmp_path, LIMITS).value == "200"
 
 
 def test_cpu_weight(tmp_path: Path) -> None:
     expected = AppliedLimit(limit="cpu_weight", in_force=True, file="cpu.weight", value="200")
-    assert cpu.apply_weight(tmp_path, LIMITS) == expected
-    assert cpu.apply_weight(tmp_path, LIFTED).value == "100"
+    assert cpu.CPU_WEIGHT.apply(tmp_path, LIMITS) == expected
+    assert cpu.CPU_WEIGHT.apply(tmp_path, LIFTED).value == "100"
 
 
 def test_cpu_weight_ends_where_the_kernel_ends(tmp_path: Path) -> None:
     many = Limits(max_cpu=100_000, max_memory=1, max_io_bps=0, max_pids=0)
-    assert cpu.apply(tmp_path, many).value == "10000"
+    assert cpu.MAX_CPU.apply(tmp_path, many).value == "10000"
 
 
 def test_cpu_that_the_kernel_changes(tmp_path: Path) -> None:
     swallow(tmp_path, "cpu.max")
-    applied = cpu.apply(tmp_path, LIMITS)
+    applied = cpu.MAX_CPU.apply(tmp_path, LIMITS)
     assert not applied.in_force
-    assert applied.reason == "the kernel made '' of '25000 100000'"
+    assert applied.reason == "the kernel changed '25000 100000' to ''"
 
 
 def test_cpu_stat(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_cpu_stat(tmp_path: Path) -> None:
 
 def test_memory(tmp_path: Path) -> None:
     (tmp_path / "memory.swap.max").touch()
-    applied = memory.apply(tmp_path, LIMITS)
+    applied = memory.MAX_MEMORY.apply(tmp_path, LIMITS)
     assert applied == AppliedLimit(limit="max_memory", in_force=True, file="memory.max", value="1073741824")
     assert files.read_number(tmp_path, "memory.high") == 966_365_184  # 90 %, in whole pages
     assert files.read(tmp_path, "memory.swap.max") == "0"
@@ -98,21 +98,21 @@ def test_memory(tmp_path: Path) -> None:
 
 
 def test_memory_on_a_kernel_without_swap(tmp_path: Path) -> None:
-    assert memory.apply(tmp_path, LIMITS).in_force
+    assert memory.MAX_MEMORY.apply(tmp_path, LIMITS).in_force
     assert not (tmp_path / "memory.swap.max").exists()
 
 
 def test_memory_that_the_kernel_changes(tmp_path: Path) -> None:
     swallow(tmp_path, "memory.max")
-    applied = memory.apply(tmp_path, LIMITS)
-    assert (applied.in_force, applied.reason) == (False, "the kernel made '' of 1073741824")
+    applied = memory.MAX_MEMORY.apply(tmp_path, LIMITS)
+    assert (applied.in_force, applied.reason) == (False, "the kernel changed 1073741824 to ''")
 
 
 def test_memory_is_in_force_only_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     swallow(tmp_path, "memory.oom.group")
-    applied = memory.apply(tmp_path, LIMITS)
+    applied = memory.MAX_MEMORY.apply(tmp_path, LIMITS)
     assert (applied.in_force, applied.value) == (False, "1073741824")
-    assert applied.reason == "memory.oom.group: the kernel made '' of '1'"
+    assert applied.reason == "memory.oom.group: the kernel changed '1' to ''"
 
 
 def test_memory_stat(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def cores_of(base: Path, *, effective: str, given: str) -> Path:
 
 def test_cpuset(tmp_path: Path) -> None:
     job = cores_of(tmp_path, effective="0-3", given="0-1")
-    assert cpuset.apply(job, LIMITS) == AppliedLimit(
+    assert cpuset.CPU_SET.apply(job, LIMITS) == AppliedLimit(
         limit="cpu_set", in_force=True, file="cpuset.cpus", value="0-1"
     )
     assert files.read(job, "cpuset.cpus") == "0-1"
@@ -148,30 +148,30 @@ def test_cpuset(tmp_path: Path) -> None:
 
 def test_cpuset_is_cut_down_to_the_cores_that_there_are(tmp_path: Path) -> None:
     job = cores_of(tmp_path, effective="1-2", given="1")
-    applied = cpuset.apply(job, LIMITS)
+    applied = cpuset.CPU_SET.apply(job, LIMITS)
     assert (applied.in_force, applied.value) == (False, "1")
-    assert applied.reason == "jobs on this host have cores 1-2, and not 0; choose of those"
+    assert applied.reason == "cores 0 are not available; use some of 1-2"
     assert files.read(job, "cpuset.cpus") == "1"
 
 
 def test_cpuset_that_the_kernel_changes(tmp_path: Path) -> None:
     job = cores_of(tmp_path, effective="0-3", given="0-3")
-    assert cpuset.apply(job, LIMITS).reason == "the kernel gave cores 0-3"
+    assert cpuset.CPU_SET.apply(job, LIMITS).reason == "the kernel chose cores 0-3"
 
 
 def test_cpuset_that_is_lifted(tmp_path: Path) -> None:
     job = cores_of(tmp_path, effective="0-3", given="0-3")
-    assert cpuset.apply(job, LIFTED).in_force
+    assert cpuset.CPU_SET.apply(job, LIFTED).in_force
     assert (job / "cpuset.cpus").read_text() == "\n"  # a write of nothing would not reach the kernel
 
 
 def test_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_disks(monkeypatch, "8:0")
     (tmp_path / "io.max").touch()
-    applied = io.apply_bps(tmp_path, LIMITS, [Path("/srv")])
+    applied = io.MAX_IO_BPS.apply(tmp_path, LIMITS, [Path("/srv")])
     value = "8:0 rbps=1000000 wbps=1000000"
     assert applied == AppliedLimit(limit="max_io_bps", in_force=True, file="io.max", value=value)
-    applied = io.apply_iops(tmp_path, LIMITS, [Path("/srv")])
+    applied = io.MAX_IO_IOPS.apply(tmp_path, LIMITS, [Path("/srv")])
     value = "8:0 riops=500 wiops=500"
     assert applied == AppliedLimit(limit="max_io_iops", in_force=True, file="io.max", value=value)
 
@@ -181,16 +181,16 @@ def test_io_beside_another_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     on_disks(monkeypatch, "8:0")
     monkeypatch.setattr(files, "write", lambda *_: None)
     (tmp_path / "io.max").write_text("8:0 rbps=1000000 wbps=1000000 riops=500 wiops=max\n")
-    assert io.apply_bps(tmp_path, LIMITS, [Path("/srv")]).in_force
-    assert not io.apply_iops(tmp_path, LIMITS, [Path("/srv")]).in_force
-    assert not io.apply_bps(tmp_path, LIFTED, [Path("/srv")]).in_force
+    assert io.MAX_IO_BPS.apply(tmp_path, LIMITS, [Path("/srv")]).in_force
+    assert not io.MAX_IO_IOPS.apply(tmp_path, LIMITS, [Path("/srv")]).in_force
+    assert not io.MAX_IO_BPS.apply(tmp_path, LIFTED, [Path("/srv")]).in_force
     (tmp_path / "io.max").write_text("")
-    assert io.apply_bps(tmp_path, LIFTED, [Path("/srv")]).in_force
-    assert not io.apply_bps(tmp_path, LIMITS, [Path("/srv")]).in_force
+    assert io.MAX_IO_BPS.apply(tmp_path, LIFTED, [Path("/srv")]).in_force
+    assert not io.MAX_IO_BPS.apply(tmp_path, LIMITS, [Path("/srv")]).in_force
 
 
 def test_io_without_throttling(tmp_path: Path) -> None:
-    applied = io.apply_bps(tmp_path, LIMITS, [Path("/srv")])
+    applied = io.MAX_IO_BPS.apply(tmp_path, LIMITS, [Path("/srv")])
     assert (applied.in_force, applied.file, applied.reason) == (False, "", io.NO_MAX)
 
 
@@ -199,28 +199,26 @@ def test_io_that_the_kernel_takes_for_one_disk_of_two(
 ) -> None:
     on_disks(monkeypatch, "8:0", "8:16")
     (tmp_path / "io.max").touch()
-    applied = io.apply_bps(tmp_path, LIMITS, [Path("/srv")])  # a plain file keeps what was written last
+    applied = io.MAX_IO_BPS.apply(tmp_path, LIMITS, [Path("/srv")])  # a plain file keeps the last write
     assert (applied.in_force, applied.value) == (False, "8:16 rbps=1000000 wbps=1000000")
-    assert applied.reason == "the kernel did not take the limit for 8:0"
+    assert applied.reason == "the kernel did not accept the limit for 8:0"
 
 
 def test_io_without_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(path: Path) -> list[str]:
-        raise NoDevice(f"{path} is on tmpfs, which is no block device")
+        raise NoDevice(f"{path} is on tmpfs, not on a block device")
 
     monkeypatch.setattr(io, "whole_disks", none)
     (tmp_path / "io.max").touch()
-    assert io.apply_iops(tmp_path, LIFTED, [Path("/srv")]).in_force
-    applied = io.apply_iops(tmp_path, LIMITS, [Path("/srv")])
+    assert io.MAX_IO_IOPS.apply(tmp_path, LIFTED, [Path("/srv")]).in_force
+    applied = io.MAX_IO_IOPS.apply(tmp_path, LIMITS, [Path("/srv")])
     assert not applied.in_force
-    assert (
-        applied.reason == "/srv is on tmpfs, which is no block device; choose a working directory on a disk"
-    )
+    assert applied.reason == "/srv is on tmpfs, not on a block device; use a working directory on a disk"
 
 
 def test_io_on_a_path_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "io.max").touch()
-    applied = io.apply_bps(tmp_path, LIMITS, [tmp_path / "none"])
+    applied = io.MAX_IO_BPS.apply(tmp_path, LIMITS, [tmp_path / "none"])
     assert applied.reason == f"{tmp_path / 'none'} has no device (No such file or directory)"
 
 
@@ -237,13 +235,13 @@ def test_io_stat(tmp_path: Path) -> None:
 
 def test_pids(tmp_path: Path) -> None:
     expected = AppliedLimit(limit="max_pids", in_force=True, file="pids.max", value="64")
-    assert pids.apply(tmp_path, LIMITS) == expected
-    assert pids.apply(tmp_path, LIFTED).value == "max"
+    assert pids.MAX_PIDS.apply(tmp_path, LIMITS) == expected
+    assert pids.MAX_PIDS.apply(tmp_path, LIFTED).value == "max"
 
 
 def test_pids_that_the_kernel_changes(tmp_path: Path) -> None:
     swallow(tmp_path, "pids.max")
-    assert not pids.apply(tmp_path, LIMITS).in_force
+    assert not pids.MAX_PIDS.apply(tmp_path, LIMITS).in_force
 
 
 def test_pids_stat(tmp_path: Path) -> None:
@@ -270,5 +268,5 @@ def test_psi(tmp_path: Path) -> None:
 def test_a_refused_write_names_the_file_and_the_value(tmp_path: Path) -> None:
     (tmp_path / "pids.max").symlink_to("/dev/full")
     with pytest.raises(OSError, match="on writing '64'") as caught:
-        pids.apply(tmp_path, LIMITS)
+        pids.MAX_PIDS.apply(tmp_path, LIMITS)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "pids.max"))

@@ -65,7 +65,7 @@ def test_device_mapper_stands_for_the_disks_below(sysfs: Sysfs, tmp_path: Path) 
 
 
 def test_a_file_system_without_a_device(sysfs: Sysfs) -> None:
-    with pytest.raises(NoDevice, match="/proc is on proc, which is no block device"):
+    with pytest.raises(NoDevice, match="/proc is on proc, not on a block device"):
         whole_disks(Path("/proc"), sysfs.block)
 
 

@@ -34,7 +34,7 @@ def test_a_limit_that_was_changed_is_told_with_both_values(cgroup: Path) -> None
     (cgroup / "memory.max").write_text("max\n")
     (limit,) = read_back(cgroup, [MEMORY])
     assert (limit.in_force, limit.value) == (False, "max")
-    assert limit.reason.startswith("something changed memory.max from '67108864' to 'max'; ")
+    assert limit.reason.startswith("another program changed memory.max from '67108864' to 'max'; ")
 
 
 def test_a_file_that_belongs_to_a_limit_counts(cgroup: Path) -> None:
@@ -59,4 +59,4 @@ def test_a_controller_that_was_disabled_is_the_reason(cgroup: Path) -> None:
     (cgroup / "io.max").unlink()
     (limit,) = read_back(cgroup, [IO])
     assert (limit.in_force, limit.value) == (False, "")
-    assert limit.reason == "io.max is gone: something disabled its controller for the jobs' cgroups"
+    assert limit.reason == "io.max is missing: another program disabled its controller for the jobs' cgroups"

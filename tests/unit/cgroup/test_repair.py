@@ -90,7 +90,7 @@ def test_a_base_that_cannot_be_made_again_is_the_reason(
 
     monkeypatch.setattr(hierarchy_module, "make", refuse)
     hierarchy.repair()
-    why = f"{hierarchy.jobs} is gone and cannot be made again (Read-only file system)"
+    why = f"{hierarchy.jobs} is missing and cannot be created again (Read-only file system)"
     assert (hierarchy.problem, hierarchy.reason("cpu")) == (why, why)
 
 

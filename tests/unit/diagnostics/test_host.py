@@ -185,7 +185,7 @@ def test_a_device_that_is_none_says_which_setting_to_correct(tmp_path: Path, mou
     assert (
         found["/dev/none"].text == "/dev/none has no device (No such file or directory); correct io.devices"
     )
-    assert "/proc is on proc, which is no block device" in found["/proc"].text
+    assert "/proc is on proc, not on a block device" in found["/proc"].text
     assert not found["max_io_bps"].ok
 
 

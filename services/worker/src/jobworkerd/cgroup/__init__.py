@@ -1,5 +1,5 @@
-"""cgroup v2: `hierarchy` (the cgroups of the server and the jobs), `job_cgroup` (one job's), and one module
-per controller.
+"""cgroup v2: `hierarchy` (the cgroups of the server and of all jobs), `job_cgroup` (the cgroup of one job),
+one module per controller and `limits`, the table of all limits.
 
-The kernel's own account is Documentation/admin-guide/cgroup-v2.rst; "the kernel's page" means that.
+"The kernel's page" is Documentation/admin-guide/cgroup-v2.rst.
 """

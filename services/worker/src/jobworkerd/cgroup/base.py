@@ -1,7 +1,7 @@
-"""The base directory of the server's cgroups: where it is, who made it, and that one server alone uses it.
+"""The base directory of the server's cgroups. One server uses it at a time.
 
-Directories that a server makes carry a mark (an extended attribute), so that a later server removes those
-of one that was killed, and never a directory that an administrator prepared.
+Directories that a server creates carry a mark (an extended attribute). A later server removes marked
+directories of a killed server, and never a directory that an administrator prepared.
 """
 
 import fcntl
@@ -13,27 +13,27 @@ from pathlib import Path
 from jobworkerd.cgroup.mounts import own_cgroup
 
 SERVER = "server"
-"""The cgroup below the base that has the server's own processes."""
+"""The cgroup of the server's processes, below the base."""
 
 JOBS = "jobs"
-"""The cgroup below the base that has the jobs' cgroups."""
+"""The parent of the jobs' cgroups, below the base."""
 
 _USUAL_MOUNT = Path("/sys/fs/cgroup")
 _MARK = "user.jobworkerd"
 
 
 class BadBase(ValueError):
-    """Raised when the configured base cannot be used, and another one has to be chosen."""
+    """Raised when the configured base cannot be used. The administrator has to choose another one."""
 
 
 def resolve_base(configured: str, mount: Path) -> Path:
-    """Returns where a configured base lies on this host.
+    """Returns the path of a configured base on this host.
 
-    A path below /sys/fs/cgroup is meant as one below the cgroup v2 mount, which on a hybrid host is a
-    directory deeper.
+    A path below /sys/fs/cgroup means a path below the cgroup v2 mount, which is one level deeper on a hybrid
+    host.
 
     Raises:
-        BadBase: it is the mount itself, or neither below the mount nor below /sys/fs/cgroup.
+        BadBase: the path is the mount itself, or neither below the mount nor below /sys/fs/cgroup.
     """
     path = Path(os.path.normpath(configured))
     if path == mount:
@@ -52,9 +52,9 @@ def resolve_base(configured: str, mount: Path) -> Path:
 
 
 def delegated(mount: Path, proc: Path = Path("/proc")) -> Path | None:
-    """Returns this process's cgroup if this user may use it as a base, as with systemd's `Delegate=yes`.
+    """Returns this process's cgroup if this user may use it as a base, for example with `Delegate=yes`.
 
-    A process that an earlier server moved into its `server` cgroup still has the cgroup above as its base.
+    The base of a process in the `server` cgroup of an earlier server is the cgroup above it.
     """
     own = mount / own_cgroup(proc).lstrip("/")
     for cgroup in (own.parent, own) if own.name == SERVER else (own,):
@@ -64,18 +64,18 @@ def delegated(mount: Path, proc: Path = Path("/proc")) -> Path | None:
 
 
 def usable(cgroup: Path) -> bool:
-    """True if this user may make cgroups below a cgroup, move processes there and enable controllers."""
+    """Tells whether this user may create cgroups below a cgroup, move processes and enable controllers."""
     controls = (cgroup, cgroup / "cgroup.procs", cgroup / "cgroup.subtree_control")
     return all(os.access(path, os.W_OK) for path in controls)
 
 
 @contextmanager
 def occupied(base: Path) -> Iterator[None]:
-    """Makes the base and keeps other servers from it; at the end it goes if a server made it.
+    """Creates and locks the base; removes it at the end if a server created it.
 
     Raises:
-        BadBase: another server uses it.
-        OSError: this user cannot make or use it. Nothing is left behind.
+        BadBase: another server uses the base.
+        OSError: this user cannot create or use the base. Nothing is left behind.
     """
     lock = _make_and_lock(base)
     try:
@@ -86,7 +86,7 @@ def occupied(base: Path) -> Iterator[None]:
 
 
 def is_ours(directory: Path) -> bool:
-    """True if a server made the directory."""
+    """Tells whether a server created the directory."""
     try:
         return bool(os.getxattr(directory, _MARK))
     except OSError:
@@ -99,7 +99,7 @@ def _make_and_lock(base: Path) -> int:
         lock = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The server that had it may have removed it since it was opened here.
+            # Another server can have removed it since it was opened.
             if os.path.samestat(os.fstat(lock), base.stat()):
                 return lock
         except BlockingIOError as error:
@@ -113,16 +113,16 @@ def _make_and_lock(base: Path) -> int:
 
 
 def make(base: Path) -> None:
-    """Makes the base and the directories above it, and marks those that it makes.
+    """Creates the base and the directories above it, and marks the new ones.
 
     Raises:
-        OSError: this user cannot make or use it. Nothing is left behind.
+        OSError: this user cannot create or use the base. Nothing is left behind.
     """
     try:
         for directory in (*reversed(base.parents), base):
             if not directory.is_dir():
                 directory.mkdir()
-                with suppress(OSError):  # a kernel without them: then the directory stays
+                with suppress(OSError):  # without extended attributes the directory stays
                     os.setxattr(directory, _MARK, b"made")
         if not os.access(base / "cgroup.procs", os.W_OK):
             raise PermissionError(13, "Permission denied")
@@ -132,7 +132,7 @@ def make(base: Path) -> None:
 
 
 def _remove(base: Path) -> None:
-    """Removes the base and the directories above it that servers made, as far as they are empty."""
+    """Removes the base and the directories above it, as long as they are marked and empty."""
     for directory in (base, *base.parents):
         try:
             if directory.is_dir():

@@ -1,4 +1,4 @@
-"""Which controllers there are for the jobs' cgroups, and enabling them."""
+"""Enables controllers for the jobs' cgroups, and explains why a controller cannot be enabled."""
 
 import errno
 from pathlib import Path
@@ -12,25 +12,25 @@ ONLY_V2 = "boot with systemd.unified_cgroup_hierarchy=1 (or cgroup_no_v1=all)"
 
 DELEGATE = "start the server as root, or with `systemd-run --user --scope -p Delegate=yes`"
 
-_NO_PROCESSES = "move the processes that are in it to another cgroup"
-"""Only a cgroup without processes of its own can have controllers for its children."""
+_NO_PROCESSES = "move its processes to another cgroup"
+"""A cgroup with processes cannot enable controllers for its children."""
 
 
 def unavailable(controller: str, mount: Path, cgroup: Path) -> str:
-    """Returns why no user can enable the controller for a cgroup's children; empty if that is possible."""
+    """Returns why the controller cannot be enabled for a cgroup's children; empty if it can."""
     if controller in files.read(cgroup, "cgroup.controllers").split():
         return ""
     if controller in v1_controllers():
         return f"the {controller} controller is held by cgroup v1; {ONLY_V2}"
     if controller not in files.read(mount, "cgroup.controllers").split():
-        return f"this kernel has no {controller} controller for cgroup v2; boot one that has"
+        return f"this kernel has no {controller} controller for cgroup v2; boot a kernel with it"
     return f"the {controller} controller is not delegated to {cgroup}; {DELEGATE}"
 
 
 def enable(controller: str, mount: Path, cgroup: Path) -> str:
-    """Enables the controller from the mount down to a cgroup's children; returns why it is not enabled."""
-    way = [cgroup, *cgroup.parents]
-    for each in reversed(way[: way.index(mount) + 1]):
+    """Enables the controller from the mount down to a cgroup's children; returns why it cannot."""
+    path = [cgroup, *cgroup.parents]
+    for each in reversed(path[: path.index(mount) + 1]):
         if controller in files.read(each, "cgroup.subtree_control").split():
             continue
         if why := unavailable(controller, mount, each):
@@ -38,6 +38,6 @@ def enable(controller: str, mount: Path, cgroup: Path) -> str:
         try:
             files.write(each, "cgroup.subtree_control", f"+{controller}")
         except OSError as error:
-            cure = _NO_PROCESSES if error.errno == errno.EBUSY else DELEGATE
-            return f"the {controller} controller cannot be enabled in {each} ({error.strerror}); {cure}"
+            remedy = _NO_PROCESSES if error.errno == errno.EBUSY else DELEGATE
+            return f"the {controller} controller cannot be enabled in {each} ({error.strerror}); {remedy}"
     return ""

@@ -1,47 +1,42 @@
-"""The CPU limit: `cpu.max`, or `cpu.weight` where the kernel lacks it; and the CPU weight."""
+"""The CPU limit (`cpu.max`, or `cpu.weight` if the kernel lacks it), the CPU weight and the CPU times."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobworkerd.cgroup import files
+from jobworkerd.cgroup.limit import Limit, OptionalFile, file_limit
 from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "cpu"
-LIMIT = "max_cpu"
-WEIGHT = "cpu_weight"
 
 WEIGHT_FILE = "cpu.weight"
-MOST_WEIGHT = 10_000
+MAX_WEIGHT = 10_000
 
 NO_MAX = (
-    "this kernel has no cpu.max; cpu.weight shares the CPU only while others want it too, "
+    "this kernel has no cpu.max, and cpu.weight limits a job only while others need the CPU; "
     "boot a kernel with CONFIG_CFS_BANDWIDTH"
 )
 
 _PERIOD_USEC = 100_000
-"""The kernel's default; with it one percent of a core is 1,000 µs, the least quota that it takes."""
+"""The kernel's default period. One percent of a core is 1,000 µs then, the smallest quota."""
 
 _DEFAULT_WEIGHT = 100
-"""The kernel's."""
+"""The kernel's default weight."""
 
 
-def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
-    """Sets the limit and returns what the kernel made of it.
-
-    Raises:
-        OSError: the kernel refused it.
-    """
+def _set_max_cpu(cgroup: Path, limits: Limits, _io_paths: Sequence[Path]) -> AppliedLimit:
     if not (cgroup / "cpu.max").exists():
-        return _share(cgroup, limits)
+        return _set_weight_instead(cgroup, limits)
     wanted = f"{limits.max_cpu * _PERIOD_USEC // 100} {_PERIOD_USEC}"
-    return files.set_and_read_back(cgroup, LIMIT, "cpu.max", wanted)
+    return files.set_and_read_back(cgroup, MAX_CPU.name, "cpu.max", wanted)
 
 
-def _share(cgroup: Path, limits: Limits) -> AppliedLimit:
-    # By the kernel's default weight one full core weighs as much as an unlimited neighbour.
+def _set_weight_instead(cgroup: Path, limits: Limits) -> AppliedLimit:
+    # With the default weight of 100, one full core weighs as much as an unlimited neighbor.
     if not limits.cpu_weight:
-        files.write(cgroup, WEIGHT_FILE, str(min(limits.max_cpu, MOST_WEIGHT)))
+        files.write(cgroup, WEIGHT_FILE, str(min(limits.max_cpu, MAX_WEIGHT)))
     return AppliedLimit(
-        limit=LIMIT,
+        limit=MAX_CPU.name,
         in_force=False,
         file=WEIGHT_FILE,
         value=files.read(cgroup, WEIGHT_FILE),
@@ -49,17 +44,15 @@ def _share(cgroup: Path, limits: Limits) -> AppliedLimit:
     )
 
 
-def apply_weight(cgroup: Path, limits: Limits) -> AppliedLimit:
-    """Sets the weight, the kernel's default if none is named, and returns what the kernel made of it.
-
-    Raises:
-        OSError: the kernel refused it.
-    """
-    return files.set_and_read_back(cgroup, WEIGHT, WEIGHT_FILE, limits.cpu_weight or _DEFAULT_WEIGHT)
+MAX_CPU = Limit("max_cpu", CONTROLLER, _set_max_cpu, OptionalFile("cpu.max", "cpu.weight", NO_MAX))
+CPU_WEIGHT = file_limit(
+    "cpu_weight", CONTROLLER, WEIGHT_FILE, lambda limits: limits.cpu_weight or _DEFAULT_WEIGHT
+)
+LIMITS = (MAX_CPU, CPU_WEIGHT)
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the CPU times in microseconds, under the names of `Usage`; kept without a controller."""
+    """Returns the CPU times in microseconds as fields of `Usage`. They need no controller."""
     names = {
         "user_usec": "cpu_user_usec",
         "system_usec": "cpu_system_usec",

@@ -1,37 +1,43 @@
-"""The cores that a job may run on: `cpuset.cpus`."""
+"""The cores that a job may use: `cpuset.cpus`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobworkerd import cores
 from jobworkerd.cgroup import files
+from jobworkerd.cgroup.limit import Limit
 from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "cpuset"
-LIMIT = "cpu_set"
+
+_EFFECTIVE = "cpuset.cpus.effective"
 
 
-def apply(cgroup: Path, limits: Limits) -> AppliedLimit:
-    """Sets the cores and returns what the kernel made of them; all that there are if none are named.
+def _set_cores(cgroup: Path, limits: Limits, _io_paths: Sequence[Path]) -> AppliedLimit:
+    """Sets the cores; an empty set means all cores.
 
-    The kernel takes cores that a cgroup cannot have, and then runs it on others, so what is asked for is
-    cut down to what there is first. What a job really has is in `cpuset.cpus.effective`.
-
-    Raises:
-        OSError: the kernel refused them.
+    The kernel accepts cores that a cgroup cannot have, and then runs it on other cores. So the set is reduced
+    to the available cores first. `cpuset.cpus.effective` shows the cores that the job uses.
     """
-    there = files.read(cgroup.parent, "cpuset.cpus.effective")
-    wanted = cores.parse(limits.cpu_set)
-    given = wanted & cores.parse(there)
-    # A list with nothing in it is "all" to the kernel; a write of nothing at all would not reach it.
-    files.write(cgroup, "cpuset.cpus", cores.to_text(given) + "\n")
-    value = files.read(cgroup, "cpuset.cpus.effective")
-    reason = _reason(wanted, given, value, there)
-    return AppliedLimit(limit=LIMIT, in_force=not reason, file="cpuset.cpus", value=value, reason=reason)
+    available = files.read(cgroup.parent, _EFFECTIVE)
+    requested = cores.parse(limits.cpu_set)
+    usable = requested & cores.parse(available)
+    # A line without cores means all cores. The kernel does not see a write of no bytes at all.
+    files.write(cgroup, "cpuset.cpus", cores.to_text(usable) + "\n")
+    value = files.read(cgroup, _EFFECTIVE)
+    reason = _reason(requested, usable, value, available)
+    return AppliedLimit(
+        limit=CPU_SET.name, in_force=not reason, file="cpuset.cpus", value=value, reason=reason
+    )
 
 
-def _reason(wanted: frozenset[int], given: frozenset[int], value: str, there: str) -> str:
-    if lacking := cores.to_text(wanted - given):
-        return f"jobs on this host have cores {there}, and not {lacking}; choose of those"
-    if wanted and cores.parse(value) != wanted:
-        return f"the kernel gave cores {value}"
+def _reason(requested: frozenset[int], usable: frozenset[int], value: str, available: str) -> str:
+    if missing := cores.to_text(requested - usable):
+        return f"cores {missing} are not available; use some of {available}"
+    if requested and cores.parse(value) != requested:
+        return f"the kernel chose cores {value}"
     return ""
+
+
+CPU_SET = Limit("cpu_set", CONTROLLER, _set_cores, shown_by=_EFFECTIVE)
+LIMITS = (CPU_SET,)

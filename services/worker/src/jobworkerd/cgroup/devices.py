@@ -1,8 +1,7 @@
-"""Which whole disks a file lies on: the devices that `io.max` can limit.
+"""Finds the whole disks of a file. `io.max` limits whole disks only.
 
-`io.max` takes whole disks only, so a partition stands for its disk, and a device-mapper or md device for
-the disks below it. Everything is read from /sys/dev/block (the kernel's
-Documentation/ABI/stable/sysfs-block).
+A partition is mapped to its disk, and a device-mapper or md device to the disks below it. The information
+comes from /sys/dev/block (Documentation/ABI/stable/sysfs-block).
 """
 
 import os
@@ -15,15 +14,15 @@ SYSFS_BLOCK = Path("/sys/dev/block")
 
 
 class NoDevice(LookupError):
-    """Raised when a path is on no block device, such as on a tmpfs; the text says what it is on."""
+    """Raised when a path is not on a block device. The message names its file system."""
 
 
 def whole_disks(path: Path, sysfs: Path = SYSFS_BLOCK) -> list[str]:
-    """Returns the disks under a path, or behind a device file, each as `major:minor`.
+    """Returns the disks of a path or of a device file, each as `major:minor`.
 
     Raises:
-        NoDevice: there is none.
-        OSError: there is no such path.
+        NoDevice: the path is not on a block device.
+        OSError: the path does not exist or cannot be read.
     """
     found = path.stat()
     device = found.st_rdev if stat.S_ISBLK(found.st_mode) else found.st_dev
@@ -34,14 +33,14 @@ def whole_disks(path: Path, sysfs: Path = SYSFS_BLOCK) -> list[str]:
 
 
 def _device_of_mount(path: Path, number: str, sysfs: Path) -> str:
-    """Returns the device behind a file system with a number of its own, as btrfs has."""
+    """Returns the device of a file system that has its own device number, such as btrfs."""
     mount = next((mount for mount in reversed(mounts()) if mount.device == number), None)
     source = Path(mount.source) if mount else None
     if source and source.is_absolute() and source.exists() and stat.S_ISBLK((info := source.stat()).st_mode):
         found = f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
         if (sysfs / found).exists():
             return found
-    raise NoDevice(f"{path} is on {_name(mount)}, which is no block device")
+    raise NoDevice(f"{path} is on {_name(mount)}, not on a block device")
 
 
 def _name(mount: Mount | None) -> str:

@@ -1,4 +1,4 @@
-"""Reading and writing the control files of a cgroup, with the file and the data in every error."""
+"""Reads and writes the control files of a cgroup. All errors name the file and the data."""
 
 import os
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from jobworkerd.model import AppliedLimit
 _READ_BYTES = 64 * 1024
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK
-"""Without O_NONBLOCK the writer of a lower memory.max or memory.high reclaims what is above it (Linux 6.16);
-with it the job does, when it next asks for memory. Other files ignore the flag.
+"""Without O_NONBLOCK, a write of a lower memory.max or memory.high blocks until memory is reclaimed (Linux
+6.16). With it, the job reclaims memory at its next allocation. Other files ignore the flag.
 """
 
 
@@ -19,7 +19,7 @@ def write(cgroup: Path, file: str, data: str) -> None:
     """Writes one value.
 
     Raises:
-        OSError: the kernel refused it; the error's text names the file and the value.
+        OSError: the kernel refused the value. The message names the file and the value.
     """
     path = f"{cgroup}/{file}"
     try:
@@ -33,25 +33,25 @@ def write(cgroup: Path, file: str, data: str) -> None:
 
 
 def read(cgroup: Path, file: str) -> str:
-    """Returns a file's text without the line end.
+    """Returns the text of a file without the line end.
 
-    These files are read by the dozen for each job, so this takes the shortest way.
+    It avoids the overhead of pathlib, because dozens of files are read for each job.
 
     Raises:
-        OSError: it cannot be read; FileNotFoundError where this kernel has no such file.
+        OSError: the file cannot be read. It is a FileNotFoundError if the kernel has no such file.
     """
     path = f"{cgroup}/{file}"
     control = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return b"".join(iter(partial(os.read, control, _READ_BYTES), b"")).decode().strip()
-    except OSError as error:  # a read names no file
+    except OSError as error:  # the error of a read has no file name
         raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.close(control)
 
 
 def read_if_any(cgroup: Path, file: str, default: str) -> str:
-    """Returns a file's text, or the default where this kernel has no such file."""
+    """Returns the text of a file, or the default if the kernel has no such file."""
     try:
         return read(cgroup, file)
     except FileNotFoundError:
@@ -59,25 +59,25 @@ def read_if_any(cgroup: Path, file: str, default: str) -> str:
 
 
 def subtree(cgroup: Path) -> Iterator[Path]:
-    """Yields a cgroup and those below it, children before parents: in the order that rmdir(2) needs."""
+    """Yields a cgroup and all cgroups below it, children first, as rmdir(2) requires."""
     for directory, _, _ in os.walk(cgroup, topdown=False):
         yield Path(directory)
 
 
 def set_and_read_back(cgroup: Path, limit: str, file: str, wanted: str | int) -> AppliedLimit:
-    """Writes a limit's value and returns what the kernel made of it.
+    """Writes the value of a limit and returns the value that the kernel holds then.
 
     Raises:
-        OSError: the kernel refused it.
+        OSError: the kernel refused the value.
     """
     write(cgroup, file, str(wanted))
     value = read(cgroup, file)
-    reason = "" if value == str(wanted) else f"the kernel made {value!r} of {wanted!r}"
+    reason = "" if value == str(wanted) else f"the kernel changed {wanted!r} to {value!r}"
     return AppliedLimit(limit=limit, in_force=not reason, file=file, value=value, reason=reason)
 
 
 def read_keyed(cgroup: Path, file: str) -> dict[str, int]:
-    """Returns a file of `key value` lines ("flat keyed" on the kernel's page); empty if there is none."""
+    """Returns the `key value` lines of a file ("flat keyed" on the kernel's page); empty without the file."""
     try:
         lines = read(cgroup, file).splitlines()
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def read_keyed(cgroup: Path, file: str) -> dict[str, int]:
 
 
 def read_number(cgroup: Path, file: str) -> int | None:
-    """Returns a file of one number; None if this kernel has no such file."""
+    """Returns the number in a file; None if the kernel has no such file."""
     try:
         return int(read(cgroup, file))
     except FileNotFoundError:

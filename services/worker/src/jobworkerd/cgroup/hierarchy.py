@@ -1,8 +1,7 @@
-"""Where the jobs' cgroups go: `<base>/jobs/<id>`, beside the server's own `<base>/server`; and which
-controllers are in force there.
+"""The cgroups of the server (`<base>/server`) and of the jobs (`<base>/jobs/<id>`), and their controllers.
 
-A host may lack any part of what limits need. Nothing here fails for that: each missing part has a
-sentence that says why it is missing and what to do, and that sentence reaches the records of the jobs.
+A host can lack any requirement of the limits. That is not an error here: for each missing part a sentence
+says why it is missing and what to do. The jobs' records contain that sentence.
 """
 
 from collections.abc import Mapping
@@ -19,12 +18,12 @@ from jobworkerd.exhaustion import is_exhaustion
 
 @dataclass
 class Hierarchy:
-    """A base directory that jobs' cgroups can be made in, or the reason why the server has no such base.
+    """The base directory of the jobs' cgroups, or the reason why the server has none.
 
-    `missing` has, for each controller that does not work below the base, a sentence with the reason.
-    `unprotected` says why the server's own cgroup has no priority over the jobs'; empty if it has.
-    `problem` says what worked when the server started and does not work any more; empty if all works.
-    `broken` has the same for each controller, and `repaired` what `repair` made again.
+    `missing` maps each controller that does not work below the base to the reason.
+    `unprotected` says why the server's cgroup has no priority over the jobs; empty if it has.
+    `problem` says what worked at the start of the server and fails now; empty if everything works.
+    `broken` maps each controller that fails now to the reason. `repaired` lists what `repair` restored.
     """
 
     base: Path | None
@@ -38,16 +37,16 @@ class Hierarchy:
 
     @property
     def jobs(self) -> Path:
-        """The directory of the jobs' cgroups; only with a base."""
+        """The parent of the jobs' cgroups. It exists only with a base."""
         assert self.base
         return self.base / JOBS
 
     def reason(self, controller: str) -> str:
-        """Returns why the controller does not work, or an empty string if it does."""
+        """Returns why the controller does not work; empty if it works."""
         return self.no_base or self.missing.get(controller) or self.broken.get(controller, "")
 
     def repair(self) -> None:
-        """Makes again what something else removed or disabled; what cannot be made again is in `problem`.
+        """Restores cgroups and controllers that another program removed. Sets `problem` if it cannot.
 
         Raises:
             OSError: the host is exhausted.
@@ -62,13 +61,13 @@ class Hierarchy:
         except OSError as error:
             if is_exhaustion(error):
                 raise
-            why = f"{self.jobs} is gone and cannot be made again ({error.strerror})"
+            why = f"{self.jobs} is missing and cannot be created again ({error.strerror})"
             self._break(dict.fromkeys(self._expected(), why), why)
         if not self.problem:
             self.repaired.extend(lost)
 
     def close(self) -> None:
-        """Leaves the base and removes what servers made there; a directory that has something in it stays."""
+        """Leaves the base and removes the directories that servers created. Directories in use stay."""
         self.made.close()
 
     def _break(self, broken: dict[str, str], problem: str = "") -> None:
@@ -91,10 +90,10 @@ class Hierarchy:
 
 
 def open_hierarchy(configured: str) -> Hierarchy:
-    """Makes the base, moves the server into it and enables every controller that can be had there.
+    """Creates the base, moves the server into it and enables all available controllers.
 
     Raises:
-        BadBase: see `resolve_base` and `occupied`.
+        BadBase: the configured base is invalid, or another server uses it.
     """
     mount = cgroup2_mount()
     if mount is None:
@@ -105,7 +104,7 @@ def open_hierarchy(configured: str) -> Hierarchy:
             if base:
                 return _open(base, mount)
         except OSError as error:
-            problem = problem or f"{base} cannot be made or used ({error.strerror})"
+            problem = problem or f"{base} cannot be created or used ({error.strerror})"
     return Hierarchy(None, f"{problem}; {DELEGATE}")
 
 
@@ -122,7 +121,7 @@ def _open(base: Path, mount: Path) -> Hierarchy:
 
 
 def no_cgroup2() -> str:
-    """Returns the sentence for a host where cgroup v2 is not mounted at all."""
+    """Returns the reason on a host without a cgroup v2 mount."""
     return "cgroup v2 is not mounted; boot a kernel >= 5.14 with systemd.unified_cgroup_hierarchy=1"
 
 

@@ -1,85 +1,81 @@
-"""The I/O limits: `io.max`, bytes and operations a second to read and to write, on whole disks."""
+"""The I/O limits: `io.max`, bytes and operations per second for reads and for writes, on whole disks."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from jobworkerd.cgroup import files
 from jobworkerd.cgroup.devices import NoDevice, whole_disks
+from jobworkerd.cgroup.limit import Limit, OptionalFile
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.model import AppliedLimit, Limits
 
 CONTROLLER = "io"
-BPS = "max_io_bps"
-IOPS = "max_io_iops"
 FILE = "io.max"
 
-NO_MAX = "this kernel's io controller has no io.max; boot one with CONFIG_BLK_DEV_THROTTLING"
+NO_MAX = "this kernel's io controller has no io.max; boot a kernel with CONFIG_BLK_DEV_THROTTLING"
 
-_NONE = "max"
-
-
-def apply_bps(cgroup: Path, limits: Limits, paths: Sequence[Path]) -> AppliedLimit:
-    """Sets the limit on bytes, none if it is 0, for the disks under the paths; as `apply_iops`."""
-    rate = limits.max_io_bps or _NONE
-    return _apply(cgroup, BPS, {"rbps": str(rate), "wbps": str(rate)}, paths)
+_UNLIMITED = "max"
+_OPTIONAL = OptionalFile(FILE, "io.stat", NO_MAX)
 
 
-def apply_iops(cgroup: Path, limits: Limits, paths: Sequence[Path]) -> AppliedLimit:
-    """Sets the limit on operations, none if it is 0, for the disks under the paths.
-
-    Returns what the kernel made of it.
-
-    Raises:
-        OSError: the kernel refused it.
-    """
-    rate = limits.max_io_iops or _NONE
-    return _apply(cgroup, IOPS, {"riops": str(rate), "wiops": str(rate)}, paths)
-
-
-def _apply(cgroup: Path, limit: str, rates: Mapping[str, str], paths: Sequence[Path]) -> AppliedLimit:
+def _set_rates(
+    name: str, keys: tuple[str, str], cgroup: Path, limits: Limits, io_paths: Sequence[Path]
+) -> AppliedLimit:
+    """Sets one limit for the disks of all paths. `keys` are its keys in `io.max`."""
     if not (cgroup / FILE).exists():
-        return AppliedLimit(limit=limit, in_force=False, reason=NO_MAX)
-    disks, reason = _disks(paths)
-    lifted = set(rates.values()) == {_NONE}
+        return AppliedLimit(limit=name, in_force=False, reason=NO_MAX)
+    rates = dict.fromkeys(keys, str(getattr(limits, name) or _UNLIMITED))
+    disks, reason = _disks(io_paths)
     for disk in disks:
-        # The keys that are not named keep what they have ("nested keyed" on the kernel's page).
+        # Keys that are not written keep their values ("nested keyed" on the kernel's page).
         files.write(cgroup, FILE, " ".join([disk, *(f"{key}={rate}" for key, rate in rates.items())]))
     value = files.read(cgroup, FILE)
-    if lifted:
-        reason = ""  # of what has no limit nobody need know that it could have none
+    if not getattr(limits, name):
+        reason = ""  # jobs without an I/O limit do not report missing devices
     if not reason and (refused := [disk for disk in disks if not _holds(value, disk, rates)]):
-        reason = f"the kernel did not take the limit for {', '.join(refused)}"
+        reason = f"the kernel did not accept the limit for {', '.join(refused)}"
     value = "; ".join(value.splitlines())
-    return AppliedLimit(limit=limit, in_force=not reason, file=FILE, value=value, reason=reason)
+    return AppliedLimit(limit=name, in_force=not reason, file=FILE, value=value, reason=reason)
 
 
-def part(limit: str, value: str) -> str:
-    """Returns what `io.max`, which two limits share, holds of one of them."""
-    keys = {BPS: ("rbps", "wbps"), IOPS: ("riops", "wiops")}[limit]
+def _own_part(keys: tuple[str, str], value: str) -> str:
+    """Returns the part of `io.max` that belongs to the limit with these keys."""
     lines = [line.split() for line in value.replace(";", "\n").splitlines()]
     own = {disk: [pair for pair in pairs if pair.startswith(keys)] for disk, *pairs in lines}
-    limiting = {disk: pairs for disk, pairs in own.items() if any(not p.endswith(_NONE) for p in pairs)}
+    limiting = {disk: pairs for disk, pairs in own.items() if any(not p.endswith(_UNLIMITED) for p in pairs)}
     return "; ".join(" ".join([disk, *pairs]) for disk, pairs in limiting.items())
 
 
+def _rate_limit(name: str, keys: tuple[str, str]) -> Limit:
+    return Limit(
+        name, CONTROLLER, partial(_set_rates, name, keys), _OPTIONAL, own_part=partial(_own_part, keys)
+    )
+
+
+MAX_IO_BPS = _rate_limit("max_io_bps", ("rbps", "wbps"))
+MAX_IO_IOPS = _rate_limit("max_io_iops", ("riops", "wiops"))
+LIMITS = (MAX_IO_BPS, MAX_IO_IOPS)
+
+
 def _holds(value: str, disk: str, rates: Mapping[str, str]) -> bool:
-    """True if `io.max` has these rates for a disk; one without any limit has no line in it."""
+    """Tells whether `io.max` has these rates for a disk. A disk without a limit has no line."""
     for line in value.splitlines():
         number, *pairs = line.split()
         if number == disk:
             return rates.items() <= dict(pair.split("=", 1) for pair in pairs).items()
-    return set(rates.values()) == {_NONE}
+    return set(rates.values()) == {_UNLIMITED}
 
 
 def _disks(paths: Sequence[Path]) -> tuple[list[str], str]:
-    """Returns the disks, and why a path has none (empty if each has one)."""
+    """Returns the disks, and the reason why a path has no disk (empty if all have one)."""
     disks: list[str] = []
     reason = ""
     for path in paths:
         try:
             disks += whole_disks(path)
         except NoDevice as error:
-            reason = reason or f"{error}; choose a working directory on a disk"
+            reason = reason or f"{error}; use a working directory on a disk"
         except OSError as error:
             if is_exhaustion(error):
                 raise
@@ -88,7 +84,7 @@ def _disks(paths: Sequence[Path]) -> tuple[list[str], str]:
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the bytes and operations over all devices, under the names of `Usage`."""
+    """Returns bytes and operations over all devices as fields of `Usage`."""
     names = {
         "rbytes": "io_read_bytes",
         "wbytes": "io_write_bytes",

@@ -1,18 +1,18 @@
-"""One job's cgroup, from mkdir to rmdir."""
+"""The cgroup of one job, from mkdir to rmdir."""
 
 import asyncio
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
-from jobworkerd.cgroup import cpu, cpuset, files, io, memory, pids, psi
+from jobworkerd.cgroup import cpu, files, io, memory, pids, psi
 from jobworkerd.cgroup.containment import CONTAINMENT
 from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.limit import Limit
+from jobworkerd.cgroup.limits import LIMITS
 from jobworkerd.cgroup.populated import PopulatedWatcher, is_populated
 from jobworkerd.cgroup.read_back import read_back
 from jobworkerd.exhaustion import is_passing
@@ -22,27 +22,13 @@ from jobworkerd.retry import retry_while_exhausted
 NO_KILL = "this kernel has no cgroup.kill; boot Linux >= 5.14"
 
 _RETRY_SECONDS = 0.05
-"""How long a kernel without cgroup.kill has between two rounds of SIGKILL; forks may outrun one."""
-
-
-CONTROLLER_OF: Mapping[str, str] = MappingProxyType(
-    {
-        cpu.LIMIT: cpu.CONTROLLER,
-        cpu.WEIGHT: cpu.CONTROLLER,
-        cpuset.LIMIT: cpuset.CONTROLLER,
-        memory.LIMIT: memory.CONTROLLER,
-        io.BPS: io.CONTROLLER,
-        io.IOPS: io.CONTROLLER,
-        pids.LIMIT: pids.CONTROLLER,
-    }
-)
-"""The controller that enforces each limit."""
+"""Delay between two rounds of SIGKILL on a kernel without cgroup.kill. New forks can outrun one round."""
 
 
 class JobCgroup:
-    """A cgroup with limits; the owner of its directory and of file descriptors from `make` until `remove`.
+    """A cgroup with limits; see `Containment`. It owns its directory and its descriptors until `remove`.
 
-    What ends the job needs no other descriptor: those of its files are opened with the cgroup.
+    `make` opens all files that ending the job needs, so that an exhausted host cannot prevent the end.
     """
 
     def __init__(self, path: Path, hierarchy: Hierarchy, watcher: PopulatedWatcher) -> None:
@@ -54,10 +40,10 @@ class JobCgroup:
         self._open: list[int] = []
 
     def make(self) -> None:
-        """Makes the directory and opens its files.
+        """Creates the directory and opens its files.
 
         Raises:
-            OSError: it cannot be made, or is there already. `remove` removes what was made.
+            OSError: the directory cannot be created, or exists. `remove` removes a half-made one.
         """
         self._path.mkdir()
         self._made = True
@@ -68,14 +54,14 @@ class JobCgroup:
 
     @property
     def directory_fd(self) -> int:
-        """A descriptor of the directory: clone3(2) makes processes in it."""
+        """The descriptor of the directory, with which clone3(2) creates processes in the cgroup."""
         return self._directory
 
     def attach_main(self, pid: int) -> None:
         """Does nothing: the kernel knows the processes of a cgroup."""
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
-        """Sets every limit that limits something, and returns what the kernel made of each.
+        """Sets all limits that are not unlimited, and returns the values that the kernel holds.
 
         Raises:
             OSError: the host is exhausted.
@@ -85,56 +71,50 @@ class JobCgroup:
     def change(
         self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
     ) -> tuple[AppliedLimit, ...]:
-        """Sets the named limits, lifts those of them that limit nothing, and returns what the kernel made
-        of each; of one that is lifted there is nothing to say.
+        """Sets the named limits, and lifts those of them that are unlimited.
+
+        Returns the values that the kernel holds, without the limits that were lifted.
 
         Raises:
             OSError: the host is exhausted. Some of the limits may be set.
         """
-        setters = {
-            cpu.LIMIT: partial(cpu.apply, self._path, limits),
-            cpu.WEIGHT: partial(cpu.apply_weight, self._path, limits),
-            cpuset.LIMIT: partial(cpuset.apply, self._path, limits),
-            memory.LIMIT: partial(memory.apply, self._path, limits),
-            io.BPS: partial(io.apply_bps, self._path, limits, io_paths),
-            io.IOPS: partial(io.apply_iops, self._path, limits, io_paths),
-            pids.LIMIT: partial(pids.apply, self._path, limits),
-        }
-        applied = [self._try(name, setters[name]) for name in names]
+        applied = [self._try(LIMITS[name], limits, io_paths) for name in names]
         limiting = limits.limiting
         return tuple(each for each in applied if each.limit in limiting or not each.in_force)
 
-    def _try(self, limit: str, setter: Callable[[], AppliedLimit]) -> AppliedLimit:
-        if why := self._hierarchy.reason(CONTROLLER_OF[limit]):
-            return AppliedLimit(limit=limit, in_force=False, reason=why)
+    def _try(self, limit: Limit, limits: Limits, io_paths: Sequence[Path]) -> AppliedLimit:
+        if why := self._hierarchy.reason(limit.controller):
+            return AppliedLimit(limit=limit.name, in_force=False, reason=why)
         try:
-            return setter()
+            return limit.apply(self._path, limits, io_paths)
         except OSError as error:
             if is_passing(error.errno):
                 raise
-            return AppliedLimit(limit=limit, in_force=False, reason=f"{error.filename}: {error.strerror}")
+            reason = f"{error.filename}: {error.strerror}"
+            return AppliedLimit(limit=limit.name, in_force=False, reason=reason)
 
     def boost_cpu_weight(self) -> None:
-        """Gives the job the most CPU weight, so that its program is executed at once and not after a turn of
-        each other job; until `restore_cpu_weight`.
+        """Gives the job the highest CPU weight until `restore_cpu_weight`.
+
+        The command is executed at once then, and not after a time slice of each other job.
         """
         if self._hierarchy.reason(cpu.CONTROLLER):
             return
-        with suppress(OSError):  # then it only takes longer
+        with suppress(OSError):  # the start only takes longer
             self._weight = files.read(self._path, cpu.WEIGHT_FILE)
-            files.write(self._path, cpu.WEIGHT_FILE, str(cpu.MOST_WEIGHT))
+            files.write(self._path, cpu.WEIGHT_FILE, str(cpu.MAX_WEIGHT))
 
     def restore_cpu_weight(self) -> None:
-        """Gives the job the CPU weight that it has by its limits, once its program is executed.
+        """Gives the job the CPU weight of its limits again.
 
         Raises:
-            OSError: the kernel refused it.
+            OSError: the kernel refused the value.
         """
         if self._weight:
             files.write(self._path, cpu.WEIGHT_FILE, self._weight)
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-        """Returns what the kernel holds now of limits that `apply` or `change` returned.
+        """Returns limits that `apply` or `change` returned, with the values that the kernel holds now.
 
         Raises:
             OSError: the host is exhausted.
@@ -147,11 +127,15 @@ class JobCgroup:
         return AppliedLimit(limit=CONTAINMENT, in_force=False, reason=NO_KILL)
 
     def populated(self) -> bool:
-        """Tells whether there is a process in the cgroup or below it; a zombie is none."""
+        """Tells whether a process is left in the cgroup or below it; zombies do not count."""
         return is_populated(self._events)
 
     def kill(self) -> None:
-        """Kills every process in the cgroup and below it, forks under way included."""
+        """Sends SIGKILL to all processes in the cgroup and below it. `cgroup.kill` includes concurrent forks.
+
+        Raises:
+            OSError: the kernel refused a signal.
+        """
         if self._kill is not None:
             os.write(self._kill, b"1")
             return
@@ -162,7 +146,7 @@ class JobCgroup:
                 continue
 
     async def kill_all(self) -> None:
-        """Kills every process, and returns once there is none."""
+        """Sends SIGKILL to all processes, and returns when no process is left."""
         if not self._ready:
             return
         await retry_while_exhausted(self.kill)
@@ -176,26 +160,26 @@ class JobCgroup:
             await retry_while_exhausted(self.kill)
 
     def pids(self) -> list[int]:
-        """Returns the processes in the cgroup and below it."""
+        """Returns the PIDs of all processes in the cgroup and below it."""
         found: list[int] = []
         for directory in files.subtree(self._path):
             found += map(int, files.read(directory, "cgroup.procs").split())
         return found
 
     def memory_high_count(self) -> int:
-        """Returns how often `memory.high` slowed the job."""
+        """Returns how often `memory.high` throttled the job."""
         return memory.high_count(self._path)
 
     def lift_memory_high(self) -> None:
         """Lifts `memory.high`.
 
         Raises:
-            OSError: the kernel refused it.
+            OSError: the kernel refused the value.
         """
         memory.lift_high(self._path)
 
     def usage(self) -> Usage:
-        """Returns what the job has used so far."""
+        """Returns the usage of the job so far."""
         return Usage(
             **cpu.stat(self._path),
             **memory.stat(self._path),
@@ -205,10 +189,10 @@ class JobCgroup:
         )
 
     def remove(self) -> None:
-        """Removes the cgroup and those that the job made in it; no process is left in them.
+        """Removes the cgroup and those that the job created in it. No process is left in them.
 
         Raises:
-            OSError: one of them has a process after all, or cannot be removed now; the call can be repeated.
+            OSError: a cgroup cannot be removed now. The call can be repeated.
         """
         while self._open:
             os.close(self._open.pop())

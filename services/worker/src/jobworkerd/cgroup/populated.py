@@ -1,8 +1,8 @@
-"""Tells when a cgroup has no process any more.
+"""Waits until a cgroup has no process left.
 
-The kernel marks a change of `cgroup.events` with POLLPRI ("[un]populated notification" on the kernel's
-page). asyncio can wait for input only, and by that measure such a file is always ready; but an epoll is
-itself a file that has input as soon as one of its own is ready.
+The kernel signals a change of `cgroup.events` with POLLPRI ("[un]populated notification" on the kernel's
+page). asyncio waits for POLLIN only, and a control file is always ready for it. So asyncio waits for an epoll
+descriptor, which is readable when one of its files has an event.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from jobworkerd.retry import retry_while_exhausted
 
 
 class PopulatedWatcher:
-    """Waits on any number of `cgroup.events` files; the owner of its epoll until `close`."""
+    """Waits for any number of `cgroup.events` files; the owner of its epoll descriptor until `close`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -23,12 +23,12 @@ class PopulatedWatcher:
         loop.add_reader(self._epoll.fileno(), self._on_events)
 
     def close(self) -> None:
-        """Ends watching; nobody waits any more."""
+        """Closes the epoll descriptor. No call of `wait_empty` is pending."""
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
     async def wait_empty(self, events: int) -> None:
-        """Returns once the cgroup whose `cgroup.events` the descriptor reads has no process."""
+        """Returns when the cgroup has no process; `events` is the descriptor of its `cgroup.events`."""
         await retry_while_exhausted(partial(self._epoll.register, events, select.EPOLLPRI))
         try:
             while await retry_while_exhausted(partial(is_populated, events)):
@@ -40,10 +40,10 @@ class PopulatedWatcher:
 
     def _on_events(self) -> None:
         for events, _ in self._epoll.poll(0):
-            # Reading says that the change was seen; without it the file would stay ready.
+            # The read acknowledges the event. Without it the file would stay ready.
             try:
                 empty = not is_populated(events)
-            except OSError:  # the one that waits looks again
+            except OSError:  # `wait_empty` checks again
                 empty = True
             waiting = self._waiting.get(events)
             if empty and waiting and not waiting.done():
@@ -51,5 +51,5 @@ class PopulatedWatcher:
 
 
 def is_populated(events: int) -> bool:
-    """True if the cgroup whose `cgroup.events` the descriptor reads has a process."""
+    """Tells whether the cgroup has a process; `events` is the descriptor of its `cgroup.events`."""
     return b"populated 1" in os.pread(events, 4096, 0)

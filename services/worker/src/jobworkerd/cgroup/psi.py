@@ -1,4 +1,6 @@
-"""How long a job waited for the CPU, memory or I/O: pressure stall information (the kernel's page on PSI)."""
+"""Pressure stall information: how long a job waited for the CPU, memory or I/O
+(Documentation/accounting/psi.rst).
+"""
 
 from pathlib import Path
 
@@ -9,9 +11,9 @@ RESOURCES = ("cpu", "memory", "io")
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the totals in microseconds, under the names of `Usage`; kept without a controller.
+    """Returns the totals in microseconds as fields of `Usage`. They need no controller.
 
-    A kernel may have no PSI, or have it switched off (`psi=0`); `full` of the CPU is there since Linux 5.13.
+    A kernel can lack PSI or disable it (`psi=0`). The CPU has `full` since Linux 5.13.
     """
     found: dict[str, int] = {}
     for resource in RESOURCES:
@@ -28,5 +30,5 @@ def _lines(cgroup: Path, file: str) -> list[str]:
     except OSError as error:
         if is_exhaustion(error):
             raise
-        # EOPNOTSUPP: it is switched off.
+        # EOPNOTSUPP: PSI is disabled.
         return []

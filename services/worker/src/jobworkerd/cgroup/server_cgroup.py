@@ -1,7 +1,7 @@
-"""The cgroup of the server's own processes, which competes with all jobs together and not with each.
+"""The cgroup of the server's processes. It competes with all jobs together, not with each job.
 
-The supervisor moves itself there before it starts anything, so the API processes, the fork server, the
-spare processes and the jobs' inits are born there.
+The supervisor moves itself there before it starts a process. So the API processes, the fork server, the spare
+processes and the inits of the jobs' PID namespaces start there.
 """
 
 import os
@@ -14,25 +14,27 @@ from jobworkerd.cgroup.mounts import own_cgroup
 from jobworkerd.cgroup.sweep import kill_all
 
 CPU_WEIGHT = 1_000
-"""Ten times that of all jobs together: enough to run at once, and a busy API leaves the jobs their share."""
+"""Ten times the weight of all jobs together: the server runs at once, and a busy API leaves CPU time to
+jobs.
+"""
 
 MEMORY_MIN = 256 << 20
-"""More than the supervisor, the fork server and two API processes need; it protects only what is in use."""
+"""More than the supervisor, the fork server and two API processes use. Unused memory is not reserved."""
 
 
 def enter(base: Path, mount: Path) -> Path:
-    """Moves this process, and any that the base has, to the server's cgroup; returns where this one was.
+    """Moves this process, and the processes in the base, to the server's cgroup; returns the previous cgroup.
 
-    A cgroup with controllers for its children must have no processes of its own ("no internal process
-    constraint" on the kernel's page).
+    A cgroup that enables controllers for its children cannot have processes ("no internal process constraint"
+    on the kernel's page).
 
     Raises:
-        OSError: this user may not move them.
+        OSError: this user may not move the processes.
     """
     origin = mount / own_cgroup().lstrip("/")
     leaf = base / SERVER
     if is_ours(base) and leaf.exists() and origin != leaf:
-        kill_all(leaf)  # what a server that was killed left: nothing else has been put there
+        kill_all(leaf)  # processes of a server that was killed
     leaf.mkdir(exist_ok=True)
     if not _belongs_to_service_manager(origin, base):
         files.write(leaf, "cgroup.procs", str(os.getpid()))
@@ -44,17 +46,20 @@ def enter(base: Path, mount: Path) -> Path:
 
 
 def _belongs_to_service_manager(origin: Path, base: Path) -> bool:
-    """True in a systemd service with a base elsewhere: systemd finds a unit's processes, and journald the
-    unit of a log line, by the cgroup.
+    """Tells whether this is a systemd service with a base elsewhere.
+
+    systemd finds the processes of a unit by their cgroup, and journald finds the unit of a log line the same
+    way.
     """
     return origin.name.endswith(".service") and origin not in {base, *base.parents}
 
 
 def protect(base: Path) -> str:
-    """Gives the server its weight and its memory, as far as there are controllers; returns why not."""
+    """Sets the server's CPU weight and protected memory if the controllers exist; returns the error."""
     leaf = base / SERVER
     values = {leaf / "cpu.weight": CPU_WEIGHT, leaf / "memory.min": MEMORY_MIN}
-    if is_ours(base):  # a child's protection is bounded by its parent's; another's base is not ours to set
+    # The parent's value bounds the child's. A base that an administrator prepared stays unchanged.
+    if is_ours(base):
         values[base / "memory.min"] = MEMORY_MIN
     try:
         for file, value in values.items():
@@ -66,9 +71,9 @@ def protect(base: Path) -> str:
 
 
 def leave(base: Path, origin: Path, mount: Path) -> None:
-    """Moves this process back to where it was, so that its cgroup can be removed, and removes it.
+    """Moves this process back to its previous cgroup and removes the server's cgroup.
 
-    Where it was born in the base it stays: who made the base removes it with all that is in it.
+    A process that started in the base stays: the service manager removes the base.
     """
     leaf = base / SERVER
     if origin not in {base, leaf}:

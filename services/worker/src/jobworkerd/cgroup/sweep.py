@@ -1,4 +1,4 @@
-"""Removes the cgroups, and ends the processes, that an earlier server left below the base."""
+"""Removes the cgroups, and kills the processes, of an earlier server."""
 
 import select
 import time
@@ -13,13 +13,13 @@ from jobworkerd.cgroup.populated import is_populated
 _EMPTY_WITHIN_SECONDS = 5.0
 
 _EARLIER_SERVER = "supervisor"
-"""Where a server that was born in the base used to put itself; jobs were directly below the base then."""
+"""The cgroup of an older server, whose jobs were directly below the base."""
 
 
 def sweep(base: Path, is_job: Callable[[str], bool]) -> dict[str, str]:
-    """Kills and removes each cgroup whose name `is_job` knows; others belong to someone else.
+    """Kills and removes all cgroups with a job id as name; `is_job` recognizes job ids.
 
-    Returns, for each, an empty string, or why it could not be removed.
+    Returns, for each, an empty string or the error of its removal.
     """
     with suppress(OSError):
         (base / _EARLIER_SERVER).rmdir()
@@ -32,10 +32,10 @@ def _children(cgroup: Path) -> list[Path]:
 
 
 def kill_all(cgroup: Path) -> None:
-    """Kills every process of a cgroup and waits, for a bounded time, until they are gone.
+    """Kills all processes of a cgroup, and waits for their end for at most `_EMPTY_WITHIN_SECONDS`.
 
     Raises:
-        OSError: this kernel or this user cannot.
+        OSError: the kernel lacks cgroup.kill, or this user may not use it.
     """
     files.write(cgroup, "cgroup.kill", "1")
     deadline = time.monotonic() + _EMPTY_WITHIN_SECONDS

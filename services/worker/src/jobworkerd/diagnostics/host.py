@@ -17,7 +17,9 @@ from jobworkerd.cgroup import base as base_directory
 from jobworkerd.cgroup import controllers, cpu, files, hierarchy, io, memory, mounts, server_cgroup
 from jobworkerd.cgroup.containment import CONTAINMENT
 from jobworkerd.cgroup.devices import SYSFS_BLOCK, NoDevice, whole_disks
-from jobworkerd.cgroup.job_cgroup import CONTROLLER_OF, NO_KILL
+from jobworkerd.cgroup.job_cgroup import NO_KILL
+from jobworkerd.cgroup.limit import Limit
+from jobworkerd.cgroup.limits import LIMITS as LIMIT_TABLE
 from jobworkerd.config import Config
 from jobworkerd.diagnostics import isolation, kernel
 from jobworkerd.supervisor import open_files
@@ -237,13 +239,13 @@ def _capacity(config: Config) -> Finding:
 
 
 def _limits(config: Config, place: Place) -> Iterator[Finding]:
-    for limit, controller in CONTROLLER_OF.items():
-        problem = controller_problem(controller, place) or _file_problem(limit, place)
-        if controller == io.CONTROLLER:
+    for limit in LIMIT_TABLE.values():
+        problem = controller_problem(limit.controller, place) or _file_problem(limit, place)
+        if limit.controller == io.CONTROLLER:
             problem = problem or next(
                 (why for path in _io_paths(config) if (why := _disks_under(path)[1])), ""
             )
-        yield Finding(LIMITS, limit, not problem, problem or "will be in force")
+        yield Finding(LIMITS, limit.name, not problem, problem or "will be in force")
     problem = place.problem or ("" if _has_file(place, "cgroup.kill", (5, 14)) else NO_KILL)
     yield Finding(LIMITS, CONTAINMENT, not problem, problem or "will be in force")
 
@@ -253,15 +255,13 @@ def _isolation(config: Config, proc: Path) -> Iterator[Finding]:
         yield Finding(ISOLATION, part, not problem, problem or "will be in force")
 
 
-def _file_problem(limit: str, place: Place) -> str:
-    """Returns why a kernel with the controller has no file for the limit; empty if it has, or cannot tell.
+def _file_problem(limit: Limit, place: Place) -> str:
+    """Returns why the kernel has no file for the limit although it has the controller; otherwise empty.
 
-    Where no cgroup has the controller yet there is nothing to tell it by.
+    The answer is empty, too, if no cgroup has the controller yet.
     """
-    beside = {cpu.LIMIT: ("cpu.max", "cpu.weight", cpu.NO_MAX)}
-    beside |= dict.fromkeys((io.BPS, io.IOPS), ("io.max", "io.stat", io.NO_MAX))
-    if place.mount is None or limit not in beside:
+    file = limit.optional_file
+    if place.mount is None or file is None:
         return ""
-    file, other, why = beside[limit]
-    lacks = any(place.mount.glob(f"*/{other}")) and not any(place.mount.glob(f"*/{file}"))
-    return why if lacks else ""
+    missing = any(place.mount.glob(f"*/{file.sibling}")) and not any(place.mount.glob(f"*/{file.name}"))
+    return file.missing if missing else ""

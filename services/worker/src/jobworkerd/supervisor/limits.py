@@ -5,8 +5,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from jobworkerd.cgroup import memory
 from jobworkerd.cgroup.containment import Containment
+from jobworkerd.cgroup.memory import MAX_MEMORY
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import AppliedIsolation, AppliedLimit, Job, LimitsPolicy, LimitsUpdate
 
@@ -57,5 +57,5 @@ def _with_limits(job: Job, names: Collection[str], applied: Iterable[AppliedLimi
     """Returns the job with new results for the named limits."""
     others = (limit for limit in job.applied_limits if limit.limit not in names)
     # Setting the memory limit sets memory.high again.
-    lift_ns = None if memory.LIMIT in names else job.memory_high_lift_time_ns
+    lift_ns = None if MAX_MEMORY.name in names else job.memory_high_lift_time_ns
     return replace(job, applied_limits=(*applied, *others), memory_high_lift_time_ns=lift_ns)
