@@ -3,6 +3,7 @@
 import uuid
 
 from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_cli.actions.limits import limits_of
 from jobworker_cli.output import Format
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.formats import print_job
@@ -32,13 +33,6 @@ def new_request(command: list[str], options: JobOptions) -> job_service_pb2.Crea
     request = job_service_pb2.CreateJobRequest(
         command=command[0],
         args=command[1:],
-        max_cpu=options.max_cpu or 0,
-        max_memory=options.max_memory or 0,
-        max_io_bps=options.max_io_bps or 0,
-        max_io_iops=options.max_io_iops or 0,
-        max_pids=options.max_pids or 0,
-        cpu_weight=options.cpu_weight or 0,
-        cpu_set=options.cpu_set or "",
         working_directory=options.workdir,
         env=variables(options.env or ()),
         labels=key_values(options.label or (), "--label"),
@@ -46,6 +40,7 @@ def new_request(command: list[str], options: JobOptions) -> job_service_pb2.Crea
         request_id=options.request_id or str(uuid.uuid4()),
         limits_policy=_policy(options.strict),
         network=_network(options.network),
+        **limits_of(options),
     )
     if options.timeout is not None:
         request.timeout.FromTimedelta(options.timeout)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec.structs import asdict
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.model import (
@@ -64,9 +65,6 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         id=job.id,
         command=spec.command,
         args=spec.args,
-        max_cpu=spec.limits.max_cpu,
-        max_memory=spec.limits.max_memory,
-        max_io_bps=spec.limits.max_io_bps,
         status=job_pb2.JobStatus.Value(f"JOB_STATUS_{job.status.name}"),
         start_time=_optional_timestamp(job.start_time_ns),
         end_time=_optional_timestamp(job.end_time_ns),
@@ -79,10 +77,6 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         stop_signal=signal_name(spec.stop_signal),
         stop_grace_period=duration(spec.stop_grace_period),
         limits_policy=job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{spec.limits_policy.name}"),
-        max_pids=spec.limits.max_pids,
-        max_io_iops=spec.limits.max_io_iops,
-        cpu_weight=spec.limits.cpu_weight,
-        cpu_set=spec.limits.cpu_set,
         pid=job.pid,
         termination=None if job.termination is None else _termination(job.termination),
         limits_applied=[_applied_limit(limit) for limit in job.applied_limits],
@@ -92,6 +86,7 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         memory_high_lift_time=_optional_timestamp(job.memory_high_lift_time_ns),
         network=job_pb2.JobNetwork.Value(f"JOB_NETWORK_{spec.network.name}"),
         isolation_applied=[_applied_isolation(part) for part in job.applied_isolation],
+        **asdict(spec.limits),
     )
 
 
