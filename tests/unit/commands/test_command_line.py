@@ -1,4 +1,4 @@
-"""What the commands print, and how they end: 0, 1 with one sentence, 2 for wrong usage."""
+"""Output and exit codes of the commands: 0, 1 with one sentence on stderr, and 2 for wrong usage."""
 
 import json
 import os
@@ -48,14 +48,14 @@ def test_help(run: Run, arguments: tuple[str, ...], flag: str) -> None:
         ("config", "-o", "xml"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_so(run: Run, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_exits_with_2_and_a_message(run: Run, arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.returncode == 2
     assert "Error: " in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_config_prints_a_file_that_gives_the_same(
+def test_the_output_of_config_is_an_equivalent_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBWORKERD_IO_DEVICES", "/dev/a,/dev/b")
@@ -78,10 +78,12 @@ def test_config_as_json(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "config", "doctor"])
-def test_a_configuration_that_is_wrong_is_one_sentence(run: Run, tmp_path: Path, command: str) -> None:
+def test_an_invalid_configuration_is_one_sentence(run: Run, tmp_path: Path, command: str) -> None:
     result = run(command, "--config", tmp_path / "none.toml")
     assert result.returncode == 1
-    assert one_sentence(result.stderr) == f"the configuration file {tmp_path}/none.toml does not exist"
+    assert one_sentence(result.stderr) == (
+        f"configuration file {tmp_path}/none.toml does not exist; correct --config"
+    )
 
 
 def test_paths_of_flags_are_relative_to_the_working_directory(
@@ -111,7 +113,7 @@ def test_certs_init_issue_and_show(run: Run, tmp_path: Path) -> None:
     assert [each["role"] for each in listed] == ["CA", "server", "Admin", "Admin", "Viewer"]
 
 
-def test_certs_are_where_the_server_looks_for_them(
+def test_certs_uses_the_directory_of_the_server(
     run: Run, certs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBWORKERD_CERTS_DIR", str(certs))
@@ -124,7 +126,7 @@ def test_certs_are_where_the_server_looks_for_them(
         (("init",), "already has ca.pem"),
         (("issue", "admin", "--role", "admin"), "already has admin.pem, admin-key.pem; --force"),
         (("issue", "ca", "--role", "admin"), "only init makes one"),
-        (("issue", "../x", "--role", "admin"), "not accepted as a name"),
+        (("issue", "../x", "--role", "admin"), "is not accepted as a name"),
         (("issue", "s", "--role", "server", "--host", "a b"), "neither an IP address nor a DNS name"),
     ],
 )
@@ -146,7 +148,7 @@ def test_an_error_of_the_file_system_is_one_sentence(run: Run, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "server.pem", "server-key.pem"])
-def test_serve_without_a_certificate_says_how_to_make_it(run: Run, certs: Path, name: str) -> None:
+def test_serve_without_a_certificate_names_the_command_to_create_it(run: Run, certs: Path, name: str) -> None:
     (certs / name).unlink()
     result = run("serve", "--certs-dir", certs)
     assert result.returncode == 1
@@ -194,7 +196,7 @@ def test_serve_becomes_the_supervisor_with_the_settings(
 
 
 def test_the_settings_survive_the_exec() -> None:
-    """A real execve: the descriptor is inherited, and what it has is read from its beginning."""
+    """With a real execve, the descriptor is inherited and read from the start."""
     reader = "import os, sys; sys.stdout.buffer.write(os.read(int(sys.argv[-1]), 65536))"
     program = (
         "import os, sys; from jobworkerd.commands import serve; from jobworkerd.config import Config\n"
@@ -206,7 +208,7 @@ def test_the_settings_survive_the_exec() -> None:
     assert from_json(result.stdout) == Config(listen="127.0.0.1:7")
 
 
-def test_the_way_to_serve_imports_nothing_that_is_slow() -> None:
+def test_serve_imports_no_slow_module() -> None:
     program = "import sys, jobworkerd.__main__; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     slow = {"grpc", "google.protobuf", "cryptography", "opentelemetry", "structlog", "rich", "asyncio"}

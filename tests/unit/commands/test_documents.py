@@ -1,4 +1,4 @@
-"""The example file, the documentation and the unit say what the program does."""
+"""The example file, the documentation and the unit agree with the program."""
 
 import configparser
 import json
@@ -9,24 +9,14 @@ import pytest
 
 from jobworkerd.commands.config import toml_value
 from jobworkerd.config import Config
-from jobworkerd.settings import resolve
 from jobworkerd.settings.keys import Key, all_keys
+from jobworkerd.settings.options import FLAGS
+from jobworkerd.settings.resolve import resolve_settings
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "packaging/config.toml").read_text()
 DOCUMENTATION = (ROOT / "docs/configuration.md").read_text()
 UNIT = (ROOT / "packaging/jobworkerd.service").read_text()
-
-FLAGS = {
-    "listen",
-    "state_dir",
-    "certs_dir",
-    "cgroup_base",
-    "max_jobs",
-    "api.processes",
-    "logging.level",
-    "logging.format",
-}
 
 
 def uncommented(text: str) -> str:
@@ -36,19 +26,19 @@ def uncommented(text: str) -> str:
 def test_the_example_has_every_key_at_its_default(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(uncommented(EXAMPLE))
-    found = resolve.load(file, {}, {})
+    found = resolve_settings(file, {}, {})
     assert set(found.sources.values()) == {f"file {file}"}
     assert found.config == Config()
 
 
-def test_the_example_changes_nothing_as_it_is(tmp_path: Path) -> None:
+def test_the_unmodified_example_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(EXAMPLE)
-    assert set(resolve.load(file, {}, {}).sources.values()) == {"default"}
+    assert set(resolve_settings(file, {}, {}).sources.values()) == {"default"}
 
 
 @pytest.mark.parametrize("key", all_keys(), ids=lambda key: key.name)
-def test_the_documentation_has_the_key_as_it_is(key: Key) -> None:
+def test_the_documentation_describes_the_key(key: Key) -> None:
     row = next(line for line in DOCUMENTATION.splitlines() if line.startswith(f"| `{key.name}` |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1] == f"`{toml_value(key.default)}`"
@@ -62,13 +52,13 @@ def test_the_documentation_has_no_other_key() -> None:
     assert sorted(rows) == sorted(key.name for key in all_keys())
 
 
-def test_the_unit_sets_settings_that_exist_and_waits_long_enough() -> None:
+def test_the_unit_sets_known_settings_and_waits_long_enough() -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign] # systemd's names have capitals
     parser.read_string(UNIT)
     service = parser["Service"]
     name, _, value = service["Environment"].partition("=")
-    in_force = resolve.load(None, {name: value.replace("%n", "jobworkerd.service")}, {}).config
+    in_force = resolve_settings(None, {name: value.replace("%n", "jobworkerd.service")}, {}).config
     assert in_force.cgroup_base == "/sys/fs/cgroup/system.slice/jobworkerd.service"
     assert int(service["TimeoutStopSec"]) > in_force.shutdown_timeout + 15
     assert service["ExecStart"].endswith("/jobworkerd serve")
@@ -78,5 +68,5 @@ def test_toml_values_are_toml(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     path = '/ä"\\\x7f\t\n'
     file.write_text(f"state_dir = {toml_value(path)}\n")
-    assert resolve.load(file, {}, {}).config.state_dir == path
+    assert resolve_settings(file, {}, {}).config.state_dir == path
     assert json.loads(toml_value(["a", "b"])) == ["a", "b"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobworkerd.settings import resolve
+from jobworkerd.settings.resolve import SettingsError, resolve_settings
 from jobworkerd.settings.sizes import size_in
 
 
@@ -15,31 +15,31 @@ from jobworkerd.settings.sizes import size_in
         (2**20, "0.5G", 512), (1, "10", "10"), (1, 10, 10), (1, "1P", "1P"), (1, "-1M", "-1M"), (1, "", ""),
     ],
 )  # fmt: skip
-def test_a_size_is_counted_in_the_unit(unit: int, value: object, amount: object) -> None:
+def test_a_size_is_converted_to_the_unit(unit: int, value: object, amount: object) -> None:
     assert size_in(unit, value) == amount
 
 
 def test_sizes_in_the_file_and_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[log]\nmax_total_bytes = "64G"\n[defaults]\nmax_memory = "1G"\n')
-    config = resolve.load(file, {"JOBWORKERD_ISOLATION_PRIVATE_BYTES": "128M"}, {}).config
+    config = resolve_settings(file, {"JOBWORKERD_ISOLATION_PRIVATE_BYTES": "128M"}, {}).config
     assert config.log.max_total_bytes == 64 * 2**30
     assert config.defaults.max_memory == 1_024
     assert config.isolation.private_bytes == 128 * 2**20
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
-        ('max_memory = "512K"', 'defaults.max_memory = "512K" .*: it is not a whole number of MiB'),
-        ('max_memory = "0.0001G"', "it is not a whole number of MiB"),
-        ('max_memory = "32T"', "accepted: a whole number from 1 to 16777216, or a size such as 1M"),
+        ('max_memory = "512K"', 'defaults.max_memory: "512K" .*not a whole number of MiB'),
+        ('max_memory = "0.0001G"', "not a whole number of MiB"),
+        ('max_memory = "32T"', "use a whole number from 1 to 16777216, or a size such as 1M"),
         ('max_memory = "512"', "or a size such as 1M"),
-        ('max_pids = "1K"', "accepted: a whole number from 0 to 4194304$"),
+        ('max_pids = "1K"', "use a whole number from 0 to 4194304$"),
     ],
 )
-def test_other_sizes_are_refused(tmp_path: Path, line: str, words: str) -> None:
+def test_invalid_sizes_are_refused(tmp_path: Path, line: str, message: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(f"[defaults]\n{line}\n")
-    with pytest.raises(resolve.SettingsError, match=words):
-        resolve.load(file, {}, {})
+    with pytest.raises(SettingsError, match=message):
+        resolve_settings(file, {}, {})

@@ -1,4 +1,4 @@
-"""The command `jobworkerd`. Whatever goes wrong is one sentence on stderr, and no traceback."""
+"""The command `jobworkerd`. It reports each error as one sentence on stderr, without a traceback."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from jobworkerd.settings.resolve import SettingsError
 
 app = typer.Typer(
     name="jobworkerd",
-    help="Runs commands on this host for clients with certificates, each job in its own cgroup.",
+    help="Runs commands on this host for remote clients, each in a cgroup with limits.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -19,13 +19,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(serve.serve)
-app.add_typer(certs.app, name="certs", help="Make, renew and show certificates.")
+app.add_typer(certs.app, name="certs", help="Create, renew and show certificates.")
 app.command()(config.config)
 app.command()(doctor.doctor)
 
 
 def main() -> None:
-    """Runs the command line, and exits: 0 done, 1 not done, 2 wrong usage."""
+    """Runs the command line and exits with 0 on success, 1 on an error and 2 on wrong usage."""
     _open_standard_streams()
     try:
         app(prog_name="jobworkerd")

@@ -1,7 +1,7 @@
 """The server's settings: their names, types, defaults and bounds.
 
 Where a value comes from, in order of weight: flags, environment (`JOBWORKERD_…`), TOML file, the
-defaults here. This module knows the values only; `commands.settings` reads the sources. A `description`
+defaults here. This module knows the values only; `settings` reads the sources. A `description`
 is what a value has to be, as people are told it; without one, the bounds say it.
 """
 
@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jobworkerd.host_names import is_host_name
 from jobworkerd.limit_bounds import LIMIT_BOUNDS
 from jobworkerd.model import Limits, LimitsPolicy, Network
 
@@ -25,7 +26,6 @@ Listen = Annotated[
     ),
 ]
 
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
 _DOTTED_NUMBERS = re.compile(r"[0-9.]+")
 
 
@@ -175,7 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state_dir: AbsolutePath = "/opt/job-worker/state"
     certs_dir: AbsolutePath = "/opt/job-worker/certs"
     cgroup_base: AbsolutePath = "/sys/fs/cgroup/job-worker"
-    max_jobs: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_BOUNDS["max_cpu"].maximum)] = 500
+    max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
     keep_jobs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
     shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
     defaults: Defaults = Defaults()
@@ -218,6 +218,6 @@ def listen_address(listen: str) -> tuple[str, int]:
         raise ValueError("an IPv6 address is written in brackets, as in [::1]:50051")
     if _DOTTED_NUMBERS.fullmatch(host):
         return str(ipaddress.IPv4Address(host)), int(port)
-    if not _HOST_NAME.fullmatch(host):
+    if not is_host_name(host):
         raise ValueError(f"host {host!r} is neither an IP address nor a host name")
     return host, int(port)

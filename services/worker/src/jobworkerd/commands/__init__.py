@@ -1,1 +1,1 @@
-"""The commands of `jobworkerd`, one file each. Each imports what it needs when it runs, to start fast."""
+"""The commands of `jobworkerd`, one file each. They import slow modules only when they run."""

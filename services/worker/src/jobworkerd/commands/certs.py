@@ -1,7 +1,7 @@
-"""`jobworkerd certs`: makes, renews and shows certificates.
+"""`jobworkerd certs`: creates, renews and shows certificates.
 
-What needs the cryptography package is imported when it runs: `serve`, in the same command line, must
-not pay for it.
+Modules that need the cryptography package are imported when a command runs. `serve`, in the same program,
+starts faster without them.
 """
 
 import os
@@ -12,8 +12,8 @@ import msgspec
 import typer
 
 from jobworkerd.certs.roles import Role
-from jobworkerd.settings import resolve
 from jobworkerd.settings.options import Format, Output
+from jobworkerd.settings.resolve import resolve_settings
 
 if TYPE_CHECKING:
     from jobworkerd.certs.inspection import Description
@@ -34,20 +34,20 @@ Hosts = Annotated[
     typer.Option(
         "--host",
         metavar="NAME|IP",
-        help="DNS name or IP address by which clients reach the server; may be given several times. "
+        help="DNS name or IP address of the server for its clients; repeatable. "
         "[default: this host's name, localhost, 127.0.0.1 and ::1]",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
 @app.command()
 def init(directory: Directory = None, host: Hosts = None, *, force: Force = False) -> None:
-    """Make an authority and certificates for a server, an admin and a viewer.
+    """Create an authority and certificates for a server, an admin and a viewer.
 
-    Writes ca.pem, server.pem, admin.pem and viewer.pem, and the key of each (ca-key.pem, …), which only
-    its owner can read. The authority is named after this host and the date. It lives for ten years,
-    the others for 365 days; `issue` renews them.
+    Writes ca.pem, server.pem, admin.pem and viewer.pem, and a key for each (ca-key.pem, …), which only the
+    owner can read. The name of the authority consists of this host and the date. The authority is valid
+    for ten years, the others for 365 days; `issue` renews them.
     """
     from jobworkerd.certs import issuance
 
@@ -56,27 +56,27 @@ def init(directory: Directory = None, host: Hosts = None, *, force: Force = Fals
 
 @app.command()
 def issue(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the files and of the holder (CN).")],
-    role: Annotated[Role, typer.Option("--role", help="What the certificate is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the files and of the subject (CN).")],
+    role: Annotated[Role, typer.Option("--role", help="Role of the certificate.")],
     directory: Directory = None,
     host: Hosts = None,
     *,
     force: Force = False,
 ) -> None:
-    """Make a certificate, signed by the authority in the directory, or renew one (--force).
+    """Create a certificate, signed by the authority in the directory, or renew one (--force).
 
-    A server's certificate that is renewed without --host stays for the hosts it was for.
+    A server certificate that is renewed without --host keeps its hosts.
     """
     from jobworkerd.certs import issuance
 
     if host and role is not Role.SERVER:
-        raise typer.BadParameter("only a server's certificate is for hosts", param_hint="--host")
+        raise typer.BadParameter("only a server certificate has hosts; omit it", param_hint="--host")
     _report(issuance.issue_one(_directory(directory), name, role, host or [], replace=force))
 
 
 @app.command()
 def show(directory: Directory = None, output: Output = Format.TEXT) -> None:
-    """Show the certificates in the directory, and on stderr what is wrong with them."""
+    """Show the certificates in the directory, and print their problems to stderr."""
     from jobworkerd.certs import inspection
 
     found = inspection.describe_all(_directory(directory))
@@ -90,7 +90,7 @@ def show(directory: Directory = None, output: Output = Format.TEXT) -> None:
 
 
 def _directory(given: Path | None) -> Path:
-    return given or Path(resolve.load(None, os.environ, {}).config.certs_dir)
+    return given or Path(resolve_settings(None, os.environ, {}).config.certs_dir)
 
 
 def _report(paths: list[Path]) -> None:

@@ -1,46 +1,41 @@
-"""`jobworkerd doctor`: says what this host offers, which limits jobs will have, and what isolation."""
+"""`jobworkerd doctor`: prints which limits and which isolation this host can enforce."""
 
-import os
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
 import typer
 
-from jobworkerd.settings import resolve
-from jobworkerd.settings.options import CertsDir, CgroupBase, ConfigFile, Format, Output, text
+from jobworkerd.settings.options import Format, Output, with_settings
+from jobworkerd.settings.resolve import Settings
 
 if TYPE_CHECKING:
     from jobworkerd.diagnostics.host import Finding
 
 
-def doctor(
-    config: ConfigFile = None,
-    certs_dir: CertsDir = None,
-    cgroup_base: CgroupBase = None,
-    output: Output = Format.TEXT,
-) -> None:
-    """Say what this host offers: cgroups, kernel, disks and certificates, and what jobs will have of it.
+@with_settings("certs_dir", "cgroup_base")
+def doctor(settings: Settings, *, output: Output = Format.TEXT) -> None:
+    """Check which limits and which isolation this host can enforce.
 
-    It changes nothing. It exits with 0 if every limit and all of the isolation will be in force, else with 1.
+    Checks cgroups, kernel, disks and certificates, and changes nothing. Exits with 0 if all limits and all
+    parts of the isolation can be enforced, else with 1.
     """
     from jobworkerd.diagnostics import host
 
-    flags = {"certs_dir": text(certs_dir), "cgroup_base": text(cgroup_base)}
-    found = host.diagnose(resolve.load(config, os.environ, flags).config)
+    findings = host.diagnose(settings.config)
     if output is Format.JSON:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found)))
+        typer.echo(msgspec.json.format(msgspec.json.encode(findings)))
     else:
-        typer.echo("\n\n".join(_sections(found)))
-    promised = (host.LIMITS, host.ISOLATION)
-    if not all(finding.ok for finding in found if finding.section in promised):
+        typer.echo("\n\n".join(_sections(findings)))
+    required = (host.LIMITS, host.ISOLATION)
+    if not all(finding.ok for finding in findings if finding.section in required):
         raise typer.Exit(1)
 
 
-def _sections(found: "list[Finding]") -> list[str]:
+def _sections(findings: "list[Finding]") -> list[str]:
     return [
-        "\n".join([section, *(_line(finding) for finding in findings)])
-        for section, findings in groupby(found, key=lambda finding: finding.section)
+        "\n".join([section, *(_line(finding) for finding in each)])
+        for section, each in groupby(findings, key=lambda finding: finding.section)
     ]
 
 

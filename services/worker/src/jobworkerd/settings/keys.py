@@ -1,4 +1,4 @@
-"""The settings' names, derived from the fields of `config.Config`, and what their values have to be.
+"""The names of the settings, derived from the fields of `config.Config`, and their accepted values.
 
 The field `max_cpu` in the field `defaults` is the key `defaults.max_cpu`: `max_cpu` in the table
 `[defaults]` of the file, `JOBWORKERD_DEFAULTS_MAX_CPU` in the environment.
@@ -19,7 +19,7 @@ Value = str | int | float | bool | list[str]
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """One setting. `path` is its name, with that of the table it is in before it, if it is in one."""
+    """One setting. `path` consists of its table, if any, and its name."""
 
     path: tuple[str, ...]
     annotation: type
@@ -32,7 +32,7 @@ class Key:
 
     @property
     def table(self) -> str:
-        """The table of the file that the key is in; empty for the top level."""
+        """The table of the key in the file; empty for the top level."""
         return ".".join(self.path[:-1])
 
     @property
@@ -42,29 +42,29 @@ class Key:
 
     @property
     def flag(self) -> str:
-        """The flag, such as `--api-processes`, of those keys that have one."""
+        """The flag, such as `--api-processes`. Only the keys in `options.FLAGS` have one."""
         return "--" + "-".join(self.path).replace("_", "-")
 
     @property
     def is_list(self) -> bool:
-        """True if the value is a list, whose parts are divided by commas in the environment."""
+        """True if the value is a list, which is comma-separated in the environment."""
         return isinstance(msgspec.inspect.type_info(self.annotation), msgspec.inspect.VarTupleType)
 
     @property
     def accepted(self) -> str:
-        """What a value has to be, in words."""
+        """The accepted values in words."""
         words = _accepted(msgspec.inspect.type_info(self.annotation))
         return f"{words}, or a size such as 1M" if self.unit else words
 
     @property
     def unit(self) -> int:
-        """How many bytes 1 stands for; 0 = the value is not a size."""
+        """The bytes per unit of the value; 0 if the value is not a size."""
         if self.name == "defaults.max_memory":
             return 2**20
         return 1 if self.name.endswith("_bytes") or self.name == "defaults.max_io_bps" else 0
 
     def value(self, config: Config) -> Value:
-        """Returns the key's value in a configuration."""
+        """Returns the value of the key in a configuration."""
         found: object = config
         for name in self.path:
             found = getattr(found, name)
@@ -72,7 +72,7 @@ class Key:
 
 
 def all_keys() -> tuple[Key, ...]:
-    """Returns all settings in the order of the fields: as they stand in a TOML file."""
+    """Returns all settings in the order of the fields, which is also that of a TOML file."""
     return tuple(_keys(Config, ()))
 
 
@@ -104,7 +104,7 @@ def _accepted(kind: msgspec.inspect.Type) -> str:
         case msgspec.inspect.VarTupleType(item_type=item):
             return f"a list, each {_accepted(item)}"
         case _:
-            raise TypeError(f"a setting of type {kind!r} cannot be put in words")
+            raise TypeError(f"unsupported type of a setting: {kind!r}; add it to _accepted")
 
 
 def _number(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:

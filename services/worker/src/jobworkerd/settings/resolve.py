@@ -1,7 +1,7 @@
-"""Reads the settings: flags over environment over TOML file over defaults.
+"""Resolves the settings: flags over environment over TOML file over defaults.
 
-A name that is not known and a value that is not accepted are errors, whatever the source: a setting that
-was written down and has no effect is the worst of both.
+Unknown names and values that are not accepted are errors in every source, so that no setting is ignored
+silently.
 """
 
 import dataclasses
@@ -18,19 +18,19 @@ from jobworkerd.settings.keys import PREFIX, Key, all_keys
 from jobworkerd.settings.sizes import size_in
 
 DEFAULT_FILE = Path("/opt/job-worker/config.toml")
-"""The configuration file that is read if it exists and no other is named."""
+"""The configuration file that is used if `--config` is not given and the file exists."""
 
 DEFAULT = "default"
-"""The source of a value that nobody gave."""
+"""The source of a value that no other source sets."""
 
 
 class SettingsError(Exception):
-    """Raised when settings cannot be read; names the key, the value, its source and what is accepted."""
+    """Raised when settings cannot be resolved. The message has key, value, source and accepted values."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The settings in force, and where each value came from by its key's name."""
+    """The resolved settings, and the source of each value by key."""
 
     config: Config
     sources: Mapping[str, str]
@@ -38,21 +38,21 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """A value as it was found. In text, `10` is a number for a key that wants one."""
+    """A value from a source. If it is text, the type of its key decides whether `10` is a number."""
 
     value: object
     source: str
     is_text: bool = False
 
 
-def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
-    """Returns the settings in force.
+def resolve_settings(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
+    """Returns the resolved settings.
 
-    `file` has to exist; if it is None, `DEFAULT_FILE` is read if it exists. `flags` maps keys' names to
-    values; a value of None is a flag that was not given.
+    `file` must exist. If it is None, `DEFAULT_FILE` is used if it exists. `flags` maps keys to values, and
+    None stands for a flag that is not given.
 
     Raises:
-        SettingsError: a source cannot be read, a key is not known, or a value is not accepted.
+        SettingsError: a source cannot be read, a name is unknown, or a value is not accepted.
     """
     known = {key.name: key for key in all_keys()}
     given = {
@@ -70,11 +70,11 @@ def _read(path: Path) -> Mapping[str, object]:
         with path.open("rb") as stream:
             return tomllib.load(stream)
     except FileNotFoundError as error:
-        raise SettingsError(f"the configuration file {path} does not exist") from error
+        raise SettingsError(f"configuration file {path} does not exist; correct --config") from error
     except OSError as error:
-        raise SettingsError(f"the configuration file {path} cannot be read: {error.strerror}") from error
+        raise SettingsError(f"configuration file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the configuration file {path} is not TOML: {error}") from error
+        raise SettingsError(f"configuration file {path} is not valid TOML: {error}") from error
 
 
 def _from_file(file: Path | None, known: Mapping[str, Key]) -> dict[str, _Given]:
@@ -84,7 +84,7 @@ def _from_file(file: Path | None, known: Mapping[str, Key]) -> dict[str, _Given]
     given = {}
     for name, value in _flat(_read(file or DEFAULT_FILE), known, source):
         if name not in known:
-            raise SettingsError(f"the key {name} ({source}) is not known{_suggestion(name, known)}")
+            raise SettingsError(f"unknown key {name} ({source}); {_suggestion(name, known)}")
         given[name] = _Given(value, source)
     return given
 
@@ -99,7 +99,7 @@ def _flat(
         elif isinstance(value, dict):
             yield from ((f"{name}.{inner}", inner_value) for inner, inner_value in value.items())
         else:
-            raise SettingsError(f"{name} = {_shown(value)} ({source}) is not accepted; accepted: a table")
+            raise SettingsError(f"{name}: {_quoted(value)} ({source}) is not accepted; use a table")
 
 
 def _from_environment(environ: Mapping[str, str], known: Mapping[str, Key]) -> dict[str, _Given]:
@@ -109,8 +109,9 @@ def _from_environment(environ: Mapping[str, str], known: Mapping[str, Key]) -> d
         if not variable.startswith(PREFIX):
             continue
         if variable not in variables:
-            close = _suggestion(variable, variables)
-            raise SettingsError(f"the environment variable {variable} is not known{close}")
+            raise SettingsError(
+                f"unknown environment variable {variable}; {_suggestion(variable, variables)}"
+            )
         key = variables[variable]
         given[key.name] = _Given(
             _parts(text) if key.is_list else text, f"environment {variable}", is_text=True
@@ -132,7 +133,7 @@ def _from_flags(flags: Mapping[str, object], known: Mapping[str, Key]) -> dict[s
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"did you mean {close[0]}?" if close else "remove it"
 
 
 def _accept(key: Key, given: _Given) -> object:
@@ -142,18 +143,17 @@ def _accept(key: Key, given: _Given) -> object:
         if key.name == "listen":
             listen_address(str(value))
     except msgspec.ValidationError as error:
-        raise SettingsError(_complaint(key, given)) from error
+        raise SettingsError(_rejection(key, given)) from error
     except ValueError as error:
-        raise SettingsError(f"{_complaint(key, given)}: {error}") from error
+        raise SettingsError(f"{_rejection(key, given)} ({error})") from error
     return msgspec.to_builtins(value)
 
 
-def _complaint(key: Key, given: _Given) -> str:
-    value = _shown(given.value)
-    return f"{key.name} = {value} ({given.source}) is not accepted; accepted: {key.accepted}"
+def _rejection(key: Key, given: _Given) -> str:
+    return f"{key.name}: {_quoted(given.value)} ({given.source}) is not accepted; use {key.accepted}"
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
