@@ -147,6 +147,10 @@ def test_code_is_not_checked() -> None:
     assert _found("a.md", source) == [(7, "Whoever")]
 
 
+def test_code_at_the_edges_of_a_docstring_is_not_checked() -> None:
+    assert _found("a.py", '"""`whoever`, then `whatever`: `whoever`"""\n') == []
+
+
 def test_paragraphs_of_markdown_are_joined_and_list_items_are_not() -> None:
     words = "word " * 20
     assert _found("a.md", f"- {words}\n- {words}\n") == []
