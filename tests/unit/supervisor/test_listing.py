@@ -1,4 +1,4 @@
-"""Pages of jobs: their order, what they leave out, and where they end."""
+"""Pages of jobs: order, filters and bounds."""
 
 import pytest
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ SPEC = JobSpec(
 
 
 class Table:
-    """Jobs by ids, and a listing of them."""
+    """Jobs by id, and their listing."""
 
     def __init__(self, *ids: str) -> None:
         self.jobs = {
@@ -70,21 +70,21 @@ def test_filters() -> None:
     assert table.page(ListJobs(page_size=9, labels={"k": "w"})) == ("", False)
 
 
-def test_a_job_that_was_removed() -> None:
+def test_a_removed_job_is_not_listed() -> None:
     table = Table("a", "b", "c")
     table.listing.remove("b")
     assert table.page(ListJobs(page_size=9)) == ("c a", False)
 
 
-def test_usage_is_read_of_the_jobs_of_the_page_alone() -> None:
+def test_only_the_jobs_of_the_page_read_their_usage() -> None:
     table = Table("a", "b", "c")
     table.page(ListJobs(page_size=2, live_usage=True))
     assert table.with_usage == ["c", "b"]
 
 
-def test_a_page_ends_before_it_outgrows_a_message() -> None:
+def test_a_page_ends_before_it_exceeds_its_maximum_size() -> None:
     table = Table("a", "b", "c")
     for each in ("a", "b"):
         table.jobs[each] = replace(table.jobs[each], spec=replace(SPEC, args=("x" * 100_000,) * 20))
-    assert table.page(ListJobs(page_size=9)) == ("c b", True)
-    assert table.page(ListJobs(page_size=9, before="b")) == ("a", False)
+    assert table.page(ListJobs(page_size=9, max_bytes=3 << 20)) == ("c b", True)
+    assert table.page(ListJobs(page_size=9, before="b", max_bytes=3 << 20)) == ("a", False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobworkerd.logs import hole_punch
-from jobworkerd.supervisor.startup import CannotStart
+from jobworkerd.startup import CannotStart
 from jobworkerd.supervisor.state_dir import taken
 
 

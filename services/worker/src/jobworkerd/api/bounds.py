@@ -7,11 +7,15 @@ tests/unit/api/test_bounds.py compares them with this table.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from jobworkerd import job_id
 from jobworkerd.cores import MAX_CORE
 from jobworkerd.limit_bounds import LIMIT_BOUNDS, Bound
 
 MAX_REQUEST_BYTES = 512 * 1024
 DEFAULT_PAGE_SIZE = 50
+
+MAX_PAGE_BYTES = 3 * 1024 * 1024
+"""A page ends before this size, so that it fits into the 4 MiB that a gRPC client accepts by default."""
 
 _MAX_PATH_BYTES = 4_096  # PATH_MAX of linux/limits.h
 _MAX_INT64 = 2**63 - 1
@@ -35,7 +39,7 @@ CORES = Bound(0, MAX_CORE, part="each core number", unset="all cores of the serv
 PAGE_SIZE = Bound(1, 1_000, "jobs", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 # The supervisor reads a dozen files per job with `live_usage`, and serves no other request meanwhile.
 LIVE_PAGE_SIZE = Bound(1, 100, "jobs", part="with `live_usage`", zero=f"{DEFAULT_PAGE_SIZE} jobs")
-ID_PREFIX = Bound(0, 36, "characters", unset="any id")
+ID_PREFIX = Bound(0, job_id.LENGTH, "characters", unset="any id")
 OFFSET = Bound(0, _MAX_INT64, "bytes")
 TAIL_LINES = Bound(0, _MAX_INT64, "lines", unset="not used")
 TAIL_BYTES = Bound(0, _MAX_INT64, "bytes", unset="not used")

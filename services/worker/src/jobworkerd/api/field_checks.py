@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworkerd.api import bounds
+from jobworkerd.job_id import is_prefix
 from jobworkerd.limit_bounds import Bound
 from jobworkerd.signals import signal_number
 
@@ -20,7 +21,6 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the range of g
 _NANOS = Bound(0, 999_999_999, "ns")
 
 _LABEL_KEY = re.compile(rf"[a-zA-Z0-9._/-]{{{bounds.LABEL_KEY.minimum},{bounds.LABEL_KEY.maximum}}}")
-_ID_PREFIX = re.compile(rf"[0-9a-f-]{{0,{bounds.ID_PREFIX.maximum}}}")
 _PRINTABLE = re.compile(r"[ -~]*")
 
 
@@ -134,7 +134,7 @@ def statuses(values: Iterable[_Number], known: Mapping[_Number, object]) -> str:
 
 def id_prefix(text: str) -> str:
     """Checks the start of a job id."""
-    if _ID_PREFIX.fullmatch(text):
+    if is_prefix(text):
         return ""
     return (
         f"{_quoted(text)} is not the start of a job id; use at most {bounds.ID_PREFIX.maximum} of 0-9, a-f, -"

@@ -29,12 +29,12 @@ from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.api.log_lines import LogLines
 from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService
-from jobworkerd.api.startup import CannotStart
 from jobworkerd.api.telemetry import telemetry
 from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.startup import CannotStart
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,17 +8,16 @@ It is the same in all API processes, and after a restart.
 import base64
 import binascii
 import hashlib
-import uuid
 
 from jobworker.v1 import job_service_pb2
+from jobworkerd import job_id
 
-_ID_BYTES = 16
 _CHECKSUM_BYTES = 8
 
 
 def make(last_id: str, request: job_service_pb2.ListJobsRequest) -> str:
     """Returns the token of the page that follows the job with that id."""
-    raw = uuid.UUID(last_id).bytes
+    raw = job_id.to_bytes(last_id)
     checksum = hashlib.blake2b(raw + _filters(request), digest_size=_CHECKSUM_BYTES).digest()
     return base64.urlsafe_b64encode(raw + checksum).decode()
 
@@ -36,11 +35,11 @@ def last_id(request: job_service_pb2.ListJobsRequest) -> str:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
     except (UnicodeEncodeError, binascii.Error) as error:
         raise ValueError("not base64") from error
-    job_id = str(uuid.UUID(bytes=raw[:_ID_BYTES]))
+    found = job_id.from_bytes(raw[: job_id.BINARY_LENGTH])
     # Compared as a whole: several texts decode to the same bytes.
-    if token != make(job_id, request):
+    if token != make(found, request):
         raise ValueError("of another list")
-    return job_id
+    return found
 
 
 def _filters(request: job_service_pb2.ListJobsRequest) -> bytes:

@@ -14,8 +14,8 @@ from jobworkerd.api.interceptors.server_interceptor import InterceptorChain, Ser
 from jobworkerd.api.reflection import add_reflection
 from jobworkerd.api.registration import add_job_service
 from jobworkerd.api.service import JobService
-from jobworkerd.api.startup import CannotStart
 from jobworkerd.config import ApiConfig
+from jobworkerd.startup import CannotStart
 
 _KEEPALIVE_ANSWER_MS = 10_000
 _CLIENT_PINGS_AT_MOST_EVERY_MS = 5_000

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
 from jobworkerd.api import job_messages, page_token, validation
+from jobworkerd.api.bounds import MAX_PAGE_BYTES
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.identity.principal import Identities
 from jobworkerd.api.job_messages import JobMessages
@@ -18,9 +19,6 @@ from jobworkerd.config import Config
 from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
 from jobworkerd.protocol.client import SupervisorClient
-
-_PAGE_BYTES = 3 * 1024 * 1024
-"""A page ends before this size, so that it fits into the 4 MiB that a client takes by default."""
 
 _KEPT_BYTES = 8 * 1024 * 1024
 """Some thousand jobs."""
@@ -99,7 +97,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             if count % _JOBS_PER_TURN == 0:
                 await asyncio.sleep(0)
             size += len(message)
-            if fitting and size > _PAGE_BYTES:
+            if fitting and size > MAX_PAGE_BYTES:
                 break
             fitting.append(message)
         return fitting

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
-from jobworkerd.api.startup import CannotStart
+from jobworkerd.startup import CannotStart
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter

@@ -3,8 +3,6 @@
 An error names all fields that are not accepted, each with the first problem found.
 """
 
-import re
-
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_service_pb2
@@ -13,11 +11,11 @@ from jobworkerd.api import field_checks as check
 from jobworkerd.api.streaming.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
+from jobworkerd.job_id import is_job_id
 from jobworkerd.model import JobSpec, Network
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
 
-_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID_IN_MESSAGES = 64
 
 
@@ -69,7 +67,7 @@ def job_id(text: str) -> str:
     Raises:
         JobNotFound: no job can have this id.
     """
-    if not _JOB_ID.fullmatch(text):
+    if not is_job_id(text):
         raise JobNotFound(text[:_ID_IN_MESSAGES])
     return text
 
@@ -88,6 +86,7 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
     )
     bound = bounds.LIVE_PAGE_SIZE if request.live_usage else bounds.PAGE_SIZE
     return messages.ListJobs(
+        max_bytes=bounds.MAX_PAGE_BYTES,
         page_size=min(request.page_size or bounds.DEFAULT_PAGE_SIZE, bound.maximum),
         before=page_token.last_id(request),
         statuses=frozenset(convert.STATUSES[status] for status in request.statuses),

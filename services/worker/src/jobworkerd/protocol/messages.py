@@ -5,6 +5,8 @@ An API process sends `Request`s; each is answered by one `Reply` with the same `
 the supervisor says `LimitsProblem` when that changes, and `Drain` once, when the server begins to shut down.
 """
 
+import sys
+
 import msgspec
 
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
@@ -23,12 +25,14 @@ class GetJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
-    """Asks for a `JobPage`: the newest jobs with ids below `before` (empty = all) that fit.
+    """Requests a `JobPage`: the newest matching jobs with ids below `before` (empty = all).
 
-    With `live_usage`, running jobs have the usage of this moment; else they have none.
+    The page ends before its jobs exceed `max_bytes`. With `live_usage`, running jobs have their current
+    usage; otherwise they have none.
     """
 
     page_size: int
+    max_bytes: int = sys.maxsize
     before: str = ""
     statuses: frozenset[JobStatus] = frozenset()
     labels: dict[str, str] = {}

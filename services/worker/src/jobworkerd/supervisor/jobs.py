@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from jobworkerd.config import Config
 from jobworkerd.errors import JobNotFound, JobNotRunning, RequestIdReused, ShuttingDown, TooManyJobs
+from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.event_log import EventLog
-from jobworkerd.supervisor.ids import JobIds
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents

@@ -17,6 +17,7 @@ from jobworkerd.cgroup.hierarchy import Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
+from jobworkerd.job_id import is_job_id
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.server import ApiConnection
@@ -27,6 +28,7 @@ from jobworkerd.spawn.spare_pool import Spares
 from jobworkerd.spawn.spare_process import Setup
 from jobworkerd.spawn.users import UnknownUser, Users
 from jobworkerd.spawn.writable_paths import UnusablePath
+from jobworkerd.startup import CannotStart
 from jobworkerd.supervisor import api_user, autogroup, certificates, open_files
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.api_user import NoSuchUser, User
@@ -40,8 +42,7 @@ from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.pump import READ_BYTES
 from jobworkerd.supervisor.shutdown import Shutdown
-from jobworkerd.supervisor.startup import CannotStart
-from jobworkerd.supervisor.state_dir import is_job_id, taken
+from jobworkerd.supervisor.state_dir import taken
 
 _KILLED_WITHIN_SECONDS = 10.0
 """How long a shutdown waits for the effect of a kill, as `kill_timer` does."""

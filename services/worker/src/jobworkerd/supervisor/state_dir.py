@@ -3,17 +3,17 @@
 import fcntl
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jobworkerd.exhaustion import is_exhaustion
+from jobworkerd.job_id import is_job_id
 from jobworkerd.logs import hole_punch
 from jobworkerd.logs.placement import spread
 from jobworkerd.logs.store import NEXT
+from jobworkerd.startup import CannotStart
 from jobworkerd.supervisor.api_user import User
-from jobworkerd.supervisor.startup import CannotStart
 
 
 @contextmanager
@@ -34,14 +34,6 @@ def taken(directory: Path, user: User | None) -> Iterator[Path]:
         yield _prepared(directory / "jobs", user)
     finally:
         os.close(lock)
-
-
-def is_job_id(name: str) -> bool:
-    """True for what `ids` makes, and nothing else that could stand in a directory of ours."""
-    try:
-        return str(uuid.UUID(name)) == name and uuid.UUID(name).version == 7
-    except ValueError:
-        return False
 
 
 def _lock(lock: int, directory: Path) -> None:

@@ -15,10 +15,10 @@ import structlog
 from cryptography import x509
 
 from jobworkerd import server_certificate
-from jobworkerd.api.startup import CannotStart
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient, SupervisorFault
+from jobworkerd.startup import CannotStart
 
 _NO_PASSWORD = ""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from jobworkerd import keyring
 from jobworkerd.api.identity import landlock
-from jobworkerd.api.startup import CannotStart
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
+from jobworkerd.startup import CannotStart
 
 # include/uapi/linux/prctl.h
 _PR_SET_DUMPABLE = 4
