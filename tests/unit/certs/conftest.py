@@ -1,4 +1,4 @@
-"""Certificates as `certs init` makes them, once for all tests: RSA 4096 takes its time."""
+"""Certificates from `certs init`. They are created once for all tests, since RSA 4096 is slow."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from jobworkerd.certs import issuance
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that nobody changes."""
+    """A shared directory of certificates; tests must not change it."""
     directory = tmp_path_factory.mktemp("made") / "certs"
     issuance.make_first_set(directory, ["worker1.example.com", "192.0.2.7", "::1"], replace=False)
     return directory
@@ -18,5 +18,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def certs(made: Path, tmp_path: Path) -> Path:
-    """A copy for the test to change."""
+    """A copy that a test may change."""
     return Path(shutil.copytree(made, tmp_path / "certs"))

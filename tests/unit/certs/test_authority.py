@@ -1,4 +1,4 @@
-"""What the certificates are, as OpenSSL and the cryptography package see them."""
+"""Contents of certificates, checked with OpenSSL and the cryptography package."""
 
 import datetime as dt
 import re
@@ -27,18 +27,18 @@ def load(directory: Path, name: str) -> x509.Certificate:
 @pytest.mark.parametrize(
     ("name", "purpose"), [("server", "sslserver"), ("admin", "sslclient"), ("viewer", "sslclient")]
 )
-def test_openssl_verifies_strictly_for_the_purpose(made: Path, name: str, purpose: str) -> None:
+def test_openssl_verifies_the_purpose_strictly(made: Path, name: str, purpose: str) -> None:
     ca, leaf = made / "ca.pem", made / f"{name}.pem"
-    said = openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", ca, leaf)
-    assert said == f"{leaf}: OK\n"
+    output = openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", ca, leaf)
+    assert output == f"{leaf}: OK\n"
 
 
 @pytest.mark.parametrize(
     ("name", "purpose"), [("server", "sslclient"), ("admin", "sslserver"), ("viewer", "sslserver")]
 )
 def test_a_certificate_is_for_one_purpose_only(made: Path, name: str, purpose: str) -> None:
-    said = openssl("verify", "-purpose", purpose, "-CAfile", made / "ca.pem", made / f"{name}.pem")
-    assert "unsuitable certificate purpose" in said
+    output = openssl("verify", "-purpose", purpose, "-CAfile", made / "ca.pem", made / f"{name}.pem")
+    assert "unsuitable certificate purpose" in output
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_basic_constraints_and_key_usage_are_critical(made: Path, name: str, cri
         ("viewer", "O = jobworker, OU = Viewer, CN = viewer"),
     ],
 )
-def test_subject_has_the_role_as_its_unit(made: Path, name: str, subject: str) -> None:
+def test_the_organizational_unit_is_the_role(made: Path, name: str, subject: str) -> None:
     assert openssl("x509", "-in", made / f"{name}.pem", "-noout", "-subject") == f"subject={subject}\n"
 
 
@@ -89,20 +89,22 @@ def test_subject_has_the_role_as_its_unit(made: Path, name: str, subject: str) -
         (("-checkhost", "worker2.example.com"), "does NOT match"),
     ],
 )
-def test_server_certificate_is_for_its_hosts_only(made: Path, check: tuple[str, str], verdict: str) -> None:
+def test_a_server_certificate_matches_only_its_hosts(
+    made: Path, check: tuple[str, str], verdict: str
+) -> None:
     assert verdict in openssl("x509", "-in", made / "server.pem", "-noout", *check)
 
 
 @pytest.mark.parametrize(
     "host", ["", "a b", "-x.example", "x..example", "1.2.3.4.example.", "münchen.de", "a" * 64]
 )
-def test_a_host_that_is_none_is_refused(made: Path, host: str) -> None:
+def test_an_invalid_host_is_refused(made: Path, host: str) -> None:
     issuer = authority.load_pair(*files.read_pair(made, "ca"))
     with pytest.raises(CertificatesError, match="neither an IP address nor a DNS name"):
         authority.issue(issuer, name="server", role=Role.SERVER, hosts=[host])
 
 
-def test_wildcard_is_a_host(made: Path) -> None:
+def test_a_wildcard_is_accepted_as_a_host(made: Path) -> None:
     issuer = authority.load_pair(*files.read_pair(made, "ca"))
     pair = authority.issue(issuer, name="server", role=Role.SERVER, hosts=["*.example.com", "*.example.com"])
     assert inspection.hosts(pair.certificate) == ("*.example.com",)
@@ -122,7 +124,7 @@ def common_name(pair: authority.Pair) -> str:
 
 
 @pytest.mark.parametrize("host", ["worker1", "w" * 80, "(none)", "wörker"])
-def test_each_authority_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_each_authority_has_a_unique_name(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     quick = rsa.generate_private_key
     monkeypatch.setattr(
         rsa, "generate_private_key", lambda public_exponent, **_: quick(public_exponent, 2048)
@@ -134,36 +136,34 @@ def test_each_authority_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch, h
     assert re.fullmatch(rf"jobworker CA {re.escape(host[:30])}w* {today} [0-9a-f]{{6}}", first)
 
 
-def test_a_stranger_s_authority_is_an_unknown_issuer_and_not_a_bad_signature(
-    made: Path, tmp_path: Path
-) -> None:
-    stranger = tmp_path / "ca.pem"
-    stranger.write_bytes(authority.make_authority("worker1").certificate_pem)
-    said = openssl("verify", "-CAfile", stranger, made / "server.pem")
-    assert "unable to get local issuer certificate" in said
+def test_another_authority_is_an_unknown_issuer_and_not_a_bad_signature(made: Path, tmp_path: Path) -> None:
+    other = tmp_path / "ca.pem"
+    other.write_bytes(authority.make_authority("worker1").certificate_pem)
+    output = openssl("verify", "-CAfile", other, made / "server.pem")
+    assert "unable to get local issuer certificate" in output
 
 
-def test_an_expired_authority_signs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_authority_cannot_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authority, "AUTHORITY_LIFETIME", dt.timedelta(seconds=1))
     issuer = authority.make_authority("worker1")
     with pytest.raises(CertificatesError, match=r"the authority expired at .* certs init --force"):
         authority.issue(issuer, name="bob", role=Role.VIEWER)
 
 
-def test_a_leaf_signs_nothing(made: Path) -> None:
+def test_a_leaf_cannot_sign(made: Path) -> None:
     admin = authority.load_pair(*files.read_pair(made, "admin"))
-    with pytest.raises(CertificatesError, match="may not sign"):
+    with pytest.raises(CertificatesError, match="cannot sign"):
         authority.issue(admin, name="bob", role=Role.ADMIN)
 
 
 def test_a_key_of_another_certificate_is_refused(made: Path) -> None:
     certificate, _ = files.read_pair(made, "admin")
     _, key = files.read_pair(made, "viewer")
-    with pytest.raises(CertificatesError, match="do not belong together"):
+    with pytest.raises(CertificatesError, match="belongs to another certificate"):
         authority.load_pair(certificate, key)
 
 
 @pytest.mark.parametrize("blocks", [(b"", b""), (b"junk", b"junk")])
-def test_what_is_no_pem_is_refused(blocks: tuple[bytes, bytes]) -> None:
+def test_data_that_is_not_pem_is_refused(blocks: tuple[bytes, bytes]) -> None:
     with pytest.raises(CertificatesError, match="not a PEM certificate"):
         authority.load_pair(*blocks)

@@ -1,4 +1,4 @@
-"""The files: their modes, all or none of them, and nothing overwritten."""
+"""Files: modes, atomic writes, and protection against overwriting."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """The most and the least permissive umask are both tried by tests that take this one."""
+    """Restore the umask after a test that changes it."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -58,14 +58,14 @@ def test_a_key_is_private_from_its_first_byte(tmp_path: Path, monkeypatch: pytes
     assert seen == [0, 0, 0, 0]
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "two-key.pem").write_bytes(b"precious")
-    with pytest.raises(CertificatesError, match=r"already has two-key.pem; --force"):
+    with pytest.raises(CertificatesError, match=r"already has two-key.pem; .*--force"):
         files.write_pairs(tmp_path, PAIRS, replace=False)
     assert contents(tmp_path) == {"two-key.pem": b"precious"}
 
 
-def test_replace_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_replace_leaves_no_other_files(tmp_path: Path) -> None:
     files.write_pairs(tmp_path, {"one": (b"old", b"old")}, replace=False)
     (tmp_path / "one-key.pem").chmod(0o666)
     files.write_pairs(tmp_path, PAIRS, replace=True)
@@ -87,7 +87,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_full_disk_leaves_everything_as_it_was(
+def test_a_full_disk_changes_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replace: bool
 ) -> None:
     if replace:
@@ -105,9 +105,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
     assert contents(tmp_path) == before
 
 
-def test_a_rename_that_fails_takes_the_new_files_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_rename_removes_the_new_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rename = Path.rename
 
     def refuse_the_last(path: Path, target: Path) -> Path:
@@ -121,7 +119,7 @@ def test_a_rename_that_fails_takes_the_new_files_back(
     assert contents(tmp_path) == {}
 
 
-def test_of_two_writers_at_once_one_wins_whole(tmp_path: Path) -> None:
+def test_one_of_two_concurrent_writers_writes_all_files(tmp_path: Path) -> None:
     outcomes: list[str] = []
     start = threading.Barrier(2)
 
@@ -154,19 +152,19 @@ def test_names_that_are_accepted(name: str) -> None:
     files.check_name(name)
 
 
-def test_server_files_that_are_all_right(certs: Path) -> None:
+def test_valid_server_files_are_accepted(certs: Path) -> None:
     files.check_server_files(certs)
 
 
 @pytest.mark.parametrize("missing", ["ca.pem", "server.pem", "server-key.pem"])
-def test_a_missing_server_file_is_named_with_the_cure(certs: Path, missing: str) -> None:
+def test_a_missing_server_file_is_named_with_the_fix(certs: Path, missing: str) -> None:
     (certs / missing).unlink()
-    with pytest.raises(CertificatesError, match=f"{missing} is missing; make .* certs init --dir"):
+    with pytest.raises(CertificatesError, match=f"{missing} is missing; create .* certs init --dir"):
         files.check_server_files(certs)
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o620, 0o666])
-def test_a_server_key_that_others_can_use_is_refused(certs: Path, bits: int) -> None:
+def test_a_server_key_that_other_users_can_use_is_refused(certs: Path, bits: int) -> None:
     (certs / "server-key.pem").chmod(bits)
     with pytest.raises(CertificatesError, match=f"has mode {bits:04o}.*chmod 600"):
         files.check_server_files(certs)
@@ -179,7 +177,7 @@ def test_a_server_key_of_another_certificate_is_refused(certs: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["ca.pem", "server.pem", "server-key.pem"])
-def test_a_server_file_that_is_no_pem_is_refused(certs: Path, broken: str) -> None:
+def test_a_server_file_that_is_not_pem_is_refused(certs: Path, broken: str) -> None:
     (certs / broken).write_text("junk")
     with pytest.raises(CertificatesError, match=f"{broken} .* PEM"):
         files.check_server_files(certs)

@@ -1,4 +1,4 @@
-"""What is said of the certificates in a directory."""
+"""Descriptions of the certificates in a directory."""
 
 import datetime as dt
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_new_set_has_no_problems(made: Path) -> None:
         (dt.timedelta(seconds=1), "bob has expired; renew it"),
     ],
 )
-def test_an_end_that_is_near_is_a_problem(
+def test_a_certificate_that_expires_soon_is_a_problem(
     certs: Path, monkeypatch: pytest.MonkeyPatch, left: dt.timedelta, sentence: str | None
 ) -> None:
     monkeypatch.setattr(authority, "LEAF_LIFETIME", left)
@@ -52,7 +52,9 @@ def test_an_end_that_is_near_is_a_problem(
     assert found == sentence if sentence is None else (found and found[0].startswith(sentence))
 
 
-def test_a_start_that_is_to_come_is_a_problem(certs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_is_not_yet_valid_is_a_problem(
+    certs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     issuer = authority.load_pair(*files.read_pair(certs, "ca"))
     monkeypatch.setattr(authority, "CLOCK_SKEW", -dt.timedelta(hours=1))
     pair = authority.issue(issuer, name="bob", role=Role.VIEWER)
@@ -61,21 +63,21 @@ def test_a_start_that_is_to_come_is_a_problem(certs: Path, monkeypatch: pytest.M
     assert found.startswith("bob is not valid before 20")
 
 
-def test_a_server_key_that_clients_refuse_is_a_problem(certs: Path) -> None:
+def test_a_server_key_that_clients_do_not_accept_is_a_problem(certs: Path) -> None:
     ca = Issued(*files.read_pair(certs, "ca"))
     issue(ca, ec.generate_private_key(ec.SECP521R1()), end=365 * DAY).write_server(certs)
     (found,) = problems(certs)["server.pem"]
     assert found.startswith("server has a key of type ECDSA on secp521r1, which gRPC clients do not accept")
 
 
-def test_a_key_that_others_can_read_is_a_problem(certs: Path) -> None:
+def test_a_key_that_other_users_can_read_is_a_problem(certs: Path) -> None:
     (certs / "viewer-key.pem").chmod(0o644)
     (found,) = problems(certs)["viewer.pem"]
     assert "mode 0644" in found
     assert "chmod 600" in found
 
 
-def test_a_key_that_is_elsewhere_is_none(certs: Path) -> None:
+def test_a_missing_key_is_not_a_problem(certs: Path) -> None:
     (certs / "ca-key.pem").unlink()
     assert problems(certs) == {}
 
@@ -83,15 +85,24 @@ def test_a_key_that_is_elsewhere_is_none(certs: Path) -> None:
 def test_a_certificate_of_another_authority_is_a_problem(certs: Path) -> None:
     write(certs, "bob", Role.ADMIN)
     issuance.make_first_set(certs, [], replace=True)
-    assert problems(certs) == {"bob.pem": ("bob was not issued by the authority in ca.pem",)}
+    assert problems(certs) == {
+        "bob.pem": (
+            (
+                "bob was not issued by the authority in ca.pem; "
+                "renew it with: jobworkerd certs issue bob --role … --force"
+            ),
+        )
+    }
 
 
-def test_an_empty_directory_says_how_to_fill_it(tmp_path: Path) -> None:
-    with pytest.raises(CertificatesError, match="has no certificates; make them with: jobworkerd certs init"):
+def test_an_empty_directory_is_an_error_with_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(
+        CertificatesError, match="has no certificates; create them with: jobworkerd certs init"
+    ):
         inspection.describe_all(tmp_path)
 
 
-def test_a_file_that_is_no_certificate_is_named(certs: Path) -> None:
+def test_a_file_that_is_not_a_certificate_is_named(certs: Path) -> None:
     (certs / "bob.pem").write_text("junk")
     with pytest.raises(CertificatesError, match=r"bob\.pem is not a PEM certificate"):
         inspection.describe_all(certs)

@@ -124,8 +124,11 @@ def test_certs_uses_the_directory_of_the_server(
     ("arguments", "sentence"),
     [
         (("init",), "already has ca.pem"),
-        (("issue", "admin", "--role", "admin"), "already has admin.pem, admin-key.pem; --force"),
-        (("issue", "ca", "--role", "admin"), "only init makes one"),
+        (
+            ("issue", "admin", "--role", "admin"),
+            "already has admin.pem, admin-key.pem; replace them with --force",
+        ),
+        (("issue", "ca", "--role", "admin"), "is the name of the authority"),
         (("issue", "../x", "--role", "admin"), "is not accepted as a name"),
         (("issue", "s", "--role", "server", "--host", "a b"), "neither an IP address nor a DNS name"),
     ],
@@ -152,7 +155,7 @@ def test_serve_without_a_certificate_names_the_command_to_create_it(run: Run, ce
     (certs / name).unlink()
     result = run("serve", "--certs-dir", certs)
     assert result.returncode == 1
-    assert one_sentence(result.stderr).startswith(f"{certs}/{name} is missing; make certificates with: ")
+    assert one_sentence(result.stderr).startswith(f"{certs}/{name} is missing; create certificates with: ")
 
 
 def test_serve_with_a_key_that_others_can_read_does_not_start(run: Run, certs: Path) -> None:

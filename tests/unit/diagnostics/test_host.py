@@ -1,4 +1,4 @@
-"""What `doctor` says, of cgroup trees made of plain files, and of this host."""
+"""Findings of `doctor` for cgroup trees of plain files and for this host."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from jobworkerd.cgroup import mounts
 from jobworkerd.cgroup.controllers import CONTROLLERS
 from jobworkerd.config import Config, IoConfig
 from jobworkerd.diagnostics import host
-from jobworkerd.diagnostics.host import Place
+from jobworkerd.diagnostics.host import CgroupLocation
 
 ALL = "cpuset cpu io memory hugetlb pids"
 
@@ -45,32 +45,32 @@ def mount(tmp_path: Path) -> Path:
 
 
 def problems(mount: Path, base: Path) -> set[str]:
-    return {host.controller_problem(controller, Place(mount, base)) for controller in CONTROLLERS}
+    return {host.controller_problem(controller, CgroupLocation(mount, base)) for controller in CONTROLLERS}
 
 
-def test_a_base_that_is_to_be_made_below_the_root_has_all(mount: Path) -> None:
+def test_a_new_base_below_the_root_has_all_controllers(mount: Path) -> None:
     assert problems(mount, mount / "job-worker") == {""}
 
 
-def test_what_is_enabled_above_counts_for_a_base_below(mount: Path) -> None:
+def test_controllers_that_are_enabled_above_are_available_below(mount: Path) -> None:
     make_cgroup(mount, root=True, enabled=ALL)
     make_cgroup(mount / "a.slice")
     assert problems(mount, mount / "a.slice" / "job-worker") == {""}
 
 
-def test_a_base_that_the_server_is_in_is_left_by_it(mount: Path) -> None:
+def test_the_server_leaves_a_base_that_it_is_in(mount: Path) -> None:
     make_cgroup(mount, root=True, enabled=ALL)
     assert problems(mount, make_cgroup(mount / "unit.service", procs="42\n")) == {""}
 
 
-def test_a_cgroup_with_processes_on_the_way_is_named(mount: Path) -> None:
+def test_a_parent_cgroup_with_processes_is_named(mount: Path) -> None:
     make_cgroup(mount, root=True, enabled=ALL)
     busy = make_cgroup(mount / "busy", procs="42\n")
     (problem,) = {problem.replace(name, "X") for name, problem in _each(mount, busy / "job-worker")}
-    assert problem.startswith(f"the X controller cannot be enabled in {busy}, which has processes of its own")
+    assert problem.startswith(f"the X controller cannot be enabled in {busy}, which contains processes")
 
 
-def test_a_controller_that_is_not_delegated_is_named_with_the_cure(mount: Path) -> None:
+def test_a_controller_that_is_not_delegated_is_named_with_the_fix(mount: Path) -> None:
     make_cgroup(mount, root=True, enabled="memory pids")
     scope = make_cgroup(mount / "scope", controllers="memory pids")
     found = dict(_each(mount, scope))
@@ -82,10 +82,10 @@ def test_a_controller_that_is_not_delegated_is_named_with_the_cure(mount: Path) 
 
 
 def _each(mount: Path, base: Path) -> list[tuple[str, str]]:
-    return [(name, host.controller_problem(name, Place(mount, base))) for name in CONTROLLERS]
+    return [(name, host.controller_problem(name, CgroupLocation(mount, base))) for name in CONTROLLERS]
 
 
-def test_without_cgroup2_everything_has_that_reason(tmp_path: Path) -> None:
+def test_without_cgroup2_all_limits_have_that_reason(tmp_path: Path) -> None:
     proc = make_proc(tmp_path / "proc", None)
     found = host.diagnose(Config(certs_dir=str(tmp_path)), proc=proc)
     reasons = {each.text for each in found if each.section == host.LIMITS}
@@ -94,38 +94,38 @@ def test_without_cgroup2_everything_has_that_reason(tmp_path: Path) -> None:
     assert not any(each.ok for each in found if each.section in {"cgroups", host.LIMITS})
 
 
-def test_the_place_is_below_the_mount(tmp_path: Path, mount: Path) -> None:
+def test_the_base_is_below_the_mount(tmp_path: Path, mount: Path) -> None:
     proc = make_proc(tmp_path / "proc", mount)
-    assert host.find_place("/sys/fs/cgroup/job-worker", proc) == Place(mount, mount / "job-worker")
+    assert host.locate_base("/sys/fs/cgroup/job-worker", proc) == CgroupLocation(mount, mount / "job-worker")
     assert not (mount / "job-worker").exists()
 
 
-def test_a_place_elsewhere_is_a_problem(tmp_path: Path, mount: Path) -> None:
-    place = host.find_place("/srv/jobs", make_proc(tmp_path / "proc", mount))
-    assert place.base is None
-    assert "is not a directory below" in place.problem
+def test_a_base_outside_of_the_mount_is_a_problem(tmp_path: Path, mount: Path) -> None:
+    location = host.locate_base("/srv/jobs", make_proc(tmp_path / "proc", mount))
+    assert location.base is None
+    assert "is not a directory below" in location.problem
 
 
-def test_who_may_not_make_the_base_gets_what_was_delegated(
+def test_a_user_without_access_to_the_base_gets_the_delegated_cgroup(
     tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = make_cgroup(mount / "user.slice" / "run.scope")
     monkeypatch.setattr(os, "access", lambda path, _: own in (path, *Path(path).parents))
     proc = make_proc(tmp_path / "proc", mount, own="/user.slice/run.scope")
-    assert host.find_place("/sys/fs/cgroup/job-worker", proc) == Place(mount, own, delegated=True)
+    assert host.locate_base("/sys/fs/cgroup/job-worker", proc) == CgroupLocation(mount, own, delegated=True)
     found = {each.name: each for each in host.diagnose(Config(certs_dir=str(tmp_path)), proc=proc)}
-    assert found["delegation"].text == f"{own} was given to this user; cgroup_base is not used"
+    assert found["delegation"].text == f"{own} is delegated to this user and replaces cgroup_base"
 
 
-def test_who_may_make_nothing_is_told_how_to_start(
+def test_a_user_without_any_access_gets_the_command_to_start_the_server(
     tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_cgroup(mount / "user.slice")
     monkeypatch.setattr(os, "access", lambda *_: False)
     proc = make_proc(tmp_path / "proc", mount, own="/user.slice")
-    place = host.find_place("/sys/fs/cgroup/job-worker", proc)
-    assert place.base is None
-    assert "start the server as root, or with: systemd-run" in place.problem
+    location = host.locate_base("/sys/fs/cgroup/job-worker", proc)
+    assert location.base is None
+    assert "start the server as root, or with: systemd-run" in location.problem
 
 
 @pytest.mark.parametrize(
@@ -165,20 +165,20 @@ def test_a_kernel_without_the_files_of_a_limit(tmp_path: Path, mount: Path) -> N
     assert found["max_cpu"].ok
 
 
-def test_what_of_the_kernel_is_used_has_its_cure(tmp_path: Path, mount: Path) -> None:
+def test_each_missing_kernel_feature_has_a_fix(tmp_path: Path, mount: Path) -> None:
     proc = make_proc(tmp_path / "proc", mount)
     config = Config(certs_dir=str(tmp_path))
     found = {each.name: each for each in host.diagnose(config, proc=proc) if each.section == "kernel"}
     assert list(found) == ["release", "pidfd_open", "cgroup.kill", "memory.peak", "pids.peak", "PSI"]
     assert (found["PSI"].ok, found["PSI"].text) == (
         False,
-        "boot with psi=1 a kernel with CONFIG_PSI to have pressures",
+        "boot a kernel with CONFIG_PSI and psi=1 for pressure figures",
     )
     (proc / "pressure").mkdir()
     assert {each.name: each for each in host.diagnose(config, proc=proc)}["PSI"].ok
 
 
-def test_a_device_that_is_none_says_which_setting_to_correct(tmp_path: Path, mount: Path) -> None:
+def test_a_path_without_a_device_names_the_setting_to_correct(tmp_path: Path, mount: Path) -> None:
     proc = make_proc(tmp_path / "proc", mount)
     config = Config(certs_dir=str(tmp_path), io=IoConfig(devices=("/dev/none", "/proc")))
     found = {each.name: each for each in host.diagnose(config, proc=proc)}
@@ -202,7 +202,7 @@ def test_certificates_are_in_the_report(certs: Path, tmp_path: Path, mount: Path
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_doctor_on_this_host_ends_as_it_says_and_makes_nothing(run: Run, certs: Path) -> None:
+def test_doctor_on_this_host_changes_nothing(run: Run, certs: Path) -> None:
     mount = mounts.cgroup2_mount()
     before = set(mount.iterdir()) if mount else set()
     result = run("doctor", "--certs-dir", certs, "-o", "json")
@@ -222,7 +222,7 @@ def test_doctor_on_this_host_ends_as_it_says_and_makes_nothing(run: Run, certs: 
 
 
 @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
-def test_the_exit_code_is_about_the_limits_alone(
+def test_the_exit_code_depends_on_the_limits_only(
     run: Run, monkeypatch: pytest.MonkeyPatch, *, ok: bool, code: int
 ) -> None:
     found = [

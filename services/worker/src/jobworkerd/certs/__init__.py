@@ -1,1 +1,1 @@
-"""The certificates of a server and its clients: making, keeping and describing them."""
+"""Creates, stores and describes the certificates of a server and its clients."""

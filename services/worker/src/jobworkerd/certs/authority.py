@@ -1,8 +1,8 @@
-"""Makes the certificate authority and the certificates it signs (RFC 5280, RFC 9525).
+"""Creates the certificate authority and the certificates that it signs (RFC 5280, RFC 9525).
 
-RSA 4096 for the authority, RSA 2048 for everybody else. A leaf lives for 365 days. The authority lives
-for ten years: with the leaves' lifetime, every renewal of a leaf would be a change of trust on all hosts.
-A leaf never outlives the authority that signed it.
+The authority has an RSA 4096 key and is valid for ten years. Leaf certificates have RSA 2048 keys and are
+valid for 365 days, but never longer than the authority. If the authority were valid for one year, too, each
+renewal of a leaf would change the trust of all hosts.
 """
 
 import dataclasses
@@ -23,10 +23,10 @@ AUTHORITY_LIFETIME = dt.timedelta(days=3650)
 LEAF_LIFETIME = dt.timedelta(days=365)
 
 CLOCK_SKEW = dt.timedelta(minutes=5)
-"""How much earlier than now a certificate begins, for hosts whose clocks are behind this one's."""
+"""Certificates are valid from this long before now, for hosts whose clocks are behind."""
 
 _COMMON_NAME_LENGTH = 64
-"""In characters (RFC 5280, appendix A.1, ub-common-name)."""
+"""Maximum length in characters (RFC 5280, appendix A.1, ub-common-name)."""
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -45,7 +45,7 @@ class Pair:
 
     @property
     def key_pem(self) -> bytes:
-        """The key as a PEM block: PKCS #8, not encrypted."""
+        """The key as a PEM block in unencrypted PKCS #8."""
         return self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -54,7 +54,7 @@ class Pair:
 
 
 def make_authority(host: str) -> Pair:
-    """Returns a new, self-signed authority, named after the host. Takes a second or two: RSA 4096."""
+    """Returns a new self-signed authority, named after the host. An RSA 4096 key takes a second or two."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=4096)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     name = _name(_authority_name(host, identifier), None)
@@ -77,11 +77,12 @@ def make_authority(host: str) -> Pair:
 def issue(authority: Pair, *, name: str, role: Role, hosts: Sequence[str] = ()) -> Pair:
     """Returns a new certificate, signed by the authority.
 
-    `name` becomes the subject's CN. `hosts` are the DNS names and IP addresses by which clients reach a
-    server: at least one for a server, none for a client.
+    `name` becomes the CN of the subject. `hosts` are the DNS names and IP addresses of a server, at least
+    one. A client has no hosts.
 
     Raises:
-        CertificatesError: the authority has expired or may not sign, or a host is no DNS name or IP address.
+        CertificatesError: the authority has expired or cannot sign, or a host is neither a DNS name nor an IP
+            address.
     """
     _check_may_sign(authority.certificate)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -106,7 +107,7 @@ def load_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
     """Returns a pair from its PEM blocks.
 
     Raises:
-        CertificatesError: a block cannot be read, the key is encrypted, or the two do not belong together.
+        CertificatesError: a block cannot be parsed, or the key is encrypted or of another certificate.
     """
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -114,9 +115,9 @@ def load_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
     except (ValueError, TypeError) as error:
         raise CertificatesError(f"not a PEM certificate with its unencrypted PEM key: {error}") from error
     if not isinstance(key, PrivateKey):
-        raise CertificatesError("the key is neither RSA nor ECDSA")
+        raise CertificatesError("the key is neither RSA nor ECDSA; use one of these")
     if certificate.public_key() != key.public_key():
-        raise CertificatesError("the certificate and the key do not belong together")
+        raise CertificatesError("the key belongs to another certificate; use the key of this one")
     return Pair(certificate, key)
 
 
@@ -125,10 +126,10 @@ def _now() -> dt.datetime:
 
 
 def _authority_name(host: str, key: x509.SubjectKeyIdentifier) -> str:
-    """Returns a CN that no other authority has: the host, the date and the beginning of the key's identifier.
+    """Returns a unique CN: the host, the date and the first digits of the key identifier.
 
-    A client that has one authority's certificate and meets another's then finds no issuer. With equal names
-    it would find one whose signature does not match, and report a damaged certificate.
+    A client with the certificate of another authority then reports an unknown issuer. If the names were
+    equal, it would report a bad signature.
     """
     end = f" {_now():%Y-%m-%d} {key.digest.hex()[:6]}"
     start = f"jobworker CA {host}"
@@ -162,7 +163,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey) -> x5
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    # TLS 1.3 only signs with the leaf's key: no key encipherment, which was for TLS 1.2's RSA exchange.
+    # TLS 1.3 uses the key of a leaf for signatures only. RSA key exchange needed keyEncipherment.
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,
@@ -181,7 +182,7 @@ def _purpose(role: Role) -> x509.ObjectIdentifier:
 
 
 def _authority_key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    # An authority that was made elsewhere may identify its key in another way than by RFC 5280's hash.
+    # Other tools may derive the identifier of the authority's key in another way than RFC 5280's hash.
     try:
         identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
@@ -193,7 +194,7 @@ def _check_may_sign(authority: x509.Certificate) -> None:
     if authority.not_valid_after_utc <= _now():
         raise CertificatesError(
             f"the authority expired at {authority.not_valid_after_utc:%Y-%m-%d}; "
-            "make a new one with: jobworkerd certs init --force"
+            "create a new one with: jobworkerd certs init --force"
         )
     try:
         constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -201,5 +202,6 @@ def _check_may_sign(authority: x509.Certificate) -> None:
         constraints = None
     if constraints is None or not constraints.ca:
         raise CertificatesError(
-            "the authority's certificate may not sign others (basicConstraints has no CA:TRUE)"
+            "ca.pem cannot sign certificates (basicConstraints has no CA:TRUE); "
+            "use the certificate of an authority"
         )

@@ -1,5 +1,5 @@
-"""What can go wrong with certificates. No cryptography here, so that every command can catch it."""
+"""The error of this package. It does not import cryptography, so that every command can catch it."""
 
 
 class CertificatesError(Exception):
-    """Raised when certificates cannot be made, written or used; `str()` is the user's sentence."""
+    """Raised if certificates cannot be created, written or used. `str()` is a sentence for the operator."""

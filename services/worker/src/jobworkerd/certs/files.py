@@ -1,8 +1,8 @@
-"""Keeps certificates and keys in one directory: `NAME.pem` and `NAME-key.pem`.
+"""Stores certificates and keys in one directory as `NAME.pem` and `NAME-key.pem`.
 
-A set is written as a whole or not at all. A key is readable by its owner alone from its first byte, and
-nothing is overwritten unless that is asked for. No cryptography here: `jobworkerd serve` looks at the
-files, too, and has to start fast.
+A set is written completely or not at all. Only the owner can read a key, from its first byte on. Files are
+overwritten only on request. This module does not import cryptography, because `jobworkerd serve` uses it and
+must start fast.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from pathlib import Path
 from jobworkerd.certs.errors import CertificatesError
 
 AUTHORITY = "ca"
-"""The name of the authority's pair."""
+"""The name of the pair of the authority."""
 
 SERVER = "server"
 """The name of the pair that `jobworkerd serve` uses."""
 
-# A name is a file's name and a certificate's CN, which X.520 bounds at 64 characters.
+# A name is part of a file name and a CN, for which X.520 allows 64 characters.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 _KEY_MODE = 0o600
@@ -31,12 +31,12 @@ _CERTIFICATE_MODE = 0o644
 
 
 def certificate_file(directory: Path, name: str) -> Path:
-    """Returns the path of the certificate that is called `name`."""
+    """Returns the path of a certificate."""
     return directory / f"{name}.pem"
 
 
 def key_file(directory: Path, name: str) -> Path:
-    """Returns the path of the key of the certificate that is called `name`."""
+    """Returns the path of the key of a certificate."""
     return directory / f"{name}-key.pem"
 
 
@@ -44,26 +44,28 @@ def check_name(name: str) -> None:
     """Checks a name for a new pair.
 
     Raises:
-        CertificatesError: it is the authority's, or its files could not be told from another pair's.
+        CertificatesError: the name is that of the authority, has other characters, or ends with -key.
     """
     if not _NAME.fullmatch(name) or name.endswith("-key"):
         raise CertificatesError(
-            f"{name!r} is not accepted as a name: letters, digits, '.', '_', '@' and '-', beginning with a "
-            "letter or digit, at most 64, not ending with -key"
+            f"{name!r} is not accepted as a name; use up to 64 letters, digits, '.', '_', '@' and '-', with "
+            "a letter or digit first, and not -key at the end"
         )
     if name == AUTHORITY:
-        raise CertificatesError(f"the name {name!r} is the authority's; only init makes one")
+        raise CertificatesError(
+            f"{name!r} is the name of the authority; use `jobworkerd certs init` to create one"
+        )
 
 
 def names(directory: Path) -> list[str]:
-    """Returns the names of the certificates in a directory: the authority, the server, then the rest."""
+    """Returns the names of the certificates in a directory: the authority, the server, then the others."""
     found = {path.stem for path in directory.glob("*.pem") if not path.stem.endswith("-key")}
     first = [name for name in (AUTHORITY, SERVER) if name in found]
     return first + sorted(found.difference(first))
 
 
 def existing(directory: Path, pairs: Sequence[str]) -> list[Path]:
-    """Returns the files of the named pairs that are there already."""
+    """Returns the existing files of the named pairs."""
     paths = [
         path for name in pairs for path in (certificate_file(directory, name), key_file(directory, name))
     ]
@@ -71,13 +73,13 @@ def existing(directory: Path, pairs: Sequence[str]) -> list[Path]:
 
 
 def write_pairs(directory: Path, pairs: Mapping[str, tuple[bytes, bytes]], *, replace: bool) -> list[Path]:
-    """Writes certificates and keys, all of them or none, and returns their paths.
+    """Writes certificates and keys, all or none of them, and returns their paths.
 
-    `pairs` maps a name to the PEM blocks of its certificate and its key. The directory is made if need be.
+    `pairs` maps a name to the PEM blocks of its certificate and its key. A missing directory is created.
 
     Raises:
-        CertificatesError: a file is there already and `replace` is false, or is no regular file.
-        OSError: the file system refused; nothing has changed then.
+        CertificatesError: a file exists and `replace` is false, or a path is not a regular file.
+        OSError: a file cannot be written; all files are unchanged.
     """
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _locked(directory):
@@ -86,25 +88,25 @@ def write_pairs(directory: Path, pairs: Mapping[str, tuple[bytes, bytes]], *, re
 
 
 def check_writable(directory: Path, pairs: Sequence[str], *, replace: bool) -> None:
-    """Checks that the named pairs may be written.
+    """Checks that the named pairs can be written.
 
     Raises:
-        CertificatesError: a file is there already and `replace` is false, or is no regular file.
+        CertificatesError: a file exists and `replace` is false, or a path is not a regular file.
     """
     present = existing(directory, pairs)
     if present and not replace:
         listed = ", ".join(path.name for path in present)
-        raise CertificatesError(f"{directory} already has {listed}; --force replaces what is there")
+        raise CertificatesError(f"{directory} already has {listed}; replace them with --force")
     for path in present:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise CertificatesError(f"{path} is not a regular file; move it away")
 
 
 def check_server_files(directory: Path) -> None:
-    """Checks what the server needs: its authority, its certificate and its key.
+    """Checks the files of the server: its authority, its certificate and its key.
 
     Raises:
-        CertificatesError: one is missing, cannot be read or used, or others may read the key.
+        CertificatesError: a file is missing or cannot be used, or other users can read the key.
     """
     key = key_file(directory, SERVER)
     certificate = certificate_file(directory, SERVER)
@@ -118,10 +120,10 @@ def check_server_files(directory: Path) -> None:
 
 
 def read_pair(directory: Path, name: str) -> tuple[bytes, bytes]:
-    """Returns the contents of a pair's certificate and key files.
+    """Returns the contents of the files of a pair.
 
     Raises:
-        CertificatesError: one is missing or cannot be read.
+        CertificatesError: a file is missing or cannot be read.
     """
     certificate, key = certificate_file(directory, name), key_file(directory, name)
     _check_readable(certificate)
@@ -130,10 +132,10 @@ def read_pair(directory: Path, name: str) -> tuple[bytes, bytes]:
 
 
 def key_mode_problem(key: Path) -> str | None:
-    """Returns a sentence if others than its owner may read or write a key, else None."""
+    """Returns an error message if other users can read or write a key, else None."""
     mode = stat.S_IMODE(key.stat().st_mode)
     if mode & 0o077:
-        return f"{key} has mode {mode:04o}, so others than its owner can use it; run: chmod 600 {key}"
+        return f"{key} has mode {mode:04o}, so other users can use it; run: chmod 600 {key}"
     return None
 
 
@@ -143,7 +145,7 @@ def _check_readable(path: Path) -> None:
             file.read(1)
     except FileNotFoundError:
         raise CertificatesError(
-            f"{path} is missing; make certificates with: jobworkerd certs init --dir {path.parent}"
+            f"{path} is missing; create certificates with: jobworkerd certs init --dir {path.parent}"
         ) from None
     except OSError as error:
         raise CertificatesError(f"{path} cannot be read: {error.strerror}") from error
@@ -152,22 +154,25 @@ def _check_readable(path: Path) -> None:
 def _check_usable(authority: Path, certificate: Path, key: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # An empty password makes an encrypted key an error instead of a question on the terminal.
+        # With an empty password an encrypted key is an error. Without one, ssl would prompt on the terminal.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         raise CertificatesError(
             f"{certificate} and {key} are not a PEM certificate and its unencrypted key "
-            f"({error.reason or error})"
+            f"({error.reason or error}); "
+            "issue new ones with: jobworkerd certs issue server --role server --force"
         ) from error
     try:
         context.load_verify_locations(authority)
     except ssl.SSLError as error:
-        raise CertificatesError(f"{authority} is not a PEM certificate ({error.reason or error})") from error
+        raise CertificatesError(
+            f"{authority} is not a PEM certificate ({error.reason or error}); use that of the authority"
+        ) from error
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Keeps two writers of one directory apart; the lock is the directory itself and leaves no file."""
+    """Locks a directory for one writer. The lock is on the directory itself, so it leaves no file."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -186,10 +191,10 @@ def _contents(directory: Path, pairs: Mapping[str, tuple[bytes, bytes]]) -> dict
 
 
 def _write_all(directory: Path, contents: Mapping[Path, tuple[bytes, int]]) -> list[Path]:
-    """Writes each file under a temporary name, then renames all; a failure takes everything back.
+    """Writes each file under a temporary name, then renames all of them. A failure undoes all changes.
 
-    Whatever can go wrong (space, quota, permission) goes wrong before the first rename: a rename within
-    one directory, over a name that is free or a regular file's, needs nothing more.
+    Missing space, quota or permission causes an error before the first rename. A rename within one directory,
+    to a free name or over a regular file, needs no further resources.
     """
     suffix = secrets.token_hex(8)
     temporary = {path: directory / f".{path.name}.{suffix}" for path in contents}
@@ -208,7 +213,7 @@ def _write_all(directory: Path, contents: Mapping[Path, tuple[bytes, int]]) -> l
 def _write_new(path: Path, data: bytes, mode: int) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
-        # The umask can only have taken bits away: the file was never more open than `mode`.
+        # The umask only removes bits, so the file never has more permissions than `mode`.
         os.fchmod(fd, mode)
         file.write(data)
         file.flush()

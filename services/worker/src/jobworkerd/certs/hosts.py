@@ -24,7 +24,7 @@ def check_host(host: str) -> None:
 
 
 def own_name() -> str:
-    """Returns the name of this host, which need not be a DNS name."""
+    """Returns the name of this host, which may not be a DNS name."""
     return socket.gethostname()
 
 

@@ -1,4 +1,4 @@
-"""Says what the certificates of a directory are, and what is wrong with them."""
+"""Describes the certificates in a directory and their problems."""
 
 import dataclasses
 import datetime as dt
@@ -15,12 +15,12 @@ from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
 
 RENEWAL_NOTICE = dt.timedelta(days=30)
-"""How long before its end a certificate is reported as one to renew."""
+"""A certificate that expires within this time has a problem."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """One certificate, for people. `fingerprint` is SHA-256; each of `problems` is a sentence."""
+    """A certificate in words. `fingerprint` is SHA-256; each of `problems` is an error message."""
 
     file: Path
     subject: str
@@ -36,13 +36,13 @@ def describe_all(directory: Path) -> list[Description]:
     """Returns the certificates of a directory: the authority, the server, then the others by name.
 
     Raises:
-        CertificatesError: the directory has none, or a file is no certificate.
+        CertificatesError: the directory has no certificates, or a file is not a certificate.
         OSError: a file cannot be read.
     """
     names = files.names(directory)
     if not names:
         raise CertificatesError(
-            f"{directory} has no certificates; make them with: jobworkerd certs init --dir {directory}"
+            f"{directory} has no certificates; create them with: jobworkerd certs init --dir {directory}"
         )
     issuer = (
         load_certificate(files.certificate_file(directory, files.AUTHORITY))
@@ -56,17 +56,17 @@ def load_certificate(path: Path) -> x509.Certificate:
     """Returns the certificate in a PEM file.
 
     Raises:
-        CertificatesError: the file has none.
-        OSError: it cannot be read.
+        CertificatesError: the file has no certificate.
+        OSError: the file cannot be read.
     """
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError as error:
-        raise CertificatesError(f"{path} is not a PEM certificate") from error
+        raise CertificatesError(f"{path} is not a PEM certificate; replace or remove it") from error
 
 
 def hosts(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Returns the DNS names and IP addresses that a certificate is for."""
+    """Returns the DNS names and IP addresses in a certificate."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -75,7 +75,7 @@ def hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def role(certificate: x509.Certificate) -> str:
-    """Returns what a certificate is good for: `CA`, `server`, `Admin`, `Viewer` or `none`."""
+    """Returns the role of a certificate: `CA`, `server`, `Admin`, `Viewer` or `none`."""
     if _is_authority(certificate):
         return "CA"
     if ExtendedKeyUsageOID.CLIENT_AUTH not in _purposes(certificate):
@@ -132,16 +132,16 @@ def _renewal(name: str) -> str:
 
 def _issuer_problems(name: str, certificate: x509.Certificate, issuer: x509.Certificate | None) -> list[str]:
     if issuer is None:
-        return [f"{name} cannot be checked: there is no {files.AUTHORITY}.pem beside it"]
+        return [f"{name} cannot be checked: {files.AUTHORITY}.pem is missing; copy it to this directory"]
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
-        return [f"{name} was not issued by the authority in {files.AUTHORITY}.pem"]
+        return [f"{name} was not issued by the authority in {files.AUTHORITY}.pem; {_renewal(name)}"]
     return []
 
 
 def _key_problems(key: Path) -> list[str]:
-    # A key that is not there is as it should be: it is where its owner is.
+    # A missing key is not a problem: keys of clients belong on the hosts of the clients.
     if not key.exists():
         return []
     problem = files.key_mode_problem(key)

@@ -1,4 +1,4 @@
-"""Makes certificates in a directory: a first set, and one more or one anew."""
+"""Creates certificates in a directory: a first set, further ones and renewed ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +11,15 @@ _FIRST_SET = {files.SERVER: Role.SERVER, "admin": Role.ADMIN, "viewer": Role.VIE
 
 
 def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: bool) -> list[Path]:
-    """Makes an authority and certificates for a server, an admin and a viewer; returns the files.
+    """Creates an authority and certificates for a server, an admin and a viewer; returns the files.
 
-    `server_hosts` are those that the server's certificate is for; if empty, this host's own names.
+    `server_hosts` are the hosts in the server certificate; if empty, the names of this host.
 
     Raises:
-        CertificatesError: a file is there already and `replace` is false, or a host is none.
-        OSError: the file system refused; nothing has changed then.
+        CertificatesError: a file exists and `replace` is false, or a host is not accepted.
+        OSError: a file cannot be written; all files are unchanged.
     """
-    # Everything that can be wrong is looked at before the authority's key, which takes its time.
+    # All checks come before the key of the authority, which takes seconds.
     files.check_writable(directory, [files.AUTHORITY, *_FIRST_SET], replace=replace)
     for host in server_hosts:
         hosts.check_host(host)
@@ -33,20 +33,20 @@ def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: boo
 def issue_one(
     directory: Path, name: str, role: Role, server_hosts: Sequence[str], *, replace: bool
 ) -> list[Path]:
-    """Makes a certificate with the authority that is in the directory; returns the files.
+    """Creates a certificate with the authority in the directory; returns the files.
 
-    `server_hosts` are for a server: if empty, those of the certificate that is replaced, if any, else this
-    host's own names.
+    `server_hosts` are the hosts of a server. If empty, they are those of the replaced certificate, if any,
+    or the names of this host.
 
     Raises:
-        CertificatesError: the name is not accepted, the authority cannot be used, a file is there already
-            and `replace` is false, or a host is none.
-        OSError: the file system refused; nothing has changed then.
+        CertificatesError: the name or a host is not accepted, the authority cannot be used, or a file exists
+            and `replace` is false.
+        OSError: a file cannot be written; all files are unchanged.
     """
     files.check_name(name)
     issuer = authority.load_pair(*files.read_pair(directory, files.AUTHORITY))
     files.check_writable(directory, [name], replace=replace)
-    wanted = server_hosts or _hosts_so_far(directory, name) or hosts.own_hosts()
+    wanted = server_hosts or _previous_hosts(directory, name) or hosts.own_hosts()
     return _write(directory, {name: _issue(issuer, name, role, wanted)}, replace=replace)
 
 
@@ -54,7 +54,7 @@ def _issue(issuer: authority.Pair, name: str, role: Role, server_hosts: Sequence
     return authority.issue(issuer, name=name, role=role, hosts=server_hosts if role is Role.SERVER else ())
 
 
-def _hosts_so_far(directory: Path, name: str) -> tuple[str, ...]:
+def _previous_hosts(directory: Path, name: str) -> tuple[str, ...]:
     try:
         certificate = inspection.load_certificate(files.certificate_file(directory, name))
     except (FileNotFoundError, CertificatesError):

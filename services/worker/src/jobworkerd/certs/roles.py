@@ -1,10 +1,10 @@
-"""What a certificate can be for. No cryptography here: the command line is parsed without it."""
+"""The roles of certificates. It does not import cryptography, which is slow and not needed for parsing."""
 
 import enum
 
 
 class Role(enum.StrEnum):
-    """What a certificate is for; ADMIN and VIEWER are clients."""
+    """The role of a certificate; ADMIN and VIEWER are clients."""
 
     SERVER = "server"
     ADMIN = "admin"
@@ -12,5 +12,5 @@ class Role(enum.StrEnum):
 
     @property
     def organizational_unit(self) -> str | None:
-        """The subject's OU, by which the server knows a client's role."""
+        """The OU of the subject, from which the server derives the role of a client."""
         return None if self is Role.SERVER else self.value.capitalize()

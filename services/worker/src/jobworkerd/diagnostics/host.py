@@ -1,7 +1,6 @@
-"""Looks at what this host offers to the server, and changes nothing.
+"""Checks what this host offers to the server, without changing it.
 
-What the supervisor will find by trying (see `cgroup.hierarchy`) is told here from what can be read: no
-cgroup is made and no controller enabled.
+The supervisor creates cgroups and enables controllers (`cgroup.hierarchy`). The checks here read files only.
 """
 
 import dataclasses
@@ -25,17 +24,17 @@ from jobworkerd.diagnostics import isolation, kernel
 from jobworkerd.supervisor import open_files
 
 LIMITS = "limits"
-"""The section that says of each limit whether it will be in force."""
+"""The section with a finding for each limit."""
 
 ISOLATION = "isolation"
-"""The section that says the same of each part of the jobs' isolation."""
+"""The section with a finding for each part of the isolation."""
 
 _DELEGATION = "start the server as root, or with: systemd-run --user --scope -p Delegate=yes"
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `text` has the reason and the cure if it is not `ok`."""
+    """The result of one check; `text` has the reason and the fix if it is not `ok`."""
 
     section: str
     name: str
@@ -44,10 +43,10 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """Where the jobs' cgroups will go; `problem` says why nowhere, and is empty otherwise.
+class CgroupLocation:
+    """The parent of the jobs' cgroups; `problem` is the reason if there is no `base`.
 
-    `delegated` says that it is a cgroup which somebody gave to this user, in place of the configured one.
+    `delegated` means that this user owns the cgroup, which replaces the configured one.
     """
 
     mount: Path | None
@@ -57,46 +56,46 @@ class Place:
 
 
 def diagnose(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
-    """Returns everything that there is to say, in the order of reading."""
-    place = find_place(config.cgroup_base, proc)
+    """Returns the findings of all checks, in the order of the report."""
+    location = locate_base(config.cgroup_base, proc)
     return [
-        *_cgroups(place, proc),
-        *_kernel(place, proc),
+        *_cgroups(location, proc),
+        *_kernel(location, proc),
         *_disks(config),
         *_certificates(Path(config.certs_dir)),
         _capacity(config),
-        *_limits(config, place),
+        *_limits(config, location),
         *_isolation(config, proc),
     ]
 
 
-def find_place(configured: str, proc: Path = Path("/proc")) -> Place:
-    """Returns where the jobs' cgroups will go if the server is started by this user, from here."""
+def locate_base(configured: str, proc: Path = Path("/proc")) -> CgroupLocation:
+    """Returns the parent of the jobs' cgroups for a server that this user starts from here."""
     mount = mounts.cgroup2_mount(proc)
     if mount is None:
-        return Place(None, problem=hierarchy.no_cgroup2())
+        return CgroupLocation(None, problem=hierarchy.no_cgroup2())
     try:
         base = base_directory.resolve_base(configured, mount)
     except base_directory.BadBase as error:
-        return Place(mount, problem=str(error))
+        return CgroupLocation(mount, problem=str(error))
     if base_directory.usable(base) if base.is_dir() else os.access(_nearest(base), os.W_OK | os.X_OK):
-        return Place(mount, base)
+        return CgroupLocation(mount, base)
     if own := base_directory.delegated(mount, proc):
-        return Place(mount, own, delegated=True)
-    return Place(mount, problem=f"{base} cannot be made or used by this user; {_DELEGATION}")
+        return CgroupLocation(mount, own, delegated=True)
+    return CgroupLocation(mount, problem=f"{base} cannot be created or used by this user; {_DELEGATION}")
 
 
-def controller_problem(controller: str, place: Place) -> str:
-    """Returns why jobs will not have a controller; empty if they will."""
-    if place.mount is None or place.base is None:
-        return place.problem
-    way = _way(place.mount, place.base)
-    for depth, cgroup in enumerate(way):
+def controller_problem(controller: str, location: CgroupLocation) -> str:
+    """Returns why jobs cannot use a controller; empty if they can."""
+    if location.mount is None or location.base is None:
+        return location.problem
+    cgroups = _path_to(location.mount, location.base)
+    for depth, cgroup in enumerate(cgroups):
         if controller in files.read(cgroup, "cgroup.subtree_control").split():
             continue
-        # Below this one no cgroup can say whether it will have the controller: that is settled here.
-        return controllers.unavailable(controller, place.mount, cgroup) or next(
-            (why for each in way[depth:] if (why := _cannot_enable(controller, each, place.base))), ""
+        # The cgroups below show the controller only after it is enabled here.
+        return controllers.unavailable(controller, location.mount, cgroup) or next(
+            (why for each in cgroups[depth:] if (why := _cannot_enable(controller, each, location.base))), ""
         )
     return ""
 
@@ -105,79 +104,83 @@ def _nearest(directory: Path) -> Path:
     return next(path for path in (directory, *directory.parents) if path.is_dir())
 
 
-def _way(mount: Path, base: Path) -> list[Path]:
-    """Returns the cgroups that there are from the mount down to the base, both included."""
-    way = [base, *base.parents]
-    return [cgroup for cgroup in reversed(way[: way.index(mount) + 1]) if cgroup.is_dir()]
+def _path_to(mount: Path, base: Path) -> list[Path]:
+    """Returns the existing cgroups from the mount down to the base, both included."""
+    cgroups = [base, *base.parents]
+    return [cgroup for cgroup in reversed(cgroups[: cgroups.index(mount) + 1]) if cgroup.is_dir()]
 
 
 def _cannot_enable(controller: str, cgroup: Path, base: Path) -> str:
     if not os.access(cgroup / "cgroup.subtree_control", os.W_OK):
         return f"the {controller} controller cannot be enabled in {cgroup} by this user; {_DELEGATION}"
-    # The server leaves the base itself, and the host's root cgroup, which has no cgroup.type, may have both.
+    # The server leaves the base. The root cgroup of the host, which has no cgroup.type, may have both
+    # processes and enabled controllers.
     if cgroup != base and (cgroup / "cgroup.type").exists() and files.read(cgroup, "cgroup.procs"):
         return (
-            f"the {controller} controller cannot be enabled in {cgroup}, which has processes of its own; "
-            "set cgroup_base to a directory below a cgroup that has none"
+            f"the {controller} controller cannot be enabled in {cgroup}, which contains processes; "
+            "set cgroup_base to a directory below a cgroup without processes"
         )
     return ""
 
 
-def _cgroups(place: Place, proc: Path) -> Iterator[Finding]:
+def _cgroups(location: CgroupLocation, proc: Path) -> Iterator[Finding]:
     held = mounts.v1_controllers(proc)
-    layout_ok = place.mount is not None and held.isdisjoint(controllers.CONTROLLERS)
-    yield Finding("cgroups", "layout", layout_ok, _layout(place.mount, sorted(held)))
-    yield Finding("cgroups", "base", place.base is not None, str(place.base or place.problem))
-    yield Finding("cgroups", "delegation", place.base is not None, _delegated(place))
-    yield _server(place)
+    layout_ok = location.mount is not None and held.isdisjoint(controllers.CONTROLLERS)
+    yield Finding("cgroups", "layout", layout_ok, _layout(location.mount, sorted(held)))
+    yield Finding("cgroups", "base", location.base is not None, str(location.base or location.problem))
+    yield Finding("cgroups", "delegation", location.base is not None, _delegated(location))
+    yield _server(location)
     for controller in controllers.CONTROLLERS:
-        problem = controller_problem(controller, place)
+        problem = controller_problem(controller, location)
         yield Finding("cgroups", controller, not problem, problem or "available")
 
 
-def _server(place: Place) -> Finding:
-    """Returns whether the server's own processes will have priority over those of the jobs."""
+def _server(location: CgroupLocation) -> Finding:
+    """Checks whether the processes of the server get priority over those of the jobs."""
     needed = (cpu.CONTROLLER, memory.CONTROLLER)
-    problem = next((why for each in needed if (why := controller_problem(each, place))), "")
+    problem = next((why for each in needed if (why := controller_problem(each, location))), "")
     mib = server_cgroup.MEMORY_MIN >> 20
-    text = (
-        f"{place.base}/{base_directory.SERVER}: cpu.weight {server_cgroup.CPU_WEIGHT}, memory.min {mib} MiB"
-    )
+    weights = f"cpu.weight {server_cgroup.CPU_WEIGHT}, memory.min {mib} MiB"
+    text = f"{location.base}/{base_directory.SERVER}: {weights}"
     return Finding("cgroups", "server", not problem, problem or text)
 
 
 def _layout(mount: Path | None, held: list[str]) -> str:
-    by_v1 = f"cgroup v1 holds {', '.join(held)}"
+    v1_text = f"cgroup v1 holds {', '.join(held)}"
     if mount is None:
-        layout = f"v1: {by_v1}" if held else "none"
+        layout = f"v1: {v1_text}" if held else "none"
         return f"{layout}; {hierarchy.no_cgroup2()}"
     if not set(held) & set(controllers.CONTROLLERS):
-        return f"hybrid: cgroup v2 at {mount}; {by_v1}" if held else f"v2, at {mount}"
-    return f"hybrid: cgroup v2 at {mount}; {by_v1}; {controllers.ONLY_V2}"
+        return f"hybrid: cgroup v2 at {mount}; {v1_text}" if held else f"v2, at {mount}"
+    return f"hybrid: cgroup v2 at {mount}; {v1_text}; {controllers.ONLY_V2}"
 
 
-def _delegated(place: Place) -> str:
-    if place.base is None:
-        return place.problem
-    if place.delegated:
-        return f"{place.base} was given to this user; cgroup_base is not used"
-    return "this user may make cgroups there"
+def _delegated(location: CgroupLocation) -> str:
+    if location.base is None:
+        return location.problem
+    if location.delegated:
+        return f"{location.base} is delegated to this user and replaces cgroup_base"
+    return "this user can create cgroups there"
 
 
-def _kernel(place: Place, proc: Path) -> Iterator[Finding]:
+def _kernel(location: CgroupLocation, proc: Path) -> Iterator[Finding]:
     yield Finding("kernel", "release", ok=True, text=os.uname().release)
-    for name, ok, cure in (
+    for name, ok, fix in (
         ("pidfd_open", _has_pidfd(), "boot Linux >= 5.3"),
-        ("cgroup.kill", _has_file(place, "cgroup.kill", (5, 14)), NO_KILL),
-        ("memory.peak", _has_file(place, "memory.peak", (5, 19)), "boot Linux >= 5.19 to have peak memory"),
+        ("cgroup.kill", _has_file(location, "cgroup.kill", (5, 14)), NO_KILL),
+        (
+            "memory.peak",
+            _has_file(location, "memory.peak", (5, 19)),
+            "boot Linux >= 5.19 for the peak memory of jobs",
+        ),
         (
             "pids.peak",
-            _has_file(place, "pids.peak", (6, 1)),
-            "boot Linux >= 6.1 to have the peak of processes",
+            _has_file(location, "pids.peak", (6, 1)),
+            "boot Linux >= 6.1 for the peak number of processes",
         ),
-        ("PSI", (proc / "pressure").is_dir(), "boot with psi=1 a kernel with CONFIG_PSI to have pressures"),
+        ("PSI", (proc / "pressure").is_dir(), "boot a kernel with CONFIG_PSI and psi=1 for pressure figures"),
     ):
-        yield Finding("kernel", name, ok, "this kernel has it" if ok else cure)
+        yield Finding("kernel", name, ok, "supported by this kernel" if ok else fix)
 
 
 def _has_pidfd() -> bool:
@@ -188,9 +191,9 @@ def _has_pidfd() -> bool:
     return True
 
 
-def _has_file(place: Place, name: str, since: tuple[int, int]) -> bool:
-    """True if some cgroup has the file; where none could, if Linux is as new as the file."""
-    if place.mount is not None and any(place.mount.glob(f"*/{name}")):
+def _has_file(location: CgroupLocation, name: str, since: tuple[int, int]) -> bool:
+    """Returns whether any cgroup has the file. Without cgroups, the kernel version decides."""
+    if location.mount is not None and any(location.mount.glob(f"*/{name}")):
         return True
     return kernel.is_at_least(since)
 
@@ -202,16 +205,16 @@ def _disks(config: Config) -> Iterator[Finding]:
 
 
 def _io_paths(config: Config) -> list[Path]:
-    """Returns what I/O limits are for: where jobs run that do not say where, and the configured devices."""
+    """Returns the paths for I/O limits: the default working directory and the configured devices."""
     return [Path("/"), *(Path(device) for device in config.io.devices)]
 
 
 def _disks_under(path: Path) -> tuple[str, str]:
-    """Returns the disks, and why there are none."""
+    """Returns the disks below a path, or an error message."""
     try:
         disks = whole_disks(path)
     except NoDevice as error:
-        return "", f"{error}; only jobs with a working directory on a disk will have an I/O limit"
+        return "", f"{error}; only jobs with a working directory on a disk can have I/O limits"
     except OSError as error:
         return "", f"{path} has no device ({error.strerror}); correct io.devices"
     return ", ".join(f"{(SYSFS_BLOCK / disk).resolve().name} ({disk})" for disk in disks), ""
@@ -230,38 +233,38 @@ def _certificates(directory: Path) -> Iterator[Finding]:
 
 
 def _capacity(config: Config) -> Finding:
-    """Compares `max_jobs` with the limit on open files that a server started from here would have."""
+    """Compares `max_jobs` with the limit on open files of a server that is started from here."""
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     problem = open_files.too_few(config.max_jobs, limit)
     return Finding(
-        "capacity", "max_jobs", not problem, problem or f"the limit of {limit} open files is enough"
+        "capacity", "max_jobs", not problem, problem or f"the limit of {limit} open files is sufficient"
     )
 
 
-def _limits(config: Config, place: Place) -> Iterator[Finding]:
+def _limits(config: Config, location: CgroupLocation) -> Iterator[Finding]:
     for limit in LIMIT_TABLE.values():
-        problem = controller_problem(limit.controller, place) or _file_problem(limit, place)
+        problem = controller_problem(limit.controller, location) or _file_problem(limit, location)
         if limit.controller == io.CONTROLLER:
             problem = problem or next(
                 (why for path in _io_paths(config) if (why := _disks_under(path)[1])), ""
             )
-        yield Finding(LIMITS, limit.name, not problem, problem or "will be in force")
-    problem = place.problem or ("" if _has_file(place, "cgroup.kill", (5, 14)) else NO_KILL)
-    yield Finding(LIMITS, CONTAINMENT, not problem, problem or "will be in force")
+        yield Finding(LIMITS, limit.name, not problem, problem or "can be enforced")
+    problem = location.problem or ("" if _has_file(location, "cgroup.kill", (5, 14)) else NO_KILL)
+    yield Finding(LIMITS, CONTAINMENT, not problem, problem or "can be enforced")
 
 
 def _isolation(config: Config, proc: Path) -> Iterator[Finding]:
     for part, problem in isolation.problems(config, proc):
-        yield Finding(ISOLATION, part, not problem, problem or "will be in force")
+        yield Finding(ISOLATION, part, not problem, problem or "can be enforced")
 
 
-def _file_problem(limit: Limit, place: Place) -> str:
+def _file_problem(limit: Limit, location: CgroupLocation) -> str:
     """Returns why the kernel has no file for the limit although it has the controller; otherwise empty.
 
     The answer is empty, too, if no cgroup has the controller yet.
     """
     file = limit.optional_file
-    if place.mount is None or file is None:
+    if location.mount is None or file is None:
         return ""
-    missing = any(place.mount.glob(f"*/{file.sibling}")) and not any(place.mount.glob(f"*/{file.name}"))
+    missing = any(location.mount.glob(f"*/{file.sibling}")) and not any(location.mount.glob(f"*/{file.name}"))
     return file.missing if missing else ""

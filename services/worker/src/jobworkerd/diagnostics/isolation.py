@@ -1,4 +1,4 @@
-"""Which parts of the jobs' isolation this host will have in force, told without trying any of them."""
+"""Checks which parts of the isolation of jobs this host can enforce, without trying them."""
 
 import os
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from jobworkerd.diagnostics import kernel
 from jobworkerd.spawn import writable_paths
 
 _NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid"}
-"""The names that /proc/PID/ns has for them, namespaces(7)."""
+"""The file of each namespace in /proc/PID/ns, see namespaces(7)."""
 
 _NOT_ROOT = "start the server as root"
 _READ_ONLY_SINCE = (5, 12)
-"""mount_setattr(2)."""
+"""The version that added mount_setattr(2)."""
 
 
 def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, str]]:
-    """Yields each part that the configuration wants, and why it will not be in force, empty if it will."""
+    """Yields each configured part and why it cannot be enforced; the reason is empty if it can."""
     wanted, root = config.isolation, os.geteuid() == 0
     if wanted.run_as != "server":
         yield "user", "" if root else _NOT_ROOT
@@ -41,7 +41,7 @@ def _writable_problem(config: Config) -> str:
 
 def _namespace_problem(name: str, file: Path, *, root: bool) -> str:
     if not file.is_symlink():
-        return f"this kernel has no {name} namespaces; boot one that has"
+        return f"this kernel has no {name} namespaces; boot a kernel with them"
     if name == "mount" and not kernel.is_at_least(_READ_ONLY_SINCE):
-        return "this kernel cannot make a whole system read-only; boot Linux >= 5.12"
+        return "this kernel cannot make all mounts read-only; boot Linux >= 5.12"
     return "" if root else _NOT_ROOT
