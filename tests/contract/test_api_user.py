@@ -189,4 +189,6 @@ def test_an_unknown_api_user_is_refused(certs: Path, tmp_path: Path) -> None:
     assert ended.returncode == 1
     (event,) = map(json.loads, ended.stderr.splitlines())
     assert event["event"] == "cannot start"
-    assert event["reason"].startswith('this host has no user "no-one-at-all"; create it, or set api.user')
+    assert event["reason"].startswith(
+        "api.user: this host has no user no-one-at-all; create it, or set api.user"
+    )

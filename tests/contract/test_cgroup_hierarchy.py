@@ -89,7 +89,7 @@ async def test_removed_cgroups_are_recreated(own_server: Server) -> None:
         (base / "jobs").rmdir()
         job, _ = await admin.run("true")
         assert {limit.limit: limit.in_force for limit in job.limits_applied}["containment"]
-        await eventually(lambda: own_server.has_event("cgroups made again"))
+        await eventually(lambda: own_server.has_event("cgroups recreated"))
         assert await limits_health(admin) == SERVING
     assert own_server.stop() == 0
     assert not base.exists()
@@ -122,7 +122,7 @@ async def test_disabled_controllers_are_enabled_again(own_server: Server) -> Non
     async with client(own_server, "admin") as admin:
         job = await admin.create("sleep", "100", max_pids=20)
         disable_controllers(base)
-        await eventually(lambda: own_server.has_event("cgroups made again"))
+        await eventually(lambda: own_server.has_event("cgroups recreated"))
         assert (own_server.cgroup_of(job) / "pids.max").read_text() == "20\n"
         assert all(limit.in_force for limit in (await admin.get(job.id)).limits_applied)
         await admin.stop(job.id)

@@ -38,7 +38,7 @@ async def test_signals_without_a_meaning_are_ignored(server: Server, admin: Clie
     if not server.process:
         return  # an external server (JOBWORKER_SERVER)
     os.kill(server.process.pid, number)
-    await eventually(lambda: server.has_event("signal without effect"))
+    await eventually(lambda: server.has_event("signal ignored"))
     _, output = await admin.run("echo", "works")
     assert output == b"works\n"
 

@@ -1,4 +1,4 @@
-"""An API process that dies is replaced, whatever the host lacks meanwhile."""
+"""Restarts of API processes, also on an exhausted host."""
 
 import asyncio
 import errno
@@ -28,7 +28,7 @@ START = subprocess.Popen
 
 @dataclass
 class Api:
-    """What came of the processes so far."""
+    """The observed state of the processes."""
 
     started: "list[subprocess.Popen[bytes]]"
     connections: list[ApiConnection]
@@ -40,7 +40,7 @@ class Api:
 
 @asynccontextmanager
 async def serving(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    """One API process: a cat, which ends with its socket, too."""
+    """Runs cat(1) as the API process. It ends with its socket, too."""
     api = Api([], [], io.StringIO())
 
     def start(_argv: list[str], *, pass_fds: tuple[int, ...], **_: Any) -> "subprocess.Popen[bytes]":
@@ -75,7 +75,9 @@ def descriptors() -> int:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
-async def test_any_call_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+async def test_each_system_call_can_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     faults = Faults()
     async with serving(tmp_path, monkeypatch) as api:
         faults.install(monkeypatch.setattr)

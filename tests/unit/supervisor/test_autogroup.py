@@ -1,4 +1,4 @@
-"""The server's share of the CPU where sessions share it."""
+"""The server's share of the CPU on a host that divides it between sessions."""
 
 import subprocess
 import sys
@@ -21,14 +21,14 @@ def raised_by_a_session_leader(file: Path) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, start_new_session=True).stdout
 
 
-def test_a_session_of_its_own_gets_the_largest_share(tmp_path: Path) -> None:
+def test_a_dedicated_session_gets_the_highest_weight(tmp_path: Path) -> None:
     file = tmp_path / "autogroup"
     file.touch()
     assert raised_by_a_session_leader(file) == "\n"
     assert file.read_text() == "-19"
 
 
-def test_a_session_that_others_share_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_session_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "autogroup"
     file.touch()
     monkeypatch.setattr("os.getsid", lambda _: 1)
@@ -36,10 +36,10 @@ def test_a_session_that_others_share_stays_as_it_is(tmp_path: Path, monkeypatch:
     assert file.read_text() == ""
 
 
-def test_a_kernel_without_autogroups_needs_nothing(tmp_path: Path) -> None:
+def test_a_kernel_without_autogroups_is_not_changed(tmp_path: Path) -> None:
     assert autogroup.raise_share(tmp_path / "autogroup") == ""
 
 
-def test_a_refusal_says_what_to_do(tmp_path: Path) -> None:
-    """A directory refuses a write as the kernel refuses one without CAP_SYS_NICE."""
+def test_the_message_for_a_refusal_says_what_to_do(tmp_path: Path) -> None:
+    """A directory refuses a write like the kernel does without CAP_SYS_NICE."""
     assert "start the server as root" in raised_by_a_session_leader(tmp_path)

@@ -1,4 +1,4 @@
-"""What an API process is told of the certificates that it cannot read itself."""
+"""The certificates that the supervisor reads for the API processes."""
 
 import errno
 import os
@@ -19,14 +19,14 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_contents_come_once(directory: Path) -> None:
+def test_a_known_version_has_no_contents(directory: Path) -> None:
     found = read(directory, ())
     assert (found.ca, found.certificate, found.key) == (b"of ca.pem", b"of server.pem", b"of server-key.pem")
     assert read(directory, found.version) == Certificates(found.version)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_that_was_renewed_makes_another_version(directory: Path, name: str) -> None:
+def test_a_renewed_file_changes_the_version(directory: Path, name: str) -> None:
     before = read(directory, ())
     new = directory / "new"
     new.write_text("renewed")
@@ -37,15 +37,17 @@ def test_one_that_was_renewed_makes_another_version(directory: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_that_is_missing_is_a_sentence_with_its_cure(directory: Path, name: str) -> None:
+def test_the_problem_names_a_missing_file_and_the_remedy(directory: Path, name: str) -> None:
     (directory / name).unlink()
     found = read(directory, ())
     assert found == Certificates(problem=found.problem)
-    assert found.problem.startswith(f"{directory / name}: No such file or directory; make certificates with")
+    assert found.problem.startswith(
+        f"{directory / name}: No such file or directory; create certificates with"
+    )
     assert "--certs-dir" in found.problem
 
 
-def test_an_exhausted_host_is_no_reason_to_make_new_ones(
+def test_an_exhausted_host_does_not_suggest_new_certificates(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_path: Path) -> bytes:
@@ -54,4 +56,4 @@ def test_an_exhausted_host_is_no_reason_to_make_new_ones(
     monkeypatch.setattr(Path, "read_bytes", fail)
     found = read(directory, ())
     assert "certs init" not in found.problem
-    assert "Too many open files in system; the server's host is exhausted" in found.problem
+    assert "Too many open files in system; the host is exhausted" in found.problem

@@ -1,4 +1,4 @@
-"""The supervisor's log: a line an event, for programs or for people."""
+"""The log of the supervisor as JSON and for a terminal."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from jobworkerd.supervisor.event_log import EventLog
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -22,7 +22,7 @@ def written(log_stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in log_stream.getvalue().splitlines()]
 
 
-def test_a_line_of_json() -> None:
+def test_json() -> None:
     stream = io.StringIO()
     EventLog(LoggingConfig(), stream).info("serving", address="127.0.0.1:1", count=2, text="a\nb")
     (event,) = written(stream)
@@ -55,7 +55,7 @@ def test_levels(level: Literal["debug", "info", "warning", "error"], expected: l
     assert [event["level"] for event in written(stream)] == expected
 
 
-def test_an_error_has_its_traceback() -> None:
+def test_an_error_has_a_traceback() -> None:
     stream = io.StringIO()
     try:
         raise ZeroDivisionError("oops")
@@ -63,10 +63,10 @@ def test_an_error_has_its_traceback() -> None:
         EventLog(LoggingConfig(), stream).error("failed", error, job_id="a")
     (event,) = written(stream)
     assert (event["error"], event["job_id"]) == ("ZeroDivisionError('oops')", "a")
-    assert "test_an_error_has_its_traceback" in str(event["traceback"])
+    assert "test_an_error_has_a_traceback" in str(event["traceback"])
 
 
-def test_a_terminal_gets_lines_for_people() -> None:
+def test_a_terminal_gets_readable_lines() -> None:
     stream = Terminal()
     events = EventLog(LoggingConfig(), stream)
     events.info("serving", address="127.0.0.1:1")
@@ -77,14 +77,17 @@ def test_a_terminal_gets_lines_for_people() -> None:
     assert rest[-1] == "" or "oops" in "".join(rest)
 
 
-@pytest.mark.parametrize(("form", "is_json"), [("json", True), ("console", False)])
-def test_a_chosen_form_beats_the_terminal(form: Literal["json", "console"], is_json: bool) -> None:  # noqa: FBT001 - a column of the table
+@pytest.mark.parametrize(("format_", "is_json"), [("json", True), ("console", False)])
+def test_the_configured_format_overrides_the_detection(
+    format_: Literal["json", "console"],
+    is_json: bool,  # noqa: FBT001 - a column of the table
+) -> None:
     stream = Terminal() if is_json else io.StringIO()
-    EventLog(LoggingConfig(format=form), stream).info("serving")
+    EventLog(LoggingConfig(format=format_), stream).info("serving")
     assert stream.getvalue().startswith("{") == is_json
 
 
-def test_a_value_that_json_does_not_have_is_text() -> None:
+def test_a_value_without_a_json_type_becomes_text() -> None:
     stream = io.StringIO()
     EventLog(LoggingConfig(), stream).info("e", path=object)
     assert written(stream)[0]["path"] == "<class 'object'>"

@@ -1,4 +1,4 @@
-"""A job from its start to its end, with a real process, on a host without cgroups."""
+"""The life of a job with a real process, on a host without cgroups."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ HOUR_NS = 3_600 * 10**9
 
 @pytest.fixture
 def warnings() -> list[dict[str, object]]:
-    """What the server's log warns of."""
+    """The warnings in the server's log."""
     return []
 
 
@@ -63,7 +63,7 @@ async def start(context: JobContext, *argv: str) -> LiveJob:
     return await LiveJob.start(new_job(*argv), context, lambda _: None, lambda _: None)
 
 
-async def test_a_step_of_the_clock_does_not_change_how_long_a_job_ran(
+async def test_a_step_of_the_wall_clock_does_not_change_the_running_time(
     context: JobContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = await start(context, "true")
@@ -78,7 +78,7 @@ async def test_a_step_of_the_clock_does_not_change_how_long_a_job_ran(
 
 
 class Cgroup(ProcessGroup):
-    """Stands in for a cgroup of a kernel that takes every limit but those in `refused`."""
+    """Imitates a cgroup of a kernel that accepts all limits except those in `refused`."""
 
     def __init__(self, *refused: str) -> None:
         super().__init__("")
@@ -101,7 +101,7 @@ class Cgroup(ProcessGroup):
 
 
 async def started(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> LiveJob:
-    """Starts a job in a cgroup that has its limits."""
+    """Starts a job and replaces its containment by a cgroup with limits."""
     live = await start(context, "sleep", "100")
     assert live._processes.main
     cgroup.attach_main(live._processes.main.pid)
@@ -114,7 +114,7 @@ async def started(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> 
 
 @asynccontextmanager
 async def sleeping(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIterator[LiveJob]:
-    """A job that runs as long as the context lasts."""
+    """Runs a job until the context ends."""
     live = await started(context, cgroup, policy)
     try:
         yield live
@@ -123,7 +123,7 @@ async def sleeping(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) ->
         await live.end()
 
 
-async def test_an_update_changes_what_it_names(context: JobContext) -> None:
+async def test_an_update_changes_the_named_limits(context: JobContext) -> None:
     cgroup = Cgroup()
     async with sleeping(context, cgroup, LimitsPolicy.STRICT) as live:
         updated = live.update(UPDATE)
@@ -133,14 +133,14 @@ async def test_an_update_changes_what_it_names(context: JobContext) -> None:
     assert cgroup.holds == {"max_cpu": 100, "max_memory": 32, "max_pids": 5}
 
 
-async def test_a_limit_that_is_lifted_leaves_the_record(context: JobContext) -> None:
+async def test_a_lifted_limit_is_removed_from_the_record(context: JobContext) -> None:
     async with sleeping(context, Cgroup(), LimitsPolicy.STRICT) as live:
         live.update(UPDATE)
         updated = live.update(LimitsUpdate(max_pids=0))
     assert [limit.limit for limit in updated.applied_limits] == ["max_memory", "max_cpu"]
 
 
-async def test_a_strict_job_keeps_all_that_it_had(context: JobContext) -> None:
+async def test_a_refused_update_of_a_strict_job_changes_nothing(context: JobContext) -> None:
     cgroup = Cgroup("max_pids")
     async with sleeping(context, cgroup, LimitsPolicy.STRICT) as live:
         before = live.snapshot()
@@ -152,7 +152,7 @@ async def test_a_strict_job_keeps_all_that_it_had(context: JobContext) -> None:
     assert set(after.applied_limits) == set(before.applied_limits)
 
 
-async def test_best_effort_records_what_is_not_in_force(context: JobContext) -> None:
+async def test_best_effort_records_limits_that_are_not_in_force(context: JobContext) -> None:
     async with sleeping(context, Cgroup("max_pids"), LimitsPolicy.BEST_EFFORT) as live:
         updated = live.update(UPDATE)
     assert updated.spec.limits.max_pids == 5
@@ -160,7 +160,7 @@ async def test_best_effort_records_what_is_not_in_force(context: JobContext) -> 
     assert (refused.limit, refused.reason) == ("max_pids", "the kernel has none")
 
 
-async def test_a_lifted_memory_high_is_in_the_record_until_the_limit_changes(
+async def test_a_lifted_memory_high_is_recorded_until_the_limit_changes(
     context: JobContext, warnings: list[dict[str, object]]
 ) -> None:
     async with sleeping(context, Cgroup(), LimitsPolicy.STRICT) as live:
@@ -171,7 +171,7 @@ async def test_a_lifted_memory_high_is_in_the_record_until_the_limit_changes(
 
 
 class Unkillable(Cgroup):
-    """A cgroup whose processes wait in the kernel until `let_die`."""
+    """A cgroup whose processes are in an uninterruptible sleep until `let_die`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class Unkillable(Cgroup):
         super().kill()
 
 
-async def test_a_kill_without_effect_is_in_the_record_and_in_the_log(
+async def test_a_kill_without_effect_is_recorded_and_logged(
     context: JobContext, warnings: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kill_timer, "EFFECT_SECONDS", 0.05)

@@ -1,4 +1,4 @@
-"""The limits on open files: enough for the jobs, and the same for each job."""
+"""The limits on open files of the server and of jobs."""
 
 import resource
 import subprocess
@@ -11,17 +11,17 @@ from jobworkerd.spawn.headroom import RESERVED
 from jobworkerd.supervisor import open_files
 
 
-def test_a_limit_that_is_too_low_names_how_many_jobs_fit() -> None:
+def test_the_message_for_a_low_limit_names_the_possible_number_of_jobs() -> None:
     why = open_files.too_few(500, 256)
     assert why.startswith(
-        "max_jobs: 500 jobs need 4596 open files, and the limit of 256 is enough for about 17;"
+        "max_jobs: 500 jobs need 4596 open files, but the limit of 256 is enough for about 17 jobs;"
     )
     assert open_files.too_few(17, 256) == ""
     assert open_files.too_few(500, 4_596) == ""
-    assert "about 0;" in open_files.too_few(1, 10)
+    assert "about 0 jobs;" in open_files.too_few(1, 10)
 
 
-def test_jobs_have_what_is_configured_whatever_the_server_has() -> None:
+def test_jobs_have_the_configured_limits() -> None:
     script = (
         "import resource\n"
         "from jobworkerd.supervisor import open_files\n"
@@ -36,7 +36,7 @@ def test_jobs_have_what_is_configured_whatever_the_server_has() -> None:
     assert run.stdout == "(1024, 4096) (100, 8192)\n"
 
 
-def test_a_hard_limit_that_cannot_be_raised_bounds_that_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fixed_hard_limit_bounds_the_limits_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_resource: int, limits: tuple[int, int]) -> None:
         if limits[1] > 256:
             raise ValueError("not allowed to raise maximum limit")
@@ -47,7 +47,7 @@ def test_a_hard_limit_that_cannot_be_raised_bounds_that_of_jobs(monkeypatch: pyt
     assert open_files.of_jobs(16, 128) == (16, 128)
 
 
-def test_headroom_ends_where_it_began() -> None:
+def test_headroom_restores_the_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with headroom.kept():
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft - RESERVED, hard)

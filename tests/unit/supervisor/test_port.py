@@ -1,4 +1,4 @@
-"""The port that is kept: nobody else gets it, and the API processes share it."""
+"""The reserved port, which the API processes share and no other program gets."""
 
 import socket
 
@@ -9,7 +9,7 @@ from jobworkerd.supervisor.port import PortTaken, reserve
 
 
 def listener(address: str) -> socket.socket:
-    """Returns a socket that listens beside the reserved one, as an API process does."""
+    """Returns a socket that listens on the same port as the reserved socket, like an API process."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(listen_address(address))
@@ -24,7 +24,7 @@ def test_port_0_becomes_a_number() -> None:
         assert not address.endswith(":0")
 
 
-def test_the_reserved_port_can_be_shared_and_takes_no_connection_itself() -> None:
+def test_the_reserved_port_can_be_shared_and_accepts_no_connections() -> None:
     reserved, address = reserve("127.0.0.1:0")
     with reserved:
         with pytest.raises(ConnectionRefusedError):
@@ -38,26 +38,26 @@ def test_the_reserved_port_can_be_shared_and_takes_no_connection_itself() -> Non
                 assert client.fileno() == -1
 
 
-def test_a_port_on_which_somebody_listens() -> None:
+def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(PortTaken, match=f"cannot listen on {listen}: Address already in use"):
             reserve(listen)
 
 
-def test_a_port_that_another_server_of_ours_has() -> None:
+def test_a_port_of_another_server_of_the_same_user() -> None:
     reserved, address = reserve("127.0.0.1:0")
     with reserved, listener(address), pytest.raises(PortTaken):
         reserve(address)
 
 
-def test_a_port_that_is_reserved_already() -> None:
+def test_a_port_that_another_server_has_reserved() -> None:
     reserved, address = reserve("127.0.0.1:0")
     with reserved, pytest.raises(PortTaken):
         reserve(address)
 
 
-def test_a_port_can_be_had_again_once_it_is_given_back() -> None:
+def test_a_released_port_can_be_reserved_again() -> None:
     reserved, address = reserve("127.0.0.1:0")
     reserved.close()
     again, same = reserve(address)
@@ -75,5 +75,5 @@ def test_an_address_of_another_host() -> None:
     ("listen", "address"),
     [("0.0.0.0:50051", ("0.0.0.0", 50051)), ("[::1]:0", ("::1", 0)), ("localhost:1", ("localhost", 1))],
 )
-def test_the_parts_of_an_address(listen: str, address: tuple[str, int]) -> None:
+def test_the_parts_of_a_listen_address(listen: str, address: tuple[str, int]) -> None:
     assert listen_address(listen) == address

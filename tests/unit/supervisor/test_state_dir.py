@@ -1,4 +1,4 @@
-"""What a state directory that cannot be used tells the administrator."""
+"""Error messages for a state directory that cannot be used."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from jobworkerd.logs import hole_punch
 from jobworkerd.startup import CannotStart
-from jobworkerd.supervisor.state_dir import taken
+from jobworkerd.supervisor.state_dir import locked_state_dir
 
 
 def failing(number: int) -> Callable[..., None]:
@@ -19,46 +19,46 @@ def failing(number: int) -> Callable[..., None]:
     return fail
 
 
-def why(directory: Path) -> str:
-    with pytest.raises(CannotStart) as caught, taken(directory, None):
+def problem(directory: Path) -> str:
+    with pytest.raises(CannotStart) as caught, locked_state_dir(directory, None):
         pass
     return str(caught.value)
 
 
-def test_a_full_disk_is_called_full_and_no_other_file_system_advised(
+def test_the_message_for_a_full_disk_suggests_no_other_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hole_punch, "check", failing(errno.ENOSPC))
-    assert why(tmp_path) == (
-        f"{tmp_path}/jobs cannot hold the state (No space left on device); "
+    assert problem(tmp_path) == (
+        f"{tmp_path}/jobs cannot contain the state (No space left on device); "
         "free some space there, or choose a directory on another disk with --state-dir"
     )
 
 
-def test_a_file_system_without_holes_is_to_be_changed(
+def test_a_file_system_without_hole_punching_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hole_punch, "check", failing(errno.EOPNOTSUPP))
-    assert "choose a directory on another with --state-dir: ext4" in why(tmp_path)
+    assert "choose a directory on ext4, XFS, Btrfs or tmpfs with --state-dir" in problem(tmp_path)
 
 
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_the_message_names_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    sentence = why(tmp_path / "file" / "state")
-    assert sentence.endswith(
-        "cannot hold the state (Not a directory); choose another directory with --state-dir"
+    message = problem(tmp_path / "file" / "state")
+    assert message.endswith(
+        "cannot contain the state (Not a directory); choose another directory with --state-dir"
     )
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_that_is_full_before_the_first_directory(
+def test_the_disk_is_full_before_the_first_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(Path, "mkdir", failing(number))
-    assert "free some space there" in why(tmp_path)
+    assert "free some space there" in problem(tmp_path)
     monkeypatch.undo()
 
 
-def test_the_directory_is_one_servers(tmp_path: Path) -> None:
-    with taken(tmp_path, None):
-        assert why(tmp_path).startswith(f"another server uses {tmp_path};")
+def test_only_one_server_uses_the_directory(tmp_path: Path) -> None:
+    with locked_state_dir(tmp_path, None):
+        assert problem(tmp_path).startswith(f"another server uses {tmp_path};")

@@ -1,4 +1,4 @@
-"""The API processes: started with a socket each, started again when one dies, ended by closing it."""
+"""Starts the API processes, restarts them when they end, and ends them by closing their sockets."""
 
 import asyncio
 import os
@@ -21,11 +21,11 @@ _LAST_BACKOFF_SECONDS = 5.0
 
 
 class ApiFailed(RuntimeError):
-    """Raised when an API process ends before the server was ever ready; its own log says why."""
+    """Raised when an API process ends before the server is ready. The log of that process says why."""
 
 
 class ApiProcesses:
-    """Keeps `config.api.process_count` API processes alive; the owner of them and of their sockets."""
+    """The owner of `config.api.process_count` API processes and their sockets."""
 
     def __init__(
         self,
@@ -35,9 +35,10 @@ class ApiProcesses:
         log: EventLog,
         connect: Callable[[Callable[[], None]], ApiConnection],
     ) -> None:
-        """`user` is whom they become, None if they stay who this process is; `jobs_dir` has the logs.
+        """`user` is the user of the processes; None for the user of this process. `jobs_dir` contains the
+        logs.
 
-        `connect` makes the supervisor's end of a connection; its argument is to be called when the
+        `connect` creates the supervisor's end of a connection. The connection calls its argument when the API
         process serves.
         """
         self._config = config
@@ -46,60 +47,62 @@ class ApiProcesses:
         self._log = log
         self._connect = connect
         self._connections: set[ApiConnection] = set()
-        self._keepers: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._limits_problem = ""
 
     async def start(self) -> None:
-        """Returns once all serve.
+        """Starts the processes, and returns when all of them serve.
 
         Raises:
-            ApiFailed: one ended instead.
+            ApiFailed: a process ended before it served.
         """
         ready = [asyncio.Event() for _ in range(self._config.api.process_count)]
-        self._keepers = [asyncio.create_task(self._keep(each)) for each in ready]
+        self._tasks = [asyncio.create_task(self._keep(each)) for each in ready]
         all_ready = asyncio.create_task(_all(ready))
-        await asyncio.wait([all_ready, *self._keepers], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([all_ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         if not all_ready.done():
             all_ready.cancel()
-            raise ApiFailed("the API process could not be started; the lines above say why")
+            raise ApiFailed("the API process did not start; see the log lines above")
 
     def job_changed(self, job_id: str) -> None:
-        """Tells those that follow the job that it has more output or another status."""
+        """Notifies the followers of a job that its log or its status has changed."""
         for connection in self._connections:
             connection.job_changed(job_id)
 
     def limits_problem(self, reason: str) -> None:
-        """Tells all, and those to come, why limits are not enforced; empty if they are again."""
+        """Notifies all present and future processes why limits are not enforced; empty if they are."""
         self._limits_problem = reason
         for connection in self._connections:
             connection.limits_problem(reason)
 
     def job_forgotten(self, job_id: str) -> None:
-        """Tells all that a final job is no longer there."""
+        """Notifies all processes that a final job was removed."""
         for connection in self._connections:
             connection.job_forgotten(job_id)
 
     def drain(self) -> None:
-        """Tells all that the server shuts down."""
+        """Notifies all processes that the server shuts down."""
         self._closing = True
         for connection in self._connections:
             connection.drain()
 
     async def close(self, within: float) -> None:
-        """Closes the sockets and returns when all have ended, by force after `within` seconds."""
+        """Closes the sockets, and returns when all processes have ended. Kills them after `within`
+        seconds.
+        """
         self._closing = True
         for connection in self._connections:
             connection.close()
-        if self._keepers:
-            _, late = await asyncio.wait(self._keepers, timeout=within)
-            for keeper in late:
-                keeper.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=within)
+            for task in late:
+                task.cancel()
             if late:
                 await asyncio.wait(late)
 
     async def _keep(self, ready: asyncio.Event) -> None:
-        """Runs one API process after the other."""
+        """Runs one API process at a time, with a backoff between processes that never served."""
         backoff = _FIRST_BACKOFF_SECONDS
         while True:
             serving = asyncio.Event()
@@ -124,10 +127,10 @@ class ApiProcesses:
                 backoff = min(2 * backoff, _LAST_BACKOFF_SECONDS)
 
     async def _run(self, on_ready: Callable[[], None]) -> int:
-        """Returns one API process's exit code, negative for a signal, once it has ended.
+        """Runs one API process, and returns its exit code; negative for a signal.
 
         Raises:
-            OSError: it could not be started. Nothing is left behind.
+            OSError: the process cannot be started. Nothing is left behind.
         """
         connection = self._connect(on_ready)
         self._connections.add(connection)
@@ -142,7 +145,7 @@ class ApiProcesses:
             connection.close()
 
     async def _start_one(self, connection: ApiConnection) -> "tuple[subprocess.Popen[bytes], int]":
-        """Returns a process that is connected, and its pidfd."""
+        """Returns a new, connected process and its pidfd."""
         with ExitStack() as on_failure:
             ours, theirs = socket.socketpair()
             on_failure.callback(ours.close)
@@ -152,25 +155,25 @@ class ApiProcesses:
             on_failure.callback(child.kill)
             pidfd = os.pidfd_open(child.pid)
             on_failure.callback(os.close, pidfd)
-            ours.setblocking(False)  # noqa: FBT003 - it takes no keyword
+            ours.setblocking(False)  # noqa: FBT003 - positional-only
             await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
             on_failure.pop_all()
         return child, pidfd
 
     def _spawn(self, sock: socket.socket) -> "subprocess.Popen[bytes]":
-        """Starts a process at a socket. It becomes the user itself, once it has loaded its modules."""
+        """Starts a process with a socket. The process changes its user after it has loaded its modules."""
         with ExitStack() as stack:
             config = os.memfd_create("jobworkerd-config")
             stack.callback(os.close, config)
             os.write(config, to_json(self._config))
-            # Opened here, as the directories above are closed to the user.
+            # The user of the process may not open the directories above.
             jobs = os.open(self._jobs_dir, os.O_PATH | os.O_DIRECTORY)
             stack.callback(os.close, jobs)
             argv = [sys.executable, "-P", "-m", "jobworkerd.api"]
             argv += [f"--config-fd={config}", f"--socket-fd={sock.fileno()}", f"--jobs-fd={jobs}"]
             if self._user:
                 argv += [f"--uid={self._user.uid}", f"--gid={self._user.gid}"]
-            return subprocess.Popen(  # noqa: S603 - our own module
+            return subprocess.Popen(  # noqa: S603 - a module of this package
                 argv, pass_fds=(config, sock.fileno(), jobs), stdin=subprocess.DEVNULL
             )
 
@@ -181,7 +184,7 @@ async def _all(events: list[asyncio.Event]) -> None:
 
 
 async def _exit_code(child: "subprocess.Popen[bytes]", pidfd: int) -> int:
-    """Waits for the child's end, and makes an end of it when nobody waits any more; closes the pidfd."""
+    """Waits for the end of the child, and kills it if this task is cancelled. Closes the pidfd."""
     try:
         await readable(pidfd)
     finally:

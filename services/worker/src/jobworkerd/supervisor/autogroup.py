@@ -1,7 +1,7 @@
-"""The server's share of the CPU beside its jobs, on a host without the cpu controller of cgroup v2.
+"""Raises the server's share of the CPU on a host without the cpu controller of cgroup v2.
 
-The scheduler of such a host shares the CPU between sessions first (sched(7), "The autogroup feature"). Each
-job is a session, and weighs as much there as the whole server: their nice values do not matter.
+The scheduler of such a host divides the CPU between sessions (sched(7), "The autogroup feature"). Each job is
+a session with the same weight as the whole server, and nice values have no effect between sessions.
 """
 
 import os
@@ -13,11 +13,11 @@ _FILE = Path("/proc/self/autogroup")
 
 
 def raise_share(file: Path = _FILE) -> str:
-    """Gives the server's session more of the CPU than its jobs have; returns why not, empty if it has.
+    """Gives the server's session a higher weight than the sessions of jobs. Returns the error, or nothing.
 
-    A session that the server shares, such as a user's shell, stays as it is.
+    A session that the server shares with other programs, such as a shell, is not changed.
     """
-    if not file.exists():  # then nice values count, the jobs' are higher
+    if not file.exists():  # nice values have an effect then, and those of jobs are higher
         return ""
     if os.getsid(0) != os.getpid():
         return "the server shares its session with other programs; start it with systemd or setsid(1)"

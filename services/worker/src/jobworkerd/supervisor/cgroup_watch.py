@@ -1,4 +1,4 @@
-"""Looks after the cgroups above the jobs': what something else removed or disabled is made again."""
+"""Repairs the cgroups above the jobs when another program removes them or disables their controllers."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -7,8 +7,8 @@ from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.live_job import LiveJob
 
-_EVERY_SECONDS = 2.0
-"""The kernel has no event for it, and a look is one read."""
+_INTERVAL_SECONDS = 2.0
+"""The kernel has no event for it, and a check is one read."""
 
 
 class CgroupWatch:
@@ -28,34 +28,34 @@ class CgroupWatch:
         self._jobs = jobs
         self._log = log
         self._on_problem = on_problem
-        self._told = ""
-        self._timer = loop.call_later(_EVERY_SECONDS, self._look)
+        self._problem = ""
+        self._timer = loop.call_later(_INTERVAL_SECONDS, self._check)
 
     def close(self) -> None:
-        """Ends watching."""
+        """Stops watching."""
         self._timer.cancel()
 
-    def _look(self) -> None:
-        self._timer = self._loop.call_later(_EVERY_SECONDS, self._look)
+    def _check(self) -> None:
+        self._timer = self._loop.call_later(_INTERVAL_SECONDS, self._check)
         try:
             self._repair()
-        except OSError as error:  # an exhausted host; the next look may succeed
+        except OSError as error:  # an exhausted host; the next check repeats it
             self._log.error("fault", error, step="cgroups")
 
     def _repair(self) -> None:
         hierarchy = self._hierarchy
         hierarchy.repair()
-        self._tell(hierarchy.problem)
+        self._report(hierarchy.problem)
         if hierarchy.repaired:
             for job in self._jobs():
                 job.restore_limits()
-            self._log.warning("cgroups made again", lost=hierarchy.repaired)
+            self._log.warning("cgroups recreated", lost=hierarchy.repaired)
             hierarchy.repaired.clear()
 
-    def _tell(self, problem: str) -> None:
-        if problem == self._told:
+    def _report(self, problem: str) -> None:
+        if problem == self._problem:
             return
-        self._told = problem
+        self._problem = problem
         if problem:
             self._log.error("limits cannot be enforced", reason=problem)
         else:

@@ -1,6 +1,6 @@
-"""The supervisor's own log: one event a line on stderr, as JSON or for a terminal.
+"""The log of the supervisor: one event per line on stderr, as JSON or for a terminal.
 
-The API processes write the same keys with structlog; this program carries the standard library only.
+The API processes write the same keys with structlog. The supervisor uses the standard library only.
 """
 
 import json
@@ -14,35 +14,35 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 class EventLog:
-    """Writes events of a level or above; fields are what JSON has."""
+    """Writes events of the configured level and above. Fields have JSON types."""
 
     def __init__(self, config: LoggingConfig, stream: TextIO) -> None:
-        """`stream` is stderr as `log_sink` installs it: a write neither waits nor fails."""
+        """`stream` is stderr as `log_sink` installs it: a write neither blocks nor fails."""
         self._least = _LEVELS.index(config.level)
         self._json = config.format == "json" or (config.format == "auto" and not stream.isatty())
         self._stream = stream
 
     def debug(self, event: str, **fields: object) -> None:
-        """Says what only a developer wants to know."""
+        """Reports an event for developers."""
         self._write("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """Says what happened."""
+        """Reports a normal event."""
         self._write("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Says what the administrator should look at."""
+        """Reports an event that the administrator should check."""
         self._write("warning", event, fields)
 
     def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
-        """Says what failed, with the traceback of an error that nobody expected."""
+        """Reports a failure, with the traceback of an unexpected error."""
         if error:
             fields["error"] = repr(error)
             fields["traceback"] = "".join(traceback.format_exception(error))
         self._write("error", event, fields)
 
     def lines_dropped(self, count: int) -> None:
-        """Reports lines that the reader of stderr was too slow for; they are missing at this place."""
+        """Reports lines that were dropped at this place because the reader of stderr was too slow."""
         self.error("log lines dropped", count=count)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:

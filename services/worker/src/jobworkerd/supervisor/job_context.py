@@ -1,4 +1,4 @@
-"""What all jobs share."""
+"""The parts of the supervisor that all jobs share."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class JobContext:
-    """The parts of the supervisor that each job uses."""
+    """The shared parts that each live job uses."""
 
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
@@ -31,12 +31,14 @@ class JobContext:
     isolation: IsolationConfig
     read_buffer: memoryview
     on_fault: Callable[[str, BaseException], None]
-    """Reports an error in a step of a job's end."""
+    """Reports the name and the error of a failed step."""
     warn: Callable[..., None]
-    """Writes a warning to the server's log."""
+    """Writes a warning with fields to the server's log."""
 
     async def attempt(self, what: str, step: Callable[[], T], *, failed: T) -> T:
-        """Takes one step of a job's end; reports an error and returns `failed`, so that the end goes on."""
+        """Returns the result of one step of a job's end. On an error it reports the error and returns
+        `failed`, so that the remaining steps follow.
+        """
         try:
             return await retry_while_exhausted(step)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The supervisor's life, top to bottom."""
+"""The main function of the supervisor: set up, serve, shut down."""
 
 import asyncio
 import gc
@@ -42,22 +42,22 @@ from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.pump import READ_BYTES
 from jobworkerd.supervisor.shutdown import Shutdown
-from jobworkerd.supervisor.state_dir import taken
+from jobworkerd.supervisor.state_dir import locked_state_dir
 
 _KILLED_WITHIN_SECONDS = 10.0
-"""How long a shutdown waits for the effect of a kill, as `kill_timer` does."""
+"""How long a shutdown waits for killed jobs, like `kill_timer.EFFECT_SECONDS`."""
 
 _API_ENDS_WITHIN_SECONDS = 5.0
 _UMASK = 0o022
-"""Whatever it was before: an API process's user has to be able to read the logs."""
+"""Lets the user of the API processes read the logs."""
 
 
 def run(config: Config) -> int:
-    """Serves until a signal asks for the end (see `shutdown`); returns the exit code."""
+    """Serves until a signal requests the shutdown (see `shutdown`). Returns the exit code."""
     sink = log_sink.install()
     events = EventLog(config.logging, sys.stderr)
     sink.on_recovery(events.lines_dropped)
-    # What is there now stays: the collector need not look at it, nor a forked child copy its pages.
+    # Objects of the start-up stay: the collector skips them, and a forked child copies fewer pages.
     gc.freeze()
     os.umask(_UMASK)
     try:
@@ -71,13 +71,16 @@ def run(config: Config) -> int:
 
 
 async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
-    """Returns once the server has ended: True if all jobs have, too."""
+    """Serves until the end of the server. Returns True if all jobs have ended."""
     loop = asyncio.get_running_loop()
     sink.watch(loop)
     loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
     isolation = config.isolation
     if isolation.run_as == "dynamic" and isolation.uid_count < config.max_jobs:
-        raise CannotStart("isolation.uid_count is below max_jobs: each job needs a user of its own")
+        raise CannotStart(
+            f"isolation.uid_count: {isolation.uid_count} is below max_jobs, {config.max_jobs}, but each "
+            "job needs its own user; raise the first or lower the second"
+        )
     if config.defaults.open_files > config.defaults.max_open_files:
         raise CannotStart(
             f"defaults.open_files: {config.defaults.open_files} is above defaults.max_open_files, "
@@ -87,7 +90,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
         writable_paths.check(config)
     with ExitStack() as stack:
         user = api_user.resolve(config.api.user)
-        jobs_dir = stack.enter_context(taken(Path(config.state_dir), user))
+        jobs_dir = stack.enter_context(locked_state_dir(Path(config.state_dir), user))
         reserved, address = reserve(config.listen, user.uid if user else None)
         stack.callback(reserved.close)
         hierarchy = open_hierarchy(config.cgroup_base)
@@ -127,7 +130,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
 async def _run(
     config: Config, user: User | None, jobs_dir: Path, context: JobContext, events: EventLog
 ) -> bool:
-    """Starts the API processes, waits for the signal to end, and ends everything in order.
+    """Starts the API processes, waits for a signal, and ends jobs and processes in order.
 
     Returns True if all jobs have ended.
     """
@@ -152,13 +155,13 @@ async def _run(
     shutdown = Shutdown(jobs, events)
     try:
         starting = asyncio.create_task(apis.start())
-        asked = asyncio.create_task(shutdown.asked.wait())
-        await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
+        requested = asyncio.create_task(shutdown.requested.wait())
+        await asyncio.wait([starting, requested], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
             events.info("serving", address=config.listen, cgroup_base=str(context.hierarchy.base or ""))
             notify("READY=1")
-            await asked
+            await requested
         else:
             starting.cancel()
         notify("STOPPING=1")
@@ -196,7 +199,7 @@ async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> bool:
 
 
 def _report(hierarchy: Hierarchy, events: EventLog) -> None:
-    """Says what is missing, and removes what an earlier server left."""
+    """Logs missing parts of the cgroups, and removes cgroups of an earlier server."""
     if hierarchy.base is None:
         events.warning("no cgroups", reason=hierarchy.no_base)
         return
@@ -209,17 +212,17 @@ def _report(hierarchy: Hierarchy, events: EventLog) -> None:
 
 
 def _raise_share(hierarchy: Hierarchy, events: EventLog) -> None:
-    """Sees to the server's share of the CPU where the jobs' cgroups do not."""
+    """Raises the server's share of the CPU on a host without the cpu controller."""
     if hierarchy.reason("cpu") and (why := autogroup.raise_share()):
         events.warning("busy jobs slow the server down", reason=why)
 
 
 def _job_open_files(config: Config, events: EventLog) -> tuple[int, int]:
-    """Returns the jobs' limits on open files, and reports limits that are too low."""
+    """Returns the open file limits of jobs, and logs limits that are too low."""
     if why := open_files.too_few(config.max_jobs, open_files.raise_own()):
         events.warning("too few open files", reason=why)
     wanted = (config.defaults.open_files, config.defaults.max_open_files)
     found = open_files.of_jobs(*wanted)
     if found != wanted:
-        events.warning("open files of jobs", wanted=wanted, in_force=found)
+        events.warning("limit on open files of jobs lowered", wanted=wanted, in_force=found)
     return found

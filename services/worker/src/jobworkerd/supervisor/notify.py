@@ -1,4 +1,4 @@
-"""Tells systemd how the service is (sd_notify(3)); a no-op where systemd did not start it."""
+"""Notifies systemd of the state of the service (sd_notify(3)). Does nothing without systemd."""
 
 import os
 import socket
@@ -10,6 +10,6 @@ def notify(state: str) -> None:
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        # A leading @ stands for the NUL of an abstract address (unix(7)).
+        # A leading @ represents the NUL byte of an abstract address (unix(7)).
         sock.connect("\0" + address[1:] if address.startswith("@") else address)
         sock.sendall(state.encode())

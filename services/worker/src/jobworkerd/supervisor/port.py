@@ -1,8 +1,8 @@
-"""Keeps the TCP port that the API processes share.
+"""Reserves the TCP port that the API processes share.
 
-The supervisor binds it and never listens: so port 0 becomes a number that outlives an API process, a
-port that somebody else listens on is an error at start, and nobody takes the port while an API process
-is restarted. SO_REUSEPORT (socket(7)) lets the API processes bind it beside this socket.
+The supervisor binds the port and never listens. So port 0 becomes a number that outlives an API process, a
+port in use is an error at start, and no other program takes the port while an API process is restarted. With
+SO_REUSEPORT (socket(7)) the API processes bind the same port.
 """
 
 import os
@@ -12,22 +12,22 @@ from jobworkerd.config import listen_address
 
 
 class PortTaken(OSError):
-    """Raised when the address cannot be bound; the text is a sentence."""
+    """Raised when the address cannot be bound."""
 
 
 def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
-    """Returns a bound socket, the caller's to close, and the address with the real port.
+    """Returns a bound socket, which the caller closes, and the address with the real port.
 
-    `uid` is the user that the API processes run as, if it is not this process's own.
+    `uid` is the user of the API processes, if it is not the user of this process.
 
     Raises:
-        PortTaken: somebody listens there, or this host has no such address.
+        PortTaken: the port is in use, or this host does not have the address.
     """
     host, port = listen_address(listen)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if port:
-            # Without SO_REUSEPORT, so that another server of the same user is found, too.
+            # Without SO_REUSEPORT, so that it detects another server of the same user.
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
@@ -36,7 +36,7 @@ def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
         try:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if uid is not None:
-                _give(reserved, uid)
+                _change_owner(reserved, uid)
             reserved.bind(address)
         except OSError:
             reserved.close()
@@ -47,14 +47,15 @@ def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
     return reserved, f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
-def _give(sock: socket.socket, uid: int) -> None:
-    """Makes a socket a user's: a port is shared among those of one user only.
+def _change_owner(sock: socket.socket, uid: int) -> None:
+    """Changes the owner of a socket, because only sockets of one user can share a port.
 
-    fchown(2) does so before the socket is bound (sockfs_setattr in the kernel's net/socket.c).
+    fchown(2) has this effect before the socket is bound (sockfs_setattr in the kernel's net/socket.c).
     """
     try:
         os.fchown(sock.fileno(), uid, -1)
     except PermissionError as error:
         raise PermissionError(
-            error.errno, f'sharing it with user {uid} takes CAP_CHOWN; give it, or set api.user = "root"'
+            error.errno,
+            f'sharing the port with UID {uid} requires CAP_CHOWN; grant it, or set api.user = "root"',
         ) from error

@@ -1,4 +1,4 @@
-"""Moves what a job writes from its pipes into its log, and never stops reading a pipe."""
+"""Copies the output of a job from its pipes into its log. It never stops reading a pipe."""
 
 import asyncio
 import fcntl
@@ -12,11 +12,11 @@ from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 
 READ_BYTES = 1 << 20
-"""What one read takes at most: a whole enlarged pipe. Then it is another pipe's turn."""
+"""Maximum size of one read: a whole enlarged pipe. Then other pipes have their turn."""
 
 
 class Pump:
-    """The reading ends of one job's pipes; their owner until `finish` or `close`."""
+    """The owner of the read ends of one job's pipes, until `finish` or `close`."""
 
     def __init__(
         self,
@@ -25,53 +25,53 @@ class Pump:
         buffer: memoryview,
         on_output: Callable[[], None],
     ) -> None:
-        """`buffer` is shared with other pumps: no byte stays in it after a read."""
+        """`buffer` is shared with other pumps. No data stays in it between reads."""
         self._loop = loop
         self._pipes = pipes
         self._buffer = buffer
         self._on_output = on_output
 
     def start(self, log: LogWriter) -> None:
-        """Begins to move what comes into a log."""
+        """Starts to copy output into a log."""
         self._log = log
         for source, pipe in self._pipes.items():
             self._loop.add_reader(pipe, self._read, source)
 
     def close(self) -> None:
-        """Closes the pipes, whatever is in them."""
+        """Closes the pipes and drops unread output."""
         for source in tuple(self._pipes):
             self._close(source)
 
     def finish(self) -> None:
-        """Takes what is in the pipes now, and closes them.
+        """Reads the rest of the output, and closes the pipes.
 
-        Called when the job has no process any more: all that it wrote is in the pipes by then. Somebody
-        else may still hold a pipe open, and even write; so no end of file is waited for.
+        The job has no process remaining, so all of its output is in the pipes. It does not wait for the end
+        of file: another process can have the pipe open, and even write to it.
 
         Raises:
             OSError: the host is exhausted; the call can be repeated.
         """
         for source, pipe in tuple(self._pipes.items()):
-            left = _readable_bytes(pipe)
-            while left > 0 and (taken := self._read(source)):
-                left -= taken
+            remaining = _readable_bytes(pipe)
+            while remaining > 0 and (count := self._read(source)):
+                remaining -= count
             self._close(source)
 
     def _read(self, source: OutputSource) -> int:
-        """Takes what the pipe has, up to `READ_BYTES`; returns how much that was."""
+        """Copies up to `READ_BYTES` from a pipe into the log; returns the number of bytes."""
         pipe = self._pipes.get(source)
         if pipe is None:
             return 0
         try:
-            taken = os.readv(pipe, [self._buffer])
+            count = os.readv(pipe, [self._buffer])
         except BlockingIOError:
             return 0
-        if taken:
-            self._log.append(source, self._buffer[:taken], time.time_ns())
+        if count:
+            self._log.append(source, self._buffer[:count], time.time_ns())
             self._on_output()
         else:
             self._close(source)
-        return taken
+        return count
 
     def _close(self, source: OutputSource) -> None:
         pipe = self._pipes.pop(source, None)
@@ -81,6 +81,6 @@ class Pump:
 
 
 def _readable_bytes(pipe: int) -> int:
-    """Returns how many bytes a pipe holds (FIONREAD, ioctl_tty(2))."""
+    """Returns the number of bytes in a pipe (FIONREAD, ioctl_tty(2))."""
     answer = fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0))
     return int(struct.unpack("i", answer)[0])

@@ -1,4 +1,4 @@
-"""What the supervisor does on signals: none that it can handle ends it in the middle of its work."""
+"""Handles signals. No signal that can be handled ends the supervisor in the middle of its work."""
 
 import asyncio
 import signal
@@ -8,15 +8,15 @@ from jobworkerd.signals import signal_name
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs
 
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+_SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
-_AS_THEY_ARE = frozenset(
+_DEFAULT_ACTION = frozenset(
     {
         *(signal.SIGKILL, signal.SIGSTOP),
-        # They do nothing, or stop the process for a while.
+        # Their default action is to do nothing, or to stop and continue the process.
         *(signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH),
         *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
-        # The kernel sends them for a fault of the program.
+        # The kernel sends them for errors of the program.
         *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT),
         *(signal.SIGSYS, signal.SIGTRAP),
     }
@@ -24,21 +24,21 @@ _AS_THEY_ARE = frozenset(
 
 
 class Shutdown:
-    """The first SIGTERM, SIGINT, SIGQUIT or SIGHUP asks for the end, the second kills all jobs at once.
+    """The first SIGTERM, SIGINT, SIGQUIT or SIGHUP requests the shutdown. The second one kills all jobs.
 
-    Every other signal whose default action would end the process is logged and has no effect. A signal that
-    the server's caller had ignored, as nohup(1) does with SIGHUP, stays ignored.
+    All other signals that would end the process are logged and have no effect. A signal that was ignored
+    before, such as SIGHUP by nohup(1), stays ignored.
     """
 
     def __init__(self, jobs: Jobs, events: EventLog) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self._jobs = jobs
         self._events = events
         self._loop = asyncio.get_running_loop()
-        possible = map(int, signal.valid_signals() - _AS_THEY_ARE)
+        possible = map(int, signal.valid_signals() - _DEFAULT_ACTION)
         self._handled = [number for number in possible if signal.getsignal(number) is not signal.SIG_IGN]
         for number in self._handled:
-            handler = self._on_end if number in _ENDING else partial(self._on_other, number)
+            handler = self._on_shutdown if number in _SHUTDOWN_SIGNALS else partial(self._on_other, number)
             self._loop.add_signal_handler(number, handler)
 
     def close(self) -> None:
@@ -46,10 +46,10 @@ class Shutdown:
         for number in self._handled:
             self._loop.remove_signal_handler(number)
 
-    def _on_end(self) -> None:
-        if self.asked.is_set():
+    def _on_shutdown(self) -> None:
+        if self.requested.is_set():
             self._jobs.kill_all()
-        self.asked.set()
+        self.requested.set()
 
     def _on_other(self, number: int) -> None:
-        self._events.warning("signal without effect", signal=signal_name(number))
+        self._events.warning("signal ignored", signal=signal_name(number))

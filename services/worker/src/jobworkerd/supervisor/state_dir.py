@@ -1,4 +1,4 @@
-"""The state directory: one server's alone, with a directory for each job's log."""
+"""The state directory of one server, with a directory for the log of each job."""
 
 import fcntl
 import os
@@ -17,9 +17,10 @@ from jobworkerd.supervisor.api_user import User
 
 
 @contextmanager
-def taken(directory: Path, user: User | None) -> Iterator[Path]:
-    """Takes the state directory for this server alone, removes an earlier one's logs, and returns the place
-    for those of jobs. Records are kept in memory only, so no client could ask for the earlier logs.
+def locked_state_dir(directory: Path, user: User | None) -> Iterator[Path]:
+    """Locks the state directory, removes the logs of an earlier server, and returns the directory for logs.
+
+    Job records are in memory only, so no client can request the earlier logs.
 
     Raises:
         CannotStart: the directory cannot be used, or another server uses it.
@@ -58,15 +59,15 @@ def _prepared(jobs_dir: Path, user: User | None) -> Path:
 
 
 def _share(jobs_dir: Path, user: User | None) -> None:
-    """Lets a user's group read the logs: what is made below will be of the same group, see inode(7)."""
+    """Lets the user's group read the logs. New files get the group of the directory, see inode(7)."""
     try:
         if user:
             os.chown(jobs_dir, -1, user.gid)
         jobs_dir.chmod(0o2750 if user else 0o700)
     except OSError as error:
         raise CannotStart(
-            f"{jobs_dir} cannot be made readable for the API ({error.strerror}); choose another directory "
-            'with --state-dir, give the server CAP_CHOWN and CAP_FSETID, or set api.user = "root"'
+            f"{jobs_dir} cannot be shared with the API processes ({error.strerror}); choose another "
+            'directory with --state-dir, give the server CAP_CHOWN and CAP_FSETID, or set api.user = "root"'
         ) from error
 
 
@@ -77,14 +78,14 @@ def _check_holes(jobs_dir: Path) -> None:
         if is_exhaustion(error):
             raise _unusable(jobs_dir, error) from error
         raise CannotStart(
-            f"the file system of {jobs_dir} cannot give up the beginning of a log ({error.strerror}); "
-            "choose a directory on another with --state-dir: ext4, XFS, Btrfs and tmpfs can"
+            f"the file system of {jobs_dir} cannot punch holes into a log ({error.strerror}); "
+            "choose a directory on ext4, XFS, Btrfs or tmpfs with --state-dir"
         ) from error
 
 
 def _unusable(directory: Path, error: OSError) -> CannotStart:
     full = is_exhaustion(error)
-    cure = (
+    remedy = (
         "free some space there, or choose a directory on another disk" if full else "choose another directory"
     )
-    return CannotStart(f"{directory} cannot hold the state ({error.strerror}); {cure} with --state-dir")
+    return CannotStart(f"{directory} cannot contain the state ({error.strerror}); {remedy} with --state-dir")
