@@ -174,7 +174,7 @@ async def test_a_stream_starts_with_its_start_offset(admin: Client) -> None:
     request = job_service_pb2.GetJobsStreamRequest(id=job.id, tail_lines=0)
     # The reader learns its start offset before there is any output.
     first = await admin.stub.GetJobsStream(request, timeout=60).read()
-    assert first == job_service_pb2.GetJobsStreamResponse(offset=7)
+    assert first == job_service_pb2.GetJobsStreamResponse(start_offset=7, offset=7, next_offset=7)
     await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id), timeout=60)
 
 

@@ -260,20 +260,29 @@ class Client:
         offset = request.offset
         async for message in self.stub.GetJobsStream(request, timeout=120):
             assert output.result is None, "the result is the last message"
-            if message.HasField("result"):
-                output.result = message.result
-            elif message.payload:
-                # With a filter there is the other stream's output between two messages.
-                assert message.offset == offset or (request.source and message.offset > offset), "no gap"
-                offset = message.offset + len(message.payload)
-                output.chunks.append(message)
-            elif message.HasField("truncated"):
-                assert message.truncated.from_offset == message.offset == offset
-                offset = message.truncated.to_offset
-                output.truncated.append(message.truncated)
-            else:
-                assert not output.chunks, "only the first message says no more than where the stream begins"
-                offset = message.offset
+            kind = message.WhichOneof("kind")
+            # With a filter, output of the other source can lie between two messages.
+            can_skip = request.source or kind == "start_offset"
+            assert message.offset == offset or (can_skip and message.offset > offset), "no gap"
+            offset = message.next_offset
+            match kind:
+                case "result":
+                    assert message.offset == message.next_offset
+                    output.result = message.result
+                case "payload":
+                    length = sum(message.source_run_bytes) or len(message.payload)
+                    assert message.payload
+                    assert message.next_offset == message.offset + length
+                    output.chunks.append(message)
+                case "truncated":
+                    assert message.truncated.from_offset == message.offset
+                    assert message.truncated.to_offset == message.next_offset
+                    output.truncated.append(message.truncated)
+                case "start_offset":
+                    assert message.start_offset == message.offset == message.next_offset
+                    assert not output.chunks, "the start offset is in the first message"
+                case None:
+                    raise AssertionError("a message has a kind")
         return output
 
     async def ended(self, job_id: str) -> job_pb2.Job:

@@ -20,7 +20,7 @@ func TestMixedMessageIsSplitBySourceAndTime(t *testing.T) {
 			equal(t, req.GetMixedSources(), true)
 			send(output(0, "ab"), &streamMessage{
 				Offset:         2,
-				Payload:        []byte("outerr more"),
+				Kind:           payload("outerr more"),
 				Source:         jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT,
 				Time:           timestamppb.New(time.Unix(5, 0)),
 				SpanBytes:      []int32{8, 3},
@@ -52,7 +52,7 @@ func TestMessageOfOneSourceCanSkipTheOther(t *testing.T) {
 		func(req *streamRequest, send func(...*streamMessage)) error {
 			send(&streamMessage{
 				Offset:         2,
-				Payload:        []byte("out more"),
+				Kind:           payload("out more"),
 				Source:         jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT,
 				SpanBytes:      []int32{8, 3},
 				SpanOffsetUsec: []int64{0, 1_000_000},
@@ -79,8 +79,8 @@ func TestChunksHaveOffsetSourceAndTime(t *testing.T) {
 		func(req *streamRequest, send func(...*streamMessage)) error {
 			equal(t, req.GetSource(), stderr)
 			send(
-				&streamMessage{Truncated: &jobworkerv1.TruncatedRange{ToOffset: 10, Reason: "the log is full"}},
-				&streamMessage{Offset: 12, Payload: []byte("e"), Source: stderr, Time: when},
+				truncation(0, 10),
+				&streamMessage{Offset: 12, Kind: payload("e"), Source: stderr, Time: when},
 				result(),
 			)
 			return nil
@@ -106,8 +106,7 @@ func TestChunksHaveOffsetSourceAndTime(t *testing.T) {
 func TestReadReportsTruncatedRangesAtTheEnd(t *testing.T) {
 	server := &streamServer{handlers: []streamHandler{
 		func(_ *streamRequest, send func(...*streamMessage)) error {
-			truncated := &jobworkerv1.TruncatedRange{FromOffset: 1, ToOffset: 4, Reason: "the log is full"}
-			send(output(0, "a"), &streamMessage{Offset: 1, Truncated: truncated}, output(4, "e"), result())
+			send(output(0, "a"), truncation(1, 4), output(4, "e"), result())
 			return nil
 		},
 	}}

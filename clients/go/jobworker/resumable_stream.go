@@ -84,17 +84,20 @@ func (s *resumableStream) waitForRetry(ctx context.Context, err error) error {
 	return sleepBeforeRetry(ctx, failure, delay)
 }
 
-// accept checks the offset of a message and queues its chunks.
+// accept checks the offset of a message and queues its chunks. It ignores kinds of messages that it does not
+// know.
 func (s *resumableStream) accept(message *jobworkerv1.GetJobsStreamResponse) error {
-	if err := s.advanceTo(message.GetOffset()); err != nil {
-		return err
-	}
-	if truncated := message.GetTruncated(); truncated != nil {
-		s.pending = []Chunk{{Offset: message.GetOffset(), Truncated: truncated}}
-	} else {
+	switch kind := message.GetKind().(type) {
+	case *jobworkerv1.GetJobsStreamResponse_StartOffset:
+		return s.advanceTo(kind.StartOffset)
+	case *jobworkerv1.GetJobsStreamResponse_Truncated:
+		s.pending = []Chunk{{Offset: message.GetOffset(), Truncated: kind.Truncated}}
+	case *jobworkerv1.GetJobsStreamResponse_Payload:
 		s.pending = splitMessage(message)
+	default:
+		return nil
 	}
-	return nil
+	return s.advanceTo(message.GetOffset())
 }
 
 // advanceTo moves the stream to the offset of a message. Only a request for one source, a tail or a time

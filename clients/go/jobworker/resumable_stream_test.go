@@ -82,7 +82,7 @@ func TestTailIsRequestedUntilItsOffsetIsKnown(t *testing.T) {
 			equal(t, req.GetTailLines(), 2)
 			equal(t, req.GetTailBytes(), 9)
 			equal(t, req.GetSince().AsTime().Equal(since.AsTime()), true)
-			send(&streamMessage{Offset: 100})
+			send(startOffset(100))
 			return errUnavailable
 		},
 		func(req *streamRequest, send func(...*streamMessage)) error {

@@ -35,11 +35,26 @@ func (s *streamServer) GetJobsStream(req *streamRequest, stream grpc.ServerStrea
 }
 
 func output(offset int64, text string) *streamMessage {
-	return &streamMessage{Offset: offset, Payload: []byte(text), Source: jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT}
+	source := jobworkerv1.OutputSource_OUTPUT_SOURCE_STDOUT
+	return &streamMessage{Offset: offset, Kind: payload(text), Source: source}
 }
 
 func result() *streamMessage {
-	return &streamMessage{Result: &Job{Id: "7", ExitCode: proto.Int32(3)}}
+	job := &Job{Id: "7", ExitCode: proto.Int32(3)}
+	return &streamMessage{Kind: &jobworkerv1.GetJobsStreamResponse_Result{Result: job}}
+}
+
+func payload(text string) *jobworkerv1.GetJobsStreamResponse_Payload {
+	return &jobworkerv1.GetJobsStreamResponse_Payload{Payload: []byte(text)}
+}
+
+func truncation(from, to int64) *streamMessage {
+	missing := &jobworkerv1.TruncatedRange{FromOffset: from, ToOffset: to, Reason: "the log is full"}
+	return &streamMessage{Offset: from, Kind: &jobworkerv1.GetJobsStreamResponse_Truncated{Truncated: missing}}
+}
+
+func startOffset(offset int64) *streamMessage {
+	return &streamMessage{Offset: offset, Kind: &jobworkerv1.GetJobsStreamResponse_StartOffset{StartOffset: offset}}
 }
 
 var errUnavailable = status.Error(codes.Unavailable, "unavailable")

@@ -51,19 +51,22 @@ export type Chunk = OutputChunk | TruncatedChunk;
  * Yields the output of a message as chunks of one source and one time. A message to a reader that is behind can
  * contain output of both sources and of any period.
  */
-export function* splitMessage(message: GetJobsStreamResponse): Generator<OutputChunk, void, undefined> {
-  const runs = endsOf(message.sourceRunBytes, message.payload.length);
+export function* splitMessage(
+  message: GetJobsStreamResponse,
+  payload: Uint8Array,
+): Generator<OutputChunk, void, undefined> {
+  const runs = endsOf(message.sourceRunBytes, payload.length);
   const total = runs.at(-1) as number;
   const spans = endsOf(message.spanBytes, total);
   // If the request selects a source, the runs of the other source are counted but not sent.
-  const skips = total > message.payload.length;
+  const skips = total > payload.length;
   const time = message.time ? timestampDate(message.time).getTime() : 0;
   let [begin, span, run, used] = [0, 0, 0, 0];
   while (begin < total) {
     const end = Math.min(spans[span] as number, runs[run] as number);
     if (!skips || run % 2 === 0) {
       yield {
-        data: message.payload.subarray(used, used + end - begin),
+        data: payload.subarray(used, used + end - begin),
         offset: Number(message.offset) + begin,
         source: (message.source === OutputSource.STDERR) === (run % 2 === 0) ? "stderr" : "stdout",
         time: new Date(time + Number(message.spanOffsetUsec[span] ?? 0n) / 1000),

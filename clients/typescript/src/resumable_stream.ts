@@ -71,7 +71,7 @@ export class ResumableStream {
       for await (const message of this.#connection.stub.getJobsStream(request, options)) {
         this.#progress = true;
         yield* this.#accept(message);
-        result ??= message.result;
+        result ??= message.kind.case === "result" ? message.kind.value : undefined;
       }
     } catch (error) {
       context.signal.throwIfAborted();
@@ -87,19 +87,24 @@ export class ResumableStream {
     return result;
   }
 
-  /** Checks the offset of a message and yields its chunks. */
+  /** Checks the offset of a message and yields its chunks. Ignores kinds of messages that it does not know. */
   *#accept(message: GetJobsStreamResponse): Generator<Chunk, void, undefined> {
-    if (message.result) {
-      return;
-    }
-    this.#advanceTo(message.offset);
-    if (message.truncated) {
-      this.#request.offset = message.truncated.toOffset;
-      yield truncatedChunk(message.truncated);
-    }
-    for (const chunk of splitMessage(message)) {
-      this.#request.offset = BigInt(chunk.offset + chunk.data.length);
-      yield chunk;
+    const { kind } = message;
+    switch (kind.case) {
+      case "startOffset":
+        this.#advanceTo(kind.value);
+        break;
+      case "truncated":
+        this.#advanceTo(message.offset);
+        this.#request.offset = kind.value.toOffset;
+        yield truncatedChunk(kind.value);
+        break;
+      case "payload":
+        this.#advanceTo(message.offset);
+        for (const chunk of splitMessage(message, kind.value)) {
+          this.#request.offset = BigInt(chunk.offset + chunk.data.length);
+          yield chunk;
+        }
     }
   }
 

@@ -64,7 +64,7 @@ test("a tail is requested until its offset is known", async () => {
   const scripts = new Scripts(
     certs,
     [unavailable],
-    [{ offset: 90n }, unavailable],
+    [{ offset: 90n, kind: { case: "startOffset" as const, value: 90n } }, unavailable],
     [output(90, "tail"), unavailable],
     [RESULT],
   );
@@ -86,7 +86,10 @@ test("a truncated range is a chunk, and the stream resumes after it", async () =
   const truncated = { fromOffset: 0n, toOffset: 100n, reason: "the log is full" };
   const scripts = new Scripts(
     certs,
-    [{ offset: 0n, truncated }, serverError(Code.Unavailable, "SHUTTING_DOWN")],
+    [
+      { offset: 0n, kind: { case: "truncated" as const, value: truncated } },
+      serverError(Code.Unavailable, "SHUTTING_DOWN"),
+    ],
     [output(100, "rest"), RESULT],
   );
   await using server = await scripts.start();

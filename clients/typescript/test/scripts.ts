@@ -10,10 +10,17 @@ import { type Certificates, TestServer } from "./server.js";
 
 export type Message = MessageInitShape<typeof GetJobsStreamResponseSchema>;
 
-export const RESULT: Message = { result: { id: "1", status: JobStatus.COMPLETED, exitCode: 0 } };
+export const RESULT: Message = {
+  kind: { case: "result", value: { id: "1", status: JobStatus.COMPLETED, exitCode: 0 } },
+};
 
 export function output(offset: number, text: string, source = OutputSource.STDOUT): Message {
-  return { offset: BigInt(offset), payload: Buffer.from(text), source, time: { seconds: 5n } };
+  return {
+    offset: BigInt(offset),
+    kind: { case: "payload", value: Buffer.from(text) },
+    source,
+    time: { seconds: 5n },
+  };
 }
 
 /** A message to send, an error to fail with, or a wait for the end of the call. */

@@ -87,12 +87,11 @@ class CommandLineDriver(abc.ABC):
         ) as messages:
             for message in messages:
                 payload = base64.b64decode(message.get("payload", ""))
-                position = int(message.get("offset", 0)) + len(payload)
+                position = int(message.get("nextOffset", 0))
                 if missing := message.get("truncated"):
-                    position = int(missing["toOffset"])
-                    truncated.append([int(missing.get("fromOffset", 0)), position])
+                    truncated.append([int(missing.get("fromOffset", 0)), int(missing["toOffset"])])
                 if payload and begin is None:
-                    begin = position - len(payload)
+                    begin = int(message.get("offset", 0))
                 digest.update(payload)
                 count += len(payload)
                 job = message.get("result")

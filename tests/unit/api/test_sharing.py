@@ -28,14 +28,13 @@ def test_what_is_encoded_by_hand_is_what_protobuf_reads(
     assert (message.payload, message.offset, int(message.source)) == (data, offset, int(source))
     assert message.time.ToNanoseconds() == 1_000_000_005
     assert (encoded.offset, encoded.end) == (offset, offset + len(data))
-    assert not message.HasField("result")
-    assert not message.HasField("truncated")
+    assert (message.WhichOneof("kind"), message.next_offset) == ("payload", encoded.end)
 
 
 def test_a_gap_is_a_range_with_its_reason() -> None:
     message = Response.FromString(encode(Gap(3, 9, "why")).data)
     truncated = job_service_pb2.TruncatedRange(from_offset=3, to_offset=9, reason="why")
-    assert message == Response(offset=3, truncated=truncated)
+    assert message == Response(truncated=truncated, offset=3, next_offset=9)
 
 
 def place(offset: int) -> Range:

@@ -170,7 +170,7 @@ async def test_a_range_that_is_gone_is_told_and_skipped(cli: Cli, server: FakeSe
     job = server.add()
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
-        message = StreamMessage(offset=0)
+        message = StreamMessage(start_offset=0)
         message.truncated.to_offset = 100
         message.truncated.reason = "the log is bounded"
         yield message

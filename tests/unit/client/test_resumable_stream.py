@@ -62,7 +62,7 @@ def test_tail_is_requested_again_until_the_server_has_resolved_it() -> None:
     stream = started(tail_lines=1, tail_bytes=9)
     tail = StreamRequest(id=JOB_ID, tail_lines=1, tail_bytes=9, mixed_sources=True)
     assert stream.next_request(101)[0] == tail
-    assert not receive(stream, Chunk(offset=70))
+    assert not receive(stream, Chunk(start_offset=70))
     assert stream.next_request(102)[0] == StreamRequest(id=JOB_ID, offset=70, mixed_sources=True)
 
 

@@ -9,6 +9,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
+use jobworker::get_jobs_stream_response::Kind;
 use jobworker::job_service_client::JobServiceClient;
 use jobworker::{CreateJobRequest, GetJobsStreamRequest, Job, OutputSource};
 
@@ -81,14 +82,15 @@ async fn follow(client: &mut JobServiceClient<Channel>, id: String) -> Result<Jo
         ..Default::default()
     };
     let mut stream = client.get_jobs_stream(request).await?.into_inner();
-    while let Some(chunk) = stream.message().await? {
-        if chunk.source == OutputSource::Stderr as i32 {
-            std::io::stderr().write_all(&chunk.payload)?;
-        } else {
-            std::io::stdout().write_all(&chunk.payload)?;
-        }
-        if let Some(job) = chunk.result {
-            return Ok(job);
+    while let Some(message) = stream.message().await? {
+        match message.kind {
+            Some(Kind::Payload(payload)) if message.source == OutputSource::Stderr as i32 => {
+                std::io::stderr().write_all(&payload)?
+            }
+            Some(Kind::Payload(payload)) => std::io::stdout().write_all(&payload)?,
+            Some(Kind::Truncated(range)) => eprintln!("output is missing: {}", range.reason),
+            Some(Kind::Result(job)) => return Ok(job),
+            Some(Kind::StartOffset(_)) | None => {}
         }
     }
     Err("the stream ended without a result".into())

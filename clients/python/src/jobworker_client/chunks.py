@@ -53,7 +53,10 @@ def split_chunk(chunk: Chunk) -> Iterator[Chunk]:
         yield chunk
         return
     for part in segments(chunk):
-        yield Chunk(payload=part.data, offset=part.offset, source=part.source, time=part.time)
+        end = part.offset + len(part.data)
+        yield Chunk(
+            payload=part.data, offset=part.offset, next_offset=end, source=part.source, time=part.time
+        )
 
 
 def source_runs(chunk: Chunk) -> Iterator[tuple[Source, bytes]]:

@@ -104,14 +104,17 @@ class ResumableStream:
             UnexpectedOffset: output is missing or repeated before this message. The stream has ended.
         """
         self._progress = True
-        if message.HasField("result"):
-            self.result, self.ended = message.result, True
-            return
-        self._check_offset(message.offset)
-        if message.HasField("truncated"):
-            self._skip(message.truncated)
-        elif message.payload:
-            self._chunks = iter((message,)) if self.request.mixed_sources else split_chunk(message)
+        match message.WhichOneof("kind"):
+            case "result":
+                self.result, self.ended = message.result, True
+            case "start_offset":
+                self._check_offset(message.start_offset)
+            case "truncated":
+                self._check_offset(message.offset)
+                self._skip(message.truncated)
+            case "payload":
+                self._check_offset(message.offset)
+                self._chunks = iter((message,)) if self.request.mixed_sources else split_chunk(message)
 
     def next_chunk(self) -> Chunk | None:
         """Return the next chunk of the last message; None after the last chunk."""

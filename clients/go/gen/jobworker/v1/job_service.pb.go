@@ -841,34 +841,32 @@ func (x *UpdateJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Asks for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each say where to begin; where
-// more than one is set, the stream begins at the latest of those places.
+// A request for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each name a start position.
+// The stream starts at the latest of the positions that are set.
 type GetJobsStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The whole id.
+	// The complete job id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The first byte to send, counted from 0 over stdout and stderr together in the order in which the
-	// server read them. At most the log's size.
+	// The first byte to send. Offsets count the bytes of stdout and stderr together, from 0, in the order in which
+	// the server read them. At most the size of the log.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	// False = send what is there now, and the result if the job has ended, and end. True or unset =
-	// go on until the job has ended.
+	// Unset or true = send the output until the job has ended. False = send the output that exists now, and end.
 	Follow *bool `protobuf:"varint,3,opt,name=follow,proto3,oneof" json:"follow,omitempty"`
-	// True = send no output at all, only the result; with `follow`, once there is one.
+	// True = send no output, only the result; with `follow`, when the job has ended.
 	ResultOnly bool `protobuf:"varint,4,opt,name=result_only,json=resultOnly,proto3" json:"result_only,omitempty"`
-	// Begin so many lines before the end of what is there when the call begins; 0 = at that end. What
-	// follows the last line end counts as a line. With `source`, its lines count. Not negative.
+	// Start this many lines before the current end of the log. 0 = at the end. Bytes after the last newline count as a
+	// line. With `source`, only lines of that source count. Not negative.
 	TailLines *int64 `protobuf:"varint,5,opt,name=tail_lines,json=tailLines,proto3,oneof" json:"tail_lines,omitempty"`
-	// Begin so many bytes before the end of what is there when the call begins; 0 = at that end. With
-	// `source`, its bytes count. Not negative.
+	// Start this many bytes before the current end of the log. 0 = at the end. With `source`, only bytes of that
+	// source count. Not negative.
 	TailBytes *int64 `protobuf:"varint,6,opt,name=tail_bytes,json=tailBytes,proto3,oneof" json:"tail_bytes,omitempty"`
-	// Send what the job wrote to this stream only. Unset = both.
+	// Send only output of this source. Unset = both sources.
 	Source OutputSource `protobuf:"varint,7,opt,name=source,proto3,enum=jobworker.v1.OutputSource" json:"source,omitempty"`
-	// Begin at the first output that the server read at this time or later.
+	// Start at the first output that the server read at or after this time.
 	Since *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
-	// True = a message may have output of both streams; `source_run_bytes` says which bytes are of which.
-	// A job that writes to both by turns is replayed many times faster so. With `source`, a message may skip
-	// output of the other stream in the same way. False = each message has output of one stream that lies in
-	// one piece in the log.
+	// True = one message can contain output of both sources, and `source_run_bytes` tells them apart. This makes the
+	// replay of a job that alternates between the sources many times faster. With `source`, a message can skip
+	// output of the other source. False = each message contains contiguous output of one source.
 	MixedSources  bool `protobuf:"varint,9,opt,name=mixed_sources,json=mixedSources,proto3" json:"mixed_sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -967,35 +965,42 @@ func (x *GetJobsStreamRequest) GetMixedSources() bool {
 	return false
 }
 
-// A piece of output, or a range that is no longer there, or the result. Exactly one of `payload`,
-// `truncated` and `result` is set; but a stream that was asked to begin at `tail_lines`, `tail_bytes` or
-// `since` sends first a message with `offset` alone, which says where that is.
+// One message of a stream. `kind` says what the message contains. A stream consists of at most one
+// `start_offset`, then any number of `payload` and `truncated`, and `result` as the last message.
+//
+// To resume a stream that broke, call GetJobsStream again with `offset` set to the `next_offset` of the last
+// message that you processed, and without `tail_lines`, `tail_bytes` and `since`. If no message arrived, repeat the
+// request.
 type GetJobsStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Output, as the job wrote it: any bytes, cut anywhere, up to `log.chunk_bytes` of the server's
-	// configuration (as shipped: 256 KiB). A reader that is behind gets as much as fits.
-	Payload []byte `protobuf:"bytes,1,opt,name=payload,proto3" json:"payload,omitempty"`
-	// The position in the log of the first byte of `payload`. With `truncated` and `result`: where the
-	// stream stands.
+	// What the message contains. Ignore a message whose kind is not set: it is of a kind that a later version added.
+	//
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*GetJobsStreamResponse_Payload
+	//	*GetJobsStreamResponse_StartOffset
+	//	*GetJobsStreamResponse_Truncated
+	//	*GetJobsStreamResponse_Result
+	Kind isGetJobsStreamResponse_Kind `protobuf_oneof:"kind"`
+	// The position of the message in the log; with `payload`, the offset of the first byte. If the request has a
+	// `source`, the offset can be greater than the previous `next_offset`. Otherwise they are equal.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Which of its streams the job wrote `payload` to; with `source_run_bytes`, the first run of it.
+	// The position after the message.
+	NextOffset int64 `protobuf:"varint,10,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	// With `payload`: the source that the job wrote it to; with `source_run_bytes`, the source of the first run.
 	Source OutputSource `protobuf:"varint,3,opt,name=source,proto3,enum=jobworker.v1.OutputSource" json:"source,omitempty"`
-	// When the server read the first byte of `payload`.
+	// With `payload`: when the server read the first byte.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
-	// A range of the log that cannot be sent.
-	Truncated *TruncatedRange `protobuf:"bytes,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
-	// The last message of a stream: the job. Its status is final unless `follow` was false.
-	Result *Job `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
-	// Lengths of the spans that `payload` consists of, by time. The server read all bytes of a span within
-	// 10 ms. Empty = `payload` is one span, of `time`.
+	// With `payload`: the lengths of the spans of time that it consists of. The server read all bytes of a span within
+	// 10 ms. Empty = one span, which starts at `time`.
 	SpanBytes []int32 `protobuf:"varint,7,rep,packed,name=span_bytes,json=spanBytes,proto3" json:"span_bytes,omitempty"`
-	// When the server read the first byte of each of those spans, in microseconds after `time`. As many as
-	// there are spans.
+	// With `payload`: when the server read the first byte of each span, in microseconds after `time`. One value per
+	// span.
 	SpanOffsetUsec []int64 `protobuf:"varint,8,rep,packed,name=span_offset_usec,json=spanOffsetUsec,proto3" json:"span_offset_usec,omitempty"`
-	// Only with `mixed_sources`: lengths of the runs that `payload` consists of, by source. The first run
-	// is of `source`, the next one of the other stream, and so on by turns. Empty = all of `payload` is of
-	// `source`. If the request has a `source`, runs of the other stream are counted here and in `span_bytes`,
-	// but are not in `payload`.
+	// With `payload`, if the request set `mixed_sources`: the lengths of the runs of one source that it consists of. The
+	// sources of the runs alternate, and the first one is `source`. If the request has a `source`, the runs of the
+	// other source are counted here and in `span_bytes`, but `payload` does not contain them. Empty = all of
+	// `payload` is from `source`.
 	SourceRunBytes []int32 `protobuf:"varint,9,rep,packed,name=source_run_bytes,json=sourceRunBytes,proto3" json:"source_run_bytes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1031,9 +1036,45 @@ func (*GetJobsStreamResponse) Descriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{11}
 }
 
+func (x *GetJobsStreamResponse) GetKind() isGetJobsStreamResponse_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
 func (x *GetJobsStreamResponse) GetPayload() []byte {
 	if x != nil {
-		return x.Payload
+		if x, ok := x.Kind.(*GetJobsStreamResponse_Payload); ok {
+			return x.Payload
+		}
+	}
+	return nil
+}
+
+func (x *GetJobsStreamResponse) GetStartOffset() int64 {
+	if x != nil {
+		if x, ok := x.Kind.(*GetJobsStreamResponse_StartOffset); ok {
+			return x.StartOffset
+		}
+	}
+	return 0
+}
+
+func (x *GetJobsStreamResponse) GetTruncated() *TruncatedRange {
+	if x != nil {
+		if x, ok := x.Kind.(*GetJobsStreamResponse_Truncated); ok {
+			return x.Truncated
+		}
+	}
+	return nil
+}
+
+func (x *GetJobsStreamResponse) GetResult() *Job {
+	if x != nil {
+		if x, ok := x.Kind.(*GetJobsStreamResponse_Result); ok {
+			return x.Result
+		}
 	}
 	return nil
 }
@@ -1041,6 +1082,13 @@ func (x *GetJobsStreamResponse) GetPayload() []byte {
 func (x *GetJobsStreamResponse) GetOffset() int64 {
 	if x != nil {
 		return x.Offset
+	}
+	return 0
+}
+
+func (x *GetJobsStreamResponse) GetNextOffset() int64 {
+	if x != nil {
+		return x.NextOffset
 	}
 	return 0
 }
@@ -1055,20 +1103,6 @@ func (x *GetJobsStreamResponse) GetSource() OutputSource {
 func (x *GetJobsStreamResponse) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
-	}
-	return nil
-}
-
-func (x *GetJobsStreamResponse) GetTruncated() *TruncatedRange {
-	if x != nil {
-		return x.Truncated
-	}
-	return nil
-}
-
-func (x *GetJobsStreamResponse) GetResult() *Job {
-	if x != nil {
-		return x.Result
 	}
 	return nil
 }
@@ -1093,6 +1127,44 @@ func (x *GetJobsStreamResponse) GetSourceRunBytes() []int32 {
 	}
 	return nil
 }
+
+type isGetJobsStreamResponse_Kind interface {
+	isGetJobsStreamResponse_Kind()
+}
+
+type GetJobsStreamResponse_Payload struct {
+	// Output of the job: any bytes, which can begin and end inside a line or a character. At most
+	// `log.chunk_bytes` of the server's configuration (default: 256 KiB). Sent when there is output after the previous
+	// message. `next_offset` is the offset after the last byte; output of the other source that `source` excludes
+	// counts, too.
+	Payload []byte `protobuf:"bytes,1,opt,name=payload,proto3,oneof"`
+}
+
+type GetJobsStreamResponse_StartOffset struct {
+	// The start position. Sent once, as the first message, if and only if the request has `tail_lines`, `tail_bytes` or
+	// `since`. `offset` and `next_offset` have the same value.
+	StartOffset int64 `protobuf:"varint,11,opt,name=start_offset,json=startOffset,proto3,oneof"`
+}
+
+type GetJobsStreamResponse_Truncated struct {
+	// A range of the log that the server no longer has. Sent in place of the output in the range. `next_offset` is
+	// `to_offset`, and the stream continues there.
+	Truncated *TruncatedRange `protobuf:"bytes,5,opt,name=truncated,proto3,oneof"`
+}
+
+type GetJobsStreamResponse_Result struct {
+	// The job. Sent once, as the last message. The status is final unless the request set `follow` to false.
+	// `offset` and `next_offset` are the end of the output that the stream sent.
+	Result *Job `protobuf:"bytes,6,opt,name=result,proto3,oneof"`
+}
+
+func (*GetJobsStreamResponse_Payload) isGetJobsStreamResponse_Kind() {}
+
+func (*GetJobsStreamResponse_StartOffset) isGetJobsStreamResponse_Kind() {}
+
+func (*GetJobsStreamResponse_Truncated) isGetJobsStreamResponse_Kind() {}
+
+func (*GetJobsStreamResponse_Result) isGetJobsStreamResponse_Kind() {}
 
 // Bytes of a log that the server does not have, from `from_offset` up to but without `to_offset`.
 type TruncatedRange struct {
@@ -1257,18 +1329,23 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\rmixed_sources\x18\t \x01(\bR\fmixedSourcesB\t\n" +
 	"\a_followB\r\n" +
 	"\v_tail_linesB\r\n" +
-	"\v_tail_bytes\"\x87\x03\n" +
-	"\x15GetJobsStreamResponse\x12\x18\n" +
-	"\apayload\x18\x01 \x01(\fR\apayload\x12\x16\n" +
-	"\x06offset\x18\x02 \x01(\x03R\x06offset\x122\n" +
+	"\v_tail_bytes\"\xdb\x03\n" +
+	"\x15GetJobsStreamResponse\x12\x1a\n" +
+	"\apayload\x18\x01 \x01(\fH\x00R\apayload\x12#\n" +
+	"\fstart_offset\x18\v \x01(\x03H\x00R\vstartOffset\x12<\n" +
+	"\ttruncated\x18\x05 \x01(\v2\x1c.jobworker.v1.TruncatedRangeH\x00R\ttruncated\x12+\n" +
+	"\x06result\x18\x06 \x01(\v2\x11.jobworker.v1.JobH\x00R\x06result\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1f\n" +
+	"\vnext_offset\x18\n" +
+	" \x01(\x03R\n" +
+	"nextOffset\x122\n" +
 	"\x06source\x18\x03 \x01(\x0e2\x1a.jobworker.v1.OutputSourceR\x06source\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12:\n" +
-	"\ttruncated\x18\x05 \x01(\v2\x1c.jobworker.v1.TruncatedRangeR\ttruncated\x12)\n" +
-	"\x06result\x18\x06 \x01(\v2\x11.jobworker.v1.JobR\x06result\x12\x1d\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n" +
 	"\n" +
 	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
 	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
-	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytes\"f\n" +
+	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n" +
+	"\x04kind\"f\n" +
 	"\x0eTruncatedRange\x12\x1f\n" +
 	"\vfrom_offset\x18\x01 \x01(\x03R\n" +
 	"fromOffset\x12\x1b\n" +
@@ -1343,10 +1420,10 @@ var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	20, // 13: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
 	0,  // 14: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
 	22, // 15: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	0,  // 16: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	22, // 17: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	13, // 18: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	20, // 19: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	13, // 16: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	20, // 17: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	0,  // 18: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	22, // 19: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
 	1,  // 20: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
 	3,  // 21: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
 	5,  // 22: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
@@ -1374,6 +1451,12 @@ func file_jobworker_v1_job_service_proto_init() {
 	file_jobworker_v1_job_proto_init()
 	file_jobworker_v1_job_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_jobworker_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_jobworker_v1_job_service_proto_msgTypes[11].OneofWrappers = []any{
+		(*GetJobsStreamResponse_Payload)(nil),
+		(*GetJobsStreamResponse_StartOffset)(nil),
+		(*GetJobsStreamResponse_Truncated)(nil),
+		(*GetJobsStreamResponse_Result)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

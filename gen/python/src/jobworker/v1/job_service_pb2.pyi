@@ -531,8 +531,8 @@ class UpdateJobResponse(message.Message):
 
 @typing.final
 class GetJobsStreamRequest(message.Message):
-    """Asks for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each say where to begin; where
-    more than one is set, the stream begins at the latest of those places.
+    """A request for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each name a start position.
+    The stream starts at the latest of the positions that are set.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -547,36 +547,33 @@ class GetJobsStreamRequest(message.Message):
     SINCE_FIELD_NUMBER: builtins.int
     MIXED_SOURCES_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """The whole id."""
+    """The complete job id."""
     offset: builtins.int
-    """The first byte to send, counted from 0 over stdout and stderr together in the order in which the
-    server read them. At most the log's size.
+    """The first byte to send. Offsets count the bytes of stdout and stderr together, from 0, in the order in which
+    the server read them. At most the size of the log.
     """
     follow: builtins.bool
-    """False = send what is there now, and the result if the job has ended, and end. True or unset =
-    go on until the job has ended.
-    """
+    """Unset or true = send the output until the job has ended. False = send the output that exists now, and end."""
     result_only: builtins.bool
-    """True = send no output at all, only the result; with `follow`, once there is one."""
+    """True = send no output, only the result; with `follow`, when the job has ended."""
     tail_lines: builtins.int
-    """Begin so many lines before the end of what is there when the call begins; 0 = at that end. What
-    follows the last line end counts as a line. With `source`, its lines count. Not negative.
+    """Start this many lines before the current end of the log. 0 = at the end. Bytes after the last newline count as a
+    line. With `source`, only lines of that source count. Not negative.
     """
     tail_bytes: builtins.int
-    """Begin so many bytes before the end of what is there when the call begins; 0 = at that end. With
-    `source`, its bytes count. Not negative.
+    """Start this many bytes before the current end of the log. 0 = at the end. With `source`, only bytes of that
+    source count. Not negative.
     """
     source: OutputSource.ValueType
-    """Send what the job wrote to this stream only. Unset = both."""
+    """Send only output of this source. Unset = both sources."""
     mixed_sources: builtins.bool
-    """True = a message may have output of both streams; `source_run_bytes` says which bytes are of which.
-    A job that writes to both by turns is replayed many times faster so. With `source`, a message may skip
-    output of the other stream in the same way. False = each message has output of one stream that lies in
-    one piece in the log.
+    """True = one message can contain output of both sources, and `source_run_bytes` tells them apart. This makes the
+    replay of a job that alternates between the sources many times faster. With `source`, a message can skip
+    output of the other source. False = each message contains contiguous output of one source.
     """
     @builtins.property
     def since(self) -> timestamp_pb2.Timestamp:
-        """Begin at the first output that the server read at this time or later."""
+        """Start at the first output that the server read at or after this time."""
 
     def __init__(
         self,
@@ -610,82 +607,103 @@ class GetJobsStreamRequest(message.Message):
 
 @typing.final
 class GetJobsStreamResponse(message.Message):
-    """A piece of output, or a range that is no longer there, or the result. Exactly one of `payload`,
-    `truncated` and `result` is set; but a stream that was asked to begin at `tail_lines`, `tail_bytes` or
-    `since` sends first a message with `offset` alone, which says where that is.
+    """One message of a stream. `kind` says what the message contains. A stream consists of at most one
+    `start_offset`, then any number of `payload` and `truncated`, and `result` as the last message.
+
+    To resume a stream that broke, call GetJobsStream again with `offset` set to the `next_offset` of the last
+    message that you processed, and without `tail_lines`, `tail_bytes` and `since`. If no message arrived, repeat the
+    request.
     """
 
     DESCRIPTOR: descriptor.Descriptor
 
     PAYLOAD_FIELD_NUMBER: builtins.int
-    OFFSET_FIELD_NUMBER: builtins.int
-    SOURCE_FIELD_NUMBER: builtins.int
-    TIME_FIELD_NUMBER: builtins.int
+    START_OFFSET_FIELD_NUMBER: builtins.int
     TRUNCATED_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
+    OFFSET_FIELD_NUMBER: builtins.int
+    NEXT_OFFSET_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
     SPAN_BYTES_FIELD_NUMBER: builtins.int
     SPAN_OFFSET_USEC_FIELD_NUMBER: builtins.int
     SOURCE_RUN_BYTES_FIELD_NUMBER: builtins.int
     payload: builtins.bytes
-    """Output, as the job wrote it: any bytes, cut anywhere, up to `log.chunk_bytes` of the server's
-    configuration (as shipped: 256 KiB). A reader that is behind gets as much as fits.
+    """Output of the job: any bytes, which can begin and end inside a line or a character. At most
+    `log.chunk_bytes` of the server's configuration (default: 256 KiB). Sent when there is output after the previous
+    message. `next_offset` is the offset after the last byte; output of the other source that `source` excludes
+    counts, too.
+    """
+    start_offset: builtins.int
+    """The start position. Sent once, as the first message, if and only if the request has `tail_lines`, `tail_bytes` or
+    `since`. `offset` and `next_offset` have the same value.
     """
     offset: builtins.int
-    """The position in the log of the first byte of `payload`. With `truncated` and `result`: where the
-    stream stands.
+    """The position of the message in the log; with `payload`, the offset of the first byte. If the request has a
+    `source`, the offset can be greater than the previous `next_offset`. Otherwise they are equal.
     """
+    next_offset: builtins.int
+    """The position after the message."""
     source: OutputSource.ValueType
-    """Which of its streams the job wrote `payload` to; with `source_run_bytes`, the first run of it."""
-    @builtins.property
-    def time(self) -> timestamp_pb2.Timestamp:
-        """When the server read the first byte of `payload`."""
-
+    """With `payload`: the source that the job wrote it to; with `source_run_bytes`, the source of the first run."""
     @builtins.property
     def truncated(self) -> TruncatedRange:
-        """A range of the log that cannot be sent."""
+        """A range of the log that the server no longer has. Sent in place of the output in the range. `next_offset` is
+        `to_offset`, and the stream continues there.
+        """
 
     @builtins.property
     def result(self) -> job_pb2.Job:
-        """The last message of a stream: the job. Its status is final unless `follow` was false."""
+        """The job. Sent once, as the last message. The status is final unless the request set `follow` to false.
+        `offset` and `next_offset` are the end of the output that the stream sent.
+        """
+
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """With `payload`: when the server read the first byte."""
 
     @builtins.property
     def span_bytes(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """Lengths of the spans that `payload` consists of, by time. The server read all bytes of a span within
-        10 ms. Empty = `payload` is one span, of `time`.
+        """With `payload`: the lengths of the spans of time that it consists of. The server read all bytes of a span within
+        10 ms. Empty = one span, which starts at `time`.
         """
 
     @builtins.property
     def span_offset_usec(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """When the server read the first byte of each of those spans, in microseconds after `time`. As many as
-        there are spans.
+        """With `payload`: when the server read the first byte of each span, in microseconds after `time`. One value per
+        span.
         """
 
     @builtins.property
     def source_run_bytes(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """Only with `mixed_sources`: lengths of the runs that `payload` consists of, by source. The first run
-        is of `source`, the next one of the other stream, and so on by turns. Empty = all of `payload` is of
-        `source`. If the request has a `source`, runs of the other stream are counted here and in `span_bytes`,
-        but are not in `payload`.
+        """With `payload`, if the request set `mixed_sources`: the lengths of the runs of one source that it consists of. The
+        sources of the runs alternate, and the first one is `source`. If the request has a `source`, the runs of the
+        other source are counted here and in `span_bytes`, but `payload` does not contain them. Empty = all of
+        `payload` is from `source`.
         """
 
     def __init__(
         self,
         *,
         payload: builtins.bytes = ...,
-        offset: builtins.int = ...,
-        source: OutputSource.ValueType = ...,
-        time: timestamp_pb2.Timestamp | None = ...,
+        start_offset: builtins.int = ...,
         truncated: TruncatedRange | None = ...,
         result: job_pb2.Job | None = ...,
+        offset: builtins.int = ...,
+        next_offset: builtins.int = ...,
+        source: OutputSource.ValueType = ...,
+        time: timestamp_pb2.Timestamp | None = ...,
         span_bytes: abc.Iterable[builtins.int] | None = ...,
         span_offset_usec: abc.Iterable[builtins.int] | None = ...,
         source_run_bytes: abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "payload", b"payload", "result", b"result", "start_offset", b"start_offset", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["offset", b"offset", "payload", b"payload", "result", b"result", "source", b"source", "source_run_bytes", b"source_run_bytes", "span_bytes", b"span_bytes", "span_offset_usec", b"span_offset_usec", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "next_offset", b"next_offset", "offset", b"offset", "payload", b"payload", "result", b"result", "source", b"source", "source_run_bytes", b"source_run_bytes", "span_bytes", b"span_bytes", "span_offset_usec", b"span_offset_usec", "start_offset", b"start_offset", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["payload", "start_offset", "truncated", "result"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 @typing.final
 class TruncatedRange(message.Message):

@@ -170,18 +170,18 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetJobsStream(self, request, context):
-        """Streams a job's output from an offset on, first what is there and then, if `follow` is set, what
-        comes, and at the end the job's result. A reader gets exactly the bytes that the job wrote, in
-        order, from its offset on; a slow reader delays neither the job nor another reader.
+        """Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
+        output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
+        wrote, in order. A slow reader delays neither the job nor other readers.
 
-        Admin and Viewer. Safe to retry: a reader that lost its connection resumes at the offset after the
-        last byte it received. Only the reader knows that offset, so no error names it.
+        Admin and Viewer. Safe to retry: a client that lost the connection resumes at the `next_offset` of the last
+        message that it processed. Errors do not contain the offset because only the client knows it.
 
-        The response headers come as soon as the request is accepted, before the first message.
+        The server sends the response headers when it accepts the request, before the first message.
 
-        NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE: past the end of the log),
-        INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the reader took nothing for
-        the server's stall timeout while there was output for it; SHUTTING_DOWN).
+        NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE: the offset is greater than the size of the log),
+        INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the client accepted no message for the server's
+        stall timeout; SHUTTING_DOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

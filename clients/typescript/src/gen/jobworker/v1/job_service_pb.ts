@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_service.proto.
  */
 export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKkBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYCyABKAkSNAoDZW52GAwgAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDiADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgPIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBEgASgJEjEKDWxpbWl0c19wb2xpY3kYEiABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGBMgASgFEhIKCmNwdV93ZWlnaHQYKCABKAUSDwoHY3B1X3NldBgpIAEoCRIeCgttYXhfaW9faW9wcxgqIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLFAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgTIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYKCABKAVIBIgBARIUCgdjcHVfc2V0GCkgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYKiABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHMiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiKlAgoUR2V0Sm9ic1N0cmVhbVJlcXVlc3QSCgoCaWQYASABKAkSDgoGb2Zmc2V0GAIgASgDEhMKBmZvbGxvdxgDIAEoCEgAiAEBEhMKC3Jlc3VsdF9vbmx5GAQgASgIEhcKCnRhaWxfbGluZXMYBSABKANIAYgBARIXCgp0YWlsX2J5dGVzGAYgASgDSAKIAQESKgoGc291cmNlGAcgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIpCgVzaW5jZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNbWl4ZWRfc291cmNlcxgJIAEoCEIJCgdfZm9sbG93Qg0KC190YWlsX2xpbmVzQg0KC190YWlsX2J5dGVzIqoCChVHZXRKb2JzU3RyZWFtUmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDBIOCgZvZmZzZXQYAiABKAMSKgoGc291cmNlGAMgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgl0cnVuY2F0ZWQYBSABKAsyHC5qb2J3b3JrZXIudjEuVHJ1bmNhdGVkUmFuZ2USIQoGcmVzdWx0GAYgASgLMhEuam9id29ya2VyLnYxLkpvYhISCgpzcGFuX2J5dGVzGAcgAygFEhgKEHNwYW5fb2Zmc2V0X3VzZWMYCCADKAMSGAoQc291cmNlX3J1bl9ieXRlcxgJIAMoBSJICg5UcnVuY2F0ZWRSYW5nZRITCgtmcm9tX29mZnNldBgBIAEoAxIRCgl0b19vZmZzZXQYAiABKAMSDgoGcmVhc29uGAMgASgJKmEKDE91dHB1dFNvdXJjZRIdChlPVVRQVVRfU09VUkNFX1VOU1BFQ0lGSUVEEAASGAoUT1VUUFVUX1NPVVJDRV9TVERPVVQQARIYChRPVVRQVVRfU09VUkNFX1NUREVSUhACMvUDCgpKb2JTZXJ2aWNlEkwKCUNyZWF0ZUpvYhIeLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXF1ZXN0Gh8uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlc3BvbnNlEkgKBkdldEpvYhIbLmpvYndvcmtlci52MS5HZXRKb2JSZXF1ZXN0Ghwuam9id29ya2VyLnYxLkdldEpvYlJlc3BvbnNlIgOQAgESTgoITGlzdEpvYnMSHS5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXF1ZXN0Gh4uam9id29ya2VyLnYxLkxpc3RKb2JzUmVzcG9uc2UiA5ACARJLCgdTdG9wSm9iEhwuam9id29ya2VyLnYxLlN0b3BKb2JSZXF1ZXN0Gh0uam9id29ya2VyLnYxLlN0b3BKb2JSZXNwb25zZSIDkAICElEKCVVwZGF0ZUpvYhIeLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXF1ZXN0Gh8uam9id29ya2VyLnYxLlVwZGF0ZUpvYlJlc3BvbnNlIgOQAgISXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job]);
+  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKkBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYCyABKAkSNAoDZW52GAwgAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDiADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgPIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBEgASgJEjEKDWxpbWl0c19wb2xpY3kYEiABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGBMgASgFEhIKCmNwdV93ZWlnaHQYKCABKAUSDwoHY3B1X3NldBgpIAEoCRIeCgttYXhfaW9faW9wcxgqIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLFAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgTIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYKCABKAVIBIgBARIUCgdjcHVfc2V0GCkgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYKiABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHMiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiKlAgoUR2V0Sm9ic1N0cmVhbVJlcXVlc3QSCgoCaWQYASABKAkSDgoGb2Zmc2V0GAIgASgDEhMKBmZvbGxvdxgDIAEoCEgAiAEBEhMKC3Jlc3VsdF9vbmx5GAQgASgIEhcKCnRhaWxfbGluZXMYBSABKANIAYgBARIXCgp0YWlsX2J5dGVzGAYgASgDSAKIAQESKgoGc291cmNlGAcgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIpCgVzaW5jZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNbWl4ZWRfc291cmNlcxgJIAEoCEIJCgdfZm9sbG93Qg0KC190YWlsX2xpbmVzQg0KC190YWlsX2J5dGVzIuUCChVHZXRKb2JzU3RyZWFtUmVzcG9uc2USEQoHcGF5bG9hZBgBIAEoDEgAEhYKDHN0YXJ0X29mZnNldBgLIAEoA0gAEjEKCXRydW5jYXRlZBgFIAEoCzIcLmpvYndvcmtlci52MS5UcnVuY2F0ZWRSYW5nZUgAEiMKBnJlc3VsdBgGIAEoCzIRLmpvYndvcmtlci52MS5Kb2JIABIOCgZvZmZzZXQYAiABKAMSEwoLbmV4dF9vZmZzZXQYCiABKAMSKgoGc291cmNlGAMgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzcGFuX2J5dGVzGAcgAygFEhgKEHNwYW5fb2Zmc2V0X3VzZWMYCCADKAMSGAoQc291cmNlX3J1bl9ieXRlcxgJIAMoBUIGCgRraW5kIkgKDlRydW5jYXRlZFJhbmdlEhMKC2Zyb21fb2Zmc2V0GAEgASgDEhEKCXRvX29mZnNldBgCIAEoAxIOCgZyZWFzb24YAyABKAkqYQoMT3V0cHV0U291cmNlEh0KGU9VVFBVVF9TT1VSQ0VfVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU09VUkNFX1NURE9VVBABEhgKFE9VVFBVVF9TT1VSQ0VfU1RERVJSEAIy9QMKCkpvYlNlcnZpY2USTAoJQ3JlYXRlSm9iEh4uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVzcG9uc2USSAoGR2V0Sm9iEhsuam9id29ya2VyLnYxLkdldEpvYlJlcXVlc3QaHC5qb2J3b3JrZXIudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJOCghMaXN0Sm9icxIdLmpvYndvcmtlci52MS5MaXN0Sm9ic1JlcXVlc3QaHi5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXNwb25zZSIDkAIBEksKB1N0b3BKb2ISHC5qb2J3b3JrZXIudjEuU3RvcEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuU3RvcEpvYlJlc3BvbnNlIgOQAgISUQoJVXBkYXRlSm9iEh4uam9id29ya2VyLnYxLlVwZGF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVzcG9uc2UiA5ACAhJfCg1HZXRKb2JzU3RyZWFtEiIuam9id29ya2VyLnYxLkdldEpvYnNTdHJlYW1SZXF1ZXN0GiMuam9id29ya2VyLnYxLkdldEpvYnNTdHJlYW1SZXNwb25zZSIDkAIBMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job]);
 
 /**
  * Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
@@ -470,77 +470,75 @@ export const UpdateJobResponseSchema: GenMessage<UpdateJobResponse> = /*@__PURE_
   messageDesc(file_jobworker_v1_job_service, 9);
 
 /**
- * Asks for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each say where to begin; where
- * more than one is set, the stream begins at the latest of those places.
+ * A request for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each name a start position.
+ * The stream starts at the latest of the positions that are set.
  *
  * @generated from message jobworker.v1.GetJobsStreamRequest
  */
 export type GetJobsStreamRequest = Message<"jobworker.v1.GetJobsStreamRequest"> & {
   /**
-   * The whole id.
+   * The complete job id.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The first byte to send, counted from 0 over stdout and stderr together in the order in which the
-   * server read them. At most the log's size.
+   * The first byte to send. Offsets count the bytes of stdout and stderr together, from 0, in the order in which
+   * the server read them. At most the size of the log.
    *
    * @generated from field: int64 offset = 2;
    */
   offset: bigint;
 
   /**
-   * False = send what is there now, and the result if the job has ended, and end. True or unset =
-   * go on until the job has ended.
+   * Unset or true = send the output until the job has ended. False = send the output that exists now, and end.
    *
    * @generated from field: optional bool follow = 3;
    */
   follow?: boolean | undefined;
 
   /**
-   * True = send no output at all, only the result; with `follow`, once there is one.
+   * True = send no output, only the result; with `follow`, when the job has ended.
    *
    * @generated from field: bool result_only = 4;
    */
   resultOnly: boolean;
 
   /**
-   * Begin so many lines before the end of what is there when the call begins; 0 = at that end. What
-   * follows the last line end counts as a line. With `source`, its lines count. Not negative.
+   * Start this many lines before the current end of the log. 0 = at the end. Bytes after the last newline count as a
+   * line. With `source`, only lines of that source count. Not negative.
    *
    * @generated from field: optional int64 tail_lines = 5;
    */
   tailLines?: bigint | undefined;
 
   /**
-   * Begin so many bytes before the end of what is there when the call begins; 0 = at that end. With
-   * `source`, its bytes count. Not negative.
+   * Start this many bytes before the current end of the log. 0 = at the end. With `source`, only bytes of that
+   * source count. Not negative.
    *
    * @generated from field: optional int64 tail_bytes = 6;
    */
   tailBytes?: bigint | undefined;
 
   /**
-   * Send what the job wrote to this stream only. Unset = both.
+   * Send only output of this source. Unset = both sources.
    *
    * @generated from field: jobworker.v1.OutputSource source = 7;
    */
   source: OutputSource;
 
   /**
-   * Begin at the first output that the server read at this time or later.
+   * Start at the first output that the server read at or after this time.
    *
    * @generated from field: google.protobuf.Timestamp since = 8;
    */
   since?: Timestamp | undefined;
 
   /**
-   * True = a message may have output of both streams; `source_run_bytes` says which bytes are of which.
-   * A job that writes to both by turns is replayed many times faster so. With `source`, a message may skip
-   * output of the other stream in the same way. False = each message has output of one stream that lies in
-   * one piece in the log.
+   * True = one message can contain output of both sources, and `source_run_bytes` tells them apart. This makes the
+   * replay of a job that alternates between the sources many times faster. With `source`, a message can skip
+   * output of the other source. False = each message contains contiguous output of one source.
    *
    * @generated from field: bool mixed_sources = 9;
    */
@@ -555,78 +553,111 @@ export const GetJobsStreamRequestSchema: GenMessage<GetJobsStreamRequest> = /*@_
   messageDesc(file_jobworker_v1_job_service, 10);
 
 /**
- * A piece of output, or a range that is no longer there, or the result. Exactly one of `payload`,
- * `truncated` and `result` is set; but a stream that was asked to begin at `tail_lines`, `tail_bytes` or
- * `since` sends first a message with `offset` alone, which says where that is.
+ * One message of a stream. `kind` says what the message contains. A stream consists of at most one
+ * `start_offset`, then any number of `payload` and `truncated`, and `result` as the last message.
+ *
+ * To resume a stream that broke, call GetJobsStream again with `offset` set to the `next_offset` of the last
+ * message that you processed, and without `tail_lines`, `tail_bytes` and `since`. If no message arrived, repeat the
+ * request.
  *
  * @generated from message jobworker.v1.GetJobsStreamResponse
  */
 export type GetJobsStreamResponse = Message<"jobworker.v1.GetJobsStreamResponse"> & {
   /**
-   * Output, as the job wrote it: any bytes, cut anywhere, up to `log.chunk_bytes` of the server's
-   * configuration (as shipped: 256 KiB). A reader that is behind gets as much as fits.
+   * What the message contains. Ignore a message whose kind is not set: it is of a kind that a later version added.
    *
-   * @generated from field: bytes payload = 1;
+   * @generated from oneof jobworker.v1.GetJobsStreamResponse.kind
    */
-  payload: Uint8Array;
+  kind: {
+    /**
+     * Output of the job: any bytes, which can begin and end inside a line or a character. At most
+     * `log.chunk_bytes` of the server's configuration (default: 256 KiB). Sent when there is output after the previous
+     * message. `next_offset` is the offset after the last byte; output of the other source that `source` excludes
+     * counts, too.
+     *
+     * @generated from field: bytes payload = 1;
+     */
+    value: Uint8Array;
+    case: "payload";
+  } | {
+    /**
+     * The start position. Sent once, as the first message, if and only if the request has `tail_lines`, `tail_bytes` or
+     * `since`. `offset` and `next_offset` have the same value.
+     *
+     * @generated from field: int64 start_offset = 11;
+     */
+    value: bigint;
+    case: "startOffset";
+  } | {
+    /**
+     * A range of the log that the server no longer has. Sent in place of the output in the range. `next_offset` is
+     * `to_offset`, and the stream continues there.
+     *
+     * @generated from field: jobworker.v1.TruncatedRange truncated = 5;
+     */
+    value: TruncatedRange;
+    case: "truncated";
+  } | {
+    /**
+     * The job. Sent once, as the last message. The status is final unless the request set `follow` to false.
+     * `offset` and `next_offset` are the end of the output that the stream sent.
+     *
+     * @generated from field: jobworker.v1.Job result = 6;
+     */
+    value: Job;
+    case: "result";
+  } | { case: undefined; value?: undefined };
 
   /**
-   * The position in the log of the first byte of `payload`. With `truncated` and `result`: where the
-   * stream stands.
+   * The position of the message in the log; with `payload`, the offset of the first byte. If the request has a
+   * `source`, the offset can be greater than the previous `next_offset`. Otherwise they are equal.
    *
    * @generated from field: int64 offset = 2;
    */
   offset: bigint;
 
   /**
-   * Which of its streams the job wrote `payload` to; with `source_run_bytes`, the first run of it.
+   * The position after the message.
+   *
+   * @generated from field: int64 next_offset = 10;
+   */
+  nextOffset: bigint;
+
+  /**
+   * With `payload`: the source that the job wrote it to; with `source_run_bytes`, the source of the first run.
    *
    * @generated from field: jobworker.v1.OutputSource source = 3;
    */
   source: OutputSource;
 
   /**
-   * When the server read the first byte of `payload`.
+   * With `payload`: when the server read the first byte.
    *
    * @generated from field: google.protobuf.Timestamp time = 4;
    */
   time?: Timestamp | undefined;
 
   /**
-   * A range of the log that cannot be sent.
-   *
-   * @generated from field: jobworker.v1.TruncatedRange truncated = 5;
-   */
-  truncated?: TruncatedRange | undefined;
-
-  /**
-   * The last message of a stream: the job. Its status is final unless `follow` was false.
-   *
-   * @generated from field: jobworker.v1.Job result = 6;
-   */
-  result?: Job | undefined;
-
-  /**
-   * Lengths of the spans that `payload` consists of, by time. The server read all bytes of a span within
-   * 10 ms. Empty = `payload` is one span, of `time`.
+   * With `payload`: the lengths of the spans of time that it consists of. The server read all bytes of a span within
+   * 10 ms. Empty = one span, which starts at `time`.
    *
    * @generated from field: repeated int32 span_bytes = 7;
    */
   spanBytes: number[];
 
   /**
-   * When the server read the first byte of each of those spans, in microseconds after `time`. As many as
-   * there are spans.
+   * With `payload`: when the server read the first byte of each span, in microseconds after `time`. One value per
+   * span.
    *
    * @generated from field: repeated int64 span_offset_usec = 8;
    */
   spanOffsetUsec: bigint[];
 
   /**
-   * Only with `mixed_sources`: lengths of the runs that `payload` consists of, by source. The first run
-   * is of `source`, the next one of the other stream, and so on by turns. Empty = all of `payload` is of
-   * `source`. If the request has a `source`, runs of the other stream are counted here and in `span_bytes`,
-   * but are not in `payload`.
+   * With `payload`, if the request set `mixed_sources`: the lengths of the runs of one source that it consists of. The
+   * sources of the runs alternate, and the first one is `source`. If the request has a `source`, the runs of the
+   * other source are counted here and in `span_bytes`, but `payload` does not contain them. Empty = all of
+   * `payload` is from `source`.
    *
    * @generated from field: repeated int32 source_run_bytes = 9;
    */
@@ -815,18 +846,18 @@ export const JobService: GenService<{
     output: typeof UpdateJobResponseSchema;
   },
   /**
-   * Streams a job's output from an offset on, first what is there and then, if `follow` is set, what
-   * comes, and at the end the job's result. A reader gets exactly the bytes that the job wrote, in
-   * order, from its offset on; a slow reader delays neither the job nor another reader.
+   * Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
+   * output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
+   * wrote, in order. A slow reader delays neither the job nor other readers.
    *
-   * Admin and Viewer. Safe to retry: a reader that lost its connection resumes at the offset after the
-   * last byte it received. Only the reader knows that offset, so no error names it.
+   * Admin and Viewer. Safe to retry: a client that lost the connection resumes at the `next_offset` of the last
+   * message that it processed. Errors do not contain the offset because only the client knows it.
    *
-   * The response headers come as soon as the request is accepted, before the first message.
+   * The server sends the response headers when it accepts the request, before the first message.
    *
-   * NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE: past the end of the log),
-   * INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the reader took nothing for
-   * the server's stall timeout while there was output for it; SHUTTING_DOWN).
+   * NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE: the offset is greater than the size of the log),
+   * INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the client accepted no message for the server's
+   * stall timeout; SHUTTING_DOWN).
    *
    * @generated from rpc jobworker.v1.JobService.GetJobsStream
    */

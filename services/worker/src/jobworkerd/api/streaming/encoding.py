@@ -28,7 +28,7 @@ def encode(piece: Chunk | Gap) -> Encoded:
         truncated = job_service_pb2.TruncatedRange(
             from_offset=piece.offset, to_offset=piece.end, reason=piece.reason
         )
-        message = Response(offset=piece.offset, truncated=truncated)
+        message = Response(truncated=truncated, offset=piece.offset, next_offset=piece.end)
         return Encoded(message.SerializeToString(), piece.offset, piece.end)
     return Encoded(_with_payload(piece), piece.offset, piece.end)
 
@@ -40,6 +40,7 @@ def _with_payload(chunk: Chunk) -> bytes:
     """
     rest = Response(
         offset=chunk.offset,
+        next_offset=chunk.end,
         source=_SOURCE_NUMBERS[chunk.source],
         time=convert.timestamp(chunk.time_ns),
         span_bytes=chunk.span_bytes,

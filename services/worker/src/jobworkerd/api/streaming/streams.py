@@ -103,8 +103,9 @@ class LogStream:
             job = (
                 view.job if view.job.status.final else await self._streams.supervisor.get_job(request.job_id)
             )
-            result = job_service_pb2.GetJobsStreamResponse(offset=offset, result=convert.job_to_proto(job))
-            await writer.write(result.SerializeToString())
+            result = convert.job_to_proto(job)
+            message = job_service_pb2.GetJobsStreamResponse(result=result, offset=offset, next_offset=offset)
+            await writer.write(message.SerializeToString())
 
     async def _write_output(self, writer: PacedWriter) -> int:
         """Writes output until there is no more of it, or no more for now; returns where that is."""
@@ -116,7 +117,9 @@ class LogStream:
                 # Elsewhere, as it may mean to look through much of the log.
                 offset = await asyncio.to_thread(_latest_place, request, self._directory, end)
                 # A client that is cut off before its first chunk needs the start offset to resume.
-                begin = job_service_pb2.GetJobsStreamResponse(offset=offset)
+                begin = job_service_pb2.GetJobsStreamResponse(
+                    start_offset=offset, offset=offset, next_offset=offset
+                )
                 await writer.write(begin.SerializeToString())
             with self._reader(offset) as reader:
                 while (end := await self._end_ahead(reader.offset, end)) > reader.offset:

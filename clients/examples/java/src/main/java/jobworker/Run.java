@@ -65,13 +65,24 @@ public final class Run {
     /** Copies the job's output and returns the job from the last message. */
     private static Job follow(JobServiceBlockingStub service, String id) throws IOException {
         GetJobsStreamRequest request = GetJobsStreamRequest.newBuilder().setId(id).build();
-        Iterator<GetJobsStreamResponse> chunks = service.getJobsStream(request);
+        Iterator<GetJobsStreamResponse> messages = service.getJobsStream(request);
         Job result = Job.getDefaultInstance();
-        while (chunks.hasNext()) {
-            GetJobsStreamResponse chunk = chunks.next();
-            boolean isError = chunk.getSource() == OutputSource.OUTPUT_SOURCE_STDERR;
-            write(isError ? System.err : System.out, chunk.getPayload());
-            result = chunk.hasResult() ? chunk.getResult() : result;
+        while (messages.hasNext()) {
+            GetJobsStreamResponse message = messages.next();
+            switch (message.getKindCase()) {
+                case PAYLOAD:
+                    boolean isError = message.getSource() == OutputSource.OUTPUT_SOURCE_STDERR;
+                    write(isError ? System.err : System.out, message.getPayload());
+                    break;
+                case TRUNCATED:
+                    System.err.println("output is missing: " + message.getTruncated().getReason());
+                    break;
+                case RESULT:
+                    result = message.getResult();
+                    break;
+                default:
+                    break;
+            }
         }
         return result;
     }
