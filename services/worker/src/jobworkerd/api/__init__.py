@@ -1,1 +1,1 @@
-"""The API process: what the network sees, from the certificate to the request that the supervisor gets."""
+"""The API process: serves gRPC to clients, and sends their requests to the supervisor."""

@@ -1,4 +1,4 @@
-"""`python -m jobworkerd.api --config-fd N --socket-fd N --jobs-fd N`: how the supervisor starts it."""
+"""`python -m jobworkerd.api --config-fd N --socket-fd N --jobs-fd N`, the command of the supervisor."""
 
 import signal
 import sys
@@ -8,7 +8,7 @@ from jobworkerd.api import environment
 
 def main() -> int:
     """Prepares the process and runs it."""
-    # A terminal sends these to the supervisor, too, which decides when this process ends.
+    # A terminal sends these signals to the whole group. The supervisor decides when this process ends.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     environment.prepare()

@@ -1,4 +1,4 @@
-"""The RPCs in flight, so that they can be ended from outside: each by an error of its own."""
+"""Registers active RPCs, so that other code can end them with an error."""
 
 import asyncio
 from contextlib import AbstractContextManager
@@ -9,7 +9,7 @@ from jobworkerd.errors import JobWorkerError, Unauthenticated
 
 
 class _Call:
-    """One RPC's task, and the error that ends it. As a generator it would cost 2 µs more."""
+    """The task of an RPC, and the error that ends it. A generator would take 2 µs more."""
 
     __slots__ = ("_calls", "_task", "credential", "error")
 
@@ -28,7 +28,7 @@ class _Call:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._calls.discard(self)
-        # As with asyncio.timeout: a cancellation by anything else has precedence.
+        # As in asyncio.timeout: another cancellation takes precedence.
         if (
             self.error is not None
             and isinstance(error, asyncio.CancelledError)
@@ -44,7 +44,7 @@ class _Call:
 
 
 class ActiveCalls:
-    """Knows the RPCs that were let in, and ends streams whose client is no longer authenticated."""
+    """Contains all authorized RPCs, and ends streams whose client is no longer authenticated."""
 
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
@@ -54,14 +54,14 @@ class ActiveCalls:
     def enter(self, credential: Credential | None) -> AbstractContextManager[None]:
         """Returns a context manager that registers the current task.
 
-        `credential` is for streams. Other RPCs are authenticated once: they end soon, and their client must
-        learn what became of its request.
+        Only streams have a `credential`. Other RPCs are authenticated once, because they end soon and their
+        clients need the result.
         """
         self._entered += 1
         return _Call(self._calls, credential)
 
     async def quiet(self, seconds: float) -> None:
-        """Returns once no call has entered for some seconds."""
+        """Returns after a period without new calls."""
         seen = -1
         while seen != self._entered:
             seen = self._entered
@@ -73,7 +73,7 @@ class ActiveCalls:
             call.end(error)
 
     def check(self) -> None:
-        """Ends each stream whose client's certificate is not valid any more."""
+        """Ends each stream whose client certificate is no longer valid."""
         for call in list(self._calls):
             if call.credential is not None:
                 self._check(call, call.credential)

@@ -1,10 +1,10 @@
-"""What must be settled before the libraries are imported.
+"""Prepares the environment before libraries are imported.
 
-gRPC has no option for the oldest version of TLS that a server accepts. Its list of cipher suites, which is
-for TLS 1.2 only, serves instead: the one suite in it needs a pre-shared key, and neither side has one. So a
-TLS 1.2 handshake fails whatever the server's key is. The suites of TLS 1.3 cannot be chosen.
+gRPC has no option for the minimum version of TLS. Its list of cipher suites affects only TLS 1.2. The only
+suite in the list needs a pre-shared key, which neither side has, so every TLS 1.2 handshake fails. The
+suites of TLS 1.3 cannot be configured.
 
-The list is also in force for an OTLP exporter: a collector behind TLS has to support TLS 1.3.
+The list also affects OTLP exporters: a collector with TLS must support TLS 1.3.
 """
 
 import os
@@ -14,11 +14,11 @@ _CIPHER_SUITES = "ECDHE-PSK-AES128-CBC-SHA"
 
 
 def prepare() -> None:
-    """Sets up the environment of gRPC and structlog; to be called before either is imported."""
+    """Sets up the environment of gRPC and structlog. It must be called before they are imported."""
     os.environ["GRPC_SSL_CIPHER_SUITES"] = _CIPHER_SUITES
-    # gRPC's C core writes to stderr itself: its lines are not events, bypass the log's buffer and could wait
-    # for the reader of a socket such as journald's. What they say is reported otherwise.
+    # The C core of gRPC writes to stderr directly. These lines are not JSON, bypass the buffer of the log,
+    # and can block on a socket such as that of journald. The server reports their content in other ways.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # structlog would import rich wherever it finds it: 150 ms for colours in tracebacks. To the import
-    # system (docs.python.org, "The module cache") None means that there is no such module.
+    # structlog imports rich if it is installed, which takes 150 ms. In sys.modules, None means that the
+    # module does not exist (docs.python.org, "The module cache").
     sys.modules["rich"] = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The standard health service: whether this process takes requests."""
+"""The standard health service of gRPC."""
 
 # ruff: noqa: N802 - the methods have the names that the API gives them
 
@@ -11,24 +11,24 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jobworkerd.api.rpc import Context
 
 SERVICES = ("", "jobworker.v1.JobService")
-"""The whole server, and its one service."""
+"""The whole server and its only service."""
 
 LIMITS = "limits"
-"""Whether limits are enforced as when the server started."""
+"""The status of this name is SERVING while limits can be enforced as at the start."""
 
 ALL = (*SERVICES, LIMITS)
 
-STARTING = "the server starts"
+STARTING = "the server is starting"
 NO_ANSWER = "the supervisor does not answer"
-DRAINING = "the server shuts down"
+DRAINING = "the server is shutting down"
 UNLIMITED = "limits cannot be enforced"
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """SERVING while there is no reason against it; it begins with STARTING.
+    """Services are SERVING if there is no reason against it. The first reason is STARTING.
 
-    The base class of grpcio-health-checking has all watchers share a lock while it writes to one of them, so
-    a client that does not read could hold back the status of the others, and the end of the server.
+    In the base class of grpcio-health-checking, watchers share a lock during a write. A client that does not
+    read could delay the other watchers and the shutdown of the server.
     """
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Health(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Event()
 
     def add(self, reason: str, services: Iterable[str] = ALL) -> None:
-        """Says that services do not serve, for a reason of this name."""
+        """Adds a reason why services do not serve."""
         self._reasons |= {name: self._reasons[name] | {reason} for name in services}
         self._notify()
 
     def remove(self, reason: str) -> None:
-        """Takes a reason back."""
+        """Removes a reason from all services."""
         self._reasons = {name: reasons - {reason} for name, reasons in self._reasons.items()}
         self._notify()
 
@@ -50,7 +50,9 @@ class Health(health_pb2_grpc.HealthServicer):
     ) -> health_pb2.HealthCheckResponse:
         """Returns the status of a service."""
         if request.service not in ALL:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"service: {request.service!r} is unknown")
+            known = ", ".join(map(repr, ALL))
+            message = f"unknown service {request.service!r}; use one of {known}"
+            await context.abort(grpc.StatusCode.NOT_FOUND, message)
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
     async def List(
@@ -64,7 +66,7 @@ class Health(health_pb2_grpc.HealthServicer):
         )
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        """Writes the status of a service, and again when it changes."""
+        """Writes the status of a service, now and after each change."""
         written = None
         while True:
             changed, status = self._changed, self._status(request.service)

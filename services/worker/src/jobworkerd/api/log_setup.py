@@ -1,7 +1,6 @@
-"""The process's own log: one event per line on stderr, as JSON or for a terminal.
+"""Sets up the log of the process: one event per line on stderr, in JSON or for a terminal.
 
-The supervisor writes the same keys (supervisor/eventlog.py). What gRPC and asyncio have to say goes the
-same way.
+The supervisor uses the same keys (supervisor/eventlog.py). Log records of gRPC and asyncio are included.
 """
 
 import logging
@@ -22,9 +21,9 @@ _CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain
 
 
 def configure(config: LoggingConfig) -> LogLines:
-    """Sets up structlog and the standard library's logging, and returns where their lines go.
+    """Configures structlog and the logging module, and returns the destination of their lines.
 
-    To be called once, while the process may still open what stderr is.
+    It must be called once, while the process can still open the file of stderr.
     """
     sink = log_sink.install()
     as_json = config.format == "json" or (config.format == "auto" and not sys.stderr.isatty())
@@ -47,7 +46,7 @@ def _lines_dropped(count: int) -> None:
 
 
 def _collect(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, str]]:
-    """Adds what is known only now, and leaves the rest to `_render_json` and `_render_for_terminal`."""
+    """Adds the values of this moment. `_render_json` and `_render_for_terminal` do the rest later."""
     event = structlog.contextvars.merge_contextvars(logger, method, event)
     event["level"] = method
     event["timestamp"] = time.time()
@@ -97,7 +96,7 @@ def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 def _configure_standard_logging(level: int, *, as_json: bool) -> None:
-    """Others' warnings and errors; their debug lines only where ours are wanted, too."""
+    """Logs warnings and errors of libraries. The level of the server applies if it is higher."""
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_every_line(),
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(as_json=as_json)],

@@ -1,7 +1,7 @@
-"""The API process's life, top to bottom.
+"""Runs the API process from start to end.
 
-It ends when the supervisor closes the socket between them, and only then: what the process holds is
-others' streams, whose last bytes are still to come while the server shuts down.
+The process ends when the supervisor closes the socket between them. It must not end earlier: during a
+shutdown its streams still send the last output of the jobs.
 """
 
 import argparse
@@ -42,14 +42,14 @@ def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="jobworkerd.api", description="Started by the supervisor.")
     parser.add_argument("--config-fd", type=int, required=True)
     parser.add_argument("--socket-fd", type=int, required=True)
-    parser.add_argument("--jobs-fd", type=int, required=True, help="the directory of the jobs' logs")
-    parser.add_argument("--uid", type=int, help="become this user [default: stay who we are]")
-    parser.add_argument("--gid", type=int, help="and a member of this group alone")
+    parser.add_argument("--jobs-fd", type=int, required=True, help="directory of the jobs' logs")
+    parser.add_argument("--uid", type=int, help="change to this user [default: keep the user]")
+    parser.add_argument("--gid", type=int, help="change to this group, and leave all others")
     given = parser.parse_args(arguments)
     config = _read_config(given.config_fd)
     lines = log_setup.configure(config.logging)
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    # The directories above need not let this process through.
+    # The directories above may be inaccessible to the user of this process.
     jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
     try:
         exporting = telemetry(os.environ)
@@ -57,23 +57,23 @@ def run(arguments: Sequence[str]) -> int:
         privileges.drop(given.uid, given.gid, listen_address(config.listen)[1])
         with exporting as extra:
             sock = socket.socket(fileno=given.socket_fd)
-            uvloop.run(_watching(lines, serve(config, jobs_dir, sock, extra, log)))
+            uvloop.run(_with_log_lines(lines, serve(config, jobs_dir, sock, extra, log)))
     except CannotStart as error:
-        log.error("cannot start", reason=str(error))  # noqa: TRY400 - the sentence says it, a traceback not
+        log.error("cannot start", reason=str(error))  # noqa: TRY400 - the message is sufficient
         return 1
     finally:
         lines.finish()
     return 0
 
 
-async def _watching(lines: LogLines, serving: Coroutine[None, None, None]) -> None:
-    """Serves while the loop writes the lines that wait."""
+async def _with_log_lines(lines: LogLines, serving: Coroutine[None, None, None]) -> None:
+    """Serves while the loop writes pending log lines."""
     lines.watch(asyncio.get_running_loop())
     await serving
 
 
 def _read_config(descriptor: int) -> Config:
-    # The descriptor's position may be shared with other API processes.
+    # The API processes can share the position of the descriptor.
     with os.fdopen(descriptor, "rb") as file:
         return from_json(os.pread(descriptor, os.fstat(file.fileno()).st_size, 0))
 
@@ -85,16 +85,16 @@ async def serve(
     extra: Sequence[ServerInterceptor],
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
-    """Serves until the other end of the socket is closed; `extra` are interceptors around the usual ones.
+    """Serves until the other end of the socket is closed; `extra` interceptors are outermost.
 
     Raises:
-        CannotStart: the certificates are of no use, or the address cannot be bound.
+        CannotStart: the certificates are unusable, or the address cannot be bound.
     """
     draining = asyncio.Event()
     health = Health()
     strict = config.defaults.limits_policy is LimitsPolicy.STRICT
     supervisor = await SupervisorClient.connect(
-        sock, draining.set, partial(_tell_limits, health, log, SERVICES if strict else ())
+        sock, draining.set, partial(_report_limits, health, log, SERVICES if strict else ())
     )
     identities = Identities()
     active_calls = ActiveCalls(identities)
@@ -111,7 +111,7 @@ async def serve(
     health.remove(STARTING)
     polling = asyncio.create_task(certificates.poll(active_calls.check))
     trimming = asyncio.create_task(trim_periodically())
-    watching = asyncio.create_task(supervisor.watch(partial(_tell, health, log)))
+    watching = asyncio.create_task(supervisor.watch(partial(_report_supervisor, health, log)))
     try:
         with contextlib.suppress(SupervisorUnavailable):
             await supervisor.ready()
@@ -124,8 +124,12 @@ async def serve(
         await shutdown.stop(grpc_server, active_calls)
 
 
-def _tell(health: Health, log: structlog.typing.FilteringBoundLogger, answers: bool) -> None:  # noqa: FBT001 - a callback's argument
-    """Says whether the supervisor answers."""
+def _report_supervisor(
+    health: Health,
+    log: structlog.typing.FilteringBoundLogger,
+    answers: bool,  # noqa: FBT001 - a callback's argument
+) -> None:
+    """Updates health and log when the supervisor stops or resumes answering."""
     if answers:
         health.remove(NO_ANSWER)
         log.info("supervisor answers again")
@@ -134,10 +138,13 @@ def _tell(health: Health, log: structlog.typing.FilteringBoundLogger, answers: b
         log.error("supervisor does not answer")
 
 
-def _tell_limits(
+def _report_limits(
     health: Health, log: structlog.typing.FilteringBoundLogger, affected: Sequence[str], reason: str
 ) -> None:
-    """Says whether limits are enforced; `affected` are the services that are of no use without them."""
+    """Updates health and log when limits become unavailable or available.
+
+    `affected` are the services that are NOT_SERVING without limits.
+    """
     if reason:
         health.add(UNLIMITED, (LIMITS, *affected))
         log.error("limits cannot be enforced", reason=reason)

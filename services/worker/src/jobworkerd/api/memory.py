@@ -1,4 +1,4 @@
-"""Returns freed memory to the kernel: what a burst of connections or requests took."""
+"""Returns freed memory to the kernel after a burst of connections or requests."""
 
 import asyncio
 import ctypes
@@ -7,12 +7,12 @@ _TRIM_SECONDS = 10.0
 
 
 async def trim_periodically() -> None:
-    """Trims the C library's heap every ten seconds; ends by cancellation.
+    """Trims the heap of the C library every ten seconds. Ends by cancellation.
 
-    glibc keeps freed memory that lies below some that is in use. After 3,000 connections that would be three
-    times what the process takes otherwise.
+    glibc keeps freed memory below memory in use. After 3,000 connections the process would keep three times
+    its normal size.
     """
-    # CDLL releases the interpreter's lock, and the loop goes on: trimming takes up to some milliseconds.
+    # Trimming takes up to a few milliseconds. CDLL releases the GIL, so the loop continues.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:
         await asyncio.sleep(_TRIM_SECONDS)

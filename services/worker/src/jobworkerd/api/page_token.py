@@ -1,8 +1,8 @@
-"""Page tokens: where a list goes on, bound to the filters of the list.
+"""Page tokens: the start of the next page, bound to the filters of the list.
 
-A token is the last job's id with a checksum of the id and the filters. It holds no secret, as a client may
-see any job that a list shows: the checksum finds tokens that were damaged or that belong to another list.
-It is the same in all API processes, and after a restart.
+A token contains the id of the last job and a checksum of the id and the filters. The checksum detects
+damaged tokens and tokens of other lists. It needs no secret, because clients can list all jobs. Tokens are
+valid in all API processes and after a restart.
 """
 
 import base64
@@ -16,17 +16,17 @@ _CHECKSUM_BYTES = 8
 
 
 def make(last_id: str, request: job_service_pb2.ListJobsRequest) -> str:
-    """Returns the token of the page that follows the job with that id."""
+    """Returns the token of the page after a job."""
     raw = job_id.to_bytes(last_id)
     checksum = hashlib.blake2b(raw + _filters(request), digest_size=_CHECKSUM_BYTES).digest()
     return base64.urlsafe_b64encode(raw + checksum).decode()
 
 
 def last_id(request: job_service_pb2.ListJobsRequest) -> str:
-    """Returns the id in a request's token, empty if it has none.
+    """Returns the id in the token of a request, empty without a token.
 
     Raises:
-        ValueError: the token was not made for a list with these filters.
+        ValueError: the token is damaged or belongs to a list with other filters.
     """
     token = request.page_token
     if not token:
@@ -36,9 +36,9 @@ def last_id(request: job_service_pb2.ListJobsRequest) -> str:
     except (UnicodeEncodeError, binascii.Error) as error:
         raise ValueError("not base64") from error
     found = job_id.from_bytes(raw[: job_id.BINARY_LENGTH])
-    # Compared as a whole: several texts decode to the same bytes.
+    # The texts are compared, because several texts decode to the same bytes.
     if token != make(found, request):
-        raise ValueError("of another list")
+        raise ValueError("token of another list")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Loads what the libraries would load only when they first need it.
+"""Loads modules that the libraries load only on first use.
 
-The API process gives up its privileges (see `privileges`), and its user may be unable to read the files
-of this installation. A codec is a module, too: Python imports it for the first string that needs it.
+After the API process has dropped its privileges (see `privileges`), its user may be unable to read the files
+of this installation. Codecs are modules, too: Python imports one for the first string that needs it.
 """
 
 import importlib
@@ -16,7 +16,7 @@ _CODECS = (
 )
 
 _MODULES = (
-    # What cryptography's compiled part imports to verify a signature.
+    # The compiled part of cryptography imports these to verify a signature.
     "cryptography.hazmat.backends.openssl.backend",
     "cryptography.hazmat.primitives.asymmetric.dsa",
     "cryptography.hazmat.primitives.asymmetric.ec",
@@ -29,10 +29,10 @@ _MODULES = (
 
 
 def load() -> None:
-    """Imports all of it."""
+    """Imports all codecs and modules."""
     for codec in _CODECS:
         importlib.import_module(f"encodings.{codec}")
-        # Codecs are looked up by other spellings of their name, too.
+        # The cache of codecs has an entry per spelling of a name.
         "".encode(codec)
     for module in _MODULES:
         importlib.import_module(module)

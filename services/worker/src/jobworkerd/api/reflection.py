@@ -1,7 +1,7 @@
-"""Server reflection, so that grpcurl and `buf curl` need no proto file.
+"""Adds server reflection, so that grpcurl and `buf curl` need no proto file.
 
-grpcio-reflection serves `v1alpha` only. The messages of `v1` are the same but for their package, which
-is not in their encoding, so the same servicer answers under both names.
+grpcio-reflection serves only `v1alpha`. The messages of `v1` differ only in their package, which is not part
+of the encoding, so one servicer serves both.
 """
 
 import grpc
@@ -19,7 +19,7 @@ _DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", _V1, reflectio
 
 
 def add_reflection(server: aio.Server) -> None:
-    """Adds both versions to a server that is not started yet."""
+    """Adds both versions to a server that has not been started."""
     servicer = reflection.aio.ReflectionServicer(_DESCRIBED, _Pool(_pool_with_v1()))
     handler = grpc.stream_stream_rpc_method_handler(
         headers.at_once(servicer.ServerReflectionInfo),
@@ -32,7 +32,7 @@ def add_reflection(server: aio.Server) -> None:
 
 
 def _pool_with_v1() -> descriptor_pool.DescriptorPool:
-    """Returns the pool of all generated code, and in it `v1`, made of `v1alpha` by its name alone."""
+    """Returns the pool of the generated code, with `v1` added as a renamed copy of `v1alpha`."""
     pool = descriptor_pool.Default()
     v1alpha = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(v1alpha)
@@ -42,9 +42,9 @@ def _pool_with_v1() -> descriptor_pool.DescriptorPool:
 
 
 class _Pool:
-    """A descriptor pool that finds methods by name, too, as `grpcurl describe` asks for them.
+    """A descriptor pool that also finds methods by name, for `grpcurl describe`.
 
-    protobuf's own finds the file of any other symbol.
+    The pool of protobuf finds the files of all other symbols.
     """
 
     def __init__(self, pool: descriptor_pool.DescriptorPool) -> None:
@@ -54,7 +54,7 @@ class _Pool:
         return getattr(self._pool, name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
-        """Returns the file with a symbol; raises KeyError if no file has it."""
+        """Returns the file of a symbol. Raises KeyError if no file has the symbol."""
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:

@@ -1,5 +1,7 @@
-"""Adds JobService to a server, as the generated code does, except for three things: messages that may be
-serialized already, the time of a stream's headers, and the status of a request that cannot be parsed.
+"""Adds JobService to a server.
+
+The generated code cannot send serialized messages, send headers before the first message of a stream, or
+return another status for requests that it cannot parse.
 """
 
 import functools
@@ -25,9 +27,9 @@ _TOO_LARGE = (
 
 
 def add_job_service(server: aio.Server, service: JobService) -> None:
-    """Adds the service; a streaming method writes messages that are serialized already (see `headers`).
+    """Adds the service. Streaming methods write serialized messages (see `headers`).
 
-    gRPC's own serializer would serialize a message once for each reader that it goes to.
+    The serializer of gRPC would serialize a message once for each reader.
     """
     described = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -36,12 +38,12 @@ def add_job_service(server: aio.Server, service: JobService) -> None:
         deserialize = functools.partial(_parse, GetMessageClass(method.input_type))
         if method.server_streaming:
             handlers[method.name] = grpc.unary_stream_rpc_method_handler(
-                _refusing_what_is_no_message(headers.after_acceptance(behaviour)),
+                _rejecting_parse_errors(headers.after_acceptance(behaviour)),
                 request_deserializer=deserialize,
             )
         else:
             handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-                _refusing_what_is_no_message(behaviour),
+                _rejecting_parse_errors(behaviour),
                 deserialize,
                 _serialize,
             )
@@ -55,25 +57,27 @@ def _serialize(answer: Message | bytes) -> bytes:
 
 
 def _parse(message_class: type[Message], request: bytes) -> Message | InvalidRequest:
-    """Returns the request, or the error for one that is not accepted.
+    """Returns the request, or an error if it cannot be parsed.
 
-    What is raised here passes no interceptor: gRPC would answer UNKNOWN, with the name of a Python class,
-    and a caller without a role would get that answer, too.
+    An exception here would bypass the interceptors: the status would be UNKNOWN with the name of a Python
+    class, even for a client without a role.
     """
     if len(request) > MAX_REQUEST_BYTES:
         return InvalidRequest({"request": _TOO_LARGE.format(len(request), MAX_REQUEST_BYTES)})
     try:
         return message_class.FromString(request)
     except DecodeError as error:
-        return InvalidRequest({"request": f"cannot be parsed as a message whose strings are UTF-8: {error}"})
+        return InvalidRequest(
+            {"request": f"cannot be parsed ({error}); use the message of the method, with strings in UTF-8"}
+        )
 
 
-def _refusing_what_is_no_message(
+def _rejecting_parse_errors(
     behaviour: Callable[[Any, Context], Awaitable[Any]],
 ) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def refusing(request: Message | InvalidRequest, context: Context) -> object:
+    async def checked(request: Message | InvalidRequest, context: Context) -> object:
         if isinstance(request, InvalidRequest):
             raise request
         return await behaviour(request, context)
 
-    return refusing
+    return checked

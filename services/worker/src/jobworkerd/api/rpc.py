@@ -1,4 +1,4 @@
-"""The one RPC that a handler or an interceptor deals with."""
+"""The current RPC of a handler or an interceptor."""
 
 import asyncio
 import dataclasses
@@ -11,10 +11,10 @@ from google.protobuf import descriptor_pool
 from grpc import aio
 
 Context = aio.ServicerContext[Any, Any]
-"""The message types differ from method to method, and nothing here depends on them."""
+"""The context of an RPC with messages of any type."""
 
 _DEADLINE_TOLERANCE = 0.25
-"""Seconds. The client's clock starts first, so its cancellation arrives just before our deadline."""
+"""Seconds. The deadline starts earlier at the client, so its cancellation can arrive before its end here."""
 
 
 _ID_IN_LOG = 64
@@ -22,7 +22,7 @@ _ID_IN_LOG = 64
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """One RPC; `method` is such as `jobworker.v1.JobService/GetJob`, `request` a message or an iterator."""
+    """One RPC of a method such as `jobworker.v1.JobService/GetJob`; `request` is a message or an iterator."""
 
     method: str
     context: Context
@@ -31,7 +31,7 @@ class Call:
 
 @functools.cache
 def is_stream(method: str) -> bool:
-    """Returns whether a served method's answer is a stream."""
+    """Returns whether the response of a method is a stream."""
     try:
         described = descriptor_pool.Default().FindMethodByName(method.replace("/", "."))
     except KeyError:
@@ -40,20 +40,20 @@ def is_stream(method: str) -> bool:
 
 
 def log_job_id(request: object) -> None:
-    """Adds the id of the job that a request names to what is logged for its RPC from here on."""
+    """Adds the job id of a request to all later log lines of its RPC."""
     if job_id := getattr(request, "id", ""):
         structlog.contextvars.bind_contextvars(job_id=str(job_id)[:_ID_IN_LOG])
 
 
 def status_of(context: Context, error: BaseException | None = None) -> grpc.StatusCode:
-    """Returns the status that the RPC ends with, from how its handler ended.
+    """Returns the final status of an RPC.
 
-    `error` is what the handler raised. A client that is gone leaves two traces: its RPC's task is
-    cancelled, or a write to it fails.
+    `error` is the exception of the handler. If the client disconnects, the task of the RPC is cancelled or a
+    write fails.
     """
     match error:
         case None | aio.AbortError():
-            # Until one is set there is none, whatever the stub says.
+            # The stub does not declare None, which means that no code is set.
             return cast("grpc.StatusCode | None", context.code()) or grpc.StatusCode.OK
         case asyncio.CancelledError() | aio.InternalError():
             return cast("grpc.StatusCode | None", context.code()) or _status_of_cancelled(context)

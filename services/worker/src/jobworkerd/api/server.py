@@ -1,4 +1,4 @@
-"""The gRPC server: its settings, its services, and the address that it listens on."""
+"""Builds the gRPC server: options, services and listen address."""
 
 import resource
 import socket
@@ -20,28 +20,28 @@ from jobworkerd.startup import CannotStart
 _KEEPALIVE_ANSWER_MS = 10_000
 _CLIENT_PINGS_AT_MOST_EVERY_MS = 5_000
 _MAX_RECEIVE_BYTES = 4 * MAX_REQUEST_BYTES
-"""What gRPC reads, which refuses more without a reason of ours. No command line on Linux is longer than this
-by default (ARG_MAX), so that a user of the command who passes too much gets the reason."""
+"""Beyond this size gRPC refuses a message without our details. The default ARG_MAX of Linux is not larger,
+so a user of the command line always gets the details."""
 _MAX_SEND_BYTES = 4 * 1024 * 1024
 _MAX_METADATA_BYTES = 1024 * 1024
 _HANDSHAKE_MS = 10_000
 _MAX_STREAMS = 1_024
-"""RPCs in flight per connection; a client queues those beyond. gRPC's core also counts the RPCs that a
-client reset and that the server has not looked at yet. Without the bound one client's resets fill the
-server's queue, and it drops the calls of all clients as CANCELLED."""
+"""Concurrent RPCs per connection; a client queues further ones. gRPC also counts RPCs that a client has reset
+and the server has not yet handled. Without the bound, the resets of one client fill the queue of the server,
+which then ends calls of all clients with CANCELLED."""
 
 
 def options(config: ApiConfig) -> list[tuple[str, int]]:
-    """Returns gRPC's settings (include/grpc/impl/channel_arg_names.h describes each).
+    """Returns the options of gRPC (see include/grpc/impl/channel_arg_names.h).
 
-    A client that is gone is noticed after `keepalive` and 10 s more, at the latest. One that pings on
-    a quiet stream, as clients do every 10 s or more, is not cut off with `too_many_pings`.
+    The server detects a lost client after `keepalive` plus 10 s. Clients ping quiet streams at most every 10
+    s, and the server does not disconnect them with `too_many_pings`.
     """
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [
-        # The supervisor holds the port, and more than one API process may listen on it.
+        # The supervisor holds the port, and several API processes can listen on it.
         ("grpc.so_reuseport", 1),
-        # The other half of the descriptors is for the logs that are read, of which each takes two.
+        # The other half of the descriptors is for logs, which take two each.
         ("grpc.max_allowed_incoming_connections", min(config.max_connections, max(open_files // 2, 1))),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
@@ -50,7 +50,7 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.keepalive_time_ms", config.keepalive * 1_000),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_ANSWER_MS),
-        # The one that a client is cut off by (seen with 1.85); its default is a minute.
+        # This timeout disconnects a client (tested with 1.85). Its default is one minute.
         ("grpc.http2.ping_timeout_ms", _KEEPALIVE_ANSWER_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
@@ -61,7 +61,7 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
 def build(
     config: ApiConfig, interceptors: Sequence[ServerInterceptor], service: JobService, health: Health
 ) -> aio.Server:
-    """Returns a server with all services, outermost interceptor first, that does not listen yet."""
+    """Returns a server with all services that does not listen yet. The first interceptor is outermost."""
     server = aio.server(interceptors=[InterceptorChain(interceptors)], options=options(config))
     add_job_service(server, service)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -71,7 +71,7 @@ def build(
 
 
 def listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:
-    """Binds the server and returns the address with the real port, which 0 stands for any of.
+    """Binds the server and returns the address with the actual port.
 
     Raises:
         CannotStart: the address cannot be bound.
@@ -79,12 +79,12 @@ def listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials
     try:
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise CannotStart(f"cannot listen on {address}: {_why_not(address)}") from error
+        raise CannotStart(f"cannot listen on {address}: {_bind_problem(address)}") from error
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _why_not(address: str) -> str:
-    """Returns the reason that gRPC keeps to itself, by trying what it tried."""
+def _bind_problem(address: str) -> str:
+    """Returns the reason for a failed bind, which gRPC does not report, by repeating the bind."""
     host, _, port = address.rpartition(":")
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(

@@ -1,4 +1,4 @@
-"""The end of the gRPC server: every call that reaches it gets a status."""
+"""Stops the gRPC server so that every call gets a status."""
 
 import asyncio
 
@@ -10,15 +10,15 @@ from jobworkerd.errors import ShuttingDown
 _QUIET_SECONDS = 0.1
 _ANSWER_SECONDS = 2.0
 _STOP_SECONDS = 2.0
-"""How long answers may take that clients read slowly."""
+"""Grace period for responses to slow clients."""
 
 
 async def stop(server: aio.Server, active_calls: ActiveCalls) -> None:
-    """Ends the server, once no more calls arrive.
+    """Stops the server when no more calls arrive.
 
-    gRPC's own end answers the calls that it has queued with CANCELLED, and no code of ours sees them. So
-    they are answered first: each of them fails, as the supervisor is gone. Clients that go on calling for
-    two seconds without a pause are disconnected; CANCELLED is what their last calls end with.
+    gRPC itself would end queued calls with CANCELLED and without an interceptor. So this function first
+    waits until all queued calls have failed, because the supervisor has ended. Clients that call without a
+    pause for two seconds are disconnected, and their last calls end with CANCELLED.
     """
     is_quiet = await _is_quiet(active_calls)
     active_calls.end_all(ShuttingDown())

@@ -1,8 +1,8 @@
-"""Which telemetry leaves the process, as the standard variables of OpenTelemetry say.
+"""Configures telemetry from the standard environment variables of OpenTelemetry.
 
 `OTEL_TRACES_EXPORTER` and `OTEL_METRICS_EXPORTER` are comma-separated lists of `otlp` and `console`, or
-`none`, which is the default here; the SDK reads the other `OTEL_…` variables itself. Where nothing is
-exported the SDK is not even imported: that would double the time that the process takes to start.
+`none`, which is the default here. The SDK reads the other `OTEL_…` variables. Without an exporter the SDK is
+not imported, because this would double the start time of the process.
 """
 
 import contextlib
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 _SERVICE_NAME = "jobworkerd"
 
 _FLUSH_SECONDS = 1.0
-"""How long the end waits for collectors that do not answer: the supervisor kills this process after 5 s."""
+"""Maximum wait for collectors at the end. The supervisor kills this process after 5 s."""
 
 
 class _Closable(Protocol):
     """A provider or an exporter."""
 
     def shutdown(self) -> None:
-        """Ends it; a provider sends what it has buffered."""
+        """Shuts down; a provider sends its buffered data first."""
 
 
 def telemetry(
     environment: Mapping[str, str],
 ) -> contextlib.AbstractContextManager[Sequence[ServerInterceptor]]:
-    """Returns a context with the interceptors that telemetry needs, none if nothing is exported.
+    """Returns a context manager that yields the interceptors for telemetry, none without an exporter.
 
-    The modules are loaded at once; threads and connections are for the context, and what is still
-    buffered goes out when it is left.
+    This function loads the modules. Threads and connections start when the context is entered, and buffered
+    data is sent when it is left.
 
     Raises:
         CannotStart: a variable names an unknown exporter or an unsupported protocol.
     """
     traces = _exporters(environment, "OTEL_TRACES_EXPORTER")
     metrics = _exporters(environment, "OTEL_METRICS_EXPORTER")
-    _warn_of_logs(environment)
+    _warn_about_logs(environment)
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not traces | metrics:
         return contextlib.nullcontext(())
     for signal, exporters in (("TRACES", traces), ("METRICS", metrics)):
@@ -63,17 +63,17 @@ def _check_protocol(environment: Mapping[str, str], signal: str) -> None:
         if protocol := environment.get(variable, "").strip():
             if protocol != "grpc":
                 raise CannotStart(
-                    f"{variable}: {protocol!r} is not supported; use grpc, or unset it, and name a gRPC "
+                    f"{variable}: {protocol!r} is not supported; use grpc, or unset it, and set a gRPC "
                     "endpoint of the collector, usually on port 4317"
                 )
             return
 
 
-def _warn_of_logs(environment: Mapping[str, str]) -> None:
+def _warn_about_logs(environment: Mapping[str, str]) -> None:
     exporter = environment.get("OTEL_LOGS_EXPORTER", "").strip()
     if exporter not in {"", "none"}:
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-        reason = f"OTEL_LOGS_EXPORTER: {exporter!r} is ignored; the server writes its log to stderr only"
+        reason = f"OTEL_LOGS_EXPORTER: {exporter!r} is ignored; unset it, because logs go to stderr only"
         log.warning("telemetry", reason=reason)
 
 
@@ -94,7 +94,7 @@ def _exporting(
 
     from jobworkerd.api.interceptors.telemetry import Telemetry
 
-    # gRPC would load it with the first channel, when the process may no longer be able to.
+    # gRPC loads it for the first channel, when the process may no longer be able to read it.
     importlib.import_module("grpc._channel")
     resource = _resource()
     span_exporters = [_span_exporter(name) for name in traces]
@@ -102,22 +102,23 @@ def _exporting(
 
     @contextlib.contextmanager
     def exporting() -> Iterator[Sequence[ServerInterceptor]]:
-        spans, figures = [make() for make in span_exporters], [make() for make in metric_exporters]
-        readers = [PeriodicExportingMetricReader(each) for each in figures]
+        span_outputs = [make() for make in span_exporters]
+        metric_outputs = [make() for make in metric_exporters]
+        readers = [PeriodicExportingMetricReader(each) for each in metric_outputs]
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        for each in spans:
+        for each in span_outputs:
             tracers.add_span_processor(BatchSpanProcessor(each))
         try:
             yield (Telemetry(tracers, meters),)
         finally:
-            _shut_down([tracers, meters], [*spans, *figures])
+            _shut_down([tracers, meters], [*span_outputs, *metric_outputs])
 
     return exporting()
 
 
 def _shut_down(providers: Sequence[_Closable], exporters: Sequence[_Closable]) -> None:
-    """Sends what is buffered, and gives it up if a collector does not take it in time."""
+    """Sends buffered data, and drops it if a collector does not accept it in time."""
     flushing = [threading.Thread(target=each.shutdown, daemon=True) for each in providers]
     for thread in flushing:
         thread.start()
@@ -126,15 +127,15 @@ def _shut_down(providers: Sequence[_Closable], exporters: Sequence[_Closable]) -
         thread.join(max(deadline - time.monotonic(), 0))
     if any(thread.is_alive() for thread in flushing):
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-        log.warning("telemetry", reason=f"no collector took the last data within {_FLUSH_SECONDS:g} s")
+        log.warning("telemetry", reason=f"no collector accepted the last data within {_FLUSH_SECONDS:g} s")
         for each in exporters:
             each.shutdown()
 
 
 def _resource() -> "Resource":
-    """Returns what the environment says of this process, with names where it says nothing.
+    """Returns the resource from the environment, with defaults for missing attributes.
 
-    The API processes report the same metrics, so each needs an instance id of its own.
+    All API processes report the same metrics, so each needs a unique instance id.
     """
     from opentelemetry.sdk.resources import Resource
 

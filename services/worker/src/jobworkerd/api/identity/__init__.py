@@ -1,4 +1,4 @@
-"""Establishes who a client is and what it may do, and drops the privileges of the API process itself.
+"""Authenticates and authorizes clients, and drops the privileges of the API process.
 
-`api.server`, `api.main` and the interceptors import this package. It knows no jobs and no streams.
+`api.server`, `api.main` and the interceptors import this package. It has no code for jobs and streams.
 """

@@ -1,4 +1,4 @@
-"""mTLS: the server's certificate, and the authority that its clients' certificates must come from."""
+"""Credentials for mTLS: the server certificate and the authority of the client certificates."""
 
 import asyncio
 import concurrent.futures
@@ -23,27 +23,28 @@ from jobworkerd.startup import CannotStart
 _NO_PASSWORD = ""
 
 _FRESH_SECONDS = 0.1
-"""How long an answer of the supervisor is used. A flood of connections, which needs no certificate, must not
-become a flood of requests to the supervisor: each would cost it 0.1 ms."""
+"""Maximum age of a response of the supervisor. Connecting needs no certificate, so a flood of connections
+must not become a flood of requests to the supervisor, which take 0.1 ms each."""
 
 _ANSWER_SECONDS = 5.0
-"""How long a connection waits for the supervisor; then it gets the current certificates."""
+"""A connection waits this long for the supervisor. After that it gets the current certificates."""
 
 _POLL_SECONDS = 1.0
-"""How soon open connections are checked against a replaced authority, and open streams against the time."""
+"""Interval for checking open connections against a replaced authority and open streams against expiry."""
 
 
 class Certificates:
-    """The server's `ca.pem`, `server.pem` and `server-key.pem`.
+    """The `ca.pem`, `server.pem` and `server-key.pem` of the server.
 
-    The supervisor reads them, because this process may not. It is asked when a client connects and once
-    per second, so that replacing them needs no restart. Unusable files leave the current ones in use.
+    This process cannot read them, so it requests them from the supervisor: when a client connects and once
+    per second. Replacing the files needs no restart. If new files are unusable, the current ones stay in
+    use.
     """
 
     def __init__(
         self, directory: Path, supervisor: SupervisorClient, on_authority: Callable[[bytes], None]
     ) -> None:
-        """`directory` is for messages only. `on_authority` gets each new `ca.pem` before it is in use."""
+        """Messages contain `directory`. `on_authority` gets each new `ca.pem` before it is used."""
         self._directory = directory
         self._supervisor = supervisor
         self._on_authority = on_authority
@@ -52,10 +53,10 @@ class Certificates:
         self._problem = ""
         self._certificate: x509.Certificate | None = None
         self._validity_problem = ""
-        self._asking: asyncio.Task[None] | None = None
-        self._answered = 0.0
+        self._request: asyncio.Task[None] | None = None
+        self._responded = 0.0
         self._current: grpc.ServerCertificateConfiguration | None = None
-        self._given: grpc.ServerCertificateConfiguration | None = None
+        self._in_use: grpc.ServerCertificateConfiguration | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     async def credentials(self) -> grpc.ServerCredentials:
@@ -63,20 +64,20 @@ class Certificates:
 
         Raises:
             CannotStart: a file is missing or unusable.
-            SupervisorUnavailable: the server ends before it has begun.
+            SupervisorUnavailable: the supervisor ends before it responds.
         """
         files = await self._supervisor.certificates(())
         self._version = files.version
-        self._current = self._given = self._take(files)
+        self._current = self._in_use = self._take(files)
         self._warn_of_validity()
         return grpc.dynamic_ssl_server_credentials(
-            self._given,
-            self._renewed,  # type: ignore[arg-type]  # the stub forgets None, which stands for no change
+            self._in_use,
+            self._renewed,  # type: ignore[arg-type]  # the stub omits None, which means no change
             require_client_authentication=True,
         )
 
     async def poll(self, check: Callable[[], None]) -> None:
-        """Looks for replaced files once per second, and calls `check` each time; ends by cancellation."""
+        """Checks for replaced files once per second, then calls `check`. Ends by cancellation."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             await self._refresh()
@@ -84,42 +85,42 @@ class Certificates:
             check()
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by gRPC for each connection, one after the other, on a thread of its own."""
-        asking = asyncio.run_coroutine_threadsafe(self._refresh(), self._loop)
+        """Returns new certificates, or None. gRPC calls this for each connection, in a separate thread."""
+        pending = asyncio.run_coroutine_threadsafe(self._refresh(), self._loop)
         try:
-            asking.result(_ANSWER_SECONDS)
+            pending.result(_ANSWER_SECONDS)
         except (TimeoutError, concurrent.futures.CancelledError):
-            asking.cancel()
+            pending.cancel()
         current = self._current
-        if current is self._given:
+        if current is self._in_use:
             return None
-        self._given = current
+        self._in_use = current
         return current
 
     async def _refresh(self) -> None:
-        """Takes replaced files into use; the next connection gets them."""
-        if self._asking is None:
-            if time.monotonic() < self._answered + _FRESH_SECONDS:
+        """Loads replaced files for the next connections."""
+        if self._request is None:
+            if time.monotonic() < self._responded + _FRESH_SECONDS:
                 return
-            self._asking = self._loop.create_task(self._ask())
-        await asyncio.shield(self._asking)
+            self._request = self._loop.create_task(self._request_files())
+        await asyncio.shield(self._request)
 
-    async def _ask(self) -> None:
+    async def _request_files(self) -> None:
         try:
             self._replace(await self._supervisor.certificates(self._version))
         except (CannotStart, SupervisorFault) as error:
             self._report(str(error))
         except SupervisorUnavailable:
-            # The supervisor ends, and so will this process.
+            # The supervisor has ended, so this process ends, too.
             return
         finally:
-            self._asking = None
-            self._answered = time.monotonic()
+            self._request = None
+            self._responded = time.monotonic()
 
     def _replace(self, files: messages.Certificates) -> None:
         if files.version == self._version and not files.problem:
             return
-        # Before they are tried, so that unusable files are reported once.
+        # Set before the files are loaded, so that unusable files are reported once.
         self._version = files.version or self._version
         self._current = self._take(files)
         self._problem = ""
@@ -141,7 +142,8 @@ class Certificates:
         except (ssl.SSLError, ValueError) as error:
             raise CannotStart(
                 f"{self._directory}: ca.pem, server.pem and server-key.pem do not fit together or are "
-                f"damaged ({getattr(error, 'reason', None) or error}); make new ones with `jobworkerd certs`"
+                f"damaged ({getattr(error, 'reason', None) or error}); "
+                "create new ones with: jobworkerd certs init --force"
             ) from error
         self._certificate = certificate
         return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.ca)
@@ -151,7 +153,7 @@ class Certificates:
             raise CannotStart(f"{self._directory}/server.pem {problem}")
 
     def _warn_of_validity(self) -> None:
-        """Logs once that the certificate is not valid now. The server runs on, as its jobs do."""
+        """Logs once if the certificate is not valid now. The server and its jobs continue."""
         assert self._certificate
         problem = server_certificate.validity_problem(self._certificate, dt.datetime.now(dt.UTC))
         if problem and problem != self._validity_problem:
@@ -164,7 +166,7 @@ class Certificates:
 
 
 def _check_fit(files: messages.Certificates) -> None:
-    """Loads the files to have an error: for unusable ones gRPC says only that it cannot listen."""
+    """Loads the files to get the reason for an error: gRPC reports only that it cannot listen."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with _as_file(files.certificate) as certificate, _as_file(files.key) as key, _as_file(files.ca) as ca:
         context.load_cert_chain(certificate, key, password=_NO_PASSWORD)
@@ -173,7 +175,7 @@ def _check_fit(files: messages.Certificates) -> None:
 
 @contextlib.contextmanager
 def _as_file(contents: bytes) -> Iterator[str]:
-    """Yields a path: the ssl module reads certificates and keys from nothing else."""
+    """Yields a path for the contents, because the ssl module loads certificates and keys only from files."""
     descriptor = os.memfd_create("certificate")
     try:
         os.write(descriptor, contents)

@@ -1,7 +1,7 @@
-"""Landlock (docs.kernel.org/userspace-api/landlock.html): no file can be opened for writing any more.
+"""Forbids writing to files with Landlock (docs.kernel.org/userspace-api/landlock.html).
 
-An unprivileged user can still write where everybody can, as in /tmp; a process under these rules cannot.
-What is open stays open, so stderr still is.
+An unprivileged user can still write to world-writable directories such as /tmp. A process with these rules
+cannot. Open files such as stderr are not affected.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ _CREATE_RULESET = 444
 _RESTRICT_SELF = 446
 
 _VERSION = 1
-"""The flag that asks for the version of the interface instead."""
+"""The flag to get the version of the interface."""
 
 # include/uapi/linux/landlock.h
 _EXECUTE = 1 << 0
@@ -26,8 +26,9 @@ _TRUNCATE_SINCE = 3
 
 
 def forbid_writing() -> None:
-    """Takes the right to execute, write, make, truncate and remove files, for good, from this thread and
-    those to come. Does nothing where the kernel cannot; the thread has no_new_privs set.
+    """Permanently forbids this thread and its future threads to execute, write, create and remove files.
+
+    Does nothing if the kernel does not support Landlock. no_new_privs must be set.
     """
     with suppress(OSError):
         version = _call(_CREATE_RULESET, None, 0, _VERSION)
@@ -44,7 +45,7 @@ def _rights(version: int) -> int:
 
 
 def _create(rights: int) -> int:
-    """Returns a set of rules that has no exceptions."""
+    """Returns a ruleset without exceptions."""
     handled = ctypes.c_uint64(rights)
     return _call(_CREATE_RULESET, ctypes.byref(handled), ctypes.sizeof(handled), 0)
 

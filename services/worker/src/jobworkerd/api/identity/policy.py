@@ -1,4 +1,4 @@
-"""Who may call what. A method that is not in the table may be called by nobody."""
+"""The roles that can call each method. No role can call a method that is not in the table."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -26,5 +26,5 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
 
 
 def roles_for(method: str) -> tuple[Role, ...]:
-    """Returns the roles that may call the method; none for a method without a rule."""
+    """Returns the roles that can call the method; empty for a method without a rule."""
     return POLICY.get(method, ())

@@ -1,11 +1,11 @@
-"""The caller of an RPC: from the client's certificate to a principal.
+"""Derives the principal of an RPC from the certificate of the client.
 
-A role is an organizational unit (OU) of the certificate's subject, compared whole and without regard to
-case. The certificate is parsed; its printed subject is never searched, where a comma in a name could
-pass for another attribute.
+A role is an organizational unit (OU) of the subject. The whole value is compared, without regard to case. The
+OU comes from the parsed certificate. In the printed subject, a comma in a name could look like another
+attribute.
 
-TLS checks a certificate in the handshake only, and a connection may outlive it. So its validity and its
-authority are checked again here, on each RPC.
+TLS checks a certificate only in the handshake, and a connection can outlive its certificate. So each RPC
+checks validity and authority again.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _CACHED_CERTIFICATES = 1024
 
 
 class Role(enum.Enum):
-    """What a caller may do, under the name that its certificate's OU has."""
+    """The role of a client. The values are those of the OU in certificates."""
 
     ADMIN = "Admin"
     VIEWER = "Viewer"
@@ -32,7 +32,7 @@ class Role(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: its certificate's subject (RFC 4514), and its role if the certificate gives one."""
+    """A client: the subject of its certificate (RFC 4514), and its role, if the certificate has one."""
 
     subject: str
     role: Role | None
@@ -40,7 +40,7 @@ class Principal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Credential:
-    """A client's certificate, with those between it and the authority: PEM blocks, as TLS received them."""
+    """A client certificate and its intermediate certificates, as PEM blocks from the handshake."""
 
     certificate: bytes
     chain: bytes
@@ -48,7 +48,7 @@ class Credential:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What a credential is worth until `expires` (seconds since the epoch); `problem` if nothing."""
+    """The result for a credential until `expires` (seconds since the epoch); `problem` if it is invalid."""
 
     principal: Principal | None
     expires: float
@@ -56,35 +56,35 @@ class _Verdict:
 
 
 class Identities:
-    """Authenticates RPCs. The verdict on a certificate is kept until the authority is replaced."""
+    """Authenticates RPCs. The result for a certificate is cached until the authority is replaced."""
 
     def __init__(self) -> None:
         self._authorities = Authorities(b"")
         self._verdict = functools.lru_cache(maxsize=_CACHED_CERTIFICATES)(self._judge)
 
     def trust(self, authorities: bytes) -> None:
-        """Takes a new `ca.pem`; certificates of authorities that are not in it are refused from now on.
+        """Replaces `ca.pem`. Certificates of other authorities are refused from now on.
 
         Raises:
-            ValueError: it has no certificate that can be read.
+            ValueError: the file has no valid certificate.
         """
         self._authorities = Authorities(authorities)
         self._verdict.cache_clear()
 
     def principal(self, context: Context) -> Principal:
-        """Returns the caller.
+        """Returns the client of an RPC.
 
         Raises:
             Unauthenticated: the connection is not TLS 1.3 with a client certificate, or the certificate
-                is no longer valid.
+                is not valid.
         """
         return self.check(credential(context))
 
     def check(self, presented: Credential) -> Principal:
-        """Returns the holder of a credential.
+        """Returns the principal of a credential.
 
         Raises:
-            Unauthenticated: it is not valid, or not any more.
+            Unauthenticated: the credential is not valid or has expired.
         """
         verdict = self._verdict(presented)
         if verdict.principal is None:
@@ -105,21 +105,21 @@ class Identities:
 
 
 def credential(context: Context) -> Credential:
-    """Returns what the client presented in the handshake.
+    """Returns the credential from the handshake.
 
     Raises:
         Unauthenticated: the connection is not TLS 1.3 with a client certificate.
     """
     properties = context.auth_context()
     if b"TLSv1.3" not in properties.get("ssl_tls_version", ()):
-        raise Unauthenticated("TLS 1.3 is required: use a client that supports it")
+        raise Unauthenticated("the connection does not use TLS 1.3; use a client that supports it")
     for pem in properties.get("x509_pem_cert", ()):
         return Credential(pem, b"".join(properties.get("x509_pem_cert_chain", ())))
-    raise Unauthenticated("a client certificate is required")
+    raise Unauthenticated("the client sent no certificate; use one of the server's authority")
 
 
 def parse_certificate(pem: bytes) -> Principal:
-    """Returns the holder of a certificate; one that names both roles is an Admin's.
+    """Returns the principal of a certificate. If it has both roles, the role is Admin.
 
     Raises:
         Unauthenticated: the certificate cannot be parsed.
@@ -130,7 +130,7 @@ def parse_certificate(pem: bytes) -> Principal:
         names = {str(unit.value).casefold() for unit in units}
         return Principal(subject.rfc4514_string(), _role(names))
     except Exception as error:
-        # The parser raises more than it documents, such as LookupError.
+        # The parser raises undocumented exceptions, such as LookupError.
         raise Unauthenticated(
             f"the client certificate cannot be parsed ({type(error).__name__}: {error}); issue a new one"
         ) from error

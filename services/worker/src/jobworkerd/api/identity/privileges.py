@@ -1,7 +1,8 @@
-"""Giving up what the API process can do without: nearly all, as its work is to take bytes from the network.
+"""Drops the privileges of the API process, which parses bytes from the network and needs almost none.
 
-To be called when all modules are loaded, which may lie where nobody but root can read, and before there
-is a thread, a socket of a client's or a key: most of it counts for the calling thread and those to come.
+This must happen after all modules are loaded, because the final user may be unable to read them. It must
+happen before there are other threads, client connections or a key, because most of it affects only the
+calling thread and its future threads.
 """
 
 import ctypes
@@ -39,26 +40,26 @@ class _Sets(ctypes.Structure):
 
 
 def drop(uid: int | None, gid: int | None, port: int) -> None:
-    """Becomes a user without capabilities, but for the one that listening on a low port takes.
+    """Changes to a user without capabilities, except for the one that listening on a low port needs.
 
-    With None the process keeps its user, and the capabilities that it has. Either way it can gain none any
-    more, it has no keys of the session that the server was started in, and only root can look into it. Where
-    the kernel has Landlock, it can open no file for writing.
+    If `uid` is None, the process keeps its user and its capabilities. In both cases it cannot gain
+    privileges, it leaves the session keyring in which the server was started, and only root can trace it. If
+    the kernel supports Landlock, the process cannot open files for writing.
 
     Raises:
-        CannotStart: the process may not become that user.
+        CannotStart: the process cannot change to this user, or cannot leave its session keyring.
     """
     os.umask(_UMASK)
     try:
         if uid is not None and gid is not None:
             _become(uid, gid, {_CAP_NET_BIND_SERVICE} if _is_low(port) else set())
         prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        # Its memory has the server's key. This also keeps core dumps from being written.
+        # The memory of the process contains the key of the server. This also disables core dumps.
         prctl(_PR_SET_DUMPABLE, 0)
     except OSError as error:
         raise CannotStart(
-            f"the API cannot become user {uid} ({error.strerror}); the server needs CAP_SETUID, CAP_SETGID "
-            'and CAP_SETPCAP for that: give it those, or set api.user = "root"'
+            f"the API process cannot change to user {uid} ({error.strerror}); give the server CAP_SETUID, "
+            'CAP_SETGID and CAP_SETPCAP, or set api.user = "root"'
         ) from error
     _leave_session_keyring()
     landlock.forbid_writing()
@@ -66,7 +67,7 @@ def drop(uid: int | None, gid: int | None, port: int) -> None:
 
 def _become(uid: int, gid: int, keep: set[int]) -> None:
     empty_bounding_set()
-    # Otherwise setresuid would take all capabilities, see capabilities(7).
+    # Without it, setresuid clears all capabilities, see capabilities(7).
     prctl(_PR_SET_KEEPCAPS, int(bool(keep)))
     os.setgroups([])
     os.setresgid(gid, gid, gid)
@@ -79,17 +80,17 @@ def _leave_session_keyring() -> None:
         keyring.join_new_session()
     except OSError as error:
         raise CannotStart(
-            f"the API cannot leave the session keyring that the server was started in ({error.strerror}); "
+            f"the API process cannot leave the session keyring of the server ({error.strerror}); "
             "raise kernel.keys.maxkeys (keyrings(7))"
         ) from error
 
 
 def _set_capabilities(mask: int) -> None:
-    """Makes the permitted and the effective set these; the inheritable and the ambient one become empty."""
+    """Sets the permitted and the effective set. The inheritable and the ambient set become empty."""
     sets = (_Sets * 2)(_Sets(mask, mask, 0))
     checked(libc().capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), sets))
 
 
 def _is_low(port: int) -> bool:
-    """Tells whether listening on a port takes a capability (ip(7), "ip_unprivileged_port_start")."""
+    """Returns whether a port needs a capability (ip(7), "ip_unprivileged_port_start")."""
     return 0 < port < int(_FIRST_FREE_PORT.read_text())

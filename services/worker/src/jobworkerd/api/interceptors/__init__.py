@@ -1,1 +1,1 @@
-"""What happens around every RPC, whichever its method: one file a concern."""
+"""Interceptors, which run around every RPC: one file per concern."""

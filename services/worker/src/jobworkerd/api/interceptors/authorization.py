@@ -1,4 +1,4 @@
-"""Decides whether the caller may call the method, and logs each decision."""
+"""Decides whether a client can call a method, and logs each decision."""
 
 import structlog
 
@@ -12,10 +12,10 @@ from jobworkerd.errors import RoleRequired, Unauthenticated
 
 
 class Authorization(ServerInterceptor):
-    """Lets an RPC through if the policy names the caller's role for its method.
+    """Allows an RPC if the policy has the role of the client for its method.
 
-    The caller's subject and role are in every line that is logged for the RPC from here on. A stream ends
-    when its caller's certificate does (see `ActiveCalls`).
+    All later log lines of the RPC have the subject and the role of the client. A stream ends when the
+    certificate of its client expires (see `ActiveCalls`).
     """
 
     def __init__(self, identities: Identities, active_calls: ActiveCalls) -> None:
@@ -41,7 +41,7 @@ class Authorization(ServerInterceptor):
     def _check_role(self, call: Call, principal: Principal, role: str) -> None:
         allowed = roles_for(call.method)
         if principal.role in allowed:
-            self._decided(call, "allowed", f"role {role} may call it")
+            self._decided(call, "allowed", f"role {role} is allowed")
             return
         error = RoleRequired(
             method=call.method, required=" or ".join(role.value for role in allowed), role=role

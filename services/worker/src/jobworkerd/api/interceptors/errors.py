@@ -1,4 +1,4 @@
-"""RateLimiter what a handler raises into the status that the client gets."""
+"""Converts exceptions of handlers to the status for the client."""
 
 import asyncio
 import contextlib
@@ -17,9 +17,9 @@ from jobworkerd.exhaustion import describe, is_exhaustion
 
 
 class Errors(ServerInterceptor):
-    """Domain errors become their status with details, anything else INTERNAL with an id to look up.
+    """Converts domain errors to a status with details, and other exceptions to INTERNAL with a log id.
 
-    The client learns nothing of a bug but that id; the log has the traceback under it.
+    The log has the traceback of a bug under this id. The client gets no other information.
     """
 
     def __init__(self) -> None:
@@ -29,30 +29,30 @@ class Errors(ServerInterceptor):
         try:
             return await run(call)
         except JobWorkerError as error:
-            if _may_stand_behind_messages(error, call):
-                await _leave_with(error, call)
+            if _may_be_queued_behind_messages(error, call):
+                await _end_without_waiting(error, call)
             await call.context.abort_with_status(to_status(error))
         except (aio.AbortError, aio.InternalError):
-            # The first is a status that is on its way already, the second a write to a client that is gone.
+            # AbortError: the status is already sent. InternalError: the client has disconnected.
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not see it
+        except Exception as error:  # noqa: BLE001 - no exception may reach the client
             if is_exhaustion(error):
                 self._log.warning("host exhausted", method=call.method, reason=str(error))
                 await call.context.abort_with_status(to_status(HostExhausted(describe(error))))
             log_id = uuid.uuid4().hex
             self._log.exception("bug", method=call.method, log_id=log_id)
-            sentence = f"this is a fault of the server; its log has more under {log_id}"
-            await call.context.abort(grpc.StatusCode.INTERNAL, sentence)
+            message = f"internal error; look for {log_id} in the log of the server"
+            await call.context.abort(grpc.StatusCode.INTERNAL, message)
 
 
-def _may_stand_behind_messages(error: JobWorkerError, call: Call) -> bool:
+def _may_be_queued_behind_messages(error: JobWorkerError, call: Call) -> bool:
     return isinstance(error, ReaderStalled) or (isinstance(error, Unauthenticated) and is_stream(call.method))
 
 
-async def _leave_with(error: JobWorkerError, call: Call) -> NoReturn:
-    """Sends the status, but ends the RPC here without waiting until the client takes it.
+async def _end_without_waiting(error: JobWorkerError, call: Call) -> NoReturn:
+    """Sends the status and ends the RPC without waiting for the client.
 
-    The status is queued behind messages that the client may never take.
+    The status is queued behind messages that the client may never read.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0):

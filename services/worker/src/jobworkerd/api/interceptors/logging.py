@@ -1,4 +1,4 @@
-"""Writes one line an RPC: the access log."""
+"""Writes the access log: one line per RPC."""
 
 import time
 
@@ -13,9 +13,9 @@ _FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.Sta
 
 
 class AccessLog(ServerInterceptor):
-    """Logs method, peer, status and duration in ms; an error line if the fault is the server's.
+    """Logs method, peer, status and duration in ms, at level error for faults of the server.
 
-    The line also has what was bound on the way: subject and role, and the id of the job.
+    The line also has the values that other interceptors bind: subject, role and job id.
     """
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class AccessLog(ServerInterceptor):
         try:
             answer = await run(call)
         except BaseException as error:
-            self._ended(call, status_of(call.context, error), start)
+            self._log_end(call, status_of(call.context, error), start)
             raise
-        self._ended(call, status_of(call.context), start)
+        self._log_end(call, status_of(call.context), start)
         return answer
 
-    def _ended(self, call: Call, status: grpc.StatusCode, start: float) -> None:
+    def _log_end(self, call: Call, status: grpc.StatusCode, start: float) -> None:
         write = self._log.error if status in _FAULTS else self._log.info
         write(
             "rpc",

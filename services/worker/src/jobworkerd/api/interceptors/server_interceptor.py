@@ -1,4 +1,4 @@
-"""The base of the interceptors: code around an RPC, the same for unary and streaming methods."""
+"""The base class of the interceptors, which treat unary and streaming methods alike."""
 
 import abc
 import inspect
@@ -12,29 +12,29 @@ from grpc import aio
 from jobworkerd.api.rpc import Call, Context
 
 Method = Callable[[Any, Context], Awaitable[Any] | AsyncIterator[Any]]
-"""A method of a servicer. Its messages are of any type."""
+"""A method of a servicer, with messages of any type."""
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Find: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]"
 Run = Callable[[Call], Awaitable[object]]
-"""The rest of a call: the next interceptor, or the method."""
+"""The rest of a call: the next interceptor or the method."""
 
 
 class ServerInterceptor(abc.ABC):
-    """An interceptor: what happens before a call, after it, and when it ends with an error."""
+    """An interceptor, which runs code before a call, after it, and after an error."""
 
     @abc.abstractmethod
     async def intercept(self, call: Call, run: Run) -> object:
-        """Awaits `run(call)` and returns what that returns.
+        """Awaits `run(call)` and returns its result.
 
-        What the handler raises passes through here, cancellation too.
+        Exceptions of the handler, including cancellation, pass through this method.
         """
 
 
 class InterceptorChain(aio.ServerInterceptor):
-    """Runs every method of a server within all interceptors, the outermost first.
+    """Wraps every method of a server in all interceptors, the first one outermost.
 
-    A method is wrapped when it is called first; gRPC asks for its handler with each call.
+    gRPC requests the handler for each call. A method is wrapped on its first call.
     """
 
     def __init__(self, interceptors: Sequence[ServerInterceptor]) -> None:
@@ -44,7 +44,7 @@ class InterceptorChain(aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: _Find, handler_call_details: grpc.HandlerCallDetails
     ) -> "_Handler | None":
-        """Returns the wrapped handler of a method, None if no service has the method."""
+        """Returns the wrapped handler of a method, or None for an unknown method."""
         method: str = handler_call_details.method
         if wrapped := self._wrapped.get(method):
             return wrapped
@@ -55,7 +55,7 @@ class InterceptorChain(aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, name: str, handler: _Handler) -> _Handler:
-        run = _handling(_method_of(handler))
+        run = _runner(_method_of(handler))
         for interceptor in reversed(self._interceptors):
             run = partial(interceptor.intercept, run=run)
 
@@ -76,15 +76,15 @@ _MAKERS: dict[tuple[bool, bool], Callable[..., _Handler]] = {
 
 def _method_of(handler: _Handler) -> Method:
     kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
-    # The stubs know methods of threaded servers only.
+    # The stubs declare only methods of threaded servers.
     return next(cast("Method", kind) for kind in kinds if kind)
 
 
-def _handling(method: Method) -> Run:
-    """Returns what calls a method, which answers with a value, yields messages or writes them itself.
+def _runner(method: Method) -> Run:
+    """Returns a function that calls a method. The method returns a message, yields messages or writes them.
 
-    Messages that are yielded are written here, so that a stream is one coroutine through all interceptors:
-    a generator that is dropped half-way would leave them only when it is garbage collected.
+    Yielded messages are written here, so that a stream is one coroutine in all interceptors. An abandoned
+    generator would leave the interceptors only when it is garbage collected.
     """
 
     async def run(call: Call) -> object:

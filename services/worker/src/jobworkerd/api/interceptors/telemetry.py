@@ -1,4 +1,4 @@
-"""One span and one measurement an RPC, after OpenTelemetry's semantic conventions for RPC (v1.45).
+"""One span and one measurement per RPC, by the semantic conventions of OpenTelemetry for RPC (v1.45).
 
 https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
 """
@@ -18,7 +18,7 @@ from jobworkerd.api.rpc import Call, status_of
 _SCOPE = "jobworkerd.api"
 
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Seconds; the conventions name them."""
+"""Seconds, from the conventions."""
 
 _FAULTS = frozenset(
     {
@@ -30,13 +30,13 @@ _FAULTS = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
-"""The statuses that the conventions call errors of a server; the others are its clients' doing."""
+"""The statuses that the conventions define as errors of the server."""
 
 
 class Telemetry(ServerInterceptor):
-    """Opens a SERVER span for each RPC, a child of the caller's, and records its duration.
+    """Opens a SERVER span for each RPC, as a child of the client's span, and records its duration.
 
-    The count of the RPCs is the histogram's own.
+    The histogram also counts the RPCs.
     """
 
     def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
@@ -53,7 +53,7 @@ class Telemetry(ServerInterceptor):
         attributes = {"rpc.system.name": "grpc", "rpc.method": call.method}
         with self._tracer.start_as_current_span(
             call.method,
-            context=_callers_context(call),
+            context=_parent_context(call),
             kind=SpanKind.SERVER,
             attributes=attributes,
             record_exception=False,
@@ -63,12 +63,12 @@ class Telemetry(ServerInterceptor):
             try:
                 answer = await run(call)
             except BaseException as error:
-                self._ended(span, attributes, status_of(call.context, error), start)
+                self._record(span, attributes, status_of(call.context, error), start)
                 raise
-            self._ended(span, attributes, status_of(call.context), start)
+            self._record(span, attributes, status_of(call.context), start)
             return answer
 
-    def _ended(self, span: Span, attributes: dict[str, str], status: grpc.StatusCode, start: float) -> None:
+    def _record(self, span: Span, attributes: dict[str, str], status: grpc.StatusCode, start: float) -> None:
         outcome = {"rpc.response.status_code": status.name}
         if status in _FAULTS:
             outcome["error.type"] = status.name
@@ -77,7 +77,7 @@ class Telemetry(ServerInterceptor):
         self._durations.record(time.perf_counter() - start, attributes | outcome)
 
 
-def _callers_context(call: Call) -> TraceContext:
+def _parent_context(call: Call) -> TraceContext:
     metadata = call.context.invocation_metadata() or ()
     return propagate.extract({key: value for key, value in metadata if isinstance(value, str)})
 
