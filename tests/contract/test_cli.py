@@ -215,7 +215,7 @@ def test_stream_of_a_tail_outlives_the_api_process(own_server: Server, gate: Pat
         assert reader.stderr is not None
         assert reader.stdout.readline() == b"two\n"
         own_server.api_processes()[0].kill()
-        assert b"going on from byte 8" in reader.stderr.readline()
+        assert b"resuming at byte 8" in reader.stderr.readline()
         gate.touch()
         rest, _ = reader.communicate(timeout=60)
         assert (reader.returncode, rest) == (0, b"three\n")

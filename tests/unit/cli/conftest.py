@@ -1,4 +1,4 @@
-"""The command as a process of its own, and a scripted server for it."""
+"""Fixtures that run the command in a process against a scripted server."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ MODULE = ("-m", "jobworker_cli.main")
 
 @dataclass(frozen=True)
 class Completed:
-    """What became of a command."""
+    """The result of a command."""
 
     code: int
     stdout: bytes
@@ -75,7 +75,7 @@ class Completed:
 
 
 class Cli:
-    """Starts `jobworker` with a home, a server and certificates of its own."""
+    """Runs `jobworker` with its own home directory, server and certificates."""
 
     def __init__(self, home: Path, server: str, certs: Path) -> None:
         self.certs = certs
@@ -91,7 +91,7 @@ class Cli:
         self._processes: list[Process] = []
 
     async def start(self, *args: str, stdout: int = PIPE, program: tuple[str, ...] = MODULE) -> Process:
-        """Starts the command, or what `program` makes of it, and leaves it to the test."""
+        """Start the command, or another `program`, and return the running process."""
         command = (sys.executable, *program, *args)
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=PIPE, env=self.env
@@ -100,11 +100,11 @@ class Cli:
         return process
 
     async def __call__(self, *args: str) -> Completed:
-        """Runs the command to its end."""
+        """Run the command to its end."""
         return await finished(await self.start(*args))
 
     async def close(self) -> None:
-        """Ends what a failed test has left."""
+        """Kill the processes of a failed test."""
         for process in self._processes:
             if process.returncode is None:
                 process.kill()
@@ -112,7 +112,7 @@ class Cli:
 
 
 async def finished(process: Process) -> Completed:
-    """Reads a command's output to its end."""
+    """Wait for the end of a command."""
     async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert process.returncode is not None
@@ -121,14 +121,14 @@ async def finished(process: Process) -> Completed:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Lets the commands be interrupted even where these tests run with SIGINT ignored, as with `&`."""
+    """Restore the default SIGINT handler, which a shell disables for background jobs (`&`)."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 async def cli(listening: Listening, certs: Path, tmp_path: Path) -> AsyncIterator[Cli]:
-    """The command, connected to the fake server."""
+    """Yield the command, configured for the scripted server."""
     cli = Cli(tmp_path, f"localhost:{listening.port}", certs)
     yield cli
     await cli.close()

@@ -1,4 +1,4 @@
-"""`jobworker context`: which server and which certificates a verb takes, and who said so."""
+"""Tests of `jobworker context` and of the priority of settings."""
 
 import stat
 from pathlib import Path
@@ -13,26 +13,26 @@ VARIABLES = ("JOBWORKER_SERVER", "JOBWORKER_CERTS")
 
 @pytest.fixture
 def bare(cli: Cli) -> Cli:
-    """The command in an environment that says nothing of the server."""
+    """Remove the variables that name the server and its certificates."""
     for name in VARIABLES:
         del cli.env[name]
     return cli
 
 
 def file_of(cli: Cli) -> Path:
-    """The file with the contexts."""
+    """Return the file of the contexts."""
     return Path(cli.env["HOME"]) / ".config/jobworker/contexts.toml"
 
 
 async def origins(cli: Cli, *words: str) -> dict[str, tuple[str, str]]:
-    """What `context show` says: a value and its origin for each setting."""
+    """Return the value and the origin of each setting from `context show`."""
     shown = await cli(*words)
     assert shown.code == 0, shown.stderr
     rows = [line.split(maxsplit=2) for line in shown.text.splitlines()]
     return {name: (value, origin) for name, value, origin in rows}
 
 
-async def test_a_context_in_use_is_where_a_verb_goes(bare: Cli, listening: Listening) -> None:
+async def test_subcommand_uses_the_current_context(bare: Cli, listening: Listening) -> None:
     address = f"localhost:{listening.port}"
     added = await bare("context", "add", "here", "--server", address, "--certs", str(bare.certs), "--use")
     assert (added.code, added.stderr) == (0, "")
@@ -41,7 +41,7 @@ async def test_a_context_in_use_is_where_a_verb_goes(bare: Cli, listening: Liste
     assert listed.text == f"* here  {address}\n"
 
 
-async def test_the_file_is_the_users_alone_and_under_xdg(bare: Cli, tmp_path: Path) -> None:
+async def test_file_is_private_and_in_the_xdg_directory(bare: Cli, tmp_path: Path) -> None:
     bare.env["XDG_CONFIG_HOME"] = str(tmp_path / "xdg")
     await bare("context", "add", 'a "b"\x7f', "--server", "x:1")
     file = tmp_path / "xdg/jobworker/contexts.toml"
@@ -51,7 +51,7 @@ async def test_the_file_is_the_users_alone_and_under_xdg(bare: Cli, tmp_path: Pa
     assert [entry.name for entry in file.parent.iterdir()] == ["contexts.toml"]
 
 
-async def test_each_value_has_its_origin(bare: Cli) -> None:
+async def test_show_prints_the_origin_of_each_value(bare: Cli) -> None:
     await bare("context", "add", "prod", "--server", "jobs:1", "--role", "viewer", "--ca", "/ca.pem", "--use")
     bare.env["JOBWORKER_ROLE"] = "admin"
     found = await origins(bare, "--server-name", "worker", "context", "show")
@@ -59,14 +59,14 @@ async def test_each_value_has_its_origin(bare: Cli) -> None:
         "server": ("jobs:1", "context prod"),
         "certs": ("/opt/job-worker/certs", "default"),
         "role": ("admin", "JOBWORKER_ROLE"),
-        "ca": ("/opt/job-worker/certs/ca.pem", "of the folder: default"),
-        "cert": ("/opt/job-worker/certs/admin.pem", "of the folder: default"),
-        "key": ("/opt/job-worker/certs/admin-key.pem", "of the folder: default"),
+        "ca": ("/opt/job-worker/certs/ca.pem", "in the directory: default"),
+        "cert": ("/opt/job-worker/certs/admin.pem", "in the directory: default"),
+        "key": ("/opt/job-worker/certs/admin-key.pem", "in the directory: default"),
         "server_name": ("worker", "--server-name"),
     }
 
 
-async def test_an_option_goes_before_the_named_context_before_the_environment_before_the_one_in_use(
+async def test_priority_of_option_named_context_environment_and_current_context(
     bare: Cli,
 ) -> None:
     await bare("context", "add", "used", "--server", "used:1", "--use")
@@ -81,19 +81,19 @@ async def test_an_option_goes_before_the_named_context_before_the_environment_be
     assert (await origins(bare, *with_option, "context", "show"))["server"] == ("option:1", "--server")
 
 
-async def test_a_folder_goes_before_the_files_of_a_context(bare: Cli) -> None:
+async def test_directory_option_overrides_the_files_of_a_context(bare: Cli) -> None:
     await bare("context", "add", "files", "--key", "/k.pem", "--cert", "/c.pem", "--use")
     assert (await origins(bare, "context", "show"))["key"] == ("/k.pem", "context files")
-    found = await origins(bare, "--certs", "/folder", "context", "show")
-    assert found["key"] == ("/folder/admin-key.pem", "of the folder: --certs")
+    found = await origins(bare, "--certs", "/directory", "context", "show")
+    assert found["key"] == ("/directory/admin-key.pem", "in the directory: --certs")
 
 
-async def test_paths_mean_the_same_from_any_directory(bare: Cli) -> None:
+async def test_relative_path_becomes_absolute(bare: Cli) -> None:
     await bare("context", "add", "here", "--ca", "ca.pem", "--use")
     assert (await origins(bare, "context", "show"))["ca"][0] == HERE
 
 
-async def test_a_key_that_others_can_read_is_refused_with_the_cure(
+async def test_key_that_other_users_can_read_is_refused(
     bare: Cli, listening: Listening, tmp_path: Path
 ) -> None:
     for file in bare.certs.iterdir():
@@ -101,42 +101,45 @@ async def test_a_key_that_others_can_read_is_refused_with_the_cure(
     key = tmp_path / "admin-key.pem"
     key.chmod(0o644)
     words = ["context", "add", "open", "--certs", str(tmp_path), "--server", f"localhost:{listening.port}"]
-    told = f"error: the key {key} can be read by others\nhint: chmod 600 {key}\n"
+    message = f"error: other users can read the key {key}\nhint: run: chmod 600 {key}\n"
     refused = await bare(*words, "--use")
-    assert (refused.code, refused.stderr) == (1, told)
+    assert (refused.code, refused.stderr) == (1, message)
     assert not file_of(bare).exists()
     key.chmod(0o600)
     assert (await bare(*words, "--use")).code == 0
     key.chmod(0o604)
     used = await bare("list")
-    assert (used.code, used.stderr) == (1, told)
+    assert (used.code, used.stderr) == (1, message)
 
 
 @pytest.mark.parametrize(
     "words", [["context", "use", "x"], ["--context", "x", "list"], ["context", "show", "x"]]
 )
-async def test_an_unknown_context_names_those_that_there_are(bare: Cli, words: list[str]) -> None:
+async def test_unknown_context_lists_the_known_ones(bare: Cli, words: list[str]) -> None:
     await bare("context", "add", "other")
     result = await bare(*words)
     assert result.code == 1
-    assert result.stderr == ('error: no context "x"\nhint: `jobworker context list` shows them: other\n')
+    assert result.stderr == ('error: no context has the name "x"\nhint: use one of: other\n')
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("current = [", "cannot read the contexts in "),
-        ("contexts = 3", "are not tables such as [contexts.prod]"),
-        ("[contexts]\nprod = 3", "are not tables such as [contexts.prod]"),
-        ("[contexts.prod]\nserver = 3", 'context "prod": server is not one of the texts server, certs'),
-        ("[contexts.prod]\nport = '3'", 'context "prod": port is not one of the texts server, certs'),
+        ("contexts = 3", "a context is not a table; write it as [contexts.NAME]"),
+        ("[contexts]\nprod = 3", "a context is not a table; write it as [contexts.NAME]"),
+        (
+            "[contexts.prod]\nserver = 3",
+            'context "prod": server is unknown or not a string; use server, certs',
+        ),
+        ("[contexts.prod]\nport = '3'", 'context "prod": port is unknown or not a string; use server, certs'),
     ],
 )
-async def test_a_file_that_is_wrong_is_told(bare: Cli, content: str, told: str) -> None:
+async def test_invalid_file_is_reported(bare: Cli, content: str, message: str) -> None:
     file_of(bare).parent.mkdir(parents=True)
     file_of(bare).write_text(content)
     for words in (["list"], ["context", "list"]):
         result = await bare(*words)
         assert result.code == 1
-        assert told in result.stderr
+        assert message in result.stderr
         assert "Traceback" not in result.stderr

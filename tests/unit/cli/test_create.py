@@ -1,4 +1,4 @@
-"""`jobworker create`: what becomes of the command line."""
+"""Tests of `jobworker create`: the request for a command line, and the output."""
 
 import json
 from datetime import timedelta
@@ -22,7 +22,7 @@ from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer
         (["echo", "", "ü ✓"], ["echo", "", "ü ✓"]),
     ],
 )
-async def test_options_end_at_the_commands_first_word(
+async def test_options_end_at_the_first_word_of_the_command(
     cli: Cli, server: FakeServer, args: list[str], command: list[str]
 ) -> None:
     result = await cli("create", *args)
@@ -31,7 +31,7 @@ async def test_options_end_at_the_commands_first_word(
     assert [request.command, *request.args] == command
 
 
-async def test_every_option_reaches_the_request(cli: Cli, server: FakeServer) -> None:
+async def test_every_option_is_sent(cli: Cli, server: FakeServer) -> None:
     cli.env["FROM_HERE"] = "x=y"
     result = await cli(
         "create", "--max-memory=1024", "--max-cpu=25", "--max-io-bps", "1048576", "--max-pids=7",
@@ -54,7 +54,7 @@ async def test_every_option_reaches_the_request(cli: Cli, server: FakeServer) ->
     assert request.limits_policy == job_pb2.LIMITS_POLICY_STRICT
 
 
-async def test_what_is_not_said_is_left_to_the_server(cli: Cli, server: FakeServer) -> None:
+async def test_omitted_options_are_not_sent(cli: Cli, server: FakeServer) -> None:
     await cli("create", "true")
     [request] = server.created
     set_fields = {field.name for field, _ in request.ListFields()}
@@ -63,39 +63,39 @@ async def test_what_is_not_said_is_left_to_the_server(cli: Cli, server: FakeServ
 
 
 @pytest.mark.parametrize(
-    ("args", "complaint"),
+    ("args", "message"),
     [
         ([], "COMMAND"),
         (["--max-cpu=-1", "true"], "--max-cpu"),
         (["--max-cpu=x", "true"], "--max-cpu"),
         (["--max-memory=99999999", "true"], "--max-memory"),
         (["--timeout", "soon", "true"], "'soon' is not a duration"),
-        (["--env", "NOT_SET_HERE", "true"], "NOT_SET_HERE is not set here"),
+        (["--env", "NOT_SET_HERE", "true"], "NOT_SET_HERE is not set in the local"),
         (["--env", "=x", "true"], "'=x' is not KEY=VALUE"),
         (["--label", "x", "true"], "'x' is not KEY=VALUE"),
         (["--no-such-option", "true"], "--no-such-option"),
         (["printf", b"\xff".decode("utf-8", "surrogateescape")], "is not UTF-8"),
     ],
 )
-async def test_a_wrong_command_line_is_refused_before_anything_is_sent(
-    cli: Cli, server: FakeServer, args: list[str], complaint: str
+async def test_invalid_command_line_sends_no_request(
+    cli: Cli, server: FakeServer, args: list[str], message: str
 ) -> None:
     result = await cli("create", *args)
     assert result.code == 2
-    assert complaint in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == b""
     assert not server.created
 
 
-async def test_quiet_prints_the_id_alone(cli: Cli, server: FakeServer) -> None:
+async def test_quiet_prints_only_the_id(cli: Cli, server: FakeServer) -> None:
     result = await cli("create", "-q", "true")
     assert result.text == f"{JOB_ID}\n"
     assert result.stderr == ""
     assert server.created
 
 
-async def test_json_has_the_documents_names(cli: Cli, server: FakeServer) -> None:
+async def test_json_has_the_documented_names(cli: Cli, server: FakeServer) -> None:
     async def create(_: object) -> job_pb2.Job:
         job = server.add(max_cpu=25, max_memory=64)
         job.start_time.FromJsonString("2026-03-01T12:00:00Z")
@@ -111,7 +111,7 @@ async def test_json_has_the_documents_names(cli: Cli, server: FakeServer) -> Non
     assert job["args"] == []
 
 
-async def test_a_person_reads_the_command_as_a_shell_takes_it(cli: Cli, server: FakeServer) -> None:
+async def test_details_quote_the_command_for_a_shell(cli: Cli, server: FakeServer) -> None:
     result = await cli("create", "sh", "-c", "echo 'a b'; printf '\\e[31m\x1b[31m'")
     assert """sh -c 'echo '"'"'a b'"'"'; printf '"'"'\\e[31m\\x1b[31m'"'"''""" in result.text
     assert "\x1b" not in result.text

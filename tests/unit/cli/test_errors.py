@@ -1,4 +1,4 @@
-"""What a user reads when something fails: one sentence, one hint, no traceback."""
+"""Tests of error messages: one sentence, one hint, no traceback."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ async def test_violations_in_json_have_fields_and_options(cli: Cli, server: Fake
         ),
     ],
 )
-async def test_the_servers_sentence_and_reason_are_shown(
+async def test_message_and_reason_of_the_server_are_printed(
     cli: Cli, server: FakeServer, refusal: Refusal, first_line: str
 ) -> None:
     server.refusals["CreateJob"] = [refusal]
@@ -74,7 +74,7 @@ async def test_the_servers_sentence_and_reason_are_shown(
     assert "Traceback" not in result.stderr
 
 
-async def test_debug_shows_where_an_error_comes_from(cli: Cli, server: FakeServer) -> None:
+async def test_debug_prints_a_traceback(cli: Cli, server: FakeServer) -> None:
     server.refusals["GetJob"] = [Refusal(INVALID, "no", "INVALID_REQUEST")]
     result = await cli("--debug", "get", JOB_ID)
     assert "Traceback" in result.stderr
@@ -83,7 +83,7 @@ async def test_debug_shows_where_an_error_comes_from(cli: Cli, server: FakeServe
 
 
 @pytest.mark.parametrize("args", [["get", JOB_ID], ["list"], ["create", "true"], ["stop", JOB_ID]])
-async def test_a_call_is_repeated_while_the_server_is_away_for_a_moment(
+async def test_call_is_retried_while_the_server_is_unavailable(
     cli: Cli, server: FakeServer, args: list[str]
 ) -> None:
     server.add()
@@ -95,9 +95,7 @@ async def test_a_call_is_repeated_while_the_server_is_away_for_a_moment(
     assert len({request.request_id for request in server.created}) <= 1
 
 
-async def test_a_server_that_stays_away_is_told_after_a_bounded_number_of_attempts(
-    cli: Cli, server: FakeServer
-) -> None:
+async def test_number_of_retries_is_bounded(cli: Cli, server: FakeServer) -> None:
     server.refusals["GetJob"] = [Refusal(UNAVAILABLE, "shutting down", "SHUTTING_DOWN") for _ in range(50)]
     result = await cli("get", JOB_ID)
     assert result.code == 1
@@ -105,37 +103,37 @@ async def test_a_server_that_stays_away_is_told_after_a_bounded_number_of_attemp
     assert len(server.refusals["GetJob"]) == 45
 
 
-async def test_a_server_that_does_not_answer_is_given_up(cli: Cli, server: FakeServer) -> None:
+async def test_call_times_out(cli: Cli, server: FakeServer) -> None:
     async def never(_: object) -> object:
         return await asyncio.Event().wait()
 
-    server.creating = never  # type: ignore[assignment]  # it never returns
+    server.creating = never  # type: ignore[assignment]  # never returns
     result = await cli("--timeout", "200ms", "create", "--request-id", "again", "true")
     assert result.code == 1
     assert f"error: {cli.server} did not answer in time" in result.stderr
-    assert "hint: with --request-id again a repeated call starts no second job" in result.stderr
+    assert "hint: the job may have started; repeat the command with --request-id again" in result.stderr
 
 
-@pytest.mark.parametrize(("verb", "code"), [("get", 1), ("stream", 125), ("wait", 125)])
-async def test_where_nobody_listens_a_sentence_says_so(
-    cli: Cli, listening: Listening, verb: str, code: int
+@pytest.mark.parametrize(("subcommand", "code"), [("get", 1), ("stream", 125), ("wait", 125)])
+async def test_refused_connection_is_reported(
+    cli: Cli, listening: Listening, subcommand: str, code: int
 ) -> None:
     await listening.stop()
-    result = await cli(verb, JOB_ID)
+    result = await cli(subcommand, JOB_ID)
     assert result.code == code
     error, hint = result.stderr.splitlines()[-2:]
     assert error == f"error: cannot reach jobworkerd at {cli.server}: connection refused (UNREACHABLE)"
     assert hint.startswith("hint: start jobworkerd there, or check --server")
 
 
-async def test_a_server_of_another_ca_is_not_trusted(cli: Cli, tmp_path: Path) -> None:
+async def test_server_certificate_of_another_ca_is_not_trusted(cli: Cli, tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     result = await cli("--ca", str(tmp_path / "other.pem"), "get", JOB_ID)
     assert result.code == 1
     assert "the configured CA did not sign the certificate of the server" in result.stderr
 
 
-async def test_a_certificate_of_another_ca_is_refused(cli: Cli, tmp_path: Path) -> None:
+async def test_client_certificate_of_another_ca_is_refused(cli: Cli, tmp_path: Path) -> None:
     leaf = trustme.CA().issue_cert("admin@example.org")
     leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
@@ -145,9 +143,7 @@ async def test_a_certificate_of_another_ca_is_refused(cli: Cli, tmp_path: Path) 
     assert "as it does for a client certificate that it refuses" in result.stderr
 
 
-async def test_a_certificate_for_another_name_is_told_and_the_name_can_be_given(
-    cli: Cli, listening: Listening
-) -> None:
+async def test_server_name_can_be_overridden(cli: Cli, listening: Listening) -> None:
     wrong = await cli("--server-name", "elsewhere.example", "list")
     assert wrong.code == 1
     assert "the certificate of the server is for another name" in wrong.stderr
@@ -155,7 +151,7 @@ async def test_a_certificate_for_another_name_is_told_and_the_name_can_be_given(
     assert right.code == 0, right.stderr
 
 
-async def test_a_key_that_is_not_ours_is_told(cli: Cli, certs: Path) -> None:
+async def test_key_of_another_certificate_is_reported(cli: Cli, certs: Path) -> None:
     result = await cli("--key", str(certs / "viewer-key.pem"), "list")
     assert result.code == 1
     assert f"error: {certs}/viewer-key.pem: the key does not belong to the certificate {certs}/admin.pem" in (
@@ -163,7 +159,7 @@ async def test_a_key_that_is_not_ours_is_told(cli: Cli, certs: Path) -> None:
     )
 
 
-async def test_a_missing_file_says_what_to_set(cli: Cli, tmp_path: Path) -> None:
+async def test_missing_file_has_a_hint(cli: Cli, tmp_path: Path) -> None:
     result = await cli("--certs", str(tmp_path), "list")
     assert result.code == 1
     assert result.stderr == (
@@ -173,7 +169,7 @@ async def test_a_missing_file_says_what_to_set(cli: Cli, tmp_path: Path) -> None
     )
 
 
-async def test_an_empty_file_is_an_error_and_no_abort(cli: Cli, tmp_path: Path) -> None:
+async def test_empty_file_does_not_abort_the_process(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty").touch(mode=0o600)
     for option in ("--ca", "--cert", "--key"):
         result = await cli(option, str(tmp_path / "empty"), "list")
@@ -181,16 +177,16 @@ async def test_an_empty_file_is_an_error_and_no_abort(cli: Cli, tmp_path: Path) 
         assert f"error: {tmp_path}/empty: the file is empty\n" in result.stderr
 
 
-async def test_a_key_that_others_can_read_is_warned_of(cli: Cli, certs: Path, tmp_path: Path) -> None:
+async def test_key_that_other_users_can_read_is_a_warning(cli: Cli, certs: Path, tmp_path: Path) -> None:
     key = tmp_path / "admin-key.pem"
     key.write_bytes((certs / "admin-key.pem").read_bytes())
     key.chmod(0o640)
     result = await cli("--key", str(key), "list")
     assert result.code == 0
-    assert result.stderr == f"warning: {key} can be read by others; cure: chmod 600 {key}\n"
+    assert result.stderr == f"warning: other users can read the key {key}; run: chmod 600 {key}\n"
 
 
-async def test_the_role_chooses_the_certificate(cli: Cli, certs: Path, tmp_path: Path) -> None:
+async def test_role_selects_the_certificate(cli: Cli, certs: Path, tmp_path: Path) -> None:
     for name in ("ca.pem", "viewer.pem", "viewer-key.pem"):
         (tmp_path / name).write_bytes((certs / name).read_bytes())
         (tmp_path / name).chmod(0o600)
@@ -202,13 +198,13 @@ async def test_the_role_chooses_the_certificate(cli: Cli, certs: Path, tmp_path:
 
 
 @pytest.mark.parametrize("address", [":50051", "host:", "host:port", "host:0", "a:70000", ""])
-async def test_an_address_that_is_none_is_told(cli: Cli, address: str) -> None:
+async def test_invalid_address_is_reported(cli: Cli, address: str) -> None:
     result = await cli("--server", address, "list")
     assert result.code == 1
     assert "is not HOST:PORT" in result.stderr
 
 
-async def test_a_host_that_does_not_exist_is_told(cli: Cli) -> None:
+async def test_unknown_host_is_reported(cli: Cli) -> None:
     result = await cli("--server", "no-such-host.invalid:50051", "list")
     assert result.code == 1
     assert "cannot reach jobworkerd at no-such-host.invalid:50051" in result.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError
-from jobworker_cli.stream.follow import follow, open_stream
+from jobworker_cli.stream.follow import copy_stream, open_stream
 from jobworker_client import Client, ConnectionLost, JobNotFound, JobStream, JobWorkerError
 from jobworker_client.aio.connection import Connection, StreamCall
 from jobworker_client.retry_policy import RetryPolicy
@@ -91,34 +91,34 @@ async def test_error_without_reconnect_has_the_command_to_resume() -> None:
     connection = FlakyConnection((0, 3), reconnects=False)
     began = asyncio.get_running_loop().time()
     with pytest.raises(CliError, match="lost the connection") as raised:
-        await follow(stream(connection), drop)
+        await copy_stream(stream(connection), drop)
     assert asyncio.get_running_loop().time() - began >= 0.9
-    assert raised.value.hint == f"`jobworker stream --offset 3 {JOB_ID}` goes on from there"
+    assert raised.value.hint == f"`jobworker stream --offset 3 {JOB_ID}` resumes the output"
     assert connection.offsets == [0]
 
 
 async def test_stream_fails_if_every_retry_breaks_at_once() -> None:
     connection = FlakyConnection((0, 1), *[(0, 0)] * 1_000)
     with pytest.raises(CliError, match="lost the connection"):
-        await follow(stream(connection), drop)
+        await copy_stream(stream(connection), drop)
     assert 10 < len(connection.offsets) < 1_000
     assert set(connection.offsets[1:]) == {1}
 
 
 async def test_each_message_restarts_the_resume_timeout() -> None:
     connection = FlakyConnection(*[(0, 1)] * 200)
-    await follow(stream(connection), drop)
+    await copy_stream(stream(connection), drop)
     assert connection.offsets == list(range(201))
 
 
 async def test_silent_healthy_stream_restarts_the_resume_timeout() -> None:
     connection = FlakyConnection((0.3, 0), (0, 0), (0, 0), (0.3, 0), (0, 0))
-    await follow(stream(connection, result_only=True), drop)
+    await copy_stream(stream(connection, result_only=True), drop)
     assert len(connection.offsets) == 6
 
 
 async def test_permanent_error_is_raised_at_once() -> None:
     connection = FlakyConnection((0, 0), error=JobNotFound("no", reason="JOB_NOT_FOUND"))
     with pytest.raises(CliError, match="no"):
-        await follow(stream(connection), drop)
+        await copy_stream(stream(connection), drop)
     assert connection.offsets == [0]

@@ -1,4 +1,4 @@
-"""The forms of a result: `-o table|wide|json|jsonl|id`, with each verb that has one."""
+"""Tests of the output formats with each subcommand: `-o table|wide|json|jsonl|id`."""
 
 import json
 
@@ -9,12 +9,12 @@ from jobworker.v1 import job_pb2
 from tests.unit.cli.conftest import JOB_ID, Cli, CreateRequest, FakeServer, Refusal
 
 OTHER_ID = "0199f3a0-0000-7000-8000-000000000002"
-VERBS = [["create", "true"], ["get", JOB_ID], ["list"], ["stop", JOB_ID], ["wait", JOB_ID]]
+COMMANDS = [["create", "true"], ["get", JOB_ID], ["list"], ["stop", JOB_ID], ["wait", JOB_ID]]
 
 
 @pytest.fixture(autouse=True)
 def jobs(server: FakeServer) -> None:
-    """Two jobs, of which the first is created again."""
+    """Add two jobs; `create` returns the first."""
 
     async def creating(_: CreateRequest) -> job_pb2.Job:
         return server.jobs[JOB_ID]
@@ -25,40 +25,40 @@ def jobs(server: FakeServer) -> None:
     server.creating = creating
 
 
-@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
-async def test_ids_stand_alone(cli: Cli, words: list[str]) -> None:
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+async def test_id_format_prints_only_ids(cli: Cli, words: list[str]) -> None:
     result = await cli(words[0], "-o", "id", *words[1:])
     assert result.code in {0, 143}, result.stderr
     assert result.text.splitlines() == ([JOB_ID, OTHER_ID] if words == ["list"] else [JOB_ID])
 
 
-@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
-async def test_jsonl_is_a_job_a_line(cli: Cli, words: list[str]) -> None:
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+async def test_jsonl_prints_one_job_per_line(cli: Cli, words: list[str]) -> None:
     lines = (await cli(words[0], "-o", "jsonl", *words[1:])).text.splitlines()
     assert len(lines) == (2 if words == ["list"] else 1)
     assert json.loads(lines[0])["id"] == JOB_ID
 
 
-@pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
-async def test_json_is_an_object_for_one_job_and_an_array_for_many(cli: Cli, words: list[str]) -> None:
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+async def test_json_is_an_object_or_an_array(cli: Cli, words: list[str]) -> None:
     found = json.loads((await cli(words[0], "-o", "json", *words[1:])).text)
     assert isinstance(found, dict if words[0] in {"create", "get"} else list)
 
 
-async def test_a_wide_table_has_more_columns_and_no_control_characters(cli: Cli) -> None:
+async def test_wide_table_adds_columns_and_escapes_control_characters(cli: Cli) -> None:
     head, row, _ = (await cli("list", "-o", "wide")).text.splitlines()
     assert head.split()[5:] == ["OWNER", "CPU", "MEMORY", "OUTPUT", "LABELS", "COMMAND"]
     assert row.split()[5:] == ["CN=admin", "50%", "64", "MiB", "2", "KiB", r"team=data\x1b[31m", "true"]
 
 
-@pytest.mark.parametrize("verb", ["create", "get", "stop", "wait"])
-async def test_elsewhere_wide_is_the_table(cli: Cli, verb: str) -> None:
-    words = next(words for words in VERBS if words[0] == verb)
-    wide, table = [(await cli(verb, "-o", form, *words[1:])).text for form in ("wide", "table")]
+@pytest.mark.parametrize("subcommand", ["create", "get", "stop", "wait"])
+async def test_wide_equals_table_for_single_jobs(cli: Cli, subcommand: str) -> None:
+    words = next(words for words in COMMANDS if words[0] == subcommand)
+    wide, table = [(await cli(subcommand, "-o", output, *words[1:])).text for output in ("wide", "table")]
     assert wide == table
 
 
-async def test_errors_of_jsonl_are_json(cli: Cli, server: FakeServer) -> None:
+async def test_errors_with_jsonl_are_json(cli: Cli, server: FakeServer) -> None:
     server.refusals["GetJob"] = [Refusal(grpc.StatusCode.NOT_FOUND, "no", "JOB_NOT_FOUND")]
     result = await cli("get", "-o", "jsonl", JOB_ID)
     assert json.loads(result.stderr)["error"]["reason"] == "JOB_NOT_FOUND"

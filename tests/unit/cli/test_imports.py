@@ -1,4 +1,4 @@
-"""Which modules a command line imports: start-up takes as long as they do."""
+"""Tests of the modules that a command line imports, because imports dominate the start-up time."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from jobworker_cli.main import main
 main()
 """
 
-# typer before 0.29 needs no pydantic: an environment that has it is older than the lock file (make setup).
+# typer before 0.29 does not need pydantic. An environment with it is outdated; run `make setup`.
 NEVER = {"pydantic", "rich", "cryptography", "typing_inspection", "click"}
 WITH_A_SERVER = {"grpc", "google.protobuf", "asyncio", "ssl", "jobworker_client", "jobworker.v1.job_pb2"}
 ON_DEMAND = {
@@ -27,19 +27,19 @@ ON_DEMAND = {
 
 
 def imported(stderr: str) -> set[str]:
-    """Returns the modules that a run of `PROGRAM` has printed last."""
-    found: list[str] = json.loads(stderr.splitlines()[-1])
-    return set(found)
+    """Return the modules in the last line that `PROGRAM` printed."""
+    modules: list[str] = json.loads(stderr.splitlines()[-1])
+    return set(modules)
 
 
-def test_help_imports_nothing_of_grpc() -> None:
+def test_help_does_not_import_grpc() -> None:
     for words in (["--help"], ["run", "--help"], ["context", "--help"]):
         argv = [sys.executable, "-c", PROGRAM, *words]
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
         assert not imported(done.stderr) & (NEVER | WITH_A_SERVER | ON_DEMAND)
 
 
-async def test_a_list_imports_what_it_uses(cli: Cli) -> None:
+async def test_list_imports_only_used_modules(cli: Cli) -> None:
     result = await finished(await cli.start("list", program=("-c", PROGRAM)))
     assert result.code == 0, result.stderr
     found = imported(result.stderr)
@@ -47,7 +47,7 @@ async def test_a_list_imports_what_it_uses(cli: Cli) -> None:
     assert not found & (NEVER | ON_DEMAND)
 
 
-async def test_what_is_left_out_comes_when_it_is_needed(cli: Cli, server: FakeServer) -> None:
+async def test_other_modules_are_imported_on_demand(cli: Cli, server: FakeServer) -> None:
     result = await finished(await cli.start("get", "-o", "json", "nope", program=("-c", PROGRAM)))
     assert "JOB_NOT_FOUND" in result.stderr
     server.add()

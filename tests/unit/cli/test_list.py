@@ -1,4 +1,4 @@
-"""`jobworker list`: pages, filters and forms."""
+"""Tests of `jobworker list`: pages, filters and formats."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.unit.cli.conftest import Cli, FakeServer
 
 
 def add_many(server: FakeServer, count: int) -> list[str]:
-    """Adds jobs and returns their ids in the server's order."""
+    """Add jobs and return their ids in the order of the server."""
     return [server.add(f"0199f3a0-0000-7000-8000-{number:012}").id for number in range(count)]
 
 
@@ -20,14 +20,14 @@ async def test_all_pages_are_fetched(cli: Cli, server: FakeServer) -> None:
     assert len(server.listed) == 3
 
 
-async def test_a_limit_asks_for_no_more_than_that(cli: Cli, server: FakeServer) -> None:
+async def test_limit_bounds_the_page_size(cli: Cli, server: FakeServer) -> None:
     ids = add_many(server, 20)
     result = await cli("list", "-q", "-n", "7")
     assert result.text.splitlines() == ids[:7]
     assert [request.page_size for request in server.listed] == [7]
 
 
-async def test_filters_go_to_the_server(cli: Cli, server: FakeServer) -> None:
+async def test_filters_are_sent(cli: Cli, server: FakeServer) -> None:
     result = await cli("list", "--status", "running", "-s", "FAILED", "--label", "a=b", "-l", "c=")
     assert result.code == 0, result.stderr
     [request] = server.listed
@@ -36,13 +36,13 @@ async def test_filters_go_to_the_server(cli: Cli, server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize("args", [["--status", "gone"], ["--limit", "0"], ["--label", "x"]])
-async def test_a_wrong_filter_is_a_usage_error(cli: Cli, server: FakeServer, args: list[str]) -> None:
+async def test_invalid_filter_is_a_usage_error(cli: Cli, server: FakeServer, args: list[str]) -> None:
     result = await cli("list", *args)
     assert result.code == 2
     assert not server.listed
 
 
-async def test_json_is_an_array_of_jobs(cli: Cli, server: FakeServer) -> None:
+async def test_json_is_an_array(cli: Cli, server: FakeServer) -> None:
     ids = add_many(server, 2)
     result = await cli("list", "-o", "json")
     assert [job["id"] for job in json.loads(result.text)] == ids
@@ -50,7 +50,9 @@ async def test_json_is_an_array_of_jobs(cli: Cli, server: FakeServer) -> None:
     assert isinstance(json.loads(empty.text), list)
 
 
-async def test_the_table_has_a_line_a_job_and_no_control_characters(cli: Cli, server: FakeServer) -> None:
+async def test_table_has_one_line_per_job_and_escapes_control_characters(
+    cli: Cli, server: FakeServer
+) -> None:
     server.add().args[:] = ["two\nlines", "\x1b]0;title\x07", "\u202ereversed"]
     result = await cli("list")
     head, row = result.text.splitlines()
@@ -61,12 +63,12 @@ async def test_the_table_has_a_line_a_job_and_no_control_characters(cli: Cli, se
     assert row.split()[1:3] == ["COMPLETED", "0"]
 
 
-async def test_a_reader_that_leaves_is_no_error(cli: Cli, server: FakeServer) -> None:
+async def test_closed_pipe_is_not_an_error(cli: Cli, server: FakeServer) -> None:
     add_many(server, 2_000)
     process = await cli.start("list", "-o", "json")
     assert process.stdout is not None
     await process.stdout.readline()
-    # What `| head -1` does; asyncio's reader has no public way to do it.
+    # Like `| head -1`. The reader of asyncio has no public method for it.
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
     assert process.stderr is not None
     assert await process.stderr.read() == b""

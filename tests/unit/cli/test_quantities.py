@@ -1,4 +1,4 @@
-"""Limits with the units that people write."""
+"""Tests of limits with units."""
 
 from collections.abc import Callable
 
@@ -22,12 +22,12 @@ from tests.unit.cli.conftest import JOB_ID, Cli, CreateRequest, FakeServer
         (parse_bytes, "1.5Ki", 1536), (parse_bytes, "7B", 7),
     ],
 )  # fmt: skip
-def test_amounts_are_read(parse: Callable[[str], int], text: str, amount: int) -> None:
+def test_amounts_are_parsed(parse: Callable[[str], int], text: str, amount: int) -> None:
     assert parse(text) == amount
 
 
 @pytest.mark.parametrize(
-    ("parse", "text", "words"),
+    ("parse", "text", "message"),
     [
         (parse_percent, "1.5", "not an amount of CPU such as 150, 150%, 1.5c or 1500m"),
         (parse_percent, "1C", "not an amount of CPU"),
@@ -46,19 +46,19 @@ def test_amounts_are_read(parse: Callable[[str], int], text: str, amount: int) -
         (parse_bytes, "0.5B", "not a whole number of bytes"),
     ],
 )
-def test_other_texts_are_refused(parse: Callable[[str], int], text: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_invalid_amounts_are_refused(parse: Callable[[str], int], text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse(text)
 
 
-async def test_create_takes_units(cli: Cli, server: FakeServer) -> None:
+async def test_create_accepts_units(cli: Cli, server: FakeServer) -> None:
     words = ["--max-memory=1G", "--max-io-bps", "10M", "--max-cpu=1.5c"]
     assert (await cli("create", *words, "true")).code == 0
     request: CreateRequest = server.created[-1]
     assert (request.max_memory, request.max_io_bps, request.max_cpu) == (1024, 10 * 2**20, 150)
 
 
-async def test_update_takes_units(cli: Cli, server: FakeServer) -> None:
+async def test_update_accepts_units(cli: Cli, server: FakeServer) -> None:
     server.add()
     words = ["--max-memory=1G", "--max-io-bps", "10M", "--max-cpu=1.5c"]
     result = await cli("update", JOB_ID, *words)
@@ -68,20 +68,20 @@ async def test_update_takes_units(cli: Cli, server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "most"), [("--max-cpu", 100_000), ("--max-memory", 16_777_216), ("--max-io-bps", 2**40)]
+    ("option", "maximum"), [("--max-cpu", 100_000), ("--max-memory", 16_777_216), ("--max-io-bps", 2**40)]
 )
-async def test_an_amount_out_of_range_is_refused_here(
-    cli: Cli, server: FakeServer, option: str, most: int
+async def test_amount_out_of_range_is_a_usage_error(
+    cli: Cli, server: FakeServer, option: str, maximum: int
 ) -> None:
-    for amount in (-1, most + 1):
+    for amount in (-1, maximum + 1):
         result = await cli("create", f"{option}={amount}", "true")
         assert result.code == 2
-        assert f"Invalid value for '{option}': {amount} is out of range; use 0 to {most}" in result.stderr
+        assert f"Invalid value for '{option}': {amount} is out of range; use 0 to {maximum}" in result.stderr
     assert not server.created
 
 
-async def test_help_says_the_units(cli: Cli) -> None:
-    for verb in ("create", "run", "update"):
-        text = " ".join((await cli(verb, "--help")).text.split())
+async def test_help_names_the_units(cli: Cli) -> None:
+    for subcommand in ("create", "run", "update"):
+        text = " ".join((await cli(subcommand, "--help")).text.split())
         assert "with a unit (512M, 1.5G; powers of 1024)" in text
-        assert "cores (1.5c or 1500m)" in text
+        assert "in cores (1.5c or 1500m)" in text

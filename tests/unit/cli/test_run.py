@@ -1,4 +1,4 @@
-"""`jobworker run`: as if the job were a command of this shell."""
+"""Tests of `jobworker run`: output, exit codes and signals."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from tests.unit.cli.conftest import (
 
 @pytest.fixture
 def endless(server: FakeServer) -> FakeServer:
-    """A server whose job writes `begin` and then runs until it is stopped, when it writes `end`."""
+    """Return a server whose job writes `begin`, runs until it is stopped, and then writes `end`."""
     stopped = asyncio.Event()
 
     async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
@@ -46,7 +46,7 @@ def endless(server: FakeServer) -> FakeServer:
     return server
 
 
-async def test_output_and_exit_code_are_the_jobs(cli: Cli, server: FakeServer) -> None:
+async def test_output_and_exit_code_of_the_job(cli: Cli, server: FakeServer) -> None:
     async def create(_: CreateRequest) -> job_pb2.Job:
         return server.add(exit_code=3, status=job_pb2.JOB_STATUS_FAILED)
 
@@ -58,7 +58,7 @@ async def test_output_and_exit_code_are_the_jobs(cli: Cli, server: FakeServer) -
     assert request.request_id
 
 
-async def test_limits_that_are_not_in_force_are_told(cli: Cli, server: FakeServer) -> None:
+async def test_unenforced_limits_are_a_warning(cli: Cli, server: FakeServer) -> None:
     async def create(_: CreateRequest) -> job_pb2.Job:
         job = server.add()
         job.limits_applied.add(limit="max_cpu", in_force=True)
@@ -67,11 +67,11 @@ async def test_limits_that_are_not_in_force_are_told(cli: Cli, server: FakeServe
 
     server.creating = create
     completed = await cli("run", "true")
-    assert completed.stderr == f"jobworker: not in force: max_memory; `jobworker get {JOB_ID}` says why\n"
+    assert completed.stderr == f"jobworker: not in force: max_memory; for details: jobworker get {JOB_ID}\n"
 
 
 @pytest.mark.parametrize(("errno", "code"), [("ENOENT", 127), ("EACCES", 126), ("ENOEXEC", 126), ("", 126)])
-async def test_a_command_that_cannot_be_started_has_the_shells_exit_code(
+async def test_command_that_cannot_start_has_the_exit_code_of_a_shell(
     cli: Cli, server: FakeServer, errno: str, code: int
 ) -> None:
     server.refusals["CreateJob"] = [
@@ -88,9 +88,7 @@ async def test_a_command_that_cannot_be_started_has_the_shells_exit_code(
     assert completed.stderr.startswith(f"error: cannot run it ({errno}) (COMMAND_NOT_STARTED)\n")
 
 
-async def test_a_working_directory_that_is_not_there_is_no_missing_command(
-    cli: Cli, server: FakeServer
-) -> None:
+async def test_missing_working_directory_is_not_a_missing_command(cli: Cli, server: FakeServer) -> None:
     server.refusals["CreateJob"] = [
         Refusal(
             grpc.StatusCode.INVALID_ARGUMENT,
@@ -111,13 +109,13 @@ async def test_a_working_directory_that_is_not_there_is_no_missing_command(
         Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_REQUEST"),
     ],
 )
-async def test_a_server_that_refuses_gives_125(cli: Cli, server: FakeServer, refusal: Refusal) -> None:
+async def test_refused_job_exits_with_125(cli: Cli, server: FakeServer, refusal: Refusal) -> None:
     server.refusals["CreateJob"] = [refusal]
     assert (await cli("run", "true")).code == 125
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_first_signal_stops_the_job_and_shows_its_last_output(
+async def test_first_signal_stops_the_job_and_shows_its_last_output(
     cli: Cli, endless: FakeServer, number: signal.Signals
 ) -> None:
     process = await cli.start("run", "sleep", "1000")
@@ -131,12 +129,12 @@ async def test_a_first_signal_stops_the_job_and_shows_its_last_output(
     assert "stopped by CN=admin" in completed.stderr
 
 
-async def test_a_second_signal_leaves_the_job_and_names_it(cli: Cli, endless: FakeServer) -> None:
-    stubborn = asyncio.Event()
+async def test_second_signal_detaches_and_prints_the_job_id(cli: Cli, endless: FakeServer) -> None:
+    never = asyncio.Event()
 
     async def stopping(_: StopRequest) -> job_pb2.Job:
-        await stubborn.wait()
-        raise AssertionError("nobody waits for this")
+        await never.wait()
+        raise AssertionError("the event is never set")
 
     endless.stopping = stopping
     process = await cli.start("run", "sleep", "1000")
@@ -147,10 +145,10 @@ async def test_a_second_signal_leaves_the_job_and_names_it(cli: Cli, endless: Fa
     process.send_signal(signal.SIGINT)
     completed = await finished(process)
     assert completed.code == 130
-    assert f"left job {JOB_ID}" in completed.stderr.splitlines()[-1]
+    assert f"detached from job {JOB_ID}" in completed.stderr.splitlines()[-1]
 
 
-async def test_a_signal_while_the_job_is_being_made_stops_it_then(cli: Cli, endless: FakeServer) -> None:
+async def test_signal_during_create_stops_the_job_afterwards(cli: Cli, endless: FakeServer) -> None:
     proceed = asyncio.Event()
 
     async def creating(_: CreateRequest) -> job_pb2.Job:
@@ -168,12 +166,12 @@ async def test_a_signal_while_the_job_is_being_made_stops_it_then(cli: Cli, endl
     assert endless.stopped
 
 
-async def test_a_job_that_nobody_reads_is_stopped(cli: Cli, server: FakeServer) -> None:
-    left = asyncio.Event()
+async def test_closed_pipe_stops_the_job(cli: Cli, server: FakeServer) -> None:
+    closed = asyncio.Event()
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
         yield stdout(b"y\n", 0)
-        await left.wait()
+        await closed.wait()
         for start in range(2, 2_000_002, 100_000):
             yield stdout(b"y" * 100_000, start)
 
@@ -183,14 +181,14 @@ async def test_a_job_that_nobody_reads_is_stopped(cli: Cli, server: FakeServer) 
     os.close(writable)
     await asyncio.to_thread(os.read, readable, 2)
     os.close(readable)
-    left.set()
+    closed.set()
     completed = await finished(process)
     assert completed.code == -signal.SIGPIPE
     assert completed.stderr == ""
     assert [request.id for request in server.stopped] == [JOB_ID]
 
 
-async def test_the_stream_of_a_run_resumes_too(cli: Cli, server: FakeServer) -> None:
+async def test_stream_of_run_resumes(cli: Cli, server: FakeServer) -> None:
     async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
         if request.offset == 0:
             yield stdout(b"one ", 0)

@@ -1,4 +1,4 @@
-"""`jobworker stop` and `jobworker wait`: several jobs, their last status, one exit code."""
+"""Tests of `jobworker stop` and `jobworker wait`: several jobs, one exit code."""
 
 import asyncio
 import json
@@ -36,22 +36,20 @@ async def test_stop_prints_the_final_status(cli: Cli, server: FakeServer) -> Non
     ("args", "grace"),
     [(["--now"], timedelta()), (["--grace-period", "1m30s"], timedelta(seconds=90))],
 )
-async def test_the_grace_period_goes_to_the_server(
-    cli: Cli, server: FakeServer, args: list[str], grace: timedelta
-) -> None:
+async def test_grace_period_is_sent(cli: Cli, server: FakeServer, args: list[str], grace: timedelta) -> None:
     server.add()
     await cli("stop", *args, JOB_ID)
     assert server.stopped[0].HasField("grace_period")
     assert server.stopped[0].grace_period.ToTimedelta() == grace
 
 
-async def test_now_and_a_grace_period_contradict(cli: Cli, server: FakeServer) -> None:
+async def test_now_and_grace_period_exclude_each_other(cli: Cli, server: FakeServer) -> None:
     result = await cli("stop", "--now", "--grace-period=1s", JOB_ID)
     assert result.code == 2
     assert not server.stopped
 
 
-async def test_one_wrong_id_keeps_nobody_from_stopping_the_others(cli: Cli, server: FakeServer) -> None:
+async def test_wrong_id_does_not_affect_other_jobs(cli: Cli, server: FakeServer) -> None:
     server.add()
     result = await cli("stop", OTHER_ID, JOB_ID)
     assert result.code == 1
@@ -59,7 +57,7 @@ async def test_one_wrong_id_keeps_nobody_from_stopping_the_others(cli: Cli, serv
     assert "JOB_NOT_FOUND" in result.stderr
 
 
-async def test_stop_waits_longer_than_a_calls_timeout(cli: Cli, server: FakeServer) -> None:
+async def test_stop_ignores_the_call_timeout(cli: Cli, server: FakeServer) -> None:
     job, stop = server.add(), asyncio.Event()
 
     async def stopping(_: object) -> job_pb2.Job:
@@ -73,7 +71,7 @@ async def test_stop_waits_longer_than_a_calls_timeout(cli: Cli, server: FakeServ
     assert (await finished(process)).code == 0
 
 
-async def test_wait_asks_for_the_result_alone_and_exits_with_it(cli: Cli, server: FakeServer) -> None:
+async def test_wait_exits_with_the_code_of_the_job(cli: Cli, server: FakeServer) -> None:
     server.add(exit_code=9, status=job_pb2.JOB_STATUS_FAILED)
     result = await cli("wait", JOB_ID)
     assert result.code == 9
@@ -83,7 +81,7 @@ async def test_wait_asks_for_the_result_alone_and_exits_with_it(cli: Cli, server
     assert request.follow
 
 
-async def test_wait_for_several_exits_with_the_first_code_that_is_not_0(cli: Cli, server: FakeServer) -> None:
+async def test_wait_for_several_jobs_exits_with_the_first_nonzero_code(cli: Cli, server: FakeServer) -> None:
     server.add()
     server.add(OTHER_ID, exit_code=4, status=job_pb2.JOB_STATUS_FAILED)
     result = await cli("wait", "-o", "json", JOB_ID, OTHER_ID)
@@ -91,7 +89,7 @@ async def test_wait_for_several_exits_with_the_first_code_that_is_not_0(cli: Cli
     assert [job["id"] for job in json.loads(result.text)] == [JOB_ID, OTHER_ID]
 
 
-async def test_wait_outlives_a_broken_connection(cli: Cli, server: FakeServer) -> None:
+async def test_wait_survives_a_broken_connection(cli: Cli, server: FakeServer) -> None:
     server.add()
     server.refusals["GetJobsStream"] = [Refusal(grpc.StatusCode.UNAVAILABLE, "restarting")]
     result = await cli("wait", JOB_ID)
@@ -99,7 +97,7 @@ async def test_wait_outlives_a_broken_connection(cli: Cli, server: FakeServer) -
     assert len(server.streamed) == 2
 
 
-async def test_ctrl_c_ends_the_waiting(cli: Cli, server: FakeServer) -> None:
+async def test_ctrl_c_ends_wait(cli: Cli, server: FakeServer) -> None:
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
         await asyncio.Event().wait()
         yield StreamMessage()

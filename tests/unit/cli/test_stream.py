@@ -1,9 +1,9 @@
-"""`jobworker stream`: the job's bytes, all of them, once, over any number of connections."""
+"""Tests of `jobworker stream`: each byte is written once, over any number of connections."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -12,13 +12,11 @@ from jobworker.v1 import job_pb2
 from tests.unit.cli.conftest import (
     JOB_ID,
     Cli,
-    CreateRequest,
     FakeServer,
     Listening,
     Refusal,
     StreamMessage,
     StreamRequest,
-    end_by_signal,
     finished,
     stderr,
     stdout,
@@ -30,11 +28,11 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
 def result(job: job_pb2.Job, offset: int = 0) -> StreamMessage:
-    """The last message."""
+    """Return the last message of a stream."""
     return StreamMessage(result=job, offset=offset)
 
 
-async def test_stdout_and_stderr_are_the_jobs_bytes_and_nothing_else(cli: Cli, server: FakeServer) -> None:
+async def test_stdout_and_stderr_are_copied_unchanged(cli: Cli, server: FakeServer) -> None:
     job = server.add()
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
@@ -52,7 +50,7 @@ async def test_stdout_and_stderr_are_the_jobs_bytes_and_nothing_else(cli: Cli, s
     assert (request.offset, request.follow, request.result_only) == (0, True, False)
 
 
-async def test_output_is_there_as_soon_as_it_is_written(cli: Cli, server: FakeServer) -> None:
+async def test_output_is_written_immediately(cli: Cli, server: FakeServer) -> None:
     job, seen = server.add(), asyncio.Event()
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
@@ -68,7 +66,7 @@ async def test_output_is_there_as_soon_as_it_is_written(cli: Cli, server: FakeSe
     assert (await finished(process)).code == 0
 
 
-async def test_offset_and_no_follow_go_to_the_server(cli: Cli, server: FakeServer) -> None:
+async def test_offset_and_no_follow_are_sent(cli: Cli, server: FakeServer) -> None:
     server.add(status=job_pb2.JOB_STATUS_RUNNING)
     server.log = b"0123456789"
     completed = await cli("stream", "--offset", "4", "--no-follow", JOB_ID)
@@ -79,9 +77,7 @@ async def test_offset_and_no_follow_go_to_the_server(cli: Cli, server: FakeServe
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100_000, len(BYTES)])
-async def test_a_stream_that_breaks_goes_on_without_a_byte_lost_or_doubled(
-    cli: Cli, server: FakeServer, cut: int
-) -> None:
+async def test_broken_stream_resumes_at_the_same_byte(cli: Cli, server: FakeServer, cut: int) -> None:
     job = server.add(exit_code=7, status=job_pb2.JOB_STATUS_FAILED)
 
     async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
@@ -96,11 +92,11 @@ async def test_a_stream_that_breaks_goes_on_without_a_byte_lost_or_doubled(
     completed = await cli("stream", JOB_ID)
     assert completed.code == 7
     assert completed.stdout == BYTES
-    assert f"going on from byte {cut}" in completed.stderr
+    assert f"resuming at byte {cut}" in completed.stderr
     assert [request.offset for request in server.streamed] == [0, cut, len(BYTES)]
 
 
-async def test_a_server_that_is_started_anew_is_found_again(
+async def test_stream_reconnects_to_a_restarted_server(
     cli: Cli, server: FakeServer, listening: Listening
 ) -> None:
     job = server.add()
@@ -118,17 +114,15 @@ async def test_a_server_that_is_started_anew_is_found_again(
     begin = await process.stdout.readexactly(7)
     await listening.stop()
     assert process.stderr is not None
-    told = await process.stderr.readline()
+    message = await process.stderr.readline()
     await listening.start()
     completed = await finished(process)
     assert begin + completed.stdout == b"before after"
-    assert b"going on from byte 7" in told
+    assert b"resuming at byte 7" in message
     assert completed.code == 0
 
 
-async def test_a_reader_that_is_cut_off_for_being_slow_resumes_and_says_so_once(
-    cli: Cli, server: FakeServer
-) -> None:
+async def test_stalled_stream_resumes_with_one_message(cli: Cli, server: FakeServer) -> None:
     job = server.add()
 
     async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
@@ -143,7 +137,7 @@ async def test_a_reader_that_is_cut_off_for_being_slow_resumes_and_says_so_once(
     assert completed.stderr.count("the reader of this output is slow") == 1
 
 
-async def test_a_refusal_is_not_retried(cli: Cli, server: FakeServer) -> None:
+async def test_refused_stream_is_not_retried(cli: Cli, server: FakeServer) -> None:
     server.refusals["GetJobsStream"] = [
         Refusal(grpc.StatusCode.OUT_OF_RANGE, "offset 9 is past the end", "OFFSET_OUT_OF_RANGE")
     ]
@@ -154,7 +148,7 @@ async def test_a_refusal_is_not_retried(cli: Cli, server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize("offset", [3, 7])
-async def test_a_wrong_offset_ends_the_stream(cli: Cli, server: FakeServer, offset: int) -> None:
+async def test_unexpected_offset_ends_the_stream(cli: Cli, server: FakeServer, offset: int) -> None:
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
         yield stdout(b"12345", 0)
         yield stdout(b"678", offset)
@@ -166,7 +160,7 @@ async def test_a_wrong_offset_ends_the_stream(cli: Cli, server: FakeServer, offs
     assert f"the server sent output at offset {offset} instead of 5" in completed.stderr
 
 
-async def test_a_range_that_is_gone_is_told_and_skipped(cli: Cli, server: FakeServer) -> None:
+async def test_truncated_range_is_reported_and_skipped(cli: Cli, server: FakeServer) -> None:
     job = server.add()
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
@@ -180,65 +174,11 @@ async def test_a_range_that_is_gone_is_told_and_skipped(cli: Cli, server: FakeSe
     server.streaming = streaming
     completed = await cli("stream", JOB_ID)
     assert completed.stdout == b"rest"
-    assert "100 bytes of output from byte 0 on: the log is bounded" in completed.stderr
-
-
-@pytest.mark.parametrize(
-    ("number", "reason", "code"),
-    [
-        (signal.SIGKILL, job_pb2.TERMINATION_REASON_OOM_KILLED, 137),
-        (signal.SIGTERM, job_pb2.TERMINATION_REASON_STOPPED, 143),
-        (signal.SIGSEGV, job_pb2.TERMINATION_REASON_SIGNALED, 139),
-    ],
-)
-async def test_a_job_that_a_signal_ended_gives_128_and_its_number(
-    cli: Cli,
-    server: FakeServer,
-    number: signal.Signals,
-    reason: job_pb2.TerminationReason.ValueType,
-    code: int,
-) -> None:
-    end_by_signal(server.add(), number, reason, "it ended like this")
-    completed = await cli("stream", JOB_ID)
-    assert completed.code == code
-    assert completed.stderr == "jobworker: it ended like this\n"
-
-
-async def test_a_lost_job_gives_125(cli: Cli, server: FakeServer) -> None:
-    job = server.add(status=job_pb2.JOB_STATUS_LOST)
-    job.ClearField("exit_code")
-    job.ClearField("termination")
-    completed = await cli("stream", JOB_ID)
-    assert completed.code == 125
-    assert "what became of it is not known (JOB_LOST)" in completed.stderr
-
-
-@pytest.mark.parametrize("verb", ["stream", "wait", "run"])
-@pytest.mark.parametrize(("end", "code"), [(0, 0), (3, 3), (signal.SIGTERM, 143), (signal.SIGKILL, 137)])
-async def test_a_timed_out_job_gives_124_or_its_own_code_as_timeout_does(
-    cli: Cli, server: FakeServer, verb: str, end: int, code: int
-) -> None:
-    job = server.add(status=job_pb2.JOB_STATUS_FAILED, exit_code=end)
-    if isinstance(end, signal.Signals):
-        end_by_signal(job, end, job_pb2.TERMINATION_REASON_TIMED_OUT, "late")
-    job.termination.reason = job_pb2.TERMINATION_REASON_TIMED_OUT
-    server.creating = ready(job)
-    what = "true" if verb == "run" else JOB_ID
-    assert (await cli(verb, what)).code == 124
-    assert (await cli(verb, "--preserve-status", what)).code == code
-
-
-def ready(job: job_pb2.Job) -> Callable[[CreateRequest], Awaitable[job_pb2.Job]]:
-    """Returns an answer to CreateJob."""
-
-    async def creating(_: CreateRequest) -> job_pb2.Job:
-        return job
-
-    return creating
+    assert "100 bytes of output from byte 0 on are missing: the log is bounded" in completed.stderr
 
 
 def endless(server: FakeServer, first: bytes) -> None:
-    """Makes streams that never end after their first message."""
+    """Serve streams that stay open after their first message."""
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
         yield stdout(first, 0)
@@ -248,7 +188,7 @@ def endless(server: FakeServer, first: bytes) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_ctrl_c_ends_the_stream_and_not_the_job(
+async def test_ctrl_c_ends_the_stream_but_not_the_job(
     cli: Cli, server: FakeServer, number: signal.Signals, code: int
 ) -> None:
     endless(server, b"begin")
@@ -263,7 +203,7 @@ async def test_ctrl_c_ends_the_stream_and_not_the_job(
     assert not server.stopped
 
 
-async def test_ctrl_c_works_while_nobody_reads_our_stdout(cli: Cli, server: FakeServer) -> None:
+async def test_ctrl_c_works_while_stdout_is_blocked(cli: Cli, server: FakeServer) -> None:
     endless(server, BYTES)  # more than a pipe holds
     readable, writable = os.pipe()
     try:
@@ -276,12 +216,12 @@ async def test_ctrl_c_works_while_nobody_reads_our_stdout(cli: Cli, server: Fake
         os.close(writable)
 
 
-async def test_a_reader_that_leaves_ends_us_as_sigpipe_would(cli: Cli, server: FakeServer) -> None:
-    left = asyncio.Event()
+async def test_closed_pipe_ends_the_command_by_sigpipe(cli: Cli, server: FakeServer) -> None:
+    closed = asyncio.Event()
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
         yield stdout(b"line\n", 0)
-        await left.wait()
+        await closed.wait()
         for start in range(5, 5_000_005, 100_000):
             yield stdout(b"x" * 100_000, start)
 
@@ -291,14 +231,14 @@ async def test_a_reader_that_leaves_ends_us_as_sigpipe_would(cli: Cli, server: F
     os.close(writable)
     assert await asyncio.to_thread(os.read, readable, 5) == b"line\n"
     os.close(readable)
-    left.set()
+    closed.set()
     completed = await finished(process)
     assert completed.code == -signal.SIGPIPE
     assert completed.stderr == ""
     assert not server.stopped
 
 
-async def test_a_full_disk_is_told(cli: Cli, server: FakeServer) -> None:
+async def test_full_disk_is_reported(cli: Cli, server: FakeServer) -> None:
     server.add()
     server.log = BYTES
     full = os.open("/dev/full", os.O_WRONLY)
@@ -307,11 +247,11 @@ async def test_a_full_disk_is_told(cli: Cli, server: FakeServer) -> None:
     finally:
         os.close(full)
     assert completed.code == 125
-    assert "No space left on device" in completed.stderr
+    assert completed.stderr == "error: No space left on device\n"
     assert "Traceback" not in completed.stderr
 
 
-async def test_without_the_result_the_stream_is_taken_up_again(cli: Cli, server: FakeServer) -> None:
+async def test_stream_without_result_resumes(cli: Cli, server: FakeServer) -> None:
     job = server.add()
 
     async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:

@@ -1,4 +1,4 @@
-"""`jobworker top` and `jobworker stats`: what jobs use, on a terminal and elsewhere."""
+"""Tests of `jobworker top` and `jobworker stats`, with and without a terminal."""
 
 import contextlib
 import os
@@ -15,8 +15,8 @@ OTHER_ID = JOB_ID[:-1] + "2"
 MIB = 1 << 20
 
 
-def work(job: job_pb2.Job) -> None:
-    """Lets a job run a second: by half a core, reading 2 MiB in 4 operations."""
+def advance(job: job_pb2.Job) -> None:
+    """Add one second of usage: half a core, and 2 MiB read in 4 operations."""
     job.usage.wall_usec += 1_000_000
     job.usage.cpu_user_usec += 500_000 if job.id == JOB_ID else 750_000
     job.usage.io_read_bytes += 2 * MIB
@@ -25,7 +25,7 @@ def work(job: job_pb2.Job) -> None:
 
 @pytest.fixture
 def running(server: FakeServer) -> FakeServer:
-    """A server with two jobs that run, one of them under a memory limit that is in force."""
+    """Return a server with two running jobs; the memory limit of the first is in force."""
     for job_id in (JOB_ID, OTHER_ID):
         job = server.add(job_id, status=job_pb2.JOB_STATUS_RUNNING, max_memory=64)
         job.ClearField("exit_code")
@@ -42,36 +42,36 @@ def running(server: FakeServer) -> FakeServer:
             )
         )
     server.jobs[JOB_ID].limits_applied.add(limit="max_memory", in_force=True)
-    server.aging = work
+    server.aging = advance
     return server
 
 
 class Terminal:
-    """A terminal for a command, which writes to `theirs`, and what has been written so far."""
+    """A pseudo-terminal. The command writes to `command_end`."""
 
     def __init__(self) -> None:
-        self._ours, self.theirs = pty.openpty()
-        os.set_blocking(self._ours, False)
-        self._shown = b""
+        self._test_end, self.command_end = pty.openpty()
+        os.set_blocking(self._test_end, False)
+        self._output = b""
 
     def shows(self, text: str) -> bool:
-        """True if a text has been written."""
+        """Tell whether a text has been written."""
         with contextlib.suppress(BlockingIOError):
-            self._shown += os.read(self._ours, 1 << 16)
-        return text.encode() in self._shown
+            self._output += os.read(self._test_end, 1 << 16)
+        return text.encode() in self._output
 
     def close(self) -> None:
-        """Gives both ends back."""
-        for end in (self._ours, self.theirs):
+        """Close both ends."""
+        for end in (self._test_end, self.command_end):
             os.close(end)
 
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    """A terminal."""
-    each = Terminal()
-    yield each
-    each.close()
+    """Yield a terminal, and close it."""
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
 
 
 TOP = f"""\
@@ -81,7 +81,7 @@ ID                                    CPU    MEMORY            READ     WRITTEN 
 """
 
 
-async def test_without_a_terminal_there_is_one_table(cli: Cli, running: FakeServer) -> None:
+async def test_top_without_a_terminal_prints_one_table(cli: Cli, running: FakeServer) -> None:
     for options in ((), ("--once",)):
         running.jobs[JOB_ID].usage.wall_usec = running.jobs[OTHER_ID].usage.wall_usec = 59_000_000
         result = await cli("top", "--interval", "10ms", *options)
@@ -91,34 +91,34 @@ async def test_without_a_terminal_there_is_one_table(cli: Cli, running: FakeServ
     assert all(list(request.statuses) == [job_pb2.JOB_STATUS_RUNNING] for request in running.listed)
 
 
-async def test_without_jobs_there_is_a_head(cli: Cli, server: FakeServer) -> None:
+async def test_top_without_jobs_prints_the_header(cli: Cli, server: FakeServer) -> None:
     result = await cli("top", "--interval", "10ms")
     assert result.text == "ID  CPU  MEMORY  READ  WRITTEN  OPS  AGE  COMMAND\n"
     assert server.listed
 
 
 @pytest.mark.usefixtures("running")
-async def test_a_terminal_is_written_anew_until_ctrl_c(cli: Cli, terminal: Terminal) -> None:
+async def test_top_redraws_the_terminal_until_ctrl_c(cli: Cli, terminal: Terminal) -> None:
     cli.env |= {"TERM": "xterm", "COLUMNS": "200", "LINES": "20"}
-    process = await cli.start("top", "--interval", "10ms", stdout=terminal.theirs)
+    process = await cli.start("top", "--interval", "10ms", stdout=terminal.command_end)
     await until(lambda: terminal.shows(f"{JOB_ID}  50.0%"))
-    assert terminal.shows("\x1b[?1049h")  # its other screen
+    assert terminal.shows("\x1b[?1049h")  # the alternate screen
     process.send_signal(signal.SIGINT)
     await until(lambda: terminal.shows("\x1b[?1049l"))
     assert await process.wait() == 130
 
 
-async def test_stats_on_a_terminal_leave_the_end_there(
+async def test_stats_on_a_terminal_print_the_result_at_the_end(
     cli: Cli, running: FakeServer, terminal: Terminal
 ) -> None:
     def end(job: job_pb2.Job) -> None:
-        work(job)
+        advance(job)
         if terminal.shows("50.0%"):
             job.status = job_pb2.JOB_STATUS_COMPLETED
 
     running.aging = end
     cli.env |= {"TERM": "xterm", "COLUMNS": "200", "LINES": "20"}
-    process = await cli.start("stats", "-f", "--interval", "10ms", JOB_ID, stdout=terminal.theirs)
+    process = await cli.start("stats", "-f", "--interval", "10ms", JOB_ID, stdout=terminal.command_end)
     await until(lambda: terminal.shows(f"{JOB_ID}  COMPLETED"))
     assert await process.wait() == 0
 
@@ -151,7 +151,7 @@ async def test_stats_of_a_running_job(cli: Cli) -> None:
 
 async def test_stats_follow_a_job_to_its_end(cli: Cli, running: FakeServer) -> None:
     def end(job: job_pb2.Job) -> None:
-        work(job)
+        advance(job)
         if job.usage.wall_usec >= 63_000_000:
             job.status = job_pb2.JOB_STATUS_COMPLETED
             job.termination.message = "exited with code 0"
@@ -166,7 +166,7 @@ async def test_stats_follow_a_job_to_its_end(cli: Cli, running: FakeServer) -> N
     assert result.text.splitlines()[-1].startswith("I/O written")
 
 
-async def test_stats_of_a_job_that_has_ended_are_its_totals(cli: Cli, server: FakeServer) -> None:
+async def test_stats_of_an_ended_job_are_its_totals(cli: Cli, server: FakeServer) -> None:
     job = server.add()
     job.usage.wall_usec = 1_500_000
     job.termination.message = "exited with code 0"
@@ -175,8 +175,8 @@ async def test_stats_of_a_job_that_has_ended_are_its_totals(cli: Cli, server: Fa
         assert result.text.endswith(f"{JOB_ID}  COMPLETED  exited with code 0\n\nWall time  1.5s\n")
 
 
-async def test_an_interval_is_more_than_nothing(cli: Cli, server: FakeServer) -> None:
+async def test_interval_of_0_is_refused(cli: Cli, server: FakeServer) -> None:
     result = await cli("top", "--interval", "0")
     assert result.code == 2
-    assert "an interval is more than 0" in result.stderr
+    assert "0 is too short; use an interval" in result.stderr
     assert not server.listed

@@ -1,14 +1,14 @@
-"""Durations and sizes as people write and read them."""
+"""Tests of parsing and formatting durations and sizes."""
 
 from datetime import timedelta
 
 import pytest
 
-from jobworker_cli.render.units import duration, parse_duration, size
+from jobworker_cli.render.units import format_duration, format_size, parse_duration
 
 
 @pytest.mark.parametrize(
-    ("text", "span"),
+    ("text", "duration"),
     [
         ("10s", timedelta(seconds=10)),
         ("5m", timedelta(minutes=5)),
@@ -21,17 +21,17 @@ from jobworker_cli.render.units import duration, parse_duration, size
         ("250ms", timedelta(milliseconds=250)),
     ],
 )
-def test_durations_are_read(text: str, span: timedelta) -> None:
-    assert parse_duration(text) == span
+def test_durations_are_parsed(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "-1s", "1 s", "1x", "1s ", "1e3", "nan", "inf", "1.", ".5s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration such as"):
         parse_duration(text)
 
 
-def test_absurd_durations_are_refused() -> None:
+def test_too_long_duration_is_refused() -> None:
     with pytest.raises(ValueError, match="longer than a hundred years"):
         parse_duration("9" * 400)
 
@@ -43,8 +43,8 @@ def test_absurd_durations_are_refused() -> None:
         (125, "2m 5s"), (3_600, "1h"), (3_661, "1h 1m"), (273_600, "3d 4h"),
     ],
 )  # fmt: skip
-def test_durations_are_written_in_two_units(seconds: float, text: str) -> None:
-    assert duration(timedelta(seconds=seconds)) == text
+def test_durations_are_formatted_in_two_units(seconds: float, text: str) -> None:
+    assert format_duration(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_durations_are_written_in_two_units(seconds: float, text: str) -> None:
         (2**20, "1 MiB"), (3 * 2**30, "3 GiB"), (2**60, "1048576 TiB"),
     ],
 )  # fmt: skip
-def test_sizes_are_written_in_binary_units(count: int, text: str) -> None:
-    assert size(count) == text
+def test_sizes_are_formatted_in_binary_units(count: int, text: str) -> None:
+    assert format_size(count) == text

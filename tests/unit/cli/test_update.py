@@ -1,4 +1,4 @@
-"""`jobworker update`: what is given is changed, and nothing else."""
+"""Tests of `jobworker update`: only the given limits change."""
 
 import json
 
@@ -8,7 +8,7 @@ from jobworker.v1 import job_pb2
 from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, Refusal
 
 
-async def test_only_what_is_given_reaches_the_request(cli: Cli, server: FakeServer) -> None:
+async def test_only_given_limits_are_sent(cli: Cli, server: FakeServer) -> None:
     server.add(status=job_pb2.JOB_STATUS_RUNNING)
     result = await cli("update", JOB_ID, "--max-memory=256")
     assert result.code == 0, result.stderr
@@ -17,7 +17,7 @@ async def test_only_what_is_given_reaches_the_request(cli: Cli, server: FakeServ
     assert {field.name: value for field, value in request.ListFields()} == {"id": JOB_ID, "max_memory": 256}
 
 
-async def test_zero_and_nothing_are_values_too(cli: Cli, server: FakeServer) -> None:
+async def test_zero_and_empty_are_sent(cli: Cli, server: FakeServer) -> None:
     server.add()
     options = ("--max-cpu=5", "--max-io-bps=0", "--max-io-iops=7", "--max-pids=8", "--cpu-weight=0")
     result = await cli("update", JOB_ID[:8], *options, "--cpu-set=", "-o", "json")
@@ -34,14 +34,14 @@ async def test_zero_and_nothing_are_values_too(cli: Cli, server: FakeServer) -> 
     }
 
 
-async def test_without_a_limit_there_is_nothing_to_do(cli: Cli, server: FakeServer) -> None:
+async def test_update_needs_a_limit(cli: Cli, server: FakeServer) -> None:
     result = await cli("update", JOB_ID)
     assert result.code == 2
-    assert "give at least one limit" in result.stderr
+    assert "no limit is given" in result.stderr
     assert not server.updated
 
 
-async def test_a_job_that_has_ended_is_told_with_a_hint(cli: Cli, server: FakeServer) -> None:
+async def test_ended_job_is_reported_with_a_hint(cli: Cli, server: FakeServer) -> None:
     refusal = Refusal(
         grpc.StatusCode.FAILED_PRECONDITION, "job x is not running: it is completed", "JOB_NOT_RUNNING"
     )

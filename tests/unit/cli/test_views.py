@@ -1,10 +1,11 @@
-"""What a person sees of a job: golden texts, and nothing that steers the terminal."""
+"""Tests of the text about a job: golden texts, and escaped control characters."""
 
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_cli.render import views
-from jobworker_cli.render.views import job_details, jobs_table, outcome
+from jobworker_cli.render import tables, views
+from jobworker_cli.render.tables import jobs_table
+from jobworker_cli.render.views import job_details, outcome
 from jobworker_cli.results import exit_code
 
 DETAILS = """\
@@ -12,7 +13,7 @@ Job            0199f3a0-0000-7000-8000-000000000001
 Status         FAILED
 Signal         SIGKILL (9)
 Ended because  the kernel killed it at its memory limit of 64 MiB
-Left behind    processes, which the server killed
+Left behind    the server killed processes that outlived the command
 
 Command        sh -c 'echo "$HOME"'
 Directory      /srv
@@ -44,8 +45,9 @@ OOM kills      1"""
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch) -> job_pb2.Job:
-    """A job with something in every field."""
-    monkeypatch.setattr(views, "age", lambda _: "3d ago")
+    """Return a job with all fields set."""
+    monkeypatch.setattr(views, "format_age", lambda _: "3d ago")
+    monkeypatch.setattr(tables, "format_age", lambda _: "3d ago")
     monkeypatch.setattr(views, "local_time", lambda time: time.ToJsonString()[:19].replace("T", " ") + " UTC")
     job = job_pb2.Job(
         id="0199f3a0-0000-7000-8000-000000000001",
@@ -96,26 +98,26 @@ def job(monkeypatch: pytest.MonkeyPatch) -> job_pb2.Job:
     return job
 
 
-def test_details_have_a_line_a_fact(job: job_pb2.Job) -> None:
+def test_details_have_one_field_per_line(job: job_pb2.Job) -> None:
     assert job_details(job) == DETAILS
 
 
-def test_a_child_that_ran_out_of_memory_is_told_of(job: job_pb2.Job) -> None:
+def test_oom_kill_of_a_child_is_shown(job: job_pb2.Job) -> None:
     job.termination.reason = job_pb2.TERMINATION_REASON_EXITED
-    assert "\nOut of memory  processes, which the kernel killed\n" in job_details(job)
+    assert "\nOut of memory  the kernel killed processes of the job\n" in job_details(job)
 
 
-def test_what_the_server_is_waiting_for_or_has_changed_is_told(job: job_pb2.Job) -> None:
+def test_pending_kill_and_lifted_memory_warning_are_shown(job: job_pb2.Job) -> None:
     job.kill_pending = True
     job.usage.pids_denied_count = 3
     job.memory_high_lift_time.FromJsonString("2026-03-01T12:00:09Z")
     lines = {line.split("  ", 1)[0]: line for line in job_details(job).splitlines()}
-    assert "SIGKILL has no effect" in lines["Kill pending"]
+    assert "SIGKILL is pending" in lines["Kill pending"]
     assert lines["Forks refused"].endswith(" 3 times")
     assert "memory.high lifted at 2026-03-01 12:00:09" in lines["Memory warning"]
 
 
-def test_no_users_word_steers_the_terminal(job: job_pb2.Job) -> None:
+def test_control_characters_are_escaped(job: job_pb2.Job) -> None:
     hostile = "\x1b[31m\r\n\x9b1m\u202e\x07"
     job.command = job.args[1] = job.owner = job.working_directory = job.termination.message = hostile
     job.labels["team"] = job.limits_applied[2].reason = job.termination.signal_name = job.stop_signal = (
@@ -131,7 +133,7 @@ def test_no_users_word_steers_the_terminal(job: job_pb2.Job) -> None:
     ("columns", "command"),
     [(120, "sh -c 'echo \"$HOME\"'"), (80, "sh -c 'echo…"), (42, "  FAI…"), (20, "…")],
 )
-def test_on_a_terminal_a_row_is_cut_to_the_width(
+def test_row_is_cut_to_the_width_of_a_terminal(
     job: job_pb2.Job, monkeypatch: pytest.MonkeyPatch, columns: int, command: str
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
@@ -143,7 +145,7 @@ def test_on_a_terminal_a_row_is_cut_to_the_width(
     assert "\x1b" not in row
 
 
-def test_colour_is_for_terminals(job: job_pb2.Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colour_is_used_on_terminals_only(job: job_pb2.Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert "\x1b" not in jobs_table([job])
@@ -152,7 +154,7 @@ def test_colour_is_for_terminals(job: job_pb2.Job, monkeypatch: pytest.MonkeyPat
     assert "\x1b[31mFAILED" in job_details(job)
 
 
-def test_the_end_in_a_word() -> None:
+def test_outcome_is_one_word() -> None:
     running = job_pb2.Job(status=job_pb2.JOB_STATUS_RUNNING)
     assert outcome(running) == "-"
     assert exit_code(running) == 0
@@ -163,7 +165,7 @@ def test_the_end_in_a_word() -> None:
     assert outcome(job_pb2.Job(termination=late)) == "timeout"
 
 
-def test_a_status_of_a_newer_server_is_shown_as_its_number() -> None:
+def test_unknown_status_is_shown_as_a_number() -> None:
     job = job_pb2.Job(id="x", command="true")
     job.MergeFromString(b"\x38\x63")  # field 7, varint 99
     assert "99" in job_details(job).splitlines()[1].split()

@@ -1,22 +1,18 @@
-"""What went wrong, as one sentence for people or one JSON object for programs, on stderr.
-
-Everything that fails for a reason that the user can act on is a `CliError`; nothing else of gRPC or of
-the operating system leaves the module where it happened.
-"""
+"""Errors of the command, printed to stderr as text or as one JSON object."""
 
 import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jobworker_cli.output import say
+from jobworker_cli.output import print_message
 
-__all__ = ["CliError", "FieldViolation", "report"]
+__all__ = ["CliError", "FieldViolation", "print_error"]
 
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """A value that the server refused: its field of the request, the option that sets it, and why."""
+    """A refused value: the field of the request, the option that sets the field, and the reason."""
 
     field: str
     option: str
@@ -25,11 +21,16 @@ class FieldViolation:
 
 @dataclass(eq=False)
 class CliError(Exception):
-    """Raised when the command cannot do what was asked; `message` is the user's sentence.
+    """A failure that the user can act on.
 
-    `code` is the gRPC status's name and `reason`, `metadata` and `violations` are the server's details;
-    they are empty where the error is not an answer of the server. `exit_code` is set where the exit code
-    does not follow from the verb.
+    Attributes:
+        message: one sentence for the user.
+        hint: the remedy, if there is one.
+        code: the name of the gRPC status; empty if the server did not answer.
+        reason: the machine-readable reason.
+        metadata: the details from the server.
+        violations: the refused values.
+        exit_code: overrides the exit code of the subcommand.
     """
 
     message: str
@@ -44,15 +45,15 @@ class CliError(Exception):
         return self.message
 
 
-def report(error: CliError, *, as_json: bool) -> None:
-    """Writes the error to stderr."""
+def print_error(error: CliError, *, as_json: bool) -> None:
+    """Print the error to stderr."""
     if as_json:
         print(json.dumps({"error": _as_dict(error)}), file=sys.stderr)
         return
     tag = error.reason or error.code
-    say(f"error: {error.message} ({tag})" if tag else f"error: {error.message}")
+    print_message(f"error: {error.message} ({tag})" if tag else f"error: {error.message}")
     if error.hint:
-        say(f"hint: {error.hint}")
+        print_message(f"hint: {error.hint}")
 
 
 def _as_dict(error: CliError) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""An example for the help of each verb."""
+"""Examples in the help of the subcommands."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,6 +24,6 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def epilog(verb: str) -> str:
-    r"""Returns the example as a paragraph whose lines stay as they are (`\b`)."""
-    return f"\b\nExample:\n  {EXAMPLES[verb]}"
+def epilog(subcommand: str) -> str:
+    r"""Return the example as a paragraph that keeps its lines (`\b`)."""
+    return f"\b\nExample:\n  {EXAMPLES[subcommand]}"

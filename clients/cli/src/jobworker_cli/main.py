@@ -1,4 +1,4 @@
-"""The command `jobworker`: its global options and its verbs."""
+"""The command `jobworker`: global options and subcommands."""
 
 import io
 import os
@@ -22,28 +22,28 @@ from jobworker_cli.commands.top import top
 from jobworker_cli.commands.update import update
 from jobworker_cli.commands.wait import wait
 from jobworker_cli.examples import epilog
-from jobworker_cli.output import say
-from jobworker_cli.settings.options import COMMAND_SETTINGS, duration_option, is_unicode
+from jobworker_cli.output import print_message
+from jobworker_cli.settings.options import COMMAND_SETTINGS, is_unicode, parse_duration_option
 
 __all__ = ["app", "main"]
 
-# \b keeps a paragraph's lines as they are.
+# \b keeps the line breaks of a paragraph.
 EPILOG = """\b
 Exit codes:
-  0    done; for run, stream and wait: the job exited with 0
+  0    success; for run, stream and wait: the job exited with 0
   1    the call failed (create, get, list, stop, update, top, stats)
-  2    the command line is wrong
-  124  the job ran into its timeout (run, stream, wait; not with --preserve-status)
+  2    the command line is invalid
+  124  the job exceeded its timeout (run, stream, wait; not with --preserve-status)
   125  the server or the connection failed (run, stream, wait)
   126  the command cannot be executed (run)
-  127  there is no such command (run)
+  127  the command does not exist (run)
   130  Ctrl-C
-  else the job's own exit code, or 128 + N if signal N ended it (run, stream, wait)
+  else the exit code of the job, or 128 + N if signal N ended it (run, stream, wait)
 """
 
 app = typer.Typer(
     name="jobworker",
-    help="Create, follow and stop jobs of a jobworkerd server.",
+    help="Start, follow and stop jobs on a jobworkerd server.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -53,14 +53,14 @@ app = typer.Typer(
 
 
 class Role(StrEnum):
-    """The roles that a folder of certificates has a pair of files for."""
+    """Roles whose files a certificates directory contains."""
 
     ADMIN = "admin"
     VIEWER = "viewer"
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
-    if wanted:
+def _print_version(value: bool) -> None:  # noqa: FBT001 - called by typer
+    if value:
         from importlib.metadata import version
 
         print(f"jobworker {version('jobworker-cli')}")
@@ -68,54 +68,64 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 
 
 @app.callback()
-def settings(  # noqa: PLR0913 - a parameter an option
+def global_options(  # noqa: PLR0913 - one parameter per option
     *,
     server: Annotated[
-        str, typer.Option(envvar="JOBWORKER_SERVER", metavar="HOST:PORT", help="The server.")
+        str, typer.Option(envvar="JOBWORKER_SERVER", metavar="HOST:PORT", help="Address of the server.")
     ] = "localhost:50051",
     certs: Annotated[
         Path,
-        typer.Option(envvar="JOBWORKER_CERTS", help="The folder with ca.pem, ROLE.pem and ROLE-key.pem."),
+        typer.Option(
+            envvar="JOBWORKER_CERTS", help="Directory containing ca.pem, ROLE.pem and ROLE-key.pem."
+        ),
     ] = Path("/opt/job-worker/certs"),
     role: Annotated[
-        Role, typer.Option(envvar="JOBWORKER_ROLE", help="The certificate to take from that folder.")
+        Role,
+        typer.Option(
+            envvar="JOBWORKER_ROLE", help="Role that selects the client certificate in that directory."
+        ),
     ] = Role.ADMIN,
     ca: Annotated[
-        Path | None, typer.Option(envvar="JOBWORKER_CA", help="The CA of the server's certificate.")
+        Path | None, typer.Option(envvar="JOBWORKER_CA", help="CA file of the server (PEM).")
     ] = None,
-    cert: Annotated[Path | None, typer.Option(envvar="JOBWORKER_CERT", help="Our certificate.")] = None,
-    key: Annotated[Path | None, typer.Option(envvar="JOBWORKER_KEY", help="Our certificate's key.")] = None,
+    cert: Annotated[
+        Path | None, typer.Option(envvar="JOBWORKER_CERT", help="Client certificate file (PEM).")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(envvar="JOBWORKER_KEY", help="Client key file (PEM).")] = None,
     server_name: Annotated[
         str | None,
         typer.Option(
             envvar="JOBWORKER_SERVER_NAME",
             metavar="NAME",
-            help="The name that the server's certificate must have, if not HOST.",
+            help="Name that the server's certificate must contain. Default: HOST",
         ),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The context to take, before the environment: see `context`."),
+        typer.Option(
+            metavar="NAME", help="Context to use; overrides the environment. See `jobworker context`."
+        ),
     ] = None,
     timeout: Annotated[
         timedelta,
         typer.Option(
-            parser=duration_option,
+            parser=parse_duration_option,
             metavar="DURATION",
             show_default="30s",
-            help="How long a call may take; stop, stream and wait take as long as the job does.",
+            help="Timeout of each call; stop, stream and wait have none.",
         ),
     ] = timedelta(seconds=30),
-    debug: Annotated[bool, typer.Option("--debug", help="Show where errors come from.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks and the log of gRPC.")] = False,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Takes the options before the verb."""
-    # gRPC's C core logs failed connections by itself; the sentence about them is ours to write. It looks
-    # at the variable when it is imported, which the verb does.
+    """Apply the global options."""
+    # The C core of gRPC logs failed connections, which this command reports itself. gRPC reads the variable
+    # on import, so set it before the subcommand imports gRPC.
     os.environ.setdefault("GRPC_VERBOSITY", "INFO" if debug else "NONE")
-    # `settle` reads the others off the root's context, where a verb needs them.
+    # `resolve_settings` reads the other options from the root context when a subcommand needs them.
     del server, certs, role, ca, cert, key, server_name, context, timeout
 
 
@@ -133,32 +143,32 @@ app.add_typer(contexts_app, name="context")
 
 
 def open_closed_streams() -> None:
-    """Makes what we would write to a stream that our parent closed (`jobworker list >&-`) go nowhere.
+    """Open /dev/null in place of a stdout or stderr that the parent closed (`jobworker list >&-`).
 
-    The descriptor is taken, too: else the connection to the server could get it.
+    Otherwise the connection to the server could reuse the descriptor.
     """
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open as long as the process
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open until the process exits
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def main() -> None:
-    """Runs the command line of this process."""
+    """Run the command line of this process."""
     open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal of another encoding shows what it cannot as `\u2026`, rather than an error.
+        # A character that the terminal's encoding lacks is printed as `\u2026` instead of raising an error.
         sys.stdout.reconfigure(errors="backslashreplace")
     for word in sys.argv[1:]:
         if not is_unicode(word):
-            # Such bytes can be in names of files; the API's strings cannot hold them.
-            say(f"error: {word!r} is not UTF-8, and the API takes nothing else")
+            # File names can contain such bytes, but strings of the API cannot.
+            print_message(f"error: {word!r} is not UTF-8; the API only accepts UTF-8")
             sys.exit(2)
     try:
         app(prog_name="jobworker")
     except RuntimeError as error:
-        # typer writes the completion below the home directory.
+        # typer installs the completion in the home directory.
         if "home directory" not in str(error):
             raise
-        say("error: completion needs a home directory; set HOME")
+        print_message("error: completion needs a home directory; set HOME")
         sys.exit(1)
 
 

@@ -1,46 +1,46 @@
-"""What a job's end means to the shell that waits for it."""
+"""Exit codes and messages for the end of a job."""
 
 from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError
-from jobworker_cli.output import say
+from jobworker_cli.output import print_message
 
-__all__ = ["exit_code", "is_final", "status_name", "tell_ending"]
+__all__ = ["exit_code", "is_final", "print_termination", "status_name"]
 
-# The code of the client's own failures and of jobs whose end nobody knows, as of `docker run`.
+# The code of client failures and of jobs without a known result, as in `docker run`.
 UNKNOWN = 125
 
-# As of timeout(1).
+# As in timeout(1).
 TIMED_OUT = 124
 
 UNFINISHED = (job_pb2.JOB_STATUS_INITIALIZING, job_pb2.JOB_STATUS_RUNNING)
 
 
 def status_name(job: job_pb2.Job) -> str:
-    """Returns the status without its prefix: `RUNNING`."""
+    """Return the status without its prefix, such as `RUNNING`."""
     try:
         name = job_pb2.JobStatus.Name(job.status)
-    except ValueError:  # a newer server knows more of them
+    except ValueError:  # a status of a newer server
         return str(job.status)
     return name.removeprefix("JOB_STATUS_")
 
 
 def is_final(job: job_pb2.Job) -> bool:
-    """Tells whether the job has ended."""
+    """Tell whether the job has ended."""
     return job.status not in UNFINISHED
 
 
 def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
-    """Returns the exit code that stands for the job's end, as a shell or timeout(1) has it.
+    """Return the exit code for the end of the job, as a shell or timeout(1) would.
 
-    The command's own code, or 128 + N if signal N ended it; 124 if the job ran into its timeout, unless
-    `preserve_status`; 0 if it still runs.
+    This is the exit code of the job, or 128 + N for signal N; 124 for a timeout, unless `preserve_status`;
+    0 while the job runs.
 
     Raises:
-        CliError: the job is LOST, so that its end is not known.
+        CliError: the job is LOST, so its result is unknown.
     """
     if job.status == job_pb2.JOB_STATUS_LOST:
         raise CliError(
-            f"the server died while job {job.id} ran; what became of it is not known",
+            f"the result of job {job.id} is unknown: the server died while the job ran",
             reason="JOB_LOST",
             exit_code=UNKNOWN,
         )
@@ -49,7 +49,7 @@ def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
     return 128 + job.termination.signal if job.termination.signal else job.exit_code
 
 
-def tell_ending(job: job_pb2.Job) -> None:
-    """Says on stderr why the job ended, unless it just exited or has not ended."""
+def print_termination(job: job_pb2.Job) -> None:
+    """Print to stderr why the job ended, unless it exited by itself or still runs."""
     if is_final(job) and job.termination.reason != job_pb2.TERMINATION_REASON_EXITED:
-        say(f"jobworker: {job.termination.message or f'the job is {status_name(job)}'}")
+        print_message(f"jobworker: {job.termination.message or f'the job is {status_name(job)}'}")

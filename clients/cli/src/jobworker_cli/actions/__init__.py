@@ -1,1 +1,1 @@
-"""What the verbs do once their command lines are read."""
+"""Actions of the subcommands: the code that runs after the command line is parsed."""

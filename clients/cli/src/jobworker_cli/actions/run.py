@@ -1,96 +1,98 @@
-"""`jobworker run`: a job from its creation to its end, and what Ctrl-C does to it."""
+"""`jobworker run`: create a job, copy its output, and stop it on Ctrl-C."""
 
 import asyncio
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
-from jobworker_cli.output import say
+from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
-from jobworker_cli.results import exit_code, tell_ending
-from jobworker_cli.stream.follow import follow, open_stream
-from jobworker_cli.stream.signals import Pressed, abandon, caught_signals, signal_before_end
-from jobworker_cli.stream.sink import Sink, open_sink
+from jobworker_cli.render.limits import unenforced
+from jobworker_cli.results import exit_code, print_termination
+from jobworker_cli.stream.follow import copy_stream, open_stream
+from jobworker_cli.stream.output_writer import OutputWriter, open_writer
+from jobworker_cli.stream.signals import SignalQueue, cancel_and_wait, catch_signals, wait_for_signal
 from jobworker_client import Client, CommandNotStarted, JobWorkerError
 
 __all__ = ["run_job"]
 
-# As of a shell that cannot run a command (POSIX, "Exit Status for Commands"), and of `docker run`.
+# As in shells that cannot run a command (POSIX, "Exit Status for Commands"), and in `docker run`.
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
 async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, *, preserve_status: bool) -> int:
-    """Creates the job, shows its output and returns its exit code."""
-    with caught_signals() as pressed, open_sink() as sink:
-        session = Session(client, request, sink)
-        return await _attend(session, pressed, preserve_status=preserve_status)
+    """Create a job, copy its output and return its exit code."""
+    with catch_signals() as signals, open_writer() as writer:
+        run = Run(client, request, writer)
+        return await _run_until_detached(run, signals, preserve_status=preserve_status)
 
 
-class Session:
-    """One job from its creation to its end."""
+class Run:
+    """One job, from its creation to its end."""
 
-    def __init__(self, client: Client, request: job_service_pb2.CreateJobRequest, sink: Sink) -> None:
+    def __init__(
+        self, client: Client, request: job_service_pb2.CreateJobRequest, writer: OutputWriter
+    ) -> None:
         self._client = client
         self._request = request
-        self._sink = sink
-        self._created: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._writer = writer
+        self._job_id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
-    def name(self) -> str:
-        """The job's id, or how to find it while there is none."""
-        return self._created.result() if self._created.done() else "(see `jobworker list`)"
+    def job_name(self) -> str:
+        """The job id, or a hint while the server has not sent it."""
+        return self._job_id.result() if self._job_id.done() else "(see `jobworker list`)"
 
     async def run(self) -> job_pb2.Job:
-        """Creates the job, hands on its output and returns it in its final status."""
+        """Create the job, copy its output, and return the final job."""
         job = await self._create()
-        self._created.set_result(job.id)
-        _warn_of_what_is_missing(job)
+        self._job_id.set_result(job.id)
+        _warn_about_unenforced(job)
         try:
-            wanted = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
-            return await follow(open_stream(self._client, wanted), self._sink.write)
+            request = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
+            return await copy_stream(open_stream(self._client, request), self._writer.write)
         except BrokenPipeError:
-            # A command of this shell would get SIGPIPE with its next write.
+            # A local command would end by SIGPIPE with its next write.
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        """Stops the job as soon as there is one; a failure is told, not raised."""
-        job_id = await asyncio.shield(self._created)
+        """Stop the job, as soon as its id is known; print a failure."""
+        job_id = await asyncio.shield(self._job_id)
         try:
             await self._client.stop(job_id)
         except JobWorkerError as error:
-            say(f"jobworker: cannot stop the job: {error}")
+            print_message(f"jobworker: cannot stop the job: {error}")
 
     async def _create(self) -> job_pb2.Job:
         try:
             return await create(self._client, self._request)
         except CommandNotStarted as error:
-            known = to_cli_error(error)
-            # A working directory that is not there is no fault of the command: 125, as of `env -C`.
-            if "command" in {refused.field for refused in error.fields}:
-                known.exit_code = NOT_FOUND if error.metadata.get("errno") == "ENOENT" else NOT_EXECUTABLE
-            raise known from error
+            converted = to_cli_error(error)
+            # A missing working directory is not a missing command: 125, as in `env -C`.
+            if "command" in {violation.field for violation in error.fields}:
+                missing = error.metadata.get("errno") == "ENOENT"
+                converted.exit_code = NOT_FOUND if missing else NOT_EXECUTABLE
+            raise converted from error
 
 
-async def _attend(session: Session, pressed: Pressed, *, preserve_status: bool) -> int:
-    """Returns the exit code, with a first signal for the job and a second one for us."""
-    work = asyncio.create_task(session.run())
-    if await signal_before_end(work, pressed) is not None:
-        say("jobworker: stopping the job; once more, and it is left alone")
-        stopping = asyncio.create_task(session.stop())
-        number = await signal_before_end(work, pressed)
-        await abandon(stopping)
+async def _run_until_detached(run: Run, signals: SignalQueue, *, preserve_status: bool) -> int:
+    """Return the exit code. The first signal stops the job, the second detaches from it."""
+    running = asyncio.create_task(run.run())
+    if await wait_for_signal(running, signals) is not None:
+        print_message("jobworker: stopping the job. Press Ctrl-C again to detach; the job keeps running.")
+        stopping = asyncio.create_task(run.stop())
+        number = await wait_for_signal(running, signals)
+        await cancel_and_wait(stopping)
         if number is not None:
-            await abandon(work)
-            say(f"jobworker: left job {session.name}; it goes on, or goes on being stopped")
+            await cancel_and_wait(running)
+            print_message(f"jobworker: detached from job {run.job_name}; the server may still stop it")
             return 128 + number
-    job = work.result()
-    tell_ending(job)
+    job = running.result()
+    print_termination(job)
     return exit_code(job, preserve_status=preserve_status)
 
 
-def _warn_of_what_is_missing(job: job_pb2.Job) -> None:
-    missing = [limit.limit for limit in job.limits_applied if not limit.in_force]
-    missing += [part.part for part in job.isolation_applied if not part.in_force]
-    if missing:
-        say(f"jobworker: not in force: {', '.join(missing)}; `jobworker get {job.id}` says why")
+def _warn_about_unenforced(job: job_pb2.Job) -> None:
+    if names := unenforced(job):
+        print_message(f"jobworker: not in force: {', '.join(names)}; for details: jobworker get {job.id}")

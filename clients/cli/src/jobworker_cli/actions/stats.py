@@ -1,4 +1,4 @@
-"""`jobworker stats`: what one job uses, at one moment or until it ends, and what it has used in all."""
+"""`jobworker stats`: print the usage of one job, once or until it ends."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,68 +6,68 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from jobworker.v1 import job_pb2
-from jobworker_cli.render.live_views import moment, moment_head
-from jobworker_cli.render.screen import is_live, screen
+from jobworker_cli.render.live_views import usage_header, usage_line
+from jobworker_cli.render.screen import alternate_screen, is_terminal
 from jobworker_cli.render.views import final_line, usage_details
 from jobworker_cli.results import is_final
-from jobworker_cli.settings.connect import resolve
+from jobworker_cli.settings.connect import resolve_job_id
 from jobworker_client import Client
 
 __all__ = ["follow_stats", "show_stats"]
 
-Moment = tuple[job_pb2.Job, job_pb2.Usage | None]
-"""A job, and its usage the moment before; None if there was none."""
+Measurement = tuple[job_pb2.Job, job_pb2.Usage | None]
+"""A job, and its previous usage if there is one."""
 
 
 async def show_stats(client: Client, ref: str, interval: timedelta) -> int:
-    """Prints what a job uses in an interval if it runs, and what it has used in all."""
-    async with aclosing(_moments(client, await resolve(client, ref), interval)) as moments:
-        async for job, before in moments:
-            if before is not None or is_final(job):
-                print(_page(job, before))
+    """Print the usage of a running job in one interval, and the total usage."""
+    async with aclosing(_measure(client, await resolve_job_id(client, ref), interval)) as measurements:
+        async for job, previous in measurements:
+            if previous is not None or is_final(job):
+                print(_page(job, previous))
                 break
     return 0
 
 
 async def follow_stats(client: Client, ref: str, interval: timedelta) -> int:
-    """Shows what a job uses until it ends, then prints how it ended and what it has used in all."""
-    moments = _moments(client, await resolve(client, ref), interval)
-    async with aclosing(moments):
-        job = await (_redraw(moments) if is_live() else _append(moments))
+    """Show the usage of a job until it ends, then its result and total usage."""
+    measurements = _measure(client, await resolve_job_id(client, ref), interval)
+    async with aclosing(measurements):
+        job = await (_redraw(measurements) if is_terminal() else _print_lines(measurements))
     print(_page(job, None))
     return 0
 
 
-async def _redraw(moments: AsyncGenerator[Moment, None]) -> job_pb2.Job:
-    with screen() as draw:
-        async for job, before in moments:
+async def _redraw(measurements: AsyncGenerator[Measurement, None]) -> job_pb2.Job:
+    with alternate_screen() as draw:
+        async for job, previous in measurements:
             if is_final(job):
                 return job
-            draw(_page(job, before).splitlines())
-    raise AssertionError("the last moment is final")
+            draw(_page(job, previous).splitlines())
+    raise AssertionError("the last measurement has a final job")
 
 
-async def _append(moments: AsyncGenerator[Moment, None]) -> job_pb2.Job:
-    print(moment_head(), flush=True)
-    async for job, before in moments:
+async def _print_lines(measurements: AsyncGenerator[Measurement, None]) -> job_pb2.Job:
+    print(usage_header(), flush=True)
+    async for job, previous in measurements:
         if is_final(job):
             return job
-        print(moment(job, before), flush=True)
-    raise AssertionError("the last moment is final")
+        print(usage_line(job, previous), flush=True)
+    raise AssertionError("the last measurement has a final job")
 
 
-def _page(job: job_pb2.Job, before: job_pb2.Usage | None) -> str:
-    head = final_line(job) if is_final(job) else f"{moment_head()}\n{moment(job, before)}"
+def _page(job: job_pb2.Job, previous: job_pb2.Usage | None) -> str:
+    head = final_line(job) if is_final(job) else f"{usage_header()}\n{usage_line(job, previous)}"
     return f"{head}\n\n{usage_details(job)}".rstrip()
 
 
-async def _moments(client: Client, job_id: str, interval: timedelta) -> AsyncGenerator[Moment, None]:
-    """Yields a job again and again; in the last moment it is final."""
-    before: job_pb2.Usage | None = None
+async def _measure(client: Client, job_id: str, interval: timedelta) -> AsyncGenerator[Measurement, None]:
+    """Yield a measurement per interval; the last one has the final job."""
+    previous: job_pb2.Usage | None = None
     while True:
         job = await client.get(job_id)
-        yield job, before
+        yield job, previous
         if is_final(job):
             return
-        before = job.usage
+        previous = job.usage
         await asyncio.sleep(interval.total_seconds())

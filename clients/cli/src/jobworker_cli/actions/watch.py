@@ -1,4 +1,4 @@
-"""`jobworker list --watch`: the newest jobs, as many as the terminal holds, again and again."""
+"""`jobworker list --watch`: show the newest jobs that fit on the terminal, and refresh them."""
 
 import asyncio
 import shutil
@@ -6,36 +6,37 @@ import time
 from datetime import timedelta
 
 from jobworker_cli.output import Format, printable
-from jobworker_cli.render.screen import screen
-from jobworker_cli.render.views import jobs_table
+from jobworker_cli.render.screen import alternate_screen
+from jobworker_cli.render.tables import jobs_table
 from jobworker_client import Client, JobFilter, JobWorkerError
 
 __all__ = ["watch_jobs"]
 
-# The lines that are no jobs: what is said, and the table's head.
-OTHER_LINES = 2
+# The status line and the header of the table.
+HEADER_LINES = 2
 
 
 async def watch_jobs(
-    client: Client, which: JobFilter, limit: int | None, form: Format, interval: timedelta
+    client: Client, job_filter: JobFilter, limit: int | None, output: Format, interval: timedelta
 ) -> int:
-    """Shows the jobs that fit, until Ctrl-C. A server that is away for a while is told, and asked again."""
+    """Show the jobs that match the filter until Ctrl-C; keep the last table while the server is away."""
     table = jobs_table([])
-    with screen() as draw:
+    with alternate_screen() as draw:
         while True:
             try:
-                table = await _table(client, which, limit, form)
-                said = f"every {interval.total_seconds():g} s, at {time.strftime('%H:%M:%S')}; Ctrl-C ends"
+                table = await _table(client, job_filter, limit, output)
+                now = time.strftime("%H:%M:%S")
+                status = f"Every {interval.total_seconds():g} s; updated at {now}. Press Ctrl-C to exit."
             except JobWorkerError as error:
                 if not error.retryable:
                     raise
-                said = printable(f"{error}; trying again")
-            draw([said, *table.splitlines()])
+                status = printable(f"{error}; retrying")
+            draw([status, *table.splitlines()])
             await asyncio.sleep(interval.total_seconds())
 
 
-async def _table(client: Client, which: JobFilter, limit: int | None, form: Format) -> str:
-    room = max(1, shutil.get_terminal_size().lines - OTHER_LINES)
-    most = room if limit is None else min(limit, room)
-    jobs = [job async for job in client.list(limit=most, **which)]
-    return jobs_table(jobs, wide=form is Format.WIDE)
+async def _table(client: Client, job_filter: JobFilter, limit: int | None, output: Format) -> str:
+    rows = max(1, shutil.get_terminal_size().lines - HEADER_LINES)
+    count = rows if limit is None else min(limit, rows)
+    jobs = [job async for job in client.list(limit=count, **job_filter)]
+    return jobs_table(jobs, wide=output is Format.WIDE)

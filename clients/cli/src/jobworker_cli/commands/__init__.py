@@ -1,6 +1,5 @@
-"""The verbs' command lines, as typer reads them; what a verb does is in `jobworker_cli.actions`.
+"""Command lines of the subcommands, as typer parses them; `jobworker_cli.actions` has the actions.
 
-Help, completion and every mistake in a command line need all of the command lines and none of the actions.
-These need protobuf and asyncio, which take half as long to import as typer, so that each verb imports its
-own action when it is called.
+Help, completion and usage errors need every command line but no action. Actions import protobuf and asyncio,
+which takes half as long as importing typer, so each subcommand imports its action when it is called.
 """

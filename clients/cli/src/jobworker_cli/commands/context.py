@@ -1,4 +1,4 @@
-"""`jobworker context`: named servers, and which of them the other verbs talk to."""
+"""`jobworker context`: manage named servers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,19 +9,19 @@ from jobworker_cli.examples import epilog
 
 __all__ = ["app"]
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The context.")]
-File = Annotated[Path | None, typer.Option(help="As the option before the verb.")]
-Text = Annotated[str | None, typer.Option(metavar="TEXT", help="As the option before the verb.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the context.")]
+File = Annotated[Path | None, typer.Option(help="Same as the global option.")]
+Text = Annotated[str | None, typer.Option(metavar="TEXT", help="Same as the global option.")]
 
 app = typer.Typer(
-    help="Name servers, and choose the one that the other verbs talk to.",
+    help="Manage named servers and select the current one.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 
 @app.command(epilog=epilog("add"))
-def add(  # noqa: PLR0913 - a parameter an option
+def add(  # noqa: PLR0913 - one parameter per option
     name: Name,
     *,
     server: Text = None,
@@ -31,16 +31,16 @@ def add(  # noqa: PLR0913 - a parameter an option
     cert: File = None,
     key: File = None,
     server_name: Text = None,
-    use: Annotated[bool, typer.Option("--use", help="Use it from now on.")] = False,
+    use: Annotated[bool, typer.Option("--use", help="Also select the context as the current one.")] = False,
 ) -> None:
-    """Add a context, or put it in the place of the one of that name.
+    """Add or replace a context.
 
-    What it does not name is left to the environment and the defaults. A key that others can read is
-    refused.
+    The environment and the defaults supply the options that the context omits. The command refuses a key
+    that other users can read.
     """
     from jobworker_cli.actions.context import add_context
 
-    given = {
+    options = {
         "server": server,
         "certs": certs,
         "role": role,
@@ -49,12 +49,12 @@ def add(  # noqa: PLR0913 - a parameter an option
         "key": key,
         "server_name": server_name,
     }
-    add_context(name, given, use=use)
+    add_context(name, options, use=use)
 
 
 @app.command(epilog=epilog("use"))
 def use(name: Name) -> None:
-    """Use a context from now on."""
+    """Select the current context."""
     from jobworker_cli.actions.context import use_context
 
     use_context(name)
@@ -62,18 +62,20 @@ def use(name: Name) -> None:
 
 @app.command("list")
 def list_contexts() -> None:
-    """List the contexts; the one in use has a star."""
-    from jobworker_cli.actions.context import show_contexts
+    """List the contexts; a star marks the current one."""
+    from jobworker_cli.actions import context
 
-    show_contexts()
+    context.list_contexts()
 
 
 @app.command(epilog=epilog("show"))
 def show(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Default: the one in use.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Name of the context. Default: the current one")
+    ] = None,
 ) -> None:
-    """Show what the other verbs take, and where each value comes from."""
+    """Show the settings of a subcommand and the source of each."""
     from jobworker_cli.actions.context import show_settings
 
     show_settings(ctx.find_root(), name)

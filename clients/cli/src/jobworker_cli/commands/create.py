@@ -3,7 +3,7 @@
 import typer
 
 from jobworker_cli.output import Format
-from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.invocation import execute
 from jobworker_cli.settings.options import Command, JobOptions, OutputFormat, Quiet, with_options
 
 __all__ = ["create"]
@@ -18,12 +18,12 @@ def create(
     quiet: Quiet = False,
     output: OutputFormat = Format.TABLE,
 ) -> None:
-    """Create and start a new job (Admin only).
+    """Create and start a job (Admin only).
 
-    Options end at the command's first word: what follows is the command's own.
+    Options end at the first word of the command. All words after it belong to the command.
     """
-    from jobworker_cli.actions.create import create_job, new_request
+    from jobworker_cli.actions.create import create_and_print, create_request
 
-    request = new_request(command, options)
-    form = Format.ID if quiet else output
-    execute(ctx, lambda client: create_job(client, request, form), output=form)
+    request = create_request(command, options)
+    output = Format.ID if quiet else output
+    execute(ctx, lambda client: create_and_print(client, request, output), output=output)

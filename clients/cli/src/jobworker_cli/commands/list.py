@@ -1,4 +1,4 @@
-"""`jobworker list`: many jobs, newest first."""
+"""`jobworker list`: list jobs, newest first."""
 
 import enum
 import sys
@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from jobworker_cli.output import Format
-from jobworker_cli.settings.call import execute
-from jobworker_cli.settings.options import OutputFormat, Quiet, duration_option
+from jobworker_cli.settings.invocation import execute
+from jobworker_cli.settings.options import OutputFormat, Quiet, parse_duration_option
 
 __all__ = ["list_jobs"]
 
 
 class Status(enum.StrEnum):
-    """The statuses to choose from."""
+    """Values of `--status`."""
 
     INITIALIZING = "initializing"
     RUNNING = "running"
@@ -25,39 +25,55 @@ class Status(enum.StrEnum):
     LOST = "lost"
 
 
-def list_jobs(  # noqa: PLR0913 - a parameter an option
+def list_jobs(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     *,
     status: Annotated[
         list[Status] | None,
-        typer.Option("--status", "-s", case_sensitive=False, help="This status only. Can be given again."),
+        typer.Option(
+            "--status",
+            "-s",
+            case_sensitive=False,
+            help="Status of the listed jobs. Can be repeated: any of them.",
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(
-            "--label", "-l", metavar="KEY=VALUE", help="Jobs with this label only. Again: with all."
+            "--label",
+            "-l",
+            metavar="KEY=VALUE",
+            help="Label of the listed jobs. Can be repeated: all of them.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="That many at most.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Maximum number of jobs.")] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show the newest again and again, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Show the newest jobs and refresh them, until Ctrl-C.")
     ] = False,
     interval: Annotated[
         timedelta,
-        typer.Option(parser=duration_option, metavar="DURATION", show_default="2s", help="How often."),
+        typer.Option(
+            parser=parse_duration_option,
+            metavar="DURATION",
+            show_default="2s",
+            help="Refresh interval of --watch.",
+        ),
     ] = timedelta(seconds=2),
     quiet: Quiet = False,
     output: OutputFormat = Format.TABLE,
 ) -> None:
-    """List all jobs with basic information, newest first."""
-    from jobworker_cli.actions.list import job_filter, show_jobs
+    """List jobs, newest first."""
+    from jobworker_cli.actions import list as action
 
-    which = job_filter([wanted.name for wanted in status or ()], label or ())
-    form = Format.ID if quiet else output
+    job_filter = action.parse_filter([each.name for each in status or ()], label or ())
+    output = Format.ID if quiet else output
     if watch:
         from jobworker_cli.actions.watch import watch_jobs
 
-        if form not in {Format.TABLE, Format.WIDE} or not sys.stdout.isatty():
-            raise typer.BadParameter("it shows a table, on a terminal", param_hint="--watch")
-        execute(ctx, lambda client: watch_jobs(client, which, limit, form, interval), output=form)
-    execute(ctx, lambda client: show_jobs(client, which, limit, form), output=form)
+        if output not in {Format.TABLE, Format.WIDE} or not sys.stdout.isatty():
+            raise typer.BadParameter(
+                "only works with a table on a terminal; omit -o and -q, and do not redirect stdout",
+                param_hint="--watch",
+            )
+        execute(ctx, lambda client: watch_jobs(client, job_filter, limit, output, interval), output=output)
+    execute(ctx, lambda client: action.list_jobs(client, job_filter, limit, output), output=output)

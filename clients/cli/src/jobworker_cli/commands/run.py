@@ -1,8 +1,8 @@
-"""`jobworker run`: a job as if it were a command of this shell: its output, its exit code, its Ctrl-C."""
+"""`jobworker run`: run a job like a local command, with its output, exit code and Ctrl-C."""
 
 import typer
 
-from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.invocation import execute
 from jobworker_cli.settings.options import Command, JobOptions, PreserveStatus, with_options
 
 __all__ = ["run"]
@@ -12,12 +12,13 @@ __all__ = ["run"]
 def run(
     ctx: typer.Context, command: Command, *, options: JobOptions, preserve_status: PreserveStatus = False
 ) -> None:
-    """Create a job, stream it, and exit with its exit code; with 124 if it ran into its timeout.
+    """Run a job like a local command (Admin only).
 
-    Ctrl-C stops the job and shows its last output; a second Ctrl-C leaves the job alone.
+    Streams the output and exits with the exit code of the job, or with 124 after a timeout. Ctrl-C stops the
+    job and shows its last output. A second Ctrl-C detaches from the job.
     """
-    from jobworker_cli.actions.create import new_request
+    from jobworker_cli.actions.create import create_request
     from jobworker_cli.actions.run import run_job
 
-    request = new_request(command, options)
+    request = create_request(command, options)
     execute(ctx, lambda client: run_job(client, request, preserve_status=preserve_status), failure=125)

@@ -1,11 +1,11 @@
-"""`jobworker stats`: what one job uses."""
+"""`jobworker stats`: show the usage of one job."""
 
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.invocation import execute
 from jobworker_cli.settings.options import Interval, JobRef
 
 __all__ = ["stats"]
@@ -16,12 +16,12 @@ def stats(
     job: JobRef,
     *,
     interval: Interval = timedelta(seconds=1),
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the job ends.")] = False,
 ) -> None:
-    """Show what a job uses now, and what it has used in all.
+    """Show the current and the total usage of a job.
 
-    With -f a terminal shows it live; elsewhere there is a line an interval. A job that has ended has
-    its totals only.
+    With -f, a terminal is updated in place; otherwise there is one line per interval. An ended job only has
+    totals.
     """
     from jobworker_cli.actions.stats import follow_stats, show_stats
 

@@ -1,4 +1,4 @@
-"""`jobworker stop`: end jobs and print how they ended."""
+"""`jobworker stop`: stop jobs and print their results."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from jobworker_cli.output import Format
-from jobworker_cli.settings.call import execute
-from jobworker_cli.settings.options import Duration, JobRefs, OutputFormat, duration_option
+from jobworker_cli.settings.invocation import execute
+from jobworker_cli.settings.options import Duration, JobRefs, OutputFormat, parse_duration_option
 
 __all__ = ["stop"]
 
@@ -19,21 +19,23 @@ def stop(
     grace_period: Annotated[
         Duration,
         typer.Option(
-            parser=duration_option,
+            parser=parse_duration_option,
             metavar="DURATION",
-            help="How long the jobs are left alive after their stop signal. Default: as created",
+            help="Time between the stop signal and SIGKILL. Default: the job's own",
         ),
     ] = None,
-    now: Annotated[bool, typer.Option("--now", help="Kill at once: a grace period of 0.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Send SIGKILL at once; same as --grace-period 0.")
+    ] = False,
     output: OutputFormat = Format.TABLE,
 ) -> None:
-    """Stop running jobs by ID (Admin only).
+    """Stop running jobs (Admin only).
 
-    Returns once they have ended. A job that had ended already is left as it is.
+    Waits until the jobs have ended. An ended job does not change.
     """
     from jobworker_cli.actions.stop import stop_jobs
 
     if now and grace_period is not None:
-        raise typer.BadParameter("give one of the two", param_hint="--now / --grace-period")
-    grace = timedelta() if now else grace_period
-    execute(ctx, lambda client: stop_jobs(client, jobs, grace, output), output=output)
+        raise typer.BadParameter("use only one of the two", param_hint="--now / --grace-period")
+    grace_period = timedelta() if now else grace_period
+    execute(ctx, lambda client: stop_jobs(client, jobs, grace_period, output), output=output)

@@ -1,22 +1,22 @@
-"""`jobworker stream`: a job's output, from its beginning or a later place to its end, as it is written."""
+"""`jobworker stream`: stream the output of a job, from its start or a later position."""
 
 import functools
 from typing import Annotated
 
 import typer
 
-from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.invocation import execute
 from jobworker_cli.settings.options import JobRef, PreserveStatus
 
 __all__ = ["stream"]
 
 
-def stream(  # noqa: PLR0913 - a parameter an option
+def stream(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     job: JobRef,
     *,
     offset: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Begin at this byte of the output, counted from 0.")
+        int, typer.Option(min=0, max=2**63 - 1, help="First byte of the output, counted from 0.")
     ] = 0,
     tail: Annotated[
         int | None,
@@ -24,46 +24,48 @@ def stream(  # noqa: PLR0913 - a parameter an option
             min=0,
             max=2**63 - 1,
             metavar="N",
-            help="Begin N lines before the end of what is there; 0 shows new output only.",
+            help="Number of lines before the current end; 0 = only new output.",
         ),
     ] = None,
     since: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION|TIME",
-            help="Begin at output of this age (5m, 1h30m, 90s) or time (RFC 3339: 2026-03-01T17:04:05Z).",
+            help="Age (5m, 1h30m, 90s) or time (RFC 3339: 2026-03-01T17:04:05Z) of the first output.",
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow/--no-follow", help="Go on until the job ends, or end at what is there.")
+        bool,
+        typer.Option("--follow/--no-follow", help="Continue until the job ends, or end at the current end."),
     ] = True,
     stdout_only: Annotated[
-        bool, typer.Option("--stdout-only", help="Show what the job wrote to its stdout.")
+        bool, typer.Option("--stdout-only", help="Show only the stdout of the job.")
     ] = False,
     stderr_only: Annotated[
-        bool, typer.Option("--stderr-only", help="Show what the job wrote to its stderr.")
+        bool, typer.Option("--stderr-only", help="Show only the stderr of the job.")
     ] = False,
     timestamps: Annotated[
-        bool, typer.Option("--timestamps", help="Show before each line when the server read it, in UTC.")
+        bool,
+        typer.Option("--timestamps", help="Print the time when the server read it before each line, in UTC."),
     ] = False,
     preserve_status: PreserveStatus = False,
 ) -> None:
-    """Stream real-time job logs by ID.
+    """Stream the output of a job.
 
-    The job's stdout goes to stdout and its stderr to stderr, byte by byte. Exits with the job's exit
-    code. Ctrl-C ends the stream and leaves the job running.
+    The job's stdout goes to stdout and its stderr to stderr, unchanged. Exits with the exit code of the job.
+    Ctrl-C ends the stream; the job keeps running.
 
-    Of --offset, --tail and --since the one that begins latest counts.
+    If you combine --offset, --tail and --since, the latest position applies.
     """
     from jobworker.v1 import job_service_pb2
-    from jobworker_cli.actions.stream import moment, show_output, source
+    from jobworker_cli.actions.stream import parse_since, select_source, stream_job
 
     request = job_service_pb2.GetJobsStreamRequest(
         offset=offset,
         follow=follow,
         tail_lines=tail,
-        source=source(stdout_only=stdout_only, stderr_only=stderr_only),
-        since=moment(since),
+        source=select_source(stdout_only=stdout_only, stderr_only=stderr_only),
+        since=parse_since(since),
     )
-    show = functools.partial(show_output, timestamps=timestamps, preserve_status=preserve_status)
-    execute(ctx, lambda client: show(client, job, request), failure=125)
+    action = functools.partial(stream_job, timestamps=timestamps, preserve_status=preserve_status)
+    execute(ctx, lambda client: action(client, job, request), failure=125)

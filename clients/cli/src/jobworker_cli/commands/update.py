@@ -1,9 +1,10 @@
-"""`jobworker update`: other limits for a job that runs."""
+"""`jobworker update`: change limits of a running job."""
 
 import typer
 
 from jobworker_cli.output import Format
-from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.invocation import execute
+from jobworker_cli.settings.limit_options import given_limits
 from jobworker_cli.settings.options import JobRef, LimitOptions, OutputFormat, with_options
 
 __all__ = ["update"]
@@ -13,12 +14,14 @@ __all__ = ["update"]
 def update(
     ctx: typer.Context, job: JobRef, *, options: LimitOptions, output: OutputFormat = Format.TABLE
 ) -> None:
-    """Change limits of a running job (Admin only); those that are not given stay as they are.
+    """Change limits of a running job (Admin only). Omitted limits do not change.
 
-    A memory limit below what the job has may end it: out of memory.
+    A memory limit below the current memory of the job can end the job as out of memory.
     """
-    from jobworker_cli.actions.update import limits_given, update_job
+    from jobworker_cli.actions.update import update_job
 
-    if not limits_given(options):
-        raise typer.BadParameter("give at least one limit", param_hint="--max-memory, --max-cpu, ...")
+    if not given_limits(options):
+        raise typer.BadParameter(
+            "no limit is given; use at least one", param_hint="--max-memory, --max-cpu, ..."
+        )
     execute(ctx, lambda client: update_job(client, job, options, output), output=output)

@@ -5,7 +5,7 @@ import functools
 import typer
 
 from jobworker_cli.output import Format
-from jobworker_cli.settings.call import execute
+from jobworker_cli.settings.invocation import execute
 from jobworker_cli.settings.options import JobRefs, OutputFormat, PreserveStatus
 
 __all__ = ["wait"]
@@ -18,12 +18,12 @@ def wait(
     preserve_status: PreserveStatus = False,
     output: OutputFormat = Format.TABLE,
 ) -> None:
-    """Wait for jobs to end.
+    """Wait until jobs end.
 
-    Exits with the exit code of the job; of several, with that of the first, in the order given, that is
-    not 0.
+    Exits with the exit code of the job. With several jobs, exits with the first code that is not 0, in the
+    order of the arguments.
     """
     from jobworker_cli.actions.wait import wait_for_jobs
 
-    waiting = functools.partial(wait_for_jobs, preserve_status=preserve_status)
-    execute(ctx, lambda client: waiting(client, jobs, output), output=output, failure=125)
+    action = functools.partial(wait_for_jobs, preserve_status=preserve_status)
+    execute(ctx, lambda client: action(client, jobs, output), output=output, failure=125)

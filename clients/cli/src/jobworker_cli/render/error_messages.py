@@ -39,7 +39,7 @@ HINTS: Mapping[str, str] = MappingProxyType(
         "ROLE_REQUIRED": "select another certificate with --role admin, or with --cert and --key",
         "TOO_MANY_JOBS": "`jobworker list --status running` shows the running jobs; stop one of them",
         "LIMIT_UNAVAILABLE": "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
-        "server's host shows what is missing",
+        "server's host shows the missing requirements",
     }
 )
 

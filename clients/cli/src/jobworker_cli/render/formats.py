@@ -1,4 +1,4 @@
-"""A result in the form that `-o` asks for: for people, for programs, or ids alone."""
+"""Print jobs in the format of `-o`."""
 
 import json
 import sys
@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from jobworker.v1 import job_pb2
 from jobworker_cli.output import Format
-from jobworker_cli.render.views import final_line, job_details, jobs_table
+from jobworker_cli.render.tables import jobs_table
+from jobworker_cli.render.views import final_line, job_details
 
-__all__ = ["print_endings", "print_job", "print_jobs", "tell_end"]
+__all__ = ["print_final_job", "print_final_jobs", "print_job", "print_jobs"]
 
 
-def print_job(job: job_pb2.Job, form: Format) -> None:
-    """Prints everything about one job; as JSON it is an object."""
-    match form:
+def print_job(job: job_pb2.Job, output: Format) -> None:
+    """Print all fields of one job; JSON is an object."""
+    match output:
         case Format.ID:
             print(job.id)
         case Format.JSON:
@@ -24,40 +25,40 @@ def print_job(job: job_pb2.Job, form: Format) -> None:
             print(job_details(job))
 
 
-def print_jobs(jobs: Sequence[job_pb2.Job], form: Format) -> None:
-    """Prints many jobs; as JSON they are an array."""
-    match form:
+def print_jobs(jobs: Sequence[job_pb2.Job], output: Format) -> None:
+    """Print a list of jobs; JSON is an array."""
+    match output:
         case Format.JSON:
             print(json.dumps([_as_dict(job) for job in jobs], indent=2))
         case Format.TABLE | Format.WIDE:
-            print(jobs_table(jobs, wide=form is Format.WIDE))
+            print(jobs_table(jobs, wide=output is Format.WIDE))
         case Format.JSONL | Format.ID:
             for job in jobs:
-                print_job(job, form)
+                print_job(job, output)
 
 
-def tell_end(job: job_pb2.Job, form: Format) -> None:
-    """Prints one of several jobs as it ends, unless they are printed together once all of them have."""
-    if form in {Format.TABLE, Format.WIDE}:
+def print_final_job(job: job_pb2.Job, output: Format) -> None:
+    """Print one of several jobs when it ends, except in a JSON array."""
+    if output in {Format.TABLE, Format.WIDE}:
         print(final_line(job), flush=True)
-    elif form is not Format.JSON:
-        print_job(job, form)
+    elif output is not Format.JSON:
+        print_job(job, output)
         sys.stdout.flush()
 
 
-def print_endings(jobs: Sequence[job_pb2.Job], form: Format) -> None:
-    """Prints the jobs that have ended, unless each of them was printed as it did."""
-    if form is Format.JSON:
-        print_jobs(jobs, form)
+def print_final_jobs(jobs: Sequence[job_pb2.Job], output: Format) -> None:
+    """Print the JSON array of all ended jobs; `print_final_job` has printed the other formats."""
+    if output is Format.JSON:
+        print_jobs(jobs, output)
 
 
 def _as_dict(job: job_pb2.Job) -> dict[str, object]:
-    """Returns a job in the protobuf JSON mapping (https://protobuf.dev/programming-guides/json/).
+    """Return a job in the protobuf JSON mapping (https://protobuf.dev/programming-guides/json/).
 
-    Fields without presence are there even when they are 0 or empty, so that a program finds `maxIOBPS`
-    and `args` in each job; int64 values are strings, as the mapping has it.
+    Fields without presence are included even if they are 0 or empty, so that programs find `maxIOBPS` and
+    `args` in every job. The mapping writes int64 values as strings.
     """
-    # Imported here: it takes longer than a table needs in all.
+    # Importing json_format takes longer than printing a table.
     from google.protobuf.json_format import MessageToDict
 
     return MessageToDict(job, always_print_fields_with_no_presence=True)

@@ -1,59 +1,66 @@
-"""Running jobs as they are now, for people: a line a job, or a line a moment."""
+"""Current usage of running jobs: a table of jobs, or one line per measurement."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from jobworker.v1 import job_pb2
 from jobworker_cli.output import printable
-from jobworker_cli.render.rates import Rates, rates
-from jobworker_cli.render.units import duration, size
-from jobworker_cli.render.views import command_line, table
+from jobworker_cli.render.limits import applied_limit
+from jobworker_cli.render.rates import Rates, usage_rates
+from jobworker_cli.render.tables import table
+from jobworker_cli.render.units import format_duration, format_size
+from jobworker_cli.render.views import command_line
 
-__all__ = ["moment", "moment_head", "top_table"]
+__all__ = ["usage_header", "usage_line", "usage_table"]
 
-HEAD = ("CPU", "MEMORY", "READ", "WRITTEN", "OPS", "AGE")
+HEADER = ("CPU", "MEMORY", "READ", "WRITTEN", "OPS", "AGE")
 WIDTHS = (8, 19, 13, 13, 8, 0)
 
 
-def top_table(jobs: Sequence[job_pb2.Job], before: Mapping[str, job_pb2.Usage]) -> str:
-    """Returns a table of jobs, those first that use the CPU most; `before` has usages by id."""
-    now = [(job, rates(before.get(job.id), job.usage)) for job in jobs]
-    now.sort(key=lambda each: each[1].cpu or 0.0, reverse=True)
-    rows = [(printable(job.id), *_cells(job, found), command_line(job)) for job, found in now]
-    return table([("ID", *HEAD, "COMMAND"), *rows])
+def usage_table(jobs: Sequence[job_pb2.Job], previous: Mapping[str, job_pb2.Usage]) -> str:
+    """Return a table of jobs, sorted by CPU; `previous` maps job ids to the previous usage."""
+    measured = [(job, usage_rates(previous.get(job.id), job.usage)) for job in jobs]
+    measured.sort(key=lambda each: each[1].cpu or 0.0, reverse=True)
+    rows = [(printable(job.id), *_columns(job, rates), command_line(job)) for job, rates in measured]
+    return table([("ID", *HEADER, "COMMAND"), *rows])
 
 
-def moment_head() -> str:
-    """Returns the line above those of `moment`."""
-    return _in_columns(HEAD)
+def usage_header() -> str:
+    """Return the header above the lines of `usage_line`."""
+    return _align(HEADER)
 
 
-def moment(job: job_pb2.Job, before: job_pb2.Usage | None) -> str:
-    """Returns one job at one moment, in a line."""
-    return _in_columns(_cells(job, rates(before, job.usage)))
+def usage_line(job: job_pb2.Job, previous: job_pb2.Usage | None) -> str:
+    """Return one measurement of one job."""
+    return _align(_columns(job, usage_rates(previous, job.usage)))
 
 
-def _in_columns(cells: Sequence[str]) -> str:
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
+def _align(columns: Sequence[str]) -> str:
+    return "  ".join(f"{column:<{width}}" for column, width in zip(columns, WIDTHS, strict=True))
 
 
-def _cells(job: job_pb2.Job, found: Rates) -> tuple[str, ...]:
+def _columns(job: job_pb2.Job, rates: Rates) -> tuple[str, ...]:
     usage = job.usage
     return (
-        _shown(found.cpu, ".1f", "%"),
+        _format_rate(rates.cpu, ".1f", "%"),
         _memory(job) if usage.HasField("memory_current_bytes") else "-",
-        "-" if found.read is None else f"{size(round(found.read))}/s",
-        "-" if found.written is None else f"{size(round(found.written))}/s",
-        _shown(found.operations, ".0f", "/s"),
-        duration(timedelta(seconds=usage.wall_usec // 1_000_000)) if usage.HasField("wall_usec") else "-",
+        "-" if rates.read is None else f"{format_size(round(rates.read))}/s",
+        "-" if rates.written is None else f"{format_size(round(rates.written))}/s",
+        _format_rate(rates.operations, ".0f", "/s"),
+        _age(usage) if usage.HasField("wall_usec") else "-",
     )
 
 
-def _shown(number: float | None, form: str, unit: str) -> str:
-    return "-" if number is None else f"{number:{form}}{unit}"
+def _format_rate(rate: float | None, spec: str, unit: str) -> str:
+    return "-" if rate is None else f"{rate:{spec}}{unit}"
 
 
 def _memory(job: job_pb2.Job) -> str:
-    enforced = any(limit.limit == "max_memory" and limit.in_force for limit in job.limits_applied)
-    limit = size(job.max_memory * 1024 * 1024) if enforced else "no limit"
-    return f"{size(job.usage.memory_current_bytes)} / {limit}"
+    applied = applied_limit(job, "max_memory")
+    in_force = applied is not None and applied.in_force
+    limit = format_size(job.max_memory * 1024 * 1024) if in_force else "no limit"
+    return f"{format_size(job.usage.memory_current_bytes)} / {limit}"
+
+
+def _age(usage: job_pb2.Usage) -> str:
+    return format_duration(timedelta(seconds=usage.wall_usec // 1_000_000))

@@ -1,15 +1,15 @@
-"""What a job uses now: the difference between two moments of its usage, by the server's own clock."""
+"""Rates of a job between two measurements of its usage, by the clock of the server."""
 
 from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2
 
-__all__ = ["Rates", "rates"]
+__all__ = ["Rates", "usage_rates"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Percent of one core, bytes a second, operations a second; None where that is not measured."""
+    """Percent of one core, bytes per second, operations per second; None if not measured."""
 
     cpu: float | None = None
     read: float | None = None
@@ -17,17 +17,17 @@ class Rates:
     operations: float | None = None
 
 
-def rates(before: job_pb2.Usage | None, now: job_pb2.Usage) -> Rates:
-    """Returns the rates between two moments; none without a moment before."""
-    elapsed = now.wall_usec - before.wall_usec if before is not None else 0
-    if before is None or elapsed <= 0:
+def usage_rates(previous: job_pb2.Usage | None, current: job_pb2.Usage) -> Rates:
+    """Return the rates between two measurements; all None without a previous one."""
+    elapsed = current.wall_usec - previous.wall_usec if previous is not None else 0
+    if previous is None or elapsed <= 0:
         return Rates()
-    present = {field.name for field, _ in now.ListFields()}
+    present = {field.name for field, _ in current.ListFields()}
 
     def rate(*names: str) -> float | None:
         if not present.issuperset(names):
             return None
-        used = sum(int(getattr(now, name)) - int(getattr(before, name)) for name in names)
+        used = sum(int(getattr(current, name)) - int(getattr(previous, name)) for name in names)
         return used / elapsed * 1_000_000
 
     cpu = rate("cpu_user_usec", "cpu_system_usec")

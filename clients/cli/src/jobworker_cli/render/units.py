@@ -1,21 +1,21 @@
-"""Numbers as people write and read them: durations and sizes."""
+"""Parse and format durations and sizes."""
 
 import re
 from datetime import timedelta
 
-__all__ = ["duration", "parse_duration", "size"]
+__all__ = ["format_duration", "format_size", "parse_duration"]
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-# Durations and their sums stay far inside what timedelta and google.protobuf.Duration can hold.
+# Far below the limits of timedelta and google.protobuf.Duration, even for sums.
 LONGEST = timedelta(days=36_500)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Returns the duration that `10s`, `5m`, `1h30m`, `250ms`, `1.5h` or `90` (seconds) stands for.
+    """Parse a duration such as `10s`, `5m`, `1h30m`, `250ms`, `1.5h` or `90` (seconds).
 
     Raises:
-        ValueError: the text is none of these; the message is a sentence for the user.
+        ValueError: the text is not a duration; the message is for the user.
     """
     if re.fullmatch(r"\d+(\.\d+)?", text):
         seconds = float(text)
@@ -24,13 +24,13 @@ def parse_duration(text: str) -> timedelta:
     else:
         raise ValueError(f"{text!r} is not a duration such as 10s, 5m, 1h30m or 90 (seconds)")
     if seconds > LONGEST.total_seconds():
-        raise ValueError(f"{text!r} is longer than a hundred years")
+        raise ValueError(f"{text!r} is longer than a hundred years; use at most 36500d")
     return timedelta(seconds=seconds)
 
 
-def duration(span: timedelta) -> str:
-    """Returns the duration in its two greatest units: `350ms`, `1.25s`, `2m 5s`, `3d 4h`."""
-    seconds = span.total_seconds()
+def format_duration(duration: timedelta) -> str:
+    """Format a duration in its two largest units: `350ms`, `1.25s`, `2m 5s`, `3d 4h`."""
+    seconds = duration.total_seconds()
     if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f}ms"
     if round(seconds, 2) < 60:
@@ -47,8 +47,8 @@ def duration(span: timedelta) -> str:
     raise AssertionError("60 seconds are a minute")
 
 
-def size(count: int) -> str:
-    """Returns a number of bytes in binary units: `512 B`, `1.5 KiB`, `2 GiB`."""
+def format_size(count: int) -> str:
+    """Format a number of bytes in binary units: `512 B`, `1.5 KiB`, `2 GiB`."""
     if count < 1024:
         return f"{count} B"
     value = float(count)

@@ -1,4 +1,4 @@
-"""Completion of job ids in the shell. It asks the server, has little time, and says nothing if that fails."""
+"""Shell completion of job ids. Queries the server with a short deadline, and prints no errors."""
 
 import os
 
@@ -6,44 +6,46 @@ import typer
 
 __all__ = ["complete_job", "complete_running_job"]
 
-# In seconds: somebody waits for it with a key pressed.
+# Seconds. The user waits at the prompt.
 DEADLINE = 2.0
 
-# As many as fit on a screen; the newest come first.
+# One screen of ids, newest first.
 CANDIDATES = 50
 
 Completion = list[tuple[str, str]]
+"""Pairs of an id and the status of its job."""
 
 
 def complete_job(ctx: typer.Context, incomplete: str) -> Completion:
-    """Returns the ids that begin like this, each with its job's status."""
-    return _jobs(ctx, incomplete, running=False)
+    """Return the job ids with a prefix, and the statuses of the jobs."""
+    return _job_ids(ctx, incomplete, running=False)
 
 
 def complete_running_job(ctx: typer.Context, incomplete: str) -> Completion:
-    """Returns those of jobs that run."""
-    return _jobs(ctx, incomplete, running=True)
+    """Return the ids of running jobs with a prefix."""
+    return _job_ids(ctx, incomplete, running=True)
 
 
-def _jobs(ctx: typer.Context, incomplete: str, *, running: bool) -> Completion:
-    # What gRPC has to say would stand in the middle of the user's line.
+def _job_ids(ctx: typer.Context, incomplete: str, *, running: bool) -> Completion:
+    # Log messages of gRPC would appear in the middle of the command line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        return _ask(ctx, incomplete, running=running)
-    except Exception:  # noqa: BLE001 - whatever it is, a line that is being written is no place for it
+        return _query(ctx, incomplete, running=running)
+    except Exception:  # noqa: BLE001 - an error message would disturb the command line
         return []
 
 
-def _ask(ctx: typer.Context, incomplete: str, *, running: bool) -> Completion:
+def _query(ctx: typer.Context, incomplete: str, *, running: bool) -> Completion:
     from jobworker_cli.results import status_name
-    from jobworker_cli.settings.connect import FULL_ID, target_of
-    from jobworker_cli.settings.resolve import settings_of
+    from jobworker_cli.settings.connect import FULL_ID, client_config
+    from jobworker_cli.settings.resolve import connection_settings
     from jobworker_client import JobFilter, JobStatus, SyncClient
 
-    which = JobFilter(id_prefix=incomplete.lower())
+    job_filter = JobFilter(id_prefix=incomplete.lower())
     if running:
-        which["statuses"] = [JobStatus.JOB_STATUS_RUNNING]
-    with SyncClient(target_of(settings_of(ctx.find_root())), deadline=DEADLINE) as client:
-        jobs = list(client.list(limit=CANDIDATES, **which))
-    # Shells evaluate what they get: no word of a user's, such as the command, may be in it.
+        job_filter["statuses"] = [JobStatus.JOB_STATUS_RUNNING]
+    config = client_config(connection_settings(ctx.find_root()))
+    with SyncClient(config, deadline=DEADLINE) as client:
+        jobs = list(client.list(limit=CANDIDATES, **job_filter))
+    # Shells evaluate completions, so they must not contain text from users, such as the command.
     return [(job.id, status_name(job)) for job in jobs if FULL_ID.fullmatch(job.id)]

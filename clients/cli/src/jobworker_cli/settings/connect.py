@@ -1,4 +1,4 @@
-"""The client that a verb works with, and the job that a reference means."""
+"""Open the client for the resolved settings, and look up job ids."""
 
 import contextlib
 import re
@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from jobworker_cli.errors import CliError
-from jobworker_cli.output import say
+from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
-from jobworker_cli.settings.contexts import refuse_open_key
+from jobworker_cli.settings.contexts import check_key_permissions
 from jobworker_cli.settings.resolve import Settings
 from jobworker_client import Client, ClientConfig, JobWorkerError
 
-__all__ = ["FULL_ID", "connect", "resolve", "target_of"]
+__all__ = ["FULL_ID", "client_config", "connect", "resolve_job_id"]
 
 FULL_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -21,28 +21,28 @@ CANDIDATES = 5
 
 @contextlib.asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Client]:
-    """Makes a client for as long as the context lasts.
+    """Yield a client, and close it at the end of the context.
 
     Raises:
-        CliError: the certificates or the address cannot be used, or a call failed.
+        CliError: the certificates or the address are not usable, or a call failed.
     """
-    target = target_of(settings)
+    config = client_config(settings)
     try:
-        async with Client(target, deadline=settings.timeout) as client:
-            _warn_of_key(target.key)
+        async with Client(config, deadline=settings.timeout) as client:
+            _warn_about_key_permissions(config.key)
             yield client
     except JobWorkerError as error:
         raise to_cli_error(error) from error
 
 
-def target_of(settings: Settings) -> ClientConfig:
-    """Returns the server and the files that the settings name.
+def client_config(settings: Settings) -> ClientConfig:
+    """Return the configuration of the client.
 
     Raises:
-        CliError: others can read the key of a context.
+        CliError: other users can read the key of a context.
     """
-    if settings.own_key:
-        refuse_open_key(settings.key)
+    if settings.key_from_context:
+        check_key_permissions(settings.key)
     return ClientConfig(
         server=settings.server,
         ca=settings.ca,
@@ -52,35 +52,39 @@ def target_of(settings: Settings) -> ClientConfig:
     )
 
 
-async def resolve(client: Client, job: str) -> str:
-    """Returns the full id of the one job whose id begins with `job`."""
-    if FULL_ID.fullmatch(job):
-        return job.lower()
-    if not job:
-        raise CliError("the job's id is empty", hint="`jobworker list` shows the ids")
-    found = [each.id async for each in client.list(id_prefix=job.lower(), limit=CANDIDATES + 1)]
-    if not found:
+async def resolve_job_id(client: Client, prefix: str) -> str:
+    """Return the id of the only job whose id has the prefix; a full id needs no call.
+
+    Raises:
+        CliError: no id or several ids have the prefix, or the prefix is empty.
+    """
+    if FULL_ID.fullmatch(prefix):
+        return prefix.lower()
+    if not prefix:
+        raise CliError("the job id is empty; use an id or a prefix", hint="`jobworker list` shows the ids")
+    matches = [job.id async for job in client.list(id_prefix=prefix.lower(), limit=CANDIDATES + 1)]
+    if not matches:
         raise CliError(
-            f'no job "{job}"',
-            hint="`jobworker list` shows the jobs that the server knows",
+            f'no job id begins with "{prefix}"',
+            hint="`jobworker list` shows the jobs of the server",
             code="NOT_FOUND",
             reason="JOB_NOT_FOUND",
         )
-    if len(found) > 1:
-        raise _ambiguous(job, found)
-    return found[0]
+    if len(matches) > 1:
+        raise _ambiguous(prefix, matches)
+    return matches[0]
 
 
-def _ambiguous(job: str, found: list[str]) -> CliError:
-    more = " and more" if len(found) > CANDIDATES else ""
+def _ambiguous(prefix: str, matches: list[str]) -> CliError:
+    more = " and more" if len(matches) > CANDIDATES else ""
     return CliError(
-        f'"{job}" is the beginning of more than one id: {", ".join(found[:CANDIDATES])}{more}',
-        hint="give more of the id",
+        f'several job ids begin with "{prefix}": {", ".join(matches[:CANDIDATES])}{more}',
+        hint="use a longer prefix",
         code="INVALID_ARGUMENT",
         reason="AMBIGUOUS_ID",
     )
 
 
-def _warn_of_key(key: Path) -> None:
+def _warn_about_key_permissions(key: Path) -> None:
     if key.stat().st_mode & 0o077:
-        say(f"warning: {key} can be read by others; cure: chmod 600 {key}")
+        print_message(f"warning: other users can read the key {key}; run: chmod 600 {key}")

@@ -1,4 +1,4 @@
-"""Contexts: named servers, with our certificates for them, in a TOML file of the user's.
+"""Read and write the TOML file of contexts: named servers with client certificates.
 
 current = "prod"
 
@@ -16,38 +16,38 @@ from pathlib import Path
 
 from jobworker_cli.errors import CliError
 
-__all__ = ["FIELDS", "Contexts", "contexts_file", "refuse_open_key"]
+__all__ = ["FIELDS", "Contexts", "check_key_permissions", "contexts_file"]
 
 FIELDS = ("server", "certs", "role", "ca", "cert", "key", "server_name")
-"""What a context may say; each is an option before the verb."""
+"""The keys of a context; each is also a global option."""
 
 
 class NoHomeDirectory(CliError):
-    """Raised where the user's contexts can have no file."""
+    """The user has no home directory for the file."""
 
 
 @dataclass(frozen=True)
 class Contexts:
-    """The file's content: each context's values by its name, and the name of the one in use or ""."""
+    """The contexts by name, and the name of the current context or ""."""
 
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     current: str = ""
 
     @classmethod
     def read(cls, file: Path) -> "Contexts":
-        """Reads the file; where there is none, there are no contexts.
+        """Read a file; a missing file has no contexts.
 
         Raises:
-            CliError: it cannot be read, or is not such a file.
+            CliError: the file cannot be read, or is invalid.
         """
         try:
             text = file.read_text()
         except (FileNotFoundError, NotADirectoryError):
-            # A service's user often has the home directory /nonexistent or /dev/null.
+            # The home directory of a service user is often /nonexistent or /dev/null.
             return cls()
         except (OSError, ValueError) as error:
             raise CliError(f"cannot read the contexts in {file}: {error}") from error
-        # Imported here: most users have no such file.
+        # Imported here, because most users have no contexts.
         import tomllib
 
         try:
@@ -57,12 +57,12 @@ class Contexts:
         return cls(_tables(content, file), str(content.get("current", "")))
 
     @classmethod
-    def of_user(cls, *, required: bool = True) -> "Contexts":
-        """Reads the user's contexts. A user without a home directory has none.
+    def load(cls, *, required: bool = True) -> "Contexts":
+        """Read the contexts of the user; a user without a home directory has no contexts.
 
         Raises:
-            CliError: the file cannot be read or is not such a file.
-            NoHomeDirectory: contexts are `required`, and there is no home directory.
+            CliError: the file cannot be read, or is invalid.
+            NoHomeDirectory: contexts are `required`, and the user has no home directory.
         """
         try:
             file = contexts_file()
@@ -73,8 +73,8 @@ class Contexts:
         return cls.read(file)
 
     def write(self, file: Path) -> None:
-        """Writes the file, whole or not at all."""
-        # Imported here: a verb that reads contexts has no use for it.
+        """Replace the file atomically."""
+        # Imported here, because subcommands that read contexts do not need it.
         import tempfile
 
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,38 +83,39 @@ class Contexts:
         Path(new.name).replace(file)
 
     def get(self, name: str) -> Mapping[str, str]:
-        """Returns a context's values.
+        """Return the values of a context.
 
         Raises:
-            CliError: there is none of that name.
+            CliError: no context has this name.
         """
         if name not in self.values:
-            known = ", ".join(sorted(self.values)) or "there are none"
-            raise CliError(f'no context "{name}"', hint=f"`jobworker context list` shows them: {known}")
+            known = ", ".join(sorted(self.values))
+            hint = f"use one of: {known}" if known else "`jobworker context add` adds a context"
+            raise CliError(f'no context has the name "{name}"', hint=hint)
         return self.values[name]
 
     def put(self, name: str, values: Mapping[str, str]) -> "Contexts":
-        """Returns the contexts with another one, in the place of one of the same name."""
+        """Return the contexts with one added or replaced."""
         return replace(self, values={**self.values, name: values})
 
     def use(self, name: str) -> "Contexts":
-        """Returns the contexts with one of them in use."""
+        """Return the contexts with another current one."""
         self.get(name)
         return replace(self, current=name)
 
     def _toml(self) -> str:
-        lines = [f"current = {_string(self.current)}"] if self.current else []
+        lines = [f"current = {_toml_string(self.current)}"] if self.current else []
         for name, values in self.values.items():
-            lines += ["", f"[contexts.{_string(name)}]"]
-            lines += [f"{key} = {_string(value)}" for key, value in values.items()]
+            lines += ["", f"[contexts.{_toml_string(name)}]"]
+            lines += [f"{key} = {_toml_string(value)}" for key, value in values.items()]
         return "\n".join(lines).lstrip("\n") + "\n"
 
 
 def contexts_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Returns where contexts are kept (https://specifications.freedesktop.org/basedir-spec/).
+    """Return the path of the file (https://specifications.freedesktop.org/basedir-spec/).
 
     Raises:
-        NoHomeDirectory: neither the environment nor the user database names one.
+        NoHomeDirectory: neither the environment nor the user database has a home directory.
     """
     base = environ.get("XDG_CONFIG_HOME") or "~/.config"
     try:
@@ -122,32 +123,32 @@ def contexts_file(environ: Mapping[str, str] = os.environ) -> Path:
     except RuntimeError:
         raise NoHomeDirectory(
             f"contexts need a home directory: HOME is not set and no account has UID {os.getuid()}",
-            hint="set HOME or XDG_CONFIG_HOME; or give --server and --certs (or their variables)",
+            hint="set HOME or XDG_CONFIG_HOME, or use --server and --certs or their variables",
         ) from None
 
 
-def refuse_open_key(key: Path) -> None:
-    """Refuses a key that others than its owner can read.
+def check_key_permissions(key: Path) -> None:
+    """Refuse a key that other users can read.
 
     Raises:
-        CliError: it is one.
+        CliError: other users can read the key.
     """
     if key.exists() and key.stat().st_mode & 0o077:
-        raise CliError(f"the key {key} can be read by others", hint=f"chmod 600 {key}")
+        raise CliError(f"other users can read the key {key}", hint=f"run: chmod 600 {key}")
 
 
 def _tables(content: Mapping[str, object], file: Path) -> dict[str, dict[str, str]]:
     tables = content.get("contexts", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise CliError(f"the contexts in {file} are not tables such as [contexts.prod]")
+        raise CliError(f"{file}: a context is not a table; write it as [contexts.NAME]")
     for name, table in tables.items():
         for key, value in table.items():
             if key not in FIELDS or not isinstance(value, str):
                 known = ", ".join(FIELDS)
-                raise CliError(f'{file}: context "{name}": {key} is not one of the texts {known}')
+                raise CliError(f'{file}: context "{name}": {key} is unknown or not a string; use {known}')
     return tables
 
 
-def _string(text: str) -> str:
-    """Returns a TOML string: JSON's are, but for the one control character that JSON leaves as it is."""
+def _toml_string(text: str) -> str:
+    """Return a TOML string: JSON has the same escapes, but does not escape DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

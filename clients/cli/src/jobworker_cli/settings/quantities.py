@@ -1,4 +1,4 @@
-"""Limits as people write them: plain numbers in the API's own unit, or numbers with a unit of their own."""
+"""Parse amounts: plain numbers in the unit of the API, or numbers with a unit."""
 
 import re
 
@@ -9,40 +9,40 @@ SIZE = re.compile(rf"{NUMBER}(?:(?P<prefix>[KMGT])i?B?|B)", re.IGNORECASE)
 CPU = re.compile(rf"{NUMBER}(?P<unit>%|c|m)")
 PLAIN = re.compile(r"-?[0-9]+")
 
-# As docker and systemd's MemoryMax= have it, and as this command prints sizes.
+# Powers of 1024, as in docker, MemoryMax= of systemd, and the output of this command.
 BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-# In thousandths of a core.
+# Thousandths of a core.
 CPU_UNITS = {"%": 10, "c": 1_000, "m": 1}
 
 
 def parse_percent(text: str) -> int:
-    """Returns the percent of one core that `150`, `150%`, `1.5c` or `1500m` (thousandths) stand for.
+    """Parse an amount of CPU, such as `150`, `150%`, `1.5c` or `1500m`, to percent of one core.
 
     Raises:
-        ValueError: the text is none of these; the message is a sentence for the user.
+        ValueError: the text is not an amount; the message is for the user.
     """
     if PLAIN.fullmatch(text):
         return int(text)
-    found = CPU.fullmatch(text)
-    if found is None:
+    match = CPU.fullmatch(text)
+    if match is None:
         raise ValueError(f"{text!r} is not an amount of CPU such as 150, 150%, 1.5c or 1500m")
-    return _amount(found, CPU_UNITS[found["unit"]], 10, "percent of one core")
+    return _amount(match, CPU_UNITS[match["unit"]], 10, "percent of one core")
 
 
 def parse_mebibytes(text: str) -> int:
-    """Returns the MiB that `512`, `512M` or `1.5G` stand for.
+    """Parse a size, such as `512` (MiB), `512M` or `1.5G`, to MiB.
 
     Raises:
-        ValueError: the text is none of these; the message is a sentence for the user.
+        ValueError: the text is not an amount; the message is for the user.
     """
     return _size(text, 2**20, "MiB", "512 (MiB), 512M or 1.5G")
 
 
 def parse_bytes(text: str) -> int:
-    """Returns the bytes that `1048576`, `512K` or `10M` stand for.
+    """Parse a size, such as `1048576`, `512K` or `10M`, to bytes.
 
     Raises:
-        ValueError: the text is none of these; the message is a sentence for the user.
+        ValueError: the text is not an amount; the message is for the user.
     """
     return _size(text, 1, "bytes", "1048576 (bytes), 512K or 10M")
 
@@ -50,17 +50,17 @@ def parse_bytes(text: str) -> int:
 def _size(text: str, unit: int, unit_name: str, examples: str) -> int:
     if PLAIN.fullmatch(text):
         return int(text)
-    found = SIZE.fullmatch(text)
-    if found is None:
+    match = SIZE.fullmatch(text)
+    if match is None:
         raise ValueError(f"{text!r} is not a size such as {examples}")
-    return _amount(found, BYTES[(found["prefix"] or "").upper()], unit, unit_name)
+    return _amount(match, BYTES[(match["prefix"] or "").upper()], unit, unit_name)
 
 
-def _amount(number: re.Match[str], of: int, unit: int, unit_name: str) -> int:
-    """Returns a decimal number of `of`, counted in `unit`: exact, so that 0.1G is refused and not rounded."""
+def _amount(number: re.Match[str], factor: int, unit: int, unit_name: str) -> int:
+    """Convert `number * factor` to `unit`. The result must be exact: 0.1G is refused and not rounded."""
     part: str = number["part"] or ""
     scale: int = unit * 10 ** len(part)
-    amount, rest = divmod(int(number["whole"] + part) * of, scale)
+    amount, rest = divmod(int(number["whole"] + part) * factor, scale)
     if rest:
         raise ValueError(f"{number[0]!r} is not a whole number of {unit_name}; use {amount} or {amount + 1}")
     return amount

@@ -1,7 +1,7 @@
-"""Where each of the options before the verb comes from: the command line, the environment, a context.
+"""Resolve the global options from the command line, contexts and the environment.
 
-An option goes before the context that `--context` names, that one before the environment, and this before
-the context in use.
+An option has the highest priority. The context of `--context`, the environment and the current context
+follow, in this order.
 """
 
 import enum
@@ -13,122 +13,135 @@ from typing import Any, Protocol
 
 from jobworker_cli.settings.contexts import FIELDS, Contexts
 
-__all__ = ["Root", "Setting", "Settings", "settings_of", "settle"]
+__all__ = ["RootContext", "Setting", "Settings", "connection_settings", "resolve_settings"]
 
 FILES = {"ca": "ca.pem", "cert": "{role}.pem", "key": "{role}-key.pem"}
 
 
-class Root(Protocol):
-    """What is used of the root command's typer.Context."""
+class RootContext(Protocol):
+    """The used part of the `typer.Context` of the root command."""
 
     params: dict[str, Any]
 
     def get_parameter_source(self, name: str) -> enum.Enum | None:
-        """Returns COMMANDLINE, ENVIRONMENT, DEFAULT, …"""
+        """Return COMMANDLINE, ENVIRONMENT, DEFAULT, …"""
         ...
 
 
-class Rank(enum.IntEnum):
-    """Who says it; the lower one is listened to."""
+class Priority(enum.IntEnum):
+    """The source of a value; the lowest number wins."""
 
     OPTION = enum.auto()
     NAMED_CONTEXT = enum.auto()
     ENVIRONMENT = enum.auto()
-    CONTEXT_IN_USE = enum.auto()
+    CURRENT_CONTEXT = enum.auto()
     DEFAULT = enum.auto()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the options before the verb come to.
+    """The resolved global options.
 
-    `server` is `HOST:PORT`; `server_name` the name that its certificate must have, if that is not HOST;
-    `own_key` says that a context names the key; `timeout` bounds a unary call, in seconds.
+    Attributes:
+        server: `HOST:PORT`.
+        ca: PEM file of the server's CA.
+        cert: PEM file of the client's certificate.
+        key: PEM file of the client's key.
+        key_from_context: whether a context names the key.
+        server_name: the name that the server's certificate must contain; empty = HOST.
+        timeout: bound of a unary call, in seconds.
     """
 
     server: str
     ca: Path
     cert: Path
     key: Path
-    own_key: bool
+    key_from_context: bool
     server_name: str
     timeout: float
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A value, and where it comes from, for people and for comparisons."""
+    """A value, the description of its source, and the priority of the source."""
 
     value: str
     origin: str
-    rank: Rank
+    priority: Priority
 
     @property
-    def of_context(self) -> bool:
-        """Tells whether a context says it."""
-        return self.rank in {Rank.NAMED_CONTEXT, Rank.CONTEXT_IN_USE}
+    def from_context(self) -> bool:
+        """Whether a context contains the value."""
+        return self.priority in {Priority.NAMED_CONTEXT, Priority.CURRENT_CONTEXT}
 
 
-def settings_of(root: Root) -> Settings:
-    """Returns the settings of a verb.
+def connection_settings(root: RootContext) -> Settings:
+    """Return the settings for a connection.
 
     Raises:
-        CliError: the contexts cannot be read, or no context has the name given.
+        CliError: the contexts cannot be read, or no context has the name from `--context`.
     """
     named: str | None = root.params["context"]
-    found = settle(root, Contexts.of_user(required=named is not None), named)
+    settings = resolve_settings(root, Contexts.load(required=named is not None), named)
     timeout: timedelta = root.params["timeout"]
     return Settings(
-        server=found["server"].value,
-        ca=Path(found["ca"].value),
-        cert=Path(found["cert"].value),
-        key=Path(found["key"].value),
-        own_key=found["key"].of_context,
-        server_name=found["server_name"].value,
+        server=settings["server"].value,
+        ca=Path(settings["ca"].value),
+        cert=Path(settings["cert"].value),
+        key=Path(settings["key"].value),
+        key_from_context=settings["key"].from_context,
+        server_name=settings["server_name"].value,
         timeout=timeout.total_seconds(),
     )
 
 
-def settle(root: Root, contexts: Contexts, named: str | None) -> dict[str, Setting]:
-    """Returns the settings under the names of `FIELDS`.
+def resolve_settings(root: RootContext, contexts: Contexts, named: str | None) -> dict[str, Setting]:
+    """Return the settings by the names in `FIELDS`.
 
     Args:
-        root: has the root command's options, under the same names.
-        contexts: the contexts that there are.
-        named: the one to take before the environment; None = the one in use, if there is one.
+        root: the root command, whose options have the same names.
+        contexts: all contexts.
+        named: the context of `--context`; None = the current context, if there is one.
     """
-    rank = Rank.NAMED_CONTEXT if named else Rank.CONTEXT_IN_USE
+    priority = Priority.NAMED_CONTEXT if named else Priority.CURRENT_CONTEXT
     name = named or contexts.current
     values = contexts.get(name) if name else {}
-    said = {field: Setting(value, f"context {name}", rank) for field, value in values.items()}
-    found = {
+    from_context = {field: Setting(value, f"context {name}", priority) for field, value in values.items()}
+    settings = {
         field: min(
-            (setting for setting in (_given(root, field), said.get(field)) if setting is not None),
-            key=lambda setting: setting.rank,
+            (
+                setting
+                for setting in (_from_root(root, field), from_context.get(field))
+                if setting is not None
+            ),
+            key=lambda setting: setting.priority,
         )
         for field in FIELDS
     }
-    return {**found, **dict(_files_of_folder(found))}
+    return {**settings, **dict(_files_in_directory(settings))}
 
 
-def _given(root: Root, field: str) -> Setting:
+def _from_root(root: RootContext, field: str) -> Setting:
     value = str(root.params[field] or "")
     source = root.get_parameter_source(field)
     match source.name if source is not None else "DEFAULT":
         case "COMMANDLINE":
-            return Setting(value, f"--{field.replace('_', '-')}", Rank.OPTION)
+            return Setting(value, f"--{field.replace('_', '-')}", Priority.OPTION)
         case "ENVIRONMENT":
-            return Setting(value, f"JOBWORKER_{field.upper()}", Rank.ENVIRONMENT)
+            return Setting(value, f"JOBWORKER_{field.upper()}", Priority.ENVIRONMENT)
         case _:
-            return Setting(value, "default", Rank.DEFAULT)
+            return Setting(value, "default", Priority.DEFAULT)
 
 
-def _files_of_folder(found: Mapping[str, Setting]) -> Iterator[tuple[str, Setting]]:
-    """Yields the files that nobody names, and those of a context where somebody else names the folder."""
-    certs, role = found["certs"], found["role"]
+def _files_in_directory(settings: Mapping[str, Setting]) -> Iterator[tuple[str, Setting]]:
+    """Yield the files in the certificates directory that replace unset files.
+
+    They also replace the files of a context if the directory or the role has a higher priority.
+    """
+    certs, role = settings["certs"], settings["role"]
     for field, pattern in FILES.items():
-        file = found[field]
-        overruled = file.of_context and min(certs.rank, role.rank) < file.rank
-        if not file.value or overruled:
+        file = settings[field]
+        overridden = file.from_context and min(certs.priority, role.priority) < file.priority
+        if not file.value or overridden:
             path = Path(certs.value) / pattern.format(role=role.value)
-            yield field, Setting(str(path), f"of the folder: {certs.origin}", certs.rank)
+            yield field, Setting(str(path), f"in the directory: {certs.origin}", certs.priority)

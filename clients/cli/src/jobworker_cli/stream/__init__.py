@@ -1,4 +1,4 @@
-"""Writes a job's output to the terminal: byte sinks, timestamps, notices and signals.
+"""Writes the output of a job to stdout and stderr, with timestamps, messages and signals.
 
 `actions` imports this package. It imports `render`.
 """

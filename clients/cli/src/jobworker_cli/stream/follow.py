@@ -1,50 +1,65 @@
-"""A job's output on its way to the terminal, and what is said of it there."""
+"""Copy a stream to the terminal, with messages about its events on stderr."""
 
 from collections.abc import Awaitable, Callable
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cli.output import say
+from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
-from jobworker_client import Chunk, Client, JobStream, JobWorkerError, Reconnecting, TruncatedRange
+from jobworker_client import (
+    Chunk,
+    Client,
+    JobStream,
+    JobWorkerError,
+    Reconnecting,
+    StreamEvent,
+    TruncatedRange,
+)
 
-__all__ = ["Talk", "Write", "follow", "open_stream", "stream_command"]
+__all__ = ["StderrNotifier", "Write", "copy_stream", "open_stream", "stream_command"]
 
 Write = Callable[[Chunk], Awaitable[None]]
 
 
-class Talk:
-    """Says on stderr what the reader of a stream should know."""
+class StderrNotifier:
+    """Prints the events of a stream to stderr."""
 
     def __init__(self, *, result_only: bool = False) -> None:
         self._result_only = result_only
-        self._told_of_stall = False
+        self._stall_printed = False
 
-    def __call__(self, notice: TruncatedRange | Reconnecting) -> None:
-        """Says what happened."""
-        if isinstance(notice, TruncatedRange):
-            count = notice.to_offset - notice.from_offset
-            say(f"jobworker: {count} bytes of output from byte {notice.from_offset} on: {notice.reason}")
-        elif notice.error.reason != "READER_STALLED":
-            place = None if self._result_only else notice.offset
-            then = "trying again" if place is None else f"going on from byte {place}"
-            say(f"jobworker: {notice.error}; {then}")
-        elif not self._told_of_stall:
-            # Under a pager that waits for its user it is so every few seconds: once is enough.
-            self._told_of_stall = True
-            say("jobworker: the reader of this output is slow; the stream is resumed whenever it is ready")
+    def __call__(self, event: StreamEvent) -> None:
+        """Print one event."""
+        if isinstance(event, TruncatedRange):
+            count = event.to_offset - event.from_offset
+            print_message(
+                f"jobworker: {count} bytes of output from byte {event.from_offset} on are missing: "
+                f"{event.reason}"
+            )
+        elif event.error.reason != "READER_STALLED":
+            print_message(f"jobworker: {event.error}; {self._next_step(event)}")
+        elif not self._stall_printed:
+            # A pager that waits for its user stalls the stream every few seconds.
+            self._stall_printed = True
+            print_message(
+                "jobworker: the reader of this output is slow; the stream resumes when the reader continues"
+            )
+
+    def _next_step(self, event: Reconnecting) -> str:
+        offset = None if self._result_only else event.offset
+        return "retrying" if offset is None else f"resuming at byte {offset}"
 
 
 def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -> JobStream:
-    """Returns the output that the request asks for, as `Sink` takes it; stderr says what happens to it."""
+    """Return the stream for a request, with whole messages for `OutputWriter` and events on stderr."""
     request.mixed_sources = True
-    return client.stream_from(request, on_event=Talk())
+    return client.stream_from(request, on_event=StderrNotifier())
 
 
-async def follow(stream: JobStream, write: Write) -> job_pb2.Job:
-    """Hands on all output and returns the job as the stream's last message has it.
+async def copy_stream(stream: JobStream, write: Write) -> job_pb2.Job:
+    """Write all output and return the job from the last message.
 
     Raises:
-        CliError: the server refused, or was away for too long.
+        CliError: the server refused the request or stayed unavailable.
         OSError: `write` failed.
     """
     try:
@@ -52,12 +67,12 @@ async def follow(stream: JobStream, write: Write) -> job_pb2.Job:
             async for chunk in stream:
                 await write(chunk)
     except JobWorkerError as error:
-        raise to_cli_error(error, hint=_way_to_resume(error, stream.request)) from error
+        raise to_cli_error(error, hint=_resume_hint(error, stream.request)) from error
     return stream.result
 
 
 def stream_command(request: job_service_pb2.GetJobsStreamRequest) -> str:
-    """Returns the command line that shows the output that the request asks for."""
+    """Return the command line for a request."""
     words = ["jobworker", "stream"]
     if request.offset:
         words += ["--offset", str(request.offset)]
@@ -72,7 +87,7 @@ def stream_command(request: job_service_pb2.GetJobsStreamRequest) -> str:
     return " ".join([*words, request.id])
 
 
-def _way_to_resume(error: JobWorkerError, request: job_service_pb2.GetJobsStreamRequest) -> str:
+def _resume_hint(error: JobWorkerError, request: job_service_pb2.GetJobsStreamRequest) -> str:
     if error.retryable and request.offset:
-        return f"`{stream_command(request)}` goes on from there"
+        return f"`{stream_command(request)}` resumes the output"
     return ""

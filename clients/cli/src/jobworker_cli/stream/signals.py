@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as something that a verb can wait for beside its work."""
+"""Wait for SIGINT and SIGTERM together with a task."""
 
 import asyncio
 import contextlib
@@ -6,46 +6,46 @@ import signal
 from collections.abc import Iterator
 from typing import TypeVar
 
-__all__ = ["Pressed", "abandon", "caught_signals", "signal_before_end"]
+__all__ = ["SignalQueue", "cancel_and_wait", "catch_signals", "wait_for_signal"]
 
-Pressed = asyncio.Queue[signal.Signals]
+SignalQueue = asyncio.Queue[signal.Signals]
 
 Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
-def caught_signals() -> Iterator[Pressed]:
-    """Puts each SIGINT and SIGTERM into a queue for as long as the context lasts.
+def catch_signals() -> Iterator[SignalQueue]:
+    """Put each SIGINT and SIGTERM into a queue while the context lasts.
 
-    A signal that is ignored stays ignored: a shell starts background jobs with SIGINT ignored, so that
-    Ctrl-C is for the foreground alone.
+    An ignored signal stays ignored: a shell starts background jobs with SIGINT ignored, so that Ctrl-C only
+    reaches the foreground.
     """
     loop = asyncio.get_running_loop()
-    pressed: Pressed = asyncio.Queue()
-    wanted = [
+    queue: SignalQueue = asyncio.Queue()
+    caught = [
         number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN
     ]
-    for number in wanted:
-        loop.add_signal_handler(number, pressed.put_nowait, number)
+    for number in caught:
+        loop.add_signal_handler(number, queue.put_nowait, number)
     try:
-        yield pressed
+        yield queue
     finally:
-        for number in wanted:
+        for number in caught:
             loop.remove_signal_handler(number)
 
 
-async def signal_before_end(work: asyncio.Task[Result], pressed: Pressed) -> signal.Signals | None:
-    """Waits for a signal or the work's end, whichever is first; None = the work has ended."""
-    waiting = asyncio.create_task(pressed.get())
-    await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if work.done():
-        await abandon(waiting)
+async def wait_for_signal(task: asyncio.Task[Result], queue: SignalQueue) -> signal.Signals | None:
+    """Wait for a signal or the end of the task, whichever is first; None if the task has ended."""
+    next_signal = asyncio.create_task(queue.get())
+    await asyncio.wait({task, next_signal}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await cancel_and_wait(next_signal)
         return None
-    return waiting.result()
+    return next_signal.result()
 
 
-async def abandon(task: asyncio.Task[Result]) -> None:
-    """Cancels a task and waits until it has cleaned up; how it ended is of no interest."""
+async def cancel_and_wait(task: asyncio.Task[Result]) -> None:
+    """Cancel a task and wait for its cleanup; ignore its result."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():

@@ -1,4 +1,4 @@
-"""The time before each line, for output that comes in pieces cut anywhere."""
+"""Insert a timestamp before each line of output that is split anywhere."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -13,15 +13,15 @@ from jobworker_cli.stream.follow import Write
 from jobworker_client import Chunk
 from jobworker_client.chunks import Segment, segments
 
-__all__ = ["Stamper"]
+__all__ = ["TimestampWriter"]
 
 Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
 
 
-class Stamper:
-    """Puts the time of a piece before each line that begins in it, and hands it on to `write`.
+class TimestampWriter:
+    """Inserts the time of a segment before each line that begins in it, and passes the result to `write`.
 
-    stdout and stderr have lines of their own: a piece of one may come between two of the other's line.
+    stdout and stderr have separate lines: a segment of one can interrupt a line of the other.
     """
 
     def __init__(self, write: Write) -> None:
@@ -29,38 +29,41 @@ class Stamper:
         self._within_line: set[Source] = set()
 
     async def write(self, message: Chunk) -> None:
-        """Writes the message's payload with the times; its other bytes are as they were."""
-        await self._write(_message([(part.source, self._stamped(part)) for part in segments(message)]))
+        """Write the payload of a message with timestamps; its own bytes do not change."""
+        await self._write(
+            _message([(segment.source, self._add_timestamps(segment)) for segment in segments(message)])
+        )
 
-    def _stamped(self, part: Segment) -> bytes:
-        data, within_line = part.data, part.source in self._within_line
+    def _add_timestamps(self, segment: Segment) -> bytes:
+        data, within_line = segment.data, segment.source in self._within_line
         ends_line = data.endswith(b"\n")
         if within_line and ends_line:
-            self._within_line.remove(part.source)
+            self._within_line.remove(segment.source)
         elif not within_line and not ends_line:
-            self._within_line.add(part.source)
-        # The line after a last line end begins with the next part, and has that one's time.
-        inner_ends = data.count(b"\n") - ends_line
-        if within_line and not inner_ends:
+            self._within_line.add(segment.source)
+        # After a final newline, the next line begins in the next segment and gets its time.
+        inner_newlines = data.count(b"\n") - ends_line
+        if within_line and not inner_newlines:
             return data
-        stamp = f"{_rfc_3339(part.time)} ".encode()
-        stamped = data.replace(b"\n", b"\n" + stamp, inner_ends)
-        return stamped if within_line else stamp + stamped
+        timestamp = f"{_rfc_3339(segment.time)} ".encode()
+        marked = data.replace(b"\n", b"\n" + timestamp, inner_newlines)
+        return marked if within_line else timestamp + marked
 
 
-def _message(parts: Iterable[tuple[Source, bytes]]) -> Chunk:
-    """Returns a message of parts, not empty, of either source."""
-    joined = [
-        (source, b"".join(data for _, data in group)) for source, group in groupby(parts, itemgetter(0))
+def _message(data_by_source: Iterable[tuple[Source, bytes]]) -> Chunk:
+    """Return a message for a non-empty list of data of either source."""
+    runs = [
+        (source, b"".join(data for _, data in group))
+        for source, group in groupby(data_by_source, itemgetter(0))
     ]
-    lengths = [len(data) for _, data in joined]
+    lengths = [len(data) for _, data in runs]
     return Chunk(
-        source=joined[0][0],
-        payload=b"".join(data for _, data in joined),
+        source=runs[0][0],
+        payload=b"".join(data for _, data in runs),
         source_run_bytes=lengths if len(lengths) > 1 else (),
     )
 
 
 def _rfc_3339(time: Timestamp) -> str:
-    """Returns the moment in UTC, always with nine digits of a second, so that lines stand in a column."""
+    """Format the time in UTC with nine fractional digits, so that the lines are aligned."""
     return f"{to_datetime(time):%Y-%m-%dT%H:%M:%S}.{time.nanos:09d}Z"

@@ -1,4 +1,4 @@
-"""How a job is named: by its whole id, or by a beginning that only one job has."""
+"""Tests of job references: a full id, or a unique prefix."""
 
 import json
 
@@ -10,7 +10,7 @@ from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, Refusal
 OTHER_ID = "0199f3a0-0000-7000-8000-000000000002"
 
 
-async def test_a_whole_id_is_used_without_a_look_up(cli: Cli, server: FakeServer) -> None:
+async def test_full_id_needs_no_lookup(cli: Cli, server: FakeServer) -> None:
     server.add()
     result = await cli("get", JOB_ID.upper())
     assert result.code == 0, result.stderr
@@ -18,7 +18,7 @@ async def test_a_whole_id_is_used_without_a_look_up(cli: Cli, server: FakeServer
     assert not server.listed
 
 
-async def test_a_beginning_of_one_id_is_enough(cli: Cli, server: FakeServer) -> None:
+async def test_unique_prefix_selects_the_job(cli: Cli, server: FakeServer) -> None:
     server.add()
     result = await cli("get", JOB_ID[:8].upper())
     assert result.code == 0, result.stderr
@@ -26,31 +26,29 @@ async def test_a_beginning_of_one_id_is_enough(cli: Cli, server: FakeServer) -> 
     assert server.listed[0].id_prefix == JOB_ID[:8]
 
 
-async def test_a_beginning_of_two_ids_names_both(cli: Cli, server: FakeServer) -> None:
+async def test_ambiguous_prefix_lists_the_ids(cli: Cli, server: FakeServer) -> None:
     server.add()
     server.add(OTHER_ID)
     result = await cli("get", JOB_ID[:8])
     assert result.code == 1
     assert JOB_ID in result.stderr
     assert OTHER_ID in result.stderr
-    assert "hint: give more of the id" in result.stderr
+    assert "hint: use a longer prefix" in result.stderr
 
 
-@pytest.mark.parametrize(("verb", "code"), [("get", 1), ("stop", 1), ("stream", 125), ("wait", 125)])
-async def test_a_beginning_of_no_id_is_one_sentence(
-    cli: Cli, server: FakeServer, verb: str, code: int
-) -> None:
+@pytest.mark.parametrize(("subcommand", "code"), [("get", 1), ("stop", 1), ("stream", 125), ("wait", 125)])
+async def test_unknown_prefix_is_reported(cli: Cli, server: FakeServer, subcommand: str, code: int) -> None:
     server.add()
-    result = await cli(verb, "12345")
+    result = await cli(subcommand, "12345")
     assert result.code == code
     assert result.stderr.splitlines() == [
-        'error: no job "12345" (JOB_NOT_FOUND)',
-        "hint: `jobworker list` shows the jobs that the server knows",
+        'error: no job id begins with "12345" (JOB_NOT_FOUND)',
+        "hint: `jobworker list` shows the jobs of the server",
     ]
     assert result.stdout == b""
 
 
-async def test_with_json_output_an_error_is_json(cli: Cli, server: FakeServer) -> None:
+async def test_error_with_json_output_is_json(cli: Cli, server: FakeServer) -> None:
     server.refusals["GetJob"] = [
         Refusal(grpc.StatusCode.NOT_FOUND, "there is no job", "JOB_NOT_FOUND", {"job_id": JOB_ID})
     ]

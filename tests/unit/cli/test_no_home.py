@@ -1,4 +1,4 @@
-"""A user without HOME and without an account: options and variables work, contexts say what they need."""
+"""Tests for a user without HOME and without an account."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ main()
 
 
 async def homeless(cli: Cli, *words: str) -> Completed:
-    """Runs the command as a user of whom the host knows no more than the UID."""
+    """Run the command as a user without an account."""
     cli.env.pop("HOME", None)
     return await finished(await cli.start(*words, program=("-c", WITHOUT_ACCOUNT)))
 
@@ -33,7 +33,7 @@ async def test_options_and_variables_work(cli: Cli) -> None:
     assert (result.code, result.stderr) == (0, "")
 
 
-async def test_context_show_has_the_other_values(cli: Cli) -> None:
+async def test_context_show_works_without_home(cli: Cli) -> None:
     shown = await homeless(cli, "context", "show")
     assert (shown.code, shown.stderr) == (0, "")
     assert cli.server in shown.text
@@ -51,23 +51,23 @@ async def test_context_show_has_the_other_values(cli: Cli) -> None:
     ],
     ids=" ".join,
 )
-async def test_contexts_say_what_they_need(cli: Cli, words: tuple[str, ...]) -> None:
+async def test_contexts_need_a_home_directory(cli: Cli, words: tuple[str, ...]) -> None:
     result = await homeless(cli, *words)
     assert result.code == 1
     assert result.stderr.startswith(
         "error: contexts need a home directory: HOME is not set and no account has UID"
     )
-    assert "hint: set HOME or XDG_CONFIG_HOME; or give --server and --certs" in result.stderr
+    assert "hint: set HOME or XDG_CONFIG_HOME, or use --server and --certs" in result.stderr
 
 
-async def test_contexts_work_with_xdg_config_home_alone(cli: Cli, tmp_path: Path) -> None:
+async def test_contexts_work_with_only_xdg_config_home(cli: Cli, tmp_path: Path) -> None:
     cli.env["XDG_CONFIG_HOME"] = str(tmp_path)
     assert (await homeless(cli, "context", "add", "prod", "--server", "x:1")).code == 0
     assert (await homeless(cli, "context", "list")).text == "  prod  x:1\n"
 
 
 @pytest.mark.parametrize("home", ["/nonexistent", "/dev/null"])
-async def test_the_home_directory_of_a_service_is_no_error(cli: Cli, home: str) -> None:
+async def test_missing_home_directory_of_a_service_user_is_accepted(cli: Cli, home: str) -> None:
     cli.env["HOME"] = home
     assert (await cli("list")).code == 0
     assert (await cli("context", "list")).code == 0
@@ -80,7 +80,7 @@ def test_help_needs_no_environment() -> None:
         assert "Usage: jobworker" in done.stdout
 
 
-async def test_completion_says_what_it_needs(cli: Cli) -> None:
+async def test_completion_needs_a_home_directory(cli: Cli) -> None:
     cli.env["SHELL"] = "/bin/bash"
     result = await homeless(cli, "--install-completion", "bash")
     assert (result.code, result.stderr) == (1, "error: completion needs a home directory; set HOME\n")

@@ -1,0 +1,68 @@
+"""Tables of jobs that fit the width of the terminal."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+from jobworker.v1 import job_pb2
+from jobworker_cli.output import printable, styled
+from jobworker_cli.render.text_width import pad, shorten, text_width
+from jobworker_cli.render.times import format_age
+from jobworker_cli.render.units import format_size
+from jobworker_cli.render.views import COLOURS, command_line, outcome, run_time
+from jobworker_cli.results import status_name
+
+__all__ = ["jobs_table", "table"]
+
+COLUMNS = ("ID", "STATUS", "EXIT", "STARTED", "RAN")
+WIDE_COLUMNS = ("OWNER", "CPU", "MEMORY", "OUTPUT", "LABELS")
+
+
+def jobs_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
+    """Return a table with one line per job, cut to the width of the terminal.
+
+    A wide table adds the owner, the limits, the size of the output and the labels, and is not cut.
+    """
+    header = (*COLUMNS, *(WIDE_COLUMNS if wide else ()), "COMMAND")
+    rows = [(*_columns(job), *(_wide_columns(job) if wide else ()), command_line(job)) for job in jobs]
+    return table([header, *rows], cut=not wide)
+
+
+def table(rows: Sequence[tuple[str, ...]], *, cut: bool = True) -> str:
+    """Align rows in columns; with `cut`, lines fit the terminal if stdout is one."""
+    *widths, _ = [max(map(text_width, column)) for column in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() and cut else sys.maxsize
+    return "\n".join(_line(row, widths, room) for row in rows)
+
+
+def _line(row: tuple[str, ...], widths: Sequence[int], room: int) -> str:
+    cells = []
+    for number, (cell, width) in enumerate(zip(row, [*widths, 0], strict=True)):
+        if room <= 0:
+            break
+        text = pad(shorten(cell, room), width)
+        cells.append(styled(text, COLOURS[cell]) if number == 1 and cell in COLOURS else text)
+        room -= width + 2
+    return "  ".join(cells).rstrip()
+
+
+def _columns(job: job_pb2.Job) -> tuple[str, ...]:
+    started = job.HasField("start_time")
+    return (
+        printable(job.id),
+        status_name(job),
+        outcome(job),
+        format_age(job.start_time) if started else "-",
+        run_time(job) if started else "-",
+    )
+
+
+def _wide_columns(job: job_pb2.Job) -> tuple[str, ...]:
+    labels = ",".join(f"{key}={job.labels[key]}" for key in sorted(job.labels))
+    return (
+        printable(job.owner) or "-",
+        f"{job.max_cpu}%",
+        format_size(job.max_memory * 1024 * 1024),
+        format_size(job.log_size),
+        printable(labels) or "-",
+    )
