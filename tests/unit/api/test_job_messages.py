@@ -21,25 +21,25 @@ def test_a_final_job_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(job_messages, "job_to_proto", convert)
     messages = JobMessages(LARGE)
-    first = messages.serialized(FINAL_JOB)
-    assert first == messages.serialized(FINAL_JOB) == messages.kept(FINAL_JOB.id)
+    first = messages.serialize(FINAL_JOB)
+    assert first == messages.serialize(FINAL_JOB) == messages.cached(FINAL_JOB.id)
     assert converted == [FINAL_JOB]
 
 
 def test_a_job_that_is_not_final_is_converted_each_time() -> None:
     messages = JobMessages(LARGE)
-    assert messages.serialized(JOB) != messages.serialized(replace(JOB, log_size=5))
-    assert messages.kept(JOB.id) == b""
+    assert messages.serialize(JOB) != messages.serialize(replace(JOB, log_size=5))
+    assert messages.cached(JOB.id) == b""
 
 
 def test_the_least_recently_used_go_first() -> None:
-    size = len(JobMessages(LARGE).serialized(FINAL_JOB)) + 256
+    size = len(JobMessages(LARGE).serialize(FINAL_JOB)) + 256
     messages = JobMessages(2 * size)
     for job_id in ("a", "b"):
-        messages.serialized(replace(FINAL_JOB, id=FINAL_JOB.id[:-1] + job_id))
-    assert messages.kept(FINAL_JOB.id[:-1] + "a")
-    messages.serialized(replace(FINAL_JOB, id=FINAL_JOB.id[:-1] + "c"))
-    assert [bool(messages.kept(FINAL_JOB.id[:-1] + each)) for each in "abc"] == [True, False, True]
+        messages.serialize(replace(FINAL_JOB, id=FINAL_JOB.id[:-1] + job_id))
+    assert messages.cached(FINAL_JOB.id[:-1] + "a")
+    messages.serialize(replace(FINAL_JOB, id=FINAL_JOB.id[:-1] + "c"))
+    assert [bool(messages.cached(FINAL_JOB.id[:-1] + each)) for each in "abc"] == [True, False, True]
 
 
 def test_responses_are_those_of_the_api() -> None:

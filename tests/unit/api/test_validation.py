@@ -78,7 +78,7 @@ def test_a_stream_request_with_defaults() -> None:
     wanted = validation.stream(StreamRequest(id=JOB_ID))
     assert wanted == streams.StreamRequest(job_id=JOB_ID)
     assert wanted.follow
-    assert not wanted.begins_elsewhere
+    assert not wanted.needs_seek
 
 
 def test_a_stream_request_with_all_fields() -> None:

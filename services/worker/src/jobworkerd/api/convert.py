@@ -1,4 +1,4 @@
-"""From the model's structs to the API's messages: the only place where a field has two names."""
+"""Converts the structs of the model to messages of the API. Only this module knows both names of a field."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,26 +24,26 @@ from jobworkerd.signals import signal_name
 STATUSES: Mapping[int, JobStatus] = MappingProxyType(
     {job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}"): status for status in JobStatus}
 )
-"""The number that the API has for each status; it has one more, JOB_STATUS_UNSPECIFIED."""
+"""Statuses by their numbers in the API, without JOB_STATUS_UNSPECIFIED."""
 
 LIMITS_POLICIES: Mapping[int, LimitsPolicy] = MappingProxyType(
     {job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{policy.name}"): policy for policy in LimitsPolicy}
 )
-"""The number that the API has for each policy; it has one more, LIMITS_POLICY_UNSPECIFIED."""
+"""Policies by their numbers in the API, without LIMITS_POLICY_UNSPECIFIED."""
 
 NETWORKS: Mapping[int, Network] = MappingProxyType(
     {job_pb2.JobNetwork.Value(f"JOB_NETWORK_{network.name}"): network for network in Network}
 )
-"""The number that the API has for each network; it has one more, JOB_NETWORK_UNSPECIFIED."""
+"""Networks by their numbers in the API, without JOB_NETWORK_UNSPECIFIED."""
 
 SOURCES: Mapping[job_service_pb2.OutputSource.ValueType, OutputSource] = MappingProxyType(
     {job_service_pb2.OutputSource.Value(f"OUTPUT_SOURCE_{source.name}"): source for source in OutputSource}
 )
-"""The number that the API has for each source; it has one more, OUTPUT_SOURCE_UNSPECIFIED."""
+"""Sources by their numbers in the API, without OUTPUT_SOURCE_UNSPECIFIED."""
 
 
 def timestamp(ns: int) -> Timestamp:
-    """Returns nanoseconds since the epoch as a message."""
+    """Returns a timestamp for nanoseconds since the epoch."""
     seconds, nanos = divmod(ns, 10**9)
     return Timestamp(seconds=seconds, nanos=nanos)
 
@@ -53,13 +53,13 @@ def _optional_timestamp(ns: int | None) -> Timestamp | None:
 
 
 def duration(seconds: float) -> Duration:
-    """Returns seconds as a message."""
+    """Returns a duration for seconds."""
     whole, nanos = divmod(round(seconds * 10**9), 10**9)
     return Duration(seconds=whole, nanos=nanos)
 
 
 def job_to_proto(job: Job) -> job_pb2.Job:
-    """Returns the job as clients see it: without the environment and the request id."""
+    """Returns the message of a job. It has neither the environment nor the request id."""
     spec = job.spec
     return job_pb2.Job(
         id=job.id,

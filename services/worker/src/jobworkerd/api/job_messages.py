@@ -1,4 +1,4 @@
-"""Jobs as the bytes of their messages. A final job never changes, so its bytes are kept for the next call."""
+"""Serializes jobs, and caches the messages of final jobs, which never change."""
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api.convert import job_to_proto
@@ -11,35 +11,35 @@ _NEXT_PAGE_TOKEN = job_service_pb2.ListJobsResponse.NEXT_PAGE_TOKEN_FIELD_NUMBER
 
 
 class JobMessages:
-    """Serializes jobs, and keeps at most `max_bytes` of final ones; the least recently used go first."""
+    """Serializes jobs, and caches at most `max_bytes` of final ones in an LRU cache."""
 
     _ENTRY_BYTES = 256
-    """Of an id, of bytes without their contents, and their places in the table."""
+    """Memory of an id, an empty bytes object, and their table entries."""
 
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
-        self._kept: dict[str, bytes] = {}
+        self._cached: dict[str, bytes] = {}
 
-    def serialized(self, job: Job) -> bytes:
-        """Returns the bytes of a job's message."""
-        if found := self.kept(job.id):
+    def serialize(self, job: Job) -> bytes:
+        """Returns the serialized message of a job."""
+        if found := self.cached(job.id):
             return found
         message = job_to_proto(job).SerializeToString()
         if job.status.final:
-            self._keep(job.id, message)
+            self._add(job.id, message)
         return message
 
-    def kept(self, job_id: str) -> bytes:
-        """Returns the bytes of a final job's message, nothing if they are not at hand."""
-        if found := self._kept.pop(job_id, b""):
-            self._kept[job_id] = found
+    def cached(self, job_id: str) -> bytes:
+        """Returns the cached message of a final job, empty if it is not cached."""
+        if found := self._cached.pop(job_id, b""):
+            self._cached[job_id] = found
         return found
 
-    def _keep(self, job_id: str, message: bytes) -> None:
-        self._kept[job_id] = message
+    def _add(self, job_id: str, message: bytes) -> None:
+        self._cached[job_id] = message
         self._left -= self._size(message)
         while self._left < 0:
-            self._left += self._size(self._kept.pop(next(iter(self._kept))))
+            self._left += self._size(self._cached.pop(next(iter(self._cached))))
 
     def _size(self, message: bytes) -> int:
         return len(message) + self._ENTRY_BYTES

@@ -1,4 +1,4 @@
-"""The methods of JobService: each checks its request, asks the supervisor, and converts the answer."""
+"""The methods of JobService: they check requests, call the supervisor and convert its replies."""
 
 # ruff: noqa: N802 - the methods have the names that the API gives them
 
@@ -20,17 +20,17 @@ from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
 from jobworkerd.protocol.client import SupervisorClient
 
-_KEPT_BYTES = 8 * 1024 * 1024
-"""Some thousand jobs."""
+_CACHE_BYTES = 8 * 1024 * 1024
+"""Some thousands of jobs."""
 
 _JOBS_PER_TURN = 50
-"""Jobs that are converted before other calls have their turn: a millisecond at most."""
+"""Jobs that are converted before other calls can run, which takes one millisecond at most."""
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
-    """Serves `jobworker.v1.JobService`; errors are those of jobworkerd.errors.
+    """Serves `jobworker.v1.JobService`. It raises the errors of jobworkerd.errors.
 
-    Once `draining` is set, no job is started any more.
+    It starts no jobs after `draining` is set.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._supervisor = supervisor
         self._identities = identities
         self._draining = draining
-        self._messages = JobMessages(_KEPT_BYTES)
+        self._messages = JobMessages(_CACHE_BYTES)
 
     async def CreateJob(
         self, request: job_service_pb2.CreateJobRequest, context: Context
@@ -60,17 +60,17 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 
-    async def GetJob(  # type: ignore[override]  # the stubs know messages only
+    async def GetJob(  # type: ignore[override]  # the stubs declare messages only
         self,
         request: job_service_pb2.GetJobRequest,
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> bytes:
-        """Returns a job, as a message that is serialized."""
+        """Returns a job as a serialized message."""
         log_job_id(request)
         job_id = validation.job_id(request.id)
-        message = self._messages.kept(job_id) if self._supervisor.keeps_final(job_id) else b""
+        message = self._messages.cached(job_id) if self._supervisor.keeps_final(job_id) else b""
         if not message:
-            message = self._messages.serialized(await self._supervisor.get_job(job_id))
+            message = self._messages.serialize(await self._supervisor.get_job(job_id))
         return job_messages.get_job_response(message)
 
     async def ListJobs(  # type: ignore[override]  # as above
@@ -78,22 +78,22 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         request: job_service_pb2.ListJobsRequest,
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> bytes:
-        """Lists jobs, as a message that is serialized."""
+        """Returns a page of jobs as a serialized message."""
         page = await self._supervisor.list_jobs(validation.list_jobs(request))
-        jobs = await self._that_fit(page.jobs)
+        jobs = await self._fill_page(page.jobs)
         more = page.more or len(jobs) < len(page.jobs)
         token = page_token.make(page.jobs[len(jobs) - 1].id, request) if jobs and more else ""
         return job_messages.list_jobs_response(jobs, token)
 
-    async def _that_fit(self, jobs: tuple[Job, ...]) -> list[bytes]:
-        """Returns the jobs that make a page; the first always does, as no job is that large.
+    async def _fill_page(self, jobs: tuple[Job, ...]) -> list[bytes]:
+        """Returns the jobs that fit into a page, at least the first one.
 
-        Other calls have their turn in between.
+        Other calls can run in between.
         """
         fitting: list[bytes] = []
         size = 0
         for count, job in enumerate(jobs, 1):
-            message = self._messages.serialized(job)
+            message = self._messages.serialize(job)
             if count % _JOBS_PER_TURN == 0:
                 await asyncio.sleep(0)
             size += len(message)
@@ -105,7 +105,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def StopJob(
         self, request: job_service_pb2.StopJobRequest, context: Context
     ) -> job_service_pb2.StopJobResponse:
-        """Ends a job."""
+        """Stops a job."""
         log_job_id(request)
         stop = validation.stop_job(request, self._identities.principal(context).subject)
         job = await self._supervisor.stop_job(stop)
@@ -114,7 +114,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def UpdateJob(
         self, request: job_service_pb2.UpdateJobRequest, context: Context
     ) -> job_service_pb2.UpdateJobResponse:
-        """Changes limits of a running job."""
+        """Changes the limits of a running job."""
         log_job_id(request)
         subject = self._identities.principal(context).subject
         update = validation.update_job(request, self._config.defaults, subject)
@@ -125,7 +125,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def GetJobsStream(  # type: ignore[override]  # a `headers.Accepting`
         self, request: job_service_pb2.GetJobsStreamRequest, context: Context
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Streams a job's output, as messages that are serialized."""
+        """Streams the output of a job as serialized messages."""
         log_job_id(request)
         async with self._streams.open(validation.stream(request)) as stream:
             yield lambda: stream.write(context)

@@ -1,4 +1,4 @@
-"""From a domain error to the status that a client gets: the one place that knows both.
+"""Converts domain errors to gRPC statuses for clients.
 
 The reasons are the API's (proto/jobworker/v1/job_service.proto names them), the details those of
 https://google.aip.dev/193.
@@ -47,18 +47,18 @@ _RETRY_AFTER_MS: Mapping[type[errors.JobWorkerError], int] = MappingProxyType(
 )
 
 _METADATA_KEYS = MappingProxyType({"errno_name": "errno"})
-"""Attributes that the API gives another name."""
+"""Attributes with another name in the API."""
 
-_LONGEST_TEXT = 500
-"""Characters. A status travels in HTTP/2 headers, of which clients take 8 KiB (grpc.max_metadata_size),
-and it holds a sentence several times over."""
+_MAX_TEXT = 500
+"""Characters. A status is sent in HTTP/2 headers, of which clients accept 8 KiB (grpc.max_metadata_size),
+and it contains the message several times."""
 
 
 def to_status(error: errors.JobWorkerError) -> grpc.Status:
-    """Returns the status for an error, with `google.rpc` details."""
+    """Returns the status of an error, with `google.rpc` details."""
     code, reason = ROWS[type(error)]
     number: int = code.value[0]
-    status = status_pb2.Status(code=number, message=_shortened(str(error)))
+    status = status_pb2.Status(code=number, message=_truncate(str(error)))
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=_metadata(error))
     )
@@ -71,7 +71,7 @@ def to_status(error: errors.JobWorkerError) -> grpc.Status:
 def _metadata(error: errors.JobWorkerError) -> dict[str, str]:
     attributes = dataclasses.asdict(error)
     return {
-        _METADATA_KEYS.get(name, name): _shortened(str(value))
+        _METADATA_KEYS.get(name, name): _truncate(str(value))
         for name, value in attributes.items()
         if not isinstance(value, dict)
     }
@@ -85,7 +85,7 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
             yield _bad_request({field: str(error)})
         case errors.JobNotFound(job_id=job_id):
             yield error_details_pb2.ResourceInfo(
-                resource_type=f"{DOMAIN}.Job", resource_name=_shortened(job_id)
+                resource_type=f"{DOMAIN}.Job", resource_name=_truncate(job_id)
             )
         case errors.LimitUnavailable(limit=limit, why=why):
             yield _precondition_failure("LIMIT", limit, why)
@@ -101,7 +101,7 @@ def _bad_request(violations: Mapping[str, str]) -> error_details_pb2.BadRequest:
     violation = error_details_pb2.BadRequest.FieldViolation
     return error_details_pb2.BadRequest(
         field_violations=[
-            violation(field=field, description=_shortened(why)) for field, why in violations.items()
+            violation(field=field, description=_truncate(why)) for field, why in violations.items()
         ]
     )
 
@@ -109,9 +109,9 @@ def _bad_request(violations: Mapping[str, str]) -> error_details_pb2.BadRequest:
 def _precondition_failure(kind: str, subject: str, why: str) -> error_details_pb2.PreconditionFailure:
     violation = error_details_pb2.PreconditionFailure.Violation
     return error_details_pb2.PreconditionFailure(
-        violations=[violation(type=kind, subject=subject, description=_shortened(why))]
+        violations=[violation(type=kind, subject=subject, description=_truncate(why))]
     )
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

@@ -1,4 +1,4 @@
 """Streams job output to clients: log readers, encoded messages, their cache, and the pace of each stream.
 
-`api.service` and `api.server` import this package. It knows no identities and no policy.
+`api.service` and `api.server` import this package. It has no code for identities and the policy.
 """

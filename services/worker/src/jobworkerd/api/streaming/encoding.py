@@ -1,4 +1,4 @@
-"""From a piece of a log to the bytes of its GetJobsStreamResponse, which any number of readers share."""
+"""Encodes pieces of a log as serialized GetJobsStreamResponse messages, which readers share."""
 
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,7 +15,7 @@ _LENGTH_DELIMITED = 2
 
 
 class Encoded(NamedTuple):
-    """A serialized message, and the offsets in the log where what it tells of begins and ends."""
+    """A serialized message, and the start and end offsets of its piece in the log."""
 
     data: bytes
     offset: int
@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
 
 
 def encode(piece: Chunk | Gap) -> Encoded:
-    """Returns the message that tells of a piece of the log."""
+    """Returns the message for a piece of a log."""
     if isinstance(piece, Gap):
         truncated = job_service_pb2.TruncatedRange(
             from_offset=piece.offset, to_offset=piece.end, reason=piece.reason
@@ -34,9 +34,9 @@ def encode(piece: Chunk | Gap) -> Encoded:
 
 
 def _with_payload(chunk: Chunk) -> bytes:
-    """Serializes by hand what is large: protobuf would copy it twice, into the message and out of it.
+    """Adds the payload to the serialized fields. protobuf would copy the payload twice.
 
-    Fields may come in any order (https://protobuf.dev/programming-guides/encoding/).
+    Fields can have any order (https://protobuf.dev/programming-guides/encoding/).
     """
     rest = Response(
         offset=chunk.offset,
@@ -51,12 +51,12 @@ def _with_payload(chunk: Chunk) -> bytes:
 
 
 def field(number: int, value: bytes, rest: bytes = b"") -> bytes:
-    """Returns a field whose value is a message, a string or bytes, with other fields after it."""
+    """Returns a field with a message, a string or bytes as its value, followed by other fields."""
     return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(value)), value, rest))
 
 
 def _varint(value: int) -> bytes:
-    """Returns a number seven bits a byte, the lowest first; all but the last byte have the top bit set."""
+    """Returns a varint: seven bits per byte, lowest first; the top bit is set in all but the last byte."""
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)

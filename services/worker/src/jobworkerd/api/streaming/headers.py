@@ -1,7 +1,7 @@
 """Sends the response headers of a streaming RPC before its first message.
 
-gRPC sends them with the first message, which of a silent job may be hours away. Until then some clients
-do not return from the call (tonic), and proxies time out.
+gRPC sends the headers with the first message, which a silent job may write hours later. Until then, some
+clients such as tonic do not return from the call, and proxies time out.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,13 +11,13 @@ from typing import Any
 from jobworkerd.api.rpc import Context
 
 Accepting = Callable[[Any, Context], AbstractAsyncContextManager[Callable[[], Awaitable[None]]]]
-"""A streaming method: entering it accepts the request or raises; what it yields writes the messages."""
+"""A streaming method. Entering it accepts the request or raises; the yielded function writes the messages."""
 
 Generating = Callable[[Any, Context], AsyncIterator[Any]]
 
 
 def after_acceptance(method: Accepting) -> Callable[[Any, Context], Awaitable[None]]:
-    """Returns a handler that sends the headers once the request is accepted: a refusal needs none."""
+    """Returns a handler that sends the headers after it has accepted the request."""
 
     async def handler(request: object, context: Context) -> None:
         async with method(request, context) as write:
@@ -28,7 +28,7 @@ def after_acceptance(method: Accepting) -> Callable[[Any, Context], Awaitable[No
 
 
 def at_once(method: Generating) -> Generating:
-    """Returns a handler that sends the headers before it waits for a request."""
+    """Returns a handler that sends the headers before it reads a request."""
 
     async def handler(requests: object, context: Context) -> AsyncIterator[Any]:
         await context.send_initial_metadata(())

@@ -1,4 +1,4 @@
-"""One reader's way through a log, as messages that are ready to be sent."""
+"""Reads a log as serialized messages for one client."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +11,10 @@ from jobworkerd.logs.cursor import Gap, LogCursor, Passed, open_cursor
 
 
 class LogReader:
-    """A position in a job's log; a context manager that holds files while it reads them.
+    """A position in the log of a job. The context manager keeps the files open.
 
-    What another reader has been sent is taken from the cache. Messages end at multiples of their size,
-    so readers that began at different offsets come to ask for the same ones.
+    Messages of other readers come from the cache. Messages end at multiples of their size, so readers with
+    different start offsets soon share them.
     """
 
     def __init__(
@@ -37,13 +37,14 @@ class LogReader:
         self._files.close()
 
     def read(self, end: int, size: int) -> Encoded | None:
-        """Moves on towards `end`, which is ahead, and returns the message of what was passed.
+        """Returns the next message before `end`, and moves to its end.
 
-        A message has at most `size` bytes of payload. None: what was passed is of the other source.
+        A message has at most `size` bytes of payload. The result is None if the bytes are of the other
+        source.
 
         Raises:
-            FileNotFoundError: there is no log (any more).
-            LogCorrupt: the files are not what the writer left.
+            FileNotFoundError: the log does not exist or was removed.
+            LogCorrupt: the files are damaged.
         """
         limit = min(end, (self.offset // size + 1) * size)
         wanted = Range(self._job_id, self.offset, limit, self._sources)
@@ -54,14 +55,14 @@ class LogReader:
                 self.offset = piece.end
                 return None
             message = encode(piece)
-            # A gap may be larger by the time that the next reader comes.
+            # A gap can grow before the next reader reads it.
             if not isinstance(piece, Gap):
                 self._cache.put(wanted, message)
         self.offset = message.end
         return message
 
     def _at_offset(self) -> LogCursor:
-        """Returns the cursor, which stands here: messages from the cache have left it behind."""
+        """Returns the cursor at the current offset. Messages from the cache do not move it."""
         if self._cursor is None:
             self._cursor = self._files.enter_context(open_cursor(self._directory, self.offset))
         self._cursor.offset = self.offset

@@ -1,4 +1,4 @@
-"""Keeps the messages that were encoded last, for the readers that come to the same place of a log next."""
+"""Caches encoded messages, so that several readers of a log share them."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,16 @@ from jobworkerd.model import OutputSource
 
 
 class Sources(NamedTuple):
-    """What a reader takes: the output of one source `only`, or all, and with `mixed` both in one message."""
+    """The sources of a reader: one source `only`, or both. With `mixed`, a message can contain both."""
 
     only: OutputSource | None = None
     mixed: bool = False
 
 
 class Range(NamedTuple):
-    """What a message was made from: the first piece between two offsets that a reader takes.
+    """The key of a message: the first piece between two offsets for a reader with these sources.
 
-    A log's bytes never change, so neither does what this range gives.
+    The bytes of a log never change, so a range always results in the same message.
     """
 
     job_id: str
@@ -26,13 +26,13 @@ class Range(NamedTuple):
 
 
 class MessageCache:
-    """At most `max_bytes` of messages; those that were not asked for the longest go first.
+    """A cache of at most `max_bytes` of messages. It evicts the least recently used messages first.
 
-    An entry counts as its message and what it takes besides.
+    The size of an entry includes its overhead.
     """
 
     _ENTRY_BYTES = 512
-    """Of a range, a message without its data, and their places in the table (seen with Python 3.11)."""
+    """Memory of a range, a message without data, and their table entries (measured with Python 3.11)."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -40,15 +40,15 @@ class MessageCache:
         self._bytes = 0
 
     def get(self, wanted: Range) -> Encoded | None:
-        """Returns the message of a range, or None if it is not there."""
+        """Returns the message of a range, or None if it is not cached."""
         found = self._messages.pop(wanted, None)
         if found is not None:
             self._messages[wanted] = found
         return found
 
-    def put(self, made_from: Range, message: Encoded) -> None:
-        """Keeps a message of a range that is not there."""
-        self._messages[made_from] = message
+    def put(self, range_: Range, message: Encoded) -> None:
+        """Adds the message of a range that is not cached."""
+        self._messages[range_] = message
         self._bytes += self._size(message)
         while self._bytes > self._max_bytes:
             oldest = next(iter(self._messages))

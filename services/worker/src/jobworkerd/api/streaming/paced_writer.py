@@ -1,4 +1,4 @@
-"""Writes to one client, at the pace at which it takes messages."""
+"""Writes to one client at the pace at which it reads messages."""
 
 import asyncio
 from types import TracebackType
@@ -13,22 +13,22 @@ from jobworkerd.errors import ReaderStalled
 Context = grpc.aio.ServicerContext[Any, bytes]
 
 _FIRST_MESSAGE_BYTES = 16 * 1024
-"""A quarter of what HTTP/2 lets a sender send unasked (RFC 9113, 6.9.2): the slowest line takes it."""
+"""A quarter of the initial HTTP/2 window (RFC 9113, 6.9.2), which suits the slowest connections."""
 
 _FAST = 1 / 8
-"""Of the stall timeout: a message that took less is followed by larger ones, another by smaller ones."""
+"""Fraction of the stall timeout. After a faster write messages grow, after a slower one they shrink."""
 
 
 class PacedWriter:
-    """Writes serialized messages, for the task that enters this context manager.
+    """Writes serialized messages for the task that enters this context manager.
 
-    Only a write that goes on can be late: while nothing is pending, a client may do as it likes. One
-    timer watches all writes to a client, so that a write costs no timer of its own.
+    Only a pending write can stall. An idle stream never does. One timer watches all writes to a client,
+    because a timer per write would be expensive.
     """
 
     def __init__(self, job_id: str, context: Context, config: LogConfig) -> None:
         self.message_bytes = min(_FIRST_MESSAGE_BYTES, config.chunk_bytes)
-        """How much payload the next message is to have at most."""
+        """Maximum payload of the next message."""
         self._job_id = job_id
         self._context = context
         self._config = config
@@ -53,7 +53,7 @@ class PacedWriter:
         """Writes one message.
 
         Raises:
-            ReaderStalled: the client took nothing for the stall timeout.
+            ReaderStalled: the client read nothing during the stall timeout.
         """
         self._writing_since = begin = self._loop.time()
         if self._timer is None:
@@ -62,7 +62,7 @@ class PacedWriter:
             await self._context.write(message)
         except asyncio.CancelledError:
             assert self._task
-            # Whoever else cancels the task has the last word, as with asyncio.timeout.
+            # As in asyncio.timeout: another cancellation takes precedence.
             if self._stalled and self._task.uncancel() == 0:
                 self._log.warning("reader stalled", job_id=self._job_id)
                 raise ReaderStalled(self._job_id, self._config.stall_timeout) from None
@@ -72,7 +72,7 @@ class PacedWriter:
         self._set_pace(self._loop.time() - begin)
 
     def _set_pace(self, seconds: float) -> None:
-        """A message that takes a slow line the whole stall timeout would never come through."""
+        """Adapts the size to the connection, so that no message needs the whole stall timeout."""
         if seconds < _FAST * self._config.stall_timeout:
             self.message_bytes = min(2 * self.message_bytes, self._config.chunk_bytes)
         else:

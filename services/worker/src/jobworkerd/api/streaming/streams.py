@@ -1,4 +1,4 @@
-"""Streams logs: what is there, and then what comes (docs/architecture.md, "Logs")."""
+"""Streams logs: existing output, then new output (docs/architecture.md, "Logs")."""
 
 import asyncio
 import contextlib
@@ -23,14 +23,15 @@ from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_view import JobView
 
 _CACHE_BYTES = 16 * 1024 * 1024
-"""64 of the largest messages as shipped: readers that are no further apart share them."""
+"""64 of the largest messages with the default settings. Readers within this distance share messages."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StreamRequest:
-    """What a reader asks for, as GetJobsStreamRequest has it: output from the latest of four places on.
+    """The validated fields of GetJobsStreamRequest. The stream starts at the latest of its four start
+    positions.
 
-    `since_ns` is in ns since the epoch; `source` None means both.
+    `since_ns` is in ns since the epoch. If `source` is None, both sources are sent.
     """
 
     job_id: str
@@ -44,13 +45,13 @@ class StreamRequest:
     result_only: bool = False
 
     @property
-    def begins_elsewhere(self) -> bool:
-        """True if not the offset alone says where to begin."""
+    def needs_seek(self) -> bool:
+        """True if the start offset depends on the contents of the log."""
         return not (self.tail_lines is None and self.tail_bytes is None and self.since_ns is None)
 
 
 class Streams:
-    """Streams the logs in the jobs' directories; what several readers are sent is encoded once."""
+    """Streams the logs in the directories of the jobs. Streams share encoded messages."""
 
     def __init__(self, supervisor: SupervisorClient, jobs_dir: Path, config: LogConfig) -> None:
         self.supervisor = supervisor
@@ -61,11 +62,11 @@ class Streams:
 
     @contextlib.asynccontextmanager
     async def open(self, request: StreamRequest) -> AsyncIterator["LogStream"]:
-        """Accepts a request, and follows its job for as long as the context lasts.
+        """Accepts a request, and follows its job until the context is left.
 
         Raises:
             JobNotFound: no job has this id.
-            OffsetOutOfRange: the log is shorter.
+            OffsetOutOfRange: the offset is after the end of the log.
         """
         async with self.supervisor.follow(request.job_id) as view:
             if request.offset > view.log_size:
@@ -77,7 +78,7 @@ class Streams:
 
 
 class LogStream:
-    """One GetJobsStream call whose request has been accepted."""
+    """A GetJobsStream call with an accepted request."""
 
     def __init__(self, request: StreamRequest, view: JobView, directory: Path, streams: Streams) -> None:
         self._request = request
@@ -86,11 +87,11 @@ class LogStream:
         self._streams = streams
 
     async def write(self, context: Context) -> None:
-        """Writes the messages, serialized.
+        """Writes the messages.
 
         Raises:
             JobNotFound: the job was dropped.
-            ReaderStalled: the client took nothing for the stall timeout.
+            ReaderStalled: the client read nothing during the stall timeout.
         """
         request, view = self._request, self._view
         with PacedWriter(request.job_id, context, self._streams.config) as writer:
@@ -108,21 +109,21 @@ class LogStream:
             await writer.write(message.SerializeToString())
 
     async def _write_output(self, writer: PacedWriter) -> int:
-        """Writes output until there is no more of it, or no more for now; returns where that is."""
+        """Writes output to the end of the log, without `follow` to its current end; returns that offset."""
         request, view = self._request, self._view
         end = view.log_size
         try:
             offset = request.offset
-            if request.begins_elsewhere:
-                # Elsewhere, as it may mean to look through much of the log.
-                offset = await asyncio.to_thread(_latest_place, request, self._directory, end)
+            if request.needs_seek:
+                # In a thread, because a seek may read much of the log.
+                offset = await asyncio.to_thread(_start_offset, request, self._directory, end)
                 # A client that is cut off before its first chunk needs the start offset to resume.
                 begin = job_service_pb2.GetJobsStreamResponse(
                     start_offset=offset, offset=offset, next_offset=offset
                 )
                 await writer.write(begin.SerializeToString())
             with self._reader(offset) as reader:
-                while (end := await self._end_ahead(reader.offset, end)) > reader.offset:
+                while (end := await self._wait_for_output(reader.offset, end)) > reader.offset:
                     message = await _next_message(reader, end, writer.message_bytes)
                     if message is not None:
                         await writer.write(message.data)
@@ -135,10 +136,11 @@ class LogStream:
         sources = Sources(request.source, request.mixed_sources)
         return LogReader(request.job_id, self._directory, self._streams.cache, offset, sources)
 
-    async def _end_ahead(self, offset: int, end: int) -> int:
-        """Returns to where there is output when it is this reader's turn; no further = that is all.
+    async def _wait_for_output(self, offset: int, end: int) -> int:
+        """Waits for output and for a turn, and returns the end of the output; `offset` if the stream is
+        complete.
 
-        `end` is what the stream of a reader that does not follow ends at.
+        `end` is the fixed end of a stream that does not follow.
         """
         if self._request.follow:
             await self._view.changed(offset)
@@ -149,22 +151,22 @@ class LogStream:
 
 
 async def _next_message(reader: LogReader, end: int, size: int) -> Encoded | None:
-    """Returns the next message before an offset; None = what stands there is of the other source."""
+    """Returns the next message before an offset, or None if the output is of the other source."""
     while True:
         message = reader.read(end, size)
         if message is not None or reader.offset >= end:
             return message
-        await asyncio.sleep(0)  # other tasks' turn: a write would have given it to them
+        await asyncio.sleep(0)  # lets other tasks run, as a write does
 
 
-def _latest_place(request: StreamRequest, directory: Path, end: int) -> int:
-    """Returns the latest of the places that a request names, in a log with `end` bytes."""
-    places = [request.offset]
+def _start_offset(request: StreamRequest, directory: Path, end: int) -> int:
+    """Returns the latest start position of a request in a log with `end` bytes."""
+    offsets = [request.offset]
     with open_files(directory) as files:
         if request.tail_lines is not None:
-            places.append(last_lines(files, request.tail_lines, end, request.source))
+            offsets.append(last_lines(files, request.tail_lines, end, request.source))
         if request.tail_bytes is not None:
-            places.append(last_bytes(files, request.tail_bytes, end, request.source))
+            offsets.append(last_bytes(files, request.tail_bytes, end, request.source))
         if request.since_ns is not None:
-            places.append(since(files, request.since_ns, end))
-    return max(places)
+            offsets.append(since(files, request.since_ns, end))
+    return max(offsets)
