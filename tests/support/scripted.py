@@ -68,7 +68,7 @@ class Refusal(Exception):
         self.status.details.append(packed)
 
 
-RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; try again")
+RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; retry")
 
 
 class FakeServer(job_service_pb2_grpc.JobServiceServicer):
@@ -175,7 +175,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
 
     def _job(self, job_id: str) -> job_pb2.Job:
         if job_id not in self.jobs:
-            raise Refusal(grpc.StatusCode.NOT_FOUND, f"there is no job {job_id!r}", "JOB_NOT_FOUND")
+            raise Refusal(grpc.StatusCode.NOT_FOUND, f"job {job_id!r} does not exist", "JOB_NOT_FOUND")
         return self.jobs[job_id]
 
     async def _create_job(self, request: CreateRequest) -> job_pb2.Job:

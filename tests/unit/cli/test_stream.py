@@ -85,7 +85,7 @@ async def test_broken_stream_resumes_at_the_same_byte(cli: Cli, server: FakeServ
         for start in range(request.offset, end, 65_536):
             yield stdout(BYTES[start : min(start + 65_536, end)], start)
         if len(server.streamed) < 3:
-            raise Refusal(UNAVAILABLE, "the server is restarting; try again")
+            raise Refusal(UNAVAILABLE, "the server is restarting; retry")
         yield result(job, len(BYTES))
 
     server.streaming = streaming
@@ -128,7 +128,7 @@ async def test_stalled_stream_resumes_with_one_message(cli: Cli, server: FakeSer
     async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
         if request.offset < 4:
             yield stdout(b"x", request.offset)
-            raise Refusal(UNAVAILABLE, "the reader took nothing for 5 s", "READER_STALLED")
+            raise Refusal(UNAVAILABLE, "the client read nothing for 5 s", "READER_STALLED")
         yield result(job, 4)
 
     server.streaming = streaming

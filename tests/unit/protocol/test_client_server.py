@@ -422,7 +422,7 @@ async def test_a_supervisor_that_does_not_answer_fails_all_who_wait_until_it_is_
             pair.stop_reading()
             starting = asyncio.create_task(_follow(pair))
             results = await asyncio.gather(call, reader, starting, return_exceptions=True)
-            assert [str(result) for result in results] == ["the supervisor does not answer; try again"] * 3
+            assert [str(result) for result in results] == ["the supervisor does not answer; retry"] * 3
             with pytest.raises(errors.SupervisorUnavailable):
                 await view.changed(3)
         for ask in (pair.client.get_job("a"), pair.client.list_jobs(messages.ListJobs(page_size=1))):

@@ -1,26 +1,25 @@
-"""What can go wrong for a user's reason.
+"""The errors that clients see.
 
     JobWorkerError
-    ├── InvalidRequest        fields of the request have bad values
-    ├── CommandNotStarted     execve(2), or a step before it, refused the command
-    ├── JobNotFound           no job has that id
-    ├── JobNotRunning         only a job that runs can have that done to it
-    ├── OffsetOutOfRange      a log was asked for from past its end
-    ├── LimitUnavailable      policy strict, and a limit cannot be enforced here
-    ├── TooManyJobs           as many jobs run as the configuration allows
-    ├── HostExhausted         the host has no process, file, memory or space left
-    ├── RequestIdReused       a request id came again with a different request
-    ├── Unauthenticated       the connection does not say for certain who calls
-    ├── RoleRequired          the caller's role does not allow the method
-    ├── ReaderStalled         a reader of a log took nothing for too long
-    ├── ShuttingDown          the server ends and takes no more requests
-    └── SupervisorUnavailable the process that owns the jobs does not answer
+    ├── InvalidRequest        fields of the request have invalid values
+    ├── CommandNotStarted     execve(2), or a step before it, failed
+    ├── JobNotFound           no job has this id
+    ├── JobNotRunning         the operation requires a running job
+    ├── OffsetOutOfRange      the offset is past the end of the log
+    ├── LimitUnavailable      the policy is strict and a limit cannot be enforced
+    ├── TooManyJobs           `max_jobs` jobs are running
+    ├── HostExhausted         the host lacks processes, descriptors, memory or space
+    ├── RequestIdReused       the request id belongs to a different request
+    ├── Unauthenticated       the identity of the client is unknown
+    ├── RoleRequired          the role of the client does not allow the method
+    ├── ReaderStalled         a client did not read its stream for too long
+    ├── ShuttingDown          the server shuts down and accepts no requests
+    └── SupervisorUnavailable the supervisor is gone or does not answer
 
-The attributes are the data, `str()` is the user's sentence. An error that the supervisor raises reaches
-the API process as it is: `to_wire` and `from_wire` carry its class's name and its attributes.
+The attributes are the data. `str()` is the message for the client. `to_wire` and `from_wire` carry an error
+from the supervisor to an API process by the name of its class and its attributes.
 
-The classes are dataclasses but not frozen ones: contextlib and the interpreter set `__traceback__` and
-`__context__` on an exception in flight.
+The dataclasses are not frozen, because contextlib and the interpreter set `__traceback__` and `__context__`.
 """
 
 import dataclasses
@@ -28,7 +27,7 @@ import dataclasses
 
 @dataclasses.dataclass(eq=False)
 class JobWorkerError(Exception):
-    """The base of all errors that are for the user to see."""
+    """The base class of all errors that clients see."""
 
     def __str__(self) -> str:
         return type(self).__name__
@@ -36,10 +35,10 @@ class JobWorkerError(Exception):
 
 @dataclasses.dataclass(eq=False)
 class InvalidRequest(JobWorkerError):
-    """Raised when fields of a request have values that are not accepted.
+    """Raised when fields of a request have invalid values.
 
-    `violations` maps each such field to a sentence. Requests are checked before they reach the
-    supervisor, so this error never travels between the two programs.
+    `violations` maps each of these fields to a message. The API process checks requests, so the supervisor
+    never sends this error.
     """
 
     violations: dict[str, str]
@@ -50,9 +49,10 @@ class InvalidRequest(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class CommandNotStarted(JobWorkerError):
-    """Raised when the command could not be executed.
+    """Raised when the command cannot be executed.
 
-    `field` is the request's field to blame, `errno_name` such as `ENOENT`, `why` a sentence.
+    `field` is the field of the request that caused the error. `errno_name` is a name such as `ENOENT`. `why`
+    is the message.
     """
 
     field: str
@@ -65,40 +65,40 @@ class CommandNotStarted(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class JobNotFound(JobWorkerError):
-    """Raised when no job has the id; also when the server has dropped the job meanwhile."""
+    """Raised when no job has the id, or the server has removed the job."""
 
     job_id: str
 
     def __str__(self) -> str:
-        return f"there is no job {self.job_id!r}"
+        return f"job {self.job_id!r} does not exist"
 
 
 @dataclasses.dataclass(eq=False)
 class JobNotRunning(JobWorkerError):
-    """Raised when a job is not running and has to be; `status` is what it is instead, such as `completed`."""
+    """Raised when an operation requires a running job. `status` is the status, such as `completed`."""
 
     job_id: str
     status: str
 
     def __str__(self) -> str:
-        return f"job {self.job_id} is not running: it is {self.status}"
+        return f"job {self.job_id} is {self.status}; only a running job can be updated"
 
 
 @dataclasses.dataclass(eq=False)
 class OffsetOutOfRange(JobWorkerError):
-    """Raised when a log is asked for from past its end."""
+    """Raised when the start offset of a stream is past the end of the log."""
 
     job_id: str
     offset: int
     log_size: int
 
     def __str__(self) -> str:
-        return f"offset {self.offset} is past the end of the log, which has {self.log_size} bytes"
+        return f"offset: {self.offset} is past the end of the log; use 0 to {self.log_size}"
 
 
 @dataclasses.dataclass(eq=False)
 class LimitUnavailable(JobWorkerError):
-    """Raised when the policy is strict and a limit cannot be enforced; `why` says what to do."""
+    """Raised when the policy is strict and a limit cannot be enforced. `why` says what to do."""
 
     limit: str
     why: str
@@ -109,41 +109,41 @@ class LimitUnavailable(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class TooManyJobs(JobWorkerError):
-    """Raised when as many jobs run as the configuration's `max_jobs` allows."""
+    """Raised when the number of running jobs has reached `max_jobs` of the configuration."""
 
     max_jobs: int
 
     def __str__(self) -> str:
-        return f"{self.max_jobs} jobs run, and no more are allowed at once; try again when one has ended"
+        return f"{self.max_jobs} jobs are running, which is the maximum; retry when a job has ended"
 
 
 @dataclasses.dataclass(eq=False)
 class HostExhausted(JobWorkerError):
-    """Raised when the host has no process, descriptor, memory or space for a request; `why` says which."""
+    """Raised when the host lacks processes, descriptors, memory or space for a request. `why` says which."""
 
     why: str
 
     def __str__(self) -> str:
-        return f"the server's host is exhausted ({self.why}); try again when other jobs have ended"
+        return f"the host of the server is exhausted ({self.why}); retry when other jobs have ended"
 
 
 @dataclasses.dataclass(eq=False)
 class RequestIdReused(JobWorkerError):
-    """Raised when a request id that started a job comes again with a different request."""
+    """Raised when a request id that started a job is used for a different request."""
 
     request_id: str
     job_id: str
 
     def __str__(self) -> str:
         return (
-            f"request id {self.request_id!r} already started job {self.job_id} with another request; "
+            f"request_id: {self.request_id!r} started job {self.job_id} with a different request; "
             "use a new id"
         )
 
 
 @dataclasses.dataclass(eq=False)
 class Unauthenticated(JobWorkerError):
-    """Raised when a connection does not say for certain who calls; `why` is a sentence."""
+    """Raised when the certificate of a connection does not identify the client. `why` is the message."""
 
     why: str
 
@@ -153,10 +153,10 @@ class Unauthenticated(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class RoleRequired(JobWorkerError):
-    """Raised when the caller's role does not allow the method.
+    """Raised when the role of the client does not allow the method.
 
-    `required` names the roles that do (`Admin`, or `Admin or Viewer`; empty for a method that nobody
-    may call), `role` the caller's (empty if its certificate gives none).
+    `required` names the roles that may call it: `Admin`, `Admin or Viewer`, or empty for a method that no
+    role may call. `role` is the role of the client; empty if its certificate has none.
     """
 
     method: str
@@ -165,45 +165,45 @@ class RoleRequired(JobWorkerError):
 
     def __str__(self) -> str:
         if not self.required:
-            return f"{self.method} may be called by nobody"
+            return f"{self.method} is not available to clients"
         have = f"your certificate has role {self.role}" if self.role else "your certificate has no role"
-        return f"{self.method} needs a certificate with OU {self.required}; {have}"
+        return f"{self.method} requires a certificate with OU {self.required}; {have}"
 
 
 @dataclasses.dataclass(eq=False)
 class ReaderStalled(JobWorkerError):
-    """Raised when a reader took nothing for the stall timeout while there was output for it."""
+    """Raised when a client did not read its stream for the stall timeout while output was pending."""
 
     job_id: str
     stall_timeout: float
 
     def __str__(self) -> str:
-        # Names no offset: what is on its way to the reader is still going to arrive there.
+        # The message has no offset, because data in flight still reaches the client.
         return (
-            f"the reader took nothing for {self.stall_timeout:g} s; nothing is lost: "
-            "resume at the offset after the last byte received"
+            f"the client read nothing for {self.stall_timeout:g} s; "
+            "resume the stream at the offset after the last received byte"
         )
 
 
 @dataclasses.dataclass(eq=False)
 class ShuttingDown(JobWorkerError):
-    """Raised when the server ends and takes no more requests."""
+    """Raised when the server shuts down and accepts no requests."""
 
     def __str__(self) -> str:
-        return "the server shuts down; try again when it is back"
+        return "the server is shutting down; retry when it is available again"
 
 
 @dataclasses.dataclass(eq=False)
 class SupervisorUnavailable(JobWorkerError):
-    """Raised when the process that owns the jobs is gone or does not answer; `why` says which.
+    """Raised when the supervisor is gone or does not answer. `why` says which.
 
-    If it is gone the API process ends, too.
+    An API process ends when the supervisor is gone.
     """
 
     why: str = "the server is restarting"
 
     def __str__(self) -> str:
-        return f"{self.why}; try again"
+        return f"{self.why}; retry"
 
 
 def _classes() -> dict[str, type[JobWorkerError]]:
@@ -211,15 +211,15 @@ def _classes() -> dict[str, type[JobWorkerError]]:
 
 
 def to_wire(error: JobWorkerError) -> tuple[str, dict[str, str | int | float]]:
-    """Returns the class's name and the attributes."""
+    """Returns the name of the class and the attributes."""
     return type(error).__name__, dataclasses.asdict(error)
 
 
 def from_wire(name: str, attributes: dict[str, str | int | float]) -> JobWorkerError:
-    """Returns the error that `to_wire` took apart.
+    """Returns the error for the values from `to_wire`.
 
     Raises:
-        KeyError: no error has that name.
-        TypeError: the attributes are not that error's.
+        KeyError: no error class has this name.
+        TypeError: the attributes do not match the class.
     """
     return _classes()[name](**attributes)
