@@ -1,4 +1,4 @@
-"""Frames: however a stream is cut, the same messages come out; anything else is an error."""
+"""Frames of a stream in chunks of any size."""
 
 from itertools import pairwise
 
@@ -27,7 +27,7 @@ def new_decoder() -> framing.FrameDecoder[messages.Request]:
 
 
 @given(sent=st.lists(requests, max_size=8), data=st.data())
-def test_any_cut_gives_the_same_messages(sent: list[messages.Request], data: st.DataObject) -> None:
+def test_chunks_of_any_size_give_the_same_messages(sent: list[messages.Request], data: st.DataObject) -> None:
     stream = b"".join(map(framing.encode, sent))
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
     decoder = new_decoder()
@@ -45,13 +45,13 @@ def test_byte_by_byte() -> None:
     assert got == [[]] * (len(frame) - 1) + [[sent]]
 
 
-def test_a_frame_that_says_it_is_too_long_is_not_waited_for() -> None:
+def test_a_frame_that_is_too_long_is_an_error_at_once() -> None:
     header = (framing.MAX_FRAME_BYTES + 1).to_bytes(4, "big")
     with pytest.raises(framing.FrameTooLong, match=str(framing.MAX_FRAME_BYTES + 1)):
         list(new_decoder().feed(header))
 
 
-def test_a_message_that_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_that_is_too_long_is_not_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "MAX_FRAME_BYTES", 100)
     with pytest.raises(framing.FrameTooLong):
         framing.encode(messages.GetJob("x" * 100))
@@ -62,6 +62,6 @@ def test_a_message_that_is_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch)
     [b"", b"\xc1", msgspec.msgpack.encode({"type": "Nonsense"}), msgspec.msgpack.encode(messages.Drain())],
     ids=["nothing", "no msgpack", "no such message", "a message of the other direction"],
 )
-def test_garbage_is_an_error(body: bytes) -> None:
+def test_an_invalid_message_is_an_error(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         list(new_decoder().feed(len(body).to_bytes(4, "big") + body))

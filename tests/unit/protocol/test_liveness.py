@@ -1,9 +1,9 @@
-"""Who is silent for too long, and who is not."""
+"""Detection of a silent peer."""
 
 from jobworkerd.protocol.liveness import Liveness
 
 
-def test_pings_that_are_answered() -> None:
+def test_answered_pings() -> None:
     liveness = Liveness()
     for _ in range(10):
         assert liveness.tick()
@@ -18,7 +18,7 @@ def test_silence() -> None:
     assert not liveness.answers
 
 
-def test_a_word_at_the_last_moment() -> None:
+def test_a_message_at_the_last_tick() -> None:
     liveness = Liveness()
     for _ in range(3):
         liveness.tick()
@@ -27,7 +27,7 @@ def test_a_word_at_the_last_moment() -> None:
     assert liveness.answers
 
 
-def test_back_after_silence() -> None:
+def test_a_message_after_the_detection() -> None:
     liveness = Liveness()
     for _ in range(9):
         liveness.tick()

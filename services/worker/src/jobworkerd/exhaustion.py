@@ -1,7 +1,7 @@
-"""What a host runs out of: descriptors, processes, memory or space.
+"""Recognizes errors of an exhausted host, which lacks descriptors, processes, memory or space.
 
-A request for something new is refused meanwhile (`HostExhausted`). What ends a job is repeated until it
-works, see `retry`: only that gives back what the host lacks.
+New requests fail then (`HostExhausted`). Steps that end a job are repeated until they succeed (see `retry`),
+because they release resources.
 """
 
 import errno

@@ -1,8 +1,8 @@
-"""The job model: what the supervisor keeps, what travels between the two programs, what the API shows.
+"""The job model, which the supervisor stores, the protocol carries and the API converts.
 
-Every value is a frozen struct, so a job that was handed out never changes under its reader. No value refers
-back to another, so the garbage collector does not track them (`gc=False`): pages of jobs made it run. Times
-are nanoseconds since the epoch, durations are seconds, sizes are bytes unless a name says otherwise.
+All values are frozen structs, so a job never changes under its reader. Values have no reference cycles, so
+the garbage collector need not track them (`gc=False`); pages of jobs would trigger it. Times are nanoseconds
+since the epoch, durations are seconds and sizes are bytes, unless a name says otherwise.
 """
 
 import enum
@@ -13,7 +13,7 @@ import msgspec
 
 
 class JobStatus(enum.Enum):
-    """Where a job is in its life; `ALLOWED` says which way it may go from there."""
+    """The status of a job. `ALLOWED` has the possible transitions."""
 
     INITIALIZING = "initializing"
     RUNNING = "running"
@@ -24,7 +24,7 @@ class JobStatus(enum.Enum):
 
     @property
     def final(self) -> bool:
-        """True if a job with this status has no process, no more output and no other status to come."""
+        """Whether the job has no process, no further output and no further status."""
         return not ALLOWED[self]
 
 
@@ -45,28 +45,28 @@ ALLOWED: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
 
 
 class LimitsPolicy(enum.Enum):
-    """What to do where a limit cannot be enforced."""
+    """Whether a job runs if a limit cannot be enforced."""
 
     BEST_EFFORT = "best_effort"
     STRICT = "strict"
 
 
 class Network(enum.Enum):
-    """What a job has of the host's network."""
+    """The network of a job."""
 
     HOST = "host"
     NONE = "none"
 
 
 class OutputSource(enum.IntEnum):
-    """One of a process's output streams, under its file descriptor's number."""
+    """An output stream of a process. The value is the number of the file descriptor."""
 
     STDOUT = 1
     STDERR = 2
 
 
 class TerminationReason(enum.Enum):
-    """The kind of a job's end."""
+    """Why a job ended."""
 
     EXITED = "exited"
     SIGNALED = "signaled"
@@ -76,12 +76,18 @@ class TerminationReason(enum.Enum):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The limits of one job, after defaults.
+    """The limits of one job, with the server's defaults. This is the list of all limits.
 
-    `max_cpu` is percent of one core, `max_memory` MiB, `max_io_bps` bytes a second for reads and,
-    separately, for writes, `max_io_iops` operations likewise; these two and `max_pids` are unlimited at 0.
-    `cpu_weight` is the kernel's default at 0, `cpu_set` (see `cores`) all cores where it is empty.
-    Each field's name is the limit's name in `AppliedLimit`.
+    The name of each field is the name of the limit in requests, in `AppliedLimit` and in `cgroup.limits`.
+
+    Attributes:
+        max_cpu: percent of one core.
+        cpu_weight: share of the CPU under contention; 0 = the kernel's default.
+        cpu_set: cores in the format of `cores`; empty = all.
+        max_memory: MiB.
+        max_io_bps: bytes per second for reads, and the same for writes; 0 = unlimited.
+        max_io_iops: operations per second for reads, and the same for writes; 0 = unlimited.
+        max_pids: processes and threads; 0 = unlimited.
     """
 
     max_cpu: int
@@ -99,7 +105,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Other limits for a job that runs; None for one that stays as it is."""
+    """New limits of a running job. None leaves a limit unchanged."""
 
     max_cpu: int | None = None
     cpu_weight: int | None = None
@@ -111,14 +117,14 @@ class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def changes(self) -> dict[str, int | str]:
-        """The new value of each limit that does not stay as it is."""
+        """The new values of the limits that change."""
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a client asked for, checked and with every default filled in.
+    """A validated request of a client, with the server's defaults.
 
-    An empty `working_directory` is the job's private one, or `/` if it has none.
+    An empty `working_directory` means the private directory of the job, or `/` without one.
     """
 
     command: str
@@ -137,7 +143,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the kernel says about one limit; `reason` is empty if, and only if, it is in force."""
+    """The state of one limit in the kernel. `reason` is empty if and only if the limit is in force."""
 
     limit: str
     in_force: bool
@@ -147,7 +153,7 @@ class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AppliedIsolation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What is in force of one part of a job's isolation; `reason` is empty if, and only if, it is."""
+    """The state of one part of a job's isolation. `reason` is empty if and only if the part is in force."""
 
     part: str
     in_force: bool
@@ -156,8 +162,10 @@ class AppliedIsolation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a job has used; None where this host cannot measure it. `memory_current_bytes` is of running
-    jobs alone. The names of the pressures are made of the kernel's (see `cgroup.psi`).
+    """The usage of a job. A figure is None if the host cannot measure it.
+
+    Only running jobs have `memory_current_bytes`. The names of pressures are derived from the kernel's names
+    (see `cgroup.psi`).
     """
 
     wall_usec: int | None = None
@@ -185,11 +193,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How a job ended. `signal` is 0 where it was none; `message` is a sentence for people; `stopped_by`
-    the subject who had the job stopped, empty where nobody did.
+    """How a job ended.
 
-    The flags are facts of their own beside the one `reason`: of a job that was OOM-killed in part and then
-    stopped, `oom_killed` is true.
+    `signal` is 0 if the job exited. `message` is for users. `stopped_by` is the subject of the client that
+    stopped the job; empty if no client did.
+
+    The flags are independent of `reason`: if a job lost a process to the OOM killer and was then stopped,
+    `oom_killed` is true.
     """
 
     reason: TerminationReason
@@ -202,7 +212,7 @@ class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One job as it was at one moment."""
+    """The state of one job at one moment."""
 
     id: str
     spec: JobSpec
@@ -222,15 +232,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class IllegalTransition(RuntimeError):
-    """Raised when a job would go a way that `ALLOWED` does not know: a bug, never a user's mistake."""
+    """Raised for a transition that `ALLOWED` does not contain. This is a bug, never an error of a user."""
 
 
 def transition(job: Job, status: JobStatus, **changes: object) -> Job:
-    """Returns the job with a new status and other fields changed with it.
+    """Returns the job with a new status and other changed fields.
 
     Raises:
-        IllegalTransition: `ALLOWED` has no way from the job's status to the new one.
+        IllegalTransition: `ALLOWED` does not contain the transition.
     """
     if status not in ALLOWED[job.status]:
-        raise IllegalTransition(f"job {job.id} cannot go from {job.status.name} to {status.name}")
+        raise IllegalTransition(f"job {job.id} cannot change from {job.status.name} to {status.name}")
     return msgspec.structs.replace(job, status=status, **changes)

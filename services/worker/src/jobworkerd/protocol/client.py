@@ -1,4 +1,4 @@
-"""The API process's end of the socket to the supervisor."""
+"""The API process's end of the connection to the supervisor."""
 
 import asyncio
 import itertools
@@ -17,29 +17,29 @@ from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
 
 _NO_ANSWER = "the supervisor does not answer"
 
-_MOST_FINAL = 10_000
-"""Ids of final jobs that are kept: a megabyte."""
+_MAX_FINAL = 10_000
+"""Maximum number of ids of final jobs in memory, about 1 MB."""
 
 T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Certificates, messages.Done)
 
 
 class SupervisorFault(RuntimeError):
-    """Raised when the supervisor ran into a bug; its own log has more."""
+    """Raised when the supervisor reports an internal error. The log of the supervisor has the details."""
 
 
 class _Followed:
-    """A job that this process follows, for any number of readers."""
+    """A job that this process follows for its subscribers."""
 
     def __init__(self, reply: "asyncio.Task[JobView]") -> None:
         self.view = reply
-        self.readers = 0
+        self.subscribers = 0
 
 
 class SupervisorClient(asyncio.Protocol):
-    """Sends requests and takes replies and notices.
+    """Sends requests, and receives replies and notices.
 
-    Every method raises the JobWorkerError that the supervisor raised, SupervisorUnavailable once the
-    socket is closed or while the supervisor does not answer (see `watch`), or SupervisorFault.
+    Each method can raise a JobWorkerError of the supervisor, SupervisorUnavailable if the socket is closed or
+    the supervisor does not answer (see `watch`), and SupervisorFault.
     """
 
     def __init__(self, on_drain: Callable[[], None], on_limits_problem: Callable[[str], None]) -> None:
@@ -65,29 +65,29 @@ class SupervisorClient(asyncio.Protocol):
     async def connect(
         cls, sock: socket.socket, on_drain: Callable[[], None], on_limits_problem: Callable[[str], None]
     ) -> "SupervisorClient":
-        """Takes over the socket. `on_drain` is called when the server begins to shut down.
+        """Takes over the socket. `on_drain` is called at the start of the shutdown.
 
-        `on_limits_problem` is called with the reason why limits are no longer enforced, and with nothing once
-        they are again.
+        `on_limits_problem` is called with the reason why limits can no longer be enforced, and with an empty
+        reason when they can be enforced again.
         """
         loop = asyncio.get_running_loop()
         _, client = await loop.create_connection(lambda: cls(on_drain, on_limits_problem), sock=sock)
         return client
 
     async def ready(self) -> None:
-        """Says that this process serves."""
-        await self._ask(messages.Ready(), messages.Done)
+        """Reports that this process serves."""
+        await self._call(messages.Ready(), messages.Done)
 
     async def certificates(self, known: tuple[int, ...]) -> messages.Certificates:
         """Returns the server's certificates, without their contents if their version is the known one."""
-        return await self._ask(messages.GetCertificates(known), messages.Certificates)
+        return await self._call(messages.GetCertificates(known), messages.Certificates)
 
     async def start_job(self, spec: JobSpec) -> Job:
-        """Starts a job and returns it once its command runs."""
-        return (await self._ask(messages.StartJob(spec), messages.OneJob)).job
+        """Starts a job, and returns it when its command runs."""
+        return (await self._call(messages.StartJob(spec), messages.OneJob)).job
 
     async def get_job(self, job_id: str) -> Job:
-        """Returns a job, with the usage of this moment."""
+        """Returns a job with its current usage."""
         match await self._request(messages.GetJob(job_id))[1]:
             case messages.FinalJob(job):
                 return job
@@ -100,35 +100,35 @@ class SupervisorClient(asyncio.Protocol):
 
     async def list_jobs(self, request: messages.ListJobs) -> messages.JobPage:
         """Returns a page of jobs."""
-        return await self._ask(request, messages.JobPage)
+        return await self._call(request, messages.JobPage)
 
     async def stop_job(self, request: messages.StopJob) -> Job:
-        """Ends a job and returns the final one."""
-        return (await self._ask(request, messages.OneJob)).job
+        """Stops a job, and returns the final job."""
+        return (await self._call(request, messages.OneJob)).job
 
     async def update_job(self, request: messages.UpdateJob) -> Job:
-        """Changes limits of a running job and returns it."""
-        return (await self._ask(request, messages.OneJob)).job
+        """Changes limits of a running job, and returns it."""
+        return (await self._call(request, messages.OneJob)).job
 
     @asynccontextmanager
     async def follow(self, job_id: str) -> AsyncIterator[JobView]:
-        """Follows a job for as long as the context lasts; readers of one job share what is told of it."""
+        """Follows a job until the context ends. All subscribers of a job share one view."""
         followed = self._followed.get(job_id)
         if followed is None:
             followed = self._followed[job_id] = _Followed(self._loop.create_task(self._view(job_id)))
-        followed.readers += 1
+        followed.subscribers += 1
         try:
             yield await asyncio.shield(followed.view)
         finally:
-            followed.readers -= 1
-            if followed.readers == 0:
+            followed.subscribers -= 1
+            if followed.subscribers == 0:
                 self._unfollow(job_id, followed)
 
     async def watch(self, on_change: Callable[[bool], None]) -> None:
-        """Pings the supervisor, and calls `on_change` with whether it answers whenever that changes.
+        """Pings the supervisor. Calls `on_change` with True or False when it starts or stops to answer.
 
-        Requests have no deadline of their own, as the end of a job may take its time. So one that the
-        supervisor does not answer ends when the supervisor does not answer pings either.
+        Requests have no deadline, because the end of a job can take long. They fail when the supervisor does
+        not answer pings.
         """
         while True:
             await self._silence()
@@ -140,29 +140,29 @@ class SupervisorClient(asyncio.Protocol):
             on_change(True)  # noqa: FBT003 - a callback's only argument
 
     async def _silence(self) -> None:
-        """Returns once the supervisor has answered no ping for some seconds."""
+        """Waits until the supervisor has not answered for some seconds."""
         while self._liveness.answers:
             if self._liveness.tick() and self._transport:
                 self._send(messages.Ping())
             await asyncio.sleep(TICK_SECONDS)
 
     async def wait_closed(self) -> None:
-        """Returns once the supervisor has closed the socket."""
+        """Waits until the supervisor has closed the socket."""
         await asyncio.shield(self._closed)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps the transport, as asyncio.Protocol has it."""
+        """Implements asyncio.Protocol."""
         # uvloop's transports are of no common class with asyncio's.
         self._transport = transport  # type: ignore[assignment]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
-        """Fails what waits for an answer."""
+        """Fails all pending requests."""
         self._transport = None
-        self._fail_all(self._gone())
+        self._fail_all(self._unavailable())
         if not self._closed.done():
             self._closed.set_result(None)
 
-    def _gone(self) -> JobWorkerError:
+    def _unavailable(self) -> JobWorkerError:
         return ShuttingDown() if self._draining else SupervisorUnavailable()
 
     def _fail_all(self, error: JobWorkerError) -> None:
@@ -174,7 +174,7 @@ class SupervisorClient(asyncio.Protocol):
             view.fail(error)
 
     def data_received(self, data: bytes) -> None:
-        """Takes replies and notices."""
+        """Processes replies and notices."""
         if self._liveness.heard():
             self._back.set()
         for message in self._decoder.feed(data):
@@ -194,19 +194,19 @@ class SupervisorClient(asyncio.Protocol):
 
     def _take_reply(self, seq: int, body: messages.ReplyBody) -> None:
         if isinstance(body, messages.FinalJob):
-            # At once, as below: it may be forgotten with the very next frame.
+            # At once: the next frame can be a `Forgotten` notice of this job.
             self._keep_final(body.job.id)
         future = self._replies.pop(seq, None)
         job_id = self._follows.pop(seq, None)
-        if future is None or future.done():  # cancelled: whoever asked is gone
+        if future is None or future.done():  # the request was cancelled
             return
         if job_id and isinstance(body, messages.OneJob):
-            # At once, not when the asker runs again: the very next frame may be a notice of this job.
+            # At once: the next frame can be a `Progress` notice of this job.
             self._views[job_id] = JobView(body.job)
         future.set_result(body)
 
     def _keep_final(self, job_id: str) -> None:
-        if len(self._final) >= _MOST_FINAL:
+        if len(self._final) >= _MAX_FINAL:
             self._final.clear()
         self._final.add(job_id)
 
@@ -220,7 +220,9 @@ class SupervisorClient(asyncio.Protocol):
         return self._views[job_id]
 
     def _unfollow(self, job_id: str, followed: _Followed) -> None:
-        if self._followed.get(job_id) is not followed:  # given up meanwhile; there may be another one by now
+        if (
+            self._followed.get(job_id) is not followed
+        ):  # `_unfollow_all` has dropped it, and another subscriber can follow again
             return
         del self._followed[job_id]
         followed.view.cancel()
@@ -229,19 +231,19 @@ class SupervisorClient(asyncio.Protocol):
             self._send(messages.Unfollow(job_id))
 
     def _unfollow_all(self) -> None:
-        """Gives up what is followed: its readers leave, and those that come back follow anew."""
+        """Drops all follows. Subscribers that return follow again."""
         if self._transport:
             for job_id in self._followed:
                 self._send(messages.Unfollow(job_id))
         self._followed.clear()
         self._views.clear()
 
-    async def _ask(self, body: messages.RequestBody, expected: type[T]) -> T:
+    async def _call(self, body: messages.RequestBody, expected: type[T]) -> T:
         return _expect(await self._request(body)[1], expected)
 
     def _request(self, body: messages.RequestBody) -> tuple[int, "asyncio.Future[messages.ReplyBody]"]:
         if self._transport is None:
-            raise self._gone()
+            raise self._unavailable()
         if not self._liveness.answers:
             raise SupervisorUnavailable(_NO_ANSWER)
         future: asyncio.Future[messages.ReplyBody] = self._loop.create_future()
@@ -257,7 +259,7 @@ class SupervisorClient(asyncio.Protocol):
         return seq
 
     def _write(self) -> None:
-        """Writes what one turn of the loop has to send, at once: a write costs more than a request."""
+        """Sends all requests of a loop iteration with one write, which costs more than a request."""
         unsent, self._unsent = self._unsent, []
         if self._transport:
             self._transport.write(b"".join(unsent))
@@ -271,4 +273,4 @@ def _expect(body: messages.ReplyBody, expected: type[T]) -> T:
             raise SupervisorFault(what)
         case _ if isinstance(body, expected):
             return body
-    raise SupervisorFault(f"a reply of the wrong kind: {type(body).__name__}")
+    raise SupervisorFault(f"unexpected reply {type(body).__name__}")

@@ -1,4 +1,4 @@
-"""Frames on a stream socket: a length of four bytes, big-endian, then that many bytes of msgpack."""
+"""Frames on a stream socket: a length of four bytes (big-endian), followed by a msgpack message."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
-"""Far above any message: a longer frame is a bug, not a message to wait for."""
+"""Far above the size of any message: a longer frame is a bug."""
 
 _HEADER_BYTES = 4
 
@@ -14,37 +14,41 @@ T = TypeVar("T")
 
 
 class FrameTooLong(ValueError):
-    """Raised when a frame says that it is longer than `MAX_FRAME_BYTES`."""
+    """Raised when the length of a frame exceeds `MAX_FRAME_BYTES`."""
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """Returns the frame of one message."""
+    """Returns the frame of one message.
+
+    Raises:
+        FrameTooLong: the message is too long.
+    """
     body = msgspec.msgpack.encode(message)
     if len(body) > MAX_FRAME_BYTES:
-        raise FrameTooLong(f"a message of {len(body)} bytes")
+        raise FrameTooLong(f"message of {len(body)} bytes; the maximum is {MAX_FRAME_BYTES}")
     return len(body).to_bytes(_HEADER_BYTES, "big") + body
 
 
 class FrameDecoder(Generic[T]):
-    """Turns the bytes of a stream into messages, checked against their type."""
+    """Decodes the bytes of a stream into messages, and checks their types."""
 
     def __init__(self, decoder: "msgspec.msgpack.Decoder[T]") -> None:
         self._decoder = decoder
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> Iterator[T]:
-        """Takes the next bytes and yields the messages that are whole by now.
+        """Takes the next bytes, and yields all complete messages.
 
         Raises:
-            FrameTooLong: a frame is longer than any message.
-            msgspec.DecodeError: a frame is not a message of the type.
+            FrameTooLong: a frame is longer than `MAX_FRAME_BYTES`.
+            msgspec.DecodeError: a frame does not contain a message of the type.
         """
         self._pending += data
         start = 0
         while (body := start + _HEADER_BYTES) <= len(self._pending):
             length = int.from_bytes(self._pending[start:body], "big")
             if length > MAX_FRAME_BYTES:
-                raise FrameTooLong(f"a frame of {length} bytes")
+                raise FrameTooLong(f"frame of {length} bytes; the maximum is {MAX_FRAME_BYTES}")
             if body + length > len(self._pending):
                 break
             message = self._decode(body, body + length)
@@ -53,6 +57,6 @@ class FrameDecoder(Generic[T]):
         del self._pending[:start]
 
     def _decode(self, start: int, end: int) -> T:
-        # Without a copy; a view has to be gone before the bytearray can change its size.
+        # No copy. All views must be released before the bytearray changes its size.
         with memoryview(self._pending) as pending, pending[start:end] as frame:
             return self._decoder.decode(frame)

@@ -1,4 +1,4 @@
-"""What an API process knows of a job that it follows."""
+"""The state of a followed job in an API process."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from jobworkerd.model import Job
 
 
 class JobView:
-    """A followed job: its log's size and, once it is final, the job. Always the newest that is known."""
+    """The newest known state of a followed job: the size of its log and, at the end, the final job."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -15,10 +15,10 @@ class JobView:
         self._error: Exception | None = None
 
     async def changed(self, log_size: int) -> None:
-        """Returns once the log is longer than `log_size`, or the job is final.
+        """Waits until the log is longer than `log_size` or the job is final.
 
         Raises:
-            SupervisorUnavailable: no newer state will come to this view.
+            SupervisorUnavailable: the supervisor is gone or does not answer.
         """
         while self.log_size <= log_size and not self.job.status.final:
             if self._error:
@@ -31,19 +31,19 @@ class JobView:
                 self._waiting.discard(future)
 
     async def ended(self) -> None:
-        """Returns once the job is final."""
+        """Waits until the job is final."""
         while not self.job.status.final:
             await self.changed(self.log_size)
 
     def update(self, log_size: int, job: Job | None) -> None:
-        """Takes a newer state."""
+        """Stores a newer state, and wakes all waiters."""
         self.log_size = log_size
         if job:
             self.job = job
         self._wake(None)
 
     def fail(self, error: Exception) -> None:
-        """Ends all waits with an error, now and from now on."""
+        """Ends all present and future waits with an error."""
         self._error = error
         self._wake(error)
 

@@ -1,13 +1,13 @@
-"""Whether the other end of a socket answers, judged by what was heard between the ticks of a clock."""
+"""Detects that the other end of a socket no longer answers, by counting ticks without messages."""
 
 TICK_SECONDS = 1.0
 
-_MOST_MISSED = 3
-"""Ticks in a row without a word. With the one that the last ping was sent at, it takes 4 s to notice."""
+_MAX_MISSED = 3
+"""Consecutive ticks without a message. Including the tick of the last ping, the detection takes 4 s."""
 
 
 class Liveness:
-    """Counts ticks, not seconds: a process that was itself stopped for a while blames nobody for it."""
+    """Counts ticks, not seconds, so that a stop of this process does not count against the other end."""
 
     def __init__(self) -> None:
         self._heard = True
@@ -15,20 +15,17 @@ class Liveness:
 
     @property
     def answers(self) -> bool:
-        """False once the other end has been silent for too long, although it was asked."""
-        return self._missed < _MOST_MISSED
+        """Whether the other end answers: False after too many ticks without a message."""
+        return self._missed < _MAX_MISSED
 
     def heard(self) -> bool:
-        """Takes a sign of life; returns True if the other end did not answer before."""
+        """Records a message from the other end. Returns True if it did not answer before."""
         back = not self.answers
         self._heard, self._missed = True, 0
         return back
 
     def tick(self) -> bool:
-        """Takes the next tick of the clock; returns True if a ping is due.
-
-        One that is not answered yet is not repeated.
-        """
+        """Counts a tick. Returns True if a ping is due; an unanswered ping is not repeated."""
         due, self._heard = self._heard, False
         self._missed = 0 if due else self._missed + 1
         return due

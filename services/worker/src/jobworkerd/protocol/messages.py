@@ -1,8 +1,9 @@
-"""What the API processes and the supervisor say to each other.
+"""The messages between API processes and the supervisor.
 
-An API process sends `Request`s; each is answered by one `Reply` with the same `seq`. After `Follow`,
-`Progress` of that job comes unasked, newest state only, until `Unfollow` or the job is final. Besides,
-the supervisor says `LimitsProblem` when that changes, and `Drain` once, when the server begins to shut down.
+An API process sends `Request`s. The supervisor answers each with one `Reply` that has the same `seq`. After
+`Follow`, the supervisor sends notices: `Progress` with the newest state of the job, until `Unfollow` or until
+the job is final. It sends `LimitsProblem` when the problem changes, `Forgotten` when a final job is removed,
+and `Drain` once, at the start of the shutdown.
 """
 
 import sys
@@ -13,13 +14,13 @@ from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 
 
 class StartJob(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Starts a job; the reply is the `Job` that runs, or its failure."""
+    """Starts a job. The reply is the running `Job`, or a `Failure`."""
 
     spec: JobSpec
 
 
 class GetJob(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Asks for one `Job`, with the usage of this moment."""
+    """Requests one `Job` with its current usage."""
 
     job_id: str
 
@@ -41,7 +42,7 @@ class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
 
 
 class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
-    """Ends a job; the reply is the final `Job`. `grace_period` None means the job's own."""
+    """Stops a job. The reply is the final `Job`. Without `grace_period`, that of the job counts."""
 
     job_id: str
     subject: str
@@ -49,7 +50,7 @@ class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
 
 
 class UpdateJob(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Changes limits of a running job; the reply is the `Job` as it is then."""
+    """Changes limits of a running job. The reply is the changed `Job`."""
 
     job_id: str
     subject: str
@@ -57,29 +58,29 @@ class UpdateJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class Follow(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Asks for a `Job` now and for `Progress` from now on."""
+    """Requests a `Job`, and `Progress` notices of it from now on."""
 
     job_id: str
 
 
 class Unfollow(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Ends `Follow`; the reply is `Done`."""
+    """Ends the notices of `Follow`. The reply is `Done`."""
 
     job_id: str
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Says that the API process serves; the reply is `Done`."""
+    """Reports that the API process serves. The reply is `Done`."""
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Asks whether the supervisor answers; the reply is `Done`."""
+    """Checks whether the supervisor answers. The reply is `Done`."""
 
 
 class GetCertificates(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Asks for the `Certificates` of the server, which the API process cannot read itself.
+    """Requests the `Certificates` of the server, which the API process may not read.
 
-    `known` is the version that it has; `()` is none.
+    `known` is the version that it has; `()` means none.
     """
 
     known: tuple[int, ...] = ()
@@ -91,7 +92,7 @@ RequestBody = (
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """A page of jobs, newest first; `more` says whether there are others."""
+    """A page of jobs, newest first. `more` tells whether another page follows."""
 
     jobs: tuple[Job, ...]
     more: bool
@@ -104,7 +105,7 @@ class OneJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class FinalJob(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """A job that is final, in answer to `GetJob`: it is the same until `Forgotten` has its id."""
+    """A final job, as reply to `GetJob`. It does not change until a `Forgotten` notice has its id."""
 
     job: Job
 
@@ -112,7 +113,7 @@ class FinalJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 class Certificates(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The contents of `ca.pem`, `server.pem` and `server-key.pem`; empty if the version is the known one.
 
-    If they cannot be read, `problem` is the sentence that says so, and there is nothing else.
+    If the files cannot be read, `problem` is the error message and the other fields are empty.
     """
 
     version: tuple[int, ...] = ()
@@ -123,18 +124,20 @@ class Certificates(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Success with nothing to say."""
+    """Success without a value."""
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """A domain error, as `errors.to_wire` takes it apart."""
+    """A `JobWorkerError` in the form of `errors.to_wire`."""
 
     name: str
     attributes: dict[str, str | int | float]
 
 
 class Fault(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """A bug of the supervisor's, which has logged it; `what` is for the API's log, not for the client."""
+    """An internal error of the supervisor, which has logged it. `what` is for the log of the API process
+    only.
+    """
 
     what: str
 
@@ -143,21 +146,21 @@ ReplyBody = Fault | OneJob | FinalJob | JobPage | Certificates | Done | Failure
 
 
 class Request(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """One request; `seq` is the sender's."""
+    """One request. The sender chooses `seq`."""
 
     seq: int
     body: RequestBody
 
 
 class Reply(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """The answer to the request with this `seq`."""
+    """The reply to the request with the same `seq`."""
 
     seq: int
     body: ReplyBody
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """The log of a followed job has `log_size` bytes; `job` is set once the job is final."""
+    """The new state of a followed job. `job` is set if the job is final."""
 
     job_id: str
     log_size: int
@@ -165,17 +168,19 @@ class Progress(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class LimitsProblem(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Says why limits that were enforced when the server started no longer are; empty if they are again."""
+    """The reason why limits can no longer be enforced; empty if they can be enforced again."""
 
     reason: str
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """The server shuts down: be NOT_SERVING, refuse new jobs. End when the socket closes."""
+    """The server shuts down. The API process reports NOT_SERVING, refuses new jobs, and ends when the
+    socket closes.
+    """
 
 
 class Forgotten(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """The supervisor has dropped a final job; nothing that was said of it before holds any more."""
+    """The supervisor has removed a final job. Cached copies of the job are invalid."""
 
     job_id: str
 

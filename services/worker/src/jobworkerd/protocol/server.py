@@ -1,4 +1,4 @@
-"""The supervisor's end of the socket to one API process."""
+"""The supervisor's end of the connection to one API process."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -13,35 +13,34 @@ from jobworkerd.protocol import framing, messages
 
 
 class JobTable(Protocol):
-    """What the supervisor does for an API process.
+    """The operations that the supervisor offers to API processes.
 
-    Every method may raise a JobWorkerError, and an OSError where the host is exhausted.
+    Each method can raise a JobWorkerError, or an OSError if the host is exhausted.
     """
 
     async def start(self, spec: JobSpec) -> Job:
-        """Starts a job and returns it once its command runs."""
+        """Starts a job, and returns it when its command runs."""
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
-        """Returns a job as it is."""
+        """Returns a job in its current state."""
 
     def progress(self, job_id: str) -> tuple[int, Job | None]:
-        """Returns the size of a job's log and, once it is final, the job."""
+        """Returns the size of a job's log, and the job if it is final."""
 
     def list(self, request: messages.ListJobs) -> messages.JobPage:
         """Returns a page of jobs."""
 
     async def stop(self, request: messages.StopJob) -> Job:
-        """Ends a job and returns the final one."""
+        """Stops a job, and returns the final job."""
 
     def update(self, request: messages.UpdateJob) -> Job:
-        """Changes limits of a running job and returns it."""
+        """Changes limits of a running job, and returns it."""
 
 
 class ApiConnection(asyncio.Protocol):
-    """Answers one API process, and tells it of the jobs that it follows.
+    """Answers the requests of one API process, and sends it notices of the jobs that it follows.
 
-    Notices are coalesced: what is told of a job is its newest state at the time when the socket takes
-    the notice, however often it changed before.
+    Notices are coalesced: the socket gets the newest state of a job when it is writable.
     """
 
     def __init__(
@@ -67,23 +66,23 @@ class ApiConnection(asyncio.Protocol):
         self._flush_scheduled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps the transport, as asyncio.Protocol has it."""
+        """Implements asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
-        """Forgets what the process followed; the jobs that it started go on."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol
+        """Drops all follows. Jobs that the process started keep running."""
         self._transport = None
         self._followed.clear()
         self._changed.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Answers requests: in one write, but for those that wait for a job."""
+        """Answers requests with one write, except those that wait for a job."""
         replies = [reply for request in self._decoder.feed(data) if (reply := self._answer(request))]
         self._write(b"".join(replies))
 
     def pause_writing(self) -> None:
-        """Holds notices back while the process does not read."""
+        """Holds notices back until the process reads again."""
         self._paused = True
 
     def resume_writing(self) -> None:
@@ -92,31 +91,31 @@ class ApiConnection(asyncio.Protocol):
         self._schedule_flush()
 
     def job_changed(self, job_id: str) -> None:
-        """Says that a job has more output or another status."""
+        """Schedules a notice that the log or the status of a job has changed."""
         if job_id in self._followed:
-            # Taken now: by the time that the socket takes the notice the final job may be forgotten.
+            # Read now: the final job can be removed before the socket is writable.
             self._changed[job_id] = messages.Progress(job_id, *self._jobs.progress(job_id))
             self._schedule_flush()
 
     def limits_problem(self, reason: str) -> None:
-        """Says why limits are not enforced, or that they are again."""
+        """Sends the reason why limits cannot be enforced; empty if they can."""
         self._send(messages.LimitsProblem(reason))
 
     def job_forgotten(self, job_id: str) -> None:
-        """Says that a final job is no longer there, if the process has it."""
+        """Sends a notice that a final job was removed, if the process has the job."""
         if job_id in self._final:
             self._final.discard(job_id)
             self._send(messages.Forgotten(job_id))
 
     def drain(self) -> None:
-        """Says that the server shuts down."""
+        """Sends a notice that the server shuts down."""
         self._send(messages.Drain())
 
     def close(self) -> None:
-        """Sends what is still to send, then the end, which ends the API process.
+        """Sends pending notices, then the end of file, which ends the API process.
 
-        The process closes the socket. Where this end closed it first, a request that the process writes
-        would fail, and take unread notices along.
+        The API process closes the socket. If this end closed it first, a pending write of the process would
+        fail, and the process would lose unread notices.
         """
         self._flush()
         transport, self._transport = self._transport, None
@@ -141,7 +140,7 @@ class ApiConnection(asyncio.Protocol):
         self._send(progress)
 
     def _answer(self, request: messages.Request) -> bytes:
-        """Returns the frame of the reply; nothing if it has to wait, and is sent later."""
+        """Returns the frame of the reply; empty if the reply is sent later."""
         match request.body:
             case messages.StartJob(spec):
                 self._answer_later(request, _one_job(self._jobs.start(spec)))
@@ -154,7 +153,7 @@ class ApiConnection(asyncio.Protocol):
         return b""
 
     async def _page(self, request: messages.ListJobs) -> messages.JobPage:
-        """Lists jobs; there is one page in a turn of the loop, so that lists hold up nothing else."""
+        """Lists jobs. One page per loop iteration, so that other requests are not delayed."""
         async with self._listing:
             await asyncio.sleep(0)
             return self._jobs.list(request)
@@ -165,7 +164,7 @@ class ApiConnection(asyncio.Protocol):
         async def answer() -> None:
             try:
                 body = await reply
-            except Exception as error:  # noqa: BLE001 - a bug in one request must not end the process of all jobs
+            except Exception as error:  # noqa: BLE001 - a bug in one request must not end the supervisor
                 body = self._refusal(request, error)
             self._send(messages.Reply(request.seq, body))
 

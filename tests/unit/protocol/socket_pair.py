@@ -1,0 +1,114 @@
+"""A connected `SupervisorClient` and `ApiConnection`, with scripted jobs."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+
+import msgspec
+
+from jobworkerd import errors
+from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.protocol import messages
+from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.protocol.job_view import JobView
+from jobworkerd.protocol.server import ApiConnection
+
+SPEC = JobSpec(
+    command="true",
+    limits=Limits(max_cpu=10, max_memory=1, max_io_bps=0, max_pids=0),
+    limits_policy=LimitsPolicy.BEST_EFFORT,
+    stop_signal=15,
+    stop_grace_period=1.0,
+    owner="CN=alice",
+)
+RUNNING = Job(id="a", spec=SPEC, status=JobStatus.RUNNING, create_time_ns=1, log_size=3)
+FINAL = msgspec.structs.replace(RUNNING, status=JobStatus.COMPLETED, exit_code=0, log_size=9)
+
+
+class Table:
+    """The jobs of a test. `get` raises `failure`; `start` waits for `held`."""
+
+    def __init__(self) -> None:
+        self.jobs = {"a": RUNNING}
+        self.sizes = {"a": 3}
+        self.failure: Exception | None = None
+        self.held = asyncio.Event()
+        self.calls: list[object] = []
+
+    async def start(self, spec: JobSpec) -> Job:
+        self.calls.append(("start", spec))
+        await self.held.wait()
+        return RUNNING
+
+    def get(self, job_id: str, *, live_usage: bool = False) -> Job:
+        self.calls.append(("get", job_id, live_usage))
+        if self.failure:
+            raise self.failure
+        if job_id not in self.jobs:
+            raise errors.JobNotFound(job_id)
+        return self.jobs[job_id]
+
+    def progress(self, job_id: str) -> tuple[int, Job | None]:
+        job = self.jobs[job_id]
+        return self.sizes[job_id], job if job.status.final else None
+
+    def list(self, request: messages.ListJobs) -> messages.JobPage:
+        self.calls.append(request)
+        return messages.JobPage(tuple(self.jobs.values()), more=True)
+
+    async def stop(self, request: messages.StopJob) -> Job:
+        self.calls.append(request)
+        return FINAL
+
+    def update(self, request: messages.UpdateJob) -> Job:
+        self.calls.append(request)
+        return RUNNING
+
+    def count(self, *call: object) -> int:
+        return self.calls.count(call)
+
+
+@dataclasses.dataclass
+class Pair:
+    """A client, its connection in the supervisor, and the recorded events."""
+
+    client: SupervisorClient
+    connection: ApiConnection
+    table: Table
+    events: list[str]
+    faults: list[tuple[str, BaseException]]
+    sent: list[messages.ToApi]
+
+    def grow(self, size: int) -> None:
+        self.table.sizes["a"] = size
+        self.connection.job_changed("a")
+
+    def notices(self) -> int:
+        return sum(isinstance(message, messages.Progress) for message in self.sent)
+
+    def stop_reading(self) -> None:
+        """Stops reading, like a supervisor that received SIGSTOP."""
+        assert self.connection._transport
+        self.connection._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        assert self.connection._transport
+        self.connection._transport.resume_reading()
+
+    def end(self) -> None:
+        self.table.jobs["a"] = FINAL
+        self.grow(9)
+
+    async def flushed(self) -> None:
+        """Waits until all frames that were sent before are processed. Frames keep their order."""
+        await self.client.ready()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def waiting(view: JobView) -> int:
+    return len(view._waiting)
