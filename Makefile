@@ -113,7 +113,7 @@ contract-guest: setup ## Run the contract tests with cgroup v2, on this host or 
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --setup
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} pytest tests/guest
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 1500 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
-	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_generic_clients.py \
+	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_cli_stream.py --ignore tests/contract/test_generic_clients.py \
 	  --ignore tests/contract/test_python_client.py --ignore tests/contract/test_python_examples.py \
 	  --ignore tests/contract/test_go_client.py --ignore tests/contract/test_typescript_client.py \
 	  --ignore tests/contract/test_examples.py --ignore tests/contract/test_troubleshooting.py

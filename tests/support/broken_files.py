@@ -1,4 +1,4 @@
-"""Certificate and key files that no client can use, and the words that each client finds for them."""
+"""Unusable certificate and key files, and the words in the error messages of all clients."""
 
 import subprocess
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from pathlib import Path
 Write = Callable[[bytes, Path], None]
 
 
-def _openssl(*words: str) -> Write:
+def _openssl(*args: str) -> Write:
     def write(data: bytes, file: Path) -> None:
         file.write_bytes(
-            subprocess.run(["openssl", *words], input=data, capture_output=True, check=True).stdout
+            subprocess.run(["openssl", *args], input=data, capture_output=True, check=True).stdout
         )
 
     return write
 
 
-def _with(change: Callable[[bytes], bytes]) -> Write:
+def _changed(change: Callable[[bytes], bytes]) -> Write:
     def write(data: bytes, file: Path) -> None:
         file.write_bytes(change(data))
 
@@ -28,7 +28,7 @@ def _directory(_: bytes, file: Path) -> None:
 
 
 def _loop(_: bytes, file: Path) -> None:
-    # Nobody can open it, root included.
+    # Not even root can open a symbolic link to itself.
     file.symlink_to(file)
 
 
@@ -41,38 +41,38 @@ def _damaged(data: bytes) -> bytes:
     return b"".join([*lines[:2], b"!" + lines[2][1:], *lines[3:]])
 
 
-ANY: dict[str, tuple[Write, str]] = {
-    "empty": (_with(lambda _: b""), "the file is empty"),
-    "blank": (_with(lambda _: b"\n \n"), "the file is empty"),
-    "with a BOM": (_with(lambda data: b"\xef\xbb\xbf" + data), "byte order mark"),
-    "UTF-16": (_with(lambda data: data.decode().encode("utf-16")), "byte order mark"),
-    "text": (_with(lambda _: b"this is text\n"), "not PEM"),
-    "damaged": (_with(_damaged), "is damaged"),
-    "cut": (_with(lambda data: data[: len(data) // 2]), "is damaged"),
+DAMAGED: dict[str, tuple[Write, str]] = {
+    "empty": (_changed(lambda _: b""), "the file is empty"),
+    "blank": (_changed(lambda _: b"\n \n"), "the file is empty"),
+    "with a BOM": (_changed(lambda data: b"\xef\xbb\xbf" + data), "byte order mark"),
+    "UTF-16": (_changed(lambda data: data.decode().encode("utf-16")), "byte order mark"),
+    "text": (_changed(lambda _: b"this is text\n"), "not PEM"),
+    "damaged": (_changed(_damaged), "is damaged"),
+    "cut": (_changed(lambda data: data[: len(data) // 2]), "is damaged"),
     "a directory": (_directory, "directory"),
     "unreadable": (_loop, "symbolic link"),
     "missing": (_missing, "no such file"),
 }
 
-CERTIFICATES = {**ANY, "DER": (_openssl("x509", "-outform", "DER"), "is DER, not PEM")}
+CERTIFICATES = {**DAMAGED, "DER": (_openssl("x509", "-outform", "DER"), "is DER, not PEM")}
 
 KEYS = {
-    **ANY,
+    **DAMAGED,
     "DER": (_openssl("pkey", "-outform", "DER"), "is DER, not PEM"),
     "encrypted": (
         _openssl("pkcs8", "-topk8", "-v2", "aes256", "-passout", "pass:secret"),
         "the key is encrypted",
     ),
-    "encrypted in the older form": (
+    "encrypted in the traditional format": (
         _openssl("ec", "-aes256", "-passout", "pass:secret"),
         "the key is encrypted",
     ),
 }
 
-OTHERS = (
+WRONG_KIND = (
     ("ca", "admin-key.pem", "not a certificate"),
     ("cert", "admin-key.pem", "not a certificate"),
     ("key", "admin.pem", "not a private key"),
     ("key", "viewer-key.pem", "the key does not belong to the certificate"),
 )
-"""Good files in the wrong place."""
+"""Valid files of another kind, or of another certificate."""

@@ -1,15 +1,12 @@
-"""A scripted server over mTLS, in this process: for the unit tests of the client and of the command."""
+"""A scripted implementation of the API, for the unit tests of the client and the command."""
 
 import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import grpc
-import pytest
-import trustme
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -42,7 +39,7 @@ Stop = Callable[[StopRequest], Awaitable[job_pb2.Job]]
 
 
 class Refusal(Exception):
-    """What a script raises to end a call with a status."""
+    """Ends a call with a status when a handler raises it."""
 
     def __init__(
         self,
@@ -72,11 +69,14 @@ RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; ret
 
 
 class FakeServer(job_service_pb2_grpc.JobServiceServicer):
-    """Answers as a test scripts it and writes down what it was asked.
+    """A server whose handlers a test can replace, and which records the requests.
 
-    `refusals` has, under a method's name, the refusals of its next calls. Streams are those of
-    `streaming`, by default the bytes of `log`, all of stdout, with the job as the result. `aging` is
-    called with each job that GetJob or ListJobs is about to return.
+    Attributes:
+        jobs: the jobs by id.
+        log: the output of every job, all of stdout, unless `streaming` is replaced.
+        refusals: the refusals of the next calls, by the name of the method.
+        creating, stopping, streaming: the handlers of CreateJob, StopJob and GetJobsStream.
+        aging: called with each job before GetJob or ListJobs returns it.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.aging: Callable[[job_pb2.Job], None] = lambda _: None
 
     def add(self, job_id: str = JOB_ID, **fields: object) -> job_pb2.Job:
-        """Adds a job, by default one that exited with 0, and returns it for more to be set."""
+        """Add a job, which by default exited with 0, and return it."""
         job = job_pb2.Job(id=job_id, command="true", status=job_pb2.JOB_STATUS_COMPLETED, exit_code=0)
         job.termination.reason = job_pb2.TERMINATION_REASON_EXITED
         for name, value in fields.items():
@@ -102,10 +102,10 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.jobs[job_id] = job
         return job
 
-    async def CreateJob(  # noqa: N802 - the service's name for it
+    async def CreateJob(  # noqa: N802 - the name of the RPC
         self, request: CreateRequest, context: "Context[CreateRequest, Awaitable[CreateResponse]]"
     ) -> CreateResponse:
-        """Answers as `creating` has it."""
+        """Record the request and call `creating`."""
         self.created.append(request)
         async with self._refusing("CreateJob", context):
             return CreateResponse(job=await self.creating(request))
@@ -113,7 +113,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     async def GetJob(  # noqa: N802
         self, request: GetRequest, context: "Context[GetRequest, Awaitable[GetResponse]]"
     ) -> GetResponse:
-        """Answers with one of `jobs`."""
+        """Return one of `jobs`."""
         async with self._refusing("GetJob", context):
             job = self._job(request.id)
             self.aging(job)
@@ -122,7 +122,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     async def ListJobs(  # noqa: N802
         self, request: ListRequest, context: "Context[ListRequest, Awaitable[ListResponse]]"
     ) -> ListResponse:
-        """Answers with a page of `jobs`; a page's token is the number of the jobs before it."""
+        """Return a page of `jobs`; the page token is the number of preceding jobs."""
         self.listed.append(request)
         async with self._refusing("ListJobs", context):
             found = [job for job in self.jobs.values() if job.id.startswith(request.id_prefix)]
@@ -138,7 +138,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     async def StopJob(  # noqa: N802
         self, request: StopRequest, context: "Context[StopRequest, Awaitable[StopResponse]]"
     ) -> StopResponse:
-        """Answers as `stopping` has it."""
+        """Record the request and call `stopping`."""
         self.stopped.append(request)
         async with self._refusing("StopJob", context):
             return StopResponse(job=await self.stopping(request))
@@ -146,8 +146,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     async def GetJobsStream(  # noqa: N802
         self, request: StreamRequest, context: "Context[StreamRequest, AsyncIterator[StreamMessage]]"
     ) -> AsyncIterator[StreamMessage]:
-        """Answers as `streaming` has it."""
-        # Our clients take messages of both sources in every call: no test need say so.
+        """Record the request and call `streaming`."""
+        # The Python client always requests mixed sources, so tests compare requests without it.
         request.mixed_sources = False
         self.streamed.append(request)
         async with self._refusing("GetJobsStream", context):
@@ -157,7 +157,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     async def UpdateJob(  # noqa: N802
         self, request: UpdateRequest, context: "Context[UpdateRequest, Awaitable[UpdateResponse]]"
     ) -> UpdateResponse:
-        """Answers with one of `jobs`, which gets the memory limit."""
+        """Set the memory limit of one of `jobs` and return it."""
         self.updated.append(request)
         async with self._refusing("UpdateJob", context):
             job = self._job(request.id)
@@ -199,7 +199,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
 def end_by_signal(
     job: job_pb2.Job, number: signal.Signals, reason: job_pb2.TerminationReason.ValueType, message: str
 ) -> None:
-    """Makes the job one that a signal ended."""
+    """Change the job to one that a signal ended."""
     stopped = reason == job_pb2.TERMINATION_REASON_STOPPED
     job.status = job_pb2.JOB_STATUS_STOPPED if stopped else job_pb2.JOB_STATUS_FAILED
     job.ClearField("exit_code")
@@ -210,20 +210,25 @@ def end_by_signal(
 
 
 def stdout(data: bytes, offset: int) -> StreamMessage:
-    """A piece of stdout."""
-    return StreamMessage(payload=data, offset=offset, source=job_service_pb2.OUTPUT_SOURCE_STDOUT)
+    """Return a message with stdout."""
+    return _output(data, offset, job_service_pb2.OUTPUT_SOURCE_STDOUT)
 
 
 def stderr(data: bytes, offset: int) -> StreamMessage:
-    """A piece of stderr."""
-    return StreamMessage(payload=data, offset=offset, source=job_service_pb2.OUTPUT_SOURCE_STDERR)
+    """Return a message with stderr."""
+    return _output(data, offset, job_service_pb2.OUTPUT_SOURCE_STDERR)
 
 
-def by_turns(offset: int) -> StreamMessage:
-    """`out`, `err` and ` more` on stdout, stderr and stdout; the last 3 bytes come 1 s after the others."""
+def _output(data: bytes, offset: int, source: job_service_pb2.OutputSource.ValueType) -> StreamMessage:
+    return StreamMessage(payload=data, offset=offset, next_offset=offset + len(data), source=source)
+
+
+def mixed(offset: int) -> StreamMessage:
+    """Return `out`, `err` and ` more` on stdout, stderr and stdout; the last 3 bytes are 1 s later."""
     return StreamMessage(
         payload=b"outerr more",
         offset=offset,
+        next_offset=offset + 11,
         source=job_service_pb2.OUTPUT_SOURCE_STDOUT,
         time=Timestamp(seconds=5),
         span_bytes=[8, 3],
@@ -233,7 +238,7 @@ def by_turns(offset: int) -> StreamMessage:
 
 
 def play(server: FakeServer, *streams: Sequence[StreamMessage | Refusal]) -> None:
-    """Makes each call get the next of these streams; the last one ends with the job's result."""
+    """Serve one of the streams per call; a complete stream ends with the result of the job."""
     job, script = server.add(), list(streams)
 
     async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
@@ -247,70 +252,7 @@ def play(server: FakeServer, *streams: Sequence[StreamMessage | Refusal]) -> Non
 
 
 async def until(predicate: Callable[[], bool]) -> None:
-    """Waits until the predicate is true; fails after 30 s."""
+    """Wait until the predicate is true; fail after 30 s."""
     async with asyncio.timeout(30):
         while not predicate():
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    """The CA of the server and of its clients."""
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def certs(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as `jobworkerd certs init` makes it, without the keys that a client has no use for."""
-    folder = tmp_path_factory.mktemp("certs")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    for role in ("admin", "viewer"):
-        leaf = authority.issue_cert(f"{role}@example.org", organization_unit_name=role.capitalize())
-        leaf.cert_chain_pems[0].write_to_path(folder / f"{role}.pem")
-        leaf.private_key_pem.write_to_path(folder / f"{role}-key.pem")
-        (folder / f"{role}-key.pem").chmod(0o600)
-    return folder
-
-
-@pytest.fixture
-async def listening(authority: trustme.CA) -> AsyncIterator["Listening"]:
-    """A fake server that can be taken away and brought back at the same address."""
-    listening = Listening(FakeServer(), authority)
-    await listening.start()
-    yield listening
-    await listening.stop()
-
-
-class Listening:
-    """A fake server on a port of the loopback."""
-
-    def __init__(self, fake: FakeServer, authority: trustme.CA) -> None:
-        self.fake = fake
-        self.port = 0
-        leaf = authority.issue_cert("localhost", "127.0.0.1")
-        self._credentials = grpc.ssl_server_credentials(
-            [(leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes())],
-            root_certificates=authority.cert_pem.bytes(),
-            require_client_auth=True,
-        )
-        self._server: grpc.aio.Server | None = None
-
-    async def start(self) -> None:
-        """Listens, from the second time on at the port of the first."""
-        server = grpc.aio.server()
-        job_service_pb2_grpc.add_JobServiceServicer_to_server(self.fake, server)
-        self.port = server.add_secure_port(f"127.0.0.1:{self.port}", self._credentials)
-        await server.start()
-        self._server = server
-
-    async def stop(self) -> None:
-        """Ends at once, with every call."""
-        if self._server is not None:
-            await self._server.stop(0)
-            self._server = None
-
-
-@pytest.fixture
-def server(listening: Listening) -> FakeServer:
-    """The fake server, listening."""
-    return listening.fake

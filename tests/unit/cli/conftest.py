@@ -16,21 +16,17 @@ from scripted import (
     RESTARTING,
     CreateRequest,
     FakeServer,
-    Listening,
     Refusal,
     StopRequest,
     StreamMessage,
     StreamRequest,
-    authority,
-    certs,
     end_by_signal,
-    listening,
     play,
-    server,
     stderr,
     stdout,
     until,
 )
+from scripted_endpoint import Endpoint, authority, certs, endpoint, server
 
 __all__ = [
     "JOB_ID",
@@ -38,8 +34,8 @@ __all__ = [
     "Cli",
     "Completed",
     "CreateRequest",
+    "Endpoint",
     "FakeServer",
-    "Listening",
     "Refusal",
     "StopRequest",
     "StreamMessage",
@@ -47,8 +43,8 @@ __all__ = [
     "authority",
     "certs",
     "end_by_signal",
+    "endpoint",
     "finished",
-    "listening",
     "play",
     "server",
     "stderr",
@@ -127,8 +123,8 @@ def interruptible() -> None:
 
 
 @pytest.fixture
-async def cli(listening: Listening, certs: Path, tmp_path: Path) -> AsyncIterator[Cli]:
+async def cli(endpoint: Endpoint, certs: Path, tmp_path: Path) -> AsyncIterator[Cli]:
     """Yield the command, configured for the scripted server."""
-    cli = Cli(tmp_path, f"localhost:{listening.port}", certs)
+    cli = Cli(tmp_path, f"localhost:{endpoint.port}", certs)
     yield cli
     await cli.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobworker.v1 import job_pb2
-from tests.unit.cli.conftest import JOB_ID, Cli, Completed, FakeServer, Listening, finished
+from tests.unit.cli.conftest import JOB_ID, Cli, Completed, Endpoint, FakeServer, finished
 
 OTHER_ID = "0199f3a0-0000-7000-8000-000000000002"
 
@@ -45,9 +45,9 @@ async def test_stop_completes_running_jobs_only(cli: Cli, server: FakeServer) ->
     assert not server.listed[1].statuses
 
 
-async def test_completion_uses_global_options(cli: Cli, listening: Listening) -> None:
+async def test_completion_uses_global_options(cli: Cli, endpoint: Endpoint) -> None:
     cli.env["JOBWORKER_SERVER"] = "localhost:1"
-    line = f"jobworker --server localhost:{listening.port} get "
+    line = f"jobworker --server localhost:{endpoint.port} get "
     assert JOB_ID in (await complete(cli, "bash", line)).text
 
 
@@ -56,8 +56,8 @@ async def test_invalid_id_is_not_passed_to_the_shell(cli: Cli, server: FakeServe
     assert "evaluated" not in (await complete(cli, "bash", "jobworker get ")).text
 
 
-async def test_unreachable_server_prints_nothing(cli: Cli, listening: Listening, tmp_path: Path) -> None:
-    await listening.stop()
+async def test_unreachable_server_prints_nothing(cli: Cli, endpoint: Endpoint, tmp_path: Path) -> None:
+    await endpoint.stop()
     result = await complete(cli, "bash", "jobworker get 01")
     assert (result.text.strip(), result.stderr) == ("", "")
     cli.env["JOBWORKER_CERTS"] = str(tmp_path / "nowhere")

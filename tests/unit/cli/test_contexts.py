@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Cli, Listening
+from tests.unit.cli.conftest import Cli, Endpoint
 
 HERE = str(Path("ca.pem").absolute())
 VARIABLES = ("JOBWORKER_SERVER", "JOBWORKER_CERTS")
@@ -32,8 +32,8 @@ async def origins(cli: Cli, *words: str) -> dict[str, tuple[str, str]]:
     return {name: (value, origin) for name, value, origin in rows}
 
 
-async def test_subcommand_uses_the_current_context(bare: Cli, listening: Listening) -> None:
-    address = f"localhost:{listening.port}"
+async def test_subcommand_uses_the_current_context(bare: Cli, endpoint: Endpoint) -> None:
+    address = f"localhost:{endpoint.port}"
     added = await bare("context", "add", "here", "--server", address, "--certs", str(bare.certs), "--use")
     assert (added.code, added.stderr) == (0, "")
     assert (await bare("list")).code == 0
@@ -94,13 +94,13 @@ async def test_relative_path_becomes_absolute(bare: Cli) -> None:
 
 
 async def test_key_that_other_users_can_read_is_refused(
-    bare: Cli, listening: Listening, tmp_path: Path
+    bare: Cli, endpoint: Endpoint, tmp_path: Path
 ) -> None:
     for file in bare.certs.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     key = tmp_path / "admin-key.pem"
     key.chmod(0o644)
-    words = ["context", "add", "open", "--certs", str(tmp_path), "--server", f"localhost:{listening.port}"]
+    words = ["context", "add", "open", "--certs", str(tmp_path), "--server", f"localhost:{endpoint.port}"]
     message = f"error: other users can read the key {key}\nhint: run: chmod 600 {key}\n"
     refused = await bare(*words, "--use")
     assert (refused.code, refused.stderr) == (1, message)

@@ -8,7 +8,7 @@ import grpc
 import pytest
 import trustme
 
-from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, Listening, Refusal
+from tests.unit.cli.conftest import JOB_ID, Cli, Endpoint, FakeServer, Refusal
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -116,9 +116,9 @@ async def test_call_times_out(cli: Cli, server: FakeServer) -> None:
 
 @pytest.mark.parametrize(("subcommand", "code"), [("get", 1), ("stream", 125), ("wait", 125)])
 async def test_refused_connection_is_reported(
-    cli: Cli, listening: Listening, subcommand: str, code: int
+    cli: Cli, endpoint: Endpoint, subcommand: str, code: int
 ) -> None:
-    await listening.stop()
+    await endpoint.stop()
     result = await cli(subcommand, JOB_ID)
     assert result.code == code
     error, hint = result.stderr.splitlines()[-2:]
@@ -143,11 +143,11 @@ async def test_client_certificate_of_another_ca_is_refused(cli: Cli, tmp_path: P
     assert "as it does for a client certificate that it refuses" in result.stderr
 
 
-async def test_server_name_can_be_overridden(cli: Cli, listening: Listening) -> None:
+async def test_server_name_can_be_overridden(cli: Cli, endpoint: Endpoint) -> None:
     wrong = await cli("--server-name", "elsewhere.example", "list")
     assert wrong.code == 1
     assert "the certificate of the server is for another name" in wrong.stderr
-    right = await cli("--server", f"127.0.0.1:{listening.port}", "--server-name", "localhost", "list")
+    right = await cli("--server", f"127.0.0.1:{endpoint.port}", "--server-name", "localhost", "list")
     assert right.code == 0, right.stderr
 
 

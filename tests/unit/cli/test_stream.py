@@ -12,8 +12,8 @@ from jobworker.v1 import job_pb2
 from tests.unit.cli.conftest import (
     JOB_ID,
     Cli,
+    Endpoint,
     FakeServer,
-    Listening,
     Refusal,
     StreamMessage,
     StreamRequest,
@@ -97,7 +97,7 @@ async def test_broken_stream_resumes_at_the_same_byte(cli: Cli, server: FakeServ
 
 
 async def test_stream_reconnects_to_a_restarted_server(
-    cli: Cli, server: FakeServer, listening: Listening
+    cli: Cli, server: FakeServer, endpoint: Endpoint
 ) -> None:
     job = server.add()
 
@@ -112,10 +112,10 @@ async def test_stream_reconnects_to_a_restarted_server(
     process = await cli.start("stream", JOB_ID)
     assert process.stdout is not None
     begin = await process.stdout.readexactly(7)
-    await listening.stop()
+    await endpoint.stop()
     assert process.stderr is not None
     message = await process.stderr.readline()
-    await listening.start()
+    await endpoint.start()
     completed = await finished(process)
     assert begin + completed.stdout == b"before after"
     assert b"resuming at byte 7" in message

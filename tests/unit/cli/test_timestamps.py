@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobworker.v1 import job_service_pb2
 from jobworker_cli.stream.timestamps import TimestampWriter
 from jobworker_client import source_runs
-from scripted import by_turns
+from scripted import mixed
 from tests.unit.cli.conftest import (
     JOB_ID,
     RESTARTING,
@@ -31,7 +31,11 @@ SOURCES = {OUT: STDOUT, ERR: STDERR}
 def output(name: str, data: bytes, second: int, offset: int = 0) -> StreamMessage:
     """Return output that the server read at some second."""
     return StreamMessage(
-        payload=data, offset=offset, source=SOURCES[name], time=Timestamp(seconds=second, nanos=5_000)
+        payload=data,
+        offset=offset,
+        next_offset=offset + len(data),
+        source=SOURCES[name],
+        time=Timestamp(seconds=second, nanos=5_000),
     )
 
 
@@ -94,6 +98,7 @@ async def test_stdout_and_stderr_have_separate_lines() -> None:
 async def test_mixed_message_has_one_time_per_line() -> None:
     message = StreamMessage(
         payload=b"o\ne\nout\nerr\n",
+        next_offset=12,
         source=STDOUT,
         time=Timestamp(seconds=1, nanos=5_000),
         span_bytes=[4, 6, 2],
@@ -107,7 +112,7 @@ async def test_mixed_message_has_one_time_per_line() -> None:
 
 
 async def test_mixed_message_is_written_to_both_streams(cli: Cli, server: FakeServer) -> None:
-    play(server, [by_turns(0)])
+    play(server, [mixed(0)])
     completed = await cli("stream", JOB_ID)
     assert (completed.stdout, completed.stderr) == (b"out more", "err")
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from jobworker_client import Chunk, Client, ClientConfig, Job, JobStream, SyncClient, SyncJobStream
-from scripted import Listening, authority, certs, listening, server
+from scripted_endpoint import Endpoint, authority, certs, endpoint, server
 
-__all__ = ["AnyClient", "any_client", "authority", "certs", "config", "listening", "server"]
+__all__ = ["AnyClient", "any_client", "authority", "certs", "config", "endpoint", "server"]
 
 
 class AnyClient:
@@ -50,9 +50,9 @@ class AnyClient:
 
 
 @pytest.fixture
-def config(listening: Listening, certs: Path) -> ClientConfig:
+def config(endpoint: Endpoint, certs: Path) -> ClientConfig:
     """Return the configuration of a connection to the scripted server as an admin."""
-    return ClientConfig.from_directory(certs, server=f"localhost:{listening.port}")
+    return ClientConfig.from_directory(certs, server=f"localhost:{endpoint.port}")
 
 
 @pytest.fixture(params=["asyncio", "sync"])

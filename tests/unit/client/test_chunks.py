@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobworker.v1 import job_service_pb2
 from jobworker_client import Chunk, source_runs, split_chunk
-from jobworker_client.chunks import end_offset, log_bytes
+from jobworker_client.chunks import log_bytes
 
 OUT, ERR = job_service_pb2.OUTPUT_SOURCE_STDOUT, job_service_pb2.OUTPUT_SOURCE_STDERR
 
@@ -38,7 +38,8 @@ def test_split_keeps_source_and_time_of_each_byte(written: list[Record]) -> None
     for data, _, elapsed in written:
         now += elapsed
         times += [now] * len(data)
-    message = Chunk(payload=payload, offset=7, source=sources[0], source_run_bytes=run_lengths(sources))
+    message = Chunk(payload=payload, offset=7, next_offset=7 + len(payload), source=sources[0])
+    message.source_run_bytes.extend(run_lengths(sources))
     message.time.FromSeconds(50 + times[0])
     message.span_bytes.extend(run_lengths(times))
     if message.span_bytes:
@@ -61,14 +62,15 @@ def test_split_keeps_offsets_when_the_other_source_is_left_out(written: list[Rec
     payload = b"".join(data for data, _, _ in written)
     sources = [source for data, source, _ in written for _ in data]
     kept = [index for index, source in enumerate(sources) if source == sources[0]]
-    message = Chunk(payload=bytes(payload[index] for index in kept), offset=7, source=sources[0])
+    message = Chunk(offset=7, next_offset=7 + len(payload), source=sources[0])
+    message.payload = bytes(payload[index] for index in kept)
     message.source_run_bytes.extend(run_lengths(sources))
     chunks = list(split_chunk(message))
     offsets = [chunk.offset + index for chunk in chunks for index in range(len(chunk.payload))]
     assert offsets == [7 + index for index in kept]
     assert b"".join(chunk.payload for chunk in chunks) == message.payload
     assert {chunk.source for chunk in chunks} == {sources[0]}
-    assert end_offset(message) == 7 + len(payload)
+    assert all(chunk.next_offset == chunk.offset + len(chunk.payload) for chunk in chunks)
     for count in range(len(kept)):
         assert log_bytes(message, count) in {kept[count], kept[count - 1] + 1 if count else 0}
     assert log_bytes(message, len(kept)) == len(payload)
@@ -76,6 +78,6 @@ def test_split_keeps_offsets_when_the_other_source_is_left_out(written: list[Rec
 
 
 def test_message_of_one_source_and_one_time_is_one_chunk() -> None:
-    message = Chunk(payload=b"abc", offset=1, source=ERR)
+    message = Chunk(payload=b"abc", offset=1, next_offset=4, source=ERR)
     assert list(split_chunk(message)) == [message]
     assert list(source_runs(message)) == [(ERR, b"abc")]

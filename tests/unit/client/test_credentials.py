@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from broken_files import CERTIFICATES, KEYS, OTHERS, Write
+from broken_files import CERTIFICATES, KEYS, WRONG_KIND, Write
 from jobworker_client import Client, ClientConfig, InvalidCertificateFile, SyncClient
 
 BROKEN = [
@@ -39,7 +39,7 @@ async def test_error_names_the_fault_of_a_file(
     await assert_refused(certs, option, file, f"(?i){message}")
 
 
-@pytest.mark.parametrize(("option", "name", "message"), OTHERS)
+@pytest.mark.parametrize(("option", "name", "message"), WRONG_KIND)
 async def test_file_of_another_kind_is_refused(certs: Path, option: str, name: str, message: str) -> None:
     await assert_refused(certs, option, certs / name, message)
 

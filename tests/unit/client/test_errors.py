@@ -23,7 +23,8 @@ from jobworker_client import (
     Unreachable,
 )
 from jobworker_client.errors import BY_REASON
-from scripted import JOB_ID, FakeServer, Listening, Refusal
+from scripted import JOB_ID, FakeServer, Refusal
+from scripted_endpoint import Endpoint
 from tests.unit.client.conftest import AnyClient
 
 PROTO = (Path(__file__).parents[3] / "proto/jobworker/v1/job_service.proto").read_text()
@@ -118,7 +119,7 @@ def piped(file: Path) -> Iterator[str]:
     os.close(reader)
 
 
-async def test_files_may_be_pipes(listening: Listening, certs: Path, server: FakeServer) -> None:
+async def test_files_may_be_pipes(endpoint: Endpoint, certs: Path, server: FakeServer) -> None:
     server.add()
     with (
         piped(certs / "ca.pem") as ca,
@@ -127,17 +128,17 @@ async def test_files_may_be_pipes(listening: Listening, certs: Path, server: Fak
     ):
         await get_with_asyncio(
             ClientConfig.from_directory(
-                "/nowhere", server=f"localhost:{listening.port}", ca=ca, cert=cert, key=key
+                "/nowhere", server=f"localhost:{endpoint.port}", ca=ca, cert=cert, key=key
             )
         )
 
 
 @pytest.mark.parametrize("get", [get_with_asyncio, get_with_thread])
 async def test_cause_of_a_failed_connection(
-    get: Callable[[ClientConfig], Awaitable[None]], listening: Listening, certs: Path, tmp_path: Path
+    get: Callable[[ClientConfig], Awaitable[None]], endpoint: Endpoint, certs: Path, tmp_path: Path
 ) -> None:
     def config(**other: str) -> ClientConfig:
-        return ClientConfig.from_directory(certs, server=f"localhost:{listening.port}", **other)
+        return ClientConfig.from_directory(certs, server=f"localhost:{endpoint.port}", **other)
 
     other_ca = trustme.CA()
     other_ca.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -150,5 +151,5 @@ async def test_cause_of_a_failed_connection(
         assert await cause(get, config(key=key)) is ConnectFailure.CLIENT_FILES
     other_files = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
     assert await cause(get, config(**other_files)) is ConnectFailure.CLOSED
-    await listening.stop()
+    await endpoint.stop()
     assert await cause(get, config()) is ConnectFailure.REFUSED

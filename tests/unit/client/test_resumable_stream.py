@@ -1,6 +1,7 @@
 """Tests of `ResumableStream`: where it resumes and when it fails, with explicit times."""
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client import (
@@ -17,10 +18,11 @@ from jobworker_client import (
 )
 from jobworker_client.resumable_stream import ResumableStream
 from jobworker_client.retry_policy import RetryPolicy
-from scripted import JOB_ID, StreamRequest, stdout
+from scripted import JOB_ID, StreamMessage, StreamRequest, stdout
 
 POLICY = RetryPolicy()
 BACKOFF = POLICY.stream_backoff
+KINDS = list(StreamMessage.DESCRIPTOR.oneofs_by_name["kind"].fields)
 
 LOST = ConnectionLost("lost", reason="CONNECTION_LOST", retryable=True)
 REFUSED = Unreachable("refused", reason="UNREACHABLE", retryable=True)
@@ -79,6 +81,26 @@ def test_truncated_range_is_reported_and_skipped() -> None:
     assert not receive(stream, truncated(0, 50))
     assert events == stream.truncated == [TruncatedRange(0, 50, "bounded")]
     assert receive(stream, stdout(b"x", 50))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda each: each.name)
+def test_every_kind_of_message_is_handled(kind: FieldDescriptor) -> None:
+    stream = started(tail_lines=1)
+    message = Chunk(offset=5, next_offset=6)
+    if kind.message_type is not None:
+        getattr(message, kind.name).SetInParent()
+    else:
+        setattr(message, kind.name, b"x" if kind.name == "payload" else 5)
+    before = StreamRequest.FromString(stream.request.SerializeToString())
+    receive(stream, message)
+    assert stream.ended or stream.request != before
+
+
+def test_message_of_an_unknown_kind_is_ignored() -> None:
+    stream = started()
+    assert not receive(stream, Chunk(offset=5, next_offset=5))
+    assert stream.request.offset == 0
+    assert not stream.ended
 
 
 def test_result_ends_the_stream() -> None:

@@ -25,16 +25,16 @@ from scripted import (
     JOB_ID,
     RESTARTING,
     FakeServer,
-    Listening,
     Refusal,
     StreamMessage,
     StreamRequest,
-    by_turns,
+    mixed,
     play,
     stderr,
     stdout,
     until,
 )
+from scripted_endpoint import Endpoint
 from tests.unit.client.conftest import AnyClient
 
 BYTES = bytes(range(256)) * 4_096
@@ -63,7 +63,7 @@ async def test_broken_stream_resumes_at_the_same_byte(
 
 
 async def test_stream_reconnects_to_a_restarted_server(
-    any_client: AnyClient, server: FakeServer, listening: Listening
+    any_client: AnyClient, server: FakeServer, endpoint: Endpoint
 ) -> None:
     job = server.add()
 
@@ -79,9 +79,9 @@ async def test_stream_reconnects_to_a_restarted_server(
     stream = any_client.client.stream(JOB_ID, on_event=events.append)
     first = await any_client.next(stream)
     reading = asyncio.create_task(any_client.rest(stream))
-    await listening.stop()
+    await endpoint.stop()
     await until(lambda: bool(events))
-    await listening.start()
+    await endpoint.start()
     rest = await reading
     assert b"".join(chunk.payload for chunk in [first, *rest]) == b"before after"
     [event] = events
@@ -104,7 +104,7 @@ async def test_stalled_stream_resumes(any_client: AnyClient, server: FakeServer)
 
 
 async def test_mixed_message_is_split_by_source_and_time(any_client: AnyClient, server: FakeServer) -> None:
-    play(server, [stdout(b"ab", 0), by_turns(2), RESTARTING], [stderr(b"!", 13)])
+    play(server, [stdout(b"ab", 0), mixed(2), RESTARTING], [stderr(b"!", 13)])
     chunks = await any_client.rest(any_client.client.stream(JOB_ID))
     found = [
         (each.offset, each.payload, each.source == OutputSource.OUTPUT_SOURCE_STDERR, each.time.seconds)
@@ -124,14 +124,14 @@ async def test_mixed_message_is_split_by_source_and_time(any_client: AnyClient, 
 async def test_request_with_mixed_sources_gets_whole_messages(
     any_client: AnyClient, server: FakeServer
 ) -> None:
-    play(server, [by_turns(0)])
+    play(server, [mixed(0)])
     stream = any_client.client.stream_from(StreamRequest(id=JOB_ID, mixed_sources=True))
-    assert await any_client.rest(stream) == [by_turns(0)]
+    assert await any_client.rest(stream) == [mixed(0)]
     assert stream.request.offset == 11
 
 
 async def test_message_of_one_source_skips_the_other(any_client: AnyClient, server: FakeServer) -> None:
-    skipping = by_turns(2)
+    skipping = mixed(2)
     skipping.payload = b"out more"
     play(server, [skipping, stdout(b"!", 15), RESTARTING], [])
     chunks = await any_client.rest(any_client.client.stream(JOB_ID, source=OutputSource.OUTPUT_SOURCE_STDOUT))
@@ -147,7 +147,7 @@ async def test_message_of_one_source_skips_the_other(any_client: AnyClient, serv
 async def test_whole_message_of_one_source_resumes_after_the_skipped_bytes(
     any_client: AnyClient, server: FakeServer
 ) -> None:
-    skipping = by_turns(0)
+    skipping = mixed(0)
     skipping.payload, skipping.source_run_bytes[:] = b"outerr", [3, 5, 3]
     play(server, [skipping, RESTARTING], [])
     stream = any_client.client.stream_from(
@@ -158,7 +158,7 @@ async def test_whole_message_of_one_source_resumes_after_the_skipped_bytes(
 
 
 async def test_request_starts_after_the_consumed_chunk(any_client: AnyClient, server: FakeServer) -> None:
-    play(server, [by_turns(0)], [])
+    play(server, [mixed(0)], [])
     stream = any_client.client.stream(JOB_ID)
     first, second = await any_client.next(stream), await any_client.next(stream)
     assert (first.payload, second.payload, stream.request.offset) == (b"out", b"err", 3)

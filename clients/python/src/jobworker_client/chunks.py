@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 
-__all__ = ["Chunk", "Segment", "end_offset", "log_bytes", "segments", "source_runs", "split_chunk"]
+__all__ = ["Chunk", "Segment", "log_bytes", "segments", "source_runs", "split_chunk"]
 
 Chunk = job_service_pb2.GetJobsStreamResponse
 Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
@@ -70,11 +70,6 @@ def source_runs(chunk: Chunk) -> Iterator[tuple[Source, bytes]]:
         begin = end
 
 
-def end_offset(chunk: Chunk) -> int:
-    """Return the log offset after the last byte that the chunk covers."""
-    return chunk.offset + (sum(chunk.source_run_bytes) or len(chunk.payload))
-
-
 def log_bytes(chunk: Chunk, count: int) -> int:
     """Return the number of log bytes that the first `count` bytes of the payload cover."""
     if not count or not _skips_other_source(chunk):
@@ -89,7 +84,7 @@ def log_bytes(chunk: Chunk, count: int) -> int:
 
 def _skips_other_source(chunk: Chunk) -> bool:
     """Tell whether the payload omits the runs of one source because the request named the other."""
-    return end_offset(chunk) > chunk.offset + len(chunk.payload)
+    return chunk.next_offset > chunk.offset + len(chunk.payload)
 
 
 def _run_ends(chunk: Chunk) -> Iterator[tuple[int, Source]]:
@@ -103,7 +98,7 @@ def _run_ends(chunk: Chunk) -> Iterator[tuple[int, Source]]:
 def _spans(chunk: Chunk) -> Iterator[tuple[int, Timestamp]]:
     """Yield the end, relative to the chunk, and the time of each span."""
     if not chunk.span_bytes:
-        yield end_offset(chunk) - chunk.offset, chunk.time
+        yield chunk.next_offset - chunk.offset, chunk.time
         return
     first = chunk.time.ToNanoseconds()
     for end, usec in zip(accumulate(chunk.span_bytes), chunk.span_offset_usec, strict=True):

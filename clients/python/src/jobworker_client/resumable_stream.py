@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_client.chunks import Chunk, end_offset, split_chunk
+from jobworker_client.chunks import Chunk, split_chunk
 from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, UnexpectedOffset
 from jobworker_client.retry_policy import RetryPolicy
 
@@ -126,7 +126,7 @@ class ResumableStream:
     def commit(self) -> None:
         """Mark the last chunk as consumed: a reconnect continues after it."""
         if self._current is not None:
-            self.request.offset = end_offset(self._current)
+            self.request.offset = self._current.next_offset
             self._current = None
 
     def next_delay(self, error: JobWorkerError, now: float) -> float:

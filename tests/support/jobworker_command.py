@@ -1,0 +1,76 @@
+"""The command `jobworker` in a process, configured for a live server."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live import Server
+
+__all__ = ["LIMITS", "Jobworker", "jobworker"]
+
+BIN = Path(sys.executable).parent
+LIMITS = ("--max-memory", "64", "--max-cpu", "100")
+"""Limits of the jobs. The defaults of 1 MiB and a tenth of a core would make the tests slow."""
+
+
+class Jobworker:
+    """Runs the command for a role, with environment variables that name the server."""
+
+    def __init__(self, server: Server, role: str = "admin") -> None:
+        self._env = {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "JOBWORKER_SERVER": server.address,
+            "JOBWORKER_CERTS": str(server.certs),
+            "JOBWORKER_ROLE": role,
+        }
+
+    def __call__(self, *args: str) -> "subprocess.CompletedProcess[bytes]":
+        """Run `jobworker` with arguments."""
+        return self._run([str(BIN / "jobworker"), *args])
+
+    @contextlib.contextmanager
+    def started(self, *args: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Start `jobworker`, and kill it at the end of the context."""
+        argv = [str(BIN / "jobworker"), *args]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, stdout=pipe, stderr=pipe, env=self._env) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def line(self, text: str) -> "subprocess.CompletedProcess[bytes]":
+        """Run a command line in a shell."""
+        return self._run(["sh", "-c", text])
+
+    def create(self, *args: str) -> str:
+        """Create a job and return its id."""
+        return self.printed("create", "-q", *LIMITS, *args).strip()
+
+    def job(self, ref: str) -> dict[str, Any]:
+        """Return a job from `get -o json`."""
+        job: dict[str, Any] = json.loads(self.printed("get", "-o", "json", ref))
+        return job
+
+    def printed(self, *args: str) -> str:
+        """Run a command that must succeed, and return its stdout."""
+        done = self(*args)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def _run(self, argv: list[str]) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(argv, capture_output=True, timeout=90, check=False, env=self._env)
+
+
+@pytest.fixture
+def jobworker(server: Server) -> Jobworker:
+    """Return the command for an admin of the shared server."""
+    return Jobworker(server)
