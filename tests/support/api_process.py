@@ -1,4 +1,4 @@
-"""Runs the API process as the supervisor does, with a supervisor of the tests at its socket."""
+"""Runs the API process as the supervisor does, with a scripted supervisor at its socket."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ Event = dict[str, object]
 
 @dataclass
 class Started:
-    """A process, what it said on stderr so far, and the supervisor at its socket."""
+    """A process, its stderr so far, and the supervisor at its socket."""
 
     process: Process
     supervisor: ScriptedSupervisor
@@ -31,22 +31,22 @@ class Started:
 
     @property
     def events(self) -> list[Event]:
-        """What it logged; every line of stderr has to be JSON."""
+        """The logged events; every line of stderr must be JSON."""
         return [json.loads(line) for line in self.lines]
 
     def event(self, name: str) -> Event | None:
-        """Returns the first event of a name."""
+        """Return the first event with a name."""
         return next((event for event in self.events if event["event"] == name), None)
 
     async def address(self) -> str:
-        """Returns where it listens, once it is ready."""
+        """Return the listen address when the process is ready."""
         await asyncio.wait_for(self.supervisor.ready.wait(), 20)
         event = self.event("listening")
         assert event
         return str(event["address"])
 
     async def end(self) -> int:
-        """Closes the socket and returns the exit code."""
+        """Close the socket and return the exit code."""
         self.supervisor.close()
         return await asyncio.wait_for(self.process.wait(), 20)
 
@@ -55,7 +55,7 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Started]]
 
 
 def starter() -> Start:
-    """Returns how to start an API process, with another program in its place if need be."""
+    """Return a function that starts an API process, or another program instead."""
 
     @contextlib.asynccontextmanager
     async def start_process(
@@ -99,7 +99,7 @@ async def _read(process: Process, lines: list[str]) -> None:
 async def connected(
     address: str, authority: Authority, certificate: Issued | None = None
 ) -> AsyncIterator[Client]:
-    """Connects as an admin, or with a certificate."""
+    """Connect as an admin, or with the given certificate."""
     if certificate is None:
         leaf = authority.client("alice", "Admin")
         certificate = Issued(leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes())
@@ -111,13 +111,13 @@ async def connected(
 
 
 async def get(client: Client, *, patiently: bool = False) -> str:
-    """Returns a job's id; patience means to connect again if it does not come to a connection."""
+    """Return the id of a job; `patiently` reconnects if the connection fails."""
     request = job_service_pb2.GetJobRequest(id=JOB_ID)
     return (await client.stub.GetJob(request, timeout=20, wait_for_ready=patiently)).job.id
 
 
 async def failure(start: Start, config: Config, **environment: str) -> str:
-    """Returns why the process cannot start, which it says in one sentence and with exit code 1."""
+    """Return the logged reason why the process cannot start; it must exit with 1."""
     async with start(config, **environment) as started:
         assert await asyncio.wait_for(started.process.wait(), 20) == 1
     (event,) = started.events

@@ -37,8 +37,10 @@ Logged = list[dict[str, object]]
 
 
 class ScriptedSupervisor:
-    """The other end of the socket. `script` answers requests; None is no answer. Requests that are not of
-    a client's are answered as they should be.
+    """The supervisor's end of the socket.
+
+    `script` returns the reply to a client's request, or None for no reply. Other requests get their normal
+    reply.
     """
 
     def __init__(self, sock: socket.socket, certs_dir: Path) -> None:
@@ -51,20 +53,20 @@ class ScriptedSupervisor:
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Answers until the socket is closed."""
+        """Answer requests until the socket is closed."""
         loop = asyncio.get_running_loop()
-        # The process may end while it is answered.
+        # The process can end during a reply.
         with contextlib.suppress(ConnectionError):
             while data := await loop.sock_recv(self._sock, 65_536):
                 for request in self._decoder.feed(data):
                     await self._take(request)
 
     async def say(self, message: messages.ToApi) -> None:
-        """Sends a frame unasked."""
+        """Send a frame that is not a reply."""
         await asyncio.get_running_loop().sock_sendall(self._sock, framing.encode(message))
 
     def close(self) -> None:
-        """Ends the connection: both sides read its end."""
+        """Shut the connection down: both sides read the end of the stream."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -88,19 +90,19 @@ class ScriptedSupervisor:
 
 @dataclass(frozen=True)
 class Authority:
-    """Makes certificates, as `jobworkerd certs` would: with RSA keys."""
+    """Issues certificates with RSA keys, as `jobworkerd certs` does."""
 
     ca: trustme.CA = field(default_factory=trustme.CA)
 
     def write_server(self, directory: Path, key_type: trustme.KeyType = trustme.KeyType.RSA) -> None:
-        """Writes the files of a server into a directory, in place of earlier ones."""
+        """Write the files of a server to a directory and replace earlier files."""
         issued = self.ca.issue_cert("localhost", "127.0.0.1", key_type=key_type)
         self.ca.cert_pem.write_to_path(directory / "ca.pem")
         issued.private_key_pem.write_to_path(directory / "server-key.pem")
         issued.cert_chain_pems[0].write_to_path(directory / "server.pem")
 
     def client(self, name: str, unit: str | None) -> trustme.LeafCert:
-        """Returns a client's certificate, with an OU or without."""
+        """Issue a client certificate, with or without an OU."""
         return self.ca.issue_cert(
             f"{name}@example.com",
             common_name=name,
@@ -129,7 +131,7 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def client(self, unit: str | None = "Admin", name: str = "alice") -> AsyncIterator[Client]:
-        """Connects with a certificate that has this OU."""
+        """Connect with a certificate that has this OU."""
         certificate = self.authority.client(name, unit)
         credentials = grpc.ssl_channel_credentials(
             self.authority.ca.cert_pem.bytes(),
@@ -140,7 +142,7 @@ class Api:
             yield Client(channel)
 
     def events(self, event: str) -> Logged:
-        """Returns what was logged under a name."""
+        """Return the logged events with a name."""
         return [line for line in self.logged if line["event"] == event]
 
 
@@ -148,7 +150,7 @@ StartApi = Callable[..., contextlib.AbstractAsyncContextManager[Api]]
 
 
 async def first(wanted: Coroutine[None, None, object], other: "asyncio.Task[None]") -> None:
-    """Waits for what is wanted; if the other ends before, it failed, and says why."""
+    """Wait for a coroutine; if the other task ends first, raise its error."""
     task = asyncio.create_task(wanted)
     await asyncio.wait((task, other), return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
@@ -157,7 +159,7 @@ async def first(wanted: Coroutine[None, None, object], other: "asyncio.Task[None
 
 
 async def eventually(predicate: Callable[[], object], seconds: float = 10.0) -> None:
-    """Returns once the predicate holds; fails if it does not within the time."""
+    """Wait until the predicate holds; fail after a timeout."""
     async with asyncio.timeout(seconds):
         while not predicate():
             await asyncio.sleep(0.01)
@@ -165,7 +167,7 @@ async def eventually(predicate: Callable[[], object], seconds: float = 10.0) -> 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The status of a refused call, with its details by type name, and ErrorInfo's parts."""
+    """The status of a refused call, with its details by type name and the fields of ErrorInfo."""
 
     code: grpc.StatusCode
     message: str
@@ -181,7 +183,7 @@ _DETAILS: dict[str, type[Message]] = {
 
 
 def refusal(error: grpc.aio.AioRpcError) -> Refusal:
-    """Takes the status of a failed call apart; from_call also checks that its two copies agree."""
+    """Parse the status of a failed call; from_call also checks that its two copies agree."""
     status = rpc_status.from_call(error)
     details = {}
     for packed in status.details if status else ():

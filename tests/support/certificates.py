@@ -93,7 +93,7 @@ def _builder(
 def _signed(
     builder: x509.CertificateBuilder, signer: PrivateKeyTypes, key: CertificateIssuerPrivateKeyTypes
 ) -> Issued:
-    # Ed25519 and Ed448 have a hash of their own.
+    # Ed25519 and Ed448 include their own hash.
     hashed = hashes.SHA256() if isinstance(signer, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) else None
     return Issued(
         builder.sign(signer, hashed).public_bytes(serialization.Encoding.PEM),  # type: ignore[arg-type]  # no DH

@@ -1,4 +1,4 @@
-"""As much of an HTTP/2 client as it takes to misbehave (RFC 9113)."""
+"""A minimal HTTP/2 client that can violate the protocol (RFC 9113)."""
 
 import socket
 import ssl
@@ -12,7 +12,7 @@ _CANCEL = 8
 
 
 def connect(address: str, authority: Path, certificate: Path, key: Path) -> ssl.SSLSocket:
-    """Returns a connection that has sent its preface."""
+    """Return a connection after the preface has been sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(authority)
     context.load_cert_chain(certificate, key)
@@ -24,7 +24,7 @@ def connect(address: str, authority: Path, certificate: Path, key: Path) -> ssl.
 
 
 def reset_calls(method: str, request: bytes, first: int, count: int) -> bytes:
-    """Returns calls of a method, each of which is reset at once; the first has this number."""
+    """Return calls of a method, each reset immediately; `first` is the stream id of the first."""
     headers = b"".join(
         _literal(name, value)
         for name, value in {
@@ -50,5 +50,5 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _literal(name: str, value: str) -> bytes:
-    """Returns a header that enters no table (RFC 7541, section 6.2.2)."""
+    """Return a header that is not added to the dynamic table (RFC 7541, section 6.2.2)."""
     return b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()

@@ -1,4 +1,4 @@
-"""Lists of cores: as the kernel takes and writes them."""
+"""Lists of cores in the format of the kernel."""
 
 import pytest
 
@@ -21,6 +21,6 @@ def test_lists(text: str, found: set[int], written: str) -> None:
 
 
 @pytest.mark.parametrize("text", [",", "0,", "a", "-1", "1-", "0-7:2/4", "0 1", "8192", "99999", "2-1", "٣"])
-def test_what_is_no_list(text: str) -> None:
+def test_invalid_lists(text: str) -> None:
     with pytest.raises(ValueError, match=r"core|ends"):
         cores.parse(text)

@@ -1,4 +1,4 @@
-"""Stderr that nobody reads for a while: what writes to it goes on, and what is lost is said."""
+"""A reader of stderr that stops reading: writers continue, and lost lines are reported."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from jobworkerd.log_sink import LogSink
 
 LINE = b"x" * 99 + b"\n"
 MANY = 20_000
-"""Lines: more than any of the kinds below takes."""
+"""Number of lines: more than any of the kinds below buffers."""
 
 
 def pipe() -> tuple[int, int]:
@@ -35,7 +35,7 @@ def terminal() -> tuple[int, int]:
 
 
 Kind = Callable[[], tuple[int, int]]
-"""Makes a reading and a writing end."""
+"""Creates a reading and a writing end."""
 
 
 @contextlib.contextmanager
@@ -50,13 +50,13 @@ def opened(kind: Kind) -> Iterator[tuple[int, int]]:
 
 @pytest.fixture(params=[pipe, sockets, terminal])
 def ends(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
-    """The ends of each kind that stderr can be and that can be full."""
+    """The ends of each kind of file that stderr can be and that can be full."""
     with opened(request.param) as both:
         yield both
 
 
 class Reader:
-    """Reads all that comes, in a thread of its own, until there are so many lines."""
+    """Reads in a separate thread until it has a number of lines."""
 
     def __init__(self, descriptor: int, lines: int) -> None:
         self.lines: list[bytes] = []
@@ -78,7 +78,7 @@ def numbered(count: int) -> list[bytes]:
     return [b"%08d%s" % (number, LINE) for number in range(count)]
 
 
-async def test_writes_go_on_and_all_lines_come_once_the_reader_does(ends: tuple[int, int]) -> None:
+async def test_writes_continue_and_all_lines_arrive_when_reading_resumes(ends: tuple[int, int]) -> None:
     read_end, write_end = ends
     lines = numbered(MANY)
     with LogSink(write_end, max_bytes=len(LINE) * 2 * MANY) as sink:
@@ -89,7 +89,7 @@ async def test_writes_go_on_and_all_lines_come_once_the_reader_does(ends: tuple[
         assert await asyncio.to_thread(reader.result) == lines
 
 
-async def test_lines_that_do_not_fit_are_counted_at_their_place(ends: tuple[int, int]) -> None:
+async def test_lines_that_do_not_fit_are_counted_at_their_position(ends: tuple[int, int]) -> None:
     read_end, write_end = ends
     with LogSink(write_end, max_bytes=10 * len(LINE)) as sink:
         sink.on_recovery(lambda count: _report(sink, count))
@@ -104,7 +104,7 @@ def _report(sink: LogSink, count: int) -> None:
 
 
 def _read_counting(descriptor: int) -> int:
-    """Reads until every line was read or counted as dropped at its place; returns how many were dropped."""
+    """Read until each line is read or counted as dropped; return the number of dropped lines."""
     expected, dropped = 0, 0
     with open(descriptor, "rb", closefd=False) as file:
         while expected < MANY:
@@ -118,7 +118,7 @@ def _read_counting(descriptor: int) -> int:
     return dropped
 
 
-def test_the_file_that_others_share_stays_blocking(ends: tuple[int, int]) -> None:
+def test_a_shared_file_stays_blocking(ends: tuple[int, int]) -> None:
     _, write_end = ends
     shared = os.dup(write_end)
     with LogSink(write_end) as sink:
@@ -127,7 +127,7 @@ def test_the_file_that_others_share_stays_blocking(ends: tuple[int, int]) -> Non
     os.close(shared)
 
 
-def test_a_pipe_that_may_not_be_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_that_cannot_be_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError
 
@@ -144,7 +144,7 @@ def test_a_pipe_that_may_not_be_opened_anew(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_a_reader_that_is_gone_costs_its_lines_and_nothing_else(
+def test_a_closed_reader_loses_only_its_lines(
     tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -174,7 +174,7 @@ async def _drained(sink: LogSink) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_full_disk_costs_the_lines_that_did_not_fit() -> None:
+def test_a_full_disk_drops_lines() -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
     sink = LogSink(descriptor)
     sink.write(LINE)
@@ -183,14 +183,14 @@ def test_a_full_disk_costs_the_lines_that_did_not_fit() -> None:
     os.close(descriptor)
 
 
-def test_the_end_does_not_wait_for_a_reader_that_is_stopped(ends: tuple[int, int]) -> None:
+def test_finish_does_not_wait_for_a_stopped_reader(ends: tuple[int, int]) -> None:
     with LogSink(ends[1]) as sink:
         for _ in range(MANY):
             sink.write(LINE)
         sink.finish(within=0.01)
 
 
-def test_lines_are_written_together_and_each_as_a_whole() -> None:
+def test_lines_are_written_together_without_splitting_any() -> None:
     with opened(sockets) as (read_end, write_end), LogSink(write_end) as sink:
         written: list[int] = []
         write_some = sink._write_some

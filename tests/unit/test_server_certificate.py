@@ -1,4 +1,4 @@
-"""Which certificates a server can use."""
+"""Certificates that a server can and cannot use."""
 
 import datetime as dt
 import subprocess
@@ -45,8 +45,8 @@ def test_keys(key: CertificateIssuerPrivateKeyTypes, name: str) -> None:
         assert not found
 
 
-def test_a_key_for_rsa_pss_alone(tmp_path: Path) -> None:
-    """OpenSSL makes them; cryptography does not."""
+def test_a_key_only_for_rsa_pss(tmp_path: Path) -> None:
+    """OpenSSL can create such keys; cryptography cannot."""
     argv = ["openssl", "req", "-x509", "-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-noenc"]
     argv += ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "server.pem"), "-subj", "/CN=x"]
     subprocess.run(argv, check=True, capture_output=True)

@@ -1,8 +1,8 @@
-"""The server's settings: their names, types, defaults and bounds.
+"""The server's settings: names, types, defaults and bounds.
 
-Where a value comes from, in order of weight: flags, environment (`JOBWORKERD_…`), TOML file, the
-defaults here. This module knows the values only; `settings` reads the sources. A `description`
-is what a value has to be, as people are told it; without one, the bounds say it.
+Sources, in order of precedence: flags, environment (`JOBWORKERD_…`), TOML file, the defaults in this module.
+The package `settings` reads the sources. A `description` states the accepted values for users; without one,
+the bounds are stated.
 """
 
 import ipaddress
@@ -30,7 +30,7 @@ _DOTTED_NUMBERS = re.compile(r"[0-9.]+")
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a job gets where its request says nothing; units as in `model.Limits`.
+    """Values for jobs whose requests do not set their own; units as in `model.Limits`.
 
     `open_files` and `max_open_files` are the soft and the hard RLIMIT_NOFILE of each process (getrlimit(2)).
     """
@@ -47,7 +47,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def limits(self) -> Limits:
-        """The limits alone."""
+        """Only the limits."""
         return Limits(
             max_cpu=self.max_cpu,
             max_memory=self.max_memory,
@@ -72,12 +72,12 @@ ApiUser = Annotated[
 
 
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The API processes.
+    """Settings of the API processes.
 
-    `user` is whom they run as, where the server is root; `dynamic` is an id that no account has.
-    `processes` is how many there are; `auto` means one for each core that the server may run on.
-    `keepalive` is how many seconds of silence pass before a client is pinged; it has 10 s to answer.
-    `max_connections` bounds the connections of each process, in addition to half of its RLIMIT_NOFILE.
+    `user`: user of the processes if the server is root; `dynamic` is a UID that no account uses.
+    `processes`: number of processes; `auto` is one per core that the server can use.
+    `keepalive`: seconds without traffic before the server pings a client, which has 10 s to answer.
+    `max_connections`: bound on the connections of each process, in addition to half of its RLIMIT_NOFILE.
     """
 
     user: ApiUser = "dynamic"
@@ -88,17 +88,17 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def process_count(self) -> int:
-        """How many processes that means on this host."""
+        """Number of API processes on this host."""
         return len(os.sched_getaffinity(0)) if self.processes == "auto" else self.processes
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The jobs' output.
+    """Settings of the jobs' output.
 
-    `max_bytes` bounds what one job's log takes and `max_total_bytes` what all of them do, with their
-    indexes, of which each takes up to 8 KiB more; past it the oldest output is given up. `chunk_bytes`
-    bounds one message of a stream. `stall_timeout` is how many seconds a reader may take nothing while
-    there is output for it.
+    `max_bytes` and `max_total_bytes` bound the disk space of one log and of all logs, including their
+    indexes. Each index can take 8 KiB more. Beyond the bound the oldest output is trimmed. `chunk_bytes`
+    bounds one message of a stream. `stall_timeout`: seconds that a reader can take nothing while output is
+    pending.
     """
 
     max_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**60)] = 4 * 2**30
@@ -108,19 +108,19 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The jobs' memory.
+    """Settings of the jobs' memory.
 
-    `high_patience` is how many seconds in a row `memory.high` may slow a job down before it is lifted; at 0
-    it stays.
+    `high_patience`: seconds of continuous throttling by `memory.high` before the server lifts it; 0 never
+    lifts it.
     """
 
     high_patience: Seconds = 3.0
 
 
 class IoConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Block devices that I/O limits apply to besides the one under a job's working directory.
+    """Block devices with I/O limits, in addition to the device of a job's working directory.
 
-    `devices` are device files (`/dev/nvme0n1`) or directories, which stand for the device they are on.
+    `devices` are device files (`/dev/nvme0n1`) or directories, which represent their devices.
     """
 
     devices: tuple[AbsolutePath, ...] = ()
@@ -132,14 +132,16 @@ RunAs = Annotated[
 
 
 class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What keeps jobs from the host and from each other.
+    """Isolation of jobs from the host and from each other.
 
-    `run_as` is `dynamic` (a user of its own for each job, from `first_uid` on, `uid_count` of them), a
-    user's name, or `server`: the user that the server runs as. The namespaces are those of namespaces(7).
-    With a mount namespace the system is read-only but for `writable_paths`, the server's own directories
-    are masked, and a job has a private home, /tmp, /var/tmp and /dev/shm, each of at most `private_bytes`.
-    `no_new_privileges` stands for no capabilities, too. `network` is for jobs that do not say; `nice` as in
-    nice(1).
+    `run_as`: `dynamic` (a dedicated user per job, `uid_count` UIDs from `first_uid` on), the name of a user,
+    or `server` (the user of the server). The namespaces are described in namespaces(7).
+
+    With a mount namespace the system is read-only except for `writable_paths`, and the server's directories
+    are masked. A job has a private home, /tmp, /var/tmp and /dev/shm, each of at most `private_bytes`.
+
+    `no_new_privileges` also removes all capabilities. `network` applies to jobs whose requests do not name
+    one. `nice` is the value of nice(1).
     """
 
     run_as: RunAs = "dynamic"
@@ -157,7 +159,7 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The server's own log, on stderr. `auto` is `console` on a terminal and `json` elsewhere."""
+    """The server's own log on stderr. `auto` is `console` on a terminal and `json` otherwise."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
@@ -166,9 +168,9 @@ class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings.
 
-    `max_jobs` bounds the jobs that are not final, `keep_jobs` the final ones that are kept: past it
-    the oldest goes, with its log. `shutdown_timeout` bounds, in seconds, the jobs' grace periods
-    when the server ends.
+    `max_jobs` bounds the jobs that are not final. `keep_jobs` bounds the final jobs; beyond it the server
+    drops the oldest job with its log. `shutdown_timeout` bounds the jobs' grace periods at a shutdown, in
+    seconds.
     """
 
     listen: Listen = "0.0.0.0:50051"
@@ -188,24 +190,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def to_json(config: Config) -> bytes:
-    """Returns the settings in the form that `from_json` reads: how one program hands them to the next."""
+    """Encode the settings for another program of the server, which decodes them with `from_json`."""
     return msgspec.json.encode(config)
 
 
 def from_json(data: bytes) -> Config:
-    """Returns the settings that `to_json` wrote.
+    """Decode the settings that `to_json` encoded.
 
     Raises:
-        msgspec.ValidationError: they are not.
+        msgspec.ValidationError: the data are not valid settings.
     """
     return msgspec.json.decode(data, type=Config)
 
 
 def listen_address(listen: str) -> tuple[str, int]:
-    """Returns the host, an IPv6 address without its brackets, and the port of `Config.listen`.
+    """Return the host and the port of `Config.listen`; an IPv6 address has no brackets.
 
     Raises:
-        ValueError: it is no such address; the message says why.
+        ValueError: the address is not valid; the message says why.
     """
     host, separator, port = listen.rpartition(":")
     if not separator or not host:

@@ -1,19 +1,19 @@
-"""Lists of cores as the kernel writes them ("List format" of cpuset(7)): `0-1,3`."""
+"""Lists of cores in the format of the kernel ("List format" in cpuset(7)): `0-1,3`."""
 
 import re
 from collections.abc import Iterable
 
 MAX_CORE = 8_191
-"""The kernel's NR_CPUS is 8,192 at most."""
+"""The highest core number: NR_CPUS of the kernel is at most 8,192."""
 
 _PART = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", re.ASCII)
 
 
 def parse(text: str) -> frozenset[int]:
-    """Returns the cores of a list; none for an empty one.
+    """Return the cores of a list; an empty list has no cores.
 
     Raises:
-        ValueError: it is no such list; the message is a sentence for the user.
+        ValueError: the list is not valid; the message is for the user.
     """
     found: set[int] = set()
     for part in text.split(",") if text else ():
@@ -30,7 +30,7 @@ def parse(text: str) -> frozenset[int]:
 
 
 def to_text(cores: Iterable[int]) -> str:
-    """Returns the list as the kernel would write it: in order, and in as few ranges as can be."""
+    """Return the list in the kernel's format: sorted, with as few ranges as possible."""
     ranges: list[list[int]] = []
     for core in sorted(cores):
         if ranges and core == ranges[-1][1] + 1:

@@ -1,7 +1,7 @@
-"""Standard error as the place of a program's own log: a write never waits for whatever reads it.
+"""Standard error as the destination of a program's own log: a write never waits for the reader.
 
-Jobs matter more than a log line. While the reader of stderr is stopped, lines wait in a bounded buffer;
-what does not fit is counted, and the count is reported once the reader goes on.
+Jobs are more important than log lines. While the reader of stderr is stopped, lines wait in a bounded buffer.
+Further lines are dropped and counted, and the count is reported when reading resumes.
 """
 
 import io
@@ -19,27 +19,27 @@ from contextlib import suppress
 from functools import partial
 
 MAX_BYTES = 1 << 20
-"""Lines that wait for the reader, per process."""
+"""Maximum size of the lines that wait for the reader, per process."""
 
 _FLUSH_SECONDS = 1.0
-"""How long the end of a program may wait for a reader that is slow or stopped."""
+"""Maximum time that the exit of a program waits for a slow or stopped reader."""
 
 _STDERR = 2
 
 
 class LogSink(io.RawIOBase):
-    """Writes to a descriptor and buffers what the descriptor does not take; any thread may write.
+    """Writes to a descriptor and buffers the lines that it does not accept. Any thread can write.
 
-    The lines that are dropped are consecutive: from the first that does not fit until the buffer is empty.
+    Dropped lines are consecutive: from the first line that does not fit until the buffer is empty.
     """
 
     def __init__(self, descriptor: int, max_bytes: int = MAX_BYTES) -> None:
-        """`descriptor` stays the caller's; one of a pipe or a terminal is opened anew in place."""
+        """The caller keeps `descriptor`. A pipe or a terminal is reopened under the same descriptor."""
         self._descriptor = descriptor
         self._max_bytes = max_bytes
         self._socket = _socket(descriptor)
         self._write_some = partial(_send, self._socket) if self._socket else _writer(descriptor)
-        # A destructor may log in the middle of a write, on the same thread.
+        # A destructor can log during a write, on the same thread.
         self._lock = threading.RLock()
         self._writing = False
         self._waiting: deque[bytes] = deque()
@@ -49,11 +49,11 @@ class LogSink(io.RawIOBase):
         self._loop: AbstractEventLoop | None = None
 
     def on_recovery(self, report: Callable[[int], None]) -> None:
-        """Has `report` called with the number of dropped lines once lines can be written again."""
+        """Call `report` with the number of dropped lines when lines can be written again."""
         self._report = report
 
     def watch(self, loop: AbstractEventLoop) -> None:
-        """Writes waiting lines from the loop as soon as the descriptor takes them.
+        """Write waiting lines from the loop as soon as the descriptor accepts them.
 
         Without a loop they are written with the next line.
         """
@@ -61,7 +61,7 @@ class LogSink(io.RawIOBase):
         self._watch_if_waiting()
 
     def finish(self, within: float = _FLUSH_SECONDS) -> None:
-        """Writes what still waits, for so many seconds at most. The loop is no longer used."""
+        """Write the waiting lines, for at most `within` seconds, and stop using the loop."""
         self._loop = None
         deadline = time.monotonic() + within
         poll = select.poll()
@@ -71,12 +71,12 @@ class LogSink(io.RawIOBase):
             self.flush()
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]  # any buffer
-        """Takes all of the data, at once."""
+        """Accept all of the data without waiting."""
         self.write_lines((bytes(data),))
         return len(data)
 
     def write_lines(self, lines: Iterable[bytes]) -> None:
-        """Takes lines, and writes as many together as a pipe takes as a whole."""
+        """Accept lines, and write as many in one call as a pipe writes atomically."""
         with self._lock:
             for line in lines:
                 if self._waiting and (self._dropped or self._waiting_bytes + len(line) > self._max_bytes):
@@ -87,7 +87,7 @@ class LogSink(io.RawIOBase):
         self.flush()
 
     def flush(self) -> None:
-        """Writes waiting lines until there are none, or until the descriptor takes no more."""
+        """Write waiting lines until the buffer is empty or the descriptor accepts no more."""
         with self._lock:
             if self._writing:
                 return
@@ -106,25 +106,25 @@ class LogSink(io.RawIOBase):
             self._report(dropped)
 
     def writable(self) -> bool:
-        """True, as io.RawIOBase has it."""
+        """Return True, as io.RawIOBase requires for writing."""
         return True
 
     def isatty(self) -> bool:
-        """Tells whether a person reads the lines."""
+        """Whether the descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
     def fileno(self) -> int:
-        """Returns the descriptor."""
+        """Return the descriptor."""
         return self._descriptor
 
     def close(self) -> None:
-        """Closes what the sink opened; the descriptor itself stays open."""
+        """Close the sink's own resources; the descriptor stays open."""
         super().close()
         if self._socket:
             self._socket.close()
 
     def _write_waiting(self) -> int:
-        """Writes all lines, and returns the number of those that were dropped after them."""
+        """Write all lines, and return the number of lines that were dropped after them."""
         while self._waiting:
             chunk = self._next_chunk()
             written = self._write_some(chunk)
@@ -137,7 +137,7 @@ class LogSink(io.RawIOBase):
         return dropped
 
     def _next_chunk(self) -> bytes:
-        """Returns the first line, joined with those after it that a pipe takes as a whole with it."""
+        """Return the first line, joined with further lines up to the size of an atomic pipe write."""
         count = size = 0
         for line in self._waiting:
             size += len(line)
@@ -149,14 +149,14 @@ class LogSink(io.RawIOBase):
         return self._waiting[0]
 
     def _drop_waiting(self) -> None:
-        """The reader is gone, or the disk is full."""
+        """Drop all waiting lines, because the reader is gone or the disk is full."""
         self._dropped += sum(chunk.count(b"\n") for chunk in self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0
 
     def _write_later(self) -> None:
         if self._loop:
-            with suppress(RuntimeError):  # the loop was closed: the next line or `finish` writes them
+            with suppress(RuntimeError):  # the loop is closed: the next line or `finish` writes them
                 self._loop.call_soon_threadsafe(self._watch_if_waiting)
 
     def _watch_if_waiting(self) -> None:
@@ -170,14 +170,14 @@ class LogSink(io.RawIOBase):
 
 
 def install() -> LogSink:
-    """Puts a sink in front of stderr, for everything in this process that writes to `sys.stderr`."""
+    """Replace `sys.stderr` of this process with a sink for the descriptor of stderr."""
     sink = LogSink(_STDERR)
     sys.stderr = io.TextIOWrapper(sink, encoding="utf-8", errors="backslashreplace", write_through=True)
     return sink
 
 
 def _socket(descriptor: int) -> socket.socket | None:
-    """Returns a second descriptor of a socket, such as journald's, which takes flags with each write."""
+    """Return a second descriptor of a socket, such as journald's, which accepts flags with each write."""
     if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         return None
     return socket.socket(fileno=os.dup(descriptor))
@@ -188,21 +188,21 @@ def _send(sock: socket.socket, data: bytes) -> int:
 
 
 def _writer(descriptor: int) -> Callable[[bytes], int]:
-    """Returns a function that writes some bytes, or raises BlockingIOError where it would have to wait.
+    """Return a function that writes some bytes, or raises BlockingIOError if it would block.
 
-    O_NONBLOCK counts for everyone who shares the open file, such as the shell that started the server, so
-    it is set on an open file of our own only. That file takes the descriptor's place: what libraries in C
-    write to stderr does not wait either.
+    O_NONBLOCK applies to all processes that share the open file description, such as the shell that started
+    the server. So the sink opens the file again, sets the flag on the new description only, and replaces the
+    descriptor with it. Writes of C libraries to stderr then do not block either.
     """
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode) or os.isatty(descriptor):
         try:
-            _open_anew(descriptor)
-        except OSError:  # another user's, as after su(1)
+            _reopen(descriptor)
+        except OSError:  # the file belongs to another user, as after su(1)
             return lambda data: _write_polled(descriptor, data)
     return lambda data: os.write(descriptor, data)
 
 
-def _open_anew(descriptor: int) -> None:
+def _reopen(descriptor: int) -> None:
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     opened = os.open(f"/proc/self/fd/{descriptor}", flags)
     os.dup2(opened, descriptor, inheritable=os.get_inheritable(descriptor))
@@ -210,7 +210,7 @@ def _open_anew(descriptor: int) -> None:
 
 
 def _write_polled(descriptor: int, data: bytes) -> int:
-    """Writes what a descriptor has room for; a pipe that has room has room for PIPE_BUF bytes."""
+    """Write at most PIPE_BUF bytes, for which a writable pipe always has room."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if not poll.poll(0):

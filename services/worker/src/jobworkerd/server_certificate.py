@@ -1,7 +1,7 @@
-"""Checks a server certificate: whether gRPC clients accept it, and whether it is valid now.
+"""Checks of a server certificate: whether gRPC clients accept it, and whether it is valid now.
 
-A TLS library loads keys that no client negotiates, and every client then reports a failure of its own. So
-the server checks its certificate before it uses it.
+TLS libraries load keys that no client negotiates, and each client then reports a different failure. The
+server therefore checks its certificate before it uses it.
 """
 
 import datetime as dt
@@ -23,9 +23,9 @@ _PURPOSES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_K
 
 
 def problem(certificate: x509.Certificate) -> str:
-    """Returns why clients refuse a server with this certificate, empty if they accept it.
+    """Return why clients refuse a server with this certificate, or an empty string if they accept it.
 
-    The time is left out: `validity_problem` covers it.
+    `validity_problem` checks the dates.
     """
     try:
         return _key_problem(certificate) or _usage_problem(certificate)
@@ -34,7 +34,7 @@ def problem(certificate: x509.Certificate) -> str:
 
 
 def validity_problem(certificate: x509.Certificate, now: dt.datetime) -> str:
-    """Returns why clients refuse this certificate now, empty if it is valid."""
+    """Return why clients refuse this certificate now, or an empty string if it is valid."""
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < start:
         return f"is not valid before {start:%Y-%m-%dT%H:%M:%SZ}; check this host's clock"
@@ -49,7 +49,7 @@ def _key_problem(certificate: x509.Certificate) -> str:
 
 
 def _key_name(certificate: x509.Certificate) -> str:
-    """Returns the name of a key that is not accepted, empty for one that is."""
+    """Return the name of an unsupported key type, or an empty string for a supported one."""
     if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
         return "RSA-PSS"
     try:
