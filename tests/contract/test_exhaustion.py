@@ -56,7 +56,7 @@ async def test_a_server_that_ran_out_of_descriptors_recovers(cramped_server: Ser
 def _jobs_that_fit(server: Server) -> int:
     """Return the number of jobs that fit, as the server logs it at its start."""
     (reason,) = (event["reason"] for event in server.events() if event["event"] == "too few open files")
-    fitting = re.search(r"the limit of 256 is enough for about (\d+);", reason)
+    fitting = re.search(r"the limit of 256 is enough for about (\d+) jobs;", reason)
     assert fitting
     return int(fitting[1])
 

@@ -25,18 +25,17 @@ from jobworkerd.model import (
     Usage,
 )
 
+
+def _distinct_limits() -> Limits:
+    """Returns limits without equal values."""
+    fields = enumerate(msgspec.structs.fields(Limits), 1)
+    return Limits(**{field.name: number if field.type is int else str(number) for number, field in fields})  # type: ignore[arg-type]
+
+
 FULL_SPEC = JobSpec(
     command="ping",
     args=("-c", "5"),
-    limits=Limits(
-        max_cpu=25,
-        max_memory=64,
-        max_io_bps=1_000_000,
-        max_pids=16,
-        max_io_iops=500,
-        cpu_weight=200,
-        cpu_set="0-1",
-    ),
+    limits=_distinct_limits(),
     limits_policy=LimitsPolicy.STRICT,
     working_directory="/tmp",
     network=Network.NONE,

@@ -13,6 +13,7 @@ from jobworkerd.cgroup.controllers import CONTROLLERS
 from jobworkerd.config import Config, IoConfig
 from jobworkerd.diagnostics import host
 from jobworkerd.diagnostics.host import CgroupLocation
+from jobworkerd.model import Limits
 
 ALL = "cpuset cpu io memory hugetlb pids"
 
@@ -207,16 +208,7 @@ def test_doctor_on_this_host_changes_nothing(run: Run, certs: Path) -> None:
     before = set(mount.iterdir()) if mount else set()
     result = run("doctor", "--certs-dir", certs, "-o", "json")
     limits = [each for each in json.loads(result.stdout) if each["section"] == "limits"]
-    assert [each["name"] for each in limits] == [
-        "max_cpu",
-        "cpu_weight",
-        "cpu_set",
-        "max_memory",
-        "max_io_bps",
-        "max_io_iops",
-        "max_pids",
-        "containment",
-    ]
+    assert [each["name"] for each in limits] == [*Limits.__struct_fields__, "containment"]
     assert result.returncode == (0 if all(each["ok"] for each in limits) else 1)
     assert {path for path in (mount.iterdir() if mount else ()) if path.name == "job-worker"} <= before
 

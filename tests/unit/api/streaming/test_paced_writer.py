@@ -39,7 +39,7 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_told_of_no_offset() ->
             await writer.write(b"second")
     assert line.taken == [b"first"]
     # What is on its way to the client still arrives, so only the client's own count can be right.
-    assert "offset after the last byte received" in str(caught.value)
+    assert "offset after the last received byte" in str(caught.value)
     assert not re.search(r"offset \d", str(caught.value))
     task = asyncio.current_task()
     assert task
