@@ -114,4 +114,5 @@ def test_the_help_of_an_option_states_the_bounds_of_its_field(command: str) -> N
 
 
 def test_the_options_with_bounds_are_found() -> None:
-    assert {"max_pids", "cpu_weight", "max_io_iops"} <= set(ranges("run")) & set(ranges("update"))
+    limits = set(LIMIT_BOUNDS)
+    assert limits <= set(ranges("run")) & set(ranges("update"))

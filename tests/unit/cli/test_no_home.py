@@ -20,21 +20,21 @@ main()
 """
 
 
-async def homeless(cli: Cli, *words: str) -> Completed:
+async def run_without_account(cli: Cli, *words: str) -> Completed:
     """Run the command as a user without an account."""
     cli.env.pop("HOME", None)
     return await finished(await cli.start(*words, program=("-c", WITHOUT_ACCOUNT)))
 
 
 async def test_options_and_variables_work(cli: Cli) -> None:
-    assert (await homeless(cli, "list")).code == 0
+    assert (await run_without_account(cli, "list")).code == 0
     server, certs = cli.env.pop("JOBWORKER_SERVER"), cli.env.pop("JOBWORKER_CERTS")
-    result = await homeless(cli, "--server", server, "--certs", certs, "list")
+    result = await run_without_account(cli, "--server", server, "--certs", certs, "list")
     assert (result.code, result.stderr) == (0, "")
 
 
 async def test_context_show_works_without_home(cli: Cli) -> None:
-    shown = await homeless(cli, "context", "show")
+    shown = await run_without_account(cli, "context", "show")
     assert (shown.code, shown.stderr) == (0, "")
     assert cli.server in shown.text
 
@@ -52,7 +52,7 @@ async def test_context_show_works_without_home(cli: Cli) -> None:
     ids=" ".join,
 )
 async def test_contexts_need_a_home_directory(cli: Cli, words: tuple[str, ...]) -> None:
-    result = await homeless(cli, *words)
+    result = await run_without_account(cli, *words)
     assert result.code == 1
     assert result.stderr.startswith(
         "error: contexts need a home directory: HOME is not set and no account has UID"
@@ -62,8 +62,8 @@ async def test_contexts_need_a_home_directory(cli: Cli, words: tuple[str, ...]) 
 
 async def test_contexts_work_with_only_xdg_config_home(cli: Cli, tmp_path: Path) -> None:
     cli.env["XDG_CONFIG_HOME"] = str(tmp_path)
-    assert (await homeless(cli, "context", "add", "prod", "--server", "x:1")).code == 0
-    assert (await homeless(cli, "context", "list")).text == "  prod  x:1\n"
+    assert (await run_without_account(cli, "context", "add", "prod", "--server", "x:1")).code == 0
+    assert (await run_without_account(cli, "context", "list")).text == "  prod  x:1\n"
 
 
 @pytest.mark.parametrize("home", ["/nonexistent", "/dev/null"])
@@ -82,5 +82,5 @@ def test_help_needs_no_environment() -> None:
 
 async def test_completion_needs_a_home_directory(cli: Cli) -> None:
     cli.env["SHELL"] = "/bin/bash"
-    result = await homeless(cli, "--install-completion", "bash")
+    result = await run_without_account(cli, "--install-completion", "bash")
     assert (result.code, result.stderr) == (1, "error: completion needs a home directory; set HOME\n")

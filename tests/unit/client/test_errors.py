@@ -111,7 +111,7 @@ async def cause(get: Callable[[ClientConfig], Awaitable[None]], config: ClientCo
 
 @contextlib.contextmanager
 def piped(file: Path) -> Iterator[str]:
-    """Yield a path that can be read only once, like a any_client's `<(command)`."""
+    """Yield a path that can be read only once, like a shell's `<(command)`."""
     reader, writer = os.pipe()
     os.write(writer, file.read_bytes())
     os.close(writer)
