@@ -67,7 +67,15 @@ class Client(BaseClient):
     ) -> job_pb2.Job:
         """Start a job and return it while it runs; `JobOptions` describes the options.
 
-        The first argument is an absolute path or a name in the PATH of the job.
+        `command` is a path, or a name that the server looks up in the PATH of the job.
+
+        Raises:
+            InvalidRequest: the server refused a value.
+            CommandNotStarted: the command cannot be executed.
+            LimitUnavailable: the server cannot enforce a limit, and the limits policy is strict.
+            TooManyJobs: the server already runs the maximum number of jobs.
+            HostExhausted: the host has no resources left for the job.
+            RequestIdReused: the request id was already used with a different request.
 
         >>> async def main() -> None:
         ...     async with Client.from_env() as client:
@@ -102,6 +110,9 @@ class Client(BaseClient):
 
     async def get(self, job_id: str, *, deadline: float | None = None) -> job_pb2.Job:
         """Return the current state of a job.
+
+        Raises:
+            JobNotFound: no job has this id.
 
         >>> async def main() -> None:
         ...     async with Client.from_env() as client:
@@ -149,6 +160,10 @@ class Client(BaseClient):
 
         The server sends the job's stop signal, and SIGKILL after `grace_period` (default: that of the job).
         There is no default deadline. If `deadline` passes, the server continues to stop the job.
+
+        Raises:
+            JobNotFound: no job has this id.
+            DeadlineExceeded: the job did not end within `deadline` seconds.
         """
         request = requests.stop_request(job_id, grace_period)
         return (await self._connection.call(self._stub.StopJob, request, deadline)).job
@@ -156,7 +171,14 @@ class Client(BaseClient):
     async def update(
         self, job_id: str, *, deadline: float | None = None, **changes: Unpack[LimitChanges]
     ) -> job_pb2.Job:
-        """Change limits of a running job and return it with the limits that the kernel applies."""
+        """Change limits of a running job and return it with the limits that the kernel applies.
+
+        Raises:
+            InvalidRequest: the server refused a value.
+            JobNotFound: no job has this id.
+            JobNotRunning: the job has ended or has not started yet.
+            LimitUnavailable: the server cannot enforce a limit, and the limits policy of the job is strict.
+        """
         return await self.update_from(requests.update_request(job_id, **changes), deadline=deadline)
 
     async def update_from(
@@ -188,6 +210,12 @@ class Client(BaseClient):
         """Return the output of a job, then the job as `result`; see `StreamStatus` and `StreamOptions`.
 
         There is no default deadline. `on_event` is called with each `TruncatedRange` and `Reconnecting`.
+
+        The iteration raises `JobNotFound` if no job has this id, and `OffsetOutOfRange` if `offset` is past
+        the end of the output.
+
+        Raises:
+            ValueError: `since` has no time zone.
 
         >>> async def main() -> None:
         ...     async with Client.from_env() as client:

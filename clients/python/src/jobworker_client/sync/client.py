@@ -64,7 +64,15 @@ class SyncClient(BaseClient):
     ) -> job_pb2.Job:
         """Start a job and return it while it runs; `JobOptions` describes the options.
 
-        The first argument is an absolute path or a name in the PATH of the job.
+        `command` is a path, or a name that the server looks up in the PATH of the job.
+
+        Raises:
+            InvalidRequest: the server refused a value.
+            CommandNotStarted: the command cannot be executed.
+            LimitUnavailable: the server cannot enforce a limit, and the limits policy is strict.
+            TooManyJobs: the server already runs the maximum number of jobs.
+            HostExhausted: the host has no resources left for the job.
+            RequestIdReused: the request id was already used with a different request.
 
         >>> with SyncClient.from_env() as client:
         ...     job = client.create("sleep", "60", labels={"team": "data"}, timeout=30)
@@ -97,6 +105,9 @@ class SyncClient(BaseClient):
 
     def get(self, job_id: str, *, deadline: float | None = None) -> job_pb2.Job:
         """Return the current state of a job.
+
+        Raises:
+            JobNotFound: no job has this id.
 
         >>> with SyncClient.from_env() as client:
         ...     try:
@@ -138,6 +149,10 @@ class SyncClient(BaseClient):
 
         The server sends the job's stop signal, and SIGKILL after `grace_period` (default: that of the job).
         There is no default deadline. If `deadline` passes, the server continues to stop the job.
+
+        Raises:
+            JobNotFound: no job has this id.
+            DeadlineExceeded: the job did not end within `deadline` seconds.
         """
         request = requests.stop_request(job_id, grace_period)
         return self._connection.call(self._stub.StopJob, request, deadline).job
@@ -145,7 +160,14 @@ class SyncClient(BaseClient):
     def update(
         self, job_id: str, *, deadline: float | None = None, **changes: Unpack[LimitChanges]
     ) -> job_pb2.Job:
-        """Change limits of a running job and return it with the limits that the kernel applies."""
+        """Change limits of a running job and return it with the limits that the kernel applies.
+
+        Raises:
+            InvalidRequest: the server refused a value.
+            JobNotFound: no job has this id.
+            JobNotRunning: the job has ended or has not started yet.
+            LimitUnavailable: the server cannot enforce a limit, and the limits policy of the job is strict.
+        """
         return self.update_from(requests.update_request(job_id, **changes), deadline=deadline)
 
     def update_from(
@@ -177,6 +199,12 @@ class SyncClient(BaseClient):
         """Return the output of a job, then the job as `result`; see `StreamStatus` and `StreamOptions`.
 
         There is no default deadline. `on_event` is called with each `TruncatedRange` and `Reconnecting`.
+
+        The iteration raises `JobNotFound` if no job has this id, and `OffsetOutOfRange` if `offset` is past
+        the end of the output.
+
+        Raises:
+            ValueError: `since` has no time zone.
 
         >>> with SyncClient.from_env() as client:
         ...     job = client.run("sh", "-c", "printf 12345; exit 3", limits=Limits(max_memory=64))
