@@ -13,7 +13,7 @@ import grpc
 from result import Result
 
 from bare_server import STREAM_METHOD
-from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
+from jobworker.v1 import job_output_pb2, job_service_pb2, job_service_pb2_grpc
 from live import Server, client, credentials
 
 METHOD = "/jobworker.v1.JobService/GetJobsStream"
@@ -272,7 +272,7 @@ async def memory(server: Server) -> list[Result]:
     """Measure both processes with a 1 GiB log and 1,000 followers that wait at its end."""
     assert server.process
     script = f"head -c {GIB} /dev/zero; echo end >&2; sleep 600"
-    stderr = job_service_pb2.OUTPUT_SOURCE_STDERR
+    stderr = job_output_pb2.OUTPUT_SOURCE_STDERR
     async with client(server, "admin") as admin:
         job = await admin.create("sh", "-c", script, max_cpu=400, max_memory=256)
         whole = job_service_pb2.GetJobsStreamRequest(id=job.id, source=stderr)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from live import Client, Server, arguments, client, eventually, pids_with
 
 BIN = Path(sys.executable).parent
@@ -165,8 +165,8 @@ async def test_a_job_can_open_its_standard_streams(admin: Client) -> None:
     echo 5 | tee /dev/stderr; cat /dev/stdin"""
     job, _ = await admin.run("sh", "-c", script)
     output = await admin.stream(job.id)
-    assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDOUT) == b"1\n3\n5\n"
-    assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDERR) == b"2\n4\n5\n"
+    assert output.bytes(job_output_pb2.OUTPUT_SOURCE_STDOUT) == b"1\n3\n5\n"
+    assert output.bytes(job_output_pb2.OUTPUT_SOURCE_STDERR) == b"2\n4\n5\n"
 
 
 async def test_ipc_is_private(admin: Client) -> None:

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf import duration_pb2, json_format
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from live import SLOW, Client, Server, eventually, pids_with, refused
 
 Request = job_service_pb2.CreateJobRequest
@@ -206,7 +206,7 @@ async def test_stop_ends_the_job_with_its_signal(admin: Client) -> None:
     assert stopped.termination.stopped_by == stopped.owner
     assert not stopped.termination.timed_out
     output = await admin.stream(job.id)
-    assert output.bytes(job_service_pb2.OUTPUT_SOURCE_STDOUT) == b"ready\nbye\n"
+    assert output.bytes(job_output_pb2.OUTPUT_SOURCE_STDOUT) == b"ready\nbye\n"
 
 
 async def test_stop_of_a_job_that_ignores_its_signal_ends_with_the_grace_period(admin: Client) -> None:

@@ -12,11 +12,11 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from live import IDLE_PROCESSES, SLOW, Client, Server, client, eventually, refused
 
 JOBS = 20 if SLOW else 500
-STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
+STDOUT = job_output_pb2.OUTPUT_SOURCE_STDOUT
 
 
 async def test_job_survives_a_killed_api_process(own_server: Server) -> None:

@@ -16,7 +16,7 @@ import grpc
 import psutil
 import pytest
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from live import IDLE_PROCESSES, Client, Server, client, eventually, make_certificates
 from tests.interop.proxy import Fault, FaultyProxy
 
@@ -170,7 +170,7 @@ async def test_readers_that_change_their_selection(admin: Client) -> None:
         at = message.offset + len(message.payload)
         if at > 100_000:
             break
-    stderr = job_service_pb2.OUTPUT_SOURCE_STDERR
+    stderr = job_output_pb2.OUTPUT_SOURCE_STDERR
     errors = await admin.stream(job.id, offset=at, source=stderr)
     whole = await admin.stream(job.id)
     assert sorted(whole.bytes().split()) == [b"%07d" % number for number in range(60_000)]
@@ -198,8 +198,8 @@ async def test_interleaved_sources_are_exact(admin: Client) -> None:
     job = await admin.create("python3", "-c", script, max_cpu=400, max_memory=64)
     output = await admin.stream(job.id)
     for source, first in (
-        (job_service_pb2.OUTPUT_SOURCE_STDOUT, 0),
-        (job_service_pb2.OUTPUT_SOURCE_STDERR, 1),
+        (job_output_pb2.OUTPUT_SOURCE_STDOUT, 0),
+        (job_output_pb2.OUTPUT_SOURCE_STDERR, 1),
     ):
         expected = b"".join(b"%d\n" % number for number in range(first, 100_000, 2))
         assert output.bytes(source) == expected

@@ -21,7 +21,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
 
 T = TypeVar("T")
 
@@ -204,10 +204,10 @@ class Output:
     """The messages of one GetJobsStream call."""
 
     chunks: list[job_service_pb2.GetJobsStreamResponse] = field(default_factory=list)
-    truncated: list[job_service_pb2.TruncatedRange] = field(default_factory=list)
+    truncated: list[job_output_pb2.TruncatedRange] = field(default_factory=list)
     result: job_pb2.Job | None = None
 
-    def bytes(self, *sources: job_service_pb2.OutputSource.ValueType) -> bytes:
+    def bytes(self, *sources: job_output_pb2.OutputSource.ValueType) -> bytes:
         """Return the output of these sources, or of all."""
         return b"".join(each.payload for each in self.chunks if not sources or each.source in sources)
 

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
 
 JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
 
@@ -211,15 +211,15 @@ def end_by_signal(
 
 def stdout(data: bytes, offset: int) -> StreamMessage:
     """Return a message with stdout."""
-    return _output(data, offset, job_service_pb2.OUTPUT_SOURCE_STDOUT)
+    return _output(data, offset, job_output_pb2.OUTPUT_SOURCE_STDOUT)
 
 
 def stderr(data: bytes, offset: int) -> StreamMessage:
     """Return a message with stderr."""
-    return _output(data, offset, job_service_pb2.OUTPUT_SOURCE_STDERR)
+    return _output(data, offset, job_output_pb2.OUTPUT_SOURCE_STDERR)
 
 
-def _output(data: bytes, offset: int, source: job_service_pb2.OutputSource.ValueType) -> StreamMessage:
+def _output(data: bytes, offset: int, source: job_output_pb2.OutputSource.ValueType) -> StreamMessage:
     return StreamMessage(payload=data, offset=offset, next_offset=offset + len(data), source=source)
 
 
@@ -229,7 +229,7 @@ def mixed(offset: int) -> StreamMessage:
         payload=b"outerr more",
         offset=offset,
         next_offset=offset + 11,
-        source=job_service_pb2.OUTPUT_SOURCE_STDOUT,
+        source=job_output_pb2.OUTPUT_SOURCE_STDOUT,
         time=Timestamp(seconds=5),
         span_bytes=[8, 3],
         span_offset_usec=[0, 1_000_000],

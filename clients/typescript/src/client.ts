@@ -7,13 +7,13 @@ import type { Source } from "./chunk.js";
 import { type ClientConfig, configFromEnv, resolveConfig } from "./config.js";
 import { Connection } from "./connection.js";
 import { JobWorkerError } from "./errors.js";
+import { OutputSource } from "./gen/jobworker/v1/job_output_pb.js";
 import type { Job } from "./gen/jobworker/v1/job_pb.js";
 import {
   type CreateJobRequestSchema,
   type GetJobsStreamRequest,
   GetJobsStreamRequestSchema,
   type ListJobsRequestSchema,
-  OutputSource,
   type UpdateJobRequestSchema,
 } from "./gen/jobworker/v1/job_service_pb.js";
 import { JobStream } from "./job_stream.js";

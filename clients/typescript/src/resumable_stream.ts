@@ -4,12 +4,12 @@ import { CallContext } from "./call_context.js";
 import { type Chunk, splitMessage, truncatedChunk } from "./chunk.js";
 import type { Connection } from "./connection.js";
 import { fromCall, JobWorkerError } from "./errors.js";
+import { OutputSource } from "./gen/jobworker/v1/job_output_pb.js";
 import type { Job } from "./gen/jobworker/v1/job_pb.js";
 import {
   type GetJobsStreamRequest,
   GetJobsStreamRequestSchema,
   type GetJobsStreamResponse,
-  OutputSource,
 } from "./gen/jobworker/v1/job_service_pb.js";
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry_policy.js";
 

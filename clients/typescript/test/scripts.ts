@@ -1,10 +1,10 @@
 /** A server that plays scripted streams. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { JobStatus, type JobStream } from "@jobworker/client";
-import {
-  type GetJobsStreamRequest,
-  type GetJobsStreamResponseSchema,
-  OutputSource,
+import { OutputSource } from "../src/gen/jobworker/v1/job_output_pb.js";
+import type {
+  GetJobsStreamRequest,
+  GetJobsStreamResponseSchema,
 } from "../src/gen/jobworker/v1/job_service_pb.js";
 import { type Certificates, TestServer } from "./server.js";
 

@@ -3,7 +3,8 @@ import { after, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
 import type { Chunk } from "@jobworker/client";
-import { type GetJobsStreamRequest, OutputSource } from "../src/gen/jobworker/v1/job_service_pb.js";
+import { OutputSource } from "../src/gen/jobworker/v1/job_output_pb.js";
+import type { GetJobsStreamRequest } from "../src/gen/jobworker/v1/job_service_pb.js";
 import { type Message, output, RESULT, Scripts, textOf } from "./scripts.js";
 import { Certificates, serverError, TestServer } from "./server.js";
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2, job_service_pb2
 from jobworkerd.api.streaming import log_reader
 from jobworkerd.api.streaming.encoding import Encoded, encode
 from jobworkerd.api.streaming.log_reader import LogReader
@@ -33,7 +33,7 @@ def test_what_is_encoded_by_hand_is_what_protobuf_reads(
 
 def test_a_gap_is_a_range_with_its_reason() -> None:
     message = Response.FromString(encode(Gap(3, 9, "why")).data)
-    truncated = job_service_pb2.TruncatedRange(from_offset=3, to_offset=9, reason="why")
+    truncated = job_output_pb2.TruncatedRange(from_offset=3, to_offset=9, reason="why")
     assert message == Response(truncated=truncated, offset=3, next_offset=9)
 
 

@@ -7,7 +7,7 @@ from api_server import JOB_ID
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworkerd.api import validation
 from jobworkerd.api.streaming import streams
 from jobworkerd.errors import InvalidRequest, JobNotFound
@@ -88,7 +88,7 @@ def test_a_stream_request_with_all_fields() -> None:
         tail_lines=0,
         tail_bytes=7,
         since=Timestamp(seconds=1, nanos=5),
-        source=job_service_pb2.OUTPUT_SOURCE_STDERR,
+        source=job_output_pb2.OUTPUT_SOURCE_STDERR,
         follow=False,
     )
     assert validation.stream(request) == streams.StreamRequest(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2
 from tests.unit.cli.conftest import (
     JOB_ID,
     RESTARTING,
@@ -21,13 +21,13 @@ from tests.unit.cli.conftest import (
     until,
 )
 
-STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
-STDERR = job_service_pb2.OUTPUT_SOURCE_STDERR
+STDOUT = job_output_pb2.OUTPUT_SOURCE_STDOUT
+STDERR = job_output_pb2.OUTPUT_SOURCE_STDERR
 
 
 def truncated(first: int, end: int) -> StreamMessage:
     """Return the message for a range that the server no longer has."""
-    missing = job_service_pb2.TruncatedRange(from_offset=first, to_offset=end, reason="the log is bounded")
+    missing = job_output_pb2.TruncatedRange(from_offset=first, to_offset=end, reason="the log is bounded")
     return StreamMessage(offset=first, truncated=missing)
 
 

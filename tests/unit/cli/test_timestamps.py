@@ -7,7 +7,7 @@ import signal
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2
 from jobworker_cli.stream.timestamps import TimestampWriter
 from jobworker_client import source_runs
 from scripted import mixed
@@ -22,8 +22,8 @@ from tests.unit.cli.conftest import (
     play,
 )
 
-STDOUT = job_service_pb2.OUTPUT_SOURCE_STDOUT
-STDERR = job_service_pb2.OUTPUT_SOURCE_STDERR
+STDOUT = job_output_pb2.OUTPUT_SOURCE_STDOUT
+STDERR = job_output_pb2.OUTPUT_SOURCE_STDERR
 OUT, ERR = "out", "err"
 SOURCES = {OUT: STDOUT, ERR: STDERR}
 

@@ -6,13 +6,13 @@ from typing import TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2
 from jobworker_client import Chunk, source_runs, split_chunk
 from jobworker_client.chunks import log_bytes
 
-OUT, ERR = job_service_pb2.OUTPUT_SOURCE_STDOUT, job_service_pb2.OUTPUT_SOURCE_STDERR
+OUT, ERR = job_output_pb2.OUTPUT_SOURCE_STDOUT, job_output_pb2.OUTPUT_SOURCE_STDERR
 
-Record: TypeAlias = "tuple[bytes, job_service_pb2.OutputSource.ValueType, int]"
+Record: TypeAlias = "tuple[bytes, job_output_pb2.OutputSource.ValueType, int]"
 """Data, its source, and the seconds since the previous record."""
 
 records = st.lists(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client import JobStatus, Limits, LimitsPolicy, OutputSource, requests
 
 STRICT = LimitsPolicy.LIMITS_POLICY_STRICT
@@ -103,7 +103,7 @@ def test_stream_request_has_the_options() -> None:
         offset=3,
         tail_lines=0,
         tail_bytes=5,
-        source=job_service_pb2.OUTPUT_SOURCE_STDERR,
+        source=job_output_pb2.OUTPUT_SOURCE_STDERR,
         follow=False,
     )
     expected.since.FromDatetime(datetime(2026, 3, 1, 17, 4, 5, tzinfo=UTC))

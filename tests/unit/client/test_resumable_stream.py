@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2
 from jobworker_client import (
     Chunk,
     ConnectionLost,
@@ -47,7 +47,7 @@ def receive(stream: ResumableStream, message: Chunk) -> list[Chunk]:
 
 def truncated(from_offset: int, to_offset: int) -> Chunk:
     """Return the message for a range that the server no longer has."""
-    missing = job_service_pb2.TruncatedRange(from_offset=from_offset, to_offset=to_offset, reason="bounded")
+    missing = job_output_pb2.TruncatedRange(from_offset=from_offset, to_offset=to_offset, reason="bounded")
     return Chunk(offset=from_offset, truncated=missing)
 
 

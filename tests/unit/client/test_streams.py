@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2
 from jobworker_client import (
     Client,
     ClientConfig,
@@ -95,8 +95,8 @@ async def test_stalled_stream_resumes(any_client: AnyClient, server: FakeServer)
     events: list[StreamEvent] = []
     chunks = await any_client.rest(any_client.client.stream(JOB_ID, on_event=events.append))
     assert [(chunk.source, chunk.payload) for chunk in chunks] == [
-        (job_service_pb2.OUTPUT_SOURCE_STDOUT, b"ab"),
-        (job_service_pb2.OUTPUT_SOURCE_STDERR, b"cd"),
+        (job_output_pb2.OUTPUT_SOURCE_STDOUT, b"ab"),
+        (job_output_pb2.OUTPUT_SOURCE_STDERR, b"cd"),
     ]
     assert [event.error.reason for event in events if isinstance(event, Reconnecting)] == [
         "READER_STALLED"
@@ -180,7 +180,7 @@ async def test_stream_without_result_resumes(any_client: AnyClient, server: Fake
 
 
 async def test_truncated_range_is_reported(any_client: AnyClient, server: FakeServer) -> None:
-    missing = job_service_pb2.TruncatedRange(from_offset=0, to_offset=9, reason="bounded")
+    missing = job_output_pb2.TruncatedRange(from_offset=0, to_offset=9, reason="bounded")
     play(server, [StreamMessage(truncated=missing), stdout(b"rest", 9)])
     events: list[StreamEvent] = []
     stream = any_client.client.stream(JOB_ID, on_event=events.append)

@@ -14,6 +14,7 @@ import importlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from jobworker.v1.job_output_pb2 import OutputSource
 from jobworker.v1.job_pb2 import (
     AppliedIsolation,
     AppliedLimit,
@@ -24,7 +25,6 @@ from jobworker.v1.job_pb2 import (
     TerminationReason,
     Usage,
 )
-from jobworker.v1.job_service_pb2 import OutputSource
 from jobworker_client.chunks import Chunk, source_runs, split_chunk
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import (

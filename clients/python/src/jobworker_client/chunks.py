@@ -10,16 +10,16 @@ from typing import NamedTuple, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2, job_service_pb2
 
 __all__ = ["Chunk", "Segment", "log_bytes", "segments", "source_runs", "split_chunk"]
 
 Chunk = job_service_pb2.GetJobsStreamResponse
-Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
+Source: TypeAlias = "job_output_pb2.OutputSource.ValueType"
 
 OTHER_SOURCE: dict[Source, Source] = {
-    job_service_pb2.OUTPUT_SOURCE_STDOUT: job_service_pb2.OUTPUT_SOURCE_STDERR,
-    job_service_pb2.OUTPUT_SOURCE_STDERR: job_service_pb2.OUTPUT_SOURCE_STDOUT,
+    job_output_pb2.OUTPUT_SOURCE_STDOUT: job_output_pb2.OUTPUT_SOURCE_STDERR,
+    job_output_pb2.OUTPUT_SOURCE_STDERR: job_output_pb2.OUTPUT_SOURCE_STDOUT,
 }
 
 

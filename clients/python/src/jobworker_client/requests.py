@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 
 __all__ = [
     "JobFilter",
@@ -132,7 +132,7 @@ class StreamOptions(TypedDict, total=False):
     tail_lines: int
     tail_bytes: int
     since: datetime
-    source: job_service_pb2.OutputSource.ValueType
+    source: job_output_pb2.OutputSource.ValueType
     follow: bool
 
 
@@ -195,7 +195,7 @@ def stream_request(job_id: str, **options: Unpack[StreamOptions]) -> job_service
         follow=options.get("follow", True),
         tail_lines=options.get("tail_lines"),
         tail_bytes=options.get("tail_bytes"),
-        source=options.get("source", job_service_pb2.OUTPUT_SOURCE_UNSPECIFIED),
+        source=options.get("source", job_output_pb2.OUTPUT_SOURCE_UNSPECIFIED),
         since=_timestamp(options.get("since")),
     )
 

@@ -10,7 +10,7 @@ checked, which guarantees that no byte is missing or repeated.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client.chunks import Chunk, split_chunk
 from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, UnexpectedOffset
 from jobworker_client.retry_policy import RetryPolicy
@@ -178,7 +178,7 @@ class ResumableStream:
         for field in ("tail_lines", "tail_bytes", "since"):
             self.request.ClearField(field)
 
-    def _skip(self, missing: job_service_pb2.TruncatedRange) -> None:
+    def _skip(self, missing: job_output_pb2.TruncatedRange) -> None:
         truncated = TruncatedRange(missing.from_offset, missing.to_offset, missing.reason)
         self.truncated.append(truncated)
         self.request.offset = missing.to_offset

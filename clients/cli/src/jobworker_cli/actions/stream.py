@@ -5,7 +5,7 @@ import asyncio
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2, job_service_pb2
 from jobworker_cli.output import print_message
 from jobworker_cli.render.times import parse_time
 from jobworker_cli.results import exit_code, print_termination
@@ -19,13 +19,13 @@ from jobworker_client import Client
 __all__ = ["parse_since", "select_source", "stream_job"]
 
 
-def select_source(*, stdout_only: bool, stderr_only: bool) -> job_service_pb2.OutputSource.ValueType:
+def select_source(*, stdout_only: bool, stderr_only: bool) -> job_output_pb2.OutputSource.ValueType:
     """Return the source for the two options; unspecified selects both."""
     if stdout_only and stderr_only:
         raise typer.BadParameter("use only one of the two", param_hint="--stdout-only / --stderr-only")
     if stdout_only:
-        return job_service_pb2.OUTPUT_SOURCE_STDOUT
-    return job_service_pb2.OUTPUT_SOURCE_STDERR if stderr_only else job_service_pb2.OUTPUT_SOURCE_UNSPECIFIED
+        return job_output_pb2.OUTPUT_SOURCE_STDOUT
+    return job_output_pb2.OUTPUT_SOURCE_STDERR if stderr_only else job_output_pb2.OUTPUT_SOURCE_UNSPECIFIED
 
 
 def parse_since(text: str | None) -> Timestamp | None:

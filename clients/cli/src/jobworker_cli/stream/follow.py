@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_client import (
@@ -80,9 +80,9 @@ def stream_command(request: job_service_pb2.GetJobsStreamRequest) -> str:
         words += ["--tail", str(request.tail_lines)]
     if request.HasField("since"):
         words += ["--since", request.since.ToJsonString()]
-    if request.source == job_service_pb2.OUTPUT_SOURCE_STDOUT:
+    if request.source == job_output_pb2.OUTPUT_SOURCE_STDOUT:
         words.append("--stdout-only")
-    if request.source == job_service_pb2.OUTPUT_SOURCE_STDERR:
+    if request.source == job_output_pb2.OUTPUT_SOURCE_STDERR:
         words.append("--stderr-only")
     return " ".join([*words, request.id])
 

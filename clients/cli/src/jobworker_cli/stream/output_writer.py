@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2
 from jobworker_client import Chunk, source_runs
 from jobworker_client.chunks import log_bytes
 
@@ -52,7 +52,7 @@ class OutputWriter:
         """
         out, err = _descriptor(sys.stdout), _descriptor(sys.stderr)
         data = [
-            (err if source == job_service_pb2.OUTPUT_SOURCE_STDERR else out, run)
+            (err if source == job_output_pb2.OUTPUT_SOURCE_STDERR else out, run)
             for source, run in source_runs(message)
         ]
         written: asyncio.Future[None] = self._loop.create_future()

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2
 from jobworker_cli.render.times import to_datetime
 from jobworker_cli.stream.follow import Write
 from jobworker_client import Chunk
@@ -15,7 +15,7 @@ from jobworker_client.chunks import Segment, segments
 
 __all__ = ["TimestampWriter"]
 
-Source: TypeAlias = "job_service_pb2.OutputSource.ValueType"
+Source: TypeAlias = "job_output_pb2.OutputSource.ValueType"
 
 
 class TimestampWriter:

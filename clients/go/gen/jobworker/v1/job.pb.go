@@ -1248,7 +1248,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x1bTERMINATION_REASON_SIGNALED\x10\x02\x12!\n" +
 	"\x1dTERMINATION_REASON_OOM_KILLED\x10\x03\x12 \n" +
 	"\x1cTERMINATION_REASON_TIMED_OUT\x10\x04\x12\x1e\n" +
-	"\x1aTERMINATION_REASON_STOPPED\x10\x05b\x06proto3"
+	"\x1aTERMINATION_REASON_STOPPED\x10\x05B\xb5\x01\n" +
+	"\x10dev.jobworker.v1B\bJobProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (
 	file_jobworker_v1_job_proto_rawDescOnce sync.Once

@@ -23,59 +23,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// One of a process's two output streams.
-type OutputSource int32
-
-const (
-	// Not output.
-	OutputSource_OUTPUT_SOURCE_UNSPECIFIED OutputSource = 0
-	// File descriptor 1.
-	OutputSource_OUTPUT_SOURCE_STDOUT OutputSource = 1
-	// File descriptor 2.
-	OutputSource_OUTPUT_SOURCE_STDERR OutputSource = 2
-)
-
-// Enum value maps for OutputSource.
-var (
-	OutputSource_name = map[int32]string{
-		0: "OUTPUT_SOURCE_UNSPECIFIED",
-		1: "OUTPUT_SOURCE_STDOUT",
-		2: "OUTPUT_SOURCE_STDERR",
-	}
-	OutputSource_value = map[string]int32{
-		"OUTPUT_SOURCE_UNSPECIFIED": 0,
-		"OUTPUT_SOURCE_STDOUT":      1,
-		"OUTPUT_SOURCE_STDERR":      2,
-	}
-)
-
-func (x OutputSource) Enum() *OutputSource {
-	p := new(OutputSource)
-	*p = x
-	return p
-}
-
-func (x OutputSource) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (OutputSource) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobworker_v1_job_service_proto_enumTypes[0].Descriptor()
-}
-
-func (OutputSource) Type() protoreflect.EnumType {
-	return &file_jobworker_v1_job_service_proto_enumTypes[0]
-}
-
-func (x OutputSource) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use OutputSource.Descriptor instead.
-func (OutputSource) EnumDescriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{0}
-}
-
 // Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
 // 40-49 are further limits.
 type CreateJobRequest struct {
@@ -1166,75 +1113,11 @@ func (*GetJobsStreamResponse_Truncated) isGetJobsStreamResponse_Kind() {}
 
 func (*GetJobsStreamResponse_Result) isGetJobsStreamResponse_Kind() {}
 
-// Bytes of a log that the server does not have, from `from_offset` up to but without `to_offset`.
-type TruncatedRange struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The first byte that is missing.
-	FromOffset int64 `protobuf:"varint,1,opt,name=from_offset,json=fromOffset,proto3" json:"from_offset,omitempty"`
-	// The first byte after it that is there, or the end of the log.
-	ToOffset int64 `protobuf:"varint,2,opt,name=to_offset,json=toOffset,proto3" json:"to_offset,omitempty"`
-	// Why they are missing, in one sentence.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TruncatedRange) Reset() {
-	*x = TruncatedRange{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TruncatedRange) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TruncatedRange) ProtoMessage() {}
-
-func (x *TruncatedRange) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TruncatedRange.ProtoReflect.Descriptor instead.
-func (*TruncatedRange) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *TruncatedRange) GetFromOffset() int64 {
-	if x != nil {
-		return x.FromOffset
-	}
-	return 0
-}
-
-func (x *TruncatedRange) GetToOffset() int64 {
-	if x != nil {
-		return x.ToOffset
-	}
-	return 0
-}
-
-func (x *TruncatedRange) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
 var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\"\xd9\x06\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xd9\x06\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1345,16 +1228,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
 	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
 	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n" +
-	"\x04kind\"f\n" +
-	"\x0eTruncatedRange\x12\x1f\n" +
-	"\vfrom_offset\x18\x01 \x01(\x03R\n" +
-	"fromOffset\x12\x1b\n" +
-	"\tto_offset\x18\x02 \x01(\x03R\btoOffset\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason*a\n" +
-	"\fOutputSource\x12\x1d\n" +
-	"\x19OUTPUT_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n" +
-	"\x14OUTPUT_SOURCE_STDOUT\x10\x01\x12\x18\n" +
-	"\x14OUTPUT_SOURCE_STDERR\x10\x022\xf5\x03\n" +
+	"\x04kind2\xf5\x03\n" +
 	"\n" +
 	"JobService\x12L\n" +
 	"\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n" +
@@ -1362,7 +1236,8 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\bListJobs\x12\x1d.jobworker.v1.ListJobsRequest\x1a\x1e.jobworker.v1.ListJobsResponse\"\x03\x90\x02\x01\x12K\n" +
 	"\aStopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12Q\n" +
 	"\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12_\n" +
-	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01b\x06proto3"
+	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01B\xbc\x01\n" +
+	"\x10dev.jobworker.v1B\x0fJobServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (
 	file_jobworker_v1_job_service_proto_rawDescOnce sync.Once
@@ -1376,66 +1251,65 @@ func file_jobworker_v1_job_service_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_service_proto_rawDescData
 }
 
-var file_jobworker_v1_job_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_jobworker_v1_job_service_proto_goTypes = []any{
-	(OutputSource)(0),             // 0: jobworker.v1.OutputSource
-	(*CreateJobRequest)(nil),      // 1: jobworker.v1.CreateJobRequest
-	(*CreateJobResponse)(nil),     // 2: jobworker.v1.CreateJobResponse
-	(*GetJobRequest)(nil),         // 3: jobworker.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 4: jobworker.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 5: jobworker.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 6: jobworker.v1.ListJobsResponse
-	(*StopJobRequest)(nil),        // 7: jobworker.v1.StopJobRequest
-	(*StopJobResponse)(nil),       // 8: jobworker.v1.StopJobResponse
-	(*UpdateJobRequest)(nil),      // 9: jobworker.v1.UpdateJobRequest
-	(*UpdateJobResponse)(nil),     // 10: jobworker.v1.UpdateJobResponse
-	(*GetJobsStreamRequest)(nil),  // 11: jobworker.v1.GetJobsStreamRequest
-	(*GetJobsStreamResponse)(nil), // 12: jobworker.v1.GetJobsStreamResponse
-	(*TruncatedRange)(nil),        // 13: jobworker.v1.TruncatedRange
-	nil,                           // 14: jobworker.v1.CreateJobRequest.EnvEntry
-	nil,                           // 15: jobworker.v1.CreateJobRequest.LabelsEntry
-	nil,                           // 16: jobworker.v1.ListJobsRequest.LabelsEntry
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(LimitsPolicy)(0),             // 18: jobworker.v1.LimitsPolicy
-	(JobNetwork)(0),               // 19: jobworker.v1.JobNetwork
-	(*Job)(nil),                   // 20: jobworker.v1.Job
-	(JobStatus)(0),                // 21: jobworker.v1.JobStatus
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*CreateJobRequest)(nil),      // 0: jobworker.v1.CreateJobRequest
+	(*CreateJobResponse)(nil),     // 1: jobworker.v1.CreateJobResponse
+	(*GetJobRequest)(nil),         // 2: jobworker.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 3: jobworker.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 4: jobworker.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 5: jobworker.v1.ListJobsResponse
+	(*StopJobRequest)(nil),        // 6: jobworker.v1.StopJobRequest
+	(*StopJobResponse)(nil),       // 7: jobworker.v1.StopJobResponse
+	(*UpdateJobRequest)(nil),      // 8: jobworker.v1.UpdateJobRequest
+	(*UpdateJobResponse)(nil),     // 9: jobworker.v1.UpdateJobResponse
+	(*GetJobsStreamRequest)(nil),  // 10: jobworker.v1.GetJobsStreamRequest
+	(*GetJobsStreamResponse)(nil), // 11: jobworker.v1.GetJobsStreamResponse
+	nil,                           // 12: jobworker.v1.CreateJobRequest.EnvEntry
+	nil,                           // 13: jobworker.v1.CreateJobRequest.LabelsEntry
+	nil,                           // 14: jobworker.v1.ListJobsRequest.LabelsEntry
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(LimitsPolicy)(0),             // 16: jobworker.v1.LimitsPolicy
+	(JobNetwork)(0),               // 17: jobworker.v1.JobNetwork
+	(*Job)(nil),                   // 18: jobworker.v1.Job
+	(JobStatus)(0),                // 19: jobworker.v1.JobStatus
+	(OutputSource)(0),             // 20: jobworker.v1.OutputSource
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*TruncatedRange)(nil),        // 22: jobworker.v1.TruncatedRange
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
-	14, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
-	17, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
-	15, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
-	17, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
-	18, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	19, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
-	20, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	20, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	21, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	16, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	20, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	17, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	20, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	20, // 13: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
-	0,  // 14: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	22, // 15: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	13, // 16: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	20, // 17: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	0,  // 18: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	22, // 19: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	1,  // 20: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	3,  // 21: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	5,  // 22: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	7,  // 23: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	9,  // 24: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	11, // 25: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	2,  // 26: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	4,  // 27: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	6,  // 28: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	8,  // 29: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	10, // 30: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	12, // 31: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	12, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
+	15, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
+	13, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
+	15, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
+	16, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	17, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	18, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	18, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	19, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	14, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	18, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	15, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	18, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	18, // 13: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	20, // 14: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	21, // 15: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	22, // 16: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	18, // 17: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	20, // 18: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	21, // 19: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 20: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 21: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 22: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 23: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	8,  // 24: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	10, // 25: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	1,  // 26: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 27: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 28: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 29: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	9,  // 30: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	11, // 31: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
 	26, // [26:32] is the sub-list for method output_type
 	20, // [20:26] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
@@ -1449,6 +1323,7 @@ func file_jobworker_v1_job_service_proto_init() {
 		return
 	}
 	file_jobworker_v1_job_proto_init()
+	file_jobworker_v1_job_output_proto_init()
 	file_jobworker_v1_job_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_jobworker_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
 	file_jobworker_v1_job_service_proto_msgTypes[11].OneofWrappers = []any{
@@ -1462,14 +1337,13 @@ func file_jobworker_v1_job_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_service_proto_rawDesc), len(file_jobworker_v1_job_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   16,
+			NumEnums:      0,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_jobworker_v1_job_service_proto_goTypes,
 		DependencyIndexes: file_jobworker_v1_job_service_proto_depIdxs,
-		EnumInfos:         file_jobworker_v1_job_service_proto_enumTypes,
 		MessageInfos:      file_jobworker_v1_job_service_proto_msgTypes,
 	}.Build()
 	File_jobworker_v1_job_service_proto = out.File

@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from jobworker.v1 import job_pb2 as jobworker_dot_v1_dot_job__pb2
+from jobworker.v1 import job_output_pb2 as jobworker_dot_v1_dot_job__output__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejobworker/v1/job_service.proto\x12\x0cjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\"\xd9\x06\n\x10\x43reateJobRequest\x12\x18\n\x07\x63ommand\x18\x01 \x01(\tR\x07\x63ommand\x12\x12\n\x04\x61rgs\x18\x02 \x03(\tR\x04\x61rgs\x12\x17\n\x07max_cpu\x18\x03 \x01(\x05R\x06maxCPU\x12\x1d\n\nmax_memory\x18\x04 \x01(\x05R\tmaxMemory\x12\x1c\n\nmax_io_bps\x18\x05 \x01(\x03R\x08maxIOBPS\x12+\n\x11working_directory\x18\x0b \x01(\tR\x10workingDirectory\x12\x39\n\x03\x65nv\x18\x0c \x03(\x0b\x32\'.jobworker.v1.CreateJobRequest.EnvEntryR\x03\x65nv\x12\x33\n\x07timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12\x42\n\x06labels\x18\x0e \x03(\x0b\x32*.jobworker.v1.CreateJobRequest.LabelsEntryR\x06labels\x12\x1f\n\x0bstop_signal\x18\x0f \x01(\tR\nstopSignal\x12\x45\n\x11stop_grace_period\x18\x10 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12\x1d\n\nrequest_id\x18\x11 \x01(\tR\trequestId\x12?\n\rlimits_policy\x18\x12 \x01(\x0e\x32\x1a.jobworker.v1.LimitsPolicyR\x0climitsPolicy\x12\x19\n\x08max_pids\x18\x13 \x01(\x05R\x07maxPids\x12\x1d\n\ncpu_weight\x18( \x01(\x05R\tcpuWeight\x12\x17\n\x07\x63pu_set\x18) \x01(\tR\x06\x63puSet\x12\x1e\n\x0bmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x12\x32\n\x07network\x18\x32 \x01(\x0e\x32\x18.jobworker.v1.JobNetworkR\x07network\x1a\x36\n\x08\x45nvEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"8\n\x11\x43reateJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\x1f\n\rGetJobRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"5\n\x0eGetJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\xbc\x02\n\x0fListJobsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x33\n\x08statuses\x18\x03 \x03(\x0e\x32\x17.jobworker.v1.JobStatusR\x08statuses\x12\x41\n\x06labels\x18\x04 \x03(\x0b\x32).jobworker.v1.ListJobsRequest.LabelsEntryR\x06labels\x12\x1b\n\tid_prefix\x18\x05 \x01(\tR\x08idPrefix\x12\x1d\n\nlive_usage\x18\x06 \x01(\x08R\tliveUsage\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"a\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.jobworker.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"^\n\x0eStopJobRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12<\n\x0cgrace_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bgracePeriod\"6\n\x0fStopJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\xf0\x02\n\x10UpdateJobRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n\x07max_cpu\x18\x03 \x01(\x05H\x00R\x06maxCPU\x88\x01\x01\x12\"\n\nmax_memory\x18\x04 \x01(\x05H\x01R\tmaxMemory\x88\x01\x01\x12!\n\nmax_io_bps\x18\x05 \x01(\x03H\x02R\x08maxIOBPS\x88\x01\x01\x12\x1e\n\x08max_pids\x18\x13 \x01(\x05H\x03R\x07maxPids\x88\x01\x01\x12\"\n\ncpu_weight\x18( \x01(\x05H\x04R\tcpuWeight\x88\x01\x01\x12\x1c\n\x07\x63pu_set\x18) \x01(\tH\x05R\x06\x63puSet\x88\x01\x01\x12#\n\x0bmax_io_iops\x18* \x01(\x03H\x06R\tmaxIOIOPS\x88\x01\x01\x42\n\n\x08_max_cpuB\r\n\x0b_max_memoryB\r\n\x0b_max_io_bpsB\x0b\n\t_max_pidsB\r\n\x0b_cpu_weightB\n\n\x08_cpu_setB\x0e\n\x0c_max_io_iops\"8\n\x11UpdateJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\xf8\x02\n\x14GetJobsStreamRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1b\n\x06\x66ollow\x18\x03 \x01(\x08H\x00R\x06\x66ollow\x88\x01\x01\x12\x1f\n\x0bresult_only\x18\x04 \x01(\x08R\nresultOnly\x12\"\n\ntail_lines\x18\x05 \x01(\x03H\x01R\ttailLines\x88\x01\x01\x12\"\n\ntail_bytes\x18\x06 \x01(\x03H\x02R\ttailBytes\x88\x01\x01\x12\x32\n\x06source\x18\x07 \x01(\x0e\x32\x1a.jobworker.v1.OutputSourceR\x06source\x12\x30\n\x05since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05since\x12#\n\rmixed_sources\x18\t \x01(\x08R\x0cmixedSourcesB\t\n\x07_followB\r\n\x0b_tail_linesB\r\n\x0b_tail_bytes\"\xdb\x03\n\x15GetJobsStreamResponse\x12\x1a\n\x07payload\x18\x01 \x01(\x0cH\x00R\x07payload\x12#\n\x0cstart_offset\x18\x0b \x01(\x03H\x00R\x0bstartOffset\x12<\n\ttruncated\x18\x05 \x01(\x0b\x32\x1c.jobworker.v1.TruncatedRangeH\x00R\ttruncated\x12+\n\x06result\x18\x06 \x01(\x0b\x32\x11.jobworker.v1.JobH\x00R\x06result\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1f\n\x0bnext_offset\x18\n \x01(\x03R\nnextOffset\x12\x32\n\x06source\x18\x03 \x01(\x0e\x32\x1a.jobworker.v1.OutputSourceR\x06source\x12.\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n\nspan_bytes\x18\x07 \x03(\x05R\tspanBytes\x12(\n\x10span_offset_usec\x18\x08 \x03(\x03R\x0espanOffsetUsec\x12(\n\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n\x04kind\"f\n\x0eTruncatedRange\x12\x1f\n\x0b\x66rom_offset\x18\x01 \x01(\x03R\nfromOffset\x12\x1b\n\tto_offset\x18\x02 \x01(\x03R\x08toOffset\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason*a\n\x0cOutputSource\x12\x1d\n\x19OUTPUT_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_SOURCE_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_SOURCE_STDERR\x10\x02\x32\xf5\x03\n\nJobService\x12L\n\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n\x06GetJob\x12\x1b.jobworker.v1.GetJobRequest\x1a\x1c.jobworker.v1.GetJobResponse\"\x03\x90\x02\x01\x12N\n\x08ListJobs\x12\x1d.jobworker.v1.ListJobsRequest\x1a\x1e.jobworker.v1.ListJobsResponse\"\x03\x90\x02\x01\x12K\n\x07StopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12Q\n\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12_\n\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ejobworker/v1/job_service.proto\x12\x0cjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xd9\x06\n\x10\x43reateJobRequest\x12\x18\n\x07\x63ommand\x18\x01 \x01(\tR\x07\x63ommand\x12\x12\n\x04\x61rgs\x18\x02 \x03(\tR\x04\x61rgs\x12\x17\n\x07max_cpu\x18\x03 \x01(\x05R\x06maxCPU\x12\x1d\n\nmax_memory\x18\x04 \x01(\x05R\tmaxMemory\x12\x1c\n\nmax_io_bps\x18\x05 \x01(\x03R\x08maxIOBPS\x12+\n\x11working_directory\x18\x0b \x01(\tR\x10workingDirectory\x12\x39\n\x03\x65nv\x18\x0c \x03(\x0b\x32\'.jobworker.v1.CreateJobRequest.EnvEntryR\x03\x65nv\x12\x33\n\x07timeout\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationR\x07timeout\x12\x42\n\x06labels\x18\x0e \x03(\x0b\x32*.jobworker.v1.CreateJobRequest.LabelsEntryR\x06labels\x12\x1f\n\x0bstop_signal\x18\x0f \x01(\tR\nstopSignal\x12\x45\n\x11stop_grace_period\x18\x10 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12\x1d\n\nrequest_id\x18\x11 \x01(\tR\trequestId\x12?\n\rlimits_policy\x18\x12 \x01(\x0e\x32\x1a.jobworker.v1.LimitsPolicyR\x0climitsPolicy\x12\x19\n\x08max_pids\x18\x13 \x01(\x05R\x07maxPids\x12\x1d\n\ncpu_weight\x18( \x01(\x05R\tcpuWeight\x12\x17\n\x07\x63pu_set\x18) \x01(\tR\x06\x63puSet\x12\x1e\n\x0bmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x12\x32\n\x07network\x18\x32 \x01(\x0e\x32\x18.jobworker.v1.JobNetworkR\x07network\x1a\x36\n\x08\x45nvEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"8\n\x11\x43reateJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\x1f\n\rGetJobRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"5\n\x0eGetJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\xbc\x02\n\x0fListJobsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x33\n\x08statuses\x18\x03 \x03(\x0e\x32\x17.jobworker.v1.JobStatusR\x08statuses\x12\x41\n\x06labels\x18\x04 \x03(\x0b\x32).jobworker.v1.ListJobsRequest.LabelsEntryR\x06labels\x12\x1b\n\tid_prefix\x18\x05 \x01(\tR\x08idPrefix\x12\x1d\n\nlive_usage\x18\x06 \x01(\x08R\tliveUsage\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"a\n\x10ListJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.jobworker.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"^\n\x0eStopJobRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12<\n\x0cgrace_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bgracePeriod\"6\n\x0fStopJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\xf0\x02\n\x10UpdateJobRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n\x07max_cpu\x18\x03 \x01(\x05H\x00R\x06maxCPU\x88\x01\x01\x12\"\n\nmax_memory\x18\x04 \x01(\x05H\x01R\tmaxMemory\x88\x01\x01\x12!\n\nmax_io_bps\x18\x05 \x01(\x03H\x02R\x08maxIOBPS\x88\x01\x01\x12\x1e\n\x08max_pids\x18\x13 \x01(\x05H\x03R\x07maxPids\x88\x01\x01\x12\"\n\ncpu_weight\x18( \x01(\x05H\x04R\tcpuWeight\x88\x01\x01\x12\x1c\n\x07\x63pu_set\x18) \x01(\tH\x05R\x06\x63puSet\x88\x01\x01\x12#\n\x0bmax_io_iops\x18* \x01(\x03H\x06R\tmaxIOIOPS\x88\x01\x01\x42\n\n\x08_max_cpuB\r\n\x0b_max_memoryB\r\n\x0b_max_io_bpsB\x0b\n\t_max_pidsB\r\n\x0b_cpu_weightB\n\n\x08_cpu_setB\x0e\n\x0c_max_io_iops\"8\n\x11UpdateJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x11.jobworker.v1.JobR\x03job\"\xf8\x02\n\x14GetJobsStreamRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1b\n\x06\x66ollow\x18\x03 \x01(\x08H\x00R\x06\x66ollow\x88\x01\x01\x12\x1f\n\x0bresult_only\x18\x04 \x01(\x08R\nresultOnly\x12\"\n\ntail_lines\x18\x05 \x01(\x03H\x01R\ttailLines\x88\x01\x01\x12\"\n\ntail_bytes\x18\x06 \x01(\x03H\x02R\ttailBytes\x88\x01\x01\x12\x32\n\x06source\x18\x07 \x01(\x0e\x32\x1a.jobworker.v1.OutputSourceR\x06source\x12\x30\n\x05since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05since\x12#\n\rmixed_sources\x18\t \x01(\x08R\x0cmixedSourcesB\t\n\x07_followB\r\n\x0b_tail_linesB\r\n\x0b_tail_bytes\"\xdb\x03\n\x15GetJobsStreamResponse\x12\x1a\n\x07payload\x18\x01 \x01(\x0cH\x00R\x07payload\x12#\n\x0cstart_offset\x18\x0b \x01(\x03H\x00R\x0bstartOffset\x12<\n\ttruncated\x18\x05 \x01(\x0b\x32\x1c.jobworker.v1.TruncatedRangeH\x00R\ttruncated\x12+\n\x06result\x18\x06 \x01(\x0b\x32\x11.jobworker.v1.JobH\x00R\x06result\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1f\n\x0bnext_offset\x18\n \x01(\x03R\nnextOffset\x12\x32\n\x06source\x18\x03 \x01(\x0e\x32\x1a.jobworker.v1.OutputSourceR\x06source\x12.\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x1d\n\nspan_bytes\x18\x07 \x03(\x05R\tspanBytes\x12(\n\x10span_offset_usec\x18\x08 \x03(\x03R\x0espanOffsetUsec\x12(\n\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n\x04kind2\xf5\x03\n\nJobService\x12L\n\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n\x06GetJob\x12\x1b.jobworker.v1.GetJobRequest\x1a\x1c.jobworker.v1.GetJobResponse\"\x03\x90\x02\x01\x12N\n\x08ListJobs\x12\x1d.jobworker.v1.ListJobsRequest\x1a\x1e.jobworker.v1.ListJobsResponse\"\x03\x90\x02\x01\x12K\n\x07StopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12Q\n\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12_\n\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x01\x30\x01\x42\xbc\x01\n\x10\x64\x65v.jobworker.v1B\x0fJobServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\x0cJobWorker.V1\xca\x02\x0cJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'jobworker.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.jobworker.v1B\017JobServiceProtoP\001ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\242\002\003JWX\252\002\014JobWorker.V1\312\002\014JobWorker\\V1\342\002\030JobWorker\\V1\\GPBMetadata\352\002\rJobWorker::V1'
   _globals['_CREATEJOBREQUEST_ENVENTRY']._loaded_options = None
   _globals['_CREATEJOBREQUEST_ENVENTRY']._serialized_options = b'8\001'
   _globals['_CREATEJOBREQUEST_LABELSENTRY']._loaded_options = None
@@ -50,40 +52,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBSERVICE'].methods_by_name['UpdateJob']._serialized_options = b'\220\002\002'
   _globals['_JOBSERVICE'].methods_by_name['GetJobsStream']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['GetJobsStream']._serialized_options = b'\220\002\001'
-  _globals['_OUTPUTSOURCE']._serialized_start=3103
-  _globals['_OUTPUTSOURCE']._serialized_end=3200
-  _globals['_CREATEJOBREQUEST']._serialized_start=138
-  _globals['_CREATEJOBREQUEST']._serialized_end=995
-  _globals['_CREATEJOBREQUEST_ENVENTRY']._serialized_start=882
-  _globals['_CREATEJOBREQUEST_ENVENTRY']._serialized_end=936
-  _globals['_CREATEJOBREQUEST_LABELSENTRY']._serialized_start=938
-  _globals['_CREATEJOBREQUEST_LABELSENTRY']._serialized_end=995
-  _globals['_CREATEJOBRESPONSE']._serialized_start=997
-  _globals['_CREATEJOBRESPONSE']._serialized_end=1053
-  _globals['_GETJOBREQUEST']._serialized_start=1055
-  _globals['_GETJOBREQUEST']._serialized_end=1086
-  _globals['_GETJOBRESPONSE']._serialized_start=1088
-  _globals['_GETJOBRESPONSE']._serialized_end=1141
-  _globals['_LISTJOBSREQUEST']._serialized_start=1144
-  _globals['_LISTJOBSREQUEST']._serialized_end=1460
-  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_start=938
-  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_end=995
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1462
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1559
-  _globals['_STOPJOBREQUEST']._serialized_start=1561
-  _globals['_STOPJOBREQUEST']._serialized_end=1655
-  _globals['_STOPJOBRESPONSE']._serialized_start=1657
-  _globals['_STOPJOBRESPONSE']._serialized_end=1711
-  _globals['_UPDATEJOBREQUEST']._serialized_start=1714
-  _globals['_UPDATEJOBREQUEST']._serialized_end=2082
-  _globals['_UPDATEJOBRESPONSE']._serialized_start=2084
-  _globals['_UPDATEJOBRESPONSE']._serialized_end=2140
-  _globals['_GETJOBSSTREAMREQUEST']._serialized_start=2143
-  _globals['_GETJOBSSTREAMREQUEST']._serialized_end=2519
-  _globals['_GETJOBSSTREAMRESPONSE']._serialized_start=2522
-  _globals['_GETJOBSSTREAMRESPONSE']._serialized_end=2997
-  _globals['_TRUNCATEDRANGE']._serialized_start=2999
-  _globals['_TRUNCATEDRANGE']._serialized_end=3101
-  _globals['_JOBSERVICE']._serialized_start=3203
-  _globals['_JOBSERVICE']._serialized_end=3704
+  _globals['_CREATEJOBREQUEST']._serialized_start=169
+  _globals['_CREATEJOBREQUEST']._serialized_end=1026
+  _globals['_CREATEJOBREQUEST_ENVENTRY']._serialized_start=913
+  _globals['_CREATEJOBREQUEST_ENVENTRY']._serialized_end=967
+  _globals['_CREATEJOBREQUEST_LABELSENTRY']._serialized_start=969
+  _globals['_CREATEJOBREQUEST_LABELSENTRY']._serialized_end=1026
+  _globals['_CREATEJOBRESPONSE']._serialized_start=1028
+  _globals['_CREATEJOBRESPONSE']._serialized_end=1084
+  _globals['_GETJOBREQUEST']._serialized_start=1086
+  _globals['_GETJOBREQUEST']._serialized_end=1117
+  _globals['_GETJOBRESPONSE']._serialized_start=1119
+  _globals['_GETJOBRESPONSE']._serialized_end=1172
+  _globals['_LISTJOBSREQUEST']._serialized_start=1175
+  _globals['_LISTJOBSREQUEST']._serialized_end=1491
+  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_start=969
+  _globals['_LISTJOBSREQUEST_LABELSENTRY']._serialized_end=1026
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1493
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1590
+  _globals['_STOPJOBREQUEST']._serialized_start=1592
+  _globals['_STOPJOBREQUEST']._serialized_end=1686
+  _globals['_STOPJOBRESPONSE']._serialized_start=1688
+  _globals['_STOPJOBRESPONSE']._serialized_end=1742
+  _globals['_UPDATEJOBREQUEST']._serialized_start=1745
+  _globals['_UPDATEJOBREQUEST']._serialized_end=2113
+  _globals['_UPDATEJOBRESPONSE']._serialized_start=2115
+  _globals['_UPDATEJOBRESPONSE']._serialized_end=2171
+  _globals['_GETJOBSSTREAMREQUEST']._serialized_start=2174
+  _globals['_GETJOBSSTREAMREQUEST']._serialized_end=2550
+  _globals['_GETJOBSSTREAMRESPONSE']._serialized_start=2553
+  _globals['_GETJOBSSTREAMRESPONSE']._serialized_end=3028
+  _globals['_JOBSERVICE']._serialized_start=3031
+  _globals['_JOBSERVICE']._serialized_end=3532
 # @@protoc_insertion_point(module_scope)

@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
-from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from jobworker.v1 import job_output_pb2 as job_output_pb2
 from jobworker.v1 import job_pb2 as job_pb2
 import builtins as builtins
 import sys
@@ -21,29 +21,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: descriptor.FileDescriptor
-
-class _OutputSource:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _OutputSourceEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OutputSource.ValueType], builtins.type):
-    DESCRIPTOR: descriptor.EnumDescriptor
-    OUTPUT_SOURCE_UNSPECIFIED: _OutputSource.ValueType  # 0
-    """Not output."""
-    OUTPUT_SOURCE_STDOUT: _OutputSource.ValueType  # 1
-    """File descriptor 1."""
-    OUTPUT_SOURCE_STDERR: _OutputSource.ValueType  # 2
-    """File descriptor 2."""
-
-class OutputSource(_OutputSource, metaclass=_OutputSourceEnumTypeWrapper):
-    """One of a process's two output streams."""
-
-OUTPUT_SOURCE_UNSPECIFIED: OutputSource.ValueType  # 0
-"""Not output."""
-OUTPUT_SOURCE_STDOUT: OutputSource.ValueType  # 1
-"""File descriptor 1."""
-OUTPUT_SOURCE_STDERR: OutputSource.ValueType  # 2
-"""File descriptor 2."""
 
 @typing.final
 class CreateJobRequest(message.Message):
@@ -564,7 +541,7 @@ class GetJobsStreamRequest(message.Message):
     """Start this many bytes before the current end of the log. 0 = at the end. With `source`, only bytes of that
     source count. Not negative.
     """
-    source: OutputSource.ValueType
+    source: job_output_pb2.OutputSource.ValueType
     """Send only output of this source. Unset = both sources."""
     mixed_sources: builtins.bool
     """True = one message can contain output of both sources, and `source_run_bytes` tells them apart. This makes the
@@ -584,7 +561,7 @@ class GetJobsStreamRequest(message.Message):
         result_only: builtins.bool = ...,
         tail_lines: builtins.int | None = ...,
         tail_bytes: builtins.int | None = ...,
-        source: OutputSource.ValueType = ...,
+        source: job_output_pb2.OutputSource.ValueType = ...,
         since: timestamp_pb2.Timestamp | None = ...,
         mixed_sources: builtins.bool = ...,
     ) -> None: ...
@@ -644,10 +621,10 @@ class GetJobsStreamResponse(message.Message):
     """
     next_offset: builtins.int
     """The position after the message."""
-    source: OutputSource.ValueType
+    source: job_output_pb2.OutputSource.ValueType
     """With `payload`: the source that the job wrote it to; with `source_run_bytes`, the source of the first run."""
     @builtins.property
-    def truncated(self) -> TruncatedRange:
+    def truncated(self) -> job_output_pb2.TruncatedRange:
         """A range of the log that the server no longer has. Sent in place of the output in the range. `next_offset` is
         `to_offset`, and the stream continues there.
         """
@@ -687,11 +664,11 @@ class GetJobsStreamResponse(message.Message):
         *,
         payload: builtins.bytes = ...,
         start_offset: builtins.int = ...,
-        truncated: TruncatedRange | None = ...,
+        truncated: job_output_pb2.TruncatedRange | None = ...,
         result: job_pb2.Job | None = ...,
         offset: builtins.int = ...,
         next_offset: builtins.int = ...,
-        source: OutputSource.ValueType = ...,
+        source: job_output_pb2.OutputSource.ValueType = ...,
         time: timestamp_pb2.Timestamp | None = ...,
         span_bytes: abc.Iterable[builtins.int] | None = ...,
         span_offset_usec: abc.Iterable[builtins.int] | None = ...,
@@ -704,31 +681,3 @@ class GetJobsStreamResponse(message.Message):
     _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["payload", "start_offset", "truncated", "result"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
-
-@typing.final
-class TruncatedRange(message.Message):
-    """Bytes of a log that the server does not have, from `from_offset` up to but without `to_offset`."""
-
-    DESCRIPTOR: descriptor.Descriptor
-
-    FROM_OFFSET_FIELD_NUMBER: builtins.int
-    TO_OFFSET_FIELD_NUMBER: builtins.int
-    REASON_FIELD_NUMBER: builtins.int
-    from_offset: builtins.int
-    """The first byte that is missing."""
-    to_offset: builtins.int
-    """The first byte after it that is there, or the end of the log."""
-    reason: builtins.str
-    """Why they are missing, in one sentence."""
-    def __init__(
-        self,
-        *,
-        from_offset: builtins.int = ...,
-        to_offset: builtins.int = ...,
-        reason: builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["from_offset", b"from_offset", "reason", b"reason", "to_offset", b"to_offset"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec.structs import asdict
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2
 from jobworkerd.model import (
     AppliedIsolation,
     AppliedLimit,
@@ -36,8 +36,8 @@ NETWORKS: Mapping[int, Network] = MappingProxyType(
 )
 """Networks by their numbers in the API, without JOB_NETWORK_UNSPECIFIED."""
 
-SOURCES: Mapping[job_service_pb2.OutputSource.ValueType, OutputSource] = MappingProxyType(
-    {job_service_pb2.OutputSource.Value(f"OUTPUT_SOURCE_{source.name}"): source for source in OutputSource}
+SOURCES: Mapping[job_output_pb2.OutputSource.ValueType, OutputSource] = MappingProxyType(
+    {job_output_pb2.OutputSource.Value(f"OUTPUT_SOURCE_{source.name}"): source for source in OutputSource}
 )
 """Sources by their numbers in the API, without OUTPUT_SOURCE_UNSPECIFIED."""
 

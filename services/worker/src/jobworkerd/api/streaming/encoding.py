@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_output_pb2, job_service_pb2
 from jobworkerd.api import convert
 from jobworkerd.logs.cursor import Chunk, Gap
 
@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
 def encode(piece: Chunk | Gap) -> Encoded:
     """Returns the message for a piece of a log."""
     if isinstance(piece, Gap):
-        truncated = job_service_pb2.TruncatedRange(
+        truncated = job_output_pb2.TruncatedRange(
             from_offset=piece.offset, to_offset=piece.end, reason=piece.reason
         )
         message = Response(truncated=truncated, offset=piece.offset, next_offset=piece.end)

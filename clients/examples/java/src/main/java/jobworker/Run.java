@@ -3,6 +3,13 @@ package jobworker;
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.ErrorInfo;
+import dev.jobworker.v1.CreateJobRequest;
+import dev.jobworker.v1.GetJobsStreamRequest;
+import dev.jobworker.v1.GetJobsStreamResponse;
+import dev.jobworker.v1.Job;
+import dev.jobworker.v1.JobServiceGrpc;
+import dev.jobworker.v1.JobServiceGrpc.JobServiceBlockingStub;
+import dev.jobworker.v1.OutputSource;
 import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
@@ -15,13 +22,6 @@ import java.io.PrintStream;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.concurrent.TimeUnit;
-import jobworker.v1.JobOuterClass.Job;
-import jobworker.v1.JobServiceGrpc;
-import jobworker.v1.JobServiceGrpc.JobServiceBlockingStub;
-import jobworker.v1.JobServiceOuterClass.CreateJobRequest;
-import jobworker.v1.JobServiceOuterClass.GetJobsStreamRequest;
-import jobworker.v1.JobServiceOuterClass.GetJobsStreamResponse;
-import jobworker.v1.JobServiceOuterClass.OutputSource;
 
 /** Runs a command as a job. Prints the output as it arrives and exits with the job's exit code. */
 public final class Run {
