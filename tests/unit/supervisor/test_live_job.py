@@ -1,6 +1,7 @@
 """The life of a job with a real process, on a host without cgroups."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -75,6 +76,21 @@ async def test_a_step_of_the_wall_clock_does_not_change_the_running_time(
     assert ended.usage.wall_usec is not None
     assert 0 < ended.usage.wall_usec < HOUR_NS // 1_000
     assert ended.end_time_ns == running.start_time_ns  # never before its start
+
+
+@pytest.mark.parametrize(("grace_period", "number"), [(0, signal.SIGKILL), (60, signal.SIGTERM)])
+async def test_a_job_can_be_stopped_before_it_has_a_process(
+    context: JobContext, grace_period: float, number: int
+) -> None:
+    def stop(live: LiveJob) -> None:
+        live.stop(StopRequest(TerminationReason.STOPPED, "CN=bob"), grace_period)
+
+    live = await LiveJob.start(new_job("sleep", "100"), context, stop, lambda _: None)
+    async with asyncio.timeout(30):
+        ended = await live.end()
+    assert ended.status is JobStatus.STOPPED
+    assert ended.termination
+    assert (ended.termination.signal, ended.termination.stopped_by) == (number, "CN=bob")
 
 
 class Cgroup(ProcessGroup):
