@@ -21,7 +21,7 @@ NO_CGROUPS = "no cgroups here"
 
 
 def spare_setup(*namespaces: str) -> Setup:
-    """Returns the setup of spare processes with some namespaces and no other isolation."""
+    """Return the setup of spare processes with some namespaces and no other isolation."""
     return Setup((256, 256), 0, Isolation(namespaces=namespaces, no_new_privileges=False, nice=0))
 
 
@@ -35,7 +35,7 @@ def job_context(
     warn: Callable[..., None] = lambda _event, **_fields: None,
     on_fault: Callable[[str, BaseException], None] = lambda _what, _error: None,
 ) -> Iterator[JobContext]:
-    """Yields the context of jobs in the running loop, with small logs."""
+    """Yield the context of jobs in the running loop, with small logs."""
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         watcher, spares = PopulatedWatcher(loop), Spares(setup)
@@ -58,7 +58,7 @@ def job_context(
 
 
 def new_job(*argv: str, job_id: str = "j", policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:
-    """Returns the record of a job that has not started."""
+    """Return the record of a job that has not started."""
     spec = JobSpec(
         command=argv[0],
         args=argv[1:],

@@ -1,4 +1,4 @@
-"""Certificates that a server can and cannot use."""
+"""Server certificates that gRPC clients accept and reject."""
 
 import datetime as dt
 import subprocess

@@ -1,4 +1,4 @@
-"""Each controller's limit and figures, on plain files in the place of a cgroup's."""
+"""The limits and figures of each controller, on plain files instead of cgroupfs."""
 
 import errno
 from pathlib import Path
@@ -38,7 +38,7 @@ IO_STAT = """\
 
 
 def swallow(cgroup: Path, file: str) -> None:
-    """Puts a file in place that takes every value and keeps none: a kernel that does not obey."""
+    """Create a file that accepts all values and stores none, like a kernel that ignores the value."""
     (cgroup / file).symlink_to("/dev/null")
 
 
@@ -52,13 +52,13 @@ def test_cpu(tmp_path: Path) -> None:
     assert cpu.MAX_CPU.apply(tmp_path, LIMITS) == expected
 
 
-def test_cpu_without_bandwidth_is_a_weight_and_not_in_force(tmp_path: Path) -> None:
+def test_cpu_without_bandwidth_control_sets_a_weight_and_is_not_in_force(tmp_path: Path) -> None:
     applied = cpu.MAX_CPU.apply(tmp_path, replace(LIMITS, cpu_weight=0))
     assert (applied.in_force, applied.file, applied.value) == (False, "cpu.weight", "25")
     assert "CONFIG_CFS_BANDWIDTH" in applied.reason
 
 
-def test_cpu_without_bandwidth_leaves_a_weight_that_was_asked_for(tmp_path: Path) -> None:
+def test_cpu_without_bandwidth_control_keeps_a_requested_weight(tmp_path: Path) -> None:
     assert cpu.CPU_WEIGHT.apply(tmp_path, LIMITS).in_force
     assert cpu.MAX_CPU.apply(tmp_path, LIMITS).value == "200"
 
@@ -69,12 +69,12 @@ def test_cpu_weight(tmp_path: Path) -> None:
     assert cpu.CPU_WEIGHT.apply(tmp_path, LIFTED).value == "100"
 
 
-def test_cpu_weight_ends_where_the_kernel_ends(tmp_path: Path) -> None:
+def test_the_weight_instead_of_the_cpu_limit_is_bounded(tmp_path: Path) -> None:
     many = Limits(max_cpu=100_000, max_memory=1, max_io_bps=0, max_pids=0)
     assert cpu.MAX_CPU.apply(tmp_path, many).value == "10000"
 
 
-def test_cpu_that_the_kernel_changes(tmp_path: Path) -> None:
+def test_the_kernel_changes_the_cpu_limit(tmp_path: Path) -> None:
     swallow(tmp_path, "cpu.max")
     applied = cpu.MAX_CPU.apply(tmp_path, LIMITS)
     assert not applied.in_force
@@ -102,13 +102,13 @@ def test_memory_on_a_kernel_without_swap(tmp_path: Path) -> None:
     assert not (tmp_path / "memory.swap.max").exists()
 
 
-def test_memory_that_the_kernel_changes(tmp_path: Path) -> None:
+def test_the_kernel_changes_the_memory_limit(tmp_path: Path) -> None:
     swallow(tmp_path, "memory.max")
     applied = memory.MAX_MEMORY.apply(tmp_path, LIMITS)
     assert (applied.in_force, applied.reason) == (False, "the kernel changed 1073741824 to ''")
 
 
-def test_memory_is_in_force_only_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+def test_memory_is_in_force_only_with_all_companion_files(tmp_path: Path) -> None:
     swallow(tmp_path, "memory.oom.group")
     applied = memory.MAX_MEMORY.apply(tmp_path, LIMITS)
     assert (applied.in_force, applied.value) == (False, "1073741824")
@@ -130,7 +130,7 @@ def test_memory_stat(tmp_path: Path) -> None:
 
 
 def cores_of(base: Path, *, effective: str, given: str) -> Path:
-    """Makes the cgroup of a job on a host with some cores; the kernel runs it on those that are given."""
+    """Create the cgroup of a job on a host with `effective` cores; the kernel uses the `given` cores."""
     (base / "cpuset.cpus.effective").write_text(effective + "\n")
     job = base / "job"
     job.mkdir()
@@ -146,7 +146,7 @@ def test_cpuset(tmp_path: Path) -> None:
     assert files.read(job, "cpuset.cpus") == "0-1"
 
 
-def test_cpuset_is_cut_down_to_the_cores_that_there_are(tmp_path: Path) -> None:
+def test_cpuset_is_reduced_to_the_available_cores(tmp_path: Path) -> None:
     job = cores_of(tmp_path, effective="1-2", given="1")
     applied = cpuset.CPU_SET.apply(job, LIMITS)
     assert (applied.in_force, applied.value) == (False, "1")
@@ -154,15 +154,15 @@ def test_cpuset_is_cut_down_to_the_cores_that_there_are(tmp_path: Path) -> None:
     assert files.read(job, "cpuset.cpus") == "1"
 
 
-def test_cpuset_that_the_kernel_changes(tmp_path: Path) -> None:
+def test_the_kernel_chooses_other_cores(tmp_path: Path) -> None:
     job = cores_of(tmp_path, effective="0-3", given="0-3")
     assert cpuset.CPU_SET.apply(job, LIMITS).reason == "the kernel chose cores 0-3"
 
 
-def test_cpuset_that_is_lifted(tmp_path: Path) -> None:
+def test_a_lifted_cpuset(tmp_path: Path) -> None:
     job = cores_of(tmp_path, effective="0-3", given="0-3")
     assert cpuset.CPU_SET.apply(job, LIFTED).in_force
-    assert (job / "cpuset.cpus").read_text() == "\n"  # a write of nothing would not reach the kernel
+    assert (job / "cpuset.cpus").read_text() == "\n"  # the kernel does not see a write of no bytes
 
 
 def test_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +176,8 @@ def test_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert applied == AppliedLimit(limit="max_io_iops", in_force=True, file="io.max", value=value)
 
 
-def test_io_beside_another_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a kernel shows: all four rates in a line, and no line for a disk without any."""
+def test_two_io_limits_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel shows all four rates in one line, and no line for a disk without limits."""
     on_disks(monkeypatch, "8:0")
     monkeypatch.setattr(files, "write", lambda *_: None)
     (tmp_path / "io.max").write_text("8:0 rbps=1000000 wbps=1000000 riops=500 wiops=max\n")
@@ -194,7 +194,7 @@ def test_io_without_throttling(tmp_path: Path) -> None:
     assert (applied.in_force, applied.file, applied.reason) == (False, "", io.NO_MAX)
 
 
-def test_io_that_the_kernel_takes_for_one_disk_of_two(
+def test_the_kernel_accepts_the_io_limit_for_one_of_two_disks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_disks(monkeypatch, "8:0", "8:16")
@@ -216,7 +216,7 @@ def test_io_without_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert applied.reason == "/srv is on tmpfs, not on a block device; use a working directory on a disk"
 
 
-def test_io_on_a_path_that_is_gone(tmp_path: Path) -> None:
+def test_io_on_a_missing_path(tmp_path: Path) -> None:
     (tmp_path / "io.max").touch()
     applied = io.MAX_IO_BPS.apply(tmp_path, LIMITS, [tmp_path / "none"])
     assert applied.reason == f"{tmp_path / 'none'} has no device (No such file or directory)"
@@ -239,7 +239,7 @@ def test_pids(tmp_path: Path) -> None:
     assert pids.MAX_PIDS.apply(tmp_path, LIFTED).value == "max"
 
 
-def test_pids_that_the_kernel_changes(tmp_path: Path) -> None:
+def test_the_kernel_changes_the_process_limit(tmp_path: Path) -> None:
     swallow(tmp_path, "pids.max")
     assert not pids.MAX_PIDS.apply(tmp_path, LIMITS).in_force
 
@@ -257,7 +257,7 @@ def test_psi(tmp_path: Path) -> None:
     line = "avg10=0.00 avg60=0.00 avg300=0.00 total"
     (tmp_path / "cpu.pressure").write_text(f"some {line}=12\n")  # before Linux 5.13
     (tmp_path / "io.pressure").write_text(f"some {line}=5\nfull {line}=3\n")
-    (tmp_path / "memory.pressure").mkdir()  # an error on reading, as where it is switched off
+    (tmp_path / "memory.pressure").mkdir()  # a read fails, like with PSI disabled
     assert psi.stat(tmp_path) == {
         "cpu_pressure_some_usec": 12,
         "io_pressure_some_usec": 5,

@@ -1,4 +1,4 @@
-"""From a file to the whole disks under it, on a sysfs made of plain files."""
+"""The whole disks of a file, with a sysfs of plain files."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from jobworkerd.cgroup.devices import NoDevice, whole_disks
 
 
 class Sysfs:
-    """A sysfs with two partitioned disks; `place` says which device the tests' files are on."""
+    """A sysfs with two partitioned disks. `place` sets the device of the tests' files."""
 
     def __init__(self, root: Path) -> None:
         self.block = root / "dev/block"
@@ -47,17 +47,17 @@ def sysfs(tmp_path: Path) -> Sysfs:
     return Sysfs(tmp_path / "sys")
 
 
-def test_a_disk_is_itself(sysfs: Sysfs, tmp_path: Path) -> None:
+def test_a_disk(sysfs: Sysfs, tmp_path: Path) -> None:
     sysfs.place(tmp_path, sysfs.disks[0])
     assert whole_disks(tmp_path, sysfs.block) == ["8:0"]
 
 
-def test_a_partition_stands_for_its_disk(sysfs: Sysfs, tmp_path: Path) -> None:
+def test_a_partition_is_mapped_to_its_disk(sysfs: Sysfs, tmp_path: Path) -> None:
     sysfs.place(tmp_path, sysfs.disks[1] / "sdb1")
     assert whole_disks(tmp_path, sysfs.block) == ["8:16"]
 
 
-def test_device_mapper_stands_for_the_disks_below(sysfs: Sysfs, tmp_path: Path) -> None:
+def test_a_device_mapper_device_is_mapped_to_the_disks_below(sysfs: Sysfs, tmp_path: Path) -> None:
     first, second = sysfs.disks[0] / "sda1", sysfs.disks[1] / "sdb1"
     raid = sysfs.stacked("md0", "9:0", first, second)
     sysfs.place(tmp_path, sysfs.stacked("dm-0", "253:0", raid, first))
@@ -69,6 +69,6 @@ def test_a_file_system_without_a_device(sysfs: Sysfs) -> None:
         whole_disks(Path("/proc"), sysfs.block)
 
 
-def test_a_path_that_is_not_there(sysfs: Sysfs, tmp_path: Path) -> None:
+def test_a_missing_path(sysfs: Sysfs, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         whole_disks(tmp_path / "none", sysfs.block)

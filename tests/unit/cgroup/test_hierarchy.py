@@ -1,4 +1,4 @@
-"""Where the cgroups of the server and of the jobs go."""
+"""The base of the cgroups of the server and of the jobs."""
 
 import errno
 import fcntl
@@ -33,13 +33,13 @@ def test_resolve_base(configured: str, mount: Path, base: str) -> None:
 @pytest.mark.parametrize(
     "configured", ["/srv/jobs", "/", "/sys/fs/cgroup/../x", "/sys/fs/cgroup2/x", "/sys/fs"]
 )
-def test_a_base_that_is_no_cgroup(configured: str) -> None:
+def test_a_base_outside_of_cgroupfs(configured: str) -> None:
     with pytest.raises(BadBase, match="is not a directory below /sys/fs/cgroup, where cgroup v2 is mounted"):
         resolve_base(configured, V2)
 
 
 @pytest.mark.parametrize("mount", [V2, HYBRID])
-def test_the_mount_itself_is_no_base(mount: Path) -> None:
+def test_the_mount_itself_is_rejected(mount: Path) -> None:
     with pytest.raises(BadBase, match=f"use a directory below it, such as {mount}/job-worker"):
         resolve_base(f"{mount}/", mount)
 
@@ -51,7 +51,7 @@ def test_reasons() -> None:
 
 
 class Tree:
-    """Plain directories in the place of cgroups; a made one has the files that cgroupfs would give it."""
+    """Plain directories instead of cgroups. A new directory gets the files of cgroupfs."""
 
     def __init__(self, mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.mount = mount
@@ -72,7 +72,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     return Tree(tmp_path, monkeypatch)
 
 
-def test_what_servers_made_goes_and_what_others_use_stays(tree: Tree) -> None:
+def test_created_directories_are_removed_and_used_ones_stay(tree: Tree) -> None:
     base = tree.mount / "a/b/c"
     with occupied(base):
         assert base.is_dir()
@@ -80,7 +80,7 @@ def test_what_servers_made_goes_and_what_others_use_stays(tree: Tree) -> None:
     assert [entry.name for entry in (tree.mount / "a").iterdir()] == ["other"]
 
 
-def test_the_base_of_a_server_that_was_killed_goes_with_the_next_one(tree: Tree) -> None:
+def test_the_next_server_removes_the_base_of_a_killed_server(tree: Tree) -> None:
     base = tree.mount / "base"
     base.mkdir()
     tree.marks[base] = b"made"
@@ -89,7 +89,7 @@ def test_the_base_of_a_server_that_was_killed_goes_with_the_next_one(tree: Tree)
     assert not base.exists()
 
 
-def test_a_base_that_was_prepared_stays(tree: Tree) -> None:
+def test_a_prepared_base_stays(tree: Tree) -> None:
     base = tree.mount / "base"
     base.mkdir()
     with occupied(base):
@@ -97,7 +97,7 @@ def test_a_base_that_was_prepared_stays(tree: Tree) -> None:
     assert base.exists()
 
 
-def test_a_base_that_this_user_cannot_use_leaves_nothing(tree: Tree) -> None:
+def test_an_unusable_base_leaves_nothing_behind(tree: Tree) -> None:
     base = tree.mount / "a/base"
     tree.forbidden.add(base / "cgroup.procs")
     with pytest.raises(PermissionError), occupied(base):
@@ -105,7 +105,7 @@ def test_a_base_that_this_user_cannot_use_leaves_nothing(tree: Tree) -> None:
     assert not (tree.mount / "a").exists()
 
 
-def test_one_server_alone_uses_a_base(tree: Tree) -> None:
+def test_only_one_server_uses_a_base(tree: Tree) -> None:
     base = tree.mount / "base"
     with occupied(base):
         with pytest.raises(BadBase, match=f"another server uses {base}"), occupied(base):
@@ -113,7 +113,7 @@ def test_one_server_alone_uses_a_base(tree: Tree) -> None:
         assert base.is_dir()
 
 
-def test_a_base_that_its_last_server_just_removed_is_made_again(
+def test_a_base_that_another_server_has_just_removed_is_recreated(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = tree.mount / "base"
@@ -137,7 +137,7 @@ def test_a_second_server_in_the_same_scope_has_the_same_base(tree: Tree, own: st
     assert delegated(tree.mount, tree.mount / "proc") == tree.mount / "run.scope"
 
 
-def test_closing_releases_all_that_was_made() -> None:
+def test_close_removes_all_created_directories() -> None:
     released: list[str] = []
     made = ExitStack()
     made.callback(released.append, "base")

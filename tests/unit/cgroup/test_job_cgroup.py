@@ -1,4 +1,4 @@
-"""All limits of a job together, on plain files in the place of a cgroup's."""
+"""All limits of a job together, on plain files instead of cgroupfs."""
 
 import errno
 import os
@@ -31,34 +31,34 @@ def test_every_limit_is_in_the_table() -> None:
     assert set(TABLE) == set(Limits.__struct_fields__)
 
 
-def test_what_limits_nothing_is_not_applied(cgroup: JobCgroup, tmp_path: Path) -> None:
+def test_unlimited_limits_are_not_applied(cgroup: JobCgroup, tmp_path: Path) -> None:
     applied = cgroup.apply(LIMITS, [])
     names = ["max_cpu", "cpu_weight", "max_memory", "max_pids", "containment"]
     assert [limit.limit for limit in applied] == names
     assert not (tmp_path / "job" / "io.max").exists()
 
 
-def test_a_change_touches_what_is_named_alone(cgroup: JobCgroup, tmp_path: Path) -> None:
+def test_a_change_writes_only_the_named_limits(cgroup: JobCgroup, tmp_path: Path) -> None:
     (applied,) = cgroup.change(replace(LIMITS, max_pids=8), ["max_pids"], [])
     assert (applied.limit, applied.value) == ("max_pids", "8")
     assert not (tmp_path / "job" / "memory.max").exists()
 
 
-def test_of_a_limit_that_is_lifted_there_is_nothing_to_say(cgroup: JobCgroup, tmp_path: Path) -> None:
+def test_a_lifted_limit_is_not_reported(cgroup: JobCgroup, tmp_path: Path) -> None:
     lifted = replace(LIMITS, max_pids=0, cpu_weight=0)
     assert cgroup.change(lifted, ["max_pids", "cpu_weight"], []) == ()
     assert (tmp_path / "job" / "pids.max").read_text() == "max"
     assert (tmp_path / "job" / "cpu.weight").read_text() == "100"
 
 
-def test_a_limit_that_cannot_be_lifted_is_told(cgroup: JobCgroup, tmp_path: Path) -> None:
+def test_a_limit_that_cannot_be_lifted_is_reported(cgroup: JobCgroup, tmp_path: Path) -> None:
     (tmp_path / "job" / "pids.max").symlink_to("/dev/full")
     (applied,) = cgroup.change(replace(LIMITS, max_pids=0), ["max_pids"], [])
     assert not applied.in_force
     assert "No space left on device on writing 'max'" in applied.reason
 
 
-def test_a_controller_that_is_missing_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_names_a_missing_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JobCgroup, "_open_file", lambda *_: os.open(os.devnull, os.O_RDONLY))
     hierarchy = Hierarchy(tmp_path, missing={"cpuset": "held by v1", "io": "not delegated"})
     made = JobCgroup(tmp_path / "job", hierarchy, create_autospec(PopulatedWatcher))
@@ -69,7 +69,7 @@ def test_a_controller_that_is_missing_is_the_reason(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-def test_an_exhausted_host_is_no_reason_to_run_without_a_limit(
+def test_an_exhausted_host_is_an_error(
     cgroup: JobCgroup, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def fail(*_: object) -> None:
@@ -80,22 +80,24 @@ def test_an_exhausted_host_is_no_reason_to_run_without_a_limit(
         cgroup.change(LIMITS, ["max_pids"], [])
 
 
-def test_without_a_cgroup_no_change_is_in_force() -> None:
+def test_no_limit_of_a_process_group_is_in_force() -> None:
     (applied,) = ProcessGroup("no cgroups").change(LIMITS, ["max_pids", "max_io_bps"], [])
     assert (applied.limit, applied.in_force, applied.reason) == ("max_pids", False, "no cgroups")
 
 
-def test_a_job_starts_with_the_most_weight_and_runs_with_its_own(cgroup: JobCgroup, tmp_path: Path) -> None:
+def test_a_job_starts_with_the_highest_weight_and_runs_with_its_own(
+    cgroup: JobCgroup, tmp_path: Path
+) -> None:
     weight = tmp_path / "job" / "cpu.weight"
     cgroup.apply(LIMITS, [])
     cgroup.boost_cpu_weight()
     assert weight.read_text() == "10000"
-    weight.write_text("")  # a write to a control file replaces nothing that is longer
+    weight.write_text("")  # a plain file keeps the rest of a longer value
     cgroup.restore_cpu_weight()
     assert weight.read_text() == "200"
 
 
-def test_a_weight_that_cannot_be_set_back_is_an_error(cgroup: JobCgroup, tmp_path: Path) -> None:
+def test_a_weight_that_cannot_be_restored_is_an_error(cgroup: JobCgroup, tmp_path: Path) -> None:
     cgroup.apply(LIMITS, [])
     cgroup.boost_cpu_weight()
     (tmp_path / "job" / "cpu.weight").unlink()
@@ -104,7 +106,7 @@ def test_a_weight_that_cannot_be_set_back_is_an_error(cgroup: JobCgroup, tmp_pat
         cgroup.restore_cpu_weight()
 
 
-def test_without_the_cpu_controller_a_job_starts_as_it_is(
+def test_without_the_cpu_controller_no_weight_is_set(
     cgroup: JobCgroup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(cgroup, "_hierarchy", Hierarchy(tmp_path, missing={"cpu": "held by cgroup v1"}))

@@ -1,4 +1,4 @@
-"""The kernel's own words, from hosts of each kind."""
+"""Parsing of files of proc(5) from hosts of each kind."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the kernel holds of limits that something else changed, on plain files in the place of a cgroup's."""
+"""Read-back of limits that another program changed, on plain files instead of cgroupfs."""
 
 from pathlib import Path
 
@@ -26,25 +26,25 @@ def cgroup(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_the_kernel_still_holds_stays_as_it_is(cgroup: Path) -> None:
+def test_unchanged_limits(cgroup: Path) -> None:
     assert read_back(cgroup, ALL) == ALL
 
 
-def test_a_limit_that_was_changed_is_told_with_both_values(cgroup: Path) -> None:
+def test_the_reason_for_a_changed_limit_has_both_values(cgroup: Path) -> None:
     (cgroup / "memory.max").write_text("max\n")
     (limit,) = read_back(cgroup, [MEMORY])
     assert (limit.in_force, limit.value) == (False, "max")
     assert limit.reason.startswith("another program changed memory.max from '67108864' to 'max'; ")
 
 
-def test_a_file_that_belongs_to_a_limit_counts(cgroup: Path) -> None:
+def test_a_changed_companion_file(cgroup: Path) -> None:
     (cgroup / "memory.swap.max").write_text("max\n")
     (limit,) = read_back(cgroup, [MEMORY])
     assert (limit.in_force, limit.value) == (False, "67108864")
     assert "memory.swap.max from '0' to 'max'" in limit.reason
 
 
-def test_each_limit_has_its_own_part_of_a_file_that_two_share(cgroup: Path) -> None:
+def test_each_limit_compares_its_own_part_of_a_shared_file(cgroup: Path) -> None:
     lines = ["8:0 rbps=1 wbps=1 riops=5 wiops=5", "8:16 rbps=max wbps=max riops=5 wiops=5"]
     (cgroup / "io.max").write_text("\n".join(lines))
     (limit,) = read_back(cgroup, [IO])
@@ -55,7 +55,7 @@ def test_each_limit_has_its_own_part_of_a_file_that_two_share(cgroup: Path) -> N
     assert "from '8:0 rbps=1 wbps=1' to '8:0 rbps=2 wbps=1'" in limit.reason
 
 
-def test_a_controller_that_was_disabled_is_the_reason(cgroup: Path) -> None:
+def test_a_disabled_controller(cgroup: Path) -> None:
     (cgroup / "io.max").unlink()
     (limit,) = read_back(cgroup, [IO])
     assert (limit.in_force, limit.value) == (False, "")

@@ -1,4 +1,4 @@
-"""What becomes of the jobs' cgroup when something else removes it or disables its controllers."""
+"""Repair of the jobs' cgroup after another program removed it or disabled controllers."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ MISSING = dict.fromkeys(("cpuset", "io", "pids"), "held by cgroup v1")
 
 
 class Kernel:
-    """Enables controllers, in plain files, unless it `refuses`."""
+    """Enables controllers in plain files, except those that it `refuses`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.refuses = ""
@@ -43,12 +43,12 @@ def hierarchy(tmp_path: Path, kernel: Kernel) -> Hierarchy:
     return made
 
 
-def test_what_is_as_it_was_is_left_alone(hierarchy: Hierarchy) -> None:
+def test_nothing_is_repaired_without_a_change(hierarchy: Hierarchy) -> None:
     hierarchy.repair()
     assert (hierarchy.repaired, hierarchy.problem) == ([], "")
 
 
-def test_a_base_that_was_removed_is_made_again(hierarchy: Hierarchy) -> None:
+def test_a_removed_base_is_recreated(hierarchy: Hierarchy) -> None:
     assert hierarchy.base
     shutil.rmtree(hierarchy.base)
     hierarchy.repair()
@@ -59,15 +59,13 @@ def test_a_base_that_was_removed_is_made_again(hierarchy: Hierarchy) -> None:
     assert hierarchy.repaired == []
 
 
-def test_a_controller_that_was_disabled_is_enabled_again(hierarchy: Hierarchy) -> None:
+def test_a_disabled_controller_is_enabled_again(hierarchy: Hierarchy) -> None:
     (hierarchy.jobs / "cgroup.subtree_control").write_text("cpu ")
     hierarchy.repair()
     assert (hierarchy.repaired, hierarchy.reason("memory")) == (["memory"], "")
 
 
-def test_a_controller_that_cannot_be_enabled_again_is_the_reason(
-    hierarchy: Hierarchy, kernel: Kernel
-) -> None:
+def test_the_reason_names_a_controller_that_cannot_be_enabled(hierarchy: Hierarchy, kernel: Kernel) -> None:
     (hierarchy.jobs / "cgroup.subtree_control").write_text("")
     kernel.refuses = "busy"
     hierarchy.repair()
@@ -79,7 +77,7 @@ def test_a_controller_that_cannot_be_enabled_again_is_the_reason(
     assert (hierarchy.problem, hierarchy.reason("memory")) == ("", "")
 
 
-def test_a_base_that_cannot_be_made_again_is_the_reason(
+def test_the_reason_names_a_base_that_cannot_be_recreated(
     hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert hierarchy.base
@@ -94,9 +92,7 @@ def test_a_base_that_cannot_be_made_again_is_the_reason(
     assert (hierarchy.problem, hierarchy.reason("cpu")) == (why, why)
 
 
-def test_an_exhausted_host_is_no_problem_of_the_base(
-    hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exhausted_host_is_an_error(hierarchy: Hierarchy, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hierarchy.base
     shutil.rmtree(hierarchy.base)
 

@@ -87,7 +87,7 @@ class Pair:
         return sum(isinstance(message, messages.Progress) for message in self.sent)
 
     def stop_reading(self) -> None:
-        """Stops reading, like a supervisor that received SIGSTOP."""
+        """Stop reading, like a supervisor that received SIGSTOP."""
         assert self.connection._transport
         self.connection._transport.pause_reading()
 
@@ -100,7 +100,7 @@ class Pair:
         self.grow(9)
 
     async def flushed(self) -> None:
-        """Waits until all frames that were sent before are processed. Frames keep their order."""
+        """Wait until all frames that were sent before are processed. Frames keep their order."""
         await self.client.ready()
 
 

@@ -31,7 +31,7 @@ async def test_a_closed_socket_fails_all_calls(pair: Pair) -> None:
 
 @contextlib.asynccontextmanager
 async def watched(pair: Pair) -> AsyncIterator[list[bool]]:
-    """Watches the supervisor, and yields the list of its reported states."""
+    """Watch the supervisor, and yield the list of its reported states."""
     states: list[bool] = []
     watching = asyncio.create_task(pair.client.watch(states.append))
     yield states
@@ -40,7 +40,7 @@ async def watched(pair: Pair) -> AsyncIterator[list[bool]]:
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Speeds up the clock of pings a hundred times, and returns the results of all ticks."""
+    """Speed up the clock of pings a hundred times, and return the results of all ticks."""
     seen: list[bool] = []
 
     class Counting(Liveness):

@@ -211,12 +211,12 @@ def _classes() -> dict[str, type[JobWorkerError]]:
 
 
 def to_wire(error: JobWorkerError) -> tuple[str, dict[str, str | int | float]]:
-    """Returns the name of the class and the attributes."""
+    """Return the name of the class and the attributes."""
     return type(error).__name__, dataclasses.asdict(error)
 
 
 def from_wire(name: str, attributes: dict[str, str | int | float]) -> JobWorkerError:
-    """Returns the error for the values from `to_wire`.
+    """Return the error for the values from `to_wire`.
 
     Raises:
         KeyError: no error class has this name.

@@ -1,4 +1,4 @@
-"""Recognizes errors of an exhausted host, which lacks descriptors, processes, memory or space.
+"""Recognize errors of an exhausted host, which lacks descriptors, processes, memory or space.
 
 New requests fail then (`HostExhausted`). Steps that end a job are repeated until they succeed (see `retry`),
 because they release resources.
@@ -11,17 +11,17 @@ _OTHERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOBUFS, errno.ETOOMANYRE
 
 
 def is_exhaustion(error: BaseException) -> bool:
-    """Tells whether an error says that the host has run out of something."""
+    """Return whether an error says that the host has run out of something."""
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in _PASSING | _OTHERS
     )
 
 
 def is_passing(number: int | None) -> bool:
-    """Tells whether an errno means exhaustion for every call; ENOSPC can also mean a configured limit."""
+    """Return whether an errno means exhaustion for every call; ENOSPC can also mean a configured limit."""
     return number in _PASSING
 
 
 def describe(error: BaseException) -> str:
-    """Returns what the host has run out of, in the kernel's words."""
+    """Return what the host has run out of, in the kernel's words."""
     return (error.strerror if isinstance(error, OSError) else None) or "Cannot allocate memory"

@@ -30,7 +30,7 @@ class JobIds:
         self._last = 0
 
     def new(self) -> str:
-        """Returns the next id."""
+        """Return the next id."""
         ticks = (time.time_ns() << _RAND_A_BITS) // 1_000_000
         self._last = max(ticks, self._last + 1)
         milliseconds, rand_a = divmod(self._last, 1 << _RAND_A_BITS)
@@ -39,22 +39,22 @@ class JobIds:
 
 
 def is_job_id(text: str) -> bool:
-    """Tells whether a text has the format of a job id."""
+    """Return whether a text has the format of a job id."""
     return _FORMAT.fullmatch(text) is not None
 
 
 def is_prefix(text: str) -> bool:
-    """Tells whether a text has only characters of job ids, and not too many."""
+    """Return whether a text has only characters of job ids, and not too many."""
     return _PREFIX.fullmatch(text) is not None
 
 
 def to_bytes(job_id: str) -> bytes:
-    """Returns a job id in binary form."""
+    """Return a job id in binary form."""
     return uuid.UUID(job_id).bytes
 
 
 def from_bytes(raw: bytes) -> str:
-    """Returns a job id from its binary form.
+    """Return a job id from its binary form.
 
     Raises:
         ValueError: there are not exactly 16 bytes.

@@ -236,7 +236,7 @@ class IllegalTransition(RuntimeError):
 
 
 def transition(job: Job, status: JobStatus, **changes: object) -> Job:
-    """Returns the job with a new status and other changed fields.
+    """Return the job with a new status and other changed fields.
 
     Raises:
         IllegalTransition: `ALLOWED` does not contain the transition.

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def retry_while_exhausted(step: Callable[[], T]) -> T:
-    """Returns the result of a step; repeats the step, with a backoff, while the host is exhausted.
+    """Return the result of a step; repeat the step, with a backoff, while the host is exhausted.
 
     Raises:
         OSError: the step failed for another reason.

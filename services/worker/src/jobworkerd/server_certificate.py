@@ -12,9 +12,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
-_FEWEST_RSA_BITS = 2048
-_MOST_RSA_BITS = 8192
-"""BoringSSL, which gRPC uses, refuses longer keys."""
+_MIN_RSA_BITS = 2048
+_MAX_RSA_BITS = 8192
+"""BoringSSL, the TLS library of gRPC, rejects longer keys."""
 
 _ACCEPTED = "use RSA with 2048 to 8192 bits, or ECDSA on P-256 or P-384, as `jobworkerd certs` does"
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
@@ -57,7 +57,7 @@ def _key_name(certificate: x509.Certificate) -> str:
     except UnsupportedAlgorithm:
         return certificate.public_key_algorithm_oid.dotted_string
     if isinstance(key, rsa.RSAPublicKey):
-        return "" if _FEWEST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS else f"RSA with {key.key_size} bits"
+        return "" if _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS else f"RSA with {key.key_size} bits"
     if isinstance(key, ec.EllipticCurvePublicKey):
         return "" if isinstance(key.curve, _CURVES) else f"ECDSA on {key.curve.name}"
     return type(key).__name__.removesuffix("PublicKey")

@@ -27,7 +27,7 @@ class BadBase(ValueError):
 
 
 def resolve_base(configured: str, mount: Path) -> Path:
-    """Returns the path of a configured base on this host.
+    """Return the path of a configured base on this host.
 
     A path below /sys/fs/cgroup means a path below the cgroup v2 mount, which is one level deeper on a hybrid
     host.
@@ -52,7 +52,7 @@ def resolve_base(configured: str, mount: Path) -> Path:
 
 
 def delegated(mount: Path, proc: Path = Path("/proc")) -> Path | None:
-    """Returns this process's cgroup if this user may use it as a base, for example with `Delegate=yes`.
+    """Return this process's cgroup if this user may use it as a base, for example with `Delegate=yes`.
 
     The base of a process in the `server` cgroup of an earlier server is the cgroup above it.
     """
@@ -64,14 +64,14 @@ def delegated(mount: Path, proc: Path = Path("/proc")) -> Path | None:
 
 
 def usable(cgroup: Path) -> bool:
-    """Tells whether this user may create cgroups below a cgroup, move processes and enable controllers."""
+    """Return whether this user may create cgroups below a cgroup, move processes and enable controllers."""
     controls = (cgroup, cgroup / "cgroup.procs", cgroup / "cgroup.subtree_control")
     return all(os.access(path, os.W_OK) for path in controls)
 
 
 @contextmanager
 def occupied(base: Path) -> Iterator[None]:
-    """Creates and locks the base; removes it at the end if a server created it.
+    """Create and lock the base; remove it at the end if a server created it.
 
     Raises:
         BadBase: another server uses the base.
@@ -86,7 +86,7 @@ def occupied(base: Path) -> Iterator[None]:
 
 
 def is_ours(directory: Path) -> bool:
-    """Tells whether a server created the directory."""
+    """Return whether a server created the directory."""
     try:
         return bool(os.getxattr(directory, _MARK))
     except OSError:
@@ -113,7 +113,7 @@ def _make_and_lock(base: Path) -> int:
 
 
 def make(base: Path) -> None:
-    """Creates the base and the directories above it, and marks the new ones.
+    """Create the base and the directories above it, and mark the new ones.
 
     Raises:
         OSError: this user cannot create or use the base. Nothing is left behind.
@@ -132,7 +132,7 @@ def make(base: Path) -> None:
 
 
 def _remove(base: Path) -> None:
-    """Removes the base and the directories above it, as long as they are marked and empty."""
+    """Remove the base and the directories above it, as long as they are marked and empty."""
     for directory in (base, *base.parents):
         try:
             if directory.is_dir():

@@ -18,17 +18,17 @@ class Containment(Protocol):
         """The descriptor of the cgroup's directory for clone3(2); None without a cgroup."""
 
     def make(self) -> None:
-        """Creates the containment.
+        """Create the containment.
 
         Raises:
             OSError: the cgroup cannot be created. `remove` removes a half-made one.
         """
 
     def attach_main(self, pid: int) -> None:
-        """Notes the PID of the main process, which is not reaped before `kill_all` returns."""
+        """Note the PID of the main process, which is not reaped before `kill_all` returns."""
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
-        """Sets all limits that are not unlimited, and returns the values that the kernel holds.
+        """Set all limits that are not unlimited, and return the values that the kernel holds.
 
         Raises:
             OSError: the host is exhausted.
@@ -37,7 +37,7 @@ class Containment(Protocol):
     def change(
         self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
     ) -> tuple[AppliedLimit, ...]:
-        """Sets the named limits, and lifts those of them that are unlimited.
+        """Set the named limits, and lift those of them that are unlimited.
 
         Returns the values that the kernel holds, without the limits that were lifted.
 
@@ -46,53 +46,53 @@ class Containment(Protocol):
         """
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-        """Returns limits that `apply` or `change` returned, with the values that the kernel holds now.
+        """Return limits that `apply` or `change` returned, with the values that the kernel holds now.
 
         Raises:
             OSError: the host is exhausted.
         """
 
     def boost_cpu_weight(self) -> None:
-        """Gives the job the highest CPU weight until `restore_cpu_weight`, to speed up execve(2)."""
+        """Give the job the highest CPU weight until `restore_cpu_weight`, to speed up execve(2)."""
 
     def restore_cpu_weight(self) -> None:
-        """Gives the job the CPU weight of its limits again.
+        """Give the job the CPU weight of its limits again.
 
         Raises:
             OSError: the kernel refused the value.
         """
 
     def populated(self) -> bool:
-        """Tells whether a process is left; zombies do not count."""
+        """Return whether a process is left; zombies do not count."""
 
     def pids(self) -> list[int]:
-        """Returns the PIDs of all processes."""
+        """Return the PIDs of all processes."""
 
     def kill(self) -> None:
-        """Sends SIGKILL to all processes.
+        """Send SIGKILL to all processes.
 
         Raises:
             OSError: the kernel refused a signal.
         """
 
     async def kill_all(self) -> None:
-        """Sends SIGKILL to all processes, and returns when no process is left."""
+        """Send SIGKILL to all processes, and return when no process is left."""
 
     def memory_high_count(self) -> int:
-        """Returns how often `memory.high` throttled the job."""
+        """Return how often `memory.high` throttled the job."""
 
     def lift_memory_high(self) -> None:
-        """Lifts `memory.high`.
+        """Lift `memory.high`.
 
         Raises:
             OSError: the kernel refused the value.
         """
 
     def usage(self) -> Usage:
-        """Returns the usage of the job so far."""
+        """Return the usage of the job so far."""
 
     def remove(self) -> None:
-        """Removes the containment, which has no process left.
+        """Remove the containment, which has no process left.
 
         Raises:
             OSError: a cgroup cannot be removed now. The call can be repeated.

@@ -1,4 +1,4 @@
-"""Enables controllers for the jobs' cgroups, and explains why a controller cannot be enabled."""
+"""Enable controllers for the jobs' cgroups, and explain why a controller cannot be enabled."""
 
 import errno
 from pathlib import Path
@@ -17,7 +17,7 @@ _NO_PROCESSES = "move its processes to another cgroup"
 
 
 def unavailable(controller: str, mount: Path, cgroup: Path) -> str:
-    """Returns why the controller cannot be enabled for a cgroup's children; empty if it can."""
+    """Return why the controller cannot be enabled for a cgroup's children; empty if it can."""
     if controller in files.read(cgroup, "cgroup.controllers").split():
         return ""
     if controller in v1_controllers():
@@ -28,7 +28,7 @@ def unavailable(controller: str, mount: Path, cgroup: Path) -> str:
 
 
 def enable(controller: str, mount: Path, cgroup: Path) -> str:
-    """Enables the controller from the mount down to a cgroup's children; returns why it cannot."""
+    """Enable the controller from the mount down to a cgroup's children; return why it cannot."""
     path = [cgroup, *cgroup.parents]
     for each in reversed(path[: path.index(mount) + 1]):
         if controller in files.read(each, "cgroup.subtree_control").split():

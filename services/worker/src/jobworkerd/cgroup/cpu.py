@@ -52,7 +52,7 @@ LIMITS = (MAX_CPU, CPU_WEIGHT)
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the CPU times in microseconds as fields of `Usage`. They need no controller."""
+    """Return the CPU times in microseconds as fields of `Usage`. They need no controller."""
     names = {
         "user_usec": "cpu_user_usec",
         "system_usec": "cpu_system_usec",

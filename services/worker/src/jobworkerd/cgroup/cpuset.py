@@ -14,7 +14,7 @@ _EFFECTIVE = "cpuset.cpus.effective"
 
 
 def _set_cores(cgroup: Path, limits: Limits, _io_paths: Sequence[Path]) -> AppliedLimit:
-    """Sets the cores; an empty set means all cores.
+    """Set the cores; an empty set means all cores.
 
     The kernel accepts cores that a cgroup cannot have, and then runs it on other cores. So the set is reduced
     to the available cores first. `cpuset.cpus.effective` shows the cores that the job uses.

@@ -1,4 +1,4 @@
-"""Finds the whole disks of a file. `io.max` limits whole disks only.
+"""Find the whole disks of a file. `io.max` limits whole disks only.
 
 A partition is mapped to its disk, and a device-mapper or md device to the disks below it. The information
 comes from /sys/dev/block (Documentation/ABI/stable/sysfs-block).
@@ -18,7 +18,7 @@ class NoDevice(LookupError):
 
 
 def whole_disks(path: Path, sysfs: Path = SYSFS_BLOCK) -> list[str]:
-    """Returns the disks of a path or of a device file, each as `major:minor`.
+    """Return the disks of a path or of a device file, each as `major:minor`.
 
     Raises:
         NoDevice: the path is not on a block device.
@@ -33,7 +33,7 @@ def whole_disks(path: Path, sysfs: Path = SYSFS_BLOCK) -> list[str]:
 
 
 def _device_of_mount(path: Path, number: str, sysfs: Path) -> str:
-    """Returns the device of a file system that has its own device number, such as btrfs."""
+    """Return the device of a file system that has its own device number, such as btrfs."""
     mount = next((mount for mount in reversed(mounts()) if mount.device == number), None)
     source = Path(mount.source) if mount else None
     if source and source.is_absolute() and source.exists() and stat.S_ISBLK((info := source.stat()).st_mode):

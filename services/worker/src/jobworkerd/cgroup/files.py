@@ -1,4 +1,4 @@
-"""Reads and writes the control files of a cgroup. All errors name the file and the data."""
+"""Read and write the control files of a cgroup. All errors name the file and the data."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def write(cgroup: Path, file: str, data: str) -> None:
-    """Writes one value.
+    """Write one value.
 
     Raises:
         OSError: the kernel refused the value. The message names the file and the value.
@@ -33,7 +33,7 @@ def write(cgroup: Path, file: str, data: str) -> None:
 
 
 def read(cgroup: Path, file: str) -> str:
-    """Returns the text of a file without the line end.
+    """Return the text of a file without the line end.
 
     It avoids the overhead of pathlib, because dozens of files are read for each job.
 
@@ -51,7 +51,7 @@ def read(cgroup: Path, file: str) -> str:
 
 
 def read_if_any(cgroup: Path, file: str, default: str) -> str:
-    """Returns the text of a file, or the default if the kernel has no such file."""
+    """Return the text of a file, or the default if the kernel has no such file."""
     try:
         return read(cgroup, file)
     except FileNotFoundError:
@@ -59,13 +59,13 @@ def read_if_any(cgroup: Path, file: str, default: str) -> str:
 
 
 def subtree(cgroup: Path) -> Iterator[Path]:
-    """Yields a cgroup and all cgroups below it, children first, as rmdir(2) requires."""
+    """Yield a cgroup and all cgroups below it, children first, as rmdir(2) requires."""
     for directory, _, _ in os.walk(cgroup, topdown=False):
         yield Path(directory)
 
 
 def set_and_read_back(cgroup: Path, limit: str, file: str, wanted: str | int) -> AppliedLimit:
-    """Writes the value of a limit and returns the value that the kernel holds then.
+    """Write the value of a limit and return the value that the kernel holds then.
 
     Raises:
         OSError: the kernel refused the value.
@@ -77,7 +77,7 @@ def set_and_read_back(cgroup: Path, limit: str, file: str, wanted: str | int) ->
 
 
 def read_keyed(cgroup: Path, file: str) -> dict[str, int]:
-    """Returns the `key value` lines of a file ("flat keyed" on the kernel's page); empty without the file."""
+    """Return the `key value` lines of a file ("flat keyed" on the kernel's page); empty without the file."""
     try:
         lines = read(cgroup, file).splitlines()
     except FileNotFoundError:
@@ -86,7 +86,7 @@ def read_keyed(cgroup: Path, file: str) -> dict[str, int]:
 
 
 def read_number(cgroup: Path, file: str) -> int | None:
-    """Returns the number in a file; None if the kernel has no such file."""
+    """Return the number in a file; None if the kernel has no such file."""
     try:
         return int(read(cgroup, file))
     except FileNotFoundError:

@@ -42,11 +42,11 @@ class Hierarchy:
         return self.base / JOBS
 
     def reason(self, controller: str) -> str:
-        """Returns why the controller does not work; empty if it works."""
+        """Return why the controller does not work; empty if it works."""
         return self.no_base or self.missing.get(controller) or self.broken.get(controller, "")
 
     def repair(self) -> None:
-        """Restores cgroups and controllers that another program removed. Sets `problem` if it cannot.
+        """Restore cgroups and controllers that another program removed. Set `problem` if it cannot.
 
         Raises:
             OSError: the host is exhausted.
@@ -67,7 +67,7 @@ class Hierarchy:
             self.repaired.extend(lost)
 
     def close(self) -> None:
-        """Leaves the base and removes the directories that servers created. Directories in use stay."""
+        """Leave the base and remove the directories that servers created. Directories in use stay."""
         self.made.close()
 
     def _break(self, broken: dict[str, str], problem: str = "") -> None:
@@ -90,7 +90,7 @@ class Hierarchy:
 
 
 def open_hierarchy(configured: str) -> Hierarchy:
-    """Creates the base, moves the server into it and enables all available controllers.
+    """Create the base, move the server into it and enable all available controllers.
 
     Raises:
         BadBase: the configured base is invalid, or another server uses it.
@@ -121,7 +121,7 @@ def _open(base: Path, mount: Path) -> Hierarchy:
 
 
 def no_cgroup2() -> str:
-    """Returns the reason on a host without a cgroup v2 mount."""
+    """Return the reason on a host without a cgroup v2 mount."""
     return "cgroup v2 is not mounted; boot a kernel >= 5.14 with systemd.unified_cgroup_hierarchy=1"
 
 

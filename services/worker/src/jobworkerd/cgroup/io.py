@@ -22,7 +22,7 @@ _OPTIONAL = OptionalFile(FILE, "io.stat", NO_MAX)
 def _set_rates(
     name: str, keys: tuple[str, str], cgroup: Path, limits: Limits, io_paths: Sequence[Path]
 ) -> AppliedLimit:
-    """Sets one limit for the disks of all paths. `keys` are its keys in `io.max`."""
+    """Set one limit for the disks of all paths. `keys` are its keys in `io.max`."""
     if not (cgroup / FILE).exists():
         return AppliedLimit(limit=name, in_force=False, reason=NO_MAX)
     rates = dict.fromkeys(keys, str(getattr(limits, name) or _UNLIMITED))
@@ -40,7 +40,7 @@ def _set_rates(
 
 
 def _own_part(keys: tuple[str, str], value: str) -> str:
-    """Returns the part of `io.max` that belongs to the limit with these keys."""
+    """Return the part of `io.max` that belongs to the limit with these keys."""
     lines = [line.split() for line in value.replace(";", "\n").splitlines()]
     own = {disk: [pair for pair in pairs if pair.startswith(keys)] for disk, *pairs in lines}
     limiting = {disk: pairs for disk, pairs in own.items() if any(not p.endswith(_UNLIMITED) for p in pairs)}
@@ -59,7 +59,7 @@ LIMITS = (MAX_IO_BPS, MAX_IO_IOPS)
 
 
 def _holds(value: str, disk: str, rates: Mapping[str, str]) -> bool:
-    """Tells whether `io.max` has these rates for a disk. A disk without a limit has no line."""
+    """Return whether `io.max` has these rates for a disk. A disk without a limit has no line."""
     for line in value.splitlines():
         number, *pairs = line.split()
         if number == disk:
@@ -68,7 +68,7 @@ def _holds(value: str, disk: str, rates: Mapping[str, str]) -> bool:
 
 
 def _disks(paths: Sequence[Path]) -> tuple[list[str], str]:
-    """Returns the disks, and the reason why a path has no disk (empty if all have one)."""
+    """Return the disks, and the reason why a path has no disk (empty if all have one)."""
     disks: list[str] = []
     reason = ""
     for path in paths:
@@ -84,7 +84,7 @@ def _disks(paths: Sequence[Path]) -> tuple[list[str], str]:
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns bytes and operations over all devices as fields of `Usage`."""
+    """Return bytes and operations over all devices as fields of `Usage`."""
     names = {
         "rbytes": "io_read_bytes",
         "wbytes": "io_write_bytes",

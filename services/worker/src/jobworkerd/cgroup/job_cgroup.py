@@ -40,7 +40,7 @@ class JobCgroup:
         self._open: list[int] = []
 
     def make(self) -> None:
-        """Creates the directory and opens its files.
+        """Create the directory and open its files.
 
         Raises:
             OSError: the directory cannot be created, or exists. `remove` removes a half-made one.
@@ -58,10 +58,10 @@ class JobCgroup:
         return self._directory
 
     def attach_main(self, pid: int) -> None:
-        """Does nothing: the kernel knows the processes of a cgroup."""
+        """Do nothing: the kernel knows the processes of a cgroup."""
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:
-        """Sets all limits that are not unlimited, and returns the values that the kernel holds.
+        """Set all limits that are not unlimited, and return the values that the kernel holds.
 
         Raises:
             OSError: the host is exhausted.
@@ -71,7 +71,7 @@ class JobCgroup:
     def change(
         self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
     ) -> tuple[AppliedLimit, ...]:
-        """Sets the named limits, and lifts those of them that are unlimited.
+        """Set the named limits, and lift those of them that are unlimited.
 
         Returns the values that the kernel holds, without the limits that were lifted.
 
@@ -94,7 +94,7 @@ class JobCgroup:
             return AppliedLimit(limit=limit.name, in_force=False, reason=reason)
 
     def boost_cpu_weight(self) -> None:
-        """Gives the job the highest CPU weight until `restore_cpu_weight`.
+        """Give the job the highest CPU weight until `restore_cpu_weight`.
 
         The command is executed at once then, and not after a time slice of each other job.
         """
@@ -105,7 +105,7 @@ class JobCgroup:
             files.write(self._path, cpu.WEIGHT_FILE, str(cpu.MAX_WEIGHT))
 
     def restore_cpu_weight(self) -> None:
-        """Gives the job the CPU weight of its limits again.
+        """Give the job the CPU weight of its limits again.
 
         Raises:
             OSError: the kernel refused the value.
@@ -114,7 +114,7 @@ class JobCgroup:
             files.write(self._path, cpu.WEIGHT_FILE, self._weight)
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-        """Returns limits that `apply` or `change` returned, with the values that the kernel holds now.
+        """Return limits that `apply` or `change` returned, with the values that the kernel holds now.
 
         Raises:
             OSError: the host is exhausted.
@@ -127,11 +127,11 @@ class JobCgroup:
         return AppliedLimit(limit=CONTAINMENT, in_force=False, reason=NO_KILL)
 
     def populated(self) -> bool:
-        """Tells whether a process is left in the cgroup or below it; zombies do not count."""
+        """Return whether a process is left in the cgroup or below it; zombies do not count."""
         return is_populated(self._events)
 
     def kill(self) -> None:
-        """Sends SIGKILL to all processes in the cgroup and below it. `cgroup.kill` includes concurrent forks.
+        """Send SIGKILL to all processes in the cgroup and below it. `cgroup.kill` includes concurrent forks.
 
         Raises:
             OSError: the kernel refused a signal.
@@ -146,7 +146,7 @@ class JobCgroup:
                 continue
 
     async def kill_all(self) -> None:
-        """Sends SIGKILL to all processes, and returns when no process is left."""
+        """Send SIGKILL to all processes, and return when no process is left."""
         if not self._ready:
             return
         await retry_while_exhausted(self.kill)
@@ -160,18 +160,18 @@ class JobCgroup:
             await retry_while_exhausted(self.kill)
 
     def pids(self) -> list[int]:
-        """Returns the PIDs of all processes in the cgroup and below it."""
+        """Return the PIDs of all processes in the cgroup and below it."""
         found: list[int] = []
         for directory in files.subtree(self._path):
             found += map(int, files.read(directory, "cgroup.procs").split())
         return found
 
     def memory_high_count(self) -> int:
-        """Returns how often `memory.high` throttled the job."""
+        """Return how often `memory.high` throttled the job."""
         return memory.high_count(self._path)
 
     def lift_memory_high(self) -> None:
-        """Lifts `memory.high`.
+        """Lift `memory.high`.
 
         Raises:
             OSError: the kernel refused the value.
@@ -179,7 +179,7 @@ class JobCgroup:
         memory.lift_high(self._path)
 
     def usage(self) -> Usage:
-        """Returns the usage of the job so far."""
+        """Return the usage of the job so far."""
         return Usage(
             **cpu.stat(self._path),
             **memory.stat(self._path),
@@ -189,7 +189,7 @@ class JobCgroup:
         )
 
     def remove(self) -> None:
-        """Removes the cgroup and those that the job created in it. No process is left in them.
+        """Remove the cgroup and those that the job created in it. No process is left in them.
 
         Raises:
             OSError: a cgroup cannot be removed now. The call can be repeated.

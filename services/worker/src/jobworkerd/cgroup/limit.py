@@ -42,7 +42,7 @@ class Limit:
     own_part: Callable[[str], str] = str
 
     def apply(self, cgroup: Path, limits: Limits, io_paths: Sequence[Path] = ()) -> AppliedLimit:
-        """Sets the limit, or lifts it if it is unlimited, and returns the value that the kernel holds.
+        """Set the limit, or lift it if it is unlimited, and return the value that the kernel holds.
 
         Raises:
             OSError: the kernel refused the value.
@@ -51,7 +51,7 @@ class Limit:
 
 
 def file_limit(name: str, controller: str, file: str, encode: Callable[[Limits], str | int]) -> Limit:
-    """Returns a limit that consists of one file, which shows exactly what is written to it."""
+    """Return a limit that consists of one file, which shows exactly what is written to it."""
 
     def set_file(cgroup: Path, limits: Limits, _io_paths: Sequence[Path]) -> AppliedLimit:
         return files.set_and_read_back(cgroup, name, file, encode(limits))

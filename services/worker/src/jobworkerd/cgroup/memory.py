@@ -40,12 +40,12 @@ LIMITS = (MAX_MEMORY,)
 
 
 def high_count(cgroup: Path) -> int:
-    """Returns how often `memory.high` throttled the job."""
+    """Return how often `memory.high` throttled the job."""
     return files.read_keyed(cgroup, "memory.events").get("high", 0)
 
 
 def lift_high(cgroup: Path) -> None:
-    """Lifts `memory.high`, which is part of the memory limit.
+    """Lift `memory.high`, which is part of the memory limit.
 
     Raises:
         OSError: the kernel refused the value.
@@ -54,7 +54,7 @@ def lift_high(cgroup: Path) -> None:
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns current and peak memory (`memory.peak`, Linux 5.19) and OOM events as fields of `Usage`."""
+    """Return current and peak memory (`memory.peak`, Linux 5.19) and OOM events as fields of `Usage`."""
     numbers = {"memory.current": "memory_current_bytes", "memory.peak": "memory_peak_bytes"}
     found = {ours: files.read_number(cgroup, theirs) for theirs, ours in numbers.items()}
     events = files.read_keyed(cgroup, "memory.events")

@@ -1,4 +1,4 @@
-"""Parses the mounts and cgroups of this process from the files of proc(5)."""
+"""Parse the mounts and cgroups of this process from the files of proc(5)."""
 
 import re
 from pathlib import Path
@@ -17,18 +17,18 @@ class Mount(NamedTuple):
 
 
 def mounts(proc: Path = Path("/proc")) -> list[Mount]:
-    """Returns all mounts, oldest first."""
+    """Return all mounts, oldest first."""
     return [_parse(line) for line in (proc / "self/mountinfo").read_text().splitlines()]
 
 
 def cgroup2_mount(proc: Path = Path("/proc")) -> Path | None:
-    """Returns the cgroup v2 mount: `/sys/fs/cgroup`, or `…/unified` on a hybrid host."""
+    """Return the cgroup v2 mount: `/sys/fs/cgroup`, or `…/unified` on a hybrid host."""
     points = [mount.point for mount in mounts(proc) if mount.filesystem == "cgroup2"]
     return points[0] if points else None
 
 
 def own_cgroup(proc: Path = Path("/proc")) -> str:
-    """Returns the cgroup of this process as a path from the mount, such as `/user.slice`; see cgroups(7)."""
+    """Return the cgroup of this process as a path from the mount, such as `/user.slice`; see cgroups(7)."""
     for line in (proc / "self/cgroup").read_text().splitlines():
         if line.startswith("0::"):
             return line.removeprefix("0::")
@@ -36,7 +36,7 @@ def own_cgroup(proc: Path = Path("/proc")) -> str:
 
 
 def v1_controllers(proc: Path = Path("/proc")) -> frozenset[str]:
-    """Returns the controllers of cgroup v1 hierarchies, which cgroup v2 cannot use."""
+    """Return the controllers of cgroup v1 hierarchies, which cgroup v2 cannot use."""
     names: set[str] = set()
     for line in (proc / "self/cgroup").read_text().splitlines():
         hierarchy, controllers, _ = line.split(":", 2)
@@ -53,5 +53,5 @@ def _parse(line: str) -> Mount:
 
 
 def _unescape(field: str) -> str:
-    """Decodes the octal escapes of white space and backslashes; see proc(5)."""
+    """Decode the octal escapes of white space and backslashes; see proc(5)."""
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)

@@ -12,7 +12,7 @@ LIMITS = (MAX_PIDS,)
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the peak process count (`pids.peak`, Linux 6.1) and the denied forks as fields of `Usage`."""
+    """Return the peak process count (`pids.peak`, Linux 6.1) and the denied forks as fields of `Usage`."""
     peak = files.read_number(cgroup, "pids.peak")
     denied = files.read_keyed(cgroup, "pids.events").get("max")
     found = {"pids_peak_count": peak, "pids_denied_count": denied}

@@ -1,4 +1,4 @@
-"""Waits until a cgroup has no process left.
+"""Wait until a cgroup has no process left.
 
 The kernel signals a change of `cgroup.events` with POLLPRI ("[un]populated notification" on the kernel's
 page). asyncio waits for POLLIN only, and a control file is always ready for it. So asyncio waits for an epoll
@@ -23,12 +23,12 @@ class PopulatedWatcher:
         loop.add_reader(self._epoll.fileno(), self._on_events)
 
     def close(self) -> None:
-        """Closes the epoll descriptor. No call of `wait_empty` is pending."""
+        """Close the epoll descriptor. No call of `wait_empty` is pending."""
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
     async def wait_empty(self, events: int) -> None:
-        """Returns when the cgroup has no process; `events` is the descriptor of its `cgroup.events`."""
+        """Return when the cgroup has no process; `events` is the descriptor of its `cgroup.events`."""
         await retry_while_exhausted(partial(self._epoll.register, events, select.EPOLLPRI))
         try:
             while await retry_while_exhausted(partial(is_populated, events)):
@@ -51,5 +51,5 @@ class PopulatedWatcher:
 
 
 def is_populated(events: int) -> bool:
-    """Tells whether the cgroup has a process; `events` is the descriptor of its `cgroup.events`."""
+    """Return whether the cgroup has a process; `events` is the descriptor of its `cgroup.events`."""
     return b"populated 1" in os.pread(events, 4096, 0)

@@ -29,14 +29,14 @@ class ProcessGroup:
         self._leader = 0
 
     def make(self) -> None:
-        """Does nothing: the main process creates its group."""
+        """Do nothing: the main process creates its group."""
 
     def attach_main(self, pid: int) -> None:
-        """Sets the leader of the group, which is not reaped before `kill_all` returns."""
+        """Set the leader of the group, which is not reaped before `kill_all` returns."""
         self._leader = pid
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:  # noqa: ARG002 - Containment
-        """Returns all limits that are not unlimited; none is in force."""
+        """Return all limits that are not unlimited; none is in force."""
         return self._not_in_force((*limits.limiting, CONTAINMENT))
 
     def change(
@@ -45,29 +45,29 @@ class ProcessGroup:
         names: Iterable[str],
         io_paths: Sequence[Path],  # noqa: ARG002 - Containment
     ) -> tuple[AppliedLimit, ...]:
-        """Returns the named limits that are not unlimited; none is in force."""
+        """Return the named limits that are not unlimited; none is in force."""
         changed = set(names)
         return self._not_in_force(name for name in limits.limiting if name in changed)
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-        """Returns the limits unchanged; none is in force."""
+        """Return the limits unchanged; none is in force."""
         return tuple(applied)
 
     def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:
         return tuple(AppliedLimit(limit=name, in_force=False, reason=self._reason) for name in names)
 
     def boost_cpu_weight(self) -> None:
-        """Does nothing: the group has no CPU weight."""
+        """Do nothing: the group has no CPU weight."""
 
     def restore_cpu_weight(self) -> None:
-        """Does nothing: the group has no CPU weight."""
+        """Do nothing: the group has no CPU weight."""
 
     def populated(self) -> bool:
-        """Tells whether the group has a process that is not a zombie."""
+        """Return whether the group has a process that is not a zombie."""
         return next(self._members(), None) is not None
 
     def pids(self) -> list[int]:
-        """Returns the processes of the group, without zombies."""
+        """Return the processes of the group, without zombies."""
         return list(self._members())
 
     def _members(self) -> Iterator[int]:
@@ -84,7 +84,7 @@ class ProcessGroup:
         return int(group) == self._leader and state != "Z"
 
     def kill(self) -> None:
-        """Sends SIGKILL to the group."""
+        """Send SIGKILL to the group."""
         if self._leader:
             try:
                 os.killpg(self._leader, signal.SIGKILL)
@@ -92,7 +92,7 @@ class ProcessGroup:
                 os.kill(self._leader, signal.SIGKILL)
 
     async def kill_all(self) -> None:
-        """Sends SIGKILL to the group, and returns when it is empty."""
+        """Send SIGKILL to the group, and return when it is empty."""
         if not self._leader:
             return
         self.kill()
@@ -100,15 +100,15 @@ class ProcessGroup:
             await asyncio.sleep(_POLL_SECONDS)
 
     def memory_high_count(self) -> int:
-        """Returns 0: the group has no memory limit."""
+        """Return 0: the group has no memory limit."""
         return 0
 
     def lift_memory_high(self) -> None:
-        """Does nothing: the group has no memory limit."""
+        """Do nothing: the group has no memory limit."""
 
     def usage(self) -> Usage:
-        """Returns no figures: the kernel does not account process groups."""
+        """Return no figures: the kernel does not account process groups."""
         return Usage()
 
     def remove(self) -> None:
-        """Does nothing: the group ends with its processes."""
+        """Do nothing: the group ends with its processes."""

@@ -11,7 +11,7 @@ RESOURCES = ("cpu", "memory", "io")
 
 
 def stat(cgroup: Path) -> dict[str, int]:
-    """Returns the totals in microseconds as fields of `Usage`. They need no controller.
+    """Return the totals in microseconds as fields of `Usage`. They need no controller.
 
     A kernel can lack PSI or disable it (`psi=0`). The CPU has `full` since Linux 5.13.
     """

@@ -1,4 +1,4 @@
-"""Reads applied limits again, because another program may have changed them since."""
+"""Read applied limits again, because another program may have changed them since."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from jobworkerd.model import AppliedLimit
 
 
 def read_back(cgroup: Path, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-    """Returns the limits with their current values. A limit that was changed is not in force.
+    """Return the limits with their current values. A limit that was changed is not in force.
 
     Raises:
         OSError: the host is exhausted.
@@ -37,7 +37,7 @@ def _current(cgroup: Path, applied: AppliedLimit) -> AppliedLimit:
 def _comparisons(
     cgroup: Path, limit: Limit, applied: AppliedLimit, value: str
 ) -> Iterator[tuple[str, str, str]]:
-    """Yields each file of the limit, the value that was set, and the current value."""
+    """Yield each file of the limit, the value that was set, and the current value."""
     yield applied.file, limit.own_part(applied.value), limit.own_part(value)
     for file, wanted in limit.companions.items():
         yield file, wanted, files.read_if_any(cgroup, file, wanted)

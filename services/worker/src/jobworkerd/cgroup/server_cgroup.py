@@ -23,7 +23,7 @@ MEMORY_MIN = 256 << 20
 
 
 def enter(base: Path, mount: Path) -> Path:
-    """Moves this process, and the processes in the base, to the server's cgroup; returns the previous cgroup.
+    """Move this process, and the processes in the base, to the server's cgroup; return the previous cgroup.
 
     A cgroup that enables controllers for its children cannot have processes ("no internal process constraint"
     on the kernel's page).
@@ -46,7 +46,7 @@ def enter(base: Path, mount: Path) -> Path:
 
 
 def _belongs_to_service_manager(origin: Path, base: Path) -> bool:
-    """Tells whether this is a systemd service with a base elsewhere.
+    """Return whether this is a systemd service with a base elsewhere.
 
     systemd finds the processes of a unit by their cgroup, and journald finds the unit of a log line the same
     way.
@@ -55,7 +55,7 @@ def _belongs_to_service_manager(origin: Path, base: Path) -> bool:
 
 
 def protect(base: Path) -> str:
-    """Sets the server's CPU weight and protected memory if the controllers exist; returns the error."""
+    """Set the server's CPU weight and protected memory if the controllers exist; return the error."""
     leaf = base / SERVER
     values = {leaf / "cpu.weight": CPU_WEIGHT, leaf / "memory.min": MEMORY_MIN}
     # The parent's value bounds the child's. A base that an administrator prepared stays unchanged.
@@ -71,7 +71,7 @@ def protect(base: Path) -> str:
 
 
 def leave(base: Path, origin: Path, mount: Path) -> None:
-    """Moves this process back to its previous cgroup and removes the server's cgroup.
+    """Move this process back to its previous cgroup and remove the server's cgroup.
 
     A process that started in the base stays: the service manager removes the base.
     """

@@ -1,4 +1,4 @@
-"""Removes the cgroups, and kills the processes, of an earlier server."""
+"""Remove the cgroups, and kill the processes, of an earlier server."""
 
 import select
 import time
@@ -17,7 +17,7 @@ _EARLIER_SERVER = "supervisor"
 
 
 def sweep(base: Path, is_job: Callable[[str], bool]) -> dict[str, str]:
-    """Kills and removes all cgroups with a job id as name; `is_job` recognizes job ids.
+    """Kill and remove all cgroups with a job id as name; `is_job` recognizes job ids.
 
     Returns, for each, an empty string or the error of its removal.
     """
@@ -32,7 +32,7 @@ def _children(cgroup: Path) -> list[Path]:
 
 
 def kill_all(cgroup: Path) -> None:
-    """Kills all processes of a cgroup, and waits for their end for at most `_EMPTY_WITHIN_SECONDS`.
+    """Kill all processes of a cgroup, and wait for their end for at most `_EMPTY_WITHIN_SECONDS`.
 
     Raises:
         OSError: the kernel lacks cgroup.kill, or this user may not use it.

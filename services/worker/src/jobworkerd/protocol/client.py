@@ -65,7 +65,7 @@ class SupervisorClient(asyncio.Protocol):
     async def connect(
         cls, sock: socket.socket, on_drain: Callable[[], None], on_limits_problem: Callable[[str], None]
     ) -> "SupervisorClient":
-        """Takes over the socket. `on_drain` is called at the start of the shutdown.
+        """Take over the socket. `on_drain` is called at the start of the shutdown.
 
         `on_limits_problem` is called with the reason why limits can no longer be enforced, and with an empty
         reason when they can be enforced again.
@@ -75,19 +75,19 @@ class SupervisorClient(asyncio.Protocol):
         return client
 
     async def ready(self) -> None:
-        """Reports that this process serves."""
+        """Report that this process serves."""
         await self._call(messages.Ready(), messages.Done)
 
     async def certificates(self, known: tuple[int, ...]) -> messages.Certificates:
-        """Returns the server's certificates, without their contents if their version is the known one."""
+        """Return the server's certificates, without their contents if their version is the known one."""
         return await self._call(messages.GetCertificates(known), messages.Certificates)
 
     async def start_job(self, spec: JobSpec) -> Job:
-        """Starts a job, and returns it when its command runs."""
+        """Start a job, and return it when its command runs."""
         return (await self._call(messages.StartJob(spec), messages.OneJob)).job
 
     async def get_job(self, job_id: str) -> Job:
-        """Returns a job with its current usage."""
+        """Return a job with its current usage."""
         match await self._request(messages.GetJob(job_id))[1]:
             case messages.FinalJob(job):
                 return job
@@ -95,24 +95,24 @@ class SupervisorClient(asyncio.Protocol):
                 return _expect(body, messages.OneJob).job
 
     def keeps_final(self, job_id: str) -> bool:
-        """Tells whether the supervisor still has a job that `get_job` has returned as final."""
+        """Return whether the supervisor still has a job that `get_job` has returned as final."""
         return job_id in self._final
 
     async def list_jobs(self, request: messages.ListJobs) -> messages.JobPage:
-        """Returns a page of jobs."""
+        """Return a page of jobs."""
         return await self._call(request, messages.JobPage)
 
     async def stop_job(self, request: messages.StopJob) -> Job:
-        """Stops a job, and returns the final job."""
+        """Stop a job, and return the final job."""
         return (await self._call(request, messages.OneJob)).job
 
     async def update_job(self, request: messages.UpdateJob) -> Job:
-        """Changes limits of a running job, and returns it."""
+        """Change limits of a running job, and return it."""
         return (await self._call(request, messages.OneJob)).job
 
     @asynccontextmanager
     async def follow(self, job_id: str) -> AsyncIterator[JobView]:
-        """Follows a job until the context ends. All subscribers of a job share one view."""
+        """Follow a job until the context ends. All subscribers of a job share one view."""
         followed = self._followed.get(job_id)
         if followed is None:
             followed = self._followed[job_id] = _Followed(self._loop.create_task(self._view(job_id)))
@@ -125,7 +125,7 @@ class SupervisorClient(asyncio.Protocol):
                 self._unfollow(job_id, followed)
 
     async def watch(self, on_change: Callable[[bool], None]) -> None:
-        """Pings the supervisor. Calls `on_change` with True or False when it starts or stops to answer.
+        """Ping the supervisor. Call `on_change` with True or False when it starts or stops to answer.
 
         Requests have no deadline, because the end of a job can take long. They fail when the supervisor does
         not answer pings.
@@ -140,23 +140,23 @@ class SupervisorClient(asyncio.Protocol):
             on_change(True)  # noqa: FBT003 - a callback's only argument
 
     async def _silence(self) -> None:
-        """Waits until the supervisor has not answered for some seconds."""
+        """Wait until the supervisor has not answered for some seconds."""
         while self._liveness.answers:
             if self._liveness.tick() and self._transport:
                 self._send(messages.Ping())
             await asyncio.sleep(TICK_SECONDS)
 
     async def wait_closed(self) -> None:
-        """Waits until the supervisor has closed the socket."""
+        """Wait until the supervisor has closed the socket."""
         await asyncio.shield(self._closed)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Implements asyncio.Protocol."""
+        """Implement asyncio.Protocol."""
         # uvloop's transports are of no common class with asyncio's.
         self._transport = transport  # type: ignore[assignment]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol's signature
-        """Fails all pending requests."""
+        """Fail all pending requests."""
         self._transport = None
         self._fail_all(self._unavailable())
         if not self._closed.done():
@@ -174,7 +174,7 @@ class SupervisorClient(asyncio.Protocol):
             view.fail(error)
 
     def data_received(self, data: bytes) -> None:
-        """Processes replies and notices."""
+        """Process replies and notices."""
         if self._liveness.heard():
             self._back.set()
         for message in self._decoder.feed(data):
@@ -231,7 +231,7 @@ class SupervisorClient(asyncio.Protocol):
             self._send(messages.Unfollow(job_id))
 
     def _unfollow_all(self) -> None:
-        """Drops all follows. Subscribers that return follow again."""
+        """Drop all follows. Subscribers that return follow again."""
         if self._transport:
             for job_id in self._followed:
                 self._send(messages.Unfollow(job_id))
@@ -259,7 +259,7 @@ class SupervisorClient(asyncio.Protocol):
         return seq
 
     def _write(self) -> None:
-        """Sends all requests of a loop iteration with one write, which costs more than a request."""
+        """Send all requests of a loop iteration with one write, which costs more than a request."""
         unsent, self._unsent = self._unsent, []
         if self._transport:
             self._transport.write(b"".join(unsent))

@@ -18,7 +18,7 @@ class FrameTooLong(ValueError):
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """Returns the frame of one message.
+    """Return the frame of one message.
 
     Raises:
         FrameTooLong: the message is too long.
@@ -37,7 +37,7 @@ class FrameDecoder(Generic[T]):
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> Iterator[T]:
-        """Takes the next bytes, and yields all complete messages.
+        """Take the next bytes, and yield all complete messages.
 
         Raises:
             FrameTooLong: a frame is longer than `MAX_FRAME_BYTES`.

@@ -15,7 +15,7 @@ class JobView:
         self._error: Exception | None = None
 
     async def changed(self, log_size: int) -> None:
-        """Waits until the log is longer than `log_size` or the job is final.
+        """Wait until the log is longer than `log_size` or the job is final.
 
         Raises:
             SupervisorUnavailable: the supervisor is gone or does not answer.
@@ -31,19 +31,19 @@ class JobView:
                 self._waiting.discard(future)
 
     async def ended(self) -> None:
-        """Waits until the job is final."""
+        """Wait until the job is final."""
         while not self.job.status.final:
             await self.changed(self.log_size)
 
     def update(self, log_size: int, job: Job | None) -> None:
-        """Stores a newer state, and wakes all waiters."""
+        """Store a newer state, and wake all waiters."""
         self.log_size = log_size
         if job:
             self.job = job
         self._wake(None)
 
     def fail(self, error: Exception) -> None:
-        """Ends all present and future waits with an error."""
+        """End all present and future waits with an error."""
         self._error = error
         self._wake(error)
 

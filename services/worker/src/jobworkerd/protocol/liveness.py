@@ -1,4 +1,4 @@
-"""Detects that the other end of a socket no longer answers, by counting ticks without messages."""
+"""Detect that the other end of a socket no longer answers, by counting ticks without messages."""
 
 TICK_SECONDS = 1.0
 
@@ -19,13 +19,13 @@ class Liveness:
         return self._missed < _MAX_MISSED
 
     def heard(self) -> bool:
-        """Records a message from the other end. Returns True if it did not answer before."""
+        """Record a message from the other end. Return True if it did not answer before."""
         back = not self.answers
         self._heard, self._missed = True, 0
         return back
 
     def tick(self) -> bool:
-        """Counts a tick. Returns True if a ping is due; an unanswered ping is not repeated."""
+        """Count a tick. Return True if a ping is due; an unanswered ping is not repeated."""
         due, self._heard = self._heard, False
         self._missed = 0 if due else self._missed + 1
         return due

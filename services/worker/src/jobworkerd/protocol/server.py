@@ -19,22 +19,22 @@ class JobTable(Protocol):
     """
 
     async def start(self, spec: JobSpec) -> Job:
-        """Starts a job, and returns it when its command runs."""
+        """Start a job, and return it when its command runs."""
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
-        """Returns a job in its current state."""
+        """Return a job in its current state."""
 
     def progress(self, job_id: str) -> tuple[int, Job | None]:
-        """Returns the size of a job's log, and the job if it is final."""
+        """Return the size of a job's log, and the job if it is final."""
 
     def list(self, request: messages.ListJobs) -> messages.JobPage:
-        """Returns a page of jobs."""
+        """Return a page of jobs."""
 
     async def stop(self, request: messages.StopJob) -> Job:
-        """Stops a job, and returns the final job."""
+        """Stop a job, and return the final job."""
 
     def update(self, request: messages.UpdateJob) -> Job:
-        """Changes limits of a running job, and returns it."""
+        """Change limits of a running job, and return it."""
 
 
 class ApiConnection(asyncio.Protocol):
@@ -66,53 +66,53 @@ class ApiConnection(asyncio.Protocol):
         self._flush_scheduled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Implements asyncio.Protocol."""
+        """Implement asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol
-        """Drops all follows. Jobs that the process started keep running."""
+        """Drop all follows. Jobs that the process started keep running."""
         self._transport = None
         self._followed.clear()
         self._changed.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Answers requests with one write, except those that wait for a job."""
+        """Answer requests with one write, except those that wait for a job."""
         replies = [reply for request in self._decoder.feed(data) if (reply := self._answer(request))]
         self._write(b"".join(replies))
 
     def pause_writing(self) -> None:
-        """Holds notices back until the process reads again."""
+        """Hold notices back until the process reads again."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Sends the notices that were held back."""
+        """Send the notices that were held back."""
         self._paused = False
         self._schedule_flush()
 
     def job_changed(self, job_id: str) -> None:
-        """Schedules a notice that the log or the status of a job has changed."""
+        """Schedule a notice that the log or the status of a job has changed."""
         if job_id in self._followed:
             # Read now: the final job can be removed before the socket is writable.
             self._changed[job_id] = messages.Progress(job_id, *self._jobs.progress(job_id))
             self._schedule_flush()
 
     def limits_problem(self, reason: str) -> None:
-        """Sends the reason why limits cannot be enforced; empty if they can."""
+        """Send the reason why limits cannot be enforced; empty if they can."""
         self._send(messages.LimitsProblem(reason))
 
     def job_forgotten(self, job_id: str) -> None:
-        """Sends a notice that a final job was removed, if the process has the job."""
+        """Send a notice that a final job was removed, if the process has the job."""
         if job_id in self._final:
             self._final.discard(job_id)
             self._send(messages.Forgotten(job_id))
 
     def drain(self) -> None:
-        """Sends a notice that the server shuts down."""
+        """Send a notice that the server shuts down."""
         self._send(messages.Drain())
 
     def close(self) -> None:
-        """Sends pending notices, then the end of file, which ends the API process.
+        """Send pending notices, then the end of file, which ends the API process.
 
         The API process closes the socket. If this end closed it first, a pending write of the process would
         fail, and the process would lose unread notices.
@@ -140,7 +140,7 @@ class ApiConnection(asyncio.Protocol):
         self._send(progress)
 
     def _answer(self, request: messages.Request) -> bytes:
-        """Returns the frame of the reply; empty if the reply is sent later."""
+        """Return the frame of the reply; empty if the reply is sent later."""
         match request.body:
             case messages.StartJob(spec):
                 self._answer_later(request, _one_job(self._jobs.start(spec)))
@@ -153,7 +153,7 @@ class ApiConnection(asyncio.Protocol):
         return b""
 
     async def _page(self, request: messages.ListJobs) -> messages.JobPage:
-        """Lists jobs. One page per loop iteration, so that other requests are not delayed."""
+        """List jobs. One page per loop iteration, so that other requests are not delayed."""
         async with self._listing:
             await asyncio.sleep(0)
             return self._jobs.list(request)
