@@ -148,7 +148,7 @@ async def test_a_writable_path_is_removed_and_recreated(
         ("/nonexistent/results", "/nonexistent/results cannot be used (No such file or directory); create"),
         ("/etc/passwd", "/etc/passwd is not a directory"),
         ("/", "/ is the whole system"),
-        ("/home", "/home is where the jobs have their own home"),
+        ("/home", "/home hides the private home of the jobs"),
         ("{state}/jobs", "{state}/jobs is in {state}, which jobs cannot see"),
     ],
 )

@@ -12,8 +12,8 @@ from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.spawn.isolation import Isolation
-from jobworkerd.spawn.spare_pool import Spares
-from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.spare_pool import SparePool
+from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import Users
 from jobworkerd.supervisor.job_context import JobContext
 
@@ -38,9 +38,9 @@ def job_context(
     """Yield the context of jobs in the running loop, with small logs."""
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
-        watcher, spares = PopulatedWatcher(loop), Spares(setup)
+        watcher, spare_pool = PopulatedWatcher(loop), SparePool(setup)
         logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None)
-        for each in (watcher, spares, logs):
+        for each in (watcher, spare_pool, logs):
             stack.callback(each.close)
         yield JobContext(
             loop=loop,
@@ -48,7 +48,7 @@ def job_context(
             watcher=watcher,
             logs=logs,
             io_paths=[],
-            spares=spares,
+            spare_pool=spare_pool,
             users=Users(isolation),
             isolation=isolation,
             read_buffer=memoryview(bytearray(4096)),

@@ -1,4 +1,4 @@
-"""Children that are killed, and one that the kernel does not let go."""
+"""Killed children, including a child that does not end."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def test_a_process_group_is_killed_and_reaped() -> None:
 
 
 @pytest.mark.parametrize("end", [children.end, children.reap])
-def test_a_child_that_a_kill_does_not_end_is_left(
+def test_the_wait_for_a_child_that_does_not_end_is_bounded(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[int], None]
 ) -> None:
     with subprocess.Popen(["sleep", "300"], process_group=0) as process:

@@ -1,4 +1,4 @@
-"""Changes of the host that prepared processes must not miss."""
+"""Changes of the host that make spare processes outdated."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobworkerd.spawn.host_watch import HostWatch
 
-WITHIN_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 @asynccontextmanager
@@ -20,14 +20,14 @@ async def watching(
     loop = asyncio.get_running_loop()
     watch = HostWatch(loop, files, directories, lambda: changes.put_nowait(None))
     try:
-        async with asyncio.timeout(WITHIN_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             yield changes
     finally:
         watch.close()
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
 
 
-async def test_a_file_that_is_written_and_one_that_is_replaced(tmp_path: Path) -> None:
+async def test_a_replaced_file_and_a_written_file_are_reported(tmp_path: Path) -> None:
     file, new = tmp_path / "passwd", tmp_path / "new"
     file.touch()
     async with watching([file]) as changes:
@@ -42,15 +42,15 @@ async def test_a_file_that_is_written_and_one_that_is_replaced(tmp_path: Path) -
         await changes.get()
 
 
-async def test_a_file_that_the_host_does_not_have(tmp_path: Path) -> None:
+async def test_a_missing_file_is_ignored(tmp_path: Path) -> None:
     async with watching([tmp_path / "group"]) as changes:
         assert changes.empty()
 
 
-async def test_a_directory_that_goes_and_comes_back(tmp_path: Path) -> None:
+async def test_a_removed_and_a_created_directory_are_reported(tmp_path: Path) -> None:
     parent, directory = tmp_path / "parent", tmp_path / "parent/results"
     async with watching(directories=[directory]) as changes:
-        parent.mkdir()  # neither was there
+        parent.mkdir()  # neither existed
         await changes.get()
         directory.mkdir()
         await changes.get()
@@ -63,7 +63,7 @@ async def test_a_directory_that_goes_and_comes_back(tmp_path: Path) -> None:
         assert changes.empty()
 
 
-async def test_other_entries_of_the_same_directory_do_not_count(tmp_path: Path) -> None:
+async def test_other_entries_of_the_same_directory_are_ignored(tmp_path: Path) -> None:
     directory = tmp_path / "results"
     directory.mkdir()
     async with watching(directories=[directory]) as changes:

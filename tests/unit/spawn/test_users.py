@@ -1,11 +1,11 @@
-"""Whom jobs run as: a user each, given back and not taken again at once."""
+"""The users of jobs: one per job, released and reused."""
 
 import os
 
 import pytest
 
 from jobworkerd.config import IsolationConfig
-from jobworkerd.spawn.isolation import Identity
+from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.users import UnknownUser, Users
 
 
@@ -15,7 +15,7 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_each_job_has_a_user_of_its_own() -> None:
+def test_each_job_has_a_dedicated_user() -> None:
     users = Users(IsolationConfig(first_uid=5_000, uid_count=3))
     taken = [users.take() for _ in range(3)]
     assert [user.identity for user in taken] == [
@@ -27,23 +27,23 @@ def test_each_job_has_a_user_of_its_own() -> None:
 
 
 @pytest.mark.usefixtures("as_root")
-def test_a_user_that_was_given_back_is_taken_last() -> None:
+def test_the_uid_that_was_released_last_is_reused_last() -> None:
     users = Users(IsolationConfig(first_uid=5_000, uid_count=3))
-    users.give_back(users.take())
+    users.release(users.take())
     assert [users.take().uid for _ in range(3)] == [5_001, 5_002, 5_000]
 
 
 @pytest.mark.usefixtures("as_root")
-def test_a_user_by_name() -> None:
+def test_all_jobs_can_share_a_named_user() -> None:
     users = Users(IsolationConfig(run_as="nobody"))
     user = users.take()
     assert (user.name, user.identity) == ("nobody", Identity(65_534, 65_534, (65_534,)))
-    users.give_back(user)
+    users.release(user)
     assert users.take() == user
 
 
 @pytest.mark.usefixtures("as_root")
-def test_a_user_by_name_has_the_groups_of_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_user_has_the_groups_of_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 4, 27] if name == "nobody" else [])
     identity = Users(IsolationConfig(run_as="nobody")).take().identity
     assert identity
@@ -51,12 +51,12 @@ def test_a_user_by_name_has_the_groups_of_a_login(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("as_root")
-def test_a_user_who_does_not_exist_is_an_error() -> None:
-    with pytest.raises(UnknownUser, match="no user 'nobody-at-all'"):
-        Users(IsolationConfig(run_as="nobody-at-all"))
+def test_an_unknown_user_is_an_error() -> None:
+    with pytest.raises(UnknownUser, match="no user 'unknown-user'"):
+        Users(IsolationConfig(run_as="unknown-user"))
 
 
-def test_a_server_that_is_not_root_says_why_its_jobs_are_its_own_users(
+def test_a_server_without_root_reports_that_jobs_run_as_its_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -66,7 +66,7 @@ def test_a_server_that_is_not_root_says_why_its_jobs_are_its_own_users(
     assert Users(IsolationConfig(run_as="server")).problem == ""
 
 
-def test_a_server_whose_user_has_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_user_of_the_server_can_lack_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
     user = Users(IsolationConfig()).take()

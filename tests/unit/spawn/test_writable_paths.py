@@ -1,4 +1,4 @@
-"""Which directories jobs may be given to write to."""
+"""The check of `isolation.writable_paths`."""
 
 from pathlib import Path
 
@@ -33,10 +33,10 @@ def test_a_directory_or_a_link_to_one_is_accepted(tmp_path: Path) -> None:
         ("state", "which jobs cannot see (state_dir)"),
         ("link", "which jobs cannot see (certs_dir)"),
         ("/", "is the whole system"),
-        ("/home", "is where the jobs have their own home"),
+        ("/home", "hides the private home"),
     ],
 )
-def test_another_path_is_an_error_that_names_it(tmp_path: Path, path: str, problem: str) -> None:
+def test_any_other_path_is_an_error_that_names_it(tmp_path: Path, path: str, problem: str) -> None:
     for directory in ("state", "certs/results"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "file").touch()

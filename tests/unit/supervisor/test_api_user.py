@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from jobworkerd.spawn.identity import Identity
 from jobworkerd.supervisor import api_user
-from jobworkerd.supervisor.api_user import DYNAMIC_ID, NoSuchUser, User, resolve
+from jobworkerd.supervisor.api_user import DYNAMIC_ID, NoSuchUser, resolve
 
 NOBODY = pwd.getpwnam("nobody")
 
@@ -27,14 +28,14 @@ def alice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("root")
 def test_dynamic_is_an_unused_uid_below_the_uids_of_jobs() -> None:
-    assert resolve("dynamic") == User(DYNAMIC_ID, DYNAMIC_ID) == User(1_899_999_999, 1_899_999_999)
+    assert resolve("dynamic") == Identity(DYNAMIC_ID, DYNAMIC_ID) == Identity(1_899_999_999, 1_899_999_999)
     with pytest.raises(KeyError):
         pwd.getpwuid(DYNAMIC_ID)
 
 
 @pytest.mark.usefixtures("root")
 def test_a_name_resolves_to_the_uid_and_the_first_group() -> None:
-    assert resolve("nobody") == User(NOBODY.pw_uid, NOBODY.pw_gid)
+    assert resolve("nobody") == Identity(NOBODY.pw_uid, NOBODY.pw_gid)
 
 
 @pytest.mark.usefixtures("root")
@@ -69,4 +70,4 @@ def test_a_user_namespace_does_not_map_the_uid(monkeypatch: pytest.MonkeyPatch, 
         resolve("dynamic")
     (tmp_path / "uid_map").write_text("0 100000 65536\n1899999999 200000 1\n")
     (tmp_path / "gid_map").write_text("0 0 4294967295\n")
-    assert resolve("dynamic") == User(DYNAMIC_ID, DYNAMIC_ID)
+    assert resolve("dynamic") == Identity(DYNAMIC_ID, DYNAMIC_ID)

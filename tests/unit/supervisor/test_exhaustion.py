@@ -72,18 +72,18 @@ class World:
 
     def fill_pool(self) -> None:
         """Prepares what is prepared for the next jobs."""
-        self.context.spares.refill()
+        self.context.spare_pool.refill()
         self.context.logs.prepare()
 
     async def empty_pool(self) -> None:
         """Leaves nothing prepared, but the fork server."""
-        while self.context.spares.left:
-            discard(await self.context.spares.take())
+        while self.context.spare_pool.size:
+            discard(await self.context.spare_pool.take())
         self.context.logs.close()
 
     def end_fork_server(self) -> None:
         """Leaves nothing prepared."""
-        self.context.spares.close()
+        self.context.spare_pool.close()
         self.context.logs.close()
 
     async def settled(self) -> tuple[list[str], int, list[str], list[str], int]:

@@ -1,4 +1,4 @@
-"""What a user is told of a command that could not be executed."""
+"""Messages for a command that cannot be executed."""
 
 import errno
 
@@ -7,11 +7,12 @@ import pytest
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.model import JobSpec, Limits, LimitsPolicy
 from jobworkerd.spawn import process
+from jobworkerd.spawn.exec_protocol import Failed
 
 REMEDY = "isolation.writable_paths"
 
 
-def told(step: str, code: int, command: str, directory: str, *, private: bool = True) -> str:
+def message_of(step: str, code: int, command: str, directory: str, *, private: bool = True) -> str:
     spec = JobSpec(
         command=command,
         limits=Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0),
@@ -21,7 +22,7 @@ def told(step: str, code: int, command: str, directory: str, *, private: bool = 
         owner="test",
         working_directory=directory,
     )
-    error = process.failure(spec, f"failed {step} {code}".encode(), private=private)
+    error = process.error_of(spec, Failed(step, code), private=private)
     assert isinstance(error, CommandNotStarted)
     return str(error)
 
@@ -36,14 +37,14 @@ def told(step: str, code: int, command: str, directory: str, *, private: bool = 
         ("working_directory", "true", "/dev/shm/data"),
     ],
 )
-def test_a_file_that_only_the_host_has_names_the_private_directories(
+def test_the_error_for_a_missing_file_in_a_private_directory_lists_the_private_directories(
     step: str, command: str, directory: str
 ) -> None:
-    text = told(step, errno.ENOENT, command, directory)
+    text = message_of(step, errno.ENOENT, command, directory)
     assert "/home, /tmp, /var/tmp and /dev/shm are private to each job" in text
     assert REMEDY in text
-    assert REMEDY not in told(step, errno.ENOENT, command, directory, private=False)
-    assert REMEDY not in told(step, errno.EACCES, command, directory)
+    assert REMEDY not in message_of(step, errno.ENOENT, command, directory, private=False)
+    assert REMEDY not in message_of(step, errno.EACCES, command, directory)
 
 
 @pytest.mark.parametrize(
@@ -55,5 +56,5 @@ def test_a_file_that_only_the_host_has_names_the_private_directories(
         ("working_directory", "/tmp/tool", "/opt/data"),
     ],
 )
-def test_any_other_file_does_not(step: str, command: str, directory: str) -> None:
-    assert REMEDY not in told(step, errno.ENOENT, command, directory)
+def test_the_error_for_any_other_missing_file_does_not(step: str, command: str, directory: str) -> None:
+    assert REMEDY not in message_of(step, errno.ENOENT, command, directory)

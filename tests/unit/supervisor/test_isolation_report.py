@@ -9,7 +9,8 @@ from jobworkerd import keyring
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import Network
 from jobworkerd.spawn import isolation
-from jobworkerd.spawn.isolation import Identity, Isolation
+from jobworkerd.spawn.identity import Identity
+from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.users import User
 from jobworkerd.supervisor import isolation_report
 

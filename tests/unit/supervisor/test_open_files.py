@@ -49,6 +49,6 @@ def test_a_fixed_hard_limit_bounds_the_limits_of_jobs(monkeypatch: pytest.Monkey
 
 def test_headroom_restores_the_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with headroom.kept():
+    with headroom.reserved():
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft - RESERVED, hard)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)

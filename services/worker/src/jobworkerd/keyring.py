@@ -38,7 +38,7 @@ def join_new_session() -> None:
             raise
 
 
-def clear_left_over(uid: int) -> None:
+def clear_leftovers(uid: int) -> None:
     """Empties the keyrings that earlier processes of this process's user have left.
 
     Looking up a user's keyrings makes them, and the kernel keeps them from then on. So this looks up those of

@@ -6,10 +6,7 @@ from pathlib import Path
 
 from jobworkerd.config import Config
 from jobworkerd.diagnostics import kernel
-from jobworkerd.spawn import writable_paths
-
-_NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid"}
-"""The file of each namespace in /proc/PID/ns, see namespaces(7)."""
+from jobworkerd.spawn import namespaces, writable_paths
 
 _NOT_ROOT = "start the server as root"
 _READ_ONLY_SINCE = (5, 12)
@@ -21,7 +18,7 @@ def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, 
     wanted, root = config.isolation, os.geteuid() == 0
     if wanted.run_as != "server":
         yield "user", "" if root else _NOT_ROOT
-    for name, file in _NAMESPACES.items():
+    for name, _, file in namespaces.CONFIGURABLE:
         if getattr(wanted, f"{name}_namespace"):
             yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file, root=root)
     if wanted.no_new_privileges:
@@ -42,6 +39,6 @@ def _writable_problem(config: Config) -> str:
 def _namespace_problem(name: str, file: Path, *, root: bool) -> str:
     if not file.is_symlink():
         return f"this kernel has no {name} namespaces; boot a kernel with them"
-    if name == "mount" and not kernel.is_at_least(_READ_ONLY_SINCE):
+    if name == namespaces.MOUNT.name and not kernel.is_at_least(_READ_ONLY_SINCE):
         return "this kernel cannot make all mounts read-only; boot Linux >= 5.12"
     return "" if root else _NOT_ROOT

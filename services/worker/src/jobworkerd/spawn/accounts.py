@@ -1,4 +1,4 @@
-"""The files that name users and groups, passwd(5) and group(5), and the lines that a job's user has there."""
+"""Entries for a job's user in the account files, passwd(5) and group(5)."""
 
 from jobworkerd.spawn.private_mounts import Accounts
 from jobworkerd.spawn.users import User
@@ -6,22 +6,20 @@ from jobworkerd.spawn.users import User
 FILES = PASSWD, GROUP = "/etc/passwd", "/etc/group"
 
 
-def lines(user: User, home: str, widest: User) -> Accounts:
-    """Returns the lines of a job's user, by file. They come before the host's, and so decide.
+def entries(user: User, home: str, widest: User) -> Accounts:
+    """Returns the entry for a job's user in each file. It takes precedence over the host's entries.
 
-    All users have lines of the same length, that of the widest user: libraries skip the empty lines that may
-    follow.
+    Entries are padded with newlines to the length of the entry for `widest`. Libraries skip empty lines.
     """
-    places = _lines(widest, home)
     return tuple(
-        (path, line.ljust(len(place), b"\n"))
-        for (path, line), (_, place) in zip(_lines(user, home), places, strict=True)
+        (path, entry.ljust(len(longest), b"\n"))
+        for (path, entry), (_, longest) in zip(_entries(user, home), _entries(widest, home), strict=True)
     )
 
 
-def _lines(user: User, home: str) -> Accounts:
+def _entries(user: User, home: str) -> Accounts:
     passwd = f"{user.name}:x:{user.uid}:{user.gid}:{user.full_name}:{home}:{user.shell}\n"
     group = f"{user.name}:x:{user.gid}:\n"
     if user.exclusive:
         return ((PASSWD.encode(), passwd.encode()), (GROUP.encode(), group.encode()))
-    return ((PASSWD.encode(), passwd.encode()),)  # the host names the group of a user of its own
+    return ((PASSWD.encode(), passwd.encode()),)  # the host's group file names the group of a host user

@@ -1,4 +1,4 @@
-"""Signals to child processes, and waits for their ends."""
+"""Signals, kills and reaps child processes."""
 
 import os
 import signal
@@ -9,16 +9,16 @@ _END_SECONDS = 1.0
 """A killed process ends in milliseconds, unless the kernel holds it."""
 
 _POLL_SECONDS = 0.0005
-"""No wait has both a bound and no need for a descriptor, which an exhausted host may not have."""
+"""Polling needs no descriptor. A wait with a timeout would need one, which an exhausted host may lack."""
 
 
 def has_ended(pid: int) -> bool:
-    """Tells whether a child that has not been reaped has ended."""
+    """Tells whether a child has ended. The child must not have been reaped."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def end(pid: int) -> None:
-    """Kills a child and reaps it, however far its set-up is; see `_wait` for one that does not end."""
+    """Kills and reaps a child in any phase of its preparation; see `_wait` for a child that does not end."""
     os.kill(pid, signal.SIGKILL)
     _wait(pid)
 
@@ -26,8 +26,8 @@ def end(pid: int) -> None:
 def reap(leader: int) -> None:
     """Kills and reaps all children in a process group.
 
-    A spare process may have forked the job's main process without having reported its PID. Nobody knows
-    that PID yet, but the process is in the spare process's group.
+    A spare process can have forked the job's main process without having reported its PID. The supervisor
+    does not know that PID yet, but the process is in the spare process's group.
     """
     os.killpg(leader, signal.SIGKILL)
     with suppress(ChildProcessError):
@@ -36,10 +36,10 @@ def reap(leader: int) -> None:
 
 
 def _wait(pid: int) -> bool:
-    """Reaps a child that was killed; returns False if it has not ended in time.
+    """Reaps a killed child; returns False if it does not end in time.
 
-    The kernel can hold a process that uses a frozen file system or a network file system without a server.
-    Waiting for it would stop the server, so such a process stays until the server ends.
+    The kernel can hold a process that uses a frozen file system, or a network file system without a server.
+    Waiting for it would block the supervisor, so such a process stays until the supervisor ends.
     """
     deadline = time.monotonic() + _END_SECONDS
     while not os.waitpid(pid, os.WNOHANG)[0]:
@@ -50,7 +50,7 @@ def _wait(pid: int) -> bool:
 
 
 def signal_group(leader: int, number: int) -> None:
-    """Signals a process group; the leader alone if it has just been forked and leads no group yet."""
+    """Signals a process group, or only the leader if it has not created its group yet."""
     try:
         os.killpg(leader, number)
     except ProcessLookupError:

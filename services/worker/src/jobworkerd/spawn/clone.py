@@ -1,7 +1,7 @@
-"""clone3(2), which the standard library lacks: processes that are the caller's siblings.
+"""Creates processes with clone3(2), which the standard library lacks.
 
-CLONE_PARENT makes the new process a child of the caller's parent: the supervisor has its jobs forked for
-it, and still is who waits for them.
+CLONE_PARENT makes the new process a sibling of the caller. The supervisor can so reap processes that the fork
+server forks for it.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import os
 from jobworkerd.libc import checked, libc
 
 _CLONE3 = 435
-"""The system call's number, the same on all architectures but Alpha (include/uapi/asm-generic/unistd.h)."""
+"""The number of the system call on all architectures except Alpha (include/uapi/asm-generic/unistd.h)."""
 
 # include/uapi/linux/sched.h
 _VM = 0x100
@@ -42,38 +42,38 @@ class _Arguments(ctypes.Structure):
 
 
 def fork_sibling() -> int:
-    """Forks as os.fork does, but for the caller's parent; returns the new process's id, and 0 in that
-    process.
+    """Forks a child of the caller's parent. Returns its PID, and 0 in the new process.
 
-    For a program of one thread that has no handler of pthread_atfork(3) to run.
+    The program must have one thread. Handlers of pthread_atfork(3) do not run.
 
     Raises:
-        OSError: there can be no other process, or this host forbids clone3.
+        OSError: the host is out of processes, or forbids clone3.
     """
     pid, _ = _clone(0, 0)
     return pid
 
 
 def vfork_sibling(cgroup: int | None) -> int:
-    """Makes a process that runs in the caller's memory, and returns there only: its process id.
+    """Creates a process that runs in the caller's memory. Returns only in the new process, with its PID.
 
-    `cgroup` is a descriptor of the directory of the cgroup that it is born in. The caller waits in the
-    kernel until the new process executes a program or ends, as with vfork(2); and has to be dead by then:
-    its stack is no longer what it was. The id is the one that the caller's namespace has for the process.
+    The process is born in the cgroup of which `cgroup` is a descriptor of the directory. The kernel suspends
+    the caller until the new process calls execve(2) or ends, as with vfork(2). The new process must kill the
+    caller before that, because it changes the caller's stack. The PID is the one in the caller's PID
+    namespace.
 
     Raises:
-        OSError: in the caller: there can be no such process, or it cannot be in that cgroup.
+        OSError: in the caller: the host is out of processes, or the process cannot be in that cgroup.
     """
     returned, pid = _clone(_VM | _VFORK | (0 if cgroup is None else _INTO_CGROUP), cgroup or 0)
     if returned:
-        # Somebody killed the new process before it could kill this one.
+        # The new process was killed before it could kill this one.
         os._exit(127)
     return pid
 
 
 def _clone(flags: int, cgroup: int) -> tuple[int, int]:
     tid = ctypes.c_int(0)
-    # With CLONE_PARENT the signal at the end is the caller's own, and may not be named.
+    # With CLONE_PARENT the new process has the caller's exit signal, and exit_signal must be 0.
     arguments = _Arguments(
         flags=_PARENT | _PARENT_SETTID | flags, parent_tid=ctypes.addressof(tid), cgroup=cgroup
     )

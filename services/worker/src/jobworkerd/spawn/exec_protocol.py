@@ -1,52 +1,230 @@
-"""What a spare process is told to run: written by the supervisor, read in the process that becomes the job.
+"""The handshake between the supervisor and a spare process: all messages, with encoding and decoding.
 
-What reads it is kept small (see `forkserver`): hence marshal, which is there anyway, for two ends that are
-one program.
+The control socket is a SOCK_SEQPACKET socket with one message per packet. In order:
+
+1. Spare process: `Forked` with its own PID, and again with the PID of its init, so that both can be reaped.
+2. Spare process: `Ready`. The supervisor can use the process now.
+3. Supervisor: an `ExecRequest`, as the descriptor of a file in memory.
+4. Supervisor: the release, with the descriptor of the job's cgroup directory.
+5. Spare process: `Started` with the PID of the process that becomes the job.
+6. The job's process: `Refused` if it runs with less isolation than requested.
+7. The end of the socket when execve(2) succeeds.
+
+`Failed` can replace each message after the first. The fork server sends it if it cannot fork.
+
+The fork server loads this module, so it imports only what the interpreter has loaded: NamedTuple instead of
+dataclasses, and marshal, because both ends belong to one program.
 """
 
+import errno
 import marshal
 import os
-from typing import NamedTuple
+import socket
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from jobworkerd.spawn.identity import Identity
+
+MAX_REPORT_BYTES = 256
+"""Upper bound for the length of a report."""
+
+_CONTENT = b"!"
+"""The content of a message that carries only descriptors: an empty packet looks like the end."""
+
+RequestedNetwork: TypeAlias = Literal["host", "none", "none if possible"]
 
 
-class Order(NamedTuple):
-    """What execve(2) takes, and what is the job's own of its isolation.
+class MalformedMessage(ValueError):
+    """Raised when a message does not follow the protocol, for example because it is truncated."""
 
-    Strings are encoded by the supervisor: bytes mean the same under every locale. `argv` begins with the
-    program: a path, or a name to be looked up in the PATH of `env`. `user` has the
-    values of an `isolation.Identity`, None for the server's own. `home` is the private directory that becomes
-    that user's, empty without a private directory; `accounts` are the lines that name the user (see
-    `private_mounts.name_user`). `network` is what the job may have: `host`, `none`, or `none if
-    possible`.
+
+class ExecRequest(NamedTuple):
+    """The arguments of execve(2), and the part of the isolation that differs between jobs.
+
+    The supervisor encodes all strings, because bytes mean the same under every locale. `argv[0]` is a path,
+    or a name that is searched in the PATH of `env`. Without a `user` the job runs as the server's user.
+    `home` is the private directory that the user owns; it is empty without private directories. `accounts`
+    are the entries for the user (see `private_mounts.name_user`).
     """
 
     directory: bytes
     argv: list[bytes]
     env: dict[bytes, bytes]
-    user: tuple[object, ...] | None = None
+    user: Identity | None = None
     home: bytes = b""
     accounts: tuple[tuple[bytes, bytes], ...] = ()
-    network: str = "host"
+    network: RequestedNetwork = "host"
 
 
-def write(values: tuple[object, ...]) -> int:
-    """Returns a descriptor of a file that has the values, for the caller to close.
+class Forked(NamedTuple):
+    """A process that the supervisor must reap was forked: the spare process, or its init."""
 
-    It is a file in memory, as a socket may not have room for a whole command line, and nobody may wait.
+    pid: int
+
+
+class Ready(NamedTuple):
+    """The spare process waits for an `ExecRequest`.
+
+    `init` is 0 without a PID namespace. `refused` maps each part of the isolation that the kernel refused to
+    its errno.
+    """
+
+    pid: int
+    init: int
+    refused: Mapping[str, int]
+
+
+class Started(NamedTuple):
+    """The process that becomes the job exists."""
+
+    pid: int
+
+
+class Refused(NamedTuple):
+    """The kernel refused more parts of the isolation; the errno of each."""
+
+    parts: Mapping[str, int]
+
+
+class Failed(NamedTuple):
+    """A step failed with an errno. No job comes from this spare process."""
+
+    step: str
+    code: int
+
+
+Report: TypeAlias = Forked | Ready | Started | Refused | Failed
+
+
+def encode(report: Report) -> bytes:
+    """Returns a report as a packet: its kind and its fields, separated by spaces."""
+    return _encode(report).encode()
+
+
+def _encode(report: Report) -> str:
+    match report:
+        case Forked(pid):
+            return f"forked {pid}"
+        case Ready(pid, init, refused):
+            return f"ready {pid} {init}{_encode_parts(refused)}"
+        case Started(pid):
+            return f"started {pid}"
+        case Refused(parts):
+            return f"refused{_encode_parts(parts)}"
+        case Failed(step, code):
+            return f"failed {step} {code}"
+
+
+def decode(packet: bytes) -> Report:
+    """Returns the report in a packet.
 
     Raises:
-        OSError: there is no memory for it.
+        MalformedMessage: the packet is not a report.
     """
-    file = os.memfd_create("jobworker-order")
     try:
-        os.write(file, marshal.dumps(tuple(values)))  # type: ignore[arg-type]  # the stub lists what there is
+        return _decode(packet.decode("ascii").split(" "))
+    except ValueError as error:
+        raise MalformedMessage(f"malformed report: {packet!r}") from error
+
+
+def _decode(words: list[str]) -> Report:
+    match words:
+        case ["forked", pid]:
+            return Forked(int(pid))
+        case ["ready", pid, init, *parts]:
+            return Ready(int(pid), int(init), _decode_parts(parts))
+        case ["started", pid]:
+            return Started(int(pid))
+        case ["refused", *parts]:
+            return Refused(_decode_parts(parts))
+        case ["failed", step, code]:
+            return Failed(step, int(code))
+    raise ValueError
+
+
+def _encode_parts(parts: Mapping[str, int]) -> str:
+    return "".join(f" {part}={code}" for part, code in parts.items())
+
+
+def _decode_parts(words: list[str]) -> dict[str, int]:
+    return {part: int(code) for part, code in (word.split("=") for word in words)}
+
+
+def receive(control: socket.socket) -> Report | None:
+    """Receives the next report; returns None if the process has ended or has called execve(2).
+
+    Raises:
+        BlockingIOError: no report has arrived yet.
+        MalformedMessage: the packet is not a report.
+    """
+    try:
+        packet = control.recv(MAX_REPORT_BYTES)
+    except ConnectionResetError:
+        return None
+    return decode(packet) if packet else None
+
+
+def send(control: socket.socket, descriptors: list[int]) -> None:
+    """Sends descriptors to a spare process: the file of an `ExecRequest`, or a cgroup directory.
+
+    Raises:
+        OSError: the process was killed (EAGAIN).
+    """
+    try:
+        socket.send_fds(control, [_CONTENT], descriptors)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise OSError(errno.EAGAIN, "the spare process was killed", "request") from error
+
+
+def receive_descriptors(control: socket.socket) -> list[int] | None:
+    """Receives the descriptors that the supervisor sent, at most one; returns None at the end."""
+    content, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
+    return descriptors if content else None
+
+
+def write_request(request: ExecRequest) -> int:
+    """Returns the descriptor of a file with a request. The caller closes it.
+
+    Raises:
+        OSError: the host is out of memory.
+    """
+    user = request.user and tuple(request.user)
+    return write_values((*request[:3], user, *request[4:]))
+
+
+def read_request(file: int) -> ExecRequest:
+    """Returns the request in a file.
+
+    Raises:
+        MalformedMessage: the file does not contain a request.
+    """
+    try:
+        request = ExecRequest(*read_values(file))  # type: ignore[arg-type]
+        return request._replace(user=request.user and Identity(*request.user))
+    except (EOFError, TypeError, ValueError) as error:
+        raise MalformedMessage("malformed ExecRequest") from error
+
+
+def write_values(values: tuple[object, ...]) -> int:
+    """Returns the descriptor of a file in memory with values. The caller closes it.
+
+    A socket can be too small for a long command line, and the supervisor must not block.
+
+    Raises:
+        OSError: the host is out of memory.
+    """
+    file = os.memfd_create("jobworker-request")
+    try:
+        os.write(file, marshal.dumps(values))  # type: ignore[arg-type]  # the stub lists the possible types
     except OSError:
         os.close(file)
         raise
     return file
 
 
-def read(file: int) -> tuple[object, ...]:
-    """Returns the values that a file has."""
+def read_values(file: int) -> tuple[object, ...]:
+    """Returns the values in a file."""
     values: tuple[object, ...] = marshal.loads(os.pread(file, os.fstat(file).st_size, 0))  # noqa: S302
     return values

@@ -1,24 +1,24 @@
-"""The supervisor's end of the fork server: its process and its socket."""
+"""The supervisor's connection to the fork server."""
 
 import os
 import socket
 import subprocess
 import sys
 
-from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.spare_setup import Setup
 
 
 class ForkClient:
-    """The owner of the fork server's process (see `forkserver`), which it starts again after its end."""
+    """The owner of the fork server process (see `fork_server`). Restarts a fork server that has died."""
 
     process: "subprocess.Popen[bytes]"
-    """The fork server that was started last."""
+    """The current fork server, or the last one if none runs."""
 
     def __init__(self, setup: Setup) -> None:
         """Starts the fork server.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the fork server cannot be started.
         """
         self._setup = setup
         self._socket: socket.socket | None = None
@@ -27,8 +27,8 @@ class ForkClient:
     def send(self, descriptors: list[int]) -> None:
         """Sends the descriptors of a new spare process to the fork server.
 
-        Replaces a fork server that has ended. The new one does not get the descriptors: the requester finds
-        the control socket closed, and asks again.
+        Replaces a fork server that has ended. The new one does not receive the descriptors: the caller finds
+        the control socket closed, and repeats its request.
 
         Raises:
             OSError: the host is exhausted.
@@ -43,7 +43,7 @@ class ForkClient:
             self._start()
 
     def end(self) -> None:
-        """Ends the fork server if it runs."""
+        """Kills and reaps the fork server if it runs."""
         if self._socket:
             self._socket.close()
             self._socket = None
@@ -51,22 +51,22 @@ class ForkClient:
             self.process.wait()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with theirs:
+            with child_end:
                 setup = self._setup.write()
                 try:
-                    self.process = _spawn(theirs.fileno(), setup)
+                    self.process = _spawn(child_end.fileno(), setup)
                 finally:
                     os.close(setup)
         except OSError:
-            ours.close()
+            parent_end.close()
             raise
-        self._socket = ours
+        self._socket = parent_end
 
 
 def _spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
     argv = [sys.executable, "-P", "-m", "jobworkerd.spawn.fork_server", str(sock), str(setup)]
-    return subprocess.Popen(  # noqa: S603 - our own module
+    return subprocess.Popen(  # noqa: S603 - a module of this package
         argv, pass_fds=(sock, setup), stdin=subprocess.DEVNULL, process_group=0
     )

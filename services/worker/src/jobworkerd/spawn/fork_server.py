@@ -1,13 +1,11 @@
-"""`python -m jobworkerd.spawn.fork_server SOCKET SETUP`: forks the spare processes, so that the
-supervisor need not.
+"""`python -m jobworkerd.spawn.fork_server SOCKET SETUP`: forks spare processes for the supervisor.
 
-A fork costs the supervisor more than the call: each page that it writes to afterwards is copied first. This
-program is small, has one thread and nothing else to do, and its forks run on another core while the
-supervisor goes on.
+A fork costs the supervisor more than the call: the kernel copies each page that it writes to afterwards. The
+fork server is small and has one thread, and it forks on another core while the supervisor continues.
 
-Each message on the socket (a descriptor) has the descriptors of one spare process, which says by itself
-that it is there. The program ends when the socket is closed. SETUP is a descriptor, too: of a file with
-what all have in common.
+SOCKET and SETUP are descriptors. Each message on the socket carries the descriptors of one spare process,
+which reports by itself that it exists. SETUP is a file with the settings that all spare processes share. The
+program ends when the socket is closed.
 """
 
 import gc
@@ -16,13 +14,14 @@ import socket
 import sys
 
 from jobworkerd.spawn import clone
-from jobworkerd.spawn.spare_process import Setup, become_spare, report_failure, signals_to_reset
+from jobworkerd.spawn.spare_process import become_spare, report_failure
+from jobworkerd.spawn.spare_setup import Setup, signals_to_reset
 
 _NICE = 10
-"""What is made ahead, and its end, stands back behind those who wait for something now."""
+"""The fork server runs at a lower priority so that preforking does not delay requests in flight."""
 
 _DESCRIPTORS = 4
-"""stdin, stdout, stderr, orders: as `become_spare` takes them."""
+"""stdin, stdout, stderr and the control socket, in the order of `become_spare`."""
 
 
 def main() -> int:
@@ -30,18 +29,18 @@ def main() -> int:
     descriptor, setup_file = map(int, sys.argv[1:])
     setup = Setup.read(setup_file)
     os.close(setup_file)
-    # No collection in a spare process: it would touch, and so copy, each page.
+    # A garbage collection in a spare process would touch, and so copy, every page.
     gc.disable()
-    if os.geteuid() == 0:  # nobody else may undo it for the jobs
+    if os.geteuid() == 0:  # without privileges, jobs could not return to the supervisor's priority
         os.nice(_NICE)
-    signals_to_reset()  # which each spare process knows then
+    signals_to_reset()  # spare processes inherit the cached result
     with socket.socket(fileno=descriptor) as sock:
         serve(sock, setup)
     return 0
 
 
 def serve(sock: socket.socket, setup: Setup) -> None:
-    """Forks one spare process for each message; returns at the end of the socket."""
+    """Forks one spare process per message; returns when the socket is closed."""
     while True:
         _, fds, _, _ = socket.recv_fds(sock, 1, _DESCRIPTORS)
         if not fds:

@@ -1,7 +1,7 @@
-"""Descriptors that new jobs may not take, so that everything else never lacks one.
+"""Reserves descriptors that new jobs cannot take.
 
-What ends a job, reads its figures or starts an API process again needs a descriptor for a moment. The
-functions that take descriptors for a new job run under a lower limit than the rest of the supervisor.
+Ending a job, reading its usage and restarting an API process need descriptors for a moment. The functions
+that open descriptors for a new job therefore run under a lower limit than the rest of the supervisor.
 """
 
 import resource
@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 RESERVED = 32
-"""One step needs up to eight at once (`ApiProcesses`); the others are for removed logs that wait for their
-space to be given back.
-"""
+"""One step needs up to eight at once (`ApiProcesses`). The rest is for removed logs (`DeferredReclaim`)."""
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Keeps `RESERVED` descriptors free inside: a call that would take one of them fails with EMFILE."""
+def reserved() -> Iterator[None]:
+    """Keeps `RESERVED` descriptors free in the block: a call that needs one of them fails with EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft - RESERVED, 0), hard))
     try:

@@ -1,5 +1,6 @@
-"""Notices when the host is no longer as processes that were prepared have copied it: its mounts, the files
-that name its users, and the directories that jobs may write to.
+"""Detects changes of the host that make spare processes outdated.
+
+Spare processes have copies of the host's mounts, of its account files and of its writable directories.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ _EVENT_BYTES = 65_536
 
 
 class HostWatch:
-    """The owner of the descriptors that notice changes, until `close`."""
+    """The owner of the descriptors that report changes, until `close`."""
 
     def __init__(
         self,
@@ -34,8 +35,10 @@ class HostWatch:
         directories: Iterable[Path],
         on_change: Callable[[], None],
     ) -> None:
-        """Calls a function each time that a file system is mounted or unmounted, that one of the files has
-        changed, or that one of the directories has appeared, disappeared or been replaced.
+        """Starts watching.
+
+        `on_change` is called when a file system is mounted or unmounted, when one of the files changes, and
+        when one of the directories is created, removed or replaced.
         """
         self._loop = loop
         self._files = tuple(files)
@@ -43,7 +46,7 @@ class HostWatch:
         self._on_change = on_change
         self._names: dict[int, set[bytes]] = {}
         self._mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        # The kernel marks a change of the mounts with POLLPRI, see `cgroup.populated`.
+        # The kernel reports a change of the mounts as POLLPRI (see `cgroup.populated`).
         self._epoll = select.epoll()
         self._epoll.register(self._mounts, select.EPOLLPRI)
         self._inotify = checked(libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -52,7 +55,7 @@ class HostWatch:
         loop.add_reader(self._inotify, self._on_events)
 
     def close(self) -> None:
-        """Ends watching."""
+        """Stops watching."""
         self._loop.remove_reader(self._epoll.fileno())
         self._loop.remove_reader(self._inotify)
         self._epoll.close()
@@ -60,7 +63,7 @@ class HostWatch:
         os.close(self._inotify)
 
     def _watch(self) -> None:
-        """Watches what there is by now; what is watched already stays so."""
+        """Adds watches for the paths that exist now. Existing watches do not change."""
         for file in self._files:
             self._add(file, _FILE)
         for directory in self._directories:
@@ -69,7 +72,7 @@ class HostWatch:
                     self._names.setdefault(number, set()).add(os.fsencode(entry.name))
 
     def _add(self, path: Path, mask: int) -> int:
-        """Returns the watch's number, 0 if there is nothing to watch."""
+        """Returns the number of the watch, or 0 if the path does not exist."""
         with contextlib.suppress(OSError):
             return checked(libc().inotify_add_watch(self._inotify, bytes(path), mask))
         return 0
@@ -77,13 +80,13 @@ class HostWatch:
     def _on_events(self) -> None:
         events = list(_events(os.read(self._inotify, _EVENT_BYTES)))
         if any(name in self._names.get(number, {name}) for number, name in events):
-            # Programs replace files and directories, and the new ones are not watched yet.
+            # The events can come from a replaced file or directory. The new one has no watch yet.
             self._watch()
             self._on_change()
 
 
 def _events(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields the watch's number and the name of the directory's entry, empty for the file itself."""
+    """Yields the number of the watch and the name of the directory entry; the name is empty for a file."""
     offset = 0
     while offset < len(data):
         number, _, _, length = _EVENT.unpack_from(data, offset)

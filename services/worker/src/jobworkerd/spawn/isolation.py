@@ -1,11 +1,10 @@
-"""What keeps a job from the host, from the server and from other jobs: namespaces, private directories, no
-privileges.
+"""Isolates a process from the host, the server and other jobs: namespaces, private directories, privileges.
 
-All that does not depend on the job is done in a spare process, ahead of time. A part that the kernel
-refuses is left out, and told of; whether a job runs without it is not decided here. What reads this is kept
-small (see `forkserver`).
+A spare process does everything that does not depend on the job in advance. If the kernel refuses a part, the
+spare process continues and reports it. The supervisor decides whether a job runs without that part.
 
-The pages behind it are namespaces(7), pid_namespaces(7) and prctl(2); see `private_mounts` for the mounts.
+The fork server loads this module, so it imports little (see `fork_server`). See namespaces(7),
+pid_namespaces(7) and prctl(2), and `private_mounts` for the mounts.
 """
 
 import contextlib
@@ -20,12 +19,9 @@ from typing import NamedTuple
 from jobworkerd import keyring
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
-from jobworkerd.spawn import clone, private_mounts
+from jobworkerd.spawn import clone, namespaces, private_mounts
+from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import View
-
-# include/uapi/linux/sched.h
-_NAMESPACES = {"mount": 0x00020000, "uts": 0x04000000, "ipc": 0x08000000, "pid": 0x20000000}
-_NEW_NETWORK = 0x40000000
 
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 """netdevice(7)."""
@@ -35,10 +31,10 @@ _SET_PDEATHSIG, _SET_NO_NEW_PRIVS = 1, 38
 
 
 class Isolation(NamedTuple):
-    """How jobs are kept apart: the part of the configuration that a spare process needs.
+    """The settings of the isolation that a spare process needs.
 
-    `namespaces` are of `mount`, `uts`, `ipc` and `pid`; with the first of them a job has a `view` of its own
-    of the host's file systems.
+    `namespaces` are names of `namespaces.CONFIGURABLE`. `view` is what a job with a mount namespace sees of
+    the host's file systems.
     """
 
     namespaces: tuple[str, ...]
@@ -47,76 +43,67 @@ class Isolation(NamedTuple):
     view: View = View()
 
 
-class Identity(NamedTuple):
-    """The user that a job runs as; `exclusive` says that nothing but this job runs as that user."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
-    exclusive: bool = False
-
-
 class Entered(NamedTuple):
-    """What became of it: the process 1 of the PID namespace (0: there is none), and errnos by part."""
+    """The PID of the init of the PID namespace (0 without one), and the errnos of the refused parts."""
 
     init: int
     refused: dict[str, int]
 
 
 def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
-    """Isolates this process, and what will be made of it, as far as the kernel allows.
+    """Isolates this process and its later children as far as the kernel allows.
 
-    The init is a child of this process's parent, for that one to kill and reap: all of the namespace ends
-    with it. `announce` is called with its id as soon as there is one.
+    The init is a sibling of this process. The supervisor kills and reaps it, and the kernel ends all
+    processes of the namespace with it. `announce` is called with the PID of the init when it is forked.
 
     Raises:
-        OSError: the init cannot be started, or the host is exhausted, which is no reason to run a job without
-            a part of its isolation.
+        OSError: the init cannot be started, or the host is exhausted. A job never runs with less isolation
+            because of an exhausted host.
     """
     refused: dict[str, int] = {}
     for name in isolation.namespaces:
         try:
-            checked(libc().unshare(_NAMESPACES[name]))
-            if name == "mount":
+            checked(libc().unshare(namespaces.BY_NAME[name].flag))
+            if name == namespaces.MOUNT.name:
                 refused |= private_mounts.make(isolation.view)
         except OSError as error:
             refused[name] = error.errno or 0
     init = 0
-    if "pid" in isolation.namespaces and "pid" not in refused:
-        with_proc = "mount" in isolation.namespaces and "mount" not in refused
-        init = _start_init(announce, with_proc=with_proc)
+    entered = {*isolation.namespaces} - {*refused}
+    if namespaces.PID.name in entered:
+        init = _start_init(announce, with_proc=namespaces.MOUNT.name in entered)
     if isolation.no_new_privileges:
         try:
-            _give_up_privileges()
+            _forbid_privileges()
         except OSError as error:
             refused["no_new_privileges"] = error.errno or 0
     try:
         keyring.join_new_session()
     except OSError as error:
         refused["session_keyring"] = error.errno or 0
-    if lacking := next(filter(is_passing, refused.values()), 0):
-        raise OSError(lacking, os.strerror(lacking))
+    if code := next(filter(is_passing, refused.values()), 0):
+        raise OSError(code, os.strerror(code))
     return Entered(init, refused)
 
 
 def leave_network() -> None:
-    """Goes to a network namespace of its own, which has a loopback interface and no other.
+    """Enters a new network namespace, which has only a loopback interface.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel refused.
     """
-    checked(libc().unshare(_NEW_NETWORK))
+    checked(libc().unshare(namespaces.NETWORK.flag))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP))
 
 
 def become_user(identity: Identity, home: bytes) -> None:
-    """Becomes another user, who owns the private directory (empty: the job has none) and the output's pipes.
+    """Changes to another user, and gives it the private directory (if not empty) and the output pipes.
 
-    The pipes belong to the user so that /dev/stdout, /dev/stderr and /proc/self/fd/1 can be opened.
+    The user owns the pipes so that the job can open /dev/stdout, /dev/stderr and /proc/self/fd/1.
 
     Raises:
-        OSError: this process may not.
+        OSError: this process lacks the privileges.
     """
     uid, gid = identity.uid, identity.gid
     if home:
@@ -127,20 +114,21 @@ def become_user(identity: Identity, home: bytes) -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     if identity.exclusive:
-        keyring.clear_left_over(uid)
-    # A user whose quota of keys is used up keeps the spare process's keyring, which no other job has either.
+        keyring.clear_leftovers(uid)
+    # If the user's quota of keys is used up, the job keeps the spare process's keyring, which no other job
+    # has.
     with contextlib.suppress(OSError):
         keyring.join_new_session()
 
 
 def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
-    """Starts the namespace's process 1 and returns its id.
+    """Starts process 1 of the PID namespace and returns its PID.
 
-    It sleeps. That is enough of an init: the kernel reaps the children of whoever ignores SIGCHLD, and
-    signals go to the job's own processes, whose parent is the supervisor. It is not one of the job's, so
-    neither its memory nor its place among the processes counts as the job's.
+    The init sleeps. That is sufficient: the kernel reaps the children of a process that ignores SIGCHLD, and
+    signals go to the job's processes, whose parent is the supervisor. The init is outside of the job's
+    cgroup, so it does not count towards the job's limits.
     """
-    begun, at_work = os.pipe2(os.O_CLOEXEC)
+    exec_end, init_end = os.pipe2(os.O_CLOEXEC)
     init = clone.fork_sibling()
     if init == 0:
         try:
@@ -155,20 +143,20 @@ def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
                 os.dup2(null, standard)
             os.execv("/bin/sleep", ["sleep", "infinity"])  # noqa: S606
         except OSError as error:
-            os.write(at_work, b"%d" % (error.errno or 0))
+            os.write(init_end, b"%d" % (error.errno or 0))
         finally:
             os._exit(127)
-    os.close(at_work)
+    os.close(init_end)
     announce(init)
-    failure = os.read(begun, 16)
-    os.close(begun)
+    failure = os.read(exec_end, 16)
+    os.close(exec_end)
     if failure:
         raise OSError(int(failure), os.strerror(int(failure)))
     return init
 
 
-def _give_up_privileges() -> None:
-    """No program that is executed from here on gets any, as root or by its file (capabilities(7))."""
-    with contextlib.suppress(PermissionError):  # a server that is not root has none to give
+def _forbid_privileges() -> None:
+    """Denies privileges to all programs that are executed later, as root or by file (capabilities(7))."""
+    with contextlib.suppress(PermissionError):  # only root can empty the set
         empty_bounding_set()
     prctl(_SET_NO_NEW_PRIVS, 1)

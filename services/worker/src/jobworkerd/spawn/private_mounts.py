@@ -1,9 +1,9 @@
-"""A job's own view of the host's file systems, in a new mount namespace: a read-only system, private
-directories, writable paths, and the files that name its user.
+"""Mounts a job's view of the host: a read-only system, private directories, writable paths and account files.
 
-The order of the mounts decides what a job sees: parents come before what lies below them. What reads this is
-kept small (see `forkserver`). The pages behind it are mount_namespaces(7), mount_setattr(2), open_tree(2) and
-move_mount(2).
+The mounts are in a new mount namespace. Their order matters: a parent is mounted before the mounts below it.
+
+The fork server loads this module, so it imports little (see `fork_server`). See mount_namespaces(7),
+mount_setattr(2), open_tree(2) and move_mount(2).
 """
 
 import ctypes
@@ -13,14 +13,14 @@ from typing import NamedTuple
 from jobworkerd.libc import checked, libc
 
 HOME = b"/home/job"
-"""The job's private directory, where it has a mount namespace."""
+"""The home of a job that has a mount namespace."""
 
 PRIVATE = (b"/home", b"/tmp", b"/var/tmp", b"/dev/shm")
-"""The directories that each job has of its own, the one with its home first."""
+"""The directories that are private to each job. The parent of `HOME` is first."""
 
 WRITABLE_PATHS = "writable_paths"
 ACCOUNTS = "accounts"
-"""The parts that a refusal is reported for, besides the mount namespace itself."""
+"""The parts of a view that can be refused separately."""
 
 # include/uapi/linux/mount.h
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REC, _PRIVATE = 0x1, 0x2, 0x4, 0x8, 0x4000, 0x40000
@@ -28,22 +28,22 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY_PATH = 0x1, 0x4
 _OPEN_TREE_FLAGS = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
 
-# include/uapi/asm-generic/unistd.h; the same on every architecture but Alpha
+# include/uapi/asm-generic/unistd.h; the same on all architectures except Alpha
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 
 _SAFE = _NOSUID | _NODEV
 
 
 Accounts = tuple[tuple[bytes, bytes], ...]
-"""Files that name users, each with a line."""
+"""Account files, each with an entry for the job's user."""
 
 
 class View(NamedTuple):
-    """What a job sees. All paths are real ones, without links; `links` maps others to those.
+    """The paths of a job's view. All paths are free of symbolic links; `links` maps links to such paths.
 
-    Each of `private`, those of `PRIVATE` that the host has, is an empty directory of at most `private_bytes`.
-    `masked` are directories that a job finds empty, `writable` those that
-    are as writable as on the host. `accounts` has a line to put first in each file (see `name_user`).
+    `private` are the directories of `PRIVATE` that exist on the host; each is empty and holds at most
+    `private_bytes`. `masked` directories are empty for a job. `writable` directories have the host's
+    permissions. `accounts` has the first line of each account file (see `name_user`).
     """
 
     private: tuple[bytes, ...] = ()
@@ -55,14 +55,15 @@ class View(NamedTuple):
 
 
 def make(view: View) -> dict[str, int]:
-    """Mounts a view in this process's mount namespace; returns the errnos of refused parts.
+    """Mounts a view in this process's mount namespace; returns the errnos of the refused parts.
 
-    `writable_paths:N` is the first of the writable paths that cannot be used, counted from 0.
+    `writable_paths:N` is the first unusable writable path, counted from 0.
 
     Raises:
-        OSError: the kernel refuses one of the parts that keep a job out.
+        OSError: the kernel refused a part that restricts the job.
     """
-    # Neither later mounts of the host come in, which a job could write to, nor those made here get out.
+    # Later mounts of the host, which would be writable, do not propagate here, and mounts here do not
+    # propagate out.
     _mount(None, b"/", None, _REC | _PRIVATE)
     trees, errors = _open_trees(view.writable)
     _set_read_only(b"/")
@@ -85,10 +86,7 @@ def make(view: View) -> dict[str, int]:
 
 
 def name_user(accounts: Accounts) -> None:
-    """Overwrites the first lines of account files with the job's; both have the same length.
-
-    From then on the files are as read-only as the rest of the system.
-    """
+    """Overwrites the first lines of account files with entries of that length; makes the files read-only."""
     for path, line in accounts:
         file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         os.pwrite(file, line, 0)
@@ -97,12 +95,12 @@ def name_user(accounts: Accounts) -> None:
 
 
 def mount_proc() -> None:
-    """Mounts the /proc of this process's PID namespace."""
+    """Mounts /proc for this process's PID namespace."""
     _mount(b"proc", b"/proc", b"proc", _SAFE | _NOEXEC)
 
 
 def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes, int]]:
-    """Returns copies of the mounts at and below some paths, while they are as on the host, and errnos."""
+    """Copies the mounts at and below each path, before they become read-only; returns them, and errnos."""
     trees: dict[bytes, int] = {}
     errors: dict[bytes, int] = {}
     for path in paths:
@@ -114,10 +112,10 @@ def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes,
 
 
 def _attach(tree: int, path: bytes) -> int:
-    """Mounts such a copy at a directory; returns the errno if that fails."""
+    """Mounts a copy at a directory; returns the errno, or 0."""
     try:
-        if not os.path.isdir(path):  # noqa: PTH112 - a frozen file system holds who makes a directory there
-            os.makedirs(path)  # noqa: PTH103 - a private directory is empty
+        if not os.path.isdir(path):  # noqa: PTH112 - mkdir on a frozen file system would block
+            os.makedirs(path)  # noqa: PTH103 - in an empty private directory
     except OSError as error:
         os.close(tree)
         return error.errno or 0
@@ -142,25 +140,25 @@ def _mount_private(view: View, path: bytes) -> None:
 
 
 def _link(path: bytes, target: bytes) -> None:
-    """Makes a link again that a private directory hides."""
+    """Recreates a symbolic link that a private directory hides."""
     if not os.path.exists(path):  # noqa: PTH110
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
         os.symlink(target, path)  # noqa: PTH211
 
 
 def _copy_accounts(view: View) -> tuple[dict[bytes, int], dict[str, int]]:
-    """Returns mounts of copies of the host's files that have one more line, and the errno if that fails.
+    """Copies the account files with one more line; returns their mounts, and the errno of a failure.
 
-    The copies are where the private home covers them: to unmount them would wait for a grace period of RCU,
-    which takes milliseconds on a busy host. All of a copy is written now; what the job's process overwrites
-    later is not charged to the job.
+    The private home later covers the copies. Unmounting them would wait for a grace period of RCU, which
+    takes milliseconds on a busy host. The full copies are written now, so the line that the job's process
+    overwrites later is not charged to the job.
     """
     copies: dict[bytes, int] = {}
-    place = view.private[0]
+    directory = view.private[0]
     try:
-        _mount(b"tmpfs", place, b"tmpfs", _SAFE | _NOEXEC, b"mode=755")
+        _mount(b"tmpfs", directory, b"tmpfs", _SAFE | _NOEXEC, b"mode=755")
         for path, line in view.accounts:
-            copy = place + b"/" + os.path.basename(path)  # noqa: PTH119
+            copy = directory + b"/" + os.path.basename(path)  # noqa: PTH119
             with open(path, "rb", buffering=0) as host, open(copy, "wb", buffering=0) as file:  # noqa: PTH123
                 file.write(line + host.readall())
             copies[path] = _system_call(_OPEN_TREE, _AT_FDCWD, copy, _OPEN_TREE_CLONE | os.O_CLOEXEC)

@@ -1,8 +1,7 @@
-"""Starting a job's main process: the order to a spare process, and what it reports."""
+"""The main process of a job: the `ExecRequest` that starts it, and the errors that it reports."""
 
 import errno
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,9 +10,9 @@ from jobworkerd.errors import CommandNotStarted, LimitUnavailable
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
 from jobworkerd.spawn import children, exec_protocol, headroom, private_mounts
-from jobworkerd.spawn.exec_protocol import Order
+from jobworkerd.spawn.exec_protocol import ExecRequest, Failed, RequestedNetwork
 from jobworkerd.spawn.private_mounts import Accounts
-from jobworkerd.spawn.spare import REPORT_BYTES, Spare, refused_parts
+from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -21,11 +20,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIELD_OF_STEP = {"working_directory": "working_directory", "exec": "command"}
 
 _HINTS = {
-    errno.ENOENT: "; or the interpreter that its first line names is missing, or the loader that it needs",
-    errno.ENOEXEC: "; a script's first line has to name its interpreter, such as #!/bin/sh",
-    errno.EACCES: "; it has to be a file, with permission to execute it",
+    errno.ENOENT: "; if the file exists, its interpreter (first line) or its loader is missing",
+    errno.ENOEXEC: "; the first line of a script must name its interpreter, such as #!/bin/sh",
+    errno.EACCES: "; use a regular file with execute permission",
 }
-"""What execve(2) may also mean by an error, for a command."""
+"""Other meanings of errors of execve(2)."""
 
 _PRIVATE = tuple(os.fsdecode(path) for path in private_mounts.PRIVATE)
 _PRIVATE_HINT = (
@@ -36,7 +35,7 @@ _PRIVATE_HINT = (
 
 @dataclass(frozen=True)
 class Process:
-    """A job's main process, a child of ours until it is reaped; its pidfd is the receiver's to close."""
+    """A child process that has not been reaped, and its pidfd, which the owner closes."""
 
     pid: int
     pidfd: int
@@ -46,10 +45,11 @@ class Process:
         """Opens the pidfd of a child.
 
         Raises:
-            OSError: there is no descriptor left. The child, which nobody could wait for, is gone then.
+            OSError: the host is out of descriptors. The child, which could not be waited for, has been
+            killed.
         """
         try:
-            with headroom.kept():
+            with headroom.reserved():
                 return cls(pid, os.pidfd_open(pid))
         except OSError:
             children.end(pid)
@@ -57,85 +57,61 @@ class Process:
 
 
 def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
-    """Returns the job's environment: what it asks for over four variables, never the server's own."""
+    """Returns the job's environment: four defaults and the job's own variables, never the server's."""
     return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | spec.env
 
 
-def give_order(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> None:
-    """Tells the spare process what it will run; it prepares itself, and waits for `let_go`.
+def send(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> None:
+    """Sends the `ExecRequest`. The spare process decodes it and waits for `release`.
 
-    `home` is the job's private directory, empty if it has none; `accounts` are the lines that name the user.
+    `home` is the job's private directory, or empty. `accounts` are the entries that name the user.
 
     Raises:
         OSError: the process was killed (EAGAIN), or the host is exhausted.
     """
-    argv = [spec.command.encode(), *(arg.encode() for arg in spec.args)]
-    env = {name.encode(): value.encode() for name, value in environment(spec, user, home).items()}
-    directory = spec.working_directory.encode()
-    identity = user.identity and tuple(user.identity)
-    file = exec_protocol.write(Order(directory, argv, env, identity, home.encode(), accounts, _network(spec)))
+    request = ExecRequest(
+        directory=spec.working_directory.encode(),
+        argv=[spec.command.encode(), *(arg.encode() for arg in spec.args)],
+        env={name.encode(): value.encode() for name, value in environment(spec, user, home).items()},
+        user=user.identity,
+        home=home.encode(),
+        accounts=accounts,
+        network=_network(spec),
+    )
+    file = exec_protocol.write_request(request)
     try:
-        _send(spare, [file])
+        exec_protocol.send(spare.control, [file])
     finally:
         os.close(file)
 
 
-def _network(spec: JobSpec) -> str:
-    strict = spec.limits_policy is LimitsPolicy.STRICT
-    return "host" if spec.network is Network.HOST else "none" if strict else "none if possible"
+def _network(spec: JobSpec) -> RequestedNetwork:
+    if spec.network is Network.HOST:
+        return "host"
+    return "none" if spec.limits_policy is LimitsPolicy.STRICT else "none if possible"
 
 
-def let_go(spare: Spare, cgroup: int | None) -> None:
-    """Has the spare process run what it was ordered, in the cgroup whose directory the descriptor is of.
+def release(spare: Spare, cgroup: int | None) -> None:
+    """Lets the spare process execute its request in a cgroup, given by a descriptor of its directory.
 
     Raises:
         OSError: the process was killed (EAGAIN).
     """
-    _send(spare, [] if cgroup is None else [cgroup])
-
-
-def _send(spare: Spare, descriptors: list[int]) -> None:
-    try:
-        socket.send_fds(spare.orders, [b"!"], descriptors)
-    except (BrokenPipeError, ConnectionResetError) as error:
-        raise OSError(errno.EAGAIN, "the spare process was killed", "order") from error
-
-
-def read_report(orders: socket.socket) -> bytes:
-    """Returns the next report, which is there; empty once there is nobody to report."""
-    try:
-        return orders.recv(REPORT_BYTES)
-    except ConnectionResetError:
-        return b""
-
-
-def started_pid(report: bytes) -> int | None:
-    """Returns the id of the process that becomes the job, if that is what the report says."""
-    word, _, rest = report.partition(b" ")
-    return int(rest) if word == b"started" else None
-
-
-def refused(report: bytes) -> dict[str, int]:
-    """Returns the errnos of those parts of the isolation that the report says were refused."""
-    word, *rest = report.split() or [b""]
-    return refused_parts(rest) if word == b"refused" else {}
+    exec_protocol.send(spare.control, [] if cgroup is None else [cgroup])
 
 
 def _is_private(working_directory: str, file: str) -> bool:
-    """Tells whether a file is in a private directory; a name without a slash is looked up in PATH instead."""
+    """Tells whether a file is in a private directory. A name without a slash is searched in PATH instead."""
     path = Path(os.path.normpath(Path(working_directory, file)))
     return "/" in file and any(path.is_relative_to(each) for each in _PRIVATE)
 
 
-def failure(spec: JobSpec, report: bytes, *, private: bool = False) -> Exception | None:
-    """Returns what went wrong: nothing, the user's mistake, or an OSError of the server's.
+def error_of(spec: JobSpec, failed: Failed, *, private: bool = False) -> Exception:
+    """Returns the error for a failed start: the client's mistake, or an OSError of the server.
 
-    `private` says that the job has directories of its own in the place of some of the host's.
+    `private` says that the job has private directories.
     """
-    if not report:
-        return None
-    _, step, number = report.decode().split()
-    code = int(number)
+    step, code = failed
     if is_passing(code):
         return OSError(code, os.strerror(code), step)
     if step == "network":
@@ -147,6 +123,6 @@ def failure(spec: JobSpec, report: bytes, *, private: bool = False) -> Exception
         hint = _PRIVATE_HINT
     return CommandNotStarted(
         field="args" if code == errno.E2BIG else _FIELD_OF_STEP[step],
-        errno_name=errno.errorcode.get(code, number),
+        errno_name=errno.errorcode.get(code, str(code)),
         why=f"{subject}: {os.strerror(code)}{hint}",
     )

@@ -1,4 +1,4 @@
-"""Waiting for a descriptor, without holding up the event loop."""
+"""Waits for descriptors without blocking the event loop."""
 
 import asyncio
 from functools import partial
@@ -7,7 +7,7 @@ from jobworkerd.retry import retry_while_exhausted
 
 
 async def readable(descriptor: int) -> None:
-    """Returns once a descriptor has input or is at its end; a pidfd has input once its process ended."""
+    """Waits until a descriptor has input or is at its end. A pidfd has input when its process has ended."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     await retry_while_exhausted(partial(loop.add_reader, descriptor, _set, ready))

@@ -1,48 +1,39 @@
-"""A spare process that is ready for its order, and the form of its reports."""
+"""A spare process that is ready for an `ExecRequest`."""
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobworkerd.spawn import children
 
-REPORT_BYTES = 256
-"""Upper bound of a report's length (see `spare_process`)."""
-
 
 @dataclass(frozen=True)
 class Spare:
-    """A process that waits for its order; the receiver closes the descriptors and reaps the process.
+    """A process that waits for its `ExecRequest`. Its owner closes the descriptors and reaps the process.
 
-    `orders` takes the order and returns the reports (see `spare_process`). `stdout` and `stderr` are the
-    read ends of the job's pipes. `init` is the PID of process 1 of its PID namespace, which the receiver
-    reaps too; 0 without a namespace. `refused` maps the parts of isolation that the kernel refused to errnos.
+    `control` is the control socket (see `exec_protocol`). `stdout` and `stderr` are the read ends of the
+    job's pipes. `init` is the PID of the init of its PID namespace, which the owner reaps too; 0 without a
+    namespace. `refused` maps the parts of the isolation that the kernel refused to errnos.
     """
 
     pid: int
     stdout: int
     stderr: int
-    orders: socket.socket
+    control: socket.socket
     init: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
 
     def has_ended(self) -> bool:
-        """Tells whether the process or its init was killed: no job can start in a namespace without init."""
+        """Tells whether the process or its init was killed. Without the init, no job can start."""
         return children.has_ended(self.pid) or bool(self.init and children.has_ended(self.init))
 
 
 def discard(spare: Spare) -> None:
-    """Ends a process that has no order, and releases what it holds."""
-    spare.orders.close()
+    """Ends a process that has received no `ExecRequest`, and releases its resources."""
+    spare.control.close()
     os.close(spare.stdout)
     os.close(spare.stderr)
     children.reap(spare.pid)
     if spare.init:
         children.reap(spare.init)
-
-
-def refused_parts(words: Iterable[bytes]) -> dict[str, int]:
-    """Decodes the refused parts of isolation in a report, and returns the errno of each."""
-    pairs = (word.decode().split("=") for word in words)
-    return {part: int(number) for part, number in pairs}

@@ -9,20 +9,20 @@ _PIPE_BYTES = 1 << 20
 """The largest pipe that an unprivileged process may have (/proc/sys/fs/pipe-max-size, pipe(7))."""
 
 
-def make_ends() -> tuple[tuple[int, int, socket.socket], list[int]]:
-    """Returns our ends (stdout, stderr, control socket), and the descriptors for the fork server.
+def open_ends() -> tuple[tuple[int, int, socket.socket], list[int]]:
+    """Returns the supervisor's ends (stdout, stderr, control), and the descriptors for the fork server.
 
     Raises:
-        OSError: the host is exhausted. Nothing is left behind.
+        OSError: the host is exhausted. No descriptor is left open.
     """
     with ExitStack() as on_failure:
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         on_failure.callback(os.close, stdin)
         (stdout, stdout_end), (stderr, stderr_end) = _pipe(on_failure), _pipe(on_failure)
-        ours, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)  # noqa: FBT003 - it takes no keyword
+        parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent_end.setblocking(False)  # noqa: FBT003 - it takes no keyword
         on_failure.pop_all()
-    return (stdout, stderr, ours), [stdin, stdout_end, stderr_end, childs.detach()]
+    return (stdout, stderr, parent_end), [stdin, stdout_end, stderr_end, child_end.detach()]
 
 
 def _pipe(on_failure: ExitStack) -> tuple[int, int]:
@@ -38,5 +38,6 @@ def _enlarge(pipe: int) -> None:
     try:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     except OSError:
-        # Memory or the user's share of pipe pages is used up (pipe(7)): a small pipe works, too.
+        # The host is out of memory, or the user's quota of pipe pages is used up (pipe(7)). A small pipe
+        # works too.
         return

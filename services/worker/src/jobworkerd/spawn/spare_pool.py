@@ -1,4 +1,4 @@
-"""The pool of processes that are forked ahead, so that no job waits for a fork (see `spare_process`)."""
+"""The pool of preforked processes, so that no job waits for a fork (see `spare_process`)."""
 
 import asyncio
 import errno
@@ -10,56 +10,56 @@ from functools import partial
 from jobworkerd.spawn import headroom
 from jobworkerd.spawn.fork_client import ForkClient
 from jobworkerd.spawn.spare import Spare, discard
-from jobworkerd.spawn.spare_pipes import make_ends
-from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.spare_pipes import open_ends
 from jobworkerd.spawn.spare_request import SpareRequest
+from jobworkerd.spawn.spare_setup import Setup
 
-_AHEAD = 3
-"""Target size of the pool: a client that starts a few jobs in a row waits for no fork."""
+_TARGET_SIZE = 3
+"""A client that starts this many jobs in a row does not wait for a fork."""
 
 _ATTEMPTS = 3
-"""All processes of the pool may have been killed; new ones that die, too, are no accident."""
+"""Attempts with new processes, after those of the pool. If all of them die, `take` fails."""
 
-_PATIENCE_SECONDS = 10
-"""A fork server that forks nothing for so long is stuck, and is replaced."""
+_TIMEOUT_SECONDS = 10
+"""The pool replaces a fork server that does not fork within this time."""
 
 
-class Spares:
+class SparePool:
     """The owner of the fork server, and of the spare processes that no job has taken."""
 
     def __init__(self, setup: Setup) -> None:
         """Starts the fork server.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the fork server cannot be started.
         """
         self._fork_client = ForkClient(setup)
-        self._asked: deque[SpareRequest] = deque()
+        self._requests: deque[SpareRequest] = deque()
         self._generation = 0
 
     @property
-    def left(self) -> int:
+    def size(self) -> int:
         """The number of processes in the pool, ready or requested."""
-        return len(self._asked)
+        return len(self._requests)
 
     async def take(self) -> Spare:
         """Returns a spare process from the pool, or a new one if the pool is empty.
 
         Raises:
-            OSError: the host is exhausted. Nothing is left behind.
+            OSError: the host is exhausted. No resources are left behind.
         """
-        for _ in range(_AHEAD + _ATTEMPTS):
-            if not self._asked:
-                self._ask()
-                # The host is busy: while this caller waits, the fork server works for the next ones.
+        for _ in range(_TARGET_SIZE + _ATTEMPTS):
+            if not self._requests:
+                self._request()
+                # The host is busy. The fork server works for the next callers while this one waits.
                 self.refill()
-            request = self._asked.popleft()
+            request = self._requests.popleft()
             spare = await self._receive(request)
             if spare and request.generation == self._generation and not spare.has_ended():
                 return spare
-            if spare:  # it was killed, or is outdated: try the next one
+            if spare:  # killed or outdated: try the next one
                 discard(spare)
-        raise OSError(errno.EAGAIN, "the processes that are to become jobs die while they are made", "fork")
+        raise OSError(errno.EAGAIN, "spare processes die during their preparation", "fork")
 
     def refill(self) -> None:
         """Tops up the pool to its target size. A caller of `take` waits if a process is not ready yet.
@@ -68,60 +68,60 @@ class Spares:
         """
         self._drop_outdated()
         try:
-            while len(self._asked) < _AHEAD:
-                self._ask()
+            while len(self._requests) < _TARGET_SIZE:
+                self._request()
         except OSError:
             return
 
     def drop(self) -> None:
-        """Ends the processes of the pool: at once, or as soon as they are ready."""
+        """Ends the processes of the pool immediately, or when they become ready."""
         self._generation += 1
         self._drop_outdated()
 
     def close(self) -> None:
         """Ends the processes of the pool and the fork server."""
-        while self._asked:
-            request = self._asked.popleft()
-            request.orders.settimeout(_PATIENCE_SECONDS)
+        while self._requests:
+            request = self._requests.popleft()
+            request.control.settimeout(_TIMEOUT_SECONDS)
             request.end()
         self._fork_client.end()
 
     def _drop_outdated(self) -> None:
-        kept = (each for each in self._asked if each.generation == self._generation or not each.end())
-        self._asked = deque(kept)
+        kept = (each for each in self._requests if each.generation == self._generation or not each.end())
+        self._requests = deque(kept)
 
-    def _ask(self) -> None:
-        """Requests one spare process."""
-        with headroom.kept(), ExitStack() as on_failure:
-            (stdout, stderr, orders), childs = make_ends()
-            for close in (orders.close, partial(os.close, stdout), partial(os.close, stderr)):
+    def _request(self) -> None:
+        """Requests one spare process from the fork server."""
+        with headroom.reserved(), ExitStack() as on_failure:
+            (stdout, stderr, control), child_ends = open_ends()
+            for close in (control.close, partial(os.close, stdout), partial(os.close, stderr)):
                 on_failure.callback(close)
             try:
-                self._fork_client.send(childs)
+                self._fork_client.send(child_ends)
             finally:
-                for descriptor in childs:
+                for descriptor in child_ends:
                     os.close(descriptor)
             on_failure.pop_all()
-        request = SpareRequest(self._fork_client.process, self._generation, stdout, stderr, orders)
-        self._asked.append(request)
+        request = SpareRequest(self._fork_client.process, self._generation, stdout, stderr, control)
+        self._requests.append(request)
 
     async def _receive(self, request: SpareRequest) -> Spare | None:
-        """Returns the requested process; None if it will never be ready, and the caller has to ask again.
+        """Returns the requested process; None if it died, and the caller must request another one.
 
         Raises:
-            OSError: the process could not be made.
+            OSError: the process could not be created.
         """
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return await request.ready()
         except asyncio.CancelledError:
-            self._asked.appendleft(request)
+            self._requests.appendleft(request)
             raise
         except TimeoutError:
             if request.fork_server is self._fork_client.process:
                 self._fork_client.end()
-        except (ValueError, ConnectionResetError):
-            # The fork server died, or the process during its set-up.
+        except (EOFError, ValueError):
+            # The fork server died, or the process died during its preparation.
             pass
         except OSError:
             request.abandon()

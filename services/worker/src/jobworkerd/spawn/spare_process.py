@@ -1,136 +1,102 @@
-"""What runs in a spare process, from its birth to the job's execve.
+"""The life of a spare process, from its fork to the execve of a job's command.
 
-It does the set-up that is the same for all jobs and waits for its order. Then it makes the process that
-becomes the job: in the job's cgroup from birth, so that no instruction of the user's program, and none of
-the kernel on its behalf, runs outside; and on the spare process's own memory, so that nothing is copied, or
-charged to the job. Moving a process into the cgroup instead (a write to cgroup.procs) would wait for a
-grace period of RCU, 8 to 12 ms, whenever no other had been moved shortly before.
+1. The fork server forks the process, which reports its PID (`Forked`).
+2. `set_up` resets signals and sets the process group, descriptors and resource limits.
+3. `isolation.enter` enters the namespaces, starts the init and mounts the private directories.
+4. The process runs through the remaining steps once without effect (`_rehearse`) and reports `Ready`.
+5. It waits for an `ExecRequest`, decodes it, and waits for its release.
+6. It creates the job's process with vfork inside the job's cgroup, and kills itself.
+7. The job's process reports `Started`, begins a session, leaves the network if requested, becomes the job's
+   user, changes to the working directory and calls execve(2).
+
+The job's process is born in its cgroup, so no instruction of the command runs outside of it. It shares the
+memory of the spare process, so no page is copied or charged to the job. A move into the cgroup by a write to
+cgroup.procs would wait 8 to 12 ms for a grace period of RCU.
 """
 
 import contextlib
-import fcntl
-import functools
 import os
-import resource
 import signal
 import socket
 import time
-from typing import NamedTuple, NoReturn, Self
+from typing import NoReturn
 
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.spawn import clone, exec_protocol, isolation, private_mounts
-from jobworkerd.spawn.exec_protocol import Order
-from jobworkerd.spawn.isolation import Identity, Isolation
-from jobworkerd.spawn.private_mounts import View
+from jobworkerd.spawn.exec_protocol import (
+    ExecRequest,
+    Failed,
+    Forked,
+    Ready,
+    Refused,
+    Report,
+    RequestedNetwork,
+    Started,
+)
+from jobworkerd.spawn.spare_setup import CONTROL_FD, Setup, set_up
 
-_UMASK = 0o022
-_NEXT_TRY_SECONDS = 0.01
-"""How long an exhausted host has until a report is sent again."""
-
-_ORDERS_FD = 3
-_FREE_FD = 4
-
-
-class Setup(NamedTuple):
-    """What all spare processes have in common.
-
-    `open_files` are the jobs' soft and hard RLIMIT_NOFILE, `nice` is the supervisor's own.
-    """
-
-    open_files: tuple[int, int]
-    nice: int
-    isolation: Isolation
-
-    def write(self) -> int:
-        """Returns a descriptor of a file that `read` reads; the caller's to close."""
-        values = tuple(self.isolation._replace(view=tuple(self.isolation.view)))  # type: ignore[arg-type]
-        return exec_protocol.write((self.open_files, self.nice, values))
-
-    @classmethod
-    def read(cls, file: int) -> Self:
-        """Returns the setup that a file has."""
-        open_files, nice, isolation_values = exec_protocol.read(file)
-        isolation = Isolation(*isolation_values)  # type: ignore[misc]
-        return cls(open_files, nice, isolation._replace(view=View(*isolation.view)))  # type: ignore[arg-type]
+_RETRY_SECONDS = 0.01
+"""Delay before a report is sent again on an exhausted host."""
 
 
 def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
-    """Turns a new process into the command that it is ordered to be; ends it with a report where that fails.
+    """Turns a new process into the command of a job. Sends `Failed` and exits if a step fails.
 
-    The descriptors are stdin, stdout, stderr and a socket of packets, which execve(2) closes. The reports
-    that it takes are `made PID`, of this process and of its init, so that they can be reaped; `ready PID INIT
-    REFUSED…` once this process can take the order (see `isolation.Entered`; the refused are `PART=ERRNO`);
-    then `started PID` once the process is there that becomes the job, which may say `refused REFUSED…`; and
-    `failed STEP ERRNO`.
+    `fds` are stdin, stdout, stderr and the control socket.
     """
-    steps, orders = ["set_up"], fds[3]
+    steps, control = ["set_up"], fds[3]
     try:
-        _tell(orders, b"made %d" % os.getpid())
-        _set_up(fds, setup.open_files)
-        orders = _ORDERS_FD
-        init = _get_ready(setup)
-        steps.append("order")
-        if ordered := _await_order(init):
-            _obey(*ordered, steps, setup.isolation.nice)
+        _send_report(control, Forked(os.getpid()))
+        set_up(fds, setup.open_files)
+        control = CONTROL_FD
+        init = _prepare(setup)
+        steps.append("request")
+        if received := _await_request(init):
+            _execute_request(*received, steps, setup.isolation.nice)
     except OSError as error:
-        report_failure(orders, steps[-1], error)
+        report_failure(control, steps[-1], error)
     finally:
         os._exit(127)
 
 
-def _tell(orders: int, report: bytes) -> None:
-    """Sends a report; one that is lost would leave a process that the supervisor does not know.
+def _send_report(control: int, report: Report) -> None:
+    """Sends a report and retries on an exhausted host: the supervisor would not know an unreported process.
 
     Raises:
-        OSError: the supervisor does not listen any more.
+        OSError: the supervisor has closed the control socket.
     """
+    packet = exec_protocol.encode(report)
     while True:
         try:
-            os.write(orders, report)
+            os.write(control, packet)
         except OSError as error:
             if not is_passing(error.errno):
                 raise
-            time.sleep(_NEXT_TRY_SECONDS)
+            time.sleep(_RETRY_SECONDS)
         else:
             return
 
 
-def _report(text: str, refused: dict[str, int]) -> bytes:
-    return " ".join([text, *(f"{part}={number}" for part, number in refused.items())]).encode()
+def report_failure(control: int, step: str, error: OSError) -> None:
+    """Reports that a step failed."""
+    _send_report(control, Failed(step, error.errno or 0))
 
 
-def report_failure(orders: int, step: str, error: OSError) -> None:
-    """Says what failed, and why."""
-    _tell(orders, f"failed {step} {error.errno}".encode())
-
-
-def _set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None:
-    _reset_signals()
-    # A group, but no session of its own: the scheduler may give each session as much as any other (sched(7),
-    # autogroup), and what this process does now nobody waits for.
-    os.setpgid(0, 0)
-    os.umask(_UMASK)
-    _be_killed_before_the_server()
-    _place_descriptors(fds)
-    resource.setrlimit(resource.RLIMIT_NOFILE, open_files)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _get_ready(setup: Setup) -> int:
-    """Does what does not depend on the order, and reports it; returns the init's PID, 0 without an init."""
+def _prepare(setup: Setup) -> int:
+    """Enters the isolation and reports `Ready`; returns the PID of the init, or 0 without an init."""
     inits: list[int] = []
 
     def announce(init: int) -> None:
         inits.append(init)
-        _tell(_ORDERS_FD, b"made %d" % init)
+        _send_report(CONTROL_FD, Forked(init))
 
     try:
         entered = isolation.enter(setup.isolation, announce)
         _rehearse()
-        os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # from here on a request may wait
-        _tell(_ORDERS_FD, _report(f"ready {os.getpid()} {entered.init}", entered.refused))
+        os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # a client can wait from here on
+        _send_report(CONTROL_FD, Ready(os.getpid(), entered.init, entered.refused))
     except OSError:
-        # A supervisor that died before the init asked for a signal on that occasion cannot end the init.
+        # If the supervisor died before the init asked for a signal on that event, the init must die here.
         for init in inits:
             os.kill(init, signal.SIGKILL)
         raise
@@ -138,75 +104,69 @@ def _get_ready(setup: Setup) -> int:
 
 
 def _rehearse() -> None:
-    """Goes through what is to come, as far as it leaves no trace.
+    """Runs the code of the later steps without effect.
 
-    What a new process writes to is copied from its parent's memory first, page by page: now, when nobody
-    waits.
+    A forked process copies each page of its parent when it first writes to it. The copies are made now,
+    while no client waits.
     """
-    file = exec_protocol.write(Order(b"/", [b"/"], {b"PATH": b"/"}))
-    what = Order(*exec_protocol.read(file))  # type: ignore[arg-type]
+    file = exec_protocol.write_request(ExecRequest(b"/", [b"/"], {b"PATH": b"/"}))
+    request = exec_protocol.read_request(file)
     with contextlib.suppress(OSError):
-        clone.vfork_sibling(file)  # which is no cgroup
+        clone.vfork_sibling(file)  # fails, because the file is not a cgroup
     with contextlib.suppress(OSError):
-        _execute(what, ["rehearsal"])
+        _execute(request, ["rehearsal"])
     os.close(file)
     os.kill(os.getpid(), 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _await_order(init: int) -> tuple[Order, list[int]] | None:
-    """Returns the order and the cgroup's descriptor; None if there comes none, and the init is killed then.
+def _await_request(init: int) -> tuple[ExecRequest, list[int]] | None:
+    """Returns the request and the cgroup's descriptor. At the end of the socket, kills the init.
 
-    A process that the supervisor was forking when it died holds the sockets a moment longer: so the report
-    of this process may have been sent, but the init has asked for its signal too late.
+    Returns None then.
+
+    The init can miss the death of a supervisor: a process that the supervisor was forking holds the sockets
+    longer. `Ready` succeeds then, and the init asks too late for a signal.
     """
-    ordered = None
+    received = None
     try:
-        ordered = _read_order()
-        return ordered
+        received = _read_request()
+        return received
     finally:
-        if init and not ordered:
+        if init and not received:
             os.kill(init, signal.SIGKILL)
 
 
-def _read_order() -> tuple[Order, list[int]] | None:
-    with socket.socket(fileno=os.dup(_ORDERS_FD)) as orders:
-        passed = _next_message(orders)
-        if not passed:
+def _read_request() -> tuple[ExecRequest, list[int]] | None:
+    with socket.socket(fileno=os.dup(CONTROL_FD)) as control:
+        files = exec_protocol.receive_descriptors(control)
+        if not files:
             return None
-        what = Order(*exec_protocol.read(*passed))  # type: ignore[arg-type]
-        passed = _next_message(orders)
-        return None if passed is None else (what, passed)
+        request = exec_protocol.read_request(*files)
+        cgroups = exec_protocol.receive_descriptors(control)
+        return None if cgroups is None else (request, cgroups)
 
 
-def _obey(what: Order, passed: list[int], steps: list[str], nice: int) -> NoReturn:
-    """Executes an order; `steps` ends in the current step."""
+def _execute_request(request: ExecRequest, cgroups: list[int], steps: list[str], nice: int) -> NoReturn:
+    """Creates the job's process and executes the request there. `steps` ends with the current step."""
     steps.append("cgroup")
-    pid, joined = _make_process(*passed)
-    _end_the_spare_process()
-    # Before it leaves the process group: as long as it is in there it is reaped with the spare process.
-    _tell(_ORDERS_FD, f"started {pid}".encode())
+    pid, joined = _vfork(*cgroups)
+    _kill_spare_process()
+    # Report before leaving the process group: the supervisor reaps an unreported process by its group.
+    _send_report(CONTROL_FD, Started(pid))
     os.nice(nice)
     os.setsid()
     if not joined:
-        _join(*passed)
+        _join(*cgroups)
     steps.append("network")
-    if refused := _leave_network(what.network):
-        _tell(_ORDERS_FD, _report("refused", refused))
+    if refused := _leave_network(request.network):
+        _send_report(CONTROL_FD, Refused(refused))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    _execute(what, steps)
+    _execute(request, steps)
 
 
-def _next_message(orders: socket.socket) -> list[int] | None:
-    """Returns the descriptors that the next message has; None at the end."""
-    message, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
-    return descriptors if message else None
-
-
-def _leave_network(network: str) -> dict[str, int]:
-    """Returns why the job has the host's network all the same, if it may."""
+def _leave_network(network: RequestedNetwork) -> dict[str, int]:
+    """Enters a network namespace if requested; returns the errno if an optional one was refused."""
     try:
         if network != "host":
             isolation.leave_network()
@@ -217,34 +177,33 @@ def _leave_network(network: str) -> dict[str, int]:
     return {}
 
 
-def _execute(what: Order, steps: list[str]) -> NoReturn:
+def _execute(request: ExecRequest, steps: list[str]) -> NoReturn:
     steps.append("user")
-    private_mounts.name_user(what.accounts)
-    if what.user:
-        isolation.become_user(Identity(*what.user), what.home)  # type: ignore[arg-type]
+    private_mounts.name_user(request.accounts)
+    if request.user:
+        isolation.become_user(request.user, request.home)
     steps.append("working_directory")
-    os.chdir(what.directory)
+    os.chdir(request.directory)
     steps.append("exec")
-    # Every descriptor but 0, 1 and 2 closes itself.
-    os.execvpe(what.argv[0], what.argv, what.env)  # noqa: S606 - no shell is the point
+    # All descriptors except 0, 1 and 2 have FD_CLOEXEC.
+    os.execvpe(request.argv[0], request.argv, request.env)  # noqa: S606 - a job's command runs without a shell
 
 
-def _make_process(cgroup: int | None = None) -> tuple[int, bool]:
-    """Goes on in the process that becomes the job: returns its id there, and if it is where it belongs."""
+def _vfork(cgroup: int | None = None) -> tuple[int, bool]:
+    """Creates the job's process and returns there: its PID, and whether it is in its cgroup."""
     if cgroup is None:
         return clone.vfork_sibling(None), True
     try:
         return clone.vfork_sibling(cgroup), True
     except OSError:
-        # Linux before 5.7 knows no CLONE_INTO_CGROUP; another reason is met again, and told, by whoever
-        # joins.
+        # Linux before 5.7 lacks CLONE_INTO_CGROUP. Any other cause fails again, and is reported, in `_join`.
         return clone.vfork_sibling(None), False
 
 
-def _end_the_spare_process() -> None:
-    """Kills the process whose memory this is, before it could run again.
+def _kill_spare_process() -> None:
+    """Kills the process whose memory this process uses, before it can run again.
 
-    It may have no id here, in another PID namespace; but so far it shares the process group.
+    It may have no PID in this PID namespace, but it is still in the same process group.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.kill(0, signal.SIGTERM)
@@ -254,35 +213,3 @@ def _end_the_spare_process() -> None:
 def _join(cgroup: int) -> None:
     procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=cgroup)
     os.write(procs, b"0")
-
-
-def _be_killed_before_the_server() -> None:
-    """Under pressure the job goes first: its oom_score_adj (proc(5)) is above the server's, and not below
-    0.
-    """
-    with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:  # noqa: PTH123 - the child of a fork
-        file.write(b"%d" % min(max(int(file.read()), 0) + 100, 1000))
-
-
-@functools.cache
-def signals_to_reset() -> tuple[int, ...]:
-    """Returns the signals that are not as they are for any program; slow the first time, in Python."""
-    numbers = (int(number) for number in signal.valid_signals())
-    return tuple(number for number in numbers if signal.getsignal(number) not in (signal.SIG_DFL, None))
-
-
-def _reset_signals() -> None:
-    # execve(2) resets handlers by itself, but leaves ignored what Python ignores (SIGPIPE, SIGXFSZ).
-    for number in signals_to_reset():
-        if number != signal.SIGPIPE:  # until execve: a report to a supervisor that has died is an error here
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _place_descriptors(fds: tuple[int, int, int, int]) -> None:
-    """Leaves 0, 1 and 2 to the command, one that execve closes to the orders, and no other."""
-    # Out of the way first: a source may have the number of another's place.
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in fds]
-    for place, fd in enumerate(high):
-        os.dup2(fd, place, inheritable=place < _ORDERS_FD)
-    os.closerange(_FREE_FD, os.sysconf("SC_OPEN_MAX"))

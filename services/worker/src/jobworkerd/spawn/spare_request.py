@@ -1,84 +1,89 @@
-"""A spare process from its request until it is ready."""
+"""The request for a spare process, until the process is ready."""
 
 import os
 import socket
 import subprocess
 from dataclasses import dataclass, field
 
-from jobworkerd.spawn import children
+from jobworkerd.spawn import children, exec_protocol
+from jobworkerd.spawn.exec_protocol import Failed, Forked, Ready, Report
 from jobworkerd.spawn.readable import readable
-from jobworkerd.spawn.spare import REPORT_BYTES, Spare, discard, refused_parts
+from jobworkerd.spawn.spare import Spare, discard
 
 
 @dataclass(frozen=True)
 class SpareRequest:
-    """The request for one spare process: our ends of its pipes and socket, and the PIDs forked for it so far.
+    """A requested spare process: the supervisor's ends of its pipes and socket, and the PIDs forked so far.
 
-    `generation` counts how often the pool had been dropped before because the host had changed.
+    A process whose `generation` is not the pool's current one is outdated: the host has changed since.
     """
 
     fork_server: "subprocess.Popen[bytes]"
     generation: int
     stdout: int
     stderr: int
-    orders: socket.socket
-    made: list[int] = field(default_factory=list)
+    control: socket.socket
+    forked: list[int] = field(default_factory=list)
 
     async def ready(self) -> Spare:
         """Waits until the process is ready, and returns it.
 
         Raises:
-            ValueError: the process died, or the fork server before it.
-            OSError: the process could not be made.
+            EOFError: the process or the fork server died.
+            ValueError: the process sent an invalid report.
+            OSError: the process could not be created.
         """
         while True:
             try:
-                report = self.orders.recv(REPORT_BYTES)
+                report = exec_protocol.receive(self.control)
             except BlockingIOError:
-                await readable(self.orders.fileno())
+                await readable(self.control.fileno())
             else:
-                if spare := self.take(report):
+                if spare := self.handle(report):
                     return spare
 
-    def take(self, report: bytes) -> Spare | None:
-        """Takes a report; returns the process once it is ready.
+    def handle(self, report: Report | None) -> Spare | None:
+        """Handles a report, or None at the end of the socket; returns the process when it is ready.
 
         Raises:
-            ValueError: the report is empty: no more will come.
-            OSError: the process could not be made.
+            EOFError: the process or the fork server died.
+            ValueError: the process cannot send this report before it is ready.
+            OSError: the process could not be created.
         """
-        word, *rest = report.split()
-        if word == b"ready":
-            pid, init, *refused = rest
-            parts = refused_parts(refused)
-            return Spare(int(pid), self.stdout, self.stderr, self.orders, int(init), parts)
-        if word != b"made":
-            raise OSError(int(rest[1]), os.strerror(int(rest[1])), rest[0].decode())
-        self.made.append(int(rest[0]))
-        return None
+        match report:
+            case Forked(pid):
+                self.forked.append(pid)
+                return None
+            case Ready(pid, init, refused):
+                return Spare(pid, self.stdout, self.stderr, self.control, init, refused)
+            case Failed(step, code):
+                raise OSError(code, os.strerror(code), step)
+            case None:
+                raise EOFError("the spare process or the fork server died")
+        raise ValueError(f"unexpected report before Ready: {report}")
 
     def end(self) -> bool:
-        """Ends the process if it is ready or will never be; returns False if that is not known yet."""
+        """Ends the process if it is ready or has failed; returns False if that is not known yet."""
         spare = None
         while spare is None:
             try:
-                report = self.orders.recv(REPORT_BYTES)
+                report = exec_protocol.receive(self.control)
             except BlockingIOError:
                 return False
-            except OSError:
-                report = b""
+            except (OSError, ValueError):
+                report = None
             try:
-                spare = self.take(report)
-            except (ValueError, OSError):
+                spare = self.handle(report)
+            except (EOFError, OSError, ValueError):
                 self.abandon()
                 return True
         discard(spare)
         return True
 
     def abandon(self) -> None:
-        """Closes our ends and ends the processes forked so far; the spare process will never be ready."""
-        self.orders.close()
+        """Closes the descriptors and ends the forked processes of a request that will not be fulfilled."""
+        self.control.close()
         os.close(self.stdout)
         os.close(self.stderr)
-        for pid in self.made:
+        for pid in self.forked:
             children.end(pid)

@@ -1,4 +1,4 @@
-"""The users that jobs run as: each job one of its own, from a range that is nobody else's."""
+"""The users that jobs run as. By default each job has a dedicated user from a reserved range of UIDs."""
 
 import os
 import pwd
@@ -6,18 +6,18 @@ from collections import deque
 from dataclasses import dataclass
 
 from jobworkerd.config import IsolationConfig
-from jobworkerd.spawn.isolation import Identity
+from jobworkerd.spawn.identity import Identity
 
 _NAME = "job"
 
 
 class UnknownUser(LookupError):
-    """Raised when the configuration names a user whom this host does not have; a sentence."""
+    """Raised when the host has no user of a configured name. The text is for the administrator."""
 
 
 @dataclass(frozen=True)
 class User:
-    """The user that a job runs as. `identity` is None if it is the server's own."""
+    """A user and its account. `identity` is None for the user that the server runs as."""
 
     name: str
     home: str
@@ -27,84 +27,96 @@ class User:
 
     @property
     def uid(self) -> int:
-        """The user's number."""
+        """The UID."""
         return os.getuid() if self.identity is None else self.identity.uid
 
     @property
     def exclusive(self) -> bool:
-        """True for a user that only this job has, and that the host does not know."""
+        """True for a user that only this job has and that has no account on the host."""
         return self.identity is not None and self.identity.exclusive
 
     @property
     def gid(self) -> int:
-        """The number of the user's first group."""
+        """The primary GID."""
         return os.getgid() if self.identity is None else self.identity.gid
 
 
 class Users:
-    """Hands users out; the owner of those of the range that no job has.
+    """The pool of users for jobs.
 
-    `problem` says why jobs do not run as the user that the configuration wants; it is empty if they do.
+    `problem` says why jobs do not run as the configured user; it is empty if they do.
     """
 
     def __init__(self, config: IsolationConfig) -> None:
-        """Raises:
-        UnknownUser: there is no such user.
+        """Fills the pool.
+
+        Raises:
+            UnknownUser: the host has no user `isolation.run_as`.
         """
         self.problem = ""
         self._free = deque[int]()
-        self._fixed: User | None = _own()
+        self._fixed: User | None = _server_user()
         if os.geteuid() != 0:
             if config.run_as != "server":
-                self.problem = "the server does not run as root, so its jobs run as the user that it runs as"
+                self.problem = "the server does not run as root, so its jobs run as the server's user"
         elif config.run_as == "dynamic":
             self._free.extend(range(config.first_uid, config.first_uid + config.uid_count))
             self._last = self._free[-1]
             self._fixed = None
         elif config.run_as != "server":
-            self._fixed = _named(config.run_as)
+            self._fixed = _configured(config.run_as)
 
     def take(self) -> User:
-        """Returns the user of the next job.
+        """Returns the user for a job.
 
-        A number that was given back comes last: whatever still had it has the longest time to go.
+        The UID that was released last is reused last, so that leftovers of its job have the most time to end.
 
         Raises:
-            IndexError: as many jobs run as the range has users.
+            IndexError: all UIDs of the range are in use.
         """
         if self._fixed:
             return self._fixed
-        return _numbered(self._free.popleft())
+        return _dynamic(self._free.popleft())
 
     @property
     def widest(self) -> User:
-        """The user with the longest number of those that jobs get."""
-        return self._fixed or _numbered(self._last)
+        """The user with the most digits in its UID."""
+        return self._fixed or _dynamic(self._last)
 
-    def give_back(self, user: User) -> None:
-        """Takes the user of a job that has no process any more."""
+    def release(self, user: User) -> None:
+        """Returns the user of a job that has no process to the pool."""
         if user is not self._fixed:
             self._free.append(user.uid)
 
 
-def _own() -> User:
-    """Returns the server's user, which need not have an account, as in a container."""
+def find(name: str) -> User | None:
+    """Returns the user of a name with the groups of a login, or None if the host has no such user."""
     try:
-        own = pwd.getpwuid(os.getuid())
+        account = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    groups = tuple(os.getgrouplist(name, account.pw_gid))
+    identity = Identity(account.pw_uid, account.pw_gid, groups)
+    return User(name, account.pw_dir, identity, account.pw_gecos, account.pw_shell)
+
+
+def _server_user() -> User:
+    """Returns the server's user, which can lack an account, for example in a container."""
+    try:
+        account = pwd.getpwuid(os.getuid())
     except KeyError:
         return User(str(os.getuid()), "/", None)
-    return User(own.pw_name, own.pw_dir, None, own.pw_gecos, own.pw_shell)
+    return User(account.pw_name, account.pw_dir, None, account.pw_gecos, account.pw_shell)
 
 
-def _numbered(uid: int) -> User:
+def _dynamic(uid: int) -> User:
     return User(_NAME, "/", Identity(uid, uid, exclusive=True))
 
 
-def _named(name: str) -> User:
-    try:
-        found = pwd.getpwnam(name)
-    except KeyError as error:
-        raise UnknownUser(f"isolation.run_as: this host has no user {name!r}") from error
-    groups = tuple(os.getgrouplist(name, found.pw_gid))
-    identity = Identity(found.pw_uid, found.pw_gid, groups)
-    return User(name, found.pw_dir, identity, found.pw_gecos, found.pw_shell)
+def _configured(name: str) -> User:
+    user = find(name)
+    if user is None:
+        raise UnknownUser(
+            f'isolation.run_as: this host has no user {name!r}; create it, or use "dynamic" or "server"'
+        )
+    return user

@@ -1,4 +1,4 @@
-"""The directories that jobs may write to, checked before the first job."""
+"""Checks the directories of `isolation.writable_paths` before the first job."""
 
 import os
 from pathlib import Path
@@ -10,22 +10,22 @@ _HOME = Path(HOME.decode())
 
 
 class UnusablePath(ValueError):
-    """Raised when jobs could not write to a path of `isolation.writable_paths`; a sentence."""
+    """Raised when a path of `isolation.writable_paths` is unusable. The text is for the administrator."""
 
 
 def check(config: Config) -> None:
-    """Accepts directories that jobs can see and that leave them their own home.
+    """Checks that each path is a directory that jobs can see and that does not hide their home.
 
     Raises:
-        UnusablePath: one of the paths is another one.
+        UnusablePath: a path does not qualify.
     """
     for path in config.isolation.writable_paths:
         if problem := _problem(Path(path), config):
             raise UnusablePath(f"isolation.writable_paths: {path} {problem}")
 
 
-def places(config: Config) -> tuple[Path, ...]:
-    """Returns where the directories are: as configured, and without links."""
+def watched_paths(config: Config) -> tuple[Path, ...]:
+    """Returns the configured paths and their real paths, without symbolic links."""
     paths = [Path(path) for path in config.isolation.writable_paths]
     return tuple({*paths, *(path.resolve() for path in paths)})
 
@@ -34,13 +34,13 @@ def _problem(path: Path, config: Config) -> str:
     try:
         real = Path(os.path.realpath(path, strict=True))
     except OSError as error:
-        return f"cannot be used ({error.strerror}); create the directory first, or take it off the list"
+        return f"cannot be used ({error.strerror}); create the directory first, or remove it from the list"
     if not real.is_dir():
-        return "is not a directory; name the directory that it is in"
+        return "is not a directory; use the directory that contains it"
     if real == Path("/"):
-        return "is the whole system; name directories below it, or set isolation.mount_namespace = false"
+        return "is the whole system; use directories below it, or set isolation.mount_namespace = false"
     if real in {_HOME.parent.resolve(), _HOME.resolve()}:
-        return "is where the jobs have their own home; name directories below it"
+        return "hides the private home of the jobs; use directories below it"
     for setting in ("state_dir", "certs_dir"):
         hidden = Path(getattr(config, setting)).resolve()
         if real.is_relative_to(hidden):

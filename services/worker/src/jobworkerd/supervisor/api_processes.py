@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jobworkerd.config import Config, to_json
 from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.readable import readable
-from jobworkerd.supervisor.api_user import User
 from jobworkerd.supervisor.event_log import EventLog
 
 _FIRST_BACKOFF_SECONDS = 0.05
@@ -30,7 +30,7 @@ class ApiProcesses:
     def __init__(
         self,
         config: Config,
-        user: User | None,
+        user: Identity | None,
         jobs_dir: Path,
         log: EventLog,
         connect: Callable[[Callable[[], None]], ApiConnection],

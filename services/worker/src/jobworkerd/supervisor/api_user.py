@@ -5,9 +5,10 @@ UIDs of jobs.
 """
 
 import os
-import pwd
 from pathlib import Path
-from typing import NamedTuple
+
+from jobworkerd.spawn import users
+from jobworkerd.spawn.identity import Identity
 
 DYNAMIC = "dynamic"
 DYNAMIC_ID = 1_899_999_999
@@ -18,21 +19,14 @@ class NoSuchUser(ValueError):
     """Raised when the API processes cannot run as the user of `api.user`. The message says what to do."""
 
 
-class User(NamedTuple):
-    """The ids of a user and of the only group of the processes."""
-
-    uid: int
-    gid: int
-
-
-def resolve(name: str) -> User | None:
+def resolve(name: str) -> Identity | None:
     """Returns the user for `api.user`; None if it is the user of this process.
 
     Raises:
         NoSuchUser: no user has this name, or this process cannot start processes of that user.
     """
     own = os.geteuid()
-    user = User(DYNAMIC_ID, DYNAMIC_ID) if name == DYNAMIC else _named(name)
+    user = Identity(DYNAMIC_ID, DYNAMIC_ID) if name == DYNAMIC else _named(name)
     if user.uid == own or (own != 0 and name == DYNAMIC):
         return None
     if own != 0:
@@ -45,14 +39,12 @@ def resolve(name: str) -> User | None:
     return user
 
 
-def _named(name: str) -> User:
-    try:
-        found = pwd.getpwnam(name)
-    except KeyError:
-        raise NoSuchUser(
-            f'api.user: this host has no user {name}; create it, or set api.user = "{DYNAMIC}"'
-        ) from None
-    return User(found.pw_uid, found.pw_gid)
+def _named(name: str) -> Identity:
+    """Returns a user without supplementary groups."""
+    user = users.find(name)
+    if user is None:
+        raise NoSuchUser(f'api.user: this host has no user {name}; create it, or set api.user = "{DYNAMIC}"')
+    return Identity(user.uid, user.gid)
 
 
 def _is_mapped(number: int, table: str) -> bool:

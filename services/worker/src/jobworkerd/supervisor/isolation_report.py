@@ -9,12 +9,12 @@ from pathlib import Path
 
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import AppliedIsolation, Network
+from jobworkerd.spawn import namespaces
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.private_mounts import ACCOUNTS, HOME, PRIVATE, WRITABLE_PATHS, Accounts, View
 from jobworkerd.spawn.users import User
 
-MOUNT = "mount"
-NAMESPACES = (MOUNT, "uts", "ipc", "pid")
+MOUNT = namespaces.MOUNT.name
 NO_NEW_PRIVILEGES = "no_new_privileges"
 SESSION_KEYRING = "session_keyring"
 NETWORK = "network"
@@ -124,7 +124,7 @@ def refuse(part: AppliedIsolation, refused: Mapping[str, int]) -> AppliedIsolati
 
 
 def _namespaces(wanted: IsolationConfig) -> tuple[str, ...]:
-    return tuple(name for name in NAMESPACES if getattr(wanted, f"{name}_namespace"))
+    return tuple(each.name for each in namespaces.CONFIGURABLE if getattr(wanted, f"{each.name}_namespace"))
 
 
 def _part(name: str, reason: str, value: str = "") -> AppliedIsolation:

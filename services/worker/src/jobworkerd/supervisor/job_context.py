@@ -11,7 +11,7 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.store import LogStore
 from jobworkerd.retry import retry_while_exhausted
-from jobworkerd.spawn.spare_pool import Spares
+from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.users import Users
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class JobContext:
     watcher: PopulatedWatcher
     logs: LogStore
     io_paths: Sequence[Path]
-    spares: Spares
+    spare_pool: SparePool
     users: Users
     isolation: IsolationConfig
     read_buffer: memoryview

@@ -4,7 +4,8 @@ import os
 import signal
 from contextlib import ExitStack
 
-from jobworkerd.spawn import children, process
+from jobworkerd.spawn import children, exec_protocol
+from jobworkerd.spawn.exec_protocol import Report
 from jobworkerd.spawn.process import Process
 from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare
@@ -25,18 +26,18 @@ class JobProcesses:
         Raises:
             OSError: the host is exhausted.
         """
-        self._orders = spare.orders
-        self._on_release(spare.orders.close)
+        self._control = spare.control
+        self._on_release(spare.control.close)
         self._spare_pid: int | None = spare.pid
         self._on_release(self.reap_spare)
         if spare.init:
             self._init = Process.of(spare.init)
             self._on_release(self._end_init)
 
-    async def report(self) -> bytes:
-        """Returns the next report of the spare process or the main process; empty after the last report."""
-        await readable(self._orders.fileno())
-        return process.read_report(self._orders)
+    async def report(self) -> Report | None:
+        """Returns the next report of the spare process or the main process; None after the last report."""
+        await readable(self._control.fileno())
+        return exec_protocol.receive(self._control)
 
     def attach_main(self, pid: int) -> Process:
         """Takes over the main process, which the spare process has forked, and returns it.
@@ -48,9 +49,9 @@ class JobProcesses:
         self._on_release(os.close, self.main.pidfd)
         return self.main
 
-    def close_orders(self) -> None:
+    def close_control_socket(self) -> None:
         """Closes the control socket. The command runs."""
-        self._orders.close()
+        self._control.close()
 
     def init_has_ended(self) -> bool:
         """Tells whether the init of the PID namespace was killed. It never ends by itself."""

@@ -44,7 +44,7 @@ class JobResources:
             OSError: the host is exhausted.
         """
         context = self._context
-        spare = await context.spares.take()
+        spare = await context.spare_pool.take()
         pipes = {OutputSource.STDOUT: spare.stdout, OutputSource.STDERR: spare.stderr}
         self._pump = Pump(context.loop, pipes, context.read_buffer, self._on_output)
         self._on_release.callback(self._pump.close)
@@ -54,7 +54,7 @@ class JobResources:
     def take_user(self) -> User:
         """Takes a user. With dynamic users, no other job has the same one."""
         user = self._context.users.take()
-        self._on_release.callback(self._context.users.give_back, user)
+        self._on_release.callback(self._context.users.release, user)
         return user
 
     def make_containment(self) -> None:
@@ -79,7 +79,7 @@ class JobResources:
         Raises:
             OSError: the host is exhausted.
         """
-        with headroom.kept():
+        with headroom.reserved():
             self._log = self._context.logs.open(self._job_id)
         self._on_release.callback(self._release_log)
         self._pump.start(self._log)

@@ -123,14 +123,14 @@ class Jobs:
     def _schedule_refill(self) -> None:
         """Postpones the refill as long as spare processes are left."""
         if self._preparing:
-            if not self._context.spares.left:
+            if not self._context.spare_pool.size:
                 return
             self._preparing.cancel()
         self._preparing = self._context.loop.call_later(_REFILL_DELAY_SECONDS, self.prepare)
 
     def host_changed(self) -> None:
         """Discards the spare processes, which have an old view of the host, and replaces them later."""
-        self._context.spares.drop()
+        self._context.spare_pool.drop()
         if self._preparing:
             self._preparing.cancel()
         self._preparing = self._context.loop.call_later(_HOST_CHANGE_DELAY_SECONDS, self.prepare)
@@ -138,7 +138,7 @@ class Jobs:
     def prepare(self) -> None:
         """Prepares spare processes and a log file for the next jobs."""
         self._preparing = None
-        self._context.spares.refill()
+        self._context.spare_pool.refill()
         self._context.logs.prepare()
 
     async def _end(self, live: LiveJob) -> Job:

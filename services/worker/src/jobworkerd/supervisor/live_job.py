@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage, transition
 from jobworkerd.spawn import accounts, headroom, process
+from jobworkerd.spawn.exec_protocol import Failed, Refused, Started
 from jobworkerd.spawn.process import Process
 from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare
@@ -77,14 +78,14 @@ class LiveJob:
         spec, resources = self._job.spec, self._resources
         spare = await resources.take_spare()
         self._isolate(spare, resources.take_user())
-        with headroom.kept():
+        with headroom.reserved():
             resources.make_containment()
         applied = resources.containment.apply(spec.limits, self._io_paths)
         self._job = replace(self._job, applied_limits=applied)
         refuse_if_strict(spec.limits_policy, applied, self._job.applied_isolation)
         resources.open_log()
         resources.containment.boost_cpu_weight()
-        process.let_go(spare, resources.containment.directory_fd)
+        process.release(spare, resources.containment.directory_fd)
 
     def _isolate(self, spare: Spare, user: User) -> None:
         """Sends the `ExecRequest`, for which the spare process prepares itself, and records the isolation."""
@@ -92,9 +93,9 @@ class LiveJob:
         applied = isolation_report.applied(wanted, user, self._context.users.problem, network, spare.refused)
         home = isolation_report.home_of(wanted, spare.refused)
         named = isolation_report.has_accounts(wanted, spare.refused)
-        lines = accounts.lines(user, home, self._context.users.widest) if named else ()
+        entries = accounts.entries(user, home, self._context.users.widest) if named else ()
         spec = replace(self._job.spec, working_directory=self._job.spec.working_directory or home or "/")
-        process.give_order(spare, spec, user, home, lines)
+        process.send(spare, spec, user, home, entries)
         self._job = replace(self._job, spec=spec, applied_isolation=applied)
 
     async def _execute(self) -> None:
@@ -108,22 +109,24 @@ class LiveJob:
     async def _main_process(self) -> Process:
         """Returns the main process when execve(2) has succeeded."""
         report = await self._processes.report()
-        if pid := process.started_pid(report):
-            self._attach_main(pid)
+        if isinstance(report, Started):
+            self._attach_main(report.pid)
             report = await self._processes.report()
-        if refused := process.refused(report):
+        if isinstance(report, Refused):
+            refused = report.parts
             parts = tuple(isolation_report.refuse(part, refused) for part in self._job.applied_isolation)
             self._job = replace(self._job, applied_isolation=parts)
             report = await self._processes.report()
         self._processes.reap_spare()
-        private = isolation_report.has_private_directories(self._job.applied_isolation)
-        failure = process.failure(self._job.spec, report, private=private)
-        if (main := self._processes.main) and not failure:
-            self._processes.close_orders()
+        if (main := self._processes.main) and report is None:
+            self._processes.close_control_socket()
             return main
         if self._processes.init_has_ended():  # clone3(2) reports a lack of memory then
             raise OSError(errno.EAGAIN, "the init of the job's PID namespace was killed", "init")
-        raise failure or OSError(errno.EAGAIN, "the spare process was killed", "order")
+        if isinstance(report, Failed):
+            private = isolation_report.has_private_directories(self._job.applied_isolation)
+            raise process.error_of(self._job.spec, report, private=private)
+        raise OSError(errno.EAGAIN, "the spare process was killed", "request")
 
     def _attach_main(self, pid: int) -> None:
         """Takes over the main process, and delivers the signal of a stop that was requested before."""

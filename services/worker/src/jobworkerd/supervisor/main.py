@@ -23,15 +23,16 @@ from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.spawn import accounts, writable_paths
 from jobworkerd.spawn.host_watch import HostWatch
+from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import HOME
-from jobworkerd.spawn.spare_pool import Spares
-from jobworkerd.spawn.spare_process import Setup
+from jobworkerd.spawn.spare_pool import SparePool
+from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import UnknownUser, Users
 from jobworkerd.spawn.writable_paths import UnusablePath
 from jobworkerd.startup import CannotStart
 from jobworkerd.supervisor import api_user, autogroup, certificates, open_files
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
-from jobworkerd.supervisor.api_user import NoSuchUser, User
+from jobworkerd.supervisor.api_user import NoSuchUser
 from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.isolation_report import isolation_for
@@ -100,10 +101,10 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
         users = Users(config.isolation)
-        widest = accounts.lines(users.widest, HOME.decode(), users.widest)
+        widest = accounts.entries(users.widest, HOME.decode(), users.widest)
         isolation_setup = isolation_for(config, widest)
-        spares = Spares(Setup(_job_open_files(config, events), os.nice(0), isolation_setup))
-        stack.callback(spares.close)
+        spare_pool = SparePool(Setup(_job_open_files(config, events), os.nice(0), isolation_setup))
+        stack.callback(spare_pool.close)
         logs = LogStore(
             jobs_dir,
             config.log.max_bytes,
@@ -117,7 +118,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             watcher=watcher,
             logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
-            spares=spares,
+            spare_pool=spare_pool,
             users=users,
             isolation=isolation,
             read_buffer=memoryview(bytearray(READ_BYTES)),
@@ -128,7 +129,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
 
 
 async def _run(
-    config: Config, user: User | None, jobs_dir: Path, context: JobContext, events: EventLog
+    config: Config, user: Identity | None, jobs_dir: Path, context: JobContext, events: EventLog
 ) -> bool:
     """Starts the API processes, waits for a signal, and ends jobs and processes in order.
 
@@ -145,7 +146,7 @@ async def _run(
 
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
-    writable = writable_paths.places(config)
+    writable = writable_paths.watched_paths(config)
     watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
     memory_watch = _watch_memory(config, context, jobs, events)
     cgroup_watch = CgroupWatch(

@@ -12,12 +12,12 @@ from jobworkerd.job_id import is_job_id
 from jobworkerd.logs import hole_punch
 from jobworkerd.logs.placement import spread
 from jobworkerd.logs.store import NEXT
+from jobworkerd.spawn.identity import Identity
 from jobworkerd.startup import CannotStart
-from jobworkerd.supervisor.api_user import User
 
 
 @contextmanager
-def locked_state_dir(directory: Path, user: User | None) -> Iterator[Path]:
+def locked_state_dir(directory: Path, user: Identity | None) -> Iterator[Path]:
     """Locks the state directory, removes the logs of an earlier server, and returns the directory for logs.
 
     Job records are in memory only, so no client can request the earlier logs.
@@ -44,7 +44,7 @@ def _lock(lock: int, directory: Path) -> None:
         raise CannotStart(f"another server uses {directory}; choose another with --state-dir") from error
 
 
-def _prepared(jobs_dir: Path, user: User | None) -> Path:
+def _prepared(jobs_dir: Path, user: Identity | None) -> Path:
     try:
         jobs_dir.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
@@ -58,7 +58,7 @@ def _prepared(jobs_dir: Path, user: User | None) -> Path:
     return jobs_dir
 
 
-def _share(jobs_dir: Path, user: User | None) -> None:
+def _share(jobs_dir: Path, user: Identity | None) -> None:
     """Lets the user's group read the logs. New files get the group of the directory, see inode(7)."""
     try:
         if user:

@@ -1,0 +1,95 @@
+"""Helpers for tests that start real spare processes."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+from jobworkerd.model import JobSpec, Limits, LimitsPolicy
+from jobworkerd.spawn import children, exec_protocol, process
+from jobworkerd.spawn.exec_protocol import Failed, Report, Started
+from jobworkerd.spawn.isolation import Isolation
+from jobworkerd.spawn.spare import Spare
+from jobworkerd.spawn.spare_pool import SparePool
+from jobworkerd.spawn.spare_setup import Setup
+from jobworkerd.spawn.users import User
+
+TIMEOUT_SECONDS = 30
+SETUP = Setup((256, 256), 0, Isolation(namespaces=(), no_new_privileges=False, nice=0))
+WITH_INIT = SETUP._replace(isolation=SETUP.isolation._replace(namespaces=("pid",)))
+SERVER = User("root", "/root", None)
+LIMITS = Limits(max_cpu=100, max_memory=64, max_io_bps=0, max_pids=0)
+
+
+def new_spec(command: str, *args: str) -> JobSpec:
+    return JobSpec(
+        command=command,
+        args=args,
+        limits=LIMITS,
+        limits_policy=LimitsPolicy.BEST_EFFORT,
+        stop_signal=signal.SIGTERM,
+        stop_grace_period=1.0,
+        owner="test",
+        working_directory="/",
+    )
+
+
+@dataclass
+class Result:
+    """The result of a spare process and of the command that it executed."""
+
+    pid: int | None
+    exit_code: int | None
+    output: bytes
+    report: Report | None
+
+    @property
+    def failed(self) -> Failed:
+        assert isinstance(self.report, Failed)
+        return self.report
+
+
+async def run(pool: SparePool, spec: JobSpec, cgroup: int | None = None) -> Result:
+    """Runs a command that ends by itself."""
+    return finish(await pool.take(), spec, cgroup)
+
+
+def finish(spare: Spare, spec: JobSpec, cgroup: int | None) -> Result:
+    process.send(spare, spec, SERVER, "")
+    process.release(spare, cgroup)
+    spare.control.settimeout(None)
+    pid = None
+    report = exec_protocol.receive(spare.control)
+    if isinstance(report, Started):
+        pid = report.pid
+        report = exec_protocol.receive(spare.control)
+    children.reap(spare.pid)
+    exit_code = reaped_exit_code(pid) if pid else None
+    os.set_blocking(spare.stdout, True)
+    output = b"".join(iter(lambda: os.read(spare.stdout, 1 << 20), b""))
+    spare.control.close()
+    os.close(spare.stdout)
+    os.close(spare.stderr)
+    return Result(pid, exit_code, output, report)
+
+
+def reaped_exit_code(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def child_list() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+def descriptor_count() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"{holds} did not hold in time"
+        time.sleep(0.01)
