@@ -1,4 +1,4 @@
-"""A log read while it is written, on a disk that may refuse: what comes back is what went in."""
+"""A log read while it is written, on a disk that can fail: readers get exactly the written bytes."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobworkerd.logs.cursor import Chunk, Gap, LogCorrupt, LogCursor, Passed, open_cursor
+from jobworkerd.logs.cursor import Chunk, Gap, LogCorrupt, LogCursor, Skipped, open_cursor
 from jobworkerd.logs.files import PAGE
 from jobworkerd.logs.format import HEADER, RECORD, data_file, index_file
 from jobworkerd.logs.writer import LogWriter
@@ -20,7 +20,7 @@ from jobworkerd.model import OutputSource
 
 OUT, ERR = OutputSource.STDOUT, OutputSource.STDERR
 LOST = None
-Piece = Chunk | Gap | Passed
+Piece = Chunk | Gap | Skipped
 RECORDS_IN_FIRST_SPACE = 4096 // RECORD.size
 
 
@@ -35,7 +35,7 @@ def opened(directory: Path) -> Iterator[LogWriter]:
 
 @contextmanager
 def full_disk(writer: LogWriter) -> Iterator[None]:
-    """Makes every write to the log's data fail with ENOSPC, by way of full(4)."""
+    """Make every write to the log's data fail with ENOSPC, with full(4)."""
     kept, full = os.dup(writer._files.data), os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, writer._files.data)
     try:
@@ -48,7 +48,7 @@ def full_disk(writer: LogWriter) -> Iterator[None]:
 
 @contextmanager
 def files_end_at(size: int) -> Iterator[None]:
-    """Makes writes past a size fail with EFBIG; Python ignores the SIGXFSZ that goes with it."""
+    """Make writes beyond a size fail with EFBIG; Python ignores the accompanying SIGXFSZ."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -66,13 +66,13 @@ def read_all(directory: Path, size: int, *, start: int = 0, max_bytes: int = 1 <
 
 
 def contents(pieces: list[Piece]) -> list[tuple[int, object]]:
-    """Returns offset and bytes, or offset and end for a gap."""
+    """Return offset and bytes, or offset and end for a gap."""
     return [(piece.offset, piece.data if isinstance(piece, Chunk) else piece.end) for piece in pieces]
 
 
 @dataclass
 class Model:
-    """What the log has to hold, byte by byte."""
+    """The expected content of the log, byte by byte."""
 
     data: bytearray = field(default_factory=bytearray)
     sources: list[OutputSource | None] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Model:
     records: list[int] = field(default_factory=list)
 
     def append(self, source: OutputSource | None, data: bytes, time_ns: int) -> None:
-        # A loss that follows a loss is the same record.
+        # Consecutive losses are one record.
         same = source is LOST and self.sources[-1:] == [LOST]
         number = self.records[-1] + (not same) if self.records else 0
         self.records += [number] * len(data)
@@ -89,7 +89,7 @@ class Model:
         self.times += [time_ns] * len(data)
 
     def check_next(self, cursor: LogCursor, end: int, max_bytes: int) -> None:
-        """Reads once and compares."""
+        """Read once and compare."""
         start = cursor.offset
         piece = cursor.read(end, max_bytes)
         assert piece.offset == start
@@ -120,7 +120,7 @@ class Lose:
 
 @dataclass(frozen=True)
 class Read:
-    """A read by one of the open cursors, or by a new one that starts somewhere in the log."""
+    """A read by an open cursor, or by a new one that starts somewhere in the log."""
 
     reader: int
     part: float
@@ -128,7 +128,7 @@ class Read:
 
 
 sources = st.sampled_from([OUT, ERR])
-# Up to 120 records at a time, so that the index grows past its first space within a few steps.
+# Up to 120 records per step, so that the index exceeds its first allocation within a few steps.
 writes = st.builds(Write, sources, st.lists(st.integers(1, 40), min_size=1, max_size=120))
 losses = st.builds(Lose, st.integers(1, 50))
 reads = st.builds(Read, st.integers(0, 3), st.floats(0, 1), st.integers(1, 500))
@@ -136,7 +136,7 @@ reads = st.builds(Read, st.integers(0, 3), st.floats(0, 1), st.integers(1, 500))
 
 @settings(deadline=None, max_examples=60)
 @given(steps=st.lists(writes | losses | reads, max_size=40))
-def test_readers_see_what_was_written(steps: list[Write | Lose | Read]) -> None:
+def test_readers_see_the_written_bytes(steps: list[Write | Lose | Read]) -> None:
     model = Model()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -147,7 +147,7 @@ def test_readers_see_what_was_written(steps: list[Write | Lose | Read]) -> None:
                 case Write(source, sizes):
                     for number, size in enumerate(sizes):
                         data = os.urandom(size)
-                        # Every third is of the other source: runs of records, and ends of runs.
+                        # Every third write is of the other source, which creates runs of records.
                         used = source if number % 3 else OutputSource(3 - source)
                         writer.append(used, memoryview(data), time_ns)
                         model.append(used, data, time_ns)
@@ -235,14 +235,14 @@ def test_a_lost_range_that_grew_while_the_reader_was_before_it(tmp_path: Path) -
     assert contents(pieces) == [(5, 10), (10, 13), (13, b"back")]
 
 
-def test_the_data_file_holds_the_bytes_alone(tmp_path: Path) -> None:
+def test_the_data_file_has_only_the_bytes(tmp_path: Path) -> None:
     with opened(tmp_path) as writer:
         writer.append(OUT, memoryview(b"one\n"), 1)
         writer.append(ERR, memoryview(b"two\n"), 2)
     assert data_file(tmp_path).read_bytes() == b"one\ntwo\n"
 
 
-def test_space_taken_ahead_is_no_record(tmp_path: Path) -> None:
+def test_preallocated_space_is_not_read_as_records(tmp_path: Path) -> None:
     with opened(tmp_path) as writer:
         writer.append(OUT, memoryview(b"one"), 1)
     assert index_file(tmp_path).stat().st_size > RECORD.size
@@ -255,11 +255,11 @@ def test_a_shortened_data_file_is_noticed(tmp_path: Path) -> None:
     with opened(tmp_path) as writer:
         writer.append(OUT, memoryview(b"one two"), 1)
     os.truncate(data_file(tmp_path), 3)
-    with pytest.raises(LogCorrupt, match="no bytes or no record of offset 0"):
+    with pytest.raises(LogCorrupt, match="no bytes or no record at offset 0"):
         read_all(tmp_path, 7)
 
 
-def test_descriptors_are_given_back(tmp_path: Path) -> None:
+def test_descriptors_are_closed(tmp_path: Path) -> None:
     before = sorted(Path("/proc/self/fd").iterdir())
     with opened(tmp_path) as writer, open_cursor(tmp_path, 0):
         assert writer.size == 0

@@ -1,4 +1,4 @@
-"""Where the file system puts the logs."""
+"""Distribution of the logs by the file system."""
 
 import subprocess
 from pathlib import Path
@@ -14,6 +14,6 @@ def test_ext4_spreads_the_directories_below(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
 
 
-def test_another_file_system_refuses_the_hint_and_stays_as_it_is() -> None:
+def test_other_file_systems_refuse_the_hint() -> None:
     spread(Path("/proc/self"))
     spread(Path("/nonexistent"))

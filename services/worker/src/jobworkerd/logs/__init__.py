@@ -1,3 +1,6 @@
-"""A job's output on disk: `format` (what the files hold), `writer`, `retention` and `store` (writing, within
-bounds), `cursor` and `places` (reading).
+"""The log store: files with a job's output.
+
+`writer`, `retention` and `store` write within bounds; `cursor` and `seek` read; `format` defines the files.
+The supervisor and the API process import this package. It imports no other part of the server except base
+modules.
 """

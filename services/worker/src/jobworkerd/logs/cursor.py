@@ -1,7 +1,7 @@
 """Reading a log: a cursor is a position, and reading moves it.
 
-History and live output are the same read. A cursor never sees beyond the end that its caller was told
-of, so it meets only bytes and records that are whole (see `format`), or what was given up since.
+History and live output are the same read. A cursor does not read beyond the published end of the log. It
+therefore only sees complete bytes and records (see `format`), or ranges that were trimmed since.
 """
 
 import os
@@ -17,21 +17,21 @@ from jobworkerd.logs.records import Records, other_kinds
 from jobworkerd.model import OutputSource
 
 _FIRST_LOAD, _GROWTH = 256, 8
-"""How many records are read at first, and how many times as many where those are not enough."""
+"""Number of records to read first, and the factor by which to read more."""
 
 _NONE = Records(b"")
 
 _LOST = "the server could not store it"
-_RELEASED = "it is no longer there: the log reached its size limit"
+_TRIMMED = "the server trimmed it because the log reached its size limit"
 
 
 class Chunk(NamedTuple):
-    """Bytes of one source, or of both by turns.
+    """Bytes of one source, or of both sources alternately.
 
-    `time_ns` is when the first of them was read from the job, and `source` what they begin with.
-    `span_bytes` and `span_usec` are the lengths of the spans of one time and their times after `time_ns`,
-    `run_bytes` the lengths of the runs of one source; empty = all is one. A reader of one source has its
-    runs in `data` alone, but the others' lengths, too.
+    `time_ns` is when the first byte was read from the job, and `source` is the source of the first byte.
+    `span_bytes` and `span_usec` are the lengths of the spans of one time and their times after `time_ns`.
+    `run_bytes` are the lengths of the runs of one source. Empty sequences mean one span or one run.
+    For a reader of one source, `run_bytes` has the lengths of all runs, but `data` only contains that source.
     """
 
     offset: int
@@ -44,76 +44,75 @@ class Chunk(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset behind the last byte that it tells of."""
+        """The offset after the last byte that the chunk covers."""
         return self.offset + (sum(self.run_bytes) or len(self.data))
 
 
 class Gap(NamedTuple):
-    """A range that the log does not have."""
+    """A range that is missing in the log."""
 
     offset: int
     end: int
     reason: str
 
 
-class Passed(NamedTuple):
-    """A range that is of no source that was asked for."""
+class Skipped(NamedTuple):
+    """A range of the other source, which the reader did not request."""
 
     offset: int
     end: int
 
 
 class LogCorrupt(RuntimeError):
-    """Raised when the files do not hold what the writer said: somebody else changed them."""
+    """Raised if the files differ from what the writer published, because another program changed them."""
 
 
 class LogCursor:
-    """A position in a log, and the files to read from there; see `open_cursor`."""
+    """A position in a log, and the open files of the log; see `open_cursor`."""
 
     def __init__(self, files: LogFiles, offset: int) -> None:
         self._files = files
         self._records = _NONE
         self._first = 0
-        """The number of the first record at hand."""
+        """The index of the first loaded record."""
         self._last: int | None = None
-        """The number of the last record that was read."""
+        """The index of the last record that was read."""
         self.offset = offset
-        """May be set to a later one."""
+        """The position; callers can increase it."""
 
     def read(
         self, end: int, max_bytes: int, source: OutputSource | None = None, *, mixed: bool = False
-    ) -> Chunk | Gap | Passed:
-        """Returns what stands at the cursor, and moves behind it.
+    ) -> Chunk | Gap | Skipped:
+        """Return the output, gap or skipped range at the cursor, and move the cursor after it.
 
-        A chunk is as long as one source wrote without the other in between, or with `mixed` as long as
-        there is output; but it ends at `end`, at the next multiple of `max_bytes`, and behind `PAGE`
-        records. With a source, what the other wrote is passed. `end` is greater than the cursor's offset,
-        and no more than the log's size.
+        A chunk ends where the other source has output, unless `mixed` is set. It also ends at `end`, at the
+        next multiple of `max_bytes`, and after `PAGE` records. With `source`, output of the other source is
+        skipped. `end` is greater than the cursor's offset and at most the size of the log.
 
         Raises:
-            LogCorrupt: the files are not what the writer left.
+            LogCorrupt: the files differ from what the writer published.
         """
         limit = min(end, (self.offset // max_bytes + 1) * max_bytes)
         piece = self._read(end, limit, source, mixed=mixed)
-        # What was given up meanwhile reads as zeros, whatever `_read` has made of it.
+        # Bytes that were trimmed during the read are zeros, so the result of `_read` is not valid.
         start = self._files.header().start
         if start > self.offset:
             self._records, self._last = _NONE, None
-            piece = Gap(self.offset, min(start, end), _RELEASED)
+            piece = Gap(self.offset, min(start, end), _TRIMMED)
         if piece is None:
             raise LogCorrupt(
-                f"the log has no bytes or no record of offset {self.offset}, but should up to {end}"
+                f"the log has no bytes or no record at offset {self.offset}, but its size is at least {end}"
             )
         self.offset = piece.end
         if self._records.find(self.offset) is None:
-            # A follower may wait for hours, and thousands of records take more than a megabyte.
+            # A follower can wait for hours, and thousands of records take more than a megabyte.
             self._records = _NONE
         return piece
 
     def _read(
         self, end: int, limit: int, source: OutputSource | None, *, mixed: bool
-    ) -> Chunk | Gap | Passed | None:
-        """Returns what the files have here, None if that is nothing; a chunk ends at the limit."""
+    ) -> Chunk | Gap | Skipped | None:
+        """Return the result of `read`, or None if the files have nothing; a chunk ends at the limit."""
         at = self._find_record()
         if at is None:
             return None
@@ -122,7 +121,7 @@ class LogCursor:
             return Gap(self.offset, min(self._records.end(at), end), _LOST)
         if source is not None and found is not source:
             at, stop = self._run(at, (LOST, source), limit)
-            return Passed(self.offset, min(self._records.end(stop - 1), limit))
+            return Skipped(self.offset, min(self._records.end(stop - 1), limit))
         at, stop = self._run(at, (LOST,) if mixed else other_kinds(found), limit)
         data = self._bytes(behind := min(self._records.end(stop - 1), limit))
         if data is None:
@@ -134,9 +133,10 @@ class LogCursor:
         return Chunk(self.offset, found, self._records.time_ns(at), data, *spans, runs)
 
     def _run(self, at: int, until: Sequence[int], limit: int) -> tuple[int, int]:
-        """Returns from where to where records at hand go on without one of some kinds, up to the limit.
+        """Return the first and the end index of a run of loaded records without the kinds `until`, up to the
+        limit.
 
-        Where that stops does not depend on where the reader began: so readers come to share their chunks.
+        The end does not depend on the start of the reader, so that readers converge to the same chunks.
         """
         most = PAGE - (self._first + at) % PAGE
         while True:
@@ -160,14 +160,14 @@ class LogCursor:
         return data
 
     def _find_record(self) -> int | None:
-        """Returns the index, among the records at hand, of the one that the cursor's offset lies in."""
+        """Return the index, among the loaded records, of the record that contains the cursor's offset."""
         at = self._records.find(self.offset)
         if at is None and self._last is not None:
-            # The last record that was read may have grown since: a loss is extended in place.
+            # The last record can have grown since it was read, because a loss is extended in place.
             self._load(self._last, _FIRST_LOAD)
             at = self._records.find(self.offset)
         if at is None:
-            self._load(self._files.number_of(self.offset), _FIRST_LOAD)
+            self._load(self._files.record_index(self.offset), _FIRST_LOAD)
             at = self._records.find(self.offset)
         return at
 
@@ -177,17 +177,17 @@ class LogCursor:
 
 
 def _every_other(data: bytes, lengths: Sequence[int]) -> bytes:
-    """Returns the first, the third, … of the pieces of data that have these lengths."""
+    """Return the first, the third, … of the consecutive pieces of data with these lengths."""
     ends = list(accumulate(lengths))
     return b"".join(data[end - length : end] for end, length in zip(ends[::2], lengths[::2], strict=True))
 
 
 @contextmanager
 def open_cursor(directory: Path, offset: int) -> Iterator[LogCursor]:
-    """Opens the log in a job's directory at an offset, and closes it.
+    """Open the log in a job's directory at an offset, and close it afterwards.
 
     Raises:
-        FileNotFoundError: there is no log (any more).
+        FileNotFoundError: the directory has no log, or has it no longer.
     """
     with open_files(directory) as files:
         yield LogCursor(files, offset)

@@ -1,6 +1,7 @@
-"""What is left of logs that were removed: given back to the file system in pieces.
+"""Reclaims the space of removed logs in pieces.
 
-To free a GiB takes a file system a tenth of a second and more, in which no job's output would be read.
+A file system takes a tenth of a second or more to free a GiB. During that time the supervisor reads no
+output.
 """
 
 import os
@@ -9,17 +10,17 @@ from pathlib import Path
 
 _PIECE_BYTES = 16 * 1024 * 1024
 _MOST_FILES = 16
-"""Each takes a descriptor; the space of others is given back at once."""
+"""Each file takes a descriptor. The space of further files is reclaimed immediately."""
 
 
-class Remains:
-    """The owner of files that have no name any more, until their space is given back."""
+class DeferredReclaim:
+    """Owns unlinked files until their space is reclaimed."""
 
     def __init__(self) -> None:
         self._files: deque[int] = deque()
 
-    def keep(self, file: Path) -> None:
-        """Takes a file that is about to be removed, if it is large and few others wait.
+    def add(self, file: Path) -> None:
+        """Open a file that will be removed, if it is large and the number of waiting files permits.
 
         Raises:
             OSError: the file cannot be opened.
@@ -32,11 +33,11 @@ class Remains:
         else:
             os.close(descriptor)
 
-    def give_back(self) -> bool:
-        """Gives the next piece back, the last one of its file; tells whether there is more.
+    def reclaim(self) -> bool:
+        """Truncate the first file by one piece, and return whether more files wait.
 
         Raises:
-            OSError: the disk fails; that file is given up as a whole.
+            OSError: the disk failed; the whole file was closed.
         """
         if not self._files:
             return False
@@ -53,6 +54,6 @@ class Remains:
         return bool(self._files)
 
     def close(self) -> None:
-        """Gives back all at once."""
+        """Reclaim all space immediately."""
         while self._files:
             os.close(self._files.popleft())

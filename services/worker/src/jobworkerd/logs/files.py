@@ -1,4 +1,4 @@
-"""The two open files of one log, and how its records are found in them."""
+"""The two open files of a log, and the search for records."""
 
 import os
 from bisect import bisect_left
@@ -13,42 +13,42 @@ from jobworkerd.logs.format import (
     Record,
     data_file,
     index_file,
-    place_of,
+    record_position,
     unpack_all,
 )
 from jobworkerd.logs.records import Records
 
 PAGE = 65_536
-"""How many records are read at once at most. Python takes about 10 ms for them, and other streams wait."""
+"""Maximum number of records to read at once. Python takes about 10 ms for them, and other streams wait."""
 
 
 class LogFiles:
-    """The file descriptors of a log's bytes and of its index; whoever made them closes them."""
+    """The file descriptors of a log's bytes and of its index. The caller closes them."""
 
     def __init__(self, data: int, index: int) -> None:
         self.data = data
         self.index = index
 
     def header(self) -> Header:
-        """Returns what is left of the log at this moment."""
+        """Read the header: the part of the log that is not trimmed."""
         return Header(*HEADER.unpack(os.pread(self.index, HEADER.size, 0)))
 
     def records(self, number: int, count: int) -> list[Record]:
-        """Returns the records from a number on: `count`, or as many as there are."""
-        return unpack_all(os.pread(self.index, count * RECORD.size, place_of(number)))
+        """Return up to `count` records from an index on."""
+        return unpack_all(os.pread(self.index, count * RECORD.size, record_position(number)))
 
     def columns(self, number: int, count: int) -> Records:
-        """Returns the records from a number on, as `records` does, for many of them."""
-        return Records(os.pread(self.index, count * RECORD.size, place_of(number)))
+        """Return up to `count` records from an index on, as columns."""
+        return Records(os.pread(self.index, count * RECORD.size, record_position(number)))
 
-    def number_of(self, offset: int) -> int:
-        """Returns the number of the record that an offset lies in, or that the next record will have."""
-        return self.first_number(lambda record: record.end > offset)
+    def record_index(self, offset: int) -> int:
+        """Return the index of the record that contains an offset, or of the next record to be written."""
+        return self.bisect_records(lambda record: record.end > offset)
 
-    def first_number(self, fits: Callable[[Record], bool]) -> int:
-        """Returns the number of the first record that fits, or that the next record will have.
+    def bisect_records(self, fits: Callable[[Record], bool]) -> int:
+        """Return the index of the first record that fits, or of the next record to be written.
 
-        All records behind one that fits do so, too.
+        If a record fits, all later records must fit, too.
         """
 
         def record_fits(number: int) -> bool:
@@ -59,13 +59,13 @@ class LogFiles:
             first = self.header().first_record
             space = (os.fstat(self.index).st_size - HEADER.size) // RECORD.size
             number = bisect_left(range(space), 1, lo=min(first, space), key=record_fits)
-            # Otherwise records were given back meanwhile, and may have been taken for ones to come.
+            # Otherwise records were trimmed during the search, and their zeros look like unwritten records.
             if self.header().first_record == first:
                 return number
 
     def backwards(self, end: int) -> Iterator[Record]:
-        """Yields the records of what stands before an offset, the last one first."""
-        first, behind = self.header().first_record, self.number_of(end - 1) + 1
+        """Yield the records before an offset, the last one first."""
+        first, behind = self.header().first_record, self.record_index(end - 1) + 1
         while behind > first:
             number = max(first, behind - PAGE)
             yield from reversed(self.records(number, behind - number))
@@ -74,10 +74,10 @@ class LogFiles:
 
 @contextmanager
 def open_files(directory: Path, flags: int = os.O_RDONLY) -> Iterator[LogFiles]:
-    """Opens the log in a job's directory, and closes it.
+    """Open the log in a job's directory, and close it afterwards.
 
     Raises:
-        FileNotFoundError: there is no log (any more).
+        FileNotFoundError: the directory has no log, or has it no longer.
     """
     data = os.open(data_file(directory), flags | os.O_CLOEXEC)
     try:

@@ -1,15 +1,14 @@
-"""The files of one job's log, in the job's own directory.
+"""The file format of a job's log.
 
-`output.log` holds the job's bytes, stdout and stderr in the order in which they were read, and nothing
-else: `cat` and `tail -f` work on it. `output.idx` says of each piece what it is: a header, and then
-records in the order of their offsets and without a gap between them. Behind the last record the index may
-have zeros: space taken ahead (see `writer`).
+`output.log` contains only the job's bytes, stdout and stderr in the order in which they were read. `cat` and
+`tail -f` work on it. `output.idx` describes each piece: a header, then records in the order of their offsets,
+without gaps. Zeros can follow the last record: preallocated space (see `writer`).
 
-A log that has reached its bound gives its oldest bytes back: both files have a hole then where those
-were, and the header says where what is left begins (see `retention`).
+A log that reached its bound is trimmed: both files then have a hole at the beginning, and the header has the
+first remaining offset (see `retention`).
 
-A writer writes the bytes first, then the record, then says how long the log is. So a reader that was
-told of N bytes finds them, and the records of all of them.
+A writer writes the bytes first, then the record, and then publishes the size of the log. A reader therefore
+finds all bytes and records up to the published size.
 """
 
 import struct
@@ -27,14 +26,14 @@ HEADER = struct.Struct("<QQ8x")
 MAX_RECORD_LENGTH = 2**32 - 1
 
 LOST = 0
-"""The kind of a piece whose bytes could not be written; the others are file descriptors' numbers."""
+"""The kind of a piece that could not be stored. Other kinds are the file descriptors 1 and 2."""
 
 SOURCES = (None, OutputSource.STDOUT, OutputSource.STDERR)
-"""By kind."""
+"""The sources by kind."""
 
 
 class Header(NamedTuple):
-    """What is left of a log: the bytes from `start` on, and the records from number `first_record` on."""
+    """The remaining part of a log: bytes from `start` on, records from the index `first_record` on."""
 
     start: int
     first_record: int
@@ -50,18 +49,18 @@ class Record(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset behind the last byte."""
+        """The offset after the last byte."""
         return self.offset + self.length
 
 
 def pack(record: Record) -> bytes:
-    """Returns the record as it stands in the index."""
+    """Encode a record for the index."""
     kind = record.source or LOST
     return RECORD.pack(record.offset, record.time_ns, record.length, kind)
 
 
 def unpack_all(data: bytes) -> list[Record]:
-    """Returns the whole records that a piece of the index begins with, up to the first zeros."""
+    """Decode the complete records at the beginning of a piece of the index, up to the first zeros."""
     records = []
     for offset, time_ns, length, kind in RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]):
         if length == 0:
@@ -70,16 +69,16 @@ def unpack_all(data: bytes) -> list[Record]:
     return records
 
 
-def place_of(number: int) -> int:
-    """Returns where in the index the record with a number, from 0, stands."""
+def record_position(number: int) -> int:
+    """Return the position in the index file of the record with an index, which counts from 0."""
     return HEADER.size + number * RECORD.size
 
 
 def data_file(directory: Path) -> Path:
-    """Returns the path of the bytes."""
+    """Return the path of the file with the bytes."""
     return directory / "output.log"
 
 
 def index_file(directory: Path) -> Path:
-    """Returns the path of the index."""
+    """Return the path of the index file."""
     return directory / "output.idx"

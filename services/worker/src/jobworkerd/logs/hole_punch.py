@@ -1,4 +1,4 @@
-"""Giving the beginning of a file back to the file system, while all that follows stays where it is."""
+"""Hole punching: releases a range of a file without a change of later offsets."""
 
 import ctypes
 import functools
@@ -8,14 +8,14 @@ from pathlib import Path
 
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02  # linux/falloc.h
 BLOCK = 4096
-"""Bytes: a block of nearly all file systems. Only whole blocks are given back, see fallocate(2)."""
+"""Block size of most file systems, in bytes. fallocate(2) releases only whole blocks."""
 
 
 def punch(descriptor: int, begin: int, end: int) -> None:
-    """Makes a range of a file a hole, which reads as zeros.
+    """Replace a range of a file by a hole, which reads as zeros.
 
     Raises:
-        OSError: the file system cannot, or the disk fails.
+        OSError: the file system does not support it, or the disk failed.
     """
     if end > begin and _fallocate()(descriptor, _KEEP_SIZE | _PUNCH_HOLE, begin, end - begin):
         error = ctypes.get_errno()
@@ -23,10 +23,10 @@ def punch(descriptor: int, begin: int, end: int) -> None:
 
 
 def check(directory: Path) -> None:
-    """Returns if files in a directory can have holes.
+    """Check that files in a directory can have holes.
 
     Raises:
-        OSError: they cannot; EOPNOTSUPP says that the file system is one without.
+        OSError: they cannot; with EOPNOTSUPP the file system does not support hole punching.
     """
     descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -38,7 +38,7 @@ def check(directory: Path) -> None:
 
 @functools.cache
 def _fallocate() -> Callable[[int, int, int, int], int]:
-    """Returns fallocate(2), which the standard library lacks: its posix_fallocate makes no holes."""
+    """Return fallocate(2) from libc, because the standard library only has posix_fallocate(3)."""
     function = ctypes.CDLL(None, use_errno=True).fallocate
     function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
     function.restype = ctypes.c_int

@@ -1,8 +1,8 @@
-"""Where ext4 puts the logs: spread over the disk, as chattr(1) describes for its attribute T.
+"""Distributes the logs over an ext4 disk, with attribute T of chattr(1).
 
-By default ext4 looks for free inodes beside the parent directory, and without a journal it skips each inode
-that was deleted in the last minutes. On a host that deletes many files a log took 1.8 ms to make, and 0.2 ms
-once the logs are spread.
+By default ext4 searches for free inodes near the parent directory, and without a journal it skips each inode
+that was deleted in the last minutes. On a host that deletes many files, creating a log took 1.8 ms, and 0.2
+ms with the attribute.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ _LONG = struct.calcsize("l")
 
 
 def spread(directory: Path) -> None:
-    """Tells the file system that the directories below one have nothing to do with each other.
+    """Mark a directory so that ext4 treats its subdirectories as unrelated.
 
-    It is a hint: any other file system than ext4 refuses it, and nothing else depends on it.
+    This is only a hint, which other file systems refuse.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Records of an index as columns, so that reading many of them costs next to nothing for each."""
+"""Records of an index as columns, so that the cost per record is low."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,15 @@ from jobworkerd.logs.format import LOST, RECORD, SOURCES
 from jobworkerd.model import OutputSource
 
 SPAN_NS = 10_000_000
-"""Bytes that were read within the same so many ns have one time."""
+"""Length of a span in ns: all bytes that were read in it have one time."""
 
 _WORDS, _HALVES = RECORD.size // 8, RECORD.size // 4
 _LENGTH_HALF, _KIND_BYTE = 4, 20
-"""Where a record has its length, counted in 4 bytes, and its kind (see `format.RECORD`)."""
+"""Positions in a record of its length, in units of 4 bytes, and of its kind (see `format.RECORD`)."""
 
 
 class Records:
-    """The whole records that a piece of the index begins with, up to the first zeros."""
+    """The complete records at the beginning of a piece of the index, up to the first zeros."""
 
     def __init__(self, data: bytes) -> None:
         view = memoryview(data)[: len(data) // RECORD.size * RECORD.size]
@@ -31,35 +31,35 @@ class Records:
         return self._count
 
     def find(self, offset: int) -> int | None:
-        """Returns the index of the record that an offset lies in."""
+        """Return the index of the record that contains an offset."""
         at = bisect_right(self._offsets, offset, hi=self._count) - 1
         return at if at >= 0 and self.end(at) > offset else None
 
     def end(self, at: int) -> int:
-        """Returns the offset behind a record."""
+        """Return the offset after a record."""
         return self._offsets[at] + self._lengths[at]
 
     def source(self, at: int) -> OutputSource | None:
-        """Returns the source of a record; None = its bytes are lost."""
+        """Return the source of a record, or None if its bytes are lost."""
         return SOURCES[self._kinds[at]]
 
     def time_ns(self, at: int) -> int:
-        """Returns the time of a record."""
+        """Return the time of a record."""
         return self._times[at]
 
     def first_of(self, kinds: Iterable[int], at: int) -> int:
-        """Returns the index, from `at` on, of the first record that is of one of some kinds."""
+        """Return the index, from `at` on, of the first record of one of the kinds."""
         found = (self._kinds.find(kind, at, self._count) for kind in kinds)
         return min((index for index in found if index >= 0), default=self._count)
 
     def first_from(self, offset: int, at: int, stop: int) -> int:
-        """Returns the index, from `at` to `stop`, of the first record that begins at an offset or later."""
+        """Return the index, from `at` to `stop`, of the first record that begins at an offset or later."""
         return bisect_left(self._offsets, offset, at, stop)
 
     def spans(self, at: int, stop: int, begin: int, end: int) -> tuple[Sequence[int], Sequence[int]]:
-        """Returns the lengths and times of the spans from `begin` to `end`, in the records `at` to `stop`.
+        """Return the lengths and times of the spans from `begin` to `end`, in the records `at` to `stop`.
 
-        Times are in microseconds after that of the first record. Two empty sequences stand for one span.
+        Times are in microseconds after the time of the first record. Two empty sequences mean one span.
         """
         first = self._times[at]
         if self._times[stop - 1] // SPAN_NS == first // SPAN_NS:
@@ -70,7 +70,7 @@ class Records:
         return _lengths(compress(self._offsets[at:stop].tolist(), begins), begin, end), usec
 
     def runs(self, at: int, stop: int, begin: int, end: int) -> Sequence[int]:
-        """Returns the lengths of the runs of one source; an empty sequence stands for one run."""
+        """Return the lengths of the runs of one source; an empty sequence means one run."""
         kinds = self._kinds[at:stop]
         if kinds.count(kinds[0]) == len(kinds):
             return ()
@@ -78,16 +78,16 @@ class Records:
 
 
 def other_kinds(source: OutputSource) -> tuple[int, int]:
-    """Returns the kinds of records that are not of a source."""
+    """Return the kinds of all records except those of a source."""
     return LOST, OutputSource.STDOUT + OutputSource.STDERR - source
 
 
 def _begins(keys: Sequence[int]) -> list[bool]:
-    """Tells of each key whether it differs from the one before it."""
+    """Return for each key whether it differs from the key before it."""
     return [True, *map(ne, keys, keys[1:])]
 
 
 def _lengths(offsets: Iterable[int], begin: int, end: int) -> Sequence[int]:
-    """Returns the lengths of pieces that begin at offsets, cut at `begin` and at `end`."""
+    """Return the lengths of the pieces that begin at the offsets, limited to `begin` and `end`."""
     begins = [begin, *list(offsets)[1:]]
     return list(map(sub, [*begins[1:], end], begins))

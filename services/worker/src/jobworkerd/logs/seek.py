@@ -1,7 +1,7 @@
-"""Where in a log a reader begins who names a time, or so many bytes or lines before the end.
+"""Finds the log offset that corresponds to a time, or to a number of bytes or lines before the end.
 
-Each function returns an offset from 0 up to `end`, which is no more than the log's size. A place that
-may lie in what was given up is 0: the reader is then told of that.
+Each function returns an offset from 0 to `end`, which is at most the size of the log. If the offset can be in
+the trimmed part, the result is 0, and the reader then gets the trimmed range.
 """
 
 import os
@@ -14,9 +14,9 @@ _READ_BYTES = 64 * 1024
 
 
 def since(files: LogFiles, time_ns: int, end: int) -> int:
-    """Returns where the output begins that was read from the job at a time (ns since the epoch) or later."""
+    """Return the offset of the first output that was read at or after a time (ns since the epoch)."""
     first = files.header().first_record
-    number = files.first_number(lambda record: record.time_ns >= time_ns)
+    number = files.bisect_records(lambda record: record.time_ns >= time_ns)
     if number <= first:
         return 0 if files.records(number, 1) else end
     found = files.records(number, 1)
@@ -24,7 +24,7 @@ def since(files: LogFiles, time_ns: int, end: int) -> int:
 
 
 def last_bytes(files: LogFiles, count: int, end: int, source: OutputSource | None = None) -> int:
-    """Returns where the last `count` bytes before `end` begin: those of one source, or of both."""
+    """Return the offset of the last `count` bytes before `end`, of one source or of both."""
     if count == 0:
         return end
     if source is None:
@@ -39,29 +39,29 @@ def last_bytes(files: LogFiles, count: int, end: int, source: OutputSource | Non
 
 
 def last_lines(files: LogFiles, count: int, end: int, source: OutputSource | None = None) -> int:
-    """Returns where the last `count` lines before `end` begin; what follows the last line end is one, too."""
+    """Return the offset of the last `count` lines before `end`; bytes after the last newline are a line."""
     if count == 0:
         return end
     behind: int | None = None
     for record in files.backwards(end):
         if record.source is None or (source is not None and record.source is not source):
             continue
-        place = min(record.end, end)
-        while place > record.offset:
-            data, place = _before(files, record, place)
+        position = min(record.end, end)
+        while position > record.offset:
+            data, position = _before(files, record, position)
             at = len(data)
             if behind is None:
-                # The last byte of all: if it ends a line, that is the last line, not an empty one behind.
+                # A newline as the very last byte ends the last line and does not begin an empty one.
                 at -= 1
                 behind = 0
             while (at := data.rfind(b"\n", 0, at)) >= 0:
                 count -= 1
                 if count == 0:
-                    return place + at + 1
+                    return position + at + 1
     return 0
 
 
 def _before(files: LogFiles, record: Record, end: int) -> tuple[bytes, int]:
-    """Returns bytes of a record that stand before an offset, and where they begin."""
+    """Return bytes of a record before an offset, and the offset of the first of them."""
     begin = max(record.offset, end - _READ_BYTES)
     return os.pread(files.data, end - begin, begin), begin

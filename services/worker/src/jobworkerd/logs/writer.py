@@ -1,9 +1,8 @@
-"""Writing a log. It takes every byte that it is given, whatever the disk does.
+"""Writes a log. The writer accepts every byte, even if the disk fails.
 
-Bytes that the disk refuses (ENOSPC, EIO) become a record that says which range is lost, so that the log
-never has a silent hole. Such a record must not need the disk space that has just run out: records are
-only ever written into space that the index has taken ahead, and the last free one of it is kept for
-the loss.
+Bytes that the disk refuses (ENOSPC, EIO) become a record of the lost range, so that the log never has a
+silent hole. That record must not need disk space, which has just run out. Records are therefore only written
+into preallocated space of the index, and the last free record is reserved for a loss.
 """
 
 import os
@@ -21,28 +20,28 @@ from jobworkerd.logs.format import (
     data_file,
     index_file,
     pack,
-    place_of,
+    record_position,
 )
-from jobworkerd.logs.retention import Extent, release
+from jobworkerd.logs.retention import Extent, trim
 from jobworkerd.model import OutputSource
 
 _RECORDS_AHEAD = 4096 // RECORD.size
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-"""Read access too: posix_fallocate(3) needs it where the file system has no fallocate of its own."""
+"""Includes read access: posix_fallocate(3) needs it on file systems without fallocate."""
 _MODE = 0o640
-"""The group is that of the directory; who is in it may read the log."""
+"""The files inherit the group of the directory, which can read the log."""
 
 
 class LogWriter:
-    """The one writer of one log; the owner of its two file descriptors until `close`."""
+    """The only writer of a log; owns its two file descriptors until `close`."""
 
     def __init__(self, directory: Path, on_growth: Callable[["LogWriter", int], None] | None = None) -> None:
-        """Makes the files; the directory is there.
+        """Create the files in an existing directory.
 
-        `on_growth` is called with each number of bytes that the log takes more than before.
+        `on_growth` is called with the number of bytes by which the log has grown.
 
         Raises:
-            OSError: they cannot be made, or are there already. Nothing is left open.
+            OSError: the files cannot be created or already exist. No descriptor remains open.
         """
         self.extent = Extent()
         self._on_growth = on_growth
@@ -58,7 +57,7 @@ class LogWriter:
             raise
         self._files = LogFiles(data, index)
         try:
-            self._take_space()
+            self._preallocate()
             os.pwrite(index, HEADER.pack(*Header(0, 0)), 0)
         except OSError:
             self.close()
@@ -66,16 +65,16 @@ class LogWriter:
 
     @property
     def size(self) -> int:
-        """How many bytes were appended, those that were lost or given up among them."""
+        """Number of appended bytes, including lost and trimmed ones."""
         return self.extent.size
 
     @property
     def unrecorded(self) -> int:
-        """How many bytes were lost that the index has no record of, as it could not be written, either."""
+        """Number of lost bytes without a record, because the index could not be written either."""
         return self._unrecorded
 
     def append(self, source: OutputSource, data: memoryview, time_ns: int) -> None:
-        """Takes the next bytes that the job wrote. Times never go back within a log, as a clock may."""
+        """Append bytes of the job. Times in a log never decrease, even if the clock does."""
         stored = self.extent.stored
         self._time_ns = max(self._time_ns, time_ns)
         lost_before, self._unrecorded = self._unrecorded, self._unrecorded + len(data)
@@ -88,12 +87,12 @@ class LogWriter:
             if self._unrecorded:
                 self._lose(self._unrecorded)
         except OSError:
-            # Even the index cannot be written. What is unrecorded is told of when it can be again.
+            # Even the index cannot be written. The loss is recorded when it can be written again.
             pass
         self._report_growth(stored)
 
     def record_loss(self) -> None:
-        """Tries once more to record bytes that were lost without a record."""
+        """Retry to record bytes that were lost without a record."""
         stored = self.extent.stored
         if self._unrecorded:
             with suppress(OSError):
@@ -104,21 +103,21 @@ class LogWriter:
         if self._on_growth:
             self._on_growth(self, self.extent.stored - stored_before)
 
-    def release(self, most: int) -> None:
-        """Gives up so many of the oldest bytes that at most `most` are left.
+    def trim(self, most: int) -> None:
+        """Trim the oldest bytes so that the log takes at most `most` bytes.
 
         Raises:
-            OSError: the disk fails.
+            OSError: the disk failed.
         """
-        self.extent = release(self._files, self.extent, most)
+        self.extent = trim(self._files, self.extent, most)
 
     def close(self) -> None:
-        """Gives the file descriptors back. The index keeps the space that it has taken: less than a block."""
+        """Close the file descriptors. The index keeps its preallocated space of less than a block."""
         os.close(self._files.index)
         os.close(self._files.data)
 
     def _write(self, data: memoryview) -> int:
-        """Returns how many of the bytes reached the file."""
+        """Write the bytes, and return how many of them reached the file."""
         done = 0
         try:
             while done < len(data):
@@ -130,16 +129,16 @@ class LogWriter:
     def _has_space(self) -> bool:
         if self._space - self.extent.records < 2:
             try:
-                self._take_space()
+                self._preallocate()
             except OSError:
                 return False
         return True
 
-    def _take_space(self) -> None:
+    def _preallocate(self) -> None:
         ahead = self._space + _RECORDS_AHEAD
-        # Not from 0 on: that would fill the hole where records were given up.
-        begin = place_of(self._space) if self._space else 0
-        os.posix_fallocate(self._files.index, begin, place_of(ahead) - begin)
+        # Allocation from 0 on would fill the hole of trimmed records.
+        begin = record_position(self._space) if self._space else 0
+        os.posix_fallocate(self._files.index, begin, record_position(ahead) - begin)
         self._space = ahead
 
     def _lose(self, length: int) -> None:
@@ -153,7 +152,7 @@ class LogWriter:
         self._record(record, self.extent.records)
 
     def _record(self, record: Record, number: int) -> None:
-        os.pwrite(self._files.index, pack(record), place_of(number))
+        os.pwrite(self._files.index, pack(record), record_position(number))
         self._last = record
         self._unrecorded -= record.end - self.size
         self.extent = self.extent._replace(size=record.end, records=number + 1)

@@ -247,6 +247,6 @@ class Jobs:
 
     def _reclaim(self) -> None:
         """Frees one piece of a removed log per loop iteration, so that the pipes are read in between."""
-        self._reclaiming = self._context.logs.give_back()
+        self._reclaiming = self._context.logs.reclaim()
         if self._reclaiming:
             self._context.loop.call_soon(self._reclaim)

@@ -7,7 +7,7 @@ from typing import Self
 
 from jobworkerd.api.streaming.encoding import Encoded, encode
 from jobworkerd.api.streaming.message_cache import MessageCache, Range, Sources
-from jobworkerd.logs.cursor import Gap, LogCursor, Passed, open_cursor
+from jobworkerd.logs.cursor import Gap, LogCursor, Skipped, open_cursor
 
 
 class LogReader:
@@ -51,7 +51,7 @@ class LogReader:
         message = self._cache.get(wanted)
         if message is None:
             piece = self._at_offset().read(end, size, self._sources.only, mixed=self._sources.mixed)
-            if isinstance(piece, Passed):
+            if isinstance(piece, Skipped):
                 self.offset = piece.end
                 return None
             message = encode(piece)
