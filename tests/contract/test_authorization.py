@@ -28,6 +28,7 @@ PERMISSIONS = {
     "ListJobs": (job_service_pb2.ListJobsRequest(), True),
     "StopJob": (job_service_pb2.StopJobRequest(id=JOB_ID), False),
     "UpdateJob": (job_service_pb2.UpdateJobRequest(id=JOB_ID, max_cpu=5), False),
+    "WaitJob": (job_service_pb2.WaitJobRequest(id=JOB_ID), True),
     "GetJobsStream": (job_service_pb2.GetJobsStreamRequest(id=JOB_ID), True),
 }
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]

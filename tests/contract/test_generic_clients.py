@@ -55,7 +55,7 @@ def test_grpcurl_lists_the_services(server: Server) -> None:
     assert SERVICE in services
     assert "grpc.health.v1.Health" in services
     assert {f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")} < set(services)
-    methods = {"CreateJob", "GetJob", "ListJobs", "StopJob", "UpdateJob", "GetJobsStream"}
+    methods = {"CreateJob", "GetJob", "ListJobs", "StopJob", "UpdateJob", "WaitJob", "GetJobsStream"}
     assert set(grpcurl(server, "list", SERVICE).splitlines()) == {f"{SERVICE}.{name}" for name in methods}
 
 

@@ -252,14 +252,6 @@ async def test_without_follow_the_stream_ends_at_once(admin: Client) -> None:
     await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id), timeout=60)
 
 
-async def test_result_alone(admin: Client) -> None:
-    job = await admin.create("sh", "-c", "echo noise; exit 5")
-    output = await admin.stream(job.id, result_only=True)
-    assert output.chunks == []
-    assert output.result
-    assert output.result.exit_code == 5
-
-
 async def test_cancelled_reader_does_not_disturb_another(admin: Client) -> None:
     job = await admin.create("sh", "-c", "for i in $(seq 20); do echo $i; sleep 0.02; done")
     steady = asyncio.create_task(admin.stream(job.id))

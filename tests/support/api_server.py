@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from jobworker.v1 import job_service_pb2_grpc
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.protocol import framing, messages
 from jobworkerd.supervisor import certificates
@@ -109,6 +110,13 @@ class Authority:
             organization_unit_name=unit,
             key_type=trustme.KeyType.RSA,
         )
+
+
+def write_empty_log(jobs_dir: Path) -> None:
+    """Create the log of a job without output."""
+    directory = jobs_dir / JOB_ID
+    directory.mkdir(parents=True)
+    LogWriter(directory).close()
 
 
 class Client:

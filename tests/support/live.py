@@ -287,9 +287,10 @@ class Client:
 
     async def ended(self, job_id: str) -> job_pb2.Job:
         """Wait until a job is final, and return it."""
-        output = await self.stream(job_id, result_only=True)
-        assert output.result
-        return output.result
+        request = job_service_pb2.WaitJobRequest(id=job_id)
+        response = await self.stub.WaitJob(request, timeout=120)
+        assert response.done
+        return response.job
 
     async def run(self, *argv: str, **fields: Any) -> tuple[job_pb2.Job, bytes]:
         """Run a job to its end; return the final job and its output."""

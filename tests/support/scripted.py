@@ -27,6 +27,8 @@ StopRequest = job_service_pb2.StopJobRequest
 StopResponse = job_service_pb2.StopJobResponse
 UpdateRequest = job_service_pb2.UpdateJobRequest
 UpdateResponse = job_service_pb2.UpdateJobResponse
+WaitRequest = job_service_pb2.WaitJobRequest
+WaitResponse = job_service_pb2.WaitJobResponse
 StreamRequest = job_service_pb2.GetJobsStreamRequest
 StreamMessage = job_service_pb2.GetJobsStreamResponse
 
@@ -35,6 +37,7 @@ Response = TypeVar("Response")
 Context = grpc.aio.ServicerContext
 Streaming = Callable[[StreamRequest], AsyncIterator[StreamMessage]]
 Create = Callable[[CreateRequest], Awaitable[job_pb2.Job]]
+Wait = Callable[[WaitRequest], Awaitable[WaitResponse]]
 Stop = Callable[[StopRequest], Awaitable[job_pb2.Job]]
 
 
@@ -87,9 +90,11 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.listed: list[ListRequest] = []
         self.stopped: list[StopRequest] = []
         self.updated: list[UpdateRequest] = []
+        self.waited: list[WaitRequest] = []
         self.streamed: list[StreamRequest] = []
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
+        self.waiting: Wait = self._wait_job
         self.streaming: Streaming = self._stream_log
         self.aging: Callable[[job_pb2.Job], None] = lambda _: None
 
@@ -143,6 +148,14 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         async with self._refusing("StopJob", context):
             return StopResponse(job=await self.stopping(request))
 
+    async def WaitJob(  # noqa: N802
+        self, request: WaitRequest, context: "Context[WaitRequest, Awaitable[WaitResponse]]"
+    ) -> WaitResponse:
+        """Answer with `waiting`."""
+        self.waited.append(request)
+        async with self._refusing("WaitJob", context):
+            return await self.waiting(request)
+
     async def GetJobsStream(  # noqa: N802
         self, request: StreamRequest, context: "Context[StreamRequest, AsyncIterator[StreamMessage]]"
     ) -> AsyncIterator[StreamMessage]:
@@ -188,6 +201,10 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         job = self._job(request.id)
         end_by_signal(job, signal.SIGTERM, job_pb2.TERMINATION_REASON_STOPPED, "stopped by CN=admin")
         return job
+
+    async def _wait_job(self, request: WaitRequest) -> WaitResponse:
+        job = self._job(request.id)
+        return WaitResponse(job=job, done=job.status != job_pb2.JOB_STATUS_RUNNING)
 
     async def _stream_log(self, request: StreamRequest) -> AsyncIterator[StreamMessage]:
         job = self._job(request.id)

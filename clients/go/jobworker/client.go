@@ -130,14 +130,40 @@ func (c *Client) Update(ctx context.Context, request *jobworkerv1.UpdateJobReque
 
 // Wait returns a job when its status is final. It reconnects if the server restarts.
 func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
-	stream := c.Stream(ctx, &jobworkerv1.GetJobsStreamRequest{Id: id, ResultOnly: true})
-	defer stream.Close()
-	for _, err := range stream.Chunks() {
-		if err != nil {
+	// The first call returns at once, so that an unknown id or an unreachable server is reported as quickly as by
+	// Get. Later calls end with the job, and outlast a restart of the server.
+	response, err := c.waitJob(ctx, &jobworkerv1.WaitJobRequest{Id: id, Timeout: durationpb.New(0)})
+	if err != nil {
+		return nil, err
+	}
+	retry := streamRetry{policy: c.policy}
+	for !response.GetDone() {
+		retry.messageReceived()
+		if response, err = c.retryWait(ctx, &retry, &jobworkerv1.WaitJobRequest{Id: id}); err != nil {
 			return nil, err
 		}
 	}
-	return stream.Result(), nil
+	return response.GetJob(), nil
+}
+
+func (c *Client) waitJob(ctx context.Context, request *jobworkerv1.WaitJobRequest) (*jobworkerv1.WaitJobResponse, error) {
+	ctx, cancel := withCallTimeout(ctx)
+	defer cancel()
+	return c.service.WaitJob(ctx, request)
+}
+
+// retryWait makes a call until the server answers.
+func (c *Client) retryWait(ctx context.Context, retry *streamRetry, request *jobworkerv1.WaitJobRequest) (*jobworkerv1.WaitJobResponse, error) {
+	for {
+		retry.callOpened()
+		response, err := c.service.WaitJob(ctx, request)
+		if err == nil {
+			return response, nil
+		}
+		if err := retry.sleep(ctx, err); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // Stream returns the output of a job from the position that the request names. The first read makes the call.

@@ -73,15 +73,7 @@ func (s *resumableStream) receive(ctx context.Context) (*jobworkerv1.GetJobsStre
 // waitForRetry drops the failed call and sleeps. It returns an error if the call must not be retried.
 func (s *resumableStream) waitForRetry(ctx context.Context, err error) error {
 	s.call = nil
-	failure := fromRPC(err)
-	if !failure.Retryable() {
-		return failure
-	}
-	delay, ok := s.retry.nextDelay()
-	if !ok {
-		return failure
-	}
-	return sleepBeforeRetry(ctx, failure, delay)
+	return s.retry.sleep(ctx, err)
 }
 
 // accept checks the offset of a message and queues its chunks. It ignores kinds of messages that it does not

@@ -125,8 +125,9 @@ func TestErrorThatIsNotRetryableEndsTheStream(t *testing.T) {
 			return serverError(t, codes.NotFound, ErrJobNotFound)
 		},
 	}}
-	client := clientOf(t, server)
-	_, err := client.Wait(t.Context(), "7")
+	stream := clientOf(t, server).Stream(t.Context(), &streamRequest{Id: "7"})
+	defer stream.Close()
+	_, err := io.ReadAll(stream)
 	equal(t, errors.Is(err, ErrJobNotFound), true)
 	equal(t, server.calls.Load(), 1)
 }
@@ -149,18 +150,4 @@ func TestStreamFailsAfterTheResumeTimeout(t *testing.T) {
 	all, err := io.ReadAll(stream)
 	equal(t, string(all), "abc")
 	equal(t, errors.Is(err, ErrShuttingDown), true)
-}
-
-func TestWaitResumesAfterABrokenCall(t *testing.T) {
-	server := &streamServer{handlers: []streamHandler{
-		func(*streamRequest, func(...*streamMessage)) error { return errUnavailable },
-		func(req *streamRequest, send func(...*streamMessage)) error {
-			equal(t, req.GetResultOnly(), true)
-			send(result())
-			return nil
-		},
-	}}
-	job, err := clientOf(t, server).Wait(t.Context(), "7")
-	must(t, err)
-	equal(t, job.GetExitCode(), 3)
 }

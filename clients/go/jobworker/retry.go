@@ -32,6 +32,19 @@ func retryUnary(policy retryPolicy) grpc.UnaryClientInterceptor {
 	}
 }
 
+// sleep waits before the next attempt. It returns an error if the call must not be retried.
+func (r *streamRetry) sleep(ctx context.Context, err error) error {
+	failure := fromRPC(err)
+	if !failure.Retryable() {
+		return failure
+	}
+	delay, ok := r.nextDelay()
+	if !ok {
+		return failure
+	}
+	return sleepBeforeRetry(ctx, failure, delay)
+}
+
 // sleepBeforeRetry waits for the delay. It returns an error if the context ends first.
 func sleepBeforeRetry(ctx context.Context, failure *Error, delay time.Duration) error {
 	select {

@@ -17,6 +17,7 @@ import {
   type UpdateJobRequestSchema,
 } from "./gen/jobworker/v1/job_service_pb.js";
 import { JobStream } from "./job_stream.js";
+import { waitForEnd } from "./job_wait.js";
 import { ResumableStream } from "./resumable_stream.js";
 import { retryCall } from "./retry.js";
 
@@ -127,7 +128,8 @@ export class Client implements Disposable {
 
   /** Returns a job when its status is final. It reconnects if the server restarts. */
   async wait(id: string, options: CallOptions = {}): Promise<Job> {
-    return await this.#stream(create(GetJobsStreamRequestSchema, { id, resultOnly: true }), options).result();
+    using context = this.#context(options, undefined);
+    return jobOf(await waitForEnd(this.#connection, id, context));
   }
 
   /** Returns the output of a job. The first iteration makes the call. */

@@ -112,14 +112,6 @@ test("an error that is not retryable ends the stream", async () => {
   assert.equal(scripts.requests.length, 1);
 });
 
-test("wait requests only the result and resumes after broken calls", async () => {
-  const scripts = new Scripts(certs, [serverError(Code.Unavailable, "SHUTTING_DOWN")], [], [RESULT]);
-  await using server = await scripts.start();
-  using client = server.client();
-  assert.equal((await client.wait("1")).exitCode, 0);
-  assert.ok(scripts.requests.every((request) => request.resultOnly));
-});
-
 test("a stream fails after the resume timeout", async () => {
   const scripts = new Scripts(certs, [output(0, "one"), "hang"]);
   const server = await scripts.start();

@@ -50,8 +50,7 @@ class CommandLineDriver(abc.ABC):
             case "stream":
                 return self._stream(arguments)
             case "wait":
-                request = {"id": arguments["id"], "resultOnly": True}
-                return self._only(self._call("GetJobsStream", request, arguments))["result"]
+                return self._only(self._call("WaitJob", {"id": arguments["id"]}, arguments))["job"]
             case op:
                 return self._job(op, arguments)
 

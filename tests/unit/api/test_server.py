@@ -5,10 +5,11 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
+from pathlib import Path
 
 import grpc
 import pytest
-from api_server import JOB_ID, Api, Client, StartApi, refusal
+from api_server import JOB_ID, Api, Client, StartApi, refusal, write_empty_log
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -293,10 +294,10 @@ def test_clients_may_ping_on_quiet_streams() -> None:
     assert settings["grpc.keepalive_permit_without_calls"] == 1
 
 
-async def test_a_follower_hears_of_the_supervisors_end(start_api: StartApi) -> None:
+async def test_a_follower_hears_of_the_supervisors_end(start_api: StartApi, config: Config) -> None:
     async with start_api() as api, api.client() as client:
-        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
-        call = client.stub.GetJobsStream(request)
+        write_empty_log(Path(config.state_dir, "jobs"))
+        call = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID))
         async with asyncio.timeout(10):
             while not api.supervisor.requests:
                 await asyncio.sleep(0.01)

@@ -5,22 +5,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from api_server import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal
+from api_server import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal, write_empty_log
 from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd import errors
 from jobworkerd.config import Config
-from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import LimitsUpdate
 from jobworkerd.protocol import messages
-
-
-def job_directory(config: Config) -> Path:
-    """Makes the directory of the job's log, and returns it."""
-    directory = Path(config.state_dir, "jobs", JOB_ID)
-    directory.mkdir(parents=True)
-    return directory
 
 
 async def test_create_passes_the_checked_request_on_with_the_callers_subject(api: Api) -> None:
@@ -131,9 +123,10 @@ async def _until_refused(client: Client, request: job_service_pb2.GetJobRequest)
             await client.stub.GetJob(request)
 
 
-async def test_stream_ends_with_the_result(api: Api) -> None:
+async def test_stream_ends_with_the_result(api: Api, config: Config) -> None:
+    write_empty_log(Path(config.state_dir, "jobs"))
     api.supervisor.script = lambda _: messages.OneJob(FINAL_JOB)
-    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with api.client("Viewer") as client:
         received = [message async for message in client.stub.GetJobsStream(request)]
     assert [message.result.status for message in received] == [job_pb2.JOB_STATUS_COMPLETED]
@@ -147,12 +140,11 @@ STREAMING = [
 
 
 @pytest.mark.parametrize("method", STREAMING)
-@pytest.mark.parametrize("result_only", [True, False])
 async def test_the_stream_of_a_silent_job_sends_its_headers_at_once(
-    api: Api, config: Config, method: str, *, result_only: bool
+    api: Api, config: Config, method: str
 ) -> None:
-    LogWriter(job_directory(config)).close()
-    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=result_only)
+    write_empty_log(Path(config.state_dir, "jobs"))
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with api.client() as client:
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
         stream = client.channel.unary_stream(f"/jobworker.v1.JobService/{method}")

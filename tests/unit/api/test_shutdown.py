@@ -2,12 +2,13 @@
 
 import asyncio
 import collections
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from api_process import Start, Started, connected, starter
-from api_server import JOB_ID, Authority, Client, eventually, refusal
+from api_server import JOB_ID, Authority, Client, eventually, refusal, write_empty_log
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_service_pb2
@@ -84,9 +85,9 @@ async def _read_all(call: Any) -> None:
 
 
 async def test_streams_end_with_the_reason(start: Start, config: Config, authority: Authority) -> None:
+    write_empty_log(Path(config.state_dir))
     async with start(config) as started, connected(await started.address(), authority) as client:
-        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
-        stream = client.stub.GetJobsStream(request)
+        stream = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID))
         watch = health_pb2_grpc.HealthStub(client.channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()
         await eventually(lambda: started.supervisor.requests)
@@ -98,3 +99,17 @@ async def test_streams_end_with_the_reason(start: Start, config: Config, authori
                 await _read_all(call)
             assert refusal(caught.value).reason == "SHUTTING_DOWN"
     assert {event["status"] for event in started.events if event["event"] == "rpc"} == {"UNAVAILABLE"}
+
+
+async def test_waits_end_with_the_reason(start: Start, config: Config, authority: Authority) -> None:
+    async with start(config) as started, connected(await started.address(), authority) as client:
+        wait = client.stub.WaitJob(job_service_pb2.WaitJobRequest(id=JOB_ID))
+        # gRPC starts a unary call only when it is awaited.
+        ended = asyncio.ensure_future(wait.code())
+        await eventually(lambda: started.supervisor.requests)
+        await started.supervisor.say(messages.Drain())
+        assert await started.end() == 0
+        assert await ended is grpc.StatusCode.UNAVAILABLE
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await wait
+        assert refusal(caught.value).reason == "SHUTTING_DOWN"

@@ -81,9 +81,9 @@ async def drop(_message: StreamMessage) -> None:
     """Discard output."""
 
 
-def stream(connection: Connection, *, result_only: bool = False) -> JobStream:
+def stream(connection: Connection) -> JobStream:
     """Return a stream of the whole output."""
-    request = StreamRequest(id=JOB_ID, follow=True, result_only=result_only)
+    request = StreamRequest(id=JOB_ID, follow=True)
     return open_stream(FlakyClient(connection), request)
 
 
@@ -113,7 +113,7 @@ async def test_each_message_restarts_the_resume_timeout() -> None:
 
 async def test_silent_healthy_stream_restarts_the_resume_timeout() -> None:
     connection = FlakyConnection((0.3, 0), (0, 0), (0, 0), (0.3, 0), (0, 0))
-    await copy_stream(stream(connection, result_only=True), drop)
+    await copy_stream(stream(connection), drop)
     assert len(connection.offsets) == 6
 
 

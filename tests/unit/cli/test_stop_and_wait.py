@@ -3,20 +3,18 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
+from scripted import WaitRequest, WaitResponse
 from tests.unit.cli.conftest import (
     JOB_ID,
     Cli,
     FakeServer,
     Refusal,
-    StreamMessage,
-    StreamRequest,
     finished,
     until,
 )
@@ -71,14 +69,13 @@ async def test_stop_ignores_the_call_timeout(cli: Cli, server: FakeServer) -> No
     assert (await finished(process)).code == 0
 
 
-async def test_wait_exits_with_the_code_of_the_job(cli: Cli, server: FakeServer) -> None:
+async def test_wait_reads_no_output_and_exits_with_the_code_of_the_job(cli: Cli, server: FakeServer) -> None:
     server.add(exit_code=9, status=job_pb2.JOB_STATUS_FAILED)
     result = await cli("wait", JOB_ID)
     assert result.code == 9
     assert result.text == f"{JOB_ID}  FAILED  9\n"
-    [request] = server.streamed
-    assert request.result_only
-    assert request.follow
+    assert [request.id for request in server.waited] == [JOB_ID]
+    assert not server.streamed
 
 
 async def test_wait_for_several_jobs_exits_with_the_first_nonzero_code(cli: Cli, server: FakeServer) -> None:
@@ -91,20 +88,20 @@ async def test_wait_for_several_jobs_exits_with_the_first_nonzero_code(cli: Cli,
 
 async def test_wait_survives_a_broken_connection(cli: Cli, server: FakeServer) -> None:
     server.add()
-    server.refusals["GetJobsStream"] = [Refusal(grpc.StatusCode.UNAVAILABLE, "restarting")]
+    server.refusals["WaitJob"] = [Refusal(grpc.StatusCode.UNAVAILABLE, "restarting")]
     result = await cli("wait", JOB_ID)
     assert result.code == 0
-    assert len(server.streamed) == 2
+    assert len(server.waited) == 2
 
 
 async def test_ctrl_c_ends_wait(cli: Cli, server: FakeServer) -> None:
-    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+    async def waiting(_: WaitRequest) -> WaitResponse:
         await asyncio.Event().wait()
-        yield StreamMessage()
+        raise AssertionError("the event is never set")
 
-    server.streaming = streaming
+    server.waiting = waiting
     process = await cli.start("wait", JOB_ID)
-    await until(lambda: bool(server.streamed))
+    await until(lambda: bool(server.waited))
     process.send_signal(signal.SIGINT)
     result = await finished(process)
     assert (result.code, result.stderr) == (130, "")

@@ -47,7 +47,7 @@ async def test_stdout_and_stderr_are_copied_unchanged(cli: Cli, server: FakeServ
     assert completed.stdout == b"\xff\x00onethree"
     assert completed.stderr == "two\n"
     [request] = server.streamed
-    assert (request.offset, request.follow, request.result_only) == (0, True, False)
+    assert (request.offset, request.follow) == (0, True)
 
 
 async def test_output_is_written_immediately(cli: Cli, server: FakeServer) -> None:

@@ -24,9 +24,7 @@ async def test_retries_of_create_have_the_same_request_id(any_client: AnyClient,
     assert others == [first, first]
 
 
-@pytest.mark.parametrize(
-    ("name", "method"), [("get", "GetJob"), ("stop", "StopJob"), ("wait", "GetJobsStream")]
-)
+@pytest.mark.parametrize(("name", "method"), [("get", "GetJob"), ("stop", "StopJob"), ("wait", "WaitJob")])
 async def test_call_is_retried_while_the_server_is_unavailable(
     any_client: AnyClient, server: FakeServer, name: str, method: str
 ) -> None:
@@ -51,8 +49,8 @@ async def test_run_waits_without_reading_the_output(any_client: AnyClient, serve
     server.creating = creating
     job = await any_client.call("run", "false")
     assert (job.status, job.exit_code) == (job_pb2.JOB_STATUS_FAILED, 3)
-    [asked] = server.streamed
-    assert asked.result_only
+    assert [request.id for request in server.waited] == [JOB_ID]
+    assert not server.streamed
 
 
 async def test_stop_sends_the_grace_period(any_client: AnyClient, server: FakeServer) -> None:

@@ -111,4 +111,4 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def waiting(view: JobView) -> int:
-    return len(view._waiting)
+    return len(view._readers)

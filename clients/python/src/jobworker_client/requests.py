@@ -19,7 +19,6 @@ __all__ = [
     "StreamOptions",
     "create_request",
     "list_request",
-    "result_request",
     "stop_request",
     "stream_request",
     "update_request",
@@ -198,11 +197,6 @@ def stream_request(job_id: str, **options: Unpack[StreamOptions]) -> job_service
         source=options.get("source", job_output_pb2.OUTPUT_SOURCE_UNSPECIFIED),
         since=_timestamp(options.get("since")),
     )
-
-
-def result_request(job_id: str) -> job_service_pb2.GetJobsStreamRequest:
-    """Return a request of GetJobsStream that only waits for the result."""
-    return job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True, result_only=True)
 
 
 def _duration(seconds: Seconds | None) -> Duration | None:

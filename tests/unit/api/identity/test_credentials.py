@@ -9,7 +9,7 @@ import grpc
 import pytest
 import trustme
 from api_process import Start, connected, failure, get, starter
-from api_server import JOB_ID, Api, Authority, eventually, refusal
+from api_server import JOB_ID, Api, Authority, eventually, refusal, write_empty_log
 from certificates import DAY, issue, pair
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -138,17 +138,20 @@ async def test_a_replaced_authority_ends_what_the_old_one_gave_access_to(
     start: Start, config: Config, authority: Authority
 ) -> None:
     """An open connection, and the streams on it: TLS looks at certificates in the handshake only."""
-    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+    write_empty_log(Path(config.state_dir))
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with start(config) as started:
         address = await started.address()
         async with connected(address, authority) as client:
             assert await get(client) == JOB_ID
             stream = client.stub.GetJobsStream(request)
+            wait = client.stub.WaitJob(job_service_pb2.WaitJobRequest(id=JOB_ID))
             watch = health_pb2_grpc.HealthStub(client.channel).Watch(health_pb2.HealthCheckRequest())
             await watch.read()
+            await eventually(lambda: len(started.supervisor.requests) >= 2)
             renewed = Authority()
             renewed.write_server(Path(config.certs_dir))
-            for call in (stream, watch):
+            for call in (stream, wait, watch):
                 assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
                 assert "current authority" in (await call.details() or "")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -157,17 +160,20 @@ async def test_a_replaced_authority_ends_what_the_old_one_gave_access_to(
         async with connected(address, renewed) as client:
             assert await get(client, patiently=True) == JOB_ID
     ended = [
-        event for event in started.events if event["event"] == "rpc" and "Stream" in str(event["method"])
+        event
+        for event in started.events
+        if event["event"] == "rpc" and str(event["method"]).endswith(("Stream", "WaitJob"))
     ]
-    assert [event["status"] for event in ended] == ["UNAUTHENTICATED"]
+    assert [event["status"] for event in ended] == ["UNAUTHENTICATED"] * 2
 
 
 async def test_an_open_stream_ends_when_its_clients_certificate_expires(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    api: Api, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """trustme's certificates live long: here, 3,000 years pass."""
+    write_empty_log(Path(config.state_dir, "jobs"))
     async with api.client() as client:
-        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, result_only=True)
+        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
         stream = client.stub.GetJobsStream(request)
         await eventually(lambda: api.supervisor.requests)
         later = types.SimpleNamespace(time=lambda: 1e11, strftime=time.strftime, gmtime=time.gmtime)

@@ -19,7 +19,7 @@ async def wait_for_jobs(client: Client, refs: list[str], output: Format, *, pres
     job_ids = [await resolve_job_id(client, ref) for ref in refs]
 
     async def wait_for_one(job_id: str) -> job_pb2.Job:
-        job = await client.wait(job_id, on_event=StderrNotifier(result_only=True))
+        job = await client.wait(job_id, on_event=StderrNotifier())
         print_final_job(job, output)
         return job
 

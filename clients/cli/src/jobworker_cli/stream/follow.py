@@ -23,8 +23,7 @@ Write = Callable[[Chunk], Awaitable[None]]
 class StderrNotifier:
     """Prints the events of a stream to stderr."""
 
-    def __init__(self, *, result_only: bool = False) -> None:
-        self._result_only = result_only
+    def __init__(self) -> None:
         self._stall_printed = False
 
     def __call__(self, event: StreamEvent) -> None:
@@ -36,17 +35,13 @@ class StderrNotifier:
                 f"{event.reason}"
             )
         elif event.error.reason != "READER_STALLED":
-            print_message(f"jobworker: {event.error}; {self._next_step(event)}")
+            print_message(f"jobworker: {event.error}; {_next_step(event)}")
         elif not self._stall_printed:
             # A pager that waits for its user stalls the stream every few seconds.
             self._stall_printed = True
             print_message(
                 "jobworker: the reader of this output is slow; the stream resumes when the reader continues"
             )
-
-    def _next_step(self, event: Reconnecting) -> str:
-        offset = None if self._result_only else event.offset
-        return "retrying" if offset is None else f"resuming at byte {offset}"
 
 
 def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -> JobStream:
@@ -91,3 +86,7 @@ def _resume_hint(error: JobWorkerError, request: job_service_pb2.GetJobsStreamRe
     if error.retryable and request.offset:
         return f"`{stream_command(request)}` resumes the output"
     return ""
+
+
+def _next_step(event: Reconnecting) -> str:
+    return "retrying" if event.offset is None else f"resuming at byte {event.offset}"

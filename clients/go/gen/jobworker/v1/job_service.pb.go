@@ -788,6 +788,116 @@ func (x *UpdateJobResponse) GetJob() *Job {
 	return nil
 }
 
+// A request to wait for the end of a job.
+type WaitJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The complete job id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day.
+	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitJobRequest) Reset() {
+	*x = WaitJobRequest{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitJobRequest) ProtoMessage() {}
+
+func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitJobRequest.ProtoReflect.Descriptor instead.
+func (*WaitJobRequest) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WaitJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WaitJobRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// The job after the wait.
+type WaitJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job. If it is still running, it has the usage at this moment.
+	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// True = the job has ended, and its status is final. False = the timeout passed.
+	Done          bool `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitJobResponse) Reset() {
+	*x = WaitJobResponse{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitJobResponse) ProtoMessage() {}
+
+func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitJobResponse.ProtoReflect.Descriptor instead.
+func (*WaitJobResponse) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WaitJobResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *WaitJobResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
 // A request for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each name a start position.
 // The stream starts at the latest of the positions that are set.
 type GetJobsStreamRequest struct {
@@ -799,8 +909,6 @@ type GetJobsStreamRequest struct {
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	// Unset or true = send the output until the job has ended. False = send the output that exists now, and end.
 	Follow *bool `protobuf:"varint,3,opt,name=follow,proto3,oneof" json:"follow,omitempty"`
-	// True = send no output, only the result; with `follow`, when the job has ended.
-	ResultOnly bool `protobuf:"varint,4,opt,name=result_only,json=resultOnly,proto3" json:"result_only,omitempty"`
 	// Start this many lines before the current end of the log. 0 = at the end. Bytes after the last newline count as a
 	// line. With `source`, only lines of that source count. Not negative.
 	TailLines *int64 `protobuf:"varint,5,opt,name=tail_lines,json=tailLines,proto3,oneof" json:"tail_lines,omitempty"`
@@ -821,7 +929,7 @@ type GetJobsStreamRequest struct {
 
 func (x *GetJobsStreamRequest) Reset() {
 	*x = GetJobsStreamRequest{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +941,7 @@ func (x *GetJobsStreamRequest) String() string {
 func (*GetJobsStreamRequest) ProtoMessage() {}
 
 func (x *GetJobsStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +954,7 @@ func (x *GetJobsStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobsStreamRequest.ProtoReflect.Descriptor instead.
 func (*GetJobsStreamRequest) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{10}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetJobsStreamRequest) GetId() string {
@@ -866,13 +974,6 @@ func (x *GetJobsStreamRequest) GetOffset() int64 {
 func (x *GetJobsStreamRequest) GetFollow() bool {
 	if x != nil && x.Follow != nil {
 		return *x.Follow
-	}
-	return false
-}
-
-func (x *GetJobsStreamRequest) GetResultOnly() bool {
-	if x != nil {
-		return x.ResultOnly
 	}
 	return false
 }
@@ -955,7 +1056,7 @@ type GetJobsStreamResponse struct {
 
 func (x *GetJobsStreamResponse) Reset() {
 	*x = GetJobsStreamResponse{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1068,7 @@ func (x *GetJobsStreamResponse) String() string {
 func (*GetJobsStreamResponse) ProtoMessage() {}
 
 func (x *GetJobsStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1081,7 @@ func (x *GetJobsStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobsStreamResponse.ProtoReflect.Descriptor instead.
 func (*GetJobsStreamResponse) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{11}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetJobsStreamResponse) GetKind() isGetJobsStreamResponse_Kind {
@@ -1196,13 +1297,17 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\b_cpu_setB\x0e\n" +
 	"\f_max_io_iops\"8\n" +
 	"\x11UpdateJobResponse\x12#\n" +
-	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xf8\x02\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"U\n" +
+	"\x0eWaitJobRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"J\n" +
+	"\x0fWaitJobResponse\x12#\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\bR\x04done\"\xdd\x02\n" +
 	"\x14GetJobsStreamRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1b\n" +
-	"\x06follow\x18\x03 \x01(\bH\x00R\x06follow\x88\x01\x01\x12\x1f\n" +
-	"\vresult_only\x18\x04 \x01(\bR\n" +
-	"resultOnly\x12\"\n" +
+	"\x06follow\x18\x03 \x01(\bH\x00R\x06follow\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"tail_lines\x18\x05 \x01(\x03H\x01R\ttailLines\x88\x01\x01\x12\"\n" +
 	"\n" +
@@ -1212,7 +1317,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\rmixed_sources\x18\t \x01(\bR\fmixedSourcesB\t\n" +
 	"\a_followB\r\n" +
 	"\v_tail_linesB\r\n" +
-	"\v_tail_bytes\"\xdb\x03\n" +
+	"\v_tail_bytesJ\x04\b\x04\x10\x05\"\xdb\x03\n" +
 	"\x15GetJobsStreamResponse\x12\x1a\n" +
 	"\apayload\x18\x01 \x01(\fH\x00R\apayload\x12#\n" +
 	"\fstart_offset\x18\v \x01(\x03H\x00R\vstartOffset\x12<\n" +
@@ -1228,14 +1333,15 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
 	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
 	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n" +
-	"\x04kind2\xf5\x03\n" +
+	"\x04kind2\xc2\x04\n" +
 	"\n" +
 	"JobService\x12L\n" +
 	"\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n" +
 	"\x06GetJob\x12\x1b.jobworker.v1.GetJobRequest\x1a\x1c.jobworker.v1.GetJobResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bListJobs\x12\x1d.jobworker.v1.ListJobsRequest\x1a\x1e.jobworker.v1.ListJobsResponse\"\x03\x90\x02\x01\x12K\n" +
 	"\aStopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12Q\n" +
-	"\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12_\n" +
+	"\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12K\n" +
+	"\aWaitJob\x12\x1c.jobworker.v1.WaitJobRequest\x1a\x1d.jobworker.v1.WaitJobResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01B\xbc\x01\n" +
 	"\x10dev.jobworker.v1B\x0fJobServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
@@ -1251,7 +1357,7 @@ func file_jobworker_v1_job_service_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_service_proto_rawDescData
 }
 
-var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*CreateJobRequest)(nil),      // 0: jobworker.v1.CreateJobRequest
 	(*CreateJobResponse)(nil),     // 1: jobworker.v1.CreateJobResponse
@@ -1263,58 +1369,64 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*StopJobResponse)(nil),       // 7: jobworker.v1.StopJobResponse
 	(*UpdateJobRequest)(nil),      // 8: jobworker.v1.UpdateJobRequest
 	(*UpdateJobResponse)(nil),     // 9: jobworker.v1.UpdateJobResponse
-	(*GetJobsStreamRequest)(nil),  // 10: jobworker.v1.GetJobsStreamRequest
-	(*GetJobsStreamResponse)(nil), // 11: jobworker.v1.GetJobsStreamResponse
-	nil,                           // 12: jobworker.v1.CreateJobRequest.EnvEntry
-	nil,                           // 13: jobworker.v1.CreateJobRequest.LabelsEntry
-	nil,                           // 14: jobworker.v1.ListJobsRequest.LabelsEntry
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
-	(LimitsPolicy)(0),             // 16: jobworker.v1.LimitsPolicy
-	(JobNetwork)(0),               // 17: jobworker.v1.JobNetwork
-	(*Job)(nil),                   // 18: jobworker.v1.Job
-	(JobStatus)(0),                // 19: jobworker.v1.JobStatus
-	(OutputSource)(0),             // 20: jobworker.v1.OutputSource
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*TruncatedRange)(nil),        // 22: jobworker.v1.TruncatedRange
+	(*WaitJobRequest)(nil),        // 10: jobworker.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 11: jobworker.v1.WaitJobResponse
+	(*GetJobsStreamRequest)(nil),  // 12: jobworker.v1.GetJobsStreamRequest
+	(*GetJobsStreamResponse)(nil), // 13: jobworker.v1.GetJobsStreamResponse
+	nil,                           // 14: jobworker.v1.CreateJobRequest.EnvEntry
+	nil,                           // 15: jobworker.v1.CreateJobRequest.LabelsEntry
+	nil,                           // 16: jobworker.v1.ListJobsRequest.LabelsEntry
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(LimitsPolicy)(0),             // 18: jobworker.v1.LimitsPolicy
+	(JobNetwork)(0),               // 19: jobworker.v1.JobNetwork
+	(*Job)(nil),                   // 20: jobworker.v1.Job
+	(JobStatus)(0),                // 21: jobworker.v1.JobStatus
+	(OutputSource)(0),             // 22: jobworker.v1.OutputSource
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*TruncatedRange)(nil),        // 24: jobworker.v1.TruncatedRange
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
-	12, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
-	15, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
-	13, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
-	15, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
-	16, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	17, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
-	18, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	18, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	19, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	14, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	18, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	15, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	18, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	18, // 13: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
-	20, // 14: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	21, // 15: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	22, // 16: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	18, // 17: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	20, // 18: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	21, // 19: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 20: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	2,  // 21: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	4,  // 22: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	6,  // 23: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	8,  // 24: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	10, // 25: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	1,  // 26: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 27: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 28: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 29: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	9,  // 30: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	11, // 31: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	26, // [26:32] is the sub-list for method output_type
-	20, // [20:26] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	14, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
+	17, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
+	15, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
+	17, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
+	18, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	19, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	20, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	20, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	21, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	16, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	20, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	17, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	20, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	20, // 13: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	17, // 14: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	20, // 15: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
+	22, // 16: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	23, // 17: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 18: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	20, // 19: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	22, // 20: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	23, // 21: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 22: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 23: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 24: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 25: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	8,  // 26: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	10, // 27: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
+	12, // 28: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	1,  // 29: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 30: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 31: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 32: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	9,  // 33: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	11, // 34: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	13, // 35: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
@@ -1325,8 +1437,8 @@ func file_jobworker_v1_job_service_proto_init() {
 	file_jobworker_v1_job_proto_init()
 	file_jobworker_v1_job_output_proto_init()
 	file_jobworker_v1_job_service_proto_msgTypes[8].OneofWrappers = []any{}
-	file_jobworker_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
-	file_jobworker_v1_job_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_jobworker_v1_job_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_jobworker_v1_job_service_proto_msgTypes[13].OneofWrappers = []any{
 		(*GetJobsStreamResponse_Payload)(nil),
 		(*GetJobsStreamResponse_StartOffset)(nil),
 		(*GetJobsStreamResponse_Truncated)(nil),
@@ -1338,7 +1450,7 @@ func file_jobworker_v1_job_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_service_proto_rawDesc), len(file_jobworker_v1_job_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

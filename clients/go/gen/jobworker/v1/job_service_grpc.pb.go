@@ -24,6 +24,7 @@ const (
 	JobService_ListJobs_FullMethodName      = "/jobworker.v1.JobService/ListJobs"
 	JobService_StopJob_FullMethodName       = "/jobworker.v1.JobService/StopJob"
 	JobService_UpdateJob_FullMethodName     = "/jobworker.v1.JobService/UpdateJob"
+	JobService_WaitJob_FullMethodName       = "/jobworker.v1.JobService/WaitJob"
 	JobService_GetJobsStream_FullMethodName = "/jobworker.v1.JobService/GetJobsStream"
 )
 
@@ -92,6 +93,16 @@ type JobServiceClient interface {
 	// (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
 	// limit cannot be enforced).
 	UpdateJob(ctx context.Context, in *UpdateJobRequest, opts ...grpc.CallOption) (*UpdateJobResponse, error)
+	// Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
+	// first. The job keeps running when the call ends, for any reason.
+	//
+	// The timeout is a field because a call that fails with DEADLINE_EXCEEDED does not return the job. To wait for longer
+	// than the maximum, call again while `done` is false.
+	//
+	// Admin and Viewer. Safe to retry.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+	WaitJob(ctx context.Context, in *WaitJobRequest, opts ...grpc.CallOption) (*WaitJobResponse, error)
 	// Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
 	// output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
 	// wrote, in order. A slow reader delays neither the job nor other readers.
@@ -159,6 +170,16 @@ func (c *jobServiceClient) UpdateJob(ctx context.Context, in *UpdateJobRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpdateJobResponse)
 	err := c.cc.Invoke(ctx, JobService_UpdateJob_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) WaitJob(ctx context.Context, in *WaitJobRequest, opts ...grpc.CallOption) (*WaitJobResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WaitJobResponse)
+	err := c.cc.Invoke(ctx, JobService_WaitJob_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -249,6 +270,16 @@ type JobServiceServer interface {
 	// (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
 	// limit cannot be enforced).
 	UpdateJob(context.Context, *UpdateJobRequest) (*UpdateJobResponse, error)
+	// Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
+	// first. The job keeps running when the call ends, for any reason.
+	//
+	// The timeout is a field because a call that fails with DEADLINE_EXCEEDED does not return the job. To wait for longer
+	// than the maximum, call again while `done` is false.
+	//
+	// Admin and Viewer. Safe to retry.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+	WaitJob(context.Context, *WaitJobRequest) (*WaitJobResponse, error)
 	// Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
 	// output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
 	// wrote, in order. A slow reader delays neither the job nor other readers.
@@ -286,6 +317,9 @@ func (UnimplementedJobServiceServer) StopJob(context.Context, *StopJobRequest) (
 }
 func (UnimplementedJobServiceServer) UpdateJob(context.Context, *UpdateJobRequest) (*UpdateJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateJob not implemented")
+}
+func (UnimplementedJobServiceServer) WaitJob(context.Context, *WaitJobRequest) (*WaitJobResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WaitJob not implemented")
 }
 func (UnimplementedJobServiceServer) GetJobsStream(*GetJobsStreamRequest, grpc.ServerStreamingServer[GetJobsStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetJobsStream not implemented")
@@ -401,6 +435,24 @@ func _JobService_UpdateJob_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobService_WaitJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WaitJobRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).WaitJob(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_WaitJob_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).WaitJob(ctx, req.(*WaitJobRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _JobService_GetJobsStream_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetJobsStreamRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -438,6 +490,10 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateJob",
 			Handler:    _JobService_UpdateJob_Handler,
+		},
+		{
+			MethodName: "WaitJob",
+			Handler:    _JobService_WaitJob_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

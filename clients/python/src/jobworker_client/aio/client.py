@@ -1,6 +1,8 @@
 """The client for asyncio."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -10,6 +12,8 @@ from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.stream import JobStream
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.config import ClientConfig
+from jobworker_client.errors import JobWorkerError
+from jobworker_client.job_wait import JobWait
 from jobworker_client.paging import PAGE_SIZE, JobPager
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Seconds, StreamOptions
 from jobworker_client.resumable_stream import EventHandler, ResumableStream
@@ -194,10 +198,14 @@ class Client(BaseClient):
 
         There is no default deadline. `on_event` is called with each `Reconnecting`.
         """
-        stream = self.stream_from(requests.result_request(job_id), deadline=deadline, on_event=on_event)
-        async for _ in stream:
-            pass
-        return stream.result
+        wait = JobWait(job_id, monotonic(), deadline=deadline, on_event=on_event, policy=self._retry_policy)
+        while wait.job is None:
+            request, timeout = wait.next_request(monotonic())
+            try:
+                wait.receive(await self._connection.call_once(self._stub.WaitJob, request, timeout))
+            except JobWorkerError as error:
+                await asyncio.sleep(wait.next_delay(error, monotonic()))
+        return wait.job
 
     def stream(
         self,

@@ -53,10 +53,26 @@ class Connection:
         retry = CallRetry(self._retry_policy, deadline, monotonic())
         while True:
             try:
-                return await method(request, timeout=retry.timeout(monotonic()))
-            except grpc.aio.AioRpcError as error:
-                delay = retry.next_delay(self.to_error(error), monotonic())
+                return await self.call_once(method, request, retry.timeout(monotonic()))
+            except JobWorkerError as error:
+                delay = retry.next_delay(error, monotonic())
             await asyncio.sleep(delay)
+
+    async def call_once(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        seconds: float | None,
+    ) -> Response:
+        """Make a call without retries, within some seconds.
+
+        Raises:
+            JobWorkerError: the call failed.
+        """
+        try:
+            return await method(request, timeout=seconds)
+        except grpc.aio.AioRpcError as error:
+            raise self.to_error(error) from error
 
     def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:
         """Start a stream with a timeout in seconds; its `read` raises `grpc.RpcError`."""

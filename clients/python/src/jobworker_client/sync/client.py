@@ -1,6 +1,8 @@
 """The client for threads."""
 
+import time
 from collections.abc import Iterator
+from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -8,6 +10,8 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client import requests
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.config import ClientConfig
+from jobworker_client.errors import JobWorkerError
+from jobworker_client.job_wait import JobWait
 from jobworker_client.paging import PAGE_SIZE, JobPager
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Seconds, StreamOptions
 from jobworker_client.resumable_stream import EventHandler, ResumableStream
@@ -183,10 +187,14 @@ class SyncClient(BaseClient):
 
         There is no default deadline. `on_event` is called with each `Reconnecting`.
         """
-        stream = self.stream_from(requests.result_request(job_id), deadline=deadline, on_event=on_event)
-        for _ in stream:
-            pass
-        return stream.result
+        wait = JobWait(job_id, monotonic(), deadline=deadline, on_event=on_event, policy=self._retry_policy)
+        while wait.job is None:
+            request, timeout = wait.next_request(monotonic())
+            try:
+                wait.receive(self._connection.call_once(self._stub.WaitJob, request, timeout))
+            except JobWorkerError as error:
+                time.sleep(wait.next_delay(error, monotonic()))
+        return wait.job
 
     def stream(
         self,

@@ -46,6 +46,7 @@ class Stub(Protocol):
     GetJob: "grpc.UnaryUnaryMultiCallable[api.GetJobRequest, api.GetJobResponse]"
     ListJobs: "grpc.UnaryUnaryMultiCallable[api.ListJobsRequest, api.ListJobsResponse]"
     StopJob: "grpc.UnaryUnaryMultiCallable[api.StopJobRequest, api.StopJobResponse]"
+    WaitJob: "grpc.UnaryUnaryMultiCallable[api.WaitJobRequest, api.WaitJobResponse]"
     UpdateJob: "grpc.UnaryUnaryMultiCallable[api.UpdateJobRequest, api.UpdateJobResponse]"
     GetJobsStream: "grpc.UnaryStreamMultiCallable[StreamRequest, Chunk]"
 
@@ -79,10 +80,26 @@ class Connection:
         retry = CallRetry(self._retry_policy, deadline, monotonic())
         while True:
             try:
-                return method(request, timeout=retry.timeout(monotonic()))
-            except grpc.RpcError as error:
-                delay = retry.next_delay(self.to_error(error), monotonic())
+                return self.call_once(method, request, retry.timeout(monotonic()))
+            except JobWorkerError as error:
+                delay = retry.next_delay(error, monotonic())
             time.sleep(delay)
+
+    def call_once(
+        self,
+        method: "grpc.UnaryUnaryMultiCallable[Request, Response]",
+        request: Request,
+        seconds: float | None,
+    ) -> Response:
+        """Make a call without retries, within some seconds.
+
+        Raises:
+            JobWorkerError: the call failed.
+        """
+        try:
+            return method(request, timeout=seconds)
+        except grpc.RpcError as error:
+            raise self.to_error(error) from error
 
     def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:
         """Start a stream with a timeout in seconds."""

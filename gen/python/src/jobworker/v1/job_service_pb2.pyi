@@ -507,6 +507,58 @@ class UpdateJobResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class WaitJobRequest(message.Message):
+    """A request to wait for the end of a job."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The complete job id."""
+    @builtins.property
+    def timeout(self) -> duration_pb2.Duration:
+        """How long to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day."""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        timeout: duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["id", b"id", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WaitJobResponse(message.Message):
+    """The job after the wait."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    done: builtins.bool
+    """True = the job has ended, and its status is final. False = the timeout passed."""
+    @builtins.property
+    def job(self) -> job_pb2.Job:
+        """The job. If it is still running, it has the usage at this moment."""
+
+    def __init__(
+        self,
+        *,
+        job: job_pb2.Job | None = ...,
+        done: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["done", b"done", "job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class GetJobsStreamRequest(message.Message):
     """A request for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each name a start position.
     The stream starts at the latest of the positions that are set.
@@ -517,7 +569,6 @@ class GetJobsStreamRequest(message.Message):
     ID_FIELD_NUMBER: builtins.int
     OFFSET_FIELD_NUMBER: builtins.int
     FOLLOW_FIELD_NUMBER: builtins.int
-    RESULT_ONLY_FIELD_NUMBER: builtins.int
     TAIL_LINES_FIELD_NUMBER: builtins.int
     TAIL_BYTES_FIELD_NUMBER: builtins.int
     SOURCE_FIELD_NUMBER: builtins.int
@@ -531,8 +582,6 @@ class GetJobsStreamRequest(message.Message):
     """
     follow: builtins.bool
     """Unset or true = send the output until the job has ended. False = send the output that exists now, and end."""
-    result_only: builtins.bool
-    """True = send no output, only the result; with `follow`, when the job has ended."""
     tail_lines: builtins.int
     """Start this many lines before the current end of the log. 0 = at the end. Bytes after the last newline count as a
     line. With `source`, only lines of that source count. Not negative.
@@ -558,7 +607,6 @@ class GetJobsStreamRequest(message.Message):
         id: builtins.str = ...,
         offset: builtins.int = ...,
         follow: builtins.bool | None = ...,
-        result_only: builtins.bool = ...,
         tail_lines: builtins.int | None = ...,
         tail_bytes: builtins.int | None = ...,
         source: job_output_pb2.OutputSource.ValueType = ...,
@@ -567,7 +615,7 @@ class GetJobsStreamRequest(message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "since", b"since", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "id", b"id", "mixed_sources", b"mixed_sources", "offset", b"offset", "result_only", b"result_only", "since", b"since", "source", b"source", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_follow", b"_follow", "_tail_bytes", b"_tail_bytes", "_tail_lines", b"_tail_lines", "follow", b"follow", "id", b"id", "mixed_sources", b"mixed_sources", "offset", b"offset", "since", b"since", "source", b"source", "tail_bytes", b"tail_bytes", "tail_lines", b"tail_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__follow: _TypeAlias = typing.Literal["follow"]  # noqa: Y015
     _WhichOneofArgType__follow: _TypeAlias = typing.Literal["_follow", b"_follow"]  # noqa: Y015

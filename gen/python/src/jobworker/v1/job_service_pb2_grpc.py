@@ -74,6 +74,11 @@ class JobServiceStub:
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
                 response_deserializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.FromString,
                 _registered_method=True)
+        self.WaitJob = channel.unary_unary(
+                '/jobworker.v1.JobService/WaitJob',
+                request_serializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobRequest.SerializeToString,
+                response_deserializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobResponse.FromString,
+                _registered_method=True)
         self.GetJobsStream = channel.unary_stream(
                 '/jobworker.v1.JobService/GetJobsStream',
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamRequest.SerializeToString,
@@ -169,6 +174,21 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WaitJob(self, request, context):
+        """Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
+        first. The job keeps running when the call ends, for any reason.
+
+        The timeout is a field because a call that fails with DEADLINE_EXCEEDED does not return the job. To wait for longer
+        than the maximum, call again while `done` is false.
+
+        Admin and Viewer. Safe to retry.
+
+        NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJobsStream(self, request, context):
         """Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
         output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
@@ -214,6 +234,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.UpdateJob,
                     request_deserializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.FromString,
                     response_serializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.SerializeToString,
+            ),
+            'WaitJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitJob,
+                    request_deserializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobRequest.FromString,
+                    response_serializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobResponse.SerializeToString,
             ),
             'GetJobsStream': grpc.unary_stream_rpc_method_handler(
                     servicer.GetJobsStream,
@@ -371,6 +396,33 @@ class JobService:
             '/jobworker.v1.JobService/UpdateJob',
             jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
             jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobworker.v1.JobService/WaitJob',
+            jobworker_dot_v1_dot_job__service__pb2.WaitJobRequest.SerializeToString,
+            jobworker_dot_v1_dot_job__service__pb2.WaitJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

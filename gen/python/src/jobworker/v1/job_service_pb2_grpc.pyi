@@ -81,6 +81,17 @@ class JobServiceStub:
     (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
     limit cannot be enforced).
     """
+    WaitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.WaitJobRequest, _job_service_pb2.WaitJobResponse]
+    """Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
+    first. The job keeps running when the call ends, for any reason.
+
+    The timeout is a field because a call that fails with DEADLINE_EXCEEDED does not return the job. To wait for longer
+    than the maximum, call again while `done` is false.
+
+    Admin and Viewer. Safe to retry.
+
+    NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+    """
     GetJobsStream: _aio.UnaryStreamMultiCallable[_job_service_pb2.GetJobsStreamRequest, _job_service_pb2.GetJobsStreamResponse]
     """Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
     output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
@@ -192,6 +203,23 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
         (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
         limit cannot be enforced).
+        """
+
+    @_abc_1.abstractmethod
+    def WaitJob(
+        self,
+        request: _job_service_pb2.WaitJobRequest,
+        context: _aio.ServicerContext[_job_service_pb2.WaitJobRequest, _abc.Awaitable[_job_service_pb2.WaitJobResponse]],
+    ) -> _abc.Awaitable[_job_service_pb2.WaitJobResponse]:
+        """Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
+        first. The job keeps running when the call ends, for any reason.
+
+        The timeout is a field because a call that fails with DEADLINE_EXCEEDED does not return the job. To wait for longer
+        than the maximum, call again while `done` is false.
+
+        Admin and Viewer. Safe to retry.
+
+        NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod

@@ -44,7 +44,7 @@ class _Call:
 
 
 class ActiveCalls:
-    """Contains all authorized RPCs, and ends streams whose client is no longer authenticated."""
+    """Contains all authorized RPCs, and ends streams and waits whose client is no longer authenticated."""
 
     def __init__(self, identities: Identities) -> None:
         self._identities = identities
@@ -54,8 +54,8 @@ class ActiveCalls:
     def enter(self, credential: Credential | None) -> AbstractContextManager[None]:
         """Returns a context manager that registers the current task.
 
-        Only streams have a `credential`. Other RPCs are authenticated once, because they end soon and their
-        clients need the result.
+        Only streams and waits have a `credential`. Other RPCs are authenticated once, because they end soon
+        and their clients need the result.
         """
         self._entered += 1
         return _Call(self._calls, credential)

@@ -34,6 +34,7 @@ LABEL_KEY = Bound(1, 63, "characters", part="each key")
 LABEL_VALUE = Bound(0, 256, "bytes", part="each value")
 GRACE_PERIOD = Bound(0, 86_400, "s", unset="the server's default")
 STOP_GRACE_PERIOD = Bound(0, 86_400, "s", unset="the job's `stop_grace_period`")
+WAIT_TIMEOUT = Bound(0, 86_400, "s", unset="86,400 s")
 REQUEST_ID = Bound(0, 128, "printable ASCII characters", unset="each call starts a job")
 CORES = Bound(0, MAX_CORE, part="each core number", unset="all cores of the server's jobs")
 PAGE_SIZE = Bound(1, 1_000, "jobs", zero=f"{DEFAULT_PAGE_SIZE} jobs")
@@ -64,6 +65,7 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
         "UpdateJobRequest": _LIMITS,
         "ListJobsRequest": {"page_size": (PAGE_SIZE, LIVE_PAGE_SIZE), "id_prefix": (ID_PREFIX,)},
         "StopJobRequest": {"grace_period": (STOP_GRACE_PERIOD,)},
+        "WaitJobRequest": {"timeout": (WAIT_TIMEOUT,)},
         "GetJobsStreamRequest": {
             "offset": (OFFSET,),
             "tail_lines": (TAIL_LINES,),

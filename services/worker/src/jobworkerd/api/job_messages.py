@@ -50,6 +50,11 @@ def get_job_response(job: bytes) -> bytes:
     return field(_JOB, job)
 
 
+def wait_job_response(job: bytes, *, done: bool) -> bytes:
+    """Returns a serialized WaitJobResponse."""
+    return field(_JOB, job, job_service_pb2.WaitJobResponse(done=done).SerializeToString())
+
+
 def list_jobs_response(jobs: list[bytes], next_page_token: str) -> bytes:
     """Returns a serialized ListJobsResponse."""
     fields = [field(_JOBS, job) for job in jobs]

@@ -39,6 +39,11 @@ def is_stream(method: str) -> bool:
     return bool(described.server_streaming)
 
 
+def is_long(method: str) -> bool:
+    """Returns whether a call without side effects can last as long as a job."""
+    return is_stream(method) or method == "jobworker.v1.JobService/WaitJob"
+
+
 def log_job_id(request: object) -> None:
     """Adds the job id of a request to all later log lines of its RPC."""
     if job_id := getattr(request, "id", ""):

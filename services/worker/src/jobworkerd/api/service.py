@@ -102,6 +102,16 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             fitting.append(message)
         return fitting
 
+    async def WaitJob(  # type: ignore[override]  # as above
+        self,
+        request: job_service_pb2.WaitJobRequest,
+        context: Context,  # noqa: ARG002 - gRPC's signature
+    ) -> bytes:
+        """Waits for the end of a job and returns the job as a serialized message."""
+        log_job_id(request)
+        job = await self._supervisor.wait_job(*validation.wait_job(request))
+        return job_messages.wait_job_response(self._messages.serialize(job), done=job.status.final)
+
     async def StopJob(
         self, request: job_service_pb2.StopJobRequest, context: Context
     ) -> job_service_pb2.StopJobResponse:

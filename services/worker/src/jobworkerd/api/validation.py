@@ -121,6 +121,18 @@ def update_job(
     return messages.UpdateJob(job_id(request.id), subject, limits.update(request, defaults))
 
 
+def wait_job(request: job_service_pb2.WaitJobRequest) -> tuple[str, float]:
+    """Returns the job id and the timeout in seconds of a wait request.
+
+    Raises:
+        InvalidRequest: a value is not accepted.
+        JobNotFound: no job can have this id.
+    """
+    _raise_violations(timeout=check.duration(request.timeout, bounds.WAIT_TIMEOUT))
+    timeout = _seconds(request.timeout) if request.HasField("timeout") else bounds.WAIT_TIMEOUT.maximum
+    return job_id(request.id), timeout
+
+
 def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
     """Returns the stream that a request describes.
 
@@ -144,7 +156,6 @@ def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
         source=convert.SOURCES.get(request.source),
         mixed_sources=request.mixed_sources,
         follow=request.follow if request.HasField("follow") else True,
-        result_only=request.result_only,
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import msgspec
@@ -109,6 +109,21 @@ class SupervisorClient(asyncio.Protocol):
     async def update_job(self, request: messages.UpdateJob) -> Job:
         """Change limits of a running job, and return it."""
         return (await self._call(request, messages.OneJob)).job
+
+    async def wait_job(self, job_id: str, seconds: float) -> Job:
+        """Wait until a job has ended and return it; after some seconds return the job as it is.
+
+        All waiters and readers of one job share one subscription.
+        """
+        if not seconds:
+            return await self.get_job(job_id)
+        view: JobView | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self.follow(job_id) as view:
+                await view.ended()
+        # A final job in the view counts even if the timeout passed at the same time: the supervisor may have
+        # dropped its record since.
+        return view.job if view and view.job.status.final else await self.get_job(job_id)
 
     @asynccontextmanager
     async def follow(self, job_id: str) -> AsyncIterator[JobView]:

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_service.proto.
  */
 export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKkBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYCyABKAkSNAoDZW52GAwgAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDiADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgPIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBEgASgJEjEKDWxpbWl0c19wb2xpY3kYEiABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGBMgASgFEhIKCmNwdV93ZWlnaHQYKCABKAUSDwoHY3B1X3NldBgpIAEoCRIeCgttYXhfaW9faW9wcxgqIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLFAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgTIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYKCABKAVIBIgBARIUCgdjcHVfc2V0GCkgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYKiABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHMiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiKlAgoUR2V0Sm9ic1N0cmVhbVJlcXVlc3QSCgoCaWQYASABKAkSDgoGb2Zmc2V0GAIgASgDEhMKBmZvbGxvdxgDIAEoCEgAiAEBEhMKC3Jlc3VsdF9vbmx5GAQgASgIEhcKCnRhaWxfbGluZXMYBSABKANIAYgBARIXCgp0YWlsX2J5dGVzGAYgASgDSAKIAQESKgoGc291cmNlGAcgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIpCgVzaW5jZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNbWl4ZWRfc291cmNlcxgJIAEoCEIJCgdfZm9sbG93Qg0KC190YWlsX2xpbmVzQg0KC190YWlsX2J5dGVzIuUCChVHZXRKb2JzU3RyZWFtUmVzcG9uc2USEQoHcGF5bG9hZBgBIAEoDEgAEhYKDHN0YXJ0X29mZnNldBgLIAEoA0gAEjEKCXRydW5jYXRlZBgFIAEoCzIcLmpvYndvcmtlci52MS5UcnVuY2F0ZWRSYW5nZUgAEiMKBnJlc3VsdBgGIAEoCzIRLmpvYndvcmtlci52MS5Kb2JIABIOCgZvZmZzZXQYAiABKAMSEwoLbmV4dF9vZmZzZXQYCiABKAMSKgoGc291cmNlGAMgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzcGFuX2J5dGVzGAcgAygFEhgKEHNwYW5fb2Zmc2V0X3VzZWMYCCADKAMSGAoQc291cmNlX3J1bl9ieXRlcxgJIAMoBUIGCgRraW5kMvUDCgpKb2JTZXJ2aWNlEkwKCUNyZWF0ZUpvYhIeLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXF1ZXN0Gh8uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlc3BvbnNlEkgKBkdldEpvYhIbLmpvYndvcmtlci52MS5HZXRKb2JSZXF1ZXN0Ghwuam9id29ya2VyLnYxLkdldEpvYlJlc3BvbnNlIgOQAgESTgoITGlzdEpvYnMSHS5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXF1ZXN0Gh4uam9id29ya2VyLnYxLkxpc3RKb2JzUmVzcG9uc2UiA5ACARJLCgdTdG9wSm9iEhwuam9id29ya2VyLnYxLlN0b3BKb2JSZXF1ZXN0Gh0uam9id29ya2VyLnYxLlN0b3BKb2JSZXNwb25zZSIDkAICElEKCVVwZGF0ZUpvYhIeLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXF1ZXN0Gh8uam9id29ya2VyLnYxLlVwZGF0ZUpvYlJlc3BvbnNlIgOQAgISXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABQrwBChBkZXYuam9id29ya2VyLnYxQg9Kb2JTZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
+  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKkBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYCyABKAkSNAoDZW52GAwgAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDiADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgPIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBEgASgJEjEKDWxpbWl0c19wb2xpY3kYEiABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGBMgASgFEhIKCmNwdV93ZWlnaHQYKCABKAUSDwoHY3B1X3NldBgpIAEoCRIeCgttYXhfaW9faW9wcxgqIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLFAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgTIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYKCABKAVIBIgBARIUCgdjcHVfc2V0GCkgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYKiABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHMiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiJICg5XYWl0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIj8KD1dhaXRKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iEgwKBGRvbmUYAiABKAgilgIKFEdldEpvYnNTdHJlYW1SZXF1ZXN0EgoKAmlkGAEgASgJEg4KBm9mZnNldBgCIAEoAxITCgZmb2xsb3cYAyABKAhIAIgBARIXCgp0YWlsX2xpbmVzGAUgASgDSAGIAQESFwoKdGFpbF9ieXRlcxgGIAEoA0gCiAEBEioKBnNvdXJjZRgHIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKQoFc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1peGVkX3NvdXJjZXMYCSABKAhCCQoHX2ZvbGxvd0INCgtfdGFpbF9saW5lc0INCgtfdGFpbF9ieXRlc0oECAQQBSLlAgoVR2V0Sm9ic1N0cmVhbVJlc3BvbnNlEhEKB3BheWxvYWQYASABKAxIABIWCgxzdGFydF9vZmZzZXQYCyABKANIABIxCgl0cnVuY2F0ZWQYBSABKAsyHC5qb2J3b3JrZXIudjEuVHJ1bmNhdGVkUmFuZ2VIABIjCgZyZXN1bHQYBiABKAsyES5qb2J3b3JrZXIudjEuSm9iSAASDgoGb2Zmc2V0GAIgASgDEhMKC25leHRfb2Zmc2V0GAogASgDEioKBnNvdXJjZRgDIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc3Bhbl9ieXRlcxgHIAMoBRIYChBzcGFuX29mZnNldF91c2VjGAggAygDEhgKEHNvdXJjZV9ydW5fYnl0ZXMYCSADKAVCBgoEa2luZDLCBAoKSm9iU2VydmljZRJMCglDcmVhdGVKb2ISHi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXNwb25zZRJICgZHZXRKb2ISGy5qb2J3b3JrZXIudjEuR2V0Sm9iUmVxdWVzdBocLmpvYndvcmtlci52MS5HZXRKb2JSZXNwb25zZSIDkAIBEk4KCExpc3RKb2JzEh0uam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdBoeLmpvYndvcmtlci52MS5MaXN0Sm9ic1Jlc3BvbnNlIgOQAgESSwoHU3RvcEpvYhIcLmpvYndvcmtlci52MS5TdG9wSm9iUmVxdWVzdBodLmpvYndvcmtlci52MS5TdG9wSm9iUmVzcG9uc2UiA5ACAhJRCglVcGRhdGVKb2ISHi5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABQrwBChBkZXYuam9id29ya2VyLnYxQg9Kb2JTZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
 
 /**
  * Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
@@ -472,6 +472,62 @@ export const UpdateJobResponseSchema: GenMessage<UpdateJobResponse> = /*@__PURE_
   messageDesc(file_jobworker_v1_job_service, 9);
 
 /**
+ * A request to wait for the end of a job.
+ *
+ * @generated from message jobworker.v1.WaitJobRequest
+ */
+export type WaitJobRequest = Message<"jobworker.v1.WaitJobRequest"> & {
+  /**
+   * The complete job id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * How long to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 2;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message jobworker.v1.WaitJobRequest.
+ * Use `create(WaitJobRequestSchema)` to create a new message.
+ */
+export const WaitJobRequestSchema: GenMessage<WaitJobRequest> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 10);
+
+/**
+ * The job after the wait.
+ *
+ * @generated from message jobworker.v1.WaitJobResponse
+ */
+export type WaitJobResponse = Message<"jobworker.v1.WaitJobResponse"> & {
+  /**
+   * The job. If it is still running, it has the usage at this moment.
+   *
+   * @generated from field: jobworker.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+
+  /**
+   * True = the job has ended, and its status is final. False = the timeout passed.
+   *
+   * @generated from field: bool done = 2;
+   */
+  done: boolean;
+};
+
+/**
+ * Describes the message jobworker.v1.WaitJobResponse.
+ * Use `create(WaitJobResponseSchema)` to create a new message.
+ */
+export const WaitJobResponseSchema: GenMessage<WaitJobResponse> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 11);
+
+/**
  * A request for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each name a start position.
  * The stream starts at the latest of the positions that are set.
  *
@@ -499,13 +555,6 @@ export type GetJobsStreamRequest = Message<"jobworker.v1.GetJobsStreamRequest"> 
    * @generated from field: optional bool follow = 3;
    */
   follow?: boolean | undefined;
-
-  /**
-   * True = send no output, only the result; with `follow`, when the job has ended.
-   *
-   * @generated from field: bool result_only = 4;
-   */
-  resultOnly: boolean;
 
   /**
    * Start this many lines before the current end of the log. 0 = at the end. Bytes after the last newline count as a
@@ -552,7 +601,7 @@ export type GetJobsStreamRequest = Message<"jobworker.v1.GetJobsStreamRequest"> 
  * Use `create(GetJobsStreamRequestSchema)` to create a new message.
  */
 export const GetJobsStreamRequestSchema: GenMessage<GetJobsStreamRequest> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 10);
+  messageDesc(file_jobworker_v1_job_service, 12);
 
 /**
  * One message of a stream. `kind` says what the message contains. A stream consists of at most one
@@ -671,7 +720,7 @@ export type GetJobsStreamResponse = Message<"jobworker.v1.GetJobsStreamResponse"
  * Use `create(GetJobsStreamResponseSchema)` to create a new message.
  */
 export const GetJobsStreamResponseSchema: GenMessage<GetJobsStreamResponse> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 11);
+  messageDesc(file_jobworker_v1_job_service, 13);
 
 /**
  * Runs commands on the worker's host and tells of them.
@@ -777,6 +826,24 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof UpdateJobRequestSchema;
     output: typeof UpdateJobResponseSchema;
+  },
+  /**
+   * Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
+   * first. The job keeps running when the call ends, for any reason.
+   *
+   * The timeout is a field because a call that fails with DEADLINE_EXCEEDED does not return the job. To wait for longer
+   * than the maximum, call again while `done` is false.
+   *
+   * Admin and Viewer. Safe to retry.
+   *
+   * NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+   *
+   * @generated from rpc jobworker.v1.JobService.WaitJob
+   */
+  waitJob: {
+    methodKind: "unary";
+    input: typeof WaitJobRequestSchema;
+    output: typeof WaitJobResponseSchema;
   },
   /**
    * Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new

@@ -7,15 +7,15 @@ from jobworkerd.api.identity.policy import roles_for
 from jobworkerd.api.identity.principal import Identities, Principal, credential
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
-from jobworkerd.api.rpc import Call, is_stream, log_job_id
+from jobworkerd.api.rpc import Call, is_long, log_job_id
 from jobworkerd.errors import RoleRequired, Unauthenticated
 
 
 class Authorization(ServerInterceptor):
     """Allows an RPC if the policy has the role of the client for its method.
 
-    All later log lines of the RPC have the subject and the role of the client. A stream ends when the
-    certificate of its client expires (see `ActiveCalls`).
+    All later log lines of the RPC have the subject and the role of the client. A stream or a wait
+    ends when the certificate of its client expires (see `ActiveCalls`).
     """
 
     def __init__(self, identities: Identities, active_calls: ActiveCalls) -> None:
@@ -25,7 +25,7 @@ class Authorization(ServerInterceptor):
 
     async def intercept(self, call: Call, run: Run) -> object:
         self._authorize(call)
-        with self._in_flight.enter(credential(call.context) if is_stream(call.method) else None):
+        with self._in_flight.enter(credential(call.context) if is_long(call.method) else None):
             return await run(call)
 
     def _authorize(self, call: Call) -> None:

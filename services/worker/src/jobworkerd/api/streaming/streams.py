@@ -42,7 +42,6 @@ class StreamRequest:
     source: OutputSource | None = None
     mixed_sources: bool = False
     follow: bool = True
-    result_only: bool = False
 
     @property
     def needs_seek(self) -> bool:
@@ -72,7 +71,7 @@ class Streams:
             if request.offset > view.log_size:
                 raise OffsetOutOfRange(request.job_id, request.offset, view.log_size)
             directory = self._jobs_dir / request.job_id
-            if not request.result_only and not data_file(directory).exists():
+            if not data_file(directory).exists():
                 raise JobNotFound(request.job_id)
             yield LogStream(request, view, directory, self)
 
@@ -95,12 +94,7 @@ class LogStream:
         """
         request, view = self._request, self._view
         with PacedWriter(request.job_id, context, self._streams.config) as writer:
-            if request.result_only:
-                offset = request.offset
-                if request.follow:
-                    await view.ended()
-            else:
-                offset = await self._write_output(writer)
+            offset = await self._write_output(writer)
             job = (
                 view.job if view.job.status.final else await self._streams.supervisor.get_job(request.job_id)
             )

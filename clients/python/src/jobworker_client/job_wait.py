@@ -1,0 +1,80 @@
+"""Wait for the end of a job over as many calls as needed.
+
+Makes no calls, and takes the time as an argument.
+"""
+
+from google.protobuf.duration_pb2 import Duration
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_client.errors import JobWorkerError
+from jobworker_client.resumable_stream import EventHandler, Reconnecting
+from jobworker_client.retry_policy import CallRetry, RetryPolicy
+
+__all__ = ["JobWait"]
+
+
+class JobWait:
+    """State of one wait; `now` is a monotonic time in seconds.
+
+    The first request returns at once, so an unknown id or an unreachable server is reported as quickly as by
+    any other call. Later requests end with the job, and are repeated for `resume_timeout` if the server
+    is away.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        now: float,
+        *,
+        deadline: float | None = None,
+        on_event: EventHandler | None = None,
+        policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
+    ) -> None:
+        self.job: job_pb2.Job | None = None
+        self._job_id = job_id
+        self._end = None if deadline is None else now + deadline
+        self._on_event = on_event
+        self._policy = policy
+        self._first_retry = CallRetry(policy, deadline, now)
+        self._answered = False
+        self._retry_until: float | None = None
+        self._call_start = now
+        self._retries = 0
+
+    def next_request(self, now: float) -> tuple[job_service_pb2.WaitJobRequest, float | None]:
+        """Return the request for the next call and the timeout of the call in seconds."""
+        self._call_start = now
+        request = job_service_pb2.WaitJobRequest(id=self._job_id)
+        if not self._answered:
+            request.timeout.CopyFrom(Duration())
+        return request, None if self._end is None else max(0.0, self._end - now)
+
+    def receive(self, response: job_service_pb2.WaitJobResponse) -> None:
+        """Process a response; `job` is set if the job has ended."""
+        self._answered, self._retry_until, self._retries = True, None, 0
+        if response.done:
+            self.job = response.job
+
+    def next_delay(self, error: JobWorkerError, now: float) -> float:
+        """Return the delay in seconds before the next call, after a call that failed with `error`.
+
+        Raises:
+            JobWorkerError: `error` is not retryable, or the time for retries is over.
+        """
+        delay = self._resume_delay(error, now) if self._answered else self._first_retry.next_delay(error, now)
+        if self._on_event is not None and self._retries == 0:
+            self._on_event(Reconnecting(error, None))
+        self._retries += 1
+        return delay if self._end is None else max(0.0, min(delay, self._end - now))
+
+    def _resume_delay(self, error: JobWorkerError, now: float) -> float:
+        if self._retry_until is None or self._was_healthy(error, now):
+            self._retry_until, self._retries = now + self._policy.resume_timeout, 0
+        if not error.retryable or now >= self._retry_until:
+            raise error
+        backoff = self._policy.stream_backoff
+        return min(backoff[min(self._retries, len(backoff) - 1)], self._retry_until - now)
+
+    def _was_healthy(self, error: JobWorkerError, now: float) -> bool:
+        """Tell whether a failed call had reached the server."""
+        return now - self._call_start > self._policy.healthy_after and error.reason != "UNREACHABLE"

@@ -1,0 +1,65 @@
+"""The state of a followed job: output wakes its readers, but not the clients that wait for its end."""
+
+import asyncio
+import types
+from collections.abc import Coroutine, Generator
+
+import msgspec
+import pytest
+
+from jobworkerd.errors import SupervisorUnavailable
+from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.protocol.job_view import JobView
+
+SPEC = JobSpec(
+    command="true",
+    limits=Limits(max_cpu=10, max_memory=1, max_io_bps=0, max_pids=0),
+    limits_policy=LimitsPolicy.BEST_EFFORT,
+    stop_signal=15,
+    stop_grace_period=1.0,
+    owner="CN=alice",
+)
+RUNNING = Job(id="a", spec=SPEC, status=JobStatus.RUNNING, create_time_ns=1, log_size=3)
+FINAL = msgspec.structs.replace(RUNNING, status=JobStatus.COMPLETED, exit_code=0, log_size=9)
+
+
+class Steps:
+    """Counts how often a coroutine waits."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @types.coroutine
+    def run(self, work: Coroutine[object, None, None]) -> Generator[object, None, None]:
+        """Run a coroutine."""
+        try:
+            while True:
+                waited_for = work.send(None)
+                self.count += 1
+                yield waited_for
+        except StopIteration:
+            return
+
+
+async def test_output_does_not_wake_the_waiters() -> None:
+    view, steps = JobView(RUNNING), Steps()
+    waiter = asyncio.ensure_future(steps.run(view.ended()))
+    for size in range(10, 20):
+        await asyncio.sleep(0)
+        view.update(size, None)
+    await asyncio.sleep(0)
+    assert steps.count == 1
+    view.update(20, FINAL)
+    await waiter
+
+
+async def test_a_failure_ends_readers_and_waiters_now_and_later() -> None:
+    view = JobView(RUNNING)
+    tasks = [asyncio.create_task(view.ended()), asyncio.create_task(view.changed(3))]
+    await asyncio.sleep(0)
+    view.fail(SupervisorUnavailable())
+    for each in tasks:
+        with pytest.raises(SupervisorUnavailable):
+            await each
+    with pytest.raises(SupervisorUnavailable):
+        await view.ended()
