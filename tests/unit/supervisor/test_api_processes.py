@@ -40,7 +40,7 @@ class Api:
 
 @asynccontextmanager
 async def serving(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    """Runs cat(1) as the API process. It ends with its socket, too."""
+    """Run cat(1) as the API process. It ends with its socket, too."""
     api = Api([], [], io.StringIO())
 
     def start(_argv: list[str], *, pass_fds: tuple[int, ...], **_: Any) -> "subprocess.Popen[bytes]":

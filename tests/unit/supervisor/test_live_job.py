@@ -117,7 +117,7 @@ class Cgroup(ProcessGroup):
 
 
 async def started(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> LiveJob:
-    """Starts a job and replaces its containment by a cgroup with limits."""
+    """Start a job and replace its containment by a cgroup with limits."""
     live = await start(context, "sleep", "100")
     assert live._processes.main
     cgroup.attach_main(live._processes.main.pid)
@@ -130,7 +130,7 @@ async def started(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> 
 
 @asynccontextmanager
 async def sleeping(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> AsyncIterator[LiveJob]:
-    """Runs a job until the context ends."""
+    """Run a job until the context ends."""
     live = await started(context, cgroup, policy)
     try:
         yield live

@@ -9,7 +9,7 @@ from jobworkerd.supervisor.port import PortTaken, reserve
 
 
 def listener(address: str) -> socket.socket:
-    """Returns a socket that listens on the same port as the reserved socket, like an API process."""
+    """Return a socket that listens on the same port as the reserved socket, like an API process."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(listen_address(address))
@@ -66,7 +66,7 @@ def test_a_released_port_can_be_reserved_again() -> None:
 
 
 def test_an_address_of_another_host() -> None:
-    # RFC 5737: 192.0.2.0/24 belongs to nobody.
+    # RFC 5737: 192.0.2.0/24 belongs to no host.
     with pytest.raises(PortTaken, match=r"cannot listen on 192\.0\.2\.1:0: "):
         reserve("192.0.2.1:0")
 

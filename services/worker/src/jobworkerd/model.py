@@ -1,7 +1,7 @@
 """The job model, which the supervisor stores, the protocol carries and the API converts.
 
 All values are frozen structs, so a job never changes under its reader. Values have no reference cycles, so
-the garbage collector need not track them (`gc=False`); pages of jobs would trigger it. Times are nanoseconds
+the garbage collector does not track them (`gc=False`); pages of jobs would trigger it. Times are nanoseconds
 since the epoch, durations are seconds and sizes are bytes, unless a name says otherwise.
 """
 
@@ -66,7 +66,7 @@ class OutputSource(enum.IntEnum):
 
 
 class TerminationReason(enum.Enum):
-    """Why a job ended."""
+    """The reason of the end of a job."""
 
     EXITED = "exited"
     SIGNALED = "signaled"
@@ -193,7 +193,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How a job ended.
+    """The end of a job.
 
     `signal` is 0 if the job exited. `message` is for users. `stopped_by` is the subject of the client that
     stopped the job; empty if no client did.

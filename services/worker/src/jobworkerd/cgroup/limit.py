@@ -51,7 +51,7 @@ class Limit:
 
 
 def file_limit(name: str, controller: str, file: str, encode: Callable[[Limits], str | int]) -> Limit:
-    """Return a limit that consists of one file, which shows exactly what is written to it."""
+    """Return a limit that consists of one file, which shows exactly the value that was set."""
 
     def set_file(cgroup: Path, limits: Limits, _io_paths: Sequence[Path]) -> AppliedLimit:
         return files.set_and_read_back(cgroup, name, file, encode(limits))

@@ -36,7 +36,7 @@ class ProcessGroup:
         self._leader = pid
 
     def apply(self, limits: Limits, io_paths: Sequence[Path]) -> tuple[AppliedLimit, ...]:  # noqa: ARG002 - Containment
-        """Return all limits that are not unlimited; none is in force."""
+        """Return all limits that are not unlimited. They are not in force."""
         return self._not_in_force((*limits.limiting, CONTAINMENT))
 
     def change(
@@ -45,12 +45,12 @@ class ProcessGroup:
         names: Iterable[str],
         io_paths: Sequence[Path],  # noqa: ARG002 - Containment
     ) -> tuple[AppliedLimit, ...]:
-        """Return the named limits that are not unlimited; none is in force."""
+        """Return the named limits that are not unlimited. They are not in force."""
         changed = set(names)
         return self._not_in_force(name for name in limits.limiting if name in changed)
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-        """Return the limits unchanged; none is in force."""
+        """Return the limits unchanged. They are not in force."""
         return tuple(applied)
 
     def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:

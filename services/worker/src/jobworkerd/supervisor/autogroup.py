@@ -1,4 +1,4 @@
-"""Raises the server's share of the CPU on a host without the cpu controller of cgroup v2.
+"""Raise the server's share of the CPU on a host without the cpu controller of cgroup v2.
 
 The scheduler of such a host divides the CPU between sessions (sched(7), "The autogroup feature"). Each job is
 a session with the same weight as the whole server, and nice values have no effect between sessions.
@@ -13,7 +13,7 @@ _FILE = Path("/proc/self/autogroup")
 
 
 def raise_share(file: Path = _FILE) -> str:
-    """Gives the server's session a higher weight than the sessions of jobs. Returns the error, or nothing.
+    """Give the server's session a higher weight than those of jobs. Return the error; empty on success.
 
     A session that the server shares with other programs, such as a shell, is not changed.
     """

@@ -1,4 +1,4 @@
-"""Reads the certificate files of the server for the API processes, which may not read the key."""
+"""Read the certificate files of the server for the API processes, which may not read the key."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _FILES = ("ca.pem", "server.pem", "server-key.pem")
 
 
 def read(directory: Path, known: tuple[int, ...]) -> Certificates:
-    """Returns the files; without their contents if their version is `known`."""
+    """Return the files; without their contents if their version is `known`."""
     paths = [directory / name for name in _FILES]
     try:
         stats = [path.stat() for path in paths]

@@ -1,4 +1,4 @@
-"""Repairs the cgroups above the jobs when another program removes them or disables their controllers."""
+"""Repair of the cgroups above the jobs after another program removed them or disabled controllers."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -32,7 +32,7 @@ class CgroupWatch:
         self._timer = loop.call_later(_INTERVAL_SECONDS, self._check)
 
     def close(self) -> None:
-        """Stops watching."""
+        """Stop watching."""
         self._timer.cancel()
 
     def _check(self) -> None:

@@ -23,26 +23,26 @@ class EventLog:
         self._stream = stream
 
     def debug(self, event: str, **fields: object) -> None:
-        """Reports an event for developers."""
+        """Report an event for developers."""
         self._write("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """Reports a normal event."""
+        """Report a normal event."""
         self._write("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Reports an event that the administrator should check."""
+        """Report an event that the administrator should check."""
         self._write("warning", event, fields)
 
     def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
-        """Reports a failure, with the traceback of an unexpected error."""
+        """Report a failure, with the traceback of an unexpected error."""
         if error:
             fields["error"] = repr(error)
             fields["traceback"] = "".join(traceback.format_exception(error))
         self._write("error", event, fields)
 
     def lines_dropped(self, count: int) -> None:
-        """Reports lines that were dropped at this place because the reader of stderr was too slow."""
+        """Report lines that were dropped at this place because the reader of stderr was too slow."""
         self.error("log lines dropped", count=count)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:

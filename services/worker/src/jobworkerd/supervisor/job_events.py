@@ -13,7 +13,7 @@ class JobEvents:
         self._log = log
 
     def started(self, job: Job) -> None:
-        """Reports a started job, and the limits and parts of its isolation that are not in force."""
+        """Report a started job, and the limits and parts of its isolation that are not in force."""
         self._log.info("job started", job_id=job.id, owner=job.spec.owner, pid=job.pid)
         self._warn_of_limits(job.id, job.applied_limits)
         missing = {part.part: part.reason for part in job.applied_isolation if not part.in_force}
@@ -21,16 +21,16 @@ class JobEvents:
             self._log.warning("isolation not in force", job_id=job.id, isolation=missing)
 
     def stop_requested(self, job: Job, by: str, grace_period: float) -> None:
-        """Reports a StopJob request."""
+        """Report a StopJob request."""
         self._log.info("job stop", job_id=job.id, by=by, grace_period=grace_period)
 
     def updated(self, job: Job, by: str, changes: Mapping[str, int | str]) -> None:
-        """Reports changed limits, and those of them that are not in force."""
+        """Report changed limits, and those of them that are not in force."""
         self._log.info("job updated", job_id=job.id, by=by, limits=changes)
         self._warn_of_limits(job.id, _named(job.applied_limits, changes.keys()))
 
     def ended(self, job: Job) -> None:
-        """Reports a final job."""
+        """Report a final job."""
         assert job.termination
         self._log.info(
             "job ended",

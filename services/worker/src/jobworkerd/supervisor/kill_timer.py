@@ -33,7 +33,7 @@ class KillTimer:
         self._effect_timer: asyncio.TimerHandle | None = None
 
     def kill_within(self, seconds: float) -> None:
-        """Kills the job after a delay. The shortest delay of all calls counts."""
+        """Kill the job after a delay. The shortest delay of all calls counts."""
         if self._timer and self._timer.when() <= self._loop.time() + seconds:
             return
         if self._timer:
@@ -41,12 +41,12 @@ class KillTimer:
         self._timer = self._loop.call_later(seconds, self._kill_now)
 
     def expect_effect(self) -> None:
-        """Starts the timer of `on_no_effect`, unless it runs already."""
+        """Start the timer of `on_no_effect`, unless it runs already."""
         if self._effect_timer is None:
             self._effect_timer = self._loop.call_later(EFFECT_SECONDS, self._on_no_effect)
 
     def close(self) -> None:
-        """Cancels all timers; no process is left."""
+        """Cancel all timers; no process is left."""
         for timer in (self._timer, self._effect_timer):
             if timer:
                 timer.cancel()
@@ -61,7 +61,7 @@ class KillTimer:
 
 
 def describe(pids: Callable[[], Iterable[int]], proc: Path = Path("/proc")) -> list[dict[str, str | int]]:
-    """Returns the command, the state and the kernel function (wchan) of each process that survived a kill.
+    """Return the command, the state and the kernel function (wchan) of each process that survived a kill.
 
     The list is empty on an exhausted host.
     """

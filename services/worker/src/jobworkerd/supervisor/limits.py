@@ -14,7 +14,7 @@ from jobworkerd.model import AppliedIsolation, AppliedLimit, Job, LimitsPolicy, 
 def refuse_if_strict(
     policy: LimitsPolicy, limits: Iterable[AppliedLimit], parts: Iterable[AppliedIsolation] = ()
 ) -> None:
-    """Checks limits and parts of the isolation against the policy.
+    """Check limits and parts of the isolation against the policy.
 
     Raises:
         LimitUnavailable: the policy is strict and a limit or a part of the isolation is not in force.
@@ -29,7 +29,7 @@ def refuse_if_strict(
 
 
 def changed(job: Job, update: LimitsUpdate, containment: Containment, io_paths: Sequence[Path]) -> Job:
-    """Changes limits of a job and returns its new record.
+    """Change limits of a job and return its new record.
 
     Some limits may have changed when it raises an error; `restored` resets them.
 
@@ -45,7 +45,7 @@ def changed(job: Job, update: LimitsUpdate, containment: Containment, io_paths: 
 
 
 def restored(job: Job, names: Collection[str], containment: Containment, io_paths: Sequence[Path]) -> Job:
-    """Sets limits of a job again and returns its new record.
+    """Set limits of a job again and return its new record.
 
     Raises:
         OSError: the host is exhausted.
@@ -54,7 +54,7 @@ def restored(job: Job, names: Collection[str], containment: Containment, io_path
 
 
 def _with_limits(job: Job, names: Collection[str], applied: Iterable[AppliedLimit]) -> Job:
-    """Returns the job with new results for the named limits."""
+    """Return the job with new results for the named limits."""
     others = (limit for limit in job.applied_limits if limit.limit not in names)
     # Setting the memory limit sets memory.high again.
     lift_ns = None if MAX_MEMORY.name in names else job.memory_high_lift_time_ns

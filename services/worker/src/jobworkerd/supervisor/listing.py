@@ -26,15 +26,15 @@ class Listing:
         self._ids: list[str] = []
 
     def add(self, job_id: str) -> None:
-        """Adds the id of a new job."""
+        """Add the id of a new job."""
         insort(self._ids, job_id)
 
     def remove(self, job_id: str) -> None:
-        """Removes the id of a job."""
+        """Remove the id of a job."""
         del self._ids[bisect_left(self._ids, job_id)]
 
     def page(self, request: ListJobs) -> JobPage:
-        """Returns the page for a request. It has at least one job, even if the job exceeds `max_bytes`."""
+        """Return the page for a request. It has at least one job, even if the job exceeds `max_bytes`."""
         page: list[Job] = []
         size = 0
         for job in self._matching(request):
@@ -53,7 +53,7 @@ class Listing:
                 yield job
 
     def _candidates(self, request: ListJobs) -> Iterator[str]:
-        """Yields the ids below `before` that have the prefix, newest first. They are adjacent."""
+        """Yield the ids below `before` that have the prefix, newest first. They are adjacent."""
         begin, end = 0, len(self._ids)
         if request.id_prefix:
             begin = bisect_left(self._ids, request.id_prefix)

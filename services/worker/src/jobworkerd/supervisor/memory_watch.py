@@ -1,4 +1,4 @@
-"""Detects jobs that `memory.high` throttles for too long, and lifts `memory.high` for them.
+"""Detect jobs that `memory.high` throttles for too long, and lift `memory.high` for them.
 
 `memory.high` is an early warning at 90 % of the limit. A program that allocates memory in small steps would
 stay there for minutes, neither running nor killed. Without `memory.high` the kernel decides at `memory.max`:
@@ -30,10 +30,10 @@ class Job(Protocol):
         """The job's id."""
 
     def memory_high_count(self) -> int:
-        """Returns how often `memory.high` throttled the job."""
+        """Return how often `memory.high` throttled the job."""
 
     def lift_memory_high(self) -> None:
-        """Lifts `memory.high`."""
+        """Lift `memory.high`."""
 
 
 class MemoryWatch:
@@ -63,7 +63,7 @@ class MemoryWatch:
         self._wait_for_event()
 
     def close(self) -> None:
-        """Stops watching and closes the descriptors."""
+        """Stop watching and close the descriptors."""
         if self._timer:
             self._timer.cancel()
         if self._epoll:
@@ -71,7 +71,7 @@ class MemoryWatch:
         self._release()
 
     def _open(self) -> None:
-        """Opens the file. Nothing is watched without the memory controller or on an exhausted host."""
+        """Open the file. Nothing is watched without the memory controller or on an exhausted host."""
         if self._file is None:
             return
         try:
@@ -109,7 +109,7 @@ class MemoryWatch:
         self._timer = self._loop.call_later(_MIN_INTERVAL_SECONDS, self._continue)
 
     def _acknowledge(self) -> None:
-        """Reads the file before the jobs' own files: after that, only a later event makes it ready again."""
+        """Read the file before the jobs' own files: after that, only a later event makes it ready again."""
         try:
             if self._events is not None:
                 os.pread(self._events, 4096, 0)

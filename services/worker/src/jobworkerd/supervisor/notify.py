@@ -1,11 +1,11 @@
-"""Notifies systemd of the state of the service (sd_notify(3)). Does nothing without systemd."""
+"""Notify systemd of the state of the service (sd_notify(3)). Do nothing without systemd."""
 
 import os
 import socket
 
 
 def notify(state: str) -> None:
-    """Sends a state such as `READY=1`."""
+    """Send a state such as `READY=1`."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

@@ -1,4 +1,4 @@
-"""Derives a job's final status and termination message from the wait status, the stop request and the
+"""Derive a job's final status and termination message from the wait status, the stop request and the
 counters of the kernel. Nothing is guessed: exit code 137 is an exit code.
 """
 
@@ -13,7 +13,7 @@ from jobworkerd.signals import signal_name
 
 @dataclass(frozen=True)
 class StopRequest:
-    """Why the server stops a job: TIMED_OUT or STOPPED.
+    """A request to stop a job, with the reason TIMED_OUT or STOPPED.
 
     `by` is the subject of the client that called StopJob; empty if the server shuts down.
     """
@@ -24,7 +24,7 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended."""
+    """The final status of a job and its cause."""
 
     status: JobStatus
     exit_code: int | None
@@ -40,12 +40,12 @@ class FinalStats:
     leftovers: bool = False
 
     def limit_value(self, name: str) -> str:
-        """Returns the value of a limit that the kernel held; empty if the limit was not set."""
+        """Return the value of a limit that the kernel held; empty if the limit was not set."""
         return next((limit.value for limit in self.limits if limit.limit == name), "")
 
 
 def outcome(spec: JobSpec, wait_status: int, request: StopRequest | None, stats: FinalStats) -> Outcome:
-    """Returns how a job ended; `wait_status` is that of waitpid(2) for the main process."""
+    """Return how a job ended; `wait_status` is that of waitpid(2) for the main process."""
     exited = os.WIFEXITED(wait_status)
     exit_code = os.WEXITSTATUS(wait_status) if exited else None
     number = 0 if exited else os.WTERMSIG(wait_status)
@@ -89,13 +89,13 @@ def _message(
 
 
 def _memory_limit(spec: JobSpec, stats: FinalStats) -> str:
-    """Returns the limit that the kernel held, in MiB; another program may have changed it."""
+    """Return the limit that the kernel held, in MiB; another program may have changed it."""
     value = stats.limit_value("max_memory")
     return f"{int(value) / (1 << 20):g}" if value.isdecimal() else str(spec.limits.max_memory)
 
 
 def _denied_forks(spec: JobSpec, stats: FinalStats) -> str:
-    """Returns a note on failed forks: a command that cannot fork may end with any exit code."""
+    """Return a note on failed forks: a command that cannot fork may end with any exit code."""
     if not (count := stats.usage.pids_denied_count):
         return ""
     times = "1 fork" if count == 1 else f"{count} forks"

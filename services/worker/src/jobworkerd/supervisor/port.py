@@ -1,7 +1,7 @@
-"""Reserves the TCP port that the API processes share.
+"""Reserve the TCP port that the API processes share.
 
-The supervisor binds the port and never listens. So port 0 becomes a number that outlives an API process, a
-port in use is an error at start, and no other program takes the port while an API process is restarted. With
+The supervisor binds the port and never listens. So port 0 becomes a number that outlives an API process, and
+a port in use is an error at start. No other program can take the port while an API process is restarted. With
 SO_REUSEPORT (socket(7)) the API processes bind the same port.
 """
 
@@ -16,7 +16,7 @@ class PortTaken(OSError):
 
 
 def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
-    """Returns a bound socket, which the caller closes, and the address with the real port.
+    """Return a bound socket, which the caller closes, and the address with the real port.
 
     `uid` is the user of the API processes, if it is not the user of this process.
 
@@ -48,7 +48,7 @@ def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
 
 
 def _change_owner(sock: socket.socket, uid: int) -> None:
-    """Changes the owner of a socket, because only sockets of one user can share a port.
+    """Change the owner of a socket, because only sockets of one user can share a port.
 
     fchown(2) has this effect before the socket is bound (sockfs_setattr in the kernel's net/socket.c).
     """

@@ -1,4 +1,4 @@
-"""Copies the output of a job from its pipes into its log. It never stops reading a pipe."""
+"""Copy the output of a job from its pipes into its log. It never stops reading a pipe."""
 
 import asyncio
 import fcntl
@@ -32,18 +32,18 @@ class Pump:
         self._on_output = on_output
 
     def start(self, log: LogWriter) -> None:
-        """Starts to copy output into a log."""
+        """Start to copy output into a log."""
         self._log = log
         for source, pipe in self._pipes.items():
             self._loop.add_reader(pipe, self._read, source)
 
     def close(self) -> None:
-        """Closes the pipes and drops unread output."""
+        """Close the pipes and drop unread output."""
         for source in tuple(self._pipes):
             self._close(source)
 
     def finish(self) -> None:
-        """Reads the rest of the output, and closes the pipes.
+        """Read the rest of the output, and close the pipes.
 
         The job has no process remaining, so all of its output is in the pipes. It does not wait for the end
         of file: another process can have the pipe open, and even write to it.
@@ -58,7 +58,7 @@ class Pump:
             self._close(source)
 
     def _read(self, source: OutputSource) -> int:
-        """Copies up to `READ_BYTES` from a pipe into the log; returns the number of bytes."""
+        """Copy up to `READ_BYTES` from a pipe into the log; return the number of bytes."""
         pipe = self._pipes.get(source)
         if pipe is None:
             return 0
@@ -81,6 +81,6 @@ class Pump:
 
 
 def _readable_bytes(pipe: int) -> int:
-    """Returns the number of bytes in a pipe (FIONREAD, ioctl_tty(2))."""
+    """Return the number of bytes in a pipe (FIONREAD, ioctl_tty(2))."""
     answer = fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0))
     return int(struct.unpack("i", answer)[0])

@@ -1,4 +1,4 @@
-"""Handles signals. No signal that can be handled ends the supervisor in the middle of its work."""
+"""Handling of signals. No signal that can be handled ends the supervisor in the middle of its work."""
 
 import asyncio
 import signal
@@ -42,7 +42,7 @@ class Shutdown:
             self._loop.add_signal_handler(number, handler)
 
     def close(self) -> None:
-        """Restores the default actions."""
+        """Restore the default actions."""
         for number in self._handled:
             self._loop.remove_signal_handler(number)
 

@@ -1,4 +1,4 @@
-"""Detects jobs that `memory.high` throttles for too long, from event counts and times."""
+"""Detect jobs that `memory.high` throttles for too long, from event counts and times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class ThrottleDetector:
         self._streaks: dict[str, _Streak] = {}
 
     def update(self, counts: Mapping[str, int], now: float) -> ThrottleReport:
-        """Takes the current count of each job, and returns the changes since the previous call."""
+        """Take the current count of each job, and return the changes since the previous call."""
         report = ThrottleReport()
         self._streaks = {
             job_id: self._streak(job_id, count, now, report) for job_id, count in counts.items() if count
@@ -39,7 +39,7 @@ class ThrottleDetector:
         return report
 
     def active(self, now: float) -> bool:
-        """Tells whether a job is being throttled, so that `update` has to be called again."""
+        """Return whether a job is being throttled, so that `update` has to be called again."""
         return any(now - streak.latest < _PAUSE_SECONDS for streak in self._streaks.values())
 
     def _streak(self, job_id: str, count: int, now: float, report: ThrottleReport) -> _Streak:
