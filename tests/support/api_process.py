@@ -110,10 +110,10 @@ async def connected(
         yield Client(channel)
 
 
-async def get(client: Client, *, patiently: bool = False) -> str:
-    """Return the id of a job; `patiently` reconnects if the connection fails."""
+async def get(client: Client, *, wait_for_ready: bool = False) -> str:
+    """Return the id of a job; with `wait_for_ready` the client reconnects after a failure."""
     request = job_service_pb2.GetJobRequest(id=JOB_ID)
-    return (await client.stub.GetJob(request, timeout=20, wait_for_ready=patiently)).job.id
+    return (await client.stub.GetJob(request, timeout=20, wait_for_ready=wait_for_ready)).job.id
 
 
 async def failure(start: Start, config: Config, **environment: str) -> str:

@@ -18,13 +18,13 @@ from jobworkerd.config import ApiConfig, Config, Defaults
 
 @pytest.fixture(scope="session")
 def authority() -> Authority:
-    """One authority for all tests."""
+    """An authority for all tests."""
     return Authority()
 
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """What the code under test logs, with what is bound to the context."""
+    """The events of the log, including values that are bound to the context."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         yield lines  # type: ignore[misc]  # a list of mappings, which are dicts
 
@@ -44,7 +44,7 @@ def config(authority: Authority, tmp_path: Path) -> Config:
 
 @pytest.fixture
 def start_api(config: Config, authority: Authority, logged: Logged) -> StartApi:
-    """Starts an API with extra interceptors; it ends when the context is left."""
+    """Start an API with extra interceptors; it ends when the context is left."""
 
     @contextlib.asynccontextmanager
     async def start(

@@ -1,4 +1,4 @@
-"""Calls that are ended from outside."""
+"""Calls that other code ends."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ PRESENTED = Credential(issue(AUTHORITY).certificate, b"")
 
 @pytest.fixture
 def identities() -> Identities:
-    """Trusts the authority."""
+    """Identities that trust the authority."""
     identities = Identities()
     identities.trust(AUTHORITY.certificate)
     return identities
@@ -27,7 +27,7 @@ async def _wait(active_calls: ActiveCalls, presented: Credential | None) -> None
         await asyncio.Event().wait()
 
 
-async def _begun(active_calls: ActiveCalls, presented: Credential | None) -> "asyncio.Task[None]":
+async def _start(active_calls: ActiveCalls, presented: Credential | None) -> "asyncio.Task[None]":
     task = asyncio.create_task(_wait(active_calls, presented))
     await asyncio.sleep(0)
     return task
@@ -37,9 +37,9 @@ def _replace(identities: Identities) -> None:
     identities.trust(authority(ec.generate_private_key(ec.SECP256R1())).certificate)
 
 
-async def test_a_stream_goes_on_while_its_client_is_authenticated(identities: Identities) -> None:
+async def test_a_stream_continues_while_its_client_is_authenticated(identities: Identities) -> None:
     active_calls = ActiveCalls(identities)
-    stream = await _begun(active_calls, PRESENTED)
+    stream = await _start(active_calls, PRESENTED)
     active_calls.check()
     await asyncio.sleep(0)
     assert not stream.done()
@@ -48,9 +48,9 @@ async def test_a_stream_goes_on_while_its_client_is_authenticated(identities: Id
         await stream
 
 
-async def test_a_stream_ends_with_its_clients_authority(identities: Identities) -> None:
+async def test_a_stream_ends_when_the_authority_is_replaced(identities: Identities) -> None:
     active_calls = ActiveCalls(identities)
-    stream, unary = await _begun(active_calls, PRESENTED), await _begun(active_calls, None)
+    stream, unary = await _start(active_calls, PRESENTED), await _start(active_calls, None)
     _replace(identities)
     active_calls.check()
     with pytest.raises(Unauthenticated, match="current authority"):
@@ -61,9 +61,9 @@ async def test_a_stream_ends_with_its_clients_authority(identities: Identities) 
         await unary
 
 
-async def test_a_client_that_cancels_at_the_same_time_has_cancelled(identities: Identities) -> None:
+async def test_a_concurrent_cancellation_of_the_client_takes_precedence(identities: Identities) -> None:
     active_calls = ActiveCalls(identities)
-    stream = await _begun(active_calls, PRESENTED)
+    stream = await _start(active_calls, PRESENTED)
     _replace(identities)
     active_calls.check()
     stream.cancel()

@@ -26,7 +26,7 @@ STATED = re.compile(
 NOT_OF_THE_FIELD = {MAX_REQUEST_BYTES}
 INT64 = 2**63 - 1
 DURATION = 315_576_000_000
-"""The maxima of the types themselves, which comments need not state."""
+"""The maxima of the types themselves, which comments do not state."""
 
 
 def number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""From structs to messages: that no field is forgotten, on either side."""
+"""Conversion of structs to messages, with all fields of both."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,11 +76,11 @@ FULL = Job(
 )
 
 NOT_SHOWN = {"spec.env", "spec.request_id"}
-"""The environment may hold secrets, and the request id is between one client and the server."""
+"""The environment can contain secrets, and only the creator of the job needs the request id."""
 
 
 def _unset(message: Message, descriptor: Descriptor, path: str = "") -> Iterator[str]:
-    """Yields the names of the fields of a message, and of the messages in it, that are not set."""
+    """Yields the names of unset fields in a message and its nested messages."""
     for name, described in descriptor.fields_by_name.items():
         value = getattr(message, name)
         if described.message_type and described.message_type.file.package == "jobworker.v1":
@@ -107,11 +107,11 @@ _OTHERS: dict[type, Callable[[Any], object]] = {
     Network: lambda _: Network.HOST,
     TerminationReason: lambda _: TerminationReason.EXITED,
 }
-"""For each type of a field, how to get another value of it."""
+"""For each field type, a function that returns a different value."""
 
 
 def _variants(struct: msgspec.Struct, path: str = "") -> Iterator[tuple[str, msgspec.Struct]]:
-    """Yields the struct with each of its fields, and each field of the structs in it, changed."""
+    """Yields copies of the struct, each with one changed field of the struct or a nested struct."""
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
         if isinstance(value, msgspec.Struct):
@@ -129,7 +129,7 @@ def test_every_field_of_the_message_is_filled() -> None:
 
 
 @pytest.mark.parametrize(("path", "job"), [pytest.param(*each, id=each[0]) for each in _variants(FULL)])
-def test_every_field_of_the_struct_is_shown(path: str, job: Job) -> None:
+def test_every_field_of_the_struct_is_converted(path: str, job: Job) -> None:
     assert (job_to_proto(job) == job_to_proto(FULL)) == (path in NOT_SHOWN)
 
 
@@ -148,7 +148,7 @@ def test_enums_have_the_same_names(
     assert api == {prefix + member.name for member in enum}
 
 
-def test_what_a_job_does_not_have_yet_is_not_set() -> None:
+def test_missing_values_are_unset() -> None:
     message = job_to_proto(JOB)
     for name in ("start_time", "end_time", "exit_code", "termination", "timeout"):
         assert not message.HasField(name)

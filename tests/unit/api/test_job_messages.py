@@ -1,4 +1,4 @@
-"""Serialized jobs: what is kept, for how long, and that the bytes are those of the messages."""
+"""Serialized jobs: cached messages, eviction and the encoding of responses."""
 
 import pytest
 from api_server import FINAL_JOB, JOB
@@ -32,7 +32,7 @@ def test_a_job_that_is_not_final_is_converted_each_time() -> None:
     assert messages.cached(JOB.id) == b""
 
 
-def test_the_least_recently_used_go_first() -> None:
+def test_the_least_recently_used_jobs_are_evicted_first() -> None:
     size = len(JobMessages(LARGE).serialize(FINAL_JOB)) + 256
     messages = JobMessages(2 * size)
     for job_id in ("a", "b"):
@@ -42,7 +42,7 @@ def test_the_least_recently_used_go_first() -> None:
     assert [bool(messages.cached(FINAL_JOB.id[:-1] + each)) for each in "abc"] == [True, False, True]
 
 
-def test_responses_are_those_of_the_api() -> None:
+def test_responses_are_valid_messages() -> None:
     jobs = [job_to_proto(job) for job in (JOB, FINAL_JOB)]
     serialized = [job.SerializeToString() for job in jobs]
     one = job_service_pb2.GetJobResponse.FromString(job_messages.get_job_response(serialized[0]))

@@ -1,6 +1,7 @@
-"""The API process loads nothing after it has given up its privileges: its user may be unable to read it.
+"""The API process loads no modules after it has dropped its privileges, because its user may be unable to
+read them.
 
-Codecs count as much as modules: Python imports a codec when a string first needs it.
+Codecs are modules, too: Python imports a codec when a string first needs it.
 """
 
 import asyncio
@@ -35,24 +36,24 @@ environment.prepare()
 from jobworkerd.api import main
 from jobworkerd.api.identity import privileges
 
-given_up = []
+dropped = []
 def audit(event, arguments):
-    if not given_up:
+    if not dropped:
         return
     what = str(arguments[0]) if event in ("import", "open") else ""
-    # What prints a traceback reads the source if it can, and does without if it cannot.
+    # Printing a traceback reads the source code, but works without it.
     if event == "import" or what.endswith((".pyc", ".so")):
         os.write(2, json.dumps({"event": "loaded late", "what": f"{event} {what}"}).encode() + b"\\n")
 
 sys.addaudithook(audit)
-privileges.drop = lambda *given: given_up.append(True)
+privileges.drop = lambda *given: dropped.append(True)
 sys.exit(main.run(sys.argv[1:]))
 """
 
 
 @pytest.fixture
 def start() -> Start:
-    """Starts an API process."""
+    """Start an API process."""
     return starter()
 
 
@@ -61,21 +62,19 @@ def _loaded_late(started: Started) -> list[object]:
 
 
 async def _fails(call: grpc.aio.Call) -> None:
-    """Waits for the end of a call, which is not OK."""
+    """Waits for the end of a call and checks that it fails."""
     assert await asyncio.wait_for(call.code(), 20) is not grpc.StatusCode.OK
 
 
 @pytest.mark.parametrize("exporter", ["none", "console", "otlp"])
-async def test_the_calls_and_the_end(
-    start: Start, config: Config, authority: Authority, exporter: str
-) -> None:
+async def test_calls_and_shutdown(start: Start, config: Config, authority: Authority, exporter: str) -> None:
     exporters = {"OTEL_TRACES_EXPORTER": exporter, "OTEL_METRICS_EXPORTER": exporter}
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     LogWriter(_directory(config)).append(OutputSource.STDOUT, memoryview(b"one\ntwo\n"), 1)
     config = replace(config, api=ApiConfig(reflection=True))
     async with start(config, ("-c", _AUDITED), **exporters, **endpoint) as started:
         async with connected(await started.address(), authority) as client:
-            await _call_everything(client, started)
+            await _call_all_methods(client, started)
         assert await started.end() == 0
     assert _loaded_late(started) == []
 
@@ -86,7 +85,7 @@ def _directory(config: Config) -> Path:
     return directory
 
 
-async def _call_everything(client: Client, started: Started) -> None:
+async def _call_all_methods(client: Client, started: Started) -> None:
     stub = client.stub
     assert await get(client) == JOB_ID
     await stub.CreateJob(job_service_pb2.CreateJobRequest(command="true", labels={"a": "b"}), timeout=20)
@@ -99,7 +98,7 @@ async def _call_everything(client: Client, started: Started) -> None:
         raw = client.channel.unary_unary(f"/jobworker.v1.JobService/{method}")
         await _fails(raw(request))
     await _read(client, started)
-    await _services_beside(client)
+    await _call_other_services(client)
     started.supervisor.script = lambda _: messages.Fault("the supervisor's")
     await _fails(stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID)))
 
@@ -117,17 +116,19 @@ async def _read(client: Client, started: Started) -> None:
     await _fails(client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=99)))
 
 
-async def _services_beside(client: Client) -> None:
+async def _call_other_services(client: Client) -> None:
     health = health_pb2_grpc.HealthStub(client.channel)
     await health.Check(health_pb2.HealthCheckRequest(), timeout=20)
     await health.List(health_pb2.HealthListRequest(), timeout=20)
     watch = health.Watch(health_pb2.HealthCheckRequest())
     await watch.read()
     watch.cancel()
-    ask = reflection_pb2.ServerReflectionRequest
-    questions = iter([ask(list_services=""), ask(file_containing_symbol="jobworker.v1.Job"), ask()])
+    request = reflection_pb2.ServerReflectionRequest
+    requests = iter(
+        [request(list_services=""), request(file_containing_symbol="jobworker.v1.Job"), request()]
+    )
     reflection = reflection_pb2_grpc.ServerReflectionStub(client.channel)
-    assert len([each async for each in reflection.ServerReflectionInfo(questions, timeout=20)]) == 3
+    assert len([each async for each in reflection.ServerReflectionInfo(requests, timeout=20)]) == 3
 
 
 _TYPES = ["BMPString", "UniversalString", "T61String", "PrintableString", "IA5String", "VisibleString"]
@@ -161,7 +162,7 @@ async def test_a_subject_of_any_string_type(
 async def test_an_authority_with_any_key(
     start: Start, config: Config, authority: Authority, key: rsa.RSAPrivateKey
 ) -> None:
-    """One file with two authorities: that of the server, and that of the client."""
+    """One file contains the authorities of the server and of the client."""
     clients = make_authority(key)
     with (Path(config.certs_dir) / "ca.pem").open("ab") as file:
         file.write(clients.certificate)
@@ -187,7 +188,7 @@ async def test_renewals(start: Start, config: Config, authority: Authority) -> N
 async def _renew(
     started: Started, address: str, authority: Authority, contents: Sequence[bytes], certs: Path
 ) -> None:
-    """Replaces the server's certificate by each of the contents, which are unusable."""
+    """Replaces the server certificate by unusable contents, one after the other."""
     for number, content in enumerate(contents, 1):
         (certs / "server.pem").write_bytes(content)
 
@@ -199,7 +200,7 @@ async def _renew(
             assert await get(client) == JOB_ID
 
 
-async def test_an_address_that_cannot_be_used(start: Start, config: Config) -> None:
+async def test_an_unusable_address(start: Start, config: Config) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = replace(config, listen=f"127.0.0.1:{taken.getsockname()[1]}")
         async with start(config, ("-c", _AUDITED)) as started:

@@ -1,4 +1,4 @@
-"""Clients that take more than their share, with or without a certificate, and what the others notice."""
+"""Clients that overload the server, with or without a certificate, and the effect on other clients."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from jobworkerd.protocol import messages
 
 @pytest.fixture
 def start() -> Start:
-    """Starts an API process."""
+    """Start an API process."""
     return starter()
 
 
@@ -35,7 +35,7 @@ def _connect(address: str) -> socket.socket:
 
 
 async def _closed(connection: socket.socket) -> None:
-    """Returns once the server has closed the connection."""
+    """Waits until the server has closed the connection."""
     async with asyncio.timeout(20):
         with contextlib.suppress(ConnectionError):
             assert await asyncio.get_running_loop().sock_recv(connection, 1) == b""
@@ -59,7 +59,9 @@ class TestConnections:
         """Settings for three connections."""
         return replace(config, api=ApiConfig(max_connections=3))
 
-    async def test_one_more_is_closed_and_the_others_are_served(self, start_api: StartApi) -> None:
+    async def test_a_further_connection_is_closed_and_the_others_are_served(
+        self, start_api: StartApi
+    ) -> None:
         async with start_api() as api, api.client() as client:
             request = job_service_pb2.GetJobRequest(id=JOB_ID)
             await client.stub.GetJob(request)
@@ -72,7 +74,7 @@ class TestConnections:
                 assert (await other.stub.GetJob(request, timeout=20, wait_for_ready=True)).job.id == JOB_ID
 
 
-def test_the_bound_on_connections_leaves_descriptors_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_limit_leaves_descriptors_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (100, 100))
     assert dict(server.options(ApiConfig()))["grpc.max_allowed_incoming_connections"] == 50
 
@@ -81,7 +83,7 @@ FLOOD = 60
 BURST = 500
 
 
-async def test_resets_of_one_client_leave_the_calls_of_others_alone(
+async def test_resets_of_one_client_do_not_affect_calls_of_others(
     start: Start, config: Config, authority: Authority, tmp_path: Path
 ) -> None:
     viewer = authority.client("mallory", "Viewer")
@@ -99,7 +101,7 @@ async def test_resets_of_one_client_leave_the_calls_of_others_alone(
 
 
 def _flood(connection: socket.socket) -> None:
-    """Calls and resets as fast as the server reads."""
+    """Sends calls and resets as fast as the server reads."""
     request = job_service_pb2.GetJobRequest(id=JOB_ID).SerializeToString()
     for number in range(FLOOD):
         method = "/jobworker.v1.JobService/GetJob"
@@ -137,13 +139,13 @@ async def test_streams_beyond_the_descriptors_are_refused_with_the_reason(
 
 
 def _stream(client: Client, offset: int) -> "grpc.aio.UnaryStreamCall[object, object]":
-    """Reads from a place of its own, as readers of the same place share what one of them has read."""
+    """Reads from a separate offset, because readers of the same offset share messages."""
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=offset)
     return client.stub.GetJobsStream(request, timeout=60)  # type: ignore[return-value]  # of these messages
 
 
 async def _refused(call: "grpc.aio.UnaryStreamCall[object, object]") -> grpc.aio.AioRpcError | None:
-    """Returns the error of a call, None of one that has brought output."""
+    """Returns the error of a call, or None if it has returned output."""
     try:
         await call.read()
     except grpc.aio.AioRpcError as error:
@@ -152,19 +154,19 @@ async def _refused(call: "grpc.aio.UnaryStreamCall[object, object]") -> grpc.aio
 
 
 class _Library:
-    """Stands for the C library."""
+    """Replaces the C library."""
 
     def __init__(self) -> None:
         self.trimmed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def malloc_trim(self, pad: int) -> None:
-        """Notes that it was called."""
+        """Records the call."""
         assert pad == 0
         self._loop.call_soon_threadsafe(self.trimmed.set)
 
 
-async def test_freed_memory_is_returned_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_freed_memory_is_returned_periodically(monkeypatch: pytest.MonkeyPatch) -> None:
     library = _Library()
     monkeypatch.setattr(memory, "_TRIM_SECONDS", 0.001)
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)

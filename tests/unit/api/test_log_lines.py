@@ -1,4 +1,4 @@
-"""Events that are rendered and written together: none is lost, and all keep their order."""
+"""Batches of log lines: all events are written in their order."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ def render(event: EventDict) -> bytes:
 
 
 class Log:
-    """Lines in a file, and what is written of them by now."""
+    """Log lines in a file, and the lines that are already written."""
 
     def __init__(self, descriptor: int) -> None:
         self.lines = LogLines(LogSink(descriptor), render)
@@ -35,7 +35,7 @@ def log() -> Iterator[Log]:
     os.close(descriptor)
 
 
-async def test_events_of_calls_are_written_together_a_moment_later(log: Log) -> None:
+async def test_events_of_calls_are_written_in_a_batch(log: Log) -> None:
     log.lines.watch(asyncio.get_running_loop())
     logger = EventLogger(log.lines, PER_CALL)
     for number in range(3):
@@ -46,20 +46,20 @@ async def test_events_of_calls_are_written_together_a_moment_later(log: Log) -> 
             await asyncio.sleep(0)
 
 
-async def test_another_event_is_written_at_once_after_those_that_wait(log: Log) -> None:
+async def test_other_events_are_written_immediately_after_pending_ones(log: Log) -> None:
     log.lines.watch(asyncio.get_running_loop())
     EventLogger(log.lines, PER_CALL).info({"n": 1})
     EventLogger(log.lines).warning({"n": 2})
     assert log.written() == [1, 2]
 
 
-async def test_the_end_writes_what_waits(log: Log) -> None:
+async def test_finish_writes_pending_events(log: Log) -> None:
     log.lines.watch(asyncio.get_running_loop())
     EventLogger(log.lines, PER_CALL).error({"n": 1})
     log.lines.finish()
     assert log.written() == [1]
 
 
-def test_without_a_loop_nothing_waits(log: Log) -> None:
+def test_without_a_loop_events_are_written_immediately(log: Log) -> None:
     EventLogger(log.lines, PER_CALL).info({"n": 1})
     assert log.written() == [1]

@@ -1,4 +1,4 @@
-"""Page tokens: which are taken, and where they lead."""
+"""Page tokens: accepted tokens and their start positions."""
 
 import base64
 from typing import Any
@@ -17,14 +17,14 @@ TOKEN = page_token.make(JOB_ID, Request())
 RUNNING, LOST = job_pb2.JOB_STATUS_RUNNING, job_pb2.JOB_STATUS_LOST
 
 
-def test_a_token_leads_to_the_jobs_after_the_last_one() -> None:
+def test_a_token_continues_after_the_last_job() -> None:
     assert JOB_ID not in TOKEN
     assert validation.list_jobs(Request(page_token=TOKEN)).before == JOB_ID
     assert not validation.list_jobs(Request()).before
 
 
 @pytest.mark.parametrize("position", range(len(TOKEN)))
-def test_a_token_that_was_changed_in_one_place_is_refused(position: int) -> None:
+def test_a_modified_token_is_refused(position: int) -> None:
     for other in "Aa_-=":
         changed = TOKEN[:position] + other + TOKEN[position + 1 :]
         if changed != TOKEN:
@@ -57,7 +57,7 @@ def test_a_token_that_the_server_did_not_make_is_refused(token: str) -> None:
 
 
 @given(st.text())
-def test_no_text_but_a_token_is_one(text: str) -> None:
+def test_other_texts_are_refused(text: str) -> None:
     if text not in {"", TOKEN}:
         with pytest.raises(ValueError, match=r"."):
             page_token.last_id(Request(page_token=text))
@@ -78,7 +78,7 @@ FILTERS: dict[str, Any] = {"statuses": [RUNNING, LOST], "labels": {"a": "b", "c"
         {"id_prefix": ""},
     ],
 )
-def test_a_token_is_for_its_own_filters(other: dict[str, Any]) -> None:
+def test_a_token_is_refused_for_other_filters(other: dict[str, Any]) -> None:
     token = page_token.make(JOB_ID, Request(**FILTERS))
     with pytest.raises(InvalidRequest):
         validation.list_jobs(Request(**FILTERS | other, page_token=token))
@@ -94,6 +94,6 @@ def test_a_token_is_for_its_own_filters(other: dict[str, Any]) -> None:
         {"labels": {"c": "d", "a": "b"}},
     ],
 )
-def test_what_is_no_filter_may_change_from_page_to_page(same: dict[str, Any]) -> None:
+def test_fields_that_are_not_filters_can_change_between_pages(same: dict[str, Any]) -> None:
     token = page_token.make(JOB_ID, Request(**FILTERS))
     assert validation.list_jobs(Request(**FILTERS | same, page_token=token)).before == JOB_ID

@@ -1,4 +1,4 @@
-"""The API process as the supervisor starts it: its port, its handshakes, its log and its end."""
+"""The API process: port, handshakes, log, telemetry and end."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from jobworkerd.protocol import messages
 
 @pytest.fixture
 def start() -> Start:
-    """Starts an API process."""
+    """Start an API process."""
     return starter()
 
 
-async def test_its_life(start: Start, config: Config, authority: Authority) -> None:
+async def test_start_serve_and_end(start: Start, config: Config, authority: Authority) -> None:
     async with start(config) as started:
         address = await started.address()
         assert address.startswith("127.0.0.1:")
@@ -44,7 +44,7 @@ async def test_its_life(start: Start, config: Config, authority: Authority) -> N
     assert (rpc["status"], rpc["role"], rpc["job_id"]) == ("OK", "Admin", JOB_ID)
 
 
-async def test_a_bugs_traceback_is_in_one_line_of_the_log(
+async def test_the_traceback_of_a_bug_is_one_line_of_the_log(
     start: Start, config: Config, authority: Authority
 ) -> None:
     async with start(config) as started:
@@ -72,7 +72,7 @@ async def test_signals_of_a_terminal_do_not_end_it(
         assert await started.end() == 0
 
 
-async def test_it_ends_though_a_client_watches_its_health(
+async def test_it_ends_while_a_client_watches_its_health(
     start: Start, config: Config, authority: Authority
 ) -> None:
     async with start(config) as started, connected(await started.address(), authority) as client:
@@ -82,23 +82,23 @@ async def test_it_ends_though_a_client_watches_its_health(
 
 
 class TestHandshake:
-    """With openssl's own client. A server of HTTP/2 speaks first: it sends its SETTINGS."""
+    """Handshakes with `openssl s_client`. An HTTP/2 server sends its SETTINGS first."""
 
     @staticmethod
     def _files(issued: trustme.LeafCert, directory: Path) -> list[str]:
-        """Returns openssl's options for a client with a certificate."""
+        """Returns the options of openssl for a client with a certificate."""
         issued.private_key_pem.write_to_path(directory / "key.pem")
         issued.cert_chain_pems[0].write_to_path(directory / "cert.pem")
         return ["-cert", str(directory / "cert.pem"), "-key", str(directory / "key.pem")]
 
     @pytest.fixture
     def certificate(self, authority: Authority, tmp_path: Path) -> list[str]:
-        """The options for a client whom the server knows."""
+        """The options for a client of the server's authority."""
         return self._files(authority.client("alice", "Admin"), tmp_path)
 
     @staticmethod
     async def _is_served(started: Started, *options: str) -> bool:
-        """Returns whether the server sends its SETTINGS (RFC 9113, section 6.5) or closes instead."""
+        """Returns whether the server sends its SETTINGS (RFC 9113, section 6.5) or closes the connection."""
         client = await asyncio.create_subprocess_exec(
             *("openssl", "s_client", "-connect", await started.address(), "-alpn", "h2", "-quiet", *options),
             stdin=PIPE,
@@ -134,7 +134,7 @@ class TestHandshake:
 
     @staticmethod
     async def _handshake(started: Started, *options: str) -> bool:
-        """Returns whether openssl's client finishes a handshake, and so has the server's certificate."""
+        """Returns whether openssl completes the handshake and prints the server certificate."""
         client = await asyncio.create_subprocess_exec(
             *("openssl", "s_client", "-connect", await started.address(), "-alpn", "h2", *options),
             stdin=asyncio.subprocess.DEVNULL,
@@ -144,11 +144,11 @@ class TestHandshake:
         written, _ = await asyncio.wait_for(client.communicate(), 20)
         return b"BEGIN CERTIFICATE" in written
 
-    async def test_a_client_without_a_certificate_is_not(self, start: Start, config: Config) -> None:
+    async def test_a_client_without_a_certificate_is_not_served(self, start: Start, config: Config) -> None:
         async with start(config) as started:
             assert not await self._is_served(started, "-tls1_3")
 
-    async def test_another_authoritys_certificate_is_not(
+    async def test_a_certificate_of_another_authority_is_not_served(
         self, start: Start, config: Config, tmp_path: Path
     ) -> None:
         other = trustme.CA().issue_cert("mallory@example.com", organization_unit_name="Admin")
@@ -156,14 +156,14 @@ class TestHandshake:
             assert not await self._is_served(started, "-tls1_3", *self._files(other, tmp_path))
 
 
-async def test_a_port_that_is_taken(start: Start, config: Config) -> None:
+async def test_a_port_in_use(start: Start, config: Config) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         reason = await failure(start, replace(config, listen=f"127.0.0.1:{port}"))
     assert reason == f"cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
-async def test_an_exporter_that_there_is_not(start: Start, config: Config) -> None:
+async def test_an_unknown_exporter(start: Start, config: Config) -> None:
     reason = await failure(start, config, OTEL_METRICS_EXPORTER="carrier-pigeon")
     assert reason == ("OTEL_METRICS_EXPORTER: unknown exporter 'carrier-pigeon'; use otlp, console or none")
 
@@ -171,13 +171,13 @@ async def test_an_exporter_that_there_is_not(start: Start, config: Config) -> No
 @pytest.mark.parametrize(
     "variable", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"], ids=["all", "traces"]
 )
-async def test_a_protocol_that_is_not_supported(start: Start, config: Config, variable: str) -> None:
+async def test_an_unsupported_protocol(start: Start, config: Config, variable: str) -> None:
     given = {"OTEL_TRACES_EXPORTER": "otlp", variable: "http/protobuf"}
     reason = await failure(start, config, **given)
     assert reason.startswith(f"{variable}: 'http/protobuf' is not supported; use grpc")
 
 
-async def test_a_protocol_of_what_is_not_exported_does_not_matter(start: Start, config: Config) -> None:
+async def test_the_protocol_of_an_unused_exporter_is_ignored(start: Start, config: Config) -> None:
     given = {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json", "OTEL_LOGS_EXPORTER": "otlp"}
     async with start(config, OTEL_TRACES_EXPORTER="console", **given) as started:
         await started.address()
@@ -202,7 +202,7 @@ async def test_a_collector_that_does_not_answer_does_not_delay_the_end(
             async with connected(await started.address(), authority) as client:
                 await get(client)
             started.supervisor.close()
-            # The supervisor's patience, and twice as much for a busy machine.
+            # The timeout of the supervisor, tripled for a busy machine.
             assert await asyncio.wait_for(started.process.wait(), 8) == 0
     assert [event["reason"] for event in started.events if event["event"] == "telemetry"]
 
@@ -221,7 +221,7 @@ async def test_telemetry_on_the_console(start: Start, config: Config, authority:
     assert '"deployment.name": "test"' in written
 
 
-async def test_what_takes_long_to_import_is_not_imported() -> None:
+async def test_slow_modules_are_not_imported() -> None:
     code = """
 import sys
 from jobworkerd.api import environment

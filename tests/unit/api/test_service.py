@@ -1,4 +1,4 @@
-"""JobService over mTLS: what goes to the supervisor, and what comes back."""
+"""JobService over mTLS: requests to the supervisor and responses to the client."""
 
 import asyncio
 from pathlib import Path
@@ -15,7 +15,7 @@ from jobworkerd.model import LimitsUpdate
 from jobworkerd.protocol import messages
 
 
-async def test_create_passes_the_checked_request_on_with_the_callers_subject(api: Api) -> None:
+async def test_create_sends_the_validated_request_with_the_subject_of_the_client(api: Api) -> None:
     async with api.client() as client:
         response = await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true", max_cpu=25))
     assert response.job.id == JOB_ID
@@ -33,7 +33,7 @@ async def test_get_returns_the_job(api: Api) -> None:
     assert api.supervisor.requests == [messages.GetJob(JOB_ID)]
 
 
-async def test_stop_says_who_asks(api: Api) -> None:
+async def test_stop_has_the_subject_of_the_client(api: Api) -> None:
     api.supervisor.script = lambda _: messages.OneJob(FINAL_JOB)
     request = job_service_pb2.StopJobRequest(id=JOB_ID)
     request.grace_period.FromMilliseconds(1_500)
@@ -46,7 +46,7 @@ async def test_stop_says_who_asks(api: Api) -> None:
     assert stop.subject.startswith("CN=alice,OU=Admin,")
 
 
-async def test_update_says_who_asks(api: Api) -> None:
+async def test_update_has_the_subject_of_the_client(api: Api) -> None:
     request = job_service_pb2.UpdateJobRequest(id=JOB_ID, max_memory=64)
     async with api.client() as client:
         response = await client.stub.UpdateJob(request)
@@ -68,7 +68,7 @@ async def test_update_of_a_job_that_has_ended(api: Api) -> None:
     assert found.metadata == {"job_id": JOB_ID, "status": "completed"}
 
 
-async def test_list_pages_with_a_token_that_leads_on(api: Api) -> None:
+async def test_list_returns_a_token_for_the_next_page(api: Api) -> None:
     api.supervisor.script = lambda _: messages.JobPage((JOB,), more=True)
     async with api.client("Viewer") as client:
         page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest(page_size=1))
@@ -85,7 +85,7 @@ async def test_list_pages_with_a_token_that_leads_on(api: Api) -> None:
     ]
 
 
-async def test_a_page_that_would_not_fit_into_a_message_is_cut_and_goes_on(api: Api) -> None:
+async def test_a_page_ends_before_the_size_limit_of_a_message(api: Api) -> None:
     ids = [f"0199f3a0-0000-7000-8000-{number:012}" for number in range(40)]
     large = replace(SPEC, args=("x" * 131_071,))
     api.supervisor.script = lambda _: messages.JobPage(
@@ -101,7 +101,7 @@ async def test_a_page_that_would_not_fit_into_a_message_is_cut_and_goes_on(api: 
     assert following.before == page.jobs[-1].id
 
 
-async def test_a_final_job_is_asked_for_once_until_it_is_forgotten(api: Api) -> None:
+async def test_a_final_job_is_requested_once_until_it_is_forgotten(api: Api) -> None:
     api.supervisor.script = lambda _: messages.FinalJob(FINAL_JOB)
     request = job_service_pb2.GetJobRequest(id=JOB_ID)
     async with api.client("Viewer") as client:
@@ -117,7 +117,7 @@ async def test_a_final_job_is_asked_for_once_until_it_is_forgotten(api: Api) -> 
 
 
 async def _until_refused(client: Client, request: job_service_pb2.GetJobRequest) -> None:
-    """Asks again and again: the frame that says that the job is forgotten is on its way."""
+    """Repeats the call until the frame that announces the forgotten job has arrived."""
     async with asyncio.timeout(30):
         while True:
             await client.stub.GetJob(request)
@@ -140,7 +140,7 @@ STREAMING = [
 
 
 @pytest.mark.parametrize("method", STREAMING)
-async def test_the_stream_of_a_silent_job_sends_its_headers_at_once(
+async def test_the_stream_of_a_silent_job_sends_its_headers_immediately(
     api: Api, config: Config, method: str
 ) -> None:
     write_empty_log(Path(config.state_dir, "jobs"))
@@ -157,10 +157,10 @@ async def test_the_stream_of_a_silent_job_sends_its_headers_at_once(
 @pytest.mark.parametrize(
     ("offset", "reason"), [(JOB.log_size + 1, "OFFSET_OUT_OF_RANGE"), (0, "JOB_NOT_FOUND")]
 )
-async def test_a_stream_that_is_refused_sends_no_headers_before_its_status(
+async def test_a_refused_stream_sends_no_headers_before_its_status(
     api: Api, offset: int, reason: str
 ) -> None:
-    """A log that is not there is of a job that was dropped meanwhile."""
+    """A missing log belongs to a job that was dropped after the request."""
     async with api.client() as client:
         call = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=offset))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -170,7 +170,7 @@ async def test_a_stream_that_is_refused_sends_no_headers_before_its_status(
 
 
 @pytest.mark.parametrize("job_id", ["", "nonsense", JOB_ID.upper().replace("0", "A"), "x" * 100_000])
-async def test_what_cannot_be_an_id_is_no_job_and_is_not_asked_for(api: Api, job_id: str) -> None:
+async def test_an_id_with_a_wrong_format_is_not_sent_to_the_supervisor(api: Api, job_id: str) -> None:
     async with api.client() as client:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.stub.GetJob(job_service_pb2.GetJobRequest(id=job_id))
@@ -180,7 +180,7 @@ async def test_what_cannot_be_an_id_is_no_job_and_is_not_asked_for(api: Api, job
     assert not api.supervisor.requests
 
 
-async def test_the_supervisors_error_reaches_the_client_with_its_details(api: Api) -> None:
+async def test_an_error_of_the_supervisor_reaches_the_client_with_its_details(api: Api) -> None:
     failure = messages.Failure(*errors.to_wire(errors.CommandNotStarted("command", "ENOENT", "no such file")))
     api.supervisor.script = lambda _: failure
     async with api.client() as client:
@@ -192,7 +192,7 @@ async def test_the_supervisors_error_reaches_the_client_with_its_details(api: Ap
     assert {"ErrorInfo", "BadRequest"} == set(refused.details)
 
 
-async def test_drain_refuses_new_jobs_and_lets_calls_go_on(api: Api) -> None:
+async def test_drain_refuses_new_jobs_and_serves_other_calls(api: Api) -> None:
     async with api.client() as client:
         await api.supervisor.say(messages.Drain())
         assert await _create_until_refused(client) == "SHUTTING_DOWN"
@@ -208,7 +208,7 @@ async def _create_until_refused(client: Client) -> str:
                 return refusal(error).reason
 
 
-async def test_the_supervisors_end_is_unavailable_not_an_error_of_the_server(api: Api) -> None:
+async def test_the_end_of_the_supervisor_is_unavailable_not_internal(api: Api) -> None:
     api.supervisor.script = lambda _: None
     async with api.client() as client:
         call = client.stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID))

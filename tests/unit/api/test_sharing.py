@@ -1,4 +1,4 @@
-"""Messages are encoded once, and the readers that come to the same place share them."""
+"""Messages are encoded once, and readers share them."""
 
 from pathlib import Path
 
@@ -20,9 +20,7 @@ Response = job_service_pb2.GetJobsStreamResponse
 
 
 @given(st.binary(max_size=70_000), st.integers(0, 2**62), st.sampled_from([OUT, ERR]))
-def test_what_is_encoded_by_hand_is_what_protobuf_reads(
-    data: bytes, offset: int, source: OutputSource
-) -> None:
+def test_protobuf_decodes_the_encoded_message(data: bytes, offset: int, source: OutputSource) -> None:
     encoded = encode(Chunk(offset, source, 1_000_000_005, data))
     message = Response.FromString(encoded.data)
     assert (message.payload, message.offset, int(message.source)) == (data, offset, int(source))
@@ -31,26 +29,26 @@ def test_what_is_encoded_by_hand_is_what_protobuf_reads(
     assert (message.WhichOneof("kind"), message.next_offset) == ("payload", encoded.end)
 
 
-def test_a_gap_is_a_range_with_its_reason() -> None:
+def test_a_gap_is_a_truncated_range_with_a_reason() -> None:
     message = Response.FromString(encode(Gap(3, 9, "why")).data)
     truncated = job_output_pb2.TruncatedRange(from_offset=3, to_offset=9, reason="why")
     assert message == Response(truncated=truncated, offset=3, next_offset=9)
 
 
-def place(offset: int) -> Range:
+def range_at(offset: int) -> Range:
     return Range("job", offset, offset + 1, Sources())
 
 
-def test_the_cache_keeps_what_was_asked_for_last_within_its_bytes() -> None:
+def test_the_cache_keeps_the_most_recently_used_messages() -> None:
     message = Encoded(bytes(1000), 0, 1000)
     cache = MessageCache(4 * 1600)
     for offset in range(4):
-        cache.put(place(offset), message)
-    assert cache.get(place(0)) is message
-    cache.put(place(4), message)
-    assert [cache.get(place(offset)) is not None for offset in range(5)] == [True, False, True, True, True]
-    cache.put(place(5), Encoded(bytes(100_000), 0, 100_000))
-    assert [cache.get(place(offset)) for offset in range(6)] == [None] * 6
+        cache.put(range_at(offset), message)
+    assert cache.get(range_at(0)) is message
+    cache.put(range_at(4), message)
+    assert [cache.get(range_at(offset)) is not None for offset in range(5)] == [True, False, True, True, True]
+    cache.put(range_at(5), Encoded(bytes(100_000), 0, 100_000))
+    assert [cache.get(range_at(offset)) for offset in range(6)] == [None] * 6
 
 
 def read_all(reader: LogReader, end: int) -> list[Encoded]:
@@ -63,7 +61,7 @@ def read_all(reader: LogReader, end: int) -> list[Encoded]:
     return found
 
 
-def test_readers_from_different_offsets_share_all_but_their_first_message(
+def test_readers_from_different_offsets_share_all_but_the_first_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = LogWriter(tmp_path)
@@ -91,7 +89,7 @@ def test_readers_from_different_offsets_share_all_but_their_first_message(
     writer.close()
 
 
-def test_a_filter_passes_the_other_source_and_shares_with_its_like_only(tmp_path: Path) -> None:
+def test_readers_with_the_same_source_filter_share_messages(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path)
     for number in range(100):
         writer.append(OutputSource(1 + number % 2), memoryview(b"%d\n" % (number % 2)), number)

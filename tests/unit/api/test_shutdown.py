@@ -1,4 +1,4 @@
-"""The end of the API process: each call gets a status that says why, and its line in the log."""
+"""Shutdown of the API process: each call gets a status with a reason and a line in the log."""
 
 import asyncio
 import collections
@@ -20,7 +20,7 @@ WORKERS = 50
 
 @pytest.fixture
 def start() -> Start:
-    """Starts an API process."""
+    """Start an API process."""
     return starter()
 
 
@@ -28,7 +28,7 @@ Ended = collections.Counter[str]
 
 
 async def _create(client: Client) -> str:
-    """Returns how a call ended: its code, and the reason that the server gave."""
+    """Returns the code and the reason of a call."""
     try:
         await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true"), timeout=30)
     except grpc.aio.AioRpcError as error:
@@ -37,20 +37,20 @@ async def _create(client: Client) -> str:
 
 
 async def _create_until(client: Client, ended: Ended, last: str) -> None:
-    """Calls on and on, until a call ends like this."""
+    """Repeats the call until it ends with this reason."""
     end = ""
     while end != last:
         end = await _create(client)
         ended[end] += 1
 
 
-async def _shut_down_amid(started: Started, client: Client, last: str) -> Ended:
-    """Returns how the calls ended of workers that call until one ends like this."""
+async def _shut_down_during_calls(started: Started, client: Client, last: str) -> Ended:
+    """Returns the results of concurrent workers that call until one ends with this reason."""
     ended: Ended = collections.Counter()
     workers = [asyncio.create_task(_create_until(client, ended, last)) for _ in range(WORKERS)]
     await eventually(lambda: ended["OK"] > WORKERS)
     await started.supervisor.say(messages.Drain())
-    # A socket that is closed while the process writes to it may take the notice along.
+    # If the socket is closed during a write of the process, the frame can be lost.
     await eventually(lambda: ended["UNAVAILABLE SHUTTING_DOWN"])
     assert await started.end() == 0
     await asyncio.wait_for(asyncio.gather(*workers), 20)
@@ -65,16 +65,16 @@ async def test_every_call_has_a_status_with_a_reason_and_a_line(
     start: Start, config: Config, authority: Authority
 ) -> None:
     async with start(config) as started, connected(await started.address(), authority) as client:
-        ended = await _shut_down_amid(started, client, "UNAVAILABLE SHUTTING_DOWN")
+        ended = await _shut_down_during_calls(started, client, "UNAVAILABLE SHUTTING_DOWN")
     assert set(ended) == {"OK", "UNAVAILABLE SHUTTING_DOWN"}
     assert _lines(started) == ended.total()
 
 
-async def test_clients_that_go_on_calling_do_not_delay_the_end(
+async def test_clients_that_continue_to_call_do_not_delay_the_shutdown(
     start: Start, config: Config, authority: Authority
 ) -> None:
     async with start(config) as started, connected(await started.address(), authority) as client:
-        ended = await _shut_down_amid(started, client, "UNAVAILABLE")
+        ended = await _shut_down_during_calls(started, client, "UNAVAILABLE")
     assert ended["UNAVAILABLE"] == WORKERS
 
 

@@ -1,4 +1,4 @@
-"""The status that each error becomes."""
+"""Conversion of errors to statuses."""
 
 import dataclasses
 import re
@@ -52,7 +52,7 @@ def test_reasons_are_unique() -> None:
     assert len({reason for _, reason in ROWS.values()}) == len(ROWS)
 
 
-def test_every_reason_that_the_api_documents_exists() -> None:
+def test_every_documented_reason_exists() -> None:
     comments = " ".join(line for line in PROTO.read_text().splitlines() if line.strip().startswith("//"))
     documented = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", comments))
     codes = {code.name for code in grpc.StatusCode}
@@ -99,7 +99,7 @@ def test_every_violation_is_named() -> None:
     assert {each.field: each.description for each in bad.field_violations} == error.violations
 
 
-def test_a_status_fits_into_the_headers_that_clients_take() -> None:
+def test_a_status_fits_into_the_headers_that_clients_accept() -> None:
     error = errors.CommandNotStarted(field="command", errno_name="ENAMETOOLONG", why="x" * 10_000)
     status = to_status(error)
     encoded = len(dict(status.trailing_metadata)["grpc-status-details-bin"]) * 4 / 3 + len(status.details)

@@ -1,4 +1,4 @@
-"""The certificates of a running API process: unusable ones, and such as are replaced."""
+"""Unusable and replaced certificates of a running API process."""
 
 import asyncio
 import time
@@ -24,11 +24,11 @@ from jobworkerd.config import Config
 
 @pytest.fixture
 def start() -> Start:
-    """Starts an API process."""
+    """Start an API process."""
     return starter()
 
 
-async def test_certificates_that_are_not_there(start: Start, config: Config, tmp_path: Path) -> None:
+async def test_missing_certificates(start: Start, config: Config, tmp_path: Path) -> None:
     reason = await failure(start, replace(config, certs_dir=str(tmp_path / "nowhere")))
     assert "nowhere/ca.pem: No such file or directory" in reason
     assert "jobworkerd certs init" in reason
@@ -62,7 +62,7 @@ async def test_a_damaged_authority(start: Start, config: Config) -> None:
     ids=["p521", "secp256k1", "ed25519", "ed448"],
 )
 class TestUnusableKey:
-    """A server key that no gRPC client accepts."""
+    """A server key that gRPC clients do not accept."""
 
     async def test_at_the_start(
         self, start: Start, config: Config, authority: Authority, key: CertificateIssuerPrivateKeyTypes
@@ -91,7 +91,7 @@ class TestUnusableKey:
     [(-2, -1, "expired at 20"), (1, 2, "is not valid before 20"), (-1, 1, None)],
     ids=["expired", "early", "valid"],
 )
-async def test_a_server_certificate_that_is_not_valid_now_is_a_warning(
+async def test_a_server_certificate_that_is_not_valid_causes_a_warning(
     start: Start, config: Config, authority: Authority, start_at: int, end: int, sentence: str | None
 ) -> None:
     issued = issue(pair(authority.ca), start=start_at * DAY, end=end * DAY)
@@ -106,7 +106,7 @@ async def test_a_server_certificate_that_is_not_valid_now_is_a_warning(
         assert str(warning["reason"]).startswith(f"{config.certs_dir}/server.pem {sentence}")
 
 
-async def test_a_server_certificate_that_expires_meanwhile_is_one_warning(
+async def test_a_server_certificate_that_expires_causes_one_warning(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[str] = []
@@ -134,10 +134,10 @@ async def test_renewed_certificates_need_no_restart(
             assert await get(client) == JOB_ID
 
 
-async def test_a_replaced_authority_ends_what_the_old_one_gave_access_to(
+async def test_a_replaced_authority_ends_connections_and_streams(
     start: Start, config: Config, authority: Authority
 ) -> None:
-    """An open connection, and the streams on it: TLS looks at certificates in the handshake only."""
+    """TLS checks certificates only in the handshake, so open connections need this check."""
     write_empty_log(Path(config.state_dir))
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with start(config) as started:
@@ -158,7 +158,7 @@ async def test_a_replaced_authority_ends_what_the_old_one_gave_access_to(
                 await get(client)
             assert refusal(caught.value).reason == "UNAUTHENTICATED"
         async with connected(address, renewed) as client:
-            assert await get(client, patiently=True) == JOB_ID
+            assert await get(client, wait_for_ready=True) == JOB_ID
     ended = [
         event
         for event in started.events
@@ -167,10 +167,10 @@ async def test_a_replaced_authority_ends_what_the_old_one_gave_access_to(
     assert [event["status"] for event in ended] == ["UNAUTHENTICATED"] * 2
 
 
-async def test_an_open_stream_ends_when_its_clients_certificate_expires(
+async def test_an_open_stream_ends_when_the_client_certificate_expires(
     api: Api, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """trustme's certificates live long: here, 3,000 years pass."""
+    """Certificates of trustme are valid for long, so the clock advances by 3,000 years."""
     write_empty_log(Path(config.state_dir, "jobs"))
     async with api.client() as client:
         request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
@@ -189,7 +189,7 @@ async def test_an_open_stream_ends_when_its_clients_certificate_expires(
     assert {event["status"] for event in api.events("rpc")} == {"UNAUTHENTICATED"}
 
 
-async def test_damaged_renewals_leave_the_old_certificates_in_use(
+async def test_damaged_files_leave_the_old_certificates_in_use(
     start: Start, config: Config, authority: Authority
 ) -> None:
     async with start(config) as started:

@@ -1,4 +1,4 @@
-"""No file can be opened for writing any more, where the kernel can see to that."""
+"""Files cannot be opened for writing if the kernel supports Landlock."""
 
 import ctypes
 import subprocess
@@ -12,7 +12,7 @@ directory = sys.argv[1]
 kept = open(directory + "/open", "w")
 ctypes.CDLL(None).prctl(38, *(ctypes.c_ulong(each) for each in (1, 0, 0, 0)))
 landlock.forbid_writing()
-kept.write("what is open stays open")
+kept.write("open files stay writable")
 kept.close()
 there = directory + "/there"
 for attempt in (
@@ -27,7 +27,7 @@ for attempt in (
 ):
     try:
         attempt()
-    except (PermissionError, FileNotFoundError):  # what is not there could not be renamed
+    except (PermissionError, FileNotFoundError):  # a missing file cannot be renamed
         print("refused", flush=True)
     else:
         print("allowed", flush=True)
@@ -35,16 +35,16 @@ for attempt in (
 
 
 def _has_landlock() -> bool:
-    """Asks the kernel for its version of Landlock, as its documentation has it."""
+    """Returns whether the kernel reports a version of Landlock."""
     version = ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_long(0), ctypes.c_long(1))
     return int(version) >= 3
 
 
-def test_nothing_is_written_where_the_kernel_can_see_to_that(tmp_path: Path) -> None:
+def test_no_file_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("still")
     child = subprocess.run(
         [sys.executable, "-c", _CHILD, tmp_path], capture_output=True, text=True, check=False
     )
     assert child.returncode == 0, child.stderr
     assert child.stdout.split() == ["refused" if _has_landlock() else "allowed"] * 8
-    assert (tmp_path / "open").read_text() == "what is open stays open"
+    assert (tmp_path / "open").read_text() == "open files stay writable"

@@ -1,4 +1,4 @@
-"""The table of who may call what: that it is whole, and that it is obeyed over mTLS."""
+"""The policy has a rule for each method, and the server enforces it over mTLS."""
 
 import grpc
 import pytest
@@ -26,16 +26,16 @@ METHODS = {
 }
 
 
-def test_every_method_that_is_served_has_a_rule_and_no_other_has() -> None:
-    v1 = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"  # an alias; it has no descriptor
+def test_all_served_methods_and_no_others_have_rules() -> None:
+    v1 = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"  # an alias without a descriptor
     assert METHODS | {v1} == set(POLICY)
 
 
-def test_a_method_without_a_rule_is_for_nobody() -> None:
+def test_no_role_can_call_a_method_without_a_rule() -> None:
     assert roles_for("jobworker.v1.JobService/DeleteJob") == ()
 
 
-def test_only_what_changes_something_is_for_admins_alone() -> None:
+def test_only_methods_that_change_state_need_an_admin() -> None:
     admins_alone = {method for method, roles in POLICY.items() if roles == (Role.ADMIN,)}
     service = "jobworker.v1.JobService"
     assert admins_alone == {f"{service}/CreateJob", f"{service}/StopJob", f"{service}/UpdateJob"}
@@ -45,7 +45,7 @@ BY_ID = {"GetJob", "StopJob", "UpdateJob", "GetJobsStream"}
 
 
 async def _call(channel: aio.Channel, method: str) -> grpc.StatusCode:
-    """Calls a method as a stream, which fits every kind, and returns OK once there is an answer."""
+    """Calls a method as a stream, which works for every kind, and returns OK after the first response."""
     by_id = method.rpartition("/")[2] in BY_ID
     request = job_service_pb2.GetJobRequest(id=JOB_ID).SerializeToString() if by_id else b""
     stream: aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{method}")
@@ -101,7 +101,9 @@ async def test_the_id_in_the_log_is_bounded(api: Api) -> None:
 
 
 @pytest.mark.parametrize("unit", ["Viewer", None])
-async def test_a_denied_call_is_told_what_it_takes_and_reaches_nobody(api: Api, unit: str | None) -> None:
+async def test_a_denied_call_names_the_required_role_and_does_not_reach_the_supervisor(
+    api: Api, unit: str | None
+) -> None:
     async with api.client(unit) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true"))

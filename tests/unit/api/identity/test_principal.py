@@ -1,4 +1,4 @@
-"""Whom a certificate names."""
+"""Principals of certificates."""
 
 import datetime as dt
 import time
@@ -56,7 +56,7 @@ def _name(attributes: Attributes) -> x509.Name:
         (["Admin,OU=Viewer"], None),
     ],
 )
-def test_role_is_a_whole_unit(units: list[str], role: Role | None) -> None:
+def test_a_role_is_a_whole_organizational_unit(units: list[str], role: Role | None) -> None:
     assert parse_certificate(_pem([(OU, unit) for unit in units])).role is role
 
 
@@ -71,17 +71,17 @@ def test_role_is_a_whole_unit(units: list[str], role: Role | None) -> None:
     ],
     ids=["cn", "cn-with-comma", "cn-with-newline", "organization", "issuer"],
 )
-def test_no_other_part_of_a_certificate_gives_a_role(pem: bytes) -> None:
+def test_other_parts_of_a_certificate_give_no_role(pem: bytes) -> None:
     assert parse_certificate(pem).role is None
 
 
-def test_subject_is_written_as_rfc_4514_has_it() -> None:
+def test_the_subject_has_the_format_of_rfc_4514() -> None:
     pem = _pem([(NameOID.ORGANIZATION_NAME, "Acme, Inc."), (OU, "Admin"), (CN, "alice")])
     assert parse_certificate(pem) == Principal("CN=alice,OU=Admin,O=Acme\\, Inc.", Role.ADMIN)
 
 
 class _Connection:
-    """What a context says of its connection."""
+    """A context with the properties of a connection."""
 
     def __init__(self, version: bytes | None, pem: bytes | None) -> None:
         self._properties = {"ssl_tls_version": version, "x509_pem_cert": pem}
@@ -103,9 +103,7 @@ ADMIN_PEM = _pem([(OU, "Admin"), (CN, "alice")])
         (None, None),
     ],
 )
-def test_a_connection_that_does_not_say_who_calls_is_refused(
-    version: bytes | None, pem: bytes | None
-) -> None:
+def test_a_connection_without_identity_is_refused(version: bytes | None, pem: bytes | None) -> None:
     with pytest.raises(Unauthenticated):
         Identities().principal(_Connection(version, pem))  # type: ignore[arg-type]  # the part that is used
 
@@ -128,7 +126,7 @@ def test_a_certificate_over_tls_1_3_is_a_principal() -> None:
     assert _identities(AUTHORITY).principal(connection) == Principal("OU=Admin", Role.ADMIN)  # type: ignore[arg-type]  # the part that is used
 
 
-def test_a_certificate_that_expires_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_expires_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     identities, issued = _identities(AUTHORITY), issue(AUTHORITY, end=dt.timedelta(minutes=1))
     _principal(identities, issued)
     later = time.time() + 61
@@ -137,7 +135,7 @@ def test_a_certificate_that_expires_meanwhile_is_refused(monkeypatch: pytest.Mon
         _principal(identities, issued)
 
 
-def test_a_certificate_of_an_authority_that_is_replaced_is_refused() -> None:
+def test_a_certificate_of_a_replaced_authority_is_refused() -> None:
     identities, issued = _identities(AUTHORITY), issue(AUTHORITY)
     _principal(identities, issued)
     other = make_authority(ec.generate_private_key(ec.SECP256R1()))
@@ -149,7 +147,7 @@ def test_a_certificate_of_an_authority_that_is_replaced_is_refused() -> None:
     _principal(identities, issue(other))
 
 
-def test_a_certificate_may_come_from_an_authority_in_between() -> None:
+def test_a_certificate_of_an_intermediate_authority_is_accepted() -> None:
     middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
     leaf = issue(middle, end=dt.timedelta(hours=2))
     identities = _identities(AUTHORITY)
@@ -158,7 +156,9 @@ def test_a_certificate_may_come_from_an_authority_in_between() -> None:
         _principal(identities, leaf)
 
 
-def test_an_authority_in_between_that_expires_ends_what_it_issued(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_intermediate_authority_invalidates_its_certificates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
     leaf = issue(middle, end=dt.timedelta(hours=2))
     later = time.time() + 3_700
@@ -168,13 +168,13 @@ def test_an_authority_in_between_that_expires_ends_what_it_issued(monkeypatch: p
 
 
 class _Broken:
-    """A parser that fails in a way that it does not document."""
+    """A parser that raises an undocumented exception."""
 
     def load_pem_x509_certificate(self, _pem: bytes) -> x509.Certificate:
         raise LookupError("unknown encoding: utf_16_be")
 
 
-def test_whatever_the_parser_raises_is_a_caller_who_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_exception_of_the_parser_is_unauthenticated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobworkerd.api.identity.principal.x509", _Broken())
     with pytest.raises(Unauthenticated, match="LookupError"):
         _principal(_identities(AUTHORITY), issue(AUTHORITY))

@@ -1,4 +1,4 @@
-"""A server whose only method does what a test says, behind the interceptors that it names."""
+"""A server with the interceptors and the method of a test."""
 
 import asyncio
 import contextlib
@@ -15,24 +15,24 @@ from jobworkerd.api.rpc import Context
 Behaviour = Callable[[Context], Awaitable[None]]
 SERVICE = "test.v1.Test"
 METHODS = ("Unary", "Write", "Yield")
-"""One value; a stream that writes to the context; a stream that yields."""
+"""A unary method, a stream that writes to the context, and a stream that yields."""
 
 
 @dataclass
 class Method:
-    """The client's side: calls a method of the server."""
+    """A client that calls a method of the server."""
 
     channel: aio.Channel
 
     async def call(self, method: str, seconds: float | None = 30.0, traceparent: str = "") -> list[bytes]:
-        """Returns the messages of an answer."""
+        """Returns the messages of a response."""
         metadata = [("traceparent", traceparent)] if traceparent else []
         if method == "Unary":
             return [await self._unary(method)(b"", timeout=seconds, metadata=metadata)]
         return [message async for message in self._stream(method)(b"", timeout=seconds, metadata=metadata)]
 
     def start(self, method: str) -> aio.Call:
-        """Returns a call that is under way."""
+        """Starts a call."""
         return self._unary(method)(b"") if method == "Unary" else self._stream(method)(b"")
 
     def _unary(self, method: str) -> "aio.UnaryUnaryMultiCallable[bytes, bytes]":
@@ -47,7 +47,7 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[Method]]
 
 @pytest.fixture
 def serve() -> Serve:
-    """Starts a server; its methods send `one`, do what they are told, and send `two`, or `two` alone."""
+    """Start a server. It runs the behaviour, then sends `two`. Its streams send `one` first."""
 
     @contextlib.asynccontextmanager
     async def start(behaviour: Behaviour, *interceptors: ServerInterceptor) -> AsyncIterator[Method]:
@@ -88,19 +88,19 @@ def _handlers(behaviour: Behaviour) -> grpc.GenericRpcHandler:
 
 
 async def nothing(_context: Context) -> None:
-    """Ends well."""
+    """Returns immediately."""
 
 
 async def bug(_context: Context) -> None:
-    """Fails as code fails that has a bug."""
+    """Raises an unexpected exception."""
     raise RuntimeError("the secret of the server")
 
 
 async def refuse(context: Context) -> None:
-    """Ends the call with a status of its own."""
+    """Aborts the call with a status."""
     await context.abort(grpc.StatusCode.DATA_LOSS, "gone")
 
 
 async def forever(_context: Context) -> None:
-    """Never ends by itself."""
+    """Never returns."""
     await asyncio.Event().wait()

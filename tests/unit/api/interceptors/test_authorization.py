@@ -1,6 +1,6 @@
-"""What authorization does where there is no rule and where there is no certificate.
+"""Authorization without a rule and without a certificate.
 
-The table itself is tested over mTLS, in test_policy.
+test_policy tests the policy over mTLS.
 """
 
 import grpc
@@ -17,10 +17,10 @@ from tests.unit.api.interceptors.conftest import METHODS, Serve, nothing
 
 
 class _AdminAlways(Identities):
-    """Takes every caller for an admin."""
+    """Treats every client as an admin."""
 
     def principal(self, context: Context) -> Principal:  # noqa: ARG002 - as in the base class
-        """Returns the admin."""
+        """Returns an admin."""
         return Principal("CN=alice", Role.ADMIN)
 
 
@@ -29,7 +29,7 @@ def _authorization(identities: Identities) -> Authorization:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_method_that_is_served_without_a_rule_is_denied_even_to_an_admin(
+async def test_a_method_without_a_rule_is_denied_to_an_admin(
     serve: Serve, logged: Logged, method: str
 ) -> None:
     async with serve(nothing, Errors(), _authorization(_AdminAlways())) as client:

@@ -1,4 +1,4 @@
-"""What a client gets when a handler raises."""
+"""Statuses for exceptions of handlers."""
 
 import asyncio
 import errno
@@ -31,7 +31,7 @@ async def test_domain_error_is_a_status_with_details(serve: Serve, method: str, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_bug_is_an_id_to_the_client_and_a_traceback_in_the_log(
+async def test_a_bug_is_an_id_for_the_client_and_a_traceback_in_the_log(
     serve: Serve, method: str, logged: Logged
 ) -> None:
     async with serve(bug, Errors()) as client:
@@ -51,7 +51,7 @@ async def _no_descriptor(_context: Context) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_an_exhausted_host_is_no_bug(serve: Serve, method: str, logged: Logged) -> None:
+async def test_an_exhausted_host_is_not_a_bug(serve: Serve, method: str, logged: Logged) -> None:
     async with serve(_no_descriptor, Errors()) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call(method)
@@ -62,7 +62,7 @@ async def test_an_exhausted_host_is_no_bug(serve: Serve, method: str, logged: Lo
     assert line["log_level"] == "warning"
 
 
-async def test_a_write_to_a_client_that_is_gone_is_no_bug(serve: Serve, logged: Logged) -> None:
+async def test_a_write_to_a_disconnected_client_is_not_a_bug(serve: Serve, logged: Logged) -> None:
     entered, left = asyncio.Event(), asyncio.Event()
 
     async def write_late(context: Context) -> None:
@@ -82,7 +82,7 @@ async def test_a_write_to_a_client_that_is_gone_is_no_bug(serve: Serve, logged: 
     assert not logged
 
 
-async def test_a_status_that_the_handler_chose_stays(serve: Serve, logged: Logged) -> None:
+async def test_a_status_of_the_handler_is_unchanged(serve: Serve, logged: Logged) -> None:
     async with serve(refuse, Errors()) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call("Unary")

@@ -1,4 +1,4 @@
-"""The access log: one line an RPC, with the status that the client sees."""
+"""The access log: one line per RPC, with the status for the client."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ def _lines(logged: Logged) -> Logged:
     ("behaviour", "expected"),
     [(nothing, ("OK", "info")), (_no_job, ("NOT_FOUND", "info")), (bug, ("INTERNAL", "error"))],
 )
-async def test_status_of_a_call_that_ended(
+async def test_the_status_of_a_completed_call(
     serve: Serve, logged: Logged, method: str, behaviour: Behaviour, expected: tuple[str, str]
 ) -> None:
     async with serve(behaviour, AccessLog(), Errors()) as client:
@@ -69,7 +69,7 @@ async def _deadline(client: Method, method: str, _entered: asyncio.Event) -> Non
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("end", "status"), [(_cancel, "CANCELLED"), (_deadline, "DEADLINE_EXCEEDED")])
-async def test_status_of_a_call_that_the_client_ended(
+async def test_the_status_of_a_call_that_the_client_ended(
     serve: Serve,
     logged: Logged,
     method: str,
@@ -89,15 +89,15 @@ async def test_status_of_a_call_that_the_client_ended(
     assert (line["status"], line["log_level"]) == (status, "info")
 
 
-async def test_a_client_that_goes_in_the_middle_of_a_stream_is_no_bug(serve: Serve, logged: Logged) -> None:
+async def test_a_client_that_disconnects_during_a_stream_is_not_a_bug(serve: Serve, logged: Logged) -> None:
     writing = asyncio.Event()
 
-    async def write_for_ever(context: Context) -> None:
+    async def write_forever(context: Context) -> None:
         while True:
             await context.write(b"x" * 65_536)
             writing.set()
 
-    async with serve(write_for_ever, AccessLog(), Errors()) as client:
+    async with serve(write_forever, AccessLog(), Errors()) as client:
         call = client.start("Write")
         await writing.wait()
         call.cancel()

@@ -1,4 +1,4 @@
-"""The base of the interceptors: that code around a call sees every end of it, whatever the method's kind."""
+"""Interceptors see the end of every call, for all kinds of methods."""
 
 import grpc
 import pytest
@@ -11,7 +11,7 @@ from tests.unit.api.interceptors.conftest import METHODS, SERVICE, Serve, bug, f
 
 
 class Recorder(ServerInterceptor):
-    """Notes when it is entered and how it is left."""
+    """Records its start and its end."""
 
     def __init__(self, name: str, notes: list[str]) -> None:
         self._name = name
@@ -50,7 +50,7 @@ async def test_errors_pass_through(
     async with serve(behaviour, Recorder("outer", notes), Recorder("inner", notes)) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call(method)
-        # The client may have the status before the server's code has unwound.
+        # The client can receive the status before the interceptors have finished.
         await eventually(lambda: len(notes) == 4)
     assert caught.value.code() == code
     assert notes[2:] == [f"inner leaves with {error}", f"outer leaves with {error}"]

@@ -1,4 +1,4 @@
-"""Spans and measurements, as the SDK's in-memory exporters get them."""
+"""Spans and measurements in the in-memory exporters of the SDK."""
 
 import contextlib
 
@@ -24,7 +24,7 @@ SPAN_ID = "b7ad6b7169203331"
 
 
 class Collected:
-    """Telemetry that stays in this process."""
+    """Telemetry in memory."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()
@@ -85,7 +85,7 @@ async def test_each_call_is_a_span_and_a_measurement(
     assert bool(logged) == is_fault
 
 
-async def test_the_callers_trace_goes_on(serve: Serve, logged: Logged) -> None:
+async def test_the_trace_of_the_client_is_continued(serve: Serve, logged: Logged) -> None:
     collected = Collected()
     async with serve(nothing, collected.interceptor, AccessLog()) as client:
         await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01")

@@ -1,4 +1,4 @@
-"""When streams may send: at once on a quiet server, one after the other on a busy one."""
+"""Streams send immediately on a quiet server and take turns on a busy one."""
 
 import heapq
 
@@ -10,7 +10,7 @@ async def test_a_quiet_stream_never_waits() -> None:
     assert all(limiter.reserve(now / 1_000) == now / 1_000 for now in range(100, 1_000))
 
 
-async def test_100_followers_of_a_line_now_and_then_do_not_wait() -> None:
+async def test_100_followers_of_occasional_lines_do_not_wait() -> None:
     limiter = RateLimiter()
     for now in (1.0, 1.1, 1.2):
         assert [limiter.reserve(now) for _ in range(100)] == [now] * 100
@@ -29,18 +29,18 @@ def intervals(streams: int, seconds: float = 2.0) -> list[float]:
     return found
 
 
-async def test_streams_that_always_have_more_to_send_get_a_turn_every_few_milliseconds() -> None:
+async def test_busy_streams_get_a_turn_every_few_milliseconds() -> None:
     assert max(intervals(50)) <= 0.012
     assert max(intervals(200)) <= 0.018
 
 
-async def test_the_messages_of_all_streams_together_are_bounded() -> None:
+async def test_the_total_rate_of_messages_is_bounded() -> None:
     assert len(intervals(50)) < 7_500
     assert len(intervals(200)) < 14_500
     assert len(intervals(1_000)) < 14_500
 
 
-async def test_streams_get_their_turns_together_and_so_can_share_messages() -> None:
+async def test_streams_get_turns_at_the_same_time_to_share_messages() -> None:
     limiter = RateLimiter()
     times = [limiter.reserve(1.0) for _ in range(400)]
     assert len(set(times)) < 20
