@@ -91,7 +91,7 @@ async def test_without_a_mount_namespace_the_record_reports_the_missing_account(
             job, output = await admin.run("id", "-un")
     (part,) = (each for each in job.isolation_applied if each.part == "user")
     assert part.in_force
-    assert part.value.endswith(", without an entry in /etc/passwd: that takes a mount namespace")
+    assert part.value.endswith(", without an entry in /etc/passwd: an entry requires a mount namespace")
     assert b"cannot find name" in output
 
 

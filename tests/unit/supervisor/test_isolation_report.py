@@ -1,4 +1,4 @@
-"""What a job's record says of its isolation."""
+"""The isolation in the record of a job."""
 
 import errno
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_everything_in_force_has_no_reason() -> None:
     assert parts[0].value == "job (1900000007)"
 
 
-def test_what_was_refused_says_why_and_what_to_do() -> None:
+def test_refused_parts_have_a_reason_and_a_remedy() -> None:
     refused = {"mount": errno.EPERM, "pid": errno.ENOSPC, "no_new_privileges": errno.EINVAL}
     parts = isolation_report.applied(IsolationConfig(), JOB, "the server is not root", Network.HOST, refused)
     found = {part.part: part.reason for part in parts if not part.in_force}
@@ -42,13 +42,13 @@ def test_what_was_refused_says_why_and_what_to_do() -> None:
     assert "max_*_namespaces" in found["pid_namespace"]
 
 
-def test_what_is_switched_off_is_not_listed() -> None:
+def test_disabled_parts_are_not_listed() -> None:
     config = IsolationConfig(pid_namespace=False, no_new_privileges=False)
     parts = isolation_report.applied(config, JOB, "", Network.HOST, {})
     assert {part.part for part in parts} == ALL - {"pid_namespace", "no_new_privileges"}
 
 
-def test_a_network_that_the_kernel_refuses_later() -> None:
+def test_the_kernel_refuses_the_network_later() -> None:
     parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.NONE, {})
     assert parts[-1].part == "network"
     assert parts[-1].in_force
@@ -57,7 +57,7 @@ def test_a_network_that_the_kernel_refuses_later() -> None:
     assert later[-1].value == "none"
 
 
-def test_the_servers_own_directories_are_masked_where_they_really_are(tmp_path: Path) -> None:
+def test_the_servers_directories_are_masked_at_their_real_paths(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "state").symlink_to("real")
     config = Config(state_dir=str(tmp_path / "state"), certs_dir=str(tmp_path / "certs"))
@@ -66,7 +66,7 @@ def test_the_servers_own_directories_are_masked_where_they_really_are(tmp_path: 
     assert wanted.namespaces == ("mount", "uts", "ipc", "pid")
 
 
-def test_a_user_whose_quota_of_keys_is_used_up_shares_the_servers_keyring(
+def test_without_key_quota_a_job_shares_the_servers_keyring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse() -> None:
@@ -80,7 +80,7 @@ def test_a_user_whose_quota_of_keys_is_used_up_shares_the_servers_keyring(
     assert "raise kernel.keys.maxkeys" in part.reason
 
 
-def test_writable_paths_are_in_the_record_with_the_one_that_cannot_be_used() -> None:
+def test_the_record_names_a_writable_path_that_cannot_be_used() -> None:
     config = IsolationConfig(writable_paths=("/srv/a", "/srv/b"))
     parts = isolation_report.applied(config, JOB, "", Network.HOST, {})
     (part,) = (part for part in parts if part.part == "writable_paths")
@@ -93,12 +93,12 @@ def test_writable_paths_are_in_the_record_with_the_one_that_cannot_be_used() -> 
 @pytest.mark.parametrize(
     ("config", "refused", "why"),
     [
-        (IsolationConfig(mount_namespace=False), {}, "that takes a mount namespace"),
-        (IsolationConfig(), {"mount": errno.EPERM}, "that takes a mount namespace"),
+        (IsolationConfig(mount_namespace=False), {}, "an entry requires a mount namespace"),
+        (IsolationConfig(), {"mount": errno.EPERM}, "an entry requires a mount namespace"),
         (IsolationConfig(), {"accounts": errno.ENOENT}, "No such file or directory"),
     ],
 )
-def test_a_user_that_programs_cannot_look_up(
+def test_the_record_notes_a_user_without_an_account(
     config: IsolationConfig, refused: dict[str, int], why: str
 ) -> None:
     (part, *_) = isolation_report.applied(config, JOB, "", Network.HOST, refused)

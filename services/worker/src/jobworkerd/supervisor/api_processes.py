@@ -1,4 +1,4 @@
-"""Starts the API processes, restarts them when they end, and ends them by closing their sockets."""
+"""Start the API processes, restart them when they end, and end them by closing their sockets."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ class ApiProcesses:
         self._limits_problem = ""
 
     async def start(self) -> None:
-        """Starts the processes, and returns when all of them serve.
+        """Start the processes, and return when all of them serve.
 
         Raises:
             ApiFailed: a process ended before it served.
@@ -66,29 +66,29 @@ class ApiProcesses:
             raise ApiFailed("the API process did not start; see the log lines above")
 
     def job_changed(self, job_id: str) -> None:
-        """Notifies the followers of a job that its log or its status has changed."""
+        """Notify the followers of a job that its log or its status has changed."""
         for connection in self._connections:
             connection.job_changed(job_id)
 
     def limits_problem(self, reason: str) -> None:
-        """Notifies all present and future processes why limits are not enforced; empty if they are."""
+        """Notify all present and future processes why limits are not enforced; empty if they are."""
         self._limits_problem = reason
         for connection in self._connections:
             connection.limits_problem(reason)
 
     def job_forgotten(self, job_id: str) -> None:
-        """Notifies all processes that a final job was removed."""
+        """Notify all processes that a final job was removed."""
         for connection in self._connections:
             connection.job_forgotten(job_id)
 
     def drain(self) -> None:
-        """Notifies all processes that the server shuts down."""
+        """Notify all processes that the server shuts down."""
         self._closing = True
         for connection in self._connections:
             connection.drain()
 
     async def close(self, within: float) -> None:
-        """Closes the sockets, and returns when all processes have ended. Kills them after `within`
+        """Close the sockets, and return when all processes have ended. Kill them after `within`
         seconds.
         """
         self._closing = True
@@ -102,7 +102,7 @@ class ApiProcesses:
                 await asyncio.wait(late)
 
     async def _keep(self, ready: asyncio.Event) -> None:
-        """Runs one API process at a time, with a backoff between processes that never served."""
+        """Run one API process at a time, with a backoff between processes that never served."""
         backoff = _FIRST_BACKOFF_SECONDS
         while True:
             serving = asyncio.Event()
@@ -127,7 +127,7 @@ class ApiProcesses:
                 backoff = min(2 * backoff, _LAST_BACKOFF_SECONDS)
 
     async def _run(self, on_ready: Callable[[], None]) -> int:
-        """Runs one API process, and returns its exit code; negative for a signal.
+        """Run one API process, and return its exit code; negative for a signal.
 
         Raises:
             OSError: the process cannot be started. Nothing is left behind.
@@ -145,7 +145,7 @@ class ApiProcesses:
             connection.close()
 
     async def _start_one(self, connection: ApiConnection) -> "tuple[subprocess.Popen[bytes], int]":
-        """Returns a new, connected process and its pidfd."""
+        """Return a new, connected process and its pidfd."""
         with ExitStack() as on_failure:
             ours, theirs = socket.socketpair()
             on_failure.callback(ours.close)
@@ -161,7 +161,7 @@ class ApiProcesses:
         return child, pidfd
 
     def _spawn(self, sock: socket.socket) -> "subprocess.Popen[bytes]":
-        """Starts a process with a socket. The process changes its user after it has loaded its modules."""
+        """Start a process with a socket. The process changes its user after it has loaded its modules."""
         with ExitStack() as stack:
             config = os.memfd_create("jobworkerd-config")
             stack.callback(os.close, config)
@@ -184,7 +184,7 @@ async def _all(events: list[asyncio.Event]) -> None:
 
 
 async def _exit_code(child: "subprocess.Popen[bytes]", pidfd: int) -> int:
-    """Waits for the end of the child, and kills it if this task is cancelled. Closes the pidfd."""
+    """Wait for the end of the child, and kill it if this task is cancelled. Close the pidfd."""
     try:
         await readable(pidfd)
     finally:

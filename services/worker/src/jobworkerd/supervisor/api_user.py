@@ -20,7 +20,7 @@ class NoSuchUser(ValueError):
 
 
 def resolve(name: str) -> Identity | None:
-    """Returns the user for `api.user`; None if it is the user of this process.
+    """Return the user for `api.user`; None if it is the user of this process.
 
     Raises:
         NoSuchUser: no user has this name, or this process cannot start processes of that user.
@@ -40,7 +40,7 @@ def resolve(name: str) -> Identity | None:
 
 
 def _named(name: str) -> Identity:
-    """Returns a user without supplementary groups."""
+    """Return a user without supplementary groups."""
     user = users.find(name)
     if user is None:
         raise NoSuchUser(f'api.user: this host has no user {name}; create it, or set api.user = "{DYNAMIC}"')
@@ -48,7 +48,7 @@ def _named(name: str) -> Identity:
 
 
 def _is_mapped(number: int, table: str) -> bool:
-    """Tells whether the user namespace of this process maps an id (user_namespaces(7), "uid_map")."""
+    """Return whether the user namespace of this process maps an id (user_namespaces(7), "uid_map")."""
     for line in (_SELF / table).read_text().splitlines():
         first, _, length = map(int, line.split())
         if first <= number < first + length:

@@ -1,6 +1,4 @@
-"""What of a job's isolation is in force, for its record: the configuration's wishes, and what the kernel
-made of them.
-"""
+"""The isolation of a job for its record: the configured parts, and the reasons why parts are not in force."""
 
 import errno
 import os
@@ -22,18 +20,18 @@ USER = "user"
 
 _NAME_SERVICE_CACHE = Path("/run/nscd")
 
-_WHY = {
-    errno.EPERM: "the server may not; start it as root",
-    errno.EINVAL: "this kernel has no such namespaces; boot one that has",
+_REASONS = {
+    errno.EPERM: "the server lacks the privilege; start it as root",
+    errno.EINVAL: "this kernel lacks the namespace; boot a kernel with it",
     errno.ENOSYS: "this kernel is too old; boot Linux >= 5.12",
-    errno.EDQUOT: "the server's user has all the keys that it may have; raise kernel.keys.maxkeys",
-    errno.EOPNOTSUPP: "the server does not know this machine's system calls; use x86-64 or 64-bit ARM",
-    errno.ENOSPC: "the host allows no more of them; raise user.max_*_namespaces (namespaces(7))",
+    errno.EDQUOT: "the key quota of the server's user is used up; raise kernel.keys.maxkeys",
+    errno.EOPNOTSUPP: "the server does not support this machine; use x86-64 or 64-bit ARM",
+    errno.ENOSPC: "the host has too many namespaces; raise user.max_*_namespaces (namespaces(7))",
 }
 
 
 def isolation_for(config: Config, widest: Accounts) -> Isolation:
-    """Returns what a spare process is to do. `widest` are the longest lines that any job's user has."""
+    """Return the isolation of spare processes. `widest` are the longest account entries of any job's user."""
     wanted = config.isolation
     return Isolation(
         namespaces=_namespaces(wanted),
@@ -44,8 +42,9 @@ def isolation_for(config: Config, widest: Accounts) -> Isolation:
 
 
 def _view(config: Config, widest: Accounts) -> View:
-    """Returns what jobs see. The server's own directories are masked, and so is a name service cache, which
-    does not know the jobs' users.
+    """Return the file system view of jobs.
+
+    It masks the server's directories, and the name service cache, which does not know the users of jobs.
     """
     wanted = config.isolation
     masked = (config.state_dir, config.certs_dir, _NAME_SERVICE_CACHE)
@@ -66,20 +65,20 @@ def _real(paths: Iterable[str | Path]) -> tuple[bytes, ...]:
 
 
 def home_of(wanted: IsolationConfig, refused: Mapping[str, int]) -> str:
-    """Returns the job's private directory, empty if it has none."""
+    """Return the private directory of the job; empty if it has none."""
     return HOME.decode() if wanted.mount_namespace and MOUNT not in refused else ""
 
 
 def has_accounts(wanted: IsolationConfig, refused: Mapping[str, int]) -> bool:
-    """Tells whether the job's user can be named in the files of accounts that the job sees."""
+    """Return whether /etc/passwd and /etc/group of the job can contain its user."""
     return bool(home_of(wanted, refused)) and ACCOUNTS not in refused
 
 
 def applied(
     wanted: IsolationConfig, user: User, user_problem: str, network: Network, refused: Mapping[str, int]
 ) -> tuple[AppliedIsolation, ...]:
-    """Returns each part that is wanted, and whether it is in force."""
-    parts = [_part(USER, user_problem, f"{user.name} ({user.uid}){_nameless(wanted, user, refused)}")]
+    """Return each configured part, and whether it is in force."""
+    parts = [_part(USER, user_problem, f"{user.name} ({user.uid}){_no_account_note(wanted, user, refused)}")]
     parts += [_part(f"{name}_namespace", _reason(refused.get(name))) for name in _namespaces(wanted)]
     if wanted.no_new_privileges:
         parts.append(_part(NO_NEW_PRIVILEGES, _reason(refused.get(NO_NEW_PRIVILEGES))))
@@ -91,11 +90,11 @@ def applied(
     return tuple(parts)
 
 
-def _nameless(wanted: IsolationConfig, user: User, refused: Mapping[str, int]) -> str:
-    """Returns what the record adds to a user that the job's programs cannot look up."""
+def _no_account_note(wanted: IsolationConfig, user: User, refused: Mapping[str, int]) -> str:
+    """Return a note for the record if the job's programs cannot look up the user."""
     if has_accounts(wanted, refused) or not user.exclusive:
         return ""
-    why = os.strerror(refused[ACCOUNTS]) if ACCOUNTS in refused else "that takes a mount namespace"
+    why = os.strerror(refused[ACCOUNTS]) if ACCOUNTS in refused else "an entry requires a mount namespace"
     return f", without an entry in /etc/passwd: {why}"
 
 
@@ -114,12 +113,12 @@ def _refused_path(wanted: IsolationConfig, part: str) -> tuple[str, ...]:
 
 
 def has_private_directories(parts: Iterable[AppliedIsolation]) -> bool:
-    """Tells whether a job has directories of its own in the place of some of the host's."""
+    """Return whether private directories of the job replace directories of the host."""
     return any(each.part == f"{MOUNT}_namespace" and each.in_force for each in parts)
 
 
 def refuse(part: AppliedIsolation, refused: Mapping[str, int]) -> AppliedIsolation:
-    """Returns a part as it is once the kernel has refused some more."""
+    """Return a part after the kernel has refused further parts."""
     return _part(part.part, _reason(refused[part.part]), part.value) if part.part in refused else part
 
 
@@ -134,4 +133,4 @@ def _part(name: str, reason: str, value: str = "") -> AppliedIsolation:
 def _reason(refused: int | None) -> str:
     if refused is None:
         return ""
-    return f"{os.strerror(refused)}: {_WHY.get(refused, 'the kernel refuses')}"
+    return f"{os.strerror(refused)}: {_REASONS.get(refused, 'the kernel refused it')}"

@@ -36,7 +36,7 @@ class JobContext:
     """Writes a warning with fields to the server's log."""
 
     async def attempt(self, what: str, step: Callable[[], T], *, failed: T) -> T:
-        """Returns the result of one step of a job's end. On an error it reports the error and returns
+        """Return the result of one step of a job's end. On an error, report the error and return
         `failed`, so that the remaining steps follow.
         """
         try:

@@ -21,7 +21,7 @@ class JobProcesses:
         self._on_release = on_release.callback
 
     def take(self, spare: Spare) -> None:
-        """Takes over the spare process, its control socket and its init.
+        """Take over the spare process, its control socket and its init.
 
         Raises:
             OSError: the host is exhausted.
@@ -35,12 +35,12 @@ class JobProcesses:
             self._on_release(self._end_init)
 
     async def report(self) -> Report | None:
-        """Returns the next report of the spare process or the main process; None after the last report."""
+        """Return the next report of the spare process or the main process; None after the last report."""
         await readable(self._control.fileno())
         return exec_protocol.receive(self._control)
 
     def attach_main(self, pid: int) -> Process:
-        """Takes over the main process, which the spare process has forked, and returns it.
+        """Take over the main process, which the spare process has forked, and return it.
 
         Raises:
             OSError: the host is exhausted. The process has been killed.
@@ -50,15 +50,15 @@ class JobProcesses:
         return self.main
 
     def close_control_socket(self) -> None:
-        """Closes the control socket. The command runs."""
+        """Close the control socket. The command runs."""
         self._control.close()
 
     def init_has_ended(self) -> bool:
-        """Tells whether the init of the PID namespace was killed. It never ends by itself."""
+        """Return whether the init of the PID namespace was killed. It never ends by itself."""
         return bool(self._init and children.has_ended(self._init.pid))
 
     def main_has_ended(self) -> bool:
-        """Tells whether the main process has ended. A reaped process has ended, too."""
+        """Return whether the main process has ended. A reaped process has ended, too."""
         if not self.main:
             return False
         try:
@@ -67,18 +67,18 @@ class JobProcesses:
             return True
 
     def signal_main(self, number: int) -> None:
-        """Signals the main process's group, and continues stopped processes so that they handle it."""
+        """Signal the main process's group, and continue stopped processes so that they handle it."""
         if self.main:
             for each in (number, signal.SIGCONT):
                 children.signal_group(self.main.pid, each)
 
     def kill_init(self) -> None:
-        """Kills the init. The kernel then kills all processes of its PID namespace."""
+        """Kill the init. The kernel then kills all processes of its PID namespace."""
         if self._init:
             os.kill(self._init.pid, signal.SIGKILL)
 
     async def reap(self) -> int | None:
-        """Reaps the main process and waits for the end of the init.
+        """Reap the main process and wait for the end of the init.
 
         Returns the wait status of the main process, which has ended; None without a main process.
         """
@@ -90,7 +90,7 @@ class JobProcesses:
         return wait_status
 
     def reap_spare(self) -> None:
-        """Kills and reaps the spare process; does nothing on a second call."""
+        """Kill and reap the spare process; do nothing on a second call."""
         if self._spare_pid is None:
             return
         if self.main:  # it can still be in the group of the spare process, and is reaped by PID

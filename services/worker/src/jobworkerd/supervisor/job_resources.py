@@ -22,7 +22,7 @@ class JobResources:
     """The owner of a job's cgroup, processes, pipes, open log and user, until `release`."""
 
     def __init__(self, job_id: str, context: JobContext, on_output: Callable[[], None]) -> None:
-        """Acquires nothing yet. `on_output` is called whenever the log grows."""
+        """Acquire nothing yet. `on_output` is called whenever the log grows."""
         self._job_id = job_id
         self._context = context
         self._on_output = on_output
@@ -38,7 +38,7 @@ class JobResources:
         return self._log.size if self._log else 0
 
     async def take_spare(self) -> Spare:
-        """Takes a spare process and its pipes.
+        """Take a spare process and its pipes.
 
         Raises:
             OSError: the host is exhausted.
@@ -52,13 +52,13 @@ class JobResources:
         return spare
 
     def take_user(self) -> User:
-        """Takes a user. With dynamic users, no other job has the same one."""
+        """Take a user. With dynamic users, no other job has the same one."""
         user = self._context.users.take()
         self._on_release.callback(self._context.users.release, user)
         return user
 
     def make_containment(self) -> None:
-        """Creates the cgroup. Falls back to a process group if the base was removed and cannot be repaired.
+        """Create the cgroup. Fall back to a process group if the base was removed and cannot be repaired.
 
         Raises:
             OSError: the cgroup cannot be created.
@@ -74,7 +74,7 @@ class JobResources:
             self.containment = ProcessGroup(hierarchy.problem)
 
     def open_log(self) -> None:
-        """Opens the log and starts to copy the job's output into it.
+        """Open the log and start to copy the job's output into it.
 
         Raises:
             OSError: the host is exhausted.
@@ -85,23 +85,23 @@ class JobResources:
         self._pump.start(self._log)
 
     def keep_log(self) -> None:
-        """Makes `release` keep the log. Without this call `release` discards it."""
+        """Make `release` keep the log. Without this call `release` discards it."""
         self._keep_log = True
 
     async def kill(self) -> None:
-        """Kills all processes of the job, and returns when its process group is empty."""
+        """Kill all processes of the job, and return when its process group is empty."""
         self.processes.kill_init()
         await self.containment.kill_all()
         if self.processes.main:
             await readable(self.processes.main.pidfd)
 
     async def finish_output(self) -> None:
-        """Reads the last output. No process of the job is left."""
+        """Read the last output. No process of the job is left."""
         if self._log:
             await self._context.attempt("output", self._pump.finish, failed=None)
 
     async def release(self) -> None:
-        """Releases all resources. No process of the job is left."""
+        """Release all resources. No process of the job is left."""
         await self._context.attempt("cgroup", self.containment.remove, failed=None)
         self._on_release.close()
 

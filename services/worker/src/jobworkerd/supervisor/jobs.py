@@ -63,7 +63,7 @@ class Jobs:
         self._draining = False
 
     async def start(self, spec: JobSpec) -> Job:
-        """Starts a job and returns it when its command runs.
+        """Start a job and return it when its command runs.
 
         A repeated request id of the same owner returns the first job in its current state.
 
@@ -121,7 +121,7 @@ class Jobs:
         self._listing.add(live.id)
 
     def _schedule_refill(self) -> None:
-        """Postpones the refill as long as spare processes are left."""
+        """Postpone the refill as long as spare processes are left."""
         if self._preparing:
             if not self._context.spare_pool.size:
                 return
@@ -129,14 +129,14 @@ class Jobs:
         self._preparing = self._context.loop.call_later(_REFILL_DELAY_SECONDS, self.prepare)
 
     def host_changed(self) -> None:
-        """Discards the spare processes, which have an old view of the host, and replaces them later."""
+        """Discard the spare processes, which have an old view of the host, and replace them later."""
         self._context.spare_pool.drop()
         if self._preparing:
             self._preparing.cancel()
         self._preparing = self._context.loop.call_later(_HOST_CHANGE_DELAY_SECONDS, self.prepare)
 
     def prepare(self) -> None:
-        """Prepares spare processes and a log file for the next jobs."""
+        """Prepare spare processes and a log file for the next jobs."""
         self._preparing = None
         self._context.spare_pool.refill()
         self._context.logs.prepare()
@@ -152,7 +152,7 @@ class Jobs:
         return job
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
-        """Returns a job in its current state.
+        """Return a job in its current state.
 
         Raises:
             JobNotFound: no job has this id.
@@ -164,18 +164,18 @@ class Jobs:
         raise JobNotFound(job_id)
 
     def progress(self, job_id: str) -> tuple[int, Job | None]:
-        """Returns the size of a job's log, and the job if it is final."""
+        """Return the size of a job's log, and the job if it is final."""
         if entry := self._live.get(job_id):
             return entry.live.log_size, None
         job = self._final[job_id]
         return job.log_size, job
 
     def list(self, request: ListJobs) -> JobPage:
-        """Returns a page of jobs, newest first."""
+        """Return a page of jobs, newest first."""
         return self._listing.page(request)
 
     async def stop(self, request: StopJob) -> Job:
-        """Stops a job and returns the final job; returns a final job unchanged.
+        """Stop a job and return the final job; return a final job unchanged.
 
         Raises:
             JobNotFound: no job has this id, or the job was starting and its start failed.
@@ -194,7 +194,7 @@ class Jobs:
         return self.get(job.id)
 
     def update(self, request: UpdateJob) -> Job:
-        """Changes limits of a running job and returns it.
+        """Change limits of a running job and return it.
 
         Raises:
             JobNotFound: no job has this id.
@@ -219,7 +219,7 @@ class Jobs:
         return tuple(self._live)
 
     async def shut_down(self, max_grace_period: float) -> None:
-        """Rejects new jobs, stops all live jobs and returns when all are final.
+        """Reject new jobs, stop all live jobs and return when all are final.
 
         Each job has its own grace period, but at most `max_grace_period` (seconds).
         """
@@ -231,7 +231,7 @@ class Jobs:
             await asyncio.wait([entry.next_event for entry in self._live.values()])
 
     def kill_all(self) -> None:
-        """Kills all jobs without a grace period, so that `shut_down` returns soon."""
+        """Kill all jobs without a grace period, so that `shut_down` returns soon."""
         for live in self.live:
             live.stop(StopRequest(TerminationReason.STOPPED), 0)
 
@@ -246,7 +246,7 @@ class Jobs:
                 self._reclaim()
 
     def _reclaim(self) -> None:
-        """Frees one piece of a removed log per loop iteration, so that the pipes are read in between."""
+        """Free one piece of a removed log per loop iteration, so that the pipes are read in between."""
         self._reclaiming = self._context.logs.reclaim()
         if self._reclaiming:
             self._context.loop.call_soon(self._reclaim)

@@ -31,7 +31,7 @@ class LiveJob:
     """The record of a job that is not final, and the operations that its phase allows."""
 
     def __init__(self, job: Job, context: JobContext, on_change: Callable[[str], None]) -> None:
-        """Acquires nothing; see `start`."""
+        """Acquire nothing; see `start`."""
         self._job = job
         self._context = context
         self._on_change = on_change
@@ -51,7 +51,7 @@ class LiveJob:
         on_create: Callable[[Self], None],
         on_change: Callable[[str], None],
     ) -> Self:
-        """Starts a job and returns it when its command runs. Releases all resources on an error.
+        """Start a job and return it when its command runs. Release all resources on an error.
 
         `on_create` is called with the job before the first step: the job can be listed and stopped from then
         on. `on_change` is called with the job's id whenever its log grows or its status changes.
@@ -74,7 +74,7 @@ class LiveJob:
         return live
 
     async def _prepare(self) -> None:
-        """Acquires the job's resources and lets its spare process execute the command."""
+        """Acquire the job's resources and let its spare process execute the command."""
         spec, resources = self._job.spec, self._resources
         spare = await resources.take_spare()
         self._isolate(spare, resources.take_user())
@@ -88,7 +88,7 @@ class LiveJob:
         process.release(spare, resources.containment.directory_fd)
 
     def _isolate(self, spare: Spare, user: User) -> None:
-        """Sends the `ExecRequest`, for which the spare process prepares itself, and records the isolation."""
+        """Send the `ExecRequest`, for which the spare process prepares itself, and record the isolation."""
         wanted, network = self._context.isolation, self._job.spec.network
         applied = isolation_report.applied(wanted, user, self._context.users.problem, network, spare.refused)
         home = isolation_report.home_of(wanted, spare.refused)
@@ -99,7 +99,7 @@ class LiveJob:
         self._job = replace(self._job, spec=spec, applied_isolation=applied)
 
     async def _execute(self) -> None:
-        """Waits until the main process runs the command."""
+        """Wait until the main process runs the command."""
         main = await self._main_process()
         self._resources.containment.restore_cpu_weight()
         self._started_ns = time.monotonic_ns()
@@ -107,7 +107,7 @@ class LiveJob:
         self._job = transition(self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
 
     async def _main_process(self) -> Process:
-        """Returns the main process when execve(2) has succeeded."""
+        """Return the main process when execve(2) has succeeded."""
         report = await self._processes.report()
         if isinstance(report, Started):
             self._attach_main(report.pid)
@@ -129,7 +129,7 @@ class LiveJob:
         raise OSError(errno.EAGAIN, "the spare process was killed", "request")
 
     def _attach_main(self, pid: int) -> None:
-        """Takes over the main process, and delivers the signal of a stop that was requested before."""
+        """Take over the main process, and deliver the signal of a stop that was requested before."""
         self._processes.attach_main(pid)
         self._resources.containment.attach_main(pid)
         self._phase = Phase.EXECUTING
@@ -149,7 +149,7 @@ class LiveJob:
         return self._resources.log_size
 
     def snapshot(self, *, live_usage: bool = False) -> Job:
-        """Returns the current record; with `live_usage`, the kernel's current figures and limits."""
+        """Return the current record; with `live_usage`, the kernel's current figures and limits."""
         job = replace(self._job, log_size=self.log_size)
         if not live_usage:
             return job
@@ -158,11 +158,11 @@ class LiveJob:
         return replace(job, usage=usage, applied_limits=containment.read_back(job.applied_limits))
 
     def _wall_usec(self) -> int | None:
-        """Returns the running time, which steps of the wall clock do not affect."""
+        """Return the running time, which steps of the wall clock do not affect."""
         return (time.monotonic_ns() - self._started_ns) // 1_000 if self._started_ns else None
 
     def update(self, update: LimitsUpdate) -> Job:
-        """Changes limits of the running job and returns the record.
+        """Change limits of the running job and return the record.
 
         Raises:
             LimitUnavailable: the policy is strict and a limit cannot be enforced. No limit has changed.
@@ -179,7 +179,7 @@ class LiveJob:
         return replace(self.snapshot(), applied_limits=current)
 
     def restore_limits(self) -> None:
-        """Sets all limits again after another program disabled their controllers.
+        """Set all limits again after another program disabled their controllers.
 
         Raises:
             OSError: the host is exhausted.
@@ -190,11 +190,11 @@ class LiveJob:
         self._job = restored(self._job, names, self._resources.containment, self._io_paths)
 
     def memory_high_count(self) -> int:
-        """Returns how often `memory.high` throttled the job."""
+        """Return how often `memory.high` throttled the job."""
         return self._resources.containment.memory_high_count()
 
     def lift_memory_high(self) -> None:
-        """Lifts `memory.high`, and reports it in the record and in the server's log."""
+        """Lift `memory.high`, and report it in the record and in the server's log."""
         try:
             self._resources.containment.lift_memory_high()
         except OSError as error:
@@ -206,7 +206,7 @@ class LiveJob:
         )
 
     def stop(self, request: StopRequest, grace_period: float) -> None:
-        """Sends the stop signal, and kills the job after the grace period (seconds).
+        """Send the stop signal, and kill the job after the grace period (seconds).
 
         The first request counts; the shortest grace period of all requests counts. A command that has ended
         by itself keeps its own outcome.
@@ -223,7 +223,7 @@ class LiveJob:
         self.stop(StopRequest(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
 
     def _kill(self) -> None:
-        """Kills the job. In phase PREPARING, `_attach_main` kills it later.
+        """Kill the job. In phase PREPARING, `_attach_main` kills it later.
 
         The supervisor cannot reap a process that is killed before its PID is known.
         """
@@ -237,7 +237,7 @@ class LiveJob:
         self._context.warn("kill has no effect", job_id=self._job.id, processes=processes)
 
     async def end(self) -> Job:
-        """Waits until the started job has ended and returns the final record.
+        """Wait until the started job has ended and return the final record.
 
         The order makes the final status true: no process, then no more output, then the last figures.
         """
@@ -256,7 +256,7 @@ class LiveJob:
         return self._final(wait_status, FinalStats(usage, limits, leftovers))
 
     async def _main_ended(self) -> None:
-        """Waits for the end of the main process, and stops the job at its timeout."""
+        """Wait for the end of the main process, and stop the job at its timeout."""
         assert self._processes.main
         timeout = self._job.spec.timeout
         timer = self._context.loop.call_later(timeout, self._time_out) if timeout is not None else None
@@ -265,7 +265,7 @@ class LiveJob:
             timer.cancel()
 
     async def _end_processes(self) -> int | None:
-        """Kills what is left, reads the last output and returns the wait status of the main process.
+        """Kill leftover processes, read the last output and return the wait status of the main process.
 
         The main process is reaped when its process group is empty. Until then its PID cannot be reused.
         """

@@ -54,7 +54,7 @@ _UMASK = 0o022
 
 
 def run(config: Config) -> int:
-    """Serves until a signal requests the shutdown (see `shutdown`). Returns the exit code."""
+    """Serve until a signal requests the shutdown (see `shutdown`). Return the exit code."""
     sink = log_sink.install()
     events = EventLog(config.logging, sys.stderr)
     sink.on_recovery(events.lines_dropped)
@@ -72,7 +72,7 @@ def run(config: Config) -> int:
 
 
 async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
-    """Serves until the end of the server. Returns True if all jobs have ended."""
+    """Serve until the end of the server. Return True if all jobs have ended."""
     loop = asyncio.get_running_loop()
     sink.watch(loop)
     loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
@@ -131,7 +131,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
 async def _run(
     config: Config, user: Identity | None, jobs_dir: Path, context: JobContext, events: EventLog
 ) -> bool:
-    """Starts the API processes, waits for a signal, and ends jobs and processes in order.
+    """Start the API processes, wait for a signal, and end jobs and processes in order.
 
     Returns True if all jobs have ended.
     """
@@ -200,7 +200,7 @@ async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> bool:
 
 
 def _report(hierarchy: Hierarchy, events: EventLog) -> None:
-    """Logs missing parts of the cgroups, and removes cgroups of an earlier server."""
+    """Log missing parts of the cgroups, and remove cgroups of an earlier server."""
     if hierarchy.base is None:
         events.warning("no cgroups", reason=hierarchy.no_base)
         return
@@ -213,13 +213,13 @@ def _report(hierarchy: Hierarchy, events: EventLog) -> None:
 
 
 def _raise_share(hierarchy: Hierarchy, events: EventLog) -> None:
-    """Raises the server's share of the CPU on a host without the cpu controller."""
+    """Raise the server's share of the CPU on a host without the cpu controller."""
     if hierarchy.reason("cpu") and (why := autogroup.raise_share()):
         events.warning("busy jobs slow the server down", reason=why)
 
 
 def _job_open_files(config: Config, events: EventLog) -> tuple[int, int]:
-    """Returns the open file limits of jobs, and logs limits that are too low."""
+    """Return the open file limits of jobs, and log limits that are too low."""
     if why := open_files.too_few(config.max_jobs, open_files.raise_own()):
         events.warning("too few open files", reason=why)
     wanted = (config.defaults.open_files, config.defaults.max_open_files)

@@ -18,7 +18,7 @@ from jobworkerd.startup import CannotStart
 
 @contextmanager
 def locked_state_dir(directory: Path, user: Identity | None) -> Iterator[Path]:
-    """Locks the state directory, removes the logs of an earlier server, and returns the directory for logs.
+    """Lock the state directory, remove the logs of an earlier server, and return the directory for logs.
 
     Job records are in memory only, so no client can request the earlier logs.
 
@@ -59,7 +59,7 @@ def _prepared(jobs_dir: Path, user: Identity | None) -> Path:
 
 
 def _share(jobs_dir: Path, user: Identity | None) -> None:
-    """Lets the user's group read the logs. New files get the group of the directory, see inode(7)."""
+    """Let the user's group read the logs. New files get the group of the directory, see inode(7)."""
     try:
         if user:
             os.chown(jobs_dir, -1, user.gid)
