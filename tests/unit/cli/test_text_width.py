@@ -12,7 +12,7 @@ from jobworker_cli.render.text_width import pad, shorten, text_width
     [("", 0), ("abc", 3), ("日本語", 6), ("\uff21", 2), ("ｶﾅ", 2), ("é", 1), ("e\u0301", 1), ("각", 2),
      ("🚀", 2), ("\u1112\u1161\u11ab", 2), ("±…", 2)],
 )  # fmt: skip
-def test_the_text_width_a_text(text: str, width: int) -> None:
+def test_text_width(text: str, width: int) -> None:
     assert text_width(text) == width
     assert pad(text, 10) == text + " " * (10 - width)
 
