@@ -1,4 +1,4 @@
-"""Waits for the end of a job: requests and retries, with the time as an argument, and with both clients."""
+"""Tests of waiting for the end of a job, with explicit times and with both clients."""
 
 import asyncio
 

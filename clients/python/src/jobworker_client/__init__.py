@@ -53,14 +53,9 @@ from jobworker_client.errors import (
     UnexpectedOffset,
     Unreachable,
 )
+from jobworker_client.events import EventHandler, Reconnecting, StreamEvent, TruncatedRange
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Limits, Seconds, StreamOptions
-from jobworker_client.resumable_stream import (
-    EventHandler,
-    Reconnecting,
-    StreamEvent,
-    StreamStatus,
-    TruncatedRange,
-)
+from jobworker_client.resumable_stream import StreamStatus
 
 if TYPE_CHECKING:
     from jobworker_client.aio.client import Client

@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client.errors import JobWorkerError
-from jobworker_client.resumable_stream import EventHandler, Reconnecting
+from jobworker_client.events import EventHandler, Reconnecting
 from jobworker_client.retry_policy import CallRetry, RetryPolicy
 
 __all__ = ["JobWait"]
@@ -16,9 +16,9 @@ __all__ = ["JobWait"]
 class JobWait:
     """State of one wait; `now` is a monotonic time in seconds.
 
-    The first request returns at once, so an unknown id or an unreachable server is reported as quickly as by
-    any other call. Later requests end with the job, and are repeated for `resume_timeout` if the server
-    is away.
+    The first request returns at once, so that an unknown id or an unreachable server is reported as early as
+    by other calls. Later requests return at the end of the job. They are retried for `resume_timeout` while
+    the server is unavailable.
     """
 
     def __init__(

@@ -7,48 +7,20 @@ The log has absolute byte offsets, so a stream resumes exactly where it broke. T
 checked, which guarantees that no byte is missing or repeated.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client.chunks import Chunk, split_chunk
 from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, UnexpectedOffset
+from jobworker_client.events import EventHandler, Reconnecting, TruncatedRange
 from jobworker_client.retry_policy import RetryPolicy
 
 __all__ = [
     "Chunk",
-    "EventHandler",
-    "Reconnecting",
     "ResumableStream",
-    "StreamEvent",
     "StreamStatus",
-    "TruncatedRange",
     "missing_result",
 ]
-
-
-@dataclass(frozen=True)
-class TruncatedRange:
-    """Output that the server no longer has: bytes `from_offset` up to, but excluding, `to_offset`."""
-
-    from_offset: int
-    to_offset: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Reconnecting:
-    """The stream broke with `error`, and the client reconnects.
-
-    `offset` is the first byte to request. None means that no message arrived, so the first request repeats.
-    """
-
-    error: JobWorkerError
-    offset: int | None
-
-
-StreamEvent = TruncatedRange | Reconnecting
-EventHandler = Callable[[StreamEvent], None]
 
 
 class ResumableStream:

@@ -13,10 +13,11 @@ from jobworker_client.aio.stream import JobStream
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import JobWorkerError
+from jobworker_client.events import EventHandler
 from jobworker_client.job_wait import JobWait
 from jobworker_client.paging import PAGE_SIZE, JobPager
 from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Seconds, StreamOptions
-from jobworker_client.resumable_stream import EventHandler, ResumableStream
+from jobworker_client.resumable_stream import ResumableStream
 
 __all__ = ["Client"]
 
@@ -196,7 +197,12 @@ class Client(BaseClient):
     ) -> job_pb2.Job:
         """Wait for the end of a job and return it, over any number of reconnects.
 
-        There is no default deadline. `on_event` is called with each `Reconnecting`.
+        There is no default deadline. `on_event` is called with each `Reconnecting`. The job keeps running if
+        the wait fails.
+
+        Raises:
+            JobNotFound: no job has this id.
+            DeadlineExceeded: the job did not end within `deadline` seconds.
         """
         wait = JobWait(job_id, monotonic(), deadline=deadline, on_event=on_event, policy=self._retry_policy)
         while wait.job is None:
