@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
+MAX_INT64 = 2**63 - 1
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bound:
@@ -23,7 +25,8 @@ class Bound:
     @property
     def accepted(self) -> str:
         """The range in words, such as `1 to 10000, or 0 for the kernel's default`."""
-        values = f"{self.minimum} to {self.maximum}{self.unit and f' {self.unit}'}"
+        limit = "or more" if self.maximum == MAX_INT64 else f"to {self.maximum}"
+        values = f"{self.minimum} {limit} {self.unit}".rstrip()
         return f"{values}, or 0 for {self.zero}" if self.zero else values
 
     def negative_problem(self, value: int) -> str:
@@ -49,13 +52,11 @@ LIMIT_BOUNDS: Mapping[str, Bound] = MappingProxyType(
         "max_cpu": Bound(1, 100_000, "% of one core", zero=_SERVER),
         "max_memory": Bound(1, 16_777_216, "MiB", zero=_SERVER),
         "max_io_bps": Bound(1, 2**40, "bytes per second", zero=_SERVER),
-        "max_pids": Bound(
-            1, 4_194_304, "processes and threads", zero=_SERVER
-        ),  # PID_MAX_LIMIT, linux/threads.h
+        # PID_MAX_LIMIT of linux/threads.h
+        "max_pids": Bound(1, 4_194_304, "processes and threads", zero=_SERVER),
         "max_io_iops": Bound(1, 2**31, "operations per second", zero=_SERVER),
-        "cpu_weight": Bound(
-            1, 10_000, zero="the kernel's default of 100"
-        ),  # CGROUP_WEIGHT_MAX, linux/cgroup.h
+        # CGROUP_WEIGHT_MAX of linux/cgroup.h
+        "cpu_weight": Bound(1, 10_000, zero="the kernel's default of 100"),
     }
 )
 """Limits that are numbers, by field name. `cores` checks the numbers in `cpu_set`."""

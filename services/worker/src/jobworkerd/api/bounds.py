@@ -1,6 +1,6 @@
 """The bounds of all request fields: one table for validation and for docs/api.md.
 
-The comments in proto/ and the help of the `jobworker` command state these bounds for their readers;
+The comments in proto/ and the help of the `jobworker` command state these bounds, too.
 tests/unit/api/test_bounds.py compares them with this table.
 """
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from jobworkerd import job_id
 from jobworkerd.cores import MAX_CORE
-from jobworkerd.limit_bounds import LIMIT_BOUNDS, Bound
+from jobworkerd.limit_bounds import LIMIT_BOUNDS, MAX_INT64, Bound
 
 MAX_REQUEST_BYTES = 512 * 1024
 DEFAULT_PAGE_SIZE = 50
@@ -18,7 +18,6 @@ MAX_PAGE_BYTES = 3 * 1024 * 1024
 """A page ends before this size, so that it fits into the 4 MiB that a gRPC client accepts by default."""
 
 _MAX_PATH_BYTES = 4_096  # PATH_MAX of linux/limits.h
-_MAX_INT64 = 2**63 - 1
 
 PATH = Bound(1, _MAX_PATH_BYTES, "bytes")
 DIRECTORY = Bound(1, _MAX_PATH_BYTES, "bytes", unset="the job's private directory")
@@ -26,24 +25,23 @@ ARGS = Bound(0, 16_384, "arguments")
 ARG = Bound(0, 131_071, "bytes", part="each argument")  # MAX_ARG_STRLEN of execve(2) without its NUL
 ENV = Bound(0, 1_024, "variables")
 ENV_BYTES = Bound(0, 262_144, "bytes of names and values")
-TIMEOUT = Bound(
-    0, 315_576_000_000, "s", unset="no timeout; 0 is not accepted"
-)  # the longest protobuf Duration
+# The longest google.protobuf.Duration.
+TIMEOUT = Bound(0, 315_576_000_000, "s", unset="no timeout; 0 is not accepted")
 LABELS = Bound(0, 64, "labels")
 LABEL_KEY = Bound(1, 63, "characters", part="each key")
 LABEL_VALUE = Bound(0, 256, "bytes", part="each value")
 GRACE_PERIOD = Bound(0, 86_400, "s", unset="the server's default")
 STOP_GRACE_PERIOD = Bound(0, 86_400, "s", unset="the job's `stop_grace_period`")
-WAIT_TIMEOUT = Bound(0, 86_400, "s", unset="86,400 s")
+WAIT_TIMEOUT = Bound(0, 86_400, "s", unset="86400 s")
 REQUEST_ID = Bound(0, 128, "printable ASCII characters", unset="each call starts a job")
 CORES = Bound(0, MAX_CORE, part="each core number", unset="all cores of the server's jobs")
 PAGE_SIZE = Bound(1, 1_000, "jobs", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 # The supervisor reads a dozen files per job with `live_usage`, and serves no other request meanwhile.
 LIVE_PAGE_SIZE = Bound(1, 100, "jobs", part="with `live_usage`", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 ID_PREFIX = Bound(0, job_id.LENGTH, "characters", unset="any id")
-OFFSET = Bound(0, _MAX_INT64, "bytes")
-TAIL_LINES = Bound(0, _MAX_INT64, "lines", unset="not used")
-TAIL_BYTES = Bound(0, _MAX_INT64, "bytes", unset="not used")
+OFFSET = Bound(0, MAX_INT64, "bytes")
+TAIL_LINES = Bound(0, MAX_INT64, "lines", unset="not used")
+TAIL_BYTES = Bound(0, MAX_INT64, "bytes", unset="not used")
 
 _LIMITS: Mapping[str, tuple[Bound, ...]] = MappingProxyType(
     {name: (bound,) for name, bound in LIMIT_BOUNDS.items()} | {"cpu_set": (CORES,)}
