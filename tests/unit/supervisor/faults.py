@@ -42,7 +42,7 @@ _NEVER: dict[int, set[str]] = {
     errno.ENFILE: {name for _, name in _OTHERS} | {"add_reader", "register"},
     errno.EAGAIN: {"readv", "pread", "write", "send_fds"},
 }
-"""Calls that have no such error, or one that says nothing of the host: the descriptor is not ready."""
+"""Calls that do not have this error, or only for a descriptor that is not ready."""
 
 
 class Faults:

@@ -1,6 +1,4 @@
-"""A host that runs out of something at any step of a job's life: an error or none, nothing left, and the next
-job works.
-"""
+"""A host that runs out of a resource at any step of a job's life: no leak, and the next job works."""
 
 import asyncio
 import contextlib
@@ -39,7 +37,7 @@ WITHIN_SECONDS = 30
 
 @contextlib.contextmanager
 def cgroups() -> Iterator[Hierarchy]:
-    """A place for real cgroups if this process may make them; otherwise jobs are process groups."""
+    """A directory for cgroups if this process can create them; otherwise jobs are process groups."""
     mount = cgroup2_mount()
     base = mount / f"jobworker-unit-{uuid.uuid4().hex[:12]}" if mount else None
     try:
@@ -57,7 +55,7 @@ def cgroups() -> Iterator[Hierarchy]:
 
 @dataclass
 class World:
-    """All that jobs need, and what is there of it."""
+    """The resources that jobs share, and the current descriptors, processes and files."""
 
     context: JobContext
     jobs_dir: Path
@@ -66,28 +64,28 @@ class World:
     ids: Iterator[str] = field(default_factory=lambda: (str(uuid.uuid4()) for _ in itertools.count()))
 
     async def start(self, *argv: str) -> LiveJob:
-        """Starts a job."""
+        """Start a job."""
         job = new_job(*argv, job_id=next(self.ids))
         return await LiveJob.start(job, self.context, lambda _: None, lambda _: None)
 
     def fill_pool(self) -> None:
-        """Prepares what is prepared for the next jobs."""
+        """Prepare spare processes and a log for the next jobs."""
         self.context.spare_pool.refill()
         self.context.logs.prepare()
 
     async def empty_pool(self) -> None:
-        """Leaves nothing prepared, but the fork server."""
+        """Remove everything that is prepared, except the fork server."""
         while self.context.spare_pool.size:
             discard(await self.context.spare_pool.take())
         self.context.logs.close()
 
     def end_fork_server(self) -> None:
-        """Leaves nothing prepared."""
+        """Remove everything that is prepared, including the fork server."""
         self.context.spare_pool.close()
         self.context.logs.close()
 
     async def settled(self) -> tuple[list[str], int, list[str], list[str], int]:
-        """Returns what there is once each spare process is there."""
+        """Wait for all spare processes, and return the current resources."""
         self.fill_pool()
         async with asyncio.timeout(WITHIN_SECONDS):
             while len(self.processes()) < self.expected_processes:
@@ -95,7 +93,7 @@ class World:
         return self.present()
 
     def present(self) -> tuple[list[str], int, list[str], list[str], int]:
-        """Returns what there is: descriptors, processes, cgroups, logs and free users."""
+        """Return the current resources: descriptors, processes, cgroups, logs and free users."""
         base = self.context.hierarchy.base
         return (
             descriptors(),
@@ -106,22 +104,22 @@ class World:
         )
 
     def processes(self) -> set[str]:
-        """Returns the processes that came with this world."""
+        """Return the processes that this world started."""
         return children() - self.others
 
     @property
     def expected_processes(self) -> int:
-        """The fork server, and three spare processes: with an init each for root."""
+        """The fork server and three spare processes, each with an init if the user is root."""
         return 7 if os.geteuid() == 0 else 4
 
 
 def children() -> set[str]:
-    """Returns the ids of this process's children, zombies among them."""
+    """Return the ids of this process's children, including zombies."""
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
 def descriptors() -> list[str]:
-    """Returns what the descriptors of this process are of, by kind."""
+    """Return the kinds of the open files of this process."""
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -181,12 +179,12 @@ async def cannot_be_executed(world: World) -> None:
 
 
 async def finds_nothing_prepared(world: World) -> None:
-    """A job for which all is to be made."""
+    """Run a job without any prepared resources."""
     await ends_by_itself(world)
 
 
 async def finds_no_fork_server(world: World) -> None:
-    """A job for which a fork server has to be started, too."""
+    """Run a job for which a fork server must be started, too."""
     await ends_by_itself(world)
 
 
@@ -195,7 +193,7 @@ SCENARIOS: list[Scenario] = [ends_by_itself, is_stopped, cannot_be_executed, fin
 
 
 async def attempt(world: World, scenario: Scenario, at: int, number: int, *, lasting: bool) -> None:
-    """Plays a scenario in which a call fails; the host recovers a moment later."""
+    """Play a scenario in which one call fails and the host recovers shortly afterwards."""
     if scenario is finds_nothing_prepared:
         await world.empty_pool()
     if scenario is finds_no_fork_server:
@@ -221,7 +219,7 @@ async def attempt(world: World, scenario: Scenario, at: int, number: int, *, las
 
 
 async def every_call_fails_once(world: World, scenario: Scenario, number: int, *, lasting: bool) -> None:
-    """Plays a scenario as often as it makes calls: nothing is left each time, and the next job works."""
+    """Play a scenario once per call that it makes: no resource leaks, and the next job works."""
     await ends_by_itself(world)
     before = await world.settled()
     await attempt(world, scenario, -1, number, lasting=lasting)
@@ -256,7 +254,7 @@ async def test_a_host_without_cgroups(world_without_cgroups: World, scenario: Sc
 
 @pytest.fixture
 def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    """Has the fork servers that are started from then on fail; see `faulty_fork_server`."""
+    """Make fork servers that are started from then on fail; see `faulty_fork_server`."""
     program = Path(__file__).with_name("faulty_fork_server.py")
     path = os.pathsep.join([str(program.parents[3]), *sys.path])
 
@@ -279,7 +277,7 @@ def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 async def test_any_call_of_a_spare_process_may_fail(
     world: World, failing_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There are no more calls where several jobs in a row do not notice."""
+    """Let each call fail in turn, until several consecutive jobs see no failure."""
     await ends_by_itself(world)
     world.end_fork_server()
     before = world.present()
@@ -295,7 +293,7 @@ async def test_any_call_of_a_spare_process_may_fail(
 
 
 async def failed_step(world: World) -> str:
-    """Returns the step of a job's start that failed; empty if none did."""
+    """Return the step of a job's start that failed, or an empty string."""
     try:
         await ends_by_itself(world)
     except OSError as error:
