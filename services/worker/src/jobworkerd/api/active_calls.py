@@ -44,7 +44,7 @@ class _Call:
 
 
 class ActiveCalls:
-    """Contains all authorized RPCs, and ends streams and waits whose client is no longer authenticated."""
+    """Contains all authorized RPCs. It ends streams and waits of clients that are no longer authenticated."""
 
     def __init__(self, identities: Identities) -> None:
         self._identities = identities

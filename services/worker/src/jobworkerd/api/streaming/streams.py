@@ -131,10 +131,9 @@ class LogStream:
         return LogReader(request.job_id, self._directory, self._streams.cache, offset, sources)
 
     async def _wait_for_output(self, offset: int, end: int) -> int:
-        """Waits for output and for a turn, and returns the end of the output; `offset` if the stream is
-        complete.
+        """Waits for output and for a turn, and returns the end of the output.
 
-        `end` is the fixed end of a stream that does not follow.
+        The result is `offset` if the stream is complete. `end` is the fixed end of a stream without `follow`.
         """
         if self._request.follow:
             await self._view.changed(offset)
