@@ -55,6 +55,13 @@ class Process:
             children.end(pid)
             raise
 
+    def has_ended(self) -> bool:
+        """Return whether the process has ended. A reaped process has ended, too."""
+        try:
+            return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # reaped already; its PID namespace is still ending
+            return True
+
 
 def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
     """Returns the job's environment: four defaults and the job's own variables, never the server's."""

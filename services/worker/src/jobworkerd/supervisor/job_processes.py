@@ -55,16 +55,11 @@ class JobProcesses:
 
     def init_has_ended(self) -> bool:
         """Return whether the init of the PID namespace was killed. It never ends by itself."""
-        return bool(self._init and children.has_ended(self._init.pid))
+        return self._init is not None and self._init.has_ended()
 
     def main_has_ended(self) -> bool:
-        """Return whether the main process has ended. A reaped process has ended, too."""
-        if not self.main:
-            return False
-        try:
-            return os.waitid(os.P_PIDFD, self.main.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # reaped already; its PID namespace is still ending
-            return True
+        """Return whether the main process has ended."""
+        return self.main is not None and self.main.has_ended()
 
     def signal_main(self, number: int) -> None:
         """Signal the main process's group, and continue stopped processes so that they handle it."""
