@@ -9,7 +9,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +30,7 @@ from jobworkerd.supervisor.outcome import StopRequest
 from tests.unit.supervisor.faults import Faults
 
 SPAWN = fork_client._spawn
-LASTS_SECONDS = 0.03
-WITHIN_SECONDS = 30
+LASTS_SECONDS, WITHIN_SECONDS = 0.03, 30
 
 
 @contextlib.contextmanager
@@ -127,7 +125,7 @@ def descriptors() -> list[str]:
     return sorted(found)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def making(
     hierarchy: Hierarchy, jobs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
