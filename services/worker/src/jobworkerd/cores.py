@@ -22,9 +22,9 @@ def parse(text: str) -> frozenset[int]:
             raise ValueError(f"{part[:20]!r} is neither a core nor a range of cores such as 0-3")
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
-            raise ValueError(f"{part} ends before it begins")
+            raise ValueError(f"{part} ends before it begins; use {last}-{first}")
         if last > MAX_CORE:
-            raise ValueError(f"core {last} is past the last that there can be, {MAX_CORE}")
+            raise ValueError(f"core {last} is above the highest core number {MAX_CORE}")
         found.update(range(first, last + 1))
     return frozenset(found)
 

@@ -6,20 +6,20 @@ because they release resources.
 
 import errno
 
-_PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
-_OTHERS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOBUFS, errno.ETOOMANYREFS})
+_EVERY_CALL = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_SOME_CALLS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOBUFS, errno.ETOOMANYREFS})
 
 
 def is_exhaustion(error: BaseException) -> bool:
     """Return whether an error says that the host has run out of something."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, OSError) and error.errno in _PASSING | _OTHERS
+        isinstance(error, OSError) and error.errno in _EVERY_CALL | _SOME_CALLS
     )
 
 
 def is_passing(number: int | None) -> bool:
     """Return whether an errno means exhaustion for every call; ENOSPC can also mean a configured limit."""
-    return number in _PASSING
+    return number in _EVERY_CALL
 
 
 def describe(error: BaseException) -> str:

@@ -1,7 +1,7 @@
-"""Kernel keyrings, keyrings(7): keys that a process can read without any file.
+"""Kernel keyrings, keyrings(7), which hold keys that a process can read without a file.
 
-A session keyring is inherited over fork(2) and execve(2), whatever user the process becomes. A user keyring
-belongs to a UID and outlives its processes.
+Processes inherit a session keyring over fork(2) and execve(2), even if they change their user. A user keyring
+belongs to a UID and outlives the processes of that UID.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 from jobworkerd.libc import checked, libc
 
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
-"""The system call's number; 219 is that of include/uapi/asm-generic/unistd.h."""
+"""The number of keyctl(2) by machine; 219 is in include/uapi/asm-generic/unistd.h."""
 
 # include/uapi/linux/keyctl.h
 _JOIN_SESSION_KEYRING, _CLEAR, _LINK, _GET_PERSISTENT = 1, 7, 8, 22
@@ -21,15 +21,15 @@ _PROCESS, _USER, _USER_SESSION = -2, -4, -5
 _KEY_USERS = "/proc/key-users"
 
 _NO_KEYS = {errno.ENOSYS, errno.EPERM}
-"""The kernel has no keyrings, or a seccomp filter denies them to this process and all that it starts."""
+"""The kernel lacks keyrings, or a seccomp filter denies them to this process and its children."""
 
 
 def join_new_session() -> None:
-    """Replaces this process's session keyring with a new, empty one that belongs to its user.
+    """Replace this process's session keyring with a new, empty one that belongs to its user.
 
     Raises:
-        OSError: the user's quota of keys is used up (EDQUOT), or this machine's number of the system call is
-            not known (EOPNOTSUPP).
+        OSError: the user's quota of keys is used up (EDQUOT), or the number of keyctl(2) on this machine is
+            unknown (EOPNOTSUPP).
     """
     try:
         _keyctl(_JOIN_SESSION_KEYRING, 0)
@@ -39,17 +39,17 @@ def join_new_session() -> None:
 
 
 def clear_leftovers(uid: int) -> None:
-    """Empties the keyrings that earlier processes of this process's user have left.
+    """Clear the keyrings that earlier processes of this process's user left behind.
 
-    Looking up a user's keyrings makes them, and the kernel keeps them from then on. So this looks up those of
-    a user that has keys, and no others.
+    A lookup creates the keyrings of a user, and the kernel keeps them. They are therefore looked up only for
+    a user that has keys.
 
     Raises:
-        OSError: the kernel refuses.
+        OSError: the kernel refused.
     """
     if not _has_keys(uid):
         return
-    with contextlib.suppress(OSError):  # not every kernel has persistent keyrings
+    with contextlib.suppress(OSError):  # some kernels lack persistent keyrings
         _keyctl(_CLEAR, _keyctl(_GET_PERSISTENT, -1, _PROCESS))
     for keyring in (_USER, _USER_SESSION):
         _keyctl(_CLEAR, keyring)
@@ -58,9 +58,9 @@ def clear_leftovers(uid: int) -> None:
 
 def _has_keys(uid: int) -> bool:
     try:
-        with open(_KEY_USERS, "rb", buffering=0) as file:  # noqa: PTH123 - see `forkserver`: it is kept small
+        with open(_KEY_USERS, "rb", buffering=0) as file:  # noqa: PTH123 - avoids the import of pathlib
             users = file.readall()
-    except FileNotFoundError:  # a kernel without keyrings
+    except FileNotFoundError:  # the kernel lacks keyrings
         return False
     return any(line.partition(b":")[0].strip() == b"%d" % uid for line in users.splitlines())
 

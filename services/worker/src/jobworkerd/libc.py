@@ -1,4 +1,4 @@
-"""The C library, for what Python's standard library has no function for."""
+"""Functions of the C library that Python's standard library lacks."""
 
 import ctypes
 import errno
@@ -11,15 +11,15 @@ _PR_CAPBSET_DROP = 24  # include/uapi/linux/prctl.h
 
 @functools.cache
 def libc() -> ctypes.PyDLL:
-    """Returns the library. Its calls keep the interpreter's lock: two processes may share one memory here."""
+    """Return the C library. Calls keep the GIL, because a vforked process can share this memory."""
     return ctypes.PyDLL(None, use_errno=True)
 
 
 def checked(returned: int) -> int:
-    """Returns what a call returned.
+    """Return the result of a call.
 
     Raises:
-        OSError: that is negative; with the call's errno.
+        OSError: the result is negative. The error has the errno of the call.
     """
     if returned < 0:
         number = ctypes.get_errno()
@@ -28,7 +28,7 @@ def checked(returned: int) -> int:
 
 
 def prctl(option: int, value: int) -> None:
-    """Calls prctl(2) with one argument.
+    """Call prctl(2) with one argument.
 
     Raises:
         OSError: the kernel refused.
@@ -38,10 +38,10 @@ def prctl(option: int, value: int) -> None:
 
 
 def empty_bounding_set() -> None:
-    """Drops one capability after the other: EINVAL is for the first number that the kernel has none of.
+    """Drop all capabilities from the bounding set. EINVAL marks the first number without a capability.
 
     Raises:
-        OSError: this process may not.
+        OSError: this process lacks the privilege.
     """
     for number in itertools.count():
         try:

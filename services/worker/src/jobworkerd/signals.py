@@ -1,4 +1,4 @@
-"""Signals by name and by number, as users write them and as records show them."""
+"""Converts between names and numbers of signals."""
 
 import functools
 import re
@@ -9,9 +9,9 @@ _REAL_TIME = re.compile(r"SIGRTMIN\+([0-9]{1,2})")
 
 
 def signal_name(number: int) -> str:
-    """Returns `SIGTERM` for 15, `SIGRTMIN+3` for a real-time signal, and an empty string for 0.
+    """Return `SIGTERM` for 15, `SIGRTMIN+3` for a real-time signal, and an empty string for 0.
 
-    A process may end by a signal that has no name: the C library keeps 32 and 33 to itself.
+    A process can be terminated by a signal without a name: the C library reserves 32 and 33.
     """
     if not number:
         return ""
@@ -24,10 +24,10 @@ def signal_name(number: int) -> str:
 
 
 def signal_number(text: str) -> int:
-    """Returns the number of a signal given as `SIGTERM`, `TERM`, `term`, `SIGRTMIN+3` or `15`.
+    """Return the number of a signal given as `SIGTERM`, `TERM`, `term`, `SIGRTMIN+3` or `15`.
 
     Raises:
-        ValueError: this host has no such signal (the C library keeps 32 and 33 to itself).
+        ValueError: this host has no such signal, or the C library reserves it (32 and 33).
     """
     number = _number(text)
     if number not in _numbers():
@@ -37,7 +37,7 @@ def signal_number(text: str) -> int:
 
 @functools.cache
 def _numbers() -> frozenset[int]:
-    # Asking takes Python a tenth of a millisecond: each comes as an enum's member.
+    # Cached, because valid_signals takes 0.1 ms to create enum members.
     return frozenset(map(int, signal.valid_signals()))
 
 

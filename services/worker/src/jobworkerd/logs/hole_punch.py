@@ -1,10 +1,10 @@
 """Hole punching: releases a range of a file without a change of later offsets."""
 
 import ctypes
-import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
+
+from jobworkerd.libc import checked, libc
 
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02  # linux/falloc.h
 BLOCK = 4096
@@ -17,9 +17,10 @@ def punch(descriptor: int, begin: int, end: int) -> None:
     Raises:
         OSError: the file system does not support it, or the disk failed.
     """
-    if end > begin and _fallocate()(descriptor, _KEEP_SIZE | _PUNCH_HOLE, begin, end - begin):
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    if end > begin:
+        # os.posix_fallocate cannot punch holes.
+        offset, length = ctypes.c_int64(begin), ctypes.c_int64(end - begin)
+        checked(libc().fallocate(descriptor, _KEEP_SIZE | _PUNCH_HOLE, offset, length))
 
 
 def check(directory: Path) -> None:
@@ -34,13 +35,3 @@ def check(directory: Path) -> None:
         punch(descriptor, 0, BLOCK)
     finally:
         os.close(descriptor)
-
-
-@functools.cache
-def _fallocate() -> Callable[[int, int, int, int], int]:
-    """Return fallocate(2) from libc, because the standard library only has posix_fallocate(3)."""
-    function = ctypes.CDLL(None, use_errno=True).fallocate
-    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    function.restype = ctypes.c_int
-    call: Callable[[int, int, int, int], int] = function
-    return call

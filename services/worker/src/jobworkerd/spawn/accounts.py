@@ -7,7 +7,7 @@ FILES = PASSWD, GROUP = "/etc/passwd", "/etc/group"
 
 
 def entries(user: User, home: str, widest: User) -> Accounts:
-    """Returns the entry for a job's user in each file. It takes precedence over the host's entries.
+    """Return the entry for a job's user in each file. It takes precedence over the host's entries.
 
     Entries are padded with newlines to the length of the entry for `widest`. Libraries skip empty lines.
     """

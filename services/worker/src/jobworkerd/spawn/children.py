@@ -13,18 +13,18 @@ _POLL_SECONDS = 0.0005
 
 
 def has_ended(pid: int) -> bool:
-    """Tells whether a child has ended. The child must not have been reaped."""
+    """Return whether a child has ended. The child must not have been reaped."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def end(pid: int) -> None:
-    """Kills and reaps a child in any phase of its preparation; see `_wait` for a child that does not end."""
+    """Kill and reap a child in any phase of its preparation; see `_wait` for a child that does not end."""
     os.kill(pid, signal.SIGKILL)
     _wait(pid)
 
 
 def reap(leader: int) -> None:
-    """Kills and reaps all children in a process group.
+    """Kill and reap all children in a process group.
 
     A spare process can have forked the job's main process without having reported its PID. The supervisor
     does not know that PID yet, but the process is in the spare process's group.
@@ -36,7 +36,7 @@ def reap(leader: int) -> None:
 
 
 def _wait(pid: int) -> bool:
-    """Reaps a killed child; returns False if it does not end in time.
+    """Reap a killed child; return False if it does not end in time.
 
     The kernel can hold a process that uses a frozen file system, or a network file system without a server.
     Waiting for it would block the supervisor, so such a process stays until the supervisor ends.
@@ -50,7 +50,7 @@ def _wait(pid: int) -> bool:
 
 
 def signal_group(leader: int, number: int) -> None:
-    """Signals a process group, or only the leader if it has not created its group yet."""
+    """Signal a process group, or only the leader if it has not created its group yet."""
     try:
         os.killpg(leader, number)
     except ProcessLookupError:

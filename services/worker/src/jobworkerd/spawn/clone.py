@@ -42,7 +42,7 @@ class _Arguments(ctypes.Structure):
 
 
 def fork_sibling() -> int:
-    """Forks a child of the caller's parent. Returns its PID, and 0 in the new process.
+    """Fork a child of the caller's parent. Return its PID, and 0 in the new process.
 
     The program must have one thread. Handlers of pthread_atfork(3) do not run.
 
@@ -54,7 +54,7 @@ def fork_sibling() -> int:
 
 
 def vfork_sibling(cgroup: int | None) -> int:
-    """Creates a process that runs in the caller's memory. Returns only in the new process, with its PID.
+    """Create a process that runs in the caller's memory. Return only in the new process, with its PID.
 
     The process is born in the cgroup of which `cgroup` is a descriptor of the directory. The kernel suspends
     the caller until the new process calls execve(2) or ends, as with vfork(2). The new process must kill the

@@ -97,7 +97,7 @@ Report: TypeAlias = Forked | Ready | Started | Refused | Failed
 
 
 def encode(report: Report) -> bytes:
-    """Returns a report as a packet: its kind and its fields, separated by spaces."""
+    """Return a report as a packet: its kind and its fields, separated by spaces."""
     return _encode(report).encode()
 
 
@@ -116,7 +116,7 @@ def _encode(report: Report) -> str:
 
 
 def decode(packet: bytes) -> Report:
-    """Returns the report in a packet.
+    """Return the report in a packet.
 
     Raises:
         MalformedMessage: the packet is not a report.
@@ -151,7 +151,7 @@ def _decode_parts(words: list[str]) -> dict[str, int]:
 
 
 def receive(control: socket.socket) -> Report | None:
-    """Receives the next report; returns None if the process has ended or has called execve(2).
+    """Receive the next report; return None if the process has ended or has called execve(2).
 
     Raises:
         BlockingIOError: no report has arrived yet.
@@ -165,7 +165,7 @@ def receive(control: socket.socket) -> Report | None:
 
 
 def send(control: socket.socket, descriptors: list[int]) -> None:
-    """Sends descriptors to a spare process: the file of an `ExecRequest`, or a cgroup directory.
+    """Send descriptors to a spare process: the file of an `ExecRequest`, or a cgroup directory.
 
     Raises:
         OSError: the process was killed (EAGAIN).
@@ -177,7 +177,7 @@ def send(control: socket.socket, descriptors: list[int]) -> None:
 
 
 def receive_descriptors(control: socket.socket) -> list[int] | None:
-    """Receives the descriptors that the supervisor sent, at most one; returns None at the end."""
+    """Receive the descriptors that the supervisor sent, at most one; return None at the end."""
     content, descriptors, _, _ = socket.recv_fds(control, 1, 1)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
@@ -185,7 +185,7 @@ def receive_descriptors(control: socket.socket) -> list[int] | None:
 
 
 def write_request(request: ExecRequest) -> int:
-    """Returns the descriptor of a file with a request. The caller closes it.
+    """Return the descriptor of a file with a request. The caller closes it.
 
     Raises:
         OSError: the host is out of memory.
@@ -195,7 +195,7 @@ def write_request(request: ExecRequest) -> int:
 
 
 def read_request(file: int) -> ExecRequest:
-    """Returns the request in a file.
+    """Return the request in a file.
 
     Raises:
         MalformedMessage: the file does not contain a request.
@@ -208,7 +208,7 @@ def read_request(file: int) -> ExecRequest:
 
 
 def write_values(values: tuple[object, ...]) -> int:
-    """Returns the descriptor of a file in memory with values. The caller closes it.
+    """Return the descriptor of a file in memory with values. The caller closes it.
 
     A socket can be too small for a long command line, and the supervisor must not block.
 
@@ -225,6 +225,6 @@ def write_values(values: tuple[object, ...]) -> int:
 
 
 def read_values(file: int) -> tuple[object, ...]:
-    """Returns the values in a file."""
+    """Return the values in a file."""
     values: tuple[object, ...] = marshal.loads(os.pread(file, os.fstat(file).st_size, 0))  # noqa: S302
     return values

@@ -15,7 +15,7 @@ class ForkClient:
     """The current fork server, or the last one if none runs."""
 
     def __init__(self, setup: Setup) -> None:
-        """Starts the fork server.
+        """Start the fork server.
 
         Raises:
             OSError: the fork server cannot be started.
@@ -25,7 +25,7 @@ class ForkClient:
         self._start()
 
     def send(self, descriptors: list[int]) -> None:
-        """Sends the descriptors of a new spare process to the fork server.
+        """Send the descriptors of a new spare process to the fork server.
 
         Replaces a fork server that has ended. The new one does not receive the descriptors: the caller finds
         the control socket closed, and repeats its request.
@@ -43,7 +43,7 @@ class ForkClient:
             self._start()
 
     def end(self) -> None:
-        """Kills and reaps the fork server if it runs."""
+        """Kill and reap the fork server if it runs."""
         if self._socket:
             self._socket.close()
             self._socket = None

@@ -25,7 +25,7 @@ _DESCRIPTORS = 4
 
 
 def main() -> int:
-    """Serves until the socket is closed."""
+    """Serve until the socket is closed."""
     descriptor, setup_file = map(int, sys.argv[1:])
     setup = Setup.read(setup_file)
     os.close(setup_file)
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def serve(sock: socket.socket, setup: Setup) -> None:
-    """Forks one spare process per message; returns when the socket is closed."""
+    """Fork one spare process per message; return when the socket is closed."""
     while True:
         _, fds, _, _ = socket.recv_fds(sock, 1, _DESCRIPTORS)
         if not fds:

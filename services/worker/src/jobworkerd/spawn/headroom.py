@@ -14,7 +14,7 @@ RESERVED = 32
 
 @contextmanager
 def reserved() -> Iterator[None]:
-    """Keeps `RESERVED` descriptors free in the block: a call that needs one of them fails with EMFILE."""
+    """Keep `RESERVED` descriptors free in the block: a call that needs one of them fails with EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft - RESERVED, 0), hard))
     try:

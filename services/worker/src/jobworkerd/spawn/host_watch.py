@@ -35,7 +35,7 @@ class HostWatch:
         directories: Iterable[Path],
         on_change: Callable[[], None],
     ) -> None:
-        """Starts watching.
+        """Start watching.
 
         `on_change` is called when a file system is mounted or unmounted, when one of the files changes, and
         when one of the directories is created, removed or replaced.
@@ -55,7 +55,7 @@ class HostWatch:
         loop.add_reader(self._inotify, self._on_events)
 
     def close(self) -> None:
-        """Stops watching."""
+        """Stop watching."""
         self._loop.remove_reader(self._epoll.fileno())
         self._loop.remove_reader(self._inotify)
         self._epoll.close()
@@ -63,7 +63,7 @@ class HostWatch:
         os.close(self._inotify)
 
     def _watch(self) -> None:
-        """Adds watches for the paths that exist now. Existing watches do not change."""
+        """Add watches for the paths that exist now. Existing watches do not change."""
         for file in self._files:
             self._add(file, _FILE)
         for directory in self._directories:
@@ -72,7 +72,7 @@ class HostWatch:
                     self._names.setdefault(number, set()).add(os.fsencode(entry.name))
 
     def _add(self, path: Path, mask: int) -> int:
-        """Returns the number of the watch, or 0 if the path does not exist."""
+        """Return the number of the watch, or 0 if the path does not exist."""
         with contextlib.suppress(OSError):
             return checked(libc().inotify_add_watch(self._inotify, bytes(path), mask))
         return 0
@@ -86,7 +86,7 @@ class HostWatch:
 
 
 def _events(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields the number of the watch and the name of the directory entry; the name is empty for a file."""
+    """Yield the number of the watch and the name of the directory entry; the name is empty for a file."""
     offset = 0
     while offset < len(data):
         number, _, _, length = _EVENT.unpack_from(data, offset)

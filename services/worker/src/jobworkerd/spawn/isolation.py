@@ -51,7 +51,7 @@ class Entered(NamedTuple):
 
 
 def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
-    """Isolates this process and its later children as far as the kernel allows.
+    """Isolate this process and its later children as far as the kernel allows.
 
     The init is a sibling of this process. The supervisor kills and reaps it, and the kernel ends all
     processes of the namespace with it. `announce` is called with the PID of the init when it is forked.
@@ -87,7 +87,7 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
 
 
 def leave_network() -> None:
-    """Enters a new network namespace, which has only a loopback interface.
+    """Enter a new network namespace, which has only a loopback interface.
 
     Raises:
         OSError: the kernel refused.
@@ -98,7 +98,7 @@ def leave_network() -> None:
 
 
 def become_user(identity: Identity, home: bytes) -> None:
-    """Changes to another user, and gives it the private directory (if not empty) and the output pipes.
+    """Change to another user, and give it the private directory (if not empty) and the output pipes.
 
     The user owns the pipes so that the job can open /dev/stdout, /dev/stderr and /proc/self/fd/1.
 
@@ -122,7 +122,7 @@ def become_user(identity: Identity, home: bytes) -> None:
 
 
 def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
-    """Starts process 1 of the PID namespace and returns its PID.
+    """Start process 1 of the PID namespace and return its PID.
 
     The init sleeps. That is sufficient: the kernel reaps the children of a process that ignores SIGCHLD, and
     signals go to the job's processes, whose parent is the supervisor. The init is outside of the job's
@@ -156,7 +156,7 @@ def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
 
 
 def _forbid_privileges() -> None:
-    """Denies privileges to all programs that are executed later, as root or by file (capabilities(7))."""
+    """Deny privileges to all programs that are executed later, as root or by file (capabilities(7))."""
     with contextlib.suppress(PermissionError):  # only root can empty the set
         empty_bounding_set()
     prctl(_SET_NO_NEW_PRIVS, 1)

@@ -55,7 +55,7 @@ class View(NamedTuple):
 
 
 def make(view: View) -> dict[str, int]:
-    """Mounts a view in this process's mount namespace; returns the errnos of the refused parts.
+    """Mount a view in this process's mount namespace; return the errnos of the refused parts.
 
     `writable_paths:N` is the first unusable writable path, counted from 0.
 
@@ -86,7 +86,7 @@ def make(view: View) -> dict[str, int]:
 
 
 def name_user(accounts: Accounts) -> None:
-    """Overwrites the first lines of account files with entries of that length; makes the files read-only."""
+    """Overwrite the first lines of account files with entries of that length; make the files read-only."""
     for path, line in accounts:
         file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         os.pwrite(file, line, 0)
@@ -95,12 +95,12 @@ def name_user(accounts: Accounts) -> None:
 
 
 def mount_proc() -> None:
-    """Mounts /proc for this process's PID namespace."""
+    """Mount /proc for this process's PID namespace."""
     _mount(b"proc", b"/proc", b"proc", _SAFE | _NOEXEC)
 
 
 def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes, int]]:
-    """Copies the mounts at and below each path, before they become read-only; returns them, and errnos."""
+    """Copy the mounts at and below each path, before they become read-only; return them, and errnos."""
     trees: dict[bytes, int] = {}
     errors: dict[bytes, int] = {}
     for path in paths:
@@ -112,7 +112,7 @@ def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes,
 
 
 def _attach(tree: int, path: bytes) -> int:
-    """Mounts a copy at a directory; returns the errno, or 0."""
+    """Mount a copy at a directory; return the errno, or 0."""
     try:
         if not os.path.isdir(path):  # noqa: PTH112 - mkdir on a frozen file system would block
             os.makedirs(path)  # noqa: PTH103 - in an empty private directory
@@ -140,14 +140,14 @@ def _mount_private(view: View, path: bytes) -> None:
 
 
 def _link(path: bytes, target: bytes) -> None:
-    """Recreates a symbolic link that a private directory hides."""
+    """Recreate a symbolic link that a private directory hides."""
     if not os.path.exists(path):  # noqa: PTH110
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
         os.symlink(target, path)  # noqa: PTH211
 
 
 def _copy_accounts(view: View) -> tuple[dict[bytes, int], dict[str, int]]:
-    """Copies the account files with one more line; returns their mounts, and the errno of a failure.
+    """Copy the account files with one more line; return their mounts, and the errno of a failure.
 
     The private home later covers the copies. Unmounting them would wait for a grace period of RCU, which
     takes milliseconds on a busy host. The full copies are written now, so the line that the job's process

@@ -42,7 +42,7 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Opens the pidfd of a child.
+        """Open the pidfd of a child.
 
         Raises:
             OSError: the host is out of descriptors. The child, which could not be waited for, has been
@@ -64,12 +64,12 @@ class Process:
 
 
 def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
-    """Returns the job's environment: four defaults and the job's own variables, never the server's."""
+    """Return the job's environment: four defaults and the job's own variables, never the server's."""
     return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | spec.env
 
 
 def send(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> None:
-    """Sends the `ExecRequest`. The spare process decodes it and waits for `release`.
+    """Send the `ExecRequest`. The spare process decodes it and waits for `release`.
 
     `home` is the job's private directory, or empty. `accounts` are the entries that name the user.
 
@@ -99,7 +99,7 @@ def _network(spec: JobSpec) -> RequestedNetwork:
 
 
 def release(spare: Spare, cgroup: int | None) -> None:
-    """Lets the spare process execute its request in a cgroup, given by a descriptor of its directory.
+    """Let the spare process execute its request in a cgroup, given by a descriptor of its directory.
 
     Raises:
         OSError: the process was killed (EAGAIN).
@@ -108,13 +108,13 @@ def release(spare: Spare, cgroup: int | None) -> None:
 
 
 def _is_private(working_directory: str, file: str) -> bool:
-    """Tells whether a file is in a private directory. A name without a slash is searched in PATH instead."""
+    """Return whether a file is in a private directory. A name without a slash is searched in PATH instead."""
     path = Path(os.path.normpath(Path(working_directory, file)))
     return "/" in file and any(path.is_relative_to(each) for each in _PRIVATE)
 
 
 def error_of(spec: JobSpec, failed: Failed, *, private: bool = False) -> Exception:
-    """Returns the error for a failed start: the client's mistake, or an OSError of the server.
+    """Return the error for a failed start: the client's mistake, or an OSError of the server.
 
     `private` says that the job has private directories.
     """

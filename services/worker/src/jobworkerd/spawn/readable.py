@@ -7,7 +7,7 @@ from jobworkerd.retry import retry_while_exhausted
 
 
 async def readable(descriptor: int) -> None:
-    """Waits until a descriptor has input or is at its end. A pidfd has input when its process has ended."""
+    """Wait until a descriptor has input or is at its end. A pidfd has input when its process has ended."""
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     await retry_while_exhausted(partial(loop.add_reader, descriptor, _set, ready))

@@ -25,12 +25,12 @@ class Spare:
     refused: Mapping[str, int] = field(default_factory=dict)
 
     def has_ended(self) -> bool:
-        """Tells whether the process or its init was killed. Without the init, no job can start."""
+        """Return whether the process or its init was killed. Without the init, no job can start."""
         return children.has_ended(self.pid) or bool(self.init and children.has_ended(self.init))
 
 
 def discard(spare: Spare) -> None:
-    """Ends a process that has received no `ExecRequest`, and releases its resources."""
+    """End a process that has received no `ExecRequest`, and release its resources."""
     spare.control.close()
     os.close(spare.stdout)
     os.close(spare.stderr)

@@ -10,7 +10,7 @@ _PIPE_BYTES = 1 << 20
 
 
 def open_ends() -> tuple[tuple[int, int, socket.socket], list[int]]:
-    """Returns the supervisor's ends (stdout, stderr, control), and the descriptors for the fork server.
+    """Return the supervisor's ends (stdout, stderr, control), and the descriptors for the fork server.
 
     Raises:
         OSError: the host is exhausted. No descriptor is left open.

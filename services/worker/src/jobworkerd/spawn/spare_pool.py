@@ -28,7 +28,7 @@ class SparePool:
     """The owner of the fork server, and of the spare processes that no job has taken."""
 
     def __init__(self, setup: Setup) -> None:
-        """Starts the fork server.
+        """Start the fork server.
 
         Raises:
             OSError: the fork server cannot be started.
@@ -43,7 +43,7 @@ class SparePool:
         return len(self._requests)
 
     async def take(self) -> Spare:
-        """Returns a spare process from the pool, or a new one if the pool is empty.
+        """Return a spare process from the pool, or a new one if the pool is empty.
 
         Raises:
             OSError: the host is exhausted. No resources are left behind.
@@ -62,7 +62,7 @@ class SparePool:
         raise OSError(errno.EAGAIN, "spare processes die during their preparation", "fork")
 
     def refill(self) -> None:
-        """Tops up the pool to its target size. A caller of `take` waits if a process is not ready yet.
+        """Top up the pool to its target size. A caller of `take` waits if a process is not ready yet.
 
         Ignores exhaustion: the next `take` retries and reports the error to its client.
         """
@@ -74,12 +74,12 @@ class SparePool:
             return
 
     def drop(self) -> None:
-        """Ends the processes of the pool immediately, or when they become ready."""
+        """End the processes of the pool immediately, or when they become ready."""
         self._generation += 1
         self._drop_outdated()
 
     def close(self) -> None:
-        """Ends the processes of the pool and the fork server."""
+        """End the processes of the pool and the fork server."""
         while self._requests:
             request = self._requests.popleft()
             request.control.settimeout(_TIMEOUT_SECONDS)
@@ -91,7 +91,7 @@ class SparePool:
         self._requests = deque(kept)
 
     def _request(self) -> None:
-        """Requests one spare process from the fork server."""
+        """Request one spare process from the fork server."""
         with headroom.reserved(), ExitStack() as on_failure:
             (stdout, stderr, control), child_ends = open_ends()
             for close in (control.close, partial(os.close, stdout), partial(os.close, stderr)):
@@ -106,7 +106,7 @@ class SparePool:
         self._requests.append(request)
 
     async def _receive(self, request: SpareRequest) -> Spare | None:
-        """Returns the requested process; None if it died, and the caller must request another one.
+        """Return the requested process; None if it died, and the caller must request another one.
 
         Raises:
             OSError: the process could not be created.

@@ -40,7 +40,7 @@ _RETRY_SECONDS = 0.01
 
 
 def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
-    """Turns a new process into the command of a job. Sends `Failed` and exits if a step fails.
+    """Turn a new process into the command of a job. Send `Failed` and exit if a step fails.
 
     `fds` are stdin, stdout, stderr and the control socket.
     """
@@ -60,7 +60,7 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
 
 
 def _send_report(control: int, report: Report) -> None:
-    """Sends a report and retries on an exhausted host: the supervisor would not know an unreported process.
+    """Send a report and retry on an exhausted host: the supervisor would not know an unreported process.
 
     Raises:
         OSError: the supervisor has closed the control socket.
@@ -78,12 +78,12 @@ def _send_report(control: int, report: Report) -> None:
 
 
 def report_failure(control: int, step: str, error: OSError) -> None:
-    """Reports that a step failed."""
+    """Report that a step failed."""
     _send_report(control, Failed(step, error.errno or 0))
 
 
 def _prepare(setup: Setup) -> int:
-    """Enters the isolation and reports `Ready`; returns the PID of the init, or 0 without an init."""
+    """Enter the isolation and report `Ready`; return the PID of the init, or 0 without an init."""
     inits: list[int] = []
 
     def announce(init: int) -> None:
@@ -104,7 +104,7 @@ def _prepare(setup: Setup) -> int:
 
 
 def _rehearse() -> None:
-    """Runs the code of the later steps without effect.
+    """Run the code of the later steps without effect.
 
     A forked process copies each page of its parent when it first writes to it. The copies are made now,
     while no client waits.
@@ -121,9 +121,9 @@ def _rehearse() -> None:
 
 
 def _await_request(init: int) -> tuple[ExecRequest, list[int]] | None:
-    """Returns the request and the cgroup's descriptor. At the end of the socket, kills the init.
+    """Return the request and the cgroup's descriptor. At the end of the socket, kill the init.
 
-    Returns None then.
+    Return None then.
 
     The init can miss the death of a supervisor: a process that the supervisor was forking holds the sockets
     longer. `Ready` succeeds then, and the init asks too late for a signal.
@@ -148,7 +148,7 @@ def _read_request() -> tuple[ExecRequest, list[int]] | None:
 
 
 def _execute_request(request: ExecRequest, cgroups: list[int], steps: list[str], nice: int) -> NoReturn:
-    """Creates the job's process and executes the request there. `steps` ends with the current step."""
+    """Create the job's process and execute the request there. `steps` ends with the current step."""
     steps.append("cgroup")
     pid, joined = _vfork(*cgroups)
     _kill_spare_process()
@@ -166,7 +166,7 @@ def _execute_request(request: ExecRequest, cgroups: list[int], steps: list[str],
 
 
 def _leave_network(network: RequestedNetwork) -> dict[str, int]:
-    """Enters a network namespace if requested; returns the errno if an optional one was refused."""
+    """Enter a network namespace if requested; return the errno if an optional one was refused."""
     try:
         if network != "host":
             isolation.leave_network()
@@ -190,7 +190,7 @@ def _execute(request: ExecRequest, steps: list[str]) -> NoReturn:
 
 
 def _vfork(cgroup: int | None = None) -> tuple[int, bool]:
-    """Creates the job's process and returns there: its PID, and whether it is in its cgroup."""
+    """Create the job's process and return there: its PID, and whether it is in its cgroup."""
     if cgroup is None:
         return clone.vfork_sibling(None), True
     try:
@@ -201,7 +201,7 @@ def _vfork(cgroup: int | None = None) -> tuple[int, bool]:
 
 
 def _kill_spare_process() -> None:
-    """Kills the process whose memory this process uses, before it can run again.
+    """Kill the process whose memory this process uses, before it can run again.
 
     It may have no PID in this PID namespace, but it is still in the same process group.
     """

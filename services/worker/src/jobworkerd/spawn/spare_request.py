@@ -26,7 +26,7 @@ class SpareRequest:
     forked: list[int] = field(default_factory=list)
 
     async def ready(self) -> Spare:
-        """Waits until the process is ready, and returns it.
+        """Wait until the process is ready, and return it.
 
         Raises:
             EOFError: the process or the fork server died.
@@ -43,7 +43,7 @@ class SpareRequest:
                     return spare
 
     def handle(self, report: Report | None) -> Spare | None:
-        """Handles a report, or None at the end of the socket; returns the process when it is ready.
+        """Handle a report, or None at the end of the socket; return the process when it is ready.
 
         Raises:
             EOFError: the process or the fork server died.
@@ -63,7 +63,7 @@ class SpareRequest:
         raise ValueError(f"unexpected report before Ready: {report}")
 
     def end(self) -> bool:
-        """Ends the process if it is ready or has failed; returns False if that is not known yet."""
+        """End the process if it is ready or has failed; return False if that is not known yet."""
         spare = None
         while spare is None:
             try:
@@ -81,7 +81,7 @@ class SpareRequest:
         return True
 
     def abandon(self) -> None:
-        """Closes the descriptors and ends the forked processes of a request that will not be fulfilled."""
+        """Close the descriptors and end the forked processes of a request that will not be fulfilled."""
         self.control.close()
         os.close(self.stdout)
         os.close(self.stderr)

@@ -32,20 +32,20 @@ class Setup(NamedTuple):
     isolation: Isolation
 
     def write(self) -> int:
-        """Returns the descriptor of a file that `read` reads. The caller closes it."""
+        """Return the descriptor of a file that `read` reads. The caller closes it."""
         isolation = tuple(self.isolation._replace(view=tuple(self.isolation.view)))  # type: ignore[arg-type]
         return exec_protocol.write_values((self.open_files, self.nice, isolation))
 
     @classmethod
     def read(cls, file: int) -> Self:
-        """Returns the setup in a file."""
+        """Return the setup in a file."""
         open_files, nice, isolation_values = exec_protocol.read_values(file)
         isolation = Isolation(*isolation_values)  # type: ignore[misc]
         return cls(open_files, nice, isolation._replace(view=View(*isolation.view)))  # type: ignore[arg-type]
 
 
 def set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None:
-    """Gives a new process everything that does not depend on the isolation.
+    """Give a new process everything that does not depend on the isolation.
 
     `fds` are stdin, stdout, stderr and the control socket, which becomes `CONTROL_FD`.
     """
@@ -62,7 +62,7 @@ def set_up(fds: tuple[int, int, int, int], open_files: tuple[int, int]) -> None:
 
 @functools.cache
 def signals_to_reset() -> tuple[int, ...]:
-    """Returns the signals whose disposition is not the default. The first call is slow."""
+    """Return the signals whose disposition is not the default. The first call is slow."""
     numbers = (int(number) for number in signal.valid_signals())
     return tuple(number for number in numbers if signal.getsignal(number) not in (signal.SIG_DFL, None))
 
@@ -77,14 +77,14 @@ def _reset_signals() -> None:
 
 
 def _raise_oom_score() -> None:
-    """Makes the OOM killer prefer jobs to the server (oom_score_adj, proc(5))."""
+    """Make the OOM killer prefer jobs to the server (oom_score_adj, proc(5))."""
     with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:  # noqa: PTH123 - the child of a fork
         server = max(int(file.read()), 0)
         file.write(b"%d" % min(server + _OOM_SCORE_ABOVE_SERVER, _MAX_OOM_SCORE))
 
 
 def _place_descriptors(fds: tuple[int, int, int, int]) -> None:
-    """Moves the descriptors to 0 to 3 and closes all others. execve(2) closes the control socket."""
+    """Move the descriptors to 0 to 3 and close all others. execve(2) closes the control socket."""
     # Move them up first, because the number of one can be the target of another.
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _MOVED_FD) for fd in fds]
     for target, fd in enumerate(moved):

@@ -48,7 +48,7 @@ class Users:
     """
 
     def __init__(self, config: IsolationConfig) -> None:
-        """Fills the pool.
+        """Fill the pool.
 
         Raises:
             UnknownUser: the host has no user `isolation.run_as`.
@@ -67,7 +67,7 @@ class Users:
             self._fixed = _configured(config.run_as)
 
     def take(self) -> User:
-        """Returns the user for a job.
+        """Return the user for a job.
 
         The UID that was released last is reused last, so that leftovers of its job have the most time to end.
 
@@ -84,13 +84,13 @@ class Users:
         return self._fixed or _dynamic(self._last)
 
     def release(self, user: User) -> None:
-        """Returns the user of a job that has no process to the pool."""
+        """Return the user of a job that has no process to the pool."""
         if user is not self._fixed:
             self._free.append(user.uid)
 
 
 def find(name: str) -> User | None:
-    """Returns the user of a name with the groups of a login, or None if the host has no such user."""
+    """Return the user of a name with the groups of a login, or None if the host has no such user."""
     try:
         account = pwd.getpwnam(name)
     except KeyError:
@@ -101,7 +101,7 @@ def find(name: str) -> User | None:
 
 
 def _server_user() -> User:
-    """Returns the server's user, which can lack an account, for example in a container."""
+    """Return the server's user, which can lack an account, for example in a container."""
     try:
         account = pwd.getpwuid(os.getuid())
     except KeyError:

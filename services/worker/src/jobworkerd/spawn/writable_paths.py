@@ -14,7 +14,7 @@ class UnusablePath(ValueError):
 
 
 def check(config: Config) -> None:
-    """Checks that each path is a directory that jobs can see and that does not hide their home.
+    """Check that each path is a directory that jobs can see and that does not hide their home.
 
     Raises:
         UnusablePath: a path does not qualify.
@@ -25,7 +25,7 @@ def check(config: Config) -> None:
 
 
 def watched_paths(config: Config) -> tuple[Path, ...]:
-    """Returns the configured paths and their real paths, without symbolic links."""
+    """Return the configured paths and their real paths, without symbolic links."""
     paths = [Path(path) for path in config.isolation.writable_paths]
     return tuple({*paths, *(path.resolve() for path in paths)})
 
