@@ -7,7 +7,7 @@ from jobworker_client import Client, Job, JobWorkerError
 
 
 async def run(client: Client, operation: driver.Operation) -> dict[str, object]:
-    """Runs an operation and returns the response."""
+    """Run an operation and returns the response."""
     match operation["op"]:
         case "list":
             return await list_ids(client, operation)
@@ -17,7 +17,7 @@ async def run(client: Client, operation: driver.Operation) -> dict[str, object]:
 
 
 async def run_on_job(client: Client, operation: driver.Operation) -> Job:
-    """Runs an operation that returns a job."""
+    """Run an operation that returns a job."""
     deadline = operation.get("deadline")
     match operation["op"]:
         case "create":
@@ -35,14 +35,14 @@ async def run_on_job(client: Client, operation: driver.Operation) -> Job:
 
 
 async def list_ids(client: Client, operation: driver.Operation) -> dict[str, object]:
-    """Lists the jobs that match."""
+    """List the jobs that match."""
     page_size, deadline = operation.get("page_size", 500), operation.get("deadline")
     jobs = client.list(page_size=page_size, deadline=deadline, **driver.job_filter(operation))
     return {"result": {"ids": [job.id async for job in jobs]}}
 
 
 async def stream(client: Client, operation: driver.Operation) -> dict[str, object]:
-    """Reads a stream to its end or to the limit."""
+    """Read a stream to its end or to the limit."""
     digest, cancelled = driver.StreamDigest(operation), False
     options = driver.stream_options(operation)
     async with client.stream(operation["id"], deadline=operation.get("deadline"), **options) as output:
@@ -54,7 +54,7 @@ async def stream(client: Client, operation: driver.Operation) -> dict[str, objec
 
 
 async def main() -> None:
-    """Runs the operations from stdin."""
+    """Run the operations from stdin."""
     async with Client.from_env() as client:
         operations = driver.read_operations()
         # Reads in a thread so that the event loop keeps the connection alive between operations.

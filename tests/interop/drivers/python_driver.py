@@ -58,24 +58,24 @@ class Operation(TypedDict, total=False):
 
 
 def read_operations() -> Iterator[Operation]:
-    """Yields the operations from stdin."""
+    """Yield the operations from stdin."""
     for line in sys.stdin:
         operation: Operation = json.loads(line)
         yield operation
 
 
 def write_response(response: object) -> None:
-    """Writes a response to stdout."""
+    """Write a response to stdout."""
     print(json.dumps(response), flush=True)
 
 
 def job_response(job: Job) -> dict[str, object]:
-    """Returns the response with a job."""
+    """Return the response with a job."""
     return {"result": MessageToDict(job)}
 
 
 def error_response(error: JobWorkerError) -> dict[str, object]:
-    """Returns the response with an error."""
+    """Return the response with an error."""
     return {
         "error": {
             "code": error.code,
@@ -88,21 +88,21 @@ def error_response(error: JobWorkerError) -> dict[str, object]:
 
 
 def create_request(operation: Operation) -> job_service_pb2.CreateJobRequest:
-    """Returns the request of CreateJob."""
+    """Return the request of CreateJob."""
     request = job_service_pb2.CreateJobRequest()
     ParseDict(operation["job"], request)
     return request
 
 
 def update_request(operation: Operation) -> job_service_pb2.UpdateJobRequest:
-    """Returns the request of UpdateJob."""
+    """Return the request of UpdateJob."""
     request = job_service_pb2.UpdateJobRequest(id=operation["id"])
     ParseDict(operation["limits"], request)
     return request
 
 
 def job_filter(operation: Operation) -> JobFilter:
-    """Returns the filter of `list`."""
+    """Return the filter of `list`."""
     return JobFilter(
         statuses=[JobStatus.Value(name) for name in operation.get("statuses", ())],
         labels=operation.get("labels", {}),
@@ -111,7 +111,7 @@ def job_filter(operation: Operation) -> JobFilter:
 
 
 def stream_options(operation: Operation) -> StreamOptions:
-    """Returns the options of `stream`."""
+    """Return the options of `stream`."""
     options = StreamOptions(offset=operation.get("offset", 0), follow=operation.get("follow", True))
     if "tail_lines" in operation:
         options["tail_lines"] = operation["tail_lines"]
@@ -133,7 +133,7 @@ class StreamDigest:
         self._end = operation.get("offset", 0)
 
     def add(self, chunk: Chunk) -> bool:
-        """Adds a chunk. Returns True if the limit is reached."""
+        """Add a chunk; return True if the limit is reached."""
         self._hash.update(chunk.payload)
         self._bytes += len(chunk.payload)
         self._begin = chunk.offset if self._begin is None else self._begin
@@ -143,7 +143,7 @@ class StreamDigest:
     def response(
         self, position: int, truncated: tuple[TruncatedRange, ...], job: Job | None
     ) -> dict[str, object]:
-        """Returns the response. `position` is the stream's offset."""
+        """Return the response. `position` is the stream's offset."""
         end = self._end if self._begin is not None else position
         return {
             "result": {

@@ -5,7 +5,7 @@ from jobworker_client import Job, JobWorkerError, SyncClient
 
 
 def run(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
-    """Runs an operation and returns the response."""
+    """Run an operation and returns the response."""
     match operation["op"]:
         case "list":
             return list_ids(client, operation)
@@ -15,7 +15,7 @@ def run(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
 
 
 def run_on_job(client: SyncClient, operation: driver.Operation) -> Job:
-    """Runs an operation that returns a job."""
+    """Run an operation that returns a job."""
     deadline = operation.get("deadline")
     match operation["op"]:
         case "create":
@@ -33,14 +33,14 @@ def run_on_job(client: SyncClient, operation: driver.Operation) -> Job:
 
 
 def list_ids(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
-    """Lists the jobs that match."""
+    """List the jobs that match."""
     page_size, deadline = operation.get("page_size", 500), operation.get("deadline")
     jobs = client.list(page_size=page_size, deadline=deadline, **driver.job_filter(operation))
     return {"result": {"ids": [job.id for job in jobs]}}
 
 
 def stream(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
-    """Reads a stream to its end or to the limit."""
+    """Read a stream to its end or to the limit."""
     digest, cancelled = driver.StreamDigest(operation), False
     options = driver.stream_options(operation)
     with client.stream(operation["id"], deadline=operation.get("deadline"), **options) as output:
@@ -52,7 +52,7 @@ def stream(client: SyncClient, operation: driver.Operation) -> dict[str, object]
 
 
 def main() -> None:
-    """Runs the operations from stdin."""
+    """Run the operations from stdin."""
     with SyncClient.from_env() as client:
         for operation in driver.read_operations():
             try:
