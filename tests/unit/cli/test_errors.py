@@ -8,6 +8,8 @@ import grpc
 import pytest
 import trustme
 
+from jobworker_cli.render.error_messages import CONNECT_HINTS
+from jobworker_client import ConnectFailure
 from tests.unit.cli.conftest import JOB_ID, Cli, Endpoint, FakeServer, Refusal
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -208,3 +210,7 @@ async def test_unknown_host_is_reported(cli: Cli) -> None:
     result = await cli("--server", "no-such-host.invalid:50051", "list")
     assert result.code == 1
     assert "cannot reach jobworkerd at no-such-host.invalid:50051" in result.stderr
+
+
+def test_every_connect_failure_has_a_hint() -> None:
+    assert set(CONNECT_HINTS) == set(ConnectFailure)

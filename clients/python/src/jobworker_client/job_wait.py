@@ -6,7 +6,7 @@ Makes no calls, and takes the time as an argument.
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_client.errors import JobWorkerError
+from jobworker_client.errors import JobWorkerError, Unreachable
 from jobworker_client.events import EventHandler, Reconnecting
 from jobworker_client.retry_policy import CallRetry, RetryPolicy
 
@@ -77,4 +77,4 @@ class JobWait:
 
     def _was_healthy(self, error: JobWorkerError, now: float) -> bool:
         """Tell whether a failed call had reached the server."""
-        return now - self._call_start > self._policy.healthy_after and error.reason != "UNREACHABLE"
+        return now - self._call_start > self._policy.healthy_after and not isinstance(error, Unreachable)

@@ -11,7 +11,13 @@ from collections.abc import Iterator
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client.chunks import Chunk, split_chunk
-from jobworker_client.errors import ConnectionLost, DeadlineExceeded, JobWorkerError, UnexpectedOffset
+from jobworker_client.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    JobWorkerError,
+    UnexpectedOffset,
+    Unreachable,
+)
 from jobworker_client.events import EventHandler, Reconnecting, TruncatedRange
 from jobworker_client.retry_policy import RetryPolicy
 
@@ -135,7 +141,7 @@ class ResumableStream:
 
     def _was_healthy(self, error: JobWorkerError, now: float) -> bool:
         """Tell whether a call without messages belonged to a silent job rather than to a dead server."""
-        return now - self._call_start > self._policy.healthy_after and error.reason != "UNREACHABLE"
+        return now - self._call_start > self._policy.healthy_after and not isinstance(error, Unreachable)
 
     def _check_offset(self, offset: int) -> None:
         expected = self.request.offset

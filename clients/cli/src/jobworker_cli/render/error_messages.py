@@ -5,11 +5,18 @@ from types import MappingProxyType
 
 from jobworker_cli.errors import CliError, FieldViolation
 from jobworker_client import (
+    CommandNotStarted,
     ConnectFailure,
     DeadlineExceeded,
     InvalidAddress,
     InvalidCertificateFile,
+    InvalidRequest,
+    JobNotFound,
+    JobNotRunning,
     JobWorkerError,
+    LimitUnavailable,
+    RoleRequired,
+    TooManyJobs,
     Unreachable,
 )
 
@@ -30,16 +37,20 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-HINTS: Mapping[str, str] = MappingProxyType(
+HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
     {
-        "COMMAND_NOT_STARTED": "the job uses the files of the server's host and its own private directories; "
+        CommandNotStarted: "the job uses the files of the server's host and its own private directories; "
         "the server looks up a command name in the PATH of the job (--env PATH=...)",
-        "JOB_NOT_FOUND": "`jobworker list` shows the jobs of the server",
-        "JOB_NOT_RUNNING": "`jobworker list --status running` shows the jobs whose limits can be changed",
-        "ROLE_REQUIRED": "select another certificate with --role admin, or with --cert and --key",
-        "TOO_MANY_JOBS": "`jobworker list --status running` shows the running jobs; stop one of them",
-        "LIMIT_UNAVAILABLE": "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
+        JobNotFound: "`jobworker list` shows the jobs of the server",
+        JobNotRunning: "`jobworker list --status running` shows the jobs whose limits can be changed",
+        RoleRequired: "select another certificate with --role admin, or with --cert and --key",
+        TooManyJobs: "`jobworker list --status running` shows the running jobs; stop one of them",
+        LimitUnavailable: "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
         "server's host shows the missing requirements",
+        DeadlineExceeded: "increase --timeout",
+        InvalidAddress: "set --server (JOBWORKER_SERVER)",
+        InvalidCertificateFile: "set --certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and "
+        "ROLE-key.pem, or --ca, --cert and --key to single files",
     }
 )
 
@@ -75,7 +86,7 @@ def to_cli_error(error: JobWorkerError, *, hint: str = "") -> CliError:
 
 
 def _message(error: JobWorkerError, violations: tuple[FieldViolation, ...]) -> str:
-    if error.reason == "INVALID_REQUEST" and violations:
+    if isinstance(error, InvalidRequest) and violations:
         return "; ".join(f"{violation.option}: {violation.description}" for violation in violations)
     return error.message
 
@@ -87,16 +98,4 @@ def _option(field: str) -> str:
 
 
 def _hint(error: JobWorkerError) -> str:
-    match error:
-        case Unreachable():
-            return CONNECT_HINTS[error.cause]
-        case DeadlineExceeded():
-            return "increase --timeout"
-        case InvalidCertificateFile():
-            return (
-                "set --certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and ROLE-key.pem, "
-                "or --ca, --cert and --key to single files"
-            )
-        case InvalidAddress():
-            return "set --server (JOBWORKER_SERVER)"
-    return HINTS.get(error.reason, "")
+    return CONNECT_HINTS[error.cause] if isinstance(error, Unreachable) else HINTS.get(type(error), "")

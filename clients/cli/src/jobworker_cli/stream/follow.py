@@ -10,6 +10,7 @@ from jobworker_client import (
     Client,
     JobStream,
     JobWorkerError,
+    ReaderStalled,
     Reconnecting,
     StreamEvent,
     TruncatedRange,
@@ -34,7 +35,7 @@ class StderrNotifier:
                 f"jobworker: {count} bytes of output from byte {event.from_offset} on are missing: "
                 f"{event.reason}"
             )
-        elif event.error.reason != "READER_STALLED":
+        elif not isinstance(event.error, ReaderStalled):
             print_message(f"jobworker: {event.error}; {_next_step(event)}")
         elif not self._stall_printed:
             # A pager that waits for its user stalls the stream every few seconds.
