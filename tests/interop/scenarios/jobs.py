@@ -1,10 +1,12 @@
 """Scenarios about jobs: create, get, list, update, stop, wait, and the result."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2
+from live import seen_by_jobs
 from tests.interop.environment import Environment, count_events, wait_for_events
 from tests.interop.expected_error import expect_error
 
@@ -100,6 +102,24 @@ def stop_with_grace_period(env: Environment) -> None:
 def wait(env: Environment) -> None:
     job = env.viewer.wait(env.admin.create("sh", "-c", "sleep 0.3; echo done").id)
     assert (job.status, job.exit_code, job.log_size) == (job_pb2.JOB_STATUS_COMPLETED, 0, len("done\n"))
+
+
+def wait_over_an_api_process_restart(env: Environment) -> None:
+    """The client repeats WaitJob after the server has restarted a killed API process."""
+    server = env.servers.limited
+    with seen_by_jobs() as directory, ThreadPoolExecutor() as pool:
+        script = 'until [ -e "$0/go" ]; do sleep 0.05; done; exit 4'
+        job_id = env.limited.create("sh", "-c", script, str(directory)).id
+        before = count_events(server, "authorization", "WaitJob")
+        waited = pool.submit(env.limited.wait, job_id)
+        # The first call returns at once. The second one waits for the end of the job.
+        wait_for_events(server, before + 2, "authorization", "WaitJob")
+        for process in server.api_processes():
+            process.kill()
+        wait_for_events(server, before + 3, "authorization", "WaitJob")
+        (directory / "go").touch()
+        job = waited.result()
+    assert (job.id, job.status, job.exit_code) == (job_id, job_pb2.JOB_STATUS_FAILED, 4)
 
 
 def result_exit_code(env: Environment) -> None:

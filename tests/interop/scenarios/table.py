@@ -30,6 +30,7 @@ SCENARIOS = (
     Scenario("update limits", jobs.update_limits),
     Scenario("stop with grace period", jobs.stop_with_grace_period),
     Scenario("wait", jobs.wait),
+    Scenario("wait over an API process restart", jobs.wait_over_an_api_process_restart, Capability.RESUME),
     Scenario("result: exit code", jobs.result_exit_code),
     Scenario("result: signal", jobs.result_signal),
     Scenario("result: timeout", jobs.result_timeout),
