@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from applied import part_name
 from wrapped import BIN, own_mounts, with_line, wrapped
 
 from live import Client, Server, client
@@ -89,7 +90,7 @@ async def test_without_a_mount_namespace_the_record_reports_the_missing_account(
     with Server.started(BIN, certs, tmp_path / "state", **settings) as server:
         async with client(server, "admin") as admin:
             job, output = await admin.run("id", "-un")
-    (part,) = (each for each in job.isolation_applied if each.part == "user")
+    (part,) = (each for each in job.applied_isolation if part_name(each) == "user")
     assert part.in_force
     assert part.value.endswith(", without an entry in /etc/passwd: an entry requires a mount namespace")
     assert b"cannot find name" in output
@@ -101,7 +102,7 @@ async def test_a_host_without_account_files_is_reported_in_the_record(certs: Pat
     with Server.started(wrapped(tmp_path, own_mounts() + without), certs, tmp_path / "state") as server:
         async with client(server, "admin") as admin:
             job, output = await admin.run("cat", "/etc/passwd")
-    (part,) = (each for each in job.isolation_applied if each.part == "user")
+    (part,) = (each for each in job.applied_isolation if part_name(each) == "user")
     assert part.value.endswith(", without an entry in /etc/passwd: No such file or directory")
     assert b"job:x:" not in output
-    assert all(each.in_force for each in job.isolation_applied)
+    assert all(each.in_force for each in job.applied_isolation)

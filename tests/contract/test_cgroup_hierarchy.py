@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from applied import limit_name
 from conftest import BIN
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -88,7 +89,7 @@ async def test_removed_cgroups_are_recreated(own_server: Server) -> None:
     async with client(own_server, "admin") as admin:
         (base / "jobs").rmdir()
         job, _ = await admin.run("true")
-        assert {limit.limit: limit.in_force for limit in job.limits_applied}["containment"]
+        assert {limit_name(limit): limit.in_force for limit in job.applied_limits}["containment"]
         await eventually(lambda: own_server.has_event("cgroups recreated"))
         assert await limits_health(admin) == SERVING
     assert own_server.stop() == 0
@@ -124,7 +125,7 @@ async def test_disabled_controllers_are_enabled_again(own_server: Server) -> Non
         disable_controllers(base)
         await eventually(lambda: own_server.has_event("cgroups recreated"))
         assert (own_server.cgroup_of(job) / "pids.max").read_text() == "20\n"
-        assert all(limit.in_force for limit in (await admin.get(job.id)).limits_applied)
+        assert all(limit.in_force for limit in (await admin.get(job.id)).applied_limits)
         await admin.stop(job.id)
 
 
@@ -143,7 +144,7 @@ async def test_controllers_that_cannot_be_enabled_again_are_reported(
         await eventually(lambda: own_server.has_event("limits cannot be enforced"))
         await until_health(admin, NOT_SERVING)
         job, _ = await admin.run("true")
-        reasons = {limit.limit: limit.reason for limit in job.limits_applied}
+        reasons = {limit_name(limit): limit.reason for limit in job.applied_limits}
         assert f"cannot be enabled in {base} (Device or resource busy" in reasons["max_memory"]
         assert "; move its processes to another cgroup" in reasons["max_memory"]
         async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
@@ -152,7 +153,7 @@ async def test_controllers_that_cannot_be_enabled_again_are_reported(
         intruder.kill()
         intruder.wait()
         await until_health(admin, SERVING)
-        assert all(limit.in_force for limit in (await admin.get(running.id)).limits_applied)
+        assert all(limit.in_force for limit in (await admin.get(running.id)).applied_limits)
         await admin.stop(running.id)
 
 

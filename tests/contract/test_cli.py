@@ -95,7 +95,7 @@ def test_unenforced_limit_is_shown_everywhere_and_logged_once(jobworker: Jobwork
     """A tmpfs is not a disk, so its I/O limit is not in force on any host."""
     job_id = jobworker.create("--max-io-bps=1000000", "-w", "/dev/shm", "true")
     (listed,) = (job for job in json.loads(jobworker.printed("list", "-o", "json")) if job["id"] == job_id)
-    (limit,) = (each for each in listed["limitsApplied"] if each["limit"] == "max_io_bps")
+    (limit,) = (each for each in listed["appliedLimits"] if each["limit"] == "LIMIT_MAX_IO_BPS")
     assert listed["maxIOBPS"] == "1000000"
     assert not limit["inForce"]
     assert f", not in force: {limit['reason']}\n" in jobworker.printed("get", job_id)
@@ -185,5 +185,5 @@ def test_example_with_limits(jobworker: Jobworker) -> None:
     job = jobworker.job(job_id)
     assert (job["maxMemory"], job["maxCPU"], job["command"]) == (1024, 25, "ls")
     assert job["args"] == ["-la", "/tmp"]
-    named = {limit["limit"] for limit in job["limitsApplied"]}
-    assert {"max_memory", "max_cpu"} <= named
+    named = {limit["limit"] for limit in job["appliedLimits"]}
+    assert {"LIMIT_MAX_MEMORY", "LIMIT_MAX_CPU"} <= named

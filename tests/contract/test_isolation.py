@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from applied import part_name
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from live import Client, Server, arguments, client, eventually, pids_with
@@ -44,8 +45,8 @@ async def prints(admin: Client, script: str, **fields: object) -> str:
 
 async def test_the_record_reports_the_isolation_in_force(admin: Client) -> None:
     job = await admin.create("true")
-    assert {part.part for part in job.isolation_applied if part.in_force} == PARTS
-    assert not any(part.reason for part in job.isolation_applied)
+    assert {part_name(part) for part in job.applied_isolation if part.in_force} == PARTS
+    assert not any(part.reason for part in job.applied_isolation)
 
 
 async def test_each_job_has_a_user_and_a_home_of_its_own(admin: Client) -> None:
@@ -183,7 +184,7 @@ async def test_a_job_without_a_network(admin: Client, server: Server) -> None:
     assert output.split()[:1] == [b"lo"]
     assert b"CONNECTED" not in output
     assert job.network == job_pb2.JOB_NETWORK_NONE
-    assert next(part for part in job.isolation_applied if part.part == "network").in_force
+    assert next(part for part in job.applied_isolation if part_name(part) == "network").in_force
     _, output = await admin.run("bash", "-c", script)
     assert b"CONNECTED" in output
 
@@ -229,7 +230,7 @@ async def test_each_part_can_be_disabled(
             )
     assert job.exit_code == 3
     assert b"Permission denied" not in output
-    parts = {each.part: each.value for each in job.isolation_applied if each.in_force}
+    parts = {part_name(each): each.value for each in job.applied_isolation if each.in_force}
     user, directory, pid = output.decode().split()[-3:]
     match setting, value:
         case "RUN_AS", "server":

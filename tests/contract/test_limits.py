@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from applied import limit_name
 from google.protobuf import duration_pb2
 
 from jobworker.v1 import job_pb2, job_service_pb2
@@ -28,7 +29,7 @@ def has_cpuset() -> bool:
 
 def in_force(job: job_pb2.Job) -> dict[str, str]:
     """Return the reason why each limit is not in force; an empty string if it is."""
-    return {limit.limit: limit.reason for limit in job.limits_applied}
+    return {limit_name(limit): limit.reason for limit in job.applied_limits}
 
 
 @pytest.mark.cgroup
@@ -44,7 +45,7 @@ async def test_limits_are_in_the_jobs_own_cgroup(admin: Client) -> None:
     job, output = await admin.run("sh", "-c", script, max_cpu=25, max_memory=64, max_pids=32)
     high = (64 << 20) * 9 // 10 // 4096 * 4096
     assert output.decode().splitlines() == ["25000 100000", str(64 << 20), str(high), "1", "32"]
-    assert {limit.limit: limit.in_force for limit in job.limits_applied} == {
+    assert {limit_name(limit): limit.in_force for limit in job.applied_limits} == {
         "max_cpu": True,
         "max_memory": True,
         "max_pids": True,
@@ -81,7 +82,7 @@ async def test_examples_of_the_design_document_run_with_its_defaults(
     job, found = await admin.run(*argv, max_cpu=0, max_memory=0)
     assert (job.max_memory, job.exit_code) == (1, 0)
     assert found.startswith(output)
-    assert all(limit.in_force for limit in job.limits_applied)
+    assert all(limit.in_force for limit in job.applied_limits)
 
 
 @pytest.mark.cgroup
@@ -206,13 +207,13 @@ async def test_io_limit_is_on_the_disk_under_the_working_directory(admin: Client
         f"{os.major(device)}:{os.minor(device)} " in output.decode() or os.environ.get("IN_GUEST") == "host"
     )
     assert b"rbps=1048576 wbps=1048576" in output
-    assert next(limit for limit in job.limits_applied if limit.limit == "max_io_bps").in_force
+    assert next(limit for limit in job.applied_limits if limit_name(limit) == "max_io_bps").in_force
 
 
 @pytest.mark.cgroup
 async def test_io_limit_on_a_tmpfs_is_reported_as_not_in_force(admin: Client) -> None:
     job, _ = await admin.run("true", working_directory="/dev/shm", max_io_bps=1 << 20)
-    limit = next(limit for limit in job.limits_applied if limit.limit == "max_io_bps")
+    limit = next(limit for limit in job.applied_limits if limit_name(limit) == "max_io_bps")
     assert not limit.in_force
     assert "tmpfs" in limit.reason
 
@@ -270,7 +271,7 @@ async def test_update_changes_the_limits_in_the_kernel(admin: Client, server: Se
     values = [(cgroup / file).read_text().strip() for file in files]
     assert values == ["50000 100000", str(128 << 20), "10", "300"]
     assert (updated.max_memory, updated.max_pids, updated.cpu_weight, updated.max_cpu) == (128, 10, 300, 50)
-    assert {limit.file: limit.value for limit in updated.limits_applied if limit.value} == dict(
+    assert {limit.file: limit.value for limit in updated.applied_limits if limit.value} == dict(
         zip(files, values, strict=True)
     )
     assert (await admin.stop(job.id)).max_memory == 128
@@ -296,7 +297,7 @@ async def test_a_limit_changed_by_another_process_is_reported(admin: Client, ser
     os.kill(job.pid, signal.SIGUSR1)
     ended = await admin.ended(job.id)
     assert "the memory limit of 24 MiB" in ended.termination.message
-    assert {limit.limit: limit.value for limit in ended.limits_applied}["max_memory"] == str(24 << 20)
+    assert {limit_name(limit): limit.value for limit in ended.applied_limits}["max_memory"] == str(24 << 20)
 
 
 @pytest.mark.cgroup
@@ -402,10 +403,10 @@ async def test_strict_policy_refuses_limits_that_cannot_be_enforced(admin: Clien
 async def test_each_limit_is_in_force_or_has_a_reason(admin: Client) -> None:
     """Holds with and without controllers."""
     job, _ = await admin.run("true", max_pids=10)
-    assert {limit.limit for limit in job.limits_applied} == {
+    assert {limit_name(limit) for limit in job.applied_limits} == {
         "max_cpu",
         "max_memory",
         "max_pids",
         "containment",
     }
-    assert all(limit.in_force == (not limit.reason) for limit in job.limits_applied)
+    assert all(limit.in_force == (not limit.reason) for limit in job.applied_limits)

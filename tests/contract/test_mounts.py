@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from applied import part_name
 from wrapped import BIN, mount, own_mounts, seen, wrapped
 
 from live import Client, Server, client, refused
@@ -107,7 +108,7 @@ async def test_a_writable_path_below_a_private_directory(
     wrote = {path for each in below_private for path in lines(each / "result")}
     assert wrote == {str(each) for each in below_private}
     assert output.decode().split() == ["/home/job:", "/tmp:", below_private[1].parent.name]
-    (part,) = (each for each in job.isolation_applied if each.part == "writable_paths")
+    (part,) = (each for each in job.applied_isolation if part_name(each) == "writable_paths")
     assert (part.in_force, part.reason) == (True, "")
     assert part.value.split(", ") == [str(each) for each in below_private]
 
@@ -134,7 +135,9 @@ async def test_a_writable_path_is_removed_and_recreated(
             gone, _ = await admin.run("sh", "-c", f"echo x >{path}/result")
             directory(path)
             back, _ = await admin.run("sh", "-c", f"echo x >{path}/result")
-    parts = [part for job in (gone, back) for part in job.isolation_applied if part.part == "writable_paths"]
+    parts = [
+        part for job in (gone, back) for part in job.applied_isolation if part_name(part) == "writable_paths"
+    ]
     assert before == b""
     assert [part.in_force for part in parts] == [False, True]
     assert parts[0].reason.startswith(f"{path}: No such file or directory; create the directory")

@@ -3,6 +3,7 @@
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+from applied import limit_name
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2
@@ -19,7 +20,7 @@ def create_with_limits_env_and_labels(env: Environment) -> None:
         timeout=Duration(seconds=60, nanos=500_000_000), stop_signal="INT", stop_grace_period=Duration(),
     )  # fmt: skip
     assert (job.max_cpu, job.max_memory, job.max_io_bps, job.max_pids) == (250, 96, 1 << 33, 64)
-    assert {"max_cpu", "max_memory", "max_pids"} <= {each.limit for each in job.limits_applied}
+    assert {"max_cpu", "max_memory", "max_pids"} <= {limit_name(each) for each in job.applied_limits}
     assert (dict(job.labels), job.working_directory) == ({"team/name": "ops", "empty": ""}, "/tmp")
     assert (job.timeout, job.stop_signal) == (Duration(seconds=60, nanos=500_000_000), "SIGINT")
     assert job.HasField("stop_grace_period")
@@ -79,7 +80,7 @@ def update_limits(env: Environment) -> None:
     updated = env.admin.update(job.id, max_memory=96, cpu_weight=250)
     assert (updated.max_memory, updated.cpu_weight) == (96, 250)
     assert (updated.max_cpu, updated.max_pids) == (job.max_cpu, job.max_pids)
-    assert "max_memory" in {each.limit for each in updated.limits_applied}
+    assert "max_memory" in {limit_name(each) for each in updated.applied_limits}
     current = env.viewer.get(job.id)
     assert (current.max_memory, current.cpu_weight) == (96, 250)
     with expect_error("INVALID_ARGUMENT", "INVALID_REQUEST") as expected:

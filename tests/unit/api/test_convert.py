@@ -10,7 +10,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from jobworker.v1 import job_pb2
-from jobworkerd.api.convert import duration, job_to_proto, timestamp
+from jobworkerd.api.convert import ISOLATION_PARTS, LIMITS, duration, job_to_proto, timestamp
+from jobworkerd.cgroup.containment import CONTAINMENT
 from jobworkerd.model import (
     AppliedIsolation,
     AppliedLimit,
@@ -23,6 +24,14 @@ from jobworkerd.model import (
     Termination,
     TerminationReason,
     Usage,
+)
+from jobworkerd.spawn.namespaces import CONFIGURABLE
+from jobworkerd.spawn.private_mounts import WRITABLE_PATHS
+from jobworkerd.supervisor.isolation_report import (
+    NETWORK,
+    NO_NEW_PRIVILEGES,
+    SESSION_KEYRING,
+    USER,
 )
 
 
@@ -62,7 +71,6 @@ FULL = Job(
         message="too much",
         leftovers_killed=True,
         oom_killed=True,
-        timed_out=True,
         stopped_by="CN=bob",
     ),
     applied_limits=(
@@ -95,11 +103,14 @@ def _is_map(described: FieldDescriptor) -> bool:
     return bool(described.message_type and described.message_type.GetOptions().map_entry)
 
 
+_OTHER_NAMES = {"max_cpu": "max_memory", "user": "network"}
+"""Other values of strings that name a limit or a part of the isolation."""
+
 _OTHERS: dict[type, Callable[[Any], object]] = {
     bool: lambda value: not value,
     int: lambda value: value + 1,
     float: lambda value: value + 1,
-    str: lambda value: value + "x",
+    str: lambda value: _OTHER_NAMES.get(value, value + "x"),
     dict: lambda value: {**value, "more": "x"},
     tuple: lambda value: (*value, value[0]),
     JobStatus: lambda _: JobStatus.STOPPED,
@@ -146,6 +157,15 @@ def test_enums_have_the_same_names(
 ) -> None:
     api = {value.name for value in descriptor.values if value.number}  # type: ignore[attr-defined]  # an enum's
     assert api == {prefix + member.name for member in enum}
+
+
+def test_every_limit_has_a_number() -> None:
+    assert set(LIMITS) == {*Limits.__struct_fields__, CONTAINMENT}
+
+
+def test_every_part_of_the_isolation_has_a_number() -> None:
+    others = {USER, WRITABLE_PATHS, NO_NEW_PRIVILEGES, SESSION_KEYRING, NETWORK}
+    assert set(ISOLATION_PARTS) == others | {f"{each.name}_namespace" for each in CONFIGURABLE}
 
 
 def test_missing_values_are_unset() -> None:

@@ -61,8 +61,8 @@ async def test_output_and_exit_code_of_the_job(cli: Cli, server: FakeServer) -> 
 async def test_unenforced_limits_are_a_warning(cli: Cli, server: FakeServer) -> None:
     async def create(_: CreateRequest) -> job_pb2.Job:
         job = server.add()
-        job.limits_applied.add(limit="max_cpu", in_force=True)
-        job.limits_applied.add(limit="max_memory", reason="no controller")
+        job.applied_limits.add(limit=job_pb2.LIMIT_MAX_CPU, in_force=True)
+        job.applied_limits.add(limit=job_pb2.LIMIT_MAX_MEMORY, reason="no controller")
         return job
 
     server.creating = create

@@ -41,7 +41,7 @@ def running(server: FakeServer) -> FakeServer:
                 io_write_count=0,
             )
         )
-    server.jobs[JOB_ID].limits_applied.add(limit="max_memory", in_force=True)
+    server.jobs[JOB_ID].applied_limits.add(limit=job_pb2.LIMIT_MAX_MEMORY, in_force=True)
     server.aging = advance
     return server
 

@@ -73,13 +73,19 @@ def job(monkeypatch: pytest.MonkeyPatch) -> job_pb2.Job:
             leftovers_killed=True,
             oom_killed=True,
         ),
-        limits_applied=[
-            job_pb2.AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="25000 100000"),
-            job_pb2.AppliedLimit(limit="max_memory", in_force=True, file="memory.max", value="67108864"),
-            job_pb2.AppliedLimit(limit="max_io_bps", reason="the directory is on tmpfs"),
-            job_pb2.AppliedLimit(limit="containment", in_force=True),
-            job_pb2.AppliedLimit(limit="cpu_weight", in_force=True, file="cpu.weight", value="200"),
-            job_pb2.AppliedLimit(limit="cpu_set", reason="this host has cores 0-3"),
+        applied_limits=[
+            job_pb2.AppliedLimit(
+                limit=job_pb2.LIMIT_MAX_CPU, in_force=True, file="cpu.max", value="25000 100000"
+            ),
+            job_pb2.AppliedLimit(
+                limit=job_pb2.LIMIT_MAX_MEMORY, in_force=True, file="memory.max", value="67108864"
+            ),
+            job_pb2.AppliedLimit(limit=job_pb2.LIMIT_MAX_IO_BPS, reason="the directory is on tmpfs"),
+            job_pb2.AppliedLimit(limit=job_pb2.LIMIT_CONTAINMENT, in_force=True),
+            job_pb2.AppliedLimit(
+                limit=job_pb2.LIMIT_CPU_WEIGHT, in_force=True, file="cpu.weight", value="200"
+            ),
+            job_pb2.AppliedLimit(limit=job_pb2.LIMIT_CPU_SET, reason="this host has cores 0-3"),
         ],
         usage=job_pb2.Usage(
             wall_usec=123_000_000,
@@ -120,13 +126,21 @@ def test_pending_kill_and_lifted_memory_warning_are_shown(job: job_pb2.Job) -> N
 def test_control_characters_are_escaped(job: job_pb2.Job) -> None:
     hostile = "\x1b[31m\r\n\x9b1m\u202e\x07"
     job.command = job.args[1] = job.owner = job.working_directory = job.termination.message = hostile
-    job.labels["team"] = job.limits_applied[2].reason = job.termination.signal_name = job.stop_signal = (
+    job.labels["team"] = job.applied_limits[2].reason = job.termination.signal_name = job.stop_signal = (
         hostile
     )
-    job.limits_applied[3].limit = hostile
+    job.applied_limits[3].file = hostile
     shown = job_details(job) + jobs_table([job])
     assert all(char.isprintable() or char == "\n" for char in shown)
     assert len(job_details(job).splitlines()) == len(DETAILS.splitlines())
+
+
+def test_numbers_of_a_newer_server_are_shown(job: job_pb2.Job) -> None:
+    job.applied_limits.append(job_pb2.AppliedLimit.FromString(b"\x08\x63"))
+    job.applied_isolation.append(job_pb2.AppliedIsolation.FromString(b"\x08\x62"))
+    details = job_details(job)
+    assert "\nUnknown limit 99" in details
+    assert "\nUnknown part 98" in details
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,6 @@ def test_outcome(
         signal=number,
         message=message,
         oom_killed=usage in {OOM, HOST_OOM},
-        timed_out=stop is TIMEOUT,
         stopped_by="CN=bob" if stop is STOP else "",
     )
 

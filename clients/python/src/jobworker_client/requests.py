@@ -44,7 +44,7 @@ class Limits:
         cpu_weight: share of the CPU under contention, 1 to 10,000; 100 is the default of every job.
         cpu_set: cores that the job may use, such as `0-1,3`; empty = all.
         policy: `LimitsPolicy.LIMITS_POLICY_STRICT` refuses the job if the server cannot enforce a limit.
-            `LIMITS_POLICY_BEST_EFFORT` runs the job and reports the limit in `limits_applied`.
+            `LIMITS_POLICY_BEST_EFFORT` runs the job and reports the limit in `applied_limits`.
             `LIMITS_POLICY_UNSPECIFIED` uses the policy of the server.
     """
 

@@ -207,7 +207,6 @@ class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     message: str
     leftovers_killed: bool = False
     oom_killed: bool = False
-    timed_out: bool = False
     stopped_by: str = ""
 
 

@@ -15,50 +15,70 @@ Describe = Callable[[job_pb2.Job], str]
 """Return the requested limit, or "" to omit the line."""
 
 # A limit without an entry gets a label from its name, and the text of the applied limit.
-LIMITS: Mapping[str, tuple[str, Describe]] = MappingProxyType(
+LIMITS: Mapping[job_pb2.Limit.ValueType, tuple[str, Describe]] = MappingProxyType(
     {
-        "max_cpu": ("CPU limit", lambda job: f"{job.max_cpu}% of one core"),
-        "max_memory": ("Memory limit", lambda job: format_size(job.max_memory * 1024 * 1024)),
-        "max_io_bps": (
+        job_pb2.LIMIT_MAX_CPU: ("CPU limit", lambda job: f"{job.max_cpu}% of one core"),
+        job_pb2.LIMIT_MAX_MEMORY: ("Memory limit", lambda job: format_size(job.max_memory * 1024 * 1024)),
+        job_pb2.LIMIT_MAX_IO_BPS: (
             "I/O limit",
             lambda job: f"{format_size(job.max_io_bps)}/s" if job.max_io_bps else "none",
         ),
-        "max_pids": ("Process limit", lambda job: str(job.max_pids or "none")),
-        "max_io_iops": ("I/O ops limit", lambda job: f"{job.max_io_iops}/s" if job.max_io_iops else ""),
-        "cpu_weight": ("CPU weight", lambda job: str(job.cpu_weight or "")),
-        "cpu_set": ("Cores", lambda job: job.cpu_set),
+        job_pb2.LIMIT_MAX_PIDS: ("Process limit", lambda job: str(job.max_pids or "none")),
+        job_pb2.LIMIT_MAX_IO_IOPS: (
+            "I/O ops limit",
+            lambda job: f"{job.max_io_iops}/s" if job.max_io_iops else "",
+        ),
+        job_pb2.LIMIT_CPU_WEIGHT: ("CPU weight", lambda job: str(job.cpu_weight or "")),
+        job_pb2.LIMIT_CPU_SET: ("Cores", lambda job: job.cpu_set),
     }
 )
 
+# A newer server can send numbers without an entry.
+LIMIT_NAMES: Mapping[int, str] = MappingProxyType(
+    {number: name.removeprefix("LIMIT_").lower() for name, number in job_pb2.Limit.items()}
+)
 
-def applied_limit(job: job_pb2.Job, name: str) -> job_pb2.AppliedLimit | None:
-    """Return what the kernel applies for a limit such as `max_memory`."""
-    return next((limit for limit in job.limits_applied if limit.limit == name), None)
+PART_NAMES: Mapping[int, str] = MappingProxyType(
+    {number: name.removeprefix("ISOLATION_PART_").lower() for name, number in job_pb2.IsolationPart.items()}
+)
+
+
+def applied_limit(job: job_pb2.Job, number: job_pb2.Limit.ValueType) -> job_pb2.AppliedLimit | None:
+    """Return what the kernel applies for a limit such as `LIMIT_MAX_MEMORY`."""
+    return next((limit for limit in job.applied_limits if limit.limit == number), None)
 
 
 def unenforced(job: job_pb2.Job) -> list[str]:
     """Return the names of the limits and isolation parts that are not in force."""
-    limits = [limit.limit for limit in job.limits_applied if not limit.in_force]
-    return limits + [part.part for part in job.isolation_applied if not part.in_force]
+    limits = [_limit_name(limit.limit) for limit in job.applied_limits if not limit.in_force]
+    return limits + [_part_name(part.part) for part in job.applied_isolation if not part.in_force]
 
 
 def limit_rows(job: job_pb2.Job) -> Iterator[Row]:
     """Yield one line per limit."""
     described = set()
-    for name, (label, describe) in LIMITS.items():
+    for number, (label, describe) in LIMITS.items():
         if text := describe(job):
-            described.add(name)
-            yield label, ", ".join(filter(None, (text, _state(applied_limit(job, name)))))
-    for limit in job.limits_applied:
+            described.add(number)
+            yield label, ", ".join(filter(None, (text, _state(applied_limit(job, number)))))
+    for limit in job.applied_limits:
         if limit.limit not in described:
-            yield _label(limit.limit), _state(limit)
+            yield _label(_limit_name(limit.limit)), _state(limit)
 
 
 def isolation_rows(job: job_pb2.Job) -> Iterator[Row]:
     """Yield one line per isolation part."""
-    for part in job.isolation_applied:
+    for part in job.applied_isolation:
         state = "in force" if part.in_force else f"not in force: {part.reason}"
-        yield _label(part.part), f"{part.value}, {state}" if part.value else state
+        yield _label(_part_name(part.part)), f"{part.value}, {state}" if part.value else state
+
+
+def _limit_name(number: int) -> str:
+    return LIMIT_NAMES.get(number, f"unknown limit {number}")
+
+
+def _part_name(number: int) -> str:
+    return PART_NAMES.get(number, f"unknown part {number}")
 
 
 def _label(name: str) -> str:

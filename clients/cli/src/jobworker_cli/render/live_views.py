@@ -56,7 +56,7 @@ def _format_rate(rate: float | None, spec: str, unit: str) -> str:
 
 
 def _memory(job: job_pb2.Job) -> str:
-    applied = applied_limit(job, "max_memory")
+    applied = applied_limit(job, job_pb2.LIMIT_MAX_MEMORY)
     in_force = applied is not None and applied.in_force
     limit = format_size(job.max_memory * 1024 * 1024) if in_force else "no limit"
     return f"{format_size(job.usage.memory_current_bytes)} / {limit}"

@@ -23,25 +23,24 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Where a job is in its life. COMPLETED, FAILED, STOPPED and LOST are final: a job that has one of
-// them has no process and writes no more output, and its record never changes again.
+// The phase of a job's life. COMPLETED, FAILED, STOPPED and LOST are final. A job with a final status has no
+// process, writes no more output and never changes again.
 type JobStatus int32
 
 const (
-	// Never sent by the server; in a filter it means nothing and is refused.
+	// The server never returns this value. ListJobs refuses it in a filter.
 	JobStatus_JOB_STATUS_UNSPECIFIED JobStatus = 0
-	// Accepted; its cgroup and process are being made.
+	// The server accepted the job and creates the cgroup and the process.
 	JobStatus_JOB_STATUS_INITIALIZING JobStatus = 1
 	// The command runs.
 	JobStatus_JOB_STATUS_RUNNING JobStatus = 2
 	// Final: the command exited with code 0.
 	JobStatus_JOB_STATUS_COMPLETED JobStatus = 3
-	// Final: the command exited with another code, was ended by a signal or for want of memory, or ran
-	// into its timeout.
+	// Final: the command exited with another code, or a signal, an OOM kill or the timeout ended it.
 	JobStatus_JOB_STATUS_FAILED JobStatus = 4
-	// Final: ended because StopJob asked for it, or the server shut down.
+	// Final: StopJob, or the shutdown of the server, ended the job.
 	JobStatus_JOB_STATUS_STOPPED JobStatus = 5
-	// Final: the server died while the job ran, and what became of it is not known.
+	// Final: the server died while the job ran. The result is unknown.
 	JobStatus_JOB_STATUS_LOST JobStatus = 6
 )
 
@@ -94,15 +93,15 @@ func (JobStatus) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{0}
 }
 
-// What a job has of the host's network.
+// A job's access to the network of the host.
 type JobNetwork int32
 
 const (
-	// The server's configured one.
+	// In a request: the default of the server's configuration. The server never returns this value.
 	JobNetwork_JOB_NETWORK_UNSPECIFIED JobNetwork = 0
-	// All of it.
+	// All interfaces of the host.
 	JobNetwork_JOB_NETWORK_HOST JobNetwork = 1
-	// Nothing but a loopback interface of its own.
+	// Only a private loopback interface.
 	JobNetwork_JOB_NETWORK_NONE JobNetwork = 2
 )
 
@@ -147,15 +146,15 @@ func (JobNetwork) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
-// What to do where a limit, or a part of the isolation, cannot be enforced on this host.
+// What happens if the host cannot enforce a limit or a part of the isolation.
 type LimitsPolicy int32
 
 const (
-	// The server's configured policy.
+	// In a request: the default of the server's configuration. The server never returns this value.
 	LimitsPolicy_LIMITS_POLICY_UNSPECIFIED LimitsPolicy = 0
-	// Run the job without it and say so in `limits_applied` or `isolation_applied`.
+	// The job runs without it. `applied_limits` or `applied_isolation` has the reason.
 	LimitsPolicy_LIMITS_POLICY_BEST_EFFORT LimitsPolicy = 1
-	// Do not run the job: CreateJob fails with FAILED_PRECONDITION and leaves nothing behind.
+	// The job does not run. CreateJob fails with FAILED_PRECONDITION and leaves nothing behind.
 	LimitsPolicy_LIMITS_POLICY_STRICT LimitsPolicy = 2
 )
 
@@ -200,22 +199,22 @@ func (LimitsPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
-// The kind of a job's end.
+// What ended a job.
 type TerminationReason int32
 
 const (
-	// Never sent for a job that ended.
+	// The server never returns this value for a job with a known result.
 	TerminationReason_TERMINATION_REASON_UNSPECIFIED TerminationReason = 0
-	// The main process exited by itself; `exit_code` has its code.
+	// The main process exited by itself. `exit_code` has the code.
 	TerminationReason_TERMINATION_REASON_EXITED TerminationReason = 1
-	// A signal that did not come from the server ended the main process.
+	// A signal ended the main process. The server did not send it.
 	TerminationReason_TERMINATION_REASON_SIGNALED TerminationReason = 2
-	// The kernel killed the main process because the job reached its memory limit, or because the host
-	// had no memory left; `message` says which.
+	// The kernel killed the main process because the job reached its memory limit or the host ran out of memory.
+	// `message` says which.
 	TerminationReason_TERMINATION_REASON_OOM_KILLED TerminationReason = 3
-	// The server ended the job because it ran longer than its timeout.
+	// The server ended the job because the timeout expired.
 	TerminationReason_TERMINATION_REASON_TIMED_OUT TerminationReason = 4
-	// The server ended the job because StopJob asked for it, or because it shut down itself.
+	// The server ended the job because a client called StopJob or because the server shut down.
 	TerminationReason_TERMINATION_REASON_STOPPED TerminationReason = 5
 )
 
@@ -266,92 +265,248 @@ func (TerminationReason) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
-// One command that the worker runs or ran, with its limits, its state and its result.
+// A limit that a cgroup enforces.
+type Limit int32
+
+const (
+	// The server never returns this value.
+	Limit_LIMIT_UNSPECIFIED Limit = 0
+	// `max_cpu` of Job.
+	Limit_LIMIT_MAX_CPU Limit = 1
+	// `max_memory` of Job.
+	Limit_LIMIT_MAX_MEMORY Limit = 2
+	// `max_io_bps` of Job.
+	Limit_LIMIT_MAX_IO_BPS Limit = 3
+	// `max_io_iops` of Job.
+	Limit_LIMIT_MAX_IO_IOPS Limit = 4
+	// `max_pids` of Job.
+	Limit_LIMIT_MAX_PIDS Limit = 5
+	// `cpu_weight` of Job.
+	Limit_LIMIT_CPU_WEIGHT Limit = 6
+	// `cpu_set` of Job.
+	Limit_LIMIT_CPU_SET Limit = 7
+	// The ability to find and kill every process of the job. Not a field of Job: it applies to every job.
+	Limit_LIMIT_CONTAINMENT Limit = 8
+)
+
+// Enum value maps for Limit.
+var (
+	Limit_name = map[int32]string{
+		0: "LIMIT_UNSPECIFIED",
+		1: "LIMIT_MAX_CPU",
+		2: "LIMIT_MAX_MEMORY",
+		3: "LIMIT_MAX_IO_BPS",
+		4: "LIMIT_MAX_IO_IOPS",
+		5: "LIMIT_MAX_PIDS",
+		6: "LIMIT_CPU_WEIGHT",
+		7: "LIMIT_CPU_SET",
+		8: "LIMIT_CONTAINMENT",
+	}
+	Limit_value = map[string]int32{
+		"LIMIT_UNSPECIFIED": 0,
+		"LIMIT_MAX_CPU":     1,
+		"LIMIT_MAX_MEMORY":  2,
+		"LIMIT_MAX_IO_BPS":  3,
+		"LIMIT_MAX_IO_IOPS": 4,
+		"LIMIT_MAX_PIDS":    5,
+		"LIMIT_CPU_WEIGHT":  6,
+		"LIMIT_CPU_SET":     7,
+		"LIMIT_CONTAINMENT": 8,
+	}
+)
+
+func (x Limit) Enum() *Limit {
+	p := new(Limit)
+	*p = x
+	return p
+}
+
+func (x Limit) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Limit) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobworker_v1_job_proto_enumTypes[4].Descriptor()
+}
+
+func (Limit) Type() protoreflect.EnumType {
+	return &file_jobworker_v1_job_proto_enumTypes[4]
+}
+
+func (x Limit) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Limit.Descriptor instead.
+func (Limit) EnumDescriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
+// A part of a job's isolation.
+type IsolationPart int32
+
+const (
+	// The server never returns this value.
+	IsolationPart_ISOLATION_PART_UNSPECIFIED IsolationPart = 0
+	// A user that no other job has at the same time.
+	IsolationPart_ISOLATION_PART_USER IsolationPart = 1
+	// A read-only view of the system with private directories.
+	IsolationPart_ISOLATION_PART_MOUNT_NAMESPACE IsolationPart = 2
+	// The directories of the host that the job may write to.
+	IsolationPart_ISOLATION_PART_WRITABLE_PATHS IsolationPart = 3
+	// A PID namespace: the job sees only its own processes.
+	IsolationPart_ISOLATION_PART_PID_NAMESPACE IsolationPart = 4
+	// An IPC namespace: shared memory, semaphores and message queues are private.
+	IsolationPart_ISOLATION_PART_IPC_NAMESPACE IsolationPart = 5
+	// A UTS namespace: the job cannot change the host name of the host.
+	IsolationPart_ISOLATION_PART_UTS_NAMESPACE IsolationPart = 6
+	// No capabilities, and no way to gain privileges through setuid programs.
+	IsolationPart_ISOLATION_PART_NO_NEW_PRIVILEGES IsolationPart = 7
+	// A private session keyring for kernel keys.
+	IsolationPart_ISOLATION_PART_SESSION_KEYRING IsolationPart = 8
+	// A network namespace with only a loopback interface.
+	IsolationPart_ISOLATION_PART_NETWORK IsolationPart = 9
+)
+
+// Enum value maps for IsolationPart.
+var (
+	IsolationPart_name = map[int32]string{
+		0: "ISOLATION_PART_UNSPECIFIED",
+		1: "ISOLATION_PART_USER",
+		2: "ISOLATION_PART_MOUNT_NAMESPACE",
+		3: "ISOLATION_PART_WRITABLE_PATHS",
+		4: "ISOLATION_PART_PID_NAMESPACE",
+		5: "ISOLATION_PART_IPC_NAMESPACE",
+		6: "ISOLATION_PART_UTS_NAMESPACE",
+		7: "ISOLATION_PART_NO_NEW_PRIVILEGES",
+		8: "ISOLATION_PART_SESSION_KEYRING",
+		9: "ISOLATION_PART_NETWORK",
+	}
+	IsolationPart_value = map[string]int32{
+		"ISOLATION_PART_UNSPECIFIED":       0,
+		"ISOLATION_PART_USER":              1,
+		"ISOLATION_PART_MOUNT_NAMESPACE":   2,
+		"ISOLATION_PART_WRITABLE_PATHS":    3,
+		"ISOLATION_PART_PID_NAMESPACE":     4,
+		"ISOLATION_PART_IPC_NAMESPACE":     5,
+		"ISOLATION_PART_UTS_NAMESPACE":     6,
+		"ISOLATION_PART_NO_NEW_PRIVILEGES": 7,
+		"ISOLATION_PART_SESSION_KEYRING":   8,
+		"ISOLATION_PART_NETWORK":           9,
+	}
+)
+
+func (x IsolationPart) Enum() *IsolationPart {
+	p := new(IsolationPart)
+	*p = x
+	return p
+}
+
+func (x IsolationPart) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (IsolationPart) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobworker_v1_job_proto_enumTypes[5].Descriptor()
+}
+
+func (IsolationPart) Type() protoreflect.EnumType {
+	return &file_jobworker_v1_job_proto_enumTypes[5]
+}
+
+func (x IsolationPart) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use IsolationPart.Descriptor instead.
+func (IsolationPart) EnumDescriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
+}
+
+// One command that the server runs or ran, with the limits, the state and the result.
 //
-// Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
-// command is run, 30-39 what came of it, 40-49 further limits, 50-59 how it is kept apart. Free numbers of a
-// group are kept for fields of that kind.
+// Points in time are `Timestamp`. Durations that a client sets are `Duration`. Measured values are integers with
+// the unit in the name: `_usec` (microseconds), `_bytes` or `_count`.
 type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The job's name: a UUIDv7 (RFC 9562) in lower case, so that ids sort by the time of creation and
-	// are unique over restarts of the server. Output only.
+	// The job's id: a UUIDv7 (RFC 9562) in lower case. Ids sort by creation time and stay unique across restarts of the
+	// server. Set by the server.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The program, as it was asked for: a path, or a name looked up in the job's PATH.
+	// The program, as in the request: a path, or a name that the server looks up in the job's PATH.
 	Command string `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
-	// The program's arguments, without the program's own name.
+	// The arguments of the program, without the program itself.
 	Args []string `protobuf:"bytes,3,rep,name=args,proto3" json:"args,omitempty"`
-	// The CPU limit asked for, after defaults: percent of one core (100 = one core, 250 = two and a
-	// half). `limits_applied` says what the kernel enforces.
+	// CPU limit in percent of one core, after defaults: 100 = one core, 250 = two and a half cores.
+	// `applied_limits` has the limit that the kernel enforces.
 	MaxCpu int32 `protobuf:"varint,4,opt,name=max_cpu,json=maxCPU,proto3" json:"max_cpu,omitempty"`
-	// The memory limit asked for, after defaults, in MiB.
+	// Memory limit in MiB, after defaults.
 	MaxMemory int32 `protobuf:"varint,5,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
-	// The limit on reads and, separately, on writes of block devices, after defaults, in bytes a
-	// second. 0 = unlimited.
+	// I/O limit in bytes per second, after defaults. Applies to reads and to writes of block devices separately.
+	// 0 = unlimited.
 	MaxIoBps int64 `protobuf:"varint,6,opt,name=max_io_bps,json=maxIOBPS,proto3" json:"max_io_bps,omitempty"`
-	// Where the job is in its life. Output only.
+	// The phase of the job's life. Set by the server.
 	Status JobStatus `protobuf:"varint,7,opt,name=status,proto3,enum=jobworker.v1.JobStatus" json:"status,omitempty"`
-	// When the command began to run. Unset while INITIALIZING. Output only.
+	// When the command started. Unset while the status is INITIALIZING. Set by the server.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// When the job became final. Unset before. Output only.
+	// When the status became final. Unset before. Set by the server.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// The code that the command's main process exited with, 0-255. Unset while it runs, and for ever
-	// when a signal ended it: see `termination`. Output only.
+	// Exit code of the main process, 0 to 255. Unset while the job runs, and if a signal ended the main process: see
+	// `termination`. Set by the server.
 	ExitCode *int32 `protobuf:"varint,10,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
-	// The subject of the certificate that created the job (RFC 4514). Output only.
+	// Subject of the client certificate that created the job (RFC 4514). Set by the server.
 	Owner string `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The labels given at creation; ListJobs filters by them.
+	// The labels from the request. ListJobs filters by them.
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// When the server accepted the job. Output only.
+	// When the server accepted the job. Set by the server.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// The directory that the command was started in.
+	// Directory in which the command started.
 	WorkingDirectory string `protobuf:"bytes,20,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
-	// How long the job may run from `start_time` on. Unset = as long as it likes.
+	// Maximum run time, counted from `start_time`. Unset = no limit.
 	Timeout *durationpb.Duration `protobuf:"bytes,21,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// The signal that asks the job to end, such as `SIGTERM`.
+	// Name of the signal that requests the job to end, such as `SIGTERM`.
 	StopSignal string `protobuf:"bytes,22,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
-	// How long a job that was asked to end is left alive before it is killed.
+	// Time between the stop signal and SIGKILL.
 	StopGracePeriod *durationpb.Duration `protobuf:"bytes,23,opt,name=stop_grace_period,json=stopGracePeriod,proto3" json:"stop_grace_period,omitempty"`
-	// What happens where a limit cannot be enforced.
+	// What happens if the host cannot enforce a limit or a part of the isolation, after defaults.
 	LimitsPolicy LimitsPolicy `protobuf:"varint,24,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
-	// How many processes and threads the job may have at once, after defaults. 0 = unlimited.
-	MaxPids int32 `protobuf:"varint,25,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
-	// The process id of the job's main process on the server's host; 0 before it runs and after it
-	// ended. Output only.
-	Pid int32 `protobuf:"varint,26,opt,name=pid,proto3" json:"pid,omitempty"`
-	// How the job ended. Unset until `status` is final. Output only.
-	Termination *Termination `protobuf:"bytes,30,opt,name=termination,proto3" json:"termination,omitempty"`
-	// One entry per limit, as read back from the kernel: of a running job in GetJob, UpdateJob and ListJobs with
-	// `live_usage` as it is now, otherwise as it was when the limit was written, or when the job ended. Output only.
-	LimitsApplied []*AppliedLimit `protobuf:"bytes,31,rep,name=limits_applied,json=limitsApplied,proto3" json:"limits_applied,omitempty"`
-	// What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
-	// and in ListJobs with `live_usage`. Output only.
-	Usage *Usage `protobuf:"bytes,32,opt,name=usage,proto3" json:"usage,omitempty"`
-	// How many bytes the job has written to stdout and stderr together. Output only.
-	LogSize int64 `protobuf:"varint,33,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
-	// True if the server killed the job more than 10 seconds ago and a process is still there: one in an
-	// uninterruptible sleep in the kernel, usually waiting for a disk or a network file system. Always false
-	// once `status` is final. Output only.
-	KillPending bool `protobuf:"varint,34,opt,name=kill_pending,json=killPending,proto3" json:"kill_pending,omitempty"`
-	// The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
-	// 100, which every other job has.
-	CpuWeight int32 `protobuf:"varint,40,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
-	// The cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all that
-	// the server's jobs have.
-	CpuSet string `protobuf:"bytes,41,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
-	// The limit on reads and, separately, on writes of block devices, after defaults, in operations a
-	// second. 0 = unlimited.
-	MaxIoIops int64 `protobuf:"varint,42,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
-	// When the server lifted `memory.high`, the early warning at 90 % of `max_memory`, because the job had
-	// been throttled by it for some seconds in a row. From then on the job either finds memory below
-	// `max_memory` or is OOM-killed. Unset if the server did not lift it. Output only.
-	MemoryHighLiftTime *timestamppb.Timestamp `protobuf:"bytes,43,opt,name=memory_high_lift_time,json=memoryHighLiftTime,proto3" json:"memory_high_lift_time,omitempty"`
-	// What the job has of the host's network.
-	Network JobNetwork `protobuf:"varint,50,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
-	// One entry for each part of the job's isolation that the server's configuration, or the request, asks
-	// for. Output only.
-	IsolationApplied []*AppliedIsolation `protobuf:"bytes,51,rep,name=isolation_applied,json=isolationApplied,proto3" json:"isolation_applied,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The job's access to the network of the host, after defaults.
+	Network JobNetwork `protobuf:"varint,25,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
+	// Maximum number of processes and threads at one time, after defaults. 0 = unlimited.
+	MaxPids int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
+	// Share of the CPU in competition with other jobs, 1 to 10,000. 0 = the kernel's default, 100.
+	CpuWeight int32 `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	// Cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all cores that the jobs of the
+	// server may use.
+	CpuSet string `protobuf:"bytes,32,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
+	// I/O limit in operations per second, after defaults. Applies to reads and to writes of block devices separately.
+	// 0 = unlimited.
+	MaxIoIops int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
+	// Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
+	// server.
+	Pid int32 `protobuf:"varint,40,opt,name=pid,proto3" json:"pid,omitempty"`
+	// One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage`
+	// read the limits of a running job anew. Otherwise the values are from the last write of the limit, or from the end of
+	// the job. Set by the server.
+	AppliedLimits []*AppliedLimit `protobuf:"bytes,41,rep,name=applied_limits,json=appliedLimits,proto3" json:"applied_limits,omitempty"`
+	// One entry per part of the isolation that the server's configuration or the request asks for. Set by the server.
+	AppliedIsolation []*AppliedIsolation `protobuf:"bytes,42,rep,name=applied_isolation,json=appliedIsolation,proto3" json:"applied_isolation,omitempty"`
+	// Resources that the job used: until now while it runs, in total when the status is final. Of a running job,
+	// only GetJob, WaitJob, and ListJobs with `live_usage` return the usage. Set by the server.
+	Usage *Usage `protobuf:"bytes,43,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Number of bytes that the job wrote to stdout and stderr together. Set by the server.
+	LogSize int64 `protobuf:"varint,44,opt,name=log_size,json=logSize,proto3" json:"log_size,omitempty"`
+	// True if the server sent SIGKILL more than 10 seconds ago and a process of the job still exists. Such a process
+	// is in an uninterruptible sleep in the kernel, usually because it waits for a disk or a network file system.
+	// Always false when the status is final. Set by the server.
+	KillPending bool `protobuf:"varint,45,opt,name=kill_pending,json=killPending,proto3" json:"kill_pending,omitempty"`
+	// When the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled the job for
+	// several seconds without a pause. After that, the job either gets memory below `max_memory` or is OOM-killed.
+	// Unset if the server did not remove it. Set by the server.
+	MemoryHighLiftTime *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=memory_high_lift_time,json=memoryHighLiftTime,proto3" json:"memory_high_lift_time,omitempty"`
+	// How the job ended. Unset until the status is final. Set by the server.
+	Termination   *Termination `protobuf:"bytes,47,opt,name=termination,proto3" json:"termination,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -510,9 +665,37 @@ func (x *Job) GetLimitsPolicy() LimitsPolicy {
 	return LimitsPolicy_LIMITS_POLICY_UNSPECIFIED
 }
 
+func (x *Job) GetNetwork() JobNetwork {
+	if x != nil {
+		return x.Network
+	}
+	return JobNetwork_JOB_NETWORK_UNSPECIFIED
+}
+
 func (x *Job) GetMaxPids() int32 {
 	if x != nil {
 		return x.MaxPids
+	}
+	return 0
+}
+
+func (x *Job) GetCpuWeight() int32 {
+	if x != nil {
+		return x.CpuWeight
+	}
+	return 0
+}
+
+func (x *Job) GetCpuSet() string {
+	if x != nil {
+		return x.CpuSet
+	}
+	return ""
+}
+
+func (x *Job) GetMaxIoIops() int64 {
+	if x != nil {
+		return x.MaxIoIops
 	}
 	return 0
 }
@@ -524,16 +707,16 @@ func (x *Job) GetPid() int32 {
 	return 0
 }
 
-func (x *Job) GetTermination() *Termination {
+func (x *Job) GetAppliedLimits() []*AppliedLimit {
 	if x != nil {
-		return x.Termination
+		return x.AppliedLimits
 	}
 	return nil
 }
 
-func (x *Job) GetLimitsApplied() []*AppliedLimit {
+func (x *Job) GetAppliedIsolation() []*AppliedIsolation {
 	if x != nil {
-		return x.LimitsApplied
+		return x.AppliedIsolation
 	}
 	return nil
 }
@@ -559,27 +742,6 @@ func (x *Job) GetKillPending() bool {
 	return false
 }
 
-func (x *Job) GetCpuWeight() int32 {
-	if x != nil {
-		return x.CpuWeight
-	}
-	return 0
-}
-
-func (x *Job) GetCpuSet() string {
-	if x != nil {
-		return x.CpuSet
-	}
-	return ""
-}
-
-func (x *Job) GetMaxIoIops() int64 {
-	if x != nil {
-		return x.MaxIoIops
-	}
-	return 0
-}
-
 func (x *Job) GetMemoryHighLiftTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.MemoryHighLiftTime
@@ -587,42 +749,32 @@ func (x *Job) GetMemoryHighLiftTime() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Job) GetNetwork() JobNetwork {
+func (x *Job) GetTermination() *Termination {
 	if x != nil {
-		return x.Network
-	}
-	return JobNetwork_JOB_NETWORK_UNSPECIFIED
-}
-
-func (x *Job) GetIsolationApplied() []*AppliedIsolation {
-	if x != nil {
-		return x.IsolationApplied
+		return x.Termination
 	}
 	return nil
 }
 
-// How a job ended.
+// How a job ended. All fields are set by the server.
 type Termination struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The kind of end.
+	// What ended the job.
 	Reason TerminationReason `protobuf:"varint,1,opt,name=reason,proto3,enum=jobworker.v1.TerminationReason" json:"reason,omitempty"`
-	// The number of the signal that ended the main process, as in signal(7). 0 = it was no signal.
+	// Number of the signal that ended the main process, as in signal(7). 0 = no signal.
 	Signal int32 `protobuf:"varint,2,opt,name=signal,proto3" json:"signal,omitempty"`
-	// That signal's name, such as `SIGKILL`. Empty = it was no signal.
+	// Name of that signal, such as `SIGKILL`. Empty = no signal.
 	SignalName string `protobuf:"bytes,3,opt,name=signal_name,json=signalName,proto3" json:"signal_name,omitempty"`
-	// One sentence for people, naming the limit or the person behind the end where there is one.
+	// One sentence for people. Names the limit or the client that caused the end, if there is one.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// True if the main process left other processes behind, which the server killed before it made the
-	// status final.
+	// True if the main process left other processes behind. The server killed them before it set the final status.
 	LeftoversKilled bool `protobuf:"varint,5,opt,name=leftovers_killed,json=leftoversKilled,proto3" json:"leftovers_killed,omitempty"`
-	// True if the kernel killed any process of the job for want of memory, whatever became of the main
-	// process, which may have exited with 0.
+	// True if the kernel killed a process of the job because memory ran out. Independent of `reason`: the main process
+	// can have exited with code 0.
 	OomKilled bool `protobuf:"varint,6,opt,name=oom_killed,json=oomKilled,proto3" json:"oom_killed,omitempty"`
-	// True if the server ended the job because it ran longer than its timeout.
-	TimedOut bool `protobuf:"varint,7,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`
-	// The subject of the certificate that had the job stopped (RFC 4514). Empty = nobody did; a server
-	// that shuts down says so in `message`.
-	StoppedBy     string `protobuf:"bytes,8,opt,name=stopped_by,json=stoppedBy,proto3" json:"stopped_by,omitempty"`
+	// Subject of the client certificate that called StopJob (RFC 4514). Empty if no client stopped the job. If the
+	// shutdown of the server stopped it, `message` says so.
+	StoppedBy     string `protobuf:"bytes,7,opt,name=stopped_by,json=stoppedBy,proto3" json:"stopped_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -699,13 +851,6 @@ func (x *Termination) GetOomKilled() bool {
 	return false
 }
 
-func (x *Termination) GetTimedOut() bool {
-	if x != nil {
-		return x.TimedOut
-	}
-	return false
-}
-
 func (x *Termination) GetStoppedBy() string {
 	if x != nil {
 		return x.StoppedBy
@@ -713,19 +858,18 @@ func (x *Termination) GetStoppedBy() string {
 	return ""
 }
 
-// What the kernel says about one limit.
+// The state of one limit in the kernel. All fields are set by the server.
 type AppliedLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the limit's field in Job, such as `max_cpu`; or `containment`, which stands for being
-	// able to find and end every process of the job.
-	Limit string `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
-	// True if the kernel enforces what was asked for. False if something else changed it afterwards.
+	// The limit.
+	Limit Limit `protobuf:"varint,1,opt,name=limit,proto3,enum=jobworker.v1.Limit" json:"limit,omitempty"`
+	// True if the kernel enforces the limit as requested. Becomes false if another program changes it.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
-	// The control file, such as `cpu.max`. Empty if there is none.
+	// Control file of the cgroup, such as `cpu.max`. Empty if the host has no file for the limit.
 	File string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
-	// What the file holds, as read back, such as `10000 100000`. Empty if there is none.
+	// Content of the file as read back, such as `10000 100000`. Empty if it was not read.
 	Value string `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
-	// Why the limit is not in force and what to do about it, in one sentence. Empty if it is.
+	// Why the limit is not in force and what to do about it, in one sentence. Empty if it is in force.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -761,11 +905,11 @@ func (*AppliedLimit) Descriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *AppliedLimit) GetLimit() string {
+func (x *AppliedLimit) GetLimit() Limit {
 	if x != nil {
 		return x.Limit
 	}
-	return ""
+	return Limit_LIMIT_UNSPECIFIED
 }
 
 func (x *AppliedLimit) GetInForce() bool {
@@ -796,20 +940,17 @@ func (x *AppliedLimit) GetReason() string {
 	return ""
 }
 
-// What is in force of one part of a job's isolation.
+// The state of one part of a job's isolation. All fields are set by the server.
 type AppliedIsolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
-	// `writable_paths` (the directories of the host that the job may write to),
-	// `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
-	// `session_keyring` (kernel keys of the job's own) or `network`.
-	Part string `protobuf:"bytes,1,opt,name=part,proto3" json:"part,omitempty"`
-	// True if the job has it.
+	// The part.
+	Part IsolationPart `protobuf:"varint,1,opt,name=part,proto3,enum=jobworker.v1.IsolationPart" json:"part,omitempty"`
+	// True if the job has this part of the isolation.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
-	// What it is, where there is more to say: the user, such as `job (1900000007)`, and whether /etc/passwd lacks
-	// it; the writable paths. Empty otherwise.
+	// Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
+	// paths. Empty for other parts.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
-	// Why it is not in force and what to do about it, in one sentence. Empty if it is.
+	// Why the part is not in force and what to do about it, in one sentence. Empty if it is in force.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -845,11 +986,11 @@ func (*AppliedIsolation) Descriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *AppliedIsolation) GetPart() string {
+func (x *AppliedIsolation) GetPart() IsolationPart {
 	if x != nil {
 		return x.Part
 	}
-	return ""
+	return IsolationPart_ISOLATION_PART_UNSPECIFIED
 }
 
 func (x *AppliedIsolation) GetInForce() bool {
@@ -873,59 +1014,57 @@ func (x *AppliedIsolation) GetReason() string {
 	return ""
 }
 
-// What a job has used. A field is unset where this host cannot measure it.
+// Resources that a job used. A field is unset if the host cannot measure it. All fields are set by the server.
 //
-// The pressures are the kernel's pressure stall information (PSI): for how long processes of the job
-// waited for a resource: `some` of them, or all of them (`full`), so that nothing was done.
+// The pressure fields are the kernel's pressure stall information (PSI): how long some, or all, processes of the job
+// waited for a resource. While all of them wait (`full`), the job makes no progress.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Time from `start_time` until now, or until the last process of the job ended. Measured with a monotonic clock.
+	WallUsec *int64 `protobuf:"varint,1,opt,name=wall_usec,json=wallUsec,proto3,oneof" json:"wall_usec,omitempty"`
 	// CPU time in user mode.
-	CpuUserUsec *int64 `protobuf:"varint,1,opt,name=cpu_user_usec,json=cpuUserUsec,proto3,oneof" json:"cpu_user_usec,omitempty"`
+	CpuUserUsec *int64 `protobuf:"varint,2,opt,name=cpu_user_usec,json=cpuUserUsec,proto3,oneof" json:"cpu_user_usec,omitempty"`
 	// CPU time in the kernel.
-	CpuSystemUsec *int64 `protobuf:"varint,2,opt,name=cpu_system_usec,json=cpuSystemUsec,proto3,oneof" json:"cpu_system_usec,omitempty"`
-	// The most memory that the job had at one time, in bytes, page cache included.
-	MemoryPeakBytes *int64 `protobuf:"varint,3,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3,oneof" json:"memory_peak_bytes,omitempty"`
+	CpuSystemUsec *int64 `protobuf:"varint,3,opt,name=cpu_system_usec,json=cpuSystemUsec,proto3,oneof" json:"cpu_system_usec,omitempty"`
+	// Time for which the CPU limit throttled the job.
+	CpuThrottledUsec *int64 `protobuf:"varint,4,opt,name=cpu_throttled_usec,json=cpuThrottledUsec,proto3,oneof" json:"cpu_throttled_usec,omitempty"`
+	// Current memory use, page cache included. Set only while the job runs.
+	MemoryCurrentBytes *int64 `protobuf:"varint,5,opt,name=memory_current_bytes,json=memoryCurrentBytes,proto3,oneof" json:"memory_current_bytes,omitempty"`
+	// Maximum memory use at one time, page cache included.
+	MemoryPeakBytes *int64 `protobuf:"varint,6,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3,oneof" json:"memory_peak_bytes,omitempty"`
+	// How often the kernel throttled the job and reclaimed its memory because it used more than 90 % of its memory
+	// limit.
+	MemoryHighCount *int64 `protobuf:"varint,7,opt,name=memory_high_count,json=memoryHighCount,proto3,oneof" json:"memory_high_count,omitempty"`
+	// How often the job needed more memory than its limit allows while nothing could be reclaimed.
+	OomCount *int64 `protobuf:"varint,8,opt,name=oom_count,json=oomCount,proto3,oneof" json:"oom_count,omitempty"`
+	// Number of processes of the job that the kernel killed because memory ran out, at the job's limit or on the host.
+	OomKillCount *int64 `protobuf:"varint,9,opt,name=oom_kill_count,json=oomKillCount,proto3,oneof" json:"oom_kill_count,omitempty"`
 	// Bytes read from block devices.
-	IoReadBytes *int64 `protobuf:"varint,4,opt,name=io_read_bytes,json=ioReadBytes,proto3,oneof" json:"io_read_bytes,omitempty"`
+	IoReadBytes *int64 `protobuf:"varint,10,opt,name=io_read_bytes,json=ioReadBytes,proto3,oneof" json:"io_read_bytes,omitempty"`
 	// Bytes written to block devices.
-	IoWriteBytes *int64 `protobuf:"varint,5,opt,name=io_write_bytes,json=ioWriteBytes,proto3,oneof" json:"io_write_bytes,omitempty"`
-	// The most processes and threads at one time.
-	PidsPeakCount *int64 `protobuf:"varint,6,opt,name=pids_peak_count,json=pidsPeakCount,proto3,oneof" json:"pids_peak_count,omitempty"`
-	// CPU time that the job wanted and was refused by its CPU limit.
-	CpuThrottledUsec *int64 `protobuf:"varint,7,opt,name=cpu_throttled_usec,json=cpuThrottledUsec,proto3,oneof" json:"cpu_throttled_usec,omitempty"`
-	// How many processes of the job the kernel killed for want of memory: the job's, up to its limit, or
-	// the host's.
-	OomKillCount *int64 `protobuf:"varint,8,opt,name=oom_kill_count,json=oomKillCount,proto3,oneof" json:"oom_kill_count,omitempty"`
-	// The time from `start_time` to now, or to the end of the job's last process, by a clock that nobody
-	// sets.
-	WallUsec *int64 `protobuf:"varint,9,opt,name=wall_usec,json=wallUsec,proto3,oneof" json:"wall_usec,omitempty"`
-	// The memory that the job has now, in bytes, page cache included. Of a running job only.
-	MemoryCurrentBytes *int64 `protobuf:"varint,10,opt,name=memory_current_bytes,json=memoryCurrentBytes,proto3,oneof" json:"memory_current_bytes,omitempty"`
+	IoWriteBytes *int64 `protobuf:"varint,11,opt,name=io_write_bytes,json=ioWriteBytes,proto3,oneof" json:"io_write_bytes,omitempty"`
 	// Read operations on block devices.
-	IoReadCount *int64 `protobuf:"varint,11,opt,name=io_read_count,json=ioReadCount,proto3,oneof" json:"io_read_count,omitempty"`
+	IoReadCount *int64 `protobuf:"varint,12,opt,name=io_read_count,json=ioReadCount,proto3,oneof" json:"io_read_count,omitempty"`
 	// Write operations on block devices.
-	IoWriteCount *int64 `protobuf:"varint,12,opt,name=io_write_count,json=ioWriteCount,proto3,oneof" json:"io_write_count,omitempty"`
-	// How long some of the job waited for the CPU.
-	CpuPressureSomeUsec *int64 `protobuf:"varint,13,opt,name=cpu_pressure_some_usec,json=cpuPressureSomeUsec,proto3,oneof" json:"cpu_pressure_some_usec,omitempty"`
-	// How long all of the job waited for the CPU.
-	CpuPressureFullUsec *int64 `protobuf:"varint,14,opt,name=cpu_pressure_full_usec,json=cpuPressureFullUsec,proto3,oneof" json:"cpu_pressure_full_usec,omitempty"`
-	// How long some of the job waited for memory to be reclaimed or read back.
-	MemoryPressureSomeUsec *int64 `protobuf:"varint,15,opt,name=memory_pressure_some_usec,json=memoryPressureSomeUsec,proto3,oneof" json:"memory_pressure_some_usec,omitempty"`
-	// How long all of the job waited for memory to be reclaimed or read back.
-	MemoryPressureFullUsec *int64 `protobuf:"varint,16,opt,name=memory_pressure_full_usec,json=memoryPressureFullUsec,proto3,oneof" json:"memory_pressure_full_usec,omitempty"`
-	// How long some of the job waited for block devices.
-	IoPressureSomeUsec *int64 `protobuf:"varint,17,opt,name=io_pressure_some_usec,json=ioPressureSomeUsec,proto3,oneof" json:"io_pressure_some_usec,omitempty"`
-	// How long all of the job waited for block devices.
-	IoPressureFullUsec *int64 `protobuf:"varint,18,opt,name=io_pressure_full_usec,json=ioPressureFullUsec,proto3,oneof" json:"io_pressure_full_usec,omitempty"`
-	// How often the job needed more memory than its own limit allows, and there was nothing to reclaim.
-	OomCount *int64 `protobuf:"varint,19,opt,name=oom_count,json=oomCount,proto3,oneof" json:"oom_count,omitempty"`
-	// How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
-	// memory limit.
-	MemoryHighCount *int64 `protobuf:"varint,20,opt,name=memory_high_count,json=memoryHighCount,proto3,oneof" json:"memory_high_count,omitempty"`
-	// How often the job was refused a new process or thread because it had `max_pids` of them.
-	PidsDeniedCount *int64 `protobuf:"varint,21,opt,name=pids_denied_count,json=pidsDeniedCount,proto3,oneof" json:"pids_denied_count,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	IoWriteCount *int64 `protobuf:"varint,13,opt,name=io_write_count,json=ioWriteCount,proto3,oneof" json:"io_write_count,omitempty"`
+	// Maximum number of processes and threads at one time.
+	PidsPeakCount *int64 `protobuf:"varint,14,opt,name=pids_peak_count,json=pidsPeakCount,proto3,oneof" json:"pids_peak_count,omitempty"`
+	// How often the kernel refused a new process or thread because the job had reached `max_pids`.
+	PidsDeniedCount *int64 `protobuf:"varint,15,opt,name=pids_denied_count,json=pidsDeniedCount,proto3,oneof" json:"pids_denied_count,omitempty"`
+	// Time for which some processes waited for the CPU.
+	CpuPressureSomeUsec *int64 `protobuf:"varint,16,opt,name=cpu_pressure_some_usec,json=cpuPressureSomeUsec,proto3,oneof" json:"cpu_pressure_some_usec,omitempty"`
+	// Time for which all processes waited for the CPU.
+	CpuPressureFullUsec *int64 `protobuf:"varint,17,opt,name=cpu_pressure_full_usec,json=cpuPressureFullUsec,proto3,oneof" json:"cpu_pressure_full_usec,omitempty"`
+	// Time for which some processes waited for memory to be reclaimed or read back.
+	MemoryPressureSomeUsec *int64 `protobuf:"varint,18,opt,name=memory_pressure_some_usec,json=memoryPressureSomeUsec,proto3,oneof" json:"memory_pressure_some_usec,omitempty"`
+	// Time for which all processes waited for memory to be reclaimed or read back.
+	MemoryPressureFullUsec *int64 `protobuf:"varint,19,opt,name=memory_pressure_full_usec,json=memoryPressureFullUsec,proto3,oneof" json:"memory_pressure_full_usec,omitempty"`
+	// Time for which some processes waited for block devices.
+	IoPressureSomeUsec *int64 `protobuf:"varint,20,opt,name=io_pressure_some_usec,json=ioPressureSomeUsec,proto3,oneof" json:"io_pressure_some_usec,omitempty"`
+	// Time for which all processes waited for block devices.
+	IoPressureFullUsec *int64 `protobuf:"varint,21,opt,name=io_pressure_full_usec,json=ioPressureFullUsec,proto3,oneof" json:"io_pressure_full_usec,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -958,6 +1097,13 @@ func (*Usage) Descriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
+func (x *Usage) GetWallUsec() int64 {
+	if x != nil && x.WallUsec != nil {
+		return *x.WallUsec
+	}
+	return 0
+}
+
 func (x *Usage) GetCpuUserUsec() int64 {
 	if x != nil && x.CpuUserUsec != nil {
 		return *x.CpuUserUsec
@@ -972,9 +1118,44 @@ func (x *Usage) GetCpuSystemUsec() int64 {
 	return 0
 }
 
+func (x *Usage) GetCpuThrottledUsec() int64 {
+	if x != nil && x.CpuThrottledUsec != nil {
+		return *x.CpuThrottledUsec
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryCurrentBytes() int64 {
+	if x != nil && x.MemoryCurrentBytes != nil {
+		return *x.MemoryCurrentBytes
+	}
+	return 0
+}
+
 func (x *Usage) GetMemoryPeakBytes() int64 {
 	if x != nil && x.MemoryPeakBytes != nil {
 		return *x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetMemoryHighCount() int64 {
+	if x != nil && x.MemoryHighCount != nil {
+		return *x.MemoryHighCount
+	}
+	return 0
+}
+
+func (x *Usage) GetOomCount() int64 {
+	if x != nil && x.OomCount != nil {
+		return *x.OomCount
+	}
+	return 0
+}
+
+func (x *Usage) GetOomKillCount() int64 {
+	if x != nil && x.OomKillCount != nil {
+		return *x.OomKillCount
 	}
 	return 0
 }
@@ -993,41 +1174,6 @@ func (x *Usage) GetIoWriteBytes() int64 {
 	return 0
 }
 
-func (x *Usage) GetPidsPeakCount() int64 {
-	if x != nil && x.PidsPeakCount != nil {
-		return *x.PidsPeakCount
-	}
-	return 0
-}
-
-func (x *Usage) GetCpuThrottledUsec() int64 {
-	if x != nil && x.CpuThrottledUsec != nil {
-		return *x.CpuThrottledUsec
-	}
-	return 0
-}
-
-func (x *Usage) GetOomKillCount() int64 {
-	if x != nil && x.OomKillCount != nil {
-		return *x.OomKillCount
-	}
-	return 0
-}
-
-func (x *Usage) GetWallUsec() int64 {
-	if x != nil && x.WallUsec != nil {
-		return *x.WallUsec
-	}
-	return 0
-}
-
-func (x *Usage) GetMemoryCurrentBytes() int64 {
-	if x != nil && x.MemoryCurrentBytes != nil {
-		return *x.MemoryCurrentBytes
-	}
-	return 0
-}
-
 func (x *Usage) GetIoReadCount() int64 {
 	if x != nil && x.IoReadCount != nil {
 		return *x.IoReadCount
@@ -1038,6 +1184,20 @@ func (x *Usage) GetIoReadCount() int64 {
 func (x *Usage) GetIoWriteCount() int64 {
 	if x != nil && x.IoWriteCount != nil {
 		return *x.IoWriteCount
+	}
+	return 0
+}
+
+func (x *Usage) GetPidsPeakCount() int64 {
+	if x != nil && x.PidsPeakCount != nil {
+		return *x.PidsPeakCount
+	}
+	return 0
+}
+
+func (x *Usage) GetPidsDeniedCount() int64 {
+	if x != nil && x.PidsDeniedCount != nil {
+		return *x.PidsDeniedCount
 	}
 	return 0
 }
@@ -1084,33 +1244,11 @@ func (x *Usage) GetIoPressureFullUsec() int64 {
 	return 0
 }
 
-func (x *Usage) GetOomCount() int64 {
-	if x != nil && x.OomCount != nil {
-		return *x.OomCount
-	}
-	return 0
-}
-
-func (x *Usage) GetMemoryHighCount() int64 {
-	if x != nil && x.MemoryHighCount != nil {
-		return *x.MemoryHighCount
-	}
-	return 0
-}
-
-func (x *Usage) GetPidsDeniedCount() int64 {
-	if x != nil && x.PidsDeniedCount != nil {
-		return *x.PidsDeniedCount
-	}
-	return 0
-}
-
 var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\n" +
-	"\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\v\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1135,26 +1273,27 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\vstop_signal\x18\x16 \x01(\tR\n" +
 	"stopSignal\x12E\n" +
 	"\x11stop_grace_period\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12?\n" +
-	"\rlimits_policy\x18\x18 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x12\x19\n" +
-	"\bmax_pids\x18\x19 \x01(\x05R\amaxPids\x12\x10\n" +
-	"\x03pid\x18\x1a \x01(\x05R\x03pid\x12;\n" +
-	"\vtermination\x18\x1e \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x12A\n" +
-	"\x0elimits_applied\x18\x1f \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rlimitsApplied\x12)\n" +
-	"\x05usage\x18  \x01(\v2\x13.jobworker.v1.UsageR\x05usage\x12\x19\n" +
-	"\blog_size\x18! \x01(\x03R\alogSize\x12!\n" +
-	"\fkill_pending\x18\" \x01(\bR\vkillPending\x12\x1d\n" +
+	"\rlimits_policy\x18\x18 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x122\n" +
+	"\anetwork\x18\x19 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x12\x19\n" +
+	"\bmax_pids\x18\x1e \x01(\x05R\amaxPids\x12\x1d\n" +
 	"\n" +
-	"cpu_weight\x18( \x01(\x05R\tcpuWeight\x12\x17\n" +
-	"\acpu_set\x18) \x01(\tR\x06cpuSet\x12\x1e\n" +
-	"\vmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x12M\n" +
-	"\x15memory_high_lift_time\x18+ \x01(\v2\x1a.google.protobuf.TimestampR\x12memoryHighLiftTime\x122\n" +
-	"\anetwork\x182 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x12K\n" +
-	"\x11isolation_applied\x183 \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10isolationApplied\x1a9\n" +
+	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x17\n" +
+	"\acpu_set\x18  \x01(\tR\x06cpuSet\x12\x1e\n" +
+	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x10\n" +
+	"\x03pid\x18( \x01(\x05R\x03pid\x12A\n" +
+	"\x0eapplied_limits\x18) \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rappliedLimits\x12K\n" +
+	"\x11applied_isolation\x18* \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10appliedIsolation\x12)\n" +
+	"\x05usage\x18+ \x01(\v2\x13.jobworker.v1.UsageR\x05usage\x12\x19\n" +
+	"\blog_size\x18, \x01(\x03R\alogSize\x12!\n" +
+	"\fkill_pending\x18- \x01(\bR\vkillPending\x12M\n" +
+	"\x15memory_high_lift_time\x18. \x01(\v2\x1a.google.protobuf.TimestampR\x12memoryHighLiftTime\x12;\n" +
+	"\vtermination\x18/ \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"_exit_code\"\x9f\x02\n" +
+	"_exit_codeJ\x04\b\x1a\x10\x1bJ\x04\b\x1b\x10\x1cR\x03envR\n" +
+	"request_id\"\x82\x02\n" +
 	"\vTermination\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.jobworker.v1.TerminationReasonR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1f\n" +
@@ -1163,68 +1302,67 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12)\n" +
 	"\x10leftovers_killed\x18\x05 \x01(\bR\x0fleftoversKilled\x12\x1d\n" +
 	"\n" +
-	"oom_killed\x18\x06 \x01(\bR\toomKilled\x12\x1b\n" +
-	"\ttimed_out\x18\a \x01(\bR\btimedOut\x12\x1d\n" +
+	"oom_killed\x18\x06 \x01(\bR\toomKilled\x12\x1d\n" +
 	"\n" +
-	"stopped_by\x18\b \x01(\tR\tstoppedBy\"\x81\x01\n" +
-	"\fAppliedLimit\x12\x14\n" +
-	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x19\n" +
+	"stopped_by\x18\a \x01(\tR\tstoppedBy\"\x96\x01\n" +
+	"\fAppliedLimit\x12)\n" +
+	"\x05limit\x18\x01 \x01(\x0e2\x13.jobworker.v1.LimitR\x05limit\x12\x19\n" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x12\n" +
 	"\x04file\x18\x03 \x01(\tR\x04file\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\tR\x05value\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"o\n" +
-	"\x10AppliedIsolation\x12\x12\n" +
-	"\x04part\x18\x01 \x01(\tR\x04part\x12\x19\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x8c\x01\n" +
+	"\x10AppliedIsolation\x12/\n" +
+	"\x04part\x18\x01 \x01(\x0e2\x1b.jobworker.v1.IsolationPartR\x04part\x12\x19\n" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\tR\x05value\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xcd\v\n" +
-	"\x05Usage\x12'\n" +
-	"\rcpu_user_usec\x18\x01 \x01(\x03H\x00R\vcpuUserUsec\x88\x01\x01\x12+\n" +
-	"\x0fcpu_system_usec\x18\x02 \x01(\x03H\x01R\rcpuSystemUsec\x88\x01\x01\x12/\n" +
-	"\x11memory_peak_bytes\x18\x03 \x01(\x03H\x02R\x0fmemoryPeakBytes\x88\x01\x01\x12'\n" +
-	"\rio_read_bytes\x18\x04 \x01(\x03H\x03R\vioReadBytes\x88\x01\x01\x12)\n" +
-	"\x0eio_write_bytes\x18\x05 \x01(\x03H\x04R\fioWriteBytes\x88\x01\x01\x12+\n" +
-	"\x0fpids_peak_count\x18\x06 \x01(\x03H\x05R\rpidsPeakCount\x88\x01\x01\x121\n" +
-	"\x12cpu_throttled_usec\x18\a \x01(\x03H\x06R\x10cpuThrottledUsec\x88\x01\x01\x12)\n" +
-	"\x0eoom_kill_count\x18\b \x01(\x03H\aR\foomKillCount\x88\x01\x01\x12 \n" +
-	"\twall_usec\x18\t \x01(\x03H\bR\bwallUsec\x88\x01\x01\x125\n" +
-	"\x14memory_current_bytes\x18\n" +
-	" \x01(\x03H\tR\x12memoryCurrentBytes\x88\x01\x01\x12'\n" +
-	"\rio_read_count\x18\v \x01(\x03H\n" +
-	"R\vioReadCount\x88\x01\x01\x12)\n" +
-	"\x0eio_write_count\x18\f \x01(\x03H\vR\fioWriteCount\x88\x01\x01\x128\n" +
-	"\x16cpu_pressure_some_usec\x18\r \x01(\x03H\fR\x13cpuPressureSomeUsec\x88\x01\x01\x128\n" +
-	"\x16cpu_pressure_full_usec\x18\x0e \x01(\x03H\rR\x13cpuPressureFullUsec\x88\x01\x01\x12>\n" +
-	"\x19memory_pressure_some_usec\x18\x0f \x01(\x03H\x0eR\x16memoryPressureSomeUsec\x88\x01\x01\x12>\n" +
-	"\x19memory_pressure_full_usec\x18\x10 \x01(\x03H\x0fR\x16memoryPressureFullUsec\x88\x01\x01\x126\n" +
-	"\x15io_pressure_some_usec\x18\x11 \x01(\x03H\x10R\x12ioPressureSomeUsec\x88\x01\x01\x126\n" +
-	"\x15io_pressure_full_usec\x18\x12 \x01(\x03H\x11R\x12ioPressureFullUsec\x88\x01\x01\x12 \n" +
-	"\toom_count\x18\x13 \x01(\x03H\x12R\boomCount\x88\x01\x01\x12/\n" +
-	"\x11memory_high_count\x18\x14 \x01(\x03H\x13R\x0fmemoryHighCount\x88\x01\x01\x12/\n" +
-	"\x11pids_denied_count\x18\x15 \x01(\x03H\x14R\x0fpidsDeniedCount\x88\x01\x01B\x10\n" +
-	"\x0e_cpu_user_usecB\x12\n" +
-	"\x10_cpu_system_usecB\x14\n" +
-	"\x12_memory_peak_bytesB\x10\n" +
-	"\x0e_io_read_bytesB\x11\n" +
-	"\x0f_io_write_bytesB\x12\n" +
-	"\x10_pids_peak_countB\x15\n" +
-	"\x13_cpu_throttled_usecB\x11\n" +
-	"\x0f_oom_kill_countB\f\n" +
+	"\x05Usage\x12 \n" +
+	"\twall_usec\x18\x01 \x01(\x03H\x00R\bwallUsec\x88\x01\x01\x12'\n" +
+	"\rcpu_user_usec\x18\x02 \x01(\x03H\x01R\vcpuUserUsec\x88\x01\x01\x12+\n" +
+	"\x0fcpu_system_usec\x18\x03 \x01(\x03H\x02R\rcpuSystemUsec\x88\x01\x01\x121\n" +
+	"\x12cpu_throttled_usec\x18\x04 \x01(\x03H\x03R\x10cpuThrottledUsec\x88\x01\x01\x125\n" +
+	"\x14memory_current_bytes\x18\x05 \x01(\x03H\x04R\x12memoryCurrentBytes\x88\x01\x01\x12/\n" +
+	"\x11memory_peak_bytes\x18\x06 \x01(\x03H\x05R\x0fmemoryPeakBytes\x88\x01\x01\x12/\n" +
+	"\x11memory_high_count\x18\a \x01(\x03H\x06R\x0fmemoryHighCount\x88\x01\x01\x12 \n" +
+	"\toom_count\x18\b \x01(\x03H\aR\boomCount\x88\x01\x01\x12)\n" +
+	"\x0eoom_kill_count\x18\t \x01(\x03H\bR\foomKillCount\x88\x01\x01\x12'\n" +
+	"\rio_read_bytes\x18\n" +
+	" \x01(\x03H\tR\vioReadBytes\x88\x01\x01\x12)\n" +
+	"\x0eio_write_bytes\x18\v \x01(\x03H\n" +
+	"R\fioWriteBytes\x88\x01\x01\x12'\n" +
+	"\rio_read_count\x18\f \x01(\x03H\vR\vioReadCount\x88\x01\x01\x12)\n" +
+	"\x0eio_write_count\x18\r \x01(\x03H\fR\fioWriteCount\x88\x01\x01\x12+\n" +
+	"\x0fpids_peak_count\x18\x0e \x01(\x03H\rR\rpidsPeakCount\x88\x01\x01\x12/\n" +
+	"\x11pids_denied_count\x18\x0f \x01(\x03H\x0eR\x0fpidsDeniedCount\x88\x01\x01\x128\n" +
+	"\x16cpu_pressure_some_usec\x18\x10 \x01(\x03H\x0fR\x13cpuPressureSomeUsec\x88\x01\x01\x128\n" +
+	"\x16cpu_pressure_full_usec\x18\x11 \x01(\x03H\x10R\x13cpuPressureFullUsec\x88\x01\x01\x12>\n" +
+	"\x19memory_pressure_some_usec\x18\x12 \x01(\x03H\x11R\x16memoryPressureSomeUsec\x88\x01\x01\x12>\n" +
+	"\x19memory_pressure_full_usec\x18\x13 \x01(\x03H\x12R\x16memoryPressureFullUsec\x88\x01\x01\x126\n" +
+	"\x15io_pressure_some_usec\x18\x14 \x01(\x03H\x13R\x12ioPressureSomeUsec\x88\x01\x01\x126\n" +
+	"\x15io_pressure_full_usec\x18\x15 \x01(\x03H\x14R\x12ioPressureFullUsec\x88\x01\x01B\f\n" +
 	"\n" +
-	"_wall_usecB\x17\n" +
-	"\x15_memory_current_bytesB\x10\n" +
+	"_wall_usecB\x10\n" +
+	"\x0e_cpu_user_usecB\x12\n" +
+	"\x10_cpu_system_usecB\x15\n" +
+	"\x13_cpu_throttled_usecB\x17\n" +
+	"\x15_memory_current_bytesB\x14\n" +
+	"\x12_memory_peak_bytesB\x14\n" +
+	"\x12_memory_high_countB\f\n" +
+	"\n" +
+	"_oom_countB\x11\n" +
+	"\x0f_oom_kill_countB\x10\n" +
+	"\x0e_io_read_bytesB\x11\n" +
+	"\x0f_io_write_bytesB\x10\n" +
 	"\x0e_io_read_countB\x11\n" +
-	"\x0f_io_write_countB\x19\n" +
+	"\x0f_io_write_countB\x12\n" +
+	"\x10_pids_peak_countB\x14\n" +
+	"\x12_pids_denied_countB\x19\n" +
 	"\x17_cpu_pressure_some_usecB\x19\n" +
 	"\x17_cpu_pressure_full_usecB\x1c\n" +
 	"\x1a_memory_pressure_some_usecB\x1c\n" +
 	"\x1a_memory_pressure_full_usecB\x18\n" +
 	"\x16_io_pressure_some_usecB\x18\n" +
-	"\x16_io_pressure_full_usecB\f\n" +
-	"\n" +
-	"_oom_countB\x14\n" +
-	"\x12_memory_high_countB\x14\n" +
-	"\x12_pids_denied_count*\xba\x01\n" +
+	"\x16_io_pressure_full_usec*\xba\x01\n" +
 	"\tJobStatus\x12\x1a\n" +
 	"\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17JOB_STATUS_INITIALIZING\x10\x01\x12\x16\n" +
@@ -1248,7 +1386,28 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x1bTERMINATION_REASON_SIGNALED\x10\x02\x12!\n" +
 	"\x1dTERMINATION_REASON_OOM_KILLED\x10\x03\x12 \n" +
 	"\x1cTERMINATION_REASON_TIMED_OUT\x10\x04\x12\x1e\n" +
-	"\x1aTERMINATION_REASON_STOPPED\x10\x05B\xb5\x01\n" +
+	"\x1aTERMINATION_REASON_STOPPED\x10\x05*\xc8\x01\n" +
+	"\x05Limit\x12\x15\n" +
+	"\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rLIMIT_MAX_CPU\x10\x01\x12\x14\n" +
+	"\x10LIMIT_MAX_MEMORY\x10\x02\x12\x14\n" +
+	"\x10LIMIT_MAX_IO_BPS\x10\x03\x12\x15\n" +
+	"\x11LIMIT_MAX_IO_IOPS\x10\x04\x12\x12\n" +
+	"\x0eLIMIT_MAX_PIDS\x10\x05\x12\x14\n" +
+	"\x10LIMIT_CPU_WEIGHT\x10\x06\x12\x11\n" +
+	"\rLIMIT_CPU_SET\x10\a\x12\x15\n" +
+	"\x11LIMIT_CONTAINMENT\x10\b*\xdb\x02\n" +
+	"\rIsolationPart\x12\x1e\n" +
+	"\x1aISOLATION_PART_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13ISOLATION_PART_USER\x10\x01\x12\"\n" +
+	"\x1eISOLATION_PART_MOUNT_NAMESPACE\x10\x02\x12!\n" +
+	"\x1dISOLATION_PART_WRITABLE_PATHS\x10\x03\x12 \n" +
+	"\x1cISOLATION_PART_PID_NAMESPACE\x10\x04\x12 \n" +
+	"\x1cISOLATION_PART_IPC_NAMESPACE\x10\x05\x12 \n" +
+	"\x1cISOLATION_PART_UTS_NAMESPACE\x10\x06\x12$\n" +
+	" ISOLATION_PART_NO_NEW_PRIVILEGES\x10\a\x12\"\n" +
+	"\x1eISOLATION_PART_SESSION_KEYRING\x10\b\x12\x1a\n" +
+	"\x16ISOLATION_PART_NETWORK\x10\tB\xb5\x01\n" +
 	"\x10dev.jobworker.v1B\bJobProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (
@@ -1263,43 +1422,47 @@ func file_jobworker_v1_job_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_proto_rawDescData
 }
 
-var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_jobworker_v1_job_proto_goTypes = []any{
 	(JobStatus)(0),                // 0: jobworker.v1.JobStatus
 	(JobNetwork)(0),               // 1: jobworker.v1.JobNetwork
 	(LimitsPolicy)(0),             // 2: jobworker.v1.LimitsPolicy
 	(TerminationReason)(0),        // 3: jobworker.v1.TerminationReason
-	(*Job)(nil),                   // 4: jobworker.v1.Job
-	(*Termination)(nil),           // 5: jobworker.v1.Termination
-	(*AppliedLimit)(nil),          // 6: jobworker.v1.AppliedLimit
-	(*AppliedIsolation)(nil),      // 7: jobworker.v1.AppliedIsolation
-	(*Usage)(nil),                 // 8: jobworker.v1.Usage
-	nil,                           // 9: jobworker.v1.Job.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(Limit)(0),                    // 4: jobworker.v1.Limit
+	(IsolationPart)(0),            // 5: jobworker.v1.IsolationPart
+	(*Job)(nil),                   // 6: jobworker.v1.Job
+	(*Termination)(nil),           // 7: jobworker.v1.Termination
+	(*AppliedLimit)(nil),          // 8: jobworker.v1.AppliedLimit
+	(*AppliedIsolation)(nil),      // 9: jobworker.v1.AppliedIsolation
+	(*Usage)(nil),                 // 10: jobworker.v1.Usage
+	nil,                           // 11: jobworker.v1.Job.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
 }
 var file_jobworker_v1_job_proto_depIdxs = []int32{
 	0,  // 0: jobworker.v1.Job.status:type_name -> jobworker.v1.JobStatus
-	10, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	10, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
-	9,  // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
-	10, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	11, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
-	11, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
+	12, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	12, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	11, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
+	12, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	13, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
+	13, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
 	2,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	5,  // 8: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
-	6,  // 9: jobworker.v1.Job.limits_applied:type_name -> jobworker.v1.AppliedLimit
-	8,  // 10: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	10, // 11: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	7,  // 13: jobworker.v1.Job.isolation_applied:type_name -> jobworker.v1.AppliedIsolation
+	1,  // 8: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
+	8,  // 9: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
+	9,  // 10: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
+	10, // 11: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
+	12, // 12: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	7,  // 13: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
 	3,  // 14: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	4,  // 15: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
+	5,  // 16: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }
@@ -1314,7 +1477,7 @@ func file_jobworker_v1_job_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_proto_rawDesc), len(file_jobworker_v1_job_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      6,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -23,8 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
-// 40-49 are further limits.
+// A job to start. From 12 on, a field has the same number as in Job.
 type CreateJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
@@ -45,44 +44,44 @@ type CreateJobRequest struct {
 	// Where the command starts: an absolute path of at most 4,096 bytes. Default: the job's private
 	// directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
 	// job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
-	WorkingDirectory string `protobuf:"bytes,11,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
+	WorkingDirectory string `protobuf:"bytes,20,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
 	// Variables for the command's environment, over PATH, HOME (the private directory), USER and LANG, which
 	// the server sets.
 	// Names are not empty and hold neither `=` nor NUL. At most 1,024, with at most 262,144 bytes in
 	// all. They are not part of the Job that the server returns.
-	Env map[string]string `protobuf:"bytes,12,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Env map[string]string `protobuf:"bytes,26,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How long the job may run before it is stopped as StopJob would, more than 0. Unset = no end.
-	Timeout *durationpb.Duration `protobuf:"bytes,13,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,21,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Labels, for ListJobs. At most 64; a key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-`
 	// and `/`, a value at most 256 bytes.
-	Labels map[string]string `protobuf:"bytes,14,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
 	// SIGTERM.
-	StopSignal string `protobuf:"bytes,15,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
+	StopSignal string `protobuf:"bytes,22,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
 	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
 	// Unset = the server's default (as shipped: 10 s).
-	StopGracePeriod *durationpb.Duration `protobuf:"bytes,16,opt,name=stop_grace_period,json=stopGracePeriod,proto3" json:"stop_grace_period,omitempty"`
+	StopGracePeriod *durationpb.Duration `protobuf:"bytes,23,opt,name=stop_grace_period,json=stopGracePeriod,proto3" json:"stop_grace_period,omitempty"`
 	// Makes the call safe to repeat: a later CreateJob by the same client with the same id returns the
 	// first job instead of starting a second one, as long as the server keeps that job. Up to 128
 	// printable ASCII characters; a UUID is best. Empty = each call starts a job.
-	RequestId string `protobuf:"bytes,17,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,27,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What to do where a limit cannot be enforced. Default: the server's policy (as shipped:
 	// BEST_EFFORT).
-	LimitsPolicy LimitsPolicy `protobuf:"varint,18,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
+	LimitsPolicy LimitsPolicy `protobuf:"varint,24,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
 	// How many processes and threads the job may have at once. 0 = the server's default (as shipped:
 	// 1,024). At most 4,194,304 (PID_MAX_LIMIT).
-	MaxPids int32 `protobuf:"varint,19,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
+	MaxPids int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
 	// The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
 	// twice as much as one of weight 100. 0 = the kernel's default, 100.
-	CpuWeight int32 `protobuf:"varint,40,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
+	CpuWeight int32 `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
 	// The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
 	// `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
-	CpuSet string `protobuf:"bytes,41,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
+	CpuSet string `protobuf:"bytes,32,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
 	// Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
 	// for. 0 = the server's default (as shipped: unlimited). At most 2^31.
-	MaxIoIops int64 `protobuf:"varint,42,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
+	MaxIoIops int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
 	// What the job has of the host's network. Default: the server's (as shipped: HOST).
-	Network       JobNetwork `protobuf:"varint,50,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
+	Network       JobNetwork `protobuf:"varint,25,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -632,8 +631,8 @@ func (x *StopJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Asks for other limits. A limit that is not set stays as it is; bounds, units and the meaning of 0 and
-// of an empty value are those of CreateJobRequest, and so are the numbers.
+// Limits to change. A limit that is not set keeps its value. Numbers, units, bounds and the meaning of 0 and of an
+// empty value are those of CreateJobRequest.
 type UpdateJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The whole id.
@@ -645,13 +644,13 @@ type UpdateJobRequest struct {
 	// Bytes a second for reads and, separately, for writes.
 	MaxIoBps *int64 `protobuf:"varint,5,opt,name=max_io_bps,json=maxIOBPS,proto3,oneof" json:"max_io_bps,omitempty"`
 	// Processes and threads at once.
-	MaxPids *int32 `protobuf:"varint,19,opt,name=max_pids,json=maxPids,proto3,oneof" json:"max_pids,omitempty"`
+	MaxPids *int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3,oneof" json:"max_pids,omitempty"`
 	// The share of the CPU.
-	CpuWeight *int32 `protobuf:"varint,40,opt,name=cpu_weight,json=cpuWeight,proto3,oneof" json:"cpu_weight,omitempty"`
+	CpuWeight *int32 `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3,oneof" json:"cpu_weight,omitempty"`
 	// The cores to run on.
-	CpuSet *string `protobuf:"bytes,41,opt,name=cpu_set,json=cpuSet,proto3,oneof" json:"cpu_set,omitempty"`
+	CpuSet *string `protobuf:"bytes,32,opt,name=cpu_set,json=cpuSet,proto3,oneof" json:"cpu_set,omitempty"`
 	// Operations a second for reads and, separately, for writes.
-	MaxIoIops     *int64 `protobuf:"varint,42,opt,name=max_io_iops,json=maxIOIOPS,proto3,oneof" json:"max_io_iops,omitempty"`
+	MaxIoIops     *int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3,oneof" json:"max_io_iops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1218,7 +1217,7 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xd9\x06\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xe5\x06\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1227,28 +1226,28 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"max_memory\x18\x04 \x01(\x05R\tmaxMemory\x12\x1c\n" +
 	"\n" +
 	"max_io_bps\x18\x05 \x01(\x03R\bmaxIOBPS\x12+\n" +
-	"\x11working_directory\x18\v \x01(\tR\x10workingDirectory\x129\n" +
-	"\x03env\x18\f \x03(\v2'.jobworker.v1.CreateJobRequest.EnvEntryR\x03env\x123\n" +
-	"\atimeout\x18\r \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12B\n" +
-	"\x06labels\x18\x0e \x03(\v2*.jobworker.v1.CreateJobRequest.LabelsEntryR\x06labels\x12\x1f\n" +
-	"\vstop_signal\x18\x0f \x01(\tR\n" +
+	"\x11working_directory\x18\x14 \x01(\tR\x10workingDirectory\x129\n" +
+	"\x03env\x18\x1a \x03(\v2'.jobworker.v1.CreateJobRequest.EnvEntryR\x03env\x123\n" +
+	"\atimeout\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12B\n" +
+	"\x06labels\x18\f \x03(\v2*.jobworker.v1.CreateJobRequest.LabelsEntryR\x06labels\x12\x1f\n" +
+	"\vstop_signal\x18\x16 \x01(\tR\n" +
 	"stopSignal\x12E\n" +
-	"\x11stop_grace_period\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12\x1d\n" +
+	"\x11stop_grace_period\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x11 \x01(\tR\trequestId\x12?\n" +
-	"\rlimits_policy\x18\x12 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x12\x19\n" +
-	"\bmax_pids\x18\x13 \x01(\x05R\amaxPids\x12\x1d\n" +
+	"request_id\x18\x1b \x01(\tR\trequestId\x12?\n" +
+	"\rlimits_policy\x18\x18 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x12\x19\n" +
+	"\bmax_pids\x18\x1e \x01(\x05R\amaxPids\x12\x1d\n" +
 	"\n" +
-	"cpu_weight\x18( \x01(\x05R\tcpuWeight\x12\x17\n" +
-	"\acpu_set\x18) \x01(\tR\x06cpuSet\x12\x1e\n" +
-	"\vmax_io_iops\x18* \x01(\x03R\tmaxIOIOPS\x122\n" +
-	"\anetwork\x182 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x1a6\n" +
+	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x17\n" +
+	"\acpu_set\x18  \x01(\tR\x06cpuSet\x12\x1e\n" +
+	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x122\n" +
+	"\anetwork\x18\x19 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"8\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\fJ\x04\b\r\x10\x0e\"8\n" +
 	"\x11CreateJobResponse\x12#\n" +
 	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\x1f\n" +
 	"\rGetJobRequest\x12\x0e\n" +
@@ -1274,7 +1273,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12<\n" +
 	"\fgrace_period\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vgracePeriod\"6\n" +
 	"\x0fStopJobResponse\x12#\n" +
-	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xf0\x02\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\x82\x03\n" +
 	"\x10UpdateJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\amax_cpu\x18\x03 \x01(\x05H\x00R\x06maxCPU\x88\x01\x01\x12\"\n" +
@@ -1282,11 +1281,11 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"max_memory\x18\x04 \x01(\x05H\x01R\tmaxMemory\x88\x01\x01\x12!\n" +
 	"\n" +
 	"max_io_bps\x18\x05 \x01(\x03H\x02R\bmaxIOBPS\x88\x01\x01\x12\x1e\n" +
-	"\bmax_pids\x18\x13 \x01(\x05H\x03R\amaxPids\x88\x01\x01\x12\"\n" +
+	"\bmax_pids\x18\x1e \x01(\x05H\x03R\amaxPids\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"cpu_weight\x18( \x01(\x05H\x04R\tcpuWeight\x88\x01\x01\x12\x1c\n" +
-	"\acpu_set\x18) \x01(\tH\x05R\x06cpuSet\x88\x01\x01\x12#\n" +
-	"\vmax_io_iops\x18* \x01(\x03H\x06R\tmaxIOIOPS\x88\x01\x01B\n" +
+	"cpu_weight\x18\x1f \x01(\x05H\x04R\tcpuWeight\x88\x01\x01\x12\x1c\n" +
+	"\acpu_set\x18  \x01(\tH\x05R\x06cpuSet\x88\x01\x01\x12#\n" +
+	"\vmax_io_iops\x18! \x01(\x03H\x06R\tmaxIOIOPS\x88\x01\x01B\n" +
 	"\n" +
 	"\b_max_cpuB\r\n" +
 	"\v_max_memoryB\r\n" +
@@ -1295,7 +1294,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\v_cpu_weightB\n" +
 	"\n" +
 	"\b_cpu_setB\x0e\n" +
-	"\f_max_io_iops\"8\n" +
+	"\f_max_io_iopsJ\x04\b\x02\x10\x03J\x04\b\f\x10\rJ\x04\b\x14\x10\x1c\"8\n" +
 	"\x11UpdateJobResponse\x12#\n" +
 	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"U\n" +
 	"\x0eWaitJobRequest\x12\x0e\n" +

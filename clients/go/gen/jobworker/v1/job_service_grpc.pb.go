@@ -81,7 +81,7 @@ type JobServiceClient interface {
 	StopJob(ctx context.Context, in *StopJobRequest, opts ...grpc.CallOption) (*StopJobResponse, error)
 	// Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
 	// Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-	// fails; another goes on without that limit, as `limits_applied` says.
+	// fails; another goes on without that limit, as `applied_limits` says.
 	//
 	// A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
 	// and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
@@ -258,7 +258,7 @@ type JobServiceServer interface {
 	StopJob(context.Context, *StopJobRequest) (*StopJobResponse, error)
 	// Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
 	// Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-	// fails; another goes on without that limit, as `limits_applied` says.
+	// fails; another goes on without that limit, as `applied_limits` says.
 	//
 	// A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
 	// and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process

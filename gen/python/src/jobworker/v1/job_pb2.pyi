@@ -28,43 +28,39 @@ class _JobStatus:
 class _JobStatusEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_JobStatus.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     JOB_STATUS_UNSPECIFIED: _JobStatus.ValueType  # 0
-    """Never sent by the server; in a filter it means nothing and is refused."""
+    """The server never returns this value. ListJobs refuses it in a filter."""
     JOB_STATUS_INITIALIZING: _JobStatus.ValueType  # 1
-    """Accepted; its cgroup and process are being made."""
+    """The server accepted the job and creates the cgroup and the process."""
     JOB_STATUS_RUNNING: _JobStatus.ValueType  # 2
     """The command runs."""
     JOB_STATUS_COMPLETED: _JobStatus.ValueType  # 3
     """Final: the command exited with code 0."""
     JOB_STATUS_FAILED: _JobStatus.ValueType  # 4
-    """Final: the command exited with another code, was ended by a signal or for want of memory, or ran
-    into its timeout.
-    """
+    """Final: the command exited with another code, or a signal, an OOM kill or the timeout ended it."""
     JOB_STATUS_STOPPED: _JobStatus.ValueType  # 5
-    """Final: ended because StopJob asked for it, or the server shut down."""
+    """Final: StopJob, or the shutdown of the server, ended the job."""
     JOB_STATUS_LOST: _JobStatus.ValueType  # 6
-    """Final: the server died while the job ran, and what became of it is not known."""
+    """Final: the server died while the job ran. The result is unknown."""
 
 class JobStatus(_JobStatus, metaclass=_JobStatusEnumTypeWrapper):
-    """Where a job is in its life. COMPLETED, FAILED, STOPPED and LOST are final: a job that has one of
-    them has no process and writes no more output, and its record never changes again.
+    """The phase of a job's life. COMPLETED, FAILED, STOPPED and LOST are final. A job with a final status has no
+    process, writes no more output and never changes again.
     """
 
 JOB_STATUS_UNSPECIFIED: JobStatus.ValueType  # 0
-"""Never sent by the server; in a filter it means nothing and is refused."""
+"""The server never returns this value. ListJobs refuses it in a filter."""
 JOB_STATUS_INITIALIZING: JobStatus.ValueType  # 1
-"""Accepted; its cgroup and process are being made."""
+"""The server accepted the job and creates the cgroup and the process."""
 JOB_STATUS_RUNNING: JobStatus.ValueType  # 2
 """The command runs."""
 JOB_STATUS_COMPLETED: JobStatus.ValueType  # 3
 """Final: the command exited with code 0."""
 JOB_STATUS_FAILED: JobStatus.ValueType  # 4
-"""Final: the command exited with another code, was ended by a signal or for want of memory, or ran
-into its timeout.
-"""
+"""Final: the command exited with another code, or a signal, an OOM kill or the timeout ended it."""
 JOB_STATUS_STOPPED: JobStatus.ValueType  # 5
-"""Final: ended because StopJob asked for it, or the server shut down."""
+"""Final: StopJob, or the shutdown of the server, ended the job."""
 JOB_STATUS_LOST: JobStatus.ValueType  # 6
-"""Final: the server died while the job ran, and what became of it is not known."""
+"""Final: the server died while the job ran. The result is unknown."""
 
 class _JobNetwork:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -73,21 +69,21 @@ class _JobNetwork:
 class _JobNetworkEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_JobNetwork.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     JOB_NETWORK_UNSPECIFIED: _JobNetwork.ValueType  # 0
-    """The server's configured one."""
+    """In a request: the default of the server's configuration. The server never returns this value."""
     JOB_NETWORK_HOST: _JobNetwork.ValueType  # 1
-    """All of it."""
+    """All interfaces of the host."""
     JOB_NETWORK_NONE: _JobNetwork.ValueType  # 2
-    """Nothing but a loopback interface of its own."""
+    """Only a private loopback interface."""
 
 class JobNetwork(_JobNetwork, metaclass=_JobNetworkEnumTypeWrapper):
-    """What a job has of the host's network."""
+    """A job's access to the network of the host."""
 
 JOB_NETWORK_UNSPECIFIED: JobNetwork.ValueType  # 0
-"""The server's configured one."""
+"""In a request: the default of the server's configuration. The server never returns this value."""
 JOB_NETWORK_HOST: JobNetwork.ValueType  # 1
-"""All of it."""
+"""All interfaces of the host."""
 JOB_NETWORK_NONE: JobNetwork.ValueType  # 2
-"""Nothing but a loopback interface of its own."""
+"""Only a private loopback interface."""
 
 class _LimitsPolicy:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -96,21 +92,21 @@ class _LimitsPolicy:
 class _LimitsPolicyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_LimitsPolicy.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     LIMITS_POLICY_UNSPECIFIED: _LimitsPolicy.ValueType  # 0
-    """The server's configured policy."""
+    """In a request: the default of the server's configuration. The server never returns this value."""
     LIMITS_POLICY_BEST_EFFORT: _LimitsPolicy.ValueType  # 1
-    """Run the job without it and say so in `limits_applied` or `isolation_applied`."""
+    """The job runs without it. `applied_limits` or `applied_isolation` has the reason."""
     LIMITS_POLICY_STRICT: _LimitsPolicy.ValueType  # 2
-    """Do not run the job: CreateJob fails with FAILED_PRECONDITION and leaves nothing behind."""
+    """The job does not run. CreateJob fails with FAILED_PRECONDITION and leaves nothing behind."""
 
 class LimitsPolicy(_LimitsPolicy, metaclass=_LimitsPolicyEnumTypeWrapper):
-    """What to do where a limit, or a part of the isolation, cannot be enforced on this host."""
+    """What happens if the host cannot enforce a limit or a part of the isolation."""
 
 LIMITS_POLICY_UNSPECIFIED: LimitsPolicy.ValueType  # 0
-"""The server's configured policy."""
+"""In a request: the default of the server's configuration. The server never returns this value."""
 LIMITS_POLICY_BEST_EFFORT: LimitsPolicy.ValueType  # 1
-"""Run the job without it and say so in `limits_applied` or `isolation_applied`."""
+"""The job runs without it. `applied_limits` or `applied_isolation` has the reason."""
 LIMITS_POLICY_STRICT: LimitsPolicy.ValueType  # 2
-"""Do not run the job: CreateJob fails with FAILED_PRECONDITION and leaves nothing behind."""
+"""The job does not run. CreateJob fails with FAILED_PRECONDITION and leaves nothing behind."""
 
 class _TerminationReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -119,45 +115,142 @@ class _TerminationReason:
 class _TerminationReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_TerminationReason.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     TERMINATION_REASON_UNSPECIFIED: _TerminationReason.ValueType  # 0
-    """Never sent for a job that ended."""
+    """The server never returns this value for a job with a known result."""
     TERMINATION_REASON_EXITED: _TerminationReason.ValueType  # 1
-    """The main process exited by itself; `exit_code` has its code."""
+    """The main process exited by itself. `exit_code` has the code."""
     TERMINATION_REASON_SIGNALED: _TerminationReason.ValueType  # 2
-    """A signal that did not come from the server ended the main process."""
+    """A signal ended the main process. The server did not send it."""
     TERMINATION_REASON_OOM_KILLED: _TerminationReason.ValueType  # 3
-    """The kernel killed the main process because the job reached its memory limit, or because the host
-    had no memory left; `message` says which.
+    """The kernel killed the main process because the job reached its memory limit or the host ran out of memory.
+    `message` says which.
     """
     TERMINATION_REASON_TIMED_OUT: _TerminationReason.ValueType  # 4
-    """The server ended the job because it ran longer than its timeout."""
+    """The server ended the job because the timeout expired."""
     TERMINATION_REASON_STOPPED: _TerminationReason.ValueType  # 5
-    """The server ended the job because StopJob asked for it, or because it shut down itself."""
+    """The server ended the job because a client called StopJob or because the server shut down."""
 
 class TerminationReason(_TerminationReason, metaclass=_TerminationReasonEnumTypeWrapper):
-    """The kind of a job's end."""
+    """What ended a job."""
 
 TERMINATION_REASON_UNSPECIFIED: TerminationReason.ValueType  # 0
-"""Never sent for a job that ended."""
+"""The server never returns this value for a job with a known result."""
 TERMINATION_REASON_EXITED: TerminationReason.ValueType  # 1
-"""The main process exited by itself; `exit_code` has its code."""
+"""The main process exited by itself. `exit_code` has the code."""
 TERMINATION_REASON_SIGNALED: TerminationReason.ValueType  # 2
-"""A signal that did not come from the server ended the main process."""
+"""A signal ended the main process. The server did not send it."""
 TERMINATION_REASON_OOM_KILLED: TerminationReason.ValueType  # 3
-"""The kernel killed the main process because the job reached its memory limit, or because the host
-had no memory left; `message` says which.
+"""The kernel killed the main process because the job reached its memory limit or the host ran out of memory.
+`message` says which.
 """
 TERMINATION_REASON_TIMED_OUT: TerminationReason.ValueType  # 4
-"""The server ended the job because it ran longer than its timeout."""
+"""The server ended the job because the timeout expired."""
 TERMINATION_REASON_STOPPED: TerminationReason.ValueType  # 5
-"""The server ended the job because StopJob asked for it, or because it shut down itself."""
+"""The server ended the job because a client called StopJob or because the server shut down."""
+
+class _Limit:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Limit.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    LIMIT_UNSPECIFIED: _Limit.ValueType  # 0
+    """The server never returns this value."""
+    LIMIT_MAX_CPU: _Limit.ValueType  # 1
+    """`max_cpu` of Job."""
+    LIMIT_MAX_MEMORY: _Limit.ValueType  # 2
+    """`max_memory` of Job."""
+    LIMIT_MAX_IO_BPS: _Limit.ValueType  # 3
+    """`max_io_bps` of Job."""
+    LIMIT_MAX_IO_IOPS: _Limit.ValueType  # 4
+    """`max_io_iops` of Job."""
+    LIMIT_MAX_PIDS: _Limit.ValueType  # 5
+    """`max_pids` of Job."""
+    LIMIT_CPU_WEIGHT: _Limit.ValueType  # 6
+    """`cpu_weight` of Job."""
+    LIMIT_CPU_SET: _Limit.ValueType  # 7
+    """`cpu_set` of Job."""
+    LIMIT_CONTAINMENT: _Limit.ValueType  # 8
+    """The ability to find and kill every process of the job. Not a field of Job: it applies to every job."""
+
+class Limit(_Limit, metaclass=_LimitEnumTypeWrapper):
+    """A limit that a cgroup enforces."""
+
+LIMIT_UNSPECIFIED: Limit.ValueType  # 0
+"""The server never returns this value."""
+LIMIT_MAX_CPU: Limit.ValueType  # 1
+"""`max_cpu` of Job."""
+LIMIT_MAX_MEMORY: Limit.ValueType  # 2
+"""`max_memory` of Job."""
+LIMIT_MAX_IO_BPS: Limit.ValueType  # 3
+"""`max_io_bps` of Job."""
+LIMIT_MAX_IO_IOPS: Limit.ValueType  # 4
+"""`max_io_iops` of Job."""
+LIMIT_MAX_PIDS: Limit.ValueType  # 5
+"""`max_pids` of Job."""
+LIMIT_CPU_WEIGHT: Limit.ValueType  # 6
+"""`cpu_weight` of Job."""
+LIMIT_CPU_SET: Limit.ValueType  # 7
+"""`cpu_set` of Job."""
+LIMIT_CONTAINMENT: Limit.ValueType  # 8
+"""The ability to find and kill every process of the job. Not a field of Job: it applies to every job."""
+
+class _IsolationPart:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IsolationPartEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_IsolationPart.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    ISOLATION_PART_UNSPECIFIED: _IsolationPart.ValueType  # 0
+    """The server never returns this value."""
+    ISOLATION_PART_USER: _IsolationPart.ValueType  # 1
+    """A user that no other job has at the same time."""
+    ISOLATION_PART_MOUNT_NAMESPACE: _IsolationPart.ValueType  # 2
+    """A read-only view of the system with private directories."""
+    ISOLATION_PART_WRITABLE_PATHS: _IsolationPart.ValueType  # 3
+    """The directories of the host that the job may write to."""
+    ISOLATION_PART_PID_NAMESPACE: _IsolationPart.ValueType  # 4
+    """A PID namespace: the job sees only its own processes."""
+    ISOLATION_PART_IPC_NAMESPACE: _IsolationPart.ValueType  # 5
+    """An IPC namespace: shared memory, semaphores and message queues are private."""
+    ISOLATION_PART_UTS_NAMESPACE: _IsolationPart.ValueType  # 6
+    """A UTS namespace: the job cannot change the host name of the host."""
+    ISOLATION_PART_NO_NEW_PRIVILEGES: _IsolationPart.ValueType  # 7
+    """No capabilities, and no way to gain privileges through setuid programs."""
+    ISOLATION_PART_SESSION_KEYRING: _IsolationPart.ValueType  # 8
+    """A private session keyring for kernel keys."""
+    ISOLATION_PART_NETWORK: _IsolationPart.ValueType  # 9
+    """A network namespace with only a loopback interface."""
+
+class IsolationPart(_IsolationPart, metaclass=_IsolationPartEnumTypeWrapper):
+    """A part of a job's isolation."""
+
+ISOLATION_PART_UNSPECIFIED: IsolationPart.ValueType  # 0
+"""The server never returns this value."""
+ISOLATION_PART_USER: IsolationPart.ValueType  # 1
+"""A user that no other job has at the same time."""
+ISOLATION_PART_MOUNT_NAMESPACE: IsolationPart.ValueType  # 2
+"""A read-only view of the system with private directories."""
+ISOLATION_PART_WRITABLE_PATHS: IsolationPart.ValueType  # 3
+"""The directories of the host that the job may write to."""
+ISOLATION_PART_PID_NAMESPACE: IsolationPart.ValueType  # 4
+"""A PID namespace: the job sees only its own processes."""
+ISOLATION_PART_IPC_NAMESPACE: IsolationPart.ValueType  # 5
+"""An IPC namespace: shared memory, semaphores and message queues are private."""
+ISOLATION_PART_UTS_NAMESPACE: IsolationPart.ValueType  # 6
+"""A UTS namespace: the job cannot change the host name of the host."""
+ISOLATION_PART_NO_NEW_PRIVILEGES: IsolationPart.ValueType  # 7
+"""No capabilities, and no way to gain privileges through setuid programs."""
+ISOLATION_PART_SESSION_KEYRING: IsolationPart.ValueType  # 8
+"""A private session keyring for kernel keys."""
+ISOLATION_PART_NETWORK: IsolationPart.ValueType  # 9
+"""A network namespace with only a loopback interface."""
 
 @typing.final
 class Job(message.Message):
-    """One command that the worker runs or ran, with its limits, its state and its result.
+    """One command that the server runs or ran, with the limits, the state and the result.
 
-    Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
-    command is run, 30-39 what came of it, 40-49 further limits, 50-59 how it is kept apart. Free numbers of a
-    group are kept for fields of that kind.
+    Points in time are `Timestamp`. Durations that a client sets are `Duration`. Measured values are integers with
+    the unit in the name: `_usec` (microseconds), `_bytes` or `_count`.
     """
 
     DESCRIPTOR: descriptor.Descriptor
@@ -200,132 +293,129 @@ class Job(message.Message):
     STOP_SIGNAL_FIELD_NUMBER: builtins.int
     STOP_GRACE_PERIOD_FIELD_NUMBER: builtins.int
     LIMITS_POLICY_FIELD_NUMBER: builtins.int
+    NETWORK_FIELD_NUMBER: builtins.int
     MAX_PIDS_FIELD_NUMBER: builtins.int
-    PID_FIELD_NUMBER: builtins.int
-    TERMINATION_FIELD_NUMBER: builtins.int
-    LIMITS_APPLIED_FIELD_NUMBER: builtins.int
-    USAGE_FIELD_NUMBER: builtins.int
-    LOG_SIZE_FIELD_NUMBER: builtins.int
-    KILL_PENDING_FIELD_NUMBER: builtins.int
     CPU_WEIGHT_FIELD_NUMBER: builtins.int
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
+    PID_FIELD_NUMBER: builtins.int
+    APPLIED_LIMITS_FIELD_NUMBER: builtins.int
+    APPLIED_ISOLATION_FIELD_NUMBER: builtins.int
+    USAGE_FIELD_NUMBER: builtins.int
+    LOG_SIZE_FIELD_NUMBER: builtins.int
+    KILL_PENDING_FIELD_NUMBER: builtins.int
     MEMORY_HIGH_LIFT_TIME_FIELD_NUMBER: builtins.int
-    NETWORK_FIELD_NUMBER: builtins.int
-    ISOLATION_APPLIED_FIELD_NUMBER: builtins.int
+    TERMINATION_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """The job's name: a UUIDv7 (RFC 9562) in lower case, so that ids sort by the time of creation and
-    are unique over restarts of the server. Output only.
+    """The job's id: a UUIDv7 (RFC 9562) in lower case. Ids sort by creation time and stay unique across restarts of the
+    server. Set by the server.
     """
     command: builtins.str
-    """The program, as it was asked for: a path, or a name looked up in the job's PATH."""
+    """The program, as in the request: a path, or a name that the server looks up in the job's PATH."""
     max_cpu: builtins.int
-    """The CPU limit asked for, after defaults: percent of one core (100 = one core, 250 = two and a
-    half). `limits_applied` says what the kernel enforces.
+    """CPU limit in percent of one core, after defaults: 100 = one core, 250 = two and a half cores.
+    `applied_limits` has the limit that the kernel enforces.
     """
     max_memory: builtins.int
-    """The memory limit asked for, after defaults, in MiB."""
+    """Memory limit in MiB, after defaults."""
     max_io_bps: builtins.int
-    """The limit on reads and, separately, on writes of block devices, after defaults, in bytes a
-    second. 0 = unlimited.
+    """I/O limit in bytes per second, after defaults. Applies to reads and to writes of block devices separately.
+    0 = unlimited.
     """
     status: JobStatus.ValueType
-    """Where the job is in its life. Output only."""
+    """The phase of the job's life. Set by the server."""
     exit_code: builtins.int
-    """The code that the command's main process exited with, 0-255. Unset while it runs, and for ever
-    when a signal ended it: see `termination`. Output only.
+    """Exit code of the main process, 0 to 255. Unset while the job runs, and if a signal ended the main process: see
+    `termination`. Set by the server.
     """
     owner: builtins.str
-    """The subject of the certificate that created the job (RFC 4514). Output only."""
+    """Subject of the client certificate that created the job (RFC 4514). Set by the server."""
     working_directory: builtins.str
-    """The directory that the command was started in."""
+    """Directory in which the command started."""
     stop_signal: builtins.str
-    """The signal that asks the job to end, such as `SIGTERM`."""
+    """Name of the signal that requests the job to end, such as `SIGTERM`."""
     limits_policy: LimitsPolicy.ValueType
-    """What happens where a limit cannot be enforced."""
+    """What happens if the host cannot enforce a limit or a part of the isolation, after defaults."""
+    network: JobNetwork.ValueType
+    """The job's access to the network of the host, after defaults."""
     max_pids: builtins.int
-    """How many processes and threads the job may have at once, after defaults. 0 = unlimited."""
-    pid: builtins.int
-    """The process id of the job's main process on the server's host; 0 before it runs and after it
-    ended. Output only.
-    """
-    log_size: builtins.int
-    """How many bytes the job has written to stdout and stderr together. Output only."""
-    kill_pending: builtins.bool
-    """True if the server killed the job more than 10 seconds ago and a process is still there: one in an
-    uninterruptible sleep in the kernel, usually waiting for a disk or a network file system. Always false
-    once `status` is final. Output only.
-    """
+    """Maximum number of processes and threads at one time, after defaults. 0 = unlimited."""
     cpu_weight: builtins.int
-    """The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
-    100, which every other job has.
-    """
+    """Share of the CPU in competition with other jobs, 1 to 10,000. 0 = the kernel's default, 100."""
     cpu_set: builtins.str
-    """The cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all that
-    the server's jobs have.
+    """Cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all cores that the jobs of the
+    server may use.
     """
     max_io_iops: builtins.int
-    """The limit on reads and, separately, on writes of block devices, after defaults, in operations a
-    second. 0 = unlimited.
+    """I/O limit in operations per second, after defaults. Applies to reads and to writes of block devices separately.
+    0 = unlimited.
     """
-    network: JobNetwork.ValueType
-    """What the job has of the host's network."""
+    pid: builtins.int
+    """Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
+    server.
+    """
+    log_size: builtins.int
+    """Number of bytes that the job wrote to stdout and stderr together. Set by the server."""
+    kill_pending: builtins.bool
+    """True if the server sent SIGKILL more than 10 seconds ago and a process of the job still exists. Such a process
+    is in an uninterruptible sleep in the kernel, usually because it waits for a disk or a network file system.
+    Always false when the status is final. Set by the server.
+    """
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The program's arguments, without the program's own name."""
+        """The arguments of the program, without the program itself."""
 
     @builtins.property
     def start_time(self) -> timestamp_pb2.Timestamp:
-        """When the command began to run. Unset while INITIALIZING. Output only."""
+        """When the command started. Unset while the status is INITIALIZING. Set by the server."""
 
     @builtins.property
     def end_time(self) -> timestamp_pb2.Timestamp:
-        """When the job became final. Unset before. Output only."""
+        """When the status became final. Unset before. Set by the server."""
 
     @builtins.property
     def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
-        """The labels given at creation; ListJobs filters by them."""
+        """The labels from the request. ListJobs filters by them."""
 
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
-        """When the server accepted the job. Output only."""
+        """When the server accepted the job. Set by the server."""
 
     @builtins.property
     def timeout(self) -> duration_pb2.Duration:
-        """How long the job may run from `start_time` on. Unset = as long as it likes."""
+        """Maximum run time, counted from `start_time`. Unset = no limit."""
 
     @builtins.property
     def stop_grace_period(self) -> duration_pb2.Duration:
-        """How long a job that was asked to end is left alive before it is killed."""
+        """Time between the stop signal and SIGKILL."""
 
     @builtins.property
-    def termination(self) -> Termination:
-        """How the job ended. Unset until `status` is final. Output only."""
-
-    @builtins.property
-    def limits_applied(self) -> containers.RepeatedCompositeFieldContainer[AppliedLimit]:
-        """One entry per limit, as read back from the kernel: of a running job in GetJob, UpdateJob and ListJobs with
-        `live_usage` as it is now, otherwise as it was when the limit was written, or when the job ended. Output only.
+    def applied_limits(self) -> containers.RepeatedCompositeFieldContainer[AppliedLimit]:
+        """One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage`
+        read the limits of a running job anew. Otherwise the values are from the last write of the limit, or from the end of
+        the job. Set by the server.
         """
 
     @builtins.property
+    def applied_isolation(self) -> containers.RepeatedCompositeFieldContainer[AppliedIsolation]:
+        """One entry per part of the isolation that the server's configuration or the request asks for. Set by the server."""
+
+    @builtins.property
     def usage(self) -> Usage:
-        """What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
-        and in ListJobs with `live_usage`. Output only.
+        """Resources that the job used: until now while it runs, in total when the status is final. Of a running job,
+        only GetJob, WaitJob, and ListJobs with `live_usage` return the usage. Set by the server.
         """
 
     @builtins.property
     def memory_high_lift_time(self) -> timestamp_pb2.Timestamp:
-        """When the server lifted `memory.high`, the early warning at 90 % of `max_memory`, because the job had
-        been throttled by it for some seconds in a row. From then on the job either finds memory below
-        `max_memory` or is OOM-killed. Unset if the server did not lift it. Output only.
+        """When the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled the job for
+        several seconds without a pause. After that, the job either gets memory below `max_memory` or is OOM-killed.
+        Unset if the server did not remove it. Set by the server.
         """
 
     @builtins.property
-    def isolation_applied(self) -> containers.RepeatedCompositeFieldContainer[AppliedIsolation]:
-        """One entry for each part of the job's isolation that the server's configuration, or the request, asks
-        for. Output only.
-        """
+    def termination(self) -> Termination:
+        """How the job ended. Unset until the status is final. Set by the server."""
 
     def __init__(
         self,
@@ -348,23 +438,23 @@ class Job(message.Message):
         stop_signal: builtins.str = ...,
         stop_grace_period: duration_pb2.Duration | None = ...,
         limits_policy: LimitsPolicy.ValueType = ...,
+        network: JobNetwork.ValueType = ...,
         max_pids: builtins.int = ...,
-        pid: builtins.int = ...,
-        termination: Termination | None = ...,
-        limits_applied: abc.Iterable[AppliedLimit] | None = ...,
-        usage: Usage | None = ...,
-        log_size: builtins.int = ...,
-        kill_pending: builtins.bool = ...,
         cpu_weight: builtins.int = ...,
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
+        pid: builtins.int = ...,
+        applied_limits: abc.Iterable[AppliedLimit] | None = ...,
+        applied_isolation: abc.Iterable[AppliedIsolation] | None = ...,
+        usage: Usage | None = ...,
+        log_size: builtins.int = ...,
+        kill_pending: builtins.bool = ...,
         memory_high_lift_time: timestamp_pb2.Timestamp | None = ...,
-        network: JobNetwork.ValueType = ...,
-        isolation_applied: abc.Iterable[AppliedIsolation] | None = ...,
+        termination: Termination | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "isolation_applied", b"isolation_applied", "kill_pending", b"kill_pending", "labels", b"labels", "limits_applied", b"limits_applied", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -372,7 +462,7 @@ class Job(message.Message):
 
 @typing.final
 class Termination(message.Message):
-    """How a job ended."""
+    """How a job ended. All fields are set by the server."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -382,29 +472,24 @@ class Termination(message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     LEFTOVERS_KILLED_FIELD_NUMBER: builtins.int
     OOM_KILLED_FIELD_NUMBER: builtins.int
-    TIMED_OUT_FIELD_NUMBER: builtins.int
     STOPPED_BY_FIELD_NUMBER: builtins.int
     reason: TerminationReason.ValueType
-    """The kind of end."""
+    """What ended the job."""
     signal: builtins.int
-    """The number of the signal that ended the main process, as in signal(7). 0 = it was no signal."""
+    """Number of the signal that ended the main process, as in signal(7). 0 = no signal."""
     signal_name: builtins.str
-    """That signal's name, such as `SIGKILL`. Empty = it was no signal."""
+    """Name of that signal, such as `SIGKILL`. Empty = no signal."""
     message: builtins.str
-    """One sentence for people, naming the limit or the person behind the end where there is one."""
+    """One sentence for people. Names the limit or the client that caused the end, if there is one."""
     leftovers_killed: builtins.bool
-    """True if the main process left other processes behind, which the server killed before it made the
-    status final.
-    """
+    """True if the main process left other processes behind. The server killed them before it set the final status."""
     oom_killed: builtins.bool
-    """True if the kernel killed any process of the job for want of memory, whatever became of the main
-    process, which may have exited with 0.
+    """True if the kernel killed a process of the job because memory ran out. Independent of `reason`: the main process
+    can have exited with code 0.
     """
-    timed_out: builtins.bool
-    """True if the server ended the job because it ran longer than its timeout."""
     stopped_by: builtins.str
-    """The subject of the certificate that had the job stopped (RFC 4514). Empty = nobody did; a server
-    that shuts down says so in `message`.
+    """Subject of the client certificate that called StopJob (RFC 4514). Empty if no client stopped the job. If the
+    shutdown of the server stopped it, `message` says so.
     """
     def __init__(
         self,
@@ -415,18 +500,17 @@ class Termination(message.Message):
         message: builtins.str = ...,
         leftovers_killed: builtins.bool = ...,
         oom_killed: builtins.bool = ...,
-        timed_out: builtins.bool = ...,
         stopped_by: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["leftovers_killed", b"leftovers_killed", "message", b"message", "oom_killed", b"oom_killed", "reason", b"reason", "signal", b"signal", "signal_name", b"signal_name", "stopped_by", b"stopped_by", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["leftovers_killed", b"leftovers_killed", "message", b"message", "oom_killed", b"oom_killed", "reason", b"reason", "signal", b"signal", "signal_name", b"signal_name", "stopped_by", b"stopped_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class AppliedLimit(message.Message):
-    """What the kernel says about one limit."""
+    """The state of one limit in the kernel. All fields are set by the server."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -435,22 +519,20 @@ class AppliedLimit(message.Message):
     FILE_FIELD_NUMBER: builtins.int
     VALUE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
-    limit: builtins.str
-    """The name of the limit's field in Job, such as `max_cpu`; or `containment`, which stands for being
-    able to find and end every process of the job.
-    """
+    limit: Limit.ValueType
+    """The limit."""
     in_force: builtins.bool
-    """True if the kernel enforces what was asked for. False if something else changed it afterwards."""
+    """True if the kernel enforces the limit as requested. Becomes false if another program changes it."""
     file: builtins.str
-    """The control file, such as `cpu.max`. Empty if there is none."""
+    """Control file of the cgroup, such as `cpu.max`. Empty if the host has no file for the limit."""
     value: builtins.str
-    """What the file holds, as read back, such as `10000 100000`. Empty if there is none."""
+    """Content of the file as read back, such as `10000 100000`. Empty if it was not read."""
     reason: builtins.str
-    """Why the limit is not in force and what to do about it, in one sentence. Empty if it is."""
+    """Why the limit is not in force and what to do about it, in one sentence. Empty if it is in force."""
     def __init__(
         self,
         *,
-        limit: builtins.str = ...,
+        limit: Limit.ValueType = ...,
         in_force: builtins.bool = ...,
         file: builtins.str = ...,
         value: builtins.str = ...,
@@ -464,7 +546,7 @@ class AppliedLimit(message.Message):
 
 @typing.final
 class AppliedIsolation(message.Message):
-    """What is in force of one part of a job's isolation."""
+    """The state of one part of a job's isolation. All fields are set by the server."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -472,24 +554,20 @@ class AppliedIsolation(message.Message):
     IN_FORCE_FIELD_NUMBER: builtins.int
     VALUE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
-    part: builtins.str
-    """The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
-    `writable_paths` (the directories of the host that the job may write to),
-    `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
-    `session_keyring` (kernel keys of the job's own) or `network`.
-    """
+    part: IsolationPart.ValueType
+    """The part."""
     in_force: builtins.bool
-    """True if the job has it."""
+    """True if the job has this part of the isolation."""
     value: builtins.str
-    """What it is, where there is more to say: the user, such as `job (1900000007)`, and whether /etc/passwd lacks
-    it; the writable paths. Empty otherwise.
+    """Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
+    paths. Empty for other parts.
     """
     reason: builtins.str
-    """Why it is not in force and what to do about it, in one sentence. Empty if it is."""
+    """Why the part is not in force and what to do about it, in one sentence. Empty if it is in force."""
     def __init__(
         self,
         *,
-        part: builtins.str = ...,
+        part: IsolationPart.ValueType = ...,
         in_force: builtins.bool = ...,
         value: builtins.str = ...,
         reason: builtins.str = ...,
@@ -502,107 +580,103 @@ class AppliedIsolation(message.Message):
 
 @typing.final
 class Usage(message.Message):
-    """What a job has used. A field is unset where this host cannot measure it.
+    """Resources that a job used. A field is unset if the host cannot measure it. All fields are set by the server.
 
-    The pressures are the kernel's pressure stall information (PSI): for how long processes of the job
-    waited for a resource: `some` of them, or all of them (`full`), so that nothing was done.
+    The pressure fields are the kernel's pressure stall information (PSI): how long some, or all, processes of the job
+    waited for a resource. While all of them wait (`full`), the job makes no progress.
     """
 
     DESCRIPTOR: descriptor.Descriptor
 
+    WALL_USEC_FIELD_NUMBER: builtins.int
     CPU_USER_USEC_FIELD_NUMBER: builtins.int
     CPU_SYSTEM_USEC_FIELD_NUMBER: builtins.int
+    CPU_THROTTLED_USEC_FIELD_NUMBER: builtins.int
+    MEMORY_CURRENT_BYTES_FIELD_NUMBER: builtins.int
     MEMORY_PEAK_BYTES_FIELD_NUMBER: builtins.int
+    MEMORY_HIGH_COUNT_FIELD_NUMBER: builtins.int
+    OOM_COUNT_FIELD_NUMBER: builtins.int
+    OOM_KILL_COUNT_FIELD_NUMBER: builtins.int
     IO_READ_BYTES_FIELD_NUMBER: builtins.int
     IO_WRITE_BYTES_FIELD_NUMBER: builtins.int
-    PIDS_PEAK_COUNT_FIELD_NUMBER: builtins.int
-    CPU_THROTTLED_USEC_FIELD_NUMBER: builtins.int
-    OOM_KILL_COUNT_FIELD_NUMBER: builtins.int
-    WALL_USEC_FIELD_NUMBER: builtins.int
-    MEMORY_CURRENT_BYTES_FIELD_NUMBER: builtins.int
     IO_READ_COUNT_FIELD_NUMBER: builtins.int
     IO_WRITE_COUNT_FIELD_NUMBER: builtins.int
+    PIDS_PEAK_COUNT_FIELD_NUMBER: builtins.int
+    PIDS_DENIED_COUNT_FIELD_NUMBER: builtins.int
     CPU_PRESSURE_SOME_USEC_FIELD_NUMBER: builtins.int
     CPU_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
     MEMORY_PRESSURE_SOME_USEC_FIELD_NUMBER: builtins.int
     MEMORY_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
     IO_PRESSURE_SOME_USEC_FIELD_NUMBER: builtins.int
     IO_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
-    OOM_COUNT_FIELD_NUMBER: builtins.int
-    MEMORY_HIGH_COUNT_FIELD_NUMBER: builtins.int
-    PIDS_DENIED_COUNT_FIELD_NUMBER: builtins.int
+    wall_usec: builtins.int
+    """Time from `start_time` until now, or until the last process of the job ended. Measured with a monotonic clock."""
     cpu_user_usec: builtins.int
     """CPU time in user mode."""
     cpu_system_usec: builtins.int
     """CPU time in the kernel."""
+    cpu_throttled_usec: builtins.int
+    """Time for which the CPU limit throttled the job."""
+    memory_current_bytes: builtins.int
+    """Current memory use, page cache included. Set only while the job runs."""
     memory_peak_bytes: builtins.int
-    """The most memory that the job had at one time, in bytes, page cache included."""
+    """Maximum memory use at one time, page cache included."""
+    memory_high_count: builtins.int
+    """How often the kernel throttled the job and reclaimed its memory because it used more than 90 % of its memory
+    limit.
+    """
+    oom_count: builtins.int
+    """How often the job needed more memory than its limit allows while nothing could be reclaimed."""
+    oom_kill_count: builtins.int
+    """Number of processes of the job that the kernel killed because memory ran out, at the job's limit or on the host."""
     io_read_bytes: builtins.int
     """Bytes read from block devices."""
     io_write_bytes: builtins.int
     """Bytes written to block devices."""
-    pids_peak_count: builtins.int
-    """The most processes and threads at one time."""
-    cpu_throttled_usec: builtins.int
-    """CPU time that the job wanted and was refused by its CPU limit."""
-    oom_kill_count: builtins.int
-    """How many processes of the job the kernel killed for want of memory: the job's, up to its limit, or
-    the host's.
-    """
-    wall_usec: builtins.int
-    """The time from `start_time` to now, or to the end of the job's last process, by a clock that nobody
-    sets.
-    """
-    memory_current_bytes: builtins.int
-    """The memory that the job has now, in bytes, page cache included. Of a running job only."""
     io_read_count: builtins.int
     """Read operations on block devices."""
     io_write_count: builtins.int
     """Write operations on block devices."""
-    cpu_pressure_some_usec: builtins.int
-    """How long some of the job waited for the CPU."""
-    cpu_pressure_full_usec: builtins.int
-    """How long all of the job waited for the CPU."""
-    memory_pressure_some_usec: builtins.int
-    """How long some of the job waited for memory to be reclaimed or read back."""
-    memory_pressure_full_usec: builtins.int
-    """How long all of the job waited for memory to be reclaimed or read back."""
-    io_pressure_some_usec: builtins.int
-    """How long some of the job waited for block devices."""
-    io_pressure_full_usec: builtins.int
-    """How long all of the job waited for block devices."""
-    oom_count: builtins.int
-    """How often the job needed more memory than its own limit allows, and there was nothing to reclaim."""
-    memory_high_count: builtins.int
-    """How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
-    memory limit.
-    """
+    pids_peak_count: builtins.int
+    """Maximum number of processes and threads at one time."""
     pids_denied_count: builtins.int
-    """How often the job was refused a new process or thread because it had `max_pids` of them."""
+    """How often the kernel refused a new process or thread because the job had reached `max_pids`."""
+    cpu_pressure_some_usec: builtins.int
+    """Time for which some processes waited for the CPU."""
+    cpu_pressure_full_usec: builtins.int
+    """Time for which all processes waited for the CPU."""
+    memory_pressure_some_usec: builtins.int
+    """Time for which some processes waited for memory to be reclaimed or read back."""
+    memory_pressure_full_usec: builtins.int
+    """Time for which all processes waited for memory to be reclaimed or read back."""
+    io_pressure_some_usec: builtins.int
+    """Time for which some processes waited for block devices."""
+    io_pressure_full_usec: builtins.int
+    """Time for which all processes waited for block devices."""
     def __init__(
         self,
         *,
+        wall_usec: builtins.int | None = ...,
         cpu_user_usec: builtins.int | None = ...,
         cpu_system_usec: builtins.int | None = ...,
+        cpu_throttled_usec: builtins.int | None = ...,
+        memory_current_bytes: builtins.int | None = ...,
         memory_peak_bytes: builtins.int | None = ...,
+        memory_high_count: builtins.int | None = ...,
+        oom_count: builtins.int | None = ...,
+        oom_kill_count: builtins.int | None = ...,
         io_read_bytes: builtins.int | None = ...,
         io_write_bytes: builtins.int | None = ...,
-        pids_peak_count: builtins.int | None = ...,
-        cpu_throttled_usec: builtins.int | None = ...,
-        oom_kill_count: builtins.int | None = ...,
-        wall_usec: builtins.int | None = ...,
-        memory_current_bytes: builtins.int | None = ...,
         io_read_count: builtins.int | None = ...,
         io_write_count: builtins.int | None = ...,
+        pids_peak_count: builtins.int | None = ...,
+        pids_denied_count: builtins.int | None = ...,
         cpu_pressure_some_usec: builtins.int | None = ...,
         cpu_pressure_full_usec: builtins.int | None = ...,
         memory_pressure_some_usec: builtins.int | None = ...,
         memory_pressure_full_usec: builtins.int | None = ...,
         io_pressure_some_usec: builtins.int | None = ...,
         io_pressure_full_usec: builtins.int | None = ...,
-        oom_count: builtins.int | None = ...,
-        memory_high_count: builtins.int | None = ...,
-        pids_denied_count: builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_denied_count", b"_pids_denied_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_denied_count", b"pids_denied_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...

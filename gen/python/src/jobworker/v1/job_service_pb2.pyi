@@ -24,9 +24,7 @@ DESCRIPTOR: descriptor.FileDescriptor
 
 @typing.final
 class CreateJobRequest(message.Message):
-    """Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
-    40-49 are further limits.
-    """
+    """A job to start. From 12 on, a field has the same number as in Job."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -409,8 +407,8 @@ class StopJobResponse(message.Message):
 
 @typing.final
 class UpdateJobRequest(message.Message):
-    """Asks for other limits. A limit that is not set stays as it is; bounds, units and the meaning of 0 and
-    of an empty value are those of CreateJobRequest, and so are the numbers.
+    """Limits to change. A limit that is not set keeps its value. Numbers, units, bounds and the meaning of 0 and of an
+    empty value are those of CreateJobRequest.
     """
 
     DESCRIPTOR: descriptor.Descriptor

@@ -158,7 +158,7 @@ class JobServiceServicer:
     def UpdateJob(self, request, context):
         """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
         Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-        fails; another goes on without that limit, as `limits_applied` says.
+        fails; another goes on without that limit, as `applied_limits` says.
 
         A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
         and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process

@@ -69,7 +69,7 @@ class JobServiceStub:
     UpdateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.UpdateJobRequest, _job_service_pb2.UpdateJobResponse]
     """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
     Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-    fails; another goes on without that limit, as `limits_applied` says.
+    fails; another goes on without that limit, as `applied_limits` says.
 
     A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
     and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
@@ -192,7 +192,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_job_service_pb2.UpdateJobResponse]:
         """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
         Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-        fails; another goes on without that limit, as `limits_applied` says.
+        fails; another goes on without that limit, as `applied_limits` says.
 
         A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
         and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process

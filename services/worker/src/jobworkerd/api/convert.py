@@ -41,6 +41,20 @@ SOURCES: Mapping[job_output_pb2.OutputSource.ValueType, OutputSource] = MappingP
 )
 """Sources by their numbers in the API, without OUTPUT_SOURCE_UNSPECIFIED."""
 
+LIMITS: Mapping[str, job_pb2.Limit.ValueType] = MappingProxyType(
+    {name.removeprefix("LIMIT_").lower(): number for name, number in job_pb2.Limit.items() if number}
+)
+"""The number of each limit in the API, by the name in the model."""
+
+ISOLATION_PARTS: Mapping[str, job_pb2.IsolationPart.ValueType] = MappingProxyType(
+    {
+        name.removeprefix("ISOLATION_PART_").lower(): number
+        for name, number in job_pb2.IsolationPart.items()
+        if number
+    }
+)
+"""The number of each part of the isolation in the API, by the name in the model."""
+
 
 def timestamp(ns: int) -> Timestamp:
     """Returns a timestamp for nanoseconds since the epoch."""
@@ -79,13 +93,13 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         limits_policy=job_pb2.LimitsPolicy.Value(f"LIMITS_POLICY_{spec.limits_policy.name}"),
         pid=job.pid,
         termination=None if job.termination is None else _termination(job.termination),
-        limits_applied=[_applied_limit(limit) for limit in job.applied_limits],
+        applied_limits=[_applied_limit(limit) for limit in job.applied_limits],
         usage=_usage(job.usage),
         log_size=job.log_size,
         kill_pending=job.kill_pending,
         memory_high_lift_time=_optional_timestamp(job.memory_high_lift_time_ns),
         network=job_pb2.JobNetwork.Value(f"JOB_NETWORK_{spec.network.name}"),
-        isolation_applied=[_applied_isolation(part) for part in job.applied_isolation],
+        applied_isolation=[_applied_isolation(part) for part in job.applied_isolation],
         **asdict(spec.limits),
     )
 
@@ -98,14 +112,13 @@ def _termination(termination: Termination) -> job_pb2.Termination:
         message=termination.message,
         leftovers_killed=termination.leftovers_killed,
         oom_killed=termination.oom_killed,
-        timed_out=termination.timed_out,
         stopped_by=termination.stopped_by,
     )
 
 
 def _applied_limit(limit: AppliedLimit) -> job_pb2.AppliedLimit:
     return job_pb2.AppliedLimit(
-        limit=limit.limit,
+        limit=LIMITS[limit.limit],
         in_force=limit.in_force,
         file=limit.file,
         value=limit.value,
@@ -115,7 +128,7 @@ def _applied_limit(limit: AppliedLimit) -> job_pb2.AppliedLimit:
 
 def _applied_isolation(part: AppliedIsolation) -> job_pb2.AppliedIsolation:
     return job_pb2.AppliedIsolation(
-        part=part.part, in_force=part.in_force, value=part.value, reason=part.reason
+        part=ISOLATION_PARTS[part.part], in_force=part.in_force, value=part.value, reason=part.reason
     )
 
 

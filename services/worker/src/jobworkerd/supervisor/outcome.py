@@ -57,7 +57,6 @@ def outcome(spec: JobSpec, wait_status: int, request: StopRequest | None, stats:
         message=_message(reason, ending, spec, request, stats) + _denied_forks(spec, stats),
         leftovers_killed=stats.leftovers,
         oom_killed=bool(stats.usage.oom_kill_count),
-        timed_out=reason is TerminationReason.TIMED_OUT,
         stopped_by=request.by if request else "",
     )
     return Outcome(_status(reason, exit_code), exit_code, termination)

@@ -12,249 +12,247 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job.proto.
  */
 export const file_jobworker_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChZqb2J3b3JrZXIvdjEvam9iLnByb3RvEgxqb2J3b3JrZXIudjEiwAgKA0pvYhIKCgJpZBgBIAEoCRIPCgdjb21tYW5kGAIgASgJEgwKBGFyZ3MYAyADKAkSFwoHbWF4X2NwdRgEIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBSABKAUSHAoKbWF4X2lvX2JwcxgGIAEoA1IIbWF4SU9CUFMSJwoGc3RhdHVzGAcgASgOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoJZXhpdF9jb2RlGAogASgFSACIAQESDQoFb3duZXIYCyABKAkSLQoGbGFiZWxzGAwgAygLMh0uam9id29ya2VyLnYxLkpvYi5MYWJlbHNFbnRyeRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIQCghtYXhfcGlkcxgZIAEoBRILCgNwaWQYGiABKAUSLgoLdGVybWluYXRpb24YHiABKAsyGS5qb2J3b3JrZXIudjEuVGVybWluYXRpb24SMgoObGltaXRzX2FwcGxpZWQYHyADKAsyGi5qb2J3b3JrZXIudjEuQXBwbGllZExpbWl0EiIKBXVzYWdlGCAgASgLMhMuam9id29ya2VyLnYxLlVzYWdlEhAKCGxvZ19zaXplGCEgASgDEhQKDGtpbGxfcGVuZGluZxgiIAEoCBISCgpjcHVfd2VpZ2h0GCggASgFEg8KB2NwdV9zZXQYKSABKAkSHgoLbWF4X2lvX2lvcHMYKiABKANSCW1heElPSU9QUxI5ChVtZW1vcnlfaGlnaF9saWZ0X3RpbWUYKyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxI5ChFpc29sYXRpb25fYXBwbGllZBgzIAMoCzIeLmpvYndvcmtlci52MS5BcHBsaWVkSXNvbGF0aW9uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX2V4aXRfY29kZSLJAQoLVGVybWluYXRpb24SLwoGcmVhc29uGAEgASgOMh8uam9id29ya2VyLnYxLlRlcm1pbmF0aW9uUmVhc29uEg4KBnNpZ25hbBgCIAEoBRITCgtzaWduYWxfbmFtZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhgKEGxlZnRvdmVyc19raWxsZWQYBSABKAgSEgoKb29tX2tpbGxlZBgGIAEoCBIRCgl0aW1lZF9vdXQYByABKAgSEgoKc3RvcHBlZF9ieRgIIAEoCSJcCgxBcHBsaWVkTGltaXQSDQoFbGltaXQYASABKAkSEAoIaW5fZm9yY2UYAiABKAgSDAoEZmlsZRgDIAEoCRINCgV2YWx1ZRgEIAEoCRIOCgZyZWFzb24YBSABKAkiUQoQQXBwbGllZElzb2xhdGlvbhIMCgRwYXJ0GAEgASgJEhAKCGluX2ZvcmNlGAIgASgIEg0KBXZhbHVlGAMgASgJEg4KBnJlYXNvbhgEIAEoCSLvCAoFVXNhZ2USGgoNY3B1X3VzZXJfdXNlYxgBIAEoA0gAiAEBEhwKD2NwdV9zeXN0ZW1fdXNlYxgCIAEoA0gBiAEBEh4KEW1lbW9yeV9wZWFrX2J5dGVzGAMgASgDSAKIAQESGgoNaW9fcmVhZF9ieXRlcxgEIAEoA0gDiAEBEhsKDmlvX3dyaXRlX2J5dGVzGAUgASgDSASIAQESHAoPcGlkc19wZWFrX2NvdW50GAYgASgDSAWIAQESHwoSY3B1X3Rocm90dGxlZF91c2VjGAcgASgDSAaIAQESGwoOb29tX2tpbGxfY291bnQYCCABKANIB4gBARIWCgl3YWxsX3VzZWMYCSABKANICIgBARIhChRtZW1vcnlfY3VycmVudF9ieXRlcxgKIAEoA0gJiAEBEhoKDWlvX3JlYWRfY291bnQYCyABKANICogBARIbCg5pb193cml0ZV9jb3VudBgMIAEoA0gLiAEBEiMKFmNwdV9wcmVzc3VyZV9zb21lX3VzZWMYDSABKANIDIgBARIjChZjcHVfcHJlc3N1cmVfZnVsbF91c2VjGA4gASgDSA2IAQESJgoZbWVtb3J5X3ByZXNzdXJlX3NvbWVfdXNlYxgPIAEoA0gOiAEBEiYKGW1lbW9yeV9wcmVzc3VyZV9mdWxsX3VzZWMYECABKANID4gBARIiChVpb19wcmVzc3VyZV9zb21lX3VzZWMYESABKANIEIgBARIiChVpb19wcmVzc3VyZV9mdWxsX3VzZWMYEiABKANIEYgBARIWCglvb21fY291bnQYEyABKANIEogBARIeChFtZW1vcnlfaGlnaF9jb3VudBgUIAEoA0gTiAEBEh4KEXBpZHNfZGVuaWVkX2NvdW50GBUgASgDSBSIAQFCEAoOX2NwdV91c2VyX3VzZWNCEgoQX2NwdV9zeXN0ZW1fdXNlY0IUChJfbWVtb3J5X3BlYWtfYnl0ZXNCEAoOX2lvX3JlYWRfYnl0ZXNCEQoPX2lvX3dyaXRlX2J5dGVzQhIKEF9waWRzX3BlYWtfY291bnRCFQoTX2NwdV90aHJvdHRsZWRfdXNlY0IRCg9fb29tX2tpbGxfY291bnRCDAoKX3dhbGxfdXNlY0IXChVfbWVtb3J5X2N1cnJlbnRfYnl0ZXNCEAoOX2lvX3JlYWRfY291bnRCEQoPX2lvX3dyaXRlX2NvdW50QhkKF19jcHVfcHJlc3N1cmVfc29tZV91c2VjQhkKF19jcHVfcHJlc3N1cmVfZnVsbF91c2VjQhwKGl9tZW1vcnlfcHJlc3N1cmVfc29tZV91c2VjQhwKGl9tZW1vcnlfcHJlc3N1cmVfZnVsbF91c2VjQhgKFl9pb19wcmVzc3VyZV9zb21lX3VzZWNCGAoWX2lvX3ByZXNzdXJlX2Z1bGxfdXNlY0IMCgpfb29tX2NvdW50QhQKEl9tZW1vcnlfaGlnaF9jb3VudEIUChJfcGlkc19kZW5pZWRfY291bnQqugEKCUpvYlN0YXR1cxIaChZKT0JfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXSk9CX1NUQVRVU19JTklUSUFMSVpJTkcQARIWChJKT0JfU1RBVFVTX1JVTk5JTkcQAhIYChRKT0JfU1RBVFVTX0NPTVBMRVRFRBADEhUKEUpPQl9TVEFUVVNfRkFJTEVEEAQSFgoSSk9CX1NUQVRVU19TVE9QUEVEEAUSEwoPSk9CX1NUQVRVU19MT1NUEAYqVQoKSm9iTmV0d29yaxIbChdKT0JfTkVUV09SS19VTlNQRUNJRklFRBAAEhQKEEpPQl9ORVRXT1JLX0hPU1QQARIUChBKT0JfTkVUV09SS19OT05FEAIqZgoMTGltaXRzUG9saWN5Eh0KGUxJTUlUU19QT0xJQ1lfVU5TUEVDSUZJRUQQABIdChlMSU1JVFNfUE9MSUNZX0JFU1RfRUZGT1JUEAESGAoUTElNSVRTX1BPTElDWV9TVFJJQ1QQAircAQoRVGVybWluYXRpb25SZWFzb24SIgoeVEVSTUlOQVRJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZVEVSTUlOQVRJT05fUkVBU09OX0VYSVRFRBABEh8KG1RFUk1JTkFUSU9OX1JFQVNPTl9TSUdOQUxFRBACEiEKHVRFUk1JTkFUSU9OX1JFQVNPTl9PT01fS0lMTEVEEAMSIAocVEVSTUlOQVRJT05fUkVBU09OX1RJTUVEX09VVBAEEh4KGlRFUk1JTkFUSU9OX1JFQVNPTl9TVE9QUEVEEAVCtQEKEGRldi5qb2J3b3JrZXIudjFCCEpvYlByb3RvUAFaRmdpdGh1Yi5jb20vam9id29ya2VyL2pvYndvcmtlci9jbGllbnRzL2dvL2dlbi9qb2J3b3JrZXIvdjE7am9id29ya2VydjGiAgNKV1iqAgxKb2JXb3JrZXIuVjHKAgxKb2JXb3JrZXJcVjHiAhhKb2JXb3JrZXJcVjFcR1BCTWV0YWRhdGHqAg1Kb2JXb3JrZXI6OlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZqb2J3b3JrZXIvdjEvam9iLnByb3RvEgxqb2J3b3JrZXIudjEi3QgKA0pvYhIKCgJpZBgBIAEoCRIPCgdjb21tYW5kGAIgASgJEgwKBGFyZ3MYAyADKAkSFwoHbWF4X2NwdRgEIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBSABKAUSHAoKbWF4X2lvX2JwcxgGIAEoA1IIbWF4SU9CUFMSJwoGc3RhdHVzGAcgASgOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoJZXhpdF9jb2RlGAogASgFSACIAQESDQoFb3duZXIYCyABKAkSLQoGbGFiZWxzGAwgAygLMh0uam9id29ya2VyLnYxLkpvYi5MYWJlbHNFbnRyeRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIpCgduZXR3b3JrGBkgASgOMhguam9id29ya2VyLnYxLkpvYk5ldHdvcmsSEAoIbWF4X3BpZHMYHiABKAUSEgoKY3B1X3dlaWdodBgfIAEoBRIPCgdjcHVfc2V0GCAgASgJEh4KC21heF9pb19pb3BzGCEgASgDUgltYXhJT0lPUFMSCwoDcGlkGCggASgFEjIKDmFwcGxpZWRfbGltaXRzGCkgAygLMhouam9id29ya2VyLnYxLkFwcGxpZWRMaW1pdBI5ChFhcHBsaWVkX2lzb2xhdGlvbhgqIAMoCzIeLmpvYndvcmtlci52MS5BcHBsaWVkSXNvbGF0aW9uEiIKBXVzYWdlGCsgASgLMhMuam9id29ya2VyLnYxLlVzYWdlEhAKCGxvZ19zaXplGCwgASgDEhQKDGtpbGxfcGVuZGluZxgtIAEoCBI5ChVtZW1vcnlfaGlnaF9saWZ0X3RpbWUYLiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC3Rlcm1pbmF0aW9uGC8gASgLMhkuam9id29ya2VyLnYxLlRlcm1pbmF0aW9uGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX2V4aXRfY29kZUoECBoQG0oECBsQHFIDZW52UgpyZXF1ZXN0X2lkIrYBCgtUZXJtaW5hdGlvbhIvCgZyZWFzb24YASABKA4yHy5qb2J3b3JrZXIudjEuVGVybWluYXRpb25SZWFzb24SDgoGc2lnbmFsGAIgASgFEhMKC3NpZ25hbF9uYW1lGAMgASgJEg8KB21lc3NhZ2UYBCABKAkSGAoQbGVmdG92ZXJzX2tpbGxlZBgFIAEoCBISCgpvb21fa2lsbGVkGAYgASgIEhIKCnN0b3BwZWRfYnkYByABKAkicQoMQXBwbGllZExpbWl0EiIKBWxpbWl0GAEgASgOMhMuam9id29ya2VyLnYxLkxpbWl0EhAKCGluX2ZvcmNlGAIgASgIEgwKBGZpbGUYAyABKAkSDQoFdmFsdWUYBCABKAkSDgoGcmVhc29uGAUgASgJIm4KEEFwcGxpZWRJc29sYXRpb24SKQoEcGFydBgBIAEoDjIbLmpvYndvcmtlci52MS5Jc29sYXRpb25QYXJ0EhAKCGluX2ZvcmNlGAIgASgIEg0KBXZhbHVlGAMgASgJEg4KBnJlYXNvbhgEIAEoCSLvCAoFVXNhZ2USFgoJd2FsbF91c2VjGAEgASgDSACIAQESGgoNY3B1X3VzZXJfdXNlYxgCIAEoA0gBiAEBEhwKD2NwdV9zeXN0ZW1fdXNlYxgDIAEoA0gCiAEBEh8KEmNwdV90aHJvdHRsZWRfdXNlYxgEIAEoA0gDiAEBEiEKFG1lbW9yeV9jdXJyZW50X2J5dGVzGAUgASgDSASIAQESHgoRbWVtb3J5X3BlYWtfYnl0ZXMYBiABKANIBYgBARIeChFtZW1vcnlfaGlnaF9jb3VudBgHIAEoA0gGiAEBEhYKCW9vbV9jb3VudBgIIAEoA0gHiAEBEhsKDm9vbV9raWxsX2NvdW50GAkgASgDSAiIAQESGgoNaW9fcmVhZF9ieXRlcxgKIAEoA0gJiAEBEhsKDmlvX3dyaXRlX2J5dGVzGAsgASgDSAqIAQESGgoNaW9fcmVhZF9jb3VudBgMIAEoA0gLiAEBEhsKDmlvX3dyaXRlX2NvdW50GA0gASgDSAyIAQESHAoPcGlkc19wZWFrX2NvdW50GA4gASgDSA2IAQESHgoRcGlkc19kZW5pZWRfY291bnQYDyABKANIDogBARIjChZjcHVfcHJlc3N1cmVfc29tZV91c2VjGBAgASgDSA+IAQESIwoWY3B1X3ByZXNzdXJlX2Z1bGxfdXNlYxgRIAEoA0gQiAEBEiYKGW1lbW9yeV9wcmVzc3VyZV9zb21lX3VzZWMYEiABKANIEYgBARImChltZW1vcnlfcHJlc3N1cmVfZnVsbF91c2VjGBMgASgDSBKIAQESIgoVaW9fcHJlc3N1cmVfc29tZV91c2VjGBQgASgDSBOIAQESIgoVaW9fcHJlc3N1cmVfZnVsbF91c2VjGBUgASgDSBSIAQFCDAoKX3dhbGxfdXNlY0IQCg5fY3B1X3VzZXJfdXNlY0ISChBfY3B1X3N5c3RlbV91c2VjQhUKE19jcHVfdGhyb3R0bGVkX3VzZWNCFwoVX21lbW9yeV9jdXJyZW50X2J5dGVzQhQKEl9tZW1vcnlfcGVha19ieXRlc0IUChJfbWVtb3J5X2hpZ2hfY291bnRCDAoKX29vbV9jb3VudEIRCg9fb29tX2tpbGxfY291bnRCEAoOX2lvX3JlYWRfYnl0ZXNCEQoPX2lvX3dyaXRlX2J5dGVzQhAKDl9pb19yZWFkX2NvdW50QhEKD19pb193cml0ZV9jb3VudEISChBfcGlkc19wZWFrX2NvdW50QhQKEl9waWRzX2RlbmllZF9jb3VudEIZChdfY3B1X3ByZXNzdXJlX3NvbWVfdXNlY0IZChdfY3B1X3ByZXNzdXJlX2Z1bGxfdXNlY0IcChpfbWVtb3J5X3ByZXNzdXJlX3NvbWVfdXNlY0IcChpfbWVtb3J5X3ByZXNzdXJlX2Z1bGxfdXNlY0IYChZfaW9fcHJlc3N1cmVfc29tZV91c2VjQhgKFl9pb19wcmVzc3VyZV9mdWxsX3VzZWMqugEKCUpvYlN0YXR1cxIaChZKT0JfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXSk9CX1NUQVRVU19JTklUSUFMSVpJTkcQARIWChJKT0JfU1RBVFVTX1JVTk5JTkcQAhIYChRKT0JfU1RBVFVTX0NPTVBMRVRFRBADEhUKEUpPQl9TVEFUVVNfRkFJTEVEEAQSFgoSSk9CX1NUQVRVU19TVE9QUEVEEAUSEwoPSk9CX1NUQVRVU19MT1NUEAYqVQoKSm9iTmV0d29yaxIbChdKT0JfTkVUV09SS19VTlNQRUNJRklFRBAAEhQKEEpPQl9ORVRXT1JLX0hPU1QQARIUChBKT0JfTkVUV09SS19OT05FEAIqZgoMTGltaXRzUG9saWN5Eh0KGUxJTUlUU19QT0xJQ1lfVU5TUEVDSUZJRUQQABIdChlMSU1JVFNfUE9MSUNZX0JFU1RfRUZGT1JUEAESGAoUTElNSVRTX1BPTElDWV9TVFJJQ1QQAircAQoRVGVybWluYXRpb25SZWFzb24SIgoeVEVSTUlOQVRJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHQoZVEVSTUlOQVRJT05fUkVBU09OX0VYSVRFRBABEh8KG1RFUk1JTkFUSU9OX1JFQVNPTl9TSUdOQUxFRBACEiEKHVRFUk1JTkFUSU9OX1JFQVNPTl9PT01fS0lMTEVEEAMSIAocVEVSTUlOQVRJT05fUkVBU09OX1RJTUVEX09VVBAEEh4KGlRFUk1JTkFUSU9OX1JFQVNPTl9TVE9QUEVEEAUqyAEKBUxpbWl0EhUKEUxJTUlUX1VOU1BFQ0lGSUVEEAASEQoNTElNSVRfTUFYX0NQVRABEhQKEExJTUlUX01BWF9NRU1PUlkQAhIUChBMSU1JVF9NQVhfSU9fQlBTEAMSFQoRTElNSVRfTUFYX0lPX0lPUFMQBBISCg5MSU1JVF9NQVhfUElEUxAFEhQKEExJTUlUX0NQVV9XRUlHSFQQBhIRCg1MSU1JVF9DUFVfU0VUEAcSFQoRTElNSVRfQ09OVEFJTk1FTlQQCCrbAgoNSXNvbGF0aW9uUGFydBIeChpJU09MQVRJT05fUEFSVF9VTlNQRUNJRklFRBAAEhcKE0lTT0xBVElPTl9QQVJUX1VTRVIQARIiCh5JU09MQVRJT05fUEFSVF9NT1VOVF9OQU1FU1BBQ0UQAhIhCh1JU09MQVRJT05fUEFSVF9XUklUQUJMRV9QQVRIUxADEiAKHElTT0xBVElPTl9QQVJUX1BJRF9OQU1FU1BBQ0UQBBIgChxJU09MQVRJT05fUEFSVF9JUENfTkFNRVNQQUNFEAUSIAocSVNPTEFUSU9OX1BBUlRfVVRTX05BTUVTUEFDRRAGEiQKIElTT0xBVElPTl9QQVJUX05PX05FV19QUklWSUxFR0VTEAcSIgoeSVNPTEFUSU9OX1BBUlRfU0VTU0lPTl9LRVlSSU5HEAgSGgoWSVNPTEFUSU9OX1BBUlRfTkVUV09SSxAJQrUBChBkZXYuam9id29ya2VyLnYxQghKb2JQcm90b1ABWkZnaXRodWIuY29tL2pvYndvcmtlci9qb2J3b3JrZXIvY2xpZW50cy9nby9nZW4vam9id29ya2VyL3YxO2pvYndvcmtlcnYxogIDSldYqgIMSm9iV29ya2VyLlYxygIMSm9iV29ya2VyXFYx4gIYSm9iV29ya2VyXFYxXEdQQk1ldGFkYXRh6gINSm9iV29ya2VyOjpWMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * One command that the worker runs or ran, with its limits, its state and its result.
+ * One command that the server runs or ran, with the limits, the state and the result.
  *
- * Field numbers are grouped: 1-10 what every client reads, 11-19 who asked and when, 20-29 how the
- * command is run, 30-39 what came of it, 40-49 further limits, 50-59 how it is kept apart. Free numbers of a
- * group are kept for fields of that kind.
+ * Points in time are `Timestamp`. Durations that a client sets are `Duration`. Measured values are integers with
+ * the unit in the name: `_usec` (microseconds), `_bytes` or `_count`.
  *
  * @generated from message jobworker.v1.Job
  */
 export type Job = Message<"jobworker.v1.Job"> & {
   /**
-   * The job's name: a UUIDv7 (RFC 9562) in lower case, so that ids sort by the time of creation and
-   * are unique over restarts of the server. Output only.
+   * The job's id: a UUIDv7 (RFC 9562) in lower case. Ids sort by creation time and stay unique across restarts of the
+   * server. Set by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The program, as it was asked for: a path, or a name looked up in the job's PATH.
+   * The program, as in the request: a path, or a name that the server looks up in the job's PATH.
    *
    * @generated from field: string command = 2;
    */
   command: string;
 
   /**
-   * The program's arguments, without the program's own name.
+   * The arguments of the program, without the program itself.
    *
    * @generated from field: repeated string args = 3;
    */
   args: string[];
 
   /**
-   * The CPU limit asked for, after defaults: percent of one core (100 = one core, 250 = two and a
-   * half). `limits_applied` says what the kernel enforces.
+   * CPU limit in percent of one core, after defaults: 100 = one core, 250 = two and a half cores.
+   * `applied_limits` has the limit that the kernel enforces.
    *
    * @generated from field: int32 max_cpu = 4 [json_name = "maxCPU"];
    */
   maxCpu: number;
 
   /**
-   * The memory limit asked for, after defaults, in MiB.
+   * Memory limit in MiB, after defaults.
    *
    * @generated from field: int32 max_memory = 5;
    */
   maxMemory: number;
 
   /**
-   * The limit on reads and, separately, on writes of block devices, after defaults, in bytes a
-   * second. 0 = unlimited.
+   * I/O limit in bytes per second, after defaults. Applies to reads and to writes of block devices separately.
+   * 0 = unlimited.
    *
    * @generated from field: int64 max_io_bps = 6 [json_name = "maxIOBPS"];
    */
   maxIoBps: bigint;
 
   /**
-   * Where the job is in its life. Output only.
+   * The phase of the job's life. Set by the server.
    *
    * @generated from field: jobworker.v1.JobStatus status = 7;
    */
   status: JobStatus;
 
   /**
-   * When the command began to run. Unset while INITIALIZING. Output only.
+   * When the command started. Unset while the status is INITIALIZING. Set by the server.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 8;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * When the job became final. Unset before. Output only.
+   * When the status became final. Unset before. Set by the server.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 9;
    */
   endTime?: Timestamp | undefined;
 
   /**
-   * The code that the command's main process exited with, 0-255. Unset while it runs, and for ever
-   * when a signal ended it: see `termination`. Output only.
+   * Exit code of the main process, 0 to 255. Unset while the job runs, and if a signal ended the main process: see
+   * `termination`. Set by the server.
    *
    * @generated from field: optional int32 exit_code = 10;
    */
   exitCode?: number | undefined;
 
   /**
-   * The subject of the certificate that created the job (RFC 4514). Output only.
+   * Subject of the client certificate that created the job (RFC 4514). Set by the server.
    *
    * @generated from field: string owner = 11;
    */
   owner: string;
 
   /**
-   * The labels given at creation; ListJobs filters by them.
+   * The labels from the request. ListJobs filters by them.
    *
    * @generated from field: map<string, string> labels = 12;
    */
   labels: { [key: string]: string };
 
   /**
-   * When the server accepted the job. Output only.
+   * When the server accepted the job. Set by the server.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 13;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * The directory that the command was started in.
+   * Directory in which the command started.
    *
    * @generated from field: string working_directory = 20;
    */
   workingDirectory: string;
 
   /**
-   * How long the job may run from `start_time` on. Unset = as long as it likes.
+   * Maximum run time, counted from `start_time`. Unset = no limit.
    *
    * @generated from field: google.protobuf.Duration timeout = 21;
    */
   timeout?: Duration | undefined;
 
   /**
-   * The signal that asks the job to end, such as `SIGTERM`.
+   * Name of the signal that requests the job to end, such as `SIGTERM`.
    *
    * @generated from field: string stop_signal = 22;
    */
   stopSignal: string;
 
   /**
-   * How long a job that was asked to end is left alive before it is killed.
+   * Time between the stop signal and SIGKILL.
    *
    * @generated from field: google.protobuf.Duration stop_grace_period = 23;
    */
   stopGracePeriod?: Duration | undefined;
 
   /**
-   * What happens where a limit cannot be enforced.
+   * What happens if the host cannot enforce a limit or a part of the isolation, after defaults.
    *
    * @generated from field: jobworker.v1.LimitsPolicy limits_policy = 24;
    */
   limitsPolicy: LimitsPolicy;
 
   /**
-   * How many processes and threads the job may have at once, after defaults. 0 = unlimited.
+   * The job's access to the network of the host, after defaults.
    *
-   * @generated from field: int32 max_pids = 25;
-   */
-  maxPids: number;
-
-  /**
-   * The process id of the job's main process on the server's host; 0 before it runs and after it
-   * ended. Output only.
-   *
-   * @generated from field: int32 pid = 26;
-   */
-  pid: number;
-
-  /**
-   * How the job ended. Unset until `status` is final. Output only.
-   *
-   * @generated from field: jobworker.v1.Termination termination = 30;
-   */
-  termination?: Termination | undefined;
-
-  /**
-   * One entry per limit, as read back from the kernel: of a running job in GetJob, UpdateJob and ListJobs with
-   * `live_usage` as it is now, otherwise as it was when the limit was written, or when the job ended. Output only.
-   *
-   * @generated from field: repeated jobworker.v1.AppliedLimit limits_applied = 31;
-   */
-  limitsApplied: AppliedLimit[];
-
-  /**
-   * What the job has used so far, or in all once `status` is final. A job that runs has it in GetJob,
-   * and in ListJobs with `live_usage`. Output only.
-   *
-   * @generated from field: jobworker.v1.Usage usage = 32;
-   */
-  usage?: Usage | undefined;
-
-  /**
-   * How many bytes the job has written to stdout and stderr together. Output only.
-   *
-   * @generated from field: int64 log_size = 33;
-   */
-  logSize: bigint;
-
-  /**
-   * True if the server killed the job more than 10 seconds ago and a process is still there: one in an
-   * uninterruptible sleep in the kernel, usually waiting for a disk or a network file system. Always false
-   * once `status` is final. Output only.
-   *
-   * @generated from field: bool kill_pending = 34;
-   */
-  killPending: boolean;
-
-  /**
-   * The job's share of the CPU where others want it, too, from 1 to 10,000. 0 = the kernel's default,
-   * 100, which every other job has.
-   *
-   * @generated from field: int32 cpu_weight = 40;
-   */
-  cpuWeight: number;
-
-  /**
-   * The cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all that
-   * the server's jobs have.
-   *
-   * @generated from field: string cpu_set = 41;
-   */
-  cpuSet: string;
-
-  /**
-   * The limit on reads and, separately, on writes of block devices, after defaults, in operations a
-   * second. 0 = unlimited.
-   *
-   * @generated from field: int64 max_io_iops = 42 [json_name = "maxIOIOPS"];
-   */
-  maxIoIops: bigint;
-
-  /**
-   * When the server lifted `memory.high`, the early warning at 90 % of `max_memory`, because the job had
-   * been throttled by it for some seconds in a row. From then on the job either finds memory below
-   * `max_memory` or is OOM-killed. Unset if the server did not lift it. Output only.
-   *
-   * @generated from field: google.protobuf.Timestamp memory_high_lift_time = 43;
-   */
-  memoryHighLiftTime?: Timestamp | undefined;
-
-  /**
-   * What the job has of the host's network.
-   *
-   * @generated from field: jobworker.v1.JobNetwork network = 50;
+   * @generated from field: jobworker.v1.JobNetwork network = 25;
    */
   network: JobNetwork;
 
   /**
-   * One entry for each part of the job's isolation that the server's configuration, or the request, asks
-   * for. Output only.
+   * Maximum number of processes and threads at one time, after defaults. 0 = unlimited.
    *
-   * @generated from field: repeated jobworker.v1.AppliedIsolation isolation_applied = 51;
+   * @generated from field: int32 max_pids = 30;
    */
-  isolationApplied: AppliedIsolation[];
+  maxPids: number;
+
+  /**
+   * Share of the CPU in competition with other jobs, 1 to 10,000. 0 = the kernel's default, 100.
+   *
+   * @generated from field: int32 cpu_weight = 31;
+   */
+  cpuWeight: number;
+
+  /**
+   * Cores that the job may run on, in the kernel's list format, such as `0-1,3`. Empty = all cores that the jobs of the
+   * server may use.
+   *
+   * @generated from field: string cpu_set = 32;
+   */
+  cpuSet: string;
+
+  /**
+   * I/O limit in operations per second, after defaults. Applies to reads and to writes of block devices separately.
+   * 0 = unlimited.
+   *
+   * @generated from field: int64 max_io_iops = 33 [json_name = "maxIOIOPS"];
+   */
+  maxIoIops: bigint;
+
+  /**
+   * Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
+   * server.
+   *
+   * @generated from field: int32 pid = 40;
+   */
+  pid: number;
+
+  /**
+   * One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage`
+   * read the limits of a running job anew. Otherwise the values are from the last write of the limit, or from the end of
+   * the job. Set by the server.
+   *
+   * @generated from field: repeated jobworker.v1.AppliedLimit applied_limits = 41;
+   */
+  appliedLimits: AppliedLimit[];
+
+  /**
+   * One entry per part of the isolation that the server's configuration or the request asks for. Set by the server.
+   *
+   * @generated from field: repeated jobworker.v1.AppliedIsolation applied_isolation = 42;
+   */
+  appliedIsolation: AppliedIsolation[];
+
+  /**
+   * Resources that the job used: until now while it runs, in total when the status is final. Of a running job,
+   * only GetJob, WaitJob, and ListJobs with `live_usage` return the usage. Set by the server.
+   *
+   * @generated from field: jobworker.v1.Usage usage = 43;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * Number of bytes that the job wrote to stdout and stderr together. Set by the server.
+   *
+   * @generated from field: int64 log_size = 44;
+   */
+  logSize: bigint;
+
+  /**
+   * True if the server sent SIGKILL more than 10 seconds ago and a process of the job still exists. Such a process
+   * is in an uninterruptible sleep in the kernel, usually because it waits for a disk or a network file system.
+   * Always false when the status is final. Set by the server.
+   *
+   * @generated from field: bool kill_pending = 45;
+   */
+  killPending: boolean;
+
+  /**
+   * When the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled the job for
+   * several seconds without a pause. After that, the job either gets memory below `max_memory` or is OOM-killed.
+   * Unset if the server did not remove it. Set by the server.
+   *
+   * @generated from field: google.protobuf.Timestamp memory_high_lift_time = 46;
+   */
+  memoryHighLiftTime?: Timestamp | undefined;
+
+  /**
+   * How the job ended. Unset until the status is final. Set by the server.
+   *
+   * @generated from field: jobworker.v1.Termination termination = 47;
+   */
+  termination?: Termination | undefined;
 };
 
 /**
@@ -265,67 +263,59 @@ export const JobSchema: GenMessage<Job> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job, 0);
 
 /**
- * How a job ended.
+ * How a job ended. All fields are set by the server.
  *
  * @generated from message jobworker.v1.Termination
  */
 export type Termination = Message<"jobworker.v1.Termination"> & {
   /**
-   * The kind of end.
+   * What ended the job.
    *
    * @generated from field: jobworker.v1.TerminationReason reason = 1;
    */
   reason: TerminationReason;
 
   /**
-   * The number of the signal that ended the main process, as in signal(7). 0 = it was no signal.
+   * Number of the signal that ended the main process, as in signal(7). 0 = no signal.
    *
    * @generated from field: int32 signal = 2;
    */
   signal: number;
 
   /**
-   * That signal's name, such as `SIGKILL`. Empty = it was no signal.
+   * Name of that signal, such as `SIGKILL`. Empty = no signal.
    *
    * @generated from field: string signal_name = 3;
    */
   signalName: string;
 
   /**
-   * One sentence for people, naming the limit or the person behind the end where there is one.
+   * One sentence for people. Names the limit or the client that caused the end, if there is one.
    *
    * @generated from field: string message = 4;
    */
   message: string;
 
   /**
-   * True if the main process left other processes behind, which the server killed before it made the
-   * status final.
+   * True if the main process left other processes behind. The server killed them before it set the final status.
    *
    * @generated from field: bool leftovers_killed = 5;
    */
   leftoversKilled: boolean;
 
   /**
-   * True if the kernel killed any process of the job for want of memory, whatever became of the main
-   * process, which may have exited with 0.
+   * True if the kernel killed a process of the job because memory ran out. Independent of `reason`: the main process
+   * can have exited with code 0.
    *
    * @generated from field: bool oom_killed = 6;
    */
   oomKilled: boolean;
 
   /**
-   * True if the server ended the job because it ran longer than its timeout.
+   * Subject of the client certificate that called StopJob (RFC 4514). Empty if no client stopped the job. If the
+   * shutdown of the server stopped it, `message` says so.
    *
-   * @generated from field: bool timed_out = 7;
-   */
-  timedOut: boolean;
-
-  /**
-   * The subject of the certificate that had the job stopped (RFC 4514). Empty = nobody did; a server
-   * that shuts down says so in `message`.
-   *
-   * @generated from field: string stopped_by = 8;
+   * @generated from field: string stopped_by = 7;
    */
   stoppedBy: string;
 };
@@ -338,42 +328,41 @@ export const TerminationSchema: GenMessage<Termination> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job, 1);
 
 /**
- * What the kernel says about one limit.
+ * The state of one limit in the kernel. All fields are set by the server.
  *
  * @generated from message jobworker.v1.AppliedLimit
  */
 export type AppliedLimit = Message<"jobworker.v1.AppliedLimit"> & {
   /**
-   * The name of the limit's field in Job, such as `max_cpu`; or `containment`, which stands for being
-   * able to find and end every process of the job.
+   * The limit.
    *
-   * @generated from field: string limit = 1;
+   * @generated from field: jobworker.v1.Limit limit = 1;
    */
-  limit: string;
+  limit: Limit;
 
   /**
-   * True if the kernel enforces what was asked for. False if something else changed it afterwards.
+   * True if the kernel enforces the limit as requested. Becomes false if another program changes it.
    *
    * @generated from field: bool in_force = 2;
    */
   inForce: boolean;
 
   /**
-   * The control file, such as `cpu.max`. Empty if there is none.
+   * Control file of the cgroup, such as `cpu.max`. Empty if the host has no file for the limit.
    *
    * @generated from field: string file = 3;
    */
   file: string;
 
   /**
-   * What the file holds, as read back, such as `10000 100000`. Empty if there is none.
+   * Content of the file as read back, such as `10000 100000`. Empty if it was not read.
    *
    * @generated from field: string value = 4;
    */
   value: string;
 
   /**
-   * Why the limit is not in force and what to do about it, in one sentence. Empty if it is.
+   * Why the limit is not in force and what to do about it, in one sentence. Empty if it is in force.
    *
    * @generated from field: string reason = 5;
    */
@@ -388,38 +377,35 @@ export const AppliedLimitSchema: GenMessage<AppliedLimit> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job, 2);
 
 /**
- * What is in force of one part of a job's isolation.
+ * The state of one part of a job's isolation. All fields are set by the server.
  *
  * @generated from message jobworker.v1.AppliedIsolation
  */
 export type AppliedIsolation = Message<"jobworker.v1.AppliedIsolation"> & {
   /**
-   * The part: `user` (a user of the job's own), `mount_namespace` (a read-only system, private directories),
-   * `writable_paths` (the directories of the host that the job may write to),
-   * `pid_namespace`, `ipc_namespace`, `uts_namespace`, `no_new_privileges` (and no capabilities),
-   * `session_keyring` (kernel keys of the job's own) or `network`.
+   * The part.
    *
-   * @generated from field: string part = 1;
+   * @generated from field: jobworker.v1.IsolationPart part = 1;
    */
-  part: string;
+  part: IsolationPart;
 
   /**
-   * True if the job has it.
+   * True if the job has this part of the isolation.
    *
    * @generated from field: bool in_force = 2;
    */
   inForce: boolean;
 
   /**
-   * What it is, where there is more to say: the user, such as `job (1900000007)`, and whether /etc/passwd lacks
-   * it; the writable paths. Empty otherwise.
+   * Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
+   * paths. Empty for other parts.
    *
    * @generated from field: string value = 3;
    */
   value: string;
 
   /**
-   * Why it is not in force and what to do about it, in one sentence. Empty if it is.
+   * Why the part is not in force and what to do about it, in one sentence. Empty if it is in force.
    *
    * @generated from field: string reason = 4;
    */
@@ -434,163 +420,161 @@ export const AppliedIsolationSchema: GenMessage<AppliedIsolation> = /*@__PURE__*
   messageDesc(file_jobworker_v1_job, 3);
 
 /**
- * What a job has used. A field is unset where this host cannot measure it.
+ * Resources that a job used. A field is unset if the host cannot measure it. All fields are set by the server.
  *
- * The pressures are the kernel's pressure stall information (PSI): for how long processes of the job
- * waited for a resource: `some` of them, or all of them (`full`), so that nothing was done.
+ * The pressure fields are the kernel's pressure stall information (PSI): how long some, or all, processes of the job
+ * waited for a resource. While all of them wait (`full`), the job makes no progress.
  *
  * @generated from message jobworker.v1.Usage
  */
 export type Usage = Message<"jobworker.v1.Usage"> & {
   /**
+   * Time from `start_time` until now, or until the last process of the job ended. Measured with a monotonic clock.
+   *
+   * @generated from field: optional int64 wall_usec = 1;
+   */
+  wallUsec?: bigint | undefined;
+
+  /**
    * CPU time in user mode.
    *
-   * @generated from field: optional int64 cpu_user_usec = 1;
+   * @generated from field: optional int64 cpu_user_usec = 2;
    */
   cpuUserUsec?: bigint | undefined;
 
   /**
    * CPU time in the kernel.
    *
-   * @generated from field: optional int64 cpu_system_usec = 2;
+   * @generated from field: optional int64 cpu_system_usec = 3;
    */
   cpuSystemUsec?: bigint | undefined;
 
   /**
-   * The most memory that the job had at one time, in bytes, page cache included.
+   * Time for which the CPU limit throttled the job.
    *
-   * @generated from field: optional int64 memory_peak_bytes = 3;
+   * @generated from field: optional int64 cpu_throttled_usec = 4;
+   */
+  cpuThrottledUsec?: bigint | undefined;
+
+  /**
+   * Current memory use, page cache included. Set only while the job runs.
+   *
+   * @generated from field: optional int64 memory_current_bytes = 5;
+   */
+  memoryCurrentBytes?: bigint | undefined;
+
+  /**
+   * Maximum memory use at one time, page cache included.
+   *
+   * @generated from field: optional int64 memory_peak_bytes = 6;
    */
   memoryPeakBytes?: bigint | undefined;
 
   /**
+   * How often the kernel throttled the job and reclaimed its memory because it used more than 90 % of its memory
+   * limit.
+   *
+   * @generated from field: optional int64 memory_high_count = 7;
+   */
+  memoryHighCount?: bigint | undefined;
+
+  /**
+   * How often the job needed more memory than its limit allows while nothing could be reclaimed.
+   *
+   * @generated from field: optional int64 oom_count = 8;
+   */
+  oomCount?: bigint | undefined;
+
+  /**
+   * Number of processes of the job that the kernel killed because memory ran out, at the job's limit or on the host.
+   *
+   * @generated from field: optional int64 oom_kill_count = 9;
+   */
+  oomKillCount?: bigint | undefined;
+
+  /**
    * Bytes read from block devices.
    *
-   * @generated from field: optional int64 io_read_bytes = 4;
+   * @generated from field: optional int64 io_read_bytes = 10;
    */
   ioReadBytes?: bigint | undefined;
 
   /**
    * Bytes written to block devices.
    *
-   * @generated from field: optional int64 io_write_bytes = 5;
+   * @generated from field: optional int64 io_write_bytes = 11;
    */
   ioWriteBytes?: bigint | undefined;
 
   /**
-   * The most processes and threads at one time.
-   *
-   * @generated from field: optional int64 pids_peak_count = 6;
-   */
-  pidsPeakCount?: bigint | undefined;
-
-  /**
-   * CPU time that the job wanted and was refused by its CPU limit.
-   *
-   * @generated from field: optional int64 cpu_throttled_usec = 7;
-   */
-  cpuThrottledUsec?: bigint | undefined;
-
-  /**
-   * How many processes of the job the kernel killed for want of memory: the job's, up to its limit, or
-   * the host's.
-   *
-   * @generated from field: optional int64 oom_kill_count = 8;
-   */
-  oomKillCount?: bigint | undefined;
-
-  /**
-   * The time from `start_time` to now, or to the end of the job's last process, by a clock that nobody
-   * sets.
-   *
-   * @generated from field: optional int64 wall_usec = 9;
-   */
-  wallUsec?: bigint | undefined;
-
-  /**
-   * The memory that the job has now, in bytes, page cache included. Of a running job only.
-   *
-   * @generated from field: optional int64 memory_current_bytes = 10;
-   */
-  memoryCurrentBytes?: bigint | undefined;
-
-  /**
    * Read operations on block devices.
    *
-   * @generated from field: optional int64 io_read_count = 11;
+   * @generated from field: optional int64 io_read_count = 12;
    */
   ioReadCount?: bigint | undefined;
 
   /**
    * Write operations on block devices.
    *
-   * @generated from field: optional int64 io_write_count = 12;
+   * @generated from field: optional int64 io_write_count = 13;
    */
   ioWriteCount?: bigint | undefined;
 
   /**
-   * How long some of the job waited for the CPU.
+   * Maximum number of processes and threads at one time.
    *
-   * @generated from field: optional int64 cpu_pressure_some_usec = 13;
+   * @generated from field: optional int64 pids_peak_count = 14;
+   */
+  pidsPeakCount?: bigint | undefined;
+
+  /**
+   * How often the kernel refused a new process or thread because the job had reached `max_pids`.
+   *
+   * @generated from field: optional int64 pids_denied_count = 15;
+   */
+  pidsDeniedCount?: bigint | undefined;
+
+  /**
+   * Time for which some processes waited for the CPU.
+   *
+   * @generated from field: optional int64 cpu_pressure_some_usec = 16;
    */
   cpuPressureSomeUsec?: bigint | undefined;
 
   /**
-   * How long all of the job waited for the CPU.
+   * Time for which all processes waited for the CPU.
    *
-   * @generated from field: optional int64 cpu_pressure_full_usec = 14;
+   * @generated from field: optional int64 cpu_pressure_full_usec = 17;
    */
   cpuPressureFullUsec?: bigint | undefined;
 
   /**
-   * How long some of the job waited for memory to be reclaimed or read back.
+   * Time for which some processes waited for memory to be reclaimed or read back.
    *
-   * @generated from field: optional int64 memory_pressure_some_usec = 15;
+   * @generated from field: optional int64 memory_pressure_some_usec = 18;
    */
   memoryPressureSomeUsec?: bigint | undefined;
 
   /**
-   * How long all of the job waited for memory to be reclaimed or read back.
+   * Time for which all processes waited for memory to be reclaimed or read back.
    *
-   * @generated from field: optional int64 memory_pressure_full_usec = 16;
+   * @generated from field: optional int64 memory_pressure_full_usec = 19;
    */
   memoryPressureFullUsec?: bigint | undefined;
 
   /**
-   * How long some of the job waited for block devices.
+   * Time for which some processes waited for block devices.
    *
-   * @generated from field: optional int64 io_pressure_some_usec = 17;
+   * @generated from field: optional int64 io_pressure_some_usec = 20;
    */
   ioPressureSomeUsec?: bigint | undefined;
 
   /**
-   * How long all of the job waited for block devices.
+   * Time for which all processes waited for block devices.
    *
-   * @generated from field: optional int64 io_pressure_full_usec = 18;
+   * @generated from field: optional int64 io_pressure_full_usec = 21;
    */
   ioPressureFullUsec?: bigint | undefined;
-
-  /**
-   * How often the job needed more memory than its own limit allows, and there was nothing to reclaim.
-   *
-   * @generated from field: optional int64 oom_count = 19;
-   */
-  oomCount?: bigint | undefined;
-
-  /**
-   * How often the job was slowed down and its memory reclaimed because it had more than 90 % of its
-   * memory limit.
-   *
-   * @generated from field: optional int64 memory_high_count = 20;
-   */
-  memoryHighCount?: bigint | undefined;
-
-  /**
-   * How often the job was refused a new process or thread because it had `max_pids` of them.
-   *
-   * @generated from field: optional int64 pids_denied_count = 21;
-   */
-  pidsDeniedCount?: bigint | undefined;
 };
 
 /**
@@ -601,21 +585,21 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job, 4);
 
 /**
- * Where a job is in its life. COMPLETED, FAILED, STOPPED and LOST are final: a job that has one of
- * them has no process and writes no more output, and its record never changes again.
+ * The phase of a job's life. COMPLETED, FAILED, STOPPED and LOST are final. A job with a final status has no
+ * process, writes no more output and never changes again.
  *
  * @generated from enum jobworker.v1.JobStatus
  */
 export enum JobStatus {
   /**
-   * Never sent by the server; in a filter it means nothing and is refused.
+   * The server never returns this value. ListJobs refuses it in a filter.
    *
    * @generated from enum value: JOB_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Accepted; its cgroup and process are being made.
+   * The server accepted the job and creates the cgroup and the process.
    *
    * @generated from enum value: JOB_STATUS_INITIALIZING = 1;
    */
@@ -636,22 +620,21 @@ export enum JobStatus {
   COMPLETED = 3,
 
   /**
-   * Final: the command exited with another code, was ended by a signal or for want of memory, or ran
-   * into its timeout.
+   * Final: the command exited with another code, or a signal, an OOM kill or the timeout ended it.
    *
    * @generated from enum value: JOB_STATUS_FAILED = 4;
    */
   FAILED = 4,
 
   /**
-   * Final: ended because StopJob asked for it, or the server shut down.
+   * Final: StopJob, or the shutdown of the server, ended the job.
    *
    * @generated from enum value: JOB_STATUS_STOPPED = 5;
    */
   STOPPED = 5,
 
   /**
-   * Final: the server died while the job ran, and what became of it is not known.
+   * Final: the server died while the job ran. The result is unknown.
    *
    * @generated from enum value: JOB_STATUS_LOST = 6;
    */
@@ -665,27 +648,27 @@ export const JobStatusSchema: GenEnum<JobStatus> = /*@__PURE__*/
   enumDesc(file_jobworker_v1_job, 0);
 
 /**
- * What a job has of the host's network.
+ * A job's access to the network of the host.
  *
  * @generated from enum jobworker.v1.JobNetwork
  */
 export enum JobNetwork {
   /**
-   * The server's configured one.
+   * In a request: the default of the server's configuration. The server never returns this value.
    *
    * @generated from enum value: JOB_NETWORK_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * All of it.
+   * All interfaces of the host.
    *
    * @generated from enum value: JOB_NETWORK_HOST = 1;
    */
   HOST = 1,
 
   /**
-   * Nothing but a loopback interface of its own.
+   * Only a private loopback interface.
    *
    * @generated from enum value: JOB_NETWORK_NONE = 2;
    */
@@ -699,27 +682,27 @@ export const JobNetworkSchema: GenEnum<JobNetwork> = /*@__PURE__*/
   enumDesc(file_jobworker_v1_job, 1);
 
 /**
- * What to do where a limit, or a part of the isolation, cannot be enforced on this host.
+ * What happens if the host cannot enforce a limit or a part of the isolation.
  *
  * @generated from enum jobworker.v1.LimitsPolicy
  */
 export enum LimitsPolicy {
   /**
-   * The server's configured policy.
+   * In a request: the default of the server's configuration. The server never returns this value.
    *
    * @generated from enum value: LIMITS_POLICY_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Run the job without it and say so in `limits_applied` or `isolation_applied`.
+   * The job runs without it. `applied_limits` or `applied_isolation` has the reason.
    *
    * @generated from enum value: LIMITS_POLICY_BEST_EFFORT = 1;
    */
   BEST_EFFORT = 1,
 
   /**
-   * Do not run the job: CreateJob fails with FAILED_PRECONDITION and leaves nothing behind.
+   * The job does not run. CreateJob fails with FAILED_PRECONDITION and leaves nothing behind.
    *
    * @generated from enum value: LIMITS_POLICY_STRICT = 2;
    */
@@ -733,49 +716,49 @@ export const LimitsPolicySchema: GenEnum<LimitsPolicy> = /*@__PURE__*/
   enumDesc(file_jobworker_v1_job, 2);
 
 /**
- * The kind of a job's end.
+ * What ended a job.
  *
  * @generated from enum jobworker.v1.TerminationReason
  */
 export enum TerminationReason {
   /**
-   * Never sent for a job that ended.
+   * The server never returns this value for a job with a known result.
    *
    * @generated from enum value: TERMINATION_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The main process exited by itself; `exit_code` has its code.
+   * The main process exited by itself. `exit_code` has the code.
    *
    * @generated from enum value: TERMINATION_REASON_EXITED = 1;
    */
   EXITED = 1,
 
   /**
-   * A signal that did not come from the server ended the main process.
+   * A signal ended the main process. The server did not send it.
    *
    * @generated from enum value: TERMINATION_REASON_SIGNALED = 2;
    */
   SIGNALED = 2,
 
   /**
-   * The kernel killed the main process because the job reached its memory limit, or because the host
-   * had no memory left; `message` says which.
+   * The kernel killed the main process because the job reached its memory limit or the host ran out of memory.
+   * `message` says which.
    *
    * @generated from enum value: TERMINATION_REASON_OOM_KILLED = 3;
    */
   OOM_KILLED = 3,
 
   /**
-   * The server ended the job because it ran longer than its timeout.
+   * The server ended the job because the timeout expired.
    *
    * @generated from enum value: TERMINATION_REASON_TIMED_OUT = 4;
    */
   TIMED_OUT = 4,
 
   /**
-   * The server ended the job because StopJob asked for it, or because it shut down itself.
+   * The server ended the job because a client called StopJob or because the server shut down.
    *
    * @generated from enum value: TERMINATION_REASON_STOPPED = 5;
    */
@@ -787,4 +770,163 @@ export enum TerminationReason {
  */
 export const TerminationReasonSchema: GenEnum<TerminationReason> = /*@__PURE__*/
   enumDesc(file_jobworker_v1_job, 3);
+
+/**
+ * A limit that a cgroup enforces.
+ *
+ * @generated from enum jobworker.v1.Limit
+ */
+export enum Limit {
+  /**
+   * The server never returns this value.
+   *
+   * @generated from enum value: LIMIT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * `max_cpu` of Job.
+   *
+   * @generated from enum value: LIMIT_MAX_CPU = 1;
+   */
+  MAX_CPU = 1,
+
+  /**
+   * `max_memory` of Job.
+   *
+   * @generated from enum value: LIMIT_MAX_MEMORY = 2;
+   */
+  MAX_MEMORY = 2,
+
+  /**
+   * `max_io_bps` of Job.
+   *
+   * @generated from enum value: LIMIT_MAX_IO_BPS = 3;
+   */
+  MAX_IO_BPS = 3,
+
+  /**
+   * `max_io_iops` of Job.
+   *
+   * @generated from enum value: LIMIT_MAX_IO_IOPS = 4;
+   */
+  MAX_IO_IOPS = 4,
+
+  /**
+   * `max_pids` of Job.
+   *
+   * @generated from enum value: LIMIT_MAX_PIDS = 5;
+   */
+  MAX_PIDS = 5,
+
+  /**
+   * `cpu_weight` of Job.
+   *
+   * @generated from enum value: LIMIT_CPU_WEIGHT = 6;
+   */
+  CPU_WEIGHT = 6,
+
+  /**
+   * `cpu_set` of Job.
+   *
+   * @generated from enum value: LIMIT_CPU_SET = 7;
+   */
+  CPU_SET = 7,
+
+  /**
+   * The ability to find and kill every process of the job. Not a field of Job: it applies to every job.
+   *
+   * @generated from enum value: LIMIT_CONTAINMENT = 8;
+   */
+  CONTAINMENT = 8,
+}
+
+/**
+ * Describes the enum jobworker.v1.Limit.
+ */
+export const LimitSchema: GenEnum<Limit> = /*@__PURE__*/
+  enumDesc(file_jobworker_v1_job, 4);
+
+/**
+ * A part of a job's isolation.
+ *
+ * @generated from enum jobworker.v1.IsolationPart
+ */
+export enum IsolationPart {
+  /**
+   * The server never returns this value.
+   *
+   * @generated from enum value: ISOLATION_PART_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A user that no other job has at the same time.
+   *
+   * @generated from enum value: ISOLATION_PART_USER = 1;
+   */
+  USER = 1,
+
+  /**
+   * A read-only view of the system with private directories.
+   *
+   * @generated from enum value: ISOLATION_PART_MOUNT_NAMESPACE = 2;
+   */
+  MOUNT_NAMESPACE = 2,
+
+  /**
+   * The directories of the host that the job may write to.
+   *
+   * @generated from enum value: ISOLATION_PART_WRITABLE_PATHS = 3;
+   */
+  WRITABLE_PATHS = 3,
+
+  /**
+   * A PID namespace: the job sees only its own processes.
+   *
+   * @generated from enum value: ISOLATION_PART_PID_NAMESPACE = 4;
+   */
+  PID_NAMESPACE = 4,
+
+  /**
+   * An IPC namespace: shared memory, semaphores and message queues are private.
+   *
+   * @generated from enum value: ISOLATION_PART_IPC_NAMESPACE = 5;
+   */
+  IPC_NAMESPACE = 5,
+
+  /**
+   * A UTS namespace: the job cannot change the host name of the host.
+   *
+   * @generated from enum value: ISOLATION_PART_UTS_NAMESPACE = 6;
+   */
+  UTS_NAMESPACE = 6,
+
+  /**
+   * No capabilities, and no way to gain privileges through setuid programs.
+   *
+   * @generated from enum value: ISOLATION_PART_NO_NEW_PRIVILEGES = 7;
+   */
+  NO_NEW_PRIVILEGES = 7,
+
+  /**
+   * A private session keyring for kernel keys.
+   *
+   * @generated from enum value: ISOLATION_PART_SESSION_KEYRING = 8;
+   */
+  SESSION_KEYRING = 8,
+
+  /**
+   * A network namespace with only a loopback interface.
+   *
+   * @generated from enum value: ISOLATION_PART_NETWORK = 9;
+   */
+  NETWORK = 9,
+}
+
+/**
+ * Describes the enum jobworker.v1.IsolationPart.
+ */
+export const IsolationPartSchema: GenEnum<IsolationPart> = /*@__PURE__*/
+  enumDesc(file_jobworker_v1_job, 5);
 

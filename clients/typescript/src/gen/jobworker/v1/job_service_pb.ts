@@ -16,11 +16,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_service.proto.
  */
 export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKkBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYCyABKAkSNAoDZW52GAwgAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDiADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgPIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBEgASgJEjEKDWxpbWl0c19wb2xpY3kYEiABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGBMgASgFEhIKCmNwdV93ZWlnaHQYKCABKAUSDwoHY3B1X3NldBgpIAEoCRIeCgttYXhfaW9faW9wcxgqIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYMiABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLFAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgTIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYKCABKAVIBIgBARIUCgdjcHVfc2V0GCkgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYKiABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHMiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiJICg5XYWl0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIj8KD1dhaXRKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iEgwKBGRvbmUYAiABKAgilgIKFEdldEpvYnNTdHJlYW1SZXF1ZXN0EgoKAmlkGAEgASgJEg4KBm9mZnNldBgCIAEoAxITCgZmb2xsb3cYAyABKAhIAIgBARIXCgp0YWlsX2xpbmVzGAUgASgDSAGIAQESFwoKdGFpbF9ieXRlcxgGIAEoA0gCiAEBEioKBnNvdXJjZRgHIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKQoFc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1peGVkX3NvdXJjZXMYCSABKAhCCQoHX2ZvbGxvd0INCgtfdGFpbF9saW5lc0INCgtfdGFpbF9ieXRlc0oECAQQBSLlAgoVR2V0Sm9ic1N0cmVhbVJlc3BvbnNlEhEKB3BheWxvYWQYASABKAxIABIWCgxzdGFydF9vZmZzZXQYCyABKANIABIxCgl0cnVuY2F0ZWQYBSABKAsyHC5qb2J3b3JrZXIudjEuVHJ1bmNhdGVkUmFuZ2VIABIjCgZyZXN1bHQYBiABKAsyES5qb2J3b3JrZXIudjEuSm9iSAASDgoGb2Zmc2V0GAIgASgDEhMKC25leHRfb2Zmc2V0GAogASgDEioKBnNvdXJjZRgDIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc3Bhbl9ieXRlcxgHIAMoBRIYChBzcGFuX29mZnNldF91c2VjGAggAygDEhgKEHNvdXJjZV9ydW5fYnl0ZXMYCSADKAVCBgoEa2luZDLCBAoKSm9iU2VydmljZRJMCglDcmVhdGVKb2ISHi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXNwb25zZRJICgZHZXRKb2ISGy5qb2J3b3JrZXIudjEuR2V0Sm9iUmVxdWVzdBocLmpvYndvcmtlci52MS5HZXRKb2JSZXNwb25zZSIDkAIBEk4KCExpc3RKb2JzEh0uam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdBoeLmpvYndvcmtlci52MS5MaXN0Sm9ic1Jlc3BvbnNlIgOQAgESSwoHU3RvcEpvYhIcLmpvYndvcmtlci52MS5TdG9wSm9iUmVxdWVzdBodLmpvYndvcmtlci52MS5TdG9wSm9iUmVzcG9uc2UiA5ACAhJRCglVcGRhdGVKb2ISHi5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABQrwBChBkZXYuam9id29ya2VyLnYxQg9Kb2JTZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
+  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKwBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSNAoDZW52GBogAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDCADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBsgASgJEjEKDWxpbWl0c19wb2xpY3kYGCABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGB4gASgFEhIKCmNwdV93ZWlnaHQYHyABKAUSDwoHY3B1X3NldBggIAEoCRIeCgttYXhfaW9faW9wcxghIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYGSABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFKBAgGEAxKBAgNEA4iMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLXAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgeIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYHyABKAVIBIgBARIUCgdjcHVfc2V0GCAgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYISABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHNKBAgCEANKBAgMEA1KBAgUEBwiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiJICg5XYWl0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIj8KD1dhaXRKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iEgwKBGRvbmUYAiABKAgilgIKFEdldEpvYnNTdHJlYW1SZXF1ZXN0EgoKAmlkGAEgASgJEg4KBm9mZnNldBgCIAEoAxITCgZmb2xsb3cYAyABKAhIAIgBARIXCgp0YWlsX2xpbmVzGAUgASgDSAGIAQESFwoKdGFpbF9ieXRlcxgGIAEoA0gCiAEBEioKBnNvdXJjZRgHIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKQoFc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1peGVkX3NvdXJjZXMYCSABKAhCCQoHX2ZvbGxvd0INCgtfdGFpbF9saW5lc0INCgtfdGFpbF9ieXRlc0oECAQQBSLlAgoVR2V0Sm9ic1N0cmVhbVJlc3BvbnNlEhEKB3BheWxvYWQYASABKAxIABIWCgxzdGFydF9vZmZzZXQYCyABKANIABIxCgl0cnVuY2F0ZWQYBSABKAsyHC5qb2J3b3JrZXIudjEuVHJ1bmNhdGVkUmFuZ2VIABIjCgZyZXN1bHQYBiABKAsyES5qb2J3b3JrZXIudjEuSm9iSAASDgoGb2Zmc2V0GAIgASgDEhMKC25leHRfb2Zmc2V0GAogASgDEioKBnNvdXJjZRgDIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc3Bhbl9ieXRlcxgHIAMoBRIYChBzcGFuX29mZnNldF91c2VjGAggAygDEhgKEHNvdXJjZV9ydW5fYnl0ZXMYCSADKAVCBgoEa2luZDLCBAoKSm9iU2VydmljZRJMCglDcmVhdGVKb2ISHi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXNwb25zZRJICgZHZXRKb2ISGy5qb2J3b3JrZXIudjEuR2V0Sm9iUmVxdWVzdBocLmpvYndvcmtlci52MS5HZXRKb2JSZXNwb25zZSIDkAIBEk4KCExpc3RKb2JzEh0uam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdBoeLmpvYndvcmtlci52MS5MaXN0Sm9ic1Jlc3BvbnNlIgOQAgESSwoHU3RvcEpvYhIcLmpvYndvcmtlci52MS5TdG9wSm9iUmVxdWVzdBodLmpvYndvcmtlci52MS5TdG9wSm9iUmVzcG9uc2UiA5ACAhJRCglVcGRhdGVKb2ISHi5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABQrwBChBkZXYuam9id29ya2VyLnYxQg9Kb2JTZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
 
 /**
- * Asks for a job. Numbers 1-5 are what to run under which of the usual limits; from 11 on, the rest;
- * 40-49 are further limits.
+ * A job to start. From 12 on, a field has the same number as in Job.
  *
  * @generated from message jobworker.v1.CreateJobRequest
  */
@@ -70,7 +69,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
    * job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
    *
-   * @generated from field: string working_directory = 11;
+   * @generated from field: string working_directory = 20;
    */
   workingDirectory: string;
 
@@ -80,14 +79,14 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * Names are not empty and hold neither `=` nor NUL. At most 1,024, with at most 262,144 bytes in
    * all. They are not part of the Job that the server returns.
    *
-   * @generated from field: map<string, string> env = 12;
+   * @generated from field: map<string, string> env = 26;
    */
   env: { [key: string]: string };
 
   /**
    * How long the job may run before it is stopped as StopJob would, more than 0. Unset = no end.
    *
-   * @generated from field: google.protobuf.Duration timeout = 13;
+   * @generated from field: google.protobuf.Duration timeout = 21;
    */
   timeout?: Duration | undefined;
 
@@ -95,7 +94,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * Labels, for ListJobs. At most 64; a key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-`
    * and `/`, a value at most 256 bytes.
    *
-   * @generated from field: map<string, string> labels = 14;
+   * @generated from field: map<string, string> labels = 12;
    */
   labels: { [key: string]: string };
 
@@ -103,7 +102,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
    * SIGTERM.
    *
-   * @generated from field: string stop_signal = 15;
+   * @generated from field: string stop_signal = 22;
    */
   stopSignal: string;
 
@@ -111,7 +110,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
    * Unset = the server's default (as shipped: 10 s).
    *
-   * @generated from field: google.protobuf.Duration stop_grace_period = 16;
+   * @generated from field: google.protobuf.Duration stop_grace_period = 23;
    */
   stopGracePeriod?: Duration | undefined;
 
@@ -120,7 +119,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * first job instead of starting a second one, as long as the server keeps that job. Up to 128
    * printable ASCII characters; a UUID is best. Empty = each call starts a job.
    *
-   * @generated from field: string request_id = 17;
+   * @generated from field: string request_id = 27;
    */
   requestId: string;
 
@@ -128,7 +127,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * What to do where a limit cannot be enforced. Default: the server's policy (as shipped:
    * BEST_EFFORT).
    *
-   * @generated from field: jobworker.v1.LimitsPolicy limits_policy = 18;
+   * @generated from field: jobworker.v1.LimitsPolicy limits_policy = 24;
    */
   limitsPolicy: LimitsPolicy;
 
@@ -136,7 +135,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * How many processes and threads the job may have at once. 0 = the server's default (as shipped:
    * 1,024). At most 4,194,304 (PID_MAX_LIMIT).
    *
-   * @generated from field: int32 max_pids = 19;
+   * @generated from field: int32 max_pids = 30;
    */
   maxPids: number;
 
@@ -144,7 +143,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
    * twice as much as one of weight 100. 0 = the kernel's default, 100.
    *
-   * @generated from field: int32 cpu_weight = 40;
+   * @generated from field: int32 cpu_weight = 31;
    */
   cpuWeight: number;
 
@@ -152,7 +151,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
    * `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
    *
-   * @generated from field: string cpu_set = 41;
+   * @generated from field: string cpu_set = 32;
    */
   cpuSet: string;
 
@@ -160,14 +159,14 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
    * for. 0 = the server's default (as shipped: unlimited). At most 2^31.
    *
-   * @generated from field: int64 max_io_iops = 42 [json_name = "maxIOIOPS"];
+   * @generated from field: int64 max_io_iops = 33 [json_name = "maxIOIOPS"];
    */
   maxIoIops: bigint;
 
   /**
    * What the job has of the host's network. Default: the server's (as shipped: HOST).
    *
-   * @generated from field: jobworker.v1.JobNetwork network = 50;
+   * @generated from field: jobworker.v1.JobNetwork network = 25;
    */
   network: JobNetwork;
 };
@@ -380,8 +379,8 @@ export const StopJobResponseSchema: GenMessage<StopJobResponse> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 7);
 
 /**
- * Asks for other limits. A limit that is not set stays as it is; bounds, units and the meaning of 0 and
- * of an empty value are those of CreateJobRequest, and so are the numbers.
+ * Limits to change. A limit that is not set keeps its value. Numbers, units, bounds and the meaning of 0 and of an
+ * empty value are those of CreateJobRequest.
  *
  * @generated from message jobworker.v1.UpdateJobRequest
  */
@@ -417,28 +416,28 @@ export type UpdateJobRequest = Message<"jobworker.v1.UpdateJobRequest"> & {
   /**
    * Processes and threads at once.
    *
-   * @generated from field: optional int32 max_pids = 19;
+   * @generated from field: optional int32 max_pids = 30;
    */
   maxPids?: number | undefined;
 
   /**
    * The share of the CPU.
    *
-   * @generated from field: optional int32 cpu_weight = 40;
+   * @generated from field: optional int32 cpu_weight = 31;
    */
   cpuWeight?: number | undefined;
 
   /**
    * The cores to run on.
    *
-   * @generated from field: optional string cpu_set = 41;
+   * @generated from field: optional string cpu_set = 32;
    */
   cpuSet?: string | undefined;
 
   /**
    * Operations a second for reads and, separately, for writes.
    *
-   * @generated from field: optional int64 max_io_iops = 42 [json_name = "maxIOIOPS"];
+   * @generated from field: optional int64 max_io_iops = 33 [json_name = "maxIOIOPS"];
    */
   maxIoIops?: bigint | undefined;
 };
@@ -808,7 +807,7 @@ export const JobService: GenService<{
   /**
    * Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
    * Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-   * fails; another goes on without that limit, as `limits_applied` says.
+   * fails; another goes on without that limit, as `applied_limits` says.
    *
    * A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
    * and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
