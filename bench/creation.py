@@ -13,7 +13,8 @@ from result import Result
 
 from bare_server import METHOD
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from live import Server, client, credentials
+from live import Server
+from live_client import client, credentials
 
 ROUNDS = 300
 WARM_UP = 30

@@ -17,7 +17,7 @@ from pathlib import Path
 import grpc
 
 from jobworker.v1 import job_service_pb2
-from live import Client, credentials
+from live_client import Client, credentials
 
 
 async def _create(

@@ -15,7 +15,7 @@ import grpc
 import uvloop
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from live import credentials
+from live_client import credentials
 
 WARM_UP_SECONDS = 2.0
 

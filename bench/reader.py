@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 
-from live import credentials
+from live_client import credentials
 
 
 async def _read(call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> int:

@@ -7,7 +7,8 @@ import grpc
 from result import Result
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from live import Server, client, credentials
+from live import Server
+from live_client import client, credentials
 
 ROUNDS = 10
 _PAUSE_SECONDS = 0.005

@@ -12,7 +12,8 @@ from result import Result
 
 from bare_server import SET_JOB_METHOD
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, client, credentials
+from live import Server
+from live_client import Client, client, credentials
 
 RECORDS = 1_000
 _ROUNDS = 8

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from live import credentials
+from live_client import credentials
 
 CONNECTIONS = 10
 CALLS_PER_CONNECTION = 10

@@ -14,7 +14,8 @@ from result import Result
 
 from bare_server import STREAM_METHOD
 from jobworker.v1 import job_output_pb2, job_service_pb2, job_service_pb2_grpc
-from live import Server, client, credentials
+from live import Server
+from live_client import client, credentials
 
 METHOD = "/jobworker.v1.JobService/GetJobsStream"
 GIB = 1 << 30

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from live import GUEST, Client, Server, client, make_certificates, seen_by_jobs
+from live import GUEST, Server, make_certificates, seen_by_jobs
+from live_client import Client, client
 
 BIN = Path(sys.executable).parent
 

@@ -6,7 +6,8 @@ import pytest
 from applied import part_name
 from wrapped import BIN, own_mounts, with_line, wrapped
 
-from live import Client, Server, client
+from live import Server
+from live_client import Client, client
 
 pytestmark = pytest.mark.root
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from live import Server, client, make_certificates, until
+from live import Server, make_certificates, until
+from live_client import client
 
 BIN = Path(sys.executable).parent
 INTRUDER = Path(__file__).with_name("intruder.py")

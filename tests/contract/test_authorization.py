@@ -16,7 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
-from live import Client, Server, client, make_certificates, refused
+from live import Server, make_certificates
+from live_client import Client, client, refused
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ from conftest import BIN
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_pb2
-from live import Client, Server, client, eventually, mounted, refused
+from live import Server, eventually, mounted
+from live_client import Client, client, refused
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

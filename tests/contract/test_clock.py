@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import duration_pb2
 
 from jobworker.v1 import job_pb2
-from live import Client
+from live_client import Client
 
 pytestmark = pytest.mark.own_kernel
 

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_pb2
-from live import IDLE_PROCESSES, Client, Server, client, eventually, refused
+from live import IDLE_PROCESSES, Server, eventually
+from live_client import Client, client, refused
 
 BIN = Path(sys.executable).parent
 FEW_DESCRIPTORS = 256

@@ -15,7 +15,8 @@ import pytest
 from grpc import StatusCode
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import SLOW, Client, Server, eventually, pids_with, refused
+from live import SLOW, Server, eventually, pids_with
+from live_client import Client, refused
 
 RACES = 100 if SLOW else 1_000
 STOPS_DURING_START = 10 if SLOW else 200

@@ -13,7 +13,8 @@ import pytest
 from applied import part_name
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
-from live import Client, Server, arguments, client, eventually, pids_with
+from live import Server, arguments, eventually, pids_with
+from live_client import Client, client
 
 BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.root

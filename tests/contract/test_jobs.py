@@ -9,7 +9,8 @@ import pytest
 from google.protobuf import duration_pb2, json_format
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
-from live import SLOW, Client, Server, eventually, pids_with, refused
+from live import SLOW, Server, eventually, pids_with
+from live_client import Client, refused
 
 Request = job_service_pb2.CreateJobRequest
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from wrapped import wrapped
 
-from live import Server, client
+from live import Server
+from live_client import client
 
 # Without root, all jobs run as the server's user and share its keyrings.
 pytestmark = pytest.mark.root

@@ -11,7 +11,8 @@ from applied import limit_name
 from google.protobuf import duration_pb2
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, mounted, refused
+from live import Server, mounted
+from live_client import Client, refused
 
 HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
 """Allocates in one system call: `memory.high` throttles a job that nears its limit in small steps."""

@@ -14,7 +14,8 @@ import pytest
 from applied import part_name
 from wrapped import BIN, mount, own_mounts, seen, wrapped
 
-from live import Client, Server, client, refused
+from live import Server
+from live_client import Client, client, refused
 
 pytestmark = pytest.mark.root
 

@@ -13,7 +13,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
-from live import IDLE_PROCESSES, SLOW, Client, Server, client, eventually, refused
+from live import IDLE_PROCESSES, SLOW, Server, eventually
+from live_client import Client, client, refused
 
 JOBS = 20 if SLOW else 500
 STDOUT = job_output_pb2.OUTPUT_SOURCE_STDOUT

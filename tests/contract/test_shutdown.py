@@ -16,7 +16,8 @@ from conftest import BIN
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, client, eventually, refused
+from live import Server, eventually
+from live_client import Client, client, refused
 
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 """FIFREEZE and FITHAW, the ioctls of fsfreeze(8)."""

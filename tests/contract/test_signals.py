@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import GUEST, START_WITHIN_SECONDS, Client, Server, arguments, client, eventually, mounted, until
+from live import GUEST, START_WITHIN_SECONDS, Server, arguments, eventually, mounted, until
+from live_client import Client, client
 
 BIN = Path(sys.executable).parent
 KILLS = 2 if GUEST else 10

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from live import Client, Server, client, mounted
+from live import Server, mounted
+from live_client import Client, client
 
 BIN = Path(sys.executable).parent
 CALLS = 300

@@ -16,7 +16,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client import source_runs, split_chunk
-from live import Client, Output, Server, client, eventually, refused
+from live import Server, eventually
+from live_client import Client, Output, client, refused
 
 BIN = Path(sys.executable).parent
 STDOUT, STDERR = job_output_pb2.OUTPUT_SOURCE_STDOUT, job_output_pb2.OUTPUT_SOURCE_STDERR

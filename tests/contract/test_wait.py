@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Client, Server, client, refused
+from live import Server
+from live_client import Client, client, refused
 
 T = TypeVar("T")
 

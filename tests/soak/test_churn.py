@@ -19,7 +19,8 @@ import pytest
 from google.protobuf import duration_pb2
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import IDLE_PROCESSES, Client, Server, client, eventually, make_certificates, pids_with
+from live import IDLE_PROCESSES, Server, eventually, make_certificates, pids_with
+from live_client import Client, client
 
 BIN = Path(sys.executable).parent
 AT_ONCE = 200

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
-from live import IDLE_PROCESSES, Client, Server, client, eventually, make_certificates
+from live import IDLE_PROCESSES, Server, eventually, make_certificates
+from live_client import Client, client
 from tests.interop.proxy import Fault, FaultyProxy
 
 BIN = Path(sys.executable).parent
