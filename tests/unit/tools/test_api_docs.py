@@ -36,6 +36,13 @@ message Thing {
   map<string, Thing> notes = 4;
   // How long.
   google.protobuf.Duration timeout = 5;
+  // How it ends. Unset = it does not.
+  oneof end {
+    // A code.
+    int32 code = 6;
+    // Another thing.
+    Thing other = 7;
+  }
 }
 
 // A state.
@@ -66,6 +73,8 @@ Watches a thing.
 
 A thing.
 
+At most one field of oneof `end` is set. How it ends. Unset = it does not.
+
 | | field | JSON | type | |
 |---|---|---|---|---|
 | 1 | `max_cpu` | `maxCPU` | `int32` | Percent. 0 = none \| all.<br>At most 100. |
@@ -73,6 +82,8 @@ A thing.
 | 3 | `states` | `states` | repeated [`State`](#state) | How it is. |
 | 4 | `notes` | `notes` | map of `string` to [`Thing`](#thing) | Notes. |
 | 5 | `timeout` | `timeout` | `google.protobuf.Duration` | How long. |
+| 6 | `code` | `code` | `int32` (oneof `end`) | A code. |
+| 7 | `other` | `other` | [`Thing`](#thing) (oneof `end`) | Another thing. |
 
 ## Enums
 
