@@ -2,23 +2,21 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 
 import grpc
 import pytest
-from applied import limit_name
+from applied import limit_name, reasons
 from google.protobuf import duration_pb2
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from live import Server, mounted
 from live_client import Client, refused
 
-HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
-"""Allocates in one system call: `memory.high` throttles a job that nears its limit in small steps."""
-
 NO_CPUSET = "this kernel has no cpuset controller for cgroup v2; boot a kernel with it"
+
 HAS_PSI = Path("/proc/pressure").is_dir()
+
 OWN_CGROUP = "cd /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)"
 
 
@@ -26,11 +24,6 @@ def has_cpuset() -> bool:
     """Return whether the kernel offers the cpuset controller."""
     mount = mounted("/")
     return mount is not None and "cpuset" in (mount / "cgroup.controllers").read_text().split()
-
-
-def in_force(job: job_pb2.Job) -> dict[str, str]:
-    """Return the reason why each limit is not in force; an empty string if it is."""
-    return {limit_name(limit): limit.reason for limit in job.applied_limits}
 
 
 @pytest.mark.cgroup
@@ -98,81 +91,6 @@ async def test_busy_loop_is_throttled(admin: Client) -> None:
 
 
 @pytest.mark.cgroup
-async def test_oom_kill_is_recorded_with_the_limit(admin: Client) -> None:
-    hog = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo never"
-    job, output = await admin.run("sh", "-c", hog, max_memory=16)
-    assert b"never" not in output
-    assert job.status == job_pb2.JOB_STATUS_FAILED
-    assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
-    assert "16 MiB" in job.termination.message
-    assert job.usage.oom_kill_count > 0
-    assert job.termination.oom_killed
-    assert not job.HasField("exit_code")
-
-
-@pytest.mark.cgroup
-async def test_oom_kill_in_a_grandchild_ends_the_whole_job(admin: Client) -> None:
-    script = '(sh -c "$0"; sleep 100) & wait; echo never'
-    job, output = await admin.run("sh", "-c", script, HOG, max_memory=16)
-    assert b"never" not in output
-    assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
-
-
-@pytest.mark.cgroup
-async def test_allocation_in_small_steps_ends_in_an_oom_kill(admin: Client, server: Server) -> None:
-    script = "taken = []\nwhile True: taken.append(b'x' * (256 << 10))"
-    job, _ = await admin.run("python3", "-c", script, max_memory=64)
-    assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
-    assert "64 MiB" in job.termination.message
-    assert job.usage.memory_high_count > 0
-    assert job.HasField("memory_high_lift_time")
-    for event in ("job near its memory limit", "memory.high lifted"):
-        assert job.id in {each.get("job_id") for each in server.events() if each["event"] == event}
-
-
-@pytest.mark.cgroup
-async def test_oom_kill_of_one_job_leaves_the_other_running(admin: Client) -> None:
-    other = await admin.create("sleep", "100", max_memory=16)
-    hog, _ = await admin.run("sh", "-c", HOG, max_memory=16)
-    assert hog.termination.oom_killed
-    assert (await admin.get(other.id)).status == job_pb2.JOB_STATUS_RUNNING
-    stopped = await admin.stop(other.id)
-    assert not stopped.termination.oom_killed
-    assert stopped.usage.oom_kill_count == 0
-
-
-@pytest.mark.cgroup
-async def test_oom_kill_of_a_child_of_a_job_that_exits_with_0(admin: Client, server: Server) -> None:
-    """An administrator may clear memory.oom.group, so that the kernel kills one process only."""
-    script = 'trap go=1 USR1; echo ready; while [ -z $go ]; do sleep 0.1; done; sh -c "$0"; exit 0'
-    job = await admin.create("sh", "-c", script, HOG, max_memory=16)
-    await admin.wrote(job.id, b"ready")
-    (server.cgroup_of(job) / "memory.oom.group").write_text("0")
-    os.kill(job.pid, signal.SIGUSR1)
-    ended = await admin.ended(job.id)
-    assert (ended.status, ended.exit_code) == (job_pb2.JOB_STATUS_COMPLETED, 0)
-    assert ended.termination.reason == job_pb2.TERMINATION_REASON_EXITED
-    assert ended.termination.oom_killed
-    assert ended.usage.oom_kill_count > 0
-
-
-@pytest.mark.cgroup
-async def test_memory_limit_below_what_the_command_needs(admin: Client) -> None:
-    job, output = await admin.run("sh", "-c", f"exec {HOG}", max_memory=1)
-    assert output == b""
-    assert job.status == job_pb2.JOB_STATUS_FAILED
-    assert job.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
-    assert "1 MiB" in job.termination.message
-
-
-@pytest.mark.cgroup
-async def test_exit_code_137_is_not_an_oom_kill(admin: Client) -> None:
-    job, _ = await admin.run("sh", "-c", "exit 137")
-    assert job.exit_code == 137
-    assert job.termination.reason == job_pb2.TERMINATION_REASON_EXITED
-
-
-@pytest.mark.cgroup
 async def test_pids_limit_contains_a_fork_bomb(admin: Client) -> None:
     script = "i=0; while [ $i -lt 50 ]; do sleep 100 & i=$((i+1)); done; wait"
     job, output = await admin.run("sh", "-c", script, max_pids=10, timeout=duration_pb2.Duration(seconds=20))
@@ -226,7 +144,7 @@ async def test_io_operations_and_bytes_are_limited_together(admin: Client) -> No
         "sh", "-c", f"{OWN_CGROUP}; cat io.max", working_directory=disk, max_io_bps=1 << 20, max_io_iops=500
     )
     assert b"rbps=1048576 wbps=1048576 riops=500 wiops=500" in output
-    assert in_force(job)["max_io_bps"] == in_force(job)["max_io_iops"] == ""
+    assert reasons(job)["max_io_bps"] == reasons(job)["max_io_iops"] == ""
     assert job.max_io_iops == 500
 
 
@@ -235,7 +153,7 @@ async def test_weight_is_in_the_jobs_own_cgroup(admin: Client) -> None:
     starts = "until [ $(cat cpu.weight) != 10000 ]; do :; done"  # every job starts with weight 10000
     job, output = await admin.run("sh", "-c", f"{OWN_CGROUP}; {starts}; cat cpu.weight", cpu_weight=250)
     assert output == b"250\n"
-    assert in_force(job)["cpu_weight"] == ""
+    assert reasons(job)["cpu_weight"] == ""
     assert job.cpu_weight == 250
 
 
@@ -246,13 +164,13 @@ async def test_cpu_set_is_in_force_or_the_kernel_lacks_cpuset(admin: Client) -> 
     job, output = await admin.run("sh", "-c", script, cpu_set="0")
     assert output == b"0\n"
     assert job.cpu_set == "0"
-    assert in_force(job)["cpu_set"] == ("" if has_cpuset() else NO_CPUSET)
+    assert reasons(job)["cpu_set"] == ("" if has_cpuset() else NO_CPUSET)
 
 
 @pytest.mark.cgroup
 async def test_cores_that_the_host_lacks_are_reported(admin: Client, server: Server) -> None:
     job, _ = await admin.run("true", cpu_set="0,8000")
-    why = in_force(job)["cpu_set"]
+    why = reasons(job)["cpu_set"]
     assert job.cpu_set == "0,8000"
     assert why.startswith("cores 8000 are not available; use some of ") if has_cpuset() else why == NO_CPUSET
     warned = [event for event in server.events() if event["event"] == "limits not in force"]
@@ -261,98 +179,6 @@ async def test_cores_that_the_host_lacks_are_reported(admin: Client, server: Ser
         await admin.create("true", cpu_set="8000", limits_policy=job_pb2.LIMITS_POLICY_STRICT)
     assert refusal.reason == "LIMIT_UNAVAILABLE"
     assert why.partition(";")[0].partition(" and ")[0] in refusal.message
-
-
-@pytest.mark.cgroup
-async def test_update_changes_the_limits_in_the_kernel(admin: Client, server: Server) -> None:
-    job = await admin.create("sleep", "100", max_memory=64, max_pids=20, max_cpu=50)
-    updated = await admin.update(job.id, max_memory=128, max_pids=10, cpu_weight=300)
-    cgroup = server.cgroup_of(job)
-    files = ("cpu.max", "memory.max", "pids.max", "cpu.weight")
-    values = [(cgroup / file).read_text().strip() for file in files]
-    assert values == ["50000 100000", str(128 << 20), "10", "300"]
-    assert (updated.max_memory, updated.max_pids, updated.cpu_weight, updated.max_cpu) == (128, 10, 300, 50)
-    assert {limit.file: limit.value for limit in updated.applied_limits if limit.value} == dict(
-        zip(files, values, strict=True)
-    )
-    assert (await admin.stop(job.id)).max_memory == 128
-    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
-        await admin.update(job.id, max_memory=64)
-    assert refusal.reason == "JOB_NOT_RUNNING"
-
-
-@pytest.mark.cgroup
-async def test_a_limit_changed_by_another_process_is_reported(admin: Client, server: Server) -> None:
-    script = "trap go=1 USR1; echo ready; while [ -z $go ]; do sleep 0.1; done; exec $0"
-    job = await admin.create("sh", "-c", script, HOG, max_memory=64, max_pids=20)
-    await admin.wrote(job.id, b"ready")
-    cgroup = server.cgroup_of(job)
-    (cgroup / "pids.max").write_text("30")
-    for limits in ((await admin.get(job.id)), (await admin.update(job.id, cpu_weight=200))):
-        assert "changed pids.max from '20' to '30'" in in_force(limits)["max_pids"]
-        assert in_force(limits)["max_memory"] == ""
-    restored = await admin.update(job.id, max_pids=20)
-    assert in_force(restored)["max_pids"] == ""
-    (cgroup / "memory.high").write_text("max")
-    (cgroup / "memory.max").write_text(str(24 << 20))
-    os.kill(job.pid, signal.SIGUSR1)
-    ended = await admin.ended(job.id)
-    assert "the memory limit of 24 MiB" in ended.termination.message
-    assert {limit_name(limit): limit.value for limit in ended.applied_limits}["max_memory"] == str(24 << 20)
-
-
-@pytest.mark.cgroup
-async def test_update_lifts_a_limit(admin: Client, server: Server) -> None:
-    disk = os.environ.get("IN_GUEST_DISK", "/")
-    job = await admin.create("sleep", "100", working_directory=disk, max_io_bps=1 << 20, max_io_iops=500)
-    updated = await admin.update(job.id, max_io_bps=0)
-    assert "rbps=max wbps=max riops=500" in (server.cgroup_of(job) / "io.max").read_text()
-    assert "max_io_bps" not in in_force(updated)
-    assert in_force(updated)["max_io_iops"] == ""
-    await admin.stop(job.id)
-
-
-@pytest.mark.cgroup
-async def test_a_memory_limit_below_the_usage_ends_the_job(admin: Client) -> None:
-    script = '$x = "x" x (40 << 20); $| = 1; print "ready\n"; while (1) { $y = $x . "y" }'
-    job = await admin.create("perl", "-e", script, max_memory=128)
-    await admin.wrote(job.id, b"ready")
-    updated = await admin.update(job.id, max_memory=16)
-    assert updated.max_memory == 16
-    assert in_force(updated)["max_memory"] == ""
-    ended = await admin.ended(job.id)
-    assert ended.termination.reason == job_pb2.TERMINATION_REASON_OOM_KILLED
-    assert "16 MiB" in ended.termination.message
-
-
-@pytest.mark.cgroup
-async def test_update_of_a_strict_job_is_all_or_nothing(admin: Client, server: Server) -> None:
-    job = await admin.create(
-        "sleep",
-        "100",
-        working_directory="/dev/shm",
-        max_pids=20,
-        limits_policy=job_pb2.LIMITS_POLICY_STRICT,
-    )
-    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
-        await admin.update(job.id, max_pids=10, max_io_bps=1 << 20)
-    assert refusal.reason == "LIMIT_UNAVAILABLE"
-    assert "tmpfs" in refusal.message
-    assert (server.cgroup_of(job) / "pids.max").read_text() == "20\n"
-    now = await admin.get(job.id)
-    assert (now.max_pids, now.max_io_bps) == (20, 0)
-    assert set(in_force(now)) == set(in_force(job))
-    await admin.stop(job.id)
-
-
-async def test_update_of_a_best_effort_job_records_what_is_not_in_force(admin: Client) -> None:
-    """A tmpfs has no block device, so this holds on every host."""
-    job = await admin.create("sleep", "100", working_directory="/dev/shm")
-    updated = await admin.update(job.id, max_io_bps=1 << 20)
-    assert updated.max_io_bps == 1 << 20
-    assert in_force(updated)["max_io_bps"]
-    assert in_force(await admin.get(job.id)) == in_force(updated)
-    await admin.stop(job.id)
 
 
 @pytest.mark.cgroup

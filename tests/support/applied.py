@@ -2,7 +2,7 @@
 
 from jobworker.v1 import job_pb2
 
-__all__ = ["limit_name", "part_name"]
+__all__ = ["limit_name", "part_name", "reasons"]
 
 
 def limit_name(applied: job_pb2.AppliedLimit) -> str:
@@ -13,3 +13,8 @@ def limit_name(applied: job_pb2.AppliedLimit) -> str:
 def part_name(applied: job_pb2.AppliedIsolation) -> str:
     """Return the name of a part of the isolation, such as `user`."""
     return job_pb2.IsolationPart.Name(applied.part).removeprefix("ISOLATION_PART_").lower()
+
+
+def reasons(job: job_pb2.Job) -> dict[str, str]:
+    """Return the reason why each limit of a job is not in force; an empty string if it is."""
+    return {limit_name(limit): limit.reason for limit in job.applied_limits}

@@ -14,6 +14,9 @@ from grpc_status import rpc_status
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
 from live import Server
 
+HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
+"""Allocates 200 MiB in one system call: `memory.high` throttles a job that allocates in small steps."""
+
 
 @dataclass
 class Output:
