@@ -106,4 +106,4 @@ def test_buf_curl_reports_the_error_details(server: Server, buf_env: dict[str, s
     (info,) = [detail for detail in error["details"] if detail["type"] == "google.rpc.ErrorInfo"]
     # Connect's JSON encodes a detail as base64 without padding.
     decoded = error_details_pb2.ErrorInfo.FromString(base64.b64decode(info["value"] + "=="))
-    assert (decoded.reason, decoded.domain) == ("JOB_NOT_FOUND", "jobworker.v1")
+    assert (decoded.reason, decoded.domain) == ("JOB_NOT_FOUND", "jobworker.dev")

@@ -55,7 +55,7 @@ class Refusal(Exception):
         super().__init__(message)
         self.status = status_pb2.Status(code=code.value[0], message=message)
         if reason:
-            self._add(error_details_pb2.ErrorInfo(reason=reason, domain="jobworker.v1", metadata=metadata))
+            self._add(error_details_pb2.ErrorInfo(reason=reason, domain="jobworker.dev", metadata=metadata))
         if fields:
             bad = error_details_pb2.BadRequest()
             for field, description in fields.items():

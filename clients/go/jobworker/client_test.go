@@ -20,7 +20,7 @@ import (
 func serverError(t *testing.T, code codes.Code, reason Reason) error {
 	t.Helper()
 	withDetails, err := status.New(code, "the message").WithDetails(
-		&errdetails.ErrorInfo{Reason: string(reason), Domain: "jobworker.v1", Metadata: map[string]string{"job_id": "7"}},
+		&errdetails.ErrorInfo{Reason: string(reason), Domain: "jobworker.dev", Metadata: map[string]string{"job_id": "7"}},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "max_cpu", Description: "negative"}}},
 	)
 	must(t, err)
@@ -176,4 +176,10 @@ func TestStopSendsTheGracePeriod(t *testing.T) {
 	equal(t, server.stops[0].GracePeriod, nil)
 	equal(t, server.stops[1].GetGracePeriod().AsDuration(), 0)
 	equal(t, server.stops[1].GracePeriod != nil, true)
+}
+
+func TestReasonHasAnEnumValue(t *testing.T) {
+	equal(t, ErrJobNotFound.Enum(), jobworkerv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND)
+	equal(t, Reason("A_NEW_REASON").Enum(), jobworkerv1.ErrorReason_ERROR_REASON_UNSPECIFIED)
+	equal(t, ErrUnexpectedOffset.Enum(), jobworkerv1.ErrorReason_ERROR_REASON_UNSPECIFIED)
 }

@@ -12,30 +12,42 @@ import (
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
-// Reason is a stable, machine-readable cause of an error, for errors.Is. The proto's service JobService
-// documents which call fails with which reason.
+// Reason is a stable, machine-readable cause of an error, for errors.Is. The proto's enum ErrorReason documents
+// the reasons of the server.
 type Reason string
 
 // The server's reasons.
-const (
-	ErrInvalidRequest        Reason = "INVALID_REQUEST"
-	ErrCommandNotStarted     Reason = "COMMAND_NOT_STARTED"
-	ErrJobNotFound           Reason = "JOB_NOT_FOUND"
-	ErrJobNotRunning         Reason = "JOB_NOT_RUNNING"
-	ErrOffsetOutOfRange      Reason = "OFFSET_OUT_OF_RANGE"
-	ErrLimitUnavailable      Reason = "LIMIT_UNAVAILABLE"
-	ErrTooManyJobs           Reason = "TOO_MANY_JOBS"
-	ErrHostExhausted         Reason = "HOST_EXHAUSTED"
-	ErrRequestIDReused       Reason = "REQUEST_ID_REUSED"
-	ErrUnauthenticated       Reason = "UNAUTHENTICATED"
-	ErrRoleRequired          Reason = "ROLE_REQUIRED"
-	ErrReaderStalled         Reason = "READER_STALLED"
-	ErrShuttingDown          Reason = "SHUTTING_DOWN"
-	ErrSupervisorUnavailable Reason = "SUPERVISOR_UNAVAILABLE"
+var (
+	ErrInvalidRequest        = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_INVALID_REQUEST)
+	ErrCommandNotStarted     = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_COMMAND_NOT_STARTED)
+	ErrJobNotFound           = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND)
+	ErrJobNotRunning         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_JOB_NOT_RUNNING)
+	ErrOffsetOutOfRange      = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE)
+	ErrLimitUnavailable      = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_LIMIT_UNAVAILABLE)
+	ErrTooManyJobs           = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_TOO_MANY_JOBS)
+	ErrHostExhausted         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_HOST_EXHAUSTED)
+	ErrRequestIDReused       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED)
+	ErrUnauthenticated       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED)
+	ErrRoleRequired          = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_ROLE_REQUIRED)
+	ErrReaderStalled         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_READER_STALLED)
+	ErrShuttingDown          = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
+	ErrSupervisorUnavailable = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SUPERVISOR_UNAVAILABLE)
 )
 
 // ErrUnexpectedOffset means that the server sent output at another offset than the client expected.
 const ErrUnexpectedOffset Reason = "UNEXPECTED_OFFSET"
+
+const reasonPrefix = "ERROR_REASON_"
+
+func reasonOf(reason jobworkerv1.ErrorReason) Reason {
+	return Reason(strings.TrimPrefix(reason.String(), reasonPrefix))
+}
+
+// Enum returns the reason as a value of the proto's enum, for a switch. It returns ERROR_REASON_UNSPECIFIED if the
+// enum lacks the reason.
+func (r Reason) Enum() jobworkerv1.ErrorReason {
+	return jobworkerv1.ErrorReason(jobworkerv1.ErrorReason_value[reasonPrefix+string(r)])
+}
 
 // Error returns the reason.
 func (r Reason) Error() string { return string(r) }

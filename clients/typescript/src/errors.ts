@@ -1,6 +1,7 @@
 /** The client's errors, and their conversion from Connect's errors. */
 import { Code as ConnectCode, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import { ErrorReason } from "./gen/jobworker/v1/error_reason_pb.js";
 
 // The index is the number of the code: https://grpc.io/docs/guides/status-codes/.
 const CODES = [
@@ -26,23 +27,8 @@ const CODES = [
 /** The name of a gRPC status code. */
 export type Code = (typeof CODES)[number];
 
-/** The reasons of job_service.proto. A newer server can send others. */
-export type Reason =
-  | "COMMAND_NOT_STARTED"
-  | "HOST_EXHAUSTED"
-  | "INVALID_REQUEST"
-  | "JOB_NOT_FOUND"
-  | "JOB_NOT_RUNNING"
-  | "LIMIT_UNAVAILABLE"
-  | "OFFSET_OUT_OF_RANGE"
-  | "READER_STALLED"
-  | "REQUEST_ID_REUSED"
-  | "ROLE_REQUIRED"
-  | "SHUTTING_DOWN"
-  | "SUPERVISOR_UNAVAILABLE"
-  | "TOO_MANY_JOBS"
-  | "UNAUTHENTICATED"
-  | (string & {});
+/** The names of the values of `ErrorReason`. A newer server can send others. */
+export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED"> | (string & {});
 
 /** A request field that the server refused. */
 export interface FieldViolation {
@@ -81,6 +67,12 @@ export class JobWorkerError extends Error {
     this.fields = details.fields ?? [];
     this.metadata = details.metadata ?? {};
     this.retryable = details.retryable ?? false;
+  }
+
+  /** The reason as a value of the enum, for a switch. `UNSPECIFIED` if the enum lacks the reason. */
+  get errorReason(): ErrorReason {
+    const reason = Object.entries(ErrorReason).find(([name]) => name === this.reason)?.[1];
+    return typeof reason === "number" ? reason : ErrorReason.UNSPECIFIED;
   }
 }
 

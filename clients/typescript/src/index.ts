@@ -12,6 +12,7 @@ export {
 } from "./client.js";
 export type { ClientConfig, Role } from "./config.js";
 export { type Code, ConfigError, type FieldViolation, JobWorkerError, type Reason } from "./errors.js";
+export { ErrorReason } from "./gen/jobworker/v1/error_reason_pb.js";
 export * from "./gen/jobworker/v1/job_pb.js";
 export {
   type CreateJobRequest,

@@ -94,7 +94,7 @@ export class TestServer implements AsyncDisposable {
 export function serverError(code: Code, reason: string, field?: string): ConnectError {
   const info = {
     desc: ErrorInfoSchema,
-    value: { reason, domain: "jobworker.v1", metadata: { key: reason } },
+    value: { reason, domain: "jobworker.dev", metadata: { key: reason } },
   };
   const violation = { field: field ?? "", description: "is invalid" };
   const bad = { desc: BadRequestSchema, value: { fieldViolations: [violation] } };

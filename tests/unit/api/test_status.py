@@ -10,9 +10,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from jobworkerd import errors
-from jobworkerd.api.status import ROWS, to_status
+from jobworkerd.api.status import ROWS, reason_name, to_status
 
-PROTO = Path(__file__).parents[3] / "proto/jobworker/v1/job_service.proto"
+PROTOS = Path(__file__).parents[3] / "proto/jobworker/v1"
+PROTO = PROTOS / "job_service.proto"
 
 _VALUES: dict[type, object] = {str: "text", int: 7, float: 1.5, dict[str, str]: {"max_cpu": "too much"}}
 
@@ -45,7 +46,7 @@ def test_every_error_has_a_status_with_a_reason(error_class: type[errors.JobWork
     status = _status(error)
     assert (status.code, status.message) == (code.value[0], str(error))
     info = _info(error)
-    assert (info.reason, info.domain) == (reason, "jobworker.v1")
+    assert (info.reason, info.domain) == (reason_name(reason), "jobworker.dev")
 
 
 def test_reasons_are_unique() -> None:
@@ -56,7 +57,7 @@ def test_every_documented_reason_exists() -> None:
     comments = " ".join(line for line in PROTO.read_text().splitlines() if line.strip().startswith("//"))
     documented = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", comments))
     codes = {code.name for code in grpc.StatusCode}
-    assert documented - codes - {reason for _, reason in ROWS.values()} <= {
+    assert documented - codes - {reason_name(reason) for _, reason in ROWS.values()} <= {
         "BEST_EFFORT",
         "MAX_ARG_STRLEN",
         "PID_MAX_LIMIT",

@@ -15,6 +15,7 @@ from jobworker_client import (
     ClientConfig,
     ConnectFailure,
     ConnectionLost,
+    ErrorReason,
     FieldViolation,
     InvalidRequest,
     JobNotFound,
@@ -26,8 +27,6 @@ from jobworker_client.errors import BY_REASON
 from scripted import JOB_ID, FakeServer, Refusal
 from scripted_endpoint import Endpoint
 from tests.unit.client.conftest import AnyClient
-
-PROTO = (Path(__file__).parents[3] / "proto/jobworker/v1/job_service.proto").read_text()
 
 
 async def test_error_has_all_details_of_the_server(any_client: AnyClient, server: FakeServer) -> None:
@@ -62,8 +61,15 @@ async def test_reason_selects_the_error_class(
 
 @pytest.mark.parametrize("reason", BY_REASON)
 def test_api_documents_the_reason(reason: str) -> None:
-    assert reason in PROTO
+    error = BY_REASON[reason]("no", reason=reason)
+    assert error.error_reason == ErrorReason.Value(f"ERROR_REASON_{reason}")
     assert BY_REASON[reason].__name__ in jobworker_client.__all__
+
+
+def test_every_reason_has_an_error_class() -> None:
+    assert {f"ERROR_REASON_{reason}" for reason in BY_REASON} == set(ErrorReason.keys()) - {
+        "ERROR_REASON_UNSPECIFIED"
+    }
 
 
 @pytest.mark.parametrize("reason", ["A_NEW_REASON", ""])

@@ -14,6 +14,7 @@ import importlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from jobworker.v1.error_reason_pb2 import ErrorReason
 from jobworker.v1.job_output_pb2 import OutputSource
 from jobworker.v1.job_pb2 import (
     AppliedIsolation,
@@ -76,6 +77,7 @@ __all__ = [
     "ConnectFailure",
     "ConnectionLost",
     "DeadlineExceeded",
+    "ErrorReason",
     "EventHandler",
     "FieldViolation",
     "HostExhausted",

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from jobworker.v1.error_reason_pb2 import ErrorReason
+
 __all__ = [
     "BY_REASON",
     "CommandNotStarted",
@@ -35,6 +37,10 @@ __all__ = [
     "UnexpectedOffset",
     "Unreachable",
 ]
+
+_REASONS: Mapping[str, ErrorReason.ValueType] = MappingProxyType(
+    {name.removeprefix("ERROR_REASON_"): reason for name, reason in ErrorReason.items() if reason}
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,11 @@ class JobWorkerError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def error_reason(self) -> ErrorReason.ValueType:
+        """The reason as a value of the API's enum; `ERROR_REASON_UNSPECIFIED` if the enum lacks it."""
+        return _REASONS.get(self.reason, ErrorReason.ERROR_REASON_UNSPECIFIED)
 
 
 class InvalidRequest(JobWorkerError):
@@ -172,22 +183,25 @@ class InvalidCertificateFile(ConfigError):
     """A certificate or key file cannot be read or used; the message names the file and the fault."""
 
 
-BY_REASON: Mapping[str, type[JobWorkerError]] = MappingProxyType(
+_CLASSES: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyType(
     {
-        "INVALID_REQUEST": InvalidRequest,
-        "COMMAND_NOT_STARTED": CommandNotStarted,
-        "JOB_NOT_FOUND": JobNotFound,
-        "OFFSET_OUT_OF_RANGE": OffsetOutOfRange,
-        "JOB_NOT_RUNNING": JobNotRunning,
-        "LIMIT_UNAVAILABLE": LimitUnavailable,
-        "TOO_MANY_JOBS": TooManyJobs,
-        "HOST_EXHAUSTED": HostExhausted,
-        "REQUEST_ID_REUSED": RequestIdReused,
-        "UNAUTHENTICATED": Unauthenticated,
-        "ROLE_REQUIRED": RoleRequired,
-        "READER_STALLED": ReaderStalled,
-        "SHUTTING_DOWN": ShuttingDown,
-        "SUPERVISOR_UNAVAILABLE": SupervisorUnavailable,
+        ErrorReason.ERROR_REASON_INVALID_REQUEST: InvalidRequest,
+        ErrorReason.ERROR_REASON_COMMAND_NOT_STARTED: CommandNotStarted,
+        ErrorReason.ERROR_REASON_JOB_NOT_FOUND: JobNotFound,
+        ErrorReason.ERROR_REASON_OFFSET_OUT_OF_RANGE: OffsetOutOfRange,
+        ErrorReason.ERROR_REASON_JOB_NOT_RUNNING: JobNotRunning,
+        ErrorReason.ERROR_REASON_LIMIT_UNAVAILABLE: LimitUnavailable,
+        ErrorReason.ERROR_REASON_TOO_MANY_JOBS: TooManyJobs,
+        ErrorReason.ERROR_REASON_HOST_EXHAUSTED: HostExhausted,
+        ErrorReason.ERROR_REASON_REQUEST_ID_REUSED: RequestIdReused,
+        ErrorReason.ERROR_REASON_UNAUTHENTICATED: Unauthenticated,
+        ErrorReason.ERROR_REASON_ROLE_REQUIRED: RoleRequired,
+        ErrorReason.ERROR_REASON_READER_STALLED: ReaderStalled,
+        ErrorReason.ERROR_REASON_SHUTTING_DOWN: ShuttingDown,
+        ErrorReason.ERROR_REASON_SUPERVISOR_UNAVAILABLE: SupervisorUnavailable,
     }
+)
+BY_REASON: Mapping[str, type[JobWorkerError]] = MappingProxyType(
+    {name: _CLASSES[reason] for name, reason in _REASONS.items()}
 )
 """The error class of each reason. An unknown reason of a newer server becomes a plain `JobWorkerError`."""

@@ -32,21 +32,18 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Runs commands on the worker's host and tells of them.
+// Starts, stops, inspects and streams jobs on one host.
 //
-// Every caller has a client certificate. Its role is the organizational unit (OU) of the
-// certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
+// Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
+// call every method, `Viewer` only methods that change nothing.
 //
-// A request has at most 524,288 bytes (512 KiB) in all: INVALID_ARGUMENT (INVALID_REQUEST) for more, and
-// RESOURCE_EXHAUSTED, without a reason, past 2 MiB. A response has at most 4 MiB.
+// A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and one
+// above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
 //
-// Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
-// method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
-// parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
-// PERMISSION_DENIED (ROLE_REQUIRED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED: the server's host has no process,
-// descriptor, memory or space left; try again when other jobs have ended) and UNAVAILABLE (SHUTTING_DOWN;
-// SUPERVISOR_UNAVAILABLE: the server is being restarted, or its supervisor process has not answered for
-// about 4 s). UNAVAILABLE is always safe to retry where the method is.
+// Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists the
+// reasons of its own. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
+// RESOURCE_EXHAUSTED (HOST_EXHAUSTED) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
+// retry, a retry after UNAVAILABLE is always safe.
 type JobServiceClient interface {
 	// Starts a job and returns once its command runs: an exec that fails is the call's error, and
 	// leaves no job behind.
@@ -209,21 +206,18 @@ type JobService_GetJobsStreamClient = grpc.ServerStreamingClient[GetJobsStreamRe
 // All implementations must embed UnimplementedJobServiceServer
 // for forward compatibility.
 //
-// Runs commands on the worker's host and tells of them.
+// Starts, stops, inspects and streams jobs on one host.
 //
-// Every caller has a client certificate. Its role is the organizational unit (OU) of the
-// certificate's subject: `Admin` may call every method, `Viewer` those that change nothing.
+// Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
+// call every method, `Viewer` only methods that change nothing.
 //
-// A request has at most 524,288 bytes (512 KiB) in all: INVALID_ARGUMENT (INVALID_REQUEST) for more, and
-// RESOURCE_EXHAUSTED, without a reason, past 2 MiB. A response has at most 4 MiB.
+// A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and one
+// above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
 //
-// Errors carry a `google.rpc.ErrorInfo` with domain `jobworker.v1` and the reason named below. Any
-// method may fail with UNAUTHENTICATED (reason UNAUTHENTICATED: the certificate cannot be
-// parsed, has expired, or was not issued by the server's current authority; open streams end with it, too),
-// PERMISSION_DENIED (ROLE_REQUIRED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED: the server's host has no process,
-// descriptor, memory or space left; try again when other jobs have ended) and UNAVAILABLE (SHUTTING_DOWN;
-// SUPERVISOR_UNAVAILABLE: the server is being restarted, or its supervisor process has not answered for
-// about 4 s). UNAVAILABLE is always safe to retry where the method is.
+// Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists the
+// reasons of its own. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
+// RESOURCE_EXHAUSTED (HOST_EXHAUSTED) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
+// retry, a retry after UNAVAILABLE is always safe.
 type JobServiceServer interface {
 	// Starts a job and returns once its command runs: an exec that fails is the call's error, and
 	// leaves no job behind.

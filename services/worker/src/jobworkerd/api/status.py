@@ -1,7 +1,6 @@
 """Converts domain errors to gRPC statuses for clients.
 
-The reasons are the API's (proto/jobworker/v1/job_service.proto names them), the details those of
-https://google.aip.dev/193.
+The reasons are those of proto/jobworker/v1/error_reason.proto. The details follow https://google.aip.dev/193.
 """
 
 import dataclasses
@@ -13,27 +12,63 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from jobworker.v1 import error_reason_pb2 as api
 from jobworkerd import errors
 
-DOMAIN = "jobworker.v1"
+DOMAIN = "jobworker.dev"
 
-ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, str]] = MappingProxyType(
-    {
-        errors.InvalidRequest: (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
-        errors.CommandNotStarted: (grpc.StatusCode.INVALID_ARGUMENT, "COMMAND_NOT_STARTED"),
-        errors.JobNotFound: (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND"),
-        errors.JobNotRunning: (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_RUNNING"),
-        errors.OffsetOutOfRange: (grpc.StatusCode.OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE"),
-        errors.LimitUnavailable: (grpc.StatusCode.FAILED_PRECONDITION, "LIMIT_UNAVAILABLE"),
-        errors.TooManyJobs: (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
-        errors.HostExhausted: (grpc.StatusCode.RESOURCE_EXHAUSTED, "HOST_EXHAUSTED"),
-        errors.RequestIdReused: (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
-        errors.Unauthenticated: (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
-        errors.RoleRequired: (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED"),
-        errors.ReaderStalled: (grpc.StatusCode.UNAVAILABLE, "READER_STALLED"),
-        errors.ShuttingDown: (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
-        errors.SupervisorUnavailable: (grpc.StatusCode.UNAVAILABLE, "SUPERVISOR_UNAVAILABLE"),
-    }
+ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReason.ValueType]] = (
+    MappingProxyType(
+        {
+            errors.InvalidRequest: (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                api.ERROR_REASON_INVALID_REQUEST,
+            ),
+            errors.CommandNotStarted: (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                api.ERROR_REASON_COMMAND_NOT_STARTED,
+            ),
+            errors.JobNotFound: (grpc.StatusCode.NOT_FOUND, api.ERROR_REASON_JOB_NOT_FOUND),
+            errors.JobNotRunning: (
+                grpc.StatusCode.FAILED_PRECONDITION,
+                api.ERROR_REASON_JOB_NOT_RUNNING,
+            ),
+            errors.OffsetOutOfRange: (
+                grpc.StatusCode.OUT_OF_RANGE,
+                api.ERROR_REASON_OFFSET_OUT_OF_RANGE,
+            ),
+            errors.LimitUnavailable: (
+                grpc.StatusCode.FAILED_PRECONDITION,
+                api.ERROR_REASON_LIMIT_UNAVAILABLE,
+            ),
+            errors.TooManyJobs: (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                api.ERROR_REASON_TOO_MANY_JOBS,
+            ),
+            errors.HostExhausted: (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                api.ERROR_REASON_HOST_EXHAUSTED,
+            ),
+            errors.RequestIdReused: (
+                grpc.StatusCode.ALREADY_EXISTS,
+                api.ERROR_REASON_REQUEST_ID_REUSED,
+            ),
+            errors.Unauthenticated: (
+                grpc.StatusCode.UNAUTHENTICATED,
+                api.ERROR_REASON_UNAUTHENTICATED,
+            ),
+            errors.RoleRequired: (
+                grpc.StatusCode.PERMISSION_DENIED,
+                api.ERROR_REASON_ROLE_REQUIRED,
+            ),
+            errors.ReaderStalled: (grpc.StatusCode.UNAVAILABLE, api.ERROR_REASON_READER_STALLED),
+            errors.ShuttingDown: (grpc.StatusCode.UNAVAILABLE, api.ERROR_REASON_SHUTTING_DOWN),
+            errors.SupervisorUnavailable: (
+                grpc.StatusCode.UNAVAILABLE,
+                api.ERROR_REASON_SUPERVISOR_UNAVAILABLE,
+            ),
+        }
+    )
 )
 
 _RETRY_AFTER_MS: Mapping[type[errors.JobWorkerError], int] = MappingProxyType(
@@ -54,13 +89,18 @@ _MAX_TEXT = 500
 and it contains the message several times."""
 
 
+def reason_name(reason: api.ErrorReason.ValueType) -> str:
+    """Returns the text of a reason in `google.rpc.ErrorInfo`, such as `JOB_NOT_FOUND`."""
+    return api.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+
+
 def to_status(error: errors.JobWorkerError) -> grpc.Status:
     """Returns the status of an error, with `google.rpc` details."""
     code, reason = ROWS[type(error)]
     number: int = code.value[0]
     status = status_pb2.Status(code=number, message=_truncate(str(error)))
     status.details.add().Pack(
-        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=_metadata(error))
+        error_details_pb2.ErrorInfo(reason=reason_name(reason), domain=DOMAIN, metadata=_metadata(error))
     )
     for detail in _details(error):
         status.details.add().Pack(detail)
@@ -85,7 +125,7 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
             yield _bad_request({field: str(error)})
         case errors.JobNotFound(job_id=job_id):
             yield error_details_pb2.ResourceInfo(
-                resource_type=f"{DOMAIN}.Job", resource_name=_truncate(job_id)
+                resource_type="jobworker.v1.Job", resource_name=_truncate(job_id)
             )
         case errors.LimitUnavailable(limit=limit, why=why):
             yield _precondition_failure("LIMIT", limit, why)
