@@ -56,6 +56,12 @@ generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Generate code and docs/api
 	tools/generate
 	tools/make-api-page docs/api.md
 
+# At a release: from then on, `make lint` compares proto/ with this image.
+.PHONY: api-image
+api-image: $(STAMP) ## Renew the image of the API that make lint compares proto/ with
+	buf breaking --against proto/jobworker-v1.binpb
+	buf build --exclude-source-info -o proto/jobworker-v1.binpb
+
 .PHONY: lint
 lint: $(STAMP) ## Check protos, prose, style, types, layers, workflows and lock files
 	buf lint
