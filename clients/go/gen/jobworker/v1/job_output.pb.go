@@ -21,15 +21,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// One of a process's two output streams.
+// One of the two output streams of a job.
 type OutputSource int32
 
 const (
-	// Not output.
+	// In a request: both sources. In a message of a stream: no output.
 	OutputSource_OUTPUT_SOURCE_UNSPECIFIED OutputSource = 0
-	// File descriptor 1.
+	// Standard output, file descriptor 1.
 	OutputSource_OUTPUT_SOURCE_STDOUT OutputSource = 1
-	// File descriptor 2.
+	// Standard error, file descriptor 2.
 	OutputSource_OUTPUT_SOURCE_STDERR OutputSource = 2
 )
 
@@ -74,14 +74,14 @@ func (OutputSource) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_output_proto_rawDescGZIP(), []int{0}
 }
 
-// Bytes of a log that the server does not have, from `from_offset` up to but without `to_offset`.
+// A range of the log that the server no longer has: from `from_offset` up to, but not including, `to_offset`.
 type TruncatedRange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The first byte that is missing.
+	// Offset of the first missing byte.
 	FromOffset int64 `protobuf:"varint,1,opt,name=from_offset,json=fromOffset,proto3" json:"from_offset,omitempty"`
-	// The first byte after it that is there, or the end of the log.
+	// Offset of the first byte after the range: the next available byte, or the end of the log.
 	ToOffset int64 `protobuf:"varint,2,opt,name=to_offset,json=toOffset,proto3" json:"to_offset,omitempty"`
-	// Why they are missing, in one sentence.
+	// Why the range is missing, in one sentence.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

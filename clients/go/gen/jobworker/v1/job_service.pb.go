@@ -26,62 +26,60 @@ const (
 // A job to start. From 12 on, a field has the same number as in Job.
 type CreateJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
-	// empty, no NUL. Relative paths start at the working directory.
+	// The program: a path, or a name that the server looks up in the job's PATH. A relative path starts at the working
+	// directory. Required. At most 4,096 bytes, without NUL.
 	Command string `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
-	// Its arguments. At most 16,384 of them, each at most 131,071 bytes (MAX_ARG_STRLEN of execve(2)),
-	// no NUL. The whole request has at most 524,288 bytes.
+	// Arguments of the program. At most 16,384 arguments of at most 131,071 bytes each (MAX_ARG_STRLEN of execve(2)),
+	// without NUL. The whole request has at most 524,288 bytes.
 	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
-	// Percent of one core: 100 = one core. 0 = the server's default (as shipped: 10). At most 100,000.
+	// CPU limit in percent of one core: 100 = one core. At most 100,000. 0 = the server's default (as shipped: 10).
 	MaxCpu int32 `protobuf:"varint,3,opt,name=max_cpu,json=maxCPU,proto3" json:"max_cpu,omitempty"`
-	// MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB). From 90 % of it on the
-	// kernel slows the job down and takes page cache from it (`memory_high_count` of Usage); at all of it
-	// the job is OOM-killed.
+	// Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the limit,
+	// the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
+	// is OOM-killed.
 	MaxMemory int32 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
-	// Bytes a second for reads and, separately, for writes on the block devices that the working
-	// directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
+	// I/O limit in bytes per second, on the block devices of the working directory. Applies to reads and to writes
+	// separately. At most 2^40. 0 = the server's default (as shipped: unlimited).
 	MaxIoBps int64 `protobuf:"varint,5,opt,name=max_io_bps,json=maxIOBPS,proto3" json:"max_io_bps,omitempty"`
-	// Where the command starts: an absolute path of at most 4,096 bytes. Default: the job's private
-	// directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
-	// job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
-	WorkingDirectory string `protobuf:"bytes,20,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
-	// Variables for the command's environment, over PATH, HOME (the private directory), USER and LANG, which
-	// the server sets.
-	// Names are not empty and hold neither `=` nor NUL. At most 1,024, with at most 262,144 bytes in
-	// all. They are not part of the Job that the server returns.
-	Env map[string]string `protobuf:"bytes,26,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// How long the job may run before it is stopped as StopJob would, more than 0. Unset = no end.
-	Timeout *durationpb.Duration `protobuf:"bytes,21,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// Labels, for ListJobs. At most 64; a key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-`
-	// and `/`, a value at most 256 bytes.
+	// Labels, by which ListJobs can filter. At most 64. A key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-` and
+	// `/`. A value has at most 256 bytes.
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
-	// SIGTERM.
+	// Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of the
+	// job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
+	// directories, including /tmp, /var/tmp and /dev/shm, and to the paths that the server's configuration allows.
+	WorkingDirectory string `protobuf:"bytes,20,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
+	// Maximum run time. When it expires, the server stops the job as StopJob does. More than 0. Unset = no limit.
+	Timeout *durationpb.Duration `protobuf:"bytes,21,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Signal that requests the job to end: a name with or without `SIG`, or a number. Default: SIGTERM.
 	StopSignal string `protobuf:"bytes,22,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
-	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
-	// Unset = the server's default (as shipped: 10 s).
+	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once. Unset = the server's default (as
+	// shipped: 10 s).
 	StopGracePeriod *durationpb.Duration `protobuf:"bytes,23,opt,name=stop_grace_period,json=stopGracePeriod,proto3" json:"stop_grace_period,omitempty"`
-	// Makes the call safe to repeat: a later CreateJob by the same client with the same id returns the
-	// first job instead of starting a second one, as long as the server keeps that job. Up to 128
-	// printable ASCII characters; a UUID is best. Empty = each call starts a job.
-	RequestId string `protobuf:"bytes,27,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// What to do where a limit cannot be enforced. Default: the server's policy (as shipped:
-	// BEST_EFFORT).
+	// What happens if the host cannot enforce a limit or a part of the isolation. Default: the policy of the server (as
+	// shipped: BEST_EFFORT).
 	LimitsPolicy LimitsPolicy `protobuf:"varint,24,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
-	// How many processes and threads the job may have at once. 0 = the server's default (as shipped:
-	// 1,024). At most 4,194,304 (PID_MAX_LIMIT).
+	// Access to the network of the host. Default: that of the server (as shipped: HOST).
+	Network JobNetwork `protobuf:"varint,25,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
+	// Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A name
+	// is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together. The
+	// server does not return them.
+	Env map[string]string `protobuf:"bytes,26,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Makes the call safe to retry: while the server keeps the job, CreateJob with the same id from the same client
+	// returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty = every
+	// call starts a job.
+	RequestId string `protobuf:"bytes,27,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default (as
+	// shipped: 1,024).
 	MaxPids int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
-	// The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
-	// twice as much as one of weight 100. 0 = the kernel's default, 100.
+	// Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as one
+	// of weight 100. 0 = the kernel's default, 100.
 	CpuWeight int32 `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
-	// The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
-	// `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
+	// Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number is
+	// at most 8,191. Empty = all cores that the jobs of the server may use.
 	CpuSet string `protobuf:"bytes,32,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
-	// Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
-	// for. 0 = the server's default (as shipped: unlimited). At most 2^31.
-	MaxIoIops int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
-	// What the job has of the host's network. Default: the server's (as shipped: HOST).
-	Network       JobNetwork `protobuf:"varint,25,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
+	// I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to writes
+	// separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
+	MaxIoIops     int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,6 +149,13 @@ func (x *CreateJobRequest) GetMaxIoBps() int64 {
 	return 0
 }
 
+func (x *CreateJobRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 func (x *CreateJobRequest) GetWorkingDirectory() string {
 	if x != nil {
 		return x.WorkingDirectory
@@ -158,23 +163,9 @@ func (x *CreateJobRequest) GetWorkingDirectory() string {
 	return ""
 }
 
-func (x *CreateJobRequest) GetEnv() map[string]string {
-	if x != nil {
-		return x.Env
-	}
-	return nil
-}
-
 func (x *CreateJobRequest) GetTimeout() *durationpb.Duration {
 	if x != nil {
 		return x.Timeout
-	}
-	return nil
-}
-
-func (x *CreateJobRequest) GetLabels() map[string]string {
-	if x != nil {
-		return x.Labels
 	}
 	return nil
 }
@@ -193,18 +184,32 @@ func (x *CreateJobRequest) GetStopGracePeriod() *durationpb.Duration {
 	return nil
 }
 
-func (x *CreateJobRequest) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
 func (x *CreateJobRequest) GetLimitsPolicy() LimitsPolicy {
 	if x != nil {
 		return x.LimitsPolicy
 	}
 	return LimitsPolicy_LIMITS_POLICY_UNSPECIFIED
+}
+
+func (x *CreateJobRequest) GetNetwork() JobNetwork {
+	if x != nil {
+		return x.Network
+	}
+	return JobNetwork_JOB_NETWORK_UNSPECIFIED
+}
+
+func (x *CreateJobRequest) GetEnv() map[string]string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *CreateJobRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 func (x *CreateJobRequest) GetMaxPids() int32 {
@@ -235,17 +240,10 @@ func (x *CreateJobRequest) GetMaxIoIops() int64 {
 	return 0
 }
 
-func (x *CreateJobRequest) GetNetwork() JobNetwork {
-	if x != nil {
-		return x.Network
-	}
-	return JobNetwork_JOB_NETWORK_UNSPECIFIED
-}
-
-// The job that runs.
+// The started job.
 type CreateJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The job, with the limits as the kernel reads them back.
+	// The job, with the limits as read back from the kernel.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -288,10 +286,10 @@ func (x *CreateJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Asks for one job.
+// The job to return.
 type GetJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The whole id.
+	// The complete job id.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -334,7 +332,7 @@ func (x *GetJobRequest) GetId() string {
 	return ""
 }
 
-// The job that was asked for.
+// The requested job.
 type GetJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job.
@@ -380,23 +378,23 @@ func (x *GetJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Asks for a page of jobs. A job must fit every filter that is set.
+// Which jobs to list. A job is listed if it matches all filters that are set.
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
-	// negative is refused.
+	// Maximum number of jobs in the page. 0 = 50. The server reduces values of more than 1,000, or with `live_usage` more
+	// than 100, to that maximum. Not negative.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the page before, with the same `statuses`, `labels` and `id_prefix`. Empty = the
-	// first page. A token of a list with other filters is INVALID_ARGUMENT.
+	// The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty = the
+	// first page. A token for other filters fails with INVALID_ARGUMENT.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Jobs whose status is one of these. Empty = any.
+	// Only jobs with one of these statuses. Empty = any status.
 	Statuses []JobStatus `protobuf:"varint,3,rep,packed,name=statuses,proto3,enum=jobworker.v1.JobStatus" json:"statuses,omitempty"`
-	// Jobs that have each of these labels with this value. Empty = any.
+	// Only jobs that have all of these labels with these values. Empty = any labels.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Jobs whose id begins with this text of at most 36 characters. Empty = any.
+	// Only jobs whose id starts with this text of at most 36 characters. Empty = any id.
 	IdPrefix string `protobuf:"bytes,5,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"`
-	// True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
-	// dozen files a job. False = they come without any usage.
+	// True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job for
+	// it. False = running jobs have no usage.
 	LiveUsage     bool `protobuf:"varint,6,opt,name=live_usage,json=liveUsage,proto3" json:"live_usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -474,12 +472,12 @@ func (x *ListJobsRequest) GetLiveUsage() bool {
 	return false
 }
 
-// A page of jobs.
+// One page of jobs.
 type ListJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The jobs, newest first.
 	Jobs []*Job `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
-	// For the next page. Empty = there are no more.
+	// Token for the next page. Empty = this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -529,13 +527,13 @@ func (x *ListJobsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Asks for the end of a job.
+// The job to stop.
 type StopJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The whole id.
+	// The complete job id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
-	// Unset = as the job was created. A later StopJob can shorten the time of an earlier one.
+	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once. Unset = `stop_grace_period` of the
+	// job. A later StopJob can shorten the grace period of an earlier one.
 	GracePeriod   *durationpb.Duration `protobuf:"bytes,2,opt,name=grace_period,json=gracePeriod,proto3" json:"grace_period,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -585,10 +583,10 @@ func (x *StopJobRequest) GetGracePeriod() *durationpb.Duration {
 	return nil
 }
 
-// The job that ended.
+// The stopped job.
 type StopJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The job, in a final status.
+	// The job, with a final status.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -635,21 +633,21 @@ func (x *StopJobResponse) GetJob() *Job {
 // empty value are those of CreateJobRequest.
 type UpdateJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The whole id.
+	// The complete job id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Percent of one core.
+	// CPU limit in percent of one core.
 	MaxCpu *int32 `protobuf:"varint,3,opt,name=max_cpu,json=maxCPU,proto3,oneof" json:"max_cpu,omitempty"`
-	// MiB.
+	// Memory limit in MiB.
 	MaxMemory *int32 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3,oneof" json:"max_memory,omitempty"`
-	// Bytes a second for reads and, separately, for writes.
+	// I/O limit in bytes per second.
 	MaxIoBps *int64 `protobuf:"varint,5,opt,name=max_io_bps,json=maxIOBPS,proto3,oneof" json:"max_io_bps,omitempty"`
-	// Processes and threads at once.
+	// Maximum number of processes and threads.
 	MaxPids *int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3,oneof" json:"max_pids,omitempty"`
-	// The share of the CPU.
+	// Share of the CPU.
 	CpuWeight *int32 `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3,oneof" json:"cpu_weight,omitempty"`
-	// The cores to run on.
+	// Cores to run on.
 	CpuSet *string `protobuf:"bytes,32,opt,name=cpu_set,json=cpuSet,proto3,oneof" json:"cpu_set,omitempty"`
-	// Operations a second for reads and, separately, for writes.
+	// I/O limit in operations per second.
 	MaxIoIops     *int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3,oneof" json:"max_io_iops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -741,10 +739,10 @@ func (x *UpdateJobRequest) GetMaxIoIops() int64 {
 	return 0
 }
 
-// The job with its new limits.
+// The updated job.
 type UpdateJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The job, with the limits as the kernel reads them back.
+	// The job, with the limits as read back from the kernel.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1225,27 +1223,27 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
 	"max_memory\x18\x04 \x01(\x05R\tmaxMemory\x12\x1c\n" +
 	"\n" +
-	"max_io_bps\x18\x05 \x01(\x03R\bmaxIOBPS\x12+\n" +
-	"\x11working_directory\x18\x14 \x01(\tR\x10workingDirectory\x129\n" +
-	"\x03env\x18\x1a \x03(\v2'.jobworker.v1.CreateJobRequest.EnvEntryR\x03env\x123\n" +
-	"\atimeout\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12B\n" +
-	"\x06labels\x18\f \x03(\v2*.jobworker.v1.CreateJobRequest.LabelsEntryR\x06labels\x12\x1f\n" +
+	"max_io_bps\x18\x05 \x01(\x03R\bmaxIOBPS\x12B\n" +
+	"\x06labels\x18\f \x03(\v2*.jobworker.v1.CreateJobRequest.LabelsEntryR\x06labels\x12+\n" +
+	"\x11working_directory\x18\x14 \x01(\tR\x10workingDirectory\x123\n" +
+	"\atimeout\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x1f\n" +
 	"\vstop_signal\x18\x16 \x01(\tR\n" +
 	"stopSignal\x12E\n" +
-	"\x11stop_grace_period\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12\x1d\n" +
+	"\x11stop_grace_period\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12?\n" +
+	"\rlimits_policy\x18\x18 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x122\n" +
+	"\anetwork\x18\x19 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x129\n" +
+	"\x03env\x18\x1a \x03(\v2'.jobworker.v1.CreateJobRequest.EnvEntryR\x03env\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x1b \x01(\tR\trequestId\x12?\n" +
-	"\rlimits_policy\x18\x18 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x12\x19\n" +
+	"request_id\x18\x1b \x01(\tR\trequestId\x12\x19\n" +
 	"\bmax_pids\x18\x1e \x01(\x05R\amaxPids\x12\x1d\n" +
 	"\n" +
 	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x17\n" +
 	"\acpu_set\x18  \x01(\tR\x06cpuSet\x12\x1e\n" +
-	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x122\n" +
-	"\anetwork\x18\x19 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x1a6\n" +
-	"\bEnvEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
+	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
+	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\fJ\x04\b\r\x10\x0e\"8\n" +
 	"\x11CreateJobResponse\x12#\n" +
@@ -1372,8 +1370,8 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*WaitJobResponse)(nil),       // 11: jobworker.v1.WaitJobResponse
 	(*GetJobsStreamRequest)(nil),  // 12: jobworker.v1.GetJobsStreamRequest
 	(*GetJobsStreamResponse)(nil), // 13: jobworker.v1.GetJobsStreamResponse
-	nil,                           // 14: jobworker.v1.CreateJobRequest.EnvEntry
-	nil,                           // 15: jobworker.v1.CreateJobRequest.LabelsEntry
+	nil,                           // 14: jobworker.v1.CreateJobRequest.LabelsEntry
+	nil,                           // 15: jobworker.v1.CreateJobRequest.EnvEntry
 	nil,                           // 16: jobworker.v1.ListJobsRequest.LabelsEntry
 	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 	(LimitsPolicy)(0),             // 18: jobworker.v1.LimitsPolicy
@@ -1385,12 +1383,12 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*TruncatedRange)(nil),        // 24: jobworker.v1.TruncatedRange
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
-	14, // 0: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
+	14, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
 	17, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
-	15, // 2: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
-	17, // 3: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
-	18, // 4: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	19, // 5: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	17, // 2: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
+	18, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	19, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	15, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
 	20, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
 	20, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
 	21, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus

@@ -24,25 +24,25 @@ class _OutputSource:
 class _OutputSourceEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OutputSource.ValueType], builtins.type):
     DESCRIPTOR: descriptor.EnumDescriptor
     OUTPUT_SOURCE_UNSPECIFIED: _OutputSource.ValueType  # 0
-    """Not output."""
+    """In a request: both sources. In a message of a stream: no output."""
     OUTPUT_SOURCE_STDOUT: _OutputSource.ValueType  # 1
-    """File descriptor 1."""
+    """Standard output, file descriptor 1."""
     OUTPUT_SOURCE_STDERR: _OutputSource.ValueType  # 2
-    """File descriptor 2."""
+    """Standard error, file descriptor 2."""
 
 class OutputSource(_OutputSource, metaclass=_OutputSourceEnumTypeWrapper):
-    """One of a process's two output streams."""
+    """One of the two output streams of a job."""
 
 OUTPUT_SOURCE_UNSPECIFIED: OutputSource.ValueType  # 0
-"""Not output."""
+"""In a request: both sources. In a message of a stream: no output."""
 OUTPUT_SOURCE_STDOUT: OutputSource.ValueType  # 1
-"""File descriptor 1."""
+"""Standard output, file descriptor 1."""
 OUTPUT_SOURCE_STDERR: OutputSource.ValueType  # 2
-"""File descriptor 2."""
+"""Standard error, file descriptor 2."""
 
 @typing.final
 class TruncatedRange(message.Message):
-    """Bytes of a log that the server does not have, from `from_offset` up to but without `to_offset`."""
+    """A range of the log that the server no longer has: from `from_offset` up to, but not including, `to_offset`."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -50,11 +50,11 @@ class TruncatedRange(message.Message):
     TO_OFFSET_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     from_offset: builtins.int
-    """The first byte that is missing."""
+    """Offset of the first missing byte."""
     to_offset: builtins.int
-    """The first byte after it that is there, or the end of the log."""
+    """Offset of the first byte after the range: the next available byte, or the end of the log."""
     reason: builtins.str
-    """Why they are missing, in one sentence."""
+    """Why the range is missing, in one sentence."""
     def __init__(
         self,
         *,

@@ -29,7 +29,7 @@ class CreateJobRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     @typing.final
-    class EnvEntry(message.Message):
+    class LabelsEntry(message.Message):
         DESCRIPTOR: descriptor.Descriptor
 
         KEY_FIELD_NUMBER: builtins.int
@@ -49,7 +49,7 @@ class CreateJobRequest(message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @typing.final
-    class LabelsEntry(message.Message):
+    class EnvEntry(message.Message):
         DESCRIPTOR: descriptor.Descriptor
 
         KEY_FIELD_NUMBER: builtins.int
@@ -73,98 +73,95 @@ class CreateJobRequest(message.Message):
     MAX_CPU_FIELD_NUMBER: builtins.int
     MAX_MEMORY_FIELD_NUMBER: builtins.int
     MAX_IO_BPS_FIELD_NUMBER: builtins.int
-    WORKING_DIRECTORY_FIELD_NUMBER: builtins.int
-    ENV_FIELD_NUMBER: builtins.int
-    TIMEOUT_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    WORKING_DIRECTORY_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
     STOP_SIGNAL_FIELD_NUMBER: builtins.int
     STOP_GRACE_PERIOD_FIELD_NUMBER: builtins.int
-    REQUEST_ID_FIELD_NUMBER: builtins.int
     LIMITS_POLICY_FIELD_NUMBER: builtins.int
+    NETWORK_FIELD_NUMBER: builtins.int
+    ENV_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
     MAX_PIDS_FIELD_NUMBER: builtins.int
     CPU_WEIGHT_FIELD_NUMBER: builtins.int
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
-    NETWORK_FIELD_NUMBER: builtins.int
     command: builtins.str
-    """The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
-    empty, no NUL. Relative paths start at the working directory.
+    """The program: a path, or a name that the server looks up in the job's PATH. A relative path starts at the working
+    directory. Required. At most 4,096 bytes, without NUL.
     """
     max_cpu: builtins.int
-    """Percent of one core: 100 = one core. 0 = the server's default (as shipped: 10). At most 100,000."""
+    """CPU limit in percent of one core: 100 = one core. At most 100,000. 0 = the server's default (as shipped: 10)."""
     max_memory: builtins.int
-    """MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB). From 90 % of it on the
-    kernel slows the job down and takes page cache from it (`memory_high_count` of Usage); at all of it
-    the job is OOM-killed.
+    """Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the limit,
+    the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
+    is OOM-killed.
     """
     max_io_bps: builtins.int
-    """Bytes a second for reads and, separately, for writes on the block devices that the working
-    directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
+    """I/O limit in bytes per second, on the block devices of the working directory. Applies to reads and to writes
+    separately. At most 2^40. 0 = the server's default (as shipped: unlimited).
     """
     working_directory: builtins.str
-    """Where the command starts: an absolute path of at most 4,096 bytes. Default: the job's private
-    directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
-    job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
+    """Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of the
+    job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
+    directories, including /tmp, /var/tmp and /dev/shm, and to the paths that the server's configuration allows.
     """
     stop_signal: builtins.str
-    """The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
-    SIGTERM.
-    """
-    request_id: builtins.str
-    """Makes the call safe to repeat: a later CreateJob by the same client with the same id returns the
-    first job instead of starting a second one, as long as the server keeps that job. Up to 128
-    printable ASCII characters; a UUID is best. Empty = each call starts a job.
-    """
+    """Signal that requests the job to end: a name with or without `SIG`, or a number. Default: SIGTERM."""
     limits_policy: job_pb2.LimitsPolicy.ValueType
-    """What to do where a limit cannot be enforced. Default: the server's policy (as shipped:
-    BEST_EFFORT).
-    """
-    max_pids: builtins.int
-    """How many processes and threads the job may have at once. 0 = the server's default (as shipped:
-    1,024). At most 4,194,304 (PID_MAX_LIMIT).
-    """
-    cpu_weight: builtins.int
-    """The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
-    twice as much as one of weight 100. 0 = the kernel's default, 100.
-    """
-    cpu_set: builtins.str
-    """The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
-    `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
-    """
-    max_io_iops: builtins.int
-    """Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
-    for. 0 = the server's default (as shipped: unlimited). At most 2^31.
+    """What happens if the host cannot enforce a limit or a part of the isolation. Default: the policy of the server (as
+    shipped: BEST_EFFORT).
     """
     network: job_pb2.JobNetwork.ValueType
-    """What the job has of the host's network. Default: the server's (as shipped: HOST)."""
+    """Access to the network of the host. Default: that of the server (as shipped: HOST)."""
+    request_id: builtins.str
+    """Makes the call safe to retry: while the server keeps the job, CreateJob with the same id from the same client
+    returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty = every
+    call starts a job.
+    """
+    max_pids: builtins.int
+    """Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default (as
+    shipped: 1,024).
+    """
+    cpu_weight: builtins.int
+    """Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as one
+    of weight 100. 0 = the kernel's default, 100.
+    """
+    cpu_set: builtins.str
+    """Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number is
+    at most 8,191. Empty = all cores that the jobs of the server may use.
+    """
+    max_io_iops: builtins.int
+    """I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to writes
+    separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
+    """
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Its arguments. At most 16,384 of them, each at most 131,071 bytes (MAX_ARG_STRLEN of execve(2)),
-        no NUL. The whole request has at most 524,288 bytes.
+        """Arguments of the program. At most 16,384 arguments of at most 131,071 bytes each (MAX_ARG_STRLEN of execve(2)),
+        without NUL. The whole request has at most 524,288 bytes.
         """
 
     @builtins.property
-    def env(self) -> containers.ScalarMap[builtins.str, builtins.str]:
-        """Variables for the command's environment, over PATH, HOME (the private directory), USER and LANG, which
-        the server sets.
-        Names are not empty and hold neither `=` nor NUL. At most 1,024, with at most 262,144 bytes in
-        all. They are not part of the Job that the server returns.
+    def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels, by which ListJobs can filter. At most 64. A key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-` and
+        `/`. A value has at most 256 bytes.
         """
 
     @builtins.property
     def timeout(self) -> duration_pb2.Duration:
-        """How long the job may run before it is stopped as StopJob would, more than 0. Unset = no end."""
-
-    @builtins.property
-    def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
-        """Labels, for ListJobs. At most 64; a key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-`
-        and `/`, a value at most 256 bytes.
-        """
+        """Maximum run time. When it expires, the server stops the job as StopJob does. More than 0. Unset = no limit."""
 
     @builtins.property
     def stop_grace_period(self) -> duration_pb2.Duration:
-        """Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
-        Unset = the server's default (as shipped: 10 s).
+        """Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once. Unset = the server's default (as
+        shipped: 10 s).
+        """
+
+    @builtins.property
+    def env(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A name
+        is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together. The
+        server does not return them.
         """
 
     def __init__(
@@ -175,19 +172,19 @@ class CreateJobRequest(message.Message):
         max_cpu: builtins.int = ...,
         max_memory: builtins.int = ...,
         max_io_bps: builtins.int = ...,
-        working_directory: builtins.str = ...,
-        env: abc.Mapping[builtins.str, builtins.str] | None = ...,
-        timeout: duration_pb2.Duration | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        working_directory: builtins.str = ...,
+        timeout: duration_pb2.Duration | None = ...,
         stop_signal: builtins.str = ...,
         stop_grace_period: duration_pb2.Duration | None = ...,
-        request_id: builtins.str = ...,
         limits_policy: job_pb2.LimitsPolicy.ValueType = ...,
+        network: job_pb2.JobNetwork.ValueType = ...,
+        env: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        request_id: builtins.str = ...,
         max_pids: builtins.int = ...,
         cpu_weight: builtins.int = ...,
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
-        network: job_pb2.JobNetwork.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
@@ -197,14 +194,14 @@ class CreateJobRequest(message.Message):
 
 @typing.final
 class CreateJobResponse(message.Message):
-    """The job that runs."""
+    """The started job."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     JOB_FIELD_NUMBER: builtins.int
     @builtins.property
     def job(self) -> job_pb2.Job:
-        """The job, with the limits as the kernel reads them back."""
+        """The job, with the limits as read back from the kernel."""
 
     def __init__(
         self,
@@ -219,13 +216,13 @@ class CreateJobResponse(message.Message):
 
 @typing.final
 class GetJobRequest(message.Message):
-    """Asks for one job."""
+    """The job to return."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """The whole id."""
+    """The complete job id."""
     def __init__(
         self,
         *,
@@ -239,7 +236,7 @@ class GetJobRequest(message.Message):
 
 @typing.final
 class GetJobResponse(message.Message):
-    """The job that was asked for."""
+    """The requested job."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -261,7 +258,7 @@ class GetJobResponse(message.Message):
 
 @typing.final
 class ListJobsRequest(message.Message):
-    """Asks for a page of jobs. A job must fit every filter that is set."""
+    """Which jobs to list. A job is listed if it matches all filters that are set."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -292,26 +289,26 @@ class ListJobsRequest(message.Message):
     ID_PREFIX_FIELD_NUMBER: builtins.int
     LIVE_USAGE_FIELD_NUMBER: builtins.int
     page_size: builtins.int
-    """How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
-    negative is refused.
+    """Maximum number of jobs in the page. 0 = 50. The server reduces values of more than 1,000, or with `live_usage` more
+    than 100, to that maximum. Not negative.
     """
     page_token: builtins.str
-    """The `next_page_token` of the page before, with the same `statuses`, `labels` and `id_prefix`. Empty = the
-    first page. A token of a list with other filters is INVALID_ARGUMENT.
+    """The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty = the
+    first page. A token for other filters fails with INVALID_ARGUMENT.
     """
     id_prefix: builtins.str
-    """Jobs whose id begins with this text of at most 36 characters. Empty = any."""
+    """Only jobs whose id starts with this text of at most 36 characters. Empty = any id."""
     live_usage: builtins.bool
-    """True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
-    dozen files a job. False = they come without any usage.
+    """True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job for
+    it. False = running jobs have no usage.
     """
     @builtins.property
     def statuses(self) -> containers.RepeatedScalarFieldContainer[job_pb2.JobStatus.ValueType]:
-        """Jobs whose status is one of these. Empty = any."""
+        """Only jobs with one of these statuses. Empty = any status."""
 
     @builtins.property
     def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
-        """Jobs that have each of these labels with this value. Empty = any."""
+        """Only jobs that have all of these labels with these values. Empty = any labels."""
 
     def __init__(
         self,
@@ -331,14 +328,14 @@ class ListJobsRequest(message.Message):
 
 @typing.final
 class ListJobsResponse(message.Message):
-    """A page of jobs."""
+    """One page of jobs."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     JOBS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """For the next page. Empty = there are no more."""
+    """Token for the next page. Empty = this is the last page."""
     @builtins.property
     def jobs(self) -> containers.RepeatedCompositeFieldContainer[job_pb2.Job]:
         """The jobs, newest first."""
@@ -357,18 +354,18 @@ class ListJobsResponse(message.Message):
 
 @typing.final
 class StopJobRequest(message.Message):
-    """Asks for the end of a job."""
+    """The job to stop."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     ID_FIELD_NUMBER: builtins.int
     GRACE_PERIOD_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """The whole id."""
+    """The complete job id."""
     @builtins.property
     def grace_period(self) -> duration_pb2.Duration:
-        """Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
-        Unset = as the job was created. A later StopJob can shorten the time of an earlier one.
+        """Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once. Unset = `stop_grace_period` of the
+        job. A later StopJob can shorten the grace period of an earlier one.
         """
 
     def __init__(
@@ -385,14 +382,14 @@ class StopJobRequest(message.Message):
 
 @typing.final
 class StopJobResponse(message.Message):
-    """The job that ended."""
+    """The stopped job."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     JOB_FIELD_NUMBER: builtins.int
     @builtins.property
     def job(self) -> job_pb2.Job:
-        """The job, in a final status."""
+        """The job, with a final status."""
 
     def __init__(
         self,
@@ -422,21 +419,21 @@ class UpdateJobRequest(message.Message):
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """The whole id."""
+    """The complete job id."""
     max_cpu: builtins.int
-    """Percent of one core."""
+    """CPU limit in percent of one core."""
     max_memory: builtins.int
-    """MiB."""
+    """Memory limit in MiB."""
     max_io_bps: builtins.int
-    """Bytes a second for reads and, separately, for writes."""
+    """I/O limit in bytes per second."""
     max_pids: builtins.int
-    """Processes and threads at once."""
+    """Maximum number of processes and threads."""
     cpu_weight: builtins.int
-    """The share of the CPU."""
+    """Share of the CPU."""
     cpu_set: builtins.str
-    """The cores to run on."""
+    """Cores to run on."""
     max_io_iops: builtins.int
-    """Operations a second for reads and, separately, for writes."""
+    """I/O limit in operations per second."""
     def __init__(
         self,
         *,
@@ -484,14 +481,14 @@ class UpdateJobRequest(message.Message):
 
 @typing.final
 class UpdateJobResponse(message.Message):
-    """The job with its new limits."""
+    """The updated job."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     JOB_FIELD_NUMBER: builtins.int
     @builtins.property
     def job(self) -> job_pb2.Job:
-        """The job, with the limits as the kernel reads them back."""
+        """The job, with the limits as read back from the kernel."""
 
     def __init__(
         self,

@@ -29,54 +29,48 @@ class JobServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.CreateJobResponse]
-    """Starts a job and returns once its command runs: an exec that fails is the call's error, and
-    leaves no job behind.
+    """Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 
     Admin only. Safe to retry if `request_id` is set.
 
-    INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
-    COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
-    FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-    RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
-    request before), UNAVAILABLE (SHUTTING_DOWN).
+    INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
+    (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
-    """Returns a job. The usage of a running job is that of this moment.
+    """Returns a job. A running job has its current usage.
 
     Admin and Viewer. Safe to retry.
 
-    NOT_FOUND (JOB_NOT_FOUND).
+    NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
-    set.
+    """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
 
     Admin and Viewer. Safe to retry.
 
     INVALID_ARGUMENT (INVALID_REQUEST).
     """
     StopJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.StopJobRequest, _job_service_pb2.StopJobResponse]
-    """Ends a job and returns once its status is final: its stop signal first, then, after the grace
-    period, the kill of all its processes. A job that had ended already is returned as it is.
+    """Stops a job. Returns when the status is final. The server sends the stop signal, waits for the grace period, and
+    then kills all processes of the job. If the job has already ended, the call returns it unchanged.
 
-    Admin only. Safe to retry. When the call's deadline passes first, the job goes on being stopped.
+    Admin only. Safe to retry. If the deadline of the call passes first, the server continues to stop the job.
 
     NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
     """
     UpdateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.UpdateJobRequest, _job_service_pb2.UpdateJobResponse]
-    """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
-    Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-    fails; another goes on without that limit, as `applied_limits` says.
+    """Changes limits of a running job. Returns the job with the limits as read back from the kernel. If the host cannot
+    enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
+    BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
 
-    A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
-    and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
-    limit below what the job has ends none of them, and lets no more begin.
+    If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
+    job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
+    none of them, but prevents new ones.
 
     Admin only. Safe to retry.
 
-    NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
-    (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
-    limit cannot be enforced).
+    NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
+    LIMIT_UNAVAILABLE).
     """
     WaitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.WaitJobRequest, _job_service_pb2.WaitJobResponse]
     """Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
@@ -125,16 +119,12 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.CreateJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.CreateJobRequest, _abc.Awaitable[_job_service_pb2.CreateJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.CreateJobResponse]:
-        """Starts a job and returns once its command runs: an exec that fails is the call's error, and
-        leaves no job behind.
+        """Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 
         Admin only. Safe to retry if `request_id` is set.
 
-        INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
-        COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
-        FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-        RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
-        request before), UNAVAILABLE (SHUTTING_DOWN).
+        INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
+        (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -143,11 +133,11 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.GetJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.GetJobRequest, _abc.Awaitable[_job_service_pb2.GetJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.GetJobResponse]:
-        """Returns a job. The usage of a running job is that of this moment.
+        """Returns a job. A running job has its current usage.
 
         Admin and Viewer. Safe to retry.
 
-        NOT_FOUND (JOB_NOT_FOUND).
+        NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
         """
 
     @_abc_1.abstractmethod
@@ -156,8 +146,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListJobsRequest,
         context: _aio.ServicerContext[_job_service_pb2.ListJobsRequest, _abc.Awaitable[_job_service_pb2.ListJobsResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.ListJobsResponse]:
-        """Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
-        set.
+        """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
 
         Admin and Viewer. Safe to retry.
 
@@ -170,10 +159,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.StopJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.StopJobRequest, _abc.Awaitable[_job_service_pb2.StopJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.StopJobResponse]:
-        """Ends a job and returns once its status is final: its stop signal first, then, after the grace
-        period, the kill of all its processes. A job that had ended already is returned as it is.
+        """Stops a job. Returns when the status is final. The server sends the stop signal, waits for the grace period, and
+        then kills all processes of the job. If the job has already ended, the call returns it unchanged.
 
-        Admin only. Safe to retry. When the call's deadline passes first, the job goes on being stopped.
+        Admin only. Safe to retry. If the deadline of the call passes first, the server continues to stop the job.
 
         NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
         """
@@ -184,19 +173,18 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.UpdateJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.UpdateJobRequest, _abc.Awaitable[_job_service_pb2.UpdateJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.UpdateJobResponse]:
-        """Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
-        Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-        fails; another goes on without that limit, as `applied_limits` says.
+        """Changes limits of a running job. Returns the job with the limits as read back from the kernel. If the host cannot
+        enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
+        BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
 
-        A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
-        and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
-        limit below what the job has ends none of them, and lets no more begin.
+        If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
+        job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
+        none of them, but prevents new ones.
 
         Admin only. Safe to retry.
 
-        NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
-        (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
-        limit cannot be enforced).
+        NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
+        LIMIT_UNAVAILABLE).
         """
 
     @_abc_1.abstractmethod

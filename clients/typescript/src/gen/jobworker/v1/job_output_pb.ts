@@ -13,27 +13,27 @@ export const file_jobworker_v1_job_output: GenFile = /*@__PURE__*/
   fileDesc("Ch1qb2J3b3JrZXIvdjEvam9iX291dHB1dC5wcm90bxIMam9id29ya2VyLnYxIkgKDlRydW5jYXRlZFJhbmdlEhMKC2Zyb21fb2Zmc2V0GAEgASgDEhEKCXRvX29mZnNldBgCIAEoAxIOCgZyZWFzb24YAyABKAkqYQoMT3V0cHV0U291cmNlEh0KGU9VVFBVVF9TT1VSQ0VfVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU09VUkNFX1NURE9VVBABEhgKFE9VVFBVVF9TT1VSQ0VfU1RERVJSEAJCuwEKEGRldi5qb2J3b3JrZXIudjFCDkpvYk91dHB1dFByb3RvUAFaRmdpdGh1Yi5jb20vam9id29ya2VyL2pvYndvcmtlci9jbGllbnRzL2dvL2dlbi9qb2J3b3JrZXIvdjE7am9id29ya2VydjGiAgNKV1iqAgxKb2JXb3JrZXIuVjHKAgxKb2JXb3JrZXJcVjHiAhhKb2JXb3JrZXJcVjFcR1BCTWV0YWRhdGHqAg1Kb2JXb3JrZXI6OlYxYgZwcm90bzM");
 
 /**
- * Bytes of a log that the server does not have, from `from_offset` up to but without `to_offset`.
+ * A range of the log that the server no longer has: from `from_offset` up to, but not including, `to_offset`.
  *
  * @generated from message jobworker.v1.TruncatedRange
  */
 export type TruncatedRange = Message<"jobworker.v1.TruncatedRange"> & {
   /**
-   * The first byte that is missing.
+   * Offset of the first missing byte.
    *
    * @generated from field: int64 from_offset = 1;
    */
   fromOffset: bigint;
 
   /**
-   * The first byte after it that is there, or the end of the log.
+   * Offset of the first byte after the range: the next available byte, or the end of the log.
    *
    * @generated from field: int64 to_offset = 2;
    */
   toOffset: bigint;
 
   /**
-   * Why they are missing, in one sentence.
+   * Why the range is missing, in one sentence.
    *
    * @generated from field: string reason = 3;
    */
@@ -48,27 +48,27 @@ export const TruncatedRangeSchema: GenMessage<TruncatedRange> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_output, 0);
 
 /**
- * One of a process's two output streams.
+ * One of the two output streams of a job.
  *
  * @generated from enum jobworker.v1.OutputSource
  */
 export enum OutputSource {
   /**
-   * Not output.
+   * In a request: both sources. In a message of a stream: no output.
    *
    * @generated from enum value: OUTPUT_SOURCE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * File descriptor 1.
+   * Standard output, file descriptor 1.
    *
    * @generated from enum value: OUTPUT_SOURCE_STDOUT = 1;
    */
   STDOUT = 1,
 
   /**
-   * File descriptor 2.
+   * Standard error, file descriptor 2.
    *
    * @generated from enum value: OUTPUT_SOURCE_STDERR = 2;
    */

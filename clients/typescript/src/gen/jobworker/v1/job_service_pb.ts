@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_service.proto.
  */
 export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKwBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSNAoDZW52GBogAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6CgZsYWJlbHMYDCADKAsyKi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdC5MYWJlbHNFbnRyeRITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhISCgpyZXF1ZXN0X2lkGBsgASgJEjEKDWxpbWl0c19wb2xpY3kYGCABKA4yGi5qb2J3b3JrZXIudjEuTGltaXRzUG9saWN5EhAKCG1heF9waWRzGB4gASgFEhIKCmNwdV93ZWlnaHQYHyABKAUSDwoHY3B1X3NldBggIAEoCRIeCgttYXhfaW9faW9wcxghIAEoA1IJbWF4SU9JT1BTEikKB25ldHdvcmsYGSABKA4yGC5qb2J3b3JrZXIudjEuSm9iTmV0d29yaxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFKBAgGEAxKBAgNEA4iMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLXAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgeIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYHyABKAVIBIgBARIUCgdjcHVfc2V0GCAgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYISABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHNKBAgCEANKBAgMEA1KBAgUEBwiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiJICg5XYWl0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIj8KD1dhaXRKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iEgwKBGRvbmUYAiABKAgilgIKFEdldEpvYnNTdHJlYW1SZXF1ZXN0EgoKAmlkGAEgASgJEg4KBm9mZnNldBgCIAEoAxITCgZmb2xsb3cYAyABKAhIAIgBARIXCgp0YWlsX2xpbmVzGAUgASgDSAGIAQESFwoKdGFpbF9ieXRlcxgGIAEoA0gCiAEBEioKBnNvdXJjZRgHIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKQoFc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1peGVkX3NvdXJjZXMYCSABKAhCCQoHX2ZvbGxvd0INCgtfdGFpbF9saW5lc0INCgtfdGFpbF9ieXRlc0oECAQQBSLlAgoVR2V0Sm9ic1N0cmVhbVJlc3BvbnNlEhEKB3BheWxvYWQYASABKAxIABIWCgxzdGFydF9vZmZzZXQYCyABKANIABIxCgl0cnVuY2F0ZWQYBSABKAsyHC5qb2J3b3JrZXIudjEuVHJ1bmNhdGVkUmFuZ2VIABIjCgZyZXN1bHQYBiABKAsyES5qb2J3b3JrZXIudjEuSm9iSAASDgoGb2Zmc2V0GAIgASgDEhMKC25leHRfb2Zmc2V0GAogASgDEioKBnNvdXJjZRgDIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc3Bhbl9ieXRlcxgHIAMoBRIYChBzcGFuX29mZnNldF91c2VjGAggAygDEhgKEHNvdXJjZV9ydW5fYnl0ZXMYCSADKAVCBgoEa2luZDLCBAoKSm9iU2VydmljZRJMCglDcmVhdGVKb2ISHi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXNwb25zZRJICgZHZXRKb2ISGy5qb2J3b3JrZXIudjEuR2V0Sm9iUmVxdWVzdBocLmpvYndvcmtlci52MS5HZXRKb2JSZXNwb25zZSIDkAIBEk4KCExpc3RKb2JzEh0uam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdBoeLmpvYndvcmtlci52MS5MaXN0Sm9ic1Jlc3BvbnNlIgOQAgESSwoHU3RvcEpvYhIcLmpvYndvcmtlci52MS5TdG9wSm9iUmVxdWVzdBodLmpvYndvcmtlci52MS5TdG9wSm9iUmVzcG9uc2UiA5ACAhJRCglVcGRhdGVKb2ISHi5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABQrwBChBkZXYuam9id29ya2VyLnYxQg9Kb2JTZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
+  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKwBQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSOgoGbGFiZWxzGAwgAygLMiouam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuTGFiZWxzRW50cnkSGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIpCgduZXR3b3JrGBkgASgOMhguam9id29ya2VyLnYxLkpvYk5ldHdvcmsSNAoDZW52GBogAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSEgoKcmVxdWVzdF9pZBgbIAEoCRIQCghtYXhfcGlkcxgeIAEoBRISCgpjcHVfd2VpZ2h0GB8gASgFEg8KB2NwdV9zZXQYICABKAkSHgoLbWF4X2lvX2lvcHMYISABKANSCW1heElPSU9QUxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFKBAgGEAxKBAgNEA4iMwoRQ3JlYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiIbCg1HZXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJIjAKDkdldEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2Ii9AEKD0xpc3RKb2JzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIpCghzdGF0dXNlcxgDIAMoDjIXLmpvYndvcmtlci52MS5Kb2JTdGF0dXMSOQoGbGFiZWxzGAQgAygLMikuam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdC5MYWJlbHNFbnRyeRIRCglpZF9wcmVmaXgYBSABKAkSEgoKbGl2ZV91c2FnZRgGIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkwKEExpc3RKb2JzUmVzcG9uc2USHwoEam9icxgBIAMoCzIRLmpvYndvcmtlci52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIk0KDlN0b3BKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEi8KDGdyYWNlX3BlcmlvZBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIxCg9TdG9wSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiLXAgoQVXBkYXRlSm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIcCgdtYXhfY3B1GAMgASgFSABSBm1heENQVYgBARIXCgptYXhfbWVtb3J5GAQgASgFSAGIAQESIQoKbWF4X2lvX2JwcxgFIAEoA0gCUghtYXhJT0JQU4gBARIVCghtYXhfcGlkcxgeIAEoBUgDiAEBEhcKCmNwdV93ZWlnaHQYHyABKAVIBIgBARIUCgdjcHVfc2V0GCAgASgJSAWIAQESIwoLbWF4X2lvX2lvcHMYISABKANIBlIJbWF4SU9JT1BTiAEBQgoKCF9tYXhfY3B1Qg0KC19tYXhfbWVtb3J5Qg0KC19tYXhfaW9fYnBzQgsKCV9tYXhfcGlkc0INCgtfY3B1X3dlaWdodEIKCghfY3B1X3NldEIOCgxfbWF4X2lvX2lvcHNKBAgCEANKBAgMEA1KBAgUEBwiMwoRVXBkYXRlSm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiJICg5XYWl0Sm9iUmVxdWVzdBIKCgJpZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIj8KD1dhaXRKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iEgwKBGRvbmUYAiABKAgilgIKFEdldEpvYnNTdHJlYW1SZXF1ZXN0EgoKAmlkGAEgASgJEg4KBm9mZnNldBgCIAEoAxITCgZmb2xsb3cYAyABKAhIAIgBARIXCgp0YWlsX2xpbmVzGAUgASgDSAGIAQESFwoKdGFpbF9ieXRlcxgGIAEoA0gCiAEBEioKBnNvdXJjZRgHIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKQoFc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW1peGVkX3NvdXJjZXMYCSABKAhCCQoHX2ZvbGxvd0INCgtfdGFpbF9saW5lc0INCgtfdGFpbF9ieXRlc0oECAQQBSLlAgoVR2V0Sm9ic1N0cmVhbVJlc3BvbnNlEhEKB3BheWxvYWQYASABKAxIABIWCgxzdGFydF9vZmZzZXQYCyABKANIABIxCgl0cnVuY2F0ZWQYBSABKAsyHC5qb2J3b3JrZXIudjEuVHJ1bmNhdGVkUmFuZ2VIABIjCgZyZXN1bHQYBiABKAsyES5qb2J3b3JrZXIudjEuSm9iSAASDgoGb2Zmc2V0GAIgASgDEhMKC25leHRfb2Zmc2V0GAogASgDEioKBnNvdXJjZRgDIAEoDjIaLmpvYndvcmtlci52MS5PdXRwdXRTb3VyY2USKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKc3Bhbl9ieXRlcxgHIAMoBRIYChBzcGFuX29mZnNldF91c2VjGAggAygDEhgKEHNvdXJjZV9ydW5fYnl0ZXMYCSADKAVCBgoEa2luZDLCBAoKSm9iU2VydmljZRJMCglDcmVhdGVKb2ISHi5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXNwb25zZRJICgZHZXRKb2ISGy5qb2J3b3JrZXIudjEuR2V0Sm9iUmVxdWVzdBocLmpvYndvcmtlci52MS5HZXRKb2JSZXNwb25zZSIDkAIBEk4KCExpc3RKb2JzEh0uam9id29ya2VyLnYxLkxpc3RKb2JzUmVxdWVzdBoeLmpvYndvcmtlci52MS5MaXN0Sm9ic1Jlc3BvbnNlIgOQAgESSwoHU3RvcEpvYhIcLmpvYndvcmtlci52MS5TdG9wSm9iUmVxdWVzdBodLmpvYndvcmtlci52MS5TdG9wSm9iUmVzcG9uc2UiA5ACAhJRCglVcGRhdGVKb2ISHi5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABQrwBChBkZXYuam9id29ya2VyLnYxQg9Kb2JTZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
 
 /**
  * A job to start. From 12 on, a field has the same number as in Job.
@@ -25,150 +25,148 @@ export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
  */
 export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   /**
-   * The program: a path, or a name that is looked up in the job's PATH. At most 4,096 bytes, not
-   * empty, no NUL. Relative paths start at the working directory.
+   * The program: a path, or a name that the server looks up in the job's PATH. A relative path starts at the working
+   * directory. Required. At most 4,096 bytes, without NUL.
    *
    * @generated from field: string command = 1;
    */
   command: string;
 
   /**
-   * Its arguments. At most 16,384 of them, each at most 131,071 bytes (MAX_ARG_STRLEN of execve(2)),
-   * no NUL. The whole request has at most 524,288 bytes.
+   * Arguments of the program. At most 16,384 arguments of at most 131,071 bytes each (MAX_ARG_STRLEN of execve(2)),
+   * without NUL. The whole request has at most 524,288 bytes.
    *
    * @generated from field: repeated string args = 2;
    */
   args: string[];
 
   /**
-   * Percent of one core: 100 = one core. 0 = the server's default (as shipped: 10). At most 100,000.
+   * CPU limit in percent of one core: 100 = one core. At most 100,000. 0 = the server's default (as shipped: 10).
    *
    * @generated from field: int32 max_cpu = 3 [json_name = "maxCPU"];
    */
   maxCpu: number;
 
   /**
-   * MiB. 0 = the server's default (as shipped: 1). At most 16,777,216 (16 TiB). From 90 % of it on the
-   * kernel slows the job down and takes page cache from it (`memory_high_count` of Usage); at all of it
-   * the job is OOM-killed.
+   * Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the limit,
+   * the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
+   * is OOM-killed.
    *
    * @generated from field: int32 max_memory = 4;
    */
   maxMemory: number;
 
   /**
-   * Bytes a second for reads and, separately, for writes on the block devices that the working
-   * directory is on. 0 = the server's default (as shipped: unlimited). At most 2^40.
+   * I/O limit in bytes per second, on the block devices of the working directory. Applies to reads and to writes
+   * separately. At most 2^40. 0 = the server's default (as shipped: unlimited).
    *
    * @generated from field: int64 max_io_bps = 5 [json_name = "maxIOBPS"];
    */
   maxIoBps: bigint;
 
   /**
-   * Where the command starts: an absolute path of at most 4,096 bytes. Default: the job's private
-   * directory, which goes with the job; `/` where it has none. The rest of the system is read-only to a
-   * job but for a private /tmp, /var/tmp and /dev/shm, and what the server's configuration allows.
-   *
-   * @generated from field: string working_directory = 20;
-   */
-  workingDirectory: string;
-
-  /**
-   * Variables for the command's environment, over PATH, HOME (the private directory), USER and LANG, which
-   * the server sets.
-   * Names are not empty and hold neither `=` nor NUL. At most 1,024, with at most 262,144 bytes in
-   * all. They are not part of the Job that the server returns.
-   *
-   * @generated from field: map<string, string> env = 26;
-   */
-  env: { [key: string]: string };
-
-  /**
-   * How long the job may run before it is stopped as StopJob would, more than 0. Unset = no end.
-   *
-   * @generated from field: google.protobuf.Duration timeout = 21;
-   */
-  timeout?: Duration | undefined;
-
-  /**
-   * Labels, for ListJobs. At most 64; a key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-`
-   * and `/`, a value at most 256 bytes.
+   * Labels, by which ListJobs can filter. At most 64. A key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-` and
+   * `/`. A value has at most 256 bytes.
    *
    * @generated from field: map<string, string> labels = 12;
    */
   labels: { [key: string]: string };
 
   /**
-   * The signal that asks the command to end: a name with or without `SIG`, or a number. Default:
-   * SIGTERM.
+   * Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of the
+   * job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
+   * directories, including /tmp, /var/tmp and /dev/shm, and to the paths that the server's configuration allows.
+   *
+   * @generated from field: string working_directory = 20;
+   */
+  workingDirectory: string;
+
+  /**
+   * Maximum run time. When it expires, the server stops the job as StopJob does. More than 0. Unset = no limit.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 21;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * Signal that requests the job to end: a name with or without `SIG`, or a number. Default: SIGTERM.
    *
    * @generated from field: string stop_signal = 22;
    */
   stopSignal: string;
 
   /**
-   * Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
-   * Unset = the server's default (as shipped: 10 s).
+   * Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once. Unset = the server's default (as
+   * shipped: 10 s).
    *
    * @generated from field: google.protobuf.Duration stop_grace_period = 23;
    */
   stopGracePeriod?: Duration | undefined;
 
   /**
-   * Makes the call safe to repeat: a later CreateJob by the same client with the same id returns the
-   * first job instead of starting a second one, as long as the server keeps that job. Up to 128
-   * printable ASCII characters; a UUID is best. Empty = each call starts a job.
-   *
-   * @generated from field: string request_id = 27;
-   */
-  requestId: string;
-
-  /**
-   * What to do where a limit cannot be enforced. Default: the server's policy (as shipped:
-   * BEST_EFFORT).
+   * What happens if the host cannot enforce a limit or a part of the isolation. Default: the policy of the server (as
+   * shipped: BEST_EFFORT).
    *
    * @generated from field: jobworker.v1.LimitsPolicy limits_policy = 24;
    */
   limitsPolicy: LimitsPolicy;
 
   /**
-   * How many processes and threads the job may have at once. 0 = the server's default (as shipped:
-   * 1,024). At most 4,194,304 (PID_MAX_LIMIT).
+   * Access to the network of the host. Default: that of the server (as shipped: HOST).
+   *
+   * @generated from field: jobworker.v1.JobNetwork network = 25;
+   */
+  network: JobNetwork;
+
+  /**
+   * Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A name
+   * is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together. The
+   * server does not return them.
+   *
+   * @generated from field: map<string, string> env = 26;
+   */
+  env: { [key: string]: string };
+
+  /**
+   * Makes the call safe to retry: while the server keeps the job, CreateJob with the same id from the same client
+   * returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty = every
+   * call starts a job.
+   *
+   * @generated from field: string request_id = 27;
+   */
+  requestId: string;
+
+  /**
+   * Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default (as
+   * shipped: 1,024).
    *
    * @generated from field: int32 max_pids = 30;
    */
   maxPids: number;
 
   /**
-   * The job's share of the CPU where others want it, too, from 1 to 10,000: a job of weight 200 gets
-   * twice as much as one of weight 100. 0 = the kernel's default, 100.
+   * Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as one
+   * of weight 100. 0 = the kernel's default, 100.
    *
    * @generated from field: int32 cpu_weight = 31;
    */
   cpuWeight: number;
 
   /**
-   * The cores that the job may run on, in the kernel's list format: numbers and ranges, such as
-   * `0-1,3`, each core at most 8,191. Empty = all that the server's jobs have.
+   * Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number is
+   * at most 8,191. Empty = all cores that the jobs of the server may use.
    *
    * @generated from field: string cpu_set = 32;
    */
   cpuSet: string;
 
   /**
-   * Operations a second for reads and, separately, for writes on the block devices that `max_io_bps` is
-   * for. 0 = the server's default (as shipped: unlimited). At most 2^31.
+   * I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to writes
+   * separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
    *
    * @generated from field: int64 max_io_iops = 33 [json_name = "maxIOIOPS"];
    */
   maxIoIops: bigint;
-
-  /**
-   * What the job has of the host's network. Default: the server's (as shipped: HOST).
-   *
-   * @generated from field: jobworker.v1.JobNetwork network = 25;
-   */
-  network: JobNetwork;
 };
 
 /**
@@ -179,13 +177,13 @@ export const CreateJobRequestSchema: GenMessage<CreateJobRequest> = /*@__PURE__*
   messageDesc(file_jobworker_v1_job_service, 0);
 
 /**
- * The job that runs.
+ * The started job.
  *
  * @generated from message jobworker.v1.CreateJobResponse
  */
 export type CreateJobResponse = Message<"jobworker.v1.CreateJobResponse"> & {
   /**
-   * The job, with the limits as the kernel reads them back.
+   * The job, with the limits as read back from the kernel.
    *
    * @generated from field: jobworker.v1.Job job = 1;
    */
@@ -200,13 +198,13 @@ export const CreateJobResponseSchema: GenMessage<CreateJobResponse> = /*@__PURE_
   messageDesc(file_jobworker_v1_job_service, 1);
 
 /**
- * Asks for one job.
+ * The job to return.
  *
  * @generated from message jobworker.v1.GetJobRequest
  */
 export type GetJobRequest = Message<"jobworker.v1.GetJobRequest"> & {
   /**
-   * The whole id.
+   * The complete job id.
    *
    * @generated from field: string id = 1;
    */
@@ -221,7 +219,7 @@ export const GetJobRequestSchema: GenMessage<GetJobRequest> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 2);
 
 /**
- * The job that was asked for.
+ * The requested job.
  *
  * @generated from message jobworker.v1.GetJobResponse
  */
@@ -242,51 +240,51 @@ export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 3);
 
 /**
- * Asks for a page of jobs. A job must fit every filter that is set.
+ * Which jobs to list. A job is listed if it matches all filters that are set.
  *
  * @generated from message jobworker.v1.ListJobsRequest
  */
 export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
   /**
-   * How many jobs at most. 0 = 50; more than 1,000, or with `live_usage` more than 100, counts as that;
-   * negative is refused.
+   * Maximum number of jobs in the page. 0 = 50. The server reduces values of more than 1,000, or with `live_usage` more
+   * than 100, to that maximum. Not negative.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The `next_page_token` of the page before, with the same `statuses`, `labels` and `id_prefix`. Empty = the
-   * first page. A token of a list with other filters is INVALID_ARGUMENT.
+   * The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty = the
+   * first page. A token for other filters fails with INVALID_ARGUMENT.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Jobs whose status is one of these. Empty = any.
+   * Only jobs with one of these statuses. Empty = any status.
    *
    * @generated from field: repeated jobworker.v1.JobStatus statuses = 3;
    */
   statuses: JobStatus[];
 
   /**
-   * Jobs that have each of these labels with this value. Empty = any.
+   * Only jobs that have all of these labels with these values. Empty = any labels.
    *
    * @generated from field: map<string, string> labels = 4;
    */
   labels: { [key: string]: string };
 
   /**
-   * Jobs whose id begins with this text of at most 36 characters. Empty = any.
+   * Only jobs whose id starts with this text of at most 36 characters. Empty = any id.
    *
    * @generated from field: string id_prefix = 5;
    */
   idPrefix: string;
 
   /**
-   * True = the usage of running jobs is that of this moment, as GetJob has it; it costs the server a
-   * dozen files a job. False = they come without any usage.
+   * True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job for
+   * it. False = running jobs have no usage.
    *
    * @generated from field: bool live_usage = 6;
    */
@@ -301,7 +299,7 @@ export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 4);
 
 /**
- * A page of jobs.
+ * One page of jobs.
  *
  * @generated from message jobworker.v1.ListJobsResponse
  */
@@ -314,7 +312,7 @@ export type ListJobsResponse = Message<"jobworker.v1.ListJobsResponse"> & {
   jobs: Job[];
 
   /**
-   * For the next page. Empty = there are no more.
+   * Token for the next page. Empty = this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -329,21 +327,21 @@ export const ListJobsResponseSchema: GenMessage<ListJobsResponse> = /*@__PURE__*
   messageDesc(file_jobworker_v1_job_service, 5);
 
 /**
- * Asks for the end of a job.
+ * The job to stop.
  *
  * @generated from message jobworker.v1.StopJobRequest
  */
 export type StopJobRequest = Message<"jobworker.v1.StopJobRequest"> & {
   /**
-   * The whole id.
+   * The complete job id.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once.
-   * Unset = as the job was created. A later StopJob can shorten the time of an earlier one.
+   * Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once. Unset = `stop_grace_period` of the
+   * job. A later StopJob can shorten the grace period of an earlier one.
    *
    * @generated from field: google.protobuf.Duration grace_period = 2;
    */
@@ -358,13 +356,13 @@ export const StopJobRequestSchema: GenMessage<StopJobRequest> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 6);
 
 /**
- * The job that ended.
+ * The stopped job.
  *
  * @generated from message jobworker.v1.StopJobResponse
  */
 export type StopJobResponse = Message<"jobworker.v1.StopJobResponse"> & {
   /**
-   * The job, in a final status.
+   * The job, with a final status.
    *
    * @generated from field: jobworker.v1.Job job = 1;
    */
@@ -386,56 +384,56 @@ export const StopJobResponseSchema: GenMessage<StopJobResponse> = /*@__PURE__*/
  */
 export type UpdateJobRequest = Message<"jobworker.v1.UpdateJobRequest"> & {
   /**
-   * The whole id.
+   * The complete job id.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Percent of one core.
+   * CPU limit in percent of one core.
    *
    * @generated from field: optional int32 max_cpu = 3 [json_name = "maxCPU"];
    */
   maxCpu?: number | undefined;
 
   /**
-   * MiB.
+   * Memory limit in MiB.
    *
    * @generated from field: optional int32 max_memory = 4;
    */
   maxMemory?: number | undefined;
 
   /**
-   * Bytes a second for reads and, separately, for writes.
+   * I/O limit in bytes per second.
    *
    * @generated from field: optional int64 max_io_bps = 5 [json_name = "maxIOBPS"];
    */
   maxIoBps?: bigint | undefined;
 
   /**
-   * Processes and threads at once.
+   * Maximum number of processes and threads.
    *
    * @generated from field: optional int32 max_pids = 30;
    */
   maxPids?: number | undefined;
 
   /**
-   * The share of the CPU.
+   * Share of the CPU.
    *
    * @generated from field: optional int32 cpu_weight = 31;
    */
   cpuWeight?: number | undefined;
 
   /**
-   * The cores to run on.
+   * Cores to run on.
    *
    * @generated from field: optional string cpu_set = 32;
    */
   cpuSet?: string | undefined;
 
   /**
-   * Operations a second for reads and, separately, for writes.
+   * I/O limit in operations per second.
    *
    * @generated from field: optional int64 max_io_iops = 33 [json_name = "maxIOIOPS"];
    */
@@ -450,13 +448,13 @@ export const UpdateJobRequestSchema: GenMessage<UpdateJobRequest> = /*@__PURE__*
   messageDesc(file_jobworker_v1_job_service, 8);
 
 /**
- * The job with its new limits.
+ * The updated job.
  *
  * @generated from message jobworker.v1.UpdateJobResponse
  */
 export type UpdateJobResponse = Message<"jobworker.v1.UpdateJobResponse"> & {
   /**
-   * The job, with the limits as the kernel reads them back.
+   * The job, with the limits as read back from the kernel.
    *
    * @generated from field: jobworker.v1.Job job = 1;
    */
@@ -739,16 +737,12 @@ export const GetJobsStreamResponseSchema: GenMessage<GetJobsStreamResponse> = /*
  */
 export const JobService: GenService<{
   /**
-   * Starts a job and returns once its command runs: an exec that fails is the call's error, and
-   * leaves no job behind.
+   * Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
    *
    * Admin only. Safe to retry if `request_id` is set.
    *
-   * INVALID_ARGUMENT with `google.rpc.BadRequest` (INVALID_REQUEST: a field's value;
-   * COMMAND_NOT_STARTED: the command cannot be executed, with the errno's name),
-   * FAILED_PRECONDITION (LIMIT_UNAVAILABLE: policy STRICT and a limit cannot be enforced),
-   * RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the same id came with a different
-   * request before), UNAVAILABLE (SHUTTING_DOWN).
+   * INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
+   * (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc jobworker.v1.JobService.CreateJob
    */
@@ -758,11 +752,11 @@ export const JobService: GenService<{
     output: typeof CreateJobResponseSchema;
   },
   /**
-   * Returns a job. The usage of a running job is that of this moment.
+   * Returns a job. A running job has its current usage.
    *
    * Admin and Viewer. Safe to retry.
    *
-   * NOT_FOUND (JOB_NOT_FOUND).
+   * NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
    *
    * @generated from rpc jobworker.v1.JobService.GetJob
    */
@@ -772,8 +766,7 @@ export const JobService: GenService<{
     output: typeof GetJobResponseSchema;
   },
   /**
-   * Lists jobs, newest first, a page at a time. Running jobs come without usage unless `live_usage` is
-   * set.
+   * Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
    *
    * Admin and Viewer. Safe to retry.
    *
@@ -787,10 +780,10 @@ export const JobService: GenService<{
     output: typeof ListJobsResponseSchema;
   },
   /**
-   * Ends a job and returns once its status is final: its stop signal first, then, after the grace
-   * period, the kill of all its processes. A job that had ended already is returned as it is.
+   * Stops a job. Returns when the status is final. The server sends the stop signal, waits for the grace period, and
+   * then kills all processes of the job. If the job has already ended, the call returns it unchanged.
    *
-   * Admin only. Safe to retry. When the call's deadline passes first, the job goes on being stopped.
+   * Admin only. Safe to retry. If the deadline of the call passes first, the server continues to stop the job.
    *
    * NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
    *
@@ -802,19 +795,18 @@ export const JobService: GenService<{
     output: typeof StopJobResponseSchema;
   },
   /**
-   * Changes limits of a job that runs and returns it with those limits as the kernel reads them back.
-   * Where one of them cannot be enforced, a job of policy STRICT keeps all that it had, and the call
-   * fails; another goes on without that limit, as `applied_limits` says.
+   * Changes limits of a running job. Returns the job with the limits as read back from the kernel. If the host cannot
+   * enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
+   * BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
    *
-   * A memory limit below what the job has takes effect as the kernel has it: what can be reclaimed is,
-   * and if that does not do the job is OOM-killed, at the latest when it next asks for memory. A process
-   * limit below what the job has ends none of them, and lets no more begin.
+   * If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
+   * job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
+   * none of them, but prevents new ones.
    *
    * Admin only. Safe to retry.
    *
-   * NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION
-   * (JOB_NOT_RUNNING: the job has ended, or does not run yet; LIMIT_UNAVAILABLE: policy STRICT and a
-   * limit cannot be enforced).
+   * NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
+   * LIMIT_UNAVAILABLE).
    *
    * @generated from rpc jobworker.v1.JobService.UpdateJob
    */
