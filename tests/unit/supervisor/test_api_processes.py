@@ -2,11 +2,12 @@
 
 import asyncio
 import errno
+import gc
 import io
-import os
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,14 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+def descriptors() -> Counter[str]:
+    """Count the open descriptors by kind, such as `socket`, without those of garbage from earlier tests."""
+    gc.collect()
+    kinds: Counter[str] = Counter()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the descriptor of this listing
+            kinds[str(entry.readlink()).partition(":[")[0]] += 1
+    return kinds
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
