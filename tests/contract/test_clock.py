@@ -36,6 +36,7 @@ async def test_forward_step_ends_neither_a_timeout_nor_a_grace_period(admin: Cli
         "stop_grace_period": duration_pb2.Duration(seconds=HOUR // 2),
     }
     job = await admin.create("sh", "-c", script, **patient)
+    await admin.wrote(job.id, b"ready")
     with clock_stepped(HOUR):
         other, output = await admin.run("echo", "meanwhile")
         assert output == b"meanwhile\n"
