@@ -1,4 +1,4 @@
-"""Lists of cores in the format of the kernel."""
+"""Lists of cores in the kernel's format."""
 
 import pytest
 

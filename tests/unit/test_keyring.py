@@ -1,4 +1,4 @@
-"""Leaving the keys that a process inherited."""
+"""Processes leave the session keyring that they inherited."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ else:
 
 
 @pytest.mark.parametrize("leave", ["keyring.join_new_session()", "privileges.drop(None, None, 0)"])
-def test_an_inherited_key_is_out_of_reach(leave: str) -> None:
+def test_an_inherited_key_is_inaccessible(leave: str) -> None:
     script = LEAVES_A_KEY_BEHIND.format(leave=leave)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
@@ -41,7 +41,7 @@ def test_a_kernel_without_keyrings_has_nothing_to_leave(monkeypatch: pytest.Monk
     keyring.join_new_session()
 
 
-def test_a_machine_whose_system_calls_are_unknown_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_with_unknown_system_call_numbers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring, "_KEYCTL", {})
     with pytest.raises(OSError, match="not supported"):
         keyring.join_new_session()

@@ -17,7 +17,7 @@ from jobworkerd.log_sink import LogSink
 
 LINE = b"x" * 99 + b"\n"
 MANY = 20_000
-"""Number of lines: more than any of the kinds below buffers."""
+"""More lines than any kind of file below buffers."""
 
 
 def pipe() -> tuple[int, int]:
@@ -35,7 +35,7 @@ def terminal() -> tuple[int, int]:
 
 
 Kind = Callable[[], tuple[int, int]]
-"""Creates a reading and a writing end."""
+"""Create a read end and a write end."""
 
 
 @contextlib.contextmanager
@@ -50,13 +50,13 @@ def opened(kind: Kind) -> Iterator[tuple[int, int]]:
 
 @pytest.fixture(params=[pipe, sockets, terminal])
 def ends(request: pytest.FixtureRequest) -> Iterator[tuple[int, int]]:
-    """The ends of each kind of file that stderr can be and that can be full."""
+    """The ends of each kind of file that can be stderr and can block."""
     with opened(request.param) as both:
         yield both
 
 
 class Reader:
-    """Reads in a separate thread until it has a number of lines."""
+    """Read a number of lines in a separate thread."""
 
     def __init__(self, descriptor: int, lines: int) -> None:
         self.lines: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Signals as users write them."""
+"""Names and numbers of signals in user input."""
 
 import signal
 
@@ -42,20 +42,20 @@ def test_names_and_numbers(text: str, number: int) -> None:
         "15\n",
     ],
 )
-def test_what_is_no_signal(text: str) -> None:
+def test_unknown_signals_are_errors(text: str) -> None:
     with pytest.raises(ValueError, match="no signal"):
         signal_number(text)
 
 
 @pytest.mark.parametrize("number", sorted(signal.valid_signals()))
-def test_every_name_that_is_shown_is_accepted(number: int) -> None:
+def test_every_displayed_name_is_accepted(number: int) -> None:
     assert signal_number(signal_name(number)) == number
 
 
-def test_no_signal_has_no_name() -> None:
+def test_signal_0_has_no_name() -> None:
     assert not signal_name(0)
 
 
 @pytest.mark.parametrize("number", [32, 33])
-def test_a_signal_without_a_name_can_be_shown(number: int) -> None:
+def test_a_signal_without_a_name_is_displayed(number: int) -> None:
     assert signal_name(number) == f"SIG{number}"

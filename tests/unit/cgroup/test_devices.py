@@ -1,4 +1,4 @@
-"""The whole disks of a file, with a sysfs of plain files."""
+"""Finds the whole disks of a file in a sysfs of plain files."""
 
 import os
 from pathlib import Path

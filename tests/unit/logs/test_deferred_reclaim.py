@@ -1,4 +1,4 @@
-"""Space is reclaimed completely, in pieces."""
+"""Deferred reclaim in pieces, until all space is released."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Distribution of the logs by the file system."""
+"""The hint that makes ext4 spread logs over the disk."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Killed children, including a child that does not end."""
+"""Kills children and reaps them, including a child that does not end."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Makes system calls fail: the n-th one, as on a host that runs out of something at the worst moment."""
+"""Fault injection: makes the n-th system call fail, like on a host that runs out of a resource."""
 
 import asyncio
 import errno
@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-_TAKING: tuple[tuple[Any, str], ...] = (
+_DESCRIPTOR_CALLS: tuple[tuple[Any, str], ...] = (
     (os, "open"),
     (os, "pipe2"),
     (os, "memfd_create"),
@@ -19,9 +19,9 @@ _TAKING: tuple[tuple[Any, str], ...] = (
     (os, "listdir"),
     (socket, "socketpair"),
 )
-"""Calls that return descriptors, or take one for a moment."""
+"""Calls that return a descriptor or use one temporarily."""
 
-_OTHERS: tuple[tuple[Any, str], ...] = (
+_OTHER_CALLS: tuple[tuple[Any, str], ...] = (
     (os, "mkdir"),
     (os, "rmdir"),
     (os, "rename"),
@@ -37,17 +37,18 @@ _OTHERS: tuple[tuple[Any, str], ...] = (
 )
 """Calls on descriptors and paths that need memory or space."""
 
-_NEVER: dict[int, set[str]] = {
-    errno.EMFILE: {name for _, name in _OTHERS} | {"add_reader", "register"},
-    errno.ENFILE: {name for _, name in _OTHERS} | {"add_reader", "register"},
+_IMPOSSIBLE: dict[int, set[str]] = {
+    errno.EMFILE: {name for _, name in _OTHER_CALLS} | {"add_reader", "register"},
+    errno.ENFILE: {name for _, name in _OTHER_CALLS} | {"add_reader", "register"},
     errno.EAGAIN: {"readv", "pread", "write", "send_fds"},
 }
-"""Calls that do not have this error, or only for a descriptor that is not ready."""
+"""Calls that never fail with this error, or only if a descriptor is not ready."""
 
 
 class Faults:
-    """Counts calls while it is armed, and has one of them fail; with `lasting`, all later ones that take a
-    descriptor fail, too.
+    """Counts calls while armed, and makes one of them fail.
+
+    A lasting fault also makes all later calls that need a descriptor fail.
     """
 
     def __init__(self) -> None:
@@ -59,43 +60,50 @@ class Faults:
         self._on_failure: Callable[[], object] = lambda: None
 
     def install(self, patch: Callable[[Any, str, object], None]) -> None:
-        """Wraps the calls, with a function such as `pytest.MonkeyPatch.setattr`."""
-        for module, name in _TAKING:
-            patch(module, name, self.wrapped(name, getattr(module, name), takes=True))
-        for module, name in _OTHERS:
+        """Wrap the calls with a function such as `pytest.MonkeyPatch.setattr`."""
+        for module, name in _DESCRIPTOR_CALLS:
+            patch(module, name, self.wrapped(name, getattr(module, name), takes_descriptor=True))
+        for module, name in _OTHER_CALLS:
             patch(module, name, self.wrapped(name, getattr(module, name)))
-        patch(subprocess, "Popen", self.wrapped("Popen", subprocess.Popen, takes=True))
+        patch(subprocess, "Popen", self.wrapped("Popen", subprocess.Popen, takes_descriptor=True))
 
     def install_in_loop(
         self, patch: Callable[[Any, str, object], None], loop: asyncio.AbstractEventLoop, watcher: Any
     ) -> None:
-        """Wraps what registers descriptors with an epoll."""
+        """Wrap the functions that register descriptors with an epoll."""
         patch(loop, "add_reader", self.wrapped("add_reader", loop.add_reader))
         patch(watcher, "_epoll", _Epoll(watcher._epoll, self))
 
     def arm(
-        self, at: int, number: int, *, lasting: bool = False, on_failure: Callable[[], object] = lambda: None
+        self,
+        at: int,
+        number: int,
+        *,
+        lasting: bool = False,
+        on_failure: Callable[[], object] = lambda: None,
     ) -> None:
-        """Has the call with an index from 0 fail with an errno; none with an index below 0.
+        """Make the call with the index `at` fail with the errno `number`; a negative index only counts calls.
 
-        `on_failure` is called when the first one fails.
+        `on_failure` runs at the first failure.
         """
         self.calls, self.failed = 0, []
         self._on_failure = on_failure
         self._at, self._errno, self._lasting = at, number, lasting
 
-    def heal(self) -> None:
-        """Lets all calls succeed from now on."""
+    def disarm(self) -> None:
+        """Let all later calls succeed."""
         self._at = None
 
-    def wrapped(self, name: str, function: Callable[..., Any], *, takes: bool = False) -> Callable[..., Any]:
-        """Returns a function that calls another one unless it is to fail."""
+    def wrapped(
+        self, name: str, function: Callable[..., Any], *, takes_descriptor: bool = False
+    ) -> Callable[..., Any]:
+        """Return a function that counts the call, and then fails or calls `function`."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._at is None:
                 return function(*args, **kwargs)
-            self._count(name, takes=takes)
-            # Calls that the standard library makes inside are not counted.
+            self._count(name, takes_descriptor=takes_descriptor)
+            # Nested calls within the standard library do not count.
             at, self._at = self._at, None
             try:
                 return function(*args, **kwargs)
@@ -104,12 +112,12 @@ class Faults:
 
         return call
 
-    def _count(self, name: str, *, takes: bool) -> None:
+    def _count(self, name: str, *, takes_descriptor: bool) -> None:
         assert self._at is not None
-        if name in _NEVER.get(self._errno, ()):
+        if name in _IMPOSSIBLE.get(self._errno, ()):
             return
         index, self.calls = self.calls, self.calls + 1
-        later = self._lasting and takes and 0 <= self._at < index
+        later = self._lasting and takes_descriptor and 0 <= self._at < index
         if index == self._at or later:
             if not self.failed:
                 self._on_failure()
@@ -118,7 +126,7 @@ class Faults:
 
 
 class _Epoll:
-    """An epoll whose `register` can fail; its type does not let itself be patched."""
+    """An epoll whose `register` can fail. The type select.epoll cannot be patched."""
 
     def __init__(self, epoll: select.epoll, faults: Faults) -> None:
         self._epoll = epoll

@@ -1,5 +1,6 @@
-"""`python faulty_fork_server.py AT ERRNO SOCKET SETUP`: a fork server that lets a call fail in each process
-that it makes: the one with the index AT, counted from the start of the fork server.
+"""`python faulty_fork_server.py AT ERRNO SOCKET SETUP`: a fork server in which one system call fails.
+
+The call with the index AT fails, in each forked process or in the fork server. Calls count from its start.
 """
 
 import fcntl
@@ -30,7 +31,7 @@ _CALLS = (
 
 
 def main() -> int:
-    """Serves as the fork server does."""
+    """Run the fork server with one fault."""
     at, number = map(int, sys.argv[1:3])
     del sys.argv[1:3]
     faults = Faults()

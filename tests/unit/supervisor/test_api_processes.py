@@ -96,7 +96,7 @@ async def test_each_system_call_can_fail(
             ended.kill()
             await until(lambda ended=ended: api.started[-1] is not ended and api.connected() == 1)  # type: ignore[misc]
             calls = max(calls, faults.calls)
-            faults.heal()
+            faults.disarm()
             assert descriptors() == before, f"call {at}: {faults.failed}"
             at += 1
         assert calls > 3

@@ -15,14 +15,14 @@ NOBODY = pwd.getpwnam("nobody")
 
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets this process appear as root in the initial user namespace."""
+    """Make this process appear as root in the initial user namespace."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(api_user, "_is_mapped", lambda _number, _table: True)
 
 
 @pytest.fixture
 def alice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets this process appear as a plain user."""
+    """Make this process appear as a plain user."""
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY.pw_uid)
 
 

@@ -1,4 +1,4 @@
-"""A host that runs out of a resource at any step of a job's life: no leak, and the next job works."""
+"""An exhausted host at each step of a job's life: no resource leaks, and the next job works."""
 
 import asyncio
 import contextlib
@@ -30,12 +30,12 @@ from jobworkerd.supervisor.outcome import StopRequest
 from tests.unit.supervisor.faults import Faults
 
 SPAWN = fork_client._spawn
-LASTS_SECONDS, WITHIN_SECONDS = 0.03, 30
+FAULT_SECONDS, TIMEOUT_SECONDS = 0.03, 30
 
 
 @contextlib.contextmanager
 def cgroups() -> Iterator[Hierarchy]:
-    """A directory for cgroups if this process can create them; otherwise jobs are process groups."""
+    """A hierarchy with cgroups if this process can create them, or else with process groups."""
     mount = cgroup2_mount()
     base = mount / f"jobworker-unit-{uuid.uuid4().hex[:12]}" if mount else None
     try:
@@ -52,13 +52,13 @@ def cgroups() -> Iterator[Hierarchy]:
 
 
 @dataclass
-class World:
+class Host:
     """The resources that jobs share, and the current descriptors, processes and files."""
 
     context: JobContext
     jobs_dir: Path
     faults: Faults
-    others: set[str]
+    old_children: set[str]
     ids: Iterator[str] = field(default_factory=lambda: (str(uuid.uuid4()) for _ in itertools.count()))
 
     async def start(self, *argv: str) -> LiveJob:
@@ -66,7 +66,7 @@ class World:
         job = new_job(*argv, job_id=next(self.ids))
         return await LiveJob.start(job, self.context, lambda _: None, lambda _: None)
 
-    def fill_pool(self) -> None:
+    def prefork(self) -> None:
         """Prepare spare processes and a log for the next jobs."""
         self.context.spare_pool.refill()
         self.context.logs.prepare()
@@ -77,20 +77,20 @@ class World:
             discard(await self.context.spare_pool.take())
         self.context.logs.close()
 
-    def end_fork_server(self) -> None:
+    def close_fork_server(self) -> None:
         """Remove everything that is prepared, including the fork server."""
         self.context.spare_pool.close()
         self.context.logs.close()
 
-    async def settled(self) -> tuple[list[str], int, list[str], list[str], int]:
+    async def resources_after_refill(self) -> tuple[list[str], int, list[str], list[str], int]:
         """Wait for all spare processes, and return the current resources."""
-        self.fill_pool()
-        async with asyncio.timeout(WITHIN_SECONDS):
+        self.prefork()
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while len(self.processes()) < self.expected_processes:
                 await asyncio.sleep(0.002)
-        return self.present()
+        return self.resources()
 
-    def present(self) -> tuple[list[str], int, list[str], list[str], int]:
+    def resources(self) -> tuple[list[str], int, list[str], list[str], int]:
         """Return the current resources: descriptors, processes, cgroups, logs and free users."""
         base = self.context.hierarchy.base
         return (
@@ -102,12 +102,12 @@ class World:
         )
 
     def processes(self) -> set[str]:
-        """Return the processes that this world started."""
-        return children() - self.others
+        """Return the processes that were started for this host."""
+        return children() - self.old_children
 
     @property
     def expected_processes(self) -> int:
-        """The fork server and three spare processes, each with an init if the user is root."""
+        """The fork server and three spare processes. As root, each spare process has an init, too."""
         return 7 if os.geteuid() == 0 else 4
 
 
@@ -126,133 +126,133 @@ def descriptors() -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def making(
+async def faulty_host(
     hierarchy: Hierarchy, jobs_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
-    """A world in which calls fail once its faults are armed."""
-    loop, others = asyncio.get_running_loop(), children()
+) -> AsyncIterator[Host]:
+    """A host on which calls fail while its faults are armed."""
+    loop, old_children = asyncio.get_running_loop(), children()
     isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
     with job_context(jobs_dir, hierarchy, spare_setup("pid"), isolation) as context:
         faults = Faults()
         faults.install(monkeypatch.setattr)
         faults.install_in_loop(monkeypatch.setattr, loop, context.watcher)
-        yield World(context, jobs_dir, faults, others)
+        yield Host(context, jobs_dir, faults, old_children)
         monkeypatch.undo()
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
     with cgroups() as hierarchy:
-        async with making(hierarchy, tmp_path, monkeypatch) as made:
-            yield made
+        async with faulty_host(hierarchy, tmp_path, monkeypatch) as faulty:
+            yield faulty
 
 
 @pytest.fixture
-async def world_without_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    async with making(Hierarchy(None, NO_CGROUPS), tmp_path, monkeypatch) as made:
-        yield made
+async def bare_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    async with faulty_host(Hierarchy(None, NO_CGROUPS), tmp_path, monkeypatch) as faulty:
+        yield faulty
 
 
-async def ends_by_itself(world: World) -> None:
-    """A job that writes and ends."""
-    live = await world.start("sh", "-c", "echo out; exit 3")
+async def job_exits(host: Host) -> None:
+    """Run a job that writes output and exits."""
+    live = await host.start("sh", "-c", "echo out; exit 3")
     job = await live.end()
     assert (job.status, job.exit_code, job.log_size) == (JobStatus.FAILED, 3, 4)
-    world.context.logs.discard(job.id)
+    host.context.logs.discard(job.id)
 
 
-async def is_stopped(world: World) -> None:
-    """A job that does not end, and is killed."""
-    live = await world.start("sleep", "100")
+async def job_is_stopped(host: Host) -> None:
+    """Stop a job that would not exit."""
+    live = await host.start("sleep", "100")
     live.stop(StopRequest(TerminationReason.STOPPED), 0)
     job = await live.end()
     assert (job.status, job.termination and job.termination.signal) == (JobStatus.STOPPED, 9)
-    world.context.logs.discard(job.id)
+    host.context.logs.discard(job.id)
 
 
-async def cannot_be_executed(world: World) -> None:
-    """A command that does not exist."""
+async def command_is_missing(host: Host) -> None:
+    """Start a command that does not exist."""
     with contextlib.suppress(CommandNotStarted):
-        await world.start("/nonexistent")
+        await host.start("/nonexistent")
 
 
-async def finds_nothing_prepared(world: World) -> None:
+async def job_without_prepared_resources(host: Host) -> None:
     """Run a job without any prepared resources."""
-    await ends_by_itself(world)
+    await job_exits(host)
 
 
-async def finds_no_fork_server(world: World) -> None:
-    """Run a job for which a fork server must be started, too."""
-    await ends_by_itself(world)
+async def job_without_fork_server(host: Host) -> None:
+    """Run a job that also needs a new fork server."""
+    await job_exits(host)
 
 
-Scenario = Callable[[World], Awaitable[None]]
-SCENARIOS: list[Scenario] = [ends_by_itself, is_stopped, cannot_be_executed, finds_no_fork_server]
+Scenario = Callable[[Host], Awaitable[None]]
+SCENARIOS: list[Scenario] = [job_exits, job_is_stopped, command_is_missing, job_without_fork_server]
 
 
-async def attempt(world: World, scenario: Scenario, at: int, number: int, *, lasting: bool) -> None:
-    """Play a scenario in which one call fails and the host recovers shortly afterwards."""
-    if scenario is finds_nothing_prepared:
-        await world.empty_pool()
-    if scenario is finds_no_fork_server:
-        world.end_fork_server()
-    healing: list[asyncio.TimerHandle] = []
+async def attempt(host: Host, scenario: Scenario, at: int, number: int, *, lasting: bool) -> None:
+    """Run a scenario in which one call fails. The host recovers shortly afterwards."""
+    if scenario is job_without_prepared_resources:
+        await host.empty_pool()
+    if scenario is job_without_fork_server:
+        host.close_fork_server()
+    timers: list[asyncio.TimerHandle] = []
 
-    def heal_later() -> None:
-        healing.append(world.context.loop.call_later(LASTS_SECONDS, world.faults.heal))
+    def disarm_later() -> None:
+        timers.append(host.context.loop.call_later(FAULT_SECONDS, host.faults.disarm))
 
-    world.faults.arm(at, number, lasting=lasting, on_failure=heal_later)
+    host.faults.arm(at, number, lasting=lasting, on_failure=disarm_later)
     try:
-        async with asyncio.timeout(WITHIN_SECONDS):
-            await scenario(world)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await scenario(host)
     except OSError as error:
-        assert is_exhaustion(error), error  # noqa: PT017 - or it is no error at all
+        assert is_exhaustion(error), error  # noqa: PT017 - success is valid, too
     except AssertionError as error:
-        error.add_note(f"after call {at}: {world.faults.failed}")
+        error.add_note(f"after call {at}: {host.faults.failed}")
         raise
     finally:
-        world.faults.heal()
-        for timer in healing:
+        host.faults.disarm()
+        for timer in timers:
             timer.cancel()
 
 
-async def every_call_fails_once(world: World, scenario: Scenario, number: int, *, lasting: bool) -> None:
-    """Play a scenario once per call that it makes: no resource leaks, and the next job works."""
-    await ends_by_itself(world)
-    before = await world.settled()
-    await attempt(world, scenario, -1, number, lasting=lasting)
-    calls = world.faults.calls
+async def check_each_call(host: Host, scenario: Scenario, number: int, *, lasting: bool) -> None:
+    """Run a scenario once per system call: no resource leaks, and the next job works."""
+    await job_exits(host)
+    before = await host.resources_after_refill()
+    await attempt(host, scenario, -1, number, lasting=lasting)
+    calls = host.faults.calls
     assert calls > 5
     for at in range(calls):
-        await attempt(world, scenario, at, number, lasting=lasting)
-        assert await world.settled() == before, f"call {at}: {world.faults.failed}"
-        await ends_by_itself(world)
+        await attempt(host, scenario, at, number, lasting=lasting)
+        assert await host.resources_after_refill() == before, f"call {at}: {host.faults.failed}"
+        await job_exits(host)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
-async def test_a_job_for_which_all_is_to_be_made(world: World, number: int) -> None:
-    await every_call_fails_once(world, finds_nothing_prepared, number, lasting=False)
+async def test_each_call_can_fail_without_prepared_resources(host: Host, number: int) -> None:
+    await check_each_call(host, job_without_prepared_resources, number, lasting=False)
 
 
-@pytest.mark.parametrize("scenario", [ends_by_itself, is_stopped, cannot_be_executed, finds_no_fork_server])
-async def test_a_job_for_which_much_is_prepared(world: World, scenario: Scenario) -> None:
-    await every_call_fails_once(world, scenario, errno.ENOMEM, lasting=False)
+@pytest.mark.parametrize("scenario", [job_exits, job_is_stopped, command_is_missing, job_without_fork_server])
+async def test_each_call_can_fail_with_prepared_resources(host: Host, scenario: Scenario) -> None:
+    await check_each_call(host, scenario, errno.ENOMEM, lasting=False)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_no_descriptor_is_left_for_a_while(world: World, scenario: Scenario) -> None:
-    await every_call_fails_once(world, scenario, errno.EMFILE, lasting=True)
+async def test_the_host_can_run_out_of_descriptors_for_some_time(host: Host, scenario: Scenario) -> None:
+    await check_each_call(host, scenario, errno.EMFILE, lasting=True)
 
 
-@pytest.mark.parametrize("scenario", [ends_by_itself, is_stopped])
-async def test_a_host_without_cgroups(world_without_cgroups: World, scenario: Scenario) -> None:
-    await every_call_fails_once(world_without_cgroups, scenario, errno.ENOMEM, lasting=False)
-    await every_call_fails_once(world_without_cgroups, scenario, errno.EMFILE, lasting=True)
+@pytest.mark.parametrize("scenario", [job_exits, job_is_stopped])
+async def test_each_call_can_fail_without_cgroups(bare_host: Host, scenario: Scenario) -> None:
+    await check_each_call(bare_host, scenario, errno.ENOMEM, lasting=False)
+    await check_each_call(bare_host, scenario, errno.EMFILE, lasting=True)
 
 
 @pytest.fixture
 def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    """Make fork servers that are started from then on fail; see `faulty_fork_server`."""
+    """Replace later fork servers by faulty ones; see `faulty_fork_server`."""
     program = Path(__file__).with_name("faulty_fork_server.py")
     path = os.pathsep.join([str(program.parents[3]), *sys.path])
 
@@ -272,29 +272,29 @@ def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     return set_up
 
 
-async def test_any_call_of_a_spare_process_may_fail(
-    world: World, failing_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+async def test_each_call_of_a_spare_process_can_fail(
+    host: Host, failing_at: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Let each call fail in turn, until several consecutive jobs see no failure."""
-    await ends_by_itself(world)
-    world.end_fork_server()
-    before = world.present()
+    """Make each call fail in turn, until 12 consecutive jobs start without a failure."""
+    await job_exits(host)
+    host.close_fork_server()
+    before = host.resources()
     steps: list[str] = []
     while steps[-12:] != [""] * 12:
         failing_at(len(steps), errno.ENOMEM)
-        steps.append(await failed_step(world))
-        world.end_fork_server()
-        assert world.present() == before, steps
+        steps.append(await failed_step(host))
+        host.close_fork_server()
+        assert host.resources() == before, steps
     monkeypatch.setattr(fork_client, "_spawn", SPAWN)
-    await ends_by_itself(world)
+    await job_exits(host)
     assert {"fork", "set_up", "exec"} <= set(steps), steps
 
 
-async def failed_step(world: World) -> str:
+async def failed_step(host: Host) -> str:
     """Return the step of a job's start that failed, or an empty string."""
     try:
-        await ends_by_itself(world)
+        await job_exits(host)
     except OSError as error:
-        assert is_exhaustion(error), error  # noqa: PT017 - or it is no error at all
+        assert is_exhaustion(error), error  # noqa: PT017 - success is valid, too
         return str(error.filename)
     return ""

@@ -40,7 +40,7 @@ STOPPED = TerminationReason.STOPPED
 
 
 def exited(code: int) -> int:
-    """Returns the wait status of Linux for an exit."""
+    """Return the wait status of Linux for an exit."""
     return code << 8
 
 

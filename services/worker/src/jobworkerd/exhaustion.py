@@ -1,4 +1,4 @@
-"""Recognize errors of an exhausted host, which lacks descriptors, processes, memory or space.
+"""Recognizes errors of an exhausted host, which lacks descriptors, processes, memory or space.
 
 New requests fail then (`HostExhausted`). Steps that end a job are repeated until they succeed (see `retry`),
 because they release resources.

@@ -20,7 +20,7 @@ from jobworkerd.startup import CannotStart
 _KEEPALIVE_ANSWER_MS = 10_000
 _CLIENT_PINGS_AT_MOST_EVERY_MS = 5_000
 _MAX_RECEIVE_BYTES = 4 * MAX_REQUEST_BYTES
-"""Beyond this size gRPC refuses a message without our details. The default ARG_MAX of Linux is not larger,
+"""gRPC rejects a larger message without our error details. The default ARG_MAX of Linux is not larger,
 so a user of the command line always gets the details."""
 _MAX_SEND_BYTES = 4 * 1024 * 1024
 _MAX_METADATA_BYTES = 1024 * 1024

@@ -21,10 +21,10 @@ from jobworkerd.model import Job
 from jobworkerd.protocol.client import SupervisorClient
 
 _CACHE_BYTES = 8 * 1024 * 1024
-"""Some thousands of jobs."""
+"""Enough for several thousand jobs."""
 
 _JOBS_PER_TURN = 50
-"""Jobs that are converted before other calls can run, which takes one millisecond at most."""
+"""Jobs that are converted before other calls can run. A batch takes at most one millisecond."""
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):

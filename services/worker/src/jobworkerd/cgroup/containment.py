@@ -1,4 +1,4 @@
-"""The interface of what holds a job's processes: `JobCgroup`, or `ProcessGroup` on a host without cgroups."""
+"""The interface of `JobCgroup`, and of `ProcessGroup`, which replaces it on a host without cgroups."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Protocol
 from jobworkerd.model import AppliedLimit, Limits, Usage
 
 CONTAINMENT = "containment"
-"""The name under which the record says whether no process can escape. No request sets it."""
+"""The entry of the record that is in force if no process can escape. No request sets it."""
 
 
 class Containment(Protocol):
@@ -21,7 +21,7 @@ class Containment(Protocol):
         """Create the containment.
 
         Raises:
-            OSError: the cgroup cannot be created. `remove` removes a half-made one.
+            OSError: the cgroup cannot be created. `remove` also removes a partially created one.
         """
 
     def attach_main(self, pid: int) -> None:

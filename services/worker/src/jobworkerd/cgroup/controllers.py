@@ -1,4 +1,4 @@
-"""Enable controllers for the jobs' cgroups, and explain why a controller cannot be enabled."""
+"""Enables controllers for the jobs' cgroups, and explains why a controller cannot be enabled."""
 
 import errno
 from pathlib import Path

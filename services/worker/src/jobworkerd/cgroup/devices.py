@@ -1,4 +1,4 @@
-"""Find the whole disks of a file. `io.max` limits whole disks only.
+"""Finds the whole disks of a file. `io.max` limits whole disks only.
 
 A partition is mapped to its disk, and a device-mapper or md device to the disks below it. The information
 comes from /sys/dev/block (Documentation/ABI/stable/sysfs-block).

@@ -1,4 +1,4 @@
-"""Read and write the control files of a cgroup. All errors name the file and the data."""
+"""Reads and writes the control files of a cgroup. All errors name the file and the data."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Parse the mounts and cgroups of this process from the files of proc(5)."""
+"""Parses the mounts and cgroups of this process from the files of proc(5)."""
 
 import re
 from pathlib import Path

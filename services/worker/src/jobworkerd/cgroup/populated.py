@@ -1,4 +1,4 @@
-"""Wait until a cgroup has no process left.
+"""Waits until a cgroup has no process left.
 
 The kernel signals a change of `cgroup.events` with POLLPRI ("[un]populated notification" on the kernel's
 page). asyncio waits for POLLIN only, and a control file is always ready for it. So asyncio waits for an epoll

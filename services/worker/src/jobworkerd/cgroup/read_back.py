@@ -1,4 +1,4 @@
-"""Read applied limits again, because another program may have changed them since."""
+"""Reads applied limits again, because another program may have changed them since."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Remove the cgroups, and kill the processes, of an earlier server."""
+"""Removes the cgroups of an earlier server and kills its processes."""
 
 import select
 import time

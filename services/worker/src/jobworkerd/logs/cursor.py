@@ -1,4 +1,4 @@
-"""Reading a log: a cursor is a position, and reading moves it.
+"""A position in a log. Each read advances it.
 
 History and live output are the same read. A cursor does not read beyond the published end of the log. It
 therefore only sees complete bytes and records (see `format`), or ranges that were trimmed since.

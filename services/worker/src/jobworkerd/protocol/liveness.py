@@ -1,4 +1,4 @@
-"""Detect that the other end of a socket no longer answers, by counting ticks without messages."""
+"""Detects that the other end of a socket no longer answers, by counting ticks without messages."""
 
 TICK_SECONDS = 1.0
 

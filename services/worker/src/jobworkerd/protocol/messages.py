@@ -42,7 +42,10 @@ class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
 
 
 class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
-    """Stops a job. The reply is the final `Job`. Without `grace_period`, that of the job counts."""
+    """Stops a job. The reply is the final `Job`.
+
+    Without `grace_period`, the grace period of the job applies.
+    """
 
     job_id: str
     subject: str
@@ -58,7 +61,7 @@ class UpdateJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class Follow(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Requests a `Job`, and `Progress` notices of it from now on."""
+    """Requests a `Job` and `Progress` notices for it."""
 
     job_id: str
 
@@ -80,7 +83,7 @@ class Ping(msgspec.Struct, frozen=True, tag=True, gc=False):
 class GetCertificates(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Requests the `Certificates` of the server, which the API process may not read.
 
-    `known` is the version that it has; `()` means none.
+    `known` is the version that the API process has; `()` means none.
     """
 
     known: tuple[int, ...] = ()
@@ -92,7 +95,7 @@ RequestBody = (
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """A page of jobs, newest first. `more` tells whether another page follows."""
+    """A page of jobs, newest first. `more` is true if another page follows."""
 
     jobs: tuple[Job, ...]
     more: bool

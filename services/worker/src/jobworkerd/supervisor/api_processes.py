@@ -1,4 +1,4 @@
-"""Start the API processes, restart them when they end, and end them by closing their sockets."""
+"""Starts the API processes, restarts them when they end, and ends them by closing their sockets."""
 
 import asyncio
 import os

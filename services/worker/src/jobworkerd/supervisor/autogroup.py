@@ -1,4 +1,4 @@
-"""Raise the server's share of the CPU on a host without the cpu controller of cgroup v2.
+"""Raises the server's share of the CPU on a host without the cpu controller of cgroup v2.
 
 The scheduler of such a host divides the CPU between sessions (sched(7), "The autogroup feature"). Each job is
 a session with the same weight as the whole server, and nice values have no effect between sessions.

@@ -1,4 +1,4 @@
-"""Read the certificate files of the server for the API processes, which may not read the key."""
+"""Reads the certificate files of the server for the API processes, which may not read the key."""
 
 from pathlib import Path
 

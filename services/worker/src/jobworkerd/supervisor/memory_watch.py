@@ -1,4 +1,4 @@
-"""Detect jobs that `memory.high` throttles for too long, and lift `memory.high` for them.
+"""Detects jobs that `memory.high` throttles for too long, and lifts `memory.high` for them.
 
 `memory.high` is an early warning at 90 % of the limit. A program that allocates memory in small steps would
 stay there for minutes, neither running nor killed. Without `memory.high` the kernel decides at `memory.max`:

@@ -1,4 +1,4 @@
-"""Notify systemd of the state of the service (sd_notify(3)). Do nothing without systemd."""
+"""Notifies systemd of the state of the service (sd_notify(3)). Does nothing without systemd."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Derive a job's final status and termination message from the wait status, the stop request and the
+"""Derives a job's final status and termination message from the wait status, the stop request and the
 counters of the kernel. Nothing is guessed: exit code 137 is an exit code.
 """
 

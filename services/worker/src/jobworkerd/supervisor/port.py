@@ -1,4 +1,4 @@
-"""Reserve the TCP port that the API processes share.
+"""Reserves the TCP port that the API processes share.
 
 The supervisor binds the port and never listens. So port 0 becomes a number that outlives an API process, and
 a port in use is an error at start. No other program can take the port while an API process is restarted. With

@@ -1,4 +1,4 @@
-"""Copy the output of a job from its pipes into its log. It never stops reading a pipe."""
+"""Copies the output of a job from its pipes into its log. The pump never stops reading a pipe."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""Handling of signals. No signal that can be handled ends the supervisor in the middle of its work."""
+"""Signal handlers. No signal that can be handled ends the supervisor in the middle of its work."""
 
 import asyncio
 import signal

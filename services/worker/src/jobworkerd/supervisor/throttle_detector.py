@@ -1,4 +1,4 @@
-"""Detect jobs that `memory.high` throttles for too long, from event counts and times."""
+"""Detects jobs that `memory.high` throttles for too long, from event counts and times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
