@@ -25,7 +25,7 @@ app.command()(doctor.doctor)
 
 
 def main() -> None:
-    """Runs the command line and exits with 0 on success, 1 on an error and 2 on wrong usage."""
+    """Run the command line and exit with 0 on success, 1 on an error and 2 on wrong usage."""
     _open_standard_streams()
     try:
         app(prog_name="jobworkerd")

@@ -8,5 +8,5 @@ _MAX_LENGTH = 253
 
 
 def is_host_name(text: str) -> bool:
-    """Returns whether a text has the form of a DNS name."""
+    """Return whether a text has the form of a DNS name."""
     return len(text) <= _MAX_LENGTH and _HOST_NAME.fullmatch(text) is not None

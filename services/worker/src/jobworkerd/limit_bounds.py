@@ -30,18 +30,18 @@ class Bound:
         return f"{values}, or 0 for {self.zero}" if self.zero else values
 
     def negative_problem(self, value: int) -> str:
-        """Returns an error message for a negative value, else an empty string."""
+        """Return an error message for a negative value, else an empty string."""
         return self.value_problem(value) if value < 0 else ""
 
     def value_problem(self, value: int) -> str:
-        """Returns an error message for a value out of range, else an empty string."""
+        """Return an error message for a value out of range, else an empty string."""
         if self.minimum <= value <= self.maximum or (value == 0 and self.zero):
             return ""
         fault = "negative" if value < 0 else "too small" if value < self.minimum else "too large"
         return f"{value} is {fault}; use {self.accepted}"
 
     def size_problem(self, size: int) -> str:
-        """Returns an error message for too many bytes, characters or entries, else an empty string."""
+        """Return an error message for too many bytes, characters or entries, else an empty string."""
         return "" if size <= self.maximum else f"has {size} {self.unit}; use at most {self.maximum}"
 
 

@@ -7,7 +7,7 @@ from jobworkerd.api import environment
 
 
 def main() -> int:
-    """Prepares the process and runs it."""
+    """Prepare the process and run it."""
     # A terminal sends these signals to the whole group. The supervisor decides when this process ends.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -37,7 +37,7 @@ class _Call:
             raise self.error from None
 
     def end(self, error: JobWorkerError) -> None:
-        """Ends the RPC with an error."""
+        """End the RPC with an error."""
         if self.error is None:
             self.error = error
             self._task.cancel()
@@ -52,7 +52,7 @@ class ActiveCalls:
         self._entered = 0
 
     def enter(self, credential: Credential | None) -> AbstractContextManager[None]:
-        """Returns a context manager that registers the current task.
+        """Return a context manager that registers the current task.
 
         Only streams and waits have a `credential`. Other RPCs are authenticated once, because they end soon
         and their clients need the result.
@@ -61,19 +61,19 @@ class ActiveCalls:
         return _Call(self._calls, credential)
 
     async def quiet(self, seconds: float) -> None:
-        """Returns after a period without new calls."""
+        """Return after a period without new calls."""
         seen = -1
         while seen != self._entered:
             seen = self._entered
             await asyncio.sleep(seconds)
 
     def end_all(self, error: JobWorkerError) -> None:
-        """Ends every call with an error."""
+        """End every call with an error."""
         for call in list(self._calls):
             call.end(error)
 
     def check(self) -> None:
-        """Ends each stream whose client certificate is no longer valid."""
+        """End each stream whose client certificate is no longer valid."""
         for call in list(self._calls):
             if call.credential is not None:
                 self._check(call, call.credential)

@@ -57,7 +57,7 @@ ISOLATION_PARTS: Mapping[str, job_pb2.IsolationPart.ValueType] = MappingProxyTyp
 
 
 def timestamp(ns: int) -> Timestamp:
-    """Returns a timestamp for nanoseconds since the epoch."""
+    """Return a timestamp for nanoseconds since the epoch."""
     seconds, nanos = divmod(ns, 10**9)
     return Timestamp(seconds=seconds, nanos=nanos)
 
@@ -67,13 +67,13 @@ def _optional_timestamp(ns: int | None) -> Timestamp | None:
 
 
 def duration(seconds: float) -> Duration:
-    """Returns a duration for seconds."""
+    """Return a duration for seconds."""
     whole, nanos = divmod(round(seconds * 10**9), 10**9)
     return Duration(seconds=whole, nanos=nanos)
 
 
 def job_to_proto(job: Job) -> job_pb2.Job:
-    """Returns the message of a job. It has neither the environment nor the request id."""
+    """Return the message of a job. It has neither the environment nor the request id."""
     spec = job.spec
     return job_pb2.Job(
         id=job.id,

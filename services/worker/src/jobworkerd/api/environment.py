@@ -14,7 +14,7 @@ _CIPHER_SUITES = "ECDHE-PSK-AES128-CBC-SHA"
 
 
 def prepare() -> None:
-    """Sets up the environment of gRPC and structlog. It must be called before they are imported."""
+    """Set up the environment of gRPC and structlog. It must be called before they are imported."""
     os.environ["GRPC_SSL_CIPHER_SUITES"] = _CIPHER_SUITES
     # The C core of gRPC writes to stderr directly. These lines are not JSON, bypass the buffer of the log,
     # and can block on a socket such as that of journald. The server reports their content in other ways.

@@ -25,12 +25,12 @@ _PRINTABLE = re.compile(r"[ -~]*")
 
 
 def command(text: str) -> str:
-    """Checks a path or a program name."""
+    """Check a path or a program name."""
     return _path(text, bounds.PATH) if text else "empty; use the path or the name of a program"
 
 
 def directory(text: str) -> str:
-    """Checks an absolute path. An empty path is accepted."""
+    """Check an absolute path. An empty path is accepted."""
     if text and not text.startswith("/"):
         return f"{_quoted(text)} is relative; use an absolute path, which starts with /"
     return _path(text, bounds.DIRECTORY)
@@ -41,7 +41,7 @@ def _path(text: str, bound: Bound) -> str:
 
 
 def args(values: Sequence[str]) -> str:
-    """Checks the number of arguments and each of them."""
+    """Check the number of arguments and each of them."""
     return bounds.ARGS.size_problem(len(values)) or _first(map(_argument, range(len(values)), values))
 
 
@@ -53,7 +53,7 @@ def _argument(index: int, value: str) -> str:
 
 
 def env(variables: Mapping[str, str]) -> str:
-    """Checks environment variables."""
+    """Check environment variables."""
     size = sum(len(name.encode()) + len(value.encode()) for name, value in variables.items())
     return (
         bounds.ENV.size_problem(len(variables))
@@ -69,7 +69,7 @@ def _variable(name: str, value: str) -> str:
 
 
 def labels(values: Mapping[str, str]) -> str:
-    """Checks the number of labels, their keys and their values."""
+    """Check the number of labels, their keys and their values."""
     return bounds.LABELS.size_problem(len(values)) or _first(
         _label(key, value) for key, value in values.items()
     )
@@ -85,7 +85,7 @@ def _label(key: str, value: str) -> str:
 
 
 def duration(value: Duration, bound: Bound) -> str:
-    """Checks a duration. Its two fields must have the same sign, and nanos must be less than a second."""
+    """Check a duration. Its two fields must have the same sign, and nanos must be less than a second."""
     problem = bound.value_problem(value.seconds) or _NANOS.value_problem(value.nanos)
     if not problem and (value.seconds, value.nanos) > (bound.maximum, 0):
         return f"more than {bound.maximum} s; use {bound.accepted}"
@@ -93,14 +93,14 @@ def duration(value: Duration, bound: Bound) -> str:
 
 
 def timeout(value: Duration) -> str:
-    """Checks the timeout of a job."""
+    """Check the timeout of a job."""
     if not value.seconds and not value.nanos:
         return "0 s is too short; use more than 0 s, or leave it unset for no timeout"
     return duration(value, bounds.TIMEOUT)
 
 
 def signal(text: str) -> str:
-    """Checks the name or the number of a signal. An empty text is accepted."""
+    """Check the name or the number of a signal. An empty text is accepted."""
     try:
         signal_number(text or "SIGTERM")
     except ValueError:
@@ -109,31 +109,31 @@ def signal(text: str) -> str:
 
 
 def request_id(text: str) -> str:
-    """Checks the id of a request."""
+    """Check the id of a request."""
     if not _PRINTABLE.fullmatch(text):
         return f"{_quoted(text)} has other characters than printable ASCII; use a UUID"
     return bounds.REQUEST_ID.size_problem(len(text))
 
 
 def enum(value: _Number, known: Mapping[_Number, object], noun: str) -> str:
-    """Checks the value of an enum. 0, which means unspecified, is accepted."""
+    """Check the value of an enum. 0, which means unspecified, is accepted."""
     return "" if value == 0 else known_enum(value, known, noun)
 
 
 def known_enum(value: _Number, known: Mapping[_Number, object], noun: str) -> str:
-    """Checks the value of an enum. 0 is not accepted."""
+    """Check the value of an enum. 0 is not accepted."""
     names = [str(getattr(each, "name", each)) for each in known.values()]
     accepted = " or ".join([", ".join(names[:-1]), names[-1]])
     return "" if value in known else f"unknown {noun} {value}; use {accepted}"
 
 
 def statuses(values: Iterable[_Number], known: Mapping[_Number, object]) -> str:
-    """Checks the statuses of a filter."""
+    """Check the statuses of a filter."""
     return _first(known_enum(value, known, "job status") for value in values)
 
 
 def id_prefix(text: str) -> str:
-    """Checks the start of a job id."""
+    """Check the start of a job id."""
     if is_prefix(text):
         return ""
     return (
@@ -142,7 +142,7 @@ def id_prefix(text: str) -> str:
 
 
 def timestamp(value: Timestamp) -> str:
-    """Checks a time."""
+    """Check a time."""
     if not _FIRST_SECOND <= value.seconds <= _LAST_SECOND:
         return f"{value.seconds} s is out of range; use 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z"
     return _NANOS.value_problem(value.nanos)

@@ -36,19 +36,19 @@ class Health(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Event()
 
     def add(self, reason: str, services: Iterable[str] = ALL) -> None:
-        """Adds a reason why services do not serve."""
+        """Add a reason why services do not serve."""
         self._reasons |= {name: self._reasons[name] | {reason} for name in services}
         self._notify()
 
     def remove(self, reason: str) -> None:
-        """Removes a reason from all services."""
+        """Remove a reason from all services."""
         self._reasons = {name: reasons - {reason} for name, reasons in self._reasons.items()}
         self._notify()
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """Returns the status of a service."""
+        """Return the status of a service."""
         if request.service not in ALL:
             known = ", ".join(map(repr, ALL))
             message = f"unknown service {request.service!r}; use one of {known}"
@@ -60,13 +60,13 @@ class Health(health_pb2_grpc.HealthServicer):
         request: health_pb2.HealthListRequest,  # noqa: ARG002 - gRPC's signature
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> health_pb2.HealthListResponse:
-        """Returns the status of every service."""
+        """Return the status of every service."""
         return health_pb2.HealthListResponse(
             statuses={name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in ALL}
         )
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        """Writes the status of a service, now and after each change."""
+        """Write the status of a service, now and after each change."""
         written = None
         while True:
             changed, status = self._changed, self._status(request.service)

@@ -21,7 +21,7 @@ class JobMessages:
         self._cached: dict[str, bytes] = {}
 
     def serialize(self, job: Job) -> bytes:
-        """Returns the serialized message of a job."""
+        """Return the serialized message of a job."""
         if found := self.cached(job.id):
             return found
         message = job_to_proto(job).SerializeToString()
@@ -30,7 +30,7 @@ class JobMessages:
         return message
 
     def cached(self, job_id: str) -> bytes:
-        """Returns the cached message of a final job, empty if it is not cached."""
+        """Return the cached message of a final job, empty if it is not cached."""
         if found := self._cached.pop(job_id, b""):
             self._cached[job_id] = found
         return found
@@ -46,17 +46,17 @@ class JobMessages:
 
 
 def get_job_response(job: bytes) -> bytes:
-    """Returns a serialized GetJobResponse."""
+    """Return a serialized GetJobResponse."""
     return field(_JOB, job)
 
 
 def wait_job_response(job: bytes, *, done: bool) -> bytes:
-    """Returns a serialized WaitJobResponse."""
+    """Return a serialized WaitJobResponse."""
     return field(_JOB, job, job_service_pb2.WaitJobResponse(done=done).SerializeToString())
 
 
 def list_jobs_response(jobs: list[bytes], next_page_token: str) -> bytes:
-    """Returns a serialized ListJobsResponse."""
+    """Return a serialized ListJobsResponse."""
     fields = [field(_JOBS, job) for job in jobs]
     if next_page_token:
         fields.append(field(_NEXT_PAGE_TOKEN, next_page_token.encode()))

@@ -14,19 +14,19 @@ _CPU_SET = "cpu_set"
 
 
 def problems(request: Request) -> dict[str, str]:
-    """Returns an error message for each limit; it is empty if the value is accepted."""
+    """Return an error message for each limit; it is empty if the value is accepted."""
     found = {name: bound.value_problem(getattr(request, name)) for name, bound in LIMIT_BOUNDS.items()}
     return found | {_CPU_SET: _cores_problem(request.cpu_set)}
 
 
 def limits(request: Request, defaults: Defaults) -> Limits:
-    """Returns the limits of a request without problems."""
+    """Return the limits of a request without problems."""
     given = {name: getattr(request, name) or getattr(defaults, name, 0) for name in LIMIT_BOUNDS}
     return Limits(**given, cpu_set=cores.to_text(cores.parse(request.cpu_set)))
 
 
 def update(request: job_service_pb2.UpdateJobRequest, defaults: Defaults) -> LimitsUpdate:
-    """Returns the limits that a request without problems changes."""
+    """Return the limits that a request without problems changes."""
     wanted = msgspec.structs.asdict(limits(request, defaults))
     present = {field.name for field, _ in request.ListFields()}
     return LimitsUpdate(**{name: value for name, value in wanted.items() if name in present})

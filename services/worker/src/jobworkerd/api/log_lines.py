@@ -32,18 +32,18 @@ class LogLines:
         self._flush_due = False
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Lets the loop write pending events, and lines that stderr does not accept immediately."""
+        """Let the loop write pending events, and lines that stderr does not accept immediately."""
         self._loop = loop
         self._sink.watch(loop)
 
     def finish(self) -> None:
-        """Writes pending events and lines within one second. The loop is not used any more."""
+        """Write pending events and lines within one second. The loop is not used any more."""
         self._loop = None
         self.flush()
         self._sink.finish()
 
     def add(self, event: EventDict) -> None:
-        """Queues an event for the next batch. It must be called from the loop."""
+        """Queue an event for the next batch. It must be called from the loop."""
         self._events.append(event)
         if self._loop is None:
             self.flush()
@@ -52,12 +52,12 @@ class LogLines:
             self._loop.call_later(_BATCH_SECONDS, self.flush)
 
     def write(self, event: EventDict) -> None:
-        """Writes pending events and then this one. Any thread can call it."""
+        """Write pending events and then this one. Any thread can call it."""
         self._events.append(event)
         self.flush()
 
     def flush(self) -> None:
-        """Writes pending events."""
+        """Write pending events."""
         self._flush_due = False
         self._sink.write_lines(list(self._rendered()))
 

@@ -21,7 +21,7 @@ _CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain
 
 
 def configure(config: LoggingConfig) -> LogLines:
-    """Configures structlog and the logging module, and returns the destination of their lines.
+    """Configure structlog and the logging module, and return the destination of their lines.
 
     It must be called once, while the process can still open the file of stderr.
     """
@@ -46,7 +46,7 @@ def _lines_dropped(count: int) -> None:
 
 
 def _collect(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, str]]:
-    """Adds the values of this moment. `_render_json` and `_render_for_terminal` do the rest later."""
+    """Add the values of this moment. `_render_json` and `_render_for_terminal` do the rest later."""
     event = structlog.contextvars.merge_contextvars(logger, method, event)
     event["level"] = method
     event["timestamp"] = time.time()
@@ -96,7 +96,7 @@ def _to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
 
 
 def _configure_standard_logging(level: int, *, as_json: bool) -> None:
-    """Logs warnings and errors of libraries. The level of the server applies if it is higher."""
+    """Log warnings and errors of libraries. The level of the server applies if it is higher."""
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_every_line(),
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(as_json=as_json)],

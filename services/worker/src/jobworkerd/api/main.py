@@ -38,7 +38,7 @@ from jobworkerd.startup import CannotStart
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Serves until the supervisor closes the socket; returns the exit code."""
+    """Serve until the supervisor closes the socket; return the exit code."""
     parser = argparse.ArgumentParser(prog="jobworkerd.api", description="Started by the supervisor.")
     parser.add_argument("--config-fd", type=int, required=True)
     parser.add_argument("--socket-fd", type=int, required=True)
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 async def _with_log_lines(lines: LogLines, serving: Coroutine[None, None, None]) -> None:
-    """Serves while the loop writes pending log lines."""
+    """Serve while the loop writes pending log lines."""
     lines.watch(asyncio.get_running_loop())
     await serving
 
@@ -85,7 +85,7 @@ async def serve(
     extra: Sequence[ServerInterceptor],
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
-    """Serves until the other end of the socket is closed; `extra` interceptors are outermost.
+    """Serve until the other end of the socket is closed; `extra` interceptors are outermost.
 
     Raises:
         CannotStart: the certificates are unusable, or the address cannot be bound.
@@ -129,7 +129,7 @@ def _report_supervisor(
     log: structlog.typing.FilteringBoundLogger,
     answers: bool,  # noqa: FBT001 - a callback's argument
 ) -> None:
-    """Updates health and log when the supervisor stops or resumes answering."""
+    """Update health and log when the supervisor stops or resumes answering."""
     if answers:
         health.remove(NO_ANSWER)
         log.info("supervisor answers again")
@@ -141,7 +141,7 @@ def _report_supervisor(
 def _report_limits(
     health: Health, log: structlog.typing.FilteringBoundLogger, affected: Sequence[str], reason: str
 ) -> None:
-    """Updates health and log when limits become unavailable or available.
+    """Update health and log when limits become unavailable or available.
 
     `affected` are the services that are NOT_SERVING without limits.
     """

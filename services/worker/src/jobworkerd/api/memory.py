@@ -7,7 +7,7 @@ _TRIM_SECONDS = 10.0
 
 
 async def trim_periodically() -> None:
-    """Trims the heap of the C library every ten seconds. Ends by cancellation.
+    """Trim the heap of the C library every ten seconds. Runs until it is cancelled.
 
     glibc keeps freed memory below memory in use. After 3,000 connections the process would keep three times
     its normal size.

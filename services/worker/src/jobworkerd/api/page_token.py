@@ -16,14 +16,14 @@ _CHECKSUM_BYTES = 8
 
 
 def make(last_id: str, request: job_service_pb2.ListJobsRequest) -> str:
-    """Returns the token of the page after a job."""
+    """Return the token of the page after a job."""
     raw = job_id.to_bytes(last_id)
     checksum = hashlib.blake2b(raw + _filters(request), digest_size=_CHECKSUM_BYTES).digest()
     return base64.urlsafe_b64encode(raw + checksum).decode()
 
 
 def last_id(request: job_service_pb2.ListJobsRequest) -> str:
-    """Returns the id in the token of a request, empty without a token.
+    """Return the id in the token of a request, empty without a token.
 
     Raises:
         ValueError: the token is damaged or belongs to a list with other filters.

@@ -29,7 +29,7 @@ _MODULES = (
 
 
 def load() -> None:
-    """Imports all codecs and modules."""
+    """Import all codecs and modules."""
     for codec in _CODECS:
         importlib.import_module(f"encodings.{codec}")
         # The cache of codecs has an entry per spelling of a name.

@@ -19,7 +19,7 @@ _DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", _V1, reflectio
 
 
 def add_reflection(server: aio.Server) -> None:
-    """Adds both versions to a server that has not been started."""
+    """Add both versions to a server that has not been started."""
     servicer = reflection.aio.ReflectionServicer(_DESCRIBED, _Pool(_pool_with_v1()))
     handler = grpc.stream_stream_rpc_method_handler(
         headers.at_once(servicer.ServerReflectionInfo),
@@ -32,7 +32,7 @@ def add_reflection(server: aio.Server) -> None:
 
 
 def _pool_with_v1() -> descriptor_pool.DescriptorPool:
-    """Returns the pool of the generated code, with `v1` added as a renamed copy of `v1alpha`."""
+    """Return the pool of the generated code, with `v1` added as a renamed copy of `v1alpha`."""
     pool = descriptor_pool.Default()
     v1alpha = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(v1alpha)
@@ -54,7 +54,7 @@ class _Pool:
         return getattr(self._pool, name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
-        """Returns the file of a symbol. Raises KeyError if no file has the symbol."""
+        """Return the file of a symbol. Raises KeyError if no file has the symbol."""
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:

@@ -27,7 +27,7 @@ _TOO_LARGE = (
 
 
 def add_job_service(server: aio.Server, service: JobService) -> None:
-    """Adds the service. Streaming methods write serialized messages (see `headers`).
+    """Add the service. Streaming methods write serialized messages (see `headers`).
 
     The serializer of gRPC would serialize a message once for each reader.
     """
@@ -57,7 +57,7 @@ def _serialize(answer: Message | bytes) -> bytes:
 
 
 def _parse(message_class: type[Message], request: bytes) -> Message | InvalidRequest:
-    """Returns the request, or an error if it cannot be parsed.
+    """Return the request, or an error if it cannot be parsed.
 
     An exception here would bypass the interceptors: the status would be UNKNOWN with the name of a Python
     class, even for a client without a role.

@@ -31,7 +31,7 @@ class Call:
 
 @functools.cache
 def is_stream(method: str) -> bool:
-    """Returns whether the response of a method is a stream."""
+    """Return whether the response of a method is a stream."""
     try:
         described = descriptor_pool.Default().FindMethodByName(method.replace("/", "."))
     except KeyError:
@@ -40,18 +40,18 @@ def is_stream(method: str) -> bool:
 
 
 def is_long(method: str) -> bool:
-    """Returns whether a call without side effects can last as long as a job."""
+    """Return whether a call without side effects can last as long as a job."""
     return is_stream(method) or method == "jobworker.v1.JobService/WaitJob"
 
 
 def log_job_id(request: object) -> None:
-    """Adds the job id of a request to all later log lines of its RPC."""
+    """Add the job id of a request to all later log lines of its RPC."""
     if job_id := getattr(request, "id", ""):
         structlog.contextvars.bind_contextvars(job_id=str(job_id)[:_ID_IN_LOG])
 
 
 def status_of(context: Context, error: BaseException | None = None) -> grpc.StatusCode:
-    """Returns the final status of an RPC.
+    """Return the final status of an RPC.
 
     `error` is the exception of the handler. If the client disconnects, the task of the RPC is cancelled or a
     write fails.

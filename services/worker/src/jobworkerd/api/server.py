@@ -32,7 +32,7 @@ which then ends calls of all clients with CANCELLED."""
 
 
 def options(config: ApiConfig) -> list[tuple[str, int]]:
-    """Returns the options of gRPC (see include/grpc/impl/channel_arg_names.h).
+    """Return the options of gRPC (see include/grpc/impl/channel_arg_names.h).
 
     The server detects a lost client after `keepalive` plus 10 s. Clients ping quiet streams at most every 10
     s, and the server does not disconnect them with `too_many_pings`.
@@ -61,7 +61,7 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
 def build(
     config: ApiConfig, interceptors: Sequence[ServerInterceptor], service: JobService, health: Health
 ) -> aio.Server:
-    """Returns a server with all services that does not listen yet. The first interceptor is outermost."""
+    """Return a server with all services that does not listen yet. The first interceptor is outermost."""
     server = aio.server(interceptors=[InterceptorChain(interceptors)], options=options(config))
     add_job_service(server, service)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -71,7 +71,7 @@ def build(
 
 
 def listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:
-    """Binds the server and returns the address with the actual port.
+    """Bind the server and return the address with the actual port.
 
     Raises:
         CannotStart: the address cannot be bound.
@@ -84,7 +84,7 @@ def listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials
 
 
 def _bind_problem(address: str) -> str:
-    """Returns the reason for a failed bind, which gRPC does not report, by repeating the bind."""
+    """Return the reason for a failed bind, which gRPC does not report, by repeating the bind."""
     host, _, port = address.rpartition(":")
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(

@@ -51,7 +51,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def CreateJob(
         self, request: job_service_pb2.CreateJobRequest, context: Context
     ) -> job_service_pb2.CreateJobResponse:
-        """Starts a job."""
+        """Start a job."""
         if self._draining.is_set():
             raise ShuttingDown
         owner = self._identities.principal(context).subject
@@ -65,7 +65,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         request: job_service_pb2.GetJobRequest,
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> bytes:
-        """Returns a job as a serialized message."""
+        """Return a job as a serialized message."""
         log_job_id(request)
         job_id = validation.job_id(request.id)
         message = self._messages.cached(job_id) if self._supervisor.keeps_final(job_id) else b""
@@ -78,7 +78,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         request: job_service_pb2.ListJobsRequest,
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> bytes:
-        """Returns a page of jobs as a serialized message."""
+        """Return a page of jobs as a serialized message."""
         page = await self._supervisor.list_jobs(validation.list_jobs(request))
         jobs = await self._fill_page(page.jobs)
         more = page.more or len(jobs) < len(page.jobs)
@@ -86,7 +86,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return job_messages.list_jobs_response(jobs, token)
 
     async def _fill_page(self, jobs: tuple[Job, ...]) -> list[bytes]:
-        """Returns the jobs that fit into a page, at least the first one.
+        """Return the jobs that fit into a page, at least the first one.
 
         Other calls can run in between.
         """
@@ -107,7 +107,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         request: job_service_pb2.WaitJobRequest,
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> bytes:
-        """Waits for the end of a job and returns the job as a serialized message."""
+        """Wait for the end of a job and return the job as a serialized message."""
         log_job_id(request)
         job = await self._supervisor.wait_job(*validation.wait_job(request))
         return job_messages.wait_job_response(self._messages.serialize(job), done=job.status.final)
@@ -115,7 +115,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def StopJob(
         self, request: job_service_pb2.StopJobRequest, context: Context
     ) -> job_service_pb2.StopJobResponse:
-        """Stops a job."""
+        """Stop a job."""
         log_job_id(request)
         stop = validation.stop_job(request, self._identities.principal(context).subject)
         job = await self._supervisor.stop_job(stop)
@@ -124,7 +124,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def UpdateJob(
         self, request: job_service_pb2.UpdateJobRequest, context: Context
     ) -> job_service_pb2.UpdateJobResponse:
-        """Changes the limits of a running job."""
+        """Change the limits of a running job."""
         log_job_id(request)
         subject = self._identities.principal(context).subject
         update = validation.update_job(request, self._config.defaults, subject)
@@ -135,7 +135,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def GetJobsStream(  # type: ignore[override]  # a `headers.Accepting`
         self, request: job_service_pb2.GetJobsStreamRequest, context: Context
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Streams the output of a job as serialized messages."""
+        """Stream the output of a job as serialized messages."""
         log_job_id(request)
         async with self._streams.open(validation.stream(request)) as stream:
             yield lambda: stream.write(context)

@@ -14,7 +14,7 @@ _STOP_SECONDS = 2.0
 
 
 async def stop(server: aio.Server, active_calls: ActiveCalls) -> None:
-    """Stops the server when no more calls arrive.
+    """Stop the server when no more calls arrive.
 
     gRPC itself would end queued calls with CANCELLED and without an interceptor. So this function first
     waits until all queued calls have failed, because the supervisor has ended. Clients that call without a

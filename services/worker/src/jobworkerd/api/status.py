@@ -90,12 +90,12 @@ and it contains the message several times."""
 
 
 def reason_name(reason: api.ErrorReason.ValueType) -> str:
-    """Returns the text of a reason in `google.rpc.ErrorInfo`, such as `JOB_NOT_FOUND`."""
+    """Return the text of a reason in `google.rpc.ErrorInfo`, such as `JOB_NOT_FOUND`."""
     return api.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
 
 
 def to_status(error: errors.JobWorkerError) -> grpc.Status:
-    """Returns the status of an error, with `google.rpc` details."""
+    """Return the status of an error, with `google.rpc` details."""
     code, reason = ROWS[type(error)]
     number: int = code.value[0]
     status = status_pb2.Status(code=number, message=_truncate(str(error)))

@@ -33,13 +33,13 @@ class _Closable(Protocol):
     """A provider or an exporter."""
 
     def shutdown(self) -> None:
-        """Shuts down; a provider sends its buffered data first."""
+        """Shut down; a provider sends its buffered data first."""
 
 
 def telemetry(
     environment: Mapping[str, str],
 ) -> contextlib.AbstractContextManager[Sequence[ServerInterceptor]]:
-    """Returns a context manager that yields the interceptors for telemetry, none without an exporter.
+    """Return a context manager that yields the interceptors for telemetry, none without an exporter.
 
     This function loads the modules. Threads and connections start when the context is entered, and buffered
     data is sent when it is left.
@@ -118,7 +118,7 @@ def _exporting(
 
 
 def _shut_down(providers: Sequence[_Closable], exporters: Sequence[_Closable]) -> None:
-    """Sends buffered data, and drops it if a collector does not accept it in time."""
+    """Send buffered data, and drop it if a collector does not accept it in time."""
     flushing = [threading.Thread(target=each.shutdown, daemon=True) for each in providers]
     for thread in flushing:
         thread.start()
@@ -133,7 +133,7 @@ def _shut_down(providers: Sequence[_Closable], exporters: Sequence[_Closable]) -
 
 
 def _resource() -> "Resource":
-    """Returns the resource from the environment, with defaults for missing attributes.
+    """Return the resource from the environment, with defaults for missing attributes.
 
     All API processes report the same metrics, so each needs a unique instance id.
     """

@@ -25,7 +25,7 @@ def job_spec(
     owner: str,
     network: Network = Network.HOST,
 ) -> JobSpec:
-    """Returns the job that a request describes; `defaults` and `network` replace unset fields.
+    """Return the job that a request describes; `defaults` and `network` replace unset fields.
 
     Raises:
         InvalidRequest: a value is not accepted.
@@ -62,7 +62,7 @@ def job_spec(
 
 
 def job_id(text: str) -> str:
-    """Returns the text if it has the format of a job id.
+    """Return the text if it has the format of a job id.
 
     Raises:
         JobNotFound: no job can have this id.
@@ -73,7 +73,7 @@ def job_id(text: str) -> str:
 
 
 def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
-    """Returns the message for a list request.
+    """Return the message for a list request.
 
     Raises:
         InvalidRequest: a value is not accepted.
@@ -97,7 +97,7 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
 
 
 def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.StopJob:
-    """Returns the message for a stop request; `subject` identifies the client.
+    """Return the message for a stop request; `subject` identifies the client.
 
     Raises:
         InvalidRequest: a value is not accepted.
@@ -111,7 +111,7 @@ def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.
 def update_job(
     request: job_service_pb2.UpdateJobRequest, defaults: Defaults, subject: str
 ) -> messages.UpdateJob:
-    """Returns the message for an update request; `defaults` replace limits that are set to 0.
+    """Return the message for an update request; `defaults` replace limits that are set to 0.
 
     Raises:
         InvalidRequest: a value is not accepted.
@@ -122,7 +122,7 @@ def update_job(
 
 
 def wait_job(request: job_service_pb2.WaitJobRequest) -> tuple[str, float]:
-    """Returns the job id and the timeout in seconds of a wait request.
+    """Return the job id and the timeout in seconds of a wait request.
 
     Raises:
         InvalidRequest: a value is not accepted.
@@ -134,7 +134,7 @@ def wait_job(request: job_service_pb2.WaitJobRequest) -> tuple[str, float]:
 
 
 def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
-    """Returns the stream that a request describes.
+    """Return the stream that a request describes.
 
     Raises:
         InvalidRequest: a value is not accepted.

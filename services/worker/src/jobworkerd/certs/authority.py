@@ -54,7 +54,7 @@ class Pair:
 
 
 def make_authority(host: str) -> Pair:
-    """Returns a new self-signed authority, named after the host. An RSA 4096 key takes a second or two."""
+    """Return a new self-signed authority, named after the host. An RSA 4096 key takes a second or two."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=4096)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     name = _name(_authority_name(host, identifier), None)
@@ -75,7 +75,7 @@ def make_authority(host: str) -> Pair:
 
 
 def issue(authority: Pair, *, name: str, role: Role, hosts: Sequence[str] = ()) -> Pair:
-    """Returns a new certificate, signed by the authority.
+    """Return a new certificate, signed by the authority.
 
     `name` becomes the CN of the subject. `hosts` are the DNS names and IP addresses of a server, at least
     one. A client has no hosts.
@@ -104,7 +104,7 @@ def issue(authority: Pair, *, name: str, role: Role, hosts: Sequence[str] = ()) 
 
 
 def load_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
-    """Returns a pair from its PEM blocks.
+    """Return a pair from its PEM blocks.
 
     Raises:
         CertificatesError: a block cannot be parsed, or the key is encrypted or of another certificate.
@@ -126,7 +126,7 @@ def _now() -> dt.datetime:
 
 
 def _authority_name(host: str, key: x509.SubjectKeyIdentifier) -> str:
-    """Returns a unique CN: the host, the date and the first digits of the key identifier.
+    """Return a unique CN: the host, the date and the first digits of the key identifier.
 
     A client with the certificate of another authority then reports an unknown issuer. If the names were
     equal, it would report a bad signature.

@@ -31,17 +31,17 @@ _CERTIFICATE_MODE = 0o644
 
 
 def certificate_file(directory: Path, name: str) -> Path:
-    """Returns the path of a certificate."""
+    """Return the path of a certificate."""
     return directory / f"{name}.pem"
 
 
 def key_file(directory: Path, name: str) -> Path:
-    """Returns the path of the key of a certificate."""
+    """Return the path of the key of a certificate."""
     return directory / f"{name}-key.pem"
 
 
 def check_name(name: str) -> None:
-    """Checks a name for a new pair.
+    """Check a name for a new pair.
 
     Raises:
         CertificatesError: the name is that of the authority, has other characters, or ends with -key.
@@ -58,14 +58,14 @@ def check_name(name: str) -> None:
 
 
 def names(directory: Path) -> list[str]:
-    """Returns the names of the certificates in a directory: the authority, the server, then the others."""
+    """Return the names of the certificates in a directory: the authority, the server, then the others."""
     found = {path.stem for path in directory.glob("*.pem") if not path.stem.endswith("-key")}
     first = [name for name in (AUTHORITY, SERVER) if name in found]
     return first + sorted(found.difference(first))
 
 
 def existing(directory: Path, pairs: Sequence[str]) -> list[Path]:
-    """Returns the existing files of the named pairs."""
+    """Return the existing files of the named pairs."""
     paths = [
         path for name in pairs for path in (certificate_file(directory, name), key_file(directory, name))
     ]
@@ -73,7 +73,7 @@ def existing(directory: Path, pairs: Sequence[str]) -> list[Path]:
 
 
 def write_pairs(directory: Path, pairs: Mapping[str, tuple[bytes, bytes]], *, replace: bool) -> list[Path]:
-    """Writes certificates and keys, all or none of them, and returns their paths.
+    """Write certificates and keys, all or none of them, and return their paths.
 
     `pairs` maps a name to the PEM blocks of its certificate and its key. A missing directory is created.
 
@@ -88,7 +88,7 @@ def write_pairs(directory: Path, pairs: Mapping[str, tuple[bytes, bytes]], *, re
 
 
 def check_writable(directory: Path, pairs: Sequence[str], *, replace: bool) -> None:
-    """Checks that the named pairs can be written.
+    """Check that the named pairs can be written.
 
     Raises:
         CertificatesError: a file exists and `replace` is false, or a path is not a regular file.
@@ -103,7 +103,7 @@ def check_writable(directory: Path, pairs: Sequence[str], *, replace: bool) -> N
 
 
 def check_server_files(directory: Path) -> None:
-    """Checks the files of the server: its authority, its certificate and its key.
+    """Check the files of the server: its authority, its certificate and its key.
 
     Raises:
         CertificatesError: a file is missing or cannot be used, or other users can read the key.
@@ -120,7 +120,7 @@ def check_server_files(directory: Path) -> None:
 
 
 def read_pair(directory: Path, name: str) -> tuple[bytes, bytes]:
-    """Returns the contents of the files of a pair.
+    """Return the contents of the files of a pair.
 
     Raises:
         CertificatesError: a file is missing or cannot be read.
@@ -132,7 +132,7 @@ def read_pair(directory: Path, name: str) -> tuple[bytes, bytes]:
 
 
 def key_mode_problem(key: Path) -> str | None:
-    """Returns an error message if other users can read or write a key, else None."""
+    """Return an error message if other users can read or write a key, else None."""
     mode = stat.S_IMODE(key.stat().st_mode)
     if mode & 0o077:
         return f"{key} has mode {mode:04o}, so other users can use it; run: chmod 600 {key}"
@@ -172,7 +172,7 @@ def _check_usable(authority: Path, certificate: Path, key: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Locks a directory for one writer. The lock is on the directory itself, so it leaves no file."""
+    """Lock a directory for one writer. The lock is on the directory itself, so it leaves no file."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -191,7 +191,7 @@ def _contents(directory: Path, pairs: Mapping[str, tuple[bytes, bytes]]) -> dict
 
 
 def _write_all(directory: Path, contents: Mapping[Path, tuple[bytes, int]]) -> list[Path]:
-    """Writes each file under a temporary name, then renames all of them. A failure undoes all changes.
+    """Write each file under a temporary name, then rename all of them. A failure undoes all changes.
 
     Missing space, quota or permission causes an error before the first rename. A rename within one directory,
     to a free name or over a regular file, needs no further resources.

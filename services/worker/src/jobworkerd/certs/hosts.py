@@ -11,7 +11,7 @@ _WILDCARD = "*."
 
 
 def check_host(host: str) -> None:
-    """Checks that a host can be in a certificate.
+    """Check that a host can be in a certificate.
 
     Raises:
         CertificatesError: the host is neither an IP address nor a DNS name.
@@ -24,12 +24,12 @@ def check_host(host: str) -> None:
 
 
 def own_name() -> str:
-    """Returns the name of this host, which may not be a DNS name."""
+    """Return the name of this host, which may not be a DNS name."""
     return socket.gethostname()
 
 
 def own_hosts() -> list[str]:
-    """Returns the name of this host, if it is a DNS name, and the names of the loopback interface."""
+    """Return the name of this host, if it is a DNS name, and the names of the loopback interface."""
     name = own_name()
     return [*([name] if _is_host(name) else []), "localhost", "127.0.0.1", "::1"]
 

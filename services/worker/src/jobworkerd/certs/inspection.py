@@ -33,7 +33,7 @@ class Description:
 
 
 def describe_all(directory: Path) -> list[Description]:
-    """Returns the certificates of a directory: the authority, the server, then the others by name.
+    """Return the certificates of a directory: the authority, the server, then the others by name.
 
     Raises:
         CertificatesError: the directory has no certificates, or a file is not a certificate.
@@ -53,7 +53,7 @@ def describe_all(directory: Path) -> list[Description]:
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """Returns the certificate in a PEM file.
+    """Return the certificate in a PEM file.
 
     Raises:
         CertificatesError: the file has no certificate.
@@ -66,7 +66,7 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def hosts(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Returns the DNS names and IP addresses in a certificate."""
+    """Return the DNS names and IP addresses in a certificate."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -75,7 +75,7 @@ def hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def role(certificate: x509.Certificate) -> str:
-    """Returns the role of a certificate: `CA`, `server`, `Admin`, `Viewer` or `none`."""
+    """Return the role of a certificate: `CA`, `server`, `Admin`, `Viewer` or `none`."""
     if _is_authority(certificate):
         return "CA"
     if ExtendedKeyUsageOID.CLIENT_AUTH not in _purposes(certificate):

@@ -11,7 +11,7 @@ _FIRST_SET = {files.SERVER: Role.SERVER, "admin": Role.ADMIN, "viewer": Role.VIE
 
 
 def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: bool) -> list[Path]:
-    """Creates an authority and certificates for a server, an admin and a viewer; returns the files.
+    """Create an authority and certificates for a server, an admin and a viewer; return the files.
 
     `server_hosts` are the hosts in the server certificate; if empty, the names of this host.
 
@@ -33,7 +33,7 @@ def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: boo
 def issue_one(
     directory: Path, name: str, role: Role, server_hosts: Sequence[str], *, replace: bool
 ) -> list[Path]:
-    """Creates a certificate with the authority in the directory; returns the files.
+    """Create a certificate with the authority in the directory; return the files.
 
     `server_hosts` are the hosts of a server. If empty, they are those of the replaced certificate, if any,
     or the names of this host.

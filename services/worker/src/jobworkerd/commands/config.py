@@ -37,5 +37,5 @@ def _toml(settings: Settings) -> Iterator[str]:
 
 
 def toml_value(value: Value) -> str:
-    """Returns a value in TOML, which is JSON except that TOML requires DEL to be escaped."""
+    """Return a value in TOML, which is JSON except that TOML requires DEL to be escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -26,7 +26,7 @@ def serve(settings: Settings) -> None:
 
 
 def become_supervisor(config: Config) -> None:
-    """Replaces this process by the supervisor, which inherits the settings as an open file.
+    """Replace this process by the supervisor, which inherits the settings as an open file.
 
     Raises:
         OSError: the interpreter cannot be executed.

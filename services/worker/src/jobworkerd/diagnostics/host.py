@@ -56,7 +56,7 @@ class CgroupLocation:
 
 
 def diagnose(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
-    """Returns the findings of all checks, in the order of the report."""
+    """Return the findings of all checks, in the order of the report."""
     location = locate_base(config.cgroup_base, proc)
     return [
         *_cgroups(location, proc),
@@ -70,7 +70,7 @@ def diagnose(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
 
 
 def locate_base(configured: str, proc: Path = Path("/proc")) -> CgroupLocation:
-    """Returns the parent of the jobs' cgroups for a server that this user starts from here."""
+    """Return the parent of the jobs' cgroups for a server that this user starts from here."""
     mount = mounts.cgroup2_mount(proc)
     if mount is None:
         return CgroupLocation(None, problem=hierarchy.no_cgroup2())
@@ -86,7 +86,7 @@ def locate_base(configured: str, proc: Path = Path("/proc")) -> CgroupLocation:
 
 
 def controller_problem(controller: str, location: CgroupLocation) -> str:
-    """Returns why jobs cannot use a controller; empty if they can."""
+    """Return why jobs cannot use a controller; empty if they can."""
     if location.mount is None or location.base is None:
         return location.problem
     cgroups = _path_to(location.mount, location.base)
@@ -105,7 +105,7 @@ def _nearest(directory: Path) -> Path:
 
 
 def _path_to(mount: Path, base: Path) -> list[Path]:
-    """Returns the existing cgroups from the mount down to the base, both included."""
+    """Return the existing cgroups from the mount down to the base, both included."""
     cgroups = [base, *base.parents]
     return [cgroup for cgroup in reversed(cgroups[: cgroups.index(mount) + 1]) if cgroup.is_dir()]
 
@@ -136,7 +136,7 @@ def _cgroups(location: CgroupLocation, proc: Path) -> Iterator[Finding]:
 
 
 def _server(location: CgroupLocation) -> Finding:
-    """Checks whether the processes of the server get priority over those of the jobs."""
+    """Check whether the processes of the server get priority over those of the jobs."""
     needed = (cpu.CONTROLLER, memory.CONTROLLER)
     problem = next((why for each in needed if (why := controller_problem(each, location))), "")
     mib = server_cgroup.MEMORY_MIN >> 20
@@ -192,7 +192,7 @@ def _has_pidfd() -> bool:
 
 
 def _has_file(location: CgroupLocation, name: str, since: tuple[int, int]) -> bool:
-    """Returns whether any cgroup has the file. Without cgroups, the kernel version decides."""
+    """Return whether any cgroup has the file. Without cgroups, the kernel version decides."""
     if location.mount is not None and any(location.mount.glob(f"*/{name}")):
         return True
     return kernel.is_at_least(since)
@@ -205,12 +205,12 @@ def _disks(config: Config) -> Iterator[Finding]:
 
 
 def _io_paths(config: Config) -> list[Path]:
-    """Returns the paths for I/O limits: the default working directory and the configured devices."""
+    """Return the paths for I/O limits: the default working directory and the configured devices."""
     return [Path("/"), *(Path(device) for device in config.io.devices)]
 
 
 def _disks_under(path: Path) -> tuple[str, str]:
-    """Returns the disks below a path, or an error message."""
+    """Return the disks below a path, or an error message."""
     try:
         disks = whole_disks(path)
     except NoDevice as error:
@@ -233,7 +233,7 @@ def _certificates(directory: Path) -> Iterator[Finding]:
 
 
 def _capacity(config: Config) -> Finding:
-    """Compares `max_jobs` with the limit on open files of a server that is started from here."""
+    """Compare `max_jobs` with the limit on open files of a server that is started from here."""
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     problem = open_files.too_few(config.max_jobs, limit)
     return Finding(
@@ -259,7 +259,7 @@ def _isolation(config: Config, proc: Path) -> Iterator[Finding]:
 
 
 def _file_problem(limit: Limit, location: CgroupLocation) -> str:
-    """Returns why the kernel has no file for the limit although it has the controller; otherwise empty.
+    """Return why the kernel has no file for the limit although it has the controller; otherwise empty.
 
     The answer is empty, too, if no cgroup has the controller yet.
     """

@@ -14,7 +14,7 @@ _READ_ONLY_SINCE = (5, 12)
 
 
 def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, str]]:
-    """Yields each configured part and why it cannot be enforced; the reason is empty if it can."""
+    """Yield each configured part and why it cannot be enforced; the reason is empty if it can."""
     wanted, root = config.isolation, os.geteuid() == 0
     if wanted.run_as != "server":
         yield "user", "" if root else _NOT_ROOT

@@ -64,7 +64,7 @@ class Key:
         return 1 if self.name.endswith("_bytes") or self.name == "defaults.max_io_bps" else 0
 
     def value(self, config: Config) -> Value:
-        """Returns the value of the key in a configuration."""
+        """Return the value of the key in a configuration."""
         found: object = config
         for name in self.path:
             found = getattr(found, name)
@@ -72,7 +72,7 @@ class Key:
 
 
 def all_keys() -> tuple[Key, ...]:
-    """Returns all settings in the order of the fields, which is also that of a TOML file."""
+    """Return all settings in the order of the fields, which is also that of a TOML file."""
     return tuple(_keys(Config, ()))
 
 

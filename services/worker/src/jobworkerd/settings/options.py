@@ -117,7 +117,7 @@ FLAGS: Mapping[str, object] = MappingProxyType(
 def with_settings(
     *keys: str,
 ) -> Callable[[Callable[Concatenate[Settings, _P], None]], Callable[..., None]]:
-    """Returns a decorator that gives a command `--config` and the flags of some settings.
+    """Return a decorator that gives a command `--config` and the flags of some settings.
 
     The command gets the resolved settings as its first argument. Its other parameters stay options.
     """

@@ -46,7 +46,7 @@ class _Given:
 
 
 def resolve_settings(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
-    """Returns the resolved settings.
+    """Return the resolved settings.
 
     `file` must exist. If it is None, `DEFAULT_FILE` is used if it exists. `flags` maps keys to values, and
     None stands for a flag that is not given.

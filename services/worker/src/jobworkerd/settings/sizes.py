@@ -10,7 +10,7 @@ _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def size_in(unit: int, value: object) -> object:
-    """Returns a size in multiples of `unit` bytes. A value without a unit is returned unchanged.
+    """Return a size in multiples of `unit` bytes. A value without a unit is returned unchanged.
 
     Raises:
         ValueError: the size is not a multiple of the unit.

@@ -9,7 +9,7 @@ from jobworkerd.supervisor.main import run
 
 
 def main() -> int:
-    """Reads the settings from the descriptor and serves."""
+    """Read the settings from the descriptor and serve."""
     parser = argparse.ArgumentParser(prog="jobworkerd.supervisor")
     parser.add_argument("--config-fd", type=int, required=True)
     descriptor = parser.parse_args().config_fd

@@ -12,14 +12,14 @@ _OTHERS = 64
 
 
 def raise_own() -> int:
-    """Raises the soft limit to the hard limit, and returns it."""
+    """Raise the soft limit to the hard limit, and return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def too_few(max_jobs: int, limit: int) -> str:
-    """Returns why a limit is too low for `max_jobs` and what to do; empty if it is high enough."""
+    """Return why a limit is too low for `max_jobs` and what to do; empty if it is high enough."""
     needed = max_jobs * PER_JOB + _OTHERS + RESERVED
     if limit >= needed:
         return ""
@@ -31,7 +31,7 @@ def too_few(max_jobs: int, limit: int) -> str:
 
 
 def of_jobs(soft: int, hard: int) -> tuple[int, int]:
-    """Returns the configured limits of jobs, reduced to the limits that this process may set.
+    """Return the configured limits of jobs, reduced to the limits that this process may set.
 
     A process without CAP_SYS_RESOURCE cannot raise its hard limit. fs.nr_open bounds all hard limits.
     """

@@ -12,11 +12,11 @@ class Authorities:
     """The authorities in one `ca.pem`."""
 
     def __init__(self, pem: bytes) -> None:
-        """Raises ValueError if the file has no valid certificate."""
+        """Raise ValueError if the file has no valid certificate."""
         self._authorities = x509.load_pem_x509_certificates(pem) if pem else []
 
     def expiry(self, certificate: bytes, chain: bytes) -> float:
-        """Returns the earliest expiry of a certificate and its issuers, in seconds since the epoch.
+        """Return the earliest expiry of a certificate and its issuers, in seconds since the epoch.
 
         `chain` has the intermediate certificates of the client, in any order. TLS has checked the chain in
         the handshake, but since then the authority can be replaced and certificates can expire.

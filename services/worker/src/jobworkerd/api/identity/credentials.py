@@ -60,7 +60,7 @@ class Certificates:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     async def credentials(self) -> grpc.ServerCredentials:
-        """Returns credentials that require a client certificate.
+        """Return credentials that require a client certificate.
 
         Raises:
             CannotStart: a file is missing or unusable.
@@ -77,7 +77,7 @@ class Certificates:
         )
 
     async def poll(self, check: Callable[[], None]) -> None:
-        """Checks for replaced files once per second, then calls `check`. Ends by cancellation."""
+        """Check for replaced files once per second, then call `check`. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             await self._refresh()
@@ -85,7 +85,7 @@ class Certificates:
             check()
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Returns new certificates, or None. gRPC calls this for each connection, in a separate thread."""
+        """Return new certificates, or None. gRPC calls this for each connection, in a separate thread."""
         pending = asyncio.run_coroutine_threadsafe(self._refresh(), self._loop)
         try:
             pending.result(_ANSWER_SECONDS)
@@ -98,7 +98,7 @@ class Certificates:
         return current
 
     async def _refresh(self) -> None:
-        """Loads replaced files for the next connections."""
+        """Load replaced files for the next connections."""
         if self._request is None:
             if time.monotonic() < self._responded + _FRESH_SECONDS:
                 return
@@ -153,7 +153,7 @@ class Certificates:
             raise CannotStart(f"{self._directory}/server.pem {problem}")
 
     def _warn_of_validity(self) -> None:
-        """Logs once if the certificate is not valid now. The server and its jobs continue."""
+        """Log once if the certificate is not valid now. The server and its jobs continue."""
         assert self._certificate
         problem = server_certificate.validity_problem(self._certificate, dt.datetime.now(dt.UTC))
         if problem and problem != self._validity_problem:
@@ -166,7 +166,7 @@ class Certificates:
 
 
 def _check_fit(files: messages.Certificates) -> None:
-    """Loads the files to get the reason for an error: gRPC reports only that it cannot listen."""
+    """Load the files to get the reason for an error: gRPC reports only that it cannot listen."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with _as_file(files.certificate) as certificate, _as_file(files.key) as key, _as_file(files.ca) as ca:
         context.load_cert_chain(certificate, key, password=_NO_PASSWORD)
@@ -175,7 +175,7 @@ def _check_fit(files: messages.Certificates) -> None:
 
 @contextlib.contextmanager
 def _as_file(contents: bytes) -> Iterator[str]:
-    """Yields a path for the contents, because the ssl module loads certificates and keys only from files."""
+    """Yield a path for the contents, because the ssl module loads certificates and keys only from files."""
     descriptor = os.memfd_create("certificate")
     try:
         os.write(descriptor, contents)

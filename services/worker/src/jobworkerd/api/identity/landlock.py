@@ -45,7 +45,7 @@ def _rights(version: int) -> int:
 
 
 def _create(rights: int) -> int:
-    """Returns a ruleset without exceptions."""
+    """Return a ruleset without exceptions."""
     handled = ctypes.c_uint64(rights)
     return _call(_CREATE_RULESET, ctypes.byref(handled), ctypes.sizeof(handled), 0)
 

@@ -27,5 +27,5 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
 
 
 def roles_for(method: str) -> tuple[Role, ...]:
-    """Returns the roles that can call the method; empty for a method without a rule."""
+    """Return the roles that can call the method; empty for a method without a rule."""
     return POLICY.get(method, ())

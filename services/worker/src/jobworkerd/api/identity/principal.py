@@ -63,7 +63,7 @@ class Identities:
         self._verdict = functools.lru_cache(maxsize=_CACHED_CERTIFICATES)(self._judge)
 
     def trust(self, authorities: bytes) -> None:
-        """Replaces `ca.pem`. Certificates of other authorities are refused from now on.
+        """Replace `ca.pem`. Certificates of other authorities are refused from now on.
 
         Raises:
             ValueError: the file has no valid certificate.
@@ -72,7 +72,7 @@ class Identities:
         self._verdict.cache_clear()
 
     def principal(self, context: Context) -> Principal:
-        """Returns the client of an RPC.
+        """Return the client of an RPC.
 
         Raises:
             Unauthenticated: the connection is not TLS 1.3 with a client certificate, or the certificate
@@ -81,7 +81,7 @@ class Identities:
         return self.check(credential(context))
 
     def check(self, presented: Credential) -> Principal:
-        """Returns the principal of a credential.
+        """Return the principal of a credential.
 
         Raises:
             Unauthenticated: the credential is not valid or has expired.
@@ -105,7 +105,7 @@ class Identities:
 
 
 def credential(context: Context) -> Credential:
-    """Returns the credential from the handshake.
+    """Return the credential from the handshake.
 
     Raises:
         Unauthenticated: the connection is not TLS 1.3 with a client certificate.
@@ -119,7 +119,7 @@ def credential(context: Context) -> Credential:
 
 
 def parse_certificate(pem: bytes) -> Principal:
-    """Returns the principal of a certificate. If it has both roles, the role is Admin.
+    """Return the principal of a certificate. If it has both roles, the role is Admin.
 
     Raises:
         Unauthenticated: the certificate cannot be parsed.

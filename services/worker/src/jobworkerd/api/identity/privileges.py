@@ -40,7 +40,7 @@ class _Sets(ctypes.Structure):
 
 
 def drop(uid: int | None, gid: int | None, port: int) -> None:
-    """Changes to a user without capabilities, except for the one that listening on a low port needs.
+    """Change to a user without capabilities, except for the one that listening on a low port needs.
 
     If `uid` is None, the process keeps its user and its capabilities. In both cases it cannot gain
     privileges, it leaves the session keyring in which the server was started, and only root can trace it. If
@@ -86,11 +86,11 @@ def _leave_session_keyring() -> None:
 
 
 def _set_capabilities(mask: int) -> None:
-    """Sets the permitted and the effective set. The inheritable and the ambient set become empty."""
+    """Set the permitted and the effective set. The inheritable and the ambient set become empty."""
     sets = (_Sets * 2)(_Sets(mask, mask, 0))
     checked(libc().capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), sets))
 
 
 def _is_low(port: int) -> bool:
-    """Returns whether a port needs a capability (ip(7), "ip_unprivileged_port_start")."""
+    """Return whether a port needs a capability (ip(7), "ip_unprivileged_port_start")."""
     return 0 < port < int(_FIRST_FREE_PORT.read_text())

@@ -50,7 +50,7 @@ def _may_be_queued_behind_messages(error: JobWorkerError, call: Call) -> bool:
 
 
 async def _end_without_waiting(error: JobWorkerError, call: Call) -> NoReturn:
-    """Sends the status and ends the RPC without waiting for the client.
+    """Send the status and end the RPC without waiting for the client.
 
     The status is queued behind messages that the client may never read.
     """

@@ -25,7 +25,7 @@ class ServerInterceptor(abc.ABC):
 
     @abc.abstractmethod
     async def intercept(self, call: Call, run: Run) -> object:
-        """Awaits `run(call)` and returns its result.
+        """Await `run(call)` and return its result.
 
         Exceptions of the handler, including cancellation, pass through this method.
         """
@@ -44,7 +44,7 @@ class InterceptorChain(aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: _Find, handler_call_details: grpc.HandlerCallDetails
     ) -> "_Handler | None":
-        """Returns the wrapped handler of a method, or None for an unknown method."""
+        """Return the wrapped handler of a method, or None for an unknown method."""
         method: str = handler_call_details.method
         if wrapped := self._wrapped.get(method):
             return wrapped
@@ -81,7 +81,7 @@ def _method_of(handler: _Handler) -> Method:
 
 
 def _runner(method: Method) -> Run:
-    """Returns a function that calls a method. The method returns a message, yields messages or writes them.
+    """Return a function that calls a method. The method returns a message, yields messages or writes them.
 
     Yielded messages are written here, so that a stream is one coroutine in all interceptors. An abandoned
     generator would leave the interceptors only when it is garbage collected.

@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
 
 
 def encode(piece: Chunk | Gap) -> Encoded:
-    """Returns the message for a piece of a log."""
+    """Return the message for a piece of a log."""
     if isinstance(piece, Gap):
         truncated = job_output_pb2.TruncatedRange(
             from_offset=piece.offset, to_offset=piece.end, reason=piece.reason
@@ -34,7 +34,7 @@ def encode(piece: Chunk | Gap) -> Encoded:
 
 
 def _with_payload(chunk: Chunk) -> bytes:
-    """Adds the payload to the serialized fields. protobuf would copy the payload twice.
+    """Add the payload to the serialized fields. protobuf would copy the payload twice.
 
     Fields can have any order (https://protobuf.dev/programming-guides/encoding/).
     """
@@ -51,12 +51,12 @@ def _with_payload(chunk: Chunk) -> bytes:
 
 
 def field(number: int, value: bytes, rest: bytes = b"") -> bytes:
-    """Returns a field with a message, a string or bytes as its value, followed by other fields."""
+    """Return a field with a message, a string or bytes as its value, followed by other fields."""
     return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(value)), value, rest))
 
 
 def _varint(value: int) -> bytes:
-    """Returns a varint: seven bits per byte, lowest first; the top bit is set in all but the last byte."""
+    """Return a varint: seven bits per byte, lowest first; the top bit is set in all but the last byte."""
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)

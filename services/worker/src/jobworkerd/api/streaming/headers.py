@@ -17,7 +17,7 @@ Generating = Callable[[Any, Context], AsyncIterator[Any]]
 
 
 def after_acceptance(method: Accepting) -> Callable[[Any, Context], Awaitable[None]]:
-    """Returns a handler that sends the headers after it has accepted the request."""
+    """Return a handler that sends the headers after it has accepted the request."""
 
     async def handler(request: object, context: Context) -> None:
         async with method(request, context) as write:
@@ -28,7 +28,7 @@ def after_acceptance(method: Accepting) -> Callable[[Any, Context], Awaitable[No
 
 
 def at_once(method: Generating) -> Generating:
-    """Returns a handler that sends the headers before it reads a request."""
+    """Return a handler that sends the headers before it reads a request."""
 
     async def handler(requests: object, context: Context) -> AsyncIterator[Any]:
         await context.send_initial_metadata(())

@@ -37,7 +37,7 @@ class LogReader:
         self._files.close()
 
     def read(self, end: int, size: int) -> Encoded | None:
-        """Returns the next message before `end`, and moves to its end.
+        """Return the next message before `end`, and move to its end.
 
         A message has at most `size` bytes of payload. The result is None if the bytes are of the other
         source.
@@ -62,7 +62,7 @@ class LogReader:
         return message
 
     def _at_offset(self) -> LogCursor:
-        """Returns the cursor at the current offset. Messages from the cache do not move it."""
+        """Return the cursor at the current offset. Messages from the cache do not move it."""
         if self._cursor is None:
             self._cursor = self._files.enter_context(open_cursor(self._directory, self.offset))
         self._cursor.offset = self.offset

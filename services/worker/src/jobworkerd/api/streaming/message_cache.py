@@ -40,14 +40,14 @@ class MessageCache:
         self._bytes = 0
 
     def get(self, wanted: Range) -> Encoded | None:
-        """Returns the message of a range, or None if it is not cached."""
+        """Return the message of a range, or None if it is not cached."""
         found = self._messages.pop(wanted, None)
         if found is not None:
             self._messages[wanted] = found
         return found
 
     def put(self, range_: Range, message: Encoded) -> None:
-        """Adds the message of a range that is not cached."""
+        """Add the message of a range that is not cached."""
         self._messages[range_] = message
         self._bytes += self._size(message)
         while self._bytes > self._max_bytes:

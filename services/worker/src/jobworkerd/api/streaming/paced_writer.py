@@ -50,7 +50,7 @@ class PacedWriter:
             self._timer.cancel()
 
     async def write(self, message: bytes) -> None:
-        """Writes one message.
+        """Write one message.
 
         Raises:
             ReaderStalled: the client read nothing during the stall timeout.
@@ -72,7 +72,7 @@ class PacedWriter:
         self._set_pace(self._loop.time() - begin)
 
     def _set_pace(self, seconds: float) -> None:
-        """Adapts the size to the connection, so that no message needs the whole stall timeout."""
+        """Adapt the size to the connection, so that no message needs the whole stall timeout."""
         if seconds < _FAST * self._config.stall_timeout:
             self.message_bytes = min(2 * self.message_bytes, self._config.chunk_bytes)
         else:

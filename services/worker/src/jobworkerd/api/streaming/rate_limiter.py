@@ -31,12 +31,12 @@ class RateLimiter:
         self._next_turn = 0.0
 
     async def wait(self) -> None:
-        """Waits until the stream can send a message. Other tasks run first."""
+        """Wait until the stream can send a message. Other tasks run first."""
         now = self._loop.time()
         await asyncio.sleep(max(0.0, self.reserve(now) - now))
 
     def reserve(self, now: float) -> float:
-        """Reserves the next turn and returns its time, which is `now` if the stream can send at once.
+        """Reserve the next turn and return its time, which is `now` if the stream can send at once.
 
         This is the virtual scheduling variant of the generic cell rate algorithm (ITU-T I.371).
         """

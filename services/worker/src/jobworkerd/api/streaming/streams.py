@@ -61,7 +61,7 @@ class Streams:
 
     @contextlib.asynccontextmanager
     async def open(self, request: StreamRequest) -> AsyncIterator["LogStream"]:
-        """Accepts a request, and follows its job until the context is left.
+        """Accept a request, and follow its job until the context is left.
 
         Raises:
             JobNotFound: no job has this id.
@@ -86,7 +86,7 @@ class LogStream:
         self._streams = streams
 
     async def write(self, context: Context) -> None:
-        """Writes the messages.
+        """Write the messages.
 
         Raises:
             JobNotFound: the job was dropped.
@@ -103,7 +103,7 @@ class LogStream:
             await writer.write(message.SerializeToString())
 
     async def _write_output(self, writer: PacedWriter) -> int:
-        """Writes output to the end of the log, without `follow` to its current end; returns that offset."""
+        """Write output to the end of the log, without `follow` to its current end; return that offset."""
         request, view = self._request, self._view
         end = view.log_size
         try:
@@ -131,7 +131,7 @@ class LogStream:
         return LogReader(request.job_id, self._directory, self._streams.cache, offset, sources)
 
     async def _wait_for_output(self, offset: int, end: int) -> int:
-        """Waits for output and for a turn, and returns the end of the output.
+        """Wait for output and for a turn, and return the end of the output.
 
         The result is `offset` if the stream is complete. `end` is the fixed end of a stream without `follow`.
         """
@@ -144,7 +144,7 @@ class LogStream:
 
 
 async def _next_message(reader: LogReader, end: int, size: int) -> Encoded | None:
-    """Returns the next message before an offset, or None if the output is of the other source."""
+    """Return the next message before an offset, or None if the output is of the other source."""
     while True:
         message = reader.read(end, size)
         if message is not None or reader.offset >= end:
@@ -153,7 +153,7 @@ async def _next_message(reader: LogReader, end: int, size: int) -> Encoded | Non
 
 
 def _start_offset(request: StreamRequest, directory: Path, end: int) -> int:
-    """Returns the latest start position of a request in a log with `end` bytes."""
+    """Return the latest start position of a request in a log with `end` bytes."""
     offsets = [request.offset]
     with open_files(directory) as files:
         if request.tail_lines is not None:
