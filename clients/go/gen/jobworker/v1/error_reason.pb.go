@@ -56,7 +56,7 @@ const (
 	// that job. Use a new request id.
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 9
 	// UNAUTHENTICATED: the client certificate cannot be parsed, has expired, or was not issued by the current authority
-	// of the server. Open streams end with this reason, too. Connect with a valid certificate.
+	// of the server. Open streams and waits end with this reason, too. Connect with a valid certificate.
 	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 10
 	// PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has the
 	// roles that do. Use a certificate with such a role.

@@ -60,7 +60,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 10
     """UNAUTHENTICATED: the client certificate cannot be parsed, has expired, or was not issued by the current authority
-    of the server. Open streams end with this reason, too. Connect with a valid certificate.
+    of the server. Open streams and waits end with this reason, too. Connect with a valid certificate.
     """
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 11
     """PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has the
@@ -121,7 +121,7 @@ that job. Use a new request id.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 10
 """UNAUTHENTICATED: the client certificate cannot be parsed, has expired, or was not issued by the current authority
-of the server. Open streams end with this reason, too. Connect with a valid certificate.
+of the server. Open streams and waits end with this reason, too. Connect with a valid certificate.
 """
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 11
 """PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has the

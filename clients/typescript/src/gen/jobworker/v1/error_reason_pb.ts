@@ -99,7 +99,7 @@ export enum ErrorReason {
 
   /**
    * UNAUTHENTICATED: the client certificate cannot be parsed, has expired, or was not issued by the current authority
-   * of the server. Open streams end with this reason, too. Connect with a valid certificate.
+   * of the server. Open streams and waits end with this reason, too. Connect with a valid certificate.
    *
    * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 10;
    */
