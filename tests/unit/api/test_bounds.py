@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 from typer.testing import CliRunner
 
 from jobworker.v1 import job_service_pb2
@@ -85,6 +86,36 @@ def test_every_bounded_field_exists() -> None:
     for message, fields in REQUEST_BOUNDS.items():
         described = job_service_pb2.DESCRIPTOR.message_types_by_name[message]
         assert set(fields) <= set(described.fields_by_name)
+
+
+UNBOUNDED = {("GetJobsStreamRequest", "since")}
+"""Fields that accept every value of their type."""
+
+NOT_NUMERIC = {
+    FieldDescriptor.CPPTYPE_BOOL,
+    FieldDescriptor.CPPTYPE_ENUM,
+    FieldDescriptor.CPPTYPE_MESSAGE,
+    FieldDescriptor.CPPTYPE_STRING,
+}
+
+
+def is_quantity(field: FieldDescriptor) -> bool:
+    """Returns whether a field is a number, a duration or a time."""
+    if field.message_type:
+        return field.message_type.full_name in {"google.protobuf.Duration", "google.protobuf.Timestamp"}
+    return field.cpp_type not in NOT_NUMERIC
+
+
+def test_every_numeric_field_of_a_request_has_bounds() -> None:
+    quantities = {
+        (name, field.name)
+        for name, message in job_service_pb2.DESCRIPTOR.message_types_by_name.items()
+        if name.endswith("Request")
+        for field in message.fields
+        if is_quantity(field)
+    }
+    assert len(quantities) > len(UNBOUNDED)
+    assert quantities - set(BOUNDED) == UNBOUNDED
 
 
 def test_every_limit_has_bounds() -> None:
