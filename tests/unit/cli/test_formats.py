@@ -1,11 +1,15 @@
 """Tests of the output formats with each subcommand: `-o table|wide|json|jsonl|id`."""
 
 import json
+import re
+from pathlib import Path
 
 import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
+from jobworker_cli.errors import CliReason
+from jobworker_client.errors import ClientReason
 from tests.unit.cli.conftest import JOB_ID, Cli, CreateRequest, FakeServer, Refusal
 
 OTHER_ID = "0199f3a0-0000-7000-8000-000000000002"
@@ -62,3 +66,10 @@ async def test_errors_with_jsonl_are_json(cli: Cli, server: FakeServer) -> None:
     server.refusals["GetJob"] = [Refusal(grpc.StatusCode.NOT_FOUND, "no", "JOB_NOT_FOUND")]
     result = await cli("get", "-o", "jsonl", JOB_ID)
     assert json.loads(result.stderr)["error"]["reason"] == "JOB_NOT_FOUND"
+
+
+def test_documented_reasons_of_the_command_are_complete() -> None:
+    text = " ".join((Path(__file__).parents[3] / "docs/cli.md").read_text().split())
+    _, _, listed = text.partition("one of the command's own reasons: ")
+    documented = re.findall(r"`([A-Z_]+)`", listed.partition(". ")[0])
+    assert documented == [*ClientReason, *CliReason]

@@ -1,5 +1,6 @@
 """Errors of the command, printed to stderr as text or as one JSON object."""
 
+import enum
 import json
 import sys
 from collections.abc import Mapping
@@ -7,7 +8,14 @@ from dataclasses import dataclass, field
 
 from jobworker_cli.output import print_message
 
-__all__ = ["CliError", "FieldViolation", "print_error"]
+__all__ = ["CliError", "CliReason", "FieldViolation", "print_error"]
+
+
+class CliReason(enum.StrEnum):
+    """The reasons that the command adds to those of the API and of the client."""
+
+    AMBIGUOUS_ID = "AMBIGUOUS_ID"
+    JOB_LOST = "JOB_LOST"
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class CliError(Exception):
         message: one sentence for the user.
         hint: the remedy, if there is one.
         code: the name of the gRPC status; empty if the server did not answer.
-        reason: the machine-readable reason.
+        reason: the machine-readable reason: of the API, of the client, or a `CliReason`.
         metadata: the details from the server.
         violations: the refused values.
         exit_code: overrides the exit code of the subcommand.

@@ -1,7 +1,7 @@
 """Exit codes and messages for the end of a job."""
 
 from jobworker.v1 import job_pb2
-from jobworker_cli.errors import CliError
+from jobworker_cli.errors import CliError, CliReason
 from jobworker_cli.output import print_message
 
 __all__ = ["exit_code", "is_final", "print_termination", "status_name"]
@@ -41,7 +41,7 @@ def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
     if job.status == job_pb2.JOB_STATUS_LOST:
         raise CliError(
             f"the result of job {job.id} is unknown: the server died while the job ran",
-            reason="JOB_LOST",
+            reason=CliReason.JOB_LOST,
             exit_code=UNKNOWN,
         )
     if job.termination.reason == job_pb2.TERMINATION_REASON_TIMED_OUT and not preserve_status:

@@ -12,6 +12,7 @@ from jobworker.v1.error_reason_pb2 import ErrorReason
 
 __all__ = [
     "BY_REASON",
+    "ClientReason",
     "CommandNotStarted",
     "ConfigError",
     "ConnectFailure",
@@ -36,11 +37,32 @@ __all__ = [
     "Unauthenticated",
     "UnexpectedOffset",
     "Unreachable",
+    "parse_reason",
+    "reason_name",
 ]
 
-_REASONS: Mapping[str, ErrorReason.ValueType] = MappingProxyType(
-    {name.removeprefix("ERROR_REASON_"): reason for name, reason in ErrorReason.items() if reason}
-)
+_PREFIX = "ERROR_REASON_"
+
+
+class ClientReason(enum.StrEnum):
+    """The reasons that the client adds to those of the API."""
+
+    UNREACHABLE = "UNREACHABLE"
+    CONNECTION_LOST = "CONNECTION_LOST"
+    UNEXPECTED_OFFSET = "UNEXPECTED_OFFSET"
+
+
+def reason_name(reason: ErrorReason.ValueType) -> str:
+    """Return the text of a reason in `JobWorkerError.reason`, such as `JOB_NOT_FOUND`."""
+    return ErrorReason.Name(reason).removeprefix(_PREFIX)
+
+
+def parse_reason(name: str) -> ErrorReason.ValueType:
+    """Return the reason with a name; `ERROR_REASON_UNSPECIFIED` if the enum lacks it."""
+    try:
+        return ErrorReason.Value(_PREFIX + name)
+    except ValueError:  # a reason of a newer server, or of the client
+        return ErrorReason.ERROR_REASON_UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -58,9 +80,8 @@ class JobWorkerError(Exception):
     Attributes:
         message: a sentence for people.
         code: the name of the gRPC status (`NOT_FOUND`). Empty if the call was not made.
-        reason: the machine-readable reason (`JOB_NOT_FOUND`). The API description lists the reasons of the
-            server. The client adds UNREACHABLE, CONNECTION_LOST and UNEXPECTED_OFFSET. Empty if there is no
-            name for the failure.
+        reason: the machine-readable reason (`JOB_NOT_FOUND`): a name of the API's `ErrorReason`, a
+            `ClientReason`, or a reason that only a newer server knows. Empty if the failure has no name.
         fields: the refused values, if the server refused any.
         metadata: the details from the server (https://google.aip.dev/193), such as `job_id` or `errno`.
         retryable: the same call may succeed later. The client has already retried it.
@@ -79,7 +100,7 @@ class JobWorkerError(Exception):
     @property
     def error_reason(self) -> ErrorReason.ValueType:
         """The reason as a value of the API's enum; `ERROR_REASON_UNSPECIFIED` if the enum lacks it."""
-        return _REASONS.get(self.reason, ErrorReason.ERROR_REASON_UNSPECIFIED)
+        return parse_reason(self.reason)
 
 
 class InvalidRequest(JobWorkerError):
@@ -183,7 +204,7 @@ class InvalidCertificateFile(ConfigError):
     """A certificate or key file cannot be read or used; the message names the file and the fault."""
 
 
-_CLASSES: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyType(
+BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyType(
     {
         ErrorReason.ERROR_REASON_INVALID_REQUEST: InvalidRequest,
         ErrorReason.ERROR_REASON_COMMAND_NOT_STARTED: CommandNotStarted,
@@ -200,8 +221,5 @@ _CLASSES: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTyp
         ErrorReason.ERROR_REASON_SHUTTING_DOWN: ShuttingDown,
         ErrorReason.ERROR_REASON_SUPERVISOR_UNAVAILABLE: SupervisorUnavailable,
     }
-)
-BY_REASON: Mapping[str, type[JobWorkerError]] = MappingProxyType(
-    {name: _CLASSES[reason] for name, reason in _REASONS.items()}
 )
 """The error class of each reason. An unknown reason of a newer server becomes a plain `JobWorkerError`."""

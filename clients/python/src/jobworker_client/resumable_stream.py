@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client.chunks import Chunk, split_chunk
 from jobworker_client.errors import (
+    ClientReason,
     ConnectionLost,
     DeadlineExceeded,
     JobWorkerError,
@@ -150,7 +151,7 @@ class ResumableStream:
             self.ended = True
             raise UnexpectedOffset(
                 f"the server sent output at offset {offset} instead of {expected}",
-                reason="UNEXPECTED_OFFSET",
+                reason=ClientReason.UNEXPECTED_OFFSET,
             )
         self.request.offset = offset
         for field in ("tail_lines", "tail_bytes", "since"):
@@ -211,7 +212,7 @@ class StreamStatus:
 def missing_result() -> ConnectionLost:
     """Return the error of a stream that ended without a result."""
     return ConnectionLost(
-        "the stream ended without the result of the job", reason="CONNECTION_LOST", retryable=True
+        "the stream ended without the result of the job", reason=ClientReason.CONNECTION_LOST, retryable=True
     )
 
 

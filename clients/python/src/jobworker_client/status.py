@@ -7,12 +7,14 @@ import grpc
 
 from jobworker_client.errors import (
     BY_REASON,
+    ClientReason,
     ConnectFailure,
     ConnectionLost,
     DeadlineExceeded,
     FieldViolation,
     JobWorkerError,
     Unreachable,
+    parse_reason,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def _from_details(error: grpc.RpcError, status: "status_pb2.Status") -> JobWorke
         detail.Unpack(bad_request)
     if not info.reason:
         return None
-    kind = BY_REASON.get(info.reason, JobWorkerError)
+    kind = BY_REASON.get(parse_reason(info.reason), JobWorkerError)
     return kind(
         status.message,
         code=error.code().name,
@@ -124,7 +126,7 @@ def _connection_error(details: str, server: str) -> JobWorkerError:
         return ConnectionLost(
             f"lost the connection to jobworkerd at {server}: {details}",
             code="UNAVAILABLE",
-            reason="CONNECTION_LOST",
+            reason=ClientReason.CONNECTION_LOST,
             retryable=True,
         )
     failure = next((known for known in CONNECT_ERRORS if known.pattern in details), None)
@@ -133,7 +135,7 @@ def _connection_error(details: str, server: str) -> JobWorkerError:
     return Unreachable(
         f"cannot reach jobworkerd at {server}: {failure.message}",
         code="UNAVAILABLE",
-        reason="UNREACHABLE",
+        reason=ClientReason.UNREACHABLE,
         retryable=failure.retryable,
         cause=failure.cause,
     )

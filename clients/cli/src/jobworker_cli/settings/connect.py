@@ -5,12 +5,13 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from jobworker_cli.errors import CliError
+from jobworker_cli.errors import CliError, CliReason
 from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.settings.contexts import check_key_permissions
 from jobworker_cli.settings.resolve import Settings
-from jobworker_client import Client, ClientConfig, JobWorkerError
+from jobworker_client import Client, ClientConfig, ErrorReason, JobWorkerError
+from jobworker_client.errors import reason_name
 
 __all__ = ["FULL_ID", "client_config", "connect", "resolve_job_id"]
 
@@ -68,7 +69,7 @@ async def resolve_job_id(client: Client, prefix: str) -> str:
             f'no job id begins with "{prefix}"',
             hint="`jobworker list` shows the jobs of the server",
             code="NOT_FOUND",
-            reason="JOB_NOT_FOUND",
+            reason=reason_name(ErrorReason.ERROR_REASON_JOB_NOT_FOUND),
         )
     if len(matches) > 1:
         raise _ambiguous(prefix, matches)
@@ -81,7 +82,7 @@ def _ambiguous(prefix: str, matches: list[str]) -> CliError:
         f'several job ids begin with "{prefix}": {", ".join(matches[:CANDIDATES])}{more}',
         hint="use a longer prefix",
         code="INVALID_ARGUMENT",
-        reason="AMBIGUOUS_ID",
+        reason=CliReason.AMBIGUOUS_ID,
     )
 
 
