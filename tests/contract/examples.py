@@ -10,7 +10,7 @@ EXAMPLES = ROOT / "clients/examples"
 
 
 def compiled() -> Mapping[str, list[str]]:
-    """Compiles the examples and returns their command lines, by the name of the gRPC library."""
+    """Compile the examples and return their command lines, by the name of the gRPC library."""
     subprocess.run([ROOT / "tools/build-examples"], check=True)
     commands = {}
     if shutil.which("mvn"):

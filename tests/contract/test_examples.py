@@ -22,7 +22,7 @@ def programs() -> Programs:
 
 
 def run(program: list[str], server: Server, *arguments: str, role: str = "admin") -> tuple[int, bytes, str]:
-    """Runs an example and returns its exit code, stdout and stderr."""
+    """Run an example and return its exit code, stdout and stderr."""
     variables = {
         "JOBWORKER_SERVER": server.address,
         "JOBWORKER_CERTS": str(server.certs),

@@ -21,7 +21,7 @@ NOT_FOUND = 5
 
 
 def identity(server: Server) -> dict[str, Path]:
-    """Returns the certificate files of the Admin role, by the names of the flags of both programs."""
+    """Return the certificate files of the Admin role, by the names of the flags of both programs."""
     return {
         "cacert": server.certs / "ca.pem",
         "cert": server.certs / "admin.pem",
@@ -30,7 +30,7 @@ def identity(server: Server) -> dict[str, Path]:
 
 
 def grpcurl(server: Server, *arguments: str, data: dict[str, Any] | None = None) -> str:
-    """Runs grpcurl with arguments after the address, and returns its output."""
+    """Run grpcurl with arguments after the address, and return its output."""
     flags = [word for name, file in identity(server).items() for word in (f"-{name}", str(file))]
     if data is not None:
         flags += ["-d", json.dumps(data)]
@@ -41,7 +41,7 @@ def grpcurl(server: Server, *arguments: str, data: dict[str, Any] | None = None)
 
 
 def messages(text: str) -> list[dict[str, Any]]:
-    """Returns the JSON objects of a concatenation."""
+    """Return the JSON objects of a concatenation."""
     decoder, decoded = json.JSONDecoder(), []
     while text := text.lstrip():
         message, end = decoder.raw_decode(text)

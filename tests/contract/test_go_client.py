@@ -30,12 +30,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def env(server: Server, **more: str) -> dict[str, str]:
-    """Returns an environment that names the server."""
+    """Return an environment that names the server."""
     return {**os.environ, "JOBWORKER_SERVER": server.address, "JOBWORKER_CERTS": str(server.certs), **more}
 
 
 def drive(programs: Path, server: Server, *operations: dict[str, Any], **more: str) -> list[dict[str, Any]]:
-    """Runs the driver and returns its responses."""
+    """Run the driver and return its responses."""
     lines = "".join(json.dumps(operation) + "\n" for operation in operations)
     done = subprocess.run(
         [programs / "driver"],

@@ -265,7 +265,7 @@ signal.pause()
 
 
 async def test_the_jobs_above_left_nothing(server: Server) -> None:
-    """Runs last. Jobs killed before their exec are reaped, too."""
+    """Last test: jobs killed before their exec are reaped, too."""
     if server.process:
         await eventually(lambda: server.job_cgroups() == [])
         await eventually(

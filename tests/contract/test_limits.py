@@ -228,7 +228,7 @@ async def test_strict_policy_refuses_limits_that_cannot_be_enforced(admin: Clien
 
 
 async def test_each_limit_is_in_force_or_has_a_reason(admin: Client) -> None:
-    """Holds with and without controllers."""
+    """The same with and without controllers."""
     job, _ = await admin.run("true", max_pids=10)
     assert {limit_name(limit) for limit in job.applied_limits} == {
         "max_cpu",

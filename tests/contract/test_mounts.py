@@ -63,7 +63,7 @@ async def test_later_mounts_are_read_only_for_jobs(certs: Path, tmp_path: Path, 
 async def test_results_reach_a_mount_below_a_writable_path(
     certs: Path, tmp_path: Path, results: Path
 ) -> None:
-    """Holds for mounts made before and after the server's start. A read-only mount stays read-only."""
+    """Mounts from before and after the server's start. A read-only mount stays read-only."""
     early, late, kept = (directory(results / name) for name in ("early", "late", "kept"))
     first = own_mounts() + "".join(
         f"os.system('mount -t tmpfs -o mode=1777{option} below {path}')\n"

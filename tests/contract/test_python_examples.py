@@ -22,7 +22,7 @@ PUBLIC = {name: getattr(jobworker_client, name) for name in jobworker_client.__a
 
 
 def docstrings() -> Iterator[doctest.DocTest]:
-    """Yields the examples of the package and of its exports."""
+    """Yield the examples of the package and of its exports."""
     # The examples use the exports of the package and asyncio without imports.
     globs = {**PUBLIC, "asyncio": asyncio}
     finder = doctest.DocTestFinder(exclude_empty=True)
@@ -38,7 +38,7 @@ EXAMPLES = {test.name: test for test in docstrings() if test.examples}
 
 @pytest.fixture(autouse=True)
 def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets the environment variables that name the server."""
+    """Set the environment variables that name the server."""
     monkeypatch.setenv("JOBWORKER_SERVER", server.address)
     monkeypatch.setenv("JOBWORKER_CERTS", str(server.certs))
 

@@ -21,12 +21,12 @@ NODE: tuple[str | Path, ...] = (ROOT / "tools/node", "node")
 
 @pytest.fixture(scope="session", autouse=True)
 def _built() -> None:
-    """Compiles the package. `make contract` has installed the compiler."""
+    """Compile the package. `make contract` has installed the compiler."""
     subprocess.run([ROOT / "tools/node", "npm", "--prefix", PACKAGE, "run", "build"], check=True, timeout=120)
 
 
 def environment(server: Server, role: str = "admin") -> dict[str, str]:
-    """Returns an environment that names the server and a role."""
+    """Return an environment that names the server and a role."""
     variables = {
         "JOBWORKER_SERVER": server.address,
         "JOBWORKER_CERTS": str(server.certs),
@@ -48,7 +48,7 @@ class Driver:
         )
 
     def __call__(self, op: str, **arguments: Any) -> dict[str, Any]:
-        """Runs an operation and returns the response, `result` or `error`."""
+        """Run an operation and return the response, `result` or `error`."""
         assert self._process.stdin
         assert self._process.stdout
         print(json.dumps({"op": op, **arguments}), file=self._process.stdin, flush=True)
@@ -56,7 +56,7 @@ class Driver:
         return response
 
     def close(self) -> None:
-        """Closes stdin and waits for the driver to exit."""
+        """Close stdin and wait for the driver to exit."""
         self._process.communicate(timeout=30)
         assert self._process.returncode == 0
 

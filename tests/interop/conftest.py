@@ -37,12 +37,12 @@ def drivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drivers]:
 
 @pytest.fixture
 def environment(servers: Servers, drivers: Drivers) -> Callable[[ClientKind], Environment]:
-    """Returns the environment of a client."""
+    """Return the environment of a client."""
     return lambda kind: Environment(kind, servers, drivers)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the matrix of the cells that ran."""
+    """Print the matrix of the cells that ran."""
     outcomes = {}
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.getreports(outcome):

@@ -29,14 +29,14 @@ class Connection:
 
     @classmethod
     def of(cls, server: str, certs: Path, role: str, ca_certs: Path | None = None) -> "Connection":
-        """Returns the connection of a role in a directory of certificates.
+        """Return the connection of a role in a directory of certificates.
 
         `ca_certs` is another directory, from which the client trusts the CA.
         """
         return cls(server, (ca_certs or certs) / "ca.pem", certs / f"{role}.pem", certs / f"{role}-key.pem")
 
     def environment(self) -> dict[str, str]:
-        """Returns the environment variables that every client library reads."""
+        """Return the environment variables that every client library reads."""
         return {
             "JOBWORKER_SERVER": self.server,
             "JOBWORKER_CA": str(self.ca),
@@ -53,7 +53,7 @@ class Driver(Protocol):
         """False if the driver has ended."""
 
     def run(self, operation: Operation) -> Any:
-        """Runs an operation and returns its result.
+        """Run an operation and return its result.
 
         Raises:
             CallError: the client reported an error.
@@ -90,37 +90,37 @@ class Client:
         self._driver = driver
 
     def create(self, *argv: str, deadline: float | None = None, **fields: Any) -> job_pb2.Job:
-        """Creates a job. The default limits are 64 MiB of memory and one core."""
+        """Create a job. The default limits are 64 MiB of memory and one core."""
         limits: dict[str, Any] = {"max_memory": 64, "max_cpu": 100}
         request = job_service_pb2.CreateJobRequest(command=argv[0], args=argv[1:], **{**limits, **fields})
         return self._job("create", job=json_format.MessageToDict(request), deadline=deadline)
 
     def get(self, job_id: str, *, deadline: float | None = None) -> job_pb2.Job:
-        """Returns a job."""
+        """Return a job."""
         return self._job("get", id=job_id, deadline=deadline)
 
     def update(self, job_id: str, *, deadline: float | None = None, **limits: Any) -> job_pb2.Job:
-        """Changes limits of a job."""
+        """Change limits of a job."""
         request = job_service_pb2.UpdateJobRequest(**limits)
         return self._job("update", id=job_id, limits=json_format.MessageToDict(request), deadline=deadline)
 
     def stop(
         self, job_id: str, *, grace_period: float | None = None, deadline: float | None = None
     ) -> job_pb2.Job:
-        """Stops a job. Durations are in seconds."""
+        """Stop a job. Durations are in seconds."""
         return self._job("stop", id=job_id, grace_period=grace_period, deadline=deadline)
 
     def wait(self, job_id: str, *, deadline: float | None = None) -> job_pb2.Job:
-        """Returns a job when its status is final."""
+        """Return a job when its status is final."""
         return self._job("wait", id=job_id, deadline=deadline)
 
     def list(self, **filters: Any) -> list[str]:
-        """Returns the ids of all jobs that match, newest first."""
+        """Return the ids of all jobs that match, newest first."""
         ids: list[str] = self._run("list", **filters)["ids"]
         return ids
 
     def stream(self, job_id: str, **options: Any) -> StreamResult:
-        """Streams a job's output."""
+        """Stream a job's output."""
         result = self._run("stream", id=job_id, **options)
         job = json_format.ParseDict(result["job"], job_pb2.Job()) if result.get("job") else None
         truncated = [(begin, end) for begin, end in result.get("truncated", [])]
@@ -135,7 +135,7 @@ class Client:
 
 
 def wait_or_kill(process: "subprocess.Popen[bytes]") -> None:
-    """Waits for a program that has been asked to end. Kills it after 10 seconds."""
+    """Wait until a stopped program has ended. Kill it after 10 seconds."""
     try:
         process.wait(timeout=10)
     except subprocess.TimeoutExpired:

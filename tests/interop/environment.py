@@ -23,7 +23,7 @@ class Drivers:
         self._running: dict[tuple[str, Connection], Driver] = {}
 
     def get(self, kind: ClientKind, connection: Connection) -> Driver:
-        """Returns a running driver. Restarts a driver that has ended."""
+        """Return a running driver. Restarts a driver that has ended."""
         driver = self._running.get((kind.name, connection))
         if driver is None or not driver.alive:
             driver = self._stack.enter_context(self.build(kind)(connection))
@@ -31,7 +31,7 @@ class Drivers:
         return driver
 
     def build(self, kind: ClientKind) -> Connect:
-        """Builds the driver of a client, once, and returns the function that starts it."""
+        """Build the driver of a client, once, and return the function that starts it."""
         if kind.name not in self._built:
             directory = self._directory / kind.name.replace(" ", "-")
             directory.mkdir()
@@ -109,11 +109,11 @@ class Environment:
 
 
 def count_events(server: Server, event: str, method: str = "", **fields: str) -> int:
-    """Returns how many events with these fields a server has logged. `method` has no service name."""
+    """Return how many events with these fields a server has logged. `method` has no service name."""
     expected = {"event": event, **fields, **({"method": f"{SERVICE}/{method}"} if method else {})}
     return sum(expected.items() <= each.items() for each in server.events())
 
 
 def wait_for_events(server: Server, count: int, event: str, method: str = "", **fields: str) -> None:
-    """Waits until a server has logged at least `count` of these events."""
+    """Wait until a server has logged at least `count` of these events."""
     until(lambda: count_events(server, event, method, **fields) >= count)

@@ -24,7 +24,7 @@ class ExpectedError:
 
 @contextlib.contextmanager
 def expect_error(code: str, reason: str | None = None) -> Iterator[ExpectedError]:
-    """Expects the block to fail with a code and the server's reason.
+    """Expect the block to fail with a code and the server's reason.
 
     None: the error is not from the server, so the reason depends on the client.
     """

@@ -12,7 +12,7 @@ _LABELS = {"passed": "ok", "failed": "FAILED", "error": "ERROR"}
 
 
 def render(outcomes: Outcomes) -> str:
-    """Returns the matrix, followed by the reasons of the cells that do not apply."""
+    """Return the matrix, followed by the reasons of the cells that do not apply."""
     reasons: list[str] = []
     rows = [["", *(kind.name for kind in CLIENTS)]]
     for scenario in SCENARIOS:

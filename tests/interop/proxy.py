@@ -36,7 +36,7 @@ class FaultyProxy:
     @classmethod
     @contextlib.contextmanager
     def started(cls, upstream: str, fault: Fault, after_bytes: int) -> Iterator["FaultyProxy"]:
-        """Runs a proxy on a free port, in a thread with its own event loop."""
+        """Run a proxy on a free port, in a thread with its own event loop."""
         proxy, ready = cls(upstream, fault, after_bytes), threading.Event()
         thread = threading.Thread(target=lambda: proxy._loop.run_until_complete(proxy._serve(ready)))
         thread.start()
@@ -49,7 +49,7 @@ class FaultyProxy:
             proxy._loop.close()
 
     def resume(self) -> None:
-        """Ends a stall. Thread-safe."""
+        """End a stall. Thread-safe."""
         self._loop.call_soon_threadsafe(self._flowing.set)
 
     async def _serve(self, ready: threading.Event) -> None:

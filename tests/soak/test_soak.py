@@ -242,7 +242,7 @@ def descriptors(server: Server) -> int:
 
 
 async def test_nothing_leaks(server: Server, admin: Client) -> None:
-    """Runs last. The jobs above have leaked no process, cgroup or descriptor."""
+    """Last test: the jobs above have leaked no process, cgroup or descriptor."""
     await eventually(lambda: len(server.descendants()) == IDLE_PROCESSES)
     assert server.job_cgroups() == []
     before = descriptors(server)

@@ -24,7 +24,7 @@ class Issued:
     key: bytes
 
     def write_server(self, directory: Path) -> None:
-        """Writes them as a server's, and leaves the authority as it is."""
+        """Write the files of a server. The authority does not change."""
         key = directory / "server-key.pem"
         key.write_bytes(self.key)
         key.chmod(0o600)
@@ -32,17 +32,17 @@ class Issued:
 
 
 def name(*attributes: x509.NameAttribute[str]) -> x509.Name:
-    """Returns a subject that begins with the OU of an admin."""
+    """Return a subject that begins with the OU of an admin."""
     return x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Admin"), *attributes])
 
 
 def pair(ca: trustme.CA) -> Issued:
-    """Returns an authority's own certificate and key."""
+    """Return an authority's own certificate and key."""
     return Issued(ca.cert_pem.bytes(), ca.private_key_pem.bytes())
 
 
 def authority(key: CertificateIssuerPrivateKeyTypes) -> Issued:
-    """Returns a new authority with a key of any kind."""
+    """Return a new authority with a key of any kind."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
     builder = _builder(subject, subject, key, -DAY, DAY)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -58,7 +58,7 @@ def issue(
     end: dt.timedelta = DAY,
     extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
-    """Returns a certificate for localhost; `start` and `end` of its validity count from now."""
+    """Return a certificate for localhost; `start` and `end` of its validity count from now."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(ca.certificate)
     issuer_key = serialization.load_pem_private_key(ca.key, password=None)

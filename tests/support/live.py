@@ -196,7 +196,7 @@ def make_certificates(bin_dir: Path, directory: Path, *flags: str) -> Path:
 
 
 async def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits until a condition holds."""
+    """Wait until a condition holds."""
     async with asyncio.timeout(seconds):
         while not check():
             await asyncio.sleep(0.02)

@@ -21,11 +21,11 @@ class BufCurl(CommandLineDriver):
         self._home = home
 
     def environment(self) -> Mapping[str, str]:
-        """Returns the tests' environment with another home directory."""
+        """Return the tests' environment with another home directory."""
         return {**os.environ, "HOME": str(self._home), "BUF_CACHE_DIR": str(self._home)}
 
     def argv(self, connection: Connection, method: str, data: str, deadline: float | None) -> list[str]:
-        """Returns the command line of one RPC."""
+        """Return the command line of one RPC."""
         files = {"cacert": connection.ca, "cert": connection.cert, "key": connection.key}
         flags = [word for name, file in files.items() for word in (f"--{name}", str(file))]
         flags += ["--protocol", "grpc", "--data", data]
@@ -33,7 +33,7 @@ class BufCurl(CommandLineDriver):
         return [str(BIN / "buf"), "curl", *flags, f"https://{connection.server}/{SERVICE}/{method}"]
 
     def parse_error(self, exit_code: int, stderr: str) -> CallError:
-        """Parses the error, which is Connect's JSON, or plain text if reflection fails."""
+        """Parse the error, which is Connect's JSON, or plain text if reflection fails."""
         if "failed to find service named" in stderr:
             return CallError("UNAVAILABLE", message=stderr)
         assert stderr.startswith("{"), f"exit code {exit_code}: {stderr}"

@@ -31,18 +31,18 @@ class CommandLineDriver(abc.ABC):
 
     @abc.abstractmethod
     def argv(self, connection: Connection, method: str, data: str, deadline: float | None) -> list[str]:
-        """Returns the command line of an RPC. `data` is the request in JSON; the deadline is in seconds."""
+        """Return the command line of an RPC. `data` is the request in JSON; the deadline is in seconds."""
 
     @abc.abstractmethod
     def parse_error(self, exit_code: int, stderr: str) -> CallError:
-        """Returns the error that the program reported."""
+        """Return the error that the program reported."""
 
     def environment(self) -> Mapping[str, str] | None:
-        """Returns the program's environment. None means the tests' environment."""
+        """Return the program's environment. None means the tests' environment."""
         return None
 
     def run(self, operation: Operation) -> Any:
-        """Runs an operation; see `Driver`."""
+        """Run an operation; see `Driver`."""
         arguments = dict(operation)
         match arguments.pop("op"):
             case "list":
@@ -106,7 +106,7 @@ class CommandLineDriver(abc.ABC):
         }
 
     def _call(self, method: str, request: Json, arguments: Json) -> Generator[Json]:
-        """Yields the messages of an RPC as they arrive. Closing the generator kills the program."""
+        """Yield the messages of an RPC as they arrive. Closing the generator kills the program."""
         argv = self.argv(self._connection, method, json.dumps(request), arguments.get("deadline"))
         with tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=stderr, env=self.environment())
@@ -122,7 +122,7 @@ class CommandLineDriver(abc.ABC):
 
 
 def messages(lines: Iterable[bytes]) -> Iterator[Json]:
-    """Yields the JSON objects of a concatenation."""
+    """Yield the JSON objects of a concatenation."""
     buffer = b""
     for line in lines:
         buffer += line
@@ -133,7 +133,7 @@ def messages(lines: Iterable[bytes]) -> Iterator[Json]:
 
 
 def job_request(op: str, arguments: Json) -> tuple[str, Json]:
-    """Returns the method and the request of an operation that returns a job."""
+    """Return the method and the request of an operation that returns a job."""
     match op:
         case "create":
             return "CreateJob", arguments["job"]
@@ -147,13 +147,13 @@ def job_request(op: str, arguments: Json) -> tuple[str, Json]:
 
 
 def stop_request(arguments: Json) -> Json:
-    """Returns the request of StopJob. A duration is a string in protobuf's JSON mapping."""
+    """Return the request of StopJob. A duration is a string in protobuf's JSON mapping."""
     grace = arguments.get("grace_period")
     return {"id": arguments["id"]} if grace is None else {"id": arguments["id"], "gracePeriod": f"{grace}s"}
 
 
 def stream_request(arguments: Json) -> Json:
-    """Returns the request of GetJobsStream."""
+    """Return the request of GetJobsStream."""
     names = {
         "id": "id",
         "offset": "offset",

@@ -16,7 +16,7 @@ class Grpcurl(CommandLineDriver):
     """Runs `grpcurl`."""
 
     def argv(self, connection: Connection, method: str, data: str, deadline: float | None) -> list[str]:
-        """Returns the command line of one RPC."""
+        """Return the command line of one RPC."""
         files = {"cacert": connection.ca, "cert": connection.cert, "key": connection.key}
         flags = [word for name, file in files.items() for word in (f"-{name}", str(file))]
         flags += ["-format-error", "-connect-timeout", _CONNECT_SECONDS, "-d", data]
@@ -25,7 +25,7 @@ class Grpcurl(CommandLineDriver):
         return [str(BIN / "grpcurl"), *flags, connection.server, f"{SERVICE}/{method}"]
 
     def parse_error(self, exit_code: int, stderr: str) -> CallError:
-        """Parses the status, which is JSON, or plain text if the connection failed."""
+        """Parse the status, which is JSON, or plain text if the connection failed."""
         if stderr.startswith("Failed to dial"):
             return CallError("UNAVAILABLE", message=stderr)
         assert stderr.startswith("{"), f"exit code {exit_code}: {stderr}"

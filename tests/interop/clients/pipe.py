@@ -23,7 +23,7 @@ class PipeDriver:
     @classmethod
     @contextlib.contextmanager
     def started(cls, argv: Sequence[str], connection: Connection) -> Iterator["PipeDriver"]:
-        """Runs the process while the context is open."""
+        """Run the process while the context is open."""
         env = {**os.environ, **connection.environment()}
         pipe = subprocess.PIPE
         with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=env, cwd=ROOT) as process:
@@ -41,7 +41,7 @@ class PipeDriver:
         return self._process.poll() is None
 
     def run(self, operation: Operation) -> Any:
-        """Runs an operation; see `Driver`."""
+        """Run an operation; see `Driver`."""
         try:
             response = self._exchange(json.dumps(operation))
         except BaseException:

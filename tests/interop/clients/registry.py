@@ -36,7 +36,7 @@ class ClientKind:
 
 
 def program(*argv: str, build: Sequence[str] = ()) -> Callable[[Path], Connect]:
-    """Returns a builder of a driver process.
+    """Return a builder of a driver process.
 
     Both command lines run in the root of the checkout. `{directory}` is replaced by the build directory.
     """
@@ -52,7 +52,7 @@ def program(*argv: str, build: Sequence[str] = ()) -> Callable[[Path], Connect]:
 
 
 def command_line(make: Callable[[Connection, Path], CommandLineDriver]) -> Callable[[Path], Connect]:
-    """Returns a builder of a driver that runs a program per RPC."""
+    """Return a builder of a driver that runs a program per RPC."""
 
     @contextlib.contextmanager
     def connected(connection: Connection, directory: Path) -> Iterator[Driver]:

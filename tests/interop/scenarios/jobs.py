@@ -143,7 +143,7 @@ def result_timeout(env: Environment) -> None:
 
 
 def job_that_ignores_sigterm(env: Environment) -> job_pb2.Job:
-    """Returns a job that has started to ignore SIGTERM."""
+    """Return a job that has started to ignore SIGTERM."""
     job = env.admin.create("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
     assert env.admin.stream(job.id, cancel_after_bytes=len("ready\n")).bytes == len("ready\n")
     return job

@@ -20,7 +20,7 @@ _TWO_STREAMS = r"printf 'one\ntwo\nthree\n'; printf 'err\n' >&2"
 
 
 def noise(seed: int, mib: int) -> tuple[list[str], str]:
-    """Returns a command that writes pseudo-random bytes, and their SHA-256."""
+    """Return a command that writes pseudo-random bytes, and their SHA-256."""
     source, digest = random.Random(seed), hashlib.sha256()
     for _ in range(mib):
         digest.update(source.randbytes(MIB))
@@ -150,14 +150,14 @@ def cancel_releases_reader(env: Environment) -> None:
 
 
 def finished_job(env: Environment, script: str) -> str:
-    """Returns the id of a job that has ended."""
+    """Return the id of a job that has ended."""
     job_id = env.admin.create("sh", "-c", script).id
     env.admin.wait(job_id)
     return job_id
 
 
 def running_job(env: Environment, script: str) -> str:
-    """Returns the id of a running job that has written output."""
+    """Return the id of a running job that has written output."""
     job_id = env.admin.create("sh", "-c", script).id
     first: StreamResult = env.admin.stream(job_id, cancel_after_bytes=1)
     assert first.bytes

@@ -17,7 +17,7 @@ class Scenario:
     needs: Capability | None = None
 
     def not_applicable(self, kind: ClientKind) -> str:
-        """Returns why a client cannot run the scenario, or an empty string if it can."""
+        """Return why a client cannot run the scenario, or an empty string if it can."""
         return kind.unsupported.get(self.needs, "") if self.needs else ""
 
 

@@ -127,7 +127,7 @@ RANGE = re.compile(r"\[(\d+)<=x(?:<=(\d+))?\]|\[x>=(\d+)\]")
 
 
 def ranges(command: str) -> dict[str, tuple[int, int]]:
-    """Returns the range of each numeric option that the help of a command states, by field name."""
+    """Return the range of each numeric option that the help of a command states, by field name."""
     options = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
     _, *parts = OPTION.split(options)
     found = {

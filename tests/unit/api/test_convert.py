@@ -36,7 +36,7 @@ from jobworkerd.supervisor.isolation_report import (
 
 
 def _distinct_limits() -> Limits:
-    """Returns limits without equal values."""
+    """Return limits without equal values."""
     fields = enumerate(msgspec.structs.fields(Limits), 1)
     return Limits(**{field.name: number if field.type is int else str(number) for number, field in fields})  # type: ignore[arg-type]
 
@@ -88,7 +88,7 @@ NOT_SHOWN = {"spec.env", "spec.request_id"}
 
 
 def _unset(message: Message, descriptor: Descriptor, path: str = "") -> Iterator[str]:
-    """Yields the names of unset fields in a message and its nested messages."""
+    """Yield the names of unset fields in a message and its nested messages."""
     for name, described in descriptor.fields_by_name.items():
         value = getattr(message, name)
         if described.message_type and described.message_type.file.package == "jobworker.v1":
@@ -122,7 +122,7 @@ _OTHERS: dict[type, Callable[[Any], object]] = {
 
 
 def _variants(struct: msgspec.Struct, path: str = "") -> Iterator[tuple[str, msgspec.Struct]]:
-    """Yields copies of the struct, each with one changed field of the struct or a nested struct."""
+    """Yield copies of the struct, each with one changed field of the struct or a nested struct."""
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
         if isinstance(value, msgspec.Struct):

@@ -62,7 +62,7 @@ def _loaded_late(started: Started) -> list[object]:
 
 
 async def _fails(call: grpc.aio.Call) -> None:
-    """Waits for the end of a call and checks that it fails."""
+    """Wait for the end of a call and check that it fails."""
     assert await asyncio.wait_for(call.code(), 20) is not grpc.StatusCode.OK
 
 
@@ -188,7 +188,7 @@ async def test_renewals(start: Start, config: Config, authority: Authority) -> N
 async def _renew(
     started: Started, address: str, authority: Authority, contents: Sequence[bytes], certs: Path
 ) -> None:
-    """Replaces the server certificate by unusable contents, one after the other."""
+    """Replace the server certificate by unusable contents, one after the other."""
     for number, content in enumerate(contents, 1):
         (certs / "server.pem").write_bytes(content)
 

@@ -35,7 +35,7 @@ def _connect(address: str) -> socket.socket:
 
 
 async def _closed(connection: socket.socket) -> None:
-    """Waits until the server has closed the connection."""
+    """Wait until the server has closed the connection."""
     async with asyncio.timeout(20):
         with contextlib.suppress(ConnectionError):
             assert await asyncio.get_running_loop().sock_recv(connection, 1) == b""
@@ -101,7 +101,7 @@ async def test_resets_of_one_client_do_not_affect_calls_of_others(
 
 
 def _flood(connection: socket.socket) -> None:
-    """Sends calls and resets as fast as the server reads."""
+    """Send calls and resets as fast as the server reads."""
     request = job_service_pb2.GetJobRequest(id=JOB_ID).SerializeToString()
     for number in range(FLOOD):
         method = "/jobworker.v1.JobService/GetJob"
@@ -139,13 +139,13 @@ async def test_streams_beyond_the_descriptors_are_refused_with_the_reason(
 
 
 def _stream(client: Client, offset: int) -> "grpc.aio.UnaryStreamCall[object, object]":
-    """Reads from a separate offset, because readers of the same offset share messages."""
+    """Read from a separate offset, because readers of the same offset share messages."""
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=offset)
     return client.stub.GetJobsStream(request, timeout=60)  # type: ignore[return-value]  # of these messages
 
 
 async def _refused(call: "grpc.aio.UnaryStreamCall[object, object]") -> grpc.aio.AioRpcError | None:
-    """Returns the error of a call, or None if it has returned output."""
+    """Return the error of a call, or None if it has returned output."""
     try:
         await call.read()
     except grpc.aio.AioRpcError as error:

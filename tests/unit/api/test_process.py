@@ -86,7 +86,7 @@ class TestHandshake:
 
     @staticmethod
     def _files(issued: trustme.LeafCert, directory: Path) -> list[str]:
-        """Returns the options of openssl for a client with a certificate."""
+        """Return the options of openssl for a client with a certificate."""
         issued.private_key_pem.write_to_path(directory / "key.pem")
         issued.cert_chain_pems[0].write_to_path(directory / "cert.pem")
         return ["-cert", str(directory / "cert.pem"), "-key", str(directory / "key.pem")]
@@ -98,7 +98,7 @@ class TestHandshake:
 
     @staticmethod
     async def _is_served(started: Started, *options: str) -> bool:
-        """Returns whether the server sends its SETTINGS (RFC 9113, section 6.5) or closes the connection."""
+        """Return whether the server sends its SETTINGS (RFC 9113, section 6.5) or closes the connection."""
         client = await asyncio.create_subprocess_exec(
             *("openssl", "s_client", "-connect", await started.address(), "-alpn", "h2", "-quiet", *options),
             stdin=PIPE,
@@ -134,7 +134,7 @@ class TestHandshake:
 
     @staticmethod
     async def _handshake(started: Started, *options: str) -> bool:
-        """Returns whether openssl completes the handshake and prints the server certificate."""
+        """Return whether openssl completes the handshake and prints the server certificate."""
         client = await asyncio.create_subprocess_exec(
             *("openssl", "s_client", "-connect", await started.address(), "-alpn", "h2", *options),
             stdin=asyncio.subprocess.DEVNULL,

@@ -117,7 +117,7 @@ async def test_a_final_job_is_requested_once_until_it_is_forgotten(api: Api) -> 
 
 
 async def _until_refused(client: Client, request: job_service_pb2.GetJobRequest) -> None:
-    """Repeats the call until the frame that announces the forgotten job has arrived."""
+    """Repeat the call until the frame that announces the forgotten job has arrived."""
     async with asyncio.timeout(30):
         while True:
             await client.stub.GetJob(request)

@@ -28,7 +28,7 @@ Ended = collections.Counter[str]
 
 
 async def _create(client: Client) -> str:
-    """Returns the code and the reason of a call."""
+    """Return the code and the reason of a call."""
     try:
         await client.stub.CreateJob(job_service_pb2.CreateJobRequest(command="true"), timeout=30)
     except grpc.aio.AioRpcError as error:
@@ -37,7 +37,7 @@ async def _create(client: Client) -> str:
 
 
 async def _create_until(client: Client, ended: Ended, last: str) -> None:
-    """Repeats the call until it ends with this reason."""
+    """Repeat the call until it ends with this reason."""
     end = ""
     while end != last:
         end = await _create(client)
@@ -45,7 +45,7 @@ async def _create_until(client: Client, ended: Ended, last: str) -> None:
 
 
 async def _shut_down_during_calls(started: Started, client: Client, last: str) -> Ended:
-    """Returns the results of concurrent workers that call until one ends with this reason."""
+    """Return the results of concurrent workers that call until one ends with this reason."""
     ended: Ended = collections.Counter()
     workers = [asyncio.create_task(_create_until(client, ended, last)) for _ in range(WORKERS)]
     await eventually(lambda: ended["OK"] > WORKERS)

@@ -118,7 +118,7 @@ def test_a_leaf_does_not_outlive_its_authority(made: Path, monkeypatch: pytest.M
 
 
 def common_name(pair: authority.Pair) -> str:
-    """Returns the CN of a certificate's subject."""
+    """Return the CN of a certificate's subject."""
     (name,) = pair.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(name.value)
 

@@ -53,7 +53,7 @@ class Result:
 
 
 async def run(pool: SparePool, spec: JobSpec, cgroup: int | None = None) -> Result:
-    """Runs a command that ends by itself."""
+    """Run a command until it exits."""
     return finish(await pool.take(), spec, cgroup)
 
 

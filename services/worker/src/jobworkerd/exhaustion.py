@@ -23,5 +23,5 @@ def is_passing(number: int | None) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return what the host has run out of, in the kernel's words."""
+    """Return the kernel's description of the exhausted resource."""
     return (error.strerror if isinstance(error, OSError) else None) or "Cannot allocate memory"

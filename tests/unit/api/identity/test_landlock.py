@@ -35,7 +35,7 @@ for attempt in (
 
 
 def _has_landlock() -> bool:
-    """Returns whether the kernel reports a version of Landlock."""
+    """Return whether the kernel reports a version of Landlock."""
     version = ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_long(0), ctypes.c_long(1))
     return int(version) >= 3
 

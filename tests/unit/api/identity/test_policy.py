@@ -45,7 +45,7 @@ BY_ID = {"GetJob", "StopJob", "UpdateJob", "GetJobsStream"}
 
 
 async def _call(channel: aio.Channel, method: str) -> grpc.StatusCode:
-    """Calls a method as a stream, which works for every kind, and returns OK after the first response."""
+    """Call a method as a stream, which works for every kind, and return OK after the first response."""
     by_id = method.rpartition("/")[2] in BY_ID
     request = job_service_pb2.GetJobRequest(id=JOB_ID).SerializeToString() if by_id else b""
     stream: aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{method}")

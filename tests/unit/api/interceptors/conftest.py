@@ -25,14 +25,14 @@ class Method:
     channel: aio.Channel
 
     async def call(self, method: str, seconds: float | None = 30.0, traceparent: str = "") -> list[bytes]:
-        """Returns the messages of a response."""
+        """Return the messages of a response."""
         metadata = [("traceparent", traceparent)] if traceparent else []
         if method == "Unary":
             return [await self._unary(method)(b"", timeout=seconds, metadata=metadata)]
         return [message async for message in self._stream(method)(b"", timeout=seconds, metadata=metadata)]
 
     def start(self, method: str) -> aio.Call:
-        """Starts a call."""
+        """Start a call."""
         return self._unary(method)(b"") if method == "Unary" else self._stream(method)(b"")
 
     def _unary(self, method: str) -> "aio.UnaryUnaryMultiCallable[bytes, bytes]":
@@ -88,16 +88,16 @@ def _handlers(behaviour: Behaviour) -> grpc.GenericRpcHandler:
 
 
 async def nothing(_context: Context) -> None:
-    """Returns immediately."""
+    """Return immediately."""
 
 
 async def bug(_context: Context) -> None:
-    """Raises an unexpected exception."""
+    """Raise an unexpected exception."""
     raise RuntimeError("the secret of the server")
 
 
 async def refuse(context: Context) -> None:
-    """Aborts the call with a status."""
+    """Abort the call with a status."""
     await context.abort(grpc.StatusCode.DATA_LOSS, "gone")
 
 

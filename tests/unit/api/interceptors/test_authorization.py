@@ -20,7 +20,7 @@ class _AdminAlways(Identities):
     """Treats every client as an admin."""
 
     def principal(self, context: Context) -> Principal:  # noqa: ARG002 - as in the base class
-        """Returns an admin."""
+        """Return an admin."""
         return Principal("CN=alice", Role.ADMIN)
 
 

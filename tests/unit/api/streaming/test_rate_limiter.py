@@ -17,7 +17,7 @@ async def test_100_followers_of_occasional_lines_do_not_wait() -> None:
 
 
 def intervals(streams: int, seconds: float = 2.0) -> list[float]:
-    """Returns the steady intervals between the turns of streams that always have more to send."""
+    """Return the steady intervals between the turns of streams that always have more to send."""
     limiter, found = RateLimiter(), []
     queue = [(0.0, number) for number in range(streams)]
     while queue[0][0] < seconds:

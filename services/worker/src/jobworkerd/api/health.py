@@ -25,7 +25,7 @@ UNLIMITED = "limits cannot be enforced"
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """Services are SERVING if there is no reason against it. The first reason is STARTING.
+    """Services are SERVING unless a reason against it is set. The first reason is STARTING.
 
     In the base class of grpcio-health-checking, watchers share a lock during a write. A client that does not
     read could delay the other watchers and the shutdown of the server.

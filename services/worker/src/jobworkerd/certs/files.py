@@ -44,7 +44,7 @@ def check_name(name: str) -> None:
     """Check a name for a new pair.
 
     Raises:
-        CertificatesError: the name is that of the authority, has other characters, or ends with -key.
+        CertificatesError: the name is reserved for the authority, has other characters, or ends with -key.
     """
     if not _NAME.fullmatch(name) or name.endswith("-key"):
         raise CertificatesError(

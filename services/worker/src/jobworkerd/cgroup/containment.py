@@ -37,7 +37,7 @@ class Containment(Protocol):
     def change(
         self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
     ) -> tuple[AppliedLimit, ...]:
-        """Set the named limits, and lift those of them that are unlimited.
+        """Set the named limits. Lift each named limit whose value is unlimited.
 
         Returns the values that the kernel holds, without the limits that were lifted.
 

@@ -43,7 +43,7 @@ class JobCgroup:
         """Create the directory and open its files.
 
         Raises:
-            OSError: the directory cannot be created, or exists. `remove` removes a half-made one.
+            OSError: the directory cannot be created, or exists. `remove` removes a partially created one.
         """
         self._path.mkdir()
         self._made = True
@@ -71,7 +71,7 @@ class JobCgroup:
     def change(
         self, limits: Limits, names: Iterable[str], io_paths: Sequence[Path]
     ) -> tuple[AppliedLimit, ...]:
-        """Set the named limits, and lift those of them that are unlimited.
+        """Set the named limits. Lift each named limit whose value is unlimited.
 
         Returns the values that the kernel holds, without the limits that were lifted.
 

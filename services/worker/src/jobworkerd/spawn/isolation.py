@@ -33,8 +33,8 @@ _SET_PDEATHSIG, _SET_NO_NEW_PRIVS = 1, 38
 class Isolation(NamedTuple):
     """The settings of the isolation that a spare process needs.
 
-    `namespaces` are names of `namespaces.CONFIGURABLE`. `view` is what a job with a mount namespace sees of
-    the host's file systems.
+    `namespaces` are names of `namespaces.CONFIGURABLE`. `view` is the view of the host's file systems in a
+    job with a mount namespace.
     """
 
     namespaces: tuple[str, ...]

@@ -25,7 +25,7 @@ class JobEvents:
         self._log.info("job stop", job_id=job.id, by=by, grace_period=grace_period)
 
     def updated(self, job: Job, by: str, changes: Mapping[str, int | str]) -> None:
-        """Report changed limits, and those of them that are not in force."""
+        """Report changed limits, and the changed limits that are not in force."""
         self._log.info("job updated", job_id=job.id, by=by, limits=changes)
         self._warn_of_limits(job.id, _named(job.applied_limits, changes.keys()))
 

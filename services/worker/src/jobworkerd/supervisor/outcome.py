@@ -33,7 +33,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class FinalStats:
-    """The kernel's figures after the end of the main process. `leftovers` tells whether it left processes."""
+    """The kernel's figures after the end of the main process. `leftovers` is true if it left processes."""
 
     usage: Usage
     limits: Sequence[AppliedLimit] = ()
