@@ -62,15 +62,15 @@ def api_process_restart(env: Environment) -> None:
     """The server restarts an API process that is killed. The job keeps running."""
     server = env.servers.limited
     script = 'echo before; until [ -e "$0/go" ]; do sleep 0.05; done; echo after'
-    with seen_by_jobs() as folder, ThreadPoolExecutor() as pool:
-        job_id = env.limited.create("sh", "-c", script, str(folder)).id
+    with seen_by_jobs() as directory, ThreadPoolExecutor() as pool:
+        job_id = env.limited.create("sh", "-c", script, str(directory)).id
         readers = count_events(server, "authorization", "GetJobsStream")
         output = pool.submit(env.limited.stream, job_id)
         wait_for_events(server, readers + 1, "authorization", "GetJobsStream")
         for process in server.api_processes():
             process.kill()
         wait_for_events(server, readers + 2, "authorization", "GetJobsStream")
-        (folder / "go").touch()
+        (directory / "go").touch()
         assert output.result().sha256 == sha256(b"before\nafter\n")
 
 
