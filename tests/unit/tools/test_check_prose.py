@@ -151,6 +151,11 @@ def test_code_at_the_edges_of_a_docstring_is_not_checked() -> None:
     assert _found("a.py", '"""`whoever`, then `whatever`: `whoever`"""\n') == []
 
 
+def test_an_abbreviation_that_begins_with_a_pronoun_is_not_one() -> None:
+    assert list(check_prose.check_text(check_prose.Text(1, "docstring", "I limit bytes.")))
+    assert not list(check_prose.check_text(check_prose.Text(1, "docstring", "I/O limit in bytes.")))
+
+
 def test_paragraphs_of_markdown_are_joined_and_list_items_are_not() -> None:
     words = "word " * 20
     assert _found("a.md", f"- {words}\n- {words}\n") == []

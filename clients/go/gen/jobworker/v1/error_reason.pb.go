@@ -21,9 +21,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Why a call failed. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of the
-// value without the prefix `ERROR_REASON_`, such as `JOB_NOT_FOUND`. A later version of the server can send reasons that
-// are not in this list. Each comment starts with the status code.
+// The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
+// the value without the prefix `ERROR_REASON_`, such as `JOB_NOT_FOUND`. A later version of the server can send reasons
+// that are not in this list. Each comment starts with the status code.
 type ErrorReason int32
 
 const (
@@ -32,8 +32,8 @@ const (
 	// INVALID_ARGUMENT: a field has a value that the server does not accept. `google.rpc.BadRequest` names the
 	// fields. Correct the request.
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
-	// INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such as
-	// `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
+	// INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such
+	// as `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
 	ErrorReason_ERROR_REASON_COMMAND_NOT_STARTED ErrorReason = 2
 	// NOT_FOUND: no job has this id, or the server has already deleted its record. ListJobs returns the existing jobs.
 	ErrorReason_ERROR_REASON_JOB_NOT_FOUND ErrorReason = 3
@@ -43,8 +43,8 @@ const (
 	// OUT_OF_RANGE: the requested offset is greater than the size of the log. The metadata key `log_size` has the size.
 	// Start at a smaller offset.
 	ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE ErrorReason = 5
-	// FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The metadata
-	// key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
+	// FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The
+	// metadata key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
 	ErrorReason_ERROR_REASON_LIMIT_UNAVAILABLE ErrorReason = 6
 	// RESOURCE_EXHAUSTED: the server already runs the maximum number of jobs. Stop a job, or retry after the delay in
 	// `google.rpc.RetryInfo`.
@@ -58,11 +58,11 @@ const (
 	// UNAUTHENTICATED: the client certificate cannot be parsed, has expired, or was not issued by the current authority
 	// of the server. Open streams and waits end with this reason, too. Connect with a valid certificate.
 	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 10
-	// PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has the
-	// roles that do. Use a certificate with such a role.
+	// PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has
+	// the roles that do. Use a certificate with such a role.
 	ErrorReason_ERROR_REASON_ROLE_REQUIRED ErrorReason = 11
 	// UNAVAILABLE: the client accepted no message of a stream for the stall timeout of the server. No output is lost.
-	// Resume at the offset after the last byte received.
+	// Resume at the `next_offset` of the last message.
 	ErrorReason_ERROR_REASON_READER_STALLED ErrorReason = 12
 	// UNAVAILABLE: the server is shutting down. Retry until it is back.
 	ErrorReason_ERROR_REASON_SHUTTING_DOWN ErrorReason = 13

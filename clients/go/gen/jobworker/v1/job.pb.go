@@ -146,7 +146,7 @@ func (JobNetwork) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
-// What happens if the host cannot enforce a limit or a part of the isolation.
+// Policy for a limit or a part of the isolation that the host cannot enforce.
 type LimitsPolicy int32
 
 const (
@@ -199,7 +199,7 @@ func (LimitsPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
-// What ended a job.
+// Cause of a job's end.
 type TerminationReason int32
 
 const (
@@ -446,9 +446,9 @@ type Job struct {
 	MaxIoBps int64 `protobuf:"varint,6,opt,name=max_io_bps,json=maxIOBPS,proto3" json:"max_io_bps,omitempty"`
 	// The phase of the job's life. Set by the server.
 	Status JobStatus `protobuf:"varint,7,opt,name=status,proto3,enum=jobworker.v1.JobStatus" json:"status,omitempty"`
-	// When the command started. Unset while the status is INITIALIZING. Set by the server.
+	// Time at which the command started. Unset while the status is INITIALIZING. Set by the server.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// When the status became final. Unset before. Set by the server.
+	// Time at which the status became final. Unset before. Set by the server.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// Exit code of the main process, 0 to 255. Unset while the job runs, and if a signal ended the main process: see
 	// `termination`. Set by the server.
@@ -457,7 +457,7 @@ type Job struct {
 	Owner string `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The labels from the request. ListJobs filters by them.
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// When the server accepted the job. Set by the server.
+	// Time at which the server accepted the job. Set by the server.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Directory in which the command started.
 	WorkingDirectory string `protobuf:"bytes,20,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
@@ -467,7 +467,7 @@ type Job struct {
 	StopSignal string `protobuf:"bytes,22,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
 	// Time between the stop signal and SIGKILL.
 	StopGracePeriod *durationpb.Duration `protobuf:"bytes,23,opt,name=stop_grace_period,json=stopGracePeriod,proto3" json:"stop_grace_period,omitempty"`
-	// What happens if the host cannot enforce a limit or a part of the isolation, after defaults.
+	// Policy for a limit or a part of the isolation that the host cannot enforce, after defaults.
 	LimitsPolicy LimitsPolicy `protobuf:"varint,24,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
 	// The job's access to the network of the host, after defaults.
 	Network JobNetwork `protobuf:"varint,25,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
@@ -484,8 +484,8 @@ type Job struct {
 	// Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
 	// server.
 	Pid int32 `protobuf:"varint,40,opt,name=pid,proto3" json:"pid,omitempty"`
-	// One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage`
-	// read the limits of a running job anew. Otherwise the values are from the last write of the limit, or from the end of
+	// One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage` read
+	// the current limits of a running job. Otherwise the values are from the last write of the limit, or from the end of
 	// the job. Set by the server.
 	AppliedLimits []*AppliedLimit `protobuf:"bytes,41,rep,name=applied_limits,json=appliedLimits,proto3" json:"applied_limits,omitempty"`
 	// One entry per part of the isolation that the server's configuration or the request asks for. Set by the server.
@@ -499,11 +499,11 @@ type Job struct {
 	// is in an uninterruptible sleep in the kernel, usually because it waits for a disk or a network file system.
 	// Always false when the status is final. Set by the server.
 	KillPending bool `protobuf:"varint,45,opt,name=kill_pending,json=killPending,proto3" json:"kill_pending,omitempty"`
-	// When the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled the job for
-	// several seconds without a pause. After that, the job either gets memory below `max_memory` or is OOM-killed.
-	// Unset if the server did not remove it. Set by the server.
+	// Time at which the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled
+	// the job for several seconds without a pause. After that, the job either gets memory below `max_memory` or is
+	// OOM-killed. Unset if the server did not remove it. Set by the server.
 	MemoryHighLiftTime *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=memory_high_lift_time,json=memoryHighLiftTime,proto3" json:"memory_high_lift_time,omitempty"`
-	// How the job ended. Unset until the status is final. Set by the server.
+	// Cause and details of the job's end. Unset until the status is final. Set by the server.
 	Termination   *Termination `protobuf:"bytes,47,opt,name=termination,proto3" json:"termination,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -756,10 +756,10 @@ func (x *Job) GetTermination() *Termination {
 	return nil
 }
 
-// How a job ended. All fields are set by the server.
+// Cause and details of a job's end. All fields are set by the server.
 type Termination struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What ended the job.
+	// Cause of the end.
 	Reason TerminationReason `protobuf:"varint,1,opt,name=reason,proto3,enum=jobworker.v1.TerminationReason" json:"reason,omitempty"`
 	// Number of the signal that ended the main process, as in signal(7). 0 = no signal.
 	Signal int32 `protobuf:"varint,2,opt,name=signal,proto3" json:"signal,omitempty"`
@@ -869,7 +869,7 @@ type AppliedLimit struct {
 	File string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
 	// Content of the file as read back, such as `10000 100000`. Empty if it was not read.
 	Value string `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
-	// Why the limit is not in force and what to do about it, in one sentence. Empty if it is in force.
+	// Reason why the limit is not in force, and the remedy, in one sentence. Empty if it is in force.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -950,7 +950,7 @@ type AppliedIsolation struct {
 	// Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
 	// paths. Empty for other parts.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
-	// Why the part is not in force and what to do about it, in one sentence. Empty if it is in force.
+	// Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1032,10 +1032,10 @@ type Usage struct {
 	MemoryCurrentBytes *int64 `protobuf:"varint,5,opt,name=memory_current_bytes,json=memoryCurrentBytes,proto3,oneof" json:"memory_current_bytes,omitempty"`
 	// Maximum memory use at one time, page cache included.
 	MemoryPeakBytes *int64 `protobuf:"varint,6,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3,oneof" json:"memory_peak_bytes,omitempty"`
-	// How often the kernel throttled the job and reclaimed its memory because it used more than 90 % of its memory
-	// limit.
+	// Number of times that the kernel throttled the job and reclaimed its memory because it used more than 90 % of its
+	// memory limit.
 	MemoryHighCount *int64 `protobuf:"varint,7,opt,name=memory_high_count,json=memoryHighCount,proto3,oneof" json:"memory_high_count,omitempty"`
-	// How often the job needed more memory than its limit allows while nothing could be reclaimed.
+	// Number of times that the job needed more memory than its limit allows while nothing could be reclaimed.
 	OomCount *int64 `protobuf:"varint,8,opt,name=oom_count,json=oomCount,proto3,oneof" json:"oom_count,omitempty"`
 	// Number of processes of the job that the kernel killed because memory ran out, at the job's limit or on the host.
 	OomKillCount *int64 `protobuf:"varint,9,opt,name=oom_kill_count,json=oomKillCount,proto3,oneof" json:"oom_kill_count,omitempty"`
@@ -1049,7 +1049,7 @@ type Usage struct {
 	IoWriteCount *int64 `protobuf:"varint,13,opt,name=io_write_count,json=ioWriteCount,proto3,oneof" json:"io_write_count,omitempty"`
 	// Maximum number of processes and threads at one time.
 	PidsPeakCount *int64 `protobuf:"varint,14,opt,name=pids_peak_count,json=pidsPeakCount,proto3,oneof" json:"pids_peak_count,omitempty"`
-	// How often the kernel refused a new process or thread because the job had reached `max_pids`.
+	// Number of times that the kernel refused a new process or thread because the job had reached `max_pids`.
 	PidsDeniedCount *int64 `protobuf:"varint,15,opt,name=pids_denied_count,json=pidsDeniedCount,proto3,oneof" json:"pids_denied_count,omitempty"`
 	// Time for which some processes waited for the CPU.
 	CpuPressureSomeUsec *int64 `protobuf:"varint,16,opt,name=cpu_pressure_some_usec,json=cpuPressureSomeUsec,proto3,oneof" json:"cpu_pressure_some_usec,omitempty"`

@@ -81,7 +81,7 @@ type TruncatedRange struct {
 	FromOffset int64 `protobuf:"varint,1,opt,name=from_offset,json=fromOffset,proto3" json:"from_offset,omitempty"`
 	// Offset of the first byte after the range: the next available byte, or the end of the log.
 	ToOffset int64 `protobuf:"varint,2,opt,name=to_offset,json=toOffset,proto3" json:"to_offset,omitempty"`
-	// Why the range is missing, in one sentence.
+	// Reason why the range is missing, in one sentence.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

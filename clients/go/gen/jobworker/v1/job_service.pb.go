@@ -34,8 +34,8 @@ type CreateJobRequest struct {
 	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
 	// CPU limit in percent of one core: 100 = one core. At most 100,000. 0 = the server's default (as shipped: 10).
 	MaxCpu int32 `protobuf:"varint,3,opt,name=max_cpu,json=maxCPU,proto3" json:"max_cpu,omitempty"`
-	// Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the limit,
-	// the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
+	// Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the
+	// limit, the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
 	// is OOM-killed.
 	MaxMemory int32 `protobuf:"varint,4,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
 	// I/O limit in bytes per second, on the block devices of the working directory. Applies to reads and to writes
@@ -44,8 +44,8 @@ type CreateJobRequest struct {
 	// Labels, by which ListJobs can filter. At most 64. A key has 1 to 63 characters of a-z, A-Z, 0-9, `.`, `_`, `-` and
 	// `/`. A value has at most 256 bytes.
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of the
-	// job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
+	// Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of
+	// the job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
 	// directories, including /tmp, /var/tmp and /dev/shm, and to the paths that the server's configuration allows.
 	WorkingDirectory string `protobuf:"bytes,20,opt,name=working_directory,json=workingDirectory,proto3" json:"working_directory,omitempty"`
 	// Maximum run time. When it expires, the server stops the job as StopJob does. More than 0. Unset = no limit.
@@ -55,30 +55,30 @@ type CreateJobRequest struct {
 	// Time between the stop signal and SIGKILL. At most 86,400 s. 0 = SIGKILL at once. Unset = the server's default (as
 	// shipped: 10 s).
 	StopGracePeriod *durationpb.Duration `protobuf:"bytes,23,opt,name=stop_grace_period,json=stopGracePeriod,proto3" json:"stop_grace_period,omitempty"`
-	// What happens if the host cannot enforce a limit or a part of the isolation. Default: the policy of the server (as
+	// Policy for a limit or a part of the isolation that the host cannot enforce. Default: the policy of the server (as
 	// shipped: BEST_EFFORT).
 	LimitsPolicy LimitsPolicy `protobuf:"varint,24,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
 	// Access to the network of the host. Default: that of the server (as shipped: HOST).
 	Network JobNetwork `protobuf:"varint,25,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
-	// Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A name
-	// is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together. The
-	// server does not return them.
+	// Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A
+	// name is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together.
+	// The server does not return them.
 	Env map[string]string `protobuf:"bytes,26,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Makes the call safe to retry: while the server keeps the job, CreateJob with the same id from the same client
-	// returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty = every
-	// call starts a job.
+	// returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty =
+	// every call starts a job.
 	RequestId string `protobuf:"bytes,27,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default (as
-	// shipped: 1,024).
+	// Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default
+	// (as shipped: 1,024).
 	MaxPids int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
-	// Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as one
-	// of weight 100. 0 = the kernel's default, 100.
+	// Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as
+	// one of weight 100. 0 = the kernel's default, 100.
 	CpuWeight int32 `protobuf:"varint,31,opt,name=cpu_weight,json=cpuWeight,proto3" json:"cpu_weight,omitempty"`
-	// Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number is
-	// at most 8,191. Empty = all cores that the jobs of the server may use.
+	// Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number
+	// is at most 8,191. Empty = all cores that the jobs of the server may use.
 	CpuSet string `protobuf:"bytes,32,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
-	// I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to writes
-	// separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
+	// I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to
+	// writes separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
 	MaxIoIops     int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -378,14 +378,14 @@ func (x *GetJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Which jobs to list. A job is listed if it matches all filters that are set.
+// The filters and the page of a list of jobs. A job is listed if it matches all filters that are set.
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Maximum number of jobs in the page. 0 = 50. The server reduces values of more than 1,000, or with `live_usage` more
 	// than 100, to that maximum. Not negative.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty = the
-	// first page. A token for other filters fails with INVALID_ARGUMENT.
+	// The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty =
+	// the first page. A token for other filters fails with INVALID_ARGUMENT.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only jobs with one of these statuses. Empty = any status.
 	Statuses []JobStatus `protobuf:"varint,3,rep,packed,name=statuses,proto3,enum=jobworker.v1.JobStatus" json:"statuses,omitempty"`
@@ -393,8 +393,8 @@ type ListJobsRequest struct {
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Only jobs whose id starts with this text of at most 36 characters. Empty = any id.
 	IdPrefix string `protobuf:"bytes,5,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"`
-	// True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job for
-	// it. False = running jobs have no usage.
+	// True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job
+	// for it. False = running jobs have no usage.
 	LiveUsage     bool `protobuf:"varint,6,opt,name=live_usage,json=liveUsage,proto3" json:"live_usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -790,7 +790,7 @@ type WaitJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The complete job id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// How long to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day.
+	// Maximum time to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day.
 	Timeout       *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1018,7 +1018,7 @@ func (x *GetJobsStreamRequest) GetMixedSources() bool {
 // request.
 type GetJobsStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the message contains. Ignore a message whose kind is not set: it is of a kind that a later version added.
+	// Content of the message. Ignore a message whose kind is not set: it is of a kind that a later version added.
 	//
 	// Types that are valid to be assigned to Kind:
 	//

@@ -37,11 +37,11 @@ const (
 // Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
 // call every method, `Viewer` only methods that change nothing.
 //
-// A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and one
-// above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
+// A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and
+// one above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
 //
-// Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists the
-// reasons of its own. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
+// Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
+// specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
 // RESOURCE_EXHAUSTED (HOST_EXHAUSTED) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
 // retry, a retry after UNAVAILABLE is always safe.
 type JobServiceClient interface {
@@ -49,8 +49,8 @@ type JobServiceClient interface {
 	//
 	// Admin only. Safe to retry if `request_id` is set.
 	//
-	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
-	// (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
+	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
+	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
 	CreateJob(ctx context.Context, in *CreateJobRequest, opts ...grpc.CallOption) (*CreateJobResponse, error)
 	// Returns a job. A running job has its current usage.
 	//
@@ -75,9 +75,9 @@ type JobServiceClient interface {
 	// enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
 	// BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
 	//
-	// If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
-	// job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
-	// none of them, but prevents new ones.
+	// If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills
+	// the job, at the latest when the job next allocates memory. A process limit below the current number of processes
+	// ends none of them, but prevents new ones.
 	//
 	// Admin only. Safe to retry.
 	//
@@ -205,11 +205,11 @@ type JobService_GetJobsStreamClient = grpc.ServerStreamingClient[GetJobsStreamRe
 // Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
 // call every method, `Viewer` only methods that change nothing.
 //
-// A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and one
-// above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
+// A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and
+// one above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
 //
-// Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists the
-// reasons of its own. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
+// Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
+// specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
 // RESOURCE_EXHAUSTED (HOST_EXHAUSTED) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
 // retry, a retry after UNAVAILABLE is always safe.
 type JobServiceServer interface {
@@ -217,8 +217,8 @@ type JobServiceServer interface {
 	//
 	// Admin only. Safe to retry if `request_id` is set.
 	//
-	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
-	// (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
+	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
+	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
 	CreateJob(context.Context, *CreateJobRequest) (*CreateJobResponse, error)
 	// Returns a job. A running job has its current usage.
 	//
@@ -243,9 +243,9 @@ type JobServiceServer interface {
 	// enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
 	// BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
 	//
-	// If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
-	// job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
-	// none of them, but prevents new ones.
+	// If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills
+	// the job, at the latest when the job next allocates memory. A process limit below the current number of processes
+	// ends none of them, but prevents new ones.
 	//
 	// Admin only. Safe to retry.
 	//

@@ -29,8 +29,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     fields. Correct the request.
     """
     ERROR_REASON_COMMAND_NOT_STARTED: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such as
-    `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
+    """INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such
+    as `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
     """
     ERROR_REASON_JOB_NOT_FOUND: _ErrorReason.ValueType  # 3
     """NOT_FOUND: no job has this id, or the server has already deleted its record. ListJobs returns the existing jobs."""
@@ -43,8 +43,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Start at a smaller offset.
     """
     ERROR_REASON_LIMIT_UNAVAILABLE: _ErrorReason.ValueType  # 6
-    """FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The metadata
-    key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
+    """FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The
+    metadata key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
     """
     ERROR_REASON_TOO_MANY_JOBS: _ErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED: the server already runs the maximum number of jobs. Stop a job, or retry after the delay in
@@ -63,12 +63,12 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     of the server. Open streams and waits end with this reason, too. Connect with a valid certificate.
     """
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 11
-    """PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has the
-    roles that do. Use a certificate with such a role.
+    """PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has
+    the roles that do. Use a certificate with such a role.
     """
     ERROR_REASON_READER_STALLED: _ErrorReason.ValueType  # 12
     """UNAVAILABLE: the client accepted no message of a stream for the stall timeout of the server. No output is lost.
-    Resume at the offset after the last byte received.
+    Resume at the `next_offset` of the last message.
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 13
     """UNAVAILABLE: the server is shutting down. Retry until it is back."""
@@ -78,9 +78,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call failed. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of the
-    value without the prefix `ERROR_REASON_`, such as `JOB_NOT_FOUND`. A later version of the server can send reasons that
-    are not in this list. Each comment starts with the status code.
+    """The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
+    the value without the prefix `ERROR_REASON_`, such as `JOB_NOT_FOUND`. A later version of the server can send reasons
+    that are not in this list. Each comment starts with the status code.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -90,8 +90,8 @@ ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
 fields. Correct the request.
 """
 ERROR_REASON_COMMAND_NOT_STARTED: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such as
-`ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
+"""INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such
+as `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
 """
 ERROR_REASON_JOB_NOT_FOUND: ErrorReason.ValueType  # 3
 """NOT_FOUND: no job has this id, or the server has already deleted its record. ListJobs returns the existing jobs."""
@@ -104,8 +104,8 @@ ERROR_REASON_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 5
 Start at a smaller offset.
 """
 ERROR_REASON_LIMIT_UNAVAILABLE: ErrorReason.ValueType  # 6
-"""FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The metadata
-key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
+"""FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The
+metadata key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
 """
 ERROR_REASON_TOO_MANY_JOBS: ErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED: the server already runs the maximum number of jobs. Stop a job, or retry after the delay in
@@ -124,12 +124,12 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 10
 of the server. Open streams and waits end with this reason, too. Connect with a valid certificate.
 """
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 11
-"""PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has the
-roles that do. Use a certificate with such a role.
+"""PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has
+the roles that do. Use a certificate with such a role.
 """
 ERROR_REASON_READER_STALLED: ErrorReason.ValueType  # 12
 """UNAVAILABLE: the client accepted no message of a stream for the stall timeout of the server. No output is lost.
-Resume at the offset after the last byte received.
+Resume at the `next_offset` of the last message.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 13
 """UNAVAILABLE: the server is shutting down. Retry until it is back."""

@@ -54,7 +54,7 @@ class TruncatedRange(message.Message):
     to_offset: builtins.int
     """Offset of the first byte after the range: the next available byte, or the end of the log."""
     reason: builtins.str
-    """Why the range is missing, in one sentence."""
+    """Reason why the range is missing, in one sentence."""
     def __init__(
         self,
         *,

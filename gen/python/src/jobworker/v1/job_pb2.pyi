@@ -99,7 +99,7 @@ class _LimitsPolicyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_LimitsPol
     """The job does not run. CreateJob fails with FAILED_PRECONDITION and leaves nothing behind."""
 
 class LimitsPolicy(_LimitsPolicy, metaclass=_LimitsPolicyEnumTypeWrapper):
-    """What happens if the host cannot enforce a limit or a part of the isolation."""
+    """Policy for a limit or a part of the isolation that the host cannot enforce."""
 
 LIMITS_POLICY_UNSPECIFIED: LimitsPolicy.ValueType  # 0
 """In a request: the default of the server's configuration. The server never returns this value."""
@@ -130,7 +130,7 @@ class _TerminationReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Term
     """The server ended the job because a client called StopJob or because the server shut down."""
 
 class TerminationReason(_TerminationReason, metaclass=_TerminationReasonEnumTypeWrapper):
-    """What ended a job."""
+    """Cause of a job's end."""
 
 TERMINATION_REASON_UNSPECIFIED: TerminationReason.ValueType  # 0
 """The server never returns this value for a job with a known result."""
@@ -335,7 +335,7 @@ class Job(message.Message):
     stop_signal: builtins.str
     """Name of the signal that requests the job to end, such as `SIGTERM`."""
     limits_policy: LimitsPolicy.ValueType
-    """What happens if the host cannot enforce a limit or a part of the isolation, after defaults."""
+    """Policy for a limit or a part of the isolation that the host cannot enforce, after defaults."""
     network: JobNetwork.ValueType
     """The job's access to the network of the host, after defaults."""
     max_pids: builtins.int
@@ -367,11 +367,11 @@ class Job(message.Message):
 
     @builtins.property
     def start_time(self) -> timestamp_pb2.Timestamp:
-        """When the command started. Unset while the status is INITIALIZING. Set by the server."""
+        """Time at which the command started. Unset while the status is INITIALIZING. Set by the server."""
 
     @builtins.property
     def end_time(self) -> timestamp_pb2.Timestamp:
-        """When the status became final. Unset before. Set by the server."""
+        """Time at which the status became final. Unset before. Set by the server."""
 
     @builtins.property
     def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
@@ -379,7 +379,7 @@ class Job(message.Message):
 
     @builtins.property
     def create_time(self) -> timestamp_pb2.Timestamp:
-        """When the server accepted the job. Set by the server."""
+        """Time at which the server accepted the job. Set by the server."""
 
     @builtins.property
     def timeout(self) -> duration_pb2.Duration:
@@ -391,8 +391,8 @@ class Job(message.Message):
 
     @builtins.property
     def applied_limits(self) -> containers.RepeatedCompositeFieldContainer[AppliedLimit]:
-        """One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage`
-        read the limits of a running job anew. Otherwise the values are from the last write of the limit, or from the end of
+        """One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage` read
+        the current limits of a running job. Otherwise the values are from the last write of the limit, or from the end of
         the job. Set by the server.
         """
 
@@ -408,14 +408,14 @@ class Job(message.Message):
 
     @builtins.property
     def memory_high_lift_time(self) -> timestamp_pb2.Timestamp:
-        """When the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled the job for
-        several seconds without a pause. After that, the job either gets memory below `max_memory` or is OOM-killed.
-        Unset if the server did not remove it. Set by the server.
+        """Time at which the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled
+        the job for several seconds without a pause. After that, the job either gets memory below `max_memory` or is
+        OOM-killed. Unset if the server did not remove it. Set by the server.
         """
 
     @builtins.property
     def termination(self) -> Termination:
-        """How the job ended. Unset until the status is final. Set by the server."""
+        """Cause and details of the job's end. Unset until the status is final. Set by the server."""
 
     def __init__(
         self,
@@ -462,7 +462,7 @@ class Job(message.Message):
 
 @typing.final
 class Termination(message.Message):
-    """How a job ended. All fields are set by the server."""
+    """Cause and details of a job's end. All fields are set by the server."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -474,7 +474,7 @@ class Termination(message.Message):
     OOM_KILLED_FIELD_NUMBER: builtins.int
     STOPPED_BY_FIELD_NUMBER: builtins.int
     reason: TerminationReason.ValueType
-    """What ended the job."""
+    """Cause of the end."""
     signal: builtins.int
     """Number of the signal that ended the main process, as in signal(7). 0 = no signal."""
     signal_name: builtins.str
@@ -528,7 +528,7 @@ class AppliedLimit(message.Message):
     value: builtins.str
     """Content of the file as read back, such as `10000 100000`. Empty if it was not read."""
     reason: builtins.str
-    """Why the limit is not in force and what to do about it, in one sentence. Empty if it is in force."""
+    """Reason why the limit is not in force, and the remedy, in one sentence. Empty if it is in force."""
     def __init__(
         self,
         *,
@@ -563,7 +563,7 @@ class AppliedIsolation(message.Message):
     paths. Empty for other parts.
     """
     reason: builtins.str
-    """Why the part is not in force and what to do about it, in one sentence. Empty if it is in force."""
+    """Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force."""
     def __init__(
         self,
         *,
@@ -622,11 +622,11 @@ class Usage(message.Message):
     memory_peak_bytes: builtins.int
     """Maximum memory use at one time, page cache included."""
     memory_high_count: builtins.int
-    """How often the kernel throttled the job and reclaimed its memory because it used more than 90 % of its memory
-    limit.
+    """Number of times that the kernel throttled the job and reclaimed its memory because it used more than 90 % of its
+    memory limit.
     """
     oom_count: builtins.int
-    """How often the job needed more memory than its limit allows while nothing could be reclaimed."""
+    """Number of times that the job needed more memory than its limit allows while nothing could be reclaimed."""
     oom_kill_count: builtins.int
     """Number of processes of the job that the kernel killed because memory ran out, at the job's limit or on the host."""
     io_read_bytes: builtins.int
@@ -640,7 +640,7 @@ class Usage(message.Message):
     pids_peak_count: builtins.int
     """Maximum number of processes and threads at one time."""
     pids_denied_count: builtins.int
-    """How often the kernel refused a new process or thread because the job had reached `max_pids`."""
+    """Number of times that the kernel refused a new process or thread because the job had reached `max_pids`."""
     cpu_pressure_some_usec: builtins.int
     """Time for which some processes waited for the CPU."""
     cpu_pressure_full_usec: builtins.int

@@ -93,8 +93,8 @@ class CreateJobRequest(message.Message):
     max_cpu: builtins.int
     """CPU limit in percent of one core: 100 = one core. At most 100,000. 0 = the server's default (as shipped: 10)."""
     max_memory: builtins.int
-    """Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the limit,
-    the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
+    """Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the
+    limit, the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
     is OOM-killed.
     """
     max_io_bps: builtins.int
@@ -102,38 +102,38 @@ class CreateJobRequest(message.Message):
     separately. At most 2^40. 0 = the server's default (as shipped: unlimited).
     """
     working_directory: builtins.str
-    """Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of the
-    job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
+    """Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of
+    the job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
     directories, including /tmp, /var/tmp and /dev/shm, and to the paths that the server's configuration allows.
     """
     stop_signal: builtins.str
     """Signal that requests the job to end: a name with or without `SIG`, or a number. Default: SIGTERM."""
     limits_policy: job_pb2.LimitsPolicy.ValueType
-    """What happens if the host cannot enforce a limit or a part of the isolation. Default: the policy of the server (as
+    """Policy for a limit or a part of the isolation that the host cannot enforce. Default: the policy of the server (as
     shipped: BEST_EFFORT).
     """
     network: job_pb2.JobNetwork.ValueType
     """Access to the network of the host. Default: that of the server (as shipped: HOST)."""
     request_id: builtins.str
     """Makes the call safe to retry: while the server keeps the job, CreateJob with the same id from the same client
-    returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty = every
-    call starts a job.
+    returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty =
+    every call starts a job.
     """
     max_pids: builtins.int
-    """Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default (as
-    shipped: 1,024).
+    """Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default
+    (as shipped: 1,024).
     """
     cpu_weight: builtins.int
-    """Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as one
-    of weight 100. 0 = the kernel's default, 100.
+    """Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as
+    one of weight 100. 0 = the kernel's default, 100.
     """
     cpu_set: builtins.str
-    """Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number is
-    at most 8,191. Empty = all cores that the jobs of the server may use.
+    """Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number
+    is at most 8,191. Empty = all cores that the jobs of the server may use.
     """
     max_io_iops: builtins.int
-    """I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to writes
-    separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
+    """I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to
+    writes separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
     """
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -159,9 +159,9 @@ class CreateJobRequest(message.Message):
 
     @builtins.property
     def env(self) -> containers.ScalarMap[builtins.str, builtins.str]:
-        """Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A name
-        is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together. The
-        server does not return them.
+        """Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A
+        name is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together.
+        The server does not return them.
         """
 
     def __init__(
@@ -258,7 +258,7 @@ class GetJobResponse(message.Message):
 
 @typing.final
 class ListJobsRequest(message.Message):
-    """Which jobs to list. A job is listed if it matches all filters that are set."""
+    """The filters and the page of a list of jobs. A job is listed if it matches all filters that are set."""
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -293,14 +293,14 @@ class ListJobsRequest(message.Message):
     than 100, to that maximum. Not negative.
     """
     page_token: builtins.str
-    """The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty = the
-    first page. A token for other filters fails with INVALID_ARGUMENT.
+    """The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty =
+    the first page. A token for other filters fails with INVALID_ARGUMENT.
     """
     id_prefix: builtins.str
     """Only jobs whose id starts with this text of at most 36 characters. Empty = any id."""
     live_usage: builtins.bool
-    """True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job for
-    it. False = running jobs have no usage.
+    """True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job
+    for it. False = running jobs have no usage.
     """
     @builtins.property
     def statuses(self) -> containers.RepeatedScalarFieldContainer[job_pb2.JobStatus.ValueType]:
@@ -513,7 +513,7 @@ class WaitJobRequest(message.Message):
     """The complete job id."""
     @builtins.property
     def timeout(self) -> duration_pb2.Duration:
-        """How long to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day."""
+        """Maximum time to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day."""
 
     def __init__(
         self,

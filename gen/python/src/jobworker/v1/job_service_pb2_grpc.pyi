@@ -18,11 +18,11 @@ class JobServiceStub:
     Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
     call every method, `Viewer` only methods that change nothing.
 
-    A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and one
-    above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
+    A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and
+    one above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
 
-    Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists the
-    reasons of its own. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
+    Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
+    specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
     RESOURCE_EXHAUSTED (HOST_EXHAUSTED) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
     retry, a retry after UNAVAILABLE is always safe.
     """
@@ -33,8 +33,8 @@ class JobServiceStub:
 
     Admin only. Safe to retry if `request_id` is set.
 
-    INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
-    (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
+    INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
+    RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Returns a job. A running job has its current usage.
@@ -63,9 +63,9 @@ class JobServiceStub:
     enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
     BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
 
-    If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
-    job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
-    none of them, but prevents new ones.
+    If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills
+    the job, at the latest when the job next allocates memory. A process limit below the current number of processes
+    ends none of them, but prevents new ones.
 
     Admin only. Safe to retry.
 
@@ -104,11 +104,11 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
     call every method, `Viewer` only methods that change nothing.
 
-    A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and one
-    above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
+    A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and
+    one above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
 
-    Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists the
-    reasons of its own. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
+    Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
+    specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
     RESOURCE_EXHAUSTED (HOST_EXHAUSTED) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
     retry, a retry after UNAVAILABLE is always safe.
     """
@@ -123,8 +123,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Admin only. Safe to retry if `request_id` is set.
 
-        INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
-        (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
+        INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
+        RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -177,9 +177,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
         BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
 
-        If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
-        job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
-        none of them, but prevents new ones.
+        If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills
+        the job, at the latest when the job next allocates memory. A process limit below the current number of processes
+        ends none of them, but prevents new ones.
 
         Admin only. Safe to retry.
 

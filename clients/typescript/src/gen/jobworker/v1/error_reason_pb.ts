@@ -12,9 +12,9 @@ export const file_jobworker_v1_error_reason: GenFile = /*@__PURE__*/
   fileDesc("Ch9qb2J3b3JrZXIvdjEvZXJyb3JfcmVhc29uLnByb3RvEgxqb2J3b3JrZXIudjEqkAQKC0Vycm9yUmVhc29uEhwKGEVSUk9SX1JFQVNPTl9VTlNQRUNJRklFRBAAEiAKHEVSUk9SX1JFQVNPTl9JTlZBTElEX1JFUVVFU1QQARIkCiBFUlJPUl9SRUFTT05fQ09NTUFORF9OT1RfU1RBUlRFRBACEh4KGkVSUk9SX1JFQVNPTl9KT0JfTk9UX0ZPVU5EEAMSIAocRVJST1JfUkVBU09OX0pPQl9OT1RfUlVOTklORxAEEiQKIEVSUk9SX1JFQVNPTl9PRkZTRVRfT1VUX09GX1JBTkdFEAUSIgoeRVJST1JfUkVBU09OX0xJTUlUX1VOQVZBSUxBQkxFEAYSHgoaRVJST1JfUkVBU09OX1RPT19NQU5ZX0pPQlMQBxIfChtFUlJPUl9SRUFTT05fSE9TVF9FWEhBVVNURUQQCBIiCh5FUlJPUl9SRUFTT05fUkVRVUVTVF9JRF9SRVVTRUQQCRIgChxFUlJPUl9SRUFTT05fVU5BVVRIRU5USUNBVEVEEAoSHgoaRVJST1JfUkVBU09OX1JPTEVfUkVRVUlSRUQQCxIfChtFUlJPUl9SRUFTT05fUkVBREVSX1NUQUxMRUQQDBIeChpFUlJPUl9SRUFTT05fU0hVVFRJTkdfRE9XThANEicKI0VSUk9SX1JFQVNPTl9TVVBFUlZJU09SX1VOQVZBSUxBQkxFEA5CvQEKEGRldi5qb2J3b3JrZXIudjFCEEVycm9yUmVhc29uUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw");
 
 /**
- * Why a call failed. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of the
- * value without the prefix `ERROR_REASON_`, such as `JOB_NOT_FOUND`. A later version of the server can send reasons that
- * are not in this list. Each comment starts with the status code.
+ * The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
+ * the value without the prefix `ERROR_REASON_`, such as `JOB_NOT_FOUND`. A later version of the server can send reasons
+ * that are not in this list. Each comment starts with the status code.
  *
  * @generated from enum jobworker.v1.ErrorReason
  */
@@ -35,8 +35,8 @@ export enum ErrorReason {
   INVALID_REQUEST = 1,
 
   /**
-   * INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such as
-   * `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
+   * INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such
+   * as `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
    *
    * @generated from enum value: ERROR_REASON_COMMAND_NOT_STARTED = 2;
    */
@@ -66,8 +66,8 @@ export enum ErrorReason {
   OFFSET_OUT_OF_RANGE = 5,
 
   /**
-   * FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The metadata
-   * key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
+   * FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The
+   * metadata key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
    *
    * @generated from enum value: ERROR_REASON_LIMIT_UNAVAILABLE = 6;
    */
@@ -106,8 +106,8 @@ export enum ErrorReason {
   UNAUTHENTICATED = 10,
 
   /**
-   * PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has the
-   * roles that do. Use a certificate with such a role.
+   * PERMISSION_DENIED: the role in the client certificate does not allow the method. The metadata key `required` has
+   * the roles that do. Use a certificate with such a role.
    *
    * @generated from enum value: ERROR_REASON_ROLE_REQUIRED = 11;
    */
@@ -115,7 +115,7 @@ export enum ErrorReason {
 
   /**
    * UNAVAILABLE: the client accepted no message of a stream for the stall timeout of the server. No output is lost.
-   * Resume at the offset after the last byte received.
+   * Resume at the `next_offset` of the last message.
    *
    * @generated from enum value: ERROR_REASON_READER_STALLED = 12;
    */

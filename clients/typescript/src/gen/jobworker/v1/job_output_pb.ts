@@ -33,7 +33,7 @@ export type TruncatedRange = Message<"jobworker.v1.TruncatedRange"> & {
   toOffset: bigint;
 
   /**
-   * Why the range is missing, in one sentence.
+   * Reason why the range is missing, in one sentence.
    *
    * @generated from field: string reason = 3;
    */

@@ -76,14 +76,14 @@ export type Job = Message<"jobworker.v1.Job"> & {
   status: JobStatus;
 
   /**
-   * When the command started. Unset while the status is INITIALIZING. Set by the server.
+   * Time at which the command started. Unset while the status is INITIALIZING. Set by the server.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 8;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * When the status became final. Unset before. Set by the server.
+   * Time at which the status became final. Unset before. Set by the server.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 9;
    */
@@ -112,7 +112,7 @@ export type Job = Message<"jobworker.v1.Job"> & {
   labels: { [key: string]: string };
 
   /**
-   * When the server accepted the job. Set by the server.
+   * Time at which the server accepted the job. Set by the server.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 13;
    */
@@ -147,7 +147,7 @@ export type Job = Message<"jobworker.v1.Job"> & {
   stopGracePeriod?: Duration | undefined;
 
   /**
-   * What happens if the host cannot enforce a limit or a part of the isolation, after defaults.
+   * Policy for a limit or a part of the isolation that the host cannot enforce, after defaults.
    *
    * @generated from field: jobworker.v1.LimitsPolicy limits_policy = 24;
    */
@@ -199,8 +199,8 @@ export type Job = Message<"jobworker.v1.Job"> & {
   pid: number;
 
   /**
-   * One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage`
-   * read the limits of a running job anew. Otherwise the values are from the last write of the limit, or from the end of
+   * One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage` read
+   * the current limits of a running job. Otherwise the values are from the last write of the limit, or from the end of
    * the job. Set by the server.
    *
    * @generated from field: repeated jobworker.v1.AppliedLimit applied_limits = 41;
@@ -239,16 +239,16 @@ export type Job = Message<"jobworker.v1.Job"> & {
   killPending: boolean;
 
   /**
-   * When the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled the job for
-   * several seconds without a pause. After that, the job either gets memory below `max_memory` or is OOM-killed.
-   * Unset if the server did not remove it. Set by the server.
+   * Time at which the server removed `memory.high`, the throttling at 90 % of `max_memory`, because it had throttled
+   * the job for several seconds without a pause. After that, the job either gets memory below `max_memory` or is
+   * OOM-killed. Unset if the server did not remove it. Set by the server.
    *
    * @generated from field: google.protobuf.Timestamp memory_high_lift_time = 46;
    */
   memoryHighLiftTime?: Timestamp | undefined;
 
   /**
-   * How the job ended. Unset until the status is final. Set by the server.
+   * Cause and details of the job's end. Unset until the status is final. Set by the server.
    *
    * @generated from field: jobworker.v1.Termination termination = 47;
    */
@@ -263,13 +263,13 @@ export const JobSchema: GenMessage<Job> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job, 0);
 
 /**
- * How a job ended. All fields are set by the server.
+ * Cause and details of a job's end. All fields are set by the server.
  *
  * @generated from message jobworker.v1.Termination
  */
 export type Termination = Message<"jobworker.v1.Termination"> & {
   /**
-   * What ended the job.
+   * Cause of the end.
    *
    * @generated from field: jobworker.v1.TerminationReason reason = 1;
    */
@@ -362,7 +362,7 @@ export type AppliedLimit = Message<"jobworker.v1.AppliedLimit"> & {
   value: string;
 
   /**
-   * Why the limit is not in force and what to do about it, in one sentence. Empty if it is in force.
+   * Reason why the limit is not in force, and the remedy, in one sentence. Empty if it is in force.
    *
    * @generated from field: string reason = 5;
    */
@@ -405,7 +405,7 @@ export type AppliedIsolation = Message<"jobworker.v1.AppliedIsolation"> & {
   value: string;
 
   /**
-   * Why the part is not in force and what to do about it, in one sentence. Empty if it is in force.
+   * Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force.
    *
    * @generated from field: string reason = 4;
    */
@@ -471,15 +471,15 @@ export type Usage = Message<"jobworker.v1.Usage"> & {
   memoryPeakBytes?: bigint | undefined;
 
   /**
-   * How often the kernel throttled the job and reclaimed its memory because it used more than 90 % of its memory
-   * limit.
+   * Number of times that the kernel throttled the job and reclaimed its memory because it used more than 90 % of its
+   * memory limit.
    *
    * @generated from field: optional int64 memory_high_count = 7;
    */
   memoryHighCount?: bigint | undefined;
 
   /**
-   * How often the job needed more memory than its limit allows while nothing could be reclaimed.
+   * Number of times that the job needed more memory than its limit allows while nothing could be reclaimed.
    *
    * @generated from field: optional int64 oom_count = 8;
    */
@@ -528,7 +528,7 @@ export type Usage = Message<"jobworker.v1.Usage"> & {
   pidsPeakCount?: bigint | undefined;
 
   /**
-   * How often the kernel refused a new process or thread because the job had reached `max_pids`.
+   * Number of times that the kernel refused a new process or thread because the job had reached `max_pids`.
    *
    * @generated from field: optional int64 pids_denied_count = 15;
    */
@@ -682,7 +682,7 @@ export const JobNetworkSchema: GenEnum<JobNetwork> = /*@__PURE__*/
   enumDesc(file_jobworker_v1_job, 1);
 
 /**
- * What happens if the host cannot enforce a limit or a part of the isolation.
+ * Policy for a limit or a part of the isolation that the host cannot enforce.
  *
  * @generated from enum jobworker.v1.LimitsPolicy
  */
@@ -716,7 +716,7 @@ export const LimitsPolicySchema: GenEnum<LimitsPolicy> = /*@__PURE__*/
   enumDesc(file_jobworker_v1_job, 2);
 
 /**
- * What ended a job.
+ * Cause of a job's end.
  *
  * @generated from enum jobworker.v1.TerminationReason
  */

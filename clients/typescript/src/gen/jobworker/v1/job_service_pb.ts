@@ -48,8 +48,8 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   maxCpu: number;
 
   /**
-   * Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the limit,
-   * the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
+   * Memory limit in MiB. At most 16,777,216 (16 TiB). 0 = the server's default (as shipped: 1). Above 90 % of the
+   * limit, the kernel throttles the job and reclaims its memory (`memory_high_count` of Usage). At the limit, the job
    * is OOM-killed.
    *
    * @generated from field: int32 max_memory = 4;
@@ -73,8 +73,8 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   labels: { [key: string]: string };
 
   /**
-   * Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of the
-   * job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
+   * Directory in which the command starts: an absolute path of at most 4,096 bytes. Default: the private directory of
+   * the job, which the server deletes with the job; `/` if the job has none. A job can write only to its private
    * directories, including /tmp, /var/tmp and /dev/shm, and to the paths that the server's configuration allows.
    *
    * @generated from field: string working_directory = 20;
@@ -104,7 +104,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   stopGracePeriod?: Duration | undefined;
 
   /**
-   * What happens if the host cannot enforce a limit or a part of the isolation. Default: the policy of the server (as
+   * Policy for a limit or a part of the isolation that the host cannot enforce. Default: the policy of the server (as
    * shipped: BEST_EFFORT).
    *
    * @generated from field: jobworker.v1.LimitsPolicy limits_policy = 24;
@@ -119,9 +119,9 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   network: JobNetwork;
 
   /**
-   * Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A name
-   * is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together. The
-   * server does not return them.
+   * Environment variables. They override PATH, HOME (the private directory), USER and LANG, which the server sets. A
+   * name is not empty and contains neither `=` nor NUL. At most 1,024 variables with at most 262,144 bytes together.
+   * The server does not return them.
    *
    * @generated from field: map<string, string> env = 26;
    */
@@ -129,40 +129,40 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
 
   /**
    * Makes the call safe to retry: while the server keeps the job, CreateJob with the same id from the same client
-   * returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty = every
-   * call starts a job.
+   * returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty =
+   * every call starts a job.
    *
    * @generated from field: string request_id = 27;
    */
   requestId: string;
 
   /**
-   * Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default (as
-   * shipped: 1,024).
+   * Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default
+   * (as shipped: 1,024).
    *
    * @generated from field: int32 max_pids = 30;
    */
   maxPids: number;
 
   /**
-   * Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as one
-   * of weight 100. 0 = the kernel's default, 100.
+   * Share of the CPU in competition with other jobs, 1 to 10,000. A job of weight 200 gets twice as much CPU time as
+   * one of weight 100. 0 = the kernel's default, 100.
    *
    * @generated from field: int32 cpu_weight = 31;
    */
   cpuWeight: number;
 
   /**
-   * Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number is
-   * at most 8,191. Empty = all cores that the jobs of the server may use.
+   * Cores that the job may run on, in the kernel's list format: numbers and ranges, such as `0-1,3`. Each core number
+   * is at most 8,191. Empty = all cores that the jobs of the server may use.
    *
    * @generated from field: string cpu_set = 32;
    */
   cpuSet: string;
 
   /**
-   * I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to writes
-   * separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
+   * I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to
+   * writes separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
    *
    * @generated from field: int64 max_io_iops = 33 [json_name = "maxIOIOPS"];
    */
@@ -240,7 +240,7 @@ export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 3);
 
 /**
- * Which jobs to list. A job is listed if it matches all filters that are set.
+ * The filters and the page of a list of jobs. A job is listed if it matches all filters that are set.
  *
  * @generated from message jobworker.v1.ListJobsRequest
  */
@@ -254,8 +254,8 @@ export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
   pageSize: number;
 
   /**
-   * The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty = the
-   * first page. A token for other filters fails with INVALID_ARGUMENT.
+   * The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty =
+   * the first page. A token for other filters fails with INVALID_ARGUMENT.
    *
    * @generated from field: string page_token = 2;
    */
@@ -283,8 +283,8 @@ export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
   idPrefix: string;
 
   /**
-   * True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job for
-   * it. False = running jobs have no usage.
+   * True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job
+   * for it. False = running jobs have no usage.
    *
    * @generated from field: bool live_usage = 6;
    */
@@ -482,7 +482,7 @@ export type WaitJobRequest = Message<"jobworker.v1.WaitJobRequest"> & {
   id: string;
 
   /**
-   * How long to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day.
+   * Maximum time to wait, at most 86,400 seconds (one day). 0 = return at once. Unset = one day.
    *
    * @generated from field: google.protobuf.Duration timeout = 2;
    */
@@ -612,7 +612,7 @@ export const GetJobsStreamRequestSchema: GenMessage<GetJobsStreamRequest> = /*@_
  */
 export type GetJobsStreamResponse = Message<"jobworker.v1.GetJobsStreamResponse"> & {
   /**
-   * What the message contains. Ignore a message whose kind is not set: it is of a kind that a later version added.
+   * Content of the message. Ignore a message whose kind is not set: it is of a kind that a later version added.
    *
    * @generated from oneof jobworker.v1.GetJobsStreamResponse.kind
    */
@@ -725,11 +725,11 @@ export const GetJobsStreamResponseSchema: GenMessage<GetJobsStreamResponse> = /*
  * Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
  * call every method, `Viewer` only methods that change nothing.
  *
- * A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and one
- * above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
+ * A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and
+ * one above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
  *
- * Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists the
- * reasons of its own. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
+ * Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
+ * specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
  * RESOURCE_EXHAUSTED (HOST_EXHAUSTED) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
  * retry, a retry after UNAVAILABLE is always safe.
  *
@@ -741,8 +741,8 @@ export const JobService: GenService<{
    *
    * Admin only. Safe to retry if `request_id` is set.
    *
-   * INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE), RESOURCE_EXHAUSTED
-   * (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
+   * INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
+   * RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED).
    *
    * @generated from rpc jobworker.v1.JobService.CreateJob
    */
@@ -799,9 +799,9 @@ export const JobService: GenService<{
    * enforce a limit, the call fails for a job with policy STRICT, and the job keeps all its limits. A job with policy
    * BEST_EFFORT continues without that limit, and `applied_limits` has the reason.
    *
-   * If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills the
-   * job, at the latest when the job next allocates memory. A process limit below the current number of processes ends
-   * none of them, but prevents new ones.
+   * If the new memory limit is below the current use, the kernel reclaims memory. If that is not enough, it OOM-kills
+   * the job, at the latest when the job next allocates memory. A process limit below the current number of processes
+   * ends none of them, but prevents new ones.
    *
    * Admin only. Safe to retry.
    *
