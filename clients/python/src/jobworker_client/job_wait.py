@@ -6,9 +6,9 @@ Makes no calls, and takes the time as an argument.
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_client.errors import JobWorkerError, Unreachable
+from jobworker_client.errors import JobWorkerError
 from jobworker_client.events import EventHandler, Reconnecting
-from jobworker_client.retry_policy import CallRetry, RetryPolicy
+from jobworker_client.retry_policy import CallRetry, RetryPolicy, StreamRetry
 
 __all__ = ["JobWait"]
 
@@ -34,16 +34,13 @@ class JobWait:
         self._job_id = job_id
         self._end = None if deadline is None else now + deadline
         self._on_event = on_event
-        self._policy = policy
         self._first_retry = CallRetry(policy, deadline, now)
+        self._later_retry = StreamRetry(policy)
         self._answered = False
-        self._retry_until: float | None = None
-        self._call_start = now
-        self._retries = 0
 
     def next_request(self, now: float) -> tuple[job_service_pb2.WaitJobRequest, float | None]:
         """Return the request for the next call and the timeout of the call in seconds."""
-        self._call_start = now
+        self._later_retry.start_call(now)
         request = job_service_pb2.WaitJobRequest(id=self._job_id)
         if not self._answered:
             request.timeout.CopyFrom(Duration())
@@ -51,7 +48,8 @@ class JobWait:
 
     def receive(self, response: job_service_pb2.WaitJobResponse) -> None:
         """Process a response; `job` is set if the job has ended."""
-        self._answered, self._retry_until, self._retries = True, None, 0
+        self._answered = True
+        self._later_retry.made_progress()
         if response.done:
             self.job = response.job
 
@@ -61,20 +59,8 @@ class JobWait:
         Raises:
             JobWorkerError: `error` is not retryable, or the time for retries is over.
         """
-        delay = self._resume_delay(error, now) if self._answered else self._first_retry.next_delay(error, now)
-        if self._on_event is not None and self._retries == 0:
+        retry = self._later_retry if self._answered else self._first_retry
+        delay = retry.next_delay(error, now)
+        if self._on_event is not None and retry.retries == 1:
             self._on_event(Reconnecting(error, None))
-        self._retries += 1
         return delay if self._end is None else max(0.0, min(delay, self._end - now))
-
-    def _resume_delay(self, error: JobWorkerError, now: float) -> float:
-        if self._retry_until is None or self._was_healthy(error, now):
-            self._retry_until, self._retries = now + self._policy.resume_timeout, 0
-        if not error.retryable or now >= self._retry_until:
-            raise error
-        backoff = self._policy.stream_backoff
-        return min(backoff[min(self._retries, len(backoff) - 1)], self._retry_until - now)
-
-    def _was_healthy(self, error: JobWorkerError, now: float) -> bool:
-        """Tell whether a failed call had reached the server."""
-        return now - self._call_start > self._policy.healthy_after and not isinstance(error, Unreachable)

@@ -17,10 +17,9 @@ from jobworker_client.errors import (
     DeadlineExceeded,
     JobWorkerError,
     UnexpectedOffset,
-    Unreachable,
 )
 from jobworker_client.events import EventHandler, Reconnecting, TruncatedRange
-from jobworker_client.retry_policy import RetryPolicy
+from jobworker_client.retry_policy import RetryPolicy, StreamRetry
 
 __all__ = [
     "Chunk",
@@ -55,21 +54,16 @@ class ResumableStream:
         self.ended = False
         self._deadline = deadline
         self._on_event = on_event
-        self._policy = policy
+        self._retry = StreamRetry(policy)
         self._end: float | None = None
-        self._retry_until: float | None = None
-        self._call_start = 0.0
-        self._retries = 0
-        self._progress = False
         self._current: Chunk | None = None
         self._chunks: Iterator[Chunk] = iter(())
 
     def next_request(self, now: float) -> tuple[job_service_pb2.GetJobsStreamRequest, float | None]:
         """Return the request for the next call and its timeout in seconds."""
-        if self._retry_until is None:
-            self._retry_until = now + self._policy.connect_timeout
-            self._end = None if self._deadline is None else now + self._deadline
-        self._progress, self._call_start = False, now
+        if self._end is None and self._deadline is not None:
+            self._end = now + self._deadline
+        self._retry.start_call(now)
         # A copy, because `self.request` changes with each message while gRPC may still use the request.
         request = job_service_pb2.GetJobsStreamRequest()
         request.CopyFrom(self.request)
@@ -82,7 +76,7 @@ class ResumableStream:
         Raises:
             UnexpectedOffset: output is missing or repeated before this message. The stream has ended.
         """
-        self._progress = True
+        self._retry.made_progress()
         match message.WhichOneof("kind"):
             case "result":
                 self.result, self.ended = message.result, True
@@ -114,24 +108,20 @@ class ResumableStream:
         Raises:
             JobWorkerError: `error` is not retryable, or the time for retries is over.
         """
-        assert self._retry_until is not None
-        if self._progress or self._was_healthy(error, now):
-            self._retry_until, self._retries = now + self._policy.resume_timeout, 0
-        if not error.retryable or now >= self._retry_until:
+        try:
+            delay = self._retry.next_delay(error, now)
+        except JobWorkerError:
             self.ended = True
-            raise error
-        if self._on_event is not None and self._retries == 0:
+            raise
+        if self._on_event is not None and self._retry.retries == 1:
             offset = self.request.offset if _has_exact_offset(self.request) else None
             self._on_event(Reconnecting(error, offset))
-        backoff = self._policy.stream_backoff
-        delay = backoff[min(self._retries, len(backoff) - 1)]
-        self._retries += 1
         return min(delay, self.time_left(now))
 
     def time_left(self, now: float) -> float:
         """Return the time in seconds that is left to connect."""
-        ends = [time for time in (self._retry_until, self._end) if time is not None]
-        return max(0.0, min(ends) - now)
+        left = self._retry.time_left(now)
+        return max(0.0, left if self._end is None else min(left, self._end - now))
 
     def expire(self, error: JobWorkerError, now: float) -> JobWorkerError:
         """End the stream and return its error, if no connection was possible in time after `error`."""
@@ -139,10 +129,6 @@ class ResumableStream:
         if self._end is not None and now >= self._end:
             return DeadlineExceeded(f"the deadline passed after: {error}", code="DEADLINE_EXCEEDED")
         return error
-
-    def _was_healthy(self, error: JobWorkerError, now: float) -> bool:
-        """Tell whether a call without messages belonged to a silent job rather than to a dead server."""
-        return now - self._call_start > self._policy.healthy_after and not isinstance(error, Unreachable)
 
     def _check_offset(self, offset: int) -> None:
         expected = self.request.offset

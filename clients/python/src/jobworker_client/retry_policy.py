@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from jobworker_client.errors import JobWorkerError
+from jobworker_client.errors import JobWorkerError, Unreachable
 
-__all__ = ["CallRetry", "RetryPolicy"]
+__all__ = ["CallRetry", "RetryPolicy", "StreamRetry"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class CallRetry:
     """The retries of one unary call. `now` is a monotonic time in seconds."""
 
     def __init__(self, policy: RetryPolicy, deadline: float | None, now: float) -> None:
+        self.retries = 0
         self._end = None if deadline is None else now + deadline
         self._backoff = iter(policy.call_backoff)
         self._first_error: JobWorkerError | None = None
@@ -54,4 +55,54 @@ class CallRetry:
         delay = next(self._backoff, None)
         if delay is None or (self._end is not None and now + delay >= self._end):
             raise self._first_error
+        self.retries += 1
         return delay
+
+
+class StreamRetry:
+    """The retries of a stream, or of a wait, which also lasts until the job has ended.
+
+    `now` is a monotonic time in seconds. `retries` counts the retries since the last progress.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self.retries = 0
+        self._policy = policy
+        self._until: float | None = None
+        self._call_start = 0.0
+        self._progress = False
+
+    def start_call(self, now: float) -> None:
+        """Record the start of a call. The first call starts `connect_timeout`."""
+        self._call_start = now
+        if self._until is None:
+            self._until = now + self._policy.connect_timeout
+
+    def made_progress(self) -> None:
+        """Record a message of the server: the next failure restarts `resume_timeout`."""
+        self._progress = True
+
+    def time_left(self, now: float) -> float:
+        """Return the time in seconds until retries end."""
+        assert self._until is not None
+        return self._until - now
+
+    def next_delay(self, error: JobWorkerError, now: float) -> float:
+        """Return the delay before the next call in seconds.
+
+        Raises:
+            JobWorkerError: `error` is not retryable, or the time for retries is over.
+        """
+        if self._progress or self._was_healthy(error, now):
+            self._until, self.retries, self._progress = now + self._policy.resume_timeout, 0, False
+        left = self.time_left(now)
+        if not error.retryable or left <= 0:
+            raise error
+        backoff = self._policy.stream_backoff
+        delay = backoff[min(self.retries, len(backoff) - 1)]
+        self.retries += 1
+        return min(delay, left)
+
+    def _was_healthy(self, error: JobWorkerError, now: float) -> bool:
+        """Tell whether a call without messages belonged to a silent job rather than to a dead server."""
+        return now - self._call_start > self._policy.healthy_after and not isinstance(error, Unreachable)
