@@ -5,7 +5,7 @@ import type { Connection } from "./connection.js";
 import { fromCall } from "./errors.js";
 import type { WaitJobResponse } from "./gen/jobworker/v1/job_service_pb.js";
 import { retryCall } from "./retry.js";
-import { DEFAULT_RETRY_POLICY } from "./retry_policy.js";
+import { DEFAULT_RETRY_POLICY, StreamRetry } from "./retry_policy.js";
 
 /** Makes one call. */
 type Call = (options: ConnectOptions) => Promise<WaitJobResponse>;
@@ -24,40 +24,34 @@ export async function waitForEnd(
 ): Promise<WaitJobResponse> {
   const { stub, server } = connection;
   const first: Call = (options) => stub.waitJob({ id, timeout: durationFromMs(0) }, options);
+  const retry = new StreamRetry(policy);
   let response = await retryCall(first, context, server);
   while (!response.done) {
-    response = await resumeCall((options) => stub.waitJob({ id }, options), context, server, policy);
+    retry.madeProgress();
+    response = await resumeCall((options) => stub.waitJob({ id }, options), context, server, retry);
   }
   return response;
 }
 
-/** Repeats a call until the server answers, for at most the policy's resume timeout. */
+/** Repeats a call until the server answers, or the time for retries is over. */
 async function resumeCall(
   call: Call,
   context: CallContext,
   server: string,
-  policy: typeof DEFAULT_RETRY_POLICY,
+  retry: StreamRetry,
 ): Promise<WaitJobResponse> {
-  let deadline: number | undefined;
-  for (let failures = 0; ; failures += 1) {
-    const began = performance.now();
+  for (;;) {
+    retry.startCall();
     try {
       return await call(context.connectOptions);
     } catch (error) {
       context.signal.throwIfAborted();
       const failure = fromCall(error, server);
-      const now = performance.now();
-      if (deadline === undefined || now - began > policy.healthyAfterMs) {
-        deadline = now + policy.resumeTimeoutMs;
-        failures = 0;
-      }
-      if (!failure.retryable || now >= deadline) {
+      retry.failCall();
+      if (!failure.retryable || retry.remainingMs <= 0) {
         throw failure;
       }
-      const delays = policy.streamBackoffMs;
-      await context.sleep(
-        Math.min(delays[Math.min(failures, delays.length - 1)] ?? delays[0], deadline - now),
-      );
+      await context.sleep(retry.nextDelayMs());
     }
   }
 }

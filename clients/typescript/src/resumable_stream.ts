@@ -11,7 +11,7 @@ import {
   GetJobsStreamRequestSchema,
   type GetJobsStreamResponse,
 } from "./gen/jobworker/v1/job_service_pb.js";
-import { DEFAULT_RETRY_POLICY, type RetryPolicy } from "./retry_policy.js";
+import { DEFAULT_RETRY_POLICY, StreamRetry } from "./retry_policy.js";
 
 /**
  * Reads the output of one job over as many calls as needed. A call that breaks is replaced by one that starts at
@@ -22,14 +22,12 @@ export class ResumableStream {
   // The next request. Its offset is the position of the stream: all bytes before it were yielded. A tail or a time
   // is resolved by the server, and replaced by the offset of the first message.
   readonly #request: GetJobsStreamRequest;
-  readonly #policy: RetryPolicy;
-  #progress = false;
-  #failures = 0;
+  readonly #retry: StreamRetry;
 
   constructor(connection: Connection, request: GetJobsStreamRequest, policy = DEFAULT_RETRY_POLICY) {
     this.#connection = connection;
     this.#request = request;
-    this.#policy = policy;
+    this.#retry = new StreamRetry(policy);
   }
 
   /** The offset of the first byte that was not yielded yet. */
@@ -39,20 +37,14 @@ export class ResumableStream {
 
   /** Yields the output, and returns the job from the stream's last message. */
   async *chunks(context: CallContext): AsyncGenerator<Chunk, Job, undefined> {
-    let deadline = performance.now() + this.#policy.connectTimeoutMs;
     for (;;) {
-      const began = performance.now();
-      this.#progress = false;
+      this.#retry.startCall();
       try {
         return yield* this.#readCall(context);
       } catch (error) {
         const failure = fromCall(error, this.#connection.server);
-        const now = performance.now();
-        if (this.#progress || now - began > this.#policy.healthyAfterMs) {
-          deadline = now + this.#policy.resumeTimeoutMs;
-          this.#failures = 0;
-        }
-        if (!failure.retryable || !(await this.#reconnect(context, deadline))) {
+        this.#retry.failCall();
+        if (!failure.retryable || !(await this.#reconnect(context))) {
           throw failure;
         }
       }
@@ -69,7 +61,7 @@ export class ResumableStream {
     let result: Job | undefined;
     try {
       for await (const message of this.#connection.stub.getJobsStream(request, options)) {
-        this.#progress = true;
+        this.#retry.madeProgress();
         yield* this.#accept(message);
         result ??= message.kind.case === "result" ? message.kind.value : undefined;
       }
@@ -124,29 +116,19 @@ export class ResumableStream {
     delete request.since;
   }
 
-  /** Waits for a connection. Returns false after the deadline. */
-  async #reconnect(context: CallContext, deadline: number): Promise<boolean> {
-    for (;;) {
-      const left = deadline - performance.now();
-      if (left <= 0) {
-        return false;
-      }
-      await context.sleep(Math.min(this.#nextDelayMs(), left));
-      if (await this.#connect(context, deadline)) {
+  /** Waits for a connection. Returns false when the time for retries is over. */
+  async #reconnect(context: CallContext): Promise<boolean> {
+    while (this.#retry.remainingMs > 0) {
+      await context.sleep(this.#retry.nextDelayMs());
+      if (await this.#connect(context)) {
         return true;
       }
     }
+    return false;
   }
 
-  #nextDelayMs(): number {
-    const delays = this.#policy.streamBackoffMs;
-    const delay = delays[Math.min(this.#failures, delays.length - 1)] ?? delays[0];
-    this.#failures += 1;
-    return delay;
-  }
-
-  async #connect(context: CallContext, deadline: number): Promise<boolean> {
-    using attempt = new CallContext([context.signal], Math.max(1, deadline - performance.now()));
+  async #connect(context: CallContext): Promise<boolean> {
+    using attempt = new CallContext([context.signal], Math.max(1, this.#retry.remainingMs));
     try {
       return await attempt.race(this.#connection.connect());
     } catch {

@@ -21,3 +21,49 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   resumeTimeoutMs: 30_000,
   healthyAfterMs: 10_000,
 };
+
+/** The retries of a stream, or of a wait, which also lasts until the job has ended. */
+export class StreamRetry {
+  readonly #policy: RetryPolicy;
+  #deadline: number;
+  #callStart = 0;
+  #progress = false;
+  #failures = 0;
+
+  constructor(policy: RetryPolicy) {
+    this.#policy = policy;
+    this.#deadline = performance.now() + policy.connectTimeoutMs;
+  }
+
+  /** The time until retries end. */
+  get remainingMs(): number {
+    return this.#deadline - performance.now();
+  }
+
+  startCall(): void {
+    this.#callStart = performance.now();
+  }
+
+  /** Records a message of the server: the next failure restarts the resume timeout. */
+  madeProgress(): void {
+    this.#progress = true;
+  }
+
+  /** Records a failure of a call that had started. */
+  failCall(): void {
+    const now = performance.now();
+    if (this.#progress || now - this.#callStart > this.#policy.healthyAfterMs) {
+      this.#deadline = now + this.#policy.resumeTimeoutMs;
+      this.#failures = 0;
+      this.#progress = false;
+    }
+  }
+
+  /** Counts a failure, and returns the delay before the next attempt. */
+  nextDelayMs(): number {
+    const delays = this.#policy.streamBackoffMs;
+    const delay = delays[Math.min(this.#failures, delays.length - 1)] ?? delays[0];
+    this.#failures += 1;
+    return Math.min(delay, this.remainingMs);
+  }
+}
