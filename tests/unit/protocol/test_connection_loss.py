@@ -9,7 +9,8 @@ import pytest
 from jobworkerd import errors
 from jobworkerd.protocol import client, messages
 from jobworkerd.protocol.liveness import Liveness
-from tests.unit.protocol.socket_pair import FINAL, RUNNING, SPEC, Pair, until, waiting
+from sample_jobs import FINAL, RUNNING, SPEC
+from tests.unit.protocol.socket_pair import Pair, until, waiting
 
 
 async def test_a_closed_socket_fails_all_calls(pair: Pair) -> None:

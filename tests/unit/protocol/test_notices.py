@@ -7,7 +7,8 @@ import pytest
 
 from jobworkerd import errors
 from jobworkerd.protocol import messages
-from tests.unit.protocol.socket_pair import FINAL, RUNNING, Pair, until, waiting
+from sample_jobs import FINAL, RUNNING
+from tests.unit.protocol.socket_pair import Pair, until, waiting
 
 
 async def test_subscribers_of_a_job_share_one_follow(pair: Pair) -> None:

@@ -11,7 +11,8 @@ from jobworkerd import errors
 from jobworkerd.model import JobStatus, LimitsUpdate
 from jobworkerd.protocol import client, messages
 from jobworkerd.protocol.client import SupervisorFault
-from tests.unit.protocol.socket_pair import FINAL, RUNNING, SPEC, Pair, until
+from sample_jobs import FINAL, RUNNING, SPEC
+from tests.unit.protocol.socket_pair import Pair, until
 
 SENT_ERRORS = [
     errors.CommandNotStarted("command", "ENOENT", "there is no such file"),

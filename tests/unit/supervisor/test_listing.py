@@ -3,18 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.model import Job, JobStatus
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.supervisor.listing import Listing
-
-SPEC = JobSpec(
-    command="true",
-    limits=Limits(max_cpu=10, max_memory=1, max_io_bps=0, max_pids=0),
-    limits_policy=LimitsPolicy.BEST_EFFORT,
-    stop_signal=15,
-    stop_grace_period=1.0,
-    owner="CN=alice",
-)
+from sample_jobs import SPEC
 
 
 class Table:
