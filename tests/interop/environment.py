@@ -1,16 +1,19 @@
 """The environment of a scenario: the servers, the certificates, and clients that connect to them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from live import Server, until
+from live import Server, seen_by_jobs, until
 from tests.interop.clients.registry import ClientKind, Connect
 from tests.interop.driver import Client, Connection, Driver
 from tests.interop.proxy import Fault, FaultyProxy
 
 SERVICE = "jobworker.v1.JobService"
+Result = TypeVar("Result")
 
 
 class Drivers:
@@ -99,6 +102,26 @@ class Environment:
         with FaultyProxy.started(server.address, fault, after_bytes) as proxy:
             for client in self._connect_once(Connection.of(proxy.address, self.servers.certs, "admin")):
                 yield client, proxy
+
+    def over_an_api_process_restart(
+        self, script: str, method: str, calls: int, follow: Callable[[str], Result]
+    ) -> tuple[str, Result]:
+        """Follow a job of the limited server, whose API processes are killed during the last of some calls.
+
+        The script can wait until the file `$0/go` exists. It exists once the client has called the method
+        again. Return the job's id and the result.
+        """
+        server = self.servers.limited
+        with seen_by_jobs() as directory, ThreadPoolExecutor() as pool:
+            job_id = self.limited.create("sh", "-c", script, str(directory)).id
+            before = count_events(server, "authorization", method)
+            result = pool.submit(follow, job_id)
+            wait_for_events(server, before + calls, "authorization", method)
+            for process in server.api_processes():
+                process.kill()
+            wait_for_events(server, before + calls + 1, "authorization", method)
+            (directory / "go").touch()
+            return job_id, result.result()
 
     def _client(self, connection: Connection) -> Client:
         return Client(self._drivers.get(self._kind, connection))

@@ -1,13 +1,11 @@
 """Scenarios about jobs: create, get, list, update, stop, wait, and the result."""
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 
 from applied import limit_name
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2
-from live import seen_by_jobs
 from tests.interop.environment import Environment, count_events, wait_for_events
 from tests.interop.expected_error import expect_error
 
@@ -107,19 +105,9 @@ def wait(env: Environment) -> None:
 
 def wait_over_an_api_process_restart(env: Environment) -> None:
     """The client repeats WaitJob after the server has restarted a killed API process."""
-    server = env.servers.limited
-    with seen_by_jobs() as directory, ThreadPoolExecutor() as pool:
-        script = 'until [ -e "$0/go" ]; do sleep 0.05; done; exit 4'
-        job_id = env.limited.create("sh", "-c", script, str(directory)).id
-        before = count_events(server, "authorization", "WaitJob")
-        waited = pool.submit(env.limited.wait, job_id)
-        # The first call returns at once. The second one waits for the end of the job.
-        wait_for_events(server, before + 2, "authorization", "WaitJob")
-        for process in server.api_processes():
-            process.kill()
-        wait_for_events(server, before + 3, "authorization", "WaitJob")
-        (directory / "go").touch()
-        job = waited.result()
+    script = 'until [ -e "$0/go" ]; do sleep 0.05; done; exit 4'
+    # The first call returns at once. The second one waits for the end of the job.
+    job_id, job = env.over_an_api_process_restart(script, "WaitJob", 2, env.limited.wait)
     assert (job.id, job.status, job.exit_code) == (job_id, job_pb2.JOB_STATUS_FAILED, 4)
 
 

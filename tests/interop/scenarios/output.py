@@ -5,9 +5,8 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 from jobworker.v1 import job_pb2
-from live import seen_by_jobs
 from tests.interop.driver import StreamResult
-from tests.interop.environment import Environment, count_events, wait_for_events
+from tests.interop.environment import Environment, wait_for_events
 from tests.interop.proxy import Fault
 
 MIB = 1 << 20
@@ -60,18 +59,9 @@ def reader_stall(env: Environment) -> None:
 
 def api_process_restart(env: Environment) -> None:
     """The server restarts an API process that is killed. The job keeps running."""
-    server = env.servers.limited
     script = 'echo before; until [ -e "$0/go" ]; do sleep 0.05; done; echo after'
-    with seen_by_jobs() as directory, ThreadPoolExecutor() as pool:
-        job_id = env.limited.create("sh", "-c", script, str(directory)).id
-        readers = count_events(server, "authorization", "GetJobsStream")
-        output = pool.submit(env.limited.stream, job_id)
-        wait_for_events(server, readers + 1, "authorization", "GetJobsStream")
-        for process in server.api_processes():
-            process.kill()
-        wait_for_events(server, readers + 2, "authorization", "GetJobsStream")
-        (directory / "go").touch()
-        assert output.result().sha256 == sha256(b"before\nafter\n")
+    _, output = env.over_an_api_process_restart(script, "GetJobsStream", 1, env.limited.stream)
+    assert output.sha256 == sha256(b"before\nafter\n")
 
 
 def binary_output(env: Environment) -> None:
