@@ -140,14 +140,36 @@ class Api:
     @contextlib.asynccontextmanager
     async def client(self, unit: str | None = "Admin", name: str = "alice") -> AsyncIterator[Client]:
         """Connect with a certificate that has this OU."""
+        async with grpc.aio.secure_channel(self.address, self._credentials(unit, name)) as channel:
+            yield Client(channel)
+
+    async def status(self, unit: str | None, method: str, request: bytes) -> grpc.StatusCode:
+        """Call a method as a stream, which works for every kind, and return OK after the first response.
+
+        The blocking client of gRPC makes the call. A write of its asyncio client fails with INTERNAL if the
+        server has ended the call before the write and the client has not yet seen the status.
+        """
+        return await asyncio.to_thread(self._blocking_status, unit, method, request)
+
+    def _blocking_status(self, unit: str | None, method: str, request: bytes) -> grpc.StatusCode:
+        with grpc.secure_channel(self.address, self._credentials(unit, "alice")) as channel:
+            stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{method}")
+            call = stream(iter([request]), timeout=30)
+            try:
+                next(call, None)
+            except grpc.RpcError as error:
+                code: grpc.StatusCode = error.code()
+                return code
+            call.cancel()
+            return grpc.StatusCode.OK
+
+    def _credentials(self, unit: str | None, name: str) -> grpc.ChannelCredentials:
         certificate = self.authority.client(name, unit)
-        credentials = grpc.ssl_channel_credentials(
+        return grpc.ssl_channel_credentials(
             self.authority.ca.cert_pem.bytes(),
             certificate.private_key_pem.bytes(),
             certificate.cert_chain_pems[0].bytes(),
         )
-        async with grpc.aio.secure_channel(self.address, credentials) as channel:
-            yield Client(channel)
 
     def events(self, event: str) -> Logged:
         """Return the logged events with a name."""
