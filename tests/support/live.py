@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,13 +30,15 @@ SLOW = GUEST
 IDLE_PROCESSES = 8 if os.geteuid() == 0 else 5
 """One API process, the fork server and three spare processes. With isolation, each spare has an init."""
 
+_ANY_PORT = "127.0.0.1:0"
+
 START_WITHIN_SECONDS = 60
 """Seconds. A guest without hardware virtualization is twenty times slower than its host."""
 
 
 @dataclass
 class Server:
-    """A running server. Only servers that the tests started have `process` and `log`."""
+    """A running server. Only servers that the tests started have `process`, the main process, and `log`."""
 
     address: str
     certs: Path
@@ -44,6 +46,9 @@ class Server:
     cgroup_base: Path | None = None
     process: "subprocess.Popen[bytes] | None" = None
     log: Path | None = None
+    _argv: Sequence[str | Path] = ()
+    _env: Mapping[str, str] = field(default_factory=dict)
+    _log_start: int = 0
 
     @classmethod
     @contextlib.contextmanager
@@ -56,33 +61,33 @@ class Server:
         """
         state.mkdir(parents=True, exist_ok=True)
         log = state / "server.log"
+        log.write_bytes(b"")
         base = f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"
-        argv: list[str | Path] = [
-            *run_by,
-            bin_dir / "jobworkerd",
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--state-dir",
-            state / "state",
-        ]
-        argv += ["--certs-dir", certs, "--cgroup-base", base, *flags]
-        with log.open("wb") as stderr:
-            # Like systemd, start the server in its own session.
-            process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, **env}, start_new_session=True)
-        server = cls("", certs, state, mounted(base), process, log)
+        argv: list[str | Path] = [*run_by, bin_dir / "jobworkerd", "serve", "--listen", _ANY_PORT]
+        argv += ["--state-dir", state / "state", "--certs-dir", certs, "--cgroup-base", base, *flags]
+        server = cls("", certs, state, mounted(base), None, log, argv, {**os.environ, **env})
         try:
-            server.address = server.wait_for_event("serving")["address"]
+            server.launch()
             yield server
         finally:
-            running = process.poll() is None
+            running = server.process is not None and server.process.poll() is None
             exit_code = server.stop()
             assert exit_code == 0 or not running, f"{exit_code}:\n{log.read_text(errors='replace')[-4000:]}"
 
-    def events(self) -> list[dict[str, str]]:
-        """Return the events that the server has logged so far."""
+    def launch(self) -> None:
+        """Start the main process, and wait until it serves. Later starts use the first one's port."""
         assert self.log
-        lines = self.log.read_text(errors="replace").splitlines()
+        argv = [self.address if each == _ANY_PORT and self.address else each for each in self._argv]
+        self._log_start = self.log.stat().st_size
+        with self.log.open("ab") as stderr:
+            # Like systemd, start the server in its own session.
+            self.process = subprocess.Popen(argv, stderr=stderr, env=self._env, start_new_session=True)
+        self.address = self.wait_for_event("serving")["address"]
+
+    def events(self) -> list[dict[str, str]]:
+        """Return the events that the server has logged since its last start."""
+        assert self.log
+        lines = self.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def has_event(self, name: str) -> bool:
