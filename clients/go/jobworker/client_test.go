@@ -79,6 +79,19 @@ func TestCallFailsAfterTheLastRetry(t *testing.T) {
 	equal(t, len(server.failures), 9-1-len(defaultRetryPolicy().callBackoff))
 }
 
+func TestCallOutlastsARestartOfThreeSeconds(t *testing.T) {
+	a := newAuthority(t)
+	server, address := a.serve(t, "127.0.0.1:0", &unaryServer{}, 0)
+	client := a.dial(t, address)
+	_, err := client.Get(t.Context(), "7")
+	must(t, err)
+	server.Stop()
+	restart := time.AfterFunc(3*time.Second, func() { a.serve(t, address, &unaryServer{}, 0) })
+	defer restart.Stop()
+	_, err = client.Get(t.Context(), "7")
+	must(t, err)
+}
+
 func TestDeadlineEndsTheRetries(t *testing.T) {
 	server := &unaryServer{failures: slices.Repeat([]error{serverError(t, codes.Unavailable, ErrShuttingDown)}, 9)}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

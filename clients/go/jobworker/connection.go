@@ -32,8 +32,9 @@ func connect(config Config, policy retryPolicy) (*grpc.ClientConn, error) {
 		// Pings detect a dead server after 40 s. They are sent only while a call is open because servers close
 		// idle connections that send pings (GOAWAY too_many_pings).
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		// The delay stays below those of the retries, so that each retry can find a restarted server.
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
 			MinConnectTimeout: 5 * time.Second,
 		}),
 	)

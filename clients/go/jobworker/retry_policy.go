@@ -18,11 +18,11 @@ type retryPolicy struct {
 
 func defaultRetryPolicy() retryPolicy {
 	return retryPolicy{
-		// The sum exceeds the second that the server needs to replace an API process, and is short enough
-		// to wait for if no server runs.
-		callBackoff:    milliseconds(100, 200, 400, 800),
+		// The sum exceeds the 3 s that a restart of the server takes on a busy host, and is short enough to wait
+		// for if no server runs.
+		callBackoff:    milliseconds(100, 200, 400, 800, 1000, 1000, 1000),
 		streamBackoff:  milliseconds(100, 200, 500, 1000, 2000),
-		connectTimeout: 2 * time.Second,
+		connectTimeout: 5 * time.Second,
 		resumeTimeout:  30 * time.Second,
 		healthyAfter:   10 * time.Second,
 	}

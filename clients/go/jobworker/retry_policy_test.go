@@ -22,7 +22,7 @@ func failUntilDeadline(retry *streamRetry) time.Duration {
 
 func TestFirstConnectionIsRetriedForTheConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		equal(t, failUntilDeadline(&streamRetry{policy: defaultRetryPolicy()}), 2*time.Second)
+		equal(t, failUntilDeadline(&streamRetry{policy: defaultRetryPolicy()}), 5*time.Second)
 	})
 }
 
@@ -51,7 +51,7 @@ func TestShortSilentCallDoesNotExtendTheDeadline(t *testing.T) {
 		retry := &streamRetry{policy: defaultRetryPolicy()}
 		retry.start()
 		retry.callOpened()
-		time.Sleep(3 * time.Second)
+		time.Sleep(6 * time.Second)
 		equal(t, failUntilDeadline(retry), 0)
 	})
 }

@@ -13,11 +13,11 @@ export interface RetryPolicy {
 }
 
 export const DEFAULT_RETRY_POLICY: RetryPolicy = {
-  // The sum exceeds the second that the server needs to replace an API process, and is short enough to wait for
-  // if no server runs.
-  callBackoffMs: [100, 200, 400, 800],
+  // The sum exceeds the 3 s that a restart of the server takes on a busy host, and is short enough to wait for if no
+  // server runs.
+  callBackoffMs: [100, 200, 400, 800, 1_000, 1_000, 1_000],
   streamBackoffMs: [100, 200, 500, 1_000, 2_000],
-  connectTimeoutMs: 2_000,
+  connectTimeoutMs: 5_000,
   resumeTimeoutMs: 30_000,
   healthyAfterMs: 10_000,
 };

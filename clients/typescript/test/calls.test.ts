@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
 import { JobStatus, JobWorkerError } from "@jobworker/client";
-import { Certificates, serverError, TestServer, unavailable } from "./server.js";
+import { DEFAULT_RETRY_POLICY } from "../src/retry_policy.js";
+import { Certificates, type Methods, serverError, TestServer, unavailable } from "./server.js";
 
 const certs = new Certificates();
 after(() => certs[Symbol.dispose]());
@@ -69,6 +71,19 @@ test("a call whose connection breaks is retried on a new connection", async () =
   assert.equal(calls, 2);
 });
 
+test("a call outlasts a restart of three seconds", async () => {
+  const methods: Methods = { getJob: ({ id }) => ({ job: { id } }) };
+  const first = await TestServer.start(certs, methods);
+  const { port } = first;
+  using client = first.client();
+  await client.get("7");
+  await first[Symbol.asyncDispose]();
+  const call = client.get("7");
+  await sleep(3_000);
+  await using _second = await TestServer.start(certs, methods, port);
+  assert.equal((await call).id, "7");
+});
+
 test("an error has the code, reason, fields and metadata of the server", async () => {
   let calls = 0;
   await using server = await TestServer.start(certs, {
@@ -102,7 +117,7 @@ test("the first error is thrown if all retries fail", async () => {
   });
   using client = server.client();
   await assert.rejects(client.get("1"), failsWith({ code: "UNAVAILABLE", reason: "FAILURE_1" }));
-  assert.equal(calls, 5);
+  assert.equal(calls, 1 + DEFAULT_RETRY_POLICY.callBackoffMs.length);
 });
 
 test("a server that trusts another CA is unavailable", async () => {

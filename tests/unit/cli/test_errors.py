@@ -10,6 +10,7 @@ import trustme
 
 from jobworker_cli.render.error_messages import CONNECT_HINTS
 from jobworker_client import ConnectFailure
+from jobworker_client.retry_policy import RetryPolicy
 from tests.unit.cli.conftest import JOB_ID, Cli, Endpoint, FakeServer, Refusal
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -102,7 +103,7 @@ async def test_number_of_retries_is_bounded(cli: Cli, server: FakeServer) -> Non
     result = await cli("get", JOB_ID)
     assert result.code == 1
     assert result.stderr == "error: shutting down (SHUTTING_DOWN)\n"
-    assert len(server.refusals["GetJob"]) == 45
+    assert len(server.refusals["GetJob"]) == 50 - 1 - len(RetryPolicy().call_backoff)
 
 
 async def test_call_times_out(cli: Cli, server: FakeServer) -> None:

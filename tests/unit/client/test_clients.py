@@ -7,7 +7,9 @@ import pytest
 
 from jobworker.v1 import job_pb2
 from jobworker_client import DeadlineExceeded, JobNotRunning, Limits, ShuttingDown
+from jobworker_client.retry_policy import RetryPolicy
 from scripted import JOB_ID, CreateRequest, FakeServer, Refusal, StopRequest
+from scripted_endpoint import Endpoint
 from tests.unit.client.conftest import AnyClient
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -38,7 +40,21 @@ async def test_retries_end_if_the_server_stays_unavailable(any_client: AnyClient
     server.refusals["GetJob"] = [Refusal(UNAVAILABLE, "ending", "SHUTTING_DOWN") for _ in range(50)]
     with pytest.raises(ShuttingDown):
         await any_client.call("get", JOB_ID)
-    assert len(server.refusals["GetJob"]) == 45
+    assert len(server.refusals["GetJob"]) == 50 - 1 - len(RetryPolicy().call_backoff)
+
+
+@pytest.mark.parametrize("connected", [False, True])
+async def test_call_outlasts_a_restart_of_three_seconds(
+    any_client: AnyClient, server: FakeServer, endpoint: Endpoint, *, connected: bool
+) -> None:
+    server.add()
+    if connected:
+        await any_client.call("get", JOB_ID)
+    await endpoint.stop()
+    call = asyncio.create_task(any_client.call("get", JOB_ID))
+    await asyncio.sleep(3)
+    await endpoint.start()
+    assert (await call).id == JOB_ID
 
 
 async def test_run_waits_without_reading_the_output(any_client: AnyClient, server: FakeServer) -> None:

@@ -11,7 +11,7 @@ __all__ = ["CallRetry", "RetryPolicy", "StreamRetry"]
 class RetryPolicy:
     """Number and times of retries, in seconds.
 
-    The sum of `call_backoff` exceeds the second that the server takes to restart an API process.
+    The sum of `call_backoff` exceeds the 3 s that a restart of the server takes on a busy host.
 
     Attributes:
         call_backoff: delay before each retry of a unary call.
@@ -21,9 +21,9 @@ class RetryPolicy:
         healthy_after: a stream that was open for longer counts as progress, even if the job was silent.
     """
 
-    call_backoff: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8)
+    call_backoff: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
     stream_backoff: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0)
-    connect_timeout: float = 2.0
+    connect_timeout: float = 5.0
     resume_timeout: float = 30.0
     healthy_after: float = 10.0
 
