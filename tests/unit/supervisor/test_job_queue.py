@@ -153,6 +153,14 @@ def test_a_reserved_job_is_overtaken_by_a_higher_priority() -> None:
     assert start_all(queue) == ["00002", "00001"]
 
 
+def test_the_next_job_of_the_owner_follows_one_that_no_longer_waits() -> None:
+    queue = queue_of(queued(1, "ann"), queued(2, "bob"), queued(3, "ann"), queued(4, "bob"))
+    queue.remove("00001")
+    queue.remove("00002")
+
+    assert start_all(queue) == ["00003", "00004"]
+
+
 def test_an_empty_queue_has_no_first_job() -> None:
     assert JobQueue().first() is None
 
