@@ -49,7 +49,8 @@ func (c *Client) Close() error {
 	return c.connection.Close()
 }
 
-// Create starts a job and returns when its command runs.
+// Create starts a job and returns when its command runs. If the request sets queue_timeout and the server has no room
+// for the job, Create returns it with status QUEUED.
 //
 // A request without a request_id gets a random one, so that a retry never starts a second job. Set
 // request_id to retry the call from another process, for example after a crash.

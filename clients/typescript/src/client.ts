@@ -87,8 +87,9 @@ export class Client implements Disposable {
   }
 
   /**
-   * Starts a job and returns when its command runs. A request without a `requestId` gets a random one, so that a retry
-   * never starts a second job.
+   * Starts a job and returns when its command runs. With `queueTimeout`, a job that the server has no room for is
+   * returned with status QUEUED. A request without a `requestId` gets a random one, so that a retry never starts a second
+   * job.
    */
   async create(request: JobRequest, options: CallOptions = {}): Promise<Job> {
     const retryable = { ...request, requestId: request.requestId || randomUUID() };

@@ -55,6 +55,8 @@ FULL_SPEC = JobSpec(
     labels={"team": "blue"},
     owner="CN=alice",
     request_id="r-1",
+    priority=-7,
+    queue_timeout=2.5,
 )
 FULL = Job(
     id=JOB_ID,
@@ -81,6 +83,8 @@ FULL = Job(
     log_size=99,
     kill_pending=True,
     memory_high_lift_time_ns=4_000_000_004,
+    queue_position=12,
+    queue_reason="11 jobs are ahead",
 )
 
 NOT_SHOWN = {"spec.env", "spec.request_id"}

@@ -39,6 +39,10 @@ VALID: list[tuple[str, object]] = [
     ("stop_grace_period", Duration()),
     ("stop_grace_period", Duration(seconds=86_400)),
     ("request_id", " ~" * 64),
+    ("priority", -100),
+    ("priority", 100),
+    ("queue_timeout", Duration(nanos=1)),
+    ("queue_timeout", Duration(seconds=31_536_000)),
     ("limits_policy", job_pb2.LIMITS_POLICY_STRICT),
     ("network", job_pb2.JOB_NETWORK_NONE),
 ]
@@ -93,6 +97,11 @@ INVALID: list[tuple[str, object]] = [
     ("request_id", "x" * 129),
     ("request_id", "a\n"),
     ("request_id", "ä"),
+    ("priority", -101),
+    ("priority", 101),
+    ("queue_timeout", Duration()),
+    ("queue_timeout", Duration(seconds=-1)),
+    ("queue_timeout", Duration(seconds=31_536_000, nanos=1)),
     ("limits_policy", 77),
     ("network", 77),
 ]
@@ -184,6 +193,7 @@ def test_unset_fields_get_the_defaults_of_the_server() -> None:
     assert (spec.stop_grace_period, spec.limits_policy) == (5.0, LimitsPolicy.STRICT)
     assert (spec.working_directory, spec.stop_signal, spec.timeout) == ("", 15, None)
     assert (spec.owner, spec.request_id, spec.args) == ("CN=alice", "", ())
+    assert (spec.priority, spec.queue_timeout) == (0, None)
 
 
 def test_set_fields_are_used() -> None:
@@ -197,14 +207,17 @@ def test_set_fields_are_used() -> None:
         stop_signal="INT",
         request_id="r-1",
         limits_policy=job_pb2.LIMITS_POLICY_BEST_EFFORT,
+        priority=-3,
     )
     request.timeout.FromMilliseconds(1_500)
     request.stop_grace_period.FromMilliseconds(0)
+    request.queue_timeout.FromMilliseconds(2_500)
     spec = validation.job_spec(request, Defaults(limits_policy=LimitsPolicy.STRICT), "CN=alice")
     assert (spec.command, spec.args, spec.limits.max_cpu) == ("ping", ("-c", "5"), 25)
     assert (spec.env, spec.labels, spec.request_id) == ({"A": "b"}, {"team": "blue"}, "r-1")
     assert (spec.timeout, spec.stop_grace_period, spec.stop_signal) == (1.5, 0.0, 2)
     assert (spec.working_directory, spec.limits_policy) == ("/tmp", LimitsPolicy.BEST_EFFORT)
+    assert (spec.priority, spec.queue_timeout) == (-3, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +234,13 @@ def test_set_fields_are_used() -> None:
         ("env", {"N": "x" * 262_144}, "has 262145 bytes of names and values; use at most 262144"),
         ("labels", {"a": "x" * 257}, "value of 'a' has 257 bytes; use at most 256"),
         ("timeout", Duration(), "0 s is too short; use more than 0 s, or leave it unset for no timeout"),
+        (
+            "queue_timeout",
+            Duration(),
+            "0 s is too short; use more than 0 s, or leave it unset for a job that does not wait",
+        ),
+        ("priority", 101, "101 is too large; use -100 to 100"),
+        ("priority", -101, "-101 is too small; use -100 to 100"),
         ("stop_grace_period", Duration(seconds=-1), "-1 is negative; use 0 to 86400 s"),
         ("stop_grace_period", Duration(seconds=86_400, nanos=1), "more than 86400 s; use 0 to 86400 s"),
         (

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from jobworker.v1 import job_pb2
 from jobworkerd import errors
 from jobworkerd.api.status import ROWS, reason_name, to_status
 
@@ -58,6 +59,7 @@ def test_every_documented_reason_exists() -> None:
     documented = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", comments))
     codes = {code.name for code in grpc.StatusCode}
     assert documented - codes - {reason_name(reason) for _, reason in ROWS.values()} <= {
+        *job_pb2.TerminationReason.keys(),
         "BEST_EFFORT",
         "MAX_ARG_STRLEN",
         "PID_MAX_LIMIT",

@@ -144,5 +144,5 @@ def test_messages_of_stream_requests(request_: StreamRequest, message: str) -> N
 def test_the_message_of_an_unknown_status() -> None:
     with pytest.raises(InvalidRequest) as caught:
         validation.list_jobs(ListRequest(statuses=[77]))  # type: ignore[list-item]  # any number
-    accepted = "INITIALIZING, RUNNING, COMPLETED, FAILED, STOPPED or LOST"
+    accepted = "QUEUED, INITIALIZING, RUNNING, COMPLETED, FAILED, STOPPED or LOST"
     assert str(caught.value) == f"statuses: unknown job status 77; use {accepted}"

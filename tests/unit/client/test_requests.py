@@ -25,6 +25,8 @@ def test_create_request_with_all_options() -> None:
         stop_signal="INT",
         stop_grace_period=timedelta(0),
         request_id="again",
+        queue_timeout=timedelta(minutes=1),
+        priority=-5,
     )
     expected = job_service_pb2.CreateJobRequest(
         command="python3",
@@ -41,6 +43,8 @@ def test_create_request_with_all_options() -> None:
         stop_signal="INT",
         stop_grace_period=Duration(),
         request_id="again",
+        queue_timeout=Duration(seconds=60),
+        priority=-5,
     )
     assert request == expected
     assert request.HasField("stop_grace_period")

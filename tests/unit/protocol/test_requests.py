@@ -20,7 +20,7 @@ SENT_ERRORS = [
     errors.JobNotRunning("b", "completed"),
     errors.OffsetOutOfRange("b", 9, 3),
     errors.LimitUnavailable("max_cpu", "the kernel has none"),
-    errors.TooManyJobs(500),
+    errors.TooManyJobs("500 jobs are running", "retry later"),
     errors.HostExhausted("no process is left"),
     errors.RequestIdReused("r", "b"),
     errors.Unauthenticated("no certificate"),

@@ -7,7 +7,7 @@
     ├── JobNotRunning         the operation requires a running job
     ├── OffsetOutOfRange      the offset is past the end of the log
     ├── LimitUnavailable      the policy is strict and a limit cannot be enforced
-    ├── TooManyJobs           `max_jobs` jobs are running
+    ├── TooManyJobs           the server has no room for the job now
     ├── HostExhausted         the host lacks processes, descriptors, memory or space
     ├── RequestIdReused       the request id belongs to a different request
     ├── Unauthenticated       the identity of the client is unknown
@@ -109,12 +109,16 @@ class LimitUnavailable(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class TooManyJobs(JobWorkerError):
-    """Raised when the number of running jobs has reached `max_jobs` of the configuration."""
+    """Raised when a job cannot start now and does not wait in the queue, or the queue is full.
 
-    max_jobs: int
+    `why` says what the server lacks, and `remedy` what to do.
+    """
+
+    why: str
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{self.max_jobs} jobs are running, which is the maximum; retry when a job has ended"
+        return f"{self.why}; {self.remedy}"
 
 
 @dataclasses.dataclass(eq=False)

@@ -37,7 +37,8 @@ class Bound:
         """Return an error message for a value out of range, else an empty string."""
         if self.minimum <= value <= self.maximum or (value == 0 and self.zero):
             return ""
-        fault = "negative" if value < 0 else "too small" if value < self.minimum else "too large"
+        negative = value < 0 <= self.minimum
+        fault = "negative" if negative else "too small" if value < self.minimum else "too large"
         return f"{value} is {fault}; use {self.accepted}"
 
     def size_problem(self, size: int) -> str:

@@ -15,6 +15,7 @@ import msgspec
 class JobStatus(enum.Enum):
     """The status of a job. `ALLOWED` has the possible transitions."""
 
+    QUEUED = "queued"
     INITIALIZING = "initializing"
     RUNNING = "running"
     COMPLETED = "completed"
@@ -30,6 +31,7 @@ class JobStatus(enum.Enum):
 
 ALLOWED: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
     {
+        JobStatus.QUEUED: frozenset({JobStatus.INITIALIZING, JobStatus.FAILED, JobStatus.STOPPED}),
         JobStatus.INITIALIZING: frozenset(
             {JobStatus.RUNNING, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.LOST}
         ),
@@ -73,6 +75,8 @@ class TerminationReason(enum.Enum):
     OOM_KILLED = "oom_killed"
     TIMED_OUT = "timed_out"
     STOPPED = "stopped"
+    QUEUE_TIMED_OUT = "queue_timed_out"
+    NOT_STARTED = "not_started"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -124,7 +128,8 @@ class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A validated request of a client, with the server's defaults.
 
-    An empty `working_directory` means the private directory of the job, or `/` without one.
+    An empty `working_directory` means the private directory of the job, or `/` without one. A job without
+    `queue_timeout` is refused if it cannot start at once.
     """
 
     command: str
@@ -140,6 +145,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     labels: dict[str, str] = {}
     owner: str
     request_id: str = ""
+    priority: int = 0
+    queue_timeout: float | None = None
 
 
 class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -211,7 +218,10 @@ class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The state of one job at one moment."""
+    """The state of one job at one moment.
+
+    `queue_position` counts from 1; it is 0 and `queue_reason` is empty unless the status is QUEUED.
+    """
 
     id: str
     spec: JobSpec
@@ -228,6 +238,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     log_size: int = 0
     kill_pending: bool = False
     memory_high_lift_time_ns: int | None = None
+    queue_position: int = 0
+    queue_reason: str = ""
 
 
 class IllegalTransition(RuntimeError):

@@ -46,8 +46,9 @@ const (
 	// FAILED_PRECONDITION: the host cannot enforce a limit or a part of the isolation, and the policy is STRICT. The
 	// metadata key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
 	ErrorReason_ERROR_REASON_LIMIT_UNAVAILABLE ErrorReason = 6
-	// RESOURCE_EXHAUSTED: the server already runs the maximum number of jobs. Stop a job, or retry after the delay in
-	// `google.rpc.RetryInfo`.
+	// RESOURCE_EXHAUSTED: the server has no room for the job now. It runs the maximum number of jobs, the limits of the
+	// running jobs leave too little of its capacity, other jobs wait in the queue, or the queue is full. Set
+	// `queue_timeout`, stop a job, or retry after the delay in `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_TOO_MANY_JOBS ErrorReason = 7
 	// RESOURCE_EXHAUSTED: the server's host has no process, descriptor, memory or disk space left. Retry after other jobs
 	// have ended.

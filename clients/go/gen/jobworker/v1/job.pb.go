@@ -30,18 +30,22 @@ type JobStatus int32
 const (
 	// The server never returns this value. ListJobs refuses it in a filter.
 	JobStatus_JOB_STATUS_UNSPECIFIED JobStatus = 0
-	// The server accepted the job and creates the cgroup and the process.
+	// The server creates the cgroup and the process.
 	JobStatus_JOB_STATUS_INITIALIZING JobStatus = 1
 	// The command runs.
 	JobStatus_JOB_STATUS_RUNNING JobStatus = 2
 	// Final: the command exited with code 0.
 	JobStatus_JOB_STATUS_COMPLETED JobStatus = 3
-	// Final: the command exited with another code, or a signal, an OOM kill or the timeout ended it.
+	// Final: the command exited with another code, a signal, an OOM kill or the timeout ended it, or a queued job could
+	// not start.
 	JobStatus_JOB_STATUS_FAILED JobStatus = 4
-	// Final: StopJob, or the shutdown of the server, ended the job.
+	// Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job.
 	JobStatus_JOB_STATUS_STOPPED JobStatus = 5
 	// Final: the server died while the job ran. The result is unknown.
 	JobStatus_JOB_STATUS_LOST JobStatus = 6
+	// The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
+	// output. It stays queued when the server restarts.
+	JobStatus_JOB_STATUS_QUEUED JobStatus = 7
 )
 
 // Enum value maps for JobStatus.
@@ -54,6 +58,7 @@ var (
 		4: "JOB_STATUS_FAILED",
 		5: "JOB_STATUS_STOPPED",
 		6: "JOB_STATUS_LOST",
+		7: "JOB_STATUS_QUEUED",
 	}
 	JobStatus_value = map[string]int32{
 		"JOB_STATUS_UNSPECIFIED":  0,
@@ -63,6 +68,7 @@ var (
 		"JOB_STATUS_FAILED":       4,
 		"JOB_STATUS_STOPPED":      5,
 		"JOB_STATUS_LOST":         6,
+		"JOB_STATUS_QUEUED":       7,
 	}
 )
 
@@ -216,6 +222,11 @@ const (
 	TerminationReason_TERMINATION_REASON_TIMED_OUT TerminationReason = 4
 	// The server ended the job because a client called StopJob or because the server shut down.
 	TerminationReason_TERMINATION_REASON_STOPPED TerminationReason = 5
+	// The command never ran: the job was in the queue for `queue_timeout`.
+	TerminationReason_TERMINATION_REASON_QUEUE_TIMED_OUT TerminationReason = 7
+	// The command never ran: it was the queued job's turn, but the job could not start. `message` has the error that
+	// CreateJob returns for a job that does not wait in the queue.
+	TerminationReason_TERMINATION_REASON_NOT_STARTED TerminationReason = 8
 )
 
 // Enum value maps for TerminationReason.
@@ -227,14 +238,18 @@ var (
 		3: "TERMINATION_REASON_OOM_KILLED",
 		4: "TERMINATION_REASON_TIMED_OUT",
 		5: "TERMINATION_REASON_STOPPED",
+		7: "TERMINATION_REASON_QUEUE_TIMED_OUT",
+		8: "TERMINATION_REASON_NOT_STARTED",
 	}
 	TerminationReason_value = map[string]int32{
-		"TERMINATION_REASON_UNSPECIFIED": 0,
-		"TERMINATION_REASON_EXITED":      1,
-		"TERMINATION_REASON_SIGNALED":    2,
-		"TERMINATION_REASON_OOM_KILLED":  3,
-		"TERMINATION_REASON_TIMED_OUT":   4,
-		"TERMINATION_REASON_STOPPED":     5,
+		"TERMINATION_REASON_UNSPECIFIED":     0,
+		"TERMINATION_REASON_EXITED":          1,
+		"TERMINATION_REASON_SIGNALED":        2,
+		"TERMINATION_REASON_OOM_KILLED":      3,
+		"TERMINATION_REASON_TIMED_OUT":       4,
+		"TERMINATION_REASON_STOPPED":         5,
+		"TERMINATION_REASON_QUEUE_TIMED_OUT": 7,
+		"TERMINATION_REASON_NOT_STARTED":     8,
 	}
 )
 
@@ -446,7 +461,8 @@ type Job struct {
 	MaxIoBps int64 `protobuf:"varint,6,opt,name=max_io_bps,json=maxIOBPS,proto3" json:"max_io_bps,omitempty"`
 	// The phase of the job's life. Set by the server.
 	Status JobStatus `protobuf:"varint,7,opt,name=status,proto3,enum=jobworker.v1.JobStatus" json:"status,omitempty"`
-	// Time at which the command started. Unset while the status is INITIALIZING. Set by the server.
+	// Time at which the command started. Unset while the status is QUEUED or INITIALIZING, and if the command never
+	// started. Set by the server.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Time at which the status became final. Unset before. Set by the server.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
@@ -471,6 +487,11 @@ type Job struct {
 	LimitsPolicy LimitsPolicy `protobuf:"varint,24,opt,name=limits_policy,json=limitsPolicy,proto3,enum=jobworker.v1.LimitsPolicy" json:"limits_policy,omitempty"`
 	// The job's access to the network of the host, after defaults.
 	Network JobNetwork `protobuf:"varint,25,opt,name=network,proto3,enum=jobworker.v1.JobNetwork" json:"network,omitempty"`
+	// Place of the job in the order of the queue, -100 to 100. Jobs with a higher priority start first. It has no effect
+	// on a running job.
+	Priority int32 `protobuf:"varint,28,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Maximum time in the queue, counted from `create_time`. Unset = the job never waits in the queue.
+	QueueTimeout *durationpb.Duration `protobuf:"bytes,29,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
 	// Maximum number of processes and threads at one time, after defaults. 0 = unlimited.
 	MaxPids int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
 	// Share of the CPU in competition with other jobs, 1 to 10,000. 0 = the kernel's default, 100.
@@ -504,7 +525,12 @@ type Job struct {
 	// OOM-killed. Unset if the server did not remove it. Set by the server.
 	MemoryHighLiftTime *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=memory_high_lift_time,json=memoryHighLiftTime,proto3" json:"memory_high_lift_time,omitempty"`
 	// Cause and details of the job's end. Unset until the status is final. Set by the server.
-	Termination   *Termination `protobuf:"bytes,47,opt,name=termination,proto3" json:"termination,omitempty"`
+	Termination *Termination `protobuf:"bytes,47,opt,name=termination,proto3" json:"termination,omitempty"`
+	// Position in the queue. 1 = the job starts next. The position is that of the starts that would follow if no job
+	// ended, so it can also grow. 0 = the job is not QUEUED. Set by the server.
+	QueuePosition int32 `protobuf:"varint,48,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"`
+	// Reason why the job has not started yet, in one sentence. Empty if the job is not QUEUED. Set by the server.
+	QueueReason   string `protobuf:"bytes,49,opt,name=queue_reason,json=queueReason,proto3" json:"queue_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -672,6 +698,20 @@ func (x *Job) GetNetwork() JobNetwork {
 	return JobNetwork_JOB_NETWORK_UNSPECIFIED
 }
 
+func (x *Job) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Job) GetQueueTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.QueueTimeout
+	}
+	return nil
+}
+
 func (x *Job) GetMaxPids() int32 {
 	if x != nil {
 		return x.MaxPids
@@ -754,6 +794,20 @@ func (x *Job) GetTermination() *Termination {
 		return x.Termination
 	}
 	return nil
+}
+
+func (x *Job) GetQueuePosition() int32 {
+	if x != nil {
+		return x.QueuePosition
+	}
+	return 0
+}
+
+func (x *Job) GetQueueReason() string {
+	if x != nil {
+		return x.QueueReason
+	}
+	return ""
 }
 
 // Cause and details of a job's end. All fields are set by the server.
@@ -1248,7 +1302,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\v\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\f\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1274,7 +1328,9 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"stopSignal\x12E\n" +
 	"\x11stop_grace_period\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x0fstopGracePeriod\x12?\n" +
 	"\rlimits_policy\x18\x18 \x01(\x0e2\x1a.jobworker.v1.LimitsPolicyR\flimitsPolicy\x122\n" +
-	"\anetwork\x18\x19 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x12\x19\n" +
+	"\anetwork\x18\x19 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x12\x1a\n" +
+	"\bpriority\x18\x1c \x01(\x05R\bpriority\x12>\n" +
+	"\rqueue_timeout\x18\x1d \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeout\x12\x19\n" +
 	"\bmax_pids\x18\x1e \x01(\x05R\amaxPids\x12\x1d\n" +
 	"\n" +
 	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x17\n" +
@@ -1287,7 +1343,9 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\blog_size\x18, \x01(\x03R\alogSize\x12!\n" +
 	"\fkill_pending\x18- \x01(\bR\vkillPending\x12M\n" +
 	"\x15memory_high_lift_time\x18. \x01(\v2\x1a.google.protobuf.TimestampR\x12memoryHighLiftTime\x12;\n" +
-	"\vtermination\x18/ \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x1a9\n" +
+	"\vtermination\x18/ \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x12%\n" +
+	"\x0equeue_position\x180 \x01(\x05R\rqueuePosition\x12!\n" +
+	"\fqueue_reason\x181 \x01(\tR\vqueueReason\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
@@ -1362,7 +1420,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x1a_memory_pressure_some_usecB\x1c\n" +
 	"\x1a_memory_pressure_full_usecB\x18\n" +
 	"\x16_io_pressure_some_usecB\x18\n" +
-	"\x16_io_pressure_full_usec*\xba\x01\n" +
+	"\x16_io_pressure_full_usec*\xd1\x01\n" +
 	"\tJobStatus\x12\x1a\n" +
 	"\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17JOB_STATUS_INITIALIZING\x10\x01\x12\x16\n" +
@@ -1370,7 +1428,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x14JOB_STATUS_COMPLETED\x10\x03\x12\x15\n" +
 	"\x11JOB_STATUS_FAILED\x10\x04\x12\x16\n" +
 	"\x12JOB_STATUS_STOPPED\x10\x05\x12\x13\n" +
-	"\x0fJOB_STATUS_LOST\x10\x06*U\n" +
+	"\x0fJOB_STATUS_LOST\x10\x06\x12\x15\n" +
+	"\x11JOB_STATUS_QUEUED\x10\a*U\n" +
 	"\n" +
 	"JobNetwork\x12\x1b\n" +
 	"\x17JOB_NETWORK_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -1379,14 +1438,16 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\fLimitsPolicy\x12\x1d\n" +
 	"\x19LIMITS_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19LIMITS_POLICY_BEST_EFFORT\x10\x01\x12\x18\n" +
-	"\x14LIMITS_POLICY_STRICT\x10\x02*\xdc\x01\n" +
+	"\x14LIMITS_POLICY_STRICT\x10\x02*\xa8\x02\n" +
 	"\x11TerminationReason\x12\"\n" +
 	"\x1eTERMINATION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19TERMINATION_REASON_EXITED\x10\x01\x12\x1f\n" +
 	"\x1bTERMINATION_REASON_SIGNALED\x10\x02\x12!\n" +
 	"\x1dTERMINATION_REASON_OOM_KILLED\x10\x03\x12 \n" +
 	"\x1cTERMINATION_REASON_TIMED_OUT\x10\x04\x12\x1e\n" +
-	"\x1aTERMINATION_REASON_STOPPED\x10\x05*\xc8\x01\n" +
+	"\x1aTERMINATION_REASON_STOPPED\x10\x05\x12&\n" +
+	"\"TERMINATION_REASON_QUEUE_TIMED_OUT\x10\a\x12\"\n" +
+	"\x1eTERMINATION_REASON_NOT_STARTED\x10\b*\xc8\x01\n" +
 	"\x05Limit\x12\x15\n" +
 	"\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLIMIT_MAX_CPU\x10\x01\x12\x14\n" +
@@ -1450,19 +1511,20 @@ var file_jobworker_v1_job_proto_depIdxs = []int32{
 	13, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
 	2,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
 	1,  // 8: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	8,  // 9: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
-	9,  // 10: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
-	10, // 11: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	12, // 12: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
-	7,  // 13: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
-	3,  // 14: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	4,  // 15: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
-	5,  // 16: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	13, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
+	8,  // 10: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
+	9,  // 11: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
+	10, // 12: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
+	12, // 13: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	7,  // 14: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
+	3,  // 15: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
+	4,  // 16: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
+	5,  // 17: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }

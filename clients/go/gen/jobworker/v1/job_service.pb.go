@@ -68,6 +68,12 @@ type CreateJobRequest struct {
 	// returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty =
 	// every call starts a job.
 	RequestId string `protobuf:"bytes,27,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Place of the job in the order of the queue, -100 to 100. Jobs with a higher priority start first. Default: 0.
+	Priority int32 `protobuf:"varint,28,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Maximum time in the queue if the server has no room for the job. When it expires, the job ends with status FAILED
+	// and `TERMINATION_REASON_QUEUE_TIMED_OUT`. The time counts on while the server does not run. More than 0, at most
+	// 31,536,000 s (365 days). Unset = the job does not wait: the call fails with RESOURCE_EXHAUSTED (TOO_MANY_JOBS).
+	QueueTimeout *durationpb.Duration `protobuf:"bytes,29,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"`
 	// Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default
 	// (as shipped: 1,024).
 	MaxPids int32 `protobuf:"varint,30,opt,name=max_pids,json=maxPids,proto3" json:"max_pids,omitempty"`
@@ -212,6 +218,20 @@ func (x *CreateJobRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *CreateJobRequest) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *CreateJobRequest) GetQueueTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.QueueTimeout
+	}
+	return nil
+}
+
 func (x *CreateJobRequest) GetMaxPids() int32 {
 	if x != nil {
 		return x.MaxPids
@@ -240,10 +260,10 @@ func (x *CreateJobRequest) GetMaxIoIops() int64 {
 	return 0
 }
 
-// The started job.
+// The started or queued job.
 type CreateJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The job, with the limits as read back from the kernel.
+	// The job, with the limits as read back from the kernel. A queued job has no limits in the kernel yet.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1215,7 +1235,7 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xe5\x06\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xc1\a\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1234,7 +1254,9 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\anetwork\x18\x19 \x01(\x0e2\x18.jobworker.v1.JobNetworkR\anetwork\x129\n" +
 	"\x03env\x18\x1a \x03(\v2'.jobworker.v1.CreateJobRequest.EnvEntryR\x03env\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x1b \x01(\tR\trequestId\x12\x19\n" +
+	"request_id\x18\x1b \x01(\tR\trequestId\x12\x1a\n" +
+	"\bpriority\x18\x1c \x01(\x05R\bpriority\x12>\n" +
+	"\rqueue_timeout\x18\x1d \x01(\v2\x19.google.protobuf.DurationR\fqueueTimeout\x12\x19\n" +
 	"\bmax_pids\x18\x1e \x01(\x05R\amaxPids\x12\x1d\n" +
 	"\n" +
 	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x17\n" +
@@ -1292,7 +1314,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\v_cpu_weightB\n" +
 	"\n" +
 	"\b_cpu_setB\x0e\n" +
-	"\f_max_io_iopsJ\x04\b\x02\x10\x03J\x04\b\f\x10\rJ\x04\b\x14\x10\x1c\"8\n" +
+	"\f_max_io_iopsJ\x04\b\x02\x10\x03J\x04\b\f\x10\rJ\x04\b\x14\x10\x1e\"8\n" +
 	"\x11UpdateJobResponse\x12#\n" +
 	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"U\n" +
 	"\x0eWaitJobRequest\x12\x0e\n" +
@@ -1389,41 +1411,42 @@ var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	18, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
 	19, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
 	15, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
-	20, // 6: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	20, // 7: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	21, // 8: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	16, // 9: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	20, // 10: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	17, // 11: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	20, // 12: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	20, // 13: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
-	17, // 14: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
-	20, // 15: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
-	22, // 16: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	23, // 17: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	24, // 18: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	20, // 19: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	22, // 20: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	23, // 21: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 22: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	2,  // 23: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	4,  // 24: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	6,  // 25: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	8,  // 26: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	10, // 27: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
-	12, // 28: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	1,  // 29: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 30: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 31: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 32: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	9,  // 33: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	11, // 34: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
-	13, // 35: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	17, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
+	20, // 7: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	20, // 8: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	21, // 9: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	16, // 10: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	20, // 11: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	17, // 12: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	20, // 13: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	20, // 14: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	17, // 15: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	20, // 16: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
+	22, // 17: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	23, // 18: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 19: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	20, // 20: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	22, // 21: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	23, // 22: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 23: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 24: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 25: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 26: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	8,  // 27: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	10, // 28: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
+	12, // 29: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	1,  // 30: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 31: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 32: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 33: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	9,  // 34: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	11, // 35: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	13, // 36: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	30, // [30:37] is the sub-list for method output_type
+	23, // [23:30] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }

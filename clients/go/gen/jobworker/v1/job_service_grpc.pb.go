@@ -47,6 +47,12 @@ const (
 type JobServiceClient interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//
+	// The server runs a maximum number of jobs, and its configuration can bound the sums of their `max_cpu` and
+	// `max_memory`. If the server has no room for the job, or other jobs wait in the queue, the call fails
+	// (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
+	// The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
+	// needs more room than is free is not overtaken by smaller jobs.
+	//
 	// Admin only. Safe to retry if `request_id` is set.
 	//
 	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
@@ -65,7 +71,8 @@ type JobServiceClient interface {
 	// INVALID_ARGUMENT (INVALID_REQUEST).
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
 	// Stops a job. Returns when the status is final. The server sends the stop signal, waits for the grace period, and
-	// then kills all processes of the job. If the job has already ended, the call returns it unchanged.
+	// then kills all processes of the job. A queued job leaves the queue at once. If the job has already ended, the call
+	// returns it unchanged.
 	//
 	// Admin only. Safe to retry. If the deadline of the call passes first, the server continues to stop the job.
 	//
@@ -215,6 +222,12 @@ type JobService_GetJobsStreamClient = grpc.ServerStreamingClient[GetJobsStreamRe
 type JobServiceServer interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//
+	// The server runs a maximum number of jobs, and its configuration can bound the sums of their `max_cpu` and
+	// `max_memory`. If the server has no room for the job, or other jobs wait in the queue, the call fails
+	// (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
+	// The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
+	// needs more room than is free is not overtaken by smaller jobs.
+	//
 	// Admin only. Safe to retry if `request_id` is set.
 	//
 	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
@@ -233,7 +246,8 @@ type JobServiceServer interface {
 	// INVALID_ARGUMENT (INVALID_REQUEST).
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
 	// Stops a job. Returns when the status is final. The server sends the stop signal, waits for the grace period, and
-	// then kills all processes of the job. If the job has already ended, the call returns it unchanged.
+	// then kills all processes of the job. A queued job leaves the queue at once. If the job has already ended, the call
+	// returns it unchanged.
 	//
 	// Admin only. Safe to retry. If the deadline of the call passes first, the server continues to stop the job.
 	//

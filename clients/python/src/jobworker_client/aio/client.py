@@ -72,13 +72,16 @@ class Client(BaseClient):
     ) -> job_pb2.Job:
         """Start a job and return it while it runs; `JobOptions` describes the options.
 
+        With `queue_timeout` the job is returned while it waits, if the server has no room for it.
+
         `command` is a path, or a name that the server looks up in the PATH of the job.
 
         Raises:
             InvalidRequest: the server refused a value.
             CommandNotStarted: the command cannot be executed.
             LimitUnavailable: the server cannot enforce a limit, and the limits policy is strict.
-            TooManyJobs: the server already runs the maximum number of jobs.
+            TooManyJobs: the server has no room for the job and `queue_timeout` is not set, or its queue is
+                full.
             HostExhausted: the host has no resources left for the job.
             RequestIdReused: the request id was already used with a different request.
 

@@ -47,8 +47,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     metadata key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
     """
     ERROR_REASON_TOO_MANY_JOBS: _ErrorReason.ValueType  # 7
-    """RESOURCE_EXHAUSTED: the server already runs the maximum number of jobs. Stop a job, or retry after the delay in
-    `google.rpc.RetryInfo`.
+    """RESOURCE_EXHAUSTED: the server has no room for the job now. It runs the maximum number of jobs, the limits of the
+    running jobs leave too little of its capacity, other jobs wait in the queue, or the queue is full. Set
+    `queue_timeout`, stop a job, or retry after the delay in `google.rpc.RetryInfo`.
     """
     ERROR_REASON_HOST_EXHAUSTED: _ErrorReason.ValueType  # 8
     """RESOURCE_EXHAUSTED: the server's host has no process, descriptor, memory or disk space left. Retry after other jobs
@@ -108,8 +109,9 @@ ERROR_REASON_LIMIT_UNAVAILABLE: ErrorReason.ValueType  # 6
 metadata key `limit` has the name. Use BEST_EFFORT to run the job without it, or change the host.
 """
 ERROR_REASON_TOO_MANY_JOBS: ErrorReason.ValueType  # 7
-"""RESOURCE_EXHAUSTED: the server already runs the maximum number of jobs. Stop a job, or retry after the delay in
-`google.rpc.RetryInfo`.
+"""RESOURCE_EXHAUSTED: the server has no room for the job now. It runs the maximum number of jobs, the limits of the
+running jobs leave too little of its capacity, other jobs wait in the queue, or the queue is full. Set
+`queue_timeout`, stop a job, or retry after the delay in `google.rpc.RetryInfo`.
 """
 ERROR_REASON_HOST_EXHAUSTED: ErrorReason.ValueType  # 8
 """RESOURCE_EXHAUSTED: the server's host has no process, descriptor, memory or disk space left. Retry after other jobs

@@ -30,17 +30,23 @@ class _JobStatusEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_JobStatus.Va
     JOB_STATUS_UNSPECIFIED: _JobStatus.ValueType  # 0
     """The server never returns this value. ListJobs refuses it in a filter."""
     JOB_STATUS_INITIALIZING: _JobStatus.ValueType  # 1
-    """The server accepted the job and creates the cgroup and the process."""
+    """The server creates the cgroup and the process."""
     JOB_STATUS_RUNNING: _JobStatus.ValueType  # 2
     """The command runs."""
     JOB_STATUS_COMPLETED: _JobStatus.ValueType  # 3
     """Final: the command exited with code 0."""
     JOB_STATUS_FAILED: _JobStatus.ValueType  # 4
-    """Final: the command exited with another code, or a signal, an OOM kill or the timeout ended it."""
+    """Final: the command exited with another code, a signal, an OOM kill or the timeout ended it, or a queued job could
+    not start.
+    """
     JOB_STATUS_STOPPED: _JobStatus.ValueType  # 5
-    """Final: StopJob, or the shutdown of the server, ended the job."""
+    """Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job."""
     JOB_STATUS_LOST: _JobStatus.ValueType  # 6
     """Final: the server died while the job ran. The result is unknown."""
+    JOB_STATUS_QUEUED: _JobStatus.ValueType  # 7
+    """The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
+    output. It stays queued when the server restarts.
+    """
 
 class JobStatus(_JobStatus, metaclass=_JobStatusEnumTypeWrapper):
     """The phase of a job's life. COMPLETED, FAILED, STOPPED and LOST are final. A job with a final status has no
@@ -50,17 +56,23 @@ class JobStatus(_JobStatus, metaclass=_JobStatusEnumTypeWrapper):
 JOB_STATUS_UNSPECIFIED: JobStatus.ValueType  # 0
 """The server never returns this value. ListJobs refuses it in a filter."""
 JOB_STATUS_INITIALIZING: JobStatus.ValueType  # 1
-"""The server accepted the job and creates the cgroup and the process."""
+"""The server creates the cgroup and the process."""
 JOB_STATUS_RUNNING: JobStatus.ValueType  # 2
 """The command runs."""
 JOB_STATUS_COMPLETED: JobStatus.ValueType  # 3
 """Final: the command exited with code 0."""
 JOB_STATUS_FAILED: JobStatus.ValueType  # 4
-"""Final: the command exited with another code, or a signal, an OOM kill or the timeout ended it."""
+"""Final: the command exited with another code, a signal, an OOM kill or the timeout ended it, or a queued job could
+not start.
+"""
 JOB_STATUS_STOPPED: JobStatus.ValueType  # 5
-"""Final: StopJob, or the shutdown of the server, ended the job."""
+"""Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job."""
 JOB_STATUS_LOST: JobStatus.ValueType  # 6
 """Final: the server died while the job ran. The result is unknown."""
+JOB_STATUS_QUEUED: JobStatus.ValueType  # 7
+"""The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
+output. It stays queued when the server restarts.
+"""
 
 class _JobNetwork:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -128,6 +140,12 @@ class _TerminationReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Term
     """The server ended the job because the timeout expired."""
     TERMINATION_REASON_STOPPED: _TerminationReason.ValueType  # 5
     """The server ended the job because a client called StopJob or because the server shut down."""
+    TERMINATION_REASON_QUEUE_TIMED_OUT: _TerminationReason.ValueType  # 7
+    """The command never ran: the job was in the queue for `queue_timeout`."""
+    TERMINATION_REASON_NOT_STARTED: _TerminationReason.ValueType  # 8
+    """The command never ran: it was the queued job's turn, but the job could not start. `message` has the error that
+    CreateJob returns for a job that does not wait in the queue.
+    """
 
 class TerminationReason(_TerminationReason, metaclass=_TerminationReasonEnumTypeWrapper):
     """Cause of a job's end."""
@@ -146,6 +164,12 @@ TERMINATION_REASON_TIMED_OUT: TerminationReason.ValueType  # 4
 """The server ended the job because the timeout expired."""
 TERMINATION_REASON_STOPPED: TerminationReason.ValueType  # 5
 """The server ended the job because a client called StopJob or because the server shut down."""
+TERMINATION_REASON_QUEUE_TIMED_OUT: TerminationReason.ValueType  # 7
+"""The command never ran: the job was in the queue for `queue_timeout`."""
+TERMINATION_REASON_NOT_STARTED: TerminationReason.ValueType  # 8
+"""The command never ran: it was the queued job's turn, but the job could not start. `message` has the error that
+CreateJob returns for a job that does not wait in the queue.
+"""
 
 class _Limit:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -294,6 +318,8 @@ class Job(message.Message):
     STOP_GRACE_PERIOD_FIELD_NUMBER: builtins.int
     LIMITS_POLICY_FIELD_NUMBER: builtins.int
     NETWORK_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    QUEUE_TIMEOUT_FIELD_NUMBER: builtins.int
     MAX_PIDS_FIELD_NUMBER: builtins.int
     CPU_WEIGHT_FIELD_NUMBER: builtins.int
     CPU_SET_FIELD_NUMBER: builtins.int
@@ -306,6 +332,8 @@ class Job(message.Message):
     KILL_PENDING_FIELD_NUMBER: builtins.int
     MEMORY_HIGH_LIFT_TIME_FIELD_NUMBER: builtins.int
     TERMINATION_FIELD_NUMBER: builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: builtins.int
+    QUEUE_REASON_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The job's id: a UUIDv7 (RFC 9562) in lower case. Ids sort by creation time and stay unique across restarts of the
     server. Set by the server.
@@ -338,6 +366,10 @@ class Job(message.Message):
     """Policy for a limit or a part of the isolation that the host cannot enforce, after defaults."""
     network: JobNetwork.ValueType
     """The job's access to the network of the host, after defaults."""
+    priority: builtins.int
+    """Place of the job in the order of the queue, -100 to 100. Jobs with a higher priority start first. It has no effect
+    on a running job.
+    """
     max_pids: builtins.int
     """Maximum number of processes and threads at one time, after defaults. 0 = unlimited."""
     cpu_weight: builtins.int
@@ -361,13 +393,21 @@ class Job(message.Message):
     is in an uninterruptible sleep in the kernel, usually because it waits for a disk or a network file system.
     Always false when the status is final. Set by the server.
     """
+    queue_position: builtins.int
+    """Position in the queue. 1 = the job starts next. The position is that of the starts that would follow if no job
+    ended, so it can also grow. 0 = the job is not QUEUED. Set by the server.
+    """
+    queue_reason: builtins.str
+    """Reason why the job has not started yet, in one sentence. Empty if the job is not QUEUED. Set by the server."""
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """The arguments of the program, without the program itself."""
 
     @builtins.property
     def start_time(self) -> timestamp_pb2.Timestamp:
-        """Time at which the command started. Unset while the status is INITIALIZING. Set by the server."""
+        """Time at which the command started. Unset while the status is QUEUED or INITIALIZING, and if the command never
+        started. Set by the server.
+        """
 
     @builtins.property
     def end_time(self) -> timestamp_pb2.Timestamp:
@@ -388,6 +428,10 @@ class Job(message.Message):
     @builtins.property
     def stop_grace_period(self) -> duration_pb2.Duration:
         """Time between the stop signal and SIGKILL."""
+
+    @builtins.property
+    def queue_timeout(self) -> duration_pb2.Duration:
+        """Maximum time in the queue, counted from `create_time`. Unset = the job never waits in the queue."""
 
     @builtins.property
     def applied_limits(self) -> containers.RepeatedCompositeFieldContainer[AppliedLimit]:
@@ -439,6 +483,8 @@ class Job(message.Message):
         stop_grace_period: duration_pb2.Duration | None = ...,
         limits_policy: LimitsPolicy.ValueType = ...,
         network: JobNetwork.ValueType = ...,
+        priority: builtins.int = ...,
+        queue_timeout: duration_pb2.Duration | None = ...,
         max_pids: builtins.int = ...,
         cpu_weight: builtins.int = ...,
         cpu_set: builtins.str = ...,
@@ -451,10 +497,12 @@ class Job(message.Message):
         kill_pending: builtins.bool = ...,
         memory_high_lift_time: timestamp_pb2.Timestamp | None = ...,
         termination: Termination | None = ...,
+        queue_position: builtins.int = ...,
+        queue_reason: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

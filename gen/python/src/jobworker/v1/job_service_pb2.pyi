@@ -82,6 +82,8 @@ class CreateJobRequest(message.Message):
     NETWORK_FIELD_NUMBER: builtins.int
     ENV_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    QUEUE_TIMEOUT_FIELD_NUMBER: builtins.int
     MAX_PIDS_FIELD_NUMBER: builtins.int
     CPU_WEIGHT_FIELD_NUMBER: builtins.int
     CPU_SET_FIELD_NUMBER: builtins.int
@@ -119,6 +121,8 @@ class CreateJobRequest(message.Message):
     returns that job instead of starting another. Up to 128 printable ASCII characters, preferably a UUID. Empty =
     every call starts a job.
     """
+    priority: builtins.int
+    """Place of the job in the order of the queue, -100 to 100. Jobs with a higher priority start first. Default: 0."""
     max_pids: builtins.int
     """Maximum number of processes and threads at one time. At most 4,194,304 (PID_MAX_LIMIT). 0 = the server's default
     (as shipped: 1,024).
@@ -164,6 +168,13 @@ class CreateJobRequest(message.Message):
         The server does not return them.
         """
 
+    @builtins.property
+    def queue_timeout(self) -> duration_pb2.Duration:
+        """Maximum time in the queue if the server has no room for the job. When it expires, the job ends with status FAILED
+        and `TERMINATION_REASON_QUEUE_TIMED_OUT`. The time counts on while the server does not run. More than 0, at most
+        31,536,000 s (365 days). Unset = the job does not wait: the call fails with RESOURCE_EXHAUSTED (TOO_MANY_JOBS).
+        """
+
     def __init__(
         self,
         *,
@@ -181,27 +192,29 @@ class CreateJobRequest(message.Message):
         network: job_pb2.JobNetwork.ValueType = ...,
         env: abc.Mapping[builtins.str, builtins.str] | None = ...,
         request_id: builtins.str = ...,
+        priority: builtins.int = ...,
+        queue_timeout: duration_pb2.Duration | None = ...,
         max_pids: builtins.int = ...,
         cpu_weight: builtins.int = ...,
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["queue_timeout", b"queue_timeout", "stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class CreateJobResponse(message.Message):
-    """The started job."""
+    """The started or queued job."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     JOB_FIELD_NUMBER: builtins.int
     @builtins.property
     def job(self) -> job_pb2.Job:
-        """The job, with the limits as read back from the kernel."""
+        """The job, with the limits as read back from the kernel. A queued job has no limits in the kernel yet."""
 
     def __init__(
         self,

@@ -31,6 +31,12 @@ class JobServiceStub:
     CreateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.CreateJobResponse]
     """Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 
+    The server runs a maximum number of jobs, and its configuration can bound the sums of their `max_cpu` and
+    `max_memory`. If the server has no room for the job, or other jobs wait in the queue, the call fails
+    (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
+    The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
+    needs more room than is free is not overtaken by smaller jobs.
+
     Admin only. Safe to retry if `request_id` is set.
 
     INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
@@ -52,7 +58,8 @@ class JobServiceStub:
     """
     StopJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.StopJobRequest, _job_service_pb2.StopJobResponse]
     """Stops a job. Returns when the status is final. The server sends the stop signal, waits for the grace period, and
-    then kills all processes of the job. If the job has already ended, the call returns it unchanged.
+    then kills all processes of the job. A queued job leaves the queue at once. If the job has already ended, the call
+    returns it unchanged.
 
     Admin only. Safe to retry. If the deadline of the call passes first, the server continues to stop the job.
 
@@ -121,6 +128,12 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_job_service_pb2.CreateJobResponse]:
         """Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 
+        The server runs a maximum number of jobs, and its configuration can bound the sums of their `max_cpu` and
+        `max_memory`. If the server has no room for the job, or other jobs wait in the queue, the call fails
+        (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
+        The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
+        needs more room than is free is not overtaken by smaller jobs.
+
         Admin only. Safe to retry if `request_id` is set.
 
         INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
@@ -160,7 +173,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_job_service_pb2.StopJobRequest, _abc.Awaitable[_job_service_pb2.StopJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.StopJobResponse]:
         """Stops a job. Returns when the status is final. The server sends the stop signal, waits for the grace period, and
-        then kills all processes of the job. If the job has already ended, the call returns it unchanged.
+        then kills all processes of the job. A queued job leaves the queue at once. If the job has already ended, the call
+        returns it unchanged.
 
         Admin only. Safe to retry. If the deadline of the call passes first, the server continues to stop the job.
 

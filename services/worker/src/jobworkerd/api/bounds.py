@@ -27,6 +27,8 @@ ENV = Bound(0, 1_024, "variables")
 ENV_BYTES = Bound(0, 262_144, "bytes of names and values")
 # The longest google.protobuf.Duration.
 TIMEOUT = Bound(0, 315_576_000_000, "s", unset="no timeout; 0 is not accepted")
+PRIORITY = Bound(-100, 100)
+QUEUE_TIMEOUT = Bound(0, 31_536_000, "s", unset="the job does not wait; 0 is not accepted")
 LABELS = Bound(0, 64, "labels")
 LABEL_KEY = Bound(1, 63, "characters", part="each key")
 LABEL_VALUE = Bound(0, 256, "bytes", part="each value")
@@ -58,6 +60,8 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
             "labels": (LABELS, LABEL_KEY, LABEL_VALUE),
             "stop_grace_period": (GRACE_PERIOD,),
             "request_id": (REQUEST_ID,),
+            "priority": (PRIORITY,),
+            "queue_timeout": (QUEUE_TIMEOUT,),
             **_LIMITS,
         },
         "UpdateJobRequest": _LIMITS,

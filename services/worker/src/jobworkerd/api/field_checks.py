@@ -99,6 +99,13 @@ def timeout(value: Duration) -> str:
     return duration(value, bounds.TIMEOUT)
 
 
+def queue_timeout(value: Duration) -> str:
+    """Check the time that a job can wait in the queue."""
+    if not value.seconds and not value.nanos:
+        return "0 s is too short; use more than 0 s, or leave it unset for a job that does not wait"
+    return duration(value, bounds.QUEUE_TIMEOUT)
+
+
 def signal(text: str) -> str:
     """Check the name or the number of a signal. An empty text is accepted."""
     try:

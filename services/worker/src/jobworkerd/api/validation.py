@@ -43,6 +43,10 @@ def job_spec(
         request_id=check.request_id(request.request_id),
         limits_policy=check.enum(request.limits_policy, convert.LIMITS_POLICIES, "limits policy"),
         network=check.enum(request.network, convert.NETWORKS, "network"),
+        priority=bounds.PRIORITY.value_problem(request.priority),
+        queue_timeout=(
+            check.queue_timeout(request.queue_timeout) if request.HasField("queue_timeout") else ""
+        ),
     )
     return JobSpec(
         command=request.command,
@@ -58,6 +62,8 @@ def job_spec(
         labels=dict(request.labels),
         owner=owner,
         request_id=request.request_id,
+        priority=request.priority,
+        queue_timeout=_seconds(request.queue_timeout) if request.HasField("queue_timeout") else None,
     )
 
 

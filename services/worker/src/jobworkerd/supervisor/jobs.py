@@ -81,7 +81,10 @@ class Jobs:
         if self._draining:
             raise ShuttingDown
         if len(self._live) >= self._config.max_jobs:
-            raise TooManyJobs(self._config.max_jobs)
+            raise TooManyJobs(
+                f"{self._config.max_jobs} jobs are running, which is the maximum",
+                "retry when a job has ended",
+            )
         job = Job(id=self._ids.new(), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
         started: asyncio.Future[Job] = self._context.loop.create_future()
         if spec.request_id:

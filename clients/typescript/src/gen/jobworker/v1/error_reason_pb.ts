@@ -74,8 +74,9 @@ export enum ErrorReason {
   LIMIT_UNAVAILABLE = 6,
 
   /**
-   * RESOURCE_EXHAUSTED: the server already runs the maximum number of jobs. Stop a job, or retry after the delay in
-   * `google.rpc.RetryInfo`.
+   * RESOURCE_EXHAUSTED: the server has no room for the job now. It runs the maximum number of jobs, the limits of the
+   * running jobs leave too little of its capacity, other jobs wait in the queue, or the queue is full. Set
+   * `queue_timeout`, stop a job, or retry after the delay in `google.rpc.RetryInfo`.
    *
    * @generated from enum value: ERROR_REASON_TOO_MANY_JOBS = 7;
    */
