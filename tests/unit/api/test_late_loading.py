@@ -104,7 +104,7 @@ async def _call_all_methods(client: Client, started: Started) -> None:
 
 
 async def _read(client: Client, started: Started) -> None:
-    started.supervisor.script = lambda _: messages.JobPage((FINAL_JOB,), more=True)
+    started.supervisor.script = lambda _: messages.JobPage((FINAL_JOB,), next_before=JOB_ID)
     page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest(), timeout=20)
     request = job_service_pb2.ListJobsRequest(page_token=page.next_page_token)
     await client.stub.ListJobs(request, timeout=20)

@@ -69,11 +69,11 @@ async def test_update_of_a_job_that_has_ended(api: Api) -> None:
 
 
 async def test_list_returns_a_token_for_the_next_page(api: Api) -> None:
-    api.supervisor.script = lambda _: messages.JobPage((JOB,), more=True)
+    api.supervisor.script = lambda _: messages.JobPage((JOB,), next_before=JOB_ID)
     async with api.client("Viewer") as client:
         page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest(page_size=1))
         assert [job.id for job in page.jobs] == [JOB_ID]
-        api.supervisor.script = lambda _: messages.JobPage((), more=False)
+        api.supervisor.script = lambda _: messages.JobPage(())
         request = job_service_pb2.ListJobsRequest(page_token=page.next_page_token)
         last = await client.stub.ListJobs(request)
     assert not last.next_page_token
@@ -85,11 +85,21 @@ async def test_list_returns_a_token_for_the_next_page(api: Api) -> None:
     ]
 
 
+async def test_an_empty_page_can_have_a_token(api: Api) -> None:
+    api.supervisor.script = lambda _: messages.JobPage((), next_before=JOB_ID)
+    async with api.client("Viewer") as client:
+        page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest())
+        await client.stub.ListJobs(job_service_pb2.ListJobsRequest(page_token=page.next_page_token))
+    following = api.supervisor.requests[-1]
+    assert isinstance(following, messages.ListJobs)
+    assert following.before == JOB_ID
+
+
 async def test_a_page_ends_before_the_size_limit_of_a_message(api: Api) -> None:
     ids = [f"0199f3a0-0000-7000-8000-{number:012}" for number in range(40)]
     large = replace(SPEC, args=("x" * 131_071,))
     api.supervisor.script = lambda _: messages.JobPage(
-        tuple(replace(JOB, id=each, spec=large) for each in ids), more=False
+        tuple(replace(JOB, id=each, spec=large) for each in ids)
     )
     async with api.client() as client:
         page = await client.stub.ListJobs(job_service_pb2.ListJobsRequest())

@@ -42,7 +42,7 @@ class Table:
 
     def list(self, request: messages.ListJobs) -> messages.JobPage:
         self.calls.append(request)
-        return messages.JobPage(tuple(self.jobs.values()), more=True)
+        return messages.JobPage(tuple(self.jobs.values()), next_before="a")
 
     async def stop(self, request: messages.StopJob) -> Job:
         self.calls.append(request)

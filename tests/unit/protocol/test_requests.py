@@ -44,7 +44,7 @@ async def test_replies(pair: Pair) -> None:
     await pair.client.ready()
     assert await pair.client.start_job(SPEC) == RUNNING
     assert await pair.client.get_job("a") == RUNNING
-    assert await pair.client.list_jobs(listing) == messages.JobPage((RUNNING,), more=True)
+    assert await pair.client.list_jobs(listing) == messages.JobPage((RUNNING,), next_before="a")
     assert await pair.client.update_job(updating) == RUNNING
     assert await pair.client.stop_job(stopping) == FINAL
     assert pair.table.calls == [("start", SPEC), ("get", "a", True), listing, updating, stopping]

@@ -28,7 +28,7 @@ class Table:
 
     def page(self, request: ListJobs) -> tuple[str, bool]:
         found = self.listing.page(request)
-        return " ".join(job.id for job in found.jobs), found.more
+        return " ".join(job.id for job in found.jobs), bool(found.next_before)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ PREFIX_END = "g"
 
 _RAND_A_BITS = 12
 _FORMAT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_LOWEST, _HIGHEST = "00000000-0000-7000-8000-000000000000", "ffffffff-ffff-7fff-bfff-ffffffffffff"
 _PREFIX = re.compile(rf"[0-9a-f-]{{0,{LENGTH}}}")
 
 
@@ -26,13 +28,13 @@ class JobIds:
     method 3) and 62 random bits.
     """
 
-    def __init__(self) -> None:
-        self._last = 0
+    def __init__(self, last_key: int = 0) -> None:
+        """Create ids after the one with `last_key` (see `key_of`)."""
+        self._last = last_key
 
-    def new(self) -> str:
-        """Return the next id."""
-        ticks = (time.time_ns() << _RAND_A_BITS) // 1_000_000
-        self._last = max(ticks, self._last + 1)
+    def new(self, time_ns: int | None = None) -> str:
+        """Return the next id, which is created at `time_ns` (default: now)."""
+        self._last = max(key_at(time.time_ns() if time_ns is None else time_ns), self._last + 1)
         milliseconds, rand_a = divmod(self._last, 1 << _RAND_A_BITS)
         rand_b = int.from_bytes(os.urandom(8), "big") >> 2
         return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b))
@@ -60,3 +62,24 @@ def from_bytes(raw: bytes) -> str:
         ValueError: there are not exactly 16 bytes.
     """
     return str(uuid.UUID(bytes=raw))
+
+
+def key_of(job_id: str) -> int:
+    """Return the time in a job id. Each id of a server has another one, in the order of the ids."""
+    return int(job_id[:8] + job_id[9:13] + job_id[15:18], 16)
+
+
+def key_at(time_ns: int) -> int:
+    """Return the key of an id that is created at a time."""
+    return (time_ns << _RAND_A_BITS) // 1_000_000
+
+
+def key_range(prefix: str) -> tuple[int, int]:
+    """Return the first key of the ids with a prefix, and the first key after them.
+
+    Some ids in the range can lack the prefix if it is longer than 13 characters.
+    """
+    lowest, highest = prefix + _LOWEST[len(prefix) :], prefix + _HIGHEST[len(prefix) :]
+    if not _UUID.fullmatch(lowest):
+        return 0, 0
+    return key_of(lowest), key_of(highest) + 1

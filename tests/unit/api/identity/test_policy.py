@@ -53,7 +53,7 @@ async def _call(api: Api, unit: str | None, method: str) -> grpc.StatusCode:
 @pytest.mark.parametrize("method", sorted(POLICY))
 @pytest.mark.parametrize("unit", ["Admin", "Viewer", "Intern", None])
 async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) -> None:
-    page = messages.JobPage((), more=False)
+    page = messages.JobPage(())
     api.supervisor.script = lambda body: (
         page if isinstance(body, messages.ListJobs) else messages.OneJob(FINAL_JOB)
     )

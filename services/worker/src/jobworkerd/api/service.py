@@ -81,8 +81,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Return a page of jobs as a serialized message."""
         page = await self._supervisor.list_jobs(validation.list_jobs(request))
         jobs = await self._fill_page(page.jobs)
-        more = page.more or len(jobs) < len(page.jobs)
-        token = page_token.make(page.jobs[len(jobs) - 1].id, request) if jobs and more else ""
+        before = page.jobs[len(jobs) - 1].id if len(jobs) < len(page.jobs) else page.next_before
+        token = page_token.make(before, request) if before else ""
         return job_messages.list_jobs_response(jobs, token)
 
     async def _fill_page(self, jobs: tuple[Job, ...]) -> list[bytes]:

@@ -28,6 +28,9 @@ class GetJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
     """Requests a `JobPage`: the newest matching jobs with ids below `before` (empty = all).
 
+    A job matches if it was created at `created_after_ns` or later and before `created_before_ns`, and if the
+    first 1,024 characters of its command and arguments, joined by spaces, contain `command_contains`.
+
     The page ends before its jobs exceed `max_bytes`. With `live_usage`, running jobs have their current
     usage; otherwise they have none.
     """
@@ -38,6 +41,10 @@ class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
     statuses: frozenset[JobStatus] = frozenset()
     labels: dict[str, str] = {}
     id_prefix: str = ""
+    owner: str = ""
+    created_after_ns: int | None = None
+    created_before_ns: int | None = None
+    command_contains: str = ""
     live_usage: bool = False
 
 
@@ -58,6 +65,13 @@ class UpdateJob(msgspec.Struct, frozen=True, tag=True, gc=False):
     job_id: str
     subject: str
     limits: LimitsUpdate
+
+
+class DeleteJob(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Deletes the record and the log of a final job. The reply is `Done`."""
+
+    job_id: str
+    subject: str
 
 
 class Follow(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -90,15 +104,28 @@ class GetCertificates(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 RequestBody = (
-    Ready | Ping | StartJob | GetJob | StopJob | UpdateJob | ListJobs | Follow | Unfollow | GetCertificates
+    Ready
+    | Ping
+    | StartJob
+    | GetJob
+    | StopJob
+    | UpdateJob
+    | DeleteJob
+    | ListJobs
+    | Follow
+    | Unfollow
+    | GetCertificates
 )
 
 
 class JobPage(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """A page of jobs, newest first. `more` is true if another page follows."""
+    """A page of jobs, newest first. It can be empty although another page follows.
+
+    `next_before` is the `ListJobs.before` of the next page; empty if no page follows.
+    """
 
     jobs: tuple[Job, ...]
-    more: bool
+    next_before: str = ""
 
 
 class OneJob(msgspec.Struct, frozen=True, tag=True, gc=False):

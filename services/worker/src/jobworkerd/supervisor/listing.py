@@ -40,9 +40,9 @@ class Listing:
         for job in self._matching(request):
             size += len(msgspec.msgpack.encode(job))
             if len(page) == request.page_size or (page and size > request.max_bytes):
-                return JobPage(tuple(page), more=True)
+                return JobPage(tuple(page), next_before=page[-1].id)
             page.append(self._get(job.id, live_usage=True) if request.live_usage else job)
-        return JobPage(tuple(page), more=False)
+        return JobPage(tuple(page))
 
     def _matching(self, request: ListJobs) -> Iterator[Job]:
         for job_id in self._candidates(request):

@@ -1,0 +1,1 @@
+"""The records of all jobs, in a SQLite database of the supervisor."""

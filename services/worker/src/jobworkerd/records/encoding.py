@@ -1,0 +1,35 @@
+"""The forms of a job in the database."""
+
+import hashlib
+
+import msgspec
+from msgspec.structs import replace
+
+from jobworkerd.model import Job, JobSpec
+
+COMMAND_LENGTH = 1_024
+"""Characters of a command that `ListJobs.command_contains` searches."""
+
+_HASH_BYTES = 16
+_deterministic = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Job)
+
+
+def encode(job: Job) -> bytes:
+    """Return the record of a job. It has no environment, because that can contain secrets."""
+    return msgspec.msgpack.encode(replace(job, spec=replace(job.spec, env={})))
+
+
+def decode(record: bytes) -> Job:
+    """Return the job of a record."""
+    return _decoder.decode(record)
+
+
+def request_hash(spec: JobSpec) -> bytes:
+    """Return a hash of a request, which is equal for equal requests."""
+    return hashlib.blake2b(_deterministic.encode(spec), digest_size=_HASH_BYTES).digest()
+
+
+def command_text(spec: JobSpec) -> str:
+    """Return the begin of the command and its arguments, in which `ListJobs.command_contains` searches."""
+    return " ".join((spec.command, *spec.args))[:COMMAND_LENGTH]
