@@ -3,6 +3,7 @@
 import random
 import sqlite3
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from jobworkerd.records.paging import PageQuery
 from jobworkerd.records.store import Records
 from jobworkerd.records.unsaved import matches
 from jobworkerd.records.writes import Save
+from sample_jobs import SPEC
 from tests.unit.records.conftest import SECOND, MakeJob
 
 RUNNING = frozenset({JobStatus.RUNNING})
@@ -129,6 +131,39 @@ async def test_a_rare_match_does_not_make_a_page_slow(
     second = records.page(replace(request, before=first.next_before))
     assert second == Page((), jobs[5].id)
     assert records.page(replace(request, before=second.next_before)) == Page((rare,), "")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ListJobs(page_size=5, command_contains="rare"),
+        ListJobs(page_size=5, owner=SPEC.owner, statuses=RUNNING | {JobStatus.STOPPED}),
+        ListJobs(page_size=5, labels={"k": "v"}, owner="CN=nobody"),
+        ListJobs(page_size=5, statuses=FINAL, created_after_ns=1, owner="CN=nobody"),
+    ],
+)
+async def test_the_work_for_a_page_does_not_grow_with_the_history(
+    records: Records, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, request_: ListJobs
+) -> None:
+    monkeypatch.setattr(paging, "SCANNED_ROWS", 10)
+    steps = []
+    for _ in range(2):
+        save(records, *(make_job(labels={"k": "v"}) for _ in range(200)))
+        steps.append(_steps(records, request_))
+    assert steps[1] < steps[0] * 1.1
+
+
+def _steps(records: Records, request: ListJobs) -> int:
+    """Return the instructions of SQLite's virtual machine for a page."""
+    instructions = count()
+
+    def on_instruction() -> bool:
+        return next(instructions) < 0
+
+    records._connection.set_progress_handler(on_instruction, 1)
+    records.page(request)
+    records._connection.set_progress_handler(None, 1)
+    return next(instructions)
 
 
 async def test_times_are_exact_after_the_clock_was_set_back(records: Records, make_job: MakeJob) -> None:

@@ -5,6 +5,7 @@ that a filter that few jobs match cannot delay the server; the next page continu
 """
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jobworkerd.job_id import key_at, key_of, key_range
@@ -51,31 +52,37 @@ class PageQuery:
 
     def __init__(self, request: ListJobs, connection: sqlite3.Connection) -> None:
         """Use the connection only to examine steps of the clock."""
-        first, end = _keys(request, connection)
-        keys = _Condition(["job.key >= ?", "job.key < ?"], [first, end])
-        self._sources = _sources(request, keys)
+        self._request = request
+        self._first, self._end = _keys(request, connection)
 
     def stop(self) -> tuple[str, list[object]] | None:
         """Return the query for the key of the last row to examine; None to examine all rows."""
-        if not any(source.checked.terms for source in self._sources):
+        sources = self._sources()
+        if not any(source.checked.terms for source in sources):
             return None
-        sql, arguments = self._union("", checked=False)
+        sql, arguments = _union(sources, "", checked=False)
         return f"{sql} LIMIT 1 OFFSET {SCANNED_ROWS - 1}", arguments
 
     def rows(self, stop_key: int, count: int) -> tuple[str, list[object]]:
         """Return the query for the keys, ids and records of matching rows, down to `stop_key`."""
-        sql, arguments = self._union(", job.id, record", stop_key, checked=True)
+        sql, arguments = _union(self._sources(stop_key), ", job.id, record", checked=True)
         return f"{sql} LIMIT {count}", arguments
 
-    def _union(self, columns: str, stop_key: int = 0, *, checked: bool) -> tuple[str, list[object]]:
-        selects: list[str] = []
-        arguments: list[object] = []
-        for source in self._sources:
-            condition = source.followed + _Condition([f"{source.key} >= ?"], [stop_key])
-            sql, values = source.select(columns, condition + source.checked if checked else condition)
-            selects.append(sql)
-            arguments += values
-        return f"{' UNION ALL '.join(selects)} ORDER BY key DESC", arguments
+    def _sources(self, stop_key: int = 0) -> list[_Source]:
+        # One lower bound only: SQLite ends the scan at one of two bounds, which can be the lower one.
+        keys = _Condition(["job.key >= ?", "job.key < ?"], [max(self._first, stop_key), self._end])
+        return _sources(self._request, keys)
+
+
+def _union(sources: Sequence[_Source], columns: str, *, checked: bool) -> tuple[str, list[object]]:
+    selects: list[str] = []
+    arguments: list[object] = []
+    for source in sources:
+        condition = source.followed + source.checked if checked else source.followed
+        sql, values = source.select(columns, condition)
+        selects.append(sql)
+        arguments += values
+    return f"{' UNION ALL '.join(selects)} ORDER BY key DESC", arguments
 
 
 def _keys(request: ListJobs, connection: sqlite3.Connection) -> tuple[int, int]:
