@@ -116,7 +116,7 @@ def write_empty_log(jobs_dir: Path) -> None:
     """Create the log of a job without output."""
     directory = jobs_dir / JOB_ID
     directory.mkdir(parents=True)
-    LogWriter(directory).close()
+    LogWriter.create(directory).close()
 
 
 class Client:

@@ -70,7 +70,7 @@ async def _fails(call: grpc.aio.Call) -> None:
 async def test_calls_and_shutdown(start: Start, config: Config, authority: Authority, exporter: str) -> None:
     exporters = {"OTEL_TRACES_EXPORTER": exporter, "OTEL_METRICS_EXPORTER": exporter}
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-    LogWriter(_directory(config)).append(OutputSource.STDOUT, memoryview(b"one\ntwo\n"), 1)
+    LogWriter.create(_directory(config)).append(OutputSource.STDOUT, memoryview(b"one\ntwo\n"), 1)
     config = replace(config, api=ApiConfig(reflection=True))
     async with start(config, ("-c", _AUDITED), **exporters, **endpoint) as started:
         async with connected(await started.address(), authority) as client:

@@ -120,7 +120,7 @@ async def test_streams_beyond_the_descriptors_are_refused_with_the_reason(
 ) -> None:
     directory = Path(config.state_dir) / JOB_ID
     directory.mkdir()
-    LogWriter(directory).append(OutputSource.STDOUT, memoryview(bytes(100)), 1)
+    LogWriter.create(directory).append(OutputSource.STDOUT, memoryview(bytes(100)), 1)
     async with start(config, ("-c", _FEW_DESCRIPTORS)) as started:
         address = await started.address()
         started.supervisor.script = lambda _: messages.OneJob(replace(JOB, log_size=100))

@@ -64,7 +64,7 @@ def read_all(reader: LogReader, end: int) -> list[Encoded]:
 def test_readers_from_different_offsets_share_all_but_the_first_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = LogWriter(tmp_path)
+    writer = LogWriter.create(tmp_path)
     for number in range(500):
         writer.append(OUT, memoryview(b"%099d\n" % number), number)
     encoded: list[Chunk | Gap] = []
@@ -90,7 +90,7 @@ def test_readers_from_different_offsets_share_all_but_the_first_message(
 
 
 def test_readers_with_the_same_source_filter_share_messages(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path)
+    writer = LogWriter.create(tmp_path)
     for number in range(100):
         writer.append(OutputSource(1 + number % 2), memoryview(b"%d\n" % (number % 2)), number)
     cache = MessageCache(1 << 20)

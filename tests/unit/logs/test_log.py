@@ -26,7 +26,7 @@ RECORDS_IN_FIRST_SPACE = 4096 // RECORD.size
 
 @contextmanager
 def opened(directory: Path) -> Iterator[LogWriter]:
-    writer = LogWriter(directory)
+    writer = LogWriter.create(directory)
     try:
         yield writer
     finally:
@@ -265,12 +265,12 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
         assert writer.size == 0
         assert len(sorted(Path("/proc/self/fd").iterdir())) == len(before) + 4
     with pytest.raises(FileExistsError):
-        LogWriter(tmp_path)
+        LogWriter.create(tmp_path)
     index_file(tmp_path).unlink()
     with pytest.raises(FileNotFoundError), open_cursor(tmp_path, 0):
         pass
     data_file(tmp_path).unlink()
     index_file(tmp_path).touch()
     with pytest.raises(FileExistsError):
-        LogWriter(tmp_path)
+        LogWriter.create(tmp_path)
     assert sorted(Path("/proc/self/fd").iterdir()) == before

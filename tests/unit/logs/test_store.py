@@ -17,7 +17,7 @@ from tests.unit.logs.stores import ERR, OUT, UNBOUNDED, on_disk, start_of, store
 
 def trickled(directory: Path, count: int, *sources: OutputSource) -> LogWriter:
     """Write a byte every millisecond, alternately to the sources."""
-    writer = LogWriter(directory)
+    writer = LogWriter.create(directory)
     for number in range(count):
         writer.append(sources[number % len(sources)], memoryview(b"x"), 1_000_000 * number)
     return writer
@@ -166,7 +166,7 @@ def test_readers_from_different_offsets_converge_to_the_same_chunks(tmp_path: Pa
 
 
 def test_no_range_is_lost_silently_if_records_cannot_be_written(tmp_path: Path) -> None:
-    writer = LogWriter(tmp_path)
+    writer = LogWriter.create(tmp_path)
     writer.append(OUT, memoryview(b"before"), 1)
     kept, full = os.dup(writer._files.index), os.open("/dev/full", os.O_RDWR)
     os.dup2(full, writer._files.index)

@@ -23,11 +23,16 @@ PAGE = 65_536
 
 
 class LogFiles:
-    """The file descriptors of a log's bytes and of its index. The caller closes them."""
+    """The file descriptors of a log's bytes and of its index, until `close`."""
 
     def __init__(self, data: int, index: int) -> None:
         self.data = data
         self.index = index
+
+    def close(self) -> None:
+        """Close both files."""
+        os.close(self.index)
+        os.close(self.data)
 
     def header(self) -> Header:
         """Read the header: the part of the log that is not trimmed."""

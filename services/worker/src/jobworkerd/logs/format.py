@@ -2,7 +2,9 @@
 
 `output.log` contains only the job's bytes, stdout and stderr in the order in which they were read. `cat` and
 `tail -f` work on it. `output.idx` describes each piece: a header, then records in the order of their offsets,
-without gaps. Zeros can follow the last record: preallocated space (see `writer`).
+without gaps. Zeros can follow the last record: preallocated space (see `writer`). Before bytes move into
+`output.log`, the next free slot can hold an intent: a record with length 0, where readers stop. It has the
+offset and the kind of these bytes, so that their record can be completed if the writer dies (see `recovery`).
 
 A log that reached its bound is trimmed: both files then have a hole at the beginning, and the header has the
 first remaining offset (see `retention`).
@@ -24,6 +26,9 @@ HEADER = struct.Struct("<QQ8x")
 """The fields of `Header`, little-endian."""
 
 MAX_RECORD_LENGTH = 2**32 - 1
+
+RECORDS_AHEAD = 4096 // RECORD.size
+"""Number of records for which the writer allocates space at once."""
 
 LOST = 0
 """The kind of a piece that could not be stored. Other kinds are the file descriptors 1 and 2."""
@@ -60,10 +65,10 @@ def pack(record: Record) -> bytes:
 
 
 def unpack_all(data: bytes) -> list[Record]:
-    """Decode the complete records at the beginning of a piece of the index, up to the first zeros."""
+    """Decode the complete records at the beginning of a piece of the index, up to the first free slot."""
     records = []
     for offset, time_ns, length, kind in RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]):
-        if length == 0:
+        if length == 0 or kind >= len(SOURCES):
             break
         records.append(Record(offset, time_ns, length, SOURCES[kind]))
     return records

@@ -68,6 +68,18 @@ class LogStore:
         self._live[job_id] = writer
         return writer
 
+    def resume(self, job_id: str) -> LogWriter:
+        """Continue the log of a job that is still running, after the writer of an earlier supervisor.
+
+        Raises:
+            FileNotFoundError: the job has no log.
+            OSError: the log cannot be opened or repaired.
+        """
+        writer = LogWriter.resume(self._jobs_dir / job_id, self._grown)
+        self._live[job_id] = writer
+        self._total += writer.extent.stored
+        return writer
+
     def close(self) -> None:
         """Remove the prepared log, and reclaim the space of removed logs."""
         self._deferred.close()
@@ -85,7 +97,7 @@ class LogStore:
         # The directory inherits the group of `jobs_dir`, which can read the logs.
         directory.mkdir(mode=0o750)
         try:
-            return LogWriter(directory, self._grown)
+            return LogWriter.create(directory, self._grown)
         except OSError:
             self._remove(directory)
             raise

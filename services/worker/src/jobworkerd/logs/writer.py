@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from jobworkerd.logs.files import LogFiles
 from jobworkerd.logs.format import (
     HEADER,
     MAX_RECORD_LENGTH,
-    RECORD,
+    RECORDS_AHEAD,
     Header,
     Record,
     data_file,
@@ -22,20 +23,33 @@ from jobworkerd.logs.format import (
     pack,
     record_position,
 )
+from jobworkerd.logs.recovery import End, recover
 from jobworkerd.logs.retention import Extent, trim
 from jobworkerd.model import OutputSource
 
-_RECORDS_AHEAD = 4096 // RECORD.size
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 """Includes read access: posix_fallocate(3) needs it on file systems without fallocate."""
 _MODE = 0o640
 """The files inherit the group of the directory, which can read the log."""
 
+OnGrowth = Callable[["LogWriter", int], None]
+
 
 class LogWriter:
     """The only writer of a log; owns its two file descriptors until `close`."""
 
-    def __init__(self, directory: Path, on_growth: Callable[["LogWriter", int], None] | None = None) -> None:
+    def __init__(self, files: LogFiles, end: End, on_growth: OnGrowth | None = None) -> None:
+        """Take over the open files of a log, which ends at `end`; see `create` and `resume`."""
+        self.extent = end.extent
+        self._files = files
+        self._last = end.last
+        self._space = end.space
+        self._time_ns = end.last.time_ns if end.last else 0
+        self._on_growth = on_growth
+        self._unrecorded = 0
+
+    @classmethod
+    def create(cls, directory: Path, on_growth: OnGrowth | None = None) -> Self:
         """Create the files in an existing directory.
 
         `on_growth` is called with the number of bytes by which the log has grown.
@@ -43,24 +57,28 @@ class LogWriter:
         Raises:
             OSError: the files cannot be created or already exist. No descriptor remains open.
         """
-        self.extent = Extent()
-        self._on_growth = on_growth
-        self._last: Record | None = None
-        self._space = 0
-        self._time_ns = 0
-        self._unrecorded = 0
-        data = os.open(data_file(directory), _NEW_FILE, _MODE)
+        writer = cls(_open(directory, _NEW_FILE), End(Extent(), None, 0), on_growth)
         try:
-            index = os.open(index_file(directory), _NEW_FILE, _MODE)
+            writer._preallocate()
+            os.pwrite(writer._files.index, HEADER.pack(*Header(0, 0)), 0)
         except OSError:
-            os.close(data)
+            writer.close()
             raise
-        self._files = LogFiles(data, index)
+        return writer
+
+    @classmethod
+    def resume(cls, directory: Path, on_growth: OnGrowth | None = None) -> Self:
+        """Continue the log of a writer that died, after its last byte; see `recovery`.
+
+        Raises:
+            FileNotFoundError: the directory has no log.
+            OSError: the files cannot be opened or repaired. No descriptor remains open.
+        """
+        files = _open(directory, os.O_RDWR | os.O_CLOEXEC)
         try:
-            self._preallocate()
-            os.pwrite(index, HEADER.pack(*Header(0, 0)), 0)
+            return cls(files, recover(files), on_growth)
         except OSError:
-            self.close()
+            files.close()
             raise
 
     @property
@@ -113,8 +131,7 @@ class LogWriter:
 
     def close(self) -> None:
         """Close the file descriptors. The index keeps its preallocated space of less than a block."""
-        os.close(self._files.index)
-        os.close(self._files.data)
+        self._files.close()
 
     def _write(self, data: memoryview) -> int:
         """Write the bytes, and return how many of them reached the file."""
@@ -135,7 +152,7 @@ class LogWriter:
         return True
 
     def _preallocate(self) -> None:
-        ahead = self._space + _RECORDS_AHEAD
+        ahead = self._space + RECORDS_AHEAD
         # Allocation from 0 on would fill the hole of trimmed records.
         begin = record_position(self._space) if self._space else 0
         os.posix_fallocate(self._files.index, begin, record_position(ahead) - begin)
@@ -156,3 +173,12 @@ class LogWriter:
         self._last = record
         self._unrecorded -= record.end - self.size
         self.extent = self.extent._replace(size=record.end, records=number + 1)
+
+
+def _open(directory: Path, flags: int) -> LogFiles:
+    data = os.open(data_file(directory), flags, _MODE)
+    try:
+        return LogFiles(data, os.open(index_file(directory), flags, _MODE))
+    except OSError:
+        os.close(data)
+        raise
