@@ -38,9 +38,9 @@ async def test_job_ids_are_completed(cli: Cli, server: FakeServer, shell: str, s
     assert server.listed[0].id_prefix == "0199f"
 
 
-async def test_stop_completes_running_jobs_only(cli: Cli, server: FakeServer) -> None:
+async def test_stop_completes_queued_and_running_jobs_only(cli: Cli, server: FakeServer) -> None:
     await complete(cli, "bash", "jobworker stop ")
-    assert list(server.listed[0].statuses) == [job_pb2.JOB_STATUS_RUNNING]
+    assert list(server.listed[0].statuses) == [job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_RUNNING]
     await complete(cli, "bash", "jobworker get ")
     assert not server.listed[1].statuses
 

@@ -10,6 +10,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "create": "jobworker create --max-cpu=50 --max-memory=512 -l team=data python3 train.py -v",
         "get": "jobworker get 019a4c",
         "list": "jobworker list --status running --label team=data -o wide",
+        "queue": "jobworker queue -o wide",
         "stop": "jobworker stop --grace-period 5s 019a4c 019a4d",
         "stream": "jobworker stream --tail 20 --timestamps 019a4c",
         "run": "jobworker run --timeout 5m --max-memory=1G sh -c 'df -h | sort'",

@@ -4,7 +4,7 @@ from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError, CliReason
 from jobworker_cli.output import print_message
 
-__all__ = ["exit_code", "is_final", "print_termination", "status_name"]
+__all__ = ["exit_code", "is_final", "is_queued", "print_termination", "status_name"]
 
 # The code of client failures and of jobs without a known result, as in `docker run`.
 UNKNOWN = 125
@@ -12,7 +12,9 @@ UNKNOWN = 125
 # As in timeout(1).
 TIMED_OUT = 124
 
-UNFINISHED = (job_pb2.JOB_STATUS_INITIALIZING, job_pb2.JOB_STATUS_RUNNING)
+UNFINISHED = (job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_INITIALIZING, job_pb2.JOB_STATUS_RUNNING)
+
+TIMEOUTS = (job_pb2.TERMINATION_REASON_TIMED_OUT, job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT)
 
 
 def status_name(job: job_pb2.Job) -> str:
@@ -29,11 +31,16 @@ def is_final(job: job_pb2.Job) -> bool:
     return job.status not in UNFINISHED
 
 
+def is_queued(job: job_pb2.Job) -> bool:
+    """Tell whether the job waits in the queue."""
+    return job.status == job_pb2.JOB_STATUS_QUEUED
+
+
 def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
     """Return the exit code for the end of the job, as a shell or timeout(1) would.
 
-    This is the exit code of the job, or 128 + N for signal N; 124 for a timeout, unless `preserve_status`;
-    0 while the job runs.
+    This is the exit code of the job, or 128 + N for signal N. It is 124 for a timeout, unless
+    `preserve_status`, 125 if the command never ran, and 0 while the job waits or runs.
 
     Raises:
         CliError: the job is LOST, so its result is unknown.
@@ -44,8 +51,10 @@ def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
             reason=CliReason.JOB_LOST,
             exit_code=UNKNOWN,
         )
-    if job.termination.reason == job_pb2.TERMINATION_REASON_TIMED_OUT and not preserve_status:
+    if job.termination.reason in TIMEOUTS and not preserve_status:
         return TIMED_OUT
+    if is_final(job) and not job.HasField("exit_code") and not job.termination.signal:
+        return UNKNOWN
     return 128 + job.termination.signal if job.termination.signal else job.exit_code
 
 

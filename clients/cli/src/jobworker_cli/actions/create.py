@@ -1,6 +1,7 @@
 """`jobworker create`: build the request, create the job and print it."""
 
 import uuid
+from datetime import timedelta
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.output import Format
@@ -11,6 +12,9 @@ from jobworker_cli.settings.options import JobOptions, NetworkName, environment_
 from jobworker_client import Client, DeadlineExceeded, Job
 
 __all__ = ["create", "create_and_print", "create_request"]
+
+# The server accepts no longer time in the queue.
+MAX_QUEUE_TIMEOUT = timedelta(days=365)
 
 
 async def create_and_print(client: Client, request: job_service_pb2.CreateJobRequest, output: Format) -> int:
@@ -40,12 +44,16 @@ def create_request(command: list[str], options: JobOptions) -> job_service_pb2.C
         request_id=options.request_id or str(uuid.uuid4()),
         limits_policy=_policy(options.strict),
         network=_network(options.network),
+        priority=options.priority,
         **given_limits(options),  # type: ignore[arg-type]  # typer checks the types
     )
     if options.timeout is not None:
         request.timeout.FromTimedelta(options.timeout)
     if options.stop_grace_period is not None:
         request.stop_grace_period.FromTimedelta(options.stop_grace_period)
+    if options.queue or options.queue_timeout is not None:
+        longest = MAX_QUEUE_TIMEOUT if options.queue_timeout is None else options.queue_timeout
+        request.queue_timeout.FromTimedelta(longest)
     return request
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
+from jobworker_cli.actions.queue import report_position
 from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.limits import unenforced
@@ -47,7 +48,7 @@ class Run:
         """Create the job, copy its output, and return the final job."""
         job = await self._create()
         self._job_id.set_result(job.id)
-        _warn_about_unenforced(job)
+        reporting = asyncio.create_task(self._report_start(job))
         try:
             request = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
             return await copy_stream(open_stream(self._client, request), self._writer.write)
@@ -55,6 +56,12 @@ class Run:
             # A local command would end by SIGPIPE with its next write.
             await self.stop()
             raise
+        finally:
+            await cancel_and_wait(reporting)
+
+    async def _report_start(self, job: job_pb2.Job) -> None:
+        """Print the position of a queued job until it starts, and the limits that are not in force."""
+        _warn_about_unenforced(await report_position(self._client, job))
 
     async def stop(self) -> None:
         """Stop the job, as soon as its id is known; print a failure."""

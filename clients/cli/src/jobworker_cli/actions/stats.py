@@ -6,10 +6,11 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from jobworker.v1 import job_pb2
+from jobworker_cli.output import printable
 from jobworker_cli.render.live_views import usage_header, usage_line
 from jobworker_cli.render.screen import alternate_screen, is_terminal
-from jobworker_cli.render.views import final_line, usage_details
-from jobworker_cli.results import is_final
+from jobworker_cli.render.views import final_line, queue_line, usage_details
+from jobworker_cli.results import is_final, is_queued, status_name
 from jobworker_cli.settings.connect import resolve_job_id
 from jobworker_client import Client
 
@@ -23,7 +24,7 @@ async def show_stats(client: Client, ref: str, interval: timedelta) -> int:
     """Print the usage of a running job in one interval, and the total usage."""
     async with aclosing(_measure(client, await resolve_job_id(client, ref), interval)) as measurements:
         async for job, previous in measurements:
-            if previous is not None or is_final(job):
+            if previous is not None or is_final(job) or is_queued(job):
                 print(_page(job, previous))
                 break
     return 0
@@ -57,6 +58,8 @@ async def _print_lines(measurements: AsyncGenerator[Measurement, None]) -> job_p
 
 
 def _page(job: job_pb2.Job, previous: job_pb2.Usage | None) -> str:
+    if is_queued(job):
+        return f"{printable(job.id)}  {status_name(job)}  {queue_line(job)}"
     head = final_line(job) if is_final(job) else f"{usage_header()}\n{usage_line(job, previous)}"
     return f"{head}\n\n{usage_details(job)}".rstrip()
 

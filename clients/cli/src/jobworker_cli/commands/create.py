@@ -20,6 +20,8 @@ def create(
 ) -> None:
     """Create and start a job (Admin only).
 
+    With --queue, the job starts later if the server has no room for it now.
+
     Options end at the first word of the command. All words after it belong to the command.
     """
     from jobworker_cli.actions.create import create_and_print, create_request

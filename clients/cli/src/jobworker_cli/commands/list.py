@@ -17,6 +17,7 @@ __all__ = ["list_jobs"]
 class Status(enum.StrEnum):
     """Values of `--status`."""
 
+    QUEUED = "queued"
     INITIALIZING = "initializing"
     RUNNING = "running"
     COMPLETED = "completed"

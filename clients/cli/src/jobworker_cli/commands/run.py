@@ -15,7 +15,8 @@ def run(
     """Run a job like a local command (Admin only).
 
     Streams the output and exits with the exit code of the job, or with 124 after a timeout. Ctrl-C stops the
-    job and shows its last output. A second Ctrl-C detaches from the job.
+    job and shows its last output. A second Ctrl-C detaches from the job. With --queue, shows the position of
+    the job in the queue on stderr until it starts.
     """
     from jobworker_cli.actions.create import create_request
     from jobworker_cli.actions.run import run_job

@@ -44,7 +44,8 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         JobNotFound: "`jobworker list` shows the jobs of the server",
         JobNotRunning: "`jobworker list --status running` shows the jobs whose limits can be changed",
         RoleRequired: "select another certificate with --role admin, or with --cert and --key",
-        TooManyJobs: "`jobworker list --status running` shows the running jobs; stop one of them",
+        TooManyJobs: "use --queue to let the job wait; `jobworker list --status running` shows the running "
+        "jobs, `jobworker queue` the waiting ones",
         LimitUnavailable: "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
         "server's host shows the missing requirements",
         DeadlineExceeded: "increase --timeout",

@@ -12,10 +12,11 @@ from jobworker_cli.render.units import format_size
 from jobworker_cli.render.views import COLOURS, command_line, outcome, run_time
 from jobworker_cli.results import status_name
 
-__all__ = ["jobs_table", "table"]
+__all__ = ["jobs_table", "queue_table", "table"]
 
 COLUMNS = ("ID", "STATUS", "EXIT", "STARTED", "RAN")
 WIDE_COLUMNS = ("OWNER", "CPU", "MEMORY", "OUTPUT", "LABELS")
+QUEUE_COLUMNS = ("POSITION", "ID", "OWNER", "PRIORITY", "WAITING", "REASON", "COMMAND")
 
 
 def jobs_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
@@ -26,6 +27,23 @@ def jobs_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
     header = (*COLUMNS, *(WIDE_COLUMNS if wide else ()), "COMMAND")
     rows = [(*_columns(job), *(_wide_columns(job) if wide else ()), command_line(job)) for job in jobs]
     return table([header, *rows], cut=not wide)
+
+
+def queue_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
+    """Return a table of queued jobs, cut to the width of the terminal unless it is wide."""
+    return table([QUEUE_COLUMNS, *map(_queue_row, jobs)], cut=not wide)
+
+
+def _queue_row(job: job_pb2.Job) -> tuple[str, ...]:
+    return (
+        str(job.queue_position or "-"),
+        printable(job.id),
+        printable(job.owner) or "-",
+        str(job.priority),
+        format_age(job.create_time).removesuffix(" ago"),
+        printable(job.queue_reason) or "-",
+        command_line(job),
+    )
 
 
 def table(rows: Sequence[tuple[str, ...]], *, cut: bool = True) -> str:

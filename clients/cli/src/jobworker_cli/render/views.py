@@ -10,11 +10,27 @@ from jobworker_cli.render.limits import Row, isolation_rows, limit_rows
 from jobworker_cli.render.text_width import pad, text_width
 from jobworker_cli.render.times import elapsed, format_age, local_time
 from jobworker_cli.render.units import format_duration, format_size
-from jobworker_cli.results import is_final, status_name
+from jobworker_cli.results import TIMEOUTS, is_final, status_name
 
-__all__ = ["COLOURS", "command_line", "final_line", "job_details", "outcome", "run_time", "usage_details"]
+__all__ = [
+    "COLOURS",
+    "command_line",
+    "final_line",
+    "job_details",
+    "outcome",
+    "queue_line",
+    "run_time",
+    "usage_details",
+]
 
-COLOURS = {"RUNNING": "cyan", "COMPLETED": "green", "FAILED": "red", "LOST": "red", "STOPPED": "yellow"}
+COLOURS = {
+    "QUEUED": "blue",
+    "RUNNING": "cyan",
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "LOST": "red",
+    "STOPPED": "yellow",
+}
 
 
 def command_line(job: job_pb2.Job) -> str:
@@ -27,7 +43,7 @@ def outcome(job: job_pb2.Job) -> str:
     reason = job.termination.reason
     if reason == job_pb2.TERMINATION_REASON_OOM_KILLED:
         return "oom"
-    if reason == job_pb2.TERMINATION_REASON_TIMED_OUT:
+    if reason in TIMEOUTS:
         return "timeout"
     if job.termination.signal:
         return printable(job.termination.signal_name) or f"signal {job.termination.signal}"
@@ -39,6 +55,11 @@ def final_line(job: job_pb2.Job) -> str:
     return "  ".join(
         [printable(job.id), status_name(job), printable(job.termination.message) or outcome(job)]
     )
+
+
+def queue_line(job: job_pb2.Job) -> str:
+    """Return the position of a queued job and the reason of the wait."""
+    return f"position {job.queue_position} in the queue: {printable(job.queue_reason)}"
 
 
 def job_details(job: job_pb2.Job) -> str:
@@ -68,6 +89,8 @@ def _line(name: str, text: str, width: int) -> str:
 
 def _result(job: job_pb2.Job) -> list[Row]:
     rows = [("Job", job.id), ("Status", status_name(job))]
+    if job.queue_position:
+        rows += [("Position", str(job.queue_position)), ("Waits because", job.queue_reason)]
     if job.HasField("exit_code"):
         rows.append(("Exit code", str(job.exit_code)))
     if job.termination.signal:
@@ -89,6 +112,10 @@ def _run(job: job_pb2.Job) -> list[Row]:
     rows = [("Command", command_line(job)), ("Directory", job.working_directory), *_times(job)]
     if job.pid:
         rows.append(("PID", str(job.pid)))
+    if job.HasField("queue_timeout"):
+        rows.append(("Queue timeout", format_duration(job.queue_timeout.ToTimedelta())))
+    if job.priority:
+        rows.append(("Priority", str(job.priority)))
     if job.HasField("timeout"):
         rows.append(("Timeout", format_duration(job.timeout.ToTimedelta())))
     if job.stop_signal:

@@ -22,7 +22,7 @@ def complete_job(ctx: typer.Context, incomplete: str) -> Completion:
 
 
 def complete_running_job(ctx: typer.Context, incomplete: str) -> Completion:
-    """Return the ids of running jobs with a prefix."""
+    """Return the ids of queued and running jobs with a prefix."""
     return _job_ids(ctx, incomplete, running=True)
 
 
@@ -43,7 +43,7 @@ def _query(ctx: typer.Context, incomplete: str, *, running: bool) -> Completion:
 
     job_filter = JobFilter(id_prefix=incomplete.lower())
     if running:
-        job_filter["statuses"] = [JobStatus.JOB_STATUS_RUNNING]
+        job_filter["statuses"] = [JobStatus.JOB_STATUS_QUEUED, JobStatus.JOB_STATUS_RUNNING]
     config = client_config(connection_settings(ctx.find_root()))
     with SyncClient(config, deadline=DEADLINE) as client:
         jobs = list(client.list(limit=CANDIDATES, **job_filter))

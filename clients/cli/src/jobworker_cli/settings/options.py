@@ -168,6 +168,24 @@ class JobOptions(LimitOptions):
         NetworkName | None,
         typer.Option(help="Network of the job. Default: the server's (host)"),
     ] = None
+    queue: Annotated[
+        bool,
+        typer.Option("--queue", help="Let the job wait in the queue if the server has no room for it."),
+    ] = False
+    queue_timeout: Annotated[
+        Duration,
+        typer.Option(
+            parser=parse_duration_option,
+            metavar="DURATION",
+            help="Maximum time in the queue; implies --queue. Default: 365d, which is the maximum",
+        ),
+    ] = None
+    priority: Annotated[
+        int,
+        typer.Option(
+            min=-100, max=100, show_default=False, help="Place in the queue; higher numbers start first."
+        ),
+    ] = 0
 
 
 def with_options(options: type[LimitOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -1,0 +1,55 @@
+"""`jobworker queue`: print the queued jobs, and report the position of one of them."""
+
+import asyncio
+
+from jobworker.v1 import job_pb2
+from jobworker_cli.output import Format, print_message
+from jobworker_cli.render.formats import print_jobs
+from jobworker_cli.render.tables import queue_table
+from jobworker_cli.render.times import elapsed
+from jobworker_cli.render.units import format_duration
+from jobworker_cli.render.views import queue_line
+from jobworker_cli.results import is_queued
+from jobworker_client import Client, JobStatus, JobWorkerError
+
+__all__ = ["report_position", "show_queue"]
+
+# Seconds. A position far behind changes rarely, and thousands of jobs can wait.
+FIRST_INTERVAL = 1.0
+LAST_INTERVAL = 10.0
+
+
+async def show_queue(client: Client, limit: int | None, output: Format) -> int:
+    """Print the queued jobs by position, at most `limit`."""
+    jobs = [job async for job in client.list(statuses=[JobStatus.JOB_STATUS_QUEUED])]
+    jobs.sort(key=lambda job: (job.queue_position, job.id))
+    shown = jobs[:limit]
+    if output in {Format.TABLE, Format.WIDE}:
+        print(queue_table(shown, wide=output is Format.WIDE))
+    else:
+        print_jobs(shown, output)
+    return 0
+
+
+async def report_position(client: Client, job: job_pb2.Job) -> job_pb2.Job:
+    """Print the position of a queued job to stderr whenever it changes; return the job after the wait."""
+    interval, printed = FIRST_INTERVAL, ""
+    while is_queued(job):
+        if (line := queue_line(job)) != printed:
+            print_message(f"jobworker: {line}")
+            interval, printed = FIRST_INTERVAL, line
+        await asyncio.sleep(interval)
+        interval = min(interval * 1.5, LAST_INTERVAL)
+        job = await _get_again(client, job)
+    if printed and job.HasField("start_time"):
+        waited = format_duration(elapsed(job.create_time, job.start_time))
+        print_message(f"jobworker: started after {waited} in the queue")
+    return job
+
+
+async def _get_again(client: Client, job: job_pb2.Job) -> job_pb2.Job:
+    """Return the job, or its last known state if the server is unavailable: the stream reports that."""
+    try:
+        return await client.get(job.id)
+    except JobWorkerError:
+        return job
