@@ -1,6 +1,7 @@
 """JobService over mTLS: requests to the supervisor and responses to the client."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import grpc
@@ -11,7 +12,8 @@ from msgspec.structs import replace
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd import errors
 from jobworkerd.config import Config
-from jobworkerd.model import LimitsUpdate
+from jobworkerd.logs.writer import LogWriter
+from jobworkerd.model import JobStatus, LimitsUpdate, OutputSource
 from jobworkerd.protocol import messages
 
 
@@ -164,13 +166,41 @@ async def test_the_stream_of_a_silent_job_sends_its_headers_immediately(
         call.cancel()
 
 
-@pytest.mark.parametrize(
-    ("offset", "reason"), [(JOB.log_size + 1, "OFFSET_OUT_OF_RANGE"), (0, "JOB_NOT_FOUND")]
-)
+async def test_the_stream_of_a_queued_job_waits_for_its_log(api: Api, config: Config) -> None:
+    queued = replace(JOB, status=JobStatus.QUEUED)
+    api.supervisor.script = lambda _: messages.OneJob(queued)
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, tail_lines=3)
+    async with api.client("Viewer") as client:
+        call = client.stub.GetJobsStream(request)
+        assert (await call.read()).HasField("start_offset")
+        directory = Path(config.state_dir, "jobs", JOB_ID)
+        directory.mkdir(parents=True)
+        with contextlib.closing(LogWriter.create(directory)) as writer:
+            writer.append(OutputSource.STDOUT, memoryview(b"hello"), 1_000)
+        await api.supervisor.say(messages.Progress(JOB_ID, 5))
+        assert (await call.read()).payload == b"hello"
+        await api.supervisor.say(messages.Progress(JOB_ID, 5, replace(FINAL_JOB, log_size=5)))
+        assert (await call.read()).result.status == job_pb2.JOB_STATUS_COMPLETED
+
+
+@pytest.mark.parametrize("options", [{}, {"tail_lines": 3}, {"follow": False}])
+async def test_the_stream_of_a_job_that_never_ran_has_only_the_result(
+    api: Api, options: dict[str, object]
+) -> None:
+    api.supervisor.script = lambda _: messages.OneJob(replace(FINAL_JOB, status=JobStatus.STOPPED))
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, **options)  # type: ignore[arg-type]
+    async with api.client("Viewer") as client:
+        received = [message async for message in client.stub.GetJobsStream(request)]
+    assert received[-1].result.status == job_pb2.JOB_STATUS_STOPPED
+    assert not any(message.payload for message in received)
+
+
+@pytest.mark.parametrize(("offset", "reason"), [(6, "OFFSET_OUT_OF_RANGE"), (0, "JOB_NOT_FOUND")])
 async def test_a_refused_stream_sends_no_headers_before_its_status(
     api: Api, offset: int, reason: str
 ) -> None:
     """A missing log belongs to a job that was dropped after the request."""
+    api.supervisor.script = lambda _: messages.OneJob(replace(JOB, log_size=5))
     async with api.client() as client:
         call = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=offset))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
