@@ -1,19 +1,17 @@
 """JobService over mTLS: requests to the supervisor and responses to the client."""
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import grpc
 import pytest
-from api_server import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal, write_empty_log
+from api_server import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal, write_log
 from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd import errors
 from jobworkerd.config import Config
-from jobworkerd.logs.writer import LogWriter
-from jobworkerd.model import JobStatus, LimitsUpdate, OutputSource
+from jobworkerd.model import JobStatus, LimitsUpdate
 from jobworkerd.protocol import messages
 
 
@@ -136,7 +134,7 @@ async def _until_refused(client: Client, request: job_service_pb2.GetJobRequest)
 
 
 async def test_stream_ends_with_the_result(api: Api, config: Config) -> None:
-    write_empty_log(Path(config.state_dir, "jobs"))
+    write_log(Path(config.state_dir, "jobs"))
     api.supervisor.script = lambda _: messages.OneJob(FINAL_JOB)
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with api.client("Viewer") as client:
@@ -155,7 +153,7 @@ STREAMING = [
 async def test_the_stream_of_a_silent_job_sends_its_headers_immediately(
     api: Api, config: Config, method: str
 ) -> None:
-    write_empty_log(Path(config.state_dir, "jobs"))
+    write_log(Path(config.state_dir, "jobs"))
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with api.client() as client:
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
@@ -167,20 +165,22 @@ async def test_the_stream_of_a_silent_job_sends_its_headers_immediately(
 
 
 async def test_the_stream_of_a_queued_job_waits_for_its_log(api: Api, config: Config) -> None:
-    queued = replace(JOB, status=JobStatus.QUEUED)
-    api.supervisor.script = lambda _: messages.OneJob(queued)
-    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, tail_lines=3)
+    api.supervisor.script = lambda _: messages.OneJob(replace(JOB, status=JobStatus.QUEUED))
+    received: list[job_service_pb2.GetJobsStreamResponse] = []
+
+    async def stream(client: Client) -> None:
+        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, tail_lines=3)
+        received.extend([message async for message in client.stub.GetJobsStream(request)])
+
     async with api.client("Viewer") as client:
-        call = client.stub.GetJobsStream(request)
-        assert (await call.read()).HasField("start_offset")
-        directory = Path(config.state_dir, "jobs", JOB_ID)
-        directory.mkdir(parents=True)
-        with contextlib.closing(LogWriter.create(directory)) as writer:
-            writer.append(OutputSource.STDOUT, memoryview(b"hello"), 1_000)
+        streaming = asyncio.create_task(stream(client))
+        await eventually(lambda: messages.Follow(JOB_ID) in api.supervisor.requests)
+        write_log(Path(config.state_dir, "jobs"), b"hello")
         await api.supervisor.say(messages.Progress(JOB_ID, 5))
-        assert (await call.read()).payload == b"hello"
         await api.supervisor.say(messages.Progress(JOB_ID, 5, replace(FINAL_JOB, log_size=5)))
-        assert (await call.read()).result.status == job_pb2.JOB_STATUS_COMPLETED
+        await streaming
+    assert [message.WhichOneof("kind") for message in received] == ["start_offset", "payload", "result"]
+    assert received[1].payload == b"hello"
 
 
 @pytest.mark.parametrize("options", [{}, {"tail_lines": 3}, {"follow": False}])
