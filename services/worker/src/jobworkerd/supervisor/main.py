@@ -17,6 +17,7 @@ from jobworkerd.cgroup.hierarchy import Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
+from jobworkerd.errors import JobNotFound
 from jobworkerd.job_id import is_job_id
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
@@ -38,6 +39,7 @@ from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.jobs import Jobs
+from jobworkerd.supervisor.log_sweep import LogSweep
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
@@ -153,6 +155,13 @@ async def _run(
         context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
     )
     jobs.prepare()
+    log_sweep = LogSweep(
+        context.loop,
+        jobs_dir,
+        context.logs,
+        partial(_exists, jobs),
+        lambda error: events.error("fault", error, step="log sweep"),
+    )
     shutdown = Shutdown(jobs, events)
     try:
         starting = asyncio.create_task(apis.start())
@@ -174,9 +183,18 @@ async def _run(
         watch.close()
         memory_watch.close()
         cgroup_watch.close()
+        log_sweep.close()
         shutdown.close()
     events.info("ended")
     return all_ended
+
+
+def _exists(jobs: Jobs, job_id: str) -> bool:
+    try:
+        jobs.get(job_id)
+    except JobNotFound:
+        return False
+    return True
 
 
 def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: EventLog) -> MemoryWatch:
