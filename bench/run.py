@@ -91,7 +91,7 @@ def jobs(bench: Bench) -> list[Result]:
 
 def streams(bench: Bench) -> list[Result]:
     """Measure logs and their readers, with a stall timeout that suits slow machines."""
-    patient = {"JOBWORKERD_LOG_STALL_TIMEOUT": "600", "JOBWORKERD_KEEP_JOBS": str(KEPT_JOBS)}
+    patient = {"JOBWORKERD_LOG_STALL_TIMEOUT": "600", "JOBWORKERD_RETENTION_MAX_JOBS": str(KEPT_JOBS)}
     with bench.server("memory", **patient) as server:
         results = asyncio.run(memory(server))
     with bench.server("one", **patient) as server:
@@ -110,7 +110,7 @@ def commands(bench: Bench) -> list[Result]:
 
 def requests(bench: Bench) -> list[Result]:
     """Measure requests per second and long lists."""
-    with bench.server("requests", JOBWORKERD_KEEP_JOBS=str(RECORDS * 2)) as server:
+    with bench.server("requests", JOBWORKERD_RETENTION_MAX_JOBS=str(RECORDS * 2)) as server:
         return [*rates(server, bench.bare), *asyncio.run(lists(server))]
 
 

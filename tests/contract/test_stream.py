@@ -218,9 +218,9 @@ def small_disk(directory: Path, size: str) -> Iterator[None]:
 
 @pytest.mark.root
 async def test_a_full_disk_loses_a_reported_range_and_not_the_job(certs: Path, tmp_path: Path) -> None:
-    size = 8 << 20
+    size = 16 << 20
     with (
-        small_disk(tmp_path / "state" / "state", "2m"),
+        small_disk(tmp_path / "state" / "state", "8m"),
         Server.started(BIN, certs, tmp_path / "state") as server,
     ):
         async with client(server, "admin") as admin:

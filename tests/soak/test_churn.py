@@ -30,7 +30,7 @@ USERS = range(1_700_000_000, 1_700_000_500)
 """Other servers on this host use the default range."""
 
 SETTINGS = {
-    "JOBWORKERD_KEEP_JOBS": str(KEPT),
+    "JOBWORKERD_RETENTION_MAX_JOBS": str(KEPT),
     "JOBWORKERD_ISOLATION_FIRST_UID": str(USERS.start),
     "JOBWORKERD_ISOLATION_UID_COUNT": str(len(USERS)),
 }

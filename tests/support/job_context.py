@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.records.store import Records
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
@@ -34,18 +36,21 @@ def job_context(
     *,
     warn: Callable[..., None] = lambda _event, **_fields: None,
     on_fault: Callable[[str, BaseException], None] = lambda _what, _error: None,
+    state_dir: Path | None = None,
 ) -> Iterator[JobContext]:
     """Yield the context of jobs in the running loop, with small logs."""
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
         watcher, spare_pool = PopulatedWatcher(loop), SparePool(setup)
+        records = Records(state_dir or Path(stack.enter_context(TemporaryDirectory())), on_fault)
         logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None)
-        for each in (watcher, spare_pool, logs):
+        for each in (watcher, spare_pool, records, logs):
             stack.callback(each.close)
         yield JobContext(
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
+            records=records,
             logs=logs,
             io_paths=[],
             spare_pool=spare_pool,
@@ -69,3 +74,7 @@ def new_job(*argv: str, job_id: str = "j", policy: LimitsPolicy = LimitsPolicy.B
         owner="CN=alice",
     )
     return Job(id=job_id, spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
+
+
+async def commit_nothing(job: Job) -> None:
+    """Take the place of the records in tests of one job."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobworkerd.logs.ended import EndedLogs
 from jobworkerd.logs.files import open_files
 from jobworkerd.logs.format import data_file, index_file
 from jobworkerd.logs.store import LogStore
@@ -21,12 +20,9 @@ def no_error(error: OSError) -> None:
 
 @contextmanager
 def store(
-    directory: Path,
-    max_bytes: int = UNBOUNDED,
-    max_total_bytes: int = UNBOUNDED,
-    ended: EndedLogs | None = None,
+    directory: Path, max_bytes: int = UNBOUNDED, max_total_bytes: int = UNBOUNDED
 ) -> Iterator[LogStore]:
-    logs = LogStore(directory, max_bytes, max_total_bytes, no_error, ended)
+    logs = LogStore(directory, max_bytes, max_total_bytes, no_error)
     try:
         yield logs
     finally:

@@ -36,15 +36,16 @@ def test_settings_without_sources_are_the_defaults() -> None:
 
 def test_flags_take_precedence_over_the_environment_and_the_file(tmp_path: Path) -> None:
     file = write(
-        tmp_path / "c.toml", "max_jobs = 1\nkeep_jobs = 1\n[api]\nprocesses = 1\n[defaults]\nmax_pids = 7\n"
+        tmp_path / "c.toml",
+        "max_jobs = 1\nshutdown_timeout = 1\n[api]\nprocesses = 1\n[defaults]\nmax_pids = 7\n",
     )
-    environ = {"JOBWORKERD_KEEP_JOBS": "2", "JOBWORKERD_API_PROCESSES": "2"}
+    environ = {"JOBWORKERD_SHUTDOWN_TIMEOUT": "2", "JOBWORKERD_API_PROCESSES": "2"}
     found = resolve_settings(file, environ, {"api.processes": 3})
-    assert (found.config.max_jobs, found.config.keep_jobs, found.config.api.processes) == (1, 2, 3)
+    assert (found.config.max_jobs, found.config.shutdown_timeout, found.config.api.processes) == (1, 2, 3)
     assert found.config.defaults.max_pids == 7
     assert found.config.defaults.max_cpu == Config().defaults.max_cpu
     assert found.sources["max_jobs"] == f"file {file}"
-    assert found.sources["keep_jobs"] == "environment JOBWORKERD_KEEP_JOBS"
+    assert found.sources["shutdown_timeout"] == "environment JOBWORKERD_SHUTDOWN_TIMEOUT"
     assert found.sources["api.processes"] == "flag --api-processes"
 
 
@@ -67,7 +68,7 @@ def test_the_default_file_is_read_if_it_exists() -> None:
 
 def test_a_named_file_is_read_instead_of_the_default_one(tmp_path: Path) -> None:
     write(resolve.DEFAULT_FILE, "max_jobs = 9")
-    assert resolve_settings(write(tmp_path / "c.toml", "keep_jobs = 8"), {}, {}).config.max_jobs == 500
+    assert resolve_settings(write(tmp_path / "c.toml", "shutdown_timeout = 8"), {}, {}).config.max_jobs == 500
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:

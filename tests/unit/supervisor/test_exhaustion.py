@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from job_context import NO_CGROUPS, job_context, new_job, spare_setup
+from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.mounts import cgroup2_mount
@@ -64,7 +64,7 @@ class Host:
     async def start(self, *argv: str) -> LiveJob:
         """Start a job."""
         job = new_job(*argv, job_id=next(self.ids))
-        return await LiveJob.start(job, self.context, lambda _: None, lambda _: None)
+        return await LiveJob.start(job, self.context, lambda _: None, lambda _: None, commit_nothing)
 
     def prefork(self) -> None:
         """Prepare spare processes and a log for the next jobs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from job_context import NO_CGROUPS, job_context, new_job, spare_setup
+from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
 from msgspec.structs import replace
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
@@ -61,7 +61,7 @@ async def context(tmp_path: Path, warnings: list[dict[str, object]]) -> AsyncIte
 
 
 async def start(context: JobContext, *argv: str) -> LiveJob:
-    return await LiveJob.start(new_job(*argv), context, lambda _: None, lambda _: None)
+    return await LiveJob.start(new_job(*argv), context, lambda _: None, lambda _: None, commit_nothing)
 
 
 async def test_a_step_of_the_wall_clock_does_not_change_the_running_time(
@@ -85,7 +85,7 @@ async def test_a_job_can_be_stopped_before_it_has_a_process(
     def stop(live: LiveJob) -> None:
         live.stop(StopRequest(TerminationReason.STOPPED, "CN=bob"), grace_period)
 
-    live = await LiveJob.start(new_job("sleep", "100"), context, stop, lambda _: None)
+    live = await LiveJob.start(new_job("sleep", "100"), context, stop, lambda _: None, commit_nothing)
     async with asyncio.timeout(30):
         ended = await live.end()
     assert ended.status is JobStatus.STOPPED

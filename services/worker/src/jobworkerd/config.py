@@ -165,12 +165,33 @@ class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     format: Literal["auto", "json", "console"] = "auto"
 
 
+class StateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the job records.
+
+    `synchronous`: `normal` records survive a crash of any process; `full` records also survive a loss of
+    power, but each job then waits for the disk.
+    """
+
+    synchronous: Literal["normal", "full"] = "normal"
+
+
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on the final jobs. Beyond them the server removes the jobs that ended first, with their logs.
+
+    `max_age`: seconds since the end of a job; `max_bytes`: disk space of the logs of all final jobs. 0 is
+    unlimited.
+    """
+
+    max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 100_000
+    max_age: Annotated[int, msgspec.Meta(ge=0, le=3_153_600_000)] = 30 * 86_400
+    max_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**60)] = 0
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings.
 
-    `max_jobs` bounds the jobs that are not final. `keep_jobs` bounds the final jobs; beyond it the server
-    drops the oldest job with its log. `shutdown_timeout` bounds the jobs' grace periods at a shutdown, in
-    seconds.
+    `max_jobs` bounds the jobs that are not final. `shutdown_timeout` bounds the jobs' grace periods at a
+    shutdown, in seconds.
     """
 
     listen: Listen = "0.0.0.0:50051"
@@ -178,7 +199,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certs_dir: AbsolutePath = "/opt/job-worker/certs"
     cgroup_base: AbsolutePath = "/sys/fs/cgroup/job-worker"
     max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
-    keep_jobs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
     shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
     defaults: Defaults = Defaults()
     api: ApiConfig = ApiConfig()
@@ -186,6 +206,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory: MemoryConfig = MemoryConfig()
     io: IoConfig = IoConfig()
     isolation: IsolationConfig = IsolationConfig()
+    state: StateConfig = StateConfig()
+    retention: RetentionConfig = RetentionConfig()
     logging: LoggingConfig = LoggingConfig()
 
 

@@ -11,9 +11,6 @@ LENGTH = 36
 BINARY_LENGTH = 16
 """Bytes of a job id in binary form."""
 
-PREFIX_END = "g"
-"""Sorts after each character of a job id."""
-
 _RAND_A_BITS = 12
 _FORMAT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -17,6 +17,9 @@ _CACHE_KIB = 512
 _WAL_BYTES = 16 * 1024 * 1024
 """The write-ahead log is truncated to this size after a burst of writes."""
 
+_RESERVED_BYTES = 4 * 1024 * 1024
+"""Space in the write-ahead log for the results of running jobs on a full disk, about 150 commits."""
+
 _LOW_CODE = 0xFF
 _ERRNOS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -62,6 +65,7 @@ def open_database(directory: Path) -> sqlite3.Connection:
         raise _unusable(path, error) from error
     try:
         _migrate(connection, path)
+        _reserve(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise _unusable(path, error) from error
@@ -107,6 +111,18 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number + 1}")
     connection.execute("SELECT final_jobs, stored_bytes FROM total").fetchone()
+
+
+def _reserve(connection: sqlite3.Connection, path: Path) -> None:
+    """Allocate the first part of the write-ahead log, which SQLite writes again and again."""
+    with transaction(connection):  # creates the file
+        connection.execute("UPDATE total SET final_jobs = final_jobs")
+    with suppress(OSError):  # the disk is almost full, or its file system cannot allocate
+        log = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(log, 0, _RESERVED_BYTES)
+        finally:
+            os.close(log)
 
 
 @contextmanager

@@ -15,9 +15,14 @@ _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Job)
 
 
+def without_env(job: Job) -> Job:
+    """Return a job without its environment, which can contain secrets. Neither disk nor cache has it."""
+    return replace(job, spec=replace(job.spec, env={})) if job.spec.env else job
+
+
 def encode(job: Job) -> bytes:
-    """Return the record of a job. It has no environment, because that can contain secrets."""
-    return msgspec.msgpack.encode(replace(job, spec=replace(job.spec, env={})))
+    """Return the record of a job."""
+    return msgspec.msgpack.encode(without_env(job))
 
 
 def decode(record: bytes) -> Job:

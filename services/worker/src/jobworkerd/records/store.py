@@ -88,7 +88,8 @@ class Records:
         Raises:
             OSError: the disk refused the record, which does not exist then.
         """
-        await self._queue.add(Save(job, request_hash or None, sealed_env), keep=False)
+        change = Save(encoding.without_env(job), request_hash or None, sealed_env)
+        await self._queue.add(change, keep=False)
         await self._sync()
 
     async def update(self, job: Job, sealed_env: bytes | None = None) -> None:
@@ -96,6 +97,7 @@ class Records:
 
         If the disk refuses the record, the method returns after the first attempt; see `update_later`.
         """
+        job = encoding.without_env(job)
         self._remember(job)
         await self._queue.add(Save(job, None, sealed_env), keep=True)
         try:
@@ -105,7 +107,7 @@ class Records:
 
     def update_later(self, job: Job, sealed_env: bytes | None = None) -> None:
         """Replace the record of a job soon. The change is repeated until the disk accepts it."""
-        self._queue.add_lazily(Save(job, None, sealed_env))
+        self._queue.add_lazily(Save(encoding.without_env(job), None, sealed_env))
 
     async def delete(self, *job_ids: str) -> None:
         """Delete records and return when this is committed.
@@ -113,6 +115,9 @@ class Records:
         Raises:
             OSError: the disk refused the change, and the records remain.
         """
+        self._queue.flush()
+        if self._queue.error:  # a deletion must not replace a change that the disk still refuses
+            raise self._queue.error
         changes = [self._queue.add(Delete(job_id), keep=False) for job_id in job_ids]
         await asyncio.gather(*changes)
         for job_id in job_ids:

@@ -115,11 +115,11 @@ class WriteQueue:
     def _committed(self, rejected: dict[object, Exception]) -> None:
         entries, self._entries = self._entries, {}
         self._busy_until = 0.0
-        if self.error:
-            self.error = None
-            self._on_failure(None)
+        recovered, self.error = self.error is not None, None
         for target, entry in entries.items():
             _end(entry, rejected.get(target))
+        if recovered:
+            self._on_failure(None)
         for error in rejected.values():
             self._on_rejected(error)
         self._on_commit()
@@ -128,15 +128,15 @@ class WriteQueue:
         if error.errno == errno.EAGAIN and self._busy():
             self._schedule(_BUSY_RETRY_SECONDS)
             return
-        if self.error is None:
-            self._on_failure(error)
-        self.error = error
+        first, self.error = self.error is None, error
         for target, entry in list(self._entries.items()):
             if not entry.keep:
                 del self._entries[target]
             _end(entry, None if entry.keep else error)
         if self._entries:
             self._schedule(_RETRY_SECONDS)
+        if first:
+            self._on_failure(error)
 
     def _busy(self) -> bool:
         """Return whether to wait for another connection, instead of failing."""

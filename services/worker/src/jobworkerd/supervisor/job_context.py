@@ -10,6 +10,7 @@ from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.store import LogStore
+from jobworkerd.records.store import Records
 from jobworkerd.retry import retry_while_exhausted
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.users import Users
@@ -24,6 +25,7 @@ class JobContext:
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     watcher: PopulatedWatcher
+    records: Records
     logs: LogStore
     io_paths: Sequence[Path]
     spare_pool: SparePool

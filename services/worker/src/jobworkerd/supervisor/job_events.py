@@ -29,6 +29,10 @@ class JobEvents:
         self._log.info("job updated", job_id=job.id, by=by, limits=changes)
         self._warn_of_limits(job.id, _named(job.applied_limits, changes.keys()))
 
+    def deleted(self, job: Job, by: str) -> None:
+        """Report a DeleteJob request."""
+        self._log.info("job deleted", job_id=job.id, owner=job.spec.owner, by=by)
+
     def ended(self, job: Job) -> None:
         """Report a final job."""
         assert job.termination

@@ -4,20 +4,28 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
 
 from jobworkerd.config import Config
-from jobworkerd.errors import JobNotFound, JobNotRunning, RequestIdReused, ShuttingDown, TooManyJobs
+from jobworkerd.errors import (
+    HostExhausted,
+    JobNotFound,
+    JobNotRunning,
+    ShuttingDown,
+    TooManyJobs,
+)
 from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
+from jobworkerd.records.encoding import request_hash
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
-from jobworkerd.supervisor.listing import Listing
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import StopRequest
+from jobworkerd.supervisor.removal import Removal
+from jobworkerd.supervisor.request_ids import RequestIds
+from jobworkerd.supervisor.retention import Retention
 
 _REFILL_DELAY_SECONDS = 0.003
 """Delay before the pool is refilled, so that refilling does not compete with the CreateJob response."""
@@ -26,16 +34,8 @@ _HOST_CHANGE_DELAY_SECONDS = 0.25
 """Changes of the host's mounts that follow one another within this time count as one."""
 
 
-class _Request(NamedTuple):
-    """The first CreateJob request with a request id."""
-
-    spec: JobSpec
-    job_id: str
-    started: asyncio.Future[Job]
-
-
 class Jobs:
-    """The owner of all jobs. A job is either in `_live` or in `_final`."""
+    """The owner of all jobs. A job is either in `_live`, or final and only in `_records`."""
 
     def __init__(
         self,
@@ -50,16 +50,15 @@ class Jobs:
         """
         self._config = config
         self._context = context
+        self._records = records = context.records
         self._events = JobEvents(log)
         self._on_change = on_change
-        self._on_forget = on_forget
-        self._ids = JobIds()
+        self._removal = Removal(context, on_forget)
+        self._retention = Retention(config.retention, self._removal, context)
+        self._ids = JobIds(records.newest_key())
         self._live: dict[str, JobEntry] = {}
-        self._final: dict[str, Job] = {}
-        self._listing = Listing(self.get)
-        self._requests: dict[tuple[str, str], _Request] = {}
+        self._request_ids = RequestIds(records)
         self._preparing: asyncio.TimerHandle | None = None
-        self._reclaiming = False
         self._draining = False
 
     async def start(self, spec: JobSpec) -> Job:
@@ -73,11 +72,11 @@ class Jobs:
             TooManyJobs: `max_jobs` jobs are live.
             LimitUnavailable: the policy is strict and a limit cannot be enforced.
             CommandNotStarted: the command cannot be executed.
+            HostExhausted: the record cannot be stored.
             OSError: the host is exhausted.
         """
-        key = (spec.owner, spec.request_id)
-        if spec.request_id and key in self._requests:
-            return await self._repeat(spec, self._requests[key])
+        if first := await self._request_ids.first(spec):
+            return self.get(first)
         if self._draining:
             raise ShuttingDown
         if len(self._live) >= self._config.max_jobs:
@@ -85,34 +84,35 @@ class Jobs:
                 f"{self._config.max_jobs} jobs are running, which is the maximum",
                 "retry when a job has ended",
             )
-        job = Job(id=self._ids.new(), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=time.time_ns())
+        now = time.time_ns()
+        job = Job(id=self._ids.new(now), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=now)
         started: asyncio.Future[Job] = self._context.loop.create_future()
-        if spec.request_id:
-            self._requests[key] = _Request(spec, job.id, started)
-        try:
-            running = await self._launch(job, started)
-        except BaseException as error:
-            self._requests.pop(key, None)
-            started.set_exception(error)
-            started.exception()  # marks it as retrieved: no request has to wait for it
-            raise
-        started.set_result(running)
+        with self._request_ids.starting(spec, job.id, started):
+            try:
+                running = await self._launch(job, started)
+            except BaseException as error:
+                started.set_exception(error)
+                started.exception()  # marks it as retrieved: no request has to wait for it
+                raise
+            started.set_result(running)
         return running
-
-    async def _repeat(self, spec: JobSpec, first: _Request) -> Job:
-        if spec != first.spec:
-            raise RequestIdReused(spec.request_id, first.job_id)
-        await asyncio.shield(first.started)
-        return self.get(first.job_id)
 
     async def _launch(self, job: Job, started: asyncio.Future[Job]) -> Job:
         try:
-            live = await LiveJob.start(job, self._context, partial(self._add, started), self._on_change)
+            live = await LiveJob.start(
+                job,
+                self._context,
+                partial(self._add, started),
+                self._on_change,
+                partial(self._commit, job.spec),
+            )
         except BaseException:
-            if self._live.pop(job.id, None):
-                self._listing.remove(job.id)
+            entry = self._live.pop(job.id, None)
+            if entry and entry.recorded:
+                self._records.delete_later(job.id)
             raise
         running = live.snapshot()
+        self._records.update_later(running)
         # Runs after the response has been queued (next loop iteration).
         self._context.loop.call_soon(self._events.started, running)
         self._schedule_refill()
@@ -121,7 +121,14 @@ class Jobs:
 
     def _add(self, started: asyncio.Future[Job], live: LiveJob) -> None:
         self._live[live.id] = JobEntry(live, started)
-        self._listing.add(live.id)
+
+    async def _commit(self, requested: JobSpec, job: Job) -> None:
+        """Store the record of a job that is about to start. `requested` has no defaults of the isolation."""
+        self._live[job.id].recorded = True
+        try:
+            await self._records.insert(job, request_hash(requested) if requested.request_id else b"")
+        except OSError as error:
+            raise HostExhausted(f"the record of the job cannot be stored: {error.strerror}") from error
 
     def _schedule_refill(self) -> None:
         """Postpone the refill as long as spare processes are left."""
@@ -146,12 +153,13 @@ class Jobs:
 
     async def _end(self, live: LiveJob) -> Job:
         job = await live.end()
+        self._live[job.id].final = job
+        await self._records.update(job)
         del self._live[job.id]
-        self._final[job.id] = job
         self._events.ended(job)
         self._on_change(job.id)
         # After the notices of the end: the file system takes long to remove a large log.
-        self._context.loop.call_soon(self._forget_oldest)
+        self._context.loop.call_soon(self._retention.check)
         return job
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
@@ -159,10 +167,11 @@ class Jobs:
 
         Raises:
             JobNotFound: no job has this id.
+            OSError: the records cannot be read.
         """
         if entry := self._live.get(job_id):
-            return entry.live.snapshot(live_usage=live_usage)
-        if job := self._final.get(job_id):
+            return entry.live.snapshot(live_usage=live_usage and entry.final is None)
+        if job := self._records.get(job_id):
             return job
         raise JobNotFound(job_id)
 
@@ -170,12 +179,21 @@ class Jobs:
         """Return the size of a job's log, and the job if it is final."""
         if entry := self._live.get(job_id):
             return entry.live.log_size, None
-        job = self._final[job_id]
+        job = self.get(job_id)
         return job.log_size, job
 
     def list(self, request: ListJobs) -> JobPage:
-        """Return a page of jobs, newest first."""
-        return self._listing.page(request)
+        """Return a page of jobs, newest first.
+
+        Raises:
+            OSError: the records cannot be read.
+        """
+        page = self._records.page(request)
+        jobs = (
+            self.get(job.id, live_usage=request.live_usage) if job.id in self._live else job
+            for job in page.jobs
+        )
+        return JobPage(tuple(jobs), page.next_before)
 
     async def stop(self, request: StopJob) -> Job:
         """Stop a job and return the final job; return a final job unchanged.
@@ -189,7 +207,8 @@ class Jobs:
         entry = self._live[job.id]
         grace = job.spec.stop_grace_period if request.grace_period is None else request.grace_period
         self._events.stop_requested(job, request.subject, grace)
-        entry.live.stop(StopRequest(TerminationReason.STOPPED, request.subject), grace)
+        if entry.final is None:
+            entry.live.stop(StopRequest(TerminationReason.STOPPED, request.subject), grace)
         if not entry.started.done():
             await asyncio.wait([entry.started])
         if entry.ending:
@@ -207,14 +226,18 @@ class Jobs:
         job = self.get(request.job_id)
         if job.status is not JobStatus.RUNNING:
             raise JobNotRunning(job.id, job.status.value)
-        updated = self._live[job.id].live.update(request.limits)
+        entry = self._live[job.id]
+        if entry.final:
+            raise JobNotRunning(job.id, entry.final.status.value)
+        updated = entry.live.update(request.limits)
+        self._records.update_later(updated)
         self._events.updated(updated, request.subject, request.limits.changes)
         return updated
 
     @property
     def live(self) -> Iterable[LiveJob]:
-        """The jobs that are not final."""
-        return [entry.live for entry in self._live.values()]
+        """The jobs that have processes, or are about to start."""
+        return [entry.live for entry in self._live.values() if entry.final is None]
 
     @property
     def live_ids(self) -> tuple[str, ...]:
@@ -238,18 +261,8 @@ class Jobs:
         for live in self.live:
             live.stop(StopRequest(TerminationReason.STOPPED), 0)
 
-    def _forget_oldest(self) -> None:
-        while len(self._final) > self._config.keep_jobs:
-            job = self._final.pop(next(iter(self._final)))
-            self._listing.remove(job.id)
-            self._on_forget(job.id)
-            self._requests.pop((job.spec.owner, job.spec.request_id), None)
-            self._context.logs.discard(job.id)
-            if not self._reclaiming:
-                self._reclaim()
-
-    def _reclaim(self) -> None:
-        """Free one piece of a removed log per loop iteration, so that the pipes are read in between."""
-        self._reclaiming = self._context.logs.reclaim()
-        if self._reclaiming:
-            self._context.loop.call_soon(self._reclaim)
+    def close(self) -> None:
+        """Stop the background work."""
+        if self._preparing:
+            self._preparing.cancel()
+        self._retention.close()

@@ -3,7 +3,7 @@
 import errno
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -50,11 +50,13 @@ class LiveJob:
         context: JobContext,
         on_create: Callable[[Self], None],
         on_change: Callable[[str], None],
+        commit: Callable[[Job], Awaitable[None]],
     ) -> Self:
         """Start a job and return it when its command runs. Release all resources on an error.
 
-        `on_create` is called with the job before the first step: the job can be listed and stopped from then
-        on. `on_change` is called with the job's id whenever its log grows or its status changes.
+        `on_create` is called with the job before the first step: the job can be stopped from then on.
+        `on_change` is called with the job's id whenever its log grows or its status changes. `commit` stores
+        the record of the job; nothing runs before it has returned.
 
         Raises:
             LimitUnavailable: the policy is strict and a limit cannot be enforced.
@@ -64,7 +66,7 @@ class LiveJob:
         live = cls(job, context, on_change)
         on_create(live)
         try:
-            await live._prepare()
+            await live._prepare(commit)
             await live._execute()
         except BaseException:
             await live._end_processes()
@@ -73,7 +75,7 @@ class LiveJob:
         on_change(job.id)
         return live
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, commit: Callable[[Job], Awaitable[None]]) -> None:
         """Acquire the job's resources and let its spare process execute the command."""
         spec, resources = self._job.spec, self._resources
         spare = await resources.take_spare()
@@ -84,6 +86,7 @@ class LiveJob:
         self._job = replace(self._job, applied_limits=applied)
         refuse_if_strict(spec.limits_policy, applied, self._job.applied_isolation)
         resources.open_log()
+        await commit(self._job)
         resources.containment.boost_cpu_weight()
         process.release(spare, resources.containment.directory_fd)
 

@@ -17,11 +17,11 @@ from jobworkerd.cgroup.hierarchy import Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import sweep
 from jobworkerd.config import Config
-from jobworkerd.errors import JobNotFound
 from jobworkerd.job_id import is_job_id
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.records.store import Records
 from jobworkerd.spawn import accounts, writable_paths
 from jobworkerd.spawn.host_watch import HostWatch
 from jobworkerd.spawn.identity import Identity
@@ -39,7 +39,6 @@ from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.jobs import Jobs
-from jobworkerd.supervisor.log_sweep import LogSweep
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
@@ -107,6 +106,8 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
         isolation_setup = isolation_for(config, widest)
         spare_pool = SparePool(Setup(_job_open_files(config, events), os.nice(0), isolation_setup))
         stack.callback(spare_pool.close)
+        records = _open_records(config, events)
+        stack.callback(records.close)
         logs = LogStore(
             jobs_dir,
             config.log.max_bytes,
@@ -118,6 +119,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
+            records=records,
             logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
             spare_pool=spare_pool,
@@ -155,13 +157,6 @@ async def _run(
         context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
     )
     jobs.prepare()
-    log_sweep = LogSweep(
-        context.loop,
-        jobs_dir,
-        context.logs,
-        partial(_exists, jobs),
-        lambda error: events.error("fault", error, step="log sweep"),
-    )
     shutdown = Shutdown(jobs, events)
     try:
         starting = asyncio.create_task(apis.start())
@@ -183,18 +178,20 @@ async def _run(
         watch.close()
         memory_watch.close()
         cgroup_watch.close()
-        log_sweep.close()
         shutdown.close()
+        jobs.close()
     events.info("ended")
     return all_ended
 
 
-def _exists(jobs: Jobs, job_id: str) -> bool:
-    try:
-        jobs.get(job_id)
-    except JobNotFound:
-        return False
-    return True
+def _open_records(config: Config, events: EventLog) -> Records:
+    """Open the records; log when the disk fails and when it works again."""
+    return Records(
+        Path(config.state_dir),
+        lambda what, error: events.error("fault", error, step=what),
+        lambda: events.info("records are stored again"),
+        full_sync=config.state.synchronous == "full",
+    )
 
 
 def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: EventLog) -> MemoryWatch:

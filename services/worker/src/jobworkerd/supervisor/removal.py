@@ -1,0 +1,34 @@
+"""Removes final jobs with their logs."""
+
+from collections.abc import Callable
+
+from jobworkerd.supervisor.job_context import JobContext
+
+
+class Removal:
+    """Deletes the record of a job, and then its log. A start removes logs that have no record."""
+
+    def __init__(self, context: JobContext, on_forget: Callable[[str], None]) -> None:
+        """`on_forget` is called with the id of each removed job."""
+        self._context = context
+        self._on_forget = on_forget
+        self._reclaiming = False
+
+    async def remove(self, *job_ids: str) -> None:
+        """Remove final jobs.
+
+        Raises:
+            OSError: the disk refused the change, and the jobs remain.
+        """
+        await self._context.records.delete(*job_ids)
+        for job_id in job_ids:
+            self._on_forget(job_id)
+            self._context.logs.discard(job_id)
+        if not self._reclaiming:
+            self._reclaim()
+
+    def _reclaim(self) -> None:
+        """Free one piece of a removed log per loop iteration, so that the pipes are read in between."""
+        self._reclaiming = self._context.logs.reclaim()
+        if self._reclaiming:
+            self._context.loop.call_soon(self._reclaim)

@@ -1,0 +1,276 @@
+"""The table of jobs with a database: order of commits, history, request ids and removal."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from job_context import NO_CGROUPS, job_context, new_job, spare_setup
+from msgspec.structs import replace
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.config import Config, IsolationConfig, LoggingConfig, RetentionConfig
+from jobworkerd.errors import CommandNotStarted, HostExhausted, RequestIdReused
+from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
+from jobworkerd.protocol.messages import ListJobs, StopJob, UpdateJob
+from jobworkerd.spawn import process
+from jobworkerd.supervisor.event_log import EventLog
+from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.jobs import Jobs
+
+ISOLATION = IsolationConfig(
+    run_as="server",
+    mount_namespace=False,
+    pid_namespace=False,
+    ipc_namespace=False,
+    uts_namespace=False,
+    no_new_privileges=False,
+)
+
+
+class Server:
+    """A table of jobs and what it reports."""
+
+    def __init__(self, context: JobContext, config: Config) -> None:
+        self.context = context
+        self.log = io.StringIO()
+        self.forgotten: list[str] = []
+        self.changed: list[str] = []
+        events = EventLog(LoggingConfig(format="json"), self.log)
+        self.jobs = Jobs(config, context, events, self._changed, self.forgotten.append)
+
+    def _changed(self, job_id: str) -> None:
+        size, job = self.jobs.progress(job_id)
+        self.changed.append(job.status.value if job else f"live {size}")
+
+    async def run(self, *argv: str, **spec: object) -> Job:
+        """Run a command and return the final job."""
+        return await self.ended((await self.jobs.start(command(*argv, **spec))).id)
+
+    async def ended(self, job_id: str) -> Job:
+        async with asyncio.timeout(20):
+            while not (job := self.jobs.get(job_id)).status.final:
+                await asyncio.sleep(0.002)
+        return job
+
+
+def command(*argv: str, **spec: object) -> JobSpec:
+    return replace(new_job(*argv).spec, **spec)
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, faults: list[str] | None = None, **retention: int
+) -> AsyncIterator[Server]:
+    """A server on a state directory, which another one can have used before."""
+    jobs_dir = directory / "jobs"
+    jobs_dir.mkdir(exist_ok=True)
+
+    def on_fault(what: str, error: BaseException) -> None:
+        if faults is None:
+            pytest.fail(f"{what}: {error!r}")
+        faults.append(what)
+
+    config = Config(isolation=ISOLATION, max_jobs=20, retention=RetentionConfig(**retention))
+    hierarchy = Hierarchy(None, NO_CGROUPS)
+    with job_context(
+        jobs_dir, hierarchy, spare_setup(), ISOLATION, on_fault=on_fault, state_dir=directory
+    ) as context:
+        server = Server(context, config)
+        try:
+            yield server
+        finally:
+            server.jobs.kill_all()
+            await server.jobs.shut_down(0)
+            server.jobs.close()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with running(tmp_path) as started:
+        yield started
+
+
+def refuse_writes(server: Server) -> None:
+    server.context.records._connection.execute("PRAGMA query_only = ON")
+
+
+def accept_writes(server: Server) -> None:
+    server.context.records._connection.execute("PRAGMA query_only = OFF")
+
+
+async def test_nothing_runs_before_its_record_is_committed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    insert, release = server.context.records.insert, process.release
+
+    async def slow_insert(*args: object) -> None:
+        await asyncio.sleep(0.05)
+        await insert(*args)  # type: ignore[arg-type]
+        order.append("committed")
+
+    def recorded_release(*args: object) -> None:
+        order.append("released")
+        release(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(server.context.records, "insert", slow_insert)
+    monkeypatch.setattr(process, "release", recorded_release)
+    await server.run("true")
+    assert order == ["committed", "released"]
+
+
+async def test_the_end_is_committed_before_it_is_published(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = server.context.records.update
+    committing = asyncio.Event()
+
+    async def slow_update(job: Job) -> None:
+        committing.set()
+        await asyncio.sleep(0.05)
+        assert "completed" not in server.changed
+        await update(job)
+
+    monkeypatch.setattr(server.context.records, "update", slow_update)
+    job = await server.jobs.start(command("true"))
+    await committing.wait()
+    found = server.jobs.get(job.id, live_usage=True)
+    assert found.status is JobStatus.RUNNING
+    assert list(server.jobs.live) == []
+    stopped = asyncio.create_task(server.jobs.stop(StopJob(job_id=job.id, subject="CN=bob")))
+    final = await server.ended(job.id)
+    assert final.status is JobStatus.COMPLETED
+    assert await stopped == final
+    assert server.changed[-1] == "completed"
+
+
+async def test_history_survives_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path) as first:
+        jobs = [await first.run("sh", "-c", f"exit {code}", labels={"k": "v"}) for code in (0, 1)]
+        assert [job.exit_code for job in jobs] == [0, 1]
+    async with running(tmp_path) as second:
+        for job in jobs:
+            assert second.jobs.get(job.id) == job
+            assert second.jobs.progress(job.id) == (0, job)
+            assert await second.jobs.stop(StopJob(job_id=job.id, subject="CN=bob")) == job
+        newest = await second.run("true")
+        page = second.jobs.list(ListJobs(page_size=9))
+        assert [job.id for job in page.jobs] == [newest.id, jobs[1].id, jobs[0].id]
+
+
+async def test_ids_stay_in_order_after_a_restart_with_an_earlier_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as first:
+        old = await first.run("true")
+    monkeypatch.setattr("time.time_ns", lambda: 1_000 * 10**9)
+    async with running(tmp_path) as second:
+        new = await second.run("true")
+        assert new.id > old.id
+        assert [job.id for job in second.jobs.list(ListJobs(page_size=9)).jobs] == [new.id, old.id]
+
+
+async def test_a_request_id_starts_one_job_across_restarts(tmp_path: Path) -> None:
+    spec = command("sh", "-c", "exit 3", request_id="r", env={"A": "1", "B": "2"})
+    async with running(tmp_path) as first:
+        started = await asyncio.gather(*(first.jobs.start(spec) for _ in range(3)))
+        assert len({job.id for job in started}) == 1
+        job = await first.ended(started[0].id)
+        assert await first.jobs.start(spec) == job
+    async with running(tmp_path) as second:
+        assert await second.jobs.start(replace(spec, env={"B": "2", "A": "1"})) == job
+        with pytest.raises(RequestIdReused, match=job.id):
+            await second.jobs.start(replace(spec, env={"A": "2"}))
+
+
+async def test_a_failed_start_leaves_no_record(server: Server) -> None:
+    spec = command("/nonexistent", request_id="r")
+    for _ in range(2):
+        with pytest.raises(CommandNotStarted):
+            await server.jobs.start(spec)
+    assert server.jobs.list(ListJobs(page_size=9)).jobs == ()
+    assert server.context.records.unfinished() == []
+
+
+async def test_a_running_job_is_listed_with_its_current_state(server: Server) -> None:
+    job = await server.jobs.start(command("sleep", "100"))
+    server.jobs.update(UpdateJob(job.id, "CN=bob", LimitsUpdate(max_pids=5)))
+    (listed,) = server.jobs.list(ListJobs(page_size=9, statuses=frozenset({JobStatus.RUNNING}))).jobs
+    assert (listed.pid, listed.spec.limits.max_pids) == (job.pid, 5)
+    (recorded,) = server.context.records.unfinished()
+    assert (recorded.status, recorded.pid, recorded.spec.limits.max_pids) == (JobStatus.RUNNING, job.pid, 5)
+    assert recorded.start_time_ns == job.start_time_ns
+
+
+async def kept(server: Server) -> list[str]:
+    """Wait until the retention has no more work, and return the remaining jobs, oldest first."""
+    await asyncio.sleep(0)
+    while (task := server.jobs._retention._task) and not task.done():
+        await asyncio.sleep(0.001)
+    return [job.id for job in server.jobs.list(ListJobs(page_size=99)).jobs][::-1]
+
+
+async def test_retention_by_count(tmp_path: Path) -> None:
+    async with running(tmp_path, max_jobs=3) as server:
+        jobs = [await server.run("true") for _ in range(5)]
+        await server.jobs.start(command("sleep", "100"))
+        assert (await kept(server))[:3] == [job.id for job in jobs[2:]]
+        assert server.forgotten == [job.id for job in jobs[:2]]
+    async with running(tmp_path, max_jobs=1) as server:
+        assert len(await kept(server)) == 1
+    assert len(list((tmp_path / "jobs").iterdir())) <= 2
+
+
+async def test_retention_by_age(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        old, new = await server.run("true"), await server.run("true")
+        await server.context.records.update(replace(old, end_time_ns=5))
+    async with running(tmp_path, max_age=3_600) as server:
+        assert await kept(server) == [new.id]
+
+
+async def test_retention_by_bytes(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        jobs = [await server.run("true") for _ in range(4)]
+        for job, stored in zip(jobs, (0, 500, 400, 300), strict=True):
+            server.context.records.ended_logs.set_stored(job.id, stored)
+    async with running(tmp_path, max_bytes=700) as server:
+        assert await kept(server) == [jobs[0].id, *(job.id for job in jobs[2:])]
+
+
+async def test_a_full_disk_refuses_new_jobs_and_keeps_the_results_of_running_jobs(tmp_path: Path) -> None:
+    faults: list[str] = []
+    async with running(tmp_path, faults) as server:
+        marker = tmp_path / "ran"
+        running_job = await server.jobs.start(command("sleep", "100"))
+        refuse_writes(server)
+        with pytest.raises(HostExhausted, match="record of the job cannot be stored"):
+            await server.jobs.start(command("touch", str(marker), request_id="r"))
+        assert not marker.exists()
+        await server.jobs.stop(StopJob(job_id=running_job.id, subject="CN=bob", grace_period=0))
+        assert server.jobs.get(running_job.id).status is JobStatus.STOPPED
+        (listed,) = server.jobs.list(ListJobs(page_size=9)).jobs
+        assert listed.status is JobStatus.STOPPED
+        assert faults == ["records"]
+        accept_writes(server)
+        job = await server.run("touch", str(marker), request_id="r")
+        assert marker.exists()
+    async with running(tmp_path) as again:
+        assert again.jobs.get(running_job.id) == listed
+        assert again.jobs.get(job.id) == job
+
+
+async def test_a_full_disk_postpones_the_retention(tmp_path: Path) -> None:
+    faults: list[str] = []
+    async with running(tmp_path, faults, max_jobs=1) as server:
+        await server.run("true")
+        job = await server.jobs.start(command("sleep", "0.05"))
+        refuse_writes(server)
+        await server.ended(job.id)
+        assert len(await kept(server)) == 2
+        accept_writes(server)
+        await server.run("true")
+        assert len(await kept(server)) == 1
