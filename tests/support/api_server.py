@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 
 from jobworker.v1 import job_service_pb2_grpc
 from jobworkerd.logs.writer import LogWriter
-from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, OutputSource
 from jobworkerd.protocol import framing, messages
 from jobworkerd.supervisor import certificates
 
@@ -112,11 +112,14 @@ class Authority:
         )
 
 
-def write_empty_log(jobs_dir: Path) -> None:
-    """Create the log of a job without output."""
+def write_log(jobs_dir: Path, output: bytes = b"") -> None:
+    """Create the log of a job."""
     directory = jobs_dir / JOB_ID
     directory.mkdir(parents=True)
-    LogWriter.create(directory).close()
+    writer = LogWriter.create(directory)
+    if output:
+        writer.append(OutputSource.STDOUT, memoryview(output), 1_000)
+    writer.close()
 
 
 class Client:

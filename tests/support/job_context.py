@@ -43,7 +43,7 @@ def job_context(
     with ExitStack() as stack:
         watcher, spare_pool = PopulatedWatcher(loop), SparePool(setup)
         records = Records(state_dir or Path(stack.enter_context(TemporaryDirectory())), on_fault)
-        logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None)
+        logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None, records.ended_logs)
         for each in (watcher, spare_pool, records, logs):
             stack.callback(each.close)
         yield JobContext(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from api_server import JOB_ID, Api, StartApi, refusal, write_empty_log
+from api_server import JOB_ID, Api, StartApi, refusal, write_log
 from grpc import aio
 
 from jobworker.v1 import job_service_pb2
@@ -120,7 +120,7 @@ def test_clients_may_ping_on_quiet_streams() -> None:
 
 async def test_a_follower_gets_the_end_of_the_supervisor(start_api: StartApi, config: Config) -> None:
     async with start_api() as api, api.client() as client:
-        write_empty_log(Path(config.state_dir, "jobs"))
+        write_log(Path(config.state_dir, "jobs"))
         call = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID))
         async with asyncio.timeout(10):
             while not api.supervisor.requests:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from api_server import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal, write_empty_log
+from api_server import FINAL_JOB, JOB, JOB_ID, LIMITS, SPEC, Api, Client, eventually, refusal, write_log
 from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd import errors
 from jobworkerd.config import Config
-from jobworkerd.model import LimitsUpdate
+from jobworkerd.model import JobStatus, LimitsUpdate
 from jobworkerd.protocol import messages
 
 
@@ -134,7 +134,7 @@ async def _until_refused(client: Client, request: job_service_pb2.GetJobRequest)
 
 
 async def test_stream_ends_with_the_result(api: Api, config: Config) -> None:
-    write_empty_log(Path(config.state_dir, "jobs"))
+    write_log(Path(config.state_dir, "jobs"))
     api.supervisor.script = lambda _: messages.OneJob(FINAL_JOB)
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with api.client("Viewer") as client:
@@ -153,7 +153,7 @@ STREAMING = [
 async def test_the_stream_of_a_silent_job_sends_its_headers_immediately(
     api: Api, config: Config, method: str
 ) -> None:
-    write_empty_log(Path(config.state_dir, "jobs"))
+    write_log(Path(config.state_dir, "jobs"))
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with api.client() as client:
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
@@ -164,13 +164,43 @@ async def test_the_stream_of_a_silent_job_sends_its_headers_immediately(
         call.cancel()
 
 
-@pytest.mark.parametrize(
-    ("offset", "reason"), [(JOB.log_size + 1, "OFFSET_OUT_OF_RANGE"), (0, "JOB_NOT_FOUND")]
-)
+async def test_the_stream_of_a_queued_job_waits_for_its_log(api: Api, config: Config) -> None:
+    api.supervisor.script = lambda _: messages.OneJob(replace(JOB, status=JobStatus.QUEUED))
+    received: list[job_service_pb2.GetJobsStreamResponse] = []
+
+    async def stream(client: Client) -> None:
+        request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, tail_lines=3)
+        received.extend([message async for message in client.stub.GetJobsStream(request)])
+
+    async with api.client("Viewer") as client:
+        streaming = asyncio.create_task(stream(client))
+        await eventually(lambda: messages.Follow(JOB_ID) in api.supervisor.requests)
+        write_log(Path(config.state_dir, "jobs"), b"hello")
+        await api.supervisor.say(messages.Progress(JOB_ID, 5))
+        await api.supervisor.say(messages.Progress(JOB_ID, 5, replace(FINAL_JOB, log_size=5)))
+        await streaming
+    assert [message.WhichOneof("kind") for message in received] == ["start_offset", "payload", "result"]
+    assert received[1].payload == b"hello"
+
+
+@pytest.mark.parametrize("options", [{}, {"tail_lines": 3}, {"follow": False}])
+async def test_the_stream_of_a_job_that_never_ran_has_only_the_result(
+    api: Api, options: dict[str, object]
+) -> None:
+    api.supervisor.script = lambda _: messages.OneJob(replace(FINAL_JOB, status=JobStatus.STOPPED))
+    request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID, **options)  # type: ignore[arg-type]
+    async with api.client("Viewer") as client:
+        received = [message async for message in client.stub.GetJobsStream(request)]
+    assert received[-1].result.status == job_pb2.JOB_STATUS_STOPPED
+    assert not any(message.payload for message in received)
+
+
+@pytest.mark.parametrize(("offset", "reason"), [(6, "OFFSET_OUT_OF_RANGE"), (0, "JOB_NOT_FOUND")])
 async def test_a_refused_stream_sends_no_headers_before_its_status(
     api: Api, offset: int, reason: str
 ) -> None:
     """A missing log belongs to a job that was dropped after the request."""
+    api.supervisor.script = lambda _: messages.OneJob(replace(JOB, log_size=5))
     async with api.client() as client:
         call = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID, offset=offset))
         with pytest.raises(grpc.aio.AioRpcError) as caught:

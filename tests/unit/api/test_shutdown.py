@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from api_process import Start, Started, connected, starter
-from api_server import JOB_ID, Authority, Client, eventually, refusal, write_empty_log
+from api_server import JOB_ID, Authority, Client, eventually, refusal, write_log
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_service_pb2
@@ -85,7 +85,7 @@ async def _read_all(call: Any) -> None:
 
 
 async def test_streams_end_with_the_reason(start: Start, config: Config, authority: Authority) -> None:
-    write_empty_log(Path(config.state_dir))
+    write_log(Path(config.state_dir))
     async with start(config) as started, connected(await started.address(), authority) as client:
         stream = client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID))
         watch = health_pb2_grpc.HealthStub(client.channel).Watch(health_pb2.HealthCheckRequest())

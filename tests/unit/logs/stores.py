@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jobworkerd.logs.ended import EndedLogs
 from jobworkerd.logs.files import open_files
 from jobworkerd.logs.format import data_file, index_file
 from jobworkerd.logs.store import LogStore
@@ -20,9 +21,12 @@ def no_error(error: OSError) -> None:
 
 @contextmanager
 def store(
-    directory: Path, max_bytes: int = UNBOUNDED, max_total_bytes: int = UNBOUNDED
+    directory: Path,
+    max_bytes: int = UNBOUNDED,
+    max_total_bytes: int = UNBOUNDED,
+    ended: EndedLogs | None = None,
 ) -> Iterator[LogStore]:
-    logs = LogStore(directory, max_bytes, max_total_bytes, no_error)
+    logs = LogStore(directory, max_bytes, max_total_bytes, no_error, ended)
     try:
         yield logs
     finally:

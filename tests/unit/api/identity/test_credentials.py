@@ -9,7 +9,7 @@ import grpc
 import pytest
 import trustme
 from api_process import Start, connected, failure, get, starter
-from api_server import JOB_ID, Api, Authority, eventually, refusal, write_empty_log
+from api_server import JOB_ID, Api, Authority, eventually, refusal, write_log
 from certificates import DAY, issue, pair
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -138,7 +138,7 @@ async def test_a_replaced_authority_ends_connections_and_streams(
     start: Start, config: Config, authority: Authority
 ) -> None:
     """TLS checks certificates only in the handshake, so open connections need this check."""
-    write_empty_log(Path(config.state_dir))
+    write_log(Path(config.state_dir))
     request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
     async with start(config) as started:
         address = await started.address()
@@ -171,7 +171,7 @@ async def test_an_open_stream_ends_when_the_client_certificate_expires(
     api: Api, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Certificates of trustme are valid for long, so the clock advances by 3,000 years."""
-    write_empty_log(Path(config.state_dir, "jobs"))
+    write_log(Path(config.state_dir, "jobs"))
     async with api.client() as client:
         request = job_service_pb2.GetJobsStreamRequest(id=JOB_ID)
         stream = client.stub.GetJobsStream(request)

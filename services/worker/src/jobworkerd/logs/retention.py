@@ -27,6 +27,14 @@ class Extent(NamedTuple):
         return self.size - self.start + (self.records - self.first_record) * RECORD.size
 
 
+def extent_of(files: LogFiles) -> Extent:
+    """Return the range of a log that has ended."""
+    start, first = files.header()
+    count = max(files.bisect_records(lambda _: False), first)
+    last = files.records(count - 1, 1) if count > first else []
+    return Extent(start, last[0].end if last else start, first, count)
+
+
 def trim(files: LogFiles, extent: Extent, most: int) -> Extent:
     """Trim the oldest bytes so that the log takes at most `most` bytes, and return the remaining range.
 

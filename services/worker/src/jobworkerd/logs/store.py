@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobworkerd.logs.deferred_reclaim import DeferredReclaim
+from jobworkerd.logs.ended import EndedLogs, EndedLogsInMemory
 from jobworkerd.logs.files import open_files
 from jobworkerd.logs.format import data_file, index_file
-from jobworkerd.logs.retention import Extent, trim
+from jobworkerd.logs.retention import extent_of, trim
 from jobworkerd.logs.writer import LogWriter
 
 NEXT = "next"
@@ -27,19 +28,28 @@ class LogStore:
     """
 
     def __init__(
-        self, jobs_dir: Path, max_bytes: int, max_total_bytes: int, on_error: Callable[[OSError], None]
+        self,
+        jobs_dir: Path,
+        max_bytes: int,
+        max_total_bytes: int,
+        on_error: Callable[[OSError], None],
+        ended: EndedLogs | None = None,
     ) -> None:
-        """Call `on_error` if space cannot be reclaimed or a loss cannot be recorded."""
+        """Call `on_error` if space cannot be reclaimed or a loss cannot be recorded.
+
+        `ended` has the logs of final jobs. Without it, the space of earlier logs is unknown.
+        """
         self._jobs_dir = jobs_dir
         self._max_bytes = max_bytes
         self._max_total_bytes = max_total_bytes
         self._on_error = on_error
         self._next: LogWriter | None = None
         self._live: dict[str, LogWriter] = {}
-        self._ended: dict[str, Extent] = {}
+        self._ended = ended or EndedLogsInMemory()
         self._deferred = DeferredReclaim()
-        self._to_remove: list[Path] = []
-        self._total = 0
+        # An earlier supervisor can have left the log that it had prepared.
+        self._to_remove: list[Path] = [self._next_directory]
+        self._total = self._ended.total
         self._failing = False
 
     @property
@@ -110,13 +120,35 @@ class LogStore:
         if writer.unrecorded:
             what = f"{writer.unrecorded} bytes of output of job {job_id} are lost without a record"
             self._on_error(OSError(errno.EIO, what))
-        self._ended[job_id] = writer.extent
+        self._ended.set_stored(job_id, writer.extent.stored)
+
+    def end_abandoned(self, job_id: str) -> int:
+        """End the log of a job that is lost, and return its size; 0 if the job has no log.
+
+        Raises:
+            OSError: the log cannot be opened or repaired.
+        """
+        try:
+            size = self.resume(job_id).size
+        except FileNotFoundError:
+            return 0
+        self.end(job_id)
+        return size
+
+    def is_live(self, job_id: str) -> bool:
+        """Return whether a log is being written."""
+        return job_id in self._live
 
     def discard(self, job_id: str) -> None:
         """Remove a log, even if it has not ended."""
         if job_id in self._live:
             self.end(job_id)
-        self._total -= self._ended.pop(job_id, Extent()).stored  # an earlier server can have written it
+        self._total -= _stored(self._jobs_dir / job_id)
+        self._ended.set_stored(job_id, 0)
+        self.remove_files(job_id)
+
+    def remove_files(self, job_id: str) -> None:
+        """Remove the files of a log that is not part of `total_bytes`."""
         directory = self._jobs_dir / job_id
         with contextlib.suppress(OSError):  # otherwise the space is reclaimed immediately
             self._deferred.add(data_file(directory))
@@ -158,26 +190,44 @@ class LogStore:
     def _bound(self, writer: LogWriter) -> None:
         if writer.extent.stored > self._max_bytes:
             self._trim(writer, self._max_bytes - _step(self._max_bytes))
-        while self._total > self._max_total_bytes:
-            self._trim_oldest(_step(self._max_total_bytes))
+        step = _step(self._max_total_bytes)
+        while self._total > self._max_total_bytes and self._trim_oldest(step):
+            pass
 
-    def _trim_oldest(self, count: int) -> None:
-        for job_id, extent in self._ended.items():
-            if extent.stored:
-                self._trim_ended(job_id, extent, extent.stored - count)
-                return
-        longest = max(self._live.values(), key=lambda writer: writer.extent.stored)
+    def _trim_oldest(self, count: int) -> bool:
+        """Trim the oldest log by some bytes. Return False if no log has any."""
+        if oldest := self._ended.oldest():
+            job_id, stored = oldest
+            self._trim_ended(job_id, stored, max(stored - count, 0))
+            return True
+        longest = max(self._live.values(), key=lambda writer: writer.extent.stored, default=None)
+        if longest is None or not longest.extent.stored:
+            return False
         self._trim(longest, longest.extent.stored - count)
+        return True
 
     def _trim(self, writer: LogWriter, most: int) -> None:
         stored = writer.extent.stored
         writer.trim(max(most, 0))
         self._total -= stored - writer.extent.stored
 
-    def _trim_ended(self, job_id: str, extent: Extent, most: int) -> None:
-        with open_files(self._jobs_dir / job_id, os.O_RDWR) as files:
-            self._ended[job_id] = trim(files, extent, max(most, 0))
-        self._total -= extent.stored - self._ended[job_id].stored
+    def _trim_ended(self, job_id: str, stored: int, most: int) -> None:
+        left = 0
+        with contextlib.suppress(FileNotFoundError), open_files(self._jobs_dir / job_id, os.O_RDWR) as files:
+            left = trim(files, extent_of(files), most).stored
+        self._ended.set_stored(job_id, left)
+        self._total -= stored - left
+
+
+def _stored(directory: Path) -> int:
+    """Return the space of an ended log; 0 if it does not exist."""
+    try:
+        with open_files(directory) as files:
+            return extent_of(files).stored
+    except FileNotFoundError:
+        return 0
+    except OSError:  # without a free descriptor, a close estimate
+        return sum(file.stat().st_blocks * 512 for file in (data_file(directory), index_file(directory)))
 
 
 def _remove_log(directory: Path) -> None:

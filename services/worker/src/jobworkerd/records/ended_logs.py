@@ -2,7 +2,6 @@
 
 import sqlite3
 
-from jobworkerd.job_id import key_of
 from jobworkerd.records.database import disk_errors
 from jobworkerd.records.write_queue import WriteQueue
 from jobworkerd.records.writes import SetStored
@@ -12,7 +11,7 @@ _SKIPPED = 1_000
 
 
 class RecordedLogs:
-    """The space of ended logs. It takes no memory per log."""
+    """An `EndedLogs` that takes no memory per log."""
 
     def __init__(self, connection: sqlite3.Connection, queue: WriteQueue) -> None:
         self._connection = connection
@@ -44,17 +43,6 @@ class RecordedLogs:
                 if left := self._unsaved(job_id, stored):
                     return job_id, left
         return None
-
-    def stored(self, job_id: str) -> int:
-        """Return the space of a log in bytes; 0 if it is unknown.
-
-        Raises:
-            OSError: the disk failed.
-        """
-        with disk_errors():
-            sql = "SELECT stored_bytes FROM job WHERE key = ?"
-            row = self._connection.execute(sql, (key_of(job_id),)).fetchone()
-        return self._unsaved(job_id, row[0] if row else 0)
 
     def set_stored(self, job_id: str, stored_bytes: int) -> None:
         """Store the space of a log that has ended."""

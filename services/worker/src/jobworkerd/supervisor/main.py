@@ -39,6 +39,7 @@ from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.jobs import Jobs
+from jobworkerd.supervisor.log_sweep import LogSweep
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
@@ -113,6 +114,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             config.log.max_bytes,
             config.log.max_total_bytes,
             lambda error: events.error("log", error),
+            records.ended_logs,
         )
         stack.callback(logs.close)
         context = JobContext(
@@ -157,6 +159,13 @@ async def _run(
         context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
     )
     jobs.prepare()
+    log_sweep = LogSweep(
+        context.loop,
+        jobs_dir,
+        context.logs,
+        context.records.has,
+        lambda error: events.error("fault", error, step="log sweep"),
+    )
     shutdown = Shutdown(jobs, events)
     try:
         starting = asyncio.create_task(apis.start())
@@ -178,6 +187,7 @@ async def _run(
         watch.close()
         memory_watch.close()
         cgroup_watch.close()
+        log_sweep.close()
         shutdown.close()
         jobs.close()
     events.info("ended")

@@ -1,26 +1,23 @@
-"""The state directory of one server, with a directory for the log of each job."""
+"""The state directory of one server: its lock, the records of all jobs and, in `jobs`, their logs."""
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jobworkerd.exhaustion import is_exhaustion
-from jobworkerd.job_id import is_job_id
 from jobworkerd.logs import hole_punch
 from jobworkerd.logs.placement import spread
-from jobworkerd.logs.store import NEXT
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.startup import CannotStart
 
 
 @contextmanager
 def locked_state_dir(directory: Path, user: Identity | None) -> Iterator[Path]:
-    """Lock the state directory, remove the logs of an earlier server, and return the directory for logs.
+    """Lock the state directory, and return the directory for logs.
 
-    Job records are in memory only, so no client can request the earlier logs.
+    The logs of an earlier server remain; `log_sweep` removes those without a record.
 
     Raises:
         CannotStart: the directory cannot be used, or another server uses it.
@@ -50,9 +47,6 @@ def _prepared(jobs_dir: Path, user: Identity | None) -> Path:
     except OSError as error:
         raise _unusable(jobs_dir, error) from error
     _share(jobs_dir, user)
-    for entry in jobs_dir.iterdir():
-        if is_job_id(entry.name) or entry.name == NEXT:
-            shutil.rmtree(entry)
     spread(jobs_dir)
     _check_holes(jobs_dir)
     return jobs_dir

@@ -71,7 +71,8 @@ class Streams:
             if request.offset > view.log_size:
                 raise OffsetOutOfRange(request.job_id, request.offset, view.log_size)
             directory = self._jobs_dir / request.job_id
-            if not data_file(directory).exists():
+            # A job without output can have no log yet, or it never ran and will have none.
+            if view.log_size and not data_file(directory).exists():
                 raise JobNotFound(request.job_id)
             yield LogStream(request, view, directory, self)
 
@@ -154,6 +155,8 @@ async def _next_message(reader: LogReader, end: int, size: int) -> Encoded | Non
 
 def _start_offset(request: StreamRequest, directory: Path, end: int) -> int:
     """Return the latest start position of a request in a log with `end` bytes."""
+    if not end:
+        return request.offset
     offsets = [request.offset]
     with open_files(directory) as files:
         if request.tail_lines is not None:
