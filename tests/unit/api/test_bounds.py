@@ -88,7 +88,11 @@ def test_every_bounded_field_exists() -> None:
         assert set(fields) <= set(described.fields_by_name)
 
 
-UNBOUNDED = {("GetJobsStreamRequest", "since")}
+UNBOUNDED = {
+    ("GetJobsStreamRequest", "since"),
+    ("ListJobsRequest", "created_after"),
+    ("ListJobsRequest", "created_before"),
+}
 """Fields that accept every value of their type."""
 
 NOT_NUMERIC = {

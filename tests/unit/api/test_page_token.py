@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from api_server import JOB_ID
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,7 +64,20 @@ def test_other_texts_are_refused(text: str) -> None:
             page_token.last_id(Request(page_token=text))
 
 
-FILTERS: dict[str, Any] = {"statuses": [RUNNING, LOST], "labels": {"a": "b", "c": "d"}, "id_prefix": "0199"}
+FILTERS: dict[str, Any] = {
+    "statuses": [RUNNING, LOST],
+    "labels": {"a": "b", "c": "d"},
+    "id_prefix": "0199",
+    "owner": "CN=alice",
+    "created_after": Timestamp(seconds=1),
+    "created_before": Timestamp(seconds=9, nanos=5),
+    "command_contains": "train",
+}
+NOT_FILTERS = {"page_size", "page_token", "live_usage"}
+
+
+def test_every_filter_is_in_the_table() -> None:
+    assert FILTERS.keys() == set(Request.DESCRIPTOR.fields_by_name) - NOT_FILTERS
 
 
 @pytest.mark.parametrize(
@@ -76,6 +90,14 @@ FILTERS: dict[str, Any] = {"statuses": [RUNNING, LOST], "labels": {"a": "b", "c"
         {"labels": {"a": "d", "c": "b"}},
         {"id_prefix": "019"},
         {"id_prefix": ""},
+        {"owner": "CN=bob"},
+        {"owner": "", "command_contains": "CN=alice"},
+        {"created_after": Timestamp(seconds=1, nanos=1)},
+        {"created_after": Timestamp()},
+        {"created_after": None},
+        {"created_before": Timestamp(seconds=9)},
+        {"created_before": None},
+        {"command_contains": "trai"},
     ],
 )
 def test_a_token_is_refused_for_other_filters(other: dict[str, Any]) -> None:

@@ -68,6 +68,28 @@ async def test_update_of_a_job_that_has_ended(api: Api) -> None:
     assert found.metadata == {"job_id": JOB_ID, "status": "completed"}
 
 
+async def test_delete_has_the_subject_of_the_client(api: Api) -> None:
+    api.supervisor.script = lambda _: messages.Done()
+    async with api.client() as client:
+        await client.stub.DeleteJob(job_service_pb2.DeleteJobRequest(id=JOB_ID))
+    (delete,) = api.supervisor.requests
+    assert isinstance(delete, messages.DeleteJob)
+    assert delete.job_id == JOB_ID
+    assert delete.subject.startswith("CN=alice,OU=Admin,")
+    assert api.events("rpc")[-1]["job_id"] == JOB_ID
+
+
+async def test_delete_of_a_job_that_runs(api: Api) -> None:
+    failure = messages.Failure(*errors.to_wire(errors.JobNotFinal(JOB_ID, "running")))
+    api.supervisor.script = lambda _: failure
+    async with api.client() as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.stub.DeleteJob(job_service_pb2.DeleteJobRequest(id=JOB_ID))
+    found = refusal(caught.value)
+    assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "JOB_NOT_FINAL")
+    assert found.metadata == {"job_id": JOB_ID, "status": "running"}
+
+
 async def test_list_returns_a_token_for_the_next_page(api: Api) -> None:
     api.supervisor.script = lambda _: messages.JobPage((JOB,), next_before=JOB_ID)
     async with api.client("Viewer") as client:

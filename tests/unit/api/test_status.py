@@ -73,6 +73,7 @@ def test_every_documented_reason_exists() -> None:
         (errors.CommandNotStarted, {"ErrorInfo", "BadRequest"}),
         (errors.JobNotFound, {"ErrorInfo", "ResourceInfo"}),
         (errors.JobNotRunning, {"ErrorInfo", "PreconditionFailure"}),
+        (errors.JobNotFinal, {"ErrorInfo", "PreconditionFailure"}),
         (errors.LimitUnavailable, {"ErrorInfo", "PreconditionFailure"}),
         (errors.TooManyJobs, {"ErrorInfo", "RetryInfo"}),
         (errors.HostExhausted, {"ErrorInfo", "RetryInfo"}),

@@ -2,6 +2,7 @@
 
 import base64
 
+import msgspec
 import pytest
 from api_server import JOB_ID
 from google.protobuf.duration_pb2 import Duration
@@ -12,6 +13,7 @@ from jobworkerd.api import validation
 from jobworkerd.api.streaming import streams
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.model import JobStatus, OutputSource
+from jobworkerd.protocol import messages
 
 ListRequest = job_service_pb2.ListJobsRequest
 StopRequest = job_service_pb2.StopJobRequest
@@ -38,6 +40,29 @@ def test_filters() -> None:
     listed = validation.list_jobs(request)
     assert listed.statuses == {JobStatus.RUNNING, JobStatus.LOST}
     assert (listed.labels, listed.id_prefix, listed.before) == ({"a": "b"}, "0199f", "")
+    assert (listed.created_after_ns, listed.created_before_ns) == (None, None)
+
+
+def test_filters_by_owner_time_and_command() -> None:
+    listed = validation.list_jobs(
+        ListRequest(
+            owner="CN=alice",
+            created_after=Timestamp(seconds=1, nanos=5),
+            created_before=Timestamp(seconds=2),
+            command_contains="train.py -v",
+        )
+    )
+    assert (listed.owner, listed.command_contains) == ("CN=alice", "train.py -v")
+    assert (listed.created_after_ns, listed.created_before_ns) == (1_000_000_005, 2_000_000_000)
+
+
+def test_times_that_no_job_has_fit_into_the_message() -> None:
+    request = ListRequest(
+        created_after=Timestamp(seconds=-5), created_before=Timestamp(seconds=253_402_300_799)
+    )
+    listed = validation.list_jobs(request)
+    assert (listed.created_after_ns, listed.created_before_ns) == (0, 2**63 - 1)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(listed), type=messages.ListJobs) == listed
 
 
 @pytest.mark.parametrize(
@@ -52,6 +77,10 @@ def test_filters() -> None:
         ("statuses", [77]),
         ("id_prefix", "%"),
         ("id_prefix", "a" * 37),
+        ("owner", "ä" * 2_049),
+        ("created_after", Timestamp(nanos=-1)),
+        ("created_before", Timestamp(seconds=253_402_300_800)),
+        ("command_contains", "x" * 1_025),
     ],
 )
 def test_invalid_list_requests(field: str, value: object) -> None:

@@ -52,6 +52,11 @@ class Table:
         self.calls.append(request)
         return RUNNING
 
+    async def delete(self, request: messages.DeleteJob) -> None:
+        self.calls.append(request)
+        if self.failure:
+            raise self.failure
+
     def count(self, *call: object) -> int:
         return self.calls.count(call)
 

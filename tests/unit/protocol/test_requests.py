@@ -18,6 +18,7 @@ SENT_ERRORS = [
     errors.CommandNotStarted("command", "ENOENT", "there is no such file"),
     errors.JobNotFound("b"),
     errors.JobNotRunning("b", "completed"),
+    errors.JobNotFinal("b", "running"),
     errors.OffsetOutOfRange("b", 9, 3),
     errors.LimitUnavailable("max_cpu", "the kernel has none"),
     errors.TooManyJobs("500 jobs are running", "retry later"),
@@ -41,13 +42,15 @@ async def test_replies(pair: Pair) -> None:
     listing = messages.ListJobs(page_size=5, statuses=frozenset({JobStatus.RUNNING}), labels={"k": "v"})
     updating = messages.UpdateJob("a", "CN=bob", LimitsUpdate(max_pids=0, cpu_set="0-1"))
     stopping = messages.StopJob(job_id="a", subject="CN=bob", grace_period=0.5)
+    deleting = messages.DeleteJob("a", "CN=bob")
     await pair.client.ready()
     assert await pair.client.start_job(SPEC) == RUNNING
     assert await pair.client.get_job("a") == RUNNING
     assert await pair.client.list_jobs(listing) == messages.JobPage((RUNNING,), next_before="a")
     assert await pair.client.update_job(updating) == RUNNING
     assert await pair.client.stop_job(stopping) == FINAL
-    assert pair.table.calls == [("start", SPEC), ("get", "a", True), listing, updating, stopping]
+    await pair.client.delete_job(deleting)
+    assert pair.table.calls == [("start", SPEC), ("get", "a", True), listing, updating, stopping, deleting]
     assert pair.events == ["ready"]
 
 
@@ -68,6 +71,12 @@ async def test_an_error_reaches_the_client(pair: Pair, error: errors.JobWorkerEr
     assert dataclasses.asdict(caught.value) == dataclasses.asdict(error)
     assert str(caught.value) == str(error)
     assert pair.faults == []
+
+
+async def test_a_failed_delete_reaches_the_client(pair: Pair) -> None:
+    pair.table.failure = errors.JobNotFinal("a", "running")
+    with pytest.raises(errors.JobNotFinal):
+        await pair.client.delete_job(messages.DeleteJob("a", "CN=bob"))
 
 
 def test_all_errors_except_one_are_sent() -> None:

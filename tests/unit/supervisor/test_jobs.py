@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.config import Config, IsolationConfig, LoggingConfig, RetentionConfig
-from jobworkerd.errors import CommandNotStarted, HostExhausted, RequestIdReused
+from jobworkerd.errors import CommandNotStarted, HostExhausted, JobNotFinal, JobNotFound, RequestIdReused
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
-from jobworkerd.protocol.messages import ListJobs, StopJob, UpdateJob
+from jobworkerd.protocol.messages import DeleteJob, ListJobs, StopJob, UpdateJob
 from jobworkerd.spawn import process
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.job_context import JobContext
@@ -203,6 +203,47 @@ async def test_a_running_job_is_listed_with_its_current_state(server: Server) ->
     (recorded,) = server.context.records.unfinished()
     assert (recorded.status, recorded.pid, recorded.spec.limits.max_pids) == (JobStatus.RUNNING, job.pid, 5)
     assert recorded.start_time_ns == job.start_time_ns
+
+
+async def test_delete_removes_the_record_the_log_and_the_request_id(server: Server, tmp_path: Path) -> None:
+    spec = command("echo", "hello", request_id="r")
+    job = await server.ended((await server.jobs.start(spec)).id)
+    log = tmp_path / "jobs" / job.id
+    assert log.exists()
+    await server.jobs.delete(DeleteJob(job.id, "CN=bob"))
+    assert server.forgotten == [job.id]
+    assert not log.exists()
+    with pytest.raises(JobNotFound):
+        server.jobs.get(job.id)
+    with pytest.raises(JobNotFound):
+        await server.jobs.delete(DeleteJob(job.id, "CN=bob"))
+    assert (await server.jobs.start(spec)).id != job.id
+    assert '"event": "job deleted"' in server.log.getvalue()
+
+
+async def test_concurrent_deletes_of_one_job(server: Server) -> None:
+    job = await server.run("true")
+    request = DeleteJob(job.id, "CN=bob")
+    await asyncio.gather(server.jobs.delete(request), server.jobs.delete(request), return_exceptions=True)
+    assert server.jobs.list(ListJobs(page_size=9)).jobs == ()
+
+
+async def test_a_job_that_runs_is_not_deleted(server: Server) -> None:
+    job = await server.jobs.start(command("sleep", "100"))
+    with pytest.raises(JobNotFinal):
+        await server.jobs.delete(DeleteJob(job.id, "CN=bob"))
+    assert server.jobs.get(job.id).status is JobStatus.RUNNING
+
+
+async def test_a_job_remains_if_the_disk_refuses_its_deletion(tmp_path: Path) -> None:
+    async with running(tmp_path, []) as server:
+        job = await server.run("true")
+        refuse_writes(server)
+        with pytest.raises(HostExhausted, match="cannot be deleted"):
+            await server.jobs.delete(DeleteJob(job.id, "CN=bob"))
+        assert server.jobs.get(job.id) == job
+        accept_writes(server)
+        await server.jobs.delete(DeleteJob(job.id, "CN=bob"))
 
 
 async def kept(server: Server) -> list[str]:

@@ -5,6 +5,7 @@
     ├── CommandNotStarted     execve(2), or a step before it, failed
     ├── JobNotFound           no job has this id
     ├── JobNotRunning         the operation requires a running job
+    ├── JobNotFinal           the operation requires a job that has ended
     ├── OffsetOutOfRange      the offset is past the end of the log
     ├── LimitUnavailable      the policy is strict and a limit cannot be enforced
     ├── TooManyJobs           the server has no room for the job now
@@ -82,6 +83,17 @@ class JobNotRunning(JobWorkerError):
 
     def __str__(self) -> str:
         return f"job {self.job_id} is {self.status}; only a running job can be updated"
+
+
+@dataclasses.dataclass(eq=False)
+class JobNotFinal(JobWorkerError):
+    """Raised when an operation requires a job that has ended. `status` is the status, such as `running`."""
+
+    job_id: str
+    status: str
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} is {self.status}; stop it, or wait for its end, before you delete it"
 
 
 @dataclasses.dataclass(eq=False)

@@ -75,6 +75,7 @@ class TerminationReason(enum.Enum):
     OOM_KILLED = "oom_killed"
     TIMED_OUT = "timed_out"
     STOPPED = "stopped"
+    LOST = "lost"
     QUEUE_TIMED_OUT = "queue_timed_out"
     NOT_STARTED = "not_started"
 

@@ -32,16 +32,17 @@ def test_all_served_methods_and_no_others_have_rules() -> None:
 
 
 def test_no_role_can_call_a_method_without_a_rule() -> None:
-    assert roles_for("jobworker.v1.JobService/DeleteJob") == ()
+    assert roles_for("jobworker.v1.JobService/PurgeJobs") == ()
 
 
 def test_only_methods_that_change_state_need_an_admin() -> None:
     admins_alone = {method for method, roles in POLICY.items() if roles == (Role.ADMIN,)}
     service = "jobworker.v1.JobService"
-    assert admins_alone == {f"{service}/CreateJob", f"{service}/StopJob", f"{service}/UpdateJob"}
+    changing = ("CreateJob", "StopJob", "UpdateJob", "DeleteJob")
+    assert admins_alone == {f"{service}/{name}" for name in changing}
 
 
-BY_ID = {"GetJob", "StopJob", "UpdateJob", "GetJobsStream"}
+BY_ID = {"GetJob", "StopJob", "UpdateJob", "DeleteJob", "GetJobsStream"}
 
 
 async def _call(api: Api, unit: str | None, method: str) -> grpc.StatusCode:
@@ -53,10 +54,11 @@ async def _call(api: Api, unit: str | None, method: str) -> grpc.StatusCode:
 @pytest.mark.parametrize("method", sorted(POLICY))
 @pytest.mark.parametrize("unit", ["Admin", "Viewer", "Intern", None])
 async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) -> None:
-    page = messages.JobPage(())
-    api.supervisor.script = lambda body: (
-        page if isinstance(body, messages.ListJobs) else messages.OneJob(FINAL_JOB)
-    )
+    replies: dict[type, messages.ReplyBody] = {
+        messages.ListJobs: messages.JobPage(()),
+        messages.DeleteJob: messages.Done(),
+    }
+    api.supervisor.script = lambda body: replies.get(type(body), messages.OneJob(FINAL_JOB))
     code = await _call(api, unit, method)
     allowed = unit in {role.value for role in POLICY[method]}
     assert (code != grpc.StatusCode.PERMISSION_DENIED) == allowed

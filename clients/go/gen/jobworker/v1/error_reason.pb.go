@@ -35,7 +35,8 @@ const (
 	// INVALID_ARGUMENT: the server cannot execute the command. The metadata key `errno` has the name of the errno, such
 	// as `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
 	ErrorReason_ERROR_REASON_COMMAND_NOT_STARTED ErrorReason = 2
-	// NOT_FOUND: no job has this id, or the server has already deleted its record. ListJobs returns the existing jobs.
+	// NOT_FOUND: no job has this id, or its record was deleted: by DeleteJob, or because of the
+	// server's retention settings. ListJobs returns the existing jobs.
 	ErrorReason_ERROR_REASON_JOB_NOT_FOUND ErrorReason = 3
 	// FAILED_PRECONDITION: the call needs a running job. This job has ended or has not started yet. The metadata key
 	// `status` has the status.
@@ -70,6 +71,9 @@ const (
 	// UNAVAILABLE: the server is restarting, or its supervisor process has not answered for about 4 seconds. Retry after
 	// the delay in `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_SUPERVISOR_UNAVAILABLE ErrorReason = 14
+	// FAILED_PRECONDITION: the call needs a job that has ended. The metadata key `status` has the status. Stop the job,
+	// or wait for its end.
+	ErrorReason_ERROR_REASON_JOB_NOT_FINAL ErrorReason = 15
 )
 
 // Enum value maps for ErrorReason.
@@ -90,6 +94,7 @@ var (
 		12: "ERROR_REASON_READER_STALLED",
 		13: "ERROR_REASON_SHUTTING_DOWN",
 		14: "ERROR_REASON_SUPERVISOR_UNAVAILABLE",
+		15: "ERROR_REASON_JOB_NOT_FINAL",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -107,6 +112,7 @@ var (
 		"ERROR_REASON_READER_STALLED":         12,
 		"ERROR_REASON_SHUTTING_DOWN":          13,
 		"ERROR_REASON_SUPERVISOR_UNAVAILABLE": 14,
+		"ERROR_REASON_JOB_NOT_FINAL":          15,
 	}
 )
 
@@ -141,7 +147,7 @@ var File_jobworker_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\x90\x04\n" +
+	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xb0\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -158,7 +164,8 @@ const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\x1aERROR_REASON_ROLE_REQUIRED\x10\v\x12\x1f\n" +
 	"\x1bERROR_REASON_READER_STALLED\x10\f\x12\x1e\n" +
 	"\x1aERROR_REASON_SHUTTING_DOWN\x10\r\x12'\n" +
-	"#ERROR_REASON_SUPERVISOR_UNAVAILABLE\x10\x0eB\xbd\x01\n" +
+	"#ERROR_REASON_SUPERVISOR_UNAVAILABLE\x10\x0e\x12\x1e\n" +
+	"\x1aERROR_REASON_JOB_NOT_FINAL\x10\x0fB\xbd\x01\n" +
 	"\x10dev.jobworker.v1B\x10ErrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

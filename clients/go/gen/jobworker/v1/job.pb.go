@@ -41,7 +41,8 @@ const (
 	JobStatus_JOB_STATUS_FAILED JobStatus = 4
 	// Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job.
 	JobStatus_JOB_STATUS_STOPPED JobStatus = 5
-	// Final: the server died while the job ran. The result is unknown.
+	// Final: the main process of the server or the host died while the job ran. The result is unknown. Jobs outlive all
+	// other processes of the server.
 	JobStatus_JOB_STATUS_LOST JobStatus = 6
 	// The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
 	// output. It stays queued when the server restarts.
@@ -222,6 +223,9 @@ const (
 	TerminationReason_TERMINATION_REASON_TIMED_OUT TerminationReason = 4
 	// The server ended the job because a client called StopJob or because the server shut down.
 	TerminationReason_TERMINATION_REASON_STOPPED TerminationReason = 5
+	// The main process of the server or the host died, and the job with it. `message` says which. The usage and the
+	// output are the last ones that the server stored.
+	TerminationReason_TERMINATION_REASON_LOST TerminationReason = 6
 	// The command never ran: the job was in the queue for `queue_timeout`.
 	TerminationReason_TERMINATION_REASON_QUEUE_TIMED_OUT TerminationReason = 7
 	// The command never ran: it was the queued job's turn, but the job could not start. `message` has the error that
@@ -238,6 +242,7 @@ var (
 		3: "TERMINATION_REASON_OOM_KILLED",
 		4: "TERMINATION_REASON_TIMED_OUT",
 		5: "TERMINATION_REASON_STOPPED",
+		6: "TERMINATION_REASON_LOST",
 		7: "TERMINATION_REASON_QUEUE_TIMED_OUT",
 		8: "TERMINATION_REASON_NOT_STARTED",
 	}
@@ -248,6 +253,7 @@ var (
 		"TERMINATION_REASON_OOM_KILLED":      3,
 		"TERMINATION_REASON_TIMED_OUT":       4,
 		"TERMINATION_REASON_STOPPED":         5,
+		"TERMINATION_REASON_LOST":            6,
 		"TERMINATION_REASON_QUEUE_TIMED_OUT": 7,
 		"TERMINATION_REASON_NOT_STARTED":     8,
 	}
@@ -1438,14 +1444,15 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\fLimitsPolicy\x12\x1d\n" +
 	"\x19LIMITS_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19LIMITS_POLICY_BEST_EFFORT\x10\x01\x12\x18\n" +
-	"\x14LIMITS_POLICY_STRICT\x10\x02*\xa8\x02\n" +
+	"\x14LIMITS_POLICY_STRICT\x10\x02*\xc5\x02\n" +
 	"\x11TerminationReason\x12\"\n" +
 	"\x1eTERMINATION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19TERMINATION_REASON_EXITED\x10\x01\x12\x1f\n" +
 	"\x1bTERMINATION_REASON_SIGNALED\x10\x02\x12!\n" +
 	"\x1dTERMINATION_REASON_OOM_KILLED\x10\x03\x12 \n" +
 	"\x1cTERMINATION_REASON_TIMED_OUT\x10\x04\x12\x1e\n" +
-	"\x1aTERMINATION_REASON_STOPPED\x10\x05\x12&\n" +
+	"\x1aTERMINATION_REASON_STOPPED\x10\x05\x12\x1b\n" +
+	"\x17TERMINATION_REASON_LOST\x10\x06\x12&\n" +
 	"\"TERMINATION_REASON_QUEUE_TIMED_OUT\x10\a\x12\"\n" +
 	"\x1eTERMINATION_REASON_NOT_STARTED\x10\b*\xc8\x01\n" +
 	"\x05Limit\x12\x15\n" +

@@ -404,8 +404,8 @@ type ListJobsRequest struct {
 	// Maximum number of jobs in the page. 0 = 50. The server reduces values of more than 1,000, or with `live_usage` more
 	// than 100, to that maximum. Not negative.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty =
-	// the first page. A token for other filters fails with INVALID_ARGUMENT.
+	// The `next_page_token` of the previous page, requested with the same filters. Empty = the first page. A token for
+	// other filters fails with INVALID_ARGUMENT.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only jobs with one of these statuses. Empty = any status.
 	Statuses []JobStatus `protobuf:"varint,3,rep,packed,name=statuses,proto3,enum=jobworker.v1.JobStatus" json:"statuses,omitempty"`
@@ -415,9 +415,19 @@ type ListJobsRequest struct {
 	IdPrefix string `protobuf:"bytes,5,opt,name=id_prefix,json=idPrefix,proto3" json:"id_prefix,omitempty"`
 	// True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job
 	// for it. False = running jobs have no usage.
-	LiveUsage     bool `protobuf:"varint,6,opt,name=live_usage,json=liveUsage,proto3" json:"live_usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LiveUsage bool `protobuf:"varint,6,opt,name=live_usage,json=liveUsage,proto3" json:"live_usage,omitempty"`
+	// Only jobs of this owner: the complete subject of a client certificate, as in Job. Empty = any owner. At most 4,096
+	// bytes.
+	Owner string `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Only jobs with a `create_time` at or after this time. Unset = any time.
+	CreatedAfter *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_after,json=createdAfter,proto3" json:"created_after,omitempty"`
+	// Only jobs with a `create_time` before this time. Unset = any time.
+	CreatedBefore *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
+	// Only jobs with this text in the first 1,024 characters of the command line: the command and its arguments, joined
+	// by single spaces. Upper and lower case differ. Empty = any command. At most 1,024 characters.
+	CommandContains string `protobuf:"bytes,10,opt,name=command_contains,json=commandContains,proto3" json:"command_contains,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListJobsRequest) Reset() {
@@ -492,10 +502,38 @@ func (x *ListJobsRequest) GetLiveUsage() bool {
 	return false
 }
 
+func (x *ListJobsRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ListJobsRequest) GetCreatedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAfter
+	}
+	return nil
+}
+
+func (x *ListJobsRequest) GetCreatedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedBefore
+	}
+	return nil
+}
+
+func (x *ListJobsRequest) GetCommandContains() string {
+	if x != nil {
+		return x.CommandContains
+	}
+	return ""
+}
+
 // One page of jobs.
 type ListJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The jobs, newest first.
+	// The jobs, newest first. Can be empty on any page, if the server had to examine many jobs that do not match.
 	Jobs []*Job `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
 	// Token for the next page. Empty = this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -649,6 +687,89 @@ func (x *StopJobResponse) GetJob() *Job {
 	return nil
 }
 
+// The job to delete.
+type DeleteJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The complete job id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteJobRequest) Reset() {
+	*x = DeleteJobRequest{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteJobRequest) ProtoMessage() {}
+
+func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteJobRequest.ProtoReflect.Descriptor instead.
+func (*DeleteJobRequest) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DeleteJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Confirms that the job is deleted.
+type DeleteJobResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteJobResponse) Reset() {
+	*x = DeleteJobResponse{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteJobResponse) ProtoMessage() {}
+
+func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteJobResponse.ProtoReflect.Descriptor instead.
+func (*DeleteJobResponse) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{9}
+}
+
 // Limits to change. A limit that is not set keeps its value. Numbers, units, bounds and the meaning of 0 and of an
 // empty value are those of CreateJobRequest.
 type UpdateJobRequest struct {
@@ -675,7 +796,7 @@ type UpdateJobRequest struct {
 
 func (x *UpdateJobRequest) Reset() {
 	*x = UpdateJobRequest{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +808,7 @@ func (x *UpdateJobRequest) String() string {
 func (*UpdateJobRequest) ProtoMessage() {}
 
 func (x *UpdateJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[8]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +821,7 @@ func (x *UpdateJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateJobRequest.ProtoReflect.Descriptor instead.
 func (*UpdateJobRequest) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{8}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateJobRequest) GetId() string {
@@ -770,7 +891,7 @@ type UpdateJobResponse struct {
 
 func (x *UpdateJobResponse) Reset() {
 	*x = UpdateJobResponse{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +903,7 @@ func (x *UpdateJobResponse) String() string {
 func (*UpdateJobResponse) ProtoMessage() {}
 
 func (x *UpdateJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[9]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +916,7 @@ func (x *UpdateJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateJobResponse.ProtoReflect.Descriptor instead.
 func (*UpdateJobResponse) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{9}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateJobResponse) GetJob() *Job {
@@ -818,7 +939,7 @@ type WaitJobRequest struct {
 
 func (x *WaitJobRequest) Reset() {
 	*x = WaitJobRequest{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +951,7 @@ func (x *WaitJobRequest) String() string {
 func (*WaitJobRequest) ProtoMessage() {}
 
 func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[10]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +964,7 @@ func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobRequest.ProtoReflect.Descriptor instead.
 func (*WaitJobRequest) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{10}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WaitJobRequest) GetId() string {
@@ -873,7 +994,7 @@ type WaitJobResponse struct {
 
 func (x *WaitJobResponse) Reset() {
 	*x = WaitJobResponse{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +1006,7 @@ func (x *WaitJobResponse) String() string {
 func (*WaitJobResponse) ProtoMessage() {}
 
 func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[11]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1019,7 @@ func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobResponse.ProtoReflect.Descriptor instead.
 func (*WaitJobResponse) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{11}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WaitJobResponse) GetJob() *Job {
@@ -946,7 +1067,7 @@ type GetJobsStreamRequest struct {
 
 func (x *GetJobsStreamRequest) Reset() {
 	*x = GetJobsStreamRequest{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1079,7 @@ func (x *GetJobsStreamRequest) String() string {
 func (*GetJobsStreamRequest) ProtoMessage() {}
 
 func (x *GetJobsStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[12]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1092,7 @@ func (x *GetJobsStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobsStreamRequest.ProtoReflect.Descriptor instead.
 func (*GetJobsStreamRequest) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{12}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetJobsStreamRequest) GetId() string {
@@ -1073,7 +1194,7 @@ type GetJobsStreamResponse struct {
 
 func (x *GetJobsStreamResponse) Reset() {
 	*x = GetJobsStreamResponse{}
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[13]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1206,7 @@ func (x *GetJobsStreamResponse) String() string {
 func (*GetJobsStreamResponse) ProtoMessage() {}
 
 func (x *GetJobsStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_service_proto_msgTypes[13]
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1219,7 @@ func (x *GetJobsStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobsStreamResponse.ProtoReflect.Descriptor instead.
 func (*GetJobsStreamResponse) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{13}
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetJobsStreamResponse) GetKind() isGetJobsStreamResponse_Kind {
@@ -1273,7 +1394,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\rGetJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"5\n" +
 	"\x0eGetJobResponse\x12#\n" +
-	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\xbc\x02\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\x81\x04\n" +
 	"\x0fListJobsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -1282,7 +1403,12 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\x06labels\x18\x04 \x03(\v2).jobworker.v1.ListJobsRequest.LabelsEntryR\x06labels\x12\x1b\n" +
 	"\tid_prefix\x18\x05 \x01(\tR\bidPrefix\x12\x1d\n" +
 	"\n" +
-	"live_usage\x18\x06 \x01(\bR\tliveUsage\x1a9\n" +
+	"live_usage\x18\x06 \x01(\bR\tliveUsage\x12\x14\n" +
+	"\x05owner\x18\a \x01(\tR\x05owner\x12?\n" +
+	"\rcreated_after\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\fcreatedAfter\x12A\n" +
+	"\x0ecreated_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\x12)\n" +
+	"\x10command_contains\x18\n" +
+	" \x01(\tR\x0fcommandContains\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
@@ -1293,7 +1419,10 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12<\n" +
 	"\fgrace_period\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vgracePeriod\"6\n" +
 	"\x0fStopJobResponse\x12#\n" +
-	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\x82\x03\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\"\n" +
+	"\x10DeleteJobRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x13\n" +
+	"\x11DeleteJobResponse\"\x82\x03\n" +
 	"\x10UpdateJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\amax_cpu\x18\x03 \x01(\x05H\x00R\x06maxCPU\x88\x01\x01\x12\"\n" +
@@ -1352,14 +1481,15 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
 	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
 	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n" +
-	"\x04kind2\xc2\x04\n" +
+	"\x04kind2\x95\x05\n" +
 	"\n" +
 	"JobService\x12L\n" +
 	"\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n" +
 	"\x06GetJob\x12\x1b.jobworker.v1.GetJobRequest\x1a\x1c.jobworker.v1.GetJobResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bListJobs\x12\x1d.jobworker.v1.ListJobsRequest\x1a\x1e.jobworker.v1.ListJobsResponse\"\x03\x90\x02\x01\x12K\n" +
 	"\aStopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12Q\n" +
-	"\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12K\n" +
+	"\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12Q\n" +
+	"\tDeleteJob\x12\x1e.jobworker.v1.DeleteJobRequest\x1a\x1f.jobworker.v1.DeleteJobResponse\"\x03\x90\x02\x02\x12K\n" +
 	"\aWaitJob\x12\x1c.jobworker.v1.WaitJobRequest\x1a\x1d.jobworker.v1.WaitJobResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01B\xbc\x01\n" +
 	"\x10dev.jobworker.v1B\x0fJobServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
@@ -1376,7 +1506,7 @@ func file_jobworker_v1_job_service_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_service_proto_rawDescData
 }
 
-var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*CreateJobRequest)(nil),      // 0: jobworker.v1.CreateJobRequest
 	(*CreateJobResponse)(nil),     // 1: jobworker.v1.CreateJobResponse
@@ -1386,67 +1516,73 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*ListJobsResponse)(nil),      // 5: jobworker.v1.ListJobsResponse
 	(*StopJobRequest)(nil),        // 6: jobworker.v1.StopJobRequest
 	(*StopJobResponse)(nil),       // 7: jobworker.v1.StopJobResponse
-	(*UpdateJobRequest)(nil),      // 8: jobworker.v1.UpdateJobRequest
-	(*UpdateJobResponse)(nil),     // 9: jobworker.v1.UpdateJobResponse
-	(*WaitJobRequest)(nil),        // 10: jobworker.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),       // 11: jobworker.v1.WaitJobResponse
-	(*GetJobsStreamRequest)(nil),  // 12: jobworker.v1.GetJobsStreamRequest
-	(*GetJobsStreamResponse)(nil), // 13: jobworker.v1.GetJobsStreamResponse
-	nil,                           // 14: jobworker.v1.CreateJobRequest.LabelsEntry
-	nil,                           // 15: jobworker.v1.CreateJobRequest.EnvEntry
-	nil,                           // 16: jobworker.v1.ListJobsRequest.LabelsEntry
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(LimitsPolicy)(0),             // 18: jobworker.v1.LimitsPolicy
-	(JobNetwork)(0),               // 19: jobworker.v1.JobNetwork
-	(*Job)(nil),                   // 20: jobworker.v1.Job
-	(JobStatus)(0),                // 21: jobworker.v1.JobStatus
-	(OutputSource)(0),             // 22: jobworker.v1.OutputSource
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*TruncatedRange)(nil),        // 24: jobworker.v1.TruncatedRange
+	(*DeleteJobRequest)(nil),      // 8: jobworker.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),     // 9: jobworker.v1.DeleteJobResponse
+	(*UpdateJobRequest)(nil),      // 10: jobworker.v1.UpdateJobRequest
+	(*UpdateJobResponse)(nil),     // 11: jobworker.v1.UpdateJobResponse
+	(*WaitJobRequest)(nil),        // 12: jobworker.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 13: jobworker.v1.WaitJobResponse
+	(*GetJobsStreamRequest)(nil),  // 14: jobworker.v1.GetJobsStreamRequest
+	(*GetJobsStreamResponse)(nil), // 15: jobworker.v1.GetJobsStreamResponse
+	nil,                           // 16: jobworker.v1.CreateJobRequest.LabelsEntry
+	nil,                           // 17: jobworker.v1.CreateJobRequest.EnvEntry
+	nil,                           // 18: jobworker.v1.ListJobsRequest.LabelsEntry
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(LimitsPolicy)(0),             // 20: jobworker.v1.LimitsPolicy
+	(JobNetwork)(0),               // 21: jobworker.v1.JobNetwork
+	(*Job)(nil),                   // 22: jobworker.v1.Job
+	(JobStatus)(0),                // 23: jobworker.v1.JobStatus
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(OutputSource)(0),             // 25: jobworker.v1.OutputSource
+	(*TruncatedRange)(nil),        // 26: jobworker.v1.TruncatedRange
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
-	14, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
-	17, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
-	17, // 2: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
-	18, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	19, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
-	15, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
-	17, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
-	20, // 7: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	20, // 8: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	21, // 9: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	16, // 10: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	20, // 11: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	17, // 12: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	20, // 13: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	20, // 14: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
-	17, // 15: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
-	20, // 16: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
-	22, // 17: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	23, // 18: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	24, // 19: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	20, // 20: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	22, // 21: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	23, // 22: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 23: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	2,  // 24: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	4,  // 25: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	6,  // 26: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	8,  // 27: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	10, // 28: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
-	12, // 29: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	1,  // 30: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 31: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 32: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 33: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	9,  // 34: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	11, // 35: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
-	13, // 36: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	30, // [30:37] is the sub-list for method output_type
-	23, // [23:30] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	16, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
+	19, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
+	19, // 2: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
+	20, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	21, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	17, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
+	19, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
+	22, // 7: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	22, // 8: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	23, // 9: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	18, // 10: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	24, // 11: jobworker.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
+	24, // 12: jobworker.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
+	22, // 13: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	19, // 14: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	22, // 15: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	22, // 16: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	19, // 17: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	22, // 18: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
+	25, // 19: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	24, // 20: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	26, // 21: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	22, // 22: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	25, // 23: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	24, // 24: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 25: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 26: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 27: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 28: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	10, // 29: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	8,  // 30: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
+	12, // 31: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
+	14, // 32: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	1,  // 33: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 34: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 35: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 36: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	11, // 37: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	9,  // 38: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
+	13, // 39: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	15, // 40: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	33, // [33:41] is the sub-list for method output_type
+	25, // [25:33] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
@@ -1456,9 +1592,9 @@ func file_jobworker_v1_job_service_proto_init() {
 	}
 	file_jobworker_v1_job_proto_init()
 	file_jobworker_v1_job_output_proto_init()
-	file_jobworker_v1_job_service_proto_msgTypes[8].OneofWrappers = []any{}
-	file_jobworker_v1_job_service_proto_msgTypes[12].OneofWrappers = []any{}
-	file_jobworker_v1_job_service_proto_msgTypes[13].OneofWrappers = []any{
+	file_jobworker_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_jobworker_v1_job_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_jobworker_v1_job_service_proto_msgTypes[15].OneofWrappers = []any{
 		(*GetJobsStreamResponse_Payload)(nil),
 		(*GetJobsStreamResponse_StartOffset)(nil),
 		(*GetJobsStreamResponse_Truncated)(nil),
@@ -1470,7 +1606,7 @@ func file_jobworker_v1_job_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_service_proto_rawDesc), len(file_jobworker_v1_job_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

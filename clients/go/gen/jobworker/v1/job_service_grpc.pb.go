@@ -24,6 +24,7 @@ const (
 	JobService_ListJobs_FullMethodName      = "/jobworker.v1.JobService/ListJobs"
 	JobService_StopJob_FullMethodName       = "/jobworker.v1.JobService/StopJob"
 	JobService_UpdateJob_FullMethodName     = "/jobworker.v1.JobService/UpdateJob"
+	JobService_DeleteJob_FullMethodName     = "/jobworker.v1.JobService/DeleteJob"
 	JobService_WaitJob_FullMethodName       = "/jobworker.v1.JobService/WaitJob"
 	JobService_GetJobsStream_FullMethodName = "/jobworker.v1.JobService/GetJobsStream"
 )
@@ -64,7 +65,8 @@ type JobServiceClient interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
-	// Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
+	// Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set. A page can be empty
+	// although `next_page_token` is set.
 	//
 	// Admin and Viewer. Safe to retry.
 	//
@@ -91,6 +93,13 @@ type JobServiceClient interface {
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
 	// LIMIT_UNAVAILABLE).
 	UpdateJob(ctx context.Context, in *UpdateJobRequest, opts ...grpc.CallOption) (*UpdateJobResponse, error)
+	// Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
+	// its output can fail.
+	//
+	// Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_NOT_FINAL).
+	DeleteJob(ctx context.Context, in *DeleteJobRequest, opts ...grpc.CallOption) (*DeleteJobResponse, error)
 	// Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
 	// first. The job keeps running when the call ends, for any reason.
 	//
@@ -174,6 +183,16 @@ func (c *jobServiceClient) UpdateJob(ctx context.Context, in *UpdateJobRequest, 
 	return out, nil
 }
 
+func (c *jobServiceClient) DeleteJob(ctx context.Context, in *DeleteJobRequest, opts ...grpc.CallOption) (*DeleteJobResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteJobResponse)
+	err := c.cc.Invoke(ctx, JobService_DeleteJob_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *jobServiceClient) WaitJob(ctx context.Context, in *WaitJobRequest, opts ...grpc.CallOption) (*WaitJobResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WaitJobResponse)
@@ -239,7 +258,8 @@ type JobServiceServer interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
-	// Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
+	// Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set. A page can be empty
+	// although `next_page_token` is set.
 	//
 	// Admin and Viewer. Safe to retry.
 	//
@@ -266,6 +286,13 @@ type JobServiceServer interface {
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
 	// LIMIT_UNAVAILABLE).
 	UpdateJob(context.Context, *UpdateJobRequest) (*UpdateJobResponse, error)
+	// Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
+	// its output can fail.
+	//
+	// Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_NOT_FINAL).
+	DeleteJob(context.Context, *DeleteJobRequest) (*DeleteJobResponse, error)
 	// Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
 	// first. The job keeps running when the call ends, for any reason.
 	//
@@ -313,6 +340,9 @@ func (UnimplementedJobServiceServer) StopJob(context.Context, *StopJobRequest) (
 }
 func (UnimplementedJobServiceServer) UpdateJob(context.Context, *UpdateJobRequest) (*UpdateJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateJob not implemented")
+}
+func (UnimplementedJobServiceServer) DeleteJob(context.Context, *DeleteJobRequest) (*DeleteJobResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteJob not implemented")
 }
 func (UnimplementedJobServiceServer) WaitJob(context.Context, *WaitJobRequest) (*WaitJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaitJob not implemented")
@@ -431,6 +461,24 @@ func _JobService_UpdateJob_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobService_DeleteJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteJobRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).DeleteJob(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_DeleteJob_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).DeleteJob(ctx, req.(*DeleteJobRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _JobService_WaitJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WaitJobRequest)
 	if err := dec(in); err != nil {
@@ -486,6 +534,10 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateJob",
 			Handler:    _JobService_UpdateJob_Handler,
+		},
+		{
+			MethodName: "DeleteJob",
+			Handler:    _JobService_DeleteJob_Handler,
 		},
 		{
 			MethodName: "WaitJob",

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjobworker/v1/error_reason.proto\x12\x0cjobworker.v1*\x90\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12$\n ERROR_REASON_COMMAND_NOT_STARTED\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_FOUND\x10\x03\x12 \n\x1c\x45RROR_REASON_JOB_NOT_RUNNING\x10\x04\x12$\n ERROR_REASON_OFFSET_OUT_OF_RANGE\x10\x05\x12\"\n\x1e\x45RROR_REASON_LIMIT_UNAVAILABLE\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_TOO_MANY_JOBS\x10\x07\x12\x1f\n\x1b\x45RROR_REASON_HOST_EXHAUSTED\x10\x08\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\t\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_ROLE_REQUIRED\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_READER_STALLED\x10\x0c\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\r\x12\'\n#ERROR_REASON_SUPERVISOR_UNAVAILABLE\x10\x0e\x42\xbd\x01\n\x10\x64\x65v.jobworker.v1B\x10\x45rrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\x0cJobWorker.V1\xca\x02\x0cJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fjobworker/v1/error_reason.proto\x12\x0cjobworker.v1*\xb0\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12$\n ERROR_REASON_COMMAND_NOT_STARTED\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_FOUND\x10\x03\x12 \n\x1c\x45RROR_REASON_JOB_NOT_RUNNING\x10\x04\x12$\n ERROR_REASON_OFFSET_OUT_OF_RANGE\x10\x05\x12\"\n\x1e\x45RROR_REASON_LIMIT_UNAVAILABLE\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_TOO_MANY_JOBS\x10\x07\x12\x1f\n\x1b\x45RROR_REASON_HOST_EXHAUSTED\x10\x08\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\t\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_ROLE_REQUIRED\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_READER_STALLED\x10\x0c\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\r\x12\'\n#ERROR_REASON_SUPERVISOR_UNAVAILABLE\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_FINAL\x10\x0f\x42\xbd\x01\n\x10\x64\x65v.jobworker.v1B\x10\x45rrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\x0cJobWorker.V1\xca\x02\x0cJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.jobworker.v1B\020ErrorReasonProtoP\001ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\242\002\003JWX\252\002\014JobWorker.V1\312\002\014JobWorker\\V1\342\002\030JobWorker\\V1\\GPBMetadata\352\002\rJobWorker::V1'
   _globals['_ERRORREASON']._serialized_start=50
-  _globals['_ERRORREASON']._serialized_end=578
+  _globals['_ERRORREASON']._serialized_end=610
 # @@protoc_insertion_point(module_scope)

@@ -33,7 +33,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     as `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
     """
     ERROR_REASON_JOB_NOT_FOUND: _ErrorReason.ValueType  # 3
-    """NOT_FOUND: no job has this id, or the server has already deleted its record. ListJobs returns the existing jobs."""
+    """NOT_FOUND: no job has this id, or its record was deleted: by DeleteJob, or because of the
+    server's retention settings. ListJobs returns the existing jobs.
+    """
     ERROR_REASON_JOB_NOT_RUNNING: _ErrorReason.ValueType  # 4
     """FAILED_PRECONDITION: the call needs a running job. This job has ended or has not started yet. The metadata key
     `status` has the status.
@@ -77,6 +79,10 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """UNAVAILABLE: the server is restarting, or its supervisor process has not answered for about 4 seconds. Retry after
     the delay in `google.rpc.RetryInfo`.
     """
+    ERROR_REASON_JOB_NOT_FINAL: _ErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION: the call needs a job that has ended. The metadata key `status` has the status. Stop the job,
+    or wait for its end.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
@@ -95,7 +101,9 @@ ERROR_REASON_COMMAND_NOT_STARTED: ErrorReason.ValueType  # 2
 as `ENOENT`, and `google.rpc.BadRequest` names the field. Correct the command, or install it on the server's host.
 """
 ERROR_REASON_JOB_NOT_FOUND: ErrorReason.ValueType  # 3
-"""NOT_FOUND: no job has this id, or the server has already deleted its record. ListJobs returns the existing jobs."""
+"""NOT_FOUND: no job has this id, or its record was deleted: by DeleteJob, or because of the
+server's retention settings. ListJobs returns the existing jobs.
+"""
 ERROR_REASON_JOB_NOT_RUNNING: ErrorReason.ValueType  # 4
 """FAILED_PRECONDITION: the call needs a running job. This job has ended or has not started yet. The metadata key
 `status` has the status.
@@ -138,4 +146,8 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 13
 ERROR_REASON_SUPERVISOR_UNAVAILABLE: ErrorReason.ValueType  # 14
 """UNAVAILABLE: the server is restarting, or its supervisor process has not answered for about 4 seconds. Retry after
 the delay in `google.rpc.RetryInfo`.
+"""
+ERROR_REASON_JOB_NOT_FINAL: ErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION: the call needs a job that has ended. The metadata key `status` has the status. Stop the job,
+or wait for its end.
 """

@@ -42,7 +42,9 @@ class _JobStatusEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_JobStatus.Va
     JOB_STATUS_STOPPED: _JobStatus.ValueType  # 5
     """Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job."""
     JOB_STATUS_LOST: _JobStatus.ValueType  # 6
-    """Final: the server died while the job ran. The result is unknown."""
+    """Final: the main process of the server or the host died while the job ran. The result is unknown. Jobs outlive all
+    other processes of the server.
+    """
     JOB_STATUS_QUEUED: _JobStatus.ValueType  # 7
     """The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
     output. It stays queued when the server restarts.
@@ -68,7 +70,9 @@ not start.
 JOB_STATUS_STOPPED: JobStatus.ValueType  # 5
 """Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job."""
 JOB_STATUS_LOST: JobStatus.ValueType  # 6
-"""Final: the server died while the job ran. The result is unknown."""
+"""Final: the main process of the server or the host died while the job ran. The result is unknown. Jobs outlive all
+other processes of the server.
+"""
 JOB_STATUS_QUEUED: JobStatus.ValueType  # 7
 """The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
 output. It stays queued when the server restarts.
@@ -140,6 +144,10 @@ class _TerminationReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Term
     """The server ended the job because the timeout expired."""
     TERMINATION_REASON_STOPPED: _TerminationReason.ValueType  # 5
     """The server ended the job because a client called StopJob or because the server shut down."""
+    TERMINATION_REASON_LOST: _TerminationReason.ValueType  # 6
+    """The main process of the server or the host died, and the job with it. `message` says which. The usage and the
+    output are the last ones that the server stored.
+    """
     TERMINATION_REASON_QUEUE_TIMED_OUT: _TerminationReason.ValueType  # 7
     """The command never ran: the job was in the queue for `queue_timeout`."""
     TERMINATION_REASON_NOT_STARTED: _TerminationReason.ValueType  # 8
@@ -164,6 +172,10 @@ TERMINATION_REASON_TIMED_OUT: TerminationReason.ValueType  # 4
 """The server ended the job because the timeout expired."""
 TERMINATION_REASON_STOPPED: TerminationReason.ValueType  # 5
 """The server ended the job because a client called StopJob or because the server shut down."""
+TERMINATION_REASON_LOST: TerminationReason.ValueType  # 6
+"""The main process of the server or the host died, and the job with it. `message` says which. The usage and the
+output are the last ones that the server stored.
+"""
 TERMINATION_REASON_QUEUE_TIMED_OUT: TerminationReason.ValueType  # 7
 """The command never ran: the job was in the queue for `queue_timeout`."""
 TERMINATION_REASON_NOT_STARTED: TerminationReason.ValueType  # 8

@@ -301,19 +301,31 @@ class ListJobsRequest(message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     ID_PREFIX_FIELD_NUMBER: builtins.int
     LIVE_USAGE_FIELD_NUMBER: builtins.int
+    OWNER_FIELD_NUMBER: builtins.int
+    CREATED_AFTER_FIELD_NUMBER: builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: builtins.int
+    COMMAND_CONTAINS_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """Maximum number of jobs in the page. 0 = 50. The server reduces values of more than 1,000, or with `live_usage` more
     than 100, to that maximum. Not negative.
     """
     page_token: builtins.str
-    """The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty =
-    the first page. A token for other filters fails with INVALID_ARGUMENT.
+    """The `next_page_token` of the previous page, requested with the same filters. Empty = the first page. A token for
+    other filters fails with INVALID_ARGUMENT.
     """
     id_prefix: builtins.str
     """Only jobs whose id starts with this text of at most 36 characters. Empty = any id."""
     live_usage: builtins.bool
     """True = running jobs have their current usage, as in GetJob. The server reads about a dozen files per running job
     for it. False = running jobs have no usage.
+    """
+    owner: builtins.str
+    """Only jobs of this owner: the complete subject of a client certificate, as in Job. Empty = any owner. At most 4,096
+    bytes.
+    """
+    command_contains: builtins.str
+    """Only jobs with this text in the first 1,024 characters of the command line: the command and its arguments, joined
+    by single spaces. Upper and lower case differ. Empty = any command. At most 1,024 characters.
     """
     @builtins.property
     def statuses(self) -> containers.RepeatedScalarFieldContainer[job_pb2.JobStatus.ValueType]:
@@ -322,6 +334,14 @@ class ListJobsRequest(message.Message):
     @builtins.property
     def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
         """Only jobs that have all of these labels with these values. Empty = any labels."""
+
+    @builtins.property
+    def created_after(self) -> timestamp_pb2.Timestamp:
+        """Only jobs with a `create_time` at or after this time. Unset = any time."""
+
+    @builtins.property
+    def created_before(self) -> timestamp_pb2.Timestamp:
+        """Only jobs with a `create_time` before this time. Unset = any time."""
 
     def __init__(
         self,
@@ -332,10 +352,14 @@ class ListJobsRequest(message.Message):
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
         id_prefix: builtins.str = ...,
         live_usage: builtins.bool = ...,
+        owner: builtins.str = ...,
+        created_after: timestamp_pb2.Timestamp | None = ...,
+        created_before: timestamp_pb2.Timestamp | None = ...,
+        command_contains: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["id_prefix", b"id_prefix", "labels", b"labels", "live_usage", b"live_usage", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["command_contains", b"command_contains", "created_after", b"created_after", "created_before", b"created_before", "id_prefix", b"id_prefix", "labels", b"labels", "live_usage", b"live_usage", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -351,7 +375,7 @@ class ListJobsResponse(message.Message):
     """Token for the next page. Empty = this is the last page."""
     @builtins.property
     def jobs(self) -> containers.RepeatedCompositeFieldContainer[job_pb2.Job]:
-        """The jobs, newest first."""
+        """The jobs, newest first. Can be empty on any page, if the server had to examine many jobs that do not match."""
 
     def __init__(
         self,
@@ -412,6 +436,41 @@ class StopJobResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["job", b"job"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteJobRequest(message.Message):
+    """The job to delete."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The complete job id."""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class DeleteJobResponse(message.Message):
+    """Confirms that the job is deleted."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,6 +71,11 @@ class JobServiceStub:
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
                 response_deserializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.FromString,
                 _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/jobworker.v1.JobService/DeleteJob',
+                request_serializer=jobworker_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=jobworker_dot_v1_dot_job__service__pb2.DeleteJobResponse.FromString,
+                _registered_method=True)
         self.WaitJob = channel.unary_unary(
                 '/jobworker.v1.JobService/WaitJob',
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobRequest.SerializeToString,
@@ -128,7 +133,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
+        """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set. A page can be empty
+        although `next_page_token` is set.
 
         Admin and Viewer. Safe to retry.
 
@@ -164,6 +170,18 @@ class JobServiceServicer:
 
         NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
         LIMIT_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteJob(self, request, context):
+        """Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
+        its output can fail.
+
+        Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
+
+        NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_NOT_FINAL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -229,6 +247,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.UpdateJob,
                     request_deserializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.FromString,
                     response_serializer=jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.SerializeToString,
+            ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=jobworker_dot_v1_dot_job__service__pb2.DeleteJobRequest.FromString,
+                    response_serializer=jobworker_dot_v1_dot_job__service__pb2.DeleteJobResponse.SerializeToString,
             ),
             'WaitJob': grpc.unary_unary_rpc_method_handler(
                     servicer.WaitJob,
@@ -388,6 +411,33 @@ class JobService:
             '/jobworker.v1.JobService/UpdateJob',
             jobworker_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
             jobworker_dot_v1_dot_job__service__pb2.UpdateJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobworker.v1.JobService/DeleteJob',
+            jobworker_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
+            jobworker_dot_v1_dot_job__service__pb2.DeleteJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

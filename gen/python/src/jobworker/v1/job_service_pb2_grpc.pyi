@@ -50,7 +50,8 @@ class JobServiceStub:
     NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST).
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
+    """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set. A page can be empty
+    although `next_page_token` is set.
 
     Admin and Viewer. Safe to retry.
 
@@ -78,6 +79,14 @@ class JobServiceStub:
 
     NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
     LIMIT_UNAVAILABLE).
+    """
+    DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
+    """Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
+    its output can fail.
+
+    Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
+
+    NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_NOT_FINAL).
     """
     WaitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.WaitJobRequest, _job_service_pb2.WaitJobResponse]
     """Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes
@@ -159,7 +168,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListJobsRequest,
         context: _aio.ServicerContext[_job_service_pb2.ListJobsRequest, _abc.Awaitable[_job_service_pb2.ListJobsResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.ListJobsResponse]:
-        """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
+        """Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set. A page can be empty
+        although `next_page_token` is set.
 
         Admin and Viewer. Safe to retry.
 
@@ -199,6 +209,20 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
         LIMIT_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteJob(
+        self,
+        request: _job_service_pb2.DeleteJobRequest,
+        context: _aio.ServicerContext[_job_service_pb2.DeleteJobRequest, _abc.Awaitable[_job_service_pb2.DeleteJobResponse]],
+    ) -> _abc.Awaitable[_job_service_pb2.DeleteJobResponse]:
+        """Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
+        its output can fail.
+
+        Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
+
+        NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_NOT_FINAL).
         """
 
     @_abc_1.abstractmethod

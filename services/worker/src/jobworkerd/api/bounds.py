@@ -41,6 +41,8 @@ PAGE_SIZE = Bound(1, 1_000, "jobs", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 # The supervisor reads a dozen files per job with `live_usage`, and serves no other request meanwhile.
 LIVE_PAGE_SIZE = Bound(1, 100, "jobs", part="with `live_usage`", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 ID_PREFIX = Bound(0, job_id.LENGTH, "characters", unset="any id")
+OWNER = Bound(0, 4_096, "bytes", unset="any owner")
+COMMAND_CONTAINS = Bound(0, 1_024, "characters", unset="any command")
 OFFSET = Bound(0, MAX_INT64, "bytes")
 TAIL_LINES = Bound(0, MAX_INT64, "lines", unset="not used")
 TAIL_BYTES = Bound(0, MAX_INT64, "bytes", unset="not used")
@@ -65,7 +67,12 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
             **_LIMITS,
         },
         "UpdateJobRequest": _LIMITS,
-        "ListJobsRequest": {"page_size": (PAGE_SIZE, LIVE_PAGE_SIZE), "id_prefix": (ID_PREFIX,)},
+        "ListJobsRequest": {
+            "page_size": (PAGE_SIZE, LIVE_PAGE_SIZE),
+            "id_prefix": (ID_PREFIX,),
+            "owner": (OWNER,),
+            "command_contains": (COMMAND_CONTAINS,),
+        },
         "StopJobRequest": {"grace_period": (STOP_GRACE_PERIOD,)},
         "WaitJobRequest": {"timeout": (WAIT_TIMEOUT,)},
         "GetJobsStreamRequest": {

@@ -8,6 +8,9 @@ valid in all API processes and after a restart.
 import base64
 import binascii
 import hashlib
+from typing import Literal
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd import job_id
@@ -43,5 +46,20 @@ def last_id(request: job_service_pb2.ListJobsRequest) -> str:
 
 
 def _filters(request: job_service_pb2.ListJobsRequest) -> bytes:
-    filters = (sorted(set(request.statuses)), sorted(request.labels.items()), request.id_prefix)
+    filters = [
+        sorted(set(request.statuses)),
+        sorted(request.labels.items()),
+        request.id_prefix,
+        request.owner,
+        _time(request, "created_after"),
+        _time(request, "created_before"),
+        request.command_contains,
+    ]
     return repr(filters).encode()
+
+
+def _time(
+    request: job_service_pb2.ListJobsRequest, field: Literal["created_after", "created_before"]
+) -> tuple[int, int] | None:
+    time: Timestamp = getattr(request, field)
+    return (time.seconds, time.nanos) if request.HasField(field) else None

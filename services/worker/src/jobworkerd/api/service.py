@@ -18,6 +18,7 @@ from jobworkerd.api.streaming.streams import Streams
 from jobworkerd.config import Config
 from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
+from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient
 
 _CACHE_BYTES = 8 * 1024 * 1024
@@ -130,6 +131,15 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         update = validation.update_job(request, self._config.defaults, subject)
         job = await self._supervisor.update_job(update)
         return job_service_pb2.UpdateJobResponse(job=job_to_proto(job))
+
+    async def DeleteJob(
+        self, request: job_service_pb2.DeleteJobRequest, context: Context
+    ) -> job_service_pb2.DeleteJobResponse:
+        """Delete the record and the log of a job that has ended."""
+        log_job_id(request)
+        subject = self._identities.principal(context).subject
+        await self._supervisor.delete_job(messages.DeleteJob(validation.job_id(request.id), subject))
+        return job_service_pb2.DeleteJobResponse()
 
     @contextlib.asynccontextmanager
     async def GetJobsStream(  # type: ignore[override]  # a `headers.Accepting`

@@ -33,6 +33,10 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReaso
                 grpc.StatusCode.FAILED_PRECONDITION,
                 api.ERROR_REASON_JOB_NOT_RUNNING,
             ),
+            errors.JobNotFinal: (
+                grpc.StatusCode.FAILED_PRECONDITION,
+                api.ERROR_REASON_JOB_NOT_FINAL,
+            ),
             errors.OffsetOutOfRange: (
                 grpc.StatusCode.OUT_OF_RANGE,
                 api.ERROR_REASON_OFFSET_OUT_OF_RANGE,
@@ -129,7 +133,7 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
             )
         case errors.LimitUnavailable(limit=limit, why=why):
             yield _precondition_failure("LIMIT", limit, why)
-        case errors.JobNotRunning(job_id=job_id):
+        case errors.JobNotRunning(job_id=job_id) | errors.JobNotFinal(job_id=job_id):
             yield _precondition_failure("JOB_STATUS", job_id, str(error))
     if delay := _RETRY_AFTER_MS.get(type(error)):
         retry = error_details_pb2.RetryInfo()

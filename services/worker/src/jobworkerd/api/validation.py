@@ -3,7 +3,10 @@
 An error names all fields that are not accepted, each with the first problem found.
 """
 
+from typing import Literal
+
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api import bounds, convert, limits, page_token
@@ -12,6 +15,7 @@ from jobworkerd.api.streaming.streams import StreamRequest
 from jobworkerd.config import Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
+from jobworkerd.limit_bounds import MAX_INT64
 from jobworkerd.model import JobSpec, Network
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
@@ -89,6 +93,10 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
         page_token=_page_token_problem(request),
         statuses=check.statuses(request.statuses, convert.STATUSES),
         id_prefix=check.id_prefix(request.id_prefix),
+        owner=bounds.OWNER.size_problem(len(request.owner.encode())),
+        created_after=check.timestamp(request.created_after),
+        created_before=check.timestamp(request.created_before),
+        command_contains=bounds.COMMAND_CONTAINS.size_problem(len(request.command_contains)),
     )
     bound = bounds.LIVE_PAGE_SIZE if request.live_usage else bounds.PAGE_SIZE
     return messages.ListJobs(
@@ -98,6 +106,10 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
         statuses=frozenset(convert.STATUSES[status] for status in request.statuses),
         labels=dict(request.labels),
         id_prefix=request.id_prefix,
+        owner=request.owner,
+        created_after_ns=_creation_time(request, "created_after"),
+        created_before_ns=_creation_time(request, "created_before"),
+        command_contains=request.command_contains,
         live_usage=request.live_usage,
     )
 
@@ -180,12 +192,20 @@ def _seconds(duration: Duration) -> float:
     return duration.seconds + duration.nanos / 1e9
 
 
+def _creation_time(
+    request: job_service_pb2.ListJobsRequest, field: Literal["created_after", "created_before"]
+) -> int | None:
+    """Return the time in a field in nanoseconds; None if it is not set.
+
+    Years before 1970 and after 2262, which no job has, become the nearest time that fits into 63 bits.
+    """
+    time: Timestamp = getattr(request, field)
+    return min(max(time.ToNanoseconds(), 0), MAX_INT64) if request.HasField(field) else None
+
+
 def _page_token_problem(request: job_service_pb2.ListJobsRequest) -> str:
     try:
         page_token.last_id(request)
     except ValueError:
-        return (
-            "not a token of this list; use the next_page_token of the previous page with the same statuses, "
-            "labels and id_prefix"
-        )
+        return "not a token of this list; use the next_page_token of the previous page with the same filters"
     return ""

@@ -110,6 +110,10 @@ class SupervisorClient(asyncio.Protocol):
         """Change limits of a running job, and return it."""
         return (await self._call(request, messages.OneJob)).job
 
+    async def delete_job(self, request: messages.DeleteJob) -> None:
+        """Delete the record and the log of a final job."""
+        await self._call(request, messages.Done)
+
     async def wait_job(self, job_id: str, seconds: float) -> Job:
         """Wait until a job has ended and return it; after some seconds return the job as it is.
 

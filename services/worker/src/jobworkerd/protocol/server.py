@@ -36,6 +36,9 @@ class JobTable(Protocol):
     def update(self, request: messages.UpdateJob) -> Job:
         """Change limits of a running job, and return it."""
 
+    async def delete(self, request: messages.DeleteJob) -> None:
+        """Delete a final job."""
+
 
 class ApiConnection(asyncio.Protocol):
     """Answers the requests of one API process, and sends it notices of the jobs that it follows.
@@ -146,6 +149,8 @@ class ApiConnection(asyncio.Protocol):
                 self._answer_later(request, _one_job(self._jobs.start(spec)))
             case messages.StopJob():
                 self._answer_later(request, _one_job(self._jobs.stop(request.body)))
+            case messages.DeleteJob():
+                self._answer_later(request, _done(self._jobs.delete(request.body)))
             case messages.ListJobs():
                 self._answer_later(request, self._page(request.body))
             case _:
@@ -221,6 +226,11 @@ class ApiConnection(asyncio.Protocol):
     def _write(self, frames: bytes) -> None:
         if self._transport and not self._transport.is_closing():
             self._transport.write(frames)
+
+
+async def _done(change: Coroutine[None, None, None]) -> messages.Done:
+    await change
+    return messages.Done()
 
 
 async def _one_job(job: Coroutine[None, None, Job]) -> messages.OneJob:

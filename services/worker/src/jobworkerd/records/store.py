@@ -116,7 +116,8 @@ class Records:
             OSError: the disk refused the change, and the records remain.
         """
         self._queue.flush()
-        if self._queue.error:  # a deletion must not replace a change that the disk still refuses
+        # A deletion must not replace a change that the disk still refuses.
+        if self._queue.error and any(self._queue.find(job_id) for job_id in job_ids):
             raise self._queue.error
         changes = [self._queue.add(Delete(job_id), keep=False) for job_id in job_ids]
         await asyncio.gather(*changes)

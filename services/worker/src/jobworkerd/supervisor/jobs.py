@@ -8,6 +8,7 @@ from functools import partial
 from jobworkerd.config import Config
 from jobworkerd.errors import (
     HostExhausted,
+    JobNotFinal,
     JobNotFound,
     JobNotRunning,
     ShuttingDown,
@@ -15,7 +16,7 @@ from jobworkerd.errors import (
 )
 from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
-from jobworkerd.protocol.messages import JobPage, ListJobs, StopJob, UpdateJob
+from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.records.encoding import request_hash
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.job_context import JobContext
@@ -233,6 +234,23 @@ class Jobs:
         self._records.update_later(updated)
         self._events.updated(updated, request.subject, request.limits.changes)
         return updated
+
+    async def delete(self, request: DeleteJob) -> None:
+        """Delete the record and the log of a final job.
+
+        Raises:
+            JobNotFound: no job has this id.
+            JobNotFinal: the job has not ended.
+            HostExhausted: the disk refused the change, and the job remains.
+        """
+        job = self.get(request.job_id)
+        if job.id in self._live:
+            raise JobNotFinal(job.id, job.status.value)
+        try:
+            await self._removal.remove(job.id)
+        except OSError as error:
+            raise HostExhausted(f"the job cannot be deleted: {error.strerror}") from error
+        self._events.deleted(job, request.subject)
 
     @property
     def live(self) -> Iterable[LiveJob]:

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_service.proto.
  */
 export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSL0BQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSOgoGbGFiZWxzGAwgAygLMiouam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuTGFiZWxzRW50cnkSGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIpCgduZXR3b3JrGBkgASgOMhguam9id29ya2VyLnYxLkpvYk5ldHdvcmsSNAoDZW52GBogAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSEgoKcmVxdWVzdF9pZBgbIAEoCRIQCghwcmlvcml0eRgcIAEoBRIwCg1xdWV1ZV90aW1lb3V0GB0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCG1heF9waWRzGB4gASgFEhIKCmNwdV93ZWlnaHQYHyABKAUSDwoHY3B1X3NldBggIAEoCRIeCgttYXhfaW9faW9wcxghIAEoA1IJbWF4SU9JT1BTGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUoECAYQDEoECA0QDiIzChFDcmVhdGVKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIhsKDUdldEpvYlJlcXVlc3QSCgoCaWQYASABKAkiMAoOR2V0Sm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiL0AQoPTGlzdEpvYnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEikKCHN0YXR1c2VzGAMgAygOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxI5CgZsYWJlbHMYBCADKAsyKS5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXF1ZXN0LkxhYmVsc0VudHJ5EhEKCWlkX3ByZWZpeBgFIAEoCRISCgpsaXZlX3VzYWdlGAYgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTAoQTGlzdEpvYnNSZXNwb25zZRIfCgRqb2JzGAEgAygLMhEuam9id29ya2VyLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTQoOU3RvcEpvYlJlcXVlc3QSCgoCaWQYASABKAkSLwoMZ3JhY2VfcGVyaW9kGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjEKD1N0b3BKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iItcCChBVcGRhdGVKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEhwKB21heF9jcHUYAyABKAVIAFIGbWF4Q1BViAEBEhcKCm1heF9tZW1vcnkYBCABKAVIAYgBARIhCgptYXhfaW9fYnBzGAUgASgDSAJSCG1heElPQlBTiAEBEhUKCG1heF9waWRzGB4gASgFSAOIAQESFwoKY3B1X3dlaWdodBgfIAEoBUgEiAEBEhQKB2NwdV9zZXQYICABKAlIBYgBARIjCgttYXhfaW9faW9wcxghIAEoA0gGUgltYXhJT0lPUFOIAQFCCgoIX21heF9jcHVCDQoLX21heF9tZW1vcnlCDQoLX21heF9pb19icHNCCwoJX21heF9waWRzQg0KC19jcHVfd2VpZ2h0QgoKCF9jcHVfc2V0Qg4KDF9tYXhfaW9faW9wc0oECAIQA0oECAwQDUoECBQQHiIzChFVcGRhdGVKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIkgKDldhaXRKb2JSZXF1ZXN0EgoKAmlkGAEgASgJEioKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iPwoPV2FpdEpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2ISDAoEZG9uZRgCIAEoCCKWAgoUR2V0Sm9ic1N0cmVhbVJlcXVlc3QSCgoCaWQYASABKAkSDgoGb2Zmc2V0GAIgASgDEhMKBmZvbGxvdxgDIAEoCEgAiAEBEhcKCnRhaWxfbGluZXMYBSABKANIAYgBARIXCgp0YWlsX2J5dGVzGAYgASgDSAKIAQESKgoGc291cmNlGAcgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIpCgVzaW5jZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNbWl4ZWRfc291cmNlcxgJIAEoCEIJCgdfZm9sbG93Qg0KC190YWlsX2xpbmVzQg0KC190YWlsX2J5dGVzSgQIBBAFIuUCChVHZXRKb2JzU3RyZWFtUmVzcG9uc2USEQoHcGF5bG9hZBgBIAEoDEgAEhYKDHN0YXJ0X29mZnNldBgLIAEoA0gAEjEKCXRydW5jYXRlZBgFIAEoCzIcLmpvYndvcmtlci52MS5UcnVuY2F0ZWRSYW5nZUgAEiMKBnJlc3VsdBgGIAEoCzIRLmpvYndvcmtlci52MS5Kb2JIABIOCgZvZmZzZXQYAiABKAMSEwoLbmV4dF9vZmZzZXQYCiABKAMSKgoGc291cmNlGAMgASgOMhouam9id29ya2VyLnYxLk91dHB1dFNvdXJjZRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzcGFuX2J5dGVzGAcgAygFEhgKEHNwYW5fb2Zmc2V0X3VzZWMYCCADKAMSGAoQc291cmNlX3J1bl9ieXRlcxgJIAMoBUIGCgRraW5kMsIECgpKb2JTZXJ2aWNlEkwKCUNyZWF0ZUpvYhIeLmpvYndvcmtlci52MS5DcmVhdGVKb2JSZXF1ZXN0Gh8uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlc3BvbnNlEkgKBkdldEpvYhIbLmpvYndvcmtlci52MS5HZXRKb2JSZXF1ZXN0Ghwuam9id29ya2VyLnYxLkdldEpvYlJlc3BvbnNlIgOQAgESTgoITGlzdEpvYnMSHS5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXF1ZXN0Gh4uam9id29ya2VyLnYxLkxpc3RKb2JzUmVzcG9uc2UiA5ACARJLCgdTdG9wSm9iEhwuam9id29ya2VyLnYxLlN0b3BKb2JSZXF1ZXN0Gh0uam9id29ya2VyLnYxLlN0b3BKb2JSZXNwb25zZSIDkAICElEKCVVwZGF0ZUpvYhIeLmpvYndvcmtlci52MS5VcGRhdGVKb2JSZXF1ZXN0Gh8uam9id29ya2VyLnYxLlVwZGF0ZUpvYlJlc3BvbnNlIgOQAgISSwoHV2FpdEpvYhIcLmpvYndvcmtlci52MS5XYWl0Sm9iUmVxdWVzdBodLmpvYndvcmtlci52MS5XYWl0Sm9iUmVzcG9uc2UiA5ACARJfCg1HZXRKb2JzU3RyZWFtEiIuam9id29ya2VyLnYxLkdldEpvYnNTdHJlYW1SZXF1ZXN0GiMuam9id29ya2VyLnYxLkdldEpvYnNTdHJlYW1SZXNwb25zZSIDkAIBMAFCvAEKEGRldi5qb2J3b3JrZXIudjFCD0pvYlNlcnZpY2VQcm90b1ABWkZnaXRodWIuY29tL2pvYndvcmtlci9qb2J3b3JrZXIvY2xpZW50cy9nby9nZW4vam9id29ya2VyL3YxO2pvYndvcmtlcnYxogIDSldYqgIMSm9iV29ya2VyLlYxygIMSm9iV29ya2VyXFYx4gIYSm9iV29ya2VyXFYxXEdQQk1ldGFkYXRh6gINSm9iV29ya2VyOjpWMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
+  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSL0BQoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSOgoGbGFiZWxzGAwgAygLMiouam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuTGFiZWxzRW50cnkSGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIpCgduZXR3b3JrGBkgASgOMhguam9id29ya2VyLnYxLkpvYk5ldHdvcmsSNAoDZW52GBogAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSEgoKcmVxdWVzdF9pZBgbIAEoCRIQCghwcmlvcml0eRgcIAEoBRIwCg1xdWV1ZV90aW1lb3V0GB0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCG1heF9waWRzGB4gASgFEhIKCmNwdV93ZWlnaHQYHyABKAUSDwoHY3B1X3NldBggIAEoCRIeCgttYXhfaW9faW9wcxghIAEoA1IJbWF4SU9JT1BTGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUoECAYQDEoECA0QDiIzChFDcmVhdGVKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIhsKDUdldEpvYlJlcXVlc3QSCgoCaWQYASABKAkiMAoOR2V0Sm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiKEAwoPTGlzdEpvYnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEikKCHN0YXR1c2VzGAMgAygOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxI5CgZsYWJlbHMYBCADKAsyKS5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXF1ZXN0LkxhYmVsc0VudHJ5EhEKCWlkX3ByZWZpeBgFIAEoCRISCgpsaXZlX3VzYWdlGAYgASgIEg0KBW93bmVyGAcgASgJEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjb21tYW5kX2NvbnRhaW5zGAogASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTAoQTGlzdEpvYnNSZXNwb25zZRIfCgRqb2JzGAEgAygLMhEuam9id29ya2VyLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTQoOU3RvcEpvYlJlcXVlc3QSCgoCaWQYASABKAkSLwoMZ3JhY2VfcGVyaW9kGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjEKD1N0b3BKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIh4KEERlbGV0ZUpvYlJlcXVlc3QSCgoCaWQYASABKAkiEwoRRGVsZXRlSm9iUmVzcG9uc2Ui1wIKEFVwZGF0ZUpvYlJlcXVlc3QSCgoCaWQYASABKAkSHAoHbWF4X2NwdRgDIAEoBUgAUgZtYXhDUFWIAQESFwoKbWF4X21lbW9yeRgEIAEoBUgBiAEBEiEKCm1heF9pb19icHMYBSABKANIAlIIbWF4SU9CUFOIAQESFQoIbWF4X3BpZHMYHiABKAVIA4gBARIXCgpjcHVfd2VpZ2h0GB8gASgFSASIAQESFAoHY3B1X3NldBggIAEoCUgFiAEBEiMKC21heF9pb19pb3BzGCEgASgDSAZSCW1heElPSU9QU4gBAUIKCghfbWF4X2NwdUINCgtfbWF4X21lbW9yeUINCgtfbWF4X2lvX2Jwc0ILCglfbWF4X3BpZHNCDQoLX2NwdV93ZWlnaHRCCgoIX2NwdV9zZXRCDgoMX21heF9pb19pb3BzSgQIAhADSgQIDBANSgQIFBAeIjMKEVVwZGF0ZUpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2IiSAoOV2FpdEpvYlJlcXVlc3QSCgoCaWQYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI/Cg9XYWl0Sm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYhIMCgRkb25lGAIgASgIIpYCChRHZXRKb2JzU3RyZWFtUmVxdWVzdBIKCgJpZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEwoGZm9sbG93GAMgASgISACIAQESFwoKdGFpbF9saW5lcxgFIAEoA0gBiAEBEhcKCnRhaWxfYnl0ZXMYBiABKANIAogBARIqCgZzb3VyY2UYByABKA4yGi5qb2J3b3JrZXIudjEuT3V0cHV0U291cmNlEikKBXNpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1taXhlZF9zb3VyY2VzGAkgASgIQgkKB19mb2xsb3dCDQoLX3RhaWxfbGluZXNCDQoLX3RhaWxfYnl0ZXNKBAgEEAUi5QIKFUdldEpvYnNTdHJlYW1SZXNwb25zZRIRCgdwYXlsb2FkGAEgASgMSAASFgoMc3RhcnRfb2Zmc2V0GAsgASgDSAASMQoJdHJ1bmNhdGVkGAUgASgLMhwuam9id29ya2VyLnYxLlRydW5jYXRlZFJhbmdlSAASIwoGcmVzdWx0GAYgASgLMhEuam9id29ya2VyLnYxLkpvYkgAEg4KBm9mZnNldBgCIAEoAxITCgtuZXh0X29mZnNldBgKIAEoAxIqCgZzb3VyY2UYAyABKA4yGi5qb2J3b3JrZXIudjEuT3V0cHV0U291cmNlEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNwYW5fYnl0ZXMYByADKAUSGAoQc3Bhbl9vZmZzZXRfdXNlYxgIIAMoAxIYChBzb3VyY2VfcnVuX2J5dGVzGAkgAygFQgYKBGtpbmQylQUKCkpvYlNlcnZpY2USTAoJQ3JlYXRlSm9iEh4uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVzcG9uc2USSAoGR2V0Sm9iEhsuam9id29ya2VyLnYxLkdldEpvYlJlcXVlc3QaHC5qb2J3b3JrZXIudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJOCghMaXN0Sm9icxIdLmpvYndvcmtlci52MS5MaXN0Sm9ic1JlcXVlc3QaHi5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXNwb25zZSIDkAIBEksKB1N0b3BKb2ISHC5qb2J3b3JrZXIudjEuU3RvcEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuU3RvcEpvYlJlc3BvbnNlIgOQAgISUQoJVXBkYXRlSm9iEh4uam9id29ya2VyLnYxLlVwZGF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVzcG9uc2UiA5ACAhJRCglEZWxldGVKb2ISHi5qb2J3b3JrZXIudjEuRGVsZXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5EZWxldGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESXwoNR2V0Sm9ic1N0cmVhbRIiLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVxdWVzdBojLmpvYndvcmtlci52MS5HZXRKb2JzU3RyZWFtUmVzcG9uc2UiA5ACATABQrwBChBkZXYuam9id29ya2VyLnYxQg9Kb2JTZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output]);
 
 /**
  * A job to start. From 12 on, a field has the same number as in Job.
@@ -270,8 +270,8 @@ export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
   pageSize: number;
 
   /**
-   * The `next_page_token` of the previous page, requested with the same `statuses`, `labels` and `id_prefix`. Empty =
-   * the first page. A token for other filters fails with INVALID_ARGUMENT.
+   * The `next_page_token` of the previous page, requested with the same filters. Empty = the first page. A token for
+   * other filters fails with INVALID_ARGUMENT.
    *
    * @generated from field: string page_token = 2;
    */
@@ -305,6 +305,36 @@ export type ListJobsRequest = Message<"jobworker.v1.ListJobsRequest"> & {
    * @generated from field: bool live_usage = 6;
    */
   liveUsage: boolean;
+
+  /**
+   * Only jobs of this owner: the complete subject of a client certificate, as in Job. Empty = any owner. At most 4,096
+   * bytes.
+   *
+   * @generated from field: string owner = 7;
+   */
+  owner: string;
+
+  /**
+   * Only jobs with a `create_time` at or after this time. Unset = any time.
+   *
+   * @generated from field: google.protobuf.Timestamp created_after = 8;
+   */
+  createdAfter?: Timestamp | undefined;
+
+  /**
+   * Only jobs with a `create_time` before this time. Unset = any time.
+   *
+   * @generated from field: google.protobuf.Timestamp created_before = 9;
+   */
+  createdBefore?: Timestamp | undefined;
+
+  /**
+   * Only jobs with this text in the first 1,024 characters of the command line: the command and its arguments, joined
+   * by single spaces. Upper and lower case differ. Empty = any command. At most 1,024 characters.
+   *
+   * @generated from field: string command_contains = 10;
+   */
+  commandContains: string;
 };
 
 /**
@@ -321,7 +351,7 @@ export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
  */
 export type ListJobsResponse = Message<"jobworker.v1.ListJobsResponse"> & {
   /**
-   * The jobs, newest first.
+   * The jobs, newest first. Can be empty on any page, if the server had to examine many jobs that do not match.
    *
    * @generated from field: repeated jobworker.v1.Job jobs = 1;
    */
@@ -393,6 +423,42 @@ export const StopJobResponseSchema: GenMessage<StopJobResponse> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_service, 7);
 
 /**
+ * The job to delete.
+ *
+ * @generated from message jobworker.v1.DeleteJobRequest
+ */
+export type DeleteJobRequest = Message<"jobworker.v1.DeleteJobRequest"> & {
+  /**
+   * The complete job id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message jobworker.v1.DeleteJobRequest.
+ * Use `create(DeleteJobRequestSchema)` to create a new message.
+ */
+export const DeleteJobRequestSchema: GenMessage<DeleteJobRequest> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 8);
+
+/**
+ * Confirms that the job is deleted.
+ *
+ * @generated from message jobworker.v1.DeleteJobResponse
+ */
+export type DeleteJobResponse = Message<"jobworker.v1.DeleteJobResponse"> & {
+};
+
+/**
+ * Describes the message jobworker.v1.DeleteJobResponse.
+ * Use `create(DeleteJobResponseSchema)` to create a new message.
+ */
+export const DeleteJobResponseSchema: GenMessage<DeleteJobResponse> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 9);
+
+/**
  * Limits to change. A limit that is not set keeps its value. Numbers, units, bounds and the meaning of 0 and of an
  * empty value are those of CreateJobRequest.
  *
@@ -461,7 +527,7 @@ export type UpdateJobRequest = Message<"jobworker.v1.UpdateJobRequest"> & {
  * Use `create(UpdateJobRequestSchema)` to create a new message.
  */
 export const UpdateJobRequestSchema: GenMessage<UpdateJobRequest> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 8);
+  messageDesc(file_jobworker_v1_job_service, 10);
 
 /**
  * The updated job.
@@ -482,7 +548,7 @@ export type UpdateJobResponse = Message<"jobworker.v1.UpdateJobResponse"> & {
  * Use `create(UpdateJobResponseSchema)` to create a new message.
  */
 export const UpdateJobResponseSchema: GenMessage<UpdateJobResponse> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 9);
+  messageDesc(file_jobworker_v1_job_service, 11);
 
 /**
  * A request to wait for the end of a job.
@@ -510,7 +576,7 @@ export type WaitJobRequest = Message<"jobworker.v1.WaitJobRequest"> & {
  * Use `create(WaitJobRequestSchema)` to create a new message.
  */
 export const WaitJobRequestSchema: GenMessage<WaitJobRequest> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 10);
+  messageDesc(file_jobworker_v1_job_service, 12);
 
 /**
  * The job after the wait.
@@ -538,7 +604,7 @@ export type WaitJobResponse = Message<"jobworker.v1.WaitJobResponse"> & {
  * Use `create(WaitJobResponseSchema)` to create a new message.
  */
 export const WaitJobResponseSchema: GenMessage<WaitJobResponse> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 11);
+  messageDesc(file_jobworker_v1_job_service, 13);
 
 /**
  * A request for a job's output. `offset`, `tail_lines`, `tail_bytes` and `since` each name a start position.
@@ -614,7 +680,7 @@ export type GetJobsStreamRequest = Message<"jobworker.v1.GetJobsStreamRequest"> 
  * Use `create(GetJobsStreamRequestSchema)` to create a new message.
  */
 export const GetJobsStreamRequestSchema: GenMessage<GetJobsStreamRequest> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 12);
+  messageDesc(file_jobworker_v1_job_service, 14);
 
 /**
  * One message of a stream. `kind` says what the message contains. A stream consists of at most one
@@ -733,7 +799,7 @@ export type GetJobsStreamResponse = Message<"jobworker.v1.GetJobsStreamResponse"
  * Use `create(GetJobsStreamResponseSchema)` to create a new message.
  */
 export const GetJobsStreamResponseSchema: GenMessage<GetJobsStreamResponse> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_service, 13);
+  messageDesc(file_jobworker_v1_job_service, 15);
 
 /**
  * Starts, stops, inspects and streams jobs on one host.
@@ -788,7 +854,8 @@ export const JobService: GenService<{
     output: typeof GetJobResponseSchema;
   },
   /**
-   * Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set.
+   * Lists jobs in pages, newest first. Running jobs have no usage unless `live_usage` is set. A page can be empty
+   * although `next_page_token` is set.
    *
    * Admin and Viewer. Safe to retry.
    *
@@ -837,6 +904,21 @@ export const JobService: GenService<{
     methodKind: "unary";
     input: typeof UpdateJobRequestSchema;
     output: typeof UpdateJobResponseSchema;
+  },
+  /**
+   * Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
+   * its output can fail.
+   *
+   * Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
+   *
+   * NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_NOT_FINAL).
+   *
+   * @generated from rpc jobworker.v1.JobService.DeleteJob
+   */
+  deleteJob: {
+    methodKind: "unary";
+    input: typeof DeleteJobRequestSchema;
+    output: typeof DeleteJobResponseSchema;
   },
   /**
    * Waits until a job has ended and returns it. Returns the job as it is, with `done` false, if the timeout passes

@@ -15,6 +15,7 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
         "jobworker.v1.JobService/ListJobs": _ADMIN_AND_VIEWER,
         "jobworker.v1.JobService/StopJob": _ADMIN,
         "jobworker.v1.JobService/UpdateJob": _ADMIN,
+        "jobworker.v1.JobService/DeleteJob": _ADMIN,
         "jobworker.v1.JobService/WaitJob": _ADMIN_AND_VIEWER,
         "jobworker.v1.JobService/GetJobsStream": _ADMIN_AND_VIEWER,
         "grpc.health.v1.Health/Check": _ADMIN_AND_VIEWER,
