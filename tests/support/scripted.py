@@ -23,6 +23,8 @@ GetRequest = job_service_pb2.GetJobRequest
 GetResponse = job_service_pb2.GetJobResponse
 ListRequest = job_service_pb2.ListJobsRequest
 ListResponse = job_service_pb2.ListJobsResponse
+DeleteRequest = job_service_pb2.DeleteJobRequest
+DeleteResponse = job_service_pb2.DeleteJobResponse
 StopRequest = job_service_pb2.StopJobRequest
 StopResponse = job_service_pb2.StopJobResponse
 UpdateRequest = job_service_pb2.UpdateJobRequest
@@ -68,6 +70,7 @@ class Refusal(Exception):
         self.status.details.append(packed)
 
 
+FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; retry")
 
 
@@ -89,6 +92,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.created: list[CreateRequest] = []
         self.listed: list[ListRequest] = []
         self.stopped: list[StopRequest] = []
+        self.deleted: list[str] = []
         self.updated: list[UpdateRequest] = []
         self.waited: list[WaitRequest] = []
         self.streamed: list[StreamRequest] = []
@@ -147,6 +151,18 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.stopped.append(request)
         async with self._refusing("StopJob", context):
             return StopResponse(job=await self.stopping(request))
+
+    async def DeleteJob(  # noqa: N802
+        self, request: DeleteRequest, context: "Context[DeleteRequest, Awaitable[DeleteResponse]]"
+    ) -> DeleteResponse:
+        """Remove one of `jobs`."""
+        self.deleted.append(request.id)
+        async with self._refusing("DeleteJob", context):
+            job = self._job(request.id)
+            if job.status in {job_pb2.JOB_STATUS_INITIALIZING, job_pb2.JOB_STATUS_RUNNING}:
+                raise Refusal(FAILED_PRECONDITION, f"job {job.id} is running", "JOB_NOT_FINAL")
+            del self.jobs[request.id]
+            return DeleteResponse()
 
     async def WaitJob(  # noqa: N802
         self, request: WaitRequest, context: "Context[WaitRequest, Awaitable[WaitResponse]]"

@@ -3,6 +3,7 @@ package jobworker
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"iter"
 	"time"
 
@@ -21,8 +22,8 @@ type Job = jobworkerv1.Job
 
 // Client is a connection to one server. It is safe for concurrent use. A call that fails returns an *Error.
 //
-// Calls are retried while the server is unavailable. Unless the context has a deadline, Create, Get, Update
-// and each page of List time out after 30 s. Stop, Wait and Stream last as long as the job.
+// Calls are retried while the server is unavailable. Unless the context has a deadline, Create, Get, Update,
+// Delete and each page of List time out after 30 s. Stop, Wait and Stream last as long as the job.
 type Client struct {
 	connection *grpc.ClientConn
 	service    jobworkerv1.JobServiceClient
@@ -118,6 +119,18 @@ func (c *Client) StopWithin(ctx context.Context, id string, gracePeriod time.Dur
 func (c *Client) stop(ctx context.Context, request *jobworkerv1.StopJobRequest) (*Job, error) {
 	response, err := c.service.StopJob(ctx, request)
 	return response.GetJob(), err
+}
+
+// Delete deletes a job that has ended: its record and its output.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	ctx, cancel := withCallTimeout(ctx)
+	defer cancel()
+	_, err := c.service.DeleteJob(ctx, &jobworkerv1.DeleteJobRequest{Id: id})
+	if failure, ok := errors.AsType[*Error](err); ok && failure.Reason == ErrJobNotFound && failure.retries > 0 {
+		// An earlier attempt deleted the job, but its response was lost.
+		return nil
+	}
+	return err
 }
 
 // Update changes the limits of a running job that the request sets. It returns the job with the limits that

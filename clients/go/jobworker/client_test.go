@@ -79,6 +79,41 @@ func TestCallFailsAfterTheLastRetry(t *testing.T) {
 	equal(t, len(server.failures), 9-1-len(defaultRetryPolicy().callBackoff))
 }
 
+func TestDeleteSendsTheID(t *testing.T) {
+	server := &unaryServer{failures: []error{serverError(t, codes.Unavailable, ErrSupervisorUnavailable)}}
+	must(t, clientOf(t, server).Delete(t.Context(), "7"))
+	equal(t, slices.Equal(server.deletes, []string{"7", "7"}), true)
+}
+
+func TestDeleteOfAnUnknownJobFails(t *testing.T) {
+	server := &unaryServer{failures: []error{serverError(t, codes.NotFound, ErrJobNotFound)}}
+	if err := clientOf(t, server).Delete(t.Context(), "7"); !errors.Is(err, ErrJobNotFound) {
+		t.Fatal(err)
+	}
+}
+
+func TestDeleteSucceedsIfARepeatedAttemptFindsNoJob(t *testing.T) {
+	server := &unaryServer{failures: []error{
+		serverError(t, codes.Unavailable, ErrSupervisorUnavailable), serverError(t, codes.NotFound, ErrJobNotFound),
+	}}
+	must(t, clientOf(t, server).Delete(t.Context(), "7"))
+	equal(t, len(server.deletes), 2)
+}
+
+func TestListContinuesAfterAnEmptyPage(t *testing.T) {
+	server := &unaryServer{pages: []*jobworkerv1.ListJobsResponse{
+		{NextPageToken: "next"}, {Jobs: []*Job{{Id: "7"}}},
+	}}
+	var ids []string
+	for job, err := range clientOf(t, server).List(t.Context(), &jobworkerv1.ListJobsRequest{CommandContains: "train"}) {
+		must(t, err)
+		ids = append(ids, job.GetId())
+	}
+	equal(t, slices.Equal(ids, []string{"7"}), true)
+	equal(t, server.lists[1].GetCommandContains(), "train")
+	equal(t, server.lists[1].GetPageToken(), "next")
+}
+
 func TestCallOutlastsARestartOfThreeSeconds(t *testing.T) {
 	a := newAuthority(t)
 	server, address := a.serve(t, "127.0.0.1:0", &unaryServer{}, 0)

@@ -22,6 +22,7 @@ var (
 	ErrCommandNotStarted     = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_COMMAND_NOT_STARTED)
 	ErrJobNotFound           = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_JOB_NOT_FOUND)
 	ErrJobNotRunning         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_JOB_NOT_RUNNING)
+	ErrJobNotFinal           = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_JOB_NOT_FINAL)
 	ErrOffsetOutOfRange      = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE)
 	ErrLimitUnavailable      = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_LIMIT_UNAVAILABLE)
 	ErrTooManyJobs           = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_TOO_MANY_JOBS)
@@ -68,7 +69,9 @@ type Error struct {
 	// Metadata holds details of the reason, such as the id of the job.
 	Metadata map[string]string
 
-	cause error
+	// retries is the number of attempts of the call that had failed before this one.
+	retries int
+	cause   error
 }
 
 // FieldViolation is a request field that the server refused.

@@ -22,6 +22,7 @@ func retryUnary(policy retryPolicy) grpc.UnaryClientInterceptor {
 				return nil
 			}
 			failure := fromRPC(err)
+			failure.retries = attempt
 			if !failure.Retryable() || attempt == len(policy.callBackoff) {
 				return failure
 			}

@@ -13,6 +13,7 @@ type unaryServer struct {
 	creates  []*jobworkerv1.CreateJobRequest
 	lists    []*jobworkerv1.ListJobsRequest
 	stops    []*jobworkerv1.StopJobRequest
+	deletes  []string
 	updates  []*jobworkerv1.UpdateJobRequest
 	pages    []*jobworkerv1.ListJobsResponse
 }
@@ -43,6 +44,11 @@ func (s *unaryServer) ListJobs(_ context.Context, request *jobworkerv1.ListJobsR
 func (s *unaryServer) StopJob(_ context.Context, request *jobworkerv1.StopJobRequest) (*jobworkerv1.StopJobResponse, error) {
 	s.stops = append(s.stops, request)
 	return &jobworkerv1.StopJobResponse{Job: &Job{Id: request.GetId()}}, s.nextFailure()
+}
+
+func (s *unaryServer) DeleteJob(_ context.Context, request *jobworkerv1.DeleteJobRequest) (*jobworkerv1.DeleteJobResponse, error) {
+	s.deletes = append(s.deletes, request.GetId())
+	return &jobworkerv1.DeleteJobResponse{}, s.nextFailure()
 }
 
 func (s *unaryServer) UpdateJob(_ context.Context, request *jobworkerv1.UpdateJobRequest) (*jobworkerv1.UpdateJobResponse, error) {

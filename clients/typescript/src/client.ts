@@ -24,8 +24,16 @@ import { retryCall } from "./retry.js";
 /** The fields of `CreateJobRequest`. Only `command` is required. */
 export type JobRequest = MessageInitShape<typeof CreateJobRequestSchema>;
 
+type ListFields = MessageInitShape<typeof ListJobsRequestSchema>;
+type CreationTimes = "createdAfter" | "createdBefore";
+
 /** The filters of `list`. A job must match all of them. `pageSize` is the number of jobs per request. */
-export type JobFilter = Omit<MessageInitShape<typeof ListJobsRequestSchema>, "$typeName" | "pageToken">;
+export interface JobFilter extends Omit<ListFields, "$typeName" | "pageToken" | CreationTimes> {
+  /** Only jobs that the server accepted at this time or later. */
+  readonly createdAfter?: Date | undefined;
+  /** Only jobs that the server accepted before this time. */
+  readonly createdBefore?: Date | undefined;
+}
 
 /** The limits to change. Limits that are not set do not change. */
 export type LimitChanges = Omit<MessageInitShape<typeof UpdateJobRequestSchema>, "$typeName" | "id">;
@@ -103,9 +111,10 @@ export class Client implements Disposable {
 
   /** Yields the jobs that match, newest first. `timeoutMs` bounds the request of each page. */
   async *list(filter: JobFilter = {}, options: CallOptions = {}): AsyncGenerator<Job, void, undefined> {
+    const filters = listFields(filter);
     let pageToken = "";
     do {
-      const request = { ...filter, pageToken };
+      const request = { ...filters, pageToken };
       const page = await this.#call(options, this.#timeoutMs, (stub, call) => stub.listJobs(request, call));
       yield* page.jobs;
       pageToken = page.nextPageToken;
@@ -119,6 +128,22 @@ export class Client implements Disposable {
     return jobOf(
       await this.#call(options, undefined, (stub, call) => stub.stopJob({ id, ...gracePeriod }, call)),
     );
+  }
+
+  /** Deletes a job that has ended: its record and its output. */
+  async delete(id: string, options: CallOptions = {}): Promise<void> {
+    let attempts = 0;
+    try {
+      await this.#call(options, this.#timeoutMs, (stub, call) => {
+        attempts += 1;
+        return stub.deleteJob({ id }, call);
+      });
+    } catch (error) {
+      // An earlier attempt deleted the job, but its response was lost.
+      if (attempts === 1 || !(error instanceof JobWorkerError) || error.reason !== "JOB_NOT_FOUND") {
+        throw error;
+      }
+    }
   }
 
   /** Changes limits of a running job and returns the job with the limits that the kernel applied. */
@@ -173,6 +198,14 @@ function jobOf(response: { job?: Job | undefined }): Job {
     throw new JobWorkerError("the server's response has no job", "INTERNAL");
   }
   return response.job;
+}
+
+function listFields({ createdAfter, createdBefore, ...others }: JobFilter): ListFields {
+  return {
+    ...others,
+    ...(createdAfter ? { createdAfter: timestampFromDate(createdAfter) } : {}),
+    ...(createdBefore ? { createdBefore: timestampFromDate(createdBefore) } : {}),
+  };
 }
 
 function streamRequest(id: string, options: StreamOptions): GetJobsStreamRequest {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
-import { JobStatus, JobWorkerError } from "@jobworker/client";
+import { JobStatus, JobWorkerError, timestampDate } from "@jobworker/client";
 import { DEFAULT_RETRY_POLICY } from "../src/retry_policy.js";
 import { Certificates, type Methods, serverError, TestServer, unavailable } from "./server.js";
 
@@ -147,6 +147,64 @@ test("list requests all pages with the same filters", async () => {
     ["", [JobStatus.RUNNING], 2],
     ["next", [JobStatus.RUNNING], 2],
   ]);
+});
+
+test("list sends all filters and continues after an empty page", async () => {
+  const requests: unknown[] = [];
+  await using server = await TestServer.start(certs, {
+    listJobs({ pageToken, owner, commandContains, createdAfter, createdBefore }) {
+      const times = [createdAfter, createdBefore].map((time) => time && timestampDate(time).toISOString());
+      requests.push([pageToken, owner, commandContains, ...times]);
+      return pageToken === "" ? { nextPageToken: "next" } : { jobs: [{ id: "1" }] };
+    },
+  });
+  using client = server.client();
+  const [createdAfter, owner, commandContains] = [new Date("2026-03-01T17:04:05.5Z"), "CN=alice", "train"];
+  const ids: string[] = [];
+  for await (const job of client.list({ owner, commandContains, createdAfter })) {
+    ids.push(job.id);
+  }
+  assert.deepEqual(ids, ["1"]);
+  assert.deepEqual(
+    requests,
+    ["", "next"].map((token) => [token, owner, commandContains, createdAfter.toISOString(), undefined]),
+  );
+});
+
+test("delete sends the id", async () => {
+  const ids: string[] = [];
+  await using server = await TestServer.start(certs, {
+    deleteJob({ id }) {
+      ids.push(id);
+      return {};
+    },
+  });
+  using client = server.client();
+  await client.delete("1");
+  assert.deepEqual(ids, ["1"]);
+});
+
+test("delete fails if no job has the id", async () => {
+  await using server = await TestServer.start(certs, {
+    deleteJob() {
+      throw serverError(Code.NotFound, "JOB_NOT_FOUND");
+    },
+  });
+  using client = server.client();
+  await assert.rejects(client.delete("1"), failsWith({ code: "NOT_FOUND", reason: "JOB_NOT_FOUND" }));
+});
+
+test("delete succeeds if a repeated attempt finds no job", async () => {
+  let calls = 0;
+  await using server = await TestServer.start(certs, {
+    deleteJob() {
+      calls += 1;
+      throw calls === 1 ? unavailable() : serverError(Code.NotFound, "JOB_NOT_FOUND");
+    },
+  });
+  using client = server.client();
+  await client.delete("1");
+  assert.equal(calls, 2);
 });
 
 test("update sends only the given limits", async () => {

@@ -25,6 +25,10 @@ interface Request {
   readonly statuses?: (keyof typeof JobStatus)[];
   readonly labels?: Record<string, string>;
   readonly id_prefix?: string;
+  readonly owner?: string;
+  readonly created_after?: string;
+  readonly created_before?: string;
+  readonly command_contains?: string;
   readonly page_size?: number;
   readonly grace_period?: number;
   readonly offset?: number;
@@ -50,6 +54,10 @@ const OPERATIONS: Record<string, Operation> = {
       statuses: (request.statuses ?? []).map((name) => statusOf(name)),
       labels: request.labels ?? {},
       idPrefix: request.id_prefix ?? "",
+      owner: request.owner ?? "",
+      createdAfter: dateOf(request.created_after),
+      createdBefore: dateOf(request.created_before),
+      commandContains: request.command_contains ?? "",
       pageSize: request.page_size ?? 0,
     };
     const ids: string[] = [];
@@ -65,6 +73,10 @@ const OPERATIONS: Record<string, Operation> = {
   async stop(client, request) {
     const gracePeriodMs = milliseconds(request.grace_period);
     return jobJson(await client.stop(request.id ?? "", { gracePeriodMs, ...callOptions(request) }));
+  },
+  async delete(client, request) {
+    await client.delete(request.id ?? "", callOptions(request));
+    return {};
   },
   async wait(client, request) {
     return jobJson(await client.wait(request.id ?? "", callOptions(request)));
@@ -117,6 +129,10 @@ function jobJson(job: Job): JsonValue {
 
 function statusOf(name: string): JobStatus {
   return JobStatus[name.replace("JOB_STATUS_", "") as keyof typeof JobStatus];
+}
+
+function dateOf(time: string | undefined): Date | undefined {
+  return time === undefined ? undefined : new Date(time);
 }
 
 function callOptions(request: Request): { timeoutMs?: number | undefined } {

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_client import DeadlineExceeded, JobNotRunning, Limits, ShuttingDown
+from jobworker_client import DeadlineExceeded, JobNotFinal, JobNotFound, JobNotRunning, Limits, ShuttingDown
 from jobworker_client.retry_policy import RetryPolicy
 from scripted import JOB_ID, CreateRequest, FakeServer, Refusal, StopRequest
 from scripted_endpoint import Endpoint
@@ -55,6 +55,29 @@ async def test_call_outlasts_a_restart_of_three_seconds(
     await asyncio.sleep(3)
     await endpoint.start()
     assert (await call).id == JOB_ID
+
+
+async def test_delete_removes_the_job(any_client: AnyClient, server: FakeServer) -> None:
+    server.add()
+    server.refusals["DeleteJob"] = [AWAY]
+    await any_client.call("delete", JOB_ID)
+    assert server.deleted == [JOB_ID, JOB_ID]
+    with pytest.raises(JobNotFound):
+        await any_client.call("delete", JOB_ID)
+
+
+async def test_delete_succeeds_if_a_repeated_attempt_finds_no_job(
+    any_client: AnyClient, server: FakeServer
+) -> None:
+    server.refusals["DeleteJob"] = [AWAY]
+    await any_client.call("delete", JOB_ID)
+    assert len(server.deleted) == 2
+
+
+async def test_delete_of_a_running_job_fails(any_client: AnyClient, server: FakeServer) -> None:
+    server.add(status=job_pb2.JOB_STATUS_RUNNING)
+    with pytest.raises(JobNotFinal):
+        await any_client.call("delete", JOB_ID)
 
 
 async def test_run_waits_without_reading_the_output(any_client: AnyClient, server: FakeServer) -> None:

@@ -22,6 +22,14 @@ def test_each_request_has_the_token_of_the_previous_page() -> None:
     assert pager.next_request() is None
 
 
+def test_empty_page_with_a_token_is_not_the_last() -> None:
+    pager = JobPager(job_service_pb2.ListJobsRequest(), limit=2, page_size=2)
+    pager.next_request()
+    assert not pager.accept(page(token="next"))
+    second = pager.next_request()
+    assert second == job_service_pb2.ListJobsRequest(page_size=2, page_token="next")
+
+
 def test_limit_bounds_requests_and_results() -> None:
     pager = JobPager(job_service_pb2.ListJobsRequest(), limit=3, page_size=2)
     pager.next_request()

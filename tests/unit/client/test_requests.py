@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client import JobStatus, Limits, LimitsPolicy, OutputSource, requests
@@ -55,6 +56,38 @@ def test_missing_options_are_not_set() -> None:
     assert requests.list_request() == job_service_pb2.ListJobsRequest()
     assert requests.stop_request("id", None) == job_service_pb2.StopJobRequest(id="id")
     assert requests.stream_request("id") == job_service_pb2.GetJobsStreamRequest(id="id", follow=True)
+
+
+def test_list_request_with_all_filters() -> None:
+    cet = timezone(timedelta(hours=1))
+    request = requests.list_request(
+        statuses=[JobStatus.JOB_STATUS_LOST],
+        labels={"team": "data"},
+        id_prefix="0199",
+        owner="CN=alice,OU=Admin",
+        created_after=datetime(2026, 3, 1, 18, tzinfo=cet),
+        created_before=datetime(2026, 3, 1, 17, 0, 0, 5, tzinfo=UTC),
+        command_contains="train",
+        live_usage=True,
+    )
+    assert request == job_service_pb2.ListJobsRequest(
+        statuses=[job_pb2.JOB_STATUS_LOST],
+        labels={"team": "data"},
+        id_prefix="0199",
+        owner="CN=alice,OU=Admin",
+        created_after=Timestamp(seconds=1_772_384_400),
+        created_before=Timestamp(seconds=1_772_384_400, nanos=5_000),
+        command_contains="train",
+        live_usage=True,
+    )
+    fields = set(job_service_pb2.ListJobsRequest.DESCRIPTOR.fields_by_name)
+    assert requests.JobFilter.__annotations__.keys() == fields - {"page_size", "page_token"}
+
+
+@pytest.mark.parametrize("name", ["created_after", "created_before"])
+def test_filter_time_without_a_zone_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}=.*time zone"):
+        requests.list_request(**{name: datetime(2026, 3, 1)})  # type: ignore[arg-type]  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("policy", LimitsPolicy.values())

@@ -26,6 +26,10 @@ type operation struct {
 	Limits           json.RawMessage   `json:"limits"`
 	ID               string            `json:"id"`
 	IDPrefix         string            `json:"id_prefix"`
+	Owner            string            `json:"owner"`
+	CreatedAfter     *time.Time        `json:"created_after"`
+	CreatedBefore    *time.Time        `json:"created_before"`
+	CommandContains  string            `json:"command_contains"`
 	Statuses         []string          `json:"statuses"`
 	Labels           map[string]string `json:"labels"`
 	PageSize         int32             `json:"page_size"`

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 	"github.com/jobworker/jobworker/clients/go/jobworker"
@@ -32,6 +34,8 @@ func run(ctx context.Context, client *jobworker.Client, op operation) (any, erro
 			return jobJSON(client.StopWithin(ctx, op.ID, seconds(*op.GracePeriod)))
 		}
 		return jobJSON(client.Stop(ctx, op.ID))
+	case "delete":
+		return struct{}{}, client.Delete(ctx, op.ID)
 	case "wait":
 		return jobJSON(client.Wait(ctx, op.ID))
 	case "stream":
@@ -58,7 +62,15 @@ func update(ctx context.Context, client *jobworker.Client, op operation) (any, e
 }
 
 func list(ctx context.Context, client *jobworker.Client, op operation) (any, error) {
-	request := &jobworkerv1.ListJobsRequest{PageSize: op.PageSize, Labels: op.Labels, IdPrefix: op.IDPrefix}
+	request := &jobworkerv1.ListJobsRequest{
+		PageSize:        op.PageSize,
+		Labels:          op.Labels,
+		IdPrefix:        op.IDPrefix,
+		Owner:           op.Owner,
+		CreatedAfter:    timestamp(op.CreatedAfter),
+		CreatedBefore:   timestamp(op.CreatedBefore),
+		CommandContains: op.CommandContains,
+	}
 	for _, name := range op.Statuses {
 		request.Statuses = append(request.Statuses, jobworkerv1.JobStatus(jobworkerv1.JobStatus_value[name]))
 	}
@@ -70,6 +82,13 @@ func list(ctx context.Context, client *jobworker.Client, op operation) (any, err
 		ids = append(ids, job.GetId())
 	}
 	return map[string][]string{"ids": ids}, nil
+}
+
+func timestamp(at *time.Time) *timestamppb.Timestamp {
+	if at == nil {
+		return nil
+	}
+	return timestamppb.New(*at)
 }
 
 // streamed describes the received output: its hash, its size, its offsets and the truncated ranges.

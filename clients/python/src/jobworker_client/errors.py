@@ -23,6 +23,7 @@ __all__ = [
     "InvalidAddress",
     "InvalidCertificateFile",
     "InvalidRequest",
+    "JobNotFinal",
     "JobNotFound",
     "JobNotRunning",
     "JobWorkerError",
@@ -85,6 +86,7 @@ class JobWorkerError(Exception):
         fields: the refused values, if the server refused any.
         metadata: the details from the server (https://google.aip.dev/193), such as `job_id` or `errno`.
         retryable: the same call may succeed later. The client has already retried it.
+        retries: the number of attempts of the call that had failed before this one.
     """
 
     message: str
@@ -93,6 +95,7 @@ class JobWorkerError(Exception):
     fields: tuple[FieldViolation, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     retryable: bool = False
+    retries: int = 0
 
     def __str__(self) -> str:
         return self.message
@@ -112,7 +115,7 @@ class CommandNotStarted(JobWorkerError):
 
 
 class JobNotFound(JobWorkerError):
-    """No job has this id, or the server has already deleted its record."""
+    """No job has this id, or its record was deleted."""
 
 
 class OffsetOutOfRange(JobWorkerError):
@@ -121,6 +124,10 @@ class OffsetOutOfRange(JobWorkerError):
 
 class JobNotRunning(JobWorkerError):
     """The call needs a running job; this one has ended or has not started yet."""
+
+
+class JobNotFinal(JobWorkerError):
+    """The call needs a job that has ended; `metadata["status"]` is the status of this one."""
 
 
 class LimitUnavailable(JobWorkerError):
@@ -211,6 +218,7 @@ BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTy
         ErrorReason.ERROR_REASON_JOB_NOT_FOUND: JobNotFound,
         ErrorReason.ERROR_REASON_OFFSET_OUT_OF_RANGE: OffsetOutOfRange,
         ErrorReason.ERROR_REASON_JOB_NOT_RUNNING: JobNotRunning,
+        ErrorReason.ERROR_REASON_JOB_NOT_FINAL: JobNotFinal,
         ErrorReason.ERROR_REASON_LIMIT_UNAVAILABLE: LimitUnavailable,
         ErrorReason.ERROR_REASON_TOO_MANY_JOBS: TooManyJobs,
         ErrorReason.ERROR_REASON_HOST_EXHAUSTED: HostExhausted,

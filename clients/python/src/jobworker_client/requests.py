@@ -112,12 +112,20 @@ class JobFilter(TypedDict, total=False):
         statuses: the job has one of these statuses, such as `JobStatus.JOB_STATUS_RUNNING`.
         labels: the job has all of these labels with these values.
         id_prefix: the id of the job begins with this.
+        owner: the subject of the client certificate that created the job, complete and as in `Job.owner`.
+        created_after: the server accepted the job at this time or later; needs a time zone.
+        created_before: the server accepted the job before this time; needs a time zone.
+        command_contains: the command line (command and arguments, joined by spaces) contains this text.
         live_usage: True = include the current usage of running jobs; otherwise they have none.
     """
 
     statuses: Iterable[job_pb2.JobStatus.ValueType]
     labels: Mapping[str, str]
     id_prefix: str
+    owner: str
+    created_after: datetime
+    created_before: datetime
+    command_contains: str
     live_usage: bool
 
 
@@ -176,8 +184,21 @@ def with_request_id(request: job_service_pb2.CreateJobRequest) -> job_service_pb
 
 
 def list_request(**job_filter: Unpack[JobFilter]) -> job_service_pb2.ListJobsRequest:
-    """Return the request of ListJobs."""
-    return job_service_pb2.ListJobsRequest(**job_filter)
+    """Return the request of ListJobs.
+
+    Raises:
+        ValueError: a time has no time zone.
+    """
+    return job_service_pb2.ListJobsRequest(
+        statuses=job_filter.get("statuses"),
+        labels=job_filter.get("labels"),
+        id_prefix=job_filter.get("id_prefix", ""),
+        owner=job_filter.get("owner", ""),
+        created_after=_timestamp("created_after", job_filter.get("created_after")),
+        created_before=_timestamp("created_before", job_filter.get("created_before")),
+        command_contains=job_filter.get("command_contains", ""),
+        live_usage=job_filter.get("live_usage", False),
+    )
 
 
 def update_request(job_id: str, **changes: Unpack[LimitChanges]) -> job_service_pb2.UpdateJobRequest:
@@ -203,7 +224,7 @@ def stream_request(job_id: str, **options: Unpack[StreamOptions]) -> job_service
         tail_lines=options.get("tail_lines"),
         tail_bytes=options.get("tail_bytes"),
         source=options.get("source", job_output_pb2.OUTPUT_SOURCE_UNSPECIFIED),
-        since=_timestamp(options.get("since")),
+        since=_timestamp("since", options.get("since")),
     )
 
 
@@ -215,11 +236,11 @@ def _duration(seconds: Seconds | None) -> Duration | None:
     return duration
 
 
-def _timestamp(time: datetime | None) -> Timestamp | None:
+def _timestamp(name: str, time: datetime | None) -> Timestamp | None:
     if time is None:
         return None
     if time.tzinfo is None:
-        raise ValueError(f"since={time} has no time zone; add one, such as tzinfo=datetime.UTC")
+        raise ValueError(f"{name}={time} has no time zone; add one, such as tzinfo=datetime.UTC")
     timestamp = Timestamp()
     timestamp.FromDatetime(time.astimezone(UTC))
     return timestamp

@@ -12,7 +12,7 @@ from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.stream import JobStream
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.config import ClientConfig
-from jobworker_client.errors import JobWorkerError
+from jobworker_client.errors import JobNotFound, JobWorkerError
 from jobworker_client.events import EventHandler
 from jobworker_client.job_wait import JobWait
 from jobworker_client.paging import PAGE_SIZE, JobPager
@@ -175,6 +175,21 @@ class Client(BaseClient):
         """
         request = requests.stop_request(job_id, grace_period)
         return (await self._connection.call(self._stub.StopJob, request, deadline)).job
+
+    async def delete(self, job_id: str, *, deadline: float | None = None) -> None:
+        """Delete a job that has ended: its record and its output.
+
+        Raises:
+            JobNotFound: no job has this id.
+            JobNotFinal: the job has not ended; `stop` it first.
+        """
+        request = job_service_pb2.DeleteJobRequest(id=job_id)
+        try:
+            await self._connection.call(self._stub.DeleteJob, request, self._or_default(deadline))
+        except JobNotFound as error:
+            # An earlier attempt deleted the job, but its response was lost.
+            if not error.retries:
+                raise
 
     async def update(
         self, job_id: str, *, deadline: float | None = None, **changes: Unpack[LimitChanges]

@@ -55,6 +55,7 @@ class Connection:
             try:
                 return await self.call_once(method, request, retry.timeout(monotonic()))
             except JobWorkerError as error:
+                error.retries = retry.retries
                 delay = retry.next_delay(error, monotonic())
             await asyncio.sleep(delay)
 

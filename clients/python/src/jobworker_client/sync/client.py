@@ -10,7 +10,7 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client import requests
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.config import ClientConfig
-from jobworker_client.errors import JobWorkerError
+from jobworker_client.errors import JobNotFound, JobWorkerError
 from jobworker_client.events import EventHandler
 from jobworker_client.job_wait import JobWait
 from jobworker_client.paging import PAGE_SIZE, JobPager
@@ -164,6 +164,21 @@ class SyncClient(BaseClient):
         """
         request = requests.stop_request(job_id, grace_period)
         return self._connection.call(self._stub.StopJob, request, deadline).job
+
+    def delete(self, job_id: str, *, deadline: float | None = None) -> None:
+        """Delete a job that has ended: its record and its output.
+
+        Raises:
+            JobNotFound: no job has this id.
+            JobNotFinal: the job has not ended; `stop` it first.
+        """
+        request = job_service_pb2.DeleteJobRequest(id=job_id)
+        try:
+            self._connection.call(self._stub.DeleteJob, request, self._or_default(deadline))
+        except JobNotFound as error:
+            # An earlier attempt deleted the job, but its response was lost.
+            if not error.retries:
+                raise
 
     def update(
         self, job_id: str, *, deadline: float | None = None, **changes: Unpack[LimitChanges]

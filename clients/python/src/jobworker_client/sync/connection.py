@@ -47,6 +47,7 @@ class Stub(Protocol):
     ListJobs: "grpc.UnaryUnaryMultiCallable[api.ListJobsRequest, api.ListJobsResponse]"
     StopJob: "grpc.UnaryUnaryMultiCallable[api.StopJobRequest, api.StopJobResponse]"
     WaitJob: "grpc.UnaryUnaryMultiCallable[api.WaitJobRequest, api.WaitJobResponse]"
+    DeleteJob: "grpc.UnaryUnaryMultiCallable[api.DeleteJobRequest, api.DeleteJobResponse]"
     UpdateJob: "grpc.UnaryUnaryMultiCallable[api.UpdateJobRequest, api.UpdateJobResponse]"
     GetJobsStream: "grpc.UnaryStreamMultiCallable[StreamRequest, Chunk]"
 
@@ -82,6 +83,7 @@ class Connection:
             try:
                 return self.call_once(method, request, retry.timeout(monotonic()))
             except JobWorkerError as error:
+                error.retries = retry.retries
                 delay = retry.next_delay(error, monotonic())
             time.sleep(delay)
 
