@@ -110,6 +110,10 @@ class Client:
         """Stop a job. Durations are in seconds."""
         return self._job("stop", id=job_id, grace_period=grace_period, deadline=deadline)
 
+    def delete(self, job_id: str, *, deadline: float | None = None) -> None:
+        """Delete a job that has ended."""
+        self._run("delete", id=job_id, deadline=deadline)
+
     def wait(self, job_id: str, *, deadline: float | None = None) -> job_pb2.Job:
         """Return a job when its status is final."""
         return self._job("wait", id=job_id, deadline=deadline)

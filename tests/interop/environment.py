@@ -103,6 +103,17 @@ class Environment:
             for client in self._connect_once(Connection.of(proxy.address, self.servers.certs, "admin")):
                 yield client, proxy
 
+    def restart_default_server(self, *, kill: bool = False) -> None:
+        """Stop the default server, or kill its main process, and start it again on the same port."""
+        server = self.servers.default
+        assert server.process
+        if kill:
+            server.process.kill()
+            server.process.wait()
+        else:
+            server.stop()
+        server.launch()
+
     def over_an_api_process_restart(
         self, script: str, method: str, calls: int, follow: Callable[[str], Result]
     ) -> tuple[str, Result]:

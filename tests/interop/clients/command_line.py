@@ -47,6 +47,8 @@ class CommandLineDriver(abc.ABC):
         match arguments.pop("op"):
             case "list":
                 return {"ids": list(self._pages(arguments))}
+            case "delete":
+                return self._only(self._call("DeleteJob", {"id": arguments["id"]}, arguments))
             case "stream":
                 return self._stream(arguments)
             case "wait":
@@ -69,7 +71,13 @@ class CommandLineDriver(abc.ABC):
             "statuses": arguments.get("statuses", []),
             "labels": arguments.get("labels", {}),
             "idPrefix": arguments.get("id_prefix", ""),
+            "owner": arguments.get("owner", ""),
+            "commandContains": arguments.get("command_contains", ""),
         }
+        if created_after := arguments.get("created_after"):
+            request["createdAfter"] = created_after
+        if created_before := arguments.get("created_before"):
+            request["createdBefore"] = created_before
         while True:
             page = self._only(self._call("ListJobs", request, arguments))
             yield from (job["id"] for job in page.get("jobs", []))

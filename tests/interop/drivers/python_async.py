@@ -11,6 +11,9 @@ async def run(client: Client, operation: driver.Operation) -> dict[str, object]:
     match operation["op"]:
         case "list":
             return await list_ids(client, operation)
+        case "delete":
+            await client.delete(operation["id"], deadline=operation.get("deadline"))
+            return {"result": {}}
         case "stream":
             return await stream(client, operation)
     return driver.job_response(await run_on_job(client, operation))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TypedDict
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -47,6 +48,10 @@ class Operation(TypedDict, total=False):
     statuses: list[str]
     labels: dict[str, str]
     id_prefix: str
+    owner: str
+    created_after: str
+    created_before: str
+    command_contains: str
     page_size: int
     grace_period: float
     offset: int
@@ -103,11 +108,18 @@ def update_request(operation: Operation) -> job_service_pb2.UpdateJobRequest:
 
 def job_filter(operation: Operation) -> JobFilter:
     """Return the filter of `list`."""
-    return JobFilter(
+    found = JobFilter(
         statuses=[JobStatus.Value(name) for name in operation.get("statuses", ())],
         labels=operation.get("labels", {}),
         id_prefix=operation.get("id_prefix", ""),
+        owner=operation.get("owner", ""),
+        command_contains=operation.get("command_contains", ""),
     )
+    if "created_after" in operation:
+        found["created_after"] = datetime.fromisoformat(operation["created_after"])
+    if "created_before" in operation:
+        found["created_before"] = datetime.fromisoformat(operation["created_before"])
+    return found
 
 
 def stream_options(operation: Operation) -> StreamOptions:

@@ -9,6 +9,9 @@ def run(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
     match operation["op"]:
         case "list":
             return list_ids(client, operation)
+        case "delete":
+            client.delete(operation["id"], deadline=operation.get("deadline"))
+            return {"result": {}}
         case "stream":
             return stream(client, operation)
     return driver.job_response(run_on_job(client, operation))

@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.errors", f"{__name__}.jobs", f"{__name__}.output")
+pytest.register_assert_rewrite(
+    f"{__name__}.errors", f"{__name__}.history", f"{__name__}.jobs", f"{__name__}.output"
+)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.interop.clients.registry import Capability, ClientKind
 from tests.interop.environment import Environment
-from tests.interop.scenarios import errors, jobs, output
+from tests.interop.scenarios import errors, history, jobs, output
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ SCENARIOS = (
     Scenario("get", jobs.get),
     Scenario("list: pages", jobs.list_pages),
     Scenario("list: label and status", jobs.list_by_label_and_status),
+    Scenario("list: command, owner and time", history.list_by_command_owner_and_time),
     Scenario("update limits", jobs.update_limits),
     Scenario("stop with grace period", jobs.stop_with_grace_period),
     Scenario("wait", jobs.wait),
@@ -34,6 +35,8 @@ SCENARIOS = (
     Scenario("result: exit code", jobs.result_exit_code),
     Scenario("result: signal", jobs.result_signal),
     Scenario("result: timeout", jobs.result_timeout),
+    Scenario("delete", history.delete),
+    Scenario("history after a restart", history.history_after_a_restart),
     Scenario("stream 64 MiB over a broken connection", output.broken_connection, Capability.RESUME),
     Scenario("stream after a reader stall", output.reader_stall, Capability.RESUME),
     Scenario("stream over an API process restart", output.api_process_restart, Capability.RESUME),
@@ -50,6 +53,7 @@ SCENARIOS = (
     Scenario("error: invalid arguments", errors.invalid_arguments),
     Scenario("error: command not found", errors.command_not_found),
     Scenario("error: update of an ended job", errors.update_of_ended_job),
+    Scenario("error: delete of a running job", history.delete_of_running_job),
     Scenario("error: offset out of range", errors.offset_out_of_range),
     Scenario("error: viewer role", errors.viewer_role),
     Scenario("error: client certificate of another CA", errors.client_certificate_of_another_ca),

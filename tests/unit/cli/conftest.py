@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +86,13 @@ class Cli:
         }
         self._processes: list[Process] = []
 
-    async def start(self, *args: str, stdout: int = PIPE, program: tuple[str, ...] = MODULE) -> Process:
+    async def start(
+        self, *args: str, stdin: int = DEVNULL, stdout: int = PIPE, program: tuple[str, ...] = MODULE
+    ) -> Process:
         """Start the command, or another `program`, and return the running process."""
         command = (sys.executable, *program, *args)
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=PIPE, env=self.env
+            *command, stdin=stdin, stdout=stdout, stderr=PIPE, env=self.env
         )
         self._processes.append(process)
         return process

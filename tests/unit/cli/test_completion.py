@@ -45,6 +45,12 @@ async def test_stop_completes_queued_and_running_jobs_only(cli: Cli, server: Fak
     assert not server.listed[1].statuses
 
 
+async def test_delete_completes_ended_jobs_only(cli: Cli, server: FakeServer) -> None:
+    await complete(cli, "bash", "jobworker delete ")
+    names = {job_pb2.JobStatus.Name(status) for status in server.listed[0].statuses}
+    assert names == {f"JOB_STATUS_{name}" for name in ("COMPLETED", "FAILED", "STOPPED", "LOST")}
+
+
 async def test_completion_uses_global_options(cli: Cli, endpoint: Endpoint) -> None:
     cli.env["JOBWORKER_SERVER"] = "localhost:1"
     line = f"jobworker --server localhost:{endpoint.port} get "

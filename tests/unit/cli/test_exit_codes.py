@@ -36,7 +36,34 @@ async def test_lost_job_exits_with_125(cli: Cli, server: FakeServer) -> None:
     job.ClearField("termination")
     completed = await cli("stream", JOB_ID)
     assert completed.code == 125
-    assert "the server died while the job ran (JOB_LOST)" in completed.stderr
+    assert completed.stderr == (
+        f"error: the result of job {JOB_ID} is unknown: "
+        "the server or its host died while the job ran (JOB_LOST)\n"
+    )
+
+
+@pytest.mark.parametrize("subcommand", ["stream", "wait", "run"])
+async def test_sentence_of_a_lost_job_is_printed_once(cli: Cli, server: FakeServer, subcommand: str) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_LOST)
+    job.ClearField("exit_code")
+    job.termination.reason = job_pb2.TERMINATION_REASON_LOST
+    job.termination.message = "the host restarted while the job ran"
+    server.creating = returning(job)
+    completed = await cli(subcommand, "true" if subcommand == "run" else JOB_ID)
+    assert completed.code == 125
+    assert completed.stderr == (
+        f"error: the result of job {JOB_ID} is unknown: the host restarted while the job ran (JOB_LOST)\n"
+    )
+
+
+async def test_get_shows_the_sentence_of_a_lost_job(cli: Cli, server: FakeServer) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_LOST)
+    job.termination.reason = job_pb2.TERMINATION_REASON_LOST
+    job.termination.message = "the host restarted while the job ran"
+    completed = await cli("get", JOB_ID)
+    assert completed.code == 0
+    assert "LOST" in completed.text
+    assert "the host restarted while the job ran" in completed.text
 
 
 @pytest.mark.parametrize("subcommand", ["stream", "wait", "run"])

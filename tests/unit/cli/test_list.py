@@ -1,11 +1,13 @@
 """Tests of `jobworker list`: pages, filters and formats."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
-from tests.unit.cli.conftest import Cli, FakeServer
+from tests.unit.cli.conftest import Cli, FakeServer, Refusal
 
 
 def add_many(server: FakeServer, count: int) -> list[str]:
@@ -35,7 +37,38 @@ async def test_filters_are_sent(cli: Cli, server: FakeServer) -> None:
     assert dict(request.labels) == {"a": "b", "c": ""}
 
 
-@pytest.mark.parametrize("args", [["--status", "gone"], ["--limit", "0"], ["--label", "x"]])
+async def test_filters_by_owner_time_and_command_are_sent(cli: Cli, server: FakeServer) -> None:
+    times = ["--since", "2026-03-01T17:04:05.5Z", "--until", "2026-03-01T18:04:05+01:00"]
+    result = await cli("list", "--owner", "CN=alice,OU=Admin", *times, "--command", "train.py -v")
+    assert result.code == 0, result.stderr
+    [request] = server.listed
+    assert (request.owner, request.command_contains) == ("CN=alice,OU=Admin", "train.py -v")
+    assert request.created_after.ToJsonString() == "2026-03-01T17:04:05.500Z"
+    assert request.created_before.ToJsonString() == "2026-03-01T17:04:05Z"
+
+
+async def test_since_is_a_duration_before_now(cli: Cli, server: FakeServer) -> None:
+    await cli("list", "--since", "1h")
+    age = datetime.now(UTC) - server.listed[0].created_after.ToDatetime(tzinfo=UTC)
+    assert timedelta(hours=1) <= age < timedelta(hours=1, minutes=1)
+    assert not server.listed[0].HasField("created_before")
+
+
+async def test_violations_name_the_options_of_the_filters(cli: Cli, server: FakeServer) -> None:
+    fields = dict.fromkeys(("created_after", "created_before", "command_contains", "owner"), "is wrong")
+    server.refusals["ListJobs"] = [
+        Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_REQUEST", fields=fields)
+    ]
+    result = await cli("list")
+    assert result.stderr == (
+        "error: --since: is wrong; --until: is wrong; --command: is wrong; --owner: is wrong "
+        "(INVALID_REQUEST)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "args", [["--status", "gone"], ["--limit", "0"], ["--label", "x"], ["--since", "x"], ["--until", "5 m"]]
+)
 async def test_invalid_filter_is_a_usage_error(cli: Cli, server: FakeServer, args: list[str]) -> None:
     result = await cli("list", *args)
     assert result.code == 2

@@ -9,9 +9,11 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
     {
         "create": "jobworker create --max-cpu=50 --max-memory=512 -l team=data python3 train.py -v",
         "get": "jobworker get 019a4c",
-        "list": "jobworker list --status running --label team=data -o wide",
+        "list": "jobworker list --status failed --since 2h --command train.py -o wide",
         "queue": "jobworker queue -o wide",
         "stop": "jobworker stop --grace-period 5s 019a4c 019a4d",
+        "delete": "jobworker delete 019a4c 019a4d",
+        "prune": "jobworker prune --older-than 7d --status completed --dry-run",
         "stream": "jobworker stream --tail 20 --timestamps 019a4c",
         "run": "jobworker run --timeout 5m --max-memory=1G sh -c 'df -h | sort'",
         "wait": "jobworker wait 019a4c && echo it exited with 0",

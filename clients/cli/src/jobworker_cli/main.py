@@ -12,8 +12,10 @@ import typer
 
 from jobworker_cli.commands.context import app as contexts_app
 from jobworker_cli.commands.create import create
+from jobworker_cli.commands.delete import delete
 from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
+from jobworker_cli.commands.prune import prune
 from jobworker_cli.commands.queue import queue
 from jobworker_cli.commands.run import run
 from jobworker_cli.commands.stats import stats
@@ -32,10 +34,11 @@ __all__ = ["app", "main"]
 EPILOG = """\b
 Exit codes:
   0    success; for run, stream and wait: the job exited with 0
-  1    the call failed (create, get, list, queue, stop, update, top, stats)
+  1    the call failed (create, get, list, queue, stop, update, delete, prune, top, stats)
   2    the command line is invalid
   124  the job exceeded its timeout or its queue timeout (run, stream, wait; not with --preserve-status)
-  125  the server or the connection failed, or the command of a queued job never ran (run, stream, wait)
+  125  the server or the connection failed, the job is LOST, or the command of a queued job never ran
+       (run, stream, wait)
   126  the command cannot be executed (run)
   127  the command does not exist (run)
   130  Ctrl-C
@@ -135,6 +138,8 @@ app.command(epilog=epilog("get"))(get)
 app.command("list", epilog=epilog("list"))(list_jobs)
 app.command(epilog=epilog("queue"))(queue)
 app.command(epilog=epilog("stop"))(stop)
+app.command(epilog=epilog("delete"))(delete)
+app.command(epilog=epilog("prune"))(prune)
 app.command(epilog=epilog("stream"))(stream)
 app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("run"))(run)
 app.command(epilog=epilog("wait"))(wait)

@@ -9,6 +9,8 @@ __all__ = ["exit_code", "is_final", "is_queued", "print_termination", "status_na
 # The code of client failures and of jobs without a known result, as in `docker run`.
 UNKNOWN = 125
 
+UNKNOWN_CAUSE = "the server or its host died while the job ran"
+
 # As in timeout(1).
 TIMED_OUT = 124
 
@@ -47,7 +49,7 @@ def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
     """
     if job.status == job_pb2.JOB_STATUS_LOST:
         raise CliError(
-            f"the result of job {job.id} is unknown: the server died while the job ran",
+            f"the result of job {job.id} is unknown: {job.termination.message or UNKNOWN_CAUSE}",
             reason=CliReason.JOB_LOST,
             exit_code=UNKNOWN,
         )
@@ -59,6 +61,10 @@ def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
 
 
 def print_termination(job: job_pb2.Job) -> None:
-    """Print to stderr why the job ended, unless it exited by itself or still runs."""
-    if is_final(job) and job.termination.reason != job_pb2.TERMINATION_REASON_EXITED:
+    """Print to stderr why the job ended, unless it exited by itself or still runs.
+
+    The error that `exit_code` raises for a LOST job has the cause.
+    """
+    exited = job.termination.reason == job_pb2.TERMINATION_REASON_EXITED
+    if is_final(job) and job.status != job_pb2.JOB_STATUS_LOST and not exited:
         print_message(f"jobworker: {job.termination.message or f'the job is {status_name(job)}'}")

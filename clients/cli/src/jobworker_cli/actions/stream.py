@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_output_pb2, job_service_pb2
 from jobworker_cli.output import print_message
-from jobworker_cli.render.times import parse_time
+from jobworker_cli.render.times import parse_time_option
 from jobworker_cli.results import exit_code, print_termination
 from jobworker_cli.settings.connect import resolve_job_id
 from jobworker_cli.stream.follow import copy_stream, open_stream, stream_command
@@ -30,12 +30,7 @@ def select_source(*, stdout_only: bool, stderr_only: bool) -> job_output_pb2.Out
 
 def parse_since(text: str | None) -> Timestamp | None:
     """Parse the value of `--since`."""
-    if text is None:
-        return None
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--since") from None
+    return None if text is None else parse_time_option(text, "--since")
 
 
 async def stream_job(

@@ -47,6 +47,25 @@ def list_jobs(  # noqa: PLR0913 - one parameter per option
             help="Label of the listed jobs. Can be repeated: all of them.",
         ),
     ] = None,
+    owner: Annotated[
+        str,
+        typer.Option(
+            metavar="SUBJECT", help="Owner of the listed jobs: a certificate's subject, as `get` prints it."
+        ),
+    ] = "",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only jobs created at this time or later: a duration before now (5m) or a time (RFC 3339).",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only jobs created before this time, as in --since.")
+    ] = None,
+    command: Annotated[
+        str, typer.Option(metavar="TEXT", help="Text in the command line of the listed jobs.")
+    ] = "",
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Maximum number of jobs.")] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the newest jobs and refresh them, until Ctrl-C.")
@@ -66,7 +85,14 @@ def list_jobs(  # noqa: PLR0913 - one parameter per option
     """List jobs, newest first."""
     from jobworker_cli.actions import list as action
 
-    job_filter = action.parse_filter([each.name for each in status or ()], label or ())
+    job_filter = action.parse_filter(
+        [each.name for each in status or ()],
+        label or (),
+        owner=owner,
+        since=since,
+        until=until,
+        command=command,
+    )
     output = Format.ID if quiet else output
     if watch:
         from jobworker_cli.actions.watch import watch_jobs

@@ -11,6 +11,7 @@ from jobworker_client import (
     InvalidAddress,
     InvalidCertificateFile,
     InvalidRequest,
+    JobNotFinal,
     JobNotFound,
     JobNotRunning,
     JobWorkerError,
@@ -34,6 +35,9 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "labels": "--label",
         "statuses": "--status",
         "tail_lines": "--tail",
+        "created_after": "--since",
+        "created_before": "--until",
+        "command_contains": "--command",
     }
 )
 
@@ -42,6 +46,7 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         CommandNotStarted: "the job uses the files of the server's host and its own private directories; "
         "the server looks up a command name in the PATH of the job (--env PATH=...)",
         JobNotFound: "`jobworker list` shows the jobs of the server",
+        JobNotFinal: "stop the job with `jobworker stop`, or wait for its end with `jobworker wait`",
         JobNotRunning: "`jobworker list --status running` shows the jobs whose limits can be changed",
         RoleRequired: "select another certificate with --role admin, or with --cert and --key",
         TooManyJobs: "use --queue to let the job wait; `jobworker list --status running` shows the running "

@@ -3,11 +3,12 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker_cli.render.units import parse_duration
 
-__all__ = ["elapsed", "format_age", "local_time", "parse_time", "to_datetime"]
+__all__ = ["elapsed", "format_age", "local_time", "parse_time", "parse_time_option", "to_datetime"]
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 
@@ -32,6 +33,14 @@ def parse_time(text: str) -> Timestamp:
     except ValueError:
         raise ValueError(f"{text!r} is not a valid date and time") from None
     return time
+
+
+def parse_time_option(text: str, option: str) -> Timestamp:
+    """Parse the value of an option as `parse_time` does."""
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def to_datetime(time: Timestamp) -> datetime:

@@ -13,13 +13,14 @@ import typer
 
 from jobworker_cli.output import Format
 from jobworker_cli.render.units import parse_duration
-from jobworker_cli.settings.completion import complete_job, complete_running_job
+from jobworker_cli.settings.completion import complete_final_job, complete_job, complete_running_job
 from jobworker_cli.settings.limit_options import LimitOptions
 
 __all__ = [
     "COMMAND_SETTINGS",
     "Command",
     "Duration",
+    "FinalJobRefs",
     "Interval",
     "JobOptions",
     "JobRef",
@@ -51,6 +52,12 @@ JobRefs = Annotated[
     list[str],
     typer.Argument(
         metavar="JOB", help="Job ids, or unique prefixes of them.", autocompletion=complete_running_job
+    ),
+]
+FinalJobRefs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="JOB", help="Job ids, or unique prefixes of them.", autocompletion=complete_final_job
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--output", "-o", help="Output format.")]
