@@ -46,8 +46,8 @@ class Server:
     cgroup_base: Path | None = None
     process: "subprocess.Popen[bytes] | None" = None
     log: Path | None = None
-    _argv: Sequence[str | Path] = ()
-    _env: Mapping[str, str] = field(default_factory=dict)
+    _argv: Sequence[str | Path] = field(default=(), repr=False)
+    _env: Mapping[str, str] = field(default_factory=dict, repr=False)
     _log_start: int = 0
 
     @classmethod
