@@ -235,6 +235,15 @@ async def test_a_job_that_runs_is_not_deleted(server: Server) -> None:
     assert server.jobs.get(job.id).status is JobStatus.RUNNING
 
 
+async def test_a_queued_job_is_not_deleted(server: Server) -> None:
+    queued = "0199f3a0-0000-7000-8000-000000000001"
+    job = replace(new_job("true"), id=queued, status=JobStatus.QUEUED)
+    await server.context.records.insert(job)
+    with pytest.raises(JobNotFinal):
+        await server.jobs.delete(DeleteJob(job.id, "CN=bob"))
+    assert server.jobs.get(job.id) == job
+
+
 async def test_a_job_remains_if_the_disk_refuses_its_deletion(tmp_path: Path) -> None:
     async with running(tmp_path, []) as server:
         job = await server.run("true")

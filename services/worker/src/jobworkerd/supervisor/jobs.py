@@ -244,7 +244,7 @@ class Jobs:
             HostExhausted: the disk refused the change, and the job remains.
         """
         job = self.get(request.job_id)
-        if job.id in self._live:
+        if not job.status.final or job.id in self._live:
             raise JobNotFinal(job.id, job.status.value)
         try:
             await self._removal.remove(job.id)
