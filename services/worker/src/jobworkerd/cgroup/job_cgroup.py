@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from jobworkerd.cgroup import cpu, files, io, memory, pids, psi
+from jobworkerd.cgroup import cpu, files, memory
 from jobworkerd.cgroup.containment import CONTAINMENT
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.limit import Limit
 from jobworkerd.cgroup.limits import LIMITS
 from jobworkerd.cgroup.populated import PopulatedWatcher, is_populated
 from jobworkerd.cgroup.read_back import read_back
+from jobworkerd.cgroup.usage import read_usage
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.model import AppliedLimit, Limits, Usage
 from jobworkerd.retry import retry_while_exhausted
@@ -180,13 +181,7 @@ class JobCgroup:
 
     def usage(self) -> Usage:
         """Return the usage of the job so far."""
-        return Usage(
-            **cpu.stat(self._path),
-            **memory.stat(self._path),
-            **io.stat(self._path),
-            **pids.stat(self._path),
-            **psi.stat(self._path),
-        )
+        return read_usage(self._path)
 
     def remove(self) -> None:
         """Remove the cgroup and those that the job created in it. No process is left in them.

@@ -35,6 +35,10 @@ def enter(base: Path, mount: Path) -> Path:
     leaf = base / SERVER
     if is_ours(base) and leaf.exists() and origin != leaf:
         kill_all(leaf)  # processes of a server that was killed
+        # Linux 6.18 kills each process that clone3(2) creates in another cgroup if the caller's cgroup was
+        # killed before. A new cgroup was not. The removal fails while a killed process cannot end.
+        with suppress(OSError):
+            leaf.rmdir()
     leaf.mkdir(exist_ok=True)
     if not _belongs_to_service_manager(origin, base):
         files.write(leaf, "cgroup.procs", str(os.getpid()))

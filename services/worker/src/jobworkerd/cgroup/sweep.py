@@ -2,13 +2,18 @@
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from jobworkerd.cgroup import files
 from jobworkerd.cgroup.base import JOBS
 from jobworkerd.cgroup.populated import is_populated
+from jobworkerd.cgroup.usage import read_usage
+from jobworkerd.model import Usage
 
 _EMPTY_WITHIN_SECONDS = 5.0
 
@@ -16,15 +21,22 @@ _EARLIER_SERVER = "supervisor"
 """The cgroup of an older server, whose jobs were directly below the base."""
 
 
-def sweep(base: Path, is_job: Callable[[str], bool]) -> dict[str, str]:
-    """Kill and remove all cgroups with a job id as name; `is_job` recognizes job ids.
+class Removed(NamedTuple):
+    """A removed cgroup: its last usage, and the error of its removal, empty if it was removed."""
 
-    Returns, for each, an empty string or the error of its removal.
+    usage: Usage
+    error: str
+
+
+def sweep(base: Path, is_job: Callable[[str], bool], kept: Collection[str] = ()) -> dict[str, Removed]:
+    """Kill and remove all cgroups with a job id as name, except for `kept` ones.
+
+    `is_job` recognizes job ids.
     """
     with suppress(OSError):
         (base / _EARLIER_SERVER).rmdir()
     left = [entry for entry in _children(base / JOBS) + _children(base) if is_job(entry.name)]
-    return {entry.name: _remove(entry) for entry in left}
+    return {entry.name: _remove(entry) for entry in left if entry.name not in kept}
 
 
 def _children(cgroup: Path) -> list[Path]:
@@ -46,11 +58,14 @@ def kill_all(cgroup: Path) -> None:
             poll.poll(left * 1000)
 
 
-def _remove(cgroup: Path) -> str:
+def _remove(cgroup: Path) -> Removed:
+    usage = Usage()
     try:
         kill_all(cgroup)
+        # Memory that is still charged to the cgroup is page cache, not memory of a process.
+        usage = replace(read_usage(cgroup), memory_current_bytes=None)
         for directory in files.subtree(cgroup):
             directory.rmdir()
     except OSError as error:
-        return str(error)
-    return ""
+        return Removed(usage, str(error))
+    return Removed(usage, "")

@@ -106,8 +106,8 @@ class Records:
             self._on_fault("records", error)
 
     def update_later(self, job: Job, sealed_env: bytes | None = None) -> None:
-        """Replace the record of a job soon. The change is repeated until the disk accepts it."""
-        self._queue.add_lazily(Save(encoding.without_env(job), None, sealed_env))
+        """Replace the record of a job in the next loop iteration. Repeat this until the disk accepts it."""
+        self._queue.add(Save(encoding.without_env(job), None, sealed_env), keep=True)
 
     async def delete(self, *job_ids: str) -> None:
         """Delete records and return when this is committed.
@@ -184,6 +184,7 @@ class Records:
         Raises:
             OSError: the disk failed.
         """
+        self._flush()
         sql = "SELECT record FROM job INDEXED BY job_status WHERE status IN (?, ?) ORDER BY key"
         with disk_errors():
             rows = self._connection.execute(sql, _LIVE).fetchall()
@@ -195,6 +196,7 @@ class Records:
         Raises:
             OSError: the disk failed.
         """
+        self._flush()
         return int(self._row("SELECT final_jobs FROM total")[0])
 
     def oldest_final(self, count: int, *, ended_before_ns: int | None = None) -> list[str]:

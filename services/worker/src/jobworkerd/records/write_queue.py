@@ -11,7 +11,7 @@ from jobworkerd.records.database import disk_errors, transaction
 from jobworkerd.records.writes import Change
 
 _LAZY_SECONDS = 0.02
-"""How long a change waits that nothing waits for. The end of a short job replaces it in that time."""
+"""How long a change waits for others if no client needs it."""
 
 _RETRY_SECONDS = 1.0
 _BUSY_RETRY_SECONDS = 0.005
@@ -77,7 +77,7 @@ class WriteQueue:
         return future
 
     def add_lazily(self, change: Change) -> None:
-        """Add a change that nothing waits for. It is repeated until the disk accepts it."""
+        """Add a change that no client needs soon. It is repeated until the disk accepts it."""
         self.add(change, keep=True, delay=_LAZY_SECONDS)
 
     def unsaved(self) -> Iterator[Change]:

@@ -33,6 +33,11 @@ class JobEvents:
         """Report a DeleteJob request."""
         self._log.info("job deleted", job_id=job.id, owner=job.spec.owner, by=by)
 
+    def lost(self, job: Job) -> None:
+        """Report a job of an earlier server."""
+        assert job.termination
+        self._log.warning("job lost", job_id=job.id, message=job.termination.message, log_size=job.log_size)
+
     def ended(self, job: Job) -> None:
         """Report a final job."""
         assert job.termination

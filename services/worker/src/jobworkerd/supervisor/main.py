@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from jobworkerd import log_sink
 from jobworkerd.cgroup.base import BadBase
 from jobworkerd.cgroup.hierarchy import Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
-from jobworkerd.cgroup.sweep import sweep
+from jobworkerd.cgroup.sweep import Removed, sweep
 from jobworkerd.config import Config
 from jobworkerd.job_id import is_job_id
 from jobworkerd.log_sink import LogSink
@@ -38,8 +38,10 @@ from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.log_sweep import LogSweep
+from jobworkerd.supervisor.lost_jobs import end_lost_jobs
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
@@ -98,7 +100,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
         stack.callback(reserved.close)
         hierarchy = open_hierarchy(config.cgroup_base)
         stack.callback(hierarchy.close)
-        _report(hierarchy, events)
+        removed = _report(hierarchy, events)
         _raise_share(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
@@ -131,6 +133,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             on_fault=lambda what, error: events.error("fault", error, step=what),
             warn=events.warning,
         )
+        end_lost_jobs(context, JobEvents(events), removed)
         return await _run(replace(config, listen=address), user, jobs_dir, context, events)
 
 
@@ -224,17 +227,19 @@ async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> bool:
     return True
 
 
-def _report(hierarchy: Hierarchy, events: EventLog) -> None:
-    """Log missing parts of the cgroups, and remove cgroups of an earlier server."""
+def _report(hierarchy: Hierarchy, events: EventLog) -> Mapping[str, Removed]:
+    """Log missing parts of the cgroups. Remove the cgroups of an earlier server, and return them."""
     if hierarchy.base is None:
         events.warning("no cgroups", reason=hierarchy.no_base)
-        return
+        return {}
     if hierarchy.unprotected:
         events.warning("server not protected from jobs", reason=hierarchy.unprotected)
     for controller, reason in hierarchy.missing.items():
         events.warning("controller missing", controller=controller, reason=reason)
-    for name, why in sweep(hierarchy.base, is_job_id).items():
-        events.warning("removed an earlier server's cgroup", job_id=name, error=why)
+    removed = sweep(hierarchy.base, is_job_id)
+    for name, cgroup in removed.items():
+        events.warning("removed an earlier server's cgroup", job_id=name, error=cgroup.error)
+    return removed
 
 
 def _raise_share(hierarchy: Hierarchy, events: EventLog) -> None:

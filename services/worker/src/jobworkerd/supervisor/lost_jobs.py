@@ -1,0 +1,74 @@
+"""Ends the jobs of an earlier server that died: no process of them is left, and their result is unknown."""
+
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from jobworkerd.cgroup.sweep import Removed
+from jobworkerd.model import Job, JobStatus, Termination, TerminationReason, transition
+from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_events import JobEvents
+
+_BOOT_ID = "boot_id"
+_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+
+
+def end_lost_jobs(
+    context: JobContext, events: JobEvents, removed: Mapping[str, Removed], adopted: Collection[str] = ()
+) -> None:
+    """Write final records, with the status LOST, of all jobs that this server does not continue.
+
+    `removed` has the cgroups of an earlier server, whose processes have been killed. `adopted` has the ids
+    of the jobs that continue.
+
+    Raises:
+        OSError: the records cannot be read.
+    """
+    records = context.records
+    boot_id = _BOOT_ID_FILE.read_text().strip()
+    cause = _cause(records.meta(_BOOT_ID), boot_id)
+    records.set_meta(_BOOT_ID, boot_id)
+    for job in records.unfinished():
+        if job.id not in adopted:
+            lost = _lost(job, context, cause, removed.get(job.id))
+            records.update_later(lost)
+            events.lost(lost)
+
+
+def _cause(earlier_boot_id: str, boot_id: str) -> str:
+    if earlier_boot_id and earlier_boot_id != boot_id:
+        return "the host restarted"
+    return "the server was killed"
+
+
+def _lost(job: Job, context: JobContext, cause: str, cgroup: Removed | None) -> Job:
+    """Return the final record, with the usage of the cgroup or else the last known usage."""
+    usage = replace(cgroup.usage, wall_usec=job.usage.wall_usec) if cgroup else job.usage
+    when = "ran" if job.status is JobStatus.RUNNING else "started"
+    termination = Termination(
+        reason=TerminationReason.LOST,
+        message=f"lost: {cause} while the job {when}, so its result is unknown",
+        leftovers_killed=cgroup is not None,
+        oom_killed=bool(usage.oom_kill_count),
+    )
+    return transition(
+        job,
+        JobStatus.LOST,
+        end_time_ns=max(time.time_ns(), job.start_time_ns or job.create_time_ns),
+        pid=0,
+        termination=termination,
+        kill_pending=False,
+        usage=replace(usage, memory_current_bytes=None),
+        log_size=_log_size(job, context),
+    )
+
+
+def _log_size(job: Job, context: JobContext) -> int:
+    """End the log, and return its size with the output that the earlier server did not record."""
+    try:
+        return context.logs.end_abandoned(job.id)
+    except OSError as error:
+        context.on_fault("log", error)
+        return job.log_size
