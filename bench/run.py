@@ -21,6 +21,7 @@ from pathlib import Path
 
 import grpc
 from creation import creation, isolation
+from history import HISTORY, database_cost, fill, long_history
 from recovery import recovery
 from request_rates import RECORDS, lists, rates
 from result import Result, table
@@ -114,12 +115,25 @@ def requests(bench: Bench) -> list[Result]:
         return [*rates(server, bench.bare), *asyncio.run(lists(server))]
 
 
+def history(bench: Bench) -> list[Result]:
+    """Measure the database, and a server with a long history."""
+    stub = str(Path(__file__).with_name("without_database"))
+    with bench.server("recorded") as recorded:
+        with bench.server("unrecorded", PYTHONPATH=stub) as unrecorded:
+            results = [asyncio.run(database_cost(recorded, unrecorded))]
+        fill(bench.directory / "long/state")
+        keep = {"JOBWORKERD_RETENTION_MAX_JOBS": str(HISTORY * 2)}
+        with bench.server("long", **keep) as long, bench.server("empty") as empty:
+            return [*results, *asyncio.run(long_history(long, empty))]
+
+
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "calls": calls,
     "requests": requests,
     "jobs": jobs,
     "streams": streams,
     "commands": commands,
+    "history": history,
 }
 
 

@@ -52,7 +52,7 @@ def fork_server(server: Server) -> psutil.Process:
 
 def _oldest(server: Server, module: str) -> psutil.Process:
     found = []
-    for each in server.descendants():
+    for each in (keeper(server), *server.descendants()):
         with contextlib.suppress(psutil.NoSuchProcess):
             if module in arguments(each):
                 found.append((each.create_time(), each.pid, each))
