@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from examples import compiled
+from jobworkerd import errors
+from jobworkerd.api.status import ROWS, reason_name
 from live import Server, make_certificates
 
 BIN = Path(sys.executable).parent
@@ -110,6 +112,19 @@ def table(heading: str) -> dict[str, str]:
     """Return the messages under a heading of the page, by client."""
     section = PAGE.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     return dict(re.findall(r"^\| (\S+) \| `(.*)` \|$", section, re.MULTILINE))
+
+
+def messages(heading: str) -> list[str]:
+    """Return the messages of `jobworker` under a heading of the page."""
+    section = PAGE.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| jobworker \| `(.*)` \|$", section, re.MULTILINE)
+
+
+def assert_printed(message: str, argv: list[str]) -> None:
+    """Compare the output of a command with a message of the page."""
+    pattern = ".*".join(map(re.escape, message.split("…")))
+    printed = said(argv)
+    assert re.search(pattern, printed), f"{message!r} is not in {printed!r}"
 
 
 def assert_described(heading: str, at: At, clients: Clients) -> None:
@@ -208,6 +223,42 @@ def test_a_port_that_is_closed(here: At, clients: Clients) -> None:
         taken.bind(("127.0.0.1", 0))
         nobody = At(f"localhost:{taken.getsockname()[1]}", here.certs)
         assert_described("No server listens on the port", nobody, clients)
+
+
+def test_a_server_that_restarts() -> None:
+    printed = {
+        f"error: {error} ({reason_name(ROWS[type(error)][1])})"
+        for error in (errors.SupervisorUnavailable(), errors.ShuttingDown())
+    }
+    assert set(messages("The server restarts")) == printed
+
+
+def test_a_job_that_is_lost(certs: Path, tmp_path: Path) -> None:
+    (message,) = messages("A job is lost")
+    with Server.started(BIN, certs, tmp_path / "state") as server:
+        create, wait = (
+            _of_environment([str(BIN / "jobworker"), *words])(At(server.address, certs))
+            for words in (("create", "-q", "sleep", "60"), ("wait",))
+        )
+        job_id = said(create).strip()
+        assert server.process
+        server.process.kill()
+        server.process.wait()
+        server.launch()
+        assert_printed(message, [*wait, job_id])
+
+
+def test_a_job_that_cannot_be_deleted(here: At) -> None:
+    running, unknown = messages("A job cannot be deleted")
+    create, delete, stop = (
+        _of_environment([str(BIN / "jobworker"), *words])(here)
+        for words in (("create", "-q", "sleep", "60"), ("delete",), ("stop", "--now"))
+    )
+    job_id = said(create).strip()
+    assert_printed(running, [*delete, job_id])
+    said([*stop, job_id])
+    assert said([*delete, job_id]) == f"{job_id}\n"
+    assert_printed(unknown, [*delete, job_id])
 
 
 def test_older_protocols_end_without_a_message(here: At) -> None:

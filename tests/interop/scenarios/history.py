@@ -4,6 +4,7 @@ import time
 import uuid
 from datetime import UTC, datetime
 
+from jobworker.v1 import job_pb2
 from tests.interop.environment import Environment
 from tests.interop.expected_error import expect_error
 from tests.interop.scenarios.output import sha256
@@ -63,3 +64,18 @@ def history_after_a_restart(env: Environment) -> None:
     assert env.admin.create(*command, labels=label, request_id=request_id).id == job.id
     newer = env.admin.create("true", labels=label)
     assert env.viewer.list(labels=label) == [newer.id, job.id]
+
+
+def lost(env: Environment) -> None:
+    """The main process of the server is killed while a job runs. The next start records the job as LOST."""
+    job = env.admin.create("sh", "-c", "echo before; exec sleep 600")
+    assert env.admin.stream(job.id, cancel_after_bytes=len("before\n")).bytes == len("before\n")
+    env.restart_default_server(kill=True)
+    found = env.viewer.wait(job.id)
+    assert (found.status, found.HasField("exit_code")) == (job_pb2.JOB_STATUS_LOST, False)
+    assert found.termination.reason == job_pb2.TERMINATION_REASON_LOST
+    assert found.termination.message
+    assert found.HasField("end_time")
+    assert env.viewer.stream(job.id).sha256 == sha256(b"before\n")
+    assert job.id in env.viewer.list(statuses=["JOB_STATUS_LOST"])
+    env.admin.delete(job.id)

@@ -37,6 +37,7 @@ SCENARIOS = (
     Scenario("result: timeout", jobs.result_timeout),
     Scenario("delete", history.delete),
     Scenario("history after a restart", history.history_after_a_restart),
+    Scenario("result: lost", history.lost),
     Scenario("stream 64 MiB over a broken connection", output.broken_connection, Capability.RESUME),
     Scenario("stream after a reader stall", output.reader_stall, Capability.RESUME),
     Scenario("stream over an API process restart", output.api_process_restart, Capability.RESUME),

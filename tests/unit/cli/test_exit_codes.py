@@ -8,6 +8,8 @@ import pytest
 from jobworker.v1 import job_pb2
 from tests.unit.cli.conftest import JOB_ID, Cli, CreateRequest, FakeServer, end_by_signal
 
+LOST = "lost: the host restarted while the job ran, so its result is unknown"
+
 
 @pytest.mark.parametrize(
     ("number", "reason", "code"),
@@ -37,8 +39,8 @@ async def test_lost_job_exits_with_125(cli: Cli, server: FakeServer) -> None:
     completed = await cli("stream", JOB_ID)
     assert completed.code == 125
     assert completed.stderr == (
-        f"error: the result of job {JOB_ID} is unknown: "
-        "the server or its host died while the job ran (JOB_LOST)\n"
+        f"error: job {JOB_ID} is lost: "
+        "the server or its host died while the job ran, so its result is unknown (JOB_LOST)\n"
     )
 
 
@@ -47,23 +49,21 @@ async def test_sentence_of_a_lost_job_is_printed_once(cli: Cli, server: FakeServ
     job = server.add(status=job_pb2.JOB_STATUS_LOST)
     job.ClearField("exit_code")
     job.termination.reason = job_pb2.TERMINATION_REASON_LOST
-    job.termination.message = "the host restarted while the job ran"
+    job.termination.message = LOST
     server.creating = returning(job)
     completed = await cli(subcommand, "true" if subcommand == "run" else JOB_ID)
     assert completed.code == 125
-    assert completed.stderr == (
-        f"error: the result of job {JOB_ID} is unknown: the host restarted while the job ran (JOB_LOST)\n"
-    )
+    assert completed.stderr == (f"error: job {JOB_ID} is {LOST} (JOB_LOST)\n")
 
 
 async def test_get_shows_the_sentence_of_a_lost_job(cli: Cli, server: FakeServer) -> None:
     job = server.add(status=job_pb2.JOB_STATUS_LOST)
     job.termination.reason = job_pb2.TERMINATION_REASON_LOST
-    job.termination.message = "the host restarted while the job ran"
+    job.termination.message = LOST
     completed = await cli("get", JOB_ID)
     assert completed.code == 0
     assert "LOST" in completed.text
-    assert "the host restarted while the job ran" in completed.text
+    assert LOST in completed.text
 
 
 @pytest.mark.parametrize("subcommand", ["stream", "wait", "run"])

@@ -9,7 +9,7 @@ __all__ = ["exit_code", "is_final", "is_queued", "print_termination", "status_na
 # The code of client failures and of jobs without a known result, as in `docker run`.
 UNKNOWN = 125
 
-UNKNOWN_CAUSE = "the server or its host died while the job ran"
+UNKNOWN_CAUSE = "lost: the server or its host died while the job ran, so its result is unknown"
 
 # As in timeout(1).
 TIMED_OUT = 124
@@ -49,7 +49,7 @@ def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
     """
     if job.status == job_pb2.JOB_STATUS_LOST:
         raise CliError(
-            f"the result of job {job.id} is unknown: {job.termination.message or UNKNOWN_CAUSE}",
+            f"job {job.id} is {job.termination.message or UNKNOWN_CAUSE}",
             reason=CliReason.JOB_LOST,
             exit_code=UNKNOWN,
         )
