@@ -21,6 +21,8 @@ from jobworkerd.supervisor.job_context import JobContext
 
 NO_CGROUPS = "no cgroups here"
 
+JOB_ID = "0198a000-0000-7000-8000-000000000000"
+
 
 def spare_setup(*namespaces: str) -> Setup:
     """Return the setup of spare processes with some namespaces and no other isolation."""
@@ -62,7 +64,7 @@ def job_context(
         )
 
 
-def new_job(*argv: str, job_id: str = "j", policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:
+def new_job(*argv: str, job_id: str = JOB_ID, policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT) -> Job:
     """Return the record of a job that has not started."""
     spec = JobSpec(
         command=argv[0],

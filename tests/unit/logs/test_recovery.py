@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from jobworkerd.logs.cursor import Chunk, Gap, open_cursor
 from jobworkerd.logs.files import open_files
-from jobworkerd.logs.format import HEADER, RECORD, Record, data_file, index_file, pack, record_position
+from jobworkerd.logs.format import (
+    HEADER,
+    RECORD,
+    Record,
+    data_file,
+    index_file,
+    pack,
+    pack_intent,
+    record_position,
+)
 from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
@@ -21,6 +30,8 @@ from tests.unit.logs.stores import ERR, OUT, UNBOUNDED, no_error, on_disk, start
 
 FULL_PAGE = 200
 """More records than the writer allocates at once."""
+
+FREE = bytes(RECORD.size)
 
 
 @contextmanager
@@ -108,7 +119,7 @@ def test_times_do_not_decrease_after_a_resume(tmp_path: Path) -> None:
 def test_bytes_without_a_record_get_the_source_of_the_intent(tmp_path: Path) -> None:
     written(tmp_path, (OUT, b"one"))
     put_data(tmp_path, 3, b"two")
-    put_slot(tmp_path, 1, pack(Record(3, 0, 0, ERR)))
+    put_slot(tmp_path, 1, pack_intent(3, ERR))
     before = data_file(tmp_path).stat().st_mtime_ns
     with resumed(tmp_path) as writer:
         assert read_all(tmp_path, writer.size) == [(0, OUT, b"one"), (3, ERR, b"two")]
@@ -116,7 +127,7 @@ def test_bytes_without_a_record_get_the_source_of_the_intent(tmp_path: Path) -> 
             assert files.records(1, 1)[0].time_ns == before, "about when the bytes were read"
 
 
-@pytest.mark.parametrize("slot", [b"", pack(Record(2, 0, 0, ERR)), RECORD.pack(3, 0, 0, 7)])
+@pytest.mark.parametrize("slot", [FREE, pack(Record(2, 0, 0, ERR)), RECORD.pack(3, 0, 0, 7)])
 def test_bytes_without_record_and_intent_are_lost(tmp_path: Path, slot: bytes) -> None:
     written(tmp_path, (OUT, b"one"))
     put_data(tmp_path, 3, b"two")
@@ -129,9 +140,21 @@ def test_bytes_without_record_and_intent_are_lost(tmp_path: Path, slot: bytes) -
 def test_a_first_piece_without_a_record_is_completed(tmp_path: Path) -> None:
     written(tmp_path)
     put_data(tmp_path, 0, b"first")
-    put_slot(tmp_path, 0, pack(Record(0, 0, 0, ERR)))
+    put_slot(tmp_path, 0, pack_intent(0, ERR))
     with resumed(tmp_path) as writer:
         assert read_all(tmp_path, writer.size) == [(0, ERR, b"first")]
+
+
+@pytest.mark.parametrize("written_bytes", [0, 2, 5])
+def test_bytes_of_a_copy_that_did_not_reach_the_file_are_lost(tmp_path: Path, written_bytes: int) -> None:
+    written(tmp_path, (OUT, b"one"))
+    put_data(tmp_path, 3, b"three"[:written_bytes])
+    put_slot(tmp_path, 1, pack_intent(3, ERR, 5))
+    with resumed(tmp_path) as writer:
+        pieces = read_all(tmp_path, writer.size)
+    stored = [(3, ERR, b"three"[:written_bytes])] if written_bytes else []
+    lost = [(3 + written_bytes, None, 8)] if written_bytes < 5 else []
+    assert pieces == [(0, OUT, b"one"), *stored, *lost]
 
 
 @pytest.mark.parametrize("kept", [8, 16])
@@ -205,6 +228,7 @@ def test_an_index_without_a_header(tmp_path: Path) -> None:
 
 def test_more_lost_bytes_than_one_record_can_hold(tmp_path: Path) -> None:
     written(tmp_path, (OUT, b"one"))
+    put_slot(tmp_path, 1, FREE)
     os.truncate(data_file(tmp_path), 10 << 30)
     with resumed(tmp_path) as writer:
         assert writer.size == 10 << 30

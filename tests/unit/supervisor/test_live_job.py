@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
+from job_context import JOB_ID, NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
 from msgspec.structs import replace
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
@@ -181,7 +181,7 @@ async def test_a_lifted_memory_high_is_recorded_until_the_limit_changes(
 ) -> None:
     async with sleeping(context, Cgroup(), LimitsPolicy.STRICT) as live:
         live.lift_memory_high()
-        assert warnings == [{"event": "memory.high lifted", "job_id": "j", "max_memory": 64}]
+        assert warnings == [{"event": "memory.high lifted", "job_id": JOB_ID, "max_memory": 64}]
         assert live.update(LimitsUpdate(max_pids=5)).memory_high_lift_time_ns
         assert live.update(LimitsUpdate(max_memory=32)).memory_high_lift_time_ns is None
 

@@ -22,6 +22,9 @@ from jobworkerd.model import OutputSource
 RECORD = struct.Struct("<QQIBxxx")
 """offset, time in ns since the epoch, length, kind: 24 bytes, little-endian."""
 
+_INTENT = struct.Struct("<QQII")
+"""offset, zeros, length 0, kind in the lowest byte and the length of a copy in the other three bytes."""
+
 HEADER = struct.Struct("<QQ8x")
 """The fields of `Header`, little-endian."""
 
@@ -62,6 +65,23 @@ def pack(record: Record) -> bytes:
     """Encode a record for the index."""
     kind = record.source or LOST
     return RECORD.pack(record.offset, record.time_ns, record.length, kind)
+
+
+def pack_intent(offset: int, source: OutputSource, copied: int = 0) -> bytes:
+    """Encode an intent for the next free slot.
+
+    `copied` is the length of a copy (see `writer`), less than 16 MiB; 0 if the kernel moves the bytes.
+    """
+    return _INTENT.pack(offset, 0, 0, source | copied << 8)
+
+
+def unpack_intent(slot: bytes, offset: int) -> tuple[int, int]:
+    """Return the kind and the length of the copy in a slot; LOST and 0 without an intent for the offset."""
+    if len(slot) == _INTENT.size:
+        found, _, length, rest = _INTENT.unpack(slot)
+        if (found, length) == (offset, 0) and rest & 0xFF < len(SOURCES):
+            return rest & 0xFF, rest >> 8
+    return LOST, 0
 
 
 def unpack_all(data: bytes) -> list[Record]:

@@ -6,13 +6,12 @@ be missing or wrong. The size of a log never decreases by a repair, unless recor
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from jobworkerd.logs.files import PAGE, LogFiles
 from jobworkerd.logs.format import (
     HEADER,
-    LOST,
     MAX_RECORD_LENGTH,
     RECORD,
     RECORDS_AHEAD,
@@ -20,6 +19,7 @@ from jobworkerd.logs.format import (
     Record,
     pack,
     record_position,
+    unpack_intent,
 )
 from jobworkerd.logs.retention import Extent
 
@@ -48,9 +48,10 @@ def recover(files: LogFiles) -> End:
     count = _whole_records(files, first, max(files.bisect_records(lambda _: False), first))
     last = _last_record(files, first, count)
     size = max(header.start, last.end if last else 0)
-    surplus = _surplus_data(files, count, size, last)
-    _clear(files, count, space)
-    added = surplus or _missing_data(files, first, count)
+    added = _surplus_data(files, count, size, last)
+    if not added:
+        _clear(files, count, space)
+        added = _missing_data(files, first, count)
     if added:
         count = added[0] + len(added[1])
         _write(files, *added)
@@ -128,21 +129,18 @@ def _shortened(record: Record, data_size: int, last: Record) -> list[Record]:
 def _surplus_data(
     files: LogFiles, count: int, size: int, last: Record | None
 ) -> tuple[int, list[Record]] | None:
-    """Return the records to write, and their first index, if the data file has bytes without a record."""
+    """Return the records to write, and their first index, if bytes left the pipe without a record.
+
+    Bytes of a copy that did not reach the file are lost, or still in the pipe. They count as lost, because a
+    gap that is too long is better than a silent loss.
+    """
     found = os.fstat(files.data)
-    if found.st_size <= size:
-        return None
-    kind = _intended_kind(files, count, size)
-    time_ns = max(last.time_ns if last else 0, found.st_mtime_ns)
-    return count, _pieces(Record(size, time_ns, 0, SOURCES[kind]), found.st_size)
-
-
-def _intended_kind(files: LogFiles, number: int, size: int) -> int:
-    """Return the kind in the intent, or LOST if there is no intent for this offset."""
-    for offset, _, length, kind in RECORD.iter_unpack(_pread_slots(files, number, 1)):
-        if (offset, length) == (size, 0) and kind < len(SOURCES):
-            return int(kind)
-    return LOST
+    kind, copied = unpack_intent(_pread_slots(files, count, 1), size)
+    end = max(found.st_size, size)
+    begin = Record(size, max(last.time_ns if last else 0, found.st_mtime_ns), 0, SOURCES[kind])
+    records = _pieces(begin, end)
+    records += _pieces(begin._replace(offset=end, source=None), size + copied)
+    return (count, records) if records else None
 
 
 def _pieces(begin: Record, end: int) -> list[Record]:
@@ -151,8 +149,10 @@ def _pieces(begin: Record, end: int) -> list[Record]:
     return [begin._replace(offset=at, length=min(MAX_RECORD_LENGTH, end - at)) for at in starts]
 
 
-def _write(files: LogFiles, number: int, records: Iterable[Record]) -> None:
-    os.pwrite(files.index, b"".join(map(pack, records)), record_position(number))
+def _write(files: LogFiles, number: int, records: Sequence[Record]) -> None:
+    """Write records, the first one last: it replaces the intent, which a kill before it must leave."""
+    for at, record in reversed(list(enumerate(records, number))):
+        os.pwrite(files.index, pack(record), record_position(at))
 
 
 def _clear(files: LogFiles, count: int, space: int) -> None:

@@ -1,11 +1,20 @@
-"""Writes a log. The writer accepts every byte, even if the disk fails.
+"""Writes a log. The writer accepts every byte, even if the disk fails, and loses none if it is killed.
+
+The kernel moves bytes from a pipe to the log with splice(2), so each byte is in one of them at any moment.
+The intent in the index has their source until their record is written (see `recovery`). Where splice(2)
+fails, bytes are copied. A kill between the two calls of a copy can lose them, but their number is in the
+intent.
 
 Bytes that the disk refuses (ENOSPC, EIO) become a record of the lost range, so that the log never has a
 silent hole. That record must not need disk space, which has just run out. Records are therefore only written
 into preallocated space of the index, and the last free record is reserved for a loss.
 """
 
+import errno
+import fcntl
 import os
+import struct
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +30,7 @@ from jobworkerd.logs.format import (
     data_file,
     index_file,
     pack,
+    pack_intent,
     record_position,
 )
 from jobworkerd.logs.recovery import End, recover
@@ -31,6 +41,9 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 """Includes read access: posix_fallocate(3) needs it on file systems without fallocate."""
 _MODE = 0o640
 """The files inherit the group of the directory, which can read the log."""
+
+MOST_BYTES = 1 << 20
+"""Maximum bytes to move or to copy at once: a whole enlarged pipe."""
 
 OnGrowth = Callable[["LogWriter", int], None]
 
@@ -47,6 +60,8 @@ class LogWriter:
         self._time_ns = end.last.time_ns if end.last else 0
         self._on_growth = on_growth
         self._unrecorded = 0
+        self._intent: OutputSource | None = None
+        """The source in the intent for the next byte."""
 
     @classmethod
     def create(cls, directory: Path, on_growth: OnGrowth | None = None) -> Self:
@@ -91,8 +106,55 @@ class LogWriter:
         """Number of lost bytes without a record, because the index could not be written either."""
         return self._unrecorded
 
+    def splice(self, pipe: int, source: OutputSource, time_ns: int) -> int:
+        """Move up to `MOST_BYTES` from a pipe to the end of the log, and return their number.
+
+        The result is 0 at the end of the pipe. Times in a log never decrease, even if the clock does.
+
+        Raises:
+            BlockingIOError: the pipe is empty.
+            OSError: the bytes cannot be moved, and are still in the pipe; see `copy`.
+        """
+        stored = self.extent.stored
+        if self._unrecorded:
+            self._lose(self._unrecorded)
+        if not self._has_space():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._intent is not source:
+            self._intend(source)
+        count = os.splice(pipe, self._files.data, MOST_BYTES, None, self.size, os.SPLICE_F_NONBLOCK)
+        if count:
+            self._time_ns = max(self._time_ns, time_ns)
+            self._unrecorded = count
+            with suppress(OSError):  # the loss is recorded when the index can be written again
+                self._add(Record(self.size, self._time_ns, count, source))
+        self._report_growth(stored)
+        return count
+
+    def copy(self, pipe: int, source: OutputSource, buffer: memoryview, time_ns: int) -> int:
+        """Copy the bytes of a pipe that fit into a buffer, and return their number.
+
+        The pipe is read even if the bytes cannot be stored. The result is 0 at the end of the pipe.
+
+        Raises:
+            BlockingIOError: the pipe is empty.
+        """
+        count = min(readable_bytes(pipe), len(buffer), MOST_BYTES)
+        try:
+            self._intend(source, count)
+            has_intent = True
+        except OSError:
+            has_intent = False
+        count = os.readv(pipe, [buffer[: count or 1]])
+        if has_intent:
+            self.append(source, buffer[:count], time_ns)
+        else:  # after a kill, the bytes in the file would belong to an earlier intent
+            self._unrecorded += count
+            self.record_loss()
+        return count
+
     def append(self, source: OutputSource, data: memoryview, time_ns: int) -> None:
-        """Append bytes of the job. Times in a log never decrease, even if the clock does."""
+        """Append bytes of the job."""
         stored = self.extent.stored
         self._time_ns = max(self._time_ns, time_ns)
         lost_before, self._unrecorded = self._unrecorded, self._unrecorded + len(data)
@@ -169,10 +231,32 @@ class LogWriter:
         self._record(record, self.extent.records)
 
     def _record(self, record: Record, number: int) -> None:
-        os.pwrite(self._files.index, pack(record), record_position(number))
+        # The next bytes probably have the same source, so that their intent needs no further write.
+        source, self._intent = record.source, None
+        intent = pack_intent(record.end, source) if source else b""
+        os.pwrite(self._files.index, pack(record) + intent, record_position(number))
+        self._intent = source
         self._last = record
         self._unrecorded -= record.end - self.size
         self.extent = self.extent._replace(size=record.end, records=number + 1)
+
+    def _intend(self, source: OutputSource, copied: int = 0) -> None:
+        """Store the source of the next bytes.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        self._intent = None
+        intent = pack_intent(self.size, source, copied)
+        os.pwrite(self._files.index, intent, record_position(self.extent.records))
+        if not copied:
+            self._intent = source
+
+
+def readable_bytes(pipe: int) -> int:
+    """Return the number of bytes in a pipe (FIONREAD, ioctl_tty(2))."""
+    answer = fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0))
+    return int(struct.unpack("i", answer)[0])
 
 
 def _open(directory: Path, flags: int) -> LogFiles:

@@ -20,6 +20,7 @@ from jobworkerd.config import Config
 from jobworkerd.job_id import is_job_id
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
+from jobworkerd.logs.writer import MOST_BYTES
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.records.store import Records
 from jobworkerd.spawn import accounts, writable_paths
@@ -45,7 +46,6 @@ from jobworkerd.supervisor.lost_jobs import end_lost_jobs
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
-from jobworkerd.supervisor.pump import READ_BYTES
 from jobworkerd.supervisor.shutdown import Shutdown
 from jobworkerd.supervisor.state_dir import locked_state_dir
 
@@ -129,7 +129,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             spare_pool=spare_pool,
             users=users,
             isolation=isolation,
-            read_buffer=memoryview(bytearray(READ_BYTES)),
+            read_buffer=memoryview(bytearray(MOST_BYTES)),
             on_fault=lambda what, error: events.error("fault", error, step=what),
             warn=events.warning,
         )

@@ -1,18 +1,20 @@
-"""Copies the output of a job from its pipes into its log. The pump never stops reading a pipe."""
+"""Moves the output of a job from its pipes into its log. The pump never stops reading a pipe.
+
+If the supervisor dies, another one continues with the same pipes and the same log. No byte is lost or read
+twice.
+"""
 
 import asyncio
-import fcntl
+import errno
 import os
-import struct
-import termios
 import time
 from collections.abc import Callable
 
-from jobworkerd.logs.writer import LogWriter
+from jobworkerd.logs.writer import LogWriter, readable_bytes
 from jobworkerd.model import OutputSource
 
-READ_BYTES = 1 << 20
-"""Maximum size of one read: a whole enlarged pipe. Then other pipes have their turn."""
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Errors of splice(2) on a file system without it. Other errors pass when the disk works again."""
 
 
 class Pump:
@@ -25,11 +27,12 @@ class Pump:
         buffer: memoryview,
         on_output: Callable[[], None],
     ) -> None:
-        """`buffer` is shared with other pumps. No data stays in it between reads."""
+        """`buffer` is for reads where splice(2) fails. Other pumps share it: no data stays in it."""
         self._loop = loop
         self._pipes = pipes
         self._buffer = buffer
         self._on_output = on_output
+        self._can_splice = True
 
     def start(self, log: LogWriter) -> None:
         """Start to copy output into a log."""
@@ -52,35 +55,41 @@ class Pump:
             OSError: the host is exhausted; the call can be repeated.
         """
         for source, pipe in tuple(self._pipes.items()):
-            remaining = _readable_bytes(pipe)
+            remaining = readable_bytes(pipe)
             while remaining > 0 and (count := self._read(source)):
                 remaining -= count
             self._close(source)
 
     def _read(self, source: OutputSource) -> int:
-        """Copy up to `READ_BYTES` from a pipe into the log; return the number of bytes."""
+        """Move up to `MOST_BYTES` from a pipe to the log, and return their number. Then other pipes have
+        their turn.
+        """
         pipe = self._pipes.get(source)
         if pipe is None:
             return 0
         try:
-            count = os.readv(pipe, [self._buffer])
+            count = self._move(pipe, source)
         except BlockingIOError:
             return 0
         if count:
-            self._log.append(source, self._buffer[:count], time.time_ns())
             self._on_output()
         else:
             self._close(source)
         return count
+
+    def _move(self, pipe: int, source: OutputSource) -> int:
+        now = time.time_ns()
+        if self._can_splice:
+            try:
+                return self._log.splice(pipe, source, now)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self._can_splice = error.errno not in _UNSUPPORTED
+        return self._log.copy(pipe, source, self._buffer, now)
 
     def _close(self, source: OutputSource) -> None:
         pipe = self._pipes.pop(source, None)
         if pipe is not None:
             self._loop.remove_reader(pipe)
             os.close(pipe)
-
-
-def _readable_bytes(pipe: int) -> int:
-    """Return the number of bytes in a pipe (FIONREAD, ioctl_tty(2))."""
-    answer = fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0))
-    return int(struct.unpack("i", answer)[0])
