@@ -1,6 +1,6 @@
 """Queries for pages of records. Each follows an index in the order of the keys, newest first.
 
-One filter selects the index. The others are checked per row. A page examines at most `SCANNED_ROWS` rows, so
+One filter selects the index. The others are checked per row. A page examines a bounded number of rows, so
 that a filter that few jobs match cannot delay the server; the next page continues there.
 """
 
@@ -13,6 +13,10 @@ from jobworkerd.model import JobStatus
 from jobworkerd.protocol.messages import ListJobs
 
 SCANNED_ROWS = 5_000
+"""Rows to examine if the index has all columns for that."""
+
+SCANNED_RECORDS = 1_000
+"""Rows to examine if each one is read from the table, with a page of the disk per row."""
 
 _LAST_KEY = 2**63 - 1
 
@@ -34,12 +38,16 @@ class _Condition:
 
 @dataclass
 class _Source:
-    """Rows in the order of an index. `checked` are the filters that the index does not cover."""
+    """Rows in the order of an index.
+
+    `checked` are the filters that the index does not follow. `covered` is true if it has their columns.
+    """
 
     tables: str
     followed: _Condition
     checked: _Condition
     key: str = "job.key"
+    covered: bool = False
 
     def select(self, columns: str, condition: _Condition) -> tuple[str, list[object]]:
         where = " AND ".join(condition.terms)
@@ -61,7 +69,9 @@ class PageQuery:
         if not any(source.checked.terms for source in sources):
             return None
         sql, arguments = _union(sources, "", checked=False)
-        return f"{sql} LIMIT 1 OFFSET {SCANNED_ROWS - 1}", arguments
+        covered = all(source.covered for source in sources)
+        rows = SCANNED_ROWS if covered else min(SCANNED_ROWS, SCANNED_RECORDS)
+        return f"{sql} LIMIT 1 OFFSET {rows - 1}", arguments
 
     def rows(self, stop_key: int, count: int) -> tuple[str, list[object]]:
         """Return the query for the keys, ids and records of matching rows, down to `stop_key`."""
@@ -122,7 +132,7 @@ def _sources(request: ListJobs, keys: _Condition) -> list[_Source]:
             for status in sorted(request.statuses, key=lambda each: each.value)
         ]
     checked = _others(request)
-    return [_Source("job INDEXED BY job_command" if checked.terms else "job", keys, checked)]
+    return [_Source("job INDEXED BY job_command" if checked.terms else "job", keys, checked, covered=True)]
 
 
 def _only_live(request: ListJobs) -> bool:
