@@ -87,8 +87,9 @@ FULL = Job(
     queue_reason="11 jobs are ahead",
 )
 
-NOT_SHOWN = {"spec.env", "spec.request_id"}
-"""The environment can contain secrets, and only the creator of the job needs the request id."""
+NOT_SHOWN = {"spec.env", "spec.request_id", "was_queued"}
+"""The environment can contain secrets, and only the creator of the job needs the request id. Only the
+supervisor needs to know which jobs were queued."""
 
 
 def _unset(message: Message, descriptor: Descriptor, path: str = "") -> Iterator[str]:

@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import validation
-from jobworkerd.config import Defaults
+from jobworkerd.config import CapacityConfig, Defaults
 from jobworkerd.errors import InvalidRequest
 from jobworkerd.model import Limits, LimitsPolicy, LimitsUpdate
 
@@ -255,3 +255,11 @@ def test_a_message_has_the_value_and_the_accepted_values(field: str, value: obje
     with pytest.raises(InvalidRequest) as caught:
         validation.job_spec(_request(field, value), DEFAULTS, "CN=alice")
     assert caught.value.violations == {field: message}
+
+
+def test_a_job_above_the_whole_capacity_is_refused() -> None:
+    capacity = CapacityConfig(cpu=200, memory=512)
+    request = CreateRequest(command="true", max_cpu=201, max_memory=512)
+    with pytest.raises(InvalidRequest) as caught:
+        validation.job_spec(request, DEFAULTS, "CN=alice", capacity=capacity)
+    assert str(caught.value) == "max_cpu: 201 is above capacity.cpu of the server; use at most 200"

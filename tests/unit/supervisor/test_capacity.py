@@ -2,19 +2,15 @@
 
 import pytest
 
-from jobworkerd.model import Limits
+from jobworkerd.config import CapacityConfig
 from jobworkerd.supervisor.capacity import Capacity
-
-
-def limits(max_cpu: int = 10, max_memory: int = 1) -> Limits:
-    return Limits(max_cpu=max_cpu, max_memory=max_memory, max_io_bps=0, max_pids=0)
 
 
 def test_a_job_waits_for_a_slot() -> None:
     capacity = Capacity(max_jobs=2, cpu=0, memory=0)
-    capacity.take("one", limits())
+    capacity.take("one", 10, 1)
     assert not capacity.shortage(10, 1)
-    capacity.take("two", limits())
+    capacity.take("two", 10, 1)
 
     assert capacity.shortage(10, 1) == "2 jobs are running, which is the maximum (max_jobs)"
     assert not capacity.has_slot
@@ -31,14 +27,14 @@ def test_a_job_waits_for_a_slot() -> None:
 )
 def test_the_sum_of_the_limits_stays_within_the_capacity(cpu: int, memory: int, shortage: str) -> None:
     capacity = Capacity(max_jobs=5, cpu=cpu, memory=memory)
-    capacity.take("one", limits(100, 300))
+    capacity.take("one", 100, 300)
 
     assert capacity.shortage(100, 300) == shortage
 
 
 def test_a_job_that_has_ended_makes_room() -> None:
     capacity = Capacity(max_jobs=1, cpu=100, memory=100)
-    capacity.take("one", limits(100, 100))
+    capacity.take("one", 100, 100)
     capacity.release("one")
     capacity.release("one")
 
@@ -47,8 +43,8 @@ def test_a_job_that_has_ended_makes_room() -> None:
 
 def test_updated_limits_replace_the_old_ones() -> None:
     capacity = Capacity(max_jobs=3, cpu=100, memory=0)
-    capacity.take("one", limits(90))
-    capacity.take("one", limits(50))
+    capacity.take("one", 90, 1)
+    capacity.take("one", 50, 1)
 
     assert not capacity.shortage(50, 1)
     assert capacity.shortage(51, 1)
@@ -56,16 +52,17 @@ def test_updated_limits_replace_the_old_ones() -> None:
 
 def test_nothing_is_available_while_limits_exceed_the_capacity() -> None:
     capacity = Capacity(max_jobs=3, cpu=100, memory=0)
-    capacity.take("one", limits(150))
+    capacity.take("one", 150, 1)
 
     assert capacity.shortage(10, 1) == "10 % of CPU needed, 0 of 100 available (capacity.cpu)"
 
 
 def test_a_job_above_the_whole_capacity_can_never_start() -> None:
-    capacity = Capacity(max_jobs=3, cpu=400, memory=1_024)
+    capacity = CapacityConfig(cpu=400, memory=1_024)
 
     assert not capacity.excess(400, 1_024)
-    assert capacity.excess(401, 1) == "max_cpu: 401 is above capacity.cpu of the server; use at most 400"
-    assert capacity.excess(1, 2_000) == (
-        "max_memory: 2000 is above capacity.memory of the server; use at most 1024"
-    )
+    assert not CapacityConfig().excess(100_000, 16_777_216)
+    assert capacity.excess(401, 2_000) == {
+        "max_cpu": "401 is above capacity.cpu of the server; use at most 400",
+        "max_memory": "2000 is above capacity.memory of the server; use at most 1024",
+    }

@@ -1,63 +1,27 @@
 """The table of jobs with a database: order of commits, history, request ids and removal."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from job_context import NO_CGROUPS, job_context, new_job, spare_setup
+from job_context import new_job
 from msgspec.structs import replace
 
-from jobworkerd.cgroup.hierarchy import Hierarchy
-from jobworkerd.config import Config, IsolationConfig, LoggingConfig, RetentionConfig
+from jobworkerd.config import RetentionConfig
 from jobworkerd.errors import CommandNotStarted, HostExhausted, JobNotFinal, JobNotFound, RequestIdReused
-from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
+from jobworkerd.model import Job, JobStatus, LimitsUpdate
 from jobworkerd.protocol.messages import DeleteJob, ListJobs, StopJob, UpdateJob
 from jobworkerd.spawn import process
-from jobworkerd.supervisor.event_log import EventLog
-from jobworkerd.supervisor.job_context import JobContext
-from jobworkerd.supervisor.jobs import Jobs
-
-ISOLATION = IsolationConfig(
-    run_as="server",
-    mount_namespace=False,
-    pid_namespace=False,
-    ipc_namespace=False,
-    uts_namespace=False,
-    no_new_privileges=False,
+from tests.unit.supervisor.job_table import (
+    CONFIG,
+    Server,
+    accept_writes,
+    command,
+    refuse_writes,
+    running_table,
 )
-
-
-class Server:
-    """A table of jobs and what it reports."""
-
-    def __init__(self, context: JobContext, config: Config) -> None:
-        self.context = context
-        self.log = io.StringIO()
-        self.forgotten: list[str] = []
-        self.changed: list[str] = []
-        events = EventLog(LoggingConfig(format="json"), self.log)
-        self.jobs = Jobs(config, context, events, self._changed, self.forgotten.append)
-
-    def _changed(self, job_id: str) -> None:
-        size, job = self.jobs.progress(job_id)
-        self.changed.append(job.status.value if job else f"live {size}")
-
-    async def run(self, *argv: str, **spec: object) -> Job:
-        """Run a command and return the final job."""
-        return await self.ended((await self.jobs.start(command(*argv, **spec))).id)
-
-    async def ended(self, job_id: str) -> Job:
-        async with asyncio.timeout(20):
-            while not (job := self.jobs.get(job_id)).status.final:
-                await asyncio.sleep(0.002)
-        return job
-
-
-def command(*argv: str, **spec: object) -> JobSpec:
-    return replace(new_job(*argv).spec, **spec)
 
 
 @asynccontextmanager
@@ -65,40 +29,15 @@ async def running(
     directory: Path, faults: list[str] | None = None, **retention: int
 ) -> AsyncIterator[Server]:
     """A server on a state directory, which another one can have used before."""
-    jobs_dir = directory / "jobs"
-    jobs_dir.mkdir(exist_ok=True)
-
-    def on_fault(what: str, error: BaseException) -> None:
-        if faults is None:
-            pytest.fail(f"{what}: {error!r}")
-        faults.append(what)
-
-    config = Config(isolation=ISOLATION, max_jobs=20, retention=RetentionConfig(**retention))
-    hierarchy = Hierarchy(None, NO_CGROUPS)
-    with job_context(
-        jobs_dir, hierarchy, spare_setup(), ISOLATION, on_fault=on_fault, state_dir=directory
-    ) as context:
-        server = Server(context, config)
-        try:
-            yield server
-        finally:
-            server.jobs.kill_all()
-            await server.jobs.shut_down(0)
-            server.jobs.close()
+    config = replace(CONFIG, retention=RetentionConfig(**retention))
+    async with running_table(directory, config, faults) as server:
+        yield server
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     async with running(tmp_path) as started:
         yield started
-
-
-def refuse_writes(server: Server) -> None:
-    server.context.records._connection.execute("PRAGMA query_only = ON")
-
-
-def accept_writes(server: Server) -> None:
-    server.context.records._connection.execute("PRAGMA query_only = OFF")
 
 
 async def test_nothing_runs_before_its_record_is_committed(

@@ -187,11 +187,30 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**60)] = 0
 
 
+class CapacityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on the sums of the limits of running jobs; 0 = not bounded.
+
+    `cpu` bounds `max_cpu`, in percent of one core. `memory` bounds `max_memory`, in MiB.
+    """
+
+    cpu: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    memory: Annotated[int, msgspec.Meta(ge=0, le=2**30)] = 0
+
+    def excess(self, max_cpu: int, max_memory: int) -> dict[str, str]:
+        """Return an error message for each limit of a job that exceeds the whole capacity."""
+        found = (("max_cpu", max_cpu, "cpu", self.cpu), ("max_memory", max_memory, "memory", self.memory))
+        return {
+            name: f"{value} is above capacity.{resource} of the server; use at most {bound}"
+            for name, value, resource, bound in found
+            if bound and value > bound
+        }
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings.
 
-    `max_jobs` bounds the jobs that are not final. `shutdown_timeout` bounds the jobs' grace periods at a
-    shutdown, in seconds.
+    `max_jobs` bounds the running jobs, and `max_queued` the jobs in the queue. `shutdown_timeout` bounds the
+    jobs' grace periods at a shutdown, in seconds.
     """
 
     listen: Listen = "0.0.0.0:50051"
@@ -199,8 +218,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certs_dir: AbsolutePath = "/opt/job-worker/certs"
     cgroup_base: AbsolutePath = "/sys/fs/cgroup/job-worker"
     max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
+    max_queued: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 10_000
     shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
     defaults: Defaults = Defaults()
+    capacity: CapacityConfig = CapacityConfig()
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()
     memory: MemoryConfig = MemoryConfig()

@@ -222,6 +222,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of one job at one moment.
 
     `queue_position` counts from 1; it is 0 and `queue_reason` is empty unless the status is QUEUED.
+    `was_queued` is true if a client can have seen the job before its start, so a failed start is its end.
     """
 
     id: str
@@ -241,6 +242,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     memory_high_lift_time_ns: int | None = None
     queue_position: int = 0
     queue_reason: str = ""
+    was_queued: bool = False
 
 
 class IllegalTransition(RuntimeError):

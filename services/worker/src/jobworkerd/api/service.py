@@ -56,8 +56,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if self._draining.is_set():
             raise ShuttingDown
         owner = self._identities.principal(context).subject
-        defaults, network = self._config.defaults, self._config.isolation.network
-        job = await self._supervisor.start_job(validation.job_spec(request, defaults, owner, network))
+        config = self._config
+        spec = validation.job_spec(request, config.defaults, owner, config.isolation.network, config.capacity)
+        job = await self._supervisor.start_job(spec)
         log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 

@@ -12,7 +12,7 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.api import bounds, convert, limits, page_token
 from jobworkerd.api import field_checks as check
 from jobworkerd.api.streaming.streams import StreamRequest
-from jobworkerd.config import Defaults
+from jobworkerd.config import CapacityConfig, Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
 from jobworkerd.limit_bounds import MAX_INT64
@@ -28,8 +28,11 @@ def job_spec(
     defaults: Defaults,
     owner: str,
     network: Network = Network.HOST,
+    capacity: CapacityConfig = CapacityConfig(),  # noqa: B008 - immutable
 ) -> JobSpec:
     """Return the job that a request describes; `defaults` and `network` replace unset fields.
+
+    The limits are at most `capacity`, which all running jobs share.
 
     Raises:
         InvalidRequest: a value is not accepted.
@@ -52,10 +55,12 @@ def job_spec(
             check.queue_timeout(request.queue_timeout) if request.HasField("queue_timeout") else ""
         ),
     )
+    wanted = limits.limits(request, defaults)
+    _raise_violations(**capacity.excess(wanted.max_cpu, wanted.max_memory))
     return JobSpec(
         command=request.command,
         args=tuple(request.args),
-        limits=limits.limits(request, defaults),
+        limits=wanted,
         limits_policy=convert.LIMITS_POLICIES.get(request.limits_policy, defaults.limits_policy),
         working_directory=request.working_directory,
         network=convert.NETWORKS.get(request.network, network),

@@ -14,7 +14,7 @@ from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 
 
 class StartJob(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Starts a job. The reply is the running `Job`, or a `Failure`."""
+    """Starts a job. The reply is the running or queued `Job`, or a `Failure`."""
 
     spec: JobSpec
 

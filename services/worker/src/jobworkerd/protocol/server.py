@@ -19,7 +19,7 @@ class JobTable(Protocol):
     """
 
     async def start(self, spec: JobSpec) -> Job:
-        """Start a job, and return it when its command runs."""
+        """Start a job and return it when its command runs, or let it wait and return it with its position."""
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
         """Return a job in its current state."""

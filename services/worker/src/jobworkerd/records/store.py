@@ -1,7 +1,7 @@
 """The records of all jobs: reads and writes of the supervisor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from jobworkerd.records.checkpoint import Checkpointer
 from jobworkerd.records.database import FILE_NAME, disk_errors, open_database
 from jobworkerd.records.ended_logs import RecordedLogs
 from jobworkerd.records.pages import Page, read_page
+from jobworkerd.records.sealing import Sealer
 from jobworkerd.records.write_queue import WriteQueue
 from jobworkerd.records.writes import Delete, Save, SetMeta
 
@@ -68,6 +69,7 @@ class Records:
             partial(on_fault, "rejected record"),
         )
         self._cache: dict[str, Job] = {}
+        self.sealer = Sealer(state_dir)
         self.ended_logs = RecordedLogs(self._connection, self._queue)
 
     def close(self) -> None:
@@ -90,6 +92,15 @@ class Records:
         """
         change = Save(encoding.without_env(job), request_hash or None, sealed_env)
         await self._queue.add(change, keep=False)
+        await self._sync()
+
+    async def replace(self, job: Job, sealed_env: bytes | None = None) -> None:
+        """Replace the record of a job and return when it is committed.
+
+        Raises:
+            OSError: the disk refused the record, and the former one remains.
+        """
+        await self._queue.add(Save(job, None, sealed_env), keep=False)
         await self._sync()
 
     async def update(self, job: Job, sealed_env: bytes | None = None) -> None:
@@ -189,6 +200,17 @@ class Records:
         with disk_errors():
             rows = self._connection.execute(sql, _LIVE).fetchall()
         return [encoding.decode(record) for (record,) in rows]
+
+    def queued(self) -> Iterator[Job]:
+        """Yield the records of queued jobs one by one, oldest first. All of them can exceed the memory.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        sql = "SELECT record FROM job INDEXED BY job_status WHERE status = ? ORDER BY key"
+        with disk_errors():
+            for (record,) in self._connection.execute(sql, (JobStatus.QUEUED.value,)):
+                yield encoding.decode(record)
 
     def final_jobs(self) -> int:
         """Return the number of final jobs.

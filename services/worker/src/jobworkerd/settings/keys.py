@@ -59,7 +59,7 @@ class Key:
     @property
     def unit(self) -> int:
         """The bytes per unit of the value; 0 if the value is not a size."""
-        if self.name == "defaults.max_memory":
+        if self.name in {"defaults.max_memory", "capacity.memory"}:
             return 2**20
         return 1 if self.name.endswith("_bytes") or self.name == "defaults.max_io_bps" else 0
 

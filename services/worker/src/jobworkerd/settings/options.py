@@ -92,6 +92,12 @@ FLAGS: Mapping[str, object] = MappingProxyType(
             int | None,
             typer.Option("--max-jobs", metavar="N", help="Maximum number of running jobs. [default: 500]"),
         ],
+        "max_queued": Annotated[
+            int | None,
+            typer.Option(
+                "--max-queued", metavar="N", help="Maximum number of jobs in the queue. [default: 10000]"
+            ),
+        ],
         "logging.level": Annotated[
             str | None,
             typer.Option(

@@ -1,7 +1,5 @@
 """Admission: which jobs fit beside the running jobs."""
 
-from jobworkerd.model import Limits
-
 
 class Capacity:
     """The bounds of the host, and the limits of the running jobs that count against them.
@@ -14,20 +12,20 @@ class Capacity:
         self._max_jobs = max_jobs
         self._cpu = _Resource("capacity.cpu", "% of CPU", cpu)
         self._memory = _Resource("capacity.memory", "MiB of memory", memory)
-        self._taken: dict[str, Limits] = {}
+        self._taken: dict[str, tuple[int, int]] = {}
 
-    def take(self, job_id: str, limits: Limits) -> None:
+    def take(self, job_id: str, max_cpu: int, max_memory: int) -> None:
         """Count the limits of a running job, or replace its limits, even if they do not fit."""
         self.release(job_id)
-        self._taken[job_id] = limits
-        self._cpu.taken += limits.max_cpu
-        self._memory.taken += limits.max_memory
+        self._taken[job_id] = (max_cpu, max_memory)
+        self._cpu.taken += max_cpu
+        self._memory.taken += max_memory
 
     def release(self, job_id: str) -> None:
         """Remove the limits of a job that has ended; do nothing if they are not counted."""
-        if limits := self._taken.pop(job_id, None):
-            self._cpu.taken -= limits.max_cpu
-            self._memory.taken -= limits.max_memory
+        max_cpu, max_memory = self._taken.pop(job_id, (0, 0))
+        self._cpu.taken -= max_cpu
+        self._memory.taken -= max_memory
 
     @property
     def has_slot(self) -> bool:
@@ -42,10 +40,6 @@ class Capacity:
                 f"{count} {'job is' if count == 1 else 'jobs are'} running, which is the maximum (max_jobs)"
             )
         return self._cpu.shortage(max_cpu) or self._memory.shortage(max_memory)
-
-    def excess(self, max_cpu: int, max_memory: int) -> str:
-        """Return why a job with these limits cannot start on an idle host either; empty if it can."""
-        return self._cpu.excess("max_cpu", max_cpu) or self._memory.excess("max_memory", max_memory)
 
 
 class _Resource:
@@ -62,8 +56,3 @@ class _Resource:
             return ""
         free = max(self._total - self.taken, 0)
         return f"{wanted} {self._unit} needed, {free} of {self._total} available ({self._setting})"
-
-    def excess(self, limit: str, wanted: int) -> str:
-        if not self._total or wanted <= self._total:
-            return ""
-        return f"{limit}: {wanted} is above {self._setting} of the server; use at most {self._total}"

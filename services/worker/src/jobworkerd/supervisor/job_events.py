@@ -20,6 +20,16 @@ class JobEvents:
         if missing:
             self._log.warning("isolation not in force", job_id=job.id, isolation=missing)
 
+    def queued(self, job: Job) -> None:
+        """Report a job that waits."""
+        self._log.info(
+            "job queued",
+            job_id=job.id,
+            owner=job.spec.owner,
+            priority=job.spec.priority,
+            queue_timeout=job.spec.queue_timeout,
+        )
+
     def stop_requested(self, job: Job, by: str, grace_period: float) -> None:
         """Report a StopJob request."""
         self._log.info("job stop", job_id=job.id, by=by, grace_period=grace_period)

@@ -2,18 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from jobworkerd.config import Config
-from jobworkerd.errors import (
-    HostExhausted,
-    JobNotFinal,
-    JobNotFound,
-    JobNotRunning,
-    ShuttingDown,
-    TooManyJobs,
-)
+from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning, ShuttingDown
 from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, StopJob, UpdateJob
@@ -24,19 +17,15 @@ from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import StopRequest
+from jobworkerd.supervisor.preparation import Preparation
+from jobworkerd.supervisor.queued_jobs import QueuedJobs
 from jobworkerd.supervisor.removal import Removal
 from jobworkerd.supervisor.request_ids import RequestIds
 from jobworkerd.supervisor.retention import Retention
 
-_REFILL_DELAY_SECONDS = 0.003
-"""Delay before the pool is refilled, so that refilling does not compete with the CreateJob response."""
-
-_HOST_CHANGE_DELAY_SECONDS = 0.25
-"""Changes of the host's mounts that follow one another within this time count as one."""
-
 
 class Jobs:
-    """The owner of all jobs. A job is either in `_live`, or final and only in `_records`."""
+    """The owner of all jobs. A job is in `_queued`, in `_live`, or final and only in `_records`."""
 
     def __init__(
         self,
@@ -58,19 +47,21 @@ class Jobs:
         self._retention = Retention(config.retention, self._removal, context)
         self._ids = JobIds(records.newest_key())
         self._live: dict[str, JobEntry] = {}
+        self.queued = QueuedJobs(config, context, self._launch, self._ended)
+        self._admission = self.queued.admission
         self._request_ids = RequestIds(records)
-        self._preparing: asyncio.TimerHandle | None = None
+        self.preparation = Preparation(context)
         self._draining = False
 
     async def start(self, spec: JobSpec) -> Job:
-        """Start a job and return it when its command runs.
+        """Start a job and return it when its command runs, or let it wait and return it with its position.
 
         A repeated request id of the same owner returns the first job in its current state.
 
         Raises:
             RequestIdReused: the owner used the request id for a different request.
             ShuttingDown: the server shuts down.
-            TooManyJobs: `max_jobs` jobs are live.
+            TooManyJobs: there is no room for the job and it does not wait, or the queue is full.
             LimitUnavailable: the policy is strict and a limit cannot be enforced.
             CommandNotStarted: the command cannot be executed.
             HostExhausted: the record cannot be stored.
@@ -80,88 +71,84 @@ class Jobs:
             return self.get(first)
         if self._draining:
             raise ShuttingDown
-        if len(self._live) >= self._config.max_jobs:
-            raise TooManyJobs(
-                f"{self._config.max_jobs} jobs are running, which is the maximum",
-                "retry when a job has ended",
-            )
-        now = time.time_ns()
-        job = Job(id=self._ids.new(now), spec=spec, status=JobStatus.INITIALIZING, create_time_ns=now)
+        job = self._new_job(spec)
         started: asyncio.Future[Job] = self._context.loop.create_future()
         with self._request_ids.starting(spec, job.id, started):
             try:
-                running = await self._launch(job, started)
+                created = await self._create(job, started)
             except BaseException as error:
                 started.set_exception(error)
                 started.exception()  # marks it as retrieved: no request has to wait for it
                 raise
-            started.set_result(running)
-        return running
+            started.set_result(created)
+        return created
 
-    async def _launch(self, job: Job, started: asyncio.Future[Job]) -> Job:
+    def _new_job(self, spec: JobSpec) -> Job:
+        """Return a job that starts, or waits if there is no room for it.
+
+        Raises:
+            TooManyJobs: there is no room for it, and it does not wait.
+        """
+        waits = self._admission.must_wait(spec)
+        status = JobStatus.QUEUED if waits else JobStatus.INITIALIZING
+        now = time.time_ns()
+        return Job(id=self._ids.new(now), spec=spec, status=status, create_time_ns=now, was_queued=waits)
+
+    async def _create(self, job: Job, started: asyncio.Future[Job]) -> Job:
+        if job.status is not JobStatus.QUEUED:
+            return await self._launch(job, started, partial(self._commit, job.spec))
+        queued = await self.queued.add(job, _request_hash(job.spec))
+        self._events.queued(queued)
+        return queued
+
+    async def _launch(
+        self, job: Job, started: asyncio.Future[Job], commit: Callable[[Job], Awaitable[None]]
+    ) -> Job:
         try:
             live = await LiveJob.start(
-                job,
-                self._context,
-                partial(self._add, started),
-                self._on_change,
-                partial(self._commit, job.spec),
+                job, self._context, partial(self._add, started), self._on_change, commit
             )
         except BaseException:
             entry = self._live.pop(job.id, None)
             if entry and entry.recorded:
                 self._records.delete_later(job.id)
+            self._admission.release(job.id)
             raise
         running = live.snapshot()
         self._records.update_later(running)
         # Runs after the response has been queued (next loop iteration).
         self._context.loop.call_soon(self._events.started, running)
-        self._schedule_refill()
+        self.preparation.schedule()
         self._live[job.id].ending = self._context.loop.create_task(self._end(live))
         return running
 
     def _add(self, started: asyncio.Future[Job], live: LiveJob) -> None:
         self._live[live.id] = JobEntry(live, started)
+        self._admission.take(live.snapshot())
 
     async def _commit(self, requested: JobSpec, job: Job) -> None:
         """Store the record of a job that is about to start. `requested` has no defaults of the isolation."""
         self._live[job.id].recorded = True
         try:
-            await self._records.insert(job, request_hash(requested) if requested.request_id else b"")
+            await self._records.insert(job, _request_hash(requested))
         except OSError as error:
             raise HostExhausted(f"the record of the job cannot be stored: {error.strerror}") from error
-
-    def _schedule_refill(self) -> None:
-        """Postpone the refill as long as spare processes are left."""
-        if self._preparing:
-            if not self._context.spare_pool.size:
-                return
-            self._preparing.cancel()
-        self._preparing = self._context.loop.call_later(_REFILL_DELAY_SECONDS, self.prepare)
-
-    def host_changed(self) -> None:
-        """Discard the spare processes, which have an old view of the host, and replace them later."""
-        self._context.spare_pool.drop()
-        if self._preparing:
-            self._preparing.cancel()
-        self._preparing = self._context.loop.call_later(_HOST_CHANGE_DELAY_SECONDS, self.prepare)
-
-    def prepare(self) -> None:
-        """Prepare spare processes and a log file for the next jobs."""
-        self._preparing = None
-        self._context.spare_pool.refill()
-        self._context.logs.prepare()
 
     async def _end(self, live: LiveJob) -> Job:
         job = await live.end()
         self._live[job.id].final = job
         await self._records.update(job)
         del self._live[job.id]
+        self._ended(job)
+        self._admission.release(job.id)
+        return job
+
+    def _ended(self, job: Job) -> None:
+        """Publish a final job, whose record is committed."""
         self._events.ended(job)
         self._on_change(job.id)
         # After the notices of the end: the file system takes long to remove a large log.
         self._context.loop.call_soon(self._retention.check)
-        return job
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
         """Return a job in its current state.
@@ -172,7 +159,7 @@ class Jobs:
         """
         if entry := self._live.get(job_id):
             return entry.live.snapshot(live_usage=live_usage and entry.final is None)
-        if job := self._records.get(job_id):
+        if job := self.queued.find(job_id) or self._records.get(job_id):
             return job
         raise JobNotFound(job_id)
 
@@ -181,7 +168,7 @@ class Jobs:
         if entry := self._live.get(job_id):
             return entry.live.log_size, None
         job = self.get(job_id)
-        return job.log_size, job
+        return job.log_size, job if job.status.final else None
 
     def list(self, request: ListJobs) -> JobPage:
         """Return a page of jobs, newest first.
@@ -191,10 +178,14 @@ class Jobs:
         """
         page = self._records.page(request)
         jobs = (
-            self.get(job.id, live_usage=request.live_usage) if job.id in self._live else job
+            self.get(job.id, live_usage=request.live_usage) if self._is_changing(job.id) else job
             for job in page.jobs
         )
-        return JobPage(tuple(jobs), page.next_before)
+        return JobPage(tuple(self._admission.annotate(jobs)), page.next_before)
+
+    def _is_changing(self, job_id: str) -> bool:
+        """Return whether the record of a job can be older or newer than its state."""
+        return job_id in self._live or self.queued.is_changing(job_id)
 
     async def stop(self, request: StopJob) -> Job:
         """Stop a job and return the final job; return a final job unchanged.
@@ -202,10 +193,15 @@ class Jobs:
         Raises:
             JobNotFound: no job has this id, or the job was starting and its start failed.
         """
-        job = self.get(request.job_id)
-        if job.status.final:
-            return job
-        entry = self._live[job.id]
+        while not (job := self.get(request.job_id)).status.final:
+            if entry := self._live.get(job.id):
+                await self._stop_live(entry, job, request)
+            else:
+                await self.queued.stop(job, request.subject)
+        return job
+
+    async def _stop_live(self, entry: JobEntry, job: Job, request: StopJob) -> None:
+        """Stop a job that has started, or wait until its start has failed."""
         grace = job.spec.stop_grace_period if request.grace_period is None else request.grace_period
         self._events.stop_requested(job, request.subject, grace)
         if entry.final is None:
@@ -213,8 +209,7 @@ class Jobs:
         if not entry.started.done():
             await asyncio.wait([entry.started])
         if entry.ending:
-            return await asyncio.shield(entry.ending)
-        return self.get(job.id)
+            await asyncio.shield(entry.ending)
 
     def update(self, request: UpdateJob) -> Job:
         """Change limits of a running job and return it.
@@ -232,6 +227,7 @@ class Jobs:
             raise JobNotRunning(job.id, entry.final.status.value)
         updated = entry.live.update(request.limits)
         self._records.update_later(updated)
+        self._admission.change_limits(updated)
         self._events.updated(updated, request.subject, request.limits.changes)
         return updated
 
@@ -263,11 +259,12 @@ class Jobs:
         return tuple(self._live)
 
     async def shut_down(self, max_grace_period: float) -> None:
-        """Reject new jobs, stop all live jobs and return when all are final.
+        """Reject new jobs, stop all live jobs and return when all are final. Queued jobs stay queued.
 
         Each job has its own grace period, but at most `max_grace_period` (seconds).
         """
         self._draining = True
+        self.queued.close()
         request = StopRequest(TerminationReason.STOPPED)
         while self._live:
             for live in self.live:
@@ -281,6 +278,9 @@ class Jobs:
 
     def close(self) -> None:
         """Stop the background work."""
-        if self._preparing:
-            self._preparing.cancel()
+        self.preparation.close()
         self._retention.close()
+
+
+def _request_hash(spec: JobSpec) -> bytes:
+    return request_hash(spec) if spec.request_id else b""

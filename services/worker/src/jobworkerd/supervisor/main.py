@@ -91,6 +91,8 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             f"defaults.open_files: {config.defaults.open_files} is above defaults.max_open_files, "
             f"{config.defaults.max_open_files}; lower the first or raise the second"
         )
+    for name, why in config.capacity.excess(config.defaults.max_cpu, config.defaults.max_memory).items():
+        raise CannotStart(f"defaults.{name}: {why}, or raise the capacity")
     if isolation.mount_namespace:
         writable_paths.check(config)
     with ExitStack() as stack:
@@ -156,12 +158,13 @@ async def _run(
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
     writable = writable_paths.watched_paths(config)
-    watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.host_changed)
+    watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.preparation.host_changed)
     memory_watch = _watch_memory(config, context, jobs, events)
     cgroup_watch = CgroupWatch(
         context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
     )
-    jobs.prepare()
+    jobs.queued.load()
+    jobs.preparation.prepare()
     log_sweep = LogSweep(
         context.loop,
         jobs_dir,

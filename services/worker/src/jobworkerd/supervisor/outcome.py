@@ -4,10 +4,20 @@ counters of the kernel. Nothing is guessed: exit code 137 is an exit code.
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobworkerd.model import AppliedLimit, JobSpec, JobStatus, Termination, TerminationReason, Usage
+from jobworkerd.model import (
+    AppliedLimit,
+    Job,
+    JobSpec,
+    JobStatus,
+    Termination,
+    TerminationReason,
+    Usage,
+    transition,
+)
 from jobworkerd.signals import signal_name
 
 
@@ -42,6 +52,17 @@ class FinalStats:
     def limit_value(self, name: str) -> str:
         """Return the value of a limit that the kernel held; empty if the limit was not set."""
         return next((limit.value for limit in self.limits if limit.limit == name), "")
+
+
+def never_ran(job: Job, reason: TerminationReason, message: str, stopped_by: str = "") -> Job:
+    """Return the final record of a job that ended before its command ran."""
+    status = JobStatus.STOPPED if reason is TerminationReason.STOPPED else JobStatus.FAILED
+    return transition(
+        job,
+        status,
+        end_time_ns=max(time.time_ns(), job.create_time_ns),
+        termination=Termination(reason=reason, message=message, stopped_by=stopped_by),
+    )
 
 
 def outcome(spec: JobSpec, wait_status: int, request: StopRequest | None, stats: FinalStats) -> Outcome:
