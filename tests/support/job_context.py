@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from children import reap_all
+
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
@@ -14,12 +16,14 @@ from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.records.store import Records
 from jobworkerd.spawn.isolation import Isolation
+from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import Users
 from jobworkerd.supervisor.job_context import JobContext
 
 NO_CGROUPS = "no cgroups here"
+JOB_ID = "01981c6d-0000-7000-8000-000000000000"
 
 JOB_ID = "0198a000-0000-7000-8000-000000000000"
 
@@ -43,7 +47,9 @@ def job_context(
     """Yield the context of jobs in the running loop, with small logs."""
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
-        watcher, spare_pool = PopulatedWatcher(loop), SparePool(setup)
+        watcher, children = PopulatedWatcher(loop), OwnChildren(loop)
+        stack.callback(reap_all, children)
+        spare_pool = SparePool(setup, children)
         records = Records(state_dir or Path(stack.enter_context(TemporaryDirectory())), on_fault)
         logs = LogStore(jobs_dir, 1 << 20, 1 << 20, lambda _: None, records.ended_logs)
         for each in (watcher, spare_pool, records, logs):
@@ -55,6 +61,7 @@ def job_context(
             records=records,
             logs=logs,
             io_paths=[],
+            parent=children,
             spare_pool=spare_pool,
             users=Users(isolation),
             isolation=isolation,

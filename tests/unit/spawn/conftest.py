@@ -3,13 +3,23 @@
 from collections.abc import Iterator
 
 import pytest
+from children import reap_all
 
+from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare_pool import SparePool
 from tests.unit.spawn.spare_runs import SETUP
 
 
 @pytest.fixture
-def pool() -> Iterator[SparePool]:
-    pool = SparePool(SETUP)
+def children() -> Iterator[OwnChildren]:
+    """The children of this process. The test fails if a discarded child does not end."""
+    children = OwnChildren()
+    yield children
+    reap_all(children)
+
+
+@pytest.fixture
+def pool(children: OwnChildren) -> Iterator[SparePool]:
+    pool = SparePool(SETUP, children)
     yield pool
     pool.close()

@@ -2,22 +2,20 @@
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 
 from jobworkerd.model import JobSpec, Limits, LimitsPolicy
-from jobworkerd.spawn import children, exec_protocol, process
+from jobworkerd.spawn import exec_protocol, process
 from jobworkerd.spawn.exec_protocol import Failed, Report, Started
 from jobworkerd.spawn.isolation import Isolation
+from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import User
 
-TIMEOUT_SECONDS = 30
 SETUP = Setup((256, 256), 0, Isolation(namespaces=(), no_new_privileges=False, nice=0))
 WITH_INIT = SETUP._replace(isolation=SETUP.isolation._replace(namespaces=("pid",)))
 SERVER = User("root", "/root", None)
@@ -54,10 +52,10 @@ class Result:
 
 async def run(pool: SparePool, spec: JobSpec, cgroup: int | None = None) -> Result:
     """Run a command until it exits."""
-    return finish(await pool.take(), spec, cgroup)
+    return finish(await pool.take(), spec, cgroup, pool._parent)
 
 
-def finish(spare: Spare, spec: JobSpec, cgroup: int | None) -> Result:
+def finish(spare: Spare, spec: JobSpec, cgroup: int | None, parent: Parent) -> Result:
     process.send(spare, spec, SERVER, "")
     process.release(spare, cgroup)
     spare.control.settimeout(None)
@@ -66,7 +64,7 @@ def finish(spare: Spare, spec: JobSpec, cgroup: int | None) -> Result:
     if isinstance(report, Started):
         pid = report.pid
         report = exec_protocol.receive(spare.control)
-    children.reap(spare.pid)
+    parent.discard(spare.pid, group=pid is None)
     exit_code = reaped_exit_code(pid) if pid else None
     os.set_blocking(spare.stdout, True)
     output = b"".join(iter(lambda: os.read(spare.stdout, 1 << 20), b""))
@@ -80,16 +78,14 @@ def reaped_exit_code(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def has_ended(pid: int) -> bool:
+    """Return whether a child has ended. The child must not have been reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def child_list() -> list[psutil.Process]:
     return psutil.Process().children()
 
 
 def descriptor_count() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"{holds} did not hold in time"
-        time.sleep(0.01)

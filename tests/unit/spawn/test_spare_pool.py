@@ -3,69 +3,72 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
+from children import reap_all, wait_until
 
-from jobworkerd.spawn import children, fork_client
+from jobworkerd.spawn import fork_client
 from jobworkerd.spawn.exec_protocol import Failed, encode
+from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
-from tests.unit.spawn.spare_runs import SETUP, child_list, descriptor_count, new_spec, run, wait_until
+from tests.unit.spawn.spare_runs import SETUP, child_list, descriptor_count, has_ended, new_spec, run
 
 
-async def test_take_more_processes_than_the_pool_holds(pool: SparePool) -> None:
+async def test_take_more_processes_than_the_pool_holds(pool: SparePool, children: OwnChildren) -> None:
     pool.refill()
     taken = [await pool.take() for _ in range(5)]
     assert len({spare.pid for spare in taken}) == 5
     for spare in taken:
-        discard(spare)
+        discard(spare, children)
 
 
-async def test_take_skips_a_killed_spare_process(pool: SparePool) -> None:
+async def test_take_skips_a_killed_spare_process(pool: SparePool, children: OwnChildren) -> None:
     pool.refill()
     victim = await pool.take()
     pool.refill()
     second = await pool.take()
     os.kill(second.pid, signal.SIGKILL)
-    wait_until(lambda: children.has_ended(second.pid))
+    wait_until(lambda: has_ended(second.pid))
     for spare in (victim, second):
-        discard(spare)
+        discard(spare, children)
     assert (await run(pool, new_spec("echo", "x"))).output == b"x\n"
 
 
 async def test_the_pool_replaces_a_killed_fork_server(pool: SparePool) -> None:
     assert (await run(pool, new_spec("echo", "x"))).output == b"x\n"
     pool.refill()
-    pool._fork_client.process.kill()
+    os.kill(pool._fork_client.pid, signal.SIGKILL)
     for _ in range(4):
         assert (await run(pool, new_spec("echo", "x"))).output == b"x\n"
 
 
-async def test_take_fails_if_each_fork_server_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spawn(sock: int, _setup: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(["false"], pass_fds=(sock,))
-
+async def test_take_fails_if_each_fork_server_dies(
+    monkeypatch: pytest.MonkeyPatch, children: OwnChildren
+) -> None:
     before, descriptors = child_list(), descriptor_count()
-    monkeypatch.setattr(fork_client, "_spawn", spawn)
-    pool = SparePool(SETUP)
+    monkeypatch.setattr(fork_client, "FORK_SERVER", ["/bin/false"])
+    pool = SparePool(SETUP, children)
     with pytest.raises(OSError, match="die during their preparation"):
         await pool.take()
     pool.close()
+    reap_all(children)
     assert (child_list(), descriptor_count()) == (before, descriptors)
 
 
-async def test_take_skips_a_process_that_was_dropped_before_it_was_ready(pool: SparePool) -> None:
+async def test_take_skips_a_process_that_was_dropped_before_it_was_ready(
+    pool: SparePool, children: OwnChildren
+) -> None:
     pool.refill()
     outdated = list(pool._requests)
     pool.drop()
     spare = await pool.take()
     assert spare.pid not in [pid for each in outdated for pid in each.forked]
-    discard(spare)
+    discard(spare, children)
 
 
-def test_a_dropped_process_ends_when_it_becomes_ready(pool: SparePool) -> None:
+def test_a_dropped_process_ends_when_it_becomes_ready(pool: SparePool, children: OwnChildren) -> None:
     fork_server = child_list()
     pool.refill()
 
@@ -74,51 +77,56 @@ def test_a_dropped_process_ends_when_it_becomes_ready(pool: SparePool) -> None:
         return pool.size == 0
 
     wait_until(dropped)
+    reap_all(children)
     assert child_list() == fork_server
 
 
-def test_close_ends_all_processes_of_the_pool() -> None:
+def test_close_ends_all_processes_of_the_pool(children: OwnChildren) -> None:
     before, descriptors = child_list(), descriptor_count()
-    pool = SparePool(SETUP)
+    pool = SparePool(SETUP, children)
     pool.refill()
     wait_until(lambda: len(child_list()) == len(before) + 4)
     pool.close()
+    reap_all(children)
     assert (child_list(), descriptor_count()) == (before, descriptors)
 
 
-async def test_take_does_not_block_the_event_loop(pool: SparePool) -> None:
-    os.kill(pool._fork_client.process.pid, signal.SIGSTOP)
+async def test_take_does_not_block_the_event_loop(pool: SparePool, children: OwnChildren) -> None:
+    os.kill(pool._fork_client.pid, signal.SIGSTOP)
     taking = asyncio.create_task(pool.take())
     await asyncio.sleep(0)  # until it waits for the report
     assert not taking.done()
-    os.kill(pool._fork_client.process.pid, signal.SIGCONT)
-    discard(await taking)
+    os.kill(pool._fork_client.pid, signal.SIGCONT)
+    discard(await taking, children)
 
 
-async def test_a_cancelled_take_leaves_the_process_in_the_pool(pool: SparePool) -> None:
+async def test_a_cancelled_take_leaves_the_process_in_the_pool(
+    pool: SparePool, children: OwnChildren
+) -> None:
     before, descriptors = child_list(), descriptor_count()
-    os.kill(pool._fork_client.process.pid, signal.SIGSTOP)
+    os.kill(pool._fork_client.pid, signal.SIGSTOP)
     taking = asyncio.create_task(pool.take())
     await asyncio.sleep(0)
     taking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await taking
-    os.kill(pool._fork_client.process.pid, signal.SIGCONT)
+    os.kill(pool._fork_client.pid, signal.SIGCONT)
     while pool.size:
-        discard(await pool.take())
+        discard(await pool.take(), children)
+    reap_all(children)
     assert (child_list(), descriptor_count()) == (before, descriptors)
 
 
-async def test_take_refills_an_empty_pool_while_it_waits(pool: SparePool) -> None:
+async def test_take_refills_an_empty_pool_while_it_waits(pool: SparePool, children: OwnChildren) -> None:
     first = await pool.take()
     left = pool.size
     assert left >= 2
     for spare in [first, *[await pool.take() for _ in range(left)]]:
-        discard(spare)
+        discard(spare, children)
 
 
 async def test_a_reported_eagain_is_an_error_and_not_an_empty_socket(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, children: OwnChildren
 ) -> None:
     """Both fork(2) and a socket without a packet can fail with EAGAIN."""
     refusing = (
@@ -128,13 +136,11 @@ async def test_a_reported_eagain_is_an_error_and_not_an_empty_socket(
         f"    socket.socket(fileno=fds[3]).send({encode(Failed('fork', 11))!r})\n"
     )
 
-    def spawn(sock: int, _setup: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, "-c", refusing, str(sock)], pass_fds=(sock,))
-
     before, descriptors = child_list(), descriptor_count()
-    monkeypatch.setattr(fork_client, "_spawn", spawn)
-    pool = SparePool(SETUP)
+    monkeypatch.setattr(fork_client, "FORK_SERVER", [sys.executable, "-c", refusing, "{0}"])
+    pool = SparePool(SETUP, children)
     with pytest.raises(BlockingIOError, match="fork"):
         await pool.take()
     pool.close()
+    reap_all(children)
     assert (child_list(), descriptor_count()) == (before, descriptors)

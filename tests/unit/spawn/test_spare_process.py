@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from children import reap_all, wait_until
 
-from jobworkerd.spawn import children, exec_protocol, process
+from jobworkerd.spawn import exec_protocol, process
 from jobworkerd.spawn.exec_protocol import Forked
+from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
 from tests.unit.spawn.spare_runs import (
@@ -16,10 +18,10 @@ from tests.unit.spawn.spare_runs import (
     SETUP,
     WITH_INIT,
     child_list,
+    has_ended,
     new_spec,
     reaped_exit_code,
     run,
-    wait_until,
 )
 
 
@@ -78,29 +80,30 @@ async def test_a_failed_exec_is_reported(pool: SparePool) -> None:
     assert "ENOENT" in repr(process.error_of(spec, result.failed))
 
 
-async def test_a_spare_process_ends_when_its_control_socket_closes() -> None:
+async def test_a_spare_process_ends_when_its_control_socket_closes(children: OwnChildren) -> None:
     """The kernel closes the control sockets of a killed supervisor."""
-    pool = SparePool(SETUP)
+    pool = SparePool(SETUP, children)
     spare = await pool.take()
-    pool._fork_client.process.kill()
+    os.kill(pool._fork_client.pid, signal.SIGKILL)
     spare.control.close()
-    wait_until(lambda: children.has_ended(spare.pid))
+    wait_until(lambda: has_ended(spare.pid))
     assert reaped_exit_code(spare.pid) == 127
     os.close(spare.stdout)
     os.close(spare.stderr)
     pool.close()
 
 
-def test_a_supervisor_that_dies_during_the_preparation_leaves_no_init() -> None:
+def test_a_supervisor_that_dies_during_the_preparation_leaves_no_init(children: OwnChildren) -> None:
     """Without the privilege to unshare a PID namespace no init exists."""
     before = child_list()
-    pool = SparePool(WITH_INIT)
+    pool = SparePool(WITH_INIT, children)
     pool._request()
     request = pool._requests.popleft()
     request.control.setblocking(True)  # noqa: FBT003 - it takes no keyword
     assert isinstance(exec_protocol.receive(request.control), Forked)  # but not yet the init
     request.abandon()
     pool.close()
+    reap_all(children)
     wait_until(lambda: all(has_been_reaped(child.pid) for child in child_list() if child not in before))
 
 
@@ -108,21 +111,21 @@ def has_been_reaped(pid: int) -> bool:
     return os.waitpid(pid, os.WNOHANG) != (0, 0)
 
 
-async def test_a_spare_process_whose_init_was_killed_has_ended() -> None:
+async def test_a_spare_process_whose_init_was_killed_has_ended(children: OwnChildren) -> None:
     """Without an init the test kills the spare process."""
-    pool = SparePool(WITH_INIT)
+    pool = SparePool(WITH_INIT, children)
     spare = await pool.take()
     assert not spare.has_ended()
-    victim = spare.init or spare.pid
+    victim = spare.init.pid if spare.init else spare.pid
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: children.has_ended(victim))
+    wait_until(lambda: has_ended(victim))
     assert spare.has_ended()
-    discard(spare)
+    discard(spare, children)
     pool.close()
 
 
-async def test_send_and_release_report_a_killed_spare_process() -> None:
-    pool = SparePool(SETUP)
+async def test_send_and_release_report_a_killed_spare_process(children: OwnChildren) -> None:
+    pool = SparePool(SETUP, children)
     spare = await pool.take()
     os.kill(spare.pid, signal.SIGKILL)
     wait_until(spare.has_ended)
@@ -132,14 +135,5 @@ async def test_send_and_release_report_a_killed_spare_process() -> None:
     ):
         with pytest.raises(BlockingIOError, match="the spare process was killed"):
             step()
-    discard(spare)
+    discard(spare, children)
     pool.close()
-
-
-def test_reap_includes_an_unreported_process_of_the_group() -> None:
-    spare = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=0)
-    unreported = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setpgroup=spare)
-    children.reap(spare)
-    for pid in (spare, unreported):
-        with pytest.raises(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)

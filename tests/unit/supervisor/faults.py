@@ -6,7 +6,6 @@ import fcntl
 import os
 import select
 import socket
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ _DESCRIPTOR_CALLS: tuple[tuple[Any, str], ...] = (
     (os, "pidfd_open"),
     (os, "scandir"),
     (os, "listdir"),
+    (os, "posix_spawn"),
     (socket, "socketpair"),
 )
 """Calls that return a descriptor or use one temporarily."""
@@ -66,7 +66,6 @@ class Faults:
             patch(module, name, self.wrapped(name, getattr(module, name), takes_descriptor=True))
         for module, name in _OTHER_CALLS:
             patch(module, name, self.wrapped(name, getattr(module, name)))
-        patch(subprocess, "Popen", self.wrapped("Popen", subprocess.Popen, takes_descriptor=True))
 
     def install_in_loop(
         self, patch: Callable[[Any, str, object], None], loop: asyncio.AbstractEventLoop, watcher: Any

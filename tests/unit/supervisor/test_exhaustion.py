@@ -5,12 +5,12 @@ import contextlib
 import errno
 import itertools
 import os
-import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
@@ -23,13 +23,14 @@ from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.store import NEXT
 from jobworkerd.model import JobStatus, TerminationReason
 from jobworkerd.spawn import fork_client
+from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare import discard
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import StopRequest
 from tests.unit.supervisor.faults import Faults
 
-SPAWN = fork_client._spawn
+Resources: TypeAlias = tuple[list[str], int, list[str], list[str], int]
 FAULT_SECONDS, TIMEOUT_SECONDS = 0.03, 30
 
 
@@ -74,23 +75,31 @@ class Host:
     async def empty_pool(self) -> None:
         """Remove everything that is prepared, except the fork server."""
         while self.context.spare_pool.size:
-            discard(await self.context.spare_pool.take())
+            discard(await self.context.spare_pool.take(), self.context.parent)
         self.context.logs.close()
 
-    def close_fork_server(self) -> None:
+    async def close_fork_server(self) -> None:
         """Remove everything that is prepared, including the fork server."""
         self.context.spare_pool.close()
         self.context.logs.close()
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while self.has_discarded():
+                await asyncio.sleep(0.002)
 
-    async def resources_after_refill(self) -> tuple[list[str], int, list[str], list[str], int]:
-        """Wait for all spare processes, and return the current resources."""
+    async def resources_after_refill(self) -> Resources:
+        """Wait for all spare processes and the end of discarded ones, and return the current resources."""
         self.prefork()
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while len(self.processes()) < self.expected_processes:
+            while self.has_discarded() or len(self.processes()) < self.expected_processes:
                 await asyncio.sleep(0.002)
         return self.resources()
 
-    def resources(self) -> tuple[list[str], int, list[str], list[str], int]:
+    def has_discarded(self) -> bool:
+        """Return whether a discarded process has not ended."""
+        assert isinstance(self.context.parent, OwnChildren)
+        return not self.context.parent.reap_discarded()
+
+    def resources(self) -> Resources:
         """Return the current resources: descriptors, processes, cgroups, logs and free users."""
         base = self.context.hierarchy.base
         return (
@@ -195,7 +204,7 @@ async def attempt(host: Host, scenario: Scenario, at: int, number: int, *, lasti
     if scenario is job_without_prepared_resources:
         await host.empty_pool()
     if scenario is job_without_fork_server:
-        host.close_fork_server()
+        await host.close_fork_server()
     timers: list[asyncio.TimerHandle] = []
 
     def disarm_later() -> None:
@@ -254,20 +263,11 @@ async def test_each_call_can_fail_without_cgroups(bare_host: Host, scenario: Sce
 def failing_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     """Replace later fork servers by faulty ones; see `faulty_fork_server`."""
     program = Path(__file__).with_name("faulty_fork_server.py")
-    path = os.pathsep.join([str(program.parents[3]), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(program.parents[3]), *sys.path]))
 
     def set_up(at: int, number: int) -> None:
-        def spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
-            argv = [sys.executable, "-P", str(program), str(at), str(number), str(sock), str(setup)]
-            return subprocess.Popen(
-                argv,
-                pass_fds=(sock, setup),
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-
-        monkeypatch.setattr(fork_client, "_spawn", spawn)
+        argv = [sys.executable, "-P", str(program), str(at), str(number), "{0}", "{1}"]
+        monkeypatch.setattr(fork_client, "FORK_SERVER", argv)
 
     return set_up
 
@@ -277,15 +277,15 @@ async def test_each_call_of_a_spare_process_can_fail(
 ) -> None:
     """Make each call fail in turn, until 12 consecutive jobs start without a failure."""
     await job_exits(host)
-    host.close_fork_server()
+    await host.close_fork_server()
     before = host.resources()
-    steps: list[str] = []
+    fork_server, steps = fork_client.FORK_SERVER, list[str]()
     while steps[-12:] != [""] * 12:
         failing_at(len(steps), errno.ENOMEM)
         steps.append(await failed_step(host))
-        host.close_fork_server()
+        await host.close_fork_server()
         assert host.resources() == before, steps
-    monkeypatch.setattr(fork_client, "_spawn", SPAWN)
+    monkeypatch.setattr(fork_client, "FORK_SERVER", fork_server)
     await job_exits(host)
     assert {"fork", "set_up", "exec"} <= set(steps), steps
 

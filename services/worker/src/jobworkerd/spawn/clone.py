@@ -1,7 +1,7 @@
 """Creates processes with clone3(2), which the standard library lacks.
 
-CLONE_PARENT makes the new process a sibling of the caller. The supervisor can so reap processes that the fork
-server forks for it.
+CLONE_PARENT makes the new process a sibling of the caller. The parent of the fork server is so the parent of
+the processes that the fork server forks (see `Parent`).
 """
 
 import ctypes

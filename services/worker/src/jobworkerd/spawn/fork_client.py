@@ -2,25 +2,30 @@
 
 import os
 import socket
-import subprocess
 import sys
+from collections.abc import Sequence
 
+from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare_setup import Setup
+
+FORK_SERVER: Sequence[str] = (sys.executable, "-P", "-m", "jobworkerd.spawn.fork_server", "{0}", "{1}")
+"""The command of the fork server; see `Parent.spawn` for the numbers in braces."""
 
 
 class ForkClient:
     """The owner of the fork server process (see `fork_server`). Restarts a fork server that has died."""
 
-    process: "subprocess.Popen[bytes]"
-    """The current fork server, or the last one if none runs."""
+    pid: int
+    """The PID of the current fork server, or of the last one if none runs."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, parent: Parent) -> None:
         """Start the fork server.
 
         Raises:
             OSError: the fork server cannot be started.
         """
         self._setup = setup
+        self._parent = parent
         self._socket: socket.socket | None = None
         self._start()
 
@@ -43,12 +48,11 @@ class ForkClient:
             self._start()
 
     def end(self) -> None:
-        """Kill and reap the fork server if it runs."""
+        """End the fork server if it runs."""
         if self._socket:
             self._socket.close()
             self._socket = None
-            self.process.kill()
-            self.process.wait()
+            self._parent.discard(self.pid)
 
     def _start(self) -> None:
         parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -56,17 +60,10 @@ class ForkClient:
             with child_end:
                 setup = self._setup.write()
                 try:
-                    self.process = _spawn(child_end.fileno(), setup)
+                    self.pid = self._parent.spawn(FORK_SERVER, [child_end.fileno(), setup])
                 finally:
                     os.close(setup)
         except OSError:
             parent_end.close()
             raise
         self._socket = parent_end
-
-
-def _spawn(sock: int, setup: int) -> "subprocess.Popen[bytes]":
-    argv = [sys.executable, "-P", "-m", "jobworkerd.spawn.fork_server", str(sock), str(setup)]
-    return subprocess.Popen(  # noqa: S603 - a module of this package
-        argv, pass_fds=(sock, setup), stdin=subprocess.DEVNULL, process_group=0
-    )

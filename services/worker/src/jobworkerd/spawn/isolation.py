@@ -53,8 +53,8 @@ class Entered(NamedTuple):
 def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
     """Isolate this process and its later children as far as the kernel allows.
 
-    The init is a sibling of this process. The supervisor kills and reaps it, and the kernel ends all
-    processes of the namespace with it. `announce` is called with the PID of the init when it is forked.
+    The init is a sibling of this process. The supervisor discards it, and the kernel ends all processes of
+    the namespace with it. `announce` is called with the PID of the init when it is forked.
 
     Raises:
         OSError: the init cannot be started, or the host is exhausted. A job never runs with less isolation
@@ -125,7 +125,7 @@ def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
     """Start process 1 of the PID namespace and return its PID.
 
     The init sleeps. That is sufficient: the kernel reaps the children of a process that ignores SIGCHLD, and
-    signals go to the job's processes, whose parent is the supervisor. The init is outside of the job's
+    signals go to the job's processes, which are not its children. The init is outside of the job's
     cgroup, so it does not count towards the job's limits.
     """
     exec_end, init_end = os.pipe2(os.O_CLOEXEC)

@@ -2,14 +2,12 @@
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
-from jobworkerd.spawn import children, exec_protocol, headroom, private_mounts
+from jobworkerd.spawn import exec_protocol, private_mounts
 from jobworkerd.spawn.exec_protocol import ExecRequest, Failed, RequestedNetwork
 from jobworkerd.spawn.private_mounts import Accounts
 from jobworkerd.spawn.spare import Spare
@@ -31,36 +29,6 @@ _PRIVATE_HINT = (
     f"; {', '.join(_PRIVATE[:-1])} and {_PRIVATE[-1]} are private to each job, without the host's files: use "
     "another directory, or have the server's administrator add this one to isolation.writable_paths"
 )
-
-
-@dataclass(frozen=True)
-class Process:
-    """A child process that has not been reaped, and its pidfd, which the owner closes."""
-
-    pid: int
-    pidfd: int
-
-    @classmethod
-    def of(cls, pid: int) -> Self:
-        """Open the pidfd of a child.
-
-        Raises:
-            OSError: the host is out of descriptors. The child, which could not be waited for, has been
-            killed.
-        """
-        try:
-            with headroom.reserved():
-                return cls(pid, os.pidfd_open(pid))
-        except OSError:
-            children.end(pid)
-            raise
-
-    def has_ended(self) -> bool:
-        """Return whether the process has ended. A reaped process has ended, too."""
-        try:
-            return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:  # reaped already; its PID namespace is still ending
-            return True
 
 
 def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:

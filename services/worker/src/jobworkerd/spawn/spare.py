@@ -1,19 +1,21 @@
 """A spare process that is ready for an `ExecRequest`."""
 
 import os
+import select
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jobworkerd.spawn import children
+from jobworkerd.spawn.child_process import Process
+from jobworkerd.spawn.parent import Parent
 
 
 @dataclass(frozen=True)
 class Spare:
-    """A process that waits for its `ExecRequest`. Its owner closes the descriptors and reaps the process.
+    """A process that waits for its `ExecRequest`. Its owner closes the descriptors and discards the process.
 
     `control` is the control socket (see `exec_protocol`). `stdout` and `stderr` are the read ends of the
-    job's pipes. `init` is the PID of the init of its PID namespace, which the owner reaps too; 0 without a
+    job's pipes. `init` is the init of its PID namespace, which the owner discards too; None without a
     namespace. `refused` maps the parts of the isolation that the kernel refused to errnos.
     """
 
@@ -21,19 +23,22 @@ class Spare:
     stdout: int
     stderr: int
     control: socket.socket
-    init: int = 0
+    init: Process | None = None
     refused: Mapping[str, int] = field(default_factory=dict)
 
     def has_ended(self) -> bool:
         """Return whether the process or its init was killed. Without the init, no job can start."""
-        return children.has_ended(self.pid) or bool(self.init and children.has_ended(self.init))
+        poll = select.poll()
+        poll.register(self.control, 0)  # the kernel reports the end of the socket without a request
+        return bool(poll.poll(0)) or bool(self.init and self.init.has_ended())
 
 
-def discard(spare: Spare) -> None:
+def discard(spare: Spare, parent: Parent) -> None:
     """End a process that has received no `ExecRequest`, and release its resources."""
     spare.control.close()
     os.close(spare.stdout)
     os.close(spare.stderr)
-    children.reap(spare.pid)
+    parent.discard(spare.pid)
     if spare.init:
-        children.reap(spare.init)
+        os.close(spare.init.pidfd)
+        parent.discard(spare.init.pid)

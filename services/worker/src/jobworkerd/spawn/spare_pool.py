@@ -9,6 +9,7 @@ from functools import partial
 
 from jobworkerd.spawn import headroom
 from jobworkerd.spawn.fork_client import ForkClient
+from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare import Spare, discard
 from jobworkerd.spawn.spare_pipes import open_ends
 from jobworkerd.spawn.spare_request import SpareRequest
@@ -27,13 +28,14 @@ _TIMEOUT_SECONDS = 10
 class SparePool:
     """The owner of the fork server, and of the spare processes that no job has taken."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, parent: Parent) -> None:
         """Start the fork server.
 
         Raises:
             OSError: the fork server cannot be started.
         """
-        self._fork_client = ForkClient(setup)
+        self._parent = parent
+        self._fork_client = ForkClient(setup, parent)
         self._requests: deque[SpareRequest] = deque()
         self._generation = 0
 
@@ -58,7 +60,7 @@ class SparePool:
             if spare and request.generation == self._generation and not spare.has_ended():
                 return spare
             if spare:  # killed or outdated: try the next one
-                discard(spare)
+                discard(spare, self._parent)
         raise OSError(errno.EAGAIN, "spare processes die during their preparation", "fork")
 
     def refill(self) -> None:
@@ -102,7 +104,7 @@ class SparePool:
                 for descriptor in child_ends:
                     os.close(descriptor)
             on_failure.pop_all()
-        request = SpareRequest(self._fork_client.process, self._generation, stdout, stderr, control)
+        request = SpareRequest(self._parent, self._fork_client.pid, self._generation, stdout, stderr, control)
         self._requests.append(request)
 
     async def _receive(self, request: SpareRequest) -> Spare | None:
@@ -118,7 +120,7 @@ class SparePool:
             self._requests.appendleft(request)
             raise
         except TimeoutError:
-            if request.fork_server is self._fork_client.process:
+            if request.fork_server == self._fork_client.pid:
                 self._fork_client.end()
         except (EOFError, ValueError):
             # The fork server died, or the process died during its preparation.

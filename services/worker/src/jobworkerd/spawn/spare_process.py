@@ -152,7 +152,7 @@ def _execute_request(request: ExecRequest, cgroups: list[int], steps: list[str],
     steps.append("cgroup")
     pid, joined = _vfork(*cgroups)
     _kill_spare_process()
-    # Report before leaving the process group: the supervisor reaps an unreported process by its group.
+    # Report before leaving the process group: the supervisor discards an unreported process by its group.
     _send_report(CONTROL_FD, Started(pid))
     os.nice(nice)
     os.setsid()

@@ -2,11 +2,12 @@
 
 import os
 import socket
-import subprocess
 from dataclasses import dataclass, field
 
-from jobworkerd.spawn import children, exec_protocol
+from jobworkerd.spawn import exec_protocol
+from jobworkerd.spawn.child_process import Process
 from jobworkerd.spawn.exec_protocol import Failed, Forked, Ready, Report
+from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare, discard
 
@@ -15,10 +16,12 @@ from jobworkerd.spawn.spare import Spare, discard
 class SpareRequest:
     """A requested spare process: the supervisor's ends of its pipes and socket, and the PIDs forked so far.
 
-    A process whose `generation` is not the pool's current one is outdated: the host has changed since.
+    `fork_server` is the PID of the fork server. A process whose `generation` is not the pool's current one is
+    outdated: the host has changed since.
     """
 
-    fork_server: "subprocess.Popen[bytes]"
+    parent: Parent
+    fork_server: int
     generation: int
     stdout: int
     stderr: int
@@ -48,14 +51,15 @@ class SpareRequest:
         Raises:
             EOFError: the process or the fork server died.
             ValueError: the process cannot send this report before it is ready.
-            OSError: the process could not be created.
+            OSError: the process could not be created, or the host is exhausted.
         """
         match report:
             case Forked(pid):
                 self.forked.append(pid)
                 return None
             case Ready(pid, init, refused):
-                return Spare(pid, self.stdout, self.stderr, self.control, init, refused)
+                process = Process.of(init) if init else None
+                return Spare(pid, self.stdout, self.stderr, self.control, process, refused)
             case Failed(step, code):
                 raise OSError(code, os.strerror(code), step)
             case None:
@@ -77,7 +81,7 @@ class SpareRequest:
             except (EOFError, OSError, ValueError):
                 self.abandon()
                 return True
-        discard(spare)
+        discard(spare, self.parent)
         return True
 
     def abandon(self) -> None:
@@ -86,4 +90,4 @@ class SpareRequest:
         os.close(self.stdout)
         os.close(self.stderr)
         for pid in self.forked:
-            children.end(pid)
+            self.parent.discard(pid)

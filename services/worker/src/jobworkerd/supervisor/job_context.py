@@ -12,6 +12,7 @@ from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.store import LogStore
 from jobworkerd.records.store import Records
 from jobworkerd.retry import retry_while_exhausted
+from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.users import Users
 
@@ -28,6 +29,7 @@ class JobContext:
     records: Records
     logs: LogStore
     io_paths: Sequence[Path]
+    parent: Parent
     spare_pool: SparePool
     users: Users
     isolation: IsolationConfig

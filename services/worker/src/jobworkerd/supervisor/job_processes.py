@@ -1,12 +1,13 @@
-"""The processes of one job. They are children of the supervisor until they are reaped."""
+"""The processes of one job."""
 
 import os
 import signal
 from contextlib import ExitStack
 
-from jobworkerd.spawn import children, exec_protocol
+from jobworkerd.spawn import exec_protocol
+from jobworkerd.spawn.child_process import Process
 from jobworkerd.spawn.exec_protocol import Report
-from jobworkerd.spawn.process import Process
+from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare
 
@@ -14,25 +15,22 @@ from jobworkerd.spawn.spare import Spare
 class JobProcesses:
     """The owner of a job's spare process, its main process and the init of its PID namespace."""
 
-    def __init__(self, on_release: ExitStack) -> None:
+    def __init__(self, parent: Parent, on_release: ExitStack) -> None:
         """`on_release` is closed when the job releases its resources."""
         self.main: Process | None = None
         self._init: Process | None = None
+        self._parent = parent
         self._on_release = on_release.callback
 
     def take(self, spare: Spare) -> None:
-        """Take over the spare process, its control socket and its init.
-
-        Raises:
-            OSError: the host is exhausted.
-        """
+        """Take over the spare process, its control socket and its init."""
         self._control = spare.control
         self._on_release(spare.control.close)
         self._spare_pid: int | None = spare.pid
-        self._on_release(self.reap_spare)
+        self._on_release(self.discard_spare)
         if spare.init:
-            self._init = Process.of(spare.init)
-            self._on_release(self._end_init)
+            self._init = spare.init
+            self._on_release(self._discard_init)
 
     async def report(self) -> Report | None:
         """Return the next report of the spare process or the main process; None after the last report."""
@@ -45,7 +43,11 @@ class JobProcesses:
         Raises:
             OSError: the host is exhausted. The process has been killed.
         """
-        self.main = Process.of(pid)
+        try:
+            self.main = Process.of(pid)
+        except OSError:
+            self._parent.discard(pid)
+            raise
         self._on_release(os.close, self.main.pidfd)
         return self.main
 
@@ -65,7 +67,7 @@ class JobProcesses:
         """Signal the main process's group, and continue stopped processes so that they handle it."""
         if self.main:
             for each in (number, signal.SIGCONT):
-                children.signal_group(self.main.pid, each)
+                self.main.signal_group(each)
 
     def kill_init(self) -> None:
         """Kill the init. The kernel then kills all processes of its PID namespace."""
@@ -77,25 +79,25 @@ class JobProcesses:
 
         Returns the wait status of the main process, which has ended; None without a main process.
         """
-        # This does not block: the process has ended. The end of a PID namespace waits for this reap.
-        wait_status = os.waitpid(self.main.pid, 0)[1] if self.main else None  # noqa: ASYNC222
+        # The end of a PID namespace waits for the reap of each process.
+        wait_status = await self._parent.reap(self.main.pid) if self.main else None
         if self._init:
-            self.reap_spare()  # the end of a PID namespace waits for each reap
+            self.discard_spare()
             await readable(self._init.pidfd)
         return wait_status
 
-    def reap_spare(self) -> None:
-        """Kill and reap the spare process; do nothing on a second call."""
-        if self._spare_pid is None:
-            return
-        if self.main:  # it can still be in the group of the spare process, and is reaped by PID
-            children.end(self._spare_pid)
-        else:
-            children.reap(self._spare_pid)
-        self._spare_pid = None
+    def discard_spare(self) -> None:
+        """End the spare process; do nothing on a second call.
 
-    def _end_init(self) -> None:
+        A spare process can have forked the main process without having reported its PID. The main process is
+        then still in the spare process's group. A reported one is reaped by its PID.
+        """
+        if self._spare_pid is not None:
+            self._parent.discard(self._spare_pid, group=self.main is None)
+            self._spare_pid = None
+
+    def _discard_init(self) -> None:
         if self._init:
-            children.reap(self._init.pid)
+            self._parent.discard(self._init.pid)
             os.close(self._init.pidfd)
             self._init = None

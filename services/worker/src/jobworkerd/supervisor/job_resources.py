@@ -27,7 +27,7 @@ class JobResources:
         self._context = context
         self._on_output = on_output
         self._on_release = ExitStack()
-        self.processes = JobProcesses(self._on_release)
+        self.processes = JobProcesses(context.parent, self._on_release)
         self.containment = self._containment()
         self._log: LogWriter | None = None
         self._keep_log = False

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage, transition
 from jobworkerd.spawn import accounts, headroom, process
+from jobworkerd.spawn.child_process import Process
 from jobworkerd.spawn.exec_protocol import Failed, Refused, Started
-from jobworkerd.spawn.process import Process
 from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
@@ -120,7 +120,7 @@ class LiveJob:
             parts = tuple(isolation_report.refuse(part, refused) for part in self._job.applied_isolation)
             self._job = replace(self._job, applied_isolation=parts)
             report = await self._processes.report()
-        self._processes.reap_spare()
+        self._processes.discard_spare()
         if (main := self._processes.main) and report is None:
             self._processes.close_control_socket()
             return main

@@ -26,6 +26,7 @@ from jobworkerd.records.store import Records
 from jobworkerd.spawn import accounts, writable_paths
 from jobworkerd.spawn.host_watch import HostWatch
 from jobworkerd.spawn.identity import Identity
+from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.private_mounts import HOME
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
@@ -109,7 +110,10 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
         users = Users(config.isolation)
         widest = accounts.entries(users.widest, HOME.decode(), users.widest)
         isolation_setup = isolation_for(config, widest)
-        spare_pool = SparePool(Setup(_job_open_files(config, events), os.nice(0), isolation_setup))
+        children = OwnChildren(loop)
+        stack.callback(children.close)
+        setup = Setup(_job_open_files(config, events), os.nice(0), isolation_setup)
+        spare_pool = SparePool(setup, children)
         stack.callback(spare_pool.close)
         records = _open_records(config, events)
         stack.callback(records.close)
@@ -128,6 +132,7 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             records=records,
             logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
+            parent=children,
             spare_pool=spare_pool,
             users=users,
             isolation=isolation,

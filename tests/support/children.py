@@ -1,0 +1,22 @@
+"""Waits for the children of the test process."""
+
+import time
+from collections.abc import Callable
+
+from jobworkerd.spawn.own_children import OwnChildren
+
+TIMEOUT_SECONDS = 30
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition; fail if it does not hold in time."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"{holds} did not hold in time"
+        time.sleep(0.01)
+
+
+def reap_all(children: OwnChildren) -> None:
+    """Wait until all discarded children have been reaped."""
+    children.close()
+    wait_until(children.reap_discarded)
