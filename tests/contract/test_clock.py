@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from google.protobuf import duration_pb2
 
-from jobworker.v1 import job_pb2
-from live_client import Client
+from jobworker.v1 import job_pb2, job_service_pb2
+from live import Server
+from live_client import Client, client
 
 pytestmark = pytest.mark.own_kernel
 
@@ -62,6 +63,26 @@ async def test_backward_step_delays_no_timeout_and_keeps_times_ordered(admin: Cl
         assert list(times) == sorted(times, key=lambda time: time.ToNanoseconds())
     assert later.create_time.seconds < job.create_time.seconds
     assert later.id > job.id
+
+
+async def test_history_keeps_its_order_after_a_backward_step_and_a_restart(own_server: Server) -> None:
+    async with client(own_server, "admin") as admin:
+        before, _ = await admin.run("true")
+    with clock_stepped(-HOUR):
+        assert own_server.stop() == 0
+        own_server.launch()
+        async with client(own_server, "admin") as admin:
+            after, _ = await admin.run("true")
+            running = await admin.create("sleep", "1000")
+            request = job_service_pb2.ListJobsRequest()
+            listed = (await admin.stub.ListJobs(request)).jobs
+            assert [job.id for job in listed] == [running.id, after.id, before.id]
+            request = job_service_pb2.ListJobsRequest(created_before=before.create_time)
+            listed = (await admin.stub.ListJobs(request)).jobs
+            assert [job.id for job in listed] == [running.id, after.id]
+            await admin.stop(running.id)
+    assert after.create_time.seconds < before.create_time.seconds
+    assert after.id > before.id
 
 
 async def test_output_across_a_step_is_complete_and_ordered(admin: Client) -> None:

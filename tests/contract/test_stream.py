@@ -1,12 +1,9 @@
 """Check that every reader of GetJobsStream gets exactly the bytes that the job wrote."""
 
 import asyncio
-import contextlib
 import hashlib
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_client import source_runs, split_chunk
 from live import Server, eventually
 from live_client import Client, Output, client, refused
+from small_disk import small_disk
 
 BIN = Path(sys.executable).parent
 STDOUT, STDERR = job_output_pb2.OUTPUT_SOURCE_STDOUT, job_output_pb2.OUTPUT_SOURCE_STDERR
@@ -203,17 +201,6 @@ async def test_truncated_output_is_reported_with_its_exact_range(certs: Path, tm
     (gap,) = late.truncated
     assert "size limit" in gap.reason
     assert bound // 2 < size - gap.to_offset <= bound
-
-
-@contextlib.contextmanager
-def small_disk(directory: Path, size: str) -> Iterator[None]:
-    """Mount a small tmpfs on a directory."""
-    directory.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", directory], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", directory], check=True)
 
 
 @pytest.mark.root

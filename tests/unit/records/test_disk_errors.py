@@ -19,6 +19,7 @@ from jobworkerd.records import write_queue
 from jobworkerd.records.encoding import request_hash
 from jobworkerd.records.store import Records
 from jobworkerd.startup import CannotStart
+from small_disk import fill, small_disk
 from tests.unit.records.conftest import MakeJob, opened
 
 ERRORS = {
@@ -183,39 +184,27 @@ async def test_a_long_lock_of_another_program_refuses_new_jobs(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A directory on a disk of 6 MiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "small", directory], check=True)
-    yield directory
-    subprocess.run(["umount", "--lazy", directory], check=True)
-
-
-def fill(directory: Path) -> Path:
-    """Take all free space of a disk."""
-    file = directory / "filler"
-    with file.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
-        while True:
-            filler.write(b"\0" * 4096)
-    return file
+    with small_disk(tmp_path / "disk", "6m") as directory:
+        yield directory
 
 
 @pytest.fixture
-async def on_small_disk(small_disk: Path, faults: list[str]) -> AsyncIterator[Records]:
-    with opened(small_disk, faults) as records:
+async def on_small_disk(disk: Path, faults: list[str]) -> AsyncIterator[Records]:
+    with opened(disk, faults) as records:
         yield records
 
 
 @pytest.mark.root
 async def test_a_full_disk_takes_the_results_of_running_jobs(
-    on_small_disk: Records, small_disk: Path, make_job: MakeJob, faults: list[str]
+    on_small_disk: Records, disk: Path, make_job: MakeJob, faults: list[str]
 ) -> None:
     records = on_small_disk
     jobs = [make_job(JobStatus.RUNNING) for _ in range(50)]
     for job in jobs:
         await records.insert(job)
-    filler = fill(small_disk)
+    filler = fill(disk)
     ended = [replace(job, status=JobStatus.FAILED, end_time_ns=5) for job in jobs]
     for job in ended:
         await records.update(job)
@@ -237,14 +226,14 @@ async def test_a_full_disk_takes_the_results_of_running_jobs(
 
 
 @pytest.mark.root
-async def test_a_read_only_disk_prevents_a_start_with_advice(small_disk: Path, make_job: MakeJob) -> None:
-    with opened(small_disk) as records:
+async def test_a_read_only_disk_prevents_a_start_with_advice(disk: Path, make_job: MakeJob) -> None:
+    with opened(disk) as records:
         await records.insert(make_job())
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)  # noqa: ASYNC221 - it is short
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)  # noqa: ASYNC221 - it is short
     with pytest.raises(CannotStart, match=r"cannot be read and written \(.*\); check the disk"):
-        Records(small_disk, lambda *_: None)
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)  # noqa: ASYNC221 - it is short
-    with opened(small_disk) as records:
+        Records(disk, lambda *_: None)
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)  # noqa: ASYNC221 - it is short
+    with opened(disk) as records:
         assert len(records.page(ListJobs(page_size=9)).jobs) == 1
 
 

@@ -260,6 +260,7 @@ async def test_a_full_disk_postpones_the_retention(tmp_path: Path) -> None:
         refuse_writes(server)
         await server.ended(job.id)
         assert len(await kept(server)) == 2
+        assert faults == ["records"]
         accept_writes(server)
         await server.run("true")
         assert len(await kept(server)) == 1

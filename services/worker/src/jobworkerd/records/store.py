@@ -84,6 +84,11 @@ class Records:
         else:
             self._on_recovery()
 
+    @property
+    def failing(self) -> bool:
+        """Whether the disk refused the last change."""
+        return self._queue.error is not None
+
     async def insert(self, job: Job, request_hash: bytes = b"", sealed_env: bytes | None = None) -> None:
         """Insert the record of a new job and return when it is committed.
 

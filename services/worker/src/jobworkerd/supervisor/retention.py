@@ -9,7 +9,7 @@ from jobworkerd.supervisor.removal import Removal
 
 _JOBS_PER_STEP = 20
 _CHECK_SECONDS = 60.0
-"""Interval of the checks on a server without ending jobs, and the delay after an error of the disk."""
+"""Interval of the checks on a server on which no job ends."""
 
 _SECOND_NS = 10**9
 
@@ -42,7 +42,7 @@ class Retention:
 
     async def _run(self) -> None:
         try:
-            while due := self._due():
+            while not self._records.failing and (due := self._due()):
                 await self._removal.remove(*due)
                 await asyncio.sleep(0)
         except OSError as error:

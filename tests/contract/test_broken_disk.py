@@ -1,0 +1,80 @@
+"""Check a server whose disk is full, damaged or too new."""
+
+import sqlite3
+from pathlib import Path
+
+import grpc
+import pytest
+from conftest import BIN
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from live import Server
+from live_client import client, refused
+from small_disk import fill, small_disk
+
+
+@pytest.mark.root
+async def test_a_full_disk_refuses_new_jobs_and_recovers_without_a_restart(
+    certs: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "state/state"
+    with small_disk(disk, "12m"), Server.started(BIN, certs, tmp_path / "state") as server:
+        async with client(server, "admin") as admin:
+            done, _ = await admin.run("echo", "done")
+            script = "trap 'echo last; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+            running = await admin.create("sh", "-c", script)
+            await admin.wrote(running.id, b"ready")
+            filler = fill(disk)
+            for _ in range(3):  # the first one has a log that was prepared
+                await _create(admin.stub)
+            async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
+                await admin.create("touch", "/tmp/never")
+            assert refusal.reason == "HOST_EXHAUSTED"
+            assert (await admin.get(done.id)).status == job_pb2.JOB_STATUS_COMPLETED
+            stopped = await admin.stop(running.id)
+            assert (stopped.status, stopped.exit_code) == (job_pb2.JOB_STATUS_STOPPED, 5)
+            assert await admin.get(running.id) == stopped
+            filler.unlink()
+            after, output = await admin.run("echo", "again")
+            assert output == b"again\n"
+        assert server.stop() == 0
+        server.launch()
+        async with client(server, "admin") as admin:
+            for job in (done, stopped, after):
+                assert await admin.get(job.id) == job
+
+
+async def _create(stub: object) -> None:
+    try:
+        await stub.CreateJob(job_service_pb2.CreateJobRequest(command="true", max_memory=64))  # type: ignore[attr-defined]
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # noqa: PT017 - success is valid, too
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("newer", "jobworker.db has version 99, but this server reads versions up to"),
+        ("garbage", "jobworker.db is damaged (file is not a database); restore it and the files"),
+    ],
+)
+def test_a_server_does_not_start_with_a_database_that_it_cannot_read(
+    own_server: Server, damage: str, message: str
+) -> None:
+    assert own_server.state
+    assert own_server.stop() == 0
+    file = own_server.state / "state/jobworker.db"
+    if damage == "newer":
+        connection = sqlite3.connect(file)
+        connection.execute("PRAGMA user_version = 99")
+        connection.close()
+    else:
+        file.write_bytes(b"garbage" * 10_000)
+    before = file.read_bytes()
+    with pytest.raises(AssertionError, match="the server ended"):
+        own_server.launch()
+    assert own_server.process
+    assert own_server.process.wait() == 1
+    (error,) = (event for event in own_server.events() if event["event"] == "cannot start")
+    assert message in error["reason"]
+    assert file.read_bytes() == before
