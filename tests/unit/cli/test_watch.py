@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
+from jobworker_client.retry_policy import RetryPolicy
 from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, Refusal, finished
 
 LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -77,7 +78,9 @@ async def test_page_size_is_the_height_of_the_terminal(
 async def test_unavailable_server_is_reported_and_retried(
     cli: Cli, server: FakeServer, terminal: Terminal
 ) -> None:
-    server.refusals["ListJobs"] = [Refusal(grpc.StatusCode.UNAVAILABLE, "ending", "SHUTTING_DOWN")] * 5
+    attempts = 1 + len(RetryPolicy().call_backoff)
+    ending = Refusal(grpc.StatusCode.UNAVAILABLE, "ending", "SHUTTING_DOWN")
+    server.refusals["ListJobs"] = [ending] * attempts
     server.add()
     await cli.start(*WATCH, stdout=terminal.command_end)
     await terminal.shows("ending; retrying")

@@ -51,9 +51,10 @@ def prune(  # noqa: PLR0913 - one parameter per option
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
 ) -> None:
-    """Delete jobs that ended long ago: their records and their output (Admin only).
+    """Delete jobs that ended long ago (Admin only).
 
-    Says how many jobs it would delete and asks before it deletes them. Prints the id of each deleted job.
+    Deletes their records and their output. Says how many jobs and how much output that is, and asks first.
+    Prints the id of each deleted job.
     """
     from jobworker_cli.actions import prune as action
 
