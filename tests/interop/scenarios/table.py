@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.interop.clients.registry import Capability, ClientKind
 from tests.interop.environment import Environment
-from tests.interop.scenarios import errors, history, jobs, output
+from tests.interop.scenarios import errors, history, jobs, output, queue
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ SCENARIOS = (
     Scenario("update limits", jobs.update_limits),
     Scenario("stop with grace period", jobs.stop_with_grace_period),
     Scenario("wait", jobs.wait),
+    Scenario("wait in the queue", queue.wait_in_the_queue),
+    Scenario("ends of jobs that never ran", queue.ends_of_jobs_that_never_ran),
     Scenario("wait over an API process restart", jobs.wait_over_an_api_process_restart, Capability.RESUME),
     Scenario("result: exit code", jobs.result_exit_code),
     Scenario("result: signal", jobs.result_signal),
