@@ -66,21 +66,22 @@ async def test_backward_step_delays_no_timeout_and_keeps_times_ordered(admin: Cl
 
 
 async def test_history_keeps_its_order_after_a_backward_step_and_a_restart(own_server: Server) -> None:
-    async with client(own_server, "admin") as admin:
-        before, _ = await admin.run("true")
-    with clock_stepped(-HOUR):
-        assert own_server.stop() == 0
-        own_server.launch()
+    # The clock is ahead first, because certificates are not valid before their creation.
+    with clock_stepped(HOUR):
         async with client(own_server, "admin") as admin:
-            after, _ = await admin.run("true")
-            running = await admin.create("sleep", "1000")
-            request = job_service_pb2.ListJobsRequest()
-            listed = (await admin.stub.ListJobs(request)).jobs
-            assert [job.id for job in listed] == [running.id, after.id, before.id]
-            request = job_service_pb2.ListJobsRequest(created_before=before.create_time)
-            listed = (await admin.stub.ListJobs(request)).jobs
-            assert [job.id for job in listed] == [running.id, after.id]
-            await admin.stop(running.id)
+            before, _ = await admin.run("true")
+    assert own_server.stop() == 0
+    own_server.launch()
+    async with client(own_server, "admin") as admin:
+        after, _ = await admin.run("true")
+        running = await admin.create("sleep", "1000")
+        request = job_service_pb2.ListJobsRequest()
+        listed = (await admin.stub.ListJobs(request)).jobs
+        assert [job.id for job in listed] == [running.id, after.id, before.id]
+        request = job_service_pb2.ListJobsRequest(created_before=before.create_time)
+        listed = (await admin.stub.ListJobs(request)).jobs
+        assert [job.id for job in listed] == [running.id, after.id]
+        await admin.stop(running.id)
     assert after.create_time.seconds < before.create_time.seconds
     assert after.id > before.id
 
