@@ -164,8 +164,15 @@ picture: $(STAMP) ## Record the demo in a guest kernel as docs/demo.svg
 	tools/record-demo docs/demo.svg
 
 .PHONY: soak
-soak: setup ## Run many readers and many short jobs for some minutes on this host
-	pytest tests/soak --timeout 600 -p no:cacheprovider
+soak: soak-load soak-faults ## Run soak-load and soak-faults
+
+.PHONY: soak-load
+soak-load: setup ## Run many readers and many short jobs for some minutes on this host
+	pytest tests/soak --ignore tests/soak/faults --timeout 600 -p no:cacheprovider
+
+.PHONY: soak-faults
+soak-faults: setup ## Kill parts of the server under load for SOAK_SECONDS (default: 600); SOAK_SEED repeats a run
+	pytest tests/soak/faults -s -p no:cacheprovider
 
 .PHONY: bench
 bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)

@@ -1,0 +1,124 @@
+"""`make soak-faults`: kill and reload parts of the server while clients work, and check every promise.
+
+SOAK_SECONDS bounds the time of the faults (default: 600). SOAK_SEED repeats the jobs and the order of the
+faults of an earlier run; the moments of the faults still depend on the host.
+"""
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from jobworker_client.aio.client import Client
+from live import GUEST, Server, make_certificates, seen_by_jobs
+from tests.soak.faults import report
+from tests.soak.faults.aftermath import Aftermath
+from tests.soak.faults.calls import Calls
+from tests.soak.faults.injector import Injector
+from tests.soak.faults.ledger import Ledger
+from tests.soak.faults.parts import Held
+from tests.soak.faults.plan import JobFiles
+from tests.soak.faults.state_disk import StateDisk
+from tests.soak.faults.worker import Numbers, Worker
+
+BIN = Path(sys.executable).parent
+SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
+SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
+CLIENTS = 20
+MAX_JOBS = 20
+USERS = range(1_710_000_000, 1_710_000_600)
+"""Other servers on this host use other ranges."""
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(int(SECONDS) + 900)]
+
+
+@pytest.fixture
+def files() -> Iterator[JobFiles]:
+    """The files of all jobs, outside of the control of the server."""
+    with seen_by_jobs() as directory:
+        yield JobFiles.make(directory, SEED)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[StateDisk]:
+    """The disk of the server's state."""
+    with StateDisk.mounted(tmp_path / "server" / "state") as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def server(tmp_path: Path, files: JobFiles, disk: StateDisk) -> Iterator[Server]:
+    """The server."""
+    settings = {
+        "JOBWORKERD_ISOLATION_FIRST_UID": str(USERS.start),
+        "JOBWORKERD_ISOLATION_UID_COUNT": str(len(USERS)),
+        "JOBWORKERD_ISOLATION_WRITABLE_PATHS": str(files.runs.parent),
+        "JOBWORKERD_MAX_JOBS": str(MAX_JOBS),
+        "JOBWORKERD_API_PROCESSES": "2",
+        "JOBWORKERD_LOG_STALL_TIMEOUT": "600",
+    }
+    certs = make_certificates(BIN, tmp_path / "certs")
+    with Server.started(BIN, certs, disk.path.parent, **settings) as started:
+        yield started
+
+
+class Run:
+    """One run: the clients, the faults, and the checks at the end."""
+
+    def __init__(self, server: Server, disk: StateDisk | None, files: JobFiles, ledger: Ledger) -> None:
+        self._server = server
+        self._disk = disk
+        self._files = files
+        self._ledger = ledger
+        self._numbers = Numbers()
+
+    async def run(self, seconds: float) -> None:
+        """Run for some seconds, then check everything."""
+        async with AsyncExitStack() as stack:
+            workers = [self._worker(await self._client(stack), name) for name in range(CLIENTS)]
+            probe = Calls(await self._client(stack), self._ledger, self._files, random.Random(0))
+            injector = Injector(self._server, self._disk, probe, self._ledger, steps_clock=GUEST)
+            before = await self._warm_up(workers)
+            until = monotonic() + seconds
+            await asyncio.gather(injector.run(until), *(worker.run(until) for worker in workers))
+            after = Aftermath(self._server, self._ledger, self._files, workers)
+            await after.end_jobs()
+            await after.check_jobs()
+            await after.delete_jobs()
+            await after.check_held(before)
+
+    async def _client(self, stack: AsyncExitStack) -> Client:
+        client = Client.from_directory(self._server.certs, server=self._server.address)
+        return await stack.enter_async_context(client)
+
+    def _worker(self, client: Client, name: int) -> Worker:
+        return Worker(name, client, self._ledger, self._files, self._numbers, queues=True)
+
+    async def _warm_up(self, workers: list[Worker]) -> Held:
+        """Run some jobs, and return what the server then holds without a job."""
+        after = Aftermath(self._server, self._ledger, self._files, workers)
+        for worker in workers:
+            await worker.warm_up()
+        await after.end_jobs()
+        await after.delete_jobs()
+        return await after.settled()
+
+
+async def test_no_fault_breaks_a_promise(
+    server: Server, disk: StateDisk, files: JobFiles, tmp_path: Path
+) -> None:
+    print(f"seed {SEED}, journal {tmp_path / 'journal'}, log of the server {server.log}", flush=True)
+    start = monotonic()
+    with closing(Ledger(SEED, tmp_path / "journal")) as ledger:
+        await Run(server, disk, files, ledger).run(SECONDS)
+        server.stop()
+        Aftermath(server, ledger, files, []).check_stopped(USERS, disk.path)
+    seconds = monotonic() - start
+    print("\n".join([*report.lines(ledger, seconds), "", *report.table(ledger, seconds)]))
+    assert not ledger.violations
