@@ -288,7 +288,7 @@ async def memory(server: Server) -> list[Result]:
                 assert isinstance(message, job_service_pb2.GetJobsStreamResponse)
                 taken += len(message.payload)
         (api,) = server.api_processes()
-        used = [resident(pid) / 2**20 for pid in (server.process.pid, api.pid)]
+        used = [resident(pid) / 2**20 for pid in (server.supervisor.pid, api.pid)]
         for call in calls:
             call.cancel()
         await admin.stub.StopJob(job_service_pb2.StopJobRequest(id=job.id))

@@ -62,7 +62,7 @@ def create(server: Server, clients: int, jobs: int) -> Run:
 def cpu_seconds(server: Server) -> float:
     """Return the CPU time of the server's processes and of the ended jobs, which the supervisor reaps."""
     assert server.process
-    supervisor = psutil.Process(server.process.pid)
+    supervisor = server.supervisor
     used = sum(supervisor.cpu_times()[:4])  # of the process and of its reaped children
     return used + sum(sum(each.cpu_times()[:2]) for each in supervisor.children() if _is_ours(each))
 

@@ -31,8 +31,7 @@ def cramped_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
 
 
 async def test_a_server_that_ran_out_of_descriptors_recovers(cramped_server: Server) -> None:
-    assert cramped_server.process
-    supervisor = psutil.Process(cramped_server.process.pid)
+    supervisor = cramped_server.supervisor
     async with client(cramped_server, "admin") as admin:
         await admin.run("true")
         for _ in range(ROUNDS):

@@ -76,15 +76,15 @@ async def test_a_stalled_supervisor_fails_calls_and_the_health_check(
         assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
         job = await admin.create("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
         await admin.wrote(job.id, b"ready\n")
-        assert own_server.process
-        own_server.process.send_signal(signal.SIGSTOP)
+        supervisor = own_server.supervisor
+        supervisor.suspend()
         try:
             await asyncio.gather(*(_unavailable(call) for call in _calls(admin, job.id)))
             assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
             async with client(own_server, "viewer") as viewer:
                 await _unavailable(viewer.stub.GetJob(job_service_pb2.GetJobRequest(id=job.id)))
         finally:
-            own_server.process.send_signal(signal.SIGCONT)
+            supervisor.resume()
         assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
         assert (await admin.stop(job.id, seconds=0)).status == job_pb2.JOB_STATUS_STOPPED
         health.cancel()
@@ -130,7 +130,7 @@ async def test_sequential_jobs_leak_nothing(own_server: Server) -> None:
         # Refilling the spare pool takes descriptors.
         await eventually(lambda: len(own_server.descendants()) == IDLE_PROCESSES)
         assert own_server.process
-        watched = [psutil.Process(own_server.process.pid), *own_server.api_processes()]
+        watched = [psutil.Process(own_server.process.pid), own_server.supervisor, *own_server.api_processes()]
         before = [(each.num_fds(), each.memory_info().rss) for each in watched]
         await _run_jobs(admin, JOBS)
         await eventually(lambda: [each.num_fds() for each in watched] == [fds for fds, _ in before])

@@ -44,7 +44,7 @@ async def test_signals_without_a_meaning_are_ignored(server: Server, admin: Clie
     assert output == b"works\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
 async def test_termination_signals_stop_jobs_in_order(own_server: Server, number: int) -> None:
     assert own_server.process
     async with client(own_server, "admin") as admin:

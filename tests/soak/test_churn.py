@@ -68,7 +68,7 @@ class Held:
     def by(cls, server: Server) -> "Held":
         """Count the resources, zombies included."""
         assert server.process
-        watched = [psutil.Process(server.process.pid), *server.api_processes()]
+        watched = [psutil.Process(server.process.pid), server.supervisor, *server.api_processes()]
         descriptors = tuple(process.num_fds() for process in watched)
         return cls(len(server.descendants()), descriptors, len(server.job_cgroups()))
 

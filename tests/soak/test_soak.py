@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
-import psutil
 import pytest
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
@@ -238,7 +237,7 @@ async def test_the_api_process_is_killed_again_and_again(server: Server) -> None
 
 def descriptors(server: Server) -> int:
     assert server.process
-    return psutil.Process(server.process.pid).num_fds()
+    return server.supervisor.num_fds()
 
 
 async def test_nothing_leaks(server: Server, admin: Client) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from jobworkerd.spawn.own_children import OwnChildren
+from own_children import OwnChildren
 
 TIMEOUT_SECONDS = 30
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from children import reap_all
+from own_children import OwnChildren
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
@@ -16,7 +17,6 @@ from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.records.store import Records
 from jobworkerd.spawn.isolation import Isolation
-from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import Users

@@ -27,8 +27,8 @@ GUEST = os.environ.get("IN_GUEST") in {"uml", "qemu"}
 SLOW = GUEST
 """Whether forks are slow: a guest kernel takes fifty times as long, so tests use fewer jobs."""
 
-IDLE_PROCESSES = 8 if os.geteuid() == 0 else 5
-"""One API process, the fork server and three spare processes. With isolation, each spare has an init."""
+IDLE_PROCESSES = 9 if os.geteuid() == 0 else 6
+"""The supervisor, one API process, the fork server and three spare processes, with inits if isolated."""
 
 _ANY_PORT = "127.0.0.1:0"
 
@@ -123,8 +123,14 @@ class Server:
             self.process.wait()
             raise
 
+    @property
+    def supervisor(self) -> psutil.Process:
+        """The supervisor, which is a child of the main process."""
+        (found,) = [each for each in self.descendants() if "jobworkerd.supervisor" in arguments(each)]
+        return found
+
     def descendants(self) -> list[psutil.Process]:
-        """Return the API processes, the fork server, the spare processes and the jobs' main processes."""
+        """Return the supervisor, API processes, fork server, spare processes and main processes of jobs."""
         assert self.process
         return psutil.Process(self.process.pid).children(recursive=True)
 

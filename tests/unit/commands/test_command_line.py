@@ -8,9 +8,12 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from jobworkerd.config import Config, from_json
+from jobworkerd.commands import serve
+from jobworkerd.config import Config, from_json, to_json
+from jobworkerd.settings.resolve import SettingsError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -165,16 +168,15 @@ def test_serve_with_a_key_that_others_can_read_does_not_start(run: Run, certs: P
     assert "chmod 600" in one_sentence(result.stderr)
 
 
-def test_serve_becomes_the_supervisor_with_the_settings(
+def test_serve_becomes_the_keeper_with_the_settings(
     run: Run, certs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple[str, list[str], Config]] = []
 
     def execv(path: str, arguments: list[str]) -> None:
-        fd = int(arguments[-1])
+        fd = int(arguments.pop(5))
         assert os.get_inheritable(fd)
-        with os.fdopen(fd, "rb", closefd=False) as file:
-            started.append((path, arguments[:-1], from_json(file.read())))
+        started.append((path, arguments, from_json(os.pread(fd, 65_536, 0))))
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execv", execv)
@@ -192,7 +194,7 @@ def test_serve_becomes_the_supervisor_with_the_settings(
     )
     ((path, arguments, config),) = started
     assert path == sys.executable
-    assert arguments == [sys.executable, "-P", "-m", "jobworkerd.supervisor", "--config-fd"]
+    assert arguments == [sys.executable, "-P", "-m", "jobworkerd.keeper", "--config-fd", *sys.argv[1:]]
     assert (config.listen, config.api.processes, config.logging.level) == ("127.0.0.1:0", 2, "debug")
     assert config.certs_dir == str(certs)
     assert set(Path("/proc/self/fd").iterdir()) == before
@@ -200,15 +202,26 @@ def test_serve_becomes_the_supervisor_with_the_settings(
 
 def test_the_settings_survive_the_exec() -> None:
     """With a real execve, the descriptor is inherited and read from the start."""
-    reader = "import os, sys; sys.stdout.buffer.write(os.read(int(sys.argv[-1]), 65536))"
+    reader = "import os, sys; sys.stdout.buffer.write(os.pread(int(sys.argv[1]), 65536, 0))"
     program = (
         "import os, sys; from jobworkerd.commands import serve; from jobworkerd.config import Config\n"
         "execv = os.execv\n"
-        f"os.execv = lambda path, arguments: execv(path, [path, '-c', {reader!r}, arguments[-1]])\n"
-        "serve.become_supervisor(Config(listen='127.0.0.1:7'))\n"
+        f"os.execv = lambda path, arguments: execv(path, [path, '-c', {reader!r}, arguments[5]])\n"
+        "serve.become_keeper(Config(listen='127.0.0.1:7'), ['serve'])\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert from_json(result.stdout) == Config(listen="127.0.0.1:7")
+
+
+@pytest.mark.parametrize("name", ["state_dir", "cgroup_base"])
+def test_a_reload_cannot_move_the_state_of_running_jobs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("a supervisor was started"))
+    current = os.memfd_create("settings")
+    os.write(current, to_json(Config()))
+    changed = msgspec.structs.replace(Config(), **{name: "/elsewhere"})
+    with pytest.raises(SettingsError, match=f"{name}: a reload cannot change it .* restart the server"):
+        serve.become_supervisor(changed, "9", str(current))
+    os.close(current)
 
 
 def test_serve_imports_no_slow_module() -> None:

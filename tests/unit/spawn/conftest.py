@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from children import reap_all
+from own_children import OwnChildren
 
-from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare_pool import SparePool
 from tests.unit.spawn.spare_runs import SETUP
 

@@ -8,8 +8,7 @@ import time
 
 import pytest
 from children import wait_until
-
-from jobworkerd.spawn.own_children import OwnChildren
+from own_children import OwnChildren
 
 SLEEP = ("/bin/sleep", "300")
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 from children import reap_all, wait_until
+from own_children import OwnChildren
 
 from jobworkerd.spawn import fork_client
 from jobworkerd.spawn.exec_protocol import Failed, encode
-from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
 from tests.unit.spawn.spare_runs import SETUP, child_list, descriptor_count, has_ended, new_spec, run

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from children import reap_all, wait_until
+from own_children import OwnChildren
 
 from jobworkerd.spawn import exec_protocol, process
 from jobworkerd.spawn.exec_protocol import Forked
-from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
 from tests.unit.spawn.spare_runs import (

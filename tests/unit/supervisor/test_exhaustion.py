@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import pytest
 from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
+from own_children import OwnChildren
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.mounts import cgroup2_mount
@@ -23,7 +24,6 @@ from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.store import NEXT
 from jobworkerd.model import JobStatus, TerminationReason
 from jobworkerd.spawn import fork_client
-from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.spare import discard
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob

@@ -70,16 +70,18 @@ def usable(cgroup: Path) -> bool:
 
 
 @contextmanager
-def occupied(base: Path) -> Iterator[None]:
-    """Create and lock the base; remove it at the end if a server created it.
+def occupied(base: Path, held_lock: int | None = None) -> Iterator[int]:
+    """Create and lock the base, and return the lock; remove the base at the end if a server created it.
+
+    `held_lock` is the lock of an earlier supervisor of this server.
 
     Raises:
         BadBase: another server uses the base.
         OSError: this user cannot create or use the base. Nothing is left behind.
     """
-    lock = _make_and_lock(base)
+    lock = _make_and_lock(base) if held_lock is None else held_lock
     try:
-        yield
+        yield lock
     finally:
         _remove(base)
         os.close(lock)

@@ -4,16 +4,25 @@ A host can lack any requirement of the limits. That is not an error here: for ea
 says why it is missing and what to do. The jobs' records contain that sentence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from jobworkerd.cgroup import files, server_cgroup
 from jobworkerd.cgroup.base import JOBS, delegated, make, occupied, resolve_base
 from jobworkerd.cgroup.controllers import CONTROLLERS, DELEGATE, enable
 from jobworkerd.cgroup.mounts import cgroup2_mount
 from jobworkerd.exhaustion import is_exhaustion
+
+
+class OccupiedBase(NamedTuple):
+    """The base of a server, the descriptor of its lock, and the cgroup in which the server started."""
+
+    base: Path
+    lock: int
+    origin: Path
 
 
 @dataclass
@@ -24,6 +33,7 @@ class Hierarchy:
     `unprotected` says why the server's cgroup has no priority over the jobs; empty if it has.
     `problem` says what worked at the start of the server and fails now; empty if everything works.
     `broken` maps each controller that fails now to the reason. `repaired` lists what `repair` restored.
+    `occupied` is what another supervisor of this server needs to take over the base.
     """
 
     base: Path | None
@@ -34,6 +44,7 @@ class Hierarchy:
     problem: str = ""
     broken: dict[str, str] = field(default_factory=dict)
     repaired: list[str] = field(default_factory=list)
+    occupied: OccupiedBase | None = None
 
     @property
     def jobs(self) -> Path:
@@ -66,6 +77,12 @@ class Hierarchy:
         if not self.problem:
             self.repaired.extend(lost)
 
+    def kill_jobs(self) -> None:
+        """Kill all processes of all jobs, as far as the kernel allows."""
+        if self.base:
+            with suppress(OSError):
+                files.write(self.jobs, "cgroup.kill", "1")
+
     def close(self) -> None:
         """Leave the base and remove the directories that servers created. Directories in use stay."""
         self.made.close()
@@ -89,8 +106,10 @@ class Hierarchy:
         return enable(controller, mount, self.jobs) if mount else no_cgroup2()
 
 
-def open_hierarchy(configured: str) -> Hierarchy:
-    """Create the base, move the server into it and enable all available controllers.
+def open_hierarchy(configured: str, pids: Sequence[int], held: OccupiedBase | None = None) -> Hierarchy:
+    """Create the base, move the server's processes into it and enable all available controllers.
+
+    `held` is the base of an earlier supervisor of this server, which is still in use.
 
     Raises:
         BadBase: the configured base is invalid, or another server uses it.
@@ -98,26 +117,34 @@ def open_hierarchy(configured: str) -> Hierarchy:
     mount = cgroup2_mount()
     if mount is None:
         return Hierarchy(None, no_cgroup2())
+    if held:
+        return _open(held.base, mount, pids, held)
     problem = ""
     for base in (resolve_base(configured, mount), delegated(mount)):
         try:
             if base:
-                return _open(base, mount)
+                return _open(base, mount, pids, None)
         except OSError as error:
             problem = problem or f"{base} cannot be created or used ({error.strerror})"
     return Hierarchy(None, f"{problem}; {DELEGATE}")
 
 
-def _open(base: Path, mount: Path) -> Hierarchy:
+def _open(base: Path, mount: Path, pids: Sequence[int], held: OccupiedBase | None) -> Hierarchy:
     with ExitStack() as stack:
-        stack.enter_context(occupied(base))
-        origin = server_cgroup.enter(base, mount)
-        stack.callback(server_cgroup.leave, base, origin, mount)
+        lock = stack.enter_context(occupied(base, held.lock if held else None))
+        origin = held.origin if held else server_cgroup.enter(base, mount, pids)
+        stack.callback(server_cgroup.leave, base, origin, mount, pids)
         jobs = base / JOBS
         jobs.mkdir(exist_ok=True)
         stack.callback(_remove, jobs)
         missing = {name: why for name in CONTROLLERS if (why := enable(name, mount, jobs))}
-        return Hierarchy(base, "", missing, server_cgroup.protect(base), stack.pop_all())
+        return Hierarchy(
+            base,
+            missing=missing,
+            unprotected=server_cgroup.protect(base),
+            made=stack.pop_all(),
+            occupied=OccupiedBase(base, lock, origin),
+        )
 
 
 def no_cgroup2() -> str:

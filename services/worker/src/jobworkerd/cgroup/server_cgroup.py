@@ -1,10 +1,10 @@
 """The cgroup of the server's processes. It competes with all jobs together, not with each job.
 
-The supervisor moves itself there before it starts a process. So the API processes, the fork server, the spare
-processes and the inits of the jobs' PID namespaces start there.
+The supervisor moves itself and the keeper there before they start other processes. So the API processes, the
+fork server, the spare processes and the inits of the jobs' PID namespaces start there.
 """
 
-import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,8 +22,10 @@ MEMORY_MIN = 256 << 20
 """More than the supervisor, the fork server and two API processes use. Unused memory is not reserved."""
 
 
-def enter(base: Path, mount: Path) -> Path:
-    """Move this process, and the processes in the base, to the server's cgroup; return the previous cgroup.
+def enter(base: Path, mount: Path, pids: Sequence[int]) -> Path:
+    """Move processes of the server, and those in the base, to the server's cgroup.
+
+    Returns the previous cgroup of this process.
 
     A cgroup that enables controllers for its children cannot have processes ("no internal process constraint"
     on the kernel's page).
@@ -41,11 +43,12 @@ def enter(base: Path, mount: Path) -> Path:
             leaf.rmdir()
     leaf.mkdir(exist_ok=True)
     if not _belongs_to_service_manager(origin, base):
-        files.write(leaf, "cgroup.procs", str(os.getpid()))
-    while pids := files.read(base, "cgroup.procs").split():
         for pid in pids:
+            files.write(leaf, "cgroup.procs", str(pid))
+    while found := files.read(base, "cgroup.procs").split():
+        for each in found:
             with suppress(ProcessLookupError):
-                files.write(leaf, "cgroup.procs", pid)
+                files.write(leaf, "cgroup.procs", each)
     return origin
 
 
@@ -74,18 +77,22 @@ def protect(base: Path) -> str:
     return ""
 
 
-def leave(base: Path, origin: Path, mount: Path) -> None:
-    """Move this process back to its previous cgroup and remove the server's cgroup.
+def leave(base: Path, origin: Path, mount: Path, pids: Sequence[int]) -> None:
+    """Move processes of the server back to its first cgroup and remove the server's cgroup.
 
-    A process that started in the base stays: the service manager removes the base.
+    Processes that started in the base stay: the service manager removes the base.
     """
     leaf = base / SERVER
-    if origin not in {base, leaf}:
-        for target in (origin, mount):
-            try:
-                files.write(target, "cgroup.procs", str(os.getpid()))
-            except OSError:
-                continue
-            break
     with suppress(OSError):
+        if origin not in {base, leaf} and all(_move(pid, (origin, mount)) for pid in pids):
+            kill_all(leaf)  # discarded processes that have not ended yet
         leaf.rmdir()
+
+
+def _move(pid: int, targets: Sequence[Path]) -> bool:
+    """Move a process to the first cgroup that accepts it; return whether one did."""
+    for target in targets:
+        with suppress(OSError):
+            files.write(target, "cgroup.procs", str(pid))
+            return True
+    return False

@@ -1,17 +1,20 @@
-"""`jobworkerd serve`: reads the settings and becomes the supervisor.
+"""`jobworkerd serve`: reads the settings and becomes the keeper, or at a reload a supervisor.
 
-The supervisor replaces this process with execve(2), so that it carries none of the modules imported here. It
-receives the settings in a memfd, because every user of the host can read arguments.
+The next program replaces this process with execve(2), so that it carries none of the modules imported here.
+It receives the settings in a memfd, because every user of the host can read arguments.
 """
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobworkerd.certs import files
-from jobworkerd.config import Config, to_json
+from jobworkerd.config import Config, from_json, to_json
+from jobworkerd.keeper.reload import SETTINGS_VARIABLE, SOCKET_VARIABLE
 from jobworkerd.settings.options import FLAGS, with_settings
-from jobworkerd.settings.resolve import Settings
+from jobworkerd.settings.resolve import Settings, SettingsError
 
 
 @with_settings(*FLAGS)
@@ -22,22 +25,50 @@ def serve(settings: Settings) -> None:
     `jobworkerd config` with the same flags prints the resulting settings.
     """
     files.check_server_files(Path(settings.config.certs_dir))
-    become_supervisor(settings.config)
+    if SOCKET_VARIABLE in os.environ:
+        become_supervisor(settings.config, os.environ.pop(SOCKET_VARIABLE), os.environ.pop(SETTINGS_VARIABLE))
+    else:
+        become_keeper(settings.config, sys.argv[1:])
 
 
-def become_supervisor(config: Config) -> None:
-    """Replace this process by the supervisor, which inherits the settings as an open file.
+def become_keeper(config: Config, arguments: Sequence[str]) -> None:
+    """Replace this process by the keeper. `arguments` are those of this command, for a later reload.
 
     Raises:
         OSError: the interpreter cannot be executed.
     """
+    with _in_memory(config) as fd:
+        _execute("jobworkerd.keeper", "--config-fd", str(fd), *arguments)
+
+
+def become_supervisor(config: Config, keeper_fd: str, current_fd: str) -> None:
+    """Replace this process by a supervisor that takes over from the current one.
+
+    `keeper_fd` is the socket to the keeper and `current_fd` has the settings of the current supervisor.
+
+    Raises:
+        SettingsError: a setting differs that only a restart can change.
+        OSError: the interpreter cannot be executed.
+    """
+    current = from_json(os.pread(int(current_fd), os.fstat(int(current_fd)).st_size, 0))
+    for name in ("state_dir", "cgroup_base"):
+        if (old := getattr(current, name)) != (new := getattr(config, name)):
+            raise SettingsError(f"{name}: a reload cannot change it from {old} to {new}; restart the server")
+    with _in_memory(config) as fd:
+        _execute("jobworkerd.supervisor", "--config-fd", str(fd), "--keeper-fd", keeper_fd)
+
+
+@contextmanager
+def _in_memory(config: Config) -> Iterator[int]:
+    """Return the descriptor of a file with the settings, which the next program inherits."""
     fd = os.memfd_create("jobworkerd-config", 0)
     try:
-        with os.fdopen(fd, "wb", closefd=False) as file:
-            file.write(to_json(config))
-        os.lseek(fd, 0, os.SEEK_SET)
-        # -P keeps a directory `jobworkerd` in the working directory from being imported.
-        command = [sys.executable, "-P", "-m", "jobworkerd.supervisor", "--config-fd", str(fd)]
-        os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+        os.write(fd, to_json(config))
+        yield fd
     finally:
         os.close(fd)
+
+
+def _execute(module: str, *arguments: str) -> None:
+    # -P keeps a directory `jobworkerd` in the working directory from being imported.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606 - no shell is wanted

@@ -1,5 +1,5 @@
-"""The keeper: the main process of the service, and the parent of all jobs.
+"""The keeper: the main process of the server. It outlives the supervisor, and so do the jobs.
 
-It holds the descriptors of each job and starts the supervisor again when that has died, so jobs outlive the
-supervisor. It imports the standard library only. `client` is the supervisor's end of the connection.
+It is the parent of the jobs' processes and holds a duplicate of each job's descriptors. It decides nothing
+about jobs, reads no output and parses no state.
 """

@@ -1,17 +1,21 @@
-"""`python -m jobworkerd.keeper STATE`: what `jobworkerd serve` turns into. STATE is a descriptor."""
+"""`python -m jobworkerd.keeper --config-fd N ARGUMENTS...`: what `jobworkerd serve` turns into.
 
-import resource
+ARGUMENTS are those of `jobworkerd`. With `--table-fd N` a new version of the program continues.
+"""
+
+import gc
 import sys
 
-from jobworkerd.keeper import reexec
 from jobworkerd.keeper.program import Keeper
 
 
 def main() -> int:
-    """Run the keeper."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return Keeper(reexec.read_state(int(sys.argv[1]))).run()
+    """Keep the jobs until the server ends."""
+    option, descriptor, *arguments = sys.argv[1:]
+    gc.freeze()
+    if option == "--table-fd":
+        return Keeper.continued(int(descriptor), arguments).run()
+    return Keeper(int(descriptor), arguments).run()
 
 
 if __name__ == "__main__":

@@ -1,102 +1,117 @@
-"""The children of the keeper: spawning, wait statuses, and the reaping of discarded children."""
+"""The child processes of the keeper: it starts, kills and reaps them as a supervisor requests."""
 
-import errno
-import fcntl
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
-from jobworkerd.keeper.wire import FIRST_DESCRIPTOR, MAX_DESCRIPTORS
-
-_MOVED_FD = FIRST_DESCRIPTOR + MAX_DESCRIPTORS
-"""The descriptors of a child are moved up first, because one can have the number that another needs."""
-
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_NONE: Mapping[str, str] = MappingProxyType({})
+_PARENT, _START_TIME = 1, 19
+"""Indexes of `ppid` and `starttime` after the command's name in /proc/PID/stat (proc(5))."""
 
 
-def spawn(
-    argv: Sequence[str], descriptors: Sequence[int], environment: Mapping[str, str] | None = None
-) -> int:
-    """Start a child in its own process group and return its PID. The caller keeps the descriptors.
+class Children:
+    """The discarded children, which are reaped whenever they end."""
 
-    Raises:
-        OSError: the program cannot be executed, or the host is exhausted.
-    """
-    moved: list[int] = []
-    try:
-        for each in descriptors:
-            moved.append(fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _MOVED_FD))  # noqa: PERF401 - closed on error
-        actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-        ]
-        actions += [(os.POSIX_SPAWN_DUP2, fd, FIRST_DESCRIPTOR + number) for number, fd in enumerate(moved)]
-        return os.posix_spawn(
-            argv[0],
-            list(argv),
-            os.environ if environment is None else environment,
-            file_actions=actions,
-            setpgroup=0,
-            setsigdef=_IGNORED_BY_PYTHON,
-        )
-    finally:
-        for each in moved:
-            os.close(each)
+    def __init__(self, discarded: Iterable[int] = ()) -> None:
+        self.discarded = {*discarded}
+        """PIDs, and negative numbers for process groups, as waitpid(2) takes them."""
 
+    def spawn(
+        self, argv: Sequence[str], descriptors: Sequence[int], variables: Mapping[str, str] = _NONE
+    ) -> int:
+        """Start a child in its own process group and return its PID.
 
-def wait_status(pid: int) -> int:
-    """Return the wait status of a child that has ended, as waitpid(2) does. The child is not reaped.
+        `{0}` in `argv` and in the additional environment `variables` stands for the number of the first
+        descriptor in the child, `{1}` for the second.
 
-    Raises:
-        BlockingIOError: the child has not ended.
-        ChildProcessError: this process has no such child.
-    """
-    result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if result is None:
-        raise BlockingIOError(errno.EAGAIN, "the child has not ended")
-    if result.si_code == os.CLD_EXITED:
-        return result.si_status << 8
-    return result.si_status | (0x80 if result.si_code == os.CLD_DUMPED else 0)
-
-
-class Discarded:
-    """Children that nothing needs any more. They are reaped when they end, which can take long."""
-
-    def __init__(self) -> None:
-        self.pending: dict[int, list[Callable[[], None]]] = {}
-
-    def add(self, target: int, on_reaped: Callable[[], None] = lambda: None) -> None:
-        """Kill a child, or the children in a process group if the number is negative."""
-        if _exists(target):
-            with suppress(ProcessLookupError):
-                os.kill(target, signal.SIGKILL)
-        self.pending.setdefault(target, []).append(on_reaped)
-        self._reap_one(target)
-
-    def reap(self) -> None:
-        """Reap the children that have ended."""
-        for target in list(self.pending):
-            self._reap_one(target)
-
-    def _reap_one(self, target: int) -> None:
+        Raises:
+            OSError: the host is exhausted, or the file cannot be executed.
+        """
+        command = [each.format(*descriptors) for each in argv]
+        environ = os.environ | {name: value.format(*descriptors) for name, value in variables.items()}
+        null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        set_inheritable(descriptors, inheritable=True)
         try:
-            while True:
-                pid, _ = os.waitpid(target, os.WNOHANG)
-                if pid == 0:
-                    return
-                if target > 0:
-                    break
+            return os.posix_spawn(command[0], command, environ, file_actions=[null], setpgroup=0)
+        finally:
+            set_inheritable(descriptors, inheritable=False)
+
+    def reap(self, pid: int) -> int:
+        """Reap a child that has ended and return its wait status.
+
+        Raises:
+            BlockingIOError: the child has not ended.
+            ChildProcessError: this process has no such child.
+        """
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+        if not reaped:
+            raise BlockingIOError
+        return status
+
+    def discard(self, pid: int, *, group: bool) -> None:
+        """Kill a child, and the process group that it leads, and reap them whenever they end."""
+        try:
+            # A PID that is not reaped cannot belong to another process.
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            pass
-        for on_reaped in self.pending.pop(target):
-            on_reaped()
+            return
+        if group:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            self.discarded.add(-pid)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        self.discarded.add(pid)
+        self.reap_discarded()
+
+    def discard_others(self, kept: Iterable[int], before: int) -> None:
+        """Discard all children except `kept` that started before a time (see `start_time`)."""
+        keep = {*kept}
+        for pid, started in _children():
+            if pid not in keep and started < before:
+                self.discard(pid, group=False)
+
+    def reap_discarded(self) -> None:
+        """Reap the discarded children that have ended."""
+        # Groups first: a leader that was reaped as a single process would leave its group unnoticed.
+        for target in sorted(self.discarded):
+            try:
+                while os.waitpid(target, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                self.discarded.discard(target)
 
 
-def _exists(target: int) -> bool:
-    """Return whether this process has such children, so that no other process is killed."""
-    kind = os.P_PID if target > 0 else os.P_PGID
-    try:
-        os.waitid(kind, abs(target), os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
+def set_inheritable(descriptors: Iterable[int], *, inheritable: bool) -> None:
+    """Set or clear the inheritance of descriptors by the programs that this process executes."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, inheritable)
+
+
+def start_time(pid: int) -> int:
+    """Return the start time of a process in clock ticks since the boot.
+
+    Raises:
+        OSError: the process does not exist.
+    """
+    return int(_stat(pid)[_START_TIME])
+
+
+def _children() -> list[tuple[int, int]]:
+    """Return the PIDs and start times of all children."""
+    found, own = [], str(os.getpid())
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would take memory
+        if name.isdecimal():
+            with suppress(OSError):
+                fields = _stat(int(name))
+                if fields[_PARENT] == own:
+                    found.append((int(name), int(fields[_START_TIME])))
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - as above
+        # The command's name, in parentheses, can contain any character.
+        return file.read().rpartition(")")[2].split()

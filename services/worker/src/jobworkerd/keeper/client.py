@@ -1,246 +1,284 @@
-"""The supervisor's end of the connection to the keeper; see `wire` for the operations."""
+"""The supervisor's end of the socket to the keeper."""
 
 import asyncio
 import errno
 import os
+import select
 import socket
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from jobworkerd.keeper import wire
 
-T = TypeVar("T")
+_SPAWN_SECONDS = 10.0
+"""The keeper answers in milliseconds, unless it was stopped."""
 
 
-class UnknownVersion(RuntimeError):
-    """Raised when the keeper has a protocol version that this program does not know."""
+class IncompatibleKeeper(RuntimeError):
+    """Raised when the keeper speaks another version of the protocol. The text is for the administrator."""
 
 
-class Entry(NamedTuple):
-    """An entry of the keeper's table. The receiver owns the descriptors."""
+@dataclass(frozen=True)
+class HeldEntry:
+    """An entry of the keeper's table. `statuses` maps the PIDs of reaped processes to wait statuses.
 
-    key: str
-    descriptors: list[int]
-
-
-class Keeper(Protocol):
-    """The parent of all jobs, and the holder of their descriptors.
-
-    All methods return at once. The futures raise an OSError if the keeper cannot execute the operation.
+    The first of the `descriptors` is the state. The receiver closes them.
     """
 
-    def hold(self, key: str, descriptors: Sequence[int]) -> asyncio.Future[None]:
-        """Keep duplicates of descriptors, in place of those of the same key.
+    descriptors: Sequence[int]
+    pids: Sequence[int]
+    statuses: Mapping[int, int]
 
-        Raises:
-            OSError: the host is exhausted.
-        """
+    def state(self) -> bytes:
+        """Return the content of the state."""
+        file = self.descriptors[0]
+        return os.pread(file, os.fstat(file).st_size, 0)
 
-    def release(self, key: str) -> None:
-        """Close the descriptors of a key."""
 
-    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> asyncio.Future[int]:
-        """Start a child with descriptors from number `wire.FIRST_DESCRIPTOR` on, and return its PID.
+@dataclass(frozen=True)
+class Handlers:
+    """Callbacks for the messages of the keeper."""
 
-        Raises:
-            OSError: the host is exhausted.
-        """
-
-    def status(self, pid: int) -> asyncio.Future[int]:
-        """Return the wait status of a child that has ended; the child is not reaped."""
-
-    def discard(self, pid: int, *, group: bool = False) -> asyncio.Future[None]:
-        """Kill a child, or the children of a process group, and reap them. The future ends after that."""
+    signal: Callable[[int], None]
+    """A signal has arrived at the main process."""
+    hand_over: Callable[[], None]
+    """Another supervisor is prepared and waits for the end of this one."""
+    note: Callable[[str, str], None]
+    """An event for the log, with a reason."""
+    lost: Callable[[], None]
+    """The keeper has died."""
 
 
 class KeeperClient:
-    """The connection of this supervisor; implements `Keeper`."""
+    """The owner of the socket to the keeper until `close`."""
 
-    def __init__(self, sock: socket.socket, on_leave: Callable[[], None], on_end: Callable[[], None]) -> None:
-        """`on_leave` is called when another supervisor takes over, `on_end` when the keeper has died."""
-        sock.setblocking(False)  # noqa: FBT003 - positional-only
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._loop = asyncio.get_running_loop()
-        self._on_leave = on_leave
-        self._on_end = on_end
-        self._hello: asyncio.Future[int] = self._loop.create_future()
-        self._go: asyncio.Future[None] = self._loop.create_future()
-        self._numbers = 0
-        self._answers: dict[str, asyncio.Future[wire.Packet]] = {}
-        self._waiting: deque[list[object]] = deque()
-        self._loop.add_reader(sock.fileno(), self._on_readable)
+        self._seq = 0
+        self._replies: dict[int, asyncio.Future[int]] = {}
+        self._waiting: deque[tuple[tuple[object, ...], list[int]]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handlers: Handlers | None = None
+        self._early: list[list[object]] = []
+        self._ended = False
 
-    async def connect(self) -> None:
-        """Check the version of the keeper.
+    def take_over(self, settings: int) -> dict[str, HeldEntry]:
+        """Offer to take over, wait until the previous supervisor has ended, and return the table.
 
-        Raises:
-            UnknownVersion: this program does not know the version.
-        """
-        version = await self._hello
-        if version != wire.VERSION:
-            raise UnknownVersion(
-                f"the keeper has protocol version {version}, but this supervisor has {wire.VERSION}; restart "
-                "the service to replace the keeper, which ends all jobs"
-            )
-
-    async def take_over(self, settings: bytes, signature: str) -> None:
-        """Report that this supervisor is prepared, and return when the table belongs to it."""
-        file = os.memfd_create("jobworkerd-config")
-        try:
-            os.write(file, settings)
-            await self._request("prepared", signature, descriptors=[file])
-        finally:
-            os.close(file)
-        await self._go
-
-    async def entries(self) -> list[Entry]:
-        """Return the table of the keeper.
+        `settings` is the descriptor of the settings, with which the keeper starts later supervisors.
 
         Raises:
-            OSError: this process is out of descriptors.
+            IncompatibleKeeper: the keeper has another version. Nothing was taken over.
+            ConnectionError: the keeper has died, or does not need this supervisor.
         """
-        found: list[Entry] = []
-        try:
-            while True:
-                packet = await self._request("entry", len(found))
-                found.append(Entry(packet.words[2], packet.descriptors))
-        except FileNotFoundError:
-            return found
+        self._sock.setblocking(True)  # noqa: FBT003 - it takes no keyword
+        wire.send(self._sock, ["prepared", wire.VERSION], [settings])
+        entries: dict[str, HeldEntry] = {}
+        while (received := wire.receive(self._sock)) is not None:
+            match received:
+                case ["table", version], _:
+                    _check(version)
+                case ["entry", str(key), list(pids), dict(statuses)], descriptors:
+                    numbers = {int(pid): int(status) for pid, status in statuses.items()}
+                    entries[key] = HeldEntry(descriptors, pids, numbers)
+                case ["serve"], _:
+                    self._sock.setblocking(False)  # noqa: FBT003 - as above
+                    return entries
+        raise ConnectionError("the keeper has ended")
 
-    def hold(self, key: str, descriptors: Sequence[int]) -> asyncio.Future[None]:
-        """Implement `Keeper`."""
-        return self._then(self._request("hold", key, descriptors=descriptors), lambda _: None)
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Receive replies in the loop. Other messages wait for `watch`."""
+        self._loop = loop
+        loop.add_reader(self._sock, self._receive)
 
-    def release(self, key: str) -> None:
-        """Implement `Keeper`."""
-        self._forget(self._request("release", key))
-
-    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> asyncio.Future[int]:
-        """Implement `Keeper`."""
-        answer = self._request("spawn", *argv, descriptors=descriptors)
-        return self._then(answer, lambda packet: int(packet.words[2]))
-
-    def status(self, pid: int) -> asyncio.Future[int]:
-        """Implement `Keeper`."""
-        return self._then(self._request("status", pid), lambda packet: int(packet.words[2]))
-
-    def discard(self, pid: int, *, group: bool = False) -> asyncio.Future[None]:
-        """Implement `Keeper`."""
-        return self._then(self._request("discard", -pid if group else pid), lambda _: None)
-
-    def notify(self, state: str) -> None:
-        """Send a state to the service manager."""
-        self._forget(self._request("notify", state))
-
-    def listening(self) -> None:
-        """Report that this process handles signals."""
-        self._forget(self._request("listening"))
-
-    def ready(self) -> None:
-        """Report that this supervisor serves."""
-        self._forget(self._request("ready"))
-
-    def end(self) -> None:
-        """Report that the server ends with this process."""
-        self._forget(self._request("end"))
-
-    async def settle(self, seconds: float) -> None:
-        """Wait until the keeper has answered all requests, for at most some seconds."""
-        if self._answers:
-            await asyncio.wait(list(self._answers.values()), timeout=seconds)
+    def watch(self, handlers: Handlers) -> None:
+        """Call the handlers from now on."""
+        self._handlers = handlers
+        early, self._early = self._early, []
+        for message in early:
+            self._handle(message)
+        if self._ended:
+            handlers.lost()
 
     def close(self) -> None:
-        """Close the socket."""
-        self._loop.remove_reader(self._sock.fileno())
-        self._loop.remove_writer(self._sock.fileno())
+        """Close the socket. The keeper keeps its table."""
+        if self._sock.fileno() < 0:
+            return
+        if self._loop:
+            self._loop.remove_reader(self._sock)
+            self._loop.remove_writer(self._sock)
+        for _, descriptors in self._waiting:
+            _close(descriptors)
+        self._waiting.clear()
         self._sock.close()
 
-    def _request(
-        self, operation: str, *arguments: object, descriptors: Sequence[int] = ()
-    ) -> asyncio.Future[wire.Packet]:
-        """Send a request. One with descriptors fails at once if the socket is full."""
-        self._numbers += 1
-        words = [self._numbers, operation, *arguments]
-        if descriptors:
-            if self._waiting:
-                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), "keeper")
-            wire.send(self._sock, words, descriptors)
-        else:
-            self._waiting.append(words)
+    def ready(self) -> None:
+        """Report that the server serves."""
+        self._send(("ready",))
+
+    def stopping(self) -> None:
+        """Report that the server ends with the exit code of this process."""
+        self._send(("stopping",))
+
+    def hold(
+        self, key: str, state: bytes, descriptors: Sequence[int] | None, pids: Sequence[int]
+    ) -> "asyncio.Future[int]":
+        """Add or replace an entry. Without `descriptors` the entry keeps those that it has.
+
+        The returned future is done when the keeper has the entry, and fails with an OSError if the keeper has
+        no descriptor left. The entry is unchanged then.
+
+        Raises:
+            OSError: this process has no descriptor or memory left.
+        """
+        file = os.memfd_create("jobworkerd-state")
+        try:
+            os.write(file, state)
+            return self._request("hold", key, list(pids), descriptors=[file, *(descriptors or ())])
+        finally:
+            os.close(file)
+
+    def release(self, key: str) -> None:
+        """Remove an entry and close its descriptors in the keeper."""
+        self._request("release", key)
+
+    def reap(self, pid: int) -> Awaitable[int]:
+        """Return the wait status of a child of the keeper that has ended, and reap it.
+
+        Until its entry is released, the status of a reaped process is returned again.
+        """
+        return self._request("reap", pid)
+
+    def discard(self, pid: int, *, group: bool = True) -> None:
+        """Kill a child of the keeper, and the process group that it leads, and let the keeper reap them."""
+        self._request("discard", pid, group)
+
+    def discard_others(self, pids: Sequence[int]) -> None:
+        """Discard all children of the keeper except `pids` that are older than this process."""
+        self._request("discard others", list(pids))
+
+    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
+        """Start a child of the keeper in its own process group, and return its PID.
+
+        `{0}` in `argv` stands for the number of the first descriptor in the child, `{1}` for the second.
+
+        Raises:
+            OSError: the host is exhausted, the file cannot be executed, or the keeper does not answer.
+        """
+        reply = self._request("spawn", list(argv), descriptors=descriptors)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        deadline = time.monotonic() + _SPAWN_SECONDS
+        while not reply.done() and (left := deadline - time.monotonic()) > 0:
             self._flush()
-        answer = self._answers[str(self._numbers)] = self._loop.create_future()
-        return answer
+            poll.poll(left * 1_000)
+            self._receive()
+        if not reply.done():
+            raise OSError(errno.EAGAIN, "the keeper does not answer", "spawn")
+        return reply.result()
+
+    def _request(
+        self, name: str, *arguments: object, descriptors: Sequence[int] = ()
+    ) -> "asyncio.Future[int]":
+        self._seq += 1
+        reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        reply.add_done_callback(_retrieve)
+        if self._ended:
+            _finish(reply, errno.EPIPE, 0)
+            return reply
+        self._replies[self._seq] = reply
+        self._send((name, self._seq, *arguments), descriptors)
+        return reply
+
+    def _send(self, message: tuple[object, ...], descriptors: Sequence[int] = ()) -> None:
+        """Send a message now, or when the socket accepts it."""
+        if not self._waiting:
+            try:
+                wire.send(self._sock, message, descriptors)
+            except BlockingIOError:
+                pass
+            except ConnectionError:
+                return  # `lost` follows
+            else:
+                return
+        self._waiting.append((message, [os.dup(each) for each in descriptors]))
+        if self._loop:
+            self._loop.add_writer(self._sock, self._flush)
 
     def _flush(self) -> None:
-        try:
-            while self._waiting:
-                wire.send(self._sock, self._waiting[0])
-                self._waiting.popleft()
-        except (BrokenPipeError, ConnectionResetError):
-            return  # the reader sees the end of the keeper
-        except OSError:
-            self._loop.add_writer(self._sock.fileno(), self._on_writable)
+        while self._waiting:
+            message, descriptors = self._waiting[0]
+            try:
+                wire.send(self._sock, message, descriptors)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                pass
+            self._waiting.popleft()
+            _close(descriptors)
+        if self._loop:
+            self._loop.remove_writer(self._sock)
 
-    def _on_writable(self) -> None:
-        self._loop.remove_writer(self._sock.fileno())
-        self._flush()
+    def _receive(self) -> None:
+        while True:
+            try:
+                received = wire.receive(self._sock)
+            except BlockingIOError:
+                return
+            if received is None:
+                self._lost()
+                return
+            self._handle(received[0])
 
-    def _on_readable(self) -> None:
-        try:
-            packet = wire.receive(self._sock)
-        except OSError:
-            return
-        if packet is None:
-            self._loop.remove_reader(self._sock.fileno())
-            self._on_end()
-        elif packet.words[0] == wire.NOTICE:
-            self._on_notice(packet.words[1:])
-        else:
-            self._on_answer(packet)
+    def _handle(self, message: list[object]) -> None:
+        match message:
+            case ["done", int(seq), int(code), int(value)]:
+                _finish(self._replies.pop(seq), code, value)
+            case _ if self._handlers is None:
+                self._early.append(message)
+            case ["signal", int(number)]:
+                self._handlers.signal(number)
+            case ["hand over"]:
+                self._handlers.hand_over()
+            case ["note", str(event), str(reason)]:
+                self._handlers.note(event, reason)
 
-    def _on_notice(self, words: list[str]) -> None:
-        match words:
-            case ["hello", version] if not self._hello.done():
-                self._hello.set_result(int(version))
-            case ["go"] if not self._go.done():
-                self._go.set_result(None)
-            case ["leave"]:
-                self._on_leave()
-
-    def _on_answer(self, packet: wire.Packet) -> None:
-        answer = self._answers.pop(packet.words[0], None)
-        code = errno.EMFILE if packet.truncated else int(packet.words[1])
-        if answer is None or answer.done() or code:
-            packet.close()
-        if answer is None or answer.done():
-            return
-        if code:
-            answer.set_exception(OSError(code, os.strerror(code), "keeper"))
-        else:
-            answer.set_result(packet)
-
-    def _then(
-        self, answer: asyncio.Future[wire.Packet], convert: Callable[[wire.Packet], T]
-    ) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = self._loop.create_future()
-        answer.add_done_callback(partial(_convert, future, convert))
-        return future
-
-    @staticmethod
-    def _forget(answer: asyncio.Future[wire.Packet]) -> None:
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def _lost(self) -> None:
+        self._ended = True
+        if self._loop:
+            self._loop.remove_reader(self._sock)
+        replies, self._replies = self._replies, {}
+        for reply in replies.values():
+            _finish(reply, errno.EPIPE, 0)
+        if self._handlers:
+            self._handlers.lost()
 
 
-def _convert(
-    future: asyncio.Future[T], convert: Callable[[wire.Packet], T], answer: asyncio.Future[wire.Packet]
-) -> None:
-    error = answer.exception()
-    if future.done():
+def _check(version: object) -> None:
+    if version != wire.VERSION:
+        raise IncompatibleKeeper(
+            f"the main process of the server speaks version {version} of its protocol, this program version "
+            f"{wire.VERSION}; stop the server and start it again to complete the upgrade"
+        )
+
+
+def _finish(reply: "asyncio.Future[int]", code: int, value: int) -> None:
+    if reply.done():
         return
-    if error:
-        future.set_exception(error)
-        future.exception()  # marks it as retrieved: the caller can ignore it
+    if code:
+        reply.set_exception(OSError(code, os.strerror(code), "keeper"))
     else:
-        future.set_result(convert(answer.result()))
+        reply.set_result(value)
+
+
+def _retrieve(reply: "asyncio.Future[int]") -> None:
+    """Mark the error as retrieved: most requests need no answer."""
+    if not reply.cancelled():
+        reply.exception()
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,81 +1,83 @@
-"""The protocol between the keeper and a supervisor: packets of words, with descriptors.
+"""The messages between the keeper and a supervisor.
 
-The connection is a SOCK_SEQPACKET socket. A word is a string without NUL. The keeper begins with the notice
-`hello VERSION`. Then the supervisor sends requests: a number, an operation and its arguments. The keeper
-answers each with the number, an errno (0 for success) and the result. A notice has the number 0.
+The socket is a SOCK_SEQPACKET socket. Each packet is a JSON array of which the first element names the
+message. Descriptors travel with the packet (SCM_RIGHTS, unix(7)). A packet is small: a job's state is a file
+in memory, of which only the descriptor is sent.
 
-Operations:
+Keeper to supervisor:
 
-- `hold KEY`, with descriptors: keep duplicates of the descriptors, in place of those of the same key.
-- `release KEY`: close the descriptors of a key.
-- `entry INDEX`: return a key of the table and its descriptors; ENOENT after the last one.
-- `spawn ARGUMENT...`, with descriptors: start a child, with the descriptors from number 3 on; return its PID.
-- `status PID`: return the wait status of a child that has ended. The child remains a zombie.
-- `discard PID`: kill and reap a child. A negative PID is a process group. The answer follows the last reap.
-- `notify STATE`: send a state to the service manager.
-- `prepared SIGNATURE`, with the file of the settings: the supervisor waits for the notice `go`.
-- `listening`: the supervisor handles signals.
-- `ready`: the supervisor serves.
-- `end`: the server ends with the supervisor.
+- `["table", version]`, then for each entry `["entry", key, pids, statuses]` with its descriptors, then
+  `["serve"]`: the supervisor takes over. `statuses` maps the PIDs of reaped processes to wait statuses.
+- `["done", seq, errno, value]`: the reply to a request.
+- `["signal", number]`: a signal has arrived. `["note", event, reason]`: an event for the log.
+- `["hand over"]`: the supervisor stores what it has to store and ends. Another one continues.
 
-Notices: `hello VERSION`; `go`: the table belongs to this supervisor; `leave`: end, another supervisor is
-prepared.
+Supervisor to keeper:
+
+- `["prepared", version]` with the descriptor of the settings: the supervisor can take over.
+- `["ready"]`: it serves. `["stopping"]`: it ends all jobs, and the keeper ends with its exit code.
+- `["hold", seq, key, pids]` with the descriptors of an entry, the state first. Without other descriptors, the
+  entry keeps those that it has.
+- `["release", seq, key]`, `["spawn", seq, argv]` with descriptors, `["reap", seq, pid]`,
+  `["discard", seq, pid, group]` and `["discard others", seq, pids]`.
+
+The keeper is not restarted at an upgrade of the server, so a new supervisor can meet an older keeper. VERSION
+changes with every incompatible change.
 """
 
+import json
 import os
 import socket
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 VERSION = 1
-"""A supervisor that does not know the keeper's version does not touch the jobs."""
 
-NOTICE = "0"
-"""The number of a notice."""
+SERVER = "server"
+"""The key of the entry with what the server itself needs: locks and the reserved port."""
 
-FIRST_DESCRIPTOR = 3
-"""The number of the first descriptor that a spawned child receives."""
+MAX_BYTES = 65_536
+"""Upper bound for a packet."""
 
 MAX_DESCRIPTORS = 16
-_MAX_BYTES = 1 << 16
 
 
-class Packet(NamedTuple):
-    """The words and the descriptors of one packet. `truncated` means that descriptors are missing."""
+class Truncated(OSError):
+    """Raised when the receiver had no descriptor left for a packet. The others are closed."""
 
-    words: list[str]
-    descriptors: list[int]
-    truncated: bool = False
-
-    def close(self) -> None:
-        """Close the descriptors."""
-        for each in self.descriptors:
-            os.close(each)
+    def __init__(self, message: list[object]) -> None:
+        """`message` is the content of the packet."""
+        super().__init__()
+        self.message = message
 
 
-def send(sock: socket.socket, words: Iterable[object], descriptors: Sequence[int] = ()) -> None:
-    """Send one packet.
+def send(sock: socket.socket, message: Sequence[object], descriptors: Sequence[int] = ()) -> None:
+    """Send one message.
 
     Raises:
         BlockingIOError: the socket is full.
-        OSError: the other end is closed, or too many descriptors are in flight (ETOOMANYREFS).
+        OSError: the other side has ended.
     """
-    content = b"\0".join(os.fsencode(str(word)) for word in words)
-    socket.send_fds(sock, [content], list(descriptors))
+    socket.send_fds(sock, [json.dumps(message).encode()], list(descriptors))
 
 
-def receive(sock: socket.socket) -> Packet | None:
-    """Receive one packet; return None at the end of the connection.
+def receive(sock: socket.socket) -> tuple[list[object], list[int]] | None:
+    """Return the next message and its descriptors, which the caller closes; None if the other side has ended.
 
     Raises:
-        BlockingIOError: no packet has arrived.
+        BlockingIOError: no message has arrived.
+        Truncated: this process has no descriptor left.
     """
     try:
-        content, descriptors, flags, _ = socket.recv_fds(sock, _MAX_BYTES, MAX_DESCRIPTORS)
+        packet, descriptors, flags, _ = socket.recv_fds(
+            sock, MAX_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
     except ConnectionResetError:
         return None
-    for each in descriptors:  # recv_fds ignores MSG_CMSG_CLOEXEC
-        os.set_inheritable(each, False)  # noqa: FBT003 - positional-only
-    if not content:
+    if not packet:
         return None
-    return Packet(os.fsdecode(content).split("\0"), descriptors, bool(flags & socket.MSG_CTRUNC))
+    message: list[object] = json.loads(packet)
+    if flags & socket.MSG_CTRUNC:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise Truncated(message)
+    return message, descriptors

@@ -1,22 +1,25 @@
-"""`python -m jobworkerd.supervisor --config-fd N`: what `jobworkerd serve` turns into."""
+"""`python -m jobworkerd.supervisor --config-fd N --keeper-fd N`: a program that the keeper starts."""
 
 import argparse
 import os
+import socket
 import sys
 
 from jobworkerd.config import from_json
+from jobworkerd.keeper.client import KeeperClient
 from jobworkerd.supervisor.main import run
 
 
 def main() -> int:
-    """Read the settings from the descriptor and serve."""
+    """Read the settings from their descriptor and serve."""
     parser = argparse.ArgumentParser(prog="jobworkerd.supervisor")
     parser.add_argument("--config-fd", type=int, required=True)
-    descriptor = parser.parse_args().config_fd
-    with os.fdopen(descriptor, "rb") as file:
-        file.seek(0)
-        config = from_json(file.read())
-    return run(config)
+    parser.add_argument("--keeper-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    settings: int = arguments.config_fd
+    config = from_json(os.pread(settings, os.fstat(settings).st_size, 0))
+    keeper = KeeperClient(socket.socket(fileno=arguments.keeper_fd))
+    return run(config, settings, keeper)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def raise_share(file: Path = _FILE) -> str:
     """
     if not file.exists():  # nice values have an effect then, and those of jobs are higher
         return ""
-    if os.getsid(0) != os.getpid():
+    if os.getsid(0) not in {os.getpid(), os.getppid()}:  # the keeper leads the session
         return "the server shares its session with other programs; start it with systemd or setsid(1)"
     try:
         file.write_bytes(b"%d" % _NICE)

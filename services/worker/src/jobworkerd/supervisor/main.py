@@ -3,10 +3,10 @@
 import asyncio
 import gc
 import os
+import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -18,48 +18,43 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import Removed, sweep
 from jobworkerd.config import Config
 from jobworkerd.job_id import is_job_id
+from jobworkerd.keeper.client import HeldEntry, IncompatibleKeeper, KeeperClient
+from jobworkerd.keeper.wire import SERVER
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import MOST_BYTES
-from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.records.store import Records
 from jobworkerd.spawn import accounts, writable_paths
-from jobworkerd.spawn.host_watch import HostWatch
 from jobworkerd.spawn.identity import Identity
-from jobworkerd.spawn.own_children import OwnChildren
 from jobworkerd.spawn.private_mounts import HOME
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import UnknownUser, Users
 from jobworkerd.spawn.writable_paths import UnusablePath
 from jobworkerd.startup import CannotStart
-from jobworkerd.supervisor import api_user, autogroup, certificates, open_files
-from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
+from jobworkerd.supervisor import api_user, autogroup, open_files, server_entry
+from jobworkerd.supervisor.api_processes import ApiFailed
 from jobworkerd.supervisor.api_user import NoSuchUser
-from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_events import JobEvents
-from jobworkerd.supervisor.jobs import Jobs
-from jobworkerd.supervisor.log_sweep import LogSweep
 from jobworkerd.supervisor.lost_jobs import end_lost_jobs
-from jobworkerd.supervisor.memory_watch import MemoryWatch
-from jobworkerd.supervisor.notify import notify
 from jobworkerd.supervisor.port import PortTaken, reserve
-from jobworkerd.supervisor.shutdown import Shutdown
+from jobworkerd.supervisor.server_entry import ServerEntry
+from jobworkerd.supervisor.serving import ENDS_OF_SUPERVISOR, End, Server, serve
 from jobworkerd.supervisor.state_dir import locked_state_dir
 
-_KILLED_WITHIN_SECONDS = 10.0
-"""How long a shutdown waits for killed jobs, like `kill_timer.EFFECT_SECONDS`."""
-
-_API_ENDS_WITHIN_SECONDS = 5.0
+_CANNOT_START = (CannotStart, NoSuchUser, PortTaken, BadBase, ApiFailed, UnknownUser, UnusablePath)
 _UMASK = 0o022
 """Lets the user of the API processes read the logs."""
 
 
-def run(config: Config) -> int:
-    """Serve until a signal requests the shutdown (see `shutdown`). Return the exit code."""
+def run(config: Config, settings: int, keeper: KeeperClient) -> int:
+    """Take over from an earlier supervisor, and serve until the end of the server or of this supervisor.
+
+    `settings` is the descriptor of the settings. Returns the exit code of the server.
+    """
     sink = log_sink.install()
     events = EventLog(config.logging, sys.stderr)
     sink.on_recovery(events.lines_dropped)
@@ -67,20 +62,28 @@ def run(config: Config) -> int:
     gc.freeze()
     os.umask(_UMASK)
     try:
-        all_ended = asyncio.run(_serve(config, events, sink))
-    except (CannotStart, NoSuchUser, PortTaken, BadBase, ApiFailed, UnknownUser, UnusablePath) as error:
+        _check(config)
+        held = keeper.take_over(settings)
+        end = asyncio.run(_serve(config, held, keeper, events, sink))
+    except (*_CANNOT_START, IncompatibleKeeper) as error:
         events.error("cannot start", reason=str(error))
+        return 1
+    except ConnectionError:  # the keeper has died, or has no need of this supervisor
         return 1
     finally:
         sink.finish()
-    return 0 if all_ended else 1
+    if end is not End.JOBS_ENDED:
+        # Without the cleanup of the interpreter, which would release what the next supervisor needs.
+        os._exit(0 if end is End.HANDED_OVER else 1)
+    return 0
 
 
-async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
-    """Serve until the end of the server. Return True if all jobs have ended."""
-    loop = asyncio.get_running_loop()
-    sink.watch(loop)
-    loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
+def _check(config: Config) -> None:
+    """Check settings that depend on each other.
+
+    Raises:
+        CannotStart: they contradict each other.
+    """
     isolation = config.isolation
     if isolation.run_as == "dynamic" and isolation.uid_count < config.max_jobs:
         raise CannotStart(
@@ -96,13 +99,31 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
         raise CannotStart(f"defaults.{name}: {why}, or raise the capacity")
     if isolation.mount_namespace:
         writable_paths.check(config)
+
+
+async def _serve(
+    config: Config, held: dict[str, HeldEntry], keeper: KeeperClient, events: EventLog, sink: LogSink
+) -> End:
+    """Serve with everything that the server needs, and release it at the end of the server."""
+    loop = asyncio.get_running_loop()
+    sink.watch(loop)
+    keeper.attach(loop)
+    loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
+    earlier = server_entry.from_held(held.pop(SERVER)) if SERVER in held else None
     with ExitStack() as stack:
         user = api_user.resolve(config.api.user)
-        jobs_dir = stack.enter_context(locked_state_dir(Path(config.state_dir), user))
-        reserved, address = reserve(config.listen, user.uid if user else None)
-        stack.callback(reserved.close)
-        hierarchy = open_hierarchy(config.cgroup_base)
+        state_dir = stack.enter_context(
+            locked_state_dir(Path(config.state_dir), user, earlier.state_lock if earlier else None)
+        )
+        port, address = _reserve(config, user, earlier)
+        stack.callback(port.close)
+        hierarchy = open_hierarchy(
+            config.cgroup_base, (os.getppid(), os.getpid()), earlier.base if earlier else None
+        )
         stack.callback(hierarchy.close)
+        entry = ServerEntry(state_dir.lock, port, config.listen, address, hierarchy.occupied)
+        await entry.hold(keeper)
+        keeper.discard_others([pid for each in held.values() for pid in each.pids])
         removed = _report(hierarchy, events)
         _raise_share(hierarchy, events)
         watcher = PopulatedWatcher(loop)
@@ -110,15 +131,13 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
         users = Users(config.isolation)
         widest = accounts.entries(users.widest, HOME.decode(), users.widest)
         isolation_setup = isolation_for(config, widest)
-        children = OwnChildren(loop)
-        stack.callback(children.close)
         setup = Setup(_job_open_files(config, events), os.nice(0), isolation_setup)
-        spare_pool = SparePool(setup, children)
+        spare_pool = SparePool(setup, keeper)
         stack.callback(spare_pool.close)
         records = _open_records(config, events)
         stack.callback(records.close)
         logs = LogStore(
-            jobs_dir,
+            state_dir.jobs,
             config.log.max_bytes,
             config.log.max_total_bytes,
             lambda error: events.error("log", error),
@@ -132,77 +151,30 @@ async def _serve(config: Config, events: EventLog, sink: LogSink) -> bool:
             records=records,
             logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
-            parent=children,
+            parent=keeper,
             spare_pool=spare_pool,
             users=users,
-            isolation=isolation,
+            isolation=config.isolation,
             read_buffer=memoryview(bytearray(MOST_BYTES)),
             on_fault=lambda what, error: events.error("fault", error, step=what),
             warn=events.warning,
         )
         end_lost_jobs(context, JobEvents(events), removed)
-        return await _run(replace(config, listen=address), user, jobs_dir, context, events)
+        server = Server(replace(config, listen=address), user, state_dir.jobs, keeper, events)
+        end = await serve(server, context)
+        if end in ENDS_OF_SUPERVISOR:
+            records.close()
+            stack.pop_all()
+        return end
 
 
-async def _run(
-    config: Config, user: Identity | None, jobs_dir: Path, context: JobContext, events: EventLog
-) -> bool:
-    """Start the API processes, wait for a signal, and end jobs and processes in order.
-
-    Returns True if all jobs have ended.
-    """
-
-    def connect(on_ready: Callable[[], None]) -> ApiConnection:
-        return ApiConnection(
-            jobs,
-            partial(certificates.read, Path(config.certs_dir)),
-            on_ready=on_ready,
-            on_fault=lambda what, error: events.error("fault", error, request=what),
-        )
-
-    apis = ApiProcesses(config, user, jobs_dir, events, connect)
-    jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
-    writable = writable_paths.watched_paths(config)
-    watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.preparation.host_changed)
-    memory_watch = _watch_memory(config, context, jobs, events)
-    cgroup_watch = CgroupWatch(
-        context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
-    )
-    jobs.queued.load()
-    jobs.preparation.prepare()
-    log_sweep = LogSweep(
-        context.loop,
-        jobs_dir,
-        context.logs,
-        context.records.has,
-        lambda error: events.error("fault", error, step="log sweep"),
-    )
-    shutdown = Shutdown(jobs, events)
-    try:
-        starting = asyncio.create_task(apis.start())
-        requested = asyncio.create_task(shutdown.requested.wait())
-        await asyncio.wait([starting, requested], return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            events.info("serving", address=config.listen, cgroup_base=str(context.hierarchy.base or ""))
-            notify("READY=1")
-            await requested
-        else:
-            starting.cancel()
-        notify("STOPPING=1")
-        events.info("shutting down", running=len(jobs.live_ids))
-        apis.drain()
-        all_ended = await _stop_jobs(jobs, config, events)
-    finally:
-        await apis.close(_API_ENDS_WITHIN_SECONDS)
-        watch.close()
-        memory_watch.close()
-        cgroup_watch.close()
-        log_sweep.close()
-        shutdown.close()
-        jobs.close()
-    events.info("ended")
-    return all_ended
+def _reserve(config: Config, user: Identity | None, earlier: ServerEntry | None) -> tuple[socket.socket, str]:
+    """Reserve the port, or take over the port of an earlier supervisor with the same setting."""
+    if earlier and earlier.listen == config.listen:
+        return earlier.port, earlier.address
+    if earlier:
+        earlier.port.close()
+    return reserve(config.listen, user.uid if user else None)
 
 
 def _open_records(config: Config, events: EventLog) -> Records:
@@ -213,26 +185,6 @@ def _open_records(config: Config, events: EventLog) -> Records:
         lambda: events.info("records are stored again"),
         full_sync=config.state.synchronous == "full",
     )
-
-
-def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: EventLog) -> MemoryWatch:
-    return MemoryWatch(
-        context.loop,
-        context.hierarchy.jobs if context.hierarchy.base else None,
-        config.memory.high_patience,
-        lambda: jobs.live,
-        lambda job_id: events.info("job near its memory limit", job_id=job_id),
-    )
-
-
-async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> bool:
-    try:
-        async with asyncio.timeout(config.shutdown_timeout + _KILLED_WITHIN_SECONDS):
-            await jobs.shut_down(config.shutdown_timeout)
-    except TimeoutError:
-        events.error("jobs did not end", job_ids=jobs.live_ids)
-        return False
-    return True
 
 
 def _report(hierarchy: Hierarchy, events: EventLog) -> Mapping[str, Removed]:

@@ -8,7 +8,7 @@ from jobworkerd.signals import signal_name
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs
 
-_SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+_SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 _DEFAULT_ACTION = frozenset(
     {
@@ -24,10 +24,10 @@ _DEFAULT_ACTION = frozenset(
 
 
 class Shutdown:
-    """The first SIGTERM, SIGINT, SIGQUIT or SIGHUP requests the shutdown. The second one kills all jobs.
+    """The first SIGTERM, SIGINT or SIGQUIT requests the shutdown. The second one kills all jobs.
 
     All other signals that would end the process are logged and have no effect. A signal that was ignored
-    before, such as SIGHUP by nohup(1), stays ignored.
+    before stays ignored. The keeper forwards its own signals with `handle`.
     """
 
     def __init__(self, jobs: Jobs, events: EventLog) -> None:
@@ -38,18 +38,18 @@ class Shutdown:
         possible = map(int, signal.valid_signals() - _DEFAULT_ACTION)
         self._handled = [number for number in possible if signal.getsignal(number) is not signal.SIG_IGN]
         for number in self._handled:
-            handler = self._on_shutdown if number in _SHUTDOWN_SIGNALS else partial(self._on_other, number)
-            self._loop.add_signal_handler(number, handler)
+            self._loop.add_signal_handler(number, partial(self.handle, number))
 
     def close(self) -> None:
         """Restore the default actions."""
         for number in self._handled:
             self._loop.remove_signal_handler(number)
 
-    def _on_shutdown(self) -> None:
+    def handle(self, number: int) -> None:
+        """Handle a signal that this process or the keeper has received."""
+        if number not in _SHUTDOWN_SIGNALS:
+            self._events.warning("signal ignored", signal=signal_name(number))
+            return
         if self.requested.is_set():
             self._jobs.kill_all()
         self.requested.set()
-
-    def _on_other(self, number: int) -> None:
-        self._events.warning("signal ignored", signal=signal_name(number))

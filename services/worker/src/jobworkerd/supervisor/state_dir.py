@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs import hole_punch
@@ -13,25 +14,39 @@ from jobworkerd.spawn.identity import Identity
 from jobworkerd.startup import CannotStart
 
 
+class StateDir(NamedTuple):
+    """The directory for logs, and the descriptor of the lock, which other processes may share."""
+
+    jobs: Path
+    lock: int
+
+
 @contextmanager
-def locked_state_dir(directory: Path, user: Identity | None) -> Iterator[Path]:
+def locked_state_dir(
+    directory: Path, user: Identity | None, held_lock: int | None = None
+) -> Iterator[StateDir]:
     """Lock the state directory, and return the directory for logs.
 
     The logs of an earlier server remain; `log_sweep` removes those without a record.
+    `held_lock` is the lock of an earlier supervisor of this server.
 
     Raises:
         CannotStart: the directory cannot be used, or another server uses it.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _open_lock(directory) if held_lock is None else held_lock
     except OSError as error:
         raise _unusable(directory, error) from error
     try:
         _lock(lock, directory)
-        yield _prepared(directory / "jobs", user)
+        yield StateDir(_prepared(directory / "jobs", user), lock)
     finally:
         os.close(lock)
+
+
+def _open_lock(directory: Path) -> int:
+    return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _lock(lock: int, directory: Path) -> None:
