@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobworkerd.logs.cursor import Chunk, Gap, LogCorrupt, LogCursor, Skipped, open_cursor
-from jobworkerd.logs.files import PAGE
+from jobworkerd.logs.cursor import Chunk, Gap, LogCursor, Skipped, open_cursor
+from jobworkerd.logs.files import PAGE, open_files
 from jobworkerd.logs.format import HEADER, RECORD, data_file, index_file
+from jobworkerd.logs.seek import last_bytes, last_lines, since
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 
@@ -174,8 +175,7 @@ def test_readers_see_the_written_bytes(steps: list[Write | Lose | Read]) -> None
 def test_an_empty_log_has_nothing_to_read(tmp_path: Path) -> None:
     with opened(tmp_path) as writer:
         assert writer.size == 0
-        with open_cursor(tmp_path, 0) as cursor, pytest.raises(LogCorrupt):
-            cursor.read(1, 10)
+        assert read_all(tmp_path, 0) == []
     assert data_file(tmp_path).read_bytes() == b""
 
 
@@ -247,16 +247,35 @@ def test_preallocated_space_is_not_read_as_records(tmp_path: Path) -> None:
         writer.append(OUT, memoryview(b"one"), 1)
     assert index_file(tmp_path).stat().st_size > RECORD.size
     assert contents(read_all(tmp_path, 3)) == [(0, b"one")]
-    with open_cursor(tmp_path, 3) as cursor, pytest.raises(LogCorrupt):
-        cursor.read(4, 10)
+    with open_cursor(tmp_path, 3) as cursor:
+        assert isinstance(cursor.read(4, 10), Gap)
 
 
-def test_a_shortened_data_file_is_noticed(tmp_path: Path) -> None:
+def test_missing_bytes_of_the_data_file_are_a_gap(tmp_path: Path) -> None:
     with opened(tmp_path) as writer:
-        writer.append(OUT, memoryview(b"one two"), 1)
+        for source, data in ((OUT, b"one two"), (ERR, b"three"), (OUT, b"four")):
+            writer.append(source, memoryview(data), 1)
     os.truncate(data_file(tmp_path), 3)
-    with pytest.raises(LogCorrupt, match="no bytes or no record at offset 0"):
-        read_all(tmp_path, 7)
+    pieces = read_all(tmp_path, 16)
+    assert contents(pieces) == [(0, b"one"), (3, 7), (7, 12), (12, 16)]
+    assert isinstance(pieces[1], Gap)
+    assert "disk lost it" in pieces[1].reason
+
+
+@pytest.mark.parametrize("left", [0, 7, HEADER.size, HEADER.size + 30, HEADER.size + 2 * RECORD.size])
+def test_missing_records_are_a_gap(tmp_path: Path, left: int) -> None:
+    with opened(tmp_path) as writer:
+        for source, data in ((OUT, b"one"), (ERR, b"two"), (OUT, b"three")):
+            writer.append(source, memoryview(data), 1)
+    os.truncate(index_file(tmp_path), left)
+    records = max(left - HEADER.size, 0) // RECORD.size
+    expected = [(0, b"one"), (3, b"two")][:records]
+    pieces = read_all(tmp_path, 11)
+    assert contents(pieces) == [*expected, (3 * records, 11)]
+    with open_files(tmp_path) as files:
+        assert last_lines(files, 1, 11) <= 11
+        assert last_bytes(files, 1, 11, OUT) <= 11
+        assert since(files, 0, 11) in (0, 11)
 
 
 def test_descriptors_are_closed(tmp_path: Path) -> None:

@@ -341,6 +341,38 @@ def test_what_remains_of_damaged_files_is_a_whole_log(
             assert read_all(directory, again.size, start) == pieces
 
 
+@settings(deadline=None, max_examples=150)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=400),
+    index=st.just(1.0) | st.floats(0, 1),
+    data=st.just(1.0) | st.floats(0, 1),
+    max_bytes=st.sampled_from([7, 500, 1 << 20]),
+    mixed=st.booleans(),
+)
+def test_a_reader_of_damaged_files_gets_bytes_or_gaps(
+    sizes: list[int], index: float, data: float, max_bytes: int, *, mixed: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory, model = Path(name), bytearray()
+        writer = LogWriter.create(directory)
+        for time_ns, size in enumerate(sizes):
+            piece = bytes((time_ns + i) % 255 + 1 for i in range(size))
+            writer.append(OutputSource(1 + time_ns % 3 % 2), memoryview(piece), time_ns)
+            model += piece
+        writer.close()
+        hurt(directory, Damage(index, data, 0), len(sizes))
+        stored = data_file(directory).stat().st_size
+        with open_cursor(directory, 0) as cursor:
+            while cursor.offset < len(model):
+                start = cursor.offset
+                read = cursor.read(len(model), max_bytes, mixed=mixed)
+                assert read.offset == start < read.end == cursor.offset <= len(model)
+                if isinstance(read, Chunk):
+                    assert read.data == model[start : read.end]
+                elif index == 1:
+                    assert start >= stored, "a byte that is there is read"
+
+
 def hurt(directory: Path, damage: Damage, records: int) -> None:
     index, data = index_file(directory), data_file(directory)
     if damage.garbage:

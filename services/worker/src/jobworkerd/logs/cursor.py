@@ -22,6 +22,7 @@ _FIRST_LOAD, _GROWTH = 256, 8
 _NONE = Records(b"")
 
 _LOST = "the server could not store it"
+_GONE = "the server's disk lost it"
 _TRIMMED = "the server trimmed it because the log reached its size limit"
 
 
@@ -63,10 +64,6 @@ class Skipped(NamedTuple):
     end: int
 
 
-class LogCorrupt(RuntimeError):
-    """Raised if the files differ from what the writer published, because another program changed them."""
-
-
 class LogCursor:
     """A position in a log, and the open files of the log; see `open_cursor`."""
 
@@ -88,9 +85,6 @@ class LogCursor:
         A chunk ends where the other source has output, unless `mixed` is set. It also ends at `end`, at the
         next multiple of `max_bytes`, and after `PAGE` records. With `source`, output of the other source is
         skipped. `end` is greater than the cursor's offset and at most the size of the log.
-
-        Raises:
-            LogCorrupt: the files differ from what the writer published.
         """
         limit = min(end, (self.offset // max_bytes + 1) * max_bytes)
         piece = self._read(end, limit, source, mixed=mixed)
@@ -100,9 +94,7 @@ class LogCursor:
             self._records, self._last = _NONE, None
             piece = Gap(self.offset, min(start, end), _TRIMMED)
         if piece is None:
-            raise LogCorrupt(
-                f"the log has no bytes or no record at offset {self.offset}, but its size is at least {end}"
-            )
+            piece = self._missing(end, limit)
         self.offset = piece.end
         if self._records.find(self.offset) is None:
             # A follower can wait for hours, and thousands of records take more than a megabyte.
@@ -112,7 +104,7 @@ class LogCursor:
     def _read(
         self, end: int, limit: int, source: OutputSource | None, *, mixed: bool
     ) -> Chunk | Gap | Skipped | None:
-        """Return the result of `read`, or None if the files have nothing; a chunk ends at the limit."""
+        """Return the result of `read`, or None if the files lack something; a chunk ends at the limit."""
         at = self._find_record()
         if at is None:
             return None
@@ -131,6 +123,19 @@ class LogCursor:
         if runs and source is not None:
             data = _every_other(data, runs)
         return Chunk(self.offset, found, self._records.time_ns(at), data, *spans, runs)
+
+    def _missing(self, end: int, limit: int) -> Chunk | Gap:
+        """Return what a loss of power has left of the record at the cursor, or a gap."""
+        at = self._find_record()
+        if at is None:
+            following = self._files.records(self._files.record_index(self.offset), 1)
+            begin = following[0].offset if following else end
+            return Gap(self.offset, min(begin, end) if begin > self.offset else end, _GONE)
+        behind, source = min(self._records.end(at), limit), self._records.source(at)
+        data = os.pread(self._files.data, behind - self.offset, self.offset)
+        if data and source:
+            return Chunk(self.offset, source, self._records.time_ns(at), data)
+        return Gap(self.offset, min(self._records.end(at), end), _GONE)
 
     def _run(self, at: int, until: Sequence[int], limit: int) -> tuple[int, int]:
         """Return the first and the end index of a run of loaded records without the kinds `until`, up to the

@@ -36,7 +36,8 @@ class LogFiles:
 
     def header(self) -> Header:
         """Read the header: the part of the log that is not trimmed."""
-        return Header(*HEADER.unpack(os.pread(self.index, HEADER.size, 0)))
+        # A loss of power can leave an index without it.
+        return Header(*HEADER.unpack(os.pread(self.index, HEADER.size, 0).ljust(HEADER.size, b"\0")))
 
     def records(self, number: int, count: int) -> list[Record]:
         """Return up to `count` records from an index on."""
@@ -62,7 +63,7 @@ class LogFiles:
 
         while True:
             first = self.header().first_record
-            space = (os.fstat(self.index).st_size - HEADER.size) // RECORD.size
+            space = max(os.fstat(self.index).st_size - HEADER.size, 0) // RECORD.size
             number = bisect_left(range(space), 1, lo=min(first, space), key=record_fits)
             # Otherwise records were trimmed during the search, and their zeros look like unwritten records.
             if self.header().first_record == first:

@@ -44,7 +44,6 @@ class LogReader:
 
         Raises:
             FileNotFoundError: the log does not exist or was removed.
-            LogCorrupt: the files are damaged.
         """
         limit = min(end, (self.offset // size + 1) * size)
         wanted = Range(self._job_id, self.offset, limit, self._sources)
