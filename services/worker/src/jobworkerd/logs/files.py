@@ -21,6 +21,9 @@ from jobworkerd.logs.records import Records
 PAGE = 65_536
 """Maximum number of records to read at once. Python takes about 10 ms for them, and other streams wait."""
 
+_MODE = 0o640
+"""New files inherit the group of the directory, which can read the log."""
+
 
 class LogFiles:
     """The file descriptors of a log's bytes and of its index, until `close`."""
@@ -85,12 +88,22 @@ def open_files(directory: Path, flags: int = os.O_RDONLY) -> Iterator[LogFiles]:
     Raises:
         FileNotFoundError: the directory has no log, or has it no longer.
     """
-    data = os.open(data_file(directory), flags | os.O_CLOEXEC)
+    files = open_both(directory, flags | os.O_CLOEXEC)
     try:
-        index = os.open(index_file(directory), flags | os.O_CLOEXEC)
-        try:
-            yield LogFiles(data, index)
-        finally:
-            os.close(index)
+        yield files
     finally:
+        files.close()
+
+
+def open_both(directory: Path, flags: int) -> LogFiles:
+    """Open or create the files of a log in a job's directory.
+
+    Raises:
+        OSError: a file cannot be opened. No descriptor remains open.
+    """
+    data = os.open(data_file(directory), flags, _MODE)
+    try:
+        return LogFiles(data, os.open(index_file(directory), flags, _MODE))
+    except OSError:
         os.close(data)
+        raise

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from jobworkerd.errors import HostExhausted
 from jobworkerd.logs.deferred_reclaim import DeferredReclaim
 from jobworkerd.logs.ended import EndedLogs, EndedLogsInMemory
 from jobworkerd.logs.files import open_files
@@ -18,6 +19,9 @@ NEXT = "next"
 
 _MOST_AT_ONCE = 16 * 1024 * 1024
 """Maximum bytes to trim in one step, because larger holes delay the output of other jobs."""
+
+_BROKEN_DISK = frozenset({errno.EROFS, errno.EIO})
+"""Errors that do not mean exhaustion for other calls (see `exhaustion`)."""
 
 
 class LogStore:
@@ -70,8 +74,26 @@ class LogStore:
         """Create a log in a new directory.
 
         Raises:
-            OSError: the log cannot be created. No files remain.
+            HostExhausted: the disk is read-only or broken. No files remain.
+            OSError: the log cannot be created, for example because the disk is full. No files remain.
         """
+        try:
+            self._check_disk()
+            return self._open(job_id)
+        except OSError as error:
+            if error.errno in _BROKEN_DISK:
+                raise HostExhausted(f"the log of the job cannot be created: {error.strerror}") from error
+            raise
+
+    def _check_disk(self) -> None:
+        """Refuse a job whose output could not be stored, even if its log was prepared before."""
+        disk = os.statvfs(self._jobs_dir)
+        if disk.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if disk.f_blocks and not disk.f_bfree:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _open(self, job_id: str) -> LogWriter:
         writer = self._next = self._next or self._make(self._next_directory)
         self._next_directory.rename(self._jobs_dir / job_id)
         self._next = None

@@ -20,27 +20,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from jobworkerd.logs.files import LogFiles
+from jobworkerd.logs.files import LogFiles, open_both, open_files
 from jobworkerd.logs.format import (
     HEADER,
     MAX_RECORD_LENGTH,
     RECORDS_AHEAD,
     Header,
     Record,
-    data_file,
-    index_file,
     pack,
     pack_intent,
     record_position,
 )
 from jobworkerd.logs.recovery import End, recover
-from jobworkerd.logs.retention import Extent, trim
+from jobworkerd.logs.retention import Extent, extent_of, trim
 from jobworkerd.model import OutputSource
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 """Includes read access: posix_fallocate(3) needs it on file systems without fallocate."""
-_MODE = 0o640
-"""The files inherit the group of the directory, which can read the log."""
 
 MOST_BYTES = 1 << 20
 """Maximum bytes to move or to copy at once: a whole enlarged pipe."""
@@ -59,6 +55,8 @@ class LogWriter:
         self._space = end.space
         self._time_ns = end.last.time_ns if end.last else 0
         self._on_growth = on_growth
+        self._suspended: Path | None = None
+        """The directory of a resumed log that could not be opened yet."""
         self._unrecorded = 0
         self._intent: OutputSource | None = None
         """The source in the intent for the next byte."""
@@ -72,7 +70,7 @@ class LogWriter:
         Raises:
             OSError: the files cannot be created or already exist. No descriptor remains open.
         """
-        writer = cls(_open(directory, _NEW_FILE), End(Extent(), None, 0), on_growth)
+        writer = cls(open_both(directory, _NEW_FILE), End(Extent(), None, 0), on_growth)
         try:
             writer._preallocate()
             os.pwrite(writer._files.index, HEADER.pack(*Header(0, 0)), 0)
@@ -85,16 +83,46 @@ class LogWriter:
     def resume(cls, directory: Path, on_growth: OnGrowth | None = None) -> Self:
         """Continue the log of a writer that died, after its last byte; see `recovery`.
 
+        If the disk is broken or the host is exhausted, the writer repeats this with each output. Until then,
+        output is lost.
+
         Raises:
             FileNotFoundError: the directory has no log.
+        """
+        writer = cls(LogFiles(-1, -1), End(Extent(), None, 0), on_growth)
+        writer._suspended = directory
+        try:
+            writer._attach()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # The size must not seem to decrease.
+            with suppress(OSError), open_files(directory) as files:
+                writer.extent = extent_of(files)
+        return writer
+
+    def _attach(self) -> None:
+        """Open and repair the files of a suspended log.
+
+        Raises:
             OSError: the files cannot be opened or repaired. No descriptor remains open.
         """
-        files = _open(directory, os.O_RDWR | os.O_CLOEXEC)
+        assert self._suspended
+        files = open_both(self._suspended, os.O_RDWR | os.O_CLOEXEC)
         try:
-            return cls(files, recover(files), on_growth)
+            end = recover(files)
         except OSError:
             files.close()
             raise
+        self._files, self.extent, self._last, self._space = files, *end
+        self._time_ns = max(self._time_ns, end.last.time_ns if end.last else 0)
+        self._suspended = None
+
+    def _reattach(self) -> None:
+        if self._suspended:
+            stored = self.extent.stored
+            self._attach()
+            self._report_growth(stored)
 
     @property
     def size(self) -> int:
@@ -115,6 +143,7 @@ class LogWriter:
             BlockingIOError: the pipe is empty.
             OSError: the bytes cannot be moved, and are still in the pipe; see `copy`.
         """
+        self._reattach()
         stored = self.extent.stored
         if self._unrecorded:
             self._lose(self._unrecorded)
@@ -173,11 +202,12 @@ class LogWriter:
 
     def record_loss(self) -> None:
         """Retry to record bytes that were lost without a record."""
-        stored = self.extent.stored
-        if self._unrecorded:
-            with suppress(OSError):
+        with suppress(OSError):
+            self._reattach()
+            stored = self.extent.stored
+            if self._unrecorded:
                 self._lose(self._unrecorded)
-        self._report_growth(stored)
+                self._report_growth(stored)
 
     def _report_growth(self, stored_before: int) -> None:
         if self._on_growth:
@@ -193,7 +223,8 @@ class LogWriter:
 
     def close(self) -> None:
         """Close the file descriptors. The index keeps its preallocated space of less than a block."""
-        self._files.close()
+        if not self._suspended:
+            self._files.close()
 
     def _write(self, data: memoryview) -> int:
         """Write the bytes, and return how many of them reached the file."""
@@ -257,12 +288,3 @@ def readable_bytes(pipe: int) -> int:
     """Return the number of bytes in a pipe (FIONREAD, ioctl_tty(2))."""
     answer = fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0))
     return int(struct.unpack("i", answer)[0])
-
-
-def _open(directory: Path, flags: int) -> LogFiles:
-    data = os.open(data_file(directory), flags, _MODE)
-    try:
-        return LogFiles(data, os.open(index_file(directory), flags, _MODE))
-    except OSError:
-        os.close(data)
-        raise
