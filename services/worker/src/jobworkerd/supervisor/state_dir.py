@@ -68,10 +68,15 @@ def _prepared(jobs_dir: Path, user: Identity | None) -> Path:
 
 
 def _share(jobs_dir: Path, user: Identity | None) -> None:
-    """Let the user's group read the logs. New files get the group of the directory, see inode(7)."""
+    """Let the user's group read the logs. New files get the group of the directory, see inode(7).
+
+    The logs of earlier servers get the group, too, if it differs from the group of those servers.
+    """
+    group = user.gid if user else os.getegid()
     try:
-        if user:
-            os.chown(jobs_dir, -1, user.gid)
+        if jobs_dir.stat().st_gid != group:
+            for path in (*jobs_dir.glob("*/*"), *jobs_dir.iterdir(), jobs_dir):
+                os.chown(path, -1, group)
         jobs_dir.chmod(0o2750 if user else 0o700)
     except OSError as error:
         raise CannotStart(
