@@ -8,8 +8,16 @@ import pytest
 
 from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError
-from jobworker_cli.stream.follow import copy_stream, open_stream
-from jobworker_client import Client, ConnectionLost, JobNotFound, JobStream, JobWorkerError
+from jobworker_cli.stream.follow import StderrNotifier, copy_stream, open_stream
+from jobworker_client import (
+    Client,
+    ConnectionLost,
+    JobNotFound,
+    JobStream,
+    JobWorkerError,
+    Reconnecting,
+    SupervisorUnavailable,
+)
 from jobworker_client.aio.connection import Connection, StreamCall
 from jobworker_client.retry_policy import RetryPolicy
 from tests.unit.cli.conftest import JOB_ID, StreamMessage, StreamRequest, stdout
@@ -122,3 +130,12 @@ async def test_permanent_error_is_raised_at_once() -> None:
     with pytest.raises(CliError, match="no"):
         await copy_stream(stream(connection), drop)
     assert connection.offsets == [0]
+
+
+@pytest.mark.parametrize(("offset", "next_step"), [(7, "resuming at byte 7"), (None, "retrying")])
+def test_reconnect_is_reported_without_the_remedy_of_the_error(
+    capsys: pytest.CaptureFixture[str], offset: int | None, next_step: str
+) -> None:
+    error = SupervisorUnavailable("the server is restarting; retry")
+    StderrNotifier()(Reconnecting(error, offset))
+    assert capsys.readouterr().err == f"jobworker: the server is restarting; {next_step}\n"

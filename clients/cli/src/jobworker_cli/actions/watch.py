@@ -30,7 +30,8 @@ async def watch_jobs(
             except JobWorkerError as error:
                 if not error.retryable:
                     raise
-                status = printable(f"{error}; retrying")
+                fault, _, _ = str(error).partition("; ")
+                status = printable(f"{fault}; retrying")
             draw([status, *table.splitlines()])
             await asyncio.sleep(interval.total_seconds())
 

@@ -36,7 +36,9 @@ class StderrNotifier:
                 f"{event.reason}"
             )
         elif not isinstance(event.error, ReaderStalled):
-            print_message(f"jobworker: {event.error}; {_next_step(event)}")
+            # The message names the fault and then the remedy, which is what the client does next.
+            fault, _, _ = str(event.error).partition("; ")
+            print_message(f"jobworker: {fault}; {_next_step(event)}")
         elif not self._stall_printed:
             # A pager that waits for its user stalls the stream every few seconds.
             self._stall_printed = True
