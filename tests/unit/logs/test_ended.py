@@ -107,3 +107,20 @@ def test_the_log_of_a_lost_job_is_ended(tmp_path: Path) -> None:
         assert not logs.is_live("job")
         assert logs.total_bytes == ended.total == 34
         assert logs.end_abandoned("without a log") == 0
+
+
+def test_the_unreadable_log_of_a_lost_job_has_no_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = LogStore(tmp_path, UNBOUNDED, UNBOUNDED, no_error)
+    before.open("job").append(OUT, memoryview(b"last words"), 1)
+    with store(tmp_path) as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", refuse)
+            with pytest.raises(OSError, match="the log of job job cannot be opened"):
+                logs.end_abandoned("job")
+            assert not logs.is_live("job")
+        assert logs.end_abandoned("job") == 10

@@ -105,7 +105,6 @@ class LogStore:
 
         Raises:
             FileNotFoundError: the job has no log.
-            OSError: the log cannot be opened or repaired.
         """
         writer = LogWriter.resume(self._jobs_dir / job_id, self._grown)
         self._live[job_id] = writer
@@ -148,14 +147,16 @@ class LogStore:
         """End the log of a job that is lost, and return its size; 0 if the job has no log.
 
         Raises:
-            OSError: the log cannot be opened or repaired.
+            OSError: the log cannot be opened.
         """
         try:
-            size = self.resume(job_id).size
+            writer = self.resume(job_id)
         except FileNotFoundError:
             return 0
         self.end(job_id)
-        return size
+        if writer.suspended and not writer.size:
+            raise OSError(errno.EIO, f"the log of job {job_id} cannot be opened")
+        return writer.size
 
     def is_live(self, job_id: str) -> bool:
         """Return whether a log is being written."""

@@ -130,6 +130,11 @@ class LogWriter:
         return self.extent.size
 
     @property
+    def suspended(self) -> bool:
+        """Whether this is a resumed log that could not be opened yet."""
+        return self._suspended is not None
+
+    @property
     def unrecorded(self) -> int:
         """Number of lost bytes without a record, because the index could not be written either."""
         return self._unrecorded
