@@ -11,7 +11,7 @@ from jobworkerd.config import CapacityConfig
 from jobworkerd.errors import RequestIdReused
 from jobworkerd.model import JobStatus, TerminationReason
 from jobworkerd.protocol.messages import ListJobs
-from jobworkerd.records.sealing import KEY_FILE
+from jobworkerd.records.sealing import KEY_FILE, Sealer
 from tests.unit.supervisor.job_table import (
     CONFIG,
     ONE_JOB,
@@ -20,6 +20,7 @@ from tests.unit.supervisor.job_table import (
     running_table,
     status_of,
     stop,
+    until,
 )
 
 
@@ -112,3 +113,25 @@ async def test_a_shutdown_starts_no_jobs(tmp_path: Path) -> None:
             *[JobStatus.RUNNING] * 2,
             *[JobStatus.QUEUED] * 2,
         ]
+
+
+async def test_a_shutdown_starts_no_job_that_is_leaving_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsealing = asyncio.Event()
+
+    async def slow_unseal(*_: object) -> dict[str, str]:
+        unsealing.set()
+        await asyncio.sleep(0.05)
+        return {}
+
+    monkeypatch.setattr(Sealer, "unseal", slow_unseal)
+    async with running_table(tmp_path, ONE_JOB) as server:
+        first = await occupy(server)
+        job = await create(server, "true", env={"A": "b"})
+        await stop(server, first)
+        await unsealing.wait()
+        await server.jobs.shut_down(0)
+        await until(lambda: not server.jobs.queued.is_changing(job.id))
+        assert server.jobs.get(job.id).status is JobStatus.QUEUED
+        assert server.context.records.sealed_env(job.id)

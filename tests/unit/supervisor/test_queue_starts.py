@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from jobworkerd.config import CapacityConfig
 from jobworkerd.errors import HostExhausted, TooManyJobs
-from jobworkerd.model import JobStatus, LimitsUpdate
+from jobworkerd.model import JobStatus, LimitsUpdate, TerminationReason
 from jobworkerd.protocol.messages import UpdateJob
 from jobworkerd.spawn.spare_pool import SparePool
+from jobworkerd.supervisor.live_job import LiveJob
 from tests.unit.supervisor.job_table import (
     CONFIG,
     ONE_JOB,
@@ -111,6 +112,46 @@ async def test_a_job_waits_again_while_the_host_is_exhausted(
     ended = [await server.ended(each.id) for each in (job, other)]
     assert [each.status for each in ended] == [JobStatus.COMPLETED] * 2
     assert ended[0].start_time_ns < ended[1].start_time_ns  # type: ignore[operator]
+
+
+async def test_an_exhausted_host_does_not_change_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_table(tmp_path, replace(CONFIG, max_jobs=2)) as server:
+        first, _ = await occupy(server), await occupy(server)
+        job = await create(server, "sleep", "1000")
+        failures = [OSError(errno.EAGAIN, "Resource temporarily unavailable")]
+        take = SparePool.take
+
+        async def failing_take(pool: SparePool) -> object:
+            if failures:
+                raise failures.pop()
+            return await take(pool)
+
+        monkeypatch.setattr(SparePool, "take", failing_take)
+        await stop(server, first)
+        await until(lambda: not failures)
+        other = await create(server, "sleep", "1000", owner="CN=bob")  # this owner has no running job
+        assert other.queue_position == 2
+        await status_of(server, job, JobStatus.RUNNING)
+        assert server.jobs.get(other.id).status is JobStatus.QUEUED
+
+
+async def test_a_start_that_fails_after_its_commit_is_not_repeated(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await occupy(server)
+    job = await create(server, "sleep", "1000")
+
+    async def failing_execute(_: LiveJob) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(LiveJob, "_execute", failing_execute)
+    await stop(server, first)
+    final = await server.ended(job.id)
+    assert final.termination
+    assert final.termination.reason is TerminationReason.NOT_STARTED
+    assert "Resource temporarily unavailable" in final.termination.message
 
 
 async def test_nothing_runs_while_the_disk_refuses_the_start(tmp_path: Path) -> None:

@@ -142,6 +142,18 @@ async def test_a_job_waits_until_its_timeout(server: Server) -> None:
     assert server.jobs.get(job.id) == final
 
 
+async def test_the_queue_timeout_does_not_apply_to_a_running_job(server: Server) -> None:
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    first = await occupy(server)
+    job = await create(server, "sleep", "1000", queue_timeout=0.3)
+    await stop(server, first)
+    await status_of(server, job, JobStatus.RUNNING)
+    await asyncio.sleep(0.4)
+    assert server.jobs.get(job.id).status is JobStatus.RUNNING
+    assert not faults
+
+
 async def test_a_job_that_cannot_start_ends(server: Server) -> None:
     first = await occupy(server)
     job, other = await create(server, "/nonexistent"), await create(server, "true")
