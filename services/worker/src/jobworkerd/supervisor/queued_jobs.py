@@ -76,7 +76,7 @@ class QueuedJobs:
             self._wait_again(job)
 
     def take_back(self, job_id: str) -> None:
-        """Let a job wait again that an earlier supervisor was about to start. Nothing of it has run.
+        """Let a job wait again that an earlier supervisor was about to start. Its command has not run.
 
         Raises:
             OSError: the records cannot be read.

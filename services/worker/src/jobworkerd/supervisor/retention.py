@@ -23,15 +23,17 @@ class Retention:
         self._removal = removal
         self._context = context
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self._timer = context.loop.call_soon(self._tick)
 
     def check(self) -> None:
         """Remove the jobs beyond the bounds. The call returns at once."""
-        if self._task is None or self._task.done():
+        if not self._closed and (self._task is None or self._task.done()):
             self._task = self._context.loop.create_task(self._run())
 
     def close(self) -> None:
-        """Stop the timer and the task."""
+        """Stop the timer and the task. The last job can end after that, so later checks do nothing."""
+        self._closed = True
         self._timer.cancel()
         if self._task:
             self._task.cancel()
