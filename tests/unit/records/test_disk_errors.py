@@ -242,6 +242,20 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+async def test_a_host_without_threads_prevents_a_start_and_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = descriptors()
+    monkeypatch.setattr("threading.Thread.start", _no_thread)
+    with pytest.raises(CannotStart, match="can't start new thread"):
+        Records(tmp_path, lambda *_: None)
+    assert descriptors() == before
+
+
+def _no_thread(_thread: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 async def test_no_descriptor_is_left_after_a_close(tmp_path: Path, make_job: MakeJob) -> None:
     with opened(tmp_path) as records:
         await records.insert(make_job())

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from jobworkerd.records.database import connect, disk_errors
+from jobworkerd.startup import CannotStart
 
 _COMMITS = 256
 """Commits between two checkpoints, a few MiB."""
@@ -23,7 +24,7 @@ class Checkpointer:
         """Open a connection in the thread. `on_failure` is called in the event loop.
 
         Raises:
-            OSError: the file cannot be opened.
+            CannotStart: the file cannot be opened, or the host is exhausted.
         """
         self._loop = asyncio.get_running_loop()
         self._path = path
@@ -33,9 +34,11 @@ class Checkpointer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         try:
             self._connection = self._thread.submit(self._open).result()
-        except BaseException:
+        except (OSError, RuntimeError) as error:  # RuntimeError: the host can have no more threads
             self._thread.shutdown()
-            raise
+            raise CannotStart(
+                f"{path} cannot be used by a second thread ({error}); check the disk and the limit of tasks"
+            ) from error
 
     def _open(self) -> sqlite3.Connection:
         with disk_errors():

@@ -50,8 +50,7 @@ class Records:
         `on_fault` is called once when the disk fails, and `on_recovery` when it works again.
 
         Raises:
-            CannotStart: the file cannot be used, is damaged, or a newer version has written it.
-            OSError: the host is exhausted.
+            CannotStart: the file cannot be used, is damaged or of a newer version, or the host is exhausted.
         """
         self._on_recovery = on_recovery
         self._on_fault = on_fault
