@@ -2,23 +2,13 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
-import { JobStatus, JobWorkerError, timestampDate } from "@jobworker/client";
+import { JobStatus, timestampDate } from "@jobworker/client";
 import { DEFAULT_RETRY_POLICY } from "../src/retry_policy.js";
+import { failsWith } from "./failure.js";
 import { Certificates, type Methods, serverError, TestServer, unavailable } from "./server.js";
 
 const certs = new Certificates();
 after(() => certs[Symbol.dispose]());
-
-function failsWith(expected: Partial<JobWorkerError>): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof JobWorkerError, String(error));
-    const actual = Object.fromEntries(
-      Object.keys(expected).map((key) => [key, error[key as keyof JobWorkerError]]),
-    );
-    assert.deepEqual(actual, expected);
-    return true;
-  };
-}
 
 test("create sends the request and returns the job", async () => {
   await using server = await TestServer.start(certs, {
@@ -169,42 +159,6 @@ test("list sends all filters and continues after an empty page", async () => {
     requests,
     ["", "next"].map((token) => [token, owner, commandContains, createdAfter.toISOString(), undefined]),
   );
-});
-
-test("delete sends the id", async () => {
-  const ids: string[] = [];
-  await using server = await TestServer.start(certs, {
-    deleteJob({ id }) {
-      ids.push(id);
-      return {};
-    },
-  });
-  using client = server.client();
-  await client.delete("1");
-  assert.deepEqual(ids, ["1"]);
-});
-
-test("delete fails if no job has the id", async () => {
-  await using server = await TestServer.start(certs, {
-    deleteJob() {
-      throw serverError(Code.NotFound, "JOB_NOT_FOUND");
-    },
-  });
-  using client = server.client();
-  await assert.rejects(client.delete("1"), failsWith({ code: "NOT_FOUND", reason: "JOB_NOT_FOUND" }));
-});
-
-test("delete succeeds if a repeated attempt finds no job", async () => {
-  let calls = 0;
-  await using server = await TestServer.start(certs, {
-    deleteJob() {
-      calls += 1;
-      throw calls === 1 ? unavailable() : serverError(Code.NotFound, "JOB_NOT_FOUND");
-    },
-  });
-  using client = server.client();
-  await client.delete("1");
-  assert.equal(calls, 2);
 });
 
 test("update sends only the given limits", async () => {
