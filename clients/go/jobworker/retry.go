@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
+
+	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
 // retryUnary is a grpc.UnaryClientInterceptor that retries a call while the server is unavailable. All unary
@@ -16,6 +18,10 @@ import (
 func retryUnary(policy retryPolicy) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, request, response any, connection *grpc.ClientConn,
 		invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		backoff := policy.callBackoff
+		if isLongWait(request) {
+			backoff = nil
+		}
 		for attempt := 0; ; attempt++ {
 			err := invoke(ctx, method, request, response, connection, options...)
 			if err == nil {
@@ -23,14 +29,20 @@ func retryUnary(policy retryPolicy) grpc.UnaryClientInterceptor {
 			}
 			failure := fromRPC(err)
 			failure.retries = attempt
-			if !failure.Retryable() || attempt == len(policy.callBackoff) {
+			if !failure.Retryable() || attempt == len(backoff) {
 				return failure
 			}
-			if err := sleepBeforeRetry(ctx, failure, policy.callBackoff[attempt]); err != nil {
+			if err := sleepBeforeRetry(ctx, failure, backoff[attempt]); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// isLongWait reports whether a request waits for the end of a job. Client.Wait retries such a call for longer.
+func isLongWait(request any) bool {
+	wait, ok := request.(*jobworkerv1.WaitJobRequest)
+	return ok && wait.GetTimeout() == nil
 }
 
 // sleep waits before the next attempt. It returns an error if the call must not be retried.

@@ -76,10 +76,14 @@ func TestWaitFailsAfterTheResumeTimeout(t *testing.T) {
 	client := clientOf(t, server)
 	client.policy.resumeTimeout = 10 * time.Millisecond
 	client.policy.streamBackoff = milliseconds(1)
+	began := time.Now()
 	_, err := client.Wait(t.Context(), "7")
 	failure, ok := errors.AsType[*Error](err)
 	equal(t, ok, true)
 	equal(t, failure.Code, codes.Unavailable)
+	if taken := time.Since(began); taken > 2*time.Second {
+		t.Errorf("the retries of calls prolong the wait: %v", taken)
+	}
 }
 
 func TestWaitForAnUnknownJobFailsAtOnce(t *testing.T) {
