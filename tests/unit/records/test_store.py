@@ -154,12 +154,29 @@ async def test_values_of_the_server_survive(tmp_path: Path) -> None:
 
 
 async def test_the_memory_of_final_jobs_is_bounded(records: Records, make_job: MakeJob) -> None:
-    jobs = [make_job() for _ in range(600)]
+    small = [make_job() for _ in range(1_000)]
+    large = [make_job(args=("x" * 100_000,) * 3) for _ in range(10)]
+    for jobs, most in ((small, 524), (large, 3)):
+        await asyncio.gather(*(records.insert(job) for job in jobs))
+        for job in jobs:
+            assert records.get(job.id) == job
+        assert 0 < len(records._cache._jobs) <= most
+    huge = make_job(args=("x" * 100_000,) * 11)
+    await records.update(huge)
+    assert len(records._cache._jobs) == 0
+    assert [records.get(job.id) for job in (huge, small[0], large[0])] == [huge, small[0], large[0]]
+
+
+async def test_the_cache_keeps_the_jobs_that_were_used_last(records: Records, make_job: MakeJob) -> None:
+    jobs = [make_job() for _ in range(1_000)]
     await asyncio.gather(*(records.insert(job) for job in jobs))
     for job in jobs:
-        assert records.get(job.id) == job
-    assert len(records._cache) == 256
-    assert records.get(jobs[0].id) == jobs[0]
+        records.get(job.id)
+        records.get(jobs[0].id)
+    kept = records._cache._jobs
+    assert jobs[0].id in kept
+    assert jobs[1].id not in kept
+    assert jobs[-1].id in kept
 
 
 async def test_a_full_sync_waits_for_the_disk(tmp_path: Path, make_job: MakeJob) -> None:

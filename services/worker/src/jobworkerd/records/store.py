@@ -13,12 +13,12 @@ from jobworkerd.records import encoding
 from jobworkerd.records.checkpoint import Checkpointer
 from jobworkerd.records.database import FILE_NAME, disk_errors, open_database
 from jobworkerd.records.ended_logs import RecordedLogs
+from jobworkerd.records.job_cache import JobCache
 from jobworkerd.records.pages import Page, read_page
 from jobworkerd.records.sealing import Sealer
 from jobworkerd.records.write_queue import WriteQueue
 from jobworkerd.records.writes import Delete, Save, SetMeta
 
-_CACHED_JOBS = 256
 _LAST_TIME_NS = 2**63 - 1
 _LIVE = (JobStatus.INITIALIZING.value, JobStatus.RUNNING.value)
 
@@ -67,7 +67,7 @@ class Records:
             self._disk_changed,
             partial(on_fault, "rejected record"),
         )
-        self._cache: dict[str, Job] = {}
+        self._cache = JobCache()
         self.sealer = Sealer(state_dir)
         self.ended_logs = RecordedLogs(self._connection, self._queue)
 
@@ -137,7 +137,7 @@ class Records:
         changes = [self._queue.add(Delete(job_id), keep=False) for job_id in job_ids]
         await asyncio.gather(*changes)
         for job_id in job_ids:
-            self._cache.pop(job_id, None)
+            self._cache.remove(job_id)
         await self._sync()
 
     def delete_later(self, job_id: str) -> None:
@@ -156,8 +156,7 @@ class Records:
         """
         if change := self._queue.find(job_id):
             return change.job if isinstance(change, Save) else None
-        if job := self._cache.pop(job_id, None):
-            self._cache[job_id] = job
+        if job := self._cache.get(job_id):
             return job
         row = self._row("SELECT record FROM job WHERE key = ? AND id = ?", key_of(job_id), job_id)
         if row is None:
@@ -167,11 +166,8 @@ class Records:
         return job
 
     def _remember(self, job: Job) -> None:
-        """Keep a final job, which never changes, in memory for some time."""
         if job.status.final:
-            self._cache[job.id] = job
-            if len(self._cache) > _CACHED_JOBS:
-                del self._cache[next(iter(self._cache))]
+            self._cache.add(job)
 
     def first_request(self, spec: JobSpec) -> FirstRequest | None:
         """Return what the request id of a request was first used for.
