@@ -107,6 +107,15 @@ async def test_a_request_that_does_not_wait_is_refused_while_jobs_wait(certs: Pa
             assert (await admin.ended(small.id)).status == job_pb2.JOB_STATUS_COMPLETED
 
 
+def test_a_server_whose_default_job_exceeds_the_capacity_does_not_start(certs: Path, tmp_path: Path) -> None:
+    environment = {"JOBWORKERD_CAPACITY_MEMORY": "100", "JOBWORKERD_DEFAULTS_MAX_MEMORY": "101"}
+    with (
+        pytest.raises(AssertionError, match=r"defaults\.max_memory: 101 is above capacity\.memory"),
+        Server.started(BIN, certs, tmp_path / "state", **environment),
+    ):
+        pass
+
+
 async def test_the_queue_survives_a_restart_and_a_crash(one_job: Server) -> None:
     async with lasting_client(one_job) as admin:
         await admin.create(*FOREVER)

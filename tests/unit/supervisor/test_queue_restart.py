@@ -133,7 +133,8 @@ async def test_a_shutdown_starts_no_job_that_is_leaving_the_queue(
         await unsealing.wait()
         await server.jobs.shut_down(0)
         await until(lambda: not server.jobs.queued.is_changing(job.id))
-        assert server.jobs.get(job.id).status is JobStatus.QUEUED
+        waiting = server.jobs.get(job.id)
+        assert (waiting.status, waiting.queue_reason) == (JobStatus.QUEUED, "the server is shutting down")
         assert server.context.records.sealed_env(job.id)
 
 

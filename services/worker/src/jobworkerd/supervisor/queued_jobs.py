@@ -243,7 +243,9 @@ def _not_stored(error: OSError) -> HostExhausted:
 
 
 def _problem(error: Exception) -> str:
-    """Return why the host cannot start a job now."""
+    """Return why the server cannot start a job now."""
+    if isinstance(error, ShuttingDown):
+        return "the server is shutting down"
     what = error.why if isinstance(error, HostExhausted) else describe(error)
     return f"the host of the server is exhausted ({what})"
 
