@@ -93,8 +93,8 @@ type JobServiceClient interface {
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
 	// LIMIT_UNAVAILABLE).
 	UpdateJob(ctx context.Context, in *UpdateJobRequest, opts ...grpc.CallOption) (*UpdateJobResponse, error)
-	// Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
-	// its output can fail.
+	// Deletes a job that has ended: its record and its output. Its request id can then start a new job. An open stream
+	// of its output completes or ends with NOT_FOUND (JOB_NOT_FOUND).
 	//
 	// Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
 	//
@@ -286,8 +286,8 @@ type JobServiceServer interface {
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), FAILED_PRECONDITION (JOB_NOT_RUNNING,
 	// LIMIT_UNAVAILABLE).
 	UpdateJob(context.Context, *UpdateJobRequest) (*UpdateJobResponse, error)
-	// Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
-	// its output can fail.
+	// Deletes a job that has ended: its record and its output. Its request id can then start a new job. An open stream
+	// of its output completes or ends with NOT_FOUND (JOB_NOT_FOUND).
 	//
 	// Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
 	//

@@ -81,8 +81,8 @@ class JobServiceStub:
     LIMIT_UNAVAILABLE).
     """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
-    """Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
-    its output can fail.
+    """Deletes a job that has ended: its record and its output. Its request id can then start a new job. An open stream
+    of its output completes or ends with NOT_FOUND (JOB_NOT_FOUND).
 
     Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
 
@@ -217,8 +217,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.DeleteJobRequest,
         context: _aio.ServicerContext[_job_service_pb2.DeleteJobRequest, _abc.Awaitable[_job_service_pb2.DeleteJobResponse]],
     ) -> _abc.Awaitable[_job_service_pb2.DeleteJobResponse]:
-        """Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
-        its output can fail.
+        """Deletes a job that has ended: its record and its output. Its request id can then start a new job. An open stream
+        of its output completes or ends with NOT_FOUND (JOB_NOT_FOUND).
 
         Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
 

@@ -906,8 +906,8 @@ export const JobService: GenService<{
     output: typeof UpdateJobResponseSchema;
   },
   /**
-   * Deletes a job that has ended: its record and its output. Its request id can then start a new job. Open streams of
-   * its output can fail.
+   * Deletes a job that has ended: its record and its output. Its request id can then start a new job. An open stream
+   * of its output completes or ends with NOT_FOUND (JOB_NOT_FOUND).
    *
    * Admin only. Safe to retry: if the job is already deleted, the call fails with NOT_FOUND.
    *

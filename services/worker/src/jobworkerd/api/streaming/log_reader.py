@@ -8,6 +8,7 @@ from typing import Self
 from jobworkerd.api.streaming.encoding import Encoded, encode
 from jobworkerd.api.streaming.message_cache import MessageCache, Range, Sources
 from jobworkerd.logs.cursor import Gap, LogCursor, Skipped, open_cursor
+from jobworkerd.logs.format import data_file
 
 
 class LogReader:
@@ -53,6 +54,9 @@ class LogReader:
             if isinstance(piece, Skipped):
                 self.offset = piece.end
                 return None
+            if isinstance(piece, Gap) and not data_file(self._directory).exists():
+                # The supervisor truncates the files of a removed log, which are still open here.
+                raise FileNotFoundError(self._directory)
             message = encode(piece)
             # A gap can grow before the next reader reads it.
             if not isinstance(piece, Gap):
