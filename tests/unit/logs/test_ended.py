@@ -124,3 +124,18 @@ def test_the_unreadable_log_of_a_lost_job_has_no_size(
                 logs.end_abandoned("job")
             assert not logs.is_live("job")
         assert logs.end_abandoned("job") == 10
+
+
+def test_a_loss_is_recorded_before_another_store_resumes_the_log(tmp_path: Path) -> None:
+    before = LogStore(tmp_path, UNBOUNDED, UNBOUNDED, no_error)
+    writer = before.open("job")
+    kept, full = os.dup(writer._files.index), os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, writer._files.index)
+    writer.append(OUT, memoryview(b"lost"), 1)
+    os.dup2(kept, writer._files.index)
+    assert (writer.unrecorded, writer.size) == (4, 0)
+    before.close()
+    with store(tmp_path) as logs:
+        assert logs.resume("job").size == 4
+    for each in (kept, full):
+        os.close(each)

@@ -112,7 +112,12 @@ class LogStore:
         return writer
 
     def close(self) -> None:
-        """Remove the prepared log, and reclaim the space of removed logs."""
+        """Remove the prepared log, and reclaim the space of removed logs.
+
+        The logs of running jobs stay open. Their losses are recorded, because another server can resume them.
+        """
+        for writer in self._live.values():
+            writer.record_loss()
         self._deferred.close()
         if self._next:
             self._next.close()
