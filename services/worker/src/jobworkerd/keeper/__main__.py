@@ -1,18 +1,23 @@
 """`python -m jobworkerd.keeper --config-fd N ARGUMENTS...`: what `jobworkerd serve` turns into.
 
-ARGUMENTS are those of `jobworkerd`. With `--table-fd N` a new version of the program continues.
+ARGUMENTS are those of `jobworkerd`. With `--table-fd N` a new version of the program continues. With
+`--check` the program ends at once: a new version can be started.
 """
 
 import gc
 import sys
 
+from jobworkerd.keeper.descriptors import reserve
 from jobworkerd.keeper.program import Keeper
 
 
 def main() -> int:
     """Keep the jobs until the server ends."""
+    if sys.argv[1:] == ["--check"]:
+        return 0
     option, descriptor, *arguments = sys.argv[1:]
     gc.freeze()
+    reserve()
     if option == "--table-fd":
         return Keeper.continued(int(descriptor), arguments).run()
     return Keeper(int(descriptor), arguments).run()

@@ -3,12 +3,21 @@
 import errno
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from jobworkerd.keeper import wire
 from jobworkerd.keeper.children import Children, start_time
 from jobworkerd.keeper.table import Table
+
+PREPARE_SECONDS = 60.0
+"""A supervisor that is not prepared within this time is killed."""
+
+_PASSING = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
+"""The kernel limits the descriptors in flight of an unprivileged user (unix(7)), and can lack memory."""
+
+_RETRY_SECONDS = 0.01
 
 
 class Connection:
@@ -26,6 +35,12 @@ class Connection:
         self.prepared = False
         self.ready = False
         self.stopping = False
+        self.settings: int | None = None
+        """The descriptor of the settings with which the supervisor has prepared itself."""
+        self.deadline: float | None = time.monotonic() + PREPARE_SECONDS
+        """The time until which the supervisor must be prepared."""
+        self.retry_at: float | None = None
+        """The time to send waiting messages again after the kernel was out of a resource."""
         self._table = table
         self._children = children
         self._on_notice = on_notice
@@ -37,8 +52,15 @@ class Connection:
         return bool(self._waiting)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket and the settings."""
         self.sock.close()
+        self.replace_settings(None)
+
+    def replace_settings(self, settings: int | None) -> None:
+        """Take over the descriptor of other settings."""
+        if self.settings is not None:
+            os.close(self.settings)
+        self.settings = settings
 
     def send(self, *message: object, descriptors: Sequence[int] = ()) -> None:
         """Send a message now, or when the socket accepts it. `descriptors` stay open until then."""
@@ -47,14 +69,18 @@ class Connection:
 
     def flush(self) -> None:
         """Send waiting messages. A supervisor that has ended receives none."""
+        self.retry_at = None
         try:
             while self._waiting:
                 wire.send(self.sock, *self._waiting[0])
                 self._waiting.popleft()
         except BlockingIOError:
             return
-        except OSError:
-            self._waiting.clear()
+        except OSError as error:
+            if error.errno in _PASSING:
+                self.retry_at = time.monotonic() + _RETRY_SECONDS
+            else:
+                self._waiting.clear()
 
     def send_table(self) -> None:
         """Give the table to the supervisor, which takes over with the last message."""
@@ -71,11 +97,18 @@ class Connection:
             except BlockingIOError:
                 return True
             except wire.Truncated as error:
-                self.send("done", error.message[1], errno.EMFILE, 0)
+                self._truncated(error.message)
                 continue
             if received is None:
                 return False
             self._handle(*received)
+
+    def _truncated(self, message: list[object]) -> None:
+        """Refuse a request whose descriptors were lost. A supervisor can take over without its settings."""
+        if message[0] == "prepared":
+            self._on_notice(self, message, [])
+        else:
+            self.send("done", message[1], errno.EMFILE, 0)
 
     def _handle(self, message: list[object], descriptors: list[int]) -> None:
         match message:

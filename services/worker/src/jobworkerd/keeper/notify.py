@@ -2,6 +2,9 @@
 
 import os
 import socket
+from contextlib import suppress
+
+_TIMEOUT_SECONDS = 1.0
 
 
 def notify(state: str) -> None:
@@ -9,7 +12,9 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+    # A missing or stopped service manager must not end or block the keeper.
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_TIMEOUT_SECONDS)
         # A leading @ represents the NUL byte of an abstract address (unix(7)).
         sock.connect("\0" + address[1:] if address.startswith("@") else address)
         sock.sendall(state.encode())

@@ -10,12 +10,15 @@ import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from jobworkerd.keeper import wire
-from jobworkerd.keeper.children import Children
+from jobworkerd.keeper import replacement, wire
+from jobworkerd.keeper.children import Children, set_inheritable
 from jobworkerd.keeper.connection import Connection
+from jobworkerd.keeper.descriptors import all_descriptors
 from jobworkerd.keeper.notify import notify
-from jobworkerd.keeper.reload import SETTINGS_VARIABLE, SOCKET_VARIABLE, fingerprint
-from jobworkerd.keeper.table import Entry, Table
+from jobworkerd.keeper.reload import SETTINGS_VARIABLE, SOCKET_VARIABLE
+from jobworkerd.keeper.replacement import Replacement
+from jobworkerd.keeper.signals import Signals
+from jobworkerd.keeper.table import Table
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -27,20 +30,6 @@ _HAND_OVER_SECONDS = 10.0
 _DIED = 1
 """Exit code of a server without a supervisor that can start it or end it in order."""
 
-_IGNORED = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
-_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
-_FAULTS = frozenset(
-    {
-        signal.SIGSEGV,
-        signal.SIGBUS,
-        signal.SIGFPE,
-        signal.SIGILL,
-        signal.SIGABRT,
-        signal.SIGSYS,
-        signal.SIGTRAP,
-    }
-)
-_DEFAULT_ACTION = _IGNORED | _STOPS | _FAULTS
 _SHUTDOWN = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
@@ -55,7 +44,7 @@ class Keeper:
         self._children = Children()
         self._current: Connection | None = None
         self._next: Connection | None = None
-        self._source = fingerprint()
+        self._replacement = Replacement(self._children)
         self._served = False
         self._shutdown_signals: list[int] = []
         self._backoff = 0.0
@@ -64,11 +53,11 @@ class Keeper:
         self._reason = ""
         self._reload_wanted = False
         self._exit_code: int | None = None
-        self._signals, self._wakeup = socket.socketpair()
+        self._signals = Signals()
 
     def run(self) -> int:
         """Serve until the server ends, and return the exit code."""
-        self._handle_signals()
+        self._signals.handle()
         self._reap()
         if self._reload_wanted:
             self._reload()
@@ -77,16 +66,6 @@ class Keeper:
             self._wait()
         self._children.reap_discarded()
         return self._exit_code
-
-    def _handle_signals(self) -> None:
-        for each in (self._signals, self._wakeup):
-            each.setblocking(False)  # noqa: FBT003 - it takes no keyword
-        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        for number in signal.valid_signals() - _DEFAULT_ACTION:
-            # A signal that was ignored before, such as SIGHUP by nohup(1), stays ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _ignore)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
     # The supervisors
 
@@ -108,7 +87,8 @@ class Keeper:
         `{0}` stands for the descriptor of the settings, `{1}` for that of the socket, also in `variables`.
         """
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with all_descriptors():
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError:
             return None
         with theirs:
@@ -133,10 +113,10 @@ class Keeper:
 
     def _prepared(self, sender: Connection, settings: list[int]) -> None:
         """Let a supervisor take over, after the current one has handed over."""
-        for descriptor in settings:
-            os.close(self._config)
-            self._config = descriptor
         sender.prepared = True
+        sender.deadline = None
+        for descriptor in settings:
+            sender.replace_settings(descriptor)
         if sender is self._current:
             self._give_table(sender)
         elif self._current:
@@ -160,6 +140,9 @@ class Keeper:
 
     def _ready(self, sender: Connection) -> None:
         sender.ready = self._served = True
+        if sender.settings is not None:  # they work
+            os.close(self._config)
+            self._config, sender.settings = sender.settings, None
         self._backoff = 0.0
         self._reason = ""
         notify("READY=1")
@@ -178,10 +161,12 @@ class Keeper:
         self._current = None
         self._kill_at = None
         code = os.waitstatus_to_exitcode(status)
-        if self._next:
+        if connection.stopping and code >= 0:
+            self._exit_code = code
+        elif self._next:
             if self._next.prepared:
                 self._promote()
-        elif code >= 0 and (connection.stopping or not self._served):
+        elif code >= 0 and not self._served:
             self._exit_code = code
         elif not self._served or (self._shutdown_signals and not connection.ready):
             self._exit_code = _DIED
@@ -189,15 +174,20 @@ class Keeper:
             self._reason = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
             self._start_later()
 
+    def _note(self, event: str, reason: str) -> None:
+        """Let the supervisor log an event."""
+        if self._current:
+            self._current.send("note", event, reason)
+
     # Reload
 
     def _reload(self) -> None:
         """Start a supervisor with fresh settings and the code on disk. It takes over when it is prepared."""
         self._reload_wanted = not (self._current and self._current.ready)
-        if self._reload_wanted or self._next or self._shutdown_signals:
+        if self._reload_wanted or self._next or self._shutdown_signals or self._replacement.check:
             return
-        if fingerprint() != self._source:
-            self._execute_again()
+        if self._replacement.needed() and self._replacement.start_check():
+            return
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")
         argv = [sys.executable, "-P", "-m", "jobworkerd", *self._arguments]
         argv = [each.replace("{", "{{").replace("}", "}}") for each in argv]
@@ -208,31 +198,46 @@ class Keeper:
     def _reload_failed(self) -> None:
         notify("READY=1")
         if self._current:
-            self._current.send("note", "reload failed", "the new supervisor ended; see the log lines above")
+            self._note("reload failed", "the new supervisor ended; see the log lines above")
         elif self._start_at is None:
             self._start_later()
 
-    def _execute_again(self) -> None:
-        """Replace this program by its new version, which keeps PID, children and descriptors."""
+    def _checked(self, status: int) -> None:
+        """Replace this program if the installed version can be loaded, and reload."""
+        self._replacement.checked()
+        if status == 0 and self._replace():
+            return
+        if status:
+            self._note("keeper not replaced", "the installed version of the keeper cannot be loaded")
+        self._replacement.give_up()
+        self._reload()
+
+    def _replace(self) -> bool:
+        """Replace this program; return True if it happens later."""
         current = self._current
-        assert current
-        current.flush()
-        entries = {key: (each.descriptors, each.pids, each.statuses) for key, each in self._table}
-        state = {
-            "entries": entries,
-            "discarded": [*self._children.discarded],
-            "config": self._config,
-            "current": (current.sock.fileno(), current.pid),
-        }
-        file = os.memfd_create("jobworkerd-keeper", 0)
-        os.write(file, json.dumps(state).encode())
-        kept = [descriptor for descriptors, *_ in entries.values() for descriptor in descriptors]
-        for descriptor in (*kept, self._config, current.sock.fileno()):
-            os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no keyword
-        # A signal must not arrive while the new program has no handler.
-        signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
-        argv = [sys.executable, "-P", "-m", "jobworkerd.keeper", "--table-fd", str(file), *self._arguments]
-        os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted
+        if not (current and current.ready) or current.has_waiting:
+            self._reload_wanted = True
+            return True
+        self._signals.block()
+        try:
+            # The signals that have arrived would be lost.
+            if numbers := [each for each in self._signals.received() if each != signal.SIGCHLD]:
+                self._reload_wanted = True
+                self._signals_seen(numbers)
+                return True
+            state = {
+                "entries": self._table.describe(),
+                "discarded": [*self._children.discarded],
+                "config": self._config,
+                "current": (current.sock.fileno(), current.pid),
+            }
+            kept = [*self._table.descriptors(), self._config, current.sock.fileno()]
+            replacement.execute(state, kept, self._arguments)
+        except OSError as error:
+            self._note("keeper not replaced", error.strerror or "")
+        finally:
+            self._signals.unblock()
+        return False
 
     @classmethod
     def continued(cls, file: int, arguments: Sequence[str]) -> "Keeper":
@@ -240,20 +245,16 @@ class Keeper:
         state = json.loads(os.pread(file, os.fstat(file).st_size, 0))
         os.close(file)
         keeper = cls(state["config"], arguments)
-        keeper._children = Children(state["discarded"])
-        for key, (descriptors, pids, statuses) in state["entries"].items():
-            keeper._table.add(
-                key, Entry(descriptors, pids, {int(pid): each for pid, each in statuses.items()})
-            )
-            for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)  # noqa: FBT003 - as above
+        keeper._children.discarded.update(state["discarded"])
+        keeper._table.restore(state["entries"])
+        set_inheritable(keeper._table.descriptors(), inheritable=False)
         descriptor, pid = state["current"]
-        for each in (descriptor, keeper._config):
-            os.set_inheritable(each, False)  # noqa: FBT003 - as above
+        set_inheritable((descriptor, keeper._config), inheritable=False)
         connection = Connection(
             socket.socket(fileno=descriptor), pid, keeper._table, keeper._children, keeper._notice
         )
         connection.prepared = connection.ready = keeper._served = True
+        connection.deadline = None
         keeper._current = connection
         keeper._start_at = None
         keeper._reload_wanted = True
@@ -264,26 +265,44 @@ class Keeper:
     def _wait(self) -> None:
         """Wait for an event and handle it."""
         poll = select.poll()
-        poll.register(self._signals, select.POLLIN)
+        poll.register(self._signals.sock, select.POLLIN)
         for each in self._connections():
-            poll.register(each.sock, select.POLLIN | (select.POLLOUT if each.has_waiting else 0))
+            writes = each.has_waiting and each.retry_at is None
+            poll.register(each.sock, select.POLLIN | (select.POLLOUT if writes else 0))
         ready = {descriptor for descriptor, _ in poll.poll(self._timeout())}
-        if self._signals.fileno() in ready:
-            self._signals_seen(self._signals.recv(4_096))
+        if self._signals.sock.fileno() in ready:
+            self._signals_seen(self._signals.received())
         for each in self._connections():
-            if each.sock.fileno() in ready:
+            if each.sock.fileno() in ready or _is_due(each.retry_at):
                 each.flush()
                 each.receive()
-        if self._kill_at is not None and time.monotonic() >= self._kill_at and self._current:
+        self._kill_late()
+        if self._reload_wanted and self._current and self._current.ready:
+            self._reload()
+
+    def _kill_late(self) -> None:
+        """Kill a supervisor that does not hand over or prepare itself in time, and a check without end."""
+        late = [each.pid for each in self._connections() if _is_due(each.deadline)]
+        if _is_due(self._kill_at) and self._current:
             self._kill_at = None
-            os.kill(self._current.pid, signal.SIGKILL)
+            late.append(self._current.pid)
+        if _is_due(self._replacement.deadline) and self._replacement.check:
+            late.append(self._replacement.check)
+        for pid in late:
+            os.kill(pid, signal.SIGKILL)
+        for each in self._connections():
+            if each.pid in late:
+                each.deadline = None
 
     def _connections(self) -> list[Connection]:
         return [each for each in (self._current, self._next) if each]
 
     def _timeout(self) -> float | None:
         """Return the time until the next timer in milliseconds."""
-        due = [each for each in (self._start_at, self._kill_at) if each is not None]
+        timers = [self._start_at, self._kill_at, self._replacement.deadline]
+        for each in self._connections():
+            timers += [each.deadline, each.retry_at]
+        due = [each for each in timers if each is not None]
         return max(0.0, min(due) - time.monotonic()) * 1_000 if due else None
 
     def _signals_seen(self, numbers: Sequence[int]) -> None:
@@ -308,11 +327,15 @@ class Keeper:
 
     def _reap(self) -> None:
         self._children.reap_discarded()
+        if self._replacement.check:
+            pid, status = os.waitpid(self._replacement.check, os.WNOHANG)
+            if pid:
+                self._checked(status)
         for connection in self._connections():
             pid, status = os.waitpid(connection.pid, os.WNOHANG)
             if pid:
                 self._ended(connection, status)
 
 
-def _ignore(*_: object) -> None:
-    """Handle a signal: its number arrives at the wakeup descriptor."""
+def _is_due(time_of_timer: float | None) -> bool:
+    return time_of_timer is not None and time.monotonic() >= time_of_timer

@@ -1,7 +1,7 @@
 """The table of the keeper: what the next supervisor needs to continue."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 
 class Entry:
@@ -26,9 +26,20 @@ class Table:
     def __iter__(self) -> Iterator[tuple[str, Entry]]:
         return iter(self._entries.items())
 
-    def add(self, key: str, entry: Entry) -> None:
-        """Add an entry of an earlier run of this program."""
-        self._entries[key] = entry
+    def describe(self) -> dict[str, tuple[list[int], list[int], dict[int, int]]]:
+        """Return all entries for `restore` in another program with the same descriptors."""
+        return {key: (each.descriptors, each.pids, each.statuses) for key, each in self}
+
+    def restore(self, entries: Mapping[str, tuple[list[int], list[int], dict[str, int]]]) -> None:
+        """Add the entries of an earlier version of this program. JSON has made strings of the PIDs."""
+        for key, (descriptors, pids, statuses) in entries.items():
+            self._entries[key] = Entry(
+                descriptors, pids, {int(pid): status for pid, status in statuses.items()}
+            )
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors of all entries."""
+        return [descriptor for _, each in self for descriptor in each.descriptors]
 
     def hold(self, key: str, descriptors: list[int], pids: Sequence[int]) -> None:
         """Add an entry, or replace its PIDs and either its state or all of its descriptors.

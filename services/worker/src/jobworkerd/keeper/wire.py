@@ -68,11 +68,11 @@ def receive(sock: socket.socket) -> tuple[list[object], list[int]] | None:
         Truncated: this process has no descriptor left.
     """
     try:
-        packet, descriptors, flags, _ = socket.recv_fds(
-            sock, MAX_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        packet, descriptors, flags, _ = socket.recv_fds(sock, MAX_BYTES, MAX_DESCRIPTORS)
     except ConnectionResetError:
         return None
+    for descriptor in descriptors:  # recv_fds ignores MSG_CMSG_CLOEXEC
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
     if not packet:
         return None
     message: list[object] = json.loads(packet)
