@@ -2,10 +2,7 @@
 
 import asyncio
 import errno
-import os
 from pathlib import Path
-
-import pytest
 
 from jobworkerd.job_id import JobIds
 from jobworkerd.logs.format import data_file, index_file
@@ -87,15 +84,3 @@ async def test_a_closed_sweep_removes_nothing(tmp_path: Path) -> None:
         LogSweep(asyncio.get_running_loop(), tmp_path, logs, lambda _: False, print).close()
         await asyncio.sleep(0.05)
     assert names(tmp_path) == job_ids
-
-
-@pytest.mark.root
-async def test_logs_are_shared_with_another_group_of_the_api_processes(tmp_path: Path) -> None:
-    job_ids = make_logs(tmp_path, 3)
-    os.chown(tmp_path, -1, 12_345)
-    with store(tmp_path) as logs:
-        LogSweep(asyncio.get_running_loop(), tmp_path, logs, lambda _: True, print)
-        await asyncio.sleep(0.05)
-    paths = [path for job_id in job_ids for path in (tmp_path / job_id, *(tmp_path / job_id).iterdir())]
-    assert {path.stat().st_gid for path in paths} == {12_345}
-    assert len(paths) == 9

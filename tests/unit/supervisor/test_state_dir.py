@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobworkerd.logs import hole_punch
+from jobworkerd.spawn.identity import Identity
 from jobworkerd.startup import CannotStart
 from jobworkerd.supervisor.state_dir import locked_state_dir
 
@@ -62,3 +63,13 @@ def test_the_disk_is_full_before_the_first_directory(
 def test_only_one_server_uses_the_directory(tmp_path: Path) -> None:
     with locked_state_dir(tmp_path, None):
         assert problem(tmp_path).startswith(f"another server uses {tmp_path};")
+
+
+@pytest.mark.root
+def test_earlier_logs_are_shared_with_another_user(tmp_path: Path) -> None:
+    log = tmp_path / "jobs/job/output.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    for user, group in ((Identity(12_345, 12_345), 12_345), (None, os.getegid())):
+        with locked_state_dir(tmp_path, user):
+            assert {path.stat().st_gid for path in (log, log.parent, log.parent.parent)} == {group}

@@ -5,14 +5,12 @@ removed before its files.
 """
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable, Generator
 from itertools import islice
 from pathlib import Path
 
 from jobworkerd.job_id import is_job_id
-from jobworkerd.logs.format import data_file, index_file
 from jobworkerd.logs.store import LogStore
 
 _ENTRIES_PER_STEP = 16
@@ -35,8 +33,6 @@ class LogSweep:
         self._loop = loop
         self._logs = logs
         self._owned = owned
-        self._jobs_dir = jobs_dir
-        self._group = jobs_dir.stat().st_gid
         self._on_error = on_error
         self._names = _job_ids(jobs_dir)
         self._timer = loop.call_later(_PAUSE_SECONDS, self._step)
@@ -63,19 +59,9 @@ class LogSweep:
             return False
         names = list(islice(self._names, _ENTRIES_PER_STEP))
         for name in names:
-            if self._logs.is_live(name) or self._owned(name):
-                _share(self._jobs_dir / name, self._group)
-            else:
+            if not self._logs.is_live(name) and not self._owned(name):
                 self._logs.remove_files(name)
         return not names
-
-
-def _share(directory: Path, group: int) -> None:
-    """Give a log to the group that can read the logs. It changes with `api.user`."""
-    with contextlib.suppress(FileNotFoundError):
-        if directory.stat().st_gid != group:
-            for path in (data_file(directory), index_file(directory), directory):
-                os.chown(path, -1, group)
 
 
 def _job_ids(jobs_dir: Path) -> Generator[str, None, None]:
