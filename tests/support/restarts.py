@@ -14,6 +14,7 @@ from live import Server, arguments, eventually
 from live_client import Client, credentials
 
 T = TypeVar("T")
+Restart = Callable[[Server], Awaitable[None]]
 
 _BACK_WITHIN_SECONDS = 60
 _PAUSE_SECONDS = 0.02

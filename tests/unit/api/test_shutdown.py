@@ -78,6 +78,19 @@ async def test_clients_that_continue_to_call_do_not_delay_the_shutdown(
     assert ended["UNAVAILABLE"] == WORKERS
 
 
+async def test_clients_of_a_lost_supervisor_can_repeat_each_failed_call(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    ended: Ended = collections.Counter()
+    async with start(config) as started, connected(await started.address(), authority) as client:
+        workers = [asyncio.create_task(_create_until(client, ended, "UNAVAILABLE")) for _ in range(WORKERS)]
+        await eventually(lambda: ended["OK"] > WORKERS)
+        assert await started.end() == 0
+        await asyncio.wait_for(asyncio.gather(*workers), 20)
+    assert ended["UNAVAILABLE SUPERVISOR_UNAVAILABLE"]
+    assert {end.split()[0] for end in ended} == {"OK", "UNAVAILABLE"}
+
+
 async def _read_all(call: Any) -> None:
     async with asyncio.timeout(20):
         while await call.read() is not grpc.aio.EOF:

@@ -121,7 +121,10 @@ async def serve(
         trimming.cancel()
         watching.cancel()
         health.add(DRAINING)
-        await shutdown.stop(grpc_server, active_calls)
+        if draining.is_set():
+            await shutdown.stop(grpc_server, active_calls)
+        else:
+            await shutdown.abandon(grpc_server, active_calls, listen_address(address)[1])
 
 
 def _report_supervisor(

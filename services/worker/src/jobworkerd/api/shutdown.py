@@ -5,12 +5,18 @@ import asyncio
 from grpc import aio
 
 from jobworkerd.api.active_calls import ActiveCalls
-from jobworkerd.errors import ShuttingDown
+from jobworkerd.api.disconnect import disconnect
+from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
 
 _QUIET_SECONDS = 0.1
 _ANSWER_SECONDS = 2.0
 _STOP_SECONDS = 2.0
 """Grace period for responses to slow clients."""
+
+_REPLACED_SECONDS = 0.5
+"""Time after which another API process usually serves. A client that is disconnected earlier finds none, and
+gRPC's clients then wait for a second or more.
+"""
 
 
 async def stop(server: aio.Server, active_calls: ActiveCalls) -> None:
@@ -32,3 +38,15 @@ async def _is_quiet(active_calls: ActiveCalls) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def abandon(server: aio.Server, active_calls: ActiveCalls, port: int) -> None:
+    """Stop the server of a process whose supervisor has died or was replaced.
+
+    Its clients continue with the API processes of another supervisor. Until then their calls fail with
+    UNAVAILABLE, so that they call again.
+    """
+    active_calls.end_all(SupervisorUnavailable())
+    await asyncio.sleep(_REPLACED_SECONDS)
+    disconnect(port)
+    await server.stop(None)
