@@ -41,6 +41,25 @@ def test_earlier_logs_count_and_are_trimmed_first(tmp_path: Path) -> None:
         assert logs.total_bytes == writer.extent.stored
 
 
+def test_a_lowered_bound_is_enforced_in_steps(tmp_path: Path) -> None:
+    ended = EndedLogsInMemory()
+    with store(tmp_path, ended=ended) as logs:
+        for number in range(200):
+            logs.open(f"{number}").append(OUT, DATA[:10_000], 1)
+            logs.end(f"{number}")
+    one = ended.total // 200
+    with store(tmp_path, max_total_bytes=1_000_000, ended=ended) as logs:
+        writer = logs.open("job")
+        writer.append(OUT, DATA[:10], 1)
+        assert logs.total_bytes == 136 * one + writer.extent.stored
+        steps = 0
+        while logs.reclaim():
+            steps += 1
+        assert steps == 37
+        assert 1_000_000 - one < logs.total_bytes <= 1_000_000
+        assert start_of(tmp_path / "job") == 0
+
+
 def test_an_earlier_log_is_discarded_with_its_space(tmp_path: Path) -> None:
     ended = end_logs(tmp_path, "first", "second")
     with store(tmp_path, ended=ended) as logs:

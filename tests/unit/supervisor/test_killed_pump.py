@@ -125,6 +125,18 @@ def test_a_killed_log_within_a_bound_has_the_last_bytes(max_bytes: int, steps: l
         job.close()
 
 
+def test_the_last_output_is_copied_without_splice(tmp_path: Path) -> None:
+    job, seam = Job(tmp_path), Seam(errors={"splice": errno.EINVAL})
+    for source in (OUT, ERR):
+        job.write(source, 10_000)
+    with seam.installed():
+        job.finish()
+    job.kill()
+    assert job.left(OUT) == job.left(ERR) == 0
+    check_exact(job)
+    job.close()
+
+
 def check_exact(job: Job) -> None:
     pieces, lost = job.output()
     assert lost == 0
