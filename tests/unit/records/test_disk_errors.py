@@ -147,6 +147,17 @@ async def test_a_change_that_can_never_succeed_does_not_stop_the_others(
     assert len(faults) == 1
 
 
+async def test_an_update_that_can_never_succeed_is_reported_and_ends(
+    records: Records, make_job: MakeJob, faults: list[str]
+) -> None:
+    """The job of a final record that cannot be stored must end, too."""
+    first = make_job(request_id="r")
+    await records.insert(first)
+    async with asyncio.timeout(5):
+        await records.update(make_job(request_id="r"))
+    assert [fault.split(":")[0] for fault in faults] == ["rejected record"]
+
+
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Lock the database for writing, as another program can do."""

@@ -66,7 +66,7 @@ class WriteQueue:
         """Add a change, which replaces an earlier one of the same job.
 
         The returned future ends with the commit. For a change that is not kept, it can raise an OSError. For
-        a kept change it ends without an error after the first attempt.
+        a kept change it ends without an error after the first attempt, whatever the result.
         """
         future: asyncio.Future[None] = self._loop.create_future()
         entry = self._entries.setdefault(change.target, _Entry(change))
@@ -117,7 +117,7 @@ class WriteQueue:
         self._busy_until = 0.0
         recovered, self.error = self.error is not None, None
         for target, entry in entries.items():
-            _end(entry, rejected.get(target))
+            _end(entry, None if entry.keep else rejected.get(target))
         if recovered:
             self._on_failure(None)
         for error in rejected.values():
