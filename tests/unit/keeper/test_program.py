@@ -257,14 +257,23 @@ async def test_a_shutdown_during_a_reload_ends_the_server_in_order(keeper: Keepe
     assert await keeper.exit_code() == 0
 
 
-async def test_reloads_during_a_reload_are_one(keeper: KeeperProcess) -> None:
+async def test_a_reload_during_a_reload_follows_it(keeper: KeeperProcess) -> None:
+    """The successor can have read its settings before the administrator corrected them."""
     first = await keeper.serving()
     keeper.reload()
     second = await keeper.supervisor()
     keeper.reload()
+    await first.barrier()
     keeper.reload()
     await first.barrier()
     assert keeper.children() == {first.pid, second.pid}
+    second.exit(1)
+    third = await keeper.supervisor()
+    taking = asyncio.create_task(third.serve())
+    await first.told_to_leave.wait()
+    first.exit(0)
+    await taking
+    assert keeper.children() == {third.pid}
 
 
 async def test_a_supervisor_of_another_version_changes_nothing(keeper: KeeperProcess) -> None:

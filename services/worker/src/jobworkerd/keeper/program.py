@@ -5,25 +5,19 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from jobworkerd.keeper import replacement, wire
 from jobworkerd.keeper.children import Children, set_inheritable
 from jobworkerd.keeper.connection import Connection
-from jobworkerd.keeper.descriptors import all_descriptors
 from jobworkerd.keeper.notify import notify
-from jobworkerd.keeper.reload import SETTINGS_VARIABLE, SOCKET_VARIABLE
 from jobworkerd.keeper.replacement import Replacement
 from jobworkerd.keeper.signals import Signals
+from jobworkerd.keeper.starter import Starter
 from jobworkerd.keeper.table import Table
+from jobworkerd.keeper.timers import is_due, milliseconds_to
 
-_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
-
-_FIRST_BACKOFF_SECONDS = 0.05
-_LAST_BACKOFF_SECONDS = 5.0
 _HAND_OVER_SECONDS = 10.0
 """A supervisor that does not hand over within this time is killed. Its jobs continue with the next one."""
 
@@ -38,17 +32,15 @@ class Keeper:
 
     def __init__(self, config: int, arguments: Sequence[str]) -> None:
         """`config` is the descriptor of the settings. `arguments` are those of `jobworkerd`, for a reload."""
-        self._config = config
         self._arguments = list(arguments)
         self._table = Table()
         self._children = Children()
+        self._starter = Starter(config, self._children, self._connect)
         self._current: Connection | None = None
         self._next: Connection | None = None
         self._replacement = Replacement(self._children)
         self._served = False
         self._shutdown_signals: list[int] = []
-        self._backoff = 0.0
-        self._start_at: float | None = 0.0
         self._kill_at: float | None = None
         self._reason = ""
         self._reload_wanted = False
@@ -70,34 +62,14 @@ class Keeper:
     # The supervisors
 
     def _start_if_due(self) -> None:
-        if self._start_at is not None and time.monotonic() >= self._start_at:
-            self._start_at = None
-            argv = [sys.executable, "-P", "-m", "jobworkerd.supervisor"]
-            self._current = self._start([*argv, "--config-fd", "{0}", "--keeper-fd", "{1}"])
+        if is_due(self._starter.due_at):
+            self._starter.due_at = None
+            self._current = self._starter.start()
             if self._current is None:
-                self._start_later()
+                self._starter.later()
 
-    def _start_later(self) -> None:
-        self._start_at = time.monotonic() + self._backoff
-        self._backoff = min(max(2 * self._backoff, _FIRST_BACKOFF_SECONDS), _LAST_BACKOFF_SECONDS)
-
-    def _start(self, argv: list[str], variables: Mapping[str, str] = _NO_VARIABLES) -> Connection | None:
-        """Start a supervisor; return None if the host is exhausted.
-
-        `{0}` stands for the descriptor of the settings, `{1}` for that of the socket, also in `variables`.
-        """
-        try:
-            with all_descriptors():
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        except OSError:
-            return None
-        with theirs:
-            try:
-                pid = self._children.spawn(argv, [self._config, theirs.fileno()], variables)
-            except OSError:
-                ours.close()
-                return None
-        return Connection(ours, pid, self._table, self._children, self._notice)
+    def _connect(self, sock: socket.socket, pid: int) -> Connection:
+        return Connection(sock, pid, self._table, self._children, self._notice)
 
     def _notice(self, sender: Connection, message: list[object], descriptors: list[int]) -> None:
         match message:
@@ -140,10 +112,7 @@ class Keeper:
 
     def _ready(self, sender: Connection) -> None:
         sender.ready = self._served = True
-        if sender.settings is not None:  # they work
-            os.close(self._config)
-            self._config, sender.settings = sender.settings, None
-        self._backoff = 0.0
+        self._starter.served(sender)
         self._reason = ""
         notify("READY=1")
         if self._reload_wanted:
@@ -172,7 +141,7 @@ class Keeper:
             self._exit_code = _DIED
         else:
             self._reason = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
-            self._start_later()
+            self._starter.later()
 
     def _note(self, event: str, reason: str) -> None:
         """Let the supervisor log an event."""
@@ -183,15 +152,14 @@ class Keeper:
 
     def _reload(self) -> None:
         """Start a supervisor with fresh settings and the code on disk. It takes over when it is prepared."""
-        self._reload_wanted = not (self._current and self._current.ready)
-        if self._reload_wanted or self._next or self._shutdown_signals or self._replacement.check:
+        busy = self._next or self._replacement.check
+        self._reload_wanted = bool(busy) or not (self._current and self._current.ready)
+        if self._reload_wanted or self._shutdown_signals:
             return
         if self._replacement.needed() and self._replacement.start_check():
             return
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")
-        argv = [sys.executable, "-P", "-m", "jobworkerd", *self._arguments]
-        argv = [each.replace("{", "{{").replace("}", "}}") for each in argv]
-        self._next = self._start(argv, {SETTINGS_VARIABLE: "{0}", SOCKET_VARIABLE: "{1}"})
+        self._next = self._starter.start_successor(self._arguments)
         if self._next is None:
             self._reload_failed()
 
@@ -199,8 +167,8 @@ class Keeper:
         notify("READY=1")
         if self._current:
             self._note("reload failed", "the new supervisor ended; see the log lines above")
-        elif self._start_at is None:
-            self._start_later()
+        elif self._starter.due_at is None:
+            self._starter.later()
 
     def _checked(self, status: int) -> None:
         """Replace this program if the installed version can be loaded, and reload."""
@@ -228,10 +196,10 @@ class Keeper:
             state = {
                 "entries": self._table.describe(),
                 "discarded": [*self._children.discarded],
-                "config": self._config,
+                "config": self._starter.settings,
                 "current": (current.sock.fileno(), current.pid),
             }
-            kept = [*self._table.descriptors(), self._config, current.sock.fileno()]
+            kept = [*self._table.descriptors(), self._starter.settings, current.sock.fileno()]
             replacement.execute(state, kept, self._arguments)
         except OSError as error:
             self._note("keeper not replaced", error.strerror or "")
@@ -249,14 +217,12 @@ class Keeper:
         keeper._table.restore(state["entries"])
         set_inheritable(keeper._table.descriptors(), inheritable=False)
         descriptor, pid = state["current"]
-        set_inheritable((descriptor, keeper._config), inheritable=False)
-        connection = Connection(
-            socket.socket(fileno=descriptor), pid, keeper._table, keeper._children, keeper._notice
-        )
+        set_inheritable((descriptor, keeper._starter.settings), inheritable=False)
+        connection = keeper._connect(socket.socket(fileno=descriptor), pid)
         connection.prepared = connection.ready = keeper._served = True
         connection.deadline = None
         keeper._current = connection
-        keeper._start_at = None
+        keeper._starter.due_at = None
         keeper._reload_wanted = True
         return keeper
 
@@ -273,7 +239,7 @@ class Keeper:
         if self._signals.sock.fileno() in ready:
             self._signals_seen(self._signals.received())
         for each in self._connections():
-            if each.sock.fileno() in ready or _is_due(each.retry_at):
+            if each.sock.fileno() in ready or is_due(each.retry_at):
                 each.flush()
                 each.receive()
         self._kill_late()
@@ -282,11 +248,11 @@ class Keeper:
 
     def _kill_late(self) -> None:
         """Kill a supervisor that does not hand over or prepare itself in time, and a check without end."""
-        late = [each.pid for each in self._connections() if _is_due(each.deadline)]
-        if _is_due(self._kill_at) and self._current:
+        late = [each.pid for each in self._connections() if is_due(each.deadline)]
+        if is_due(self._kill_at) and self._current:
             self._kill_at = None
             late.append(self._current.pid)
-        if _is_due(self._replacement.deadline) and self._replacement.check:
+        if is_due(self._replacement.deadline) and self._replacement.check:
             late.append(self._replacement.check)
         for pid in late:
             os.kill(pid, signal.SIGKILL)
@@ -299,11 +265,10 @@ class Keeper:
 
     def _timeout(self) -> float | None:
         """Return the time until the next timer in milliseconds."""
-        timers = [self._start_at, self._kill_at, self._replacement.deadline]
+        timers = [self._starter.due_at, self._kill_at, self._replacement.deadline]
         for each in self._connections():
             timers += [each.deadline, each.retry_at]
-        due = [each for each in timers if each is not None]
-        return max(0.0, min(due) - time.monotonic()) * 1_000 if due else None
+        return milliseconds_to(timers)
 
     def _signals_seen(self, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -320,8 +285,8 @@ class Keeper:
             self._shutdown_signals.append(number)
             if self._next:
                 os.kill(self._next.pid, signal.SIGKILL)
-            if self._start_at is not None:
-                self._start_at = 0.0
+            if self._starter.due_at is not None:
+                self._starter.due_at = 0.0
         if self._current:
             self._current.send("signal", number)
 
@@ -335,7 +300,3 @@ class Keeper:
             pid, status = os.waitpid(connection.pid, os.WNOHANG)
             if pid:
                 self._ended(connection, status)
-
-
-def _is_due(time_of_timer: float | None) -> bool:
-    return time_of_timer is not None and time.monotonic() >= time_of_timer
