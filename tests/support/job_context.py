@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from children import reap_all
+from held_jobs import HeldJobs
 from own_children import OwnChildren
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
@@ -20,6 +21,7 @@ from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import Users
+from jobworkerd.supervisor.holder import Holder
 from jobworkerd.supervisor.job_context import JobContext
 
 NO_CGROUPS = "no cgroups here"
@@ -43,6 +45,7 @@ def job_context(
     warn: Callable[..., None] = lambda _event, **_fields: None,
     on_fault: Callable[[str, BaseException], None] = lambda _what, _error: None,
     state_dir: Path | None = None,
+    holder: Holder | None = None,
 ) -> Iterator[JobContext]:
     """Yield the context of jobs in the running loop, with small logs."""
     loop = asyncio.get_running_loop()
@@ -62,6 +65,7 @@ def job_context(
             logs=logs,
             io_paths=[],
             parent=children,
+            holder=holder or HeldJobs(),
             spare_pool=spare_pool,
             users=Users(isolation),
             isolation=isolation,

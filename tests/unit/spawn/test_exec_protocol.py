@@ -176,6 +176,25 @@ def test_a_process_that_dies_with_an_unread_message_has_ended(
         exec_protocol.send(supervisor, [])
 
 
+def test_a_peeked_report_stays_in_the_socket(control: Ends) -> None:
+    supervisor, child = control
+    child.send(encode(REPORTS[0]))
+    assert [exec_protocol.peek(supervisor) for _ in range(2)] == [REPORTS[0]] * 2
+    assert exec_protocol.receive(supervisor) == REPORTS[0]
+    with pytest.raises(BlockingIOError):
+        exec_protocol.peek(supervisor)
+
+
+def test_reports_of_a_process_that_dies_with_an_unread_message_arrive(control: Ends) -> None:
+    """The kernel reports the unread message first, and then what the process had sent."""
+    supervisor, child = control
+    exec_protocol.send(supervisor, [])
+    for report in REPORTS[:2]:
+        child.send(encode(report))
+    child.close()
+    assert [exec_protocol.receive(supervisor) for _ in range(3)] == [*REPORTS[:2], None]
+
+
 def test_descriptors_arrive_and_execve_closes_them(control: Ends) -> None:
     supervisor, child = control
     exec_protocol.send(supervisor, [])

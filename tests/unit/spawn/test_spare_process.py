@@ -131,7 +131,7 @@ async def test_send_and_release_report_a_killed_spare_process(children: OwnChild
     wait_until(spare.has_ended)
     for step in (
         partial(process.send, spare, new_spec("true"), SERVER, ""),
-        partial(process.release, spare, None),
+        partial(process.release, spare.control, None),
     ):
         with pytest.raises(BlockingIOError, match="the spare process was killed"):
             step()

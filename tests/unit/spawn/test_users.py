@@ -34,6 +34,29 @@ def test_the_uid_that_was_released_last_is_reused_last() -> None:
 
 
 @pytest.mark.usefixtures("as_root")
+def test_the_user_of_a_job_that_runs_already_is_not_given_to_another_job() -> None:
+    users = Users(IsolationConfig(first_uid=5_000, uid_count=3))
+    claimed = users.claim(5_001)
+    assert [users.take().uid for _ in range(2)] == [5_000, 5_002]
+    users.release(claimed)
+    assert users.take() == claimed
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(
+    "config", [IsolationConfig(first_uid=5_000, uid_count=1), IsolationConfig(run_as="nobody")]
+)
+def test_a_user_of_an_earlier_configuration_is_not_reused(config: IsolationConfig) -> None:
+    users = Users(config)
+    claimed = users.claim(7_000)
+    assert (claimed.uid, claimed.exclusive) == (7_000, True)
+    expected = users.take()
+    users.release(claimed)
+    users.release(expected)
+    assert users.take() == expected
+
+
+@pytest.mark.usefixtures("as_root")
 def test_all_jobs_can_share_a_named_user() -> None:
     users = Users(IsolationConfig(run_as="nobody"))
     user = users.take()

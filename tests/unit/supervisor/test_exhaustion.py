@@ -166,6 +166,7 @@ async def job_exits(host: Host) -> None:
     """Run a job that writes output and exits."""
     live = await host.start("sh", "-c", "echo out; exit 3")
     job = await live.end()
+    live.release_state()
     assert (job.status, job.exit_code, job.log_size) == (JobStatus.FAILED, 3, 4)
     host.context.logs.discard(job.id)
 
@@ -175,6 +176,7 @@ async def job_is_stopped(host: Host) -> None:
     live = await host.start("sleep", "100")
     live.stop(StopRequest(TerminationReason.STOPPED), 0)
     job = await live.end()
+    live.release_state()
     assert (job.status, job.termination and job.termination.signal) == (JobStatus.STOPPED, 9)
     host.context.logs.discard(job.id)
 

@@ -124,7 +124,7 @@ async def started(context: JobContext, cgroup: Cgroup, policy: LimitsPolicy) -> 
     live._resources.containment = cgroup
     applied = cgroup.change(live._job.spec.limits, ["max_cpu", "max_memory"], [])
     spec = replace(live._job.spec, limits_policy=policy)
-    live._job = replace(live._job, spec=spec, applied_limits=applied)
+    live._state.set(job=replace(live._job, spec=spec, applied_limits=applied))
     return live
 
 

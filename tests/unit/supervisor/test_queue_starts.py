@@ -13,7 +13,7 @@ from jobworkerd.errors import HostExhausted, TooManyJobs
 from jobworkerd.model import JobStatus, LimitsUpdate, TerminationReason
 from jobworkerd.protocol.messages import UpdateJob
 from jobworkerd.spawn.spare_pool import SparePool
-from jobworkerd.supervisor.live_job import LiveJob
+from jobworkerd.supervisor.job_start import JobStart
 from tests.unit.supervisor.job_table import (
     CONFIG,
     ONE_JOB,
@@ -143,10 +143,10 @@ async def test_a_start_that_fails_after_its_commit_is_not_repeated(
     first = await occupy(server)
     job = await create(server, "sleep", "1000")
 
-    async def failing_execute(_: LiveJob) -> None:
+    async def failing_execute(_: JobStart) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(LiveJob, "_execute", failing_execute)
+    monkeypatch.setattr(JobStart, "execute", failing_execute)
     await stop(server, first)
     final = await server.ended(job.id)
     assert final.termination

@@ -14,6 +14,10 @@ class Containment(Protocol):
     """The processes of one job and their limits, from `make` until `remove`."""
 
     @property
+    def no_cgroup(self) -> str:
+        """The reason for the lack of a cgroup; empty with a cgroup."""
+
+    @property
     def directory_fd(self) -> int | None:
         """The descriptor of the cgroup's directory for clone3(2); None without a cgroup."""
 
@@ -22,6 +26,13 @@ class Containment(Protocol):
 
         Raises:
             OSError: the cgroup cannot be created. `remove` also removes a partially created one.
+        """
+
+    def adopt(self, weight: str) -> None:
+        """Take over the containment that an earlier supervisor has made. `weight` is its CPU weight.
+
+        Raises:
+            OSError: the cgroup was removed, or the host is exhausted.
         """
 
     def attach_main(self, pid: int) -> None:
@@ -52,8 +63,11 @@ class Containment(Protocol):
             OSError: the host is exhausted.
         """
 
-    def boost_cpu_weight(self) -> None:
-        """Give the job the highest CPU weight until `restore_cpu_weight`, to speed up execve(2)."""
+    def boost_cpu_weight(self) -> str:
+        """Give the job the highest CPU weight until `restore_cpu_weight`, to speed up execve(2).
+
+        Returns the weight to restore; empty without a CPU weight.
+        """
 
     def restore_cpu_weight(self) -> None:
         """Give the job the CPU weight of its limits again.

@@ -32,6 +32,8 @@ class JobCgroup:
     `make` opens all files that ending the job needs, so that an exhausted host cannot prevent the end.
     """
 
+    no_cgroup = ""
+
     def __init__(self, path: Path, hierarchy: Hierarchy, watcher: PopulatedWatcher) -> None:
         self._path = path
         self._hierarchy = hierarchy
@@ -47,6 +49,18 @@ class JobCgroup:
             OSError: the directory cannot be created, or exists. `remove` removes a partially created one.
         """
         self._path.mkdir()
+        self._open_files()
+
+    def adopt(self, weight: str) -> None:
+        """Open the files of a cgroup that an earlier supervisor has made. `weight` is its CPU weight.
+
+        Raises:
+            OSError: the cgroup was removed, or the host is exhausted.
+        """
+        self._weight = weight
+        self._open_files()
+
+    def _open_files(self) -> None:
         self._made = True
         self._directory = self._open_file(".", os.O_RDONLY | os.O_DIRECTORY)
         self._events = self._open_file("cgroup.events", os.O_RDONLY)
@@ -94,16 +108,17 @@ class JobCgroup:
             reason = f"{error.filename}: {error.strerror}"
             return AppliedLimit(limit=limit.name, in_force=False, reason=reason)
 
-    def boost_cpu_weight(self) -> None:
-        """Give the job the highest CPU weight until `restore_cpu_weight`.
+    def boost_cpu_weight(self) -> str:
+        """Give the job the highest CPU weight until `restore_cpu_weight`, and return its own weight.
 
         The command is executed at once then, and not after a time slice of each other job.
         """
         if self._hierarchy.reason(cpu.CONTROLLER):
-            return
+            return ""
         with suppress(OSError):  # the start only takes longer
             self._weight = files.read(self._path, cpu.WEIGHT_FILE)
             files.write(self._path, cpu.WEIGHT_FILE, str(cpu.MAX_WEIGHT))
+        return self._weight
 
     def restore_cpu_weight(self) -> None:
         """Give the job the CPU weight of its limits again.

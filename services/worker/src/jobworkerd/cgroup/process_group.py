@@ -25,7 +25,7 @@ class ProcessGroup:
 
     def __init__(self, reason: str) -> None:
         """`reason` says why the host has no usable cgroups."""
-        self._reason = reason
+        self.no_cgroup = reason
         self._leader = 0
 
     def make(self) -> None:
@@ -54,10 +54,14 @@ class ProcessGroup:
         return tuple(applied)
 
     def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:
-        return tuple(AppliedLimit(limit=name, in_force=False, reason=self._reason) for name in names)
+        return tuple(AppliedLimit(limit=name, in_force=False, reason=self.no_cgroup) for name in names)
 
-    def boost_cpu_weight(self) -> None:
-        """Do nothing: the group has no CPU weight."""
+    def adopt(self, weight: str) -> None:
+        """Do nothing: `attach_main` sets the group."""
+
+    def boost_cpu_weight(self) -> str:
+        """Return nothing: the group has no CPU weight."""
+        return ""
 
     def restore_cpu_weight(self) -> None:
         """Do nothing: the group has no CPU weight."""

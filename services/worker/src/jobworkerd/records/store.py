@@ -124,6 +124,10 @@ class Records:
         """Replace the record of a job in the next loop iteration. Repeat this until the disk accepts it."""
         self._queue.add(Save(encoding.without_env(job), None, sealed_env), keep=True)
 
+    def is_stored(self, job_id: str) -> bool:
+        """Return whether all changes of a job's record are committed."""
+        return self._queue.find(job_id) is None
+
     async def delete(self, *job_ids: str) -> None:
         """Delete records and return when this is committed.
 
@@ -207,6 +211,7 @@ class Records:
         Raises:
             OSError: the disk failed.
         """
+        self._flush()
         sql = "SELECT record FROM job INDEXED BY job_status WHERE status = ? ORDER BY key"
         with disk_errors():
             for (record,) in self._connection.execute(sql, (JobStatus.QUEUED.value,)):

@@ -158,10 +158,23 @@ def receive(control: socket.socket) -> Report | None:
         BlockingIOError: no report has arrived yet.
         MalformedMessage: the packet is not a report.
     """
+    return _receive(control, 0)
+
+
+def peek(control: socket.socket) -> Report | None:
+    """Return the next report, like `receive`, but leave it in the socket."""
+    return _receive(control, socket.MSG_PEEK)
+
+
+def _receive(control: socket.socket, flags: int) -> Report | None:
     try:
-        packet = control.recv(MAX_REPORT_BYTES)
+        packet = control.recv(MAX_REPORT_BYTES, flags)
     except ConnectionResetError:
-        return None
+        # The process has not read all messages. Reports that it sent before its end follow this error.
+        try:
+            packet = control.recv(MAX_REPORT_BYTES, flags)
+        except ConnectionResetError:
+            return None
     return decode(packet) if packet else None
 
 

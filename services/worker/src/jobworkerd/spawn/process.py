@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 from pathlib import Path
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
@@ -66,13 +67,13 @@ def _network(spec: JobSpec) -> RequestedNetwork:
     return "none" if spec.limits_policy is LimitsPolicy.STRICT else "none if possible"
 
 
-def release(spare: Spare, cgroup: int | None) -> None:
-    """Let the spare process execute its request in a cgroup, given by a descriptor of its directory.
+def release(control: socket.socket, cgroup: int | None) -> None:
+    """Let a spare process execute its request in a cgroup, given by a descriptor of its directory.
 
     Raises:
         OSError: the process was killed (EAGAIN).
     """
-    exec_protocol.send(spare.control, [] if cgroup is None else [cgroup])
+    exec_protocol.send(control, [] if cgroup is None else [cgroup])
 
 
 def _is_private(working_directory: str, file: str) -> bool:

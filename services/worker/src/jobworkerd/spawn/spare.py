@@ -40,5 +40,5 @@ def discard(spare: Spare, parent: Parent) -> None:
     os.close(spare.stderr)
     parent.discard(spare.pid)
     if spare.init:
-        os.close(spare.init.pidfd)
+        spare.init.close()
         parent.discard(spare.init.pid)

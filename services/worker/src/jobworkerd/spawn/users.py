@@ -3,6 +3,7 @@
 import os
 import pwd
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 from jobworkerd.config import IsolationConfig
@@ -54,17 +55,26 @@ class Users:
             UnknownUser: the host has no user `isolation.run_as`.
         """
         self.problem = ""
+        self._range = range(0)
         self._free = deque[int]()
         self._fixed: User | None = _server_user()
         if os.geteuid() != 0:
             if config.run_as != "server":
                 self.problem = "the server does not run as root, so its jobs run as the server's user"
         elif config.run_as == "dynamic":
-            self._free.extend(range(config.first_uid, config.first_uid + config.uid_count))
-            self._last = self._free[-1]
+            self._range = range(config.first_uid, config.first_uid + config.uid_count)
+            self._free.extend(self._range)
             self._fixed = None
         elif config.run_as != "server":
             self._fixed = _configured(config.run_as)
+
+    def claim(self, uid: int) -> User:
+        """Return the user of a job that runs already. The configuration can have changed since its start."""
+        if self._fixed and self._fixed.uid == uid:
+            return self._fixed
+        with suppress(ValueError):
+            self._free.remove(uid)
+        return _dynamic(uid)
 
     def take(self) -> User:
         """Return the user for a job.
@@ -81,11 +91,11 @@ class Users:
     @property
     def widest(self) -> User:
         """The user with the most digits in its UID."""
-        return self._fixed or _dynamic(self._last)
+        return self._fixed or _dynamic(self._range[-1])
 
     def release(self, user: User) -> None:
         """Return the user of a job that has no process to the pool."""
-        if user is not self._fixed:
+        if user.uid in self._range:
             self._free.append(user.uid)
 
 

@@ -15,6 +15,7 @@ from jobworkerd.retry import retry_while_exhausted
 from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.users import Users
+from jobworkerd.supervisor.holder import Holder
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class JobContext:
     logs: LogStore
     io_paths: Sequence[Path]
     parent: Parent
+    holder: Holder
     spare_pool: SparePool
     users: Users
     isolation: IsolationConfig

@@ -19,23 +19,42 @@ class JobProcesses:
         """`on_release` is closed when the job releases its resources."""
         self.main: Process | None = None
         self._init: Process | None = None
+        self._spare_pid = 0
         self._parent = parent
         self._on_release = on_release.callback
 
     def take(self, spare: Spare) -> None:
         """Take over the spare process, its control socket and its init."""
-        self._control = spare.control
+        self.control = spare.control
         self._on_release(spare.control.close)
-        self._spare_pid: int | None = spare.pid
+        self._spare_pid = spare.pid
         self._on_release(self.discard_spare)
-        if spare.init:
-            self._init = spare.init
-            self._on_release(self._discard_init)
+        self._init = spare.init
+        self._on_release(self._discard_init)
+
+    def attach_init(self, pid: int) -> None:
+        """Take over the init of an adopted job.
+
+        Raises:
+            OSError: the init does not exist any more, or the host is exhausted.
+        """
+        self._init = Process.of(pid)
+
+    def attach_reaped(self, pid: int) -> None:
+        """Take over the main process, which an earlier supervisor has reaped."""
+        self.main = Process(pid, None)
 
     async def report(self) -> Report | None:
-        """Return the next report of the spare process or the main process; None after the last report."""
-        await readable(self._control.fileno())
-        return exec_protocol.receive(self._control)
+        """Return the next report of the spare process or the main process; None after the last report.
+
+        The report stays in the socket until `consume_report`.
+        """
+        await readable(self.control.fileno())
+        return exec_protocol.peek(self.control)
+
+    def consume_report(self) -> None:
+        """Remove the report from the socket that `report` returned."""
+        exec_protocol.receive(self.control)
 
     def attach_main(self, pid: int) -> Process:
         """Take over the main process, which the spare process has forked, and return it.
@@ -48,12 +67,12 @@ class JobProcesses:
         except OSError:
             self._parent.discard(pid)
             raise
-        self._on_release(os.close, self.main.pidfd)
+        self._on_release(self.main.close)
         return self.main
 
     def close_control_socket(self) -> None:
         """Close the control socket. The command runs."""
-        self._control.close()
+        self.control.close()
 
     def init_has_ended(self) -> bool:
         """Return whether the init of the PID namespace was killed. It never ends by itself."""
@@ -83,7 +102,7 @@ class JobProcesses:
         wait_status = await self._parent.reap(self.main.pid) if self.main else None
         if self._init:
             self.discard_spare()
-            await readable(self._init.pidfd)
+            await self._init.ended()
         return wait_status
 
     def discard_spare(self) -> None:
@@ -92,12 +111,12 @@ class JobProcesses:
         A spare process can have forked the main process without having reported its PID. The main process is
         then still in the spare process's group. A reported one is reaped by its PID.
         """
-        if self._spare_pid is not None:
+        if self._spare_pid:
             self._parent.discard(self._spare_pid, group=self.main is None)
-            self._spare_pid = None
+            self._spare_pid = 0
 
     def _discard_init(self) -> None:
         if self._init:
             self._parent.discard(self._init.pid)
-            os.close(self._init.pidfd)
+            self._init.close()
             self._init = None

@@ -1,7 +1,8 @@
 """The resources that one job holds on the host."""
 
+import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from jobworkerd.cgroup.containment import Containment
 from jobworkerd.cgroup.job_cgroup import JobCgroup
@@ -10,12 +11,15 @@ from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 from jobworkerd.spawn import headroom
-from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
+from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_processes import JobProcesses
+from jobworkerd.supervisor.job_state import JobState
 from jobworkerd.supervisor.pump import Pump
+
+_REMOVED = "another program removed the job's cgroup"
 
 
 class JobResources:
@@ -43,19 +47,52 @@ class JobResources:
         Raises:
             OSError: the host is exhausted.
         """
-        context = self._context
-        spare = await context.spare_pool.take()
+        spare = await self._context.spare_pool.take()
+        self._take(spare)
+        return spare
+
+    def _take(self, spare: Spare) -> None:
         pipes = {OutputSource.STDOUT: spare.stdout, OutputSource.STDERR: spare.stderr}
-        self._pump = Pump(context.loop, pipes, context.read_buffer, self._on_output)
+        self._pump = Pump(self._context.loop, pipes, self._context.read_buffer, self._on_output)
         self._on_release.callback(self._pump.close)
         self.processes.take(spare)
-        return spare
 
     def take_user(self) -> User:
         """Take a user. With dynamic users, no other job has the same one."""
         user = self._context.users.take()
         self._on_release.callback(self._context.users.release, user)
         return user
+
+    def adopt(self, state: JobState, held: HeldJob) -> None:
+        """Take over everything that an earlier supervisor had, instead of acquiring it.
+
+        Raises:
+            OSError: a part does not exist any more, or the host is exhausted.
+        """
+        stdout, stderr, control = held.descriptors
+        self._take(Spare(state.spare, stdout, stderr, _control_socket(control)))
+        user = self._context.users.claim(state.uid)
+        self._on_release.callback(self._context.users.release, user)
+        if state.init:
+            self.processes.attach_init(state.init)
+        if state.no_cgroup:
+            self.containment = ProcessGroup(state.no_cgroup)
+        try:
+            self.containment.adopt(state.cpu_weight)
+        except FileNotFoundError:
+            self.containment = ProcessGroup(_REMOVED)
+        if state.main in held.statuses:
+            self.processes.attach_reaped(state.main)
+        elif state.main:
+            self.processes.attach_main(state.main)
+            self.containment.attach_main(state.main)
+        self._start_pump(self._context.logs.resume(self._job_id))
+
+    async def remove_cgroup(self) -> None:
+        """Remove the cgroup of a final job of an earlier supervisor, if it is left."""
+        with suppress(FileNotFoundError):
+            self.containment.adopt("")
+        await self.release()
 
     def make_containment(self) -> None:
         """Create the cgroup. Fall back to a process group if the base was removed and cannot be repaired.
@@ -80,9 +117,13 @@ class JobResources:
             OSError: the host is exhausted.
         """
         with headroom.reserved():
-            self._log = self._context.logs.open(self._job_id)
+            log = self._context.logs.open(self._job_id)
+        self._start_pump(log)
+
+    def _start_pump(self, log: LogWriter) -> None:
+        self._log = log
         self._on_release.callback(self._release_log)
-        self._pump.start(self._log)
+        self._pump.start(log)
 
     def keep_log(self) -> None:
         """Make `release` keep the log. Without this call `release` discards it."""
@@ -93,7 +134,7 @@ class JobResources:
         self.processes.kill_init()
         await self.containment.kill_all()
         if self.processes.main:
-            await readable(self.processes.main.pidfd)
+            await self.processes.main.ended()
 
     async def finish_output(self) -> None:
         """Read the last output. No process of the job is left."""
@@ -116,3 +157,9 @@ class JobResources:
             self._context.logs.end(self._job_id)
         else:
             self._context.logs.discard(self._job_id)
+
+
+def _control_socket(descriptor: int) -> socket.socket:
+    control = socket.socket(fileno=descriptor)
+    control.setblocking(False)  # noqa: FBT003 - it takes no keyword
+    return control

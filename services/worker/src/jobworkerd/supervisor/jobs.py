@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from jobworkerd.config import Config
@@ -10,14 +10,15 @@ from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRun
 from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, StopJob, UpdateJob
-from jobworkerd.records.encoding import request_hash
+from jobworkerd.supervisor.adoption import Adoption
 from jobworkerd.supervisor.event_log import EventLog
+from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.live_job import LiveJob
+from jobworkerd.supervisor.live_jobs import LiveJobs, hash_of
 from jobworkerd.supervisor.outcome import StopRequest
-from jobworkerd.supervisor.preparation import Preparation
 from jobworkerd.supervisor.queued_jobs import QueuedJobs
 from jobworkerd.supervisor.removal import Removal
 from jobworkerd.supervisor.request_ids import RequestIds
@@ -46,12 +47,23 @@ class Jobs:
         self._removal = Removal(context, on_forget)
         self._retention = Retention(config.retention, self._removal, context)
         self._ids = JobIds(records.newest_key())
-        self._live: dict[str, JobEntry] = {}
-        self.queued = QueuedJobs(config, context, self._launch, self._ended)
+        self._live_jobs = LiveJobs(context, self._events, on_change, self._ended)
+        self._live = self._live_jobs.entries
+        self.queued = QueuedJobs(config, context, self._live_jobs.launch, self._ended)
+        self._live_jobs.attach(self.queued)
         self._admission = self.queued.admission
+        self.preparation = self._live_jobs.preparation
         self._request_ids = RequestIds(records)
-        self.preparation = Preparation(context)
         self._draining = False
+
+    async def adopt(self, held: Mapping[str, HeldJob]) -> list[str]:
+        """Continue the jobs of an earlier supervisor, and return the ids of those that are not lost.
+
+        Raises:
+            OSError: the records cannot be read.
+        """
+        adoption = Adoption(self._context, self._on_change, self._live_jobs.continue_job, self._ended)
+        return await adoption.adopt(held)
 
     async def start(self, spec: JobSpec) -> Job:
         """Start a job and return it when its command runs, or let it wait and return it with its position.
@@ -96,52 +108,11 @@ class Jobs:
 
     async def _create(self, job: Job, started: asyncio.Future[Job]) -> Job:
         if job.status is not JobStatus.QUEUED:
-            return await self._launch(job, started, partial(self._commit, job.spec))
-        queued = await self.queued.add(job, _request_hash(job.spec))
+            commit = partial(self._live_jobs.commit, job.spec)
+            return await self._live_jobs.launch(job, started, commit)
+        queued = await self.queued.add(job, hash_of(job.spec))
         self._events.queued(queued)
         return queued
-
-    async def _launch(
-        self, job: Job, started: asyncio.Future[Job], commit: Callable[[Job], Awaitable[None]]
-    ) -> Job:
-        try:
-            live = await LiveJob.start(
-                job, self._context, partial(self._add, started), self._on_change, commit
-            )
-        except BaseException:
-            entry = self._live.pop(job.id, None)
-            if entry and entry.recorded:
-                self._records.delete_later(job.id)
-            self._admission.release(job.id)
-            raise
-        running = live.snapshot()
-        self._records.update_later(running)
-        # Runs after the response has been queued (next loop iteration).
-        self._context.loop.call_soon(self._events.started, running)
-        self.preparation.schedule()
-        self._live[job.id].ending = self._context.loop.create_task(self._end(live))
-        return running
-
-    def _add(self, started: asyncio.Future[Job], live: LiveJob) -> None:
-        self._live[live.id] = JobEntry(live, started)
-        self._admission.take(live.snapshot())
-
-    async def _commit(self, requested: JobSpec, job: Job) -> None:
-        """Store the record of a job that is about to start. `requested` has no defaults of the isolation."""
-        self._live[job.id].recorded = True
-        try:
-            await self._records.insert(job, _request_hash(requested))
-        except OSError as error:
-            raise HostExhausted(f"the record of the job cannot be stored: {error.strerror}") from error
-
-    async def _end(self, live: LiveJob) -> Job:
-        job = await live.end()
-        self._live[job.id].final = job
-        await self._records.update(job)
-        del self._live[job.id]
-        self._ended(job)
-        self._admission.release(job.id)
-        return job
 
     def _ended(self, job: Job) -> None:
         """Publish a final job, whose record is committed."""
@@ -258,6 +229,11 @@ class Jobs:
         """The ids of the jobs that are not final."""
         return tuple(self._live)
 
+    @property
+    def pids(self) -> Sequence[int]:
+        """The processes that live jobs need, except those that their main processes have started."""
+        return [pid for live in self.live for pid in live.pids]
+
     async def shut_down(self, max_grace_period: float) -> None:
         """Reject new jobs, stop all live jobs and return when all are final. Queued jobs stay queued.
 
@@ -280,7 +256,3 @@ class Jobs:
         """Stop the background work."""
         self.preparation.close()
         self._retention.close()
-
-
-def _request_hash(spec: JobSpec) -> bytes:
-    return request_hash(spec) if spec.request_id else b""

@@ -32,13 +32,13 @@ class KillTimer:
         self._timer: asyncio.TimerHandle | None = None
         self._effect_timer: asyncio.TimerHandle | None = None
 
-    def kill_within(self, seconds: float) -> None:
-        """Kill the job after a delay. The shortest delay of all calls counts."""
-        if self._timer and self._timer.when() <= self._loop.time() + seconds:
-            return
-        if self._timer:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._kill_now)
+    def kill_at(self, when: float) -> float:
+        """Kill the job at a time of the loop. Returns the earliest time of all calls."""
+        if self._timer is None or self._timer.when() > when:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(when, self._kill_now)
+        return self._timer.when()
 
     def expect_effect(self) -> None:
         """Start the timer of `on_no_effect`, unless it runs already."""

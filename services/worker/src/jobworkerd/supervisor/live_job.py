@@ -1,6 +1,5 @@
 """A job until it is final. Only this module writes a final status, so a stop and an exit cannot race."""
 
-import errno
 import signal
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -11,37 +10,32 @@ from typing import Self
 from msgspec.structs import replace
 
 from jobworkerd.errors import LimitUnavailable
-from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage, transition
-from jobworkerd.spawn import accounts, headroom, process
-from jobworkerd.spawn.child_process import Process
-from jobworkerd.spawn.exec_protocol import Failed, Refused, Started
-from jobworkerd.spawn.readable import readable
-from jobworkerd.spawn.spare import Spare
-from jobworkerd.spawn.users import User
-from jobworkerd.supervisor import isolation_report
+from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage
+from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.job_resources import JobResources
+from jobworkerd.supervisor.job_start import JobStart
+from jobworkerd.supervisor.job_state import HeldState, JobState
 from jobworkerd.supervisor.kill_timer import KillTimer, describe
-from jobworkerd.supervisor.limits import changed, refuse_if_strict, restored
-from jobworkerd.supervisor.outcome import FinalStats, StopRequest, outcome
+from jobworkerd.supervisor.limits import changed, restored
+from jobworkerd.supervisor.outcome import FinalStats, StopRequest, final_job
 
 
 class LiveJob:
     """The record of a job that is not final, and the operations that its phase allows."""
 
-    def __init__(self, job: Job, context: JobContext, on_change: Callable[[str], None]) -> None:
-        """Acquire nothing; see `start`."""
-        self._job = job
+    def __init__(self, state: JobState, context: JobContext, on_change: Callable[[str], None]) -> None:
+        """Acquire nothing; see `start` and `adopt`."""
+        job = state.job
+        self._state = HeldState(state, context)
         self._context = context
         self._on_change = on_change
-        self._phase = Phase.PREPARING
         self._io_paths = [Path(job.spec.working_directory or "/"), *context.io_paths]
         self._resources = JobResources(job.id, context, partial(on_change, job.id))
         self._processes = self._resources.processes
-        self._stop_request: StopRequest | None = None
+        self._start = JobStart(self._state, self._resources, context, self._io_paths, self._main_attached)
         self._kill_timer = KillTimer(context.loop, self._kill, context.on_fault, self._kill_has_no_effect)
-        self._started_ns = 0
 
     @classmethod
     async def start(
@@ -63,83 +57,81 @@ class LiveJob:
             CommandNotStarted: the command cannot be executed.
             OSError: another step failed, for example because the host is exhausted.
         """
-        live = cls(job, context, on_change)
+        live = cls(JobState(job=job), context, on_change)
         on_create(live)
         try:
-            await live._prepare(commit)
-            await live._execute()
+            await live._start.prepare(commit)
+            await live._start.execute()
         except BaseException:
-            await live._end_processes()
-            await live._resources.release()
+            await live.abandon()
             raise
         on_change(job.id)
         return live
 
-    async def _prepare(self, commit: Callable[[Job], Awaitable[None]]) -> None:
-        """Acquire the job's resources and let its spare process execute the command."""
-        spec, resources = self._job.spec, self._resources
-        spare = await resources.take_spare()
-        self._isolate(spare, resources.take_user())
-        with headroom.reserved():
-            resources.make_containment()
-        applied = resources.containment.apply(spec.limits, self._io_paths)
-        self._job = replace(self._job, applied_limits=applied)
-        refuse_if_strict(spec.limits_policy, applied, self._job.applied_isolation)
-        resources.open_log()
-        await commit(self._job)
-        resources.containment.boost_cpu_weight()
-        process.release(spare, resources.containment.directory_fd)
+    def adopt(self, held: HeldJob) -> None:
+        """Take over a job of an earlier supervisor. Then `continue_start` or `abandon` follows.
 
-    def _isolate(self, spare: Spare, user: User) -> None:
-        """Send the `ExecRequest`, for which the spare process prepares itself, and record the isolation."""
-        wanted, network = self._context.isolation, self._job.spec.network
-        applied = isolation_report.applied(wanted, user, self._context.users.problem, network, spare.refused)
-        home = isolation_report.home_of(wanted, spare.refused)
-        named = isolation_report.has_accounts(wanted, spare.refused)
-        entries = accounts.entries(user, home, self._context.users.widest) if named else ()
-        spec = replace(self._job.spec, working_directory=self._job.spec.working_directory or home or "/")
-        process.send(spare, spec, user, home, entries)
-        self._job = replace(self._job, spec=spec, applied_isolation=applied)
+        Raises:
+            OSError: a resource does not exist any more, or the host is exhausted.
+        """
+        state = self._state.value
+        self._state.adopted()
+        self._resources.adopt(state, held)
+        if state.kill_at is not None:
+            self._kill_timer.kill_at(state.kill_at)
+            if state.kill_at > self._context.loop.time():
+                self._send_stop_signal()
 
-    async def _execute(self) -> None:
-        """Wait until the main process runs the command."""
-        main = await self._main_process()
-        self._resources.containment.restore_cpu_weight()
-        self._started_ns = time.monotonic_ns()
-        self._phase = Phase.RUNNING
-        self._job = transition(self._job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
+    def continue_start(self) -> None:
+        """Continue an adopted job. Then `resume` follows if it is starting, or else `end`."""
+        if self.is_starting:
+            self._start.resume()
 
-    async def _main_process(self) -> Process:
-        """Return the main process when execve(2) has succeeded."""
-        report = await self._processes.report()
-        if isinstance(report, Started):
-            self._attach_main(report.pid)
-            report = await self._processes.report()
-        if isinstance(report, Refused):
-            refused = report.parts
-            parts = tuple(isolation_report.refuse(part, refused) for part in self._job.applied_isolation)
-            self._job = replace(self._job, applied_isolation=parts)
-            report = await self._processes.report()
-        self._processes.discard_spare()
-        if (main := self._processes.main) and report is None:
-            self._processes.close_control_socket()
-            return main
-        if self._processes.init_has_ended():  # clone3(2) reports a lack of memory then
-            raise OSError(errno.EAGAIN, "the init of the job's PID namespace was killed", "init")
-        if isinstance(report, Failed):
-            private = isolation_report.has_private_directories(self._job.applied_isolation)
-            raise process.error_of(self._job.spec, report, private=private)
-        raise OSError(errno.EAGAIN, "the spare process was killed", "request")
+    async def resume(self) -> Self:
+        """Complete the start of an adopted job like `start`, with the same errors."""
+        try:
+            await self._start.execute()
+        except BaseException:
+            await self.abandon()
+            raise
+        self._on_change(self.id)
+        return self
 
-    def _attach_main(self, pid: int) -> None:
-        """Take over the main process, and deliver the signal of a stop that was requested before."""
-        self._processes.attach_main(pid)
-        self._resources.containment.attach_main(pid)
-        self._phase = Phase.EXECUTING
-        if self._stop_request:
-            self._processes.signal_main(
-                signal.SIGKILL if self._kill_timer.due else self._job.spec.stop_signal
-            )
+    async def abandon(self, *, keep_log: bool = False) -> None:
+        """Kill the job and release all resources, because its start or its adoption has failed."""
+        await self._end_processes()
+        self._state.release()
+        if keep_log:
+            self._resources.keep_log()
+        await self._resources.release()
+
+    def _main_attached(self) -> None:
+        """Deliver the signal of a stop that was requested before the main process was known."""
+        if self._state.value.stop:
+            if self._kill_timer.due:
+                self._processes.signal_main(signal.SIGKILL)
+            else:
+                self._send_stop_signal()
+
+    def _send_stop_signal(self) -> None:
+        """Signal the main process, if it is known, unless it has received the signal."""
+        if self._processes.main and not self._state.value.stop_signaled:
+            self._processes.signal_main(self._job.spec.stop_signal)
+            self._state.change(stop_signaled=True)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the command does not run yet."""
+        return self._job.status is JobStatus.INITIALIZING
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that the job needs, except those that the main process has started."""
+        return self._state.value.pids
+
+    @property
+    def _job(self) -> Job:
+        return self._state.job
 
     @property
     def id(self) -> str:
@@ -157,12 +149,8 @@ class LiveJob:
         if not live_usage:
             return job
         containment = self._resources.containment
-        usage = replace(containment.usage(), wall_usec=self._wall_usec())
+        usage = replace(containment.usage(), wall_usec=self._state.value.wall_usec)
         return replace(job, usage=usage, applied_limits=containment.read_back(job.applied_limits))
-
-    def _wall_usec(self) -> int | None:
-        """Return the running time, which steps of the wall clock do not affect."""
-        return (time.monotonic_ns() - self._started_ns) // 1_000 if self._started_ns else None
 
     def update(self, update: LimitsUpdate) -> Job:
         """Change limits of the running job and return the record.
@@ -178,7 +166,7 @@ class LiveJob:
         except (LimitUnavailable, OSError):
             self._restore(update.changes)
             raise
-        self._job = updated
+        self._state.change(job=updated)
         return replace(self.snapshot(), applied_limits=current)
 
     def restore_limits(self) -> None:
@@ -190,7 +178,9 @@ class LiveJob:
         self._restore(self._job.spec.limits.limiting)
 
     def _restore(self, names: Collection[str]) -> None:
-        self._job = restored(self._job, names, self._resources.containment, self._io_paths)
+        job = restored(self._job, names, self._resources.containment, self._io_paths)
+        if job != self._job:
+            self._state.change(job=job)
 
     def memory_high_count(self) -> int:
         """Return how often `memory.high` throttled the job."""
@@ -203,7 +193,7 @@ class LiveJob:
         except OSError as error:
             self._context.on_fault("memory.high", error)
             return
-        self._job = replace(self._job, memory_high_lift_time_ns=time.time_ns())
+        self._state.change(job=replace(self._job, memory_high_lift_time_ns=time.time_ns()))
         self._context.warn(
             "memory.high lifted", job_id=self._job.id, max_memory=self._job.spec.limits.max_memory
         )
@@ -216,26 +206,29 @@ class LiveJob:
         """
         if self._processes.main_has_ended():
             return
-        if self._stop_request is None:
-            self._stop_request = request
+        state = self._state.value
+        kill_at = self._kill_timer.kill_at(self._context.loop.time() + grace_period)
+        if state.stop is None:
+            self._state.change(stop=request, kill_at=kill_at)
             if grace_period > 0:
-                self._processes.signal_main(self._job.spec.stop_signal)
-        self._kill_timer.kill_within(grace_period)
+                self._send_stop_signal()
+        elif kill_at != state.kill_at:
+            self._state.change(kill_at=kill_at)
 
     def _time_out(self) -> None:
         self.stop(StopRequest(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
 
     def _kill(self) -> None:
-        """Kill the job. In phase PREPARING, `_attach_main` kills it later.
+        """Kill the job. In phase PREPARING, `_main_attached` kills it later.
 
         The supervisor cannot reap a process that is killed before its PID is known.
         """
-        if self._phase is not Phase.PREPARING:
+        if self._state.value.phase is not Phase.PREPARING:
             self._resources.containment.kill()
             self._kill_timer.expect_effect()
 
     def _kill_has_no_effect(self) -> None:
-        self._job = replace(self._job, kill_pending=True)
+        self._state.change(job=replace(self._job, kill_pending=True))
         processes = describe(self._resources.containment.pids)
         self._context.warn("kill has no effect", job_id=self._job.id, processes=processes)
 
@@ -246,24 +239,38 @@ class LiveJob:
         """
         await self._main_ended()
         attempt, containment = self._context.attempt, self._resources.containment
-        leftovers = await attempt("leftovers", containment.populated, failed=False)
+        leftovers = self._state.value.leftovers or await attempt(
+            "leftovers", containment.populated, failed=False
+        )
+        if leftovers:
+            self._state.change(leftovers=True)
         wait_status = await self._end_processes()
         assert wait_status is not None
         usage = await attempt("usage", containment.usage, failed=Usage())
         # Memory that is still charged to the cgroup is page cache, not memory of a process.
-        usage = replace(usage, wall_usec=self._wall_usec(), memory_current_bytes=None)
+        usage = replace(usage, wall_usec=self._state.value.wall_usec, memory_current_bytes=None)
         before = self._job.applied_limits
         limits = await attempt("limits", partial(containment.read_back, before), failed=before)
+        stats = FinalStats(usage, limits, leftovers)
+        final = final_job(self.snapshot(), wait_status, self._state.value.stop, stats)
+        self._state.finish(final)
         self._resources.keep_log()
         await self._resources.release()
-        return self._final(wait_status, FinalStats(usage, limits, leftovers))
+        return replace(final, log_size=self.log_size)
+
+    def release_state(self) -> None:
+        """Forget the final job, whose record is committed."""
+        self._state.release()
 
     async def _main_ended(self) -> None:
         """Wait for the end of the main process, and stop the job at its timeout."""
         assert self._processes.main
-        timeout = self._job.spec.timeout
-        timer = self._context.loop.call_later(timeout, self._time_out) if timeout is not None else None
-        await readable(self._processes.main.pidfd)
+        timer = None
+        if (timeout := self._job.spec.timeout) is not None:
+            # The loop has the same clock.
+            ends = self._state.value.started_ns / 1e9 + timeout
+            timer = self._context.loop.call_at(ends, self._time_out)
+        await self._processes.main.ended()
         if timer:
             timer.cancel()
 
@@ -272,26 +279,11 @@ class LiveJob:
 
         The main process is reaped when its process group is empty. Until then its PID cannot be reused.
         """
-        if self._phase is not Phase.PREPARING:
-            self._phase = Phase.ENDING
+        if self._state.value.phase is not Phase.PREPARING:
+            self._state.set(phase=Phase.ENDING)
         self._kill_timer.expect_effect()
         await self._resources.kill()
         self._kill_timer.close()  # after the reap the PID can belong to another process group
         wait_status = await self._processes.reap()
         await self._resources.finish_output()
         return wait_status
-
-    def _final(self, wait_status: int, stats: FinalStats) -> Job:
-        ended = outcome(self._job.spec, wait_status, self._stop_request, stats)
-        return transition(
-            self._job,
-            ended.status,
-            end_time_ns=max(time.time_ns(), self._job.start_time_ns or 0),
-            pid=0,
-            exit_code=ended.exit_code,
-            termination=ended.termination,
-            kill_pending=False,
-            applied_limits=stats.limits,
-            usage=stats.usage,
-            log_size=self.log_size,
-        )

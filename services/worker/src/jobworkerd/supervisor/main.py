@@ -5,7 +5,7 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -36,10 +36,9 @@ from jobworkerd.supervisor import api_user, autogroup, open_files, server_entry
 from jobworkerd.supervisor.api_processes import ApiFailed
 from jobworkerd.supervisor.api_user import NoSuchUser
 from jobworkerd.supervisor.event_log import EventLog
+from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
-from jobworkerd.supervisor.job_events import JobEvents
-from jobworkerd.supervisor.lost_jobs import end_lost_jobs
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.server_entry import ServerEntry
 from jobworkerd.supervisor.serving import ENDS_OF_SUPERVISOR, End, Server, serve
@@ -72,10 +71,7 @@ def run(config: Config, settings: int, keeper: KeeperClient) -> int:
         return 1
     finally:
         sink.finish()
-    if end is not End.JOBS_ENDED:
-        # Without the cleanup of the interpreter, which would release what the next supervisor needs.
-        os._exit(0 if end is End.HANDED_OVER else 1)
-    return 0
+    return 0 if end is End.JOBS_ENDED else 1
 
 
 def _check(config: Config) -> None:
@@ -123,8 +119,7 @@ async def _serve(
         stack.callback(hierarchy.close)
         entry = ServerEntry(state_dir.lock, port, config.listen, address, hierarchy.occupied)
         await entry.hold(keeper)
-        keeper.discard_others([pid for each in held.values() for pid in each.pids])
-        removed = _report(hierarchy, events)
+        removed = _report(hierarchy, held, events)
         _raise_share(hierarchy, events)
         watcher = PopulatedWatcher(loop)
         stack.callback(watcher.close)
@@ -152,6 +147,7 @@ async def _serve(
             logs=logs,
             io_paths=[Path(device) for device in config.io.devices],
             parent=keeper,
+            holder=keeper,
             spare_pool=spare_pool,
             users=users,
             isolation=config.isolation,
@@ -159,13 +155,24 @@ async def _serve(
             on_fault=lambda what, error: events.error("fault", error, step=what),
             warn=events.warning,
         )
-        end_lost_jobs(context, JobEvents(events), removed)
-        server = Server(replace(config, listen=address), user, state_dir.jobs, keeper, events)
+        earlier_jobs = {job_id: _held_job(entry) for job_id, entry in held.items()}
+        server = Server(
+            replace(config, listen=address), user, state_dir.jobs, keeper, events, earlier_jobs, removed
+        )
         end = await serve(server, context)
         if end in ENDS_OF_SUPERVISOR:
             records.close()
-            stack.pop_all()
+            sink.finish()
+            # Without the cleanup of the tasks, which would release what the next supervisor needs.
+            os._exit(0 if end is End.HANDED_OVER else 1)
         return end
+
+
+def _held_job(entry: HeldEntry) -> HeldJob:
+    state, *descriptors = entry.descriptors
+    held = HeldJob(entry.state(), descriptors, entry.statuses)
+    os.close(state)
+    return held
 
 
 def _reserve(config: Config, user: Identity | None, earlier: ServerEntry | None) -> tuple[socket.socket, str]:
@@ -187,8 +194,10 @@ def _open_records(config: Config, events: EventLog) -> Records:
     )
 
 
-def _report(hierarchy: Hierarchy, events: EventLog) -> Mapping[str, Removed]:
-    """Log missing parts of the cgroups. Remove the cgroups of an earlier server, and return them."""
+def _report(hierarchy: Hierarchy, held: Collection[str], events: EventLog) -> Mapping[str, Removed]:
+    """Log missing parts of the cgroups. Remove the cgroups of an earlier server except those of the jobs in
+    `held`, and return them.
+    """
     if hierarchy.base is None:
         events.warning("no cgroups", reason=hierarchy.no_base)
         return {}
@@ -196,7 +205,7 @@ def _report(hierarchy: Hierarchy, events: EventLog) -> Mapping[str, Removed]:
         events.warning("server not protected from jobs", reason=hierarchy.unprotected)
     for controller, reason in hierarchy.missing.items():
         events.warning("controller missing", controller=controller, reason=reason)
-    removed = sweep(hierarchy.base, is_job_id)
+    removed = sweep(hierarchy.base, lambda name: is_job_id(name) and name not in held)
     for name, cgroup in removed.items():
         events.warning("removed an earlier server's cgroup", job_id=name, error=cgroup.error)
     return removed

@@ -65,6 +65,22 @@ def never_ran(job: Job, reason: TerminationReason, message: str, stopped_by: str
     )
 
 
+def final_job(job: Job, wait_status: int, request: StopRequest | None, stats: FinalStats) -> Job:
+    """Return the final record of a job; see `outcome`."""
+    ended = outcome(job.spec, wait_status, request, stats)
+    return transition(
+        job,
+        ended.status,
+        end_time_ns=max(time.time_ns(), job.start_time_ns or 0),
+        pid=0,
+        exit_code=ended.exit_code,
+        termination=ended.termination,
+        kill_pending=False,
+        applied_limits=stats.limits,
+        usage=stats.usage,
+    )
+
+
 def outcome(spec: JobSpec, wait_status: int, request: StopRequest | None, stats: FinalStats) -> Outcome:
     """Return how a job ended; `wait_status` is that of waitpid(2) for the main process."""
     exited = os.WIFEXITED(wait_status)

@@ -178,13 +178,16 @@ class QueuedJobs:
 
     async def _start_failed(self, waiting: Waiting, error: Exception, commit: _Commit) -> None:
         job_id = waiting.job.id
-        passing = is_exhaustion(error) or isinstance(error, HostExhausted | ShuttingDown)
-        if passing and not commit.done:
+        if _is_passing(error) and not commit.done:
             self.admission.put_back(waiting, _problem(error))
             self._settle(job_id)
             return
+        await self.end_failed(job_id, error)
+
+    async def end_failed(self, job_id: str, error: Exception) -> None:
+        """End a job that has left the queue and whose start has failed."""
         self._leave(job_id)
-        if not passing and not isinstance(error, JobWorkerError | CannotUnseal):
+        if not _is_passing(error) and not isinstance(error, JobWorkerError | CannotUnseal):
             self._context.on_fault("start of a queued job", error)
         await self._end(await self._read(job_id), TerminationReason.NOT_STARTED, _message(error))
         self.admission.release(job_id)
@@ -236,6 +239,10 @@ class QueuedJobs:
     def _settle(self, job_id: str) -> None:
         if leaving := self._leaving.pop(job_id, None):
             leaving.settled.set_result(None)
+
+
+def _is_passing(error: Exception) -> bool:
+    return is_exhaustion(error) or isinstance(error, HostExhausted | ShuttingDown)
 
 
 def _not_stored(error: OSError) -> HostExhausted:

@@ -2,11 +2,12 @@
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from jobworkerd.cgroup.sweep import Removed
 from jobworkerd.config import Config
 from jobworkerd.keeper.client import Handlers, KeeperClient
 from jobworkerd.protocol.server import ApiConnection
@@ -17,9 +18,12 @@ from jobworkerd.supervisor import certificates
 from jobworkerd.supervisor.api_processes import ApiProcesses
 from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.event_log import EventLog
+from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.log_sweep import LogSweep
+from jobworkerd.supervisor.lost_jobs import end_lost_jobs
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.shutdown import Shutdown
 
@@ -48,6 +52,10 @@ class Server(NamedTuple):
     jobs_dir: Path
     keeper: KeeperClient
     events: EventLog
+    held: Mapping[str, HeldJob]
+    """The jobs of an earlier supervisor of this server."""
+    removed: Mapping[str, Removed]
+    """The cgroups of an earlier server."""
 
 
 ENDS_OF_SUPERVISOR = {End.HANDED_OVER, End.KEEPER_LOST}
@@ -65,7 +73,7 @@ async def serve(server: Server, context: JobContext) -> End:
             on_fault=lambda what, error: events.error("fault", error, request=what),
         )
 
-    config, user, jobs_dir, keeper, events = server
+    config, user, jobs_dir, keeper, events, held, removed = server
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
     writable = writable_paths.watched_paths(config)
@@ -74,6 +82,9 @@ async def serve(server: Server, context: JobContext) -> End:
     cgroup_watch = CgroupWatch(
         context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
     )
+    adopted = await jobs.adopt(held)
+    keeper.discard_others(jobs.pids)
+    end_lost_jobs(context, JobEvents(events), removed, adopted)
     jobs.queued.load()
     jobs.preparation.prepare()
     log_sweep = LogSweep(
