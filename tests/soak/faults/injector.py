@@ -13,7 +13,7 @@ from jobworker_client.errors import JobWorkerError
 from live import Server
 from tests.soak.faults import parts
 from tests.soak.faults.calls import Calls
-from tests.soak.faults.ledger import Ledger, Window
+from tests.soak.faults.ledger import Ledger, NoRecovery, Window
 from tests.soak.faults.state_disk import StateDisk
 
 _BACK_SECONDS = 30.0
@@ -26,22 +26,23 @@ Fault = Callable[[], Awaitable[None]]
 
 
 class Injector:
-    """The faults of one run. `steps_clock` is for a kernel that belongs to the test."""
+    """The faults of one run. `steps_clock` steps the clock in place of filling the disk."""
 
     def __init__(
-        self, server: Server, disk: StateDisk | None, calls: Calls, ledger: Ledger, *, steps_clock: bool
+        self, server: Server, disk: StateDisk, calls: Calls, ledger: Ledger, *, steps_clock: bool
     ) -> None:
         self._server = server
         self._disk = disk
         self._calls = calls
         self._ledger = ledger
         self._rng = random.Random(f"{ledger.seed}/faults")
+        self._start, self._start_wall = monotonic(), time.time()
         self._audit: asyncio.Task[None] | None = None
         self._faults: dict[str, tuple[int, Fault]] = {
             "kill API process": (34, self._kill_api),
             "kill fork server": (14, self._kill_fork_server),
         }
-        if disk:
+        if not steps_clock:  # the times of losses are those of the wall clock
             self._faults["disk full"] = (10, self._fill_disk)
         if parts.has_keeper(server):
             self._faults["kill supervisor"] = (28, self._kill_supervisor)
@@ -79,7 +80,7 @@ class Injector:
                 await self._answer()
         except TimeoutError:
             self._ledger.violation(f"no answer {_BACK_SECONDS} s after: {name}")
-            return
+            raise NoRecovery(name) from None
         seconds = monotonic() - start
         self._ledger.recoveries.setdefault(name, []).append(seconds)
         self._ledger.note(f"recovered in {seconds:.2f} s from: {name}")
@@ -123,10 +124,10 @@ class Injector:
                 return
             await asyncio.sleep(_POLL_SECONDS)
         self._ledger.violation(f"no new supervisor after: {fault}")
+        raise NoRecovery(fault)
 
     async def _fill_disk(self) -> None:
         """Fill the disk for a moment; sometimes the supervisor dies meanwhile."""
-        assert self._disk
         window = Window(monotonic(), time.time())
         self._ledger.windows.append(window)
         self._disk.fill()
@@ -141,9 +142,9 @@ class Injector:
             window.end, window.end_wall = monotonic(), time.time()
 
     async def _step_clock(self) -> None:
-        """Step the wall clock forward or back by up to an hour."""
-        seconds = self._rng.uniform(-3_600, 3_600)
-        time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+        """Step the wall clock, but never to a time before the start, when certificates are not valid yet."""
+        now = self._start_wall + monotonic() - self._start
+        time.clock_settime(time.CLOCK_REALTIME, now + self._rng.uniform(0, 3_600))
 
     def _kill(self, pid: int) -> None:
         """Kill a process. 0 stands for one that a fault before has already killed."""

@@ -58,6 +58,10 @@ class Window:
     end_wall: float = float("inf")
 
 
+class NoRecovery(Exception):
+    """The server does not answer any more, so the run ends."""
+
+
 class Ledger:
     """The jobs by request id and by id, the counts, and the violations."""
 
