@@ -112,7 +112,10 @@ async def lasting_client(server: Server, role: str = "admin") -> AsyncIterator[L
     async with grpc.aio.secure_channel(
         server.address, credentials(server.certs, role), options=_RECONNECT
     ) as channel:
-        yield LastingClient(channel)
+        connected = LastingClient(channel)
+        # A first attempt to connect can fail on a slow host, and not all calls are repeated.
+        await connected.list(id_prefix="0" * 36)
+        yield connected
 
 
 async def persist(call: Callable[[], Awaitable[T]]) -> T:

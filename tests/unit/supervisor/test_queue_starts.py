@@ -13,6 +13,7 @@ from jobworkerd.errors import HostExhausted, TooManyJobs
 from jobworkerd.model import JobStatus, LimitsUpdate, TerminationReason
 from jobworkerd.protocol.messages import UpdateJob
 from jobworkerd.spawn.spare_pool import SparePool
+from jobworkerd.supervisor import admission
 from jobworkerd.supervisor.job_start import JobStart
 from tests.unit.supervisor.job_table import (
     CONFIG,
@@ -181,3 +182,26 @@ async def test_starts_have_the_order_of_the_queue(tmp_path: Path) -> None:
         started = [await status_of(server, job, JobStatus.RUNNING) for job in jobs]
         in_order = sorted(started, key=lambda job: job.start_time_ns or 0)
         assert [job.id for job in in_order] == [jobs[number].id for number in (2, 1, 0, 3)]
+
+
+async def test_a_start_that_hangs_delays_the_next_one_only_for_some_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_START_SECONDS", 0.05)
+    hanging = asyncio.Event()
+    take = SparePool.take
+
+    async def slow_take(pool: SparePool) -> object:
+        if not hanging.is_set():
+            hanging.set()
+            await asyncio.sleep(0.5)
+        return await take(pool)
+
+    async with running_table(tmp_path, replace(CONFIG, max_jobs=2)) as server:
+        first = [await occupy(server) for _ in range(2)]
+        jobs = [await create(server, "true") for _ in range(2)]
+        monkeypatch.setattr(SparePool, "take", slow_take)
+        for job in first:
+            await stop(server, job)
+        ended = [await server.ended(job.id) for job in jobs]
+        assert ended[1].end_time_ns < ended[0].start_time_ns  # type: ignore[operator]

@@ -13,7 +13,7 @@ from jobworkerd.model import Job, JobSpec
 from jobworkerd.supervisor.capacity import Capacity
 from jobworkerd.supervisor.job_queue import JobQueue, QueuedJob
 
-_START_SECONDS = 1.0
+_START_SECONDS = 10.0
 """The next job starts when the start before it has finished, or after this time if the start takes longer."""
 
 _RETRY_SECONDS = 1.0
