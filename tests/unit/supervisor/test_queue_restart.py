@@ -136,15 +136,3 @@ async def test_a_shutdown_starts_no_job_that_is_leaving_the_queue(
         waiting = server.jobs.get(job.id)
         assert (waiting.status, waiting.queue_reason) == (JobStatus.QUEUED, "the server is shutting down")
         assert server.context.records.sealed_env(job.id)
-
-
-async def test_a_job_whose_start_was_interrupted_waits_again(tmp_path: Path) -> None:
-    async with running_table(tmp_path, ONE_JOB) as server:
-        await occupy(server)
-        job = await create(server, "sh", "-c", "echo $A", env={"A": "b"})
-        records = server.context.records
-        await records.replace(replace(job, status=JobStatus.INITIALIZING), records.sealed_env(job.id))
-    async with running_table(tmp_path, ONE_JOB) as server:
-        server.jobs.queued.take_back(job.id)
-        assert (await server.ended(job.id)).status is JobStatus.COMPLETED
-        assert (tmp_path / "jobs" / job.id / "output.log").read_bytes().startswith(b"b\n")

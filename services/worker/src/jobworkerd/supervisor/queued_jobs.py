@@ -72,23 +72,10 @@ class QueuedJobs:
         Raises:
             OSError: the records cannot be read.
         """
+        now = time.time_ns()
         for job in self._records.queued():
-            self._wait_again(job)
-
-    def take_back(self, job_id: str) -> None:
-        """Let a job wait again that an earlier supervisor was about to start. Its command has not run.
-
-        Raises:
-            OSError: the records cannot be read.
-        """
-        job = replace(self._record(job_id), status=JobStatus.QUEUED, applied_limits=(), applied_isolation=())
-        self._records.update_later(job, self._records.sealed_env(job_id))
-        self._wait_again(job)
-
-    def _wait_again(self, job: Job) -> None:
-        longest = job.spec.queue_timeout or 0.0
-        waited = max(0.0, (time.time_ns() - job.create_time_ns) / 1e9)
-        self.admission.add(job, longest - waited)
+            longest = job.spec.queue_timeout or 0.0
+            self.admission.add(job, longest - max(0.0, (now - job.create_time_ns) / 1e9))
 
     async def add(self, job: Job, request_hash: bytes) -> Job:
         """Store a new job and let it wait. Returns it with its position.
