@@ -20,8 +20,11 @@ class HeldJobs:
         self, key: str, state: bytes, descriptors: Sequence[int] | None, pids: Sequence[int]
     ) -> Awaitable[object]:
         """Hold the entry at once."""
-        earlier = self.entries[key].descriptors if descriptors is None else [os.dup(fd) for fd in descriptors]
-        self.entries[key] = HeldJob(state, earlier)
+        if descriptors is None:
+            earlier = self.entries[key]
+            self.entries[key] = HeldJob(state, earlier.descriptors, earlier.statuses)
+        else:
+            self.entries[key] = HeldJob(state, [os.dup(each) for each in descriptors])
         self.pids[key] = pids
         self.states.append(state)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

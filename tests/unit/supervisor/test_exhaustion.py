@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from host_resources import cgroups, children, descriptors
 from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
 from own_children import OwnChildren
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
-from jobworkerd.cgroup.mounts import cgroup2_mount
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.exhaustion import is_exhaustion
@@ -32,24 +32,6 @@ from tests.unit.supervisor.faults import Faults
 
 Resources: TypeAlias = tuple[list[str], int, list[str], list[str], int]
 FAULT_SECONDS, TIMEOUT_SECONDS = 0.03, 30
-
-
-@contextlib.contextmanager
-def cgroups() -> Iterator[Hierarchy]:
-    """A hierarchy with cgroups if this process can create them, or else with process groups."""
-    mount = cgroup2_mount()
-    base = mount / f"jobworker-unit-{uuid.uuid4().hex[:12]}" if mount else None
-    try:
-        if base:
-            (base / "jobs").mkdir(parents=True)
-    except OSError:
-        base = None
-    try:
-        yield Hierarchy(base, "no cgroups here", dict.fromkeys(("cpu", "memory", "pids"), "not enabled"))
-    finally:
-        if base:
-            (base / "jobs").rmdir()
-            base.rmdir()
 
 
 @dataclass
@@ -118,20 +100,6 @@ class Host:
     def expected_processes(self) -> int:
         """The fork server and three spare processes. As root, each spare process has an init, too."""
         return 7 if os.geteuid() == 0 else 4
-
-
-def children() -> set[str]:
-    """Return the ids of this process's children, including zombies."""
-    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-
-
-def descriptors() -> list[str]:
-    """Return the kinds of the open files of this process."""
-    found = []
-    for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found.append(entry.readlink().as_posix().split(":")[0])
-    return sorted(found)
 
 
 @contextlib.asynccontextmanager

@@ -42,10 +42,12 @@ class Adoption:
         try:
             state = job_state.decode(held.state)
         except msgspec.DecodeError as error:
+            held.close()
             self._lose(job_id, error)
             return False
         record = self._context.records.get(job_id)
         if state.job.status.final:
+            held.close()
             await self._complete(state, record)
             return True
         # A supervisor releases the command when the record is committed.

@@ -1,5 +1,6 @@
 """The interface to the process that holds what the next supervisor needs to continue the jobs."""
 
+import os
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,8 +27,16 @@ class Holder(Protocol):
 
 @dataclass(frozen=True)
 class HeldJob:
-    """The entry of a job. `statuses` maps the PIDs of reaped processes to wait statuses."""
+    """The entry of a job. `statuses` maps the PIDs of reaped processes to wait statuses.
+
+    The receiver owns the descriptors.
+    """
 
     state: bytes
     descriptors: Sequence[int]
     statuses: Mapping[int, int] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)

@@ -1,0 +1,307 @@
+"""A job continues with the next supervisor, whenever the supervisor is killed."""
+
+import asyncio
+import dataclasses
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from host_resources import cgroups, children, descriptors
+from job_context import NO_CGROUPS, job_context, spare_setup
+from own_children import OwnChildren
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.config import IsolationConfig
+from jobworkerd.errors import CommandNotStarted
+from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason
+from jobworkerd.spawn import process
+from jobworkerd.supervisor import job_state
+from jobworkerd.supervisor.holder import HeldJob
+from jobworkerd.supervisor.outcome import StopRequest
+from tests.unit.supervisor.killed_supervisor import Holder, Killed, Parent, Supervisor
+
+STOP = StopRequest(TerminationReason.STOPPED, "CN=bob")
+CLEANUP = "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.01; done"
+IMMUNE = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
+TIMEOUT_SECONDS = 30
+
+
+@pytest.fixture(params=["cgroup", "process group"])
+async def supervisor(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Supervisor]:
+    """A supervisor. With cgroups, its jobs also have PID namespaces, if the test has the privileges."""
+    isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
+    jobs_dir = tmp_path / "jobs"
+    jobs_dir.mkdir()
+    with ExitStack() as stack:
+        hierarchy, setup = Hierarchy(None, NO_CGROUPS), spare_setup()
+        if request.param == "cgroup":
+            hierarchy, setup = stack.enter_context(cgroups()), spare_setup("pid")
+        holder = Holder()
+        stack.callback(holder.close)
+        faults: list[str] = []
+        context = job_context(
+            jobs_dir,
+            hierarchy,
+            setup,
+            isolation,
+            holder=holder,
+            on_fault=lambda what, error: faults.append(f"{what}: {error!r}"),
+        )
+        made = stack.enter_context(context)
+        assert isinstance(made.parent, OwnChildren)
+        made = dataclasses.replace(made, parent=Parent(made.parent, holder.statuses))
+        yield Supervisor(made, holder, faults)
+
+
+def resources(supervisor: Supervisor) -> tuple[object, ...]:
+    """Return the resources in use, except spare processes."""
+    hierarchy, context = supervisor.context.hierarchy, supervisor.context
+    return (
+        descriptors(),
+        len(children()),
+        [each.name for each in hierarchy.jobs.iterdir() if each.is_dir()] if hierarchy.base else [],
+        len(context.users._free),
+        supervisor.holder.entries,
+    )
+
+
+async def settled(supervisor: Supervisor) -> tuple[object, ...]:
+    """Return the resources in use when all spare processes are ready and all others have ended."""
+    pool = supervisor.context.spare_pool
+    while pool.size:
+        pool.drop()
+        await asyncio.sleep(0.002)
+    while not supervisor.context.parent.reap_discarded():  # type: ignore[attr-defined]
+        await asyncio.sleep(0.002)
+    return resources(supervisor)
+
+
+def output(supervisor: Supervisor) -> bytes:
+    """Return the whole log of the last job."""
+    (directory,) = supervisor.context.logs._jobs_dir.glob(f"*-{supervisor.number:04x}-7*")
+    return (directory / "output.log").read_bytes()
+
+
+async def until_output(supervisor: Supervisor, size: int) -> None:
+    """Wait until the log has a size."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while supervisor.live[0].log_size < size:
+            await asyncio.sleep(0.002)
+
+
+async def exits(supervisor: Supervisor) -> Job:
+    """Run a job that writes output, leaves a process and exits."""
+    await supervisor.start("sh", "-c", "echo one; sleep 1000 & sleep 0.02; echo two; exit 3")
+    return await supervisor.end()
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+async def test_a_job_continues_after_a_kill_at_each_step(supervisor: Supervisor, *, before: bool) -> None:
+    await exits(supervisor)
+    initial = await settled(supervisor)
+    kills = 0
+    # Before the first call, the supervisor has acquired resources of which nothing else knows.
+    for kill_at in range(int(before), 100):
+        supervisor.holder.arm(kill_at, before=before)
+        try:
+            await exits(supervisor)
+        except Killed:
+            kills += 1
+            supervisor.kill()
+            job = await supervisor.finish()
+        else:
+            break
+        assert supervisor.faults == []
+        if kill_at == 0:
+            assert job is None, "the record is not stored, so nothing may run"
+        else:
+            assert job
+            assert (job.status, job.exit_code) == (JobStatus.FAILED, 3), kill_at
+            assert job.termination
+            assert job.termination.reason is TerminationReason.EXITED
+            assert job.termination.leftovers_killed
+            assert output(supervisor) == b"one\ntwo\n"
+            assert job.log_size == 8
+            assert supervisor.context.records.get(job.id) == job
+        assert await settled(supervisor) == initial, kill_at
+    assert kills >= 4
+
+
+@pytest.mark.parametrize("released", [False, True])
+async def test_a_job_continues_after_a_kill_around_its_release(
+    supervisor: Supervisor, *, released: bool
+) -> None:
+    """The next supervisor releases the command in both cases. It runs once."""
+
+    def killed(control: socket.socket, cgroup: int | None) -> None:
+        if released:
+            release(control, cgroup)
+        raise Killed
+
+    initial, release = await settled(supervisor), process.release
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "release", killed)
+        with pytest.raises(Killed):
+            await supervisor.start("sh", "-c", "echo one; exit 3")
+    supervisor.kill()
+    job = await supervisor.finish()
+    assert job
+    assert (job.exit_code, output(supervisor)) == (3, b"one\n")
+    assert await settled(supervisor) == initial
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+async def test_a_failed_start_fails_after_a_kill_at_each_step(
+    supervisor: Supervisor, *, before: bool
+) -> None:
+    initial = await settled(supervisor)
+    for kill_at in range(1, 3):
+        supervisor.holder.arm(kill_at, before=before)
+        with pytest.raises((Killed, CommandNotStarted)) as error:
+            await supervisor.start("/nonexistent")
+        if error.type is CommandNotStarted:
+            await supervisor.live[0].abandon()
+            break
+        supervisor.kill()
+        await supervisor.succeed()
+        (live,) = supervisor.live
+        with pytest.raises(CommandNotStarted):
+            await live.resume()
+        assert await settled(supervisor) == initial, kill_at
+    assert kill_at == 2
+
+
+@pytest.mark.parametrize("kill_at", range(2))
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+async def test_a_stop_continues_with_one_signal(
+    supervisor: Supervisor, kill_at: int, *, before: bool
+) -> None:
+    live = await supervisor.start("sh", "-c", CLEANUP)
+    await until_output(supervisor, 6)
+    supervisor.holder.arm(kill_at, before=before)
+    with pytest.raises(Killed):
+        live.stop(STOP, 60)
+    supervisor.kill()
+    await supervisor.succeed()
+    if kill_at == 0 and before:  # the request had no effect, and the client repeats it
+        supervisor.live[0].stop(STOP, 60)
+    job = await supervisor.end()
+    assert (job.status, job.exit_code) == (JobStatus.STOPPED, 5)
+    assert job.termination
+    assert job.termination.stopped_by == "CN=bob"
+    assert output(supervisor).count(b"got") == 1
+
+
+async def test_a_stop_before_the_main_process_is_known_continues(supervisor: Supervisor) -> None:
+    def stop(*_: object) -> None:
+        supervisor.live[0].stop(STOP, 60)
+
+    insert = supervisor.context.records.insert
+
+    async def commit(job: Job) -> None:
+        stop()
+        await insert(job)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor.context.records, "insert", commit)
+        supervisor.holder.arm(2, before=True)
+        with pytest.raises(Killed):
+            await supervisor.start("sleep", "1000")
+    supervisor.kill()
+    job = await supervisor.finish()
+    assert job
+    assert job.termination
+    assert (job.status, job.termination.signal) == (JobStatus.STOPPED, 15)
+
+
+async def test_the_end_of_the_grace_period_remains(supervisor: Supervisor) -> None:
+    live = await supervisor.start("sh", "-c", IMMUNE)
+    await until_output(supervisor, 6)
+    stopped = time.monotonic()
+    live.stop(STOP, 0.4)
+    await asyncio.sleep(0.1)
+    supervisor.kill()
+    job = await supervisor.finish()
+    assert job
+    assert job.termination
+    assert (job.status, job.termination.signal) == (JobStatus.STOPPED, 9)
+    assert 0.4 <= time.monotonic() - stopped < 5
+
+
+async def test_the_timeout_and_the_running_time_count_from_the_start(supervisor: Supervisor) -> None:
+    await supervisor.start("sleep", "1000", timeout=0.4)
+    started = time.monotonic()
+    await asyncio.sleep(0.2)
+    supervisor.kill()
+    job = await supervisor.finish()
+    assert job
+    assert job.termination
+    assert job.termination.reason is TerminationReason.TIMED_OUT
+    assert job.usage.wall_usec
+    assert 0.35 <= time.monotonic() - started < 5
+    assert job.usage.wall_usec >= 350_000
+
+
+async def test_an_update_remains(supervisor: Supervisor) -> None:
+    live = await supervisor.start("sleep", "1000")
+    before = live.update(LimitsUpdate(max_memory=32))
+    supervisor.kill()
+    await supervisor.succeed()
+    after = supervisor.live[0].snapshot()
+    assert after.spec.limits.max_memory == 32
+    assert after == before
+    supervisor.live[0].stop(STOP, 0)
+    await supervisor.end()
+
+
+async def test_output_and_the_result_wait_for_the_next_supervisor(supervisor: Supervisor) -> None:
+    await supervisor.start("sh", "-c", "echo one; sleep 0.05; echo two >&2; exit 4")
+    await until_output(supervisor, 4)
+    supervisor.kill()
+    await asyncio.sleep(0.2)
+    job = await supervisor.finish()
+    assert job
+    assert (job.exit_code, output(supervisor)) == (4, b"one\ntwo\n")
+
+
+async def test_a_state_that_cannot_be_read_is_lost(supervisor: Supervisor) -> None:
+    live = await supervisor.start("sleep", "1000")
+    entry = supervisor.holder.entries[live.id]
+    supervisor.holder.entries[live.id] = HeldJob(b"unknown", entry.descriptors)
+    assert await supervisor.succeed() == []
+    assert supervisor.holder.entries == {}
+    live._state._held = False
+    live.stop(STOP, 0)
+    await live.end()
+
+
+async def test_the_environment_is_not_held(supervisor: Supervisor) -> None:
+    await supervisor.start("true", env={"TOKEN": "secret"})
+    await supervisor.end()
+    states = supervisor.holder.states
+    assert len(states) >= 4
+    assert not any(b"secret" in state for state in states)
+    assert job_state.decode(states[0]).job.spec.command == "true"
+
+
+async def test_an_exhausted_host_holds_the_state_later(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_state, "_RETRY_SECONDS", 0.01)
+    live = await supervisor.start("sleep", "1000")
+    hold = supervisor.holder.hold
+
+    def exhausted(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(supervisor.holder, "hold", exhausted)
+    live.update(LimitsUpdate(max_memory=32))
+    monkeypatch.setattr(supervisor.holder, "hold", hold)
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while job_state.decode(supervisor.holder.states[-1]).job.spec.limits.max_memory != 32:
+            await asyncio.sleep(0.002)
+    live.stop(STOP, 0)
+    await supervisor.end()
