@@ -70,8 +70,9 @@ async def test_a_crash_loses_running_jobs_and_nothing_else(own_server: Server, p
     assert own_server.stop() == 0
     assert psutil.wait_procs(family, timeout=30)[1] == []
     assert own_server.cgroup_base is None or not own_server.cgroup_base.exists()
-    assert _mounts() == mounts
+    # Other servers on a host have inits, and other programs mount file systems.
     assert not (GUEST and _inits())
+    assert not GUEST or _mounts() == mounts
 
 
 def _request_id(jobs: list[job_pb2.Job], job: job_pb2.Job) -> str:

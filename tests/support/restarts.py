@@ -199,10 +199,10 @@ class Follower:
 
     async def _follow(self) -> None:
         while self.result is None:
-            self.calls += 1
             await persist(self._read)
 
     async def _read(self) -> None:
+        self.calls += 1
         request = job_service_pb2.GetJobsStreamRequest(id=self._job_id, offset=self._offset)
         async for message in self._client.stub.GetJobsStream(request):
             assert message.offset == self._offset, "no gap and no repetition"
