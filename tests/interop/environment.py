@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+from restarts import supervisor
+
 from live import Server, seen_by_jobs, until
 from tests.interop.clients.registry import ClientKind, Connect
 from tests.interop.driver import Client, Connection, Driver
@@ -122,13 +125,40 @@ class Environment:
         The script can wait until the file `$0/go` exists. It exists once the client has called the method
         again. Return the job's id and the result.
         """
+        return self._over_a_kill(script, method, calls, follow, lambda server: server.api_processes())
+
+    def over_a_supervisor_restart(
+        self, script: str, method: str, calls: int, follow: Callable[[str], Result]
+    ) -> tuple[str, Result]:
+        """Follow a job like `over_an_api_process_restart`, but kill the supervisor."""
+        return self._over_a_kill(script, method, calls, follow, lambda server: [supervisor(server)])
+
+    def kill_limited_supervisor(self) -> None:
+        """Kill the supervisor of the limited server, which restarts."""
+
+        def find() -> psutil.Process | None:
+            # A call can have succeeded before the kill took effect, so no supervisor may run at this moment.
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                return supervisor(self.servers.limited)
+            return None
+
+        until(find).kill()
+
+    def _over_a_kill(
+        self,
+        script: str,
+        method: str,
+        calls: int,
+        follow: Callable[[str], Result],
+        victims: Callable[[Server], list[psutil.Process]],
+    ) -> tuple[str, Result]:
         server = self.servers.limited
         with seen_by_jobs() as directory, ThreadPoolExecutor() as pool:
             job_id = self.limited.create("sh", "-c", script, str(directory)).id
             before = count_events(server, "authorization", method)
             result = pool.submit(follow, job_id)
             wait_for_events(server, before + calls, "authorization", method)
-            for process in server.api_processes():
+            for process in victims(server):
                 process.kill()
             wait_for_events(server, before + calls + 1, "authorization", method)
             (directory / "go").touch()

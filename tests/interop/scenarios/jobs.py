@@ -111,6 +111,42 @@ def wait_over_an_api_process_restart(env: Environment) -> None:
     assert (job.id, job.status, job.exit_code) == (job_id, job_pb2.JOB_STATUS_FAILED, 4)
 
 
+def wait_over_a_supervisor_restart(env: Environment) -> None:
+    """The job and the wait for it outlast the supervisor."""
+    script = 'until [ -e "$0/go" ]; do sleep 0.05; done; exit 4'
+    job_id, job = env.over_a_supervisor_restart(script, "WaitJob", 2, env.limited.wait)
+    assert (job.id, job.status, job.exit_code) == (job_id, job_pb2.JOB_STATUS_FAILED, 4)
+
+
+def calls_during_a_supervisor_restart(env: Environment) -> None:
+    """Each call outlasts the restart, and a repeated CreateJob starts one job."""
+    label = {"test": str(uuid.uuid4())}
+    ended = env.limited.wait(env.limited.create("true", labels=label).id)
+    env.kill_limited_supervisor()
+    assert env.limited.get(ended.id) == ended
+    env.kill_limited_supervisor()
+    job = env.limited.create("true", labels=label)
+    env.limited.wait(job.id)
+    env.kill_limited_supervisor()
+    assert env.limited.list(labels=label) == [job.id, ended.id]
+    env.kill_limited_supervisor()
+    assert env.limited.stop(ended.id) == ended
+    env.kill_limited_supervisor()
+    env.limited.delete(ended.id)
+    assert env.limited.list(labels=label) == [job.id]
+
+
+def running_job_over_supervisor_restarts(env: Environment) -> None:
+    """A running job can be changed and stopped while the supervisor restarts."""
+    job = env.limited.create("sleep", "600")
+    env.kill_limited_supervisor()
+    assert env.limited.get(job.id).pid == job.pid
+    env.kill_limited_supervisor()
+    assert env.limited.update(job.id, max_memory=96).max_memory == 96
+    env.kill_limited_supervisor()
+    assert env.limited.stop(job.id, grace_period=0).status == job_pb2.JOB_STATUS_STOPPED
+
+
 def result_exit_code(env: Environment) -> None:
     job = env.admin.wait(env.admin.create("sh", "-c", "exit 3").id)
     assert (job.status, job.exit_code) == (job_pb2.JOB_STATUS_FAILED, 3)

@@ -64,6 +64,17 @@ def api_process_restart(env: Environment) -> None:
     assert output.sha256 == sha256(b"before\nafter\n")
 
 
+def supervisor_restart(env: Environment) -> None:
+    """The job writes while no supervisor runs, and the client gets each byte once."""
+    script = 'echo before; until [ -e "$0/go" ]; do echo tick; sleep 0.02; done; echo after'
+    job_id, output = env.over_a_supervisor_restart(script, "GetJobsStream", 1, env.limited.stream)
+    assert output.job
+    assert output.job.status == job_pb2.JOB_STATUS_COMPLETED
+    lines = output.bytes - len("before\nafter\n")
+    assert output.sha256 == sha256(b"before\n" + b"tick\n" * (lines // 5) + b"after\n")
+    assert env.limited.stream(job_id).sha256 == output.sha256
+
+
 def binary_output(env: Environment) -> None:
     command, expected = noise(seed=7, mib=4)
     output = env.viewer.stream(env.admin.create(*command).id)

@@ -34,6 +34,11 @@ SCENARIOS = (
     Scenario("wait in the queue", queue.wait_in_the_queue),
     Scenario("ends of jobs that never ran", queue.ends_of_jobs_that_never_ran),
     Scenario("wait over an API process restart", jobs.wait_over_an_api_process_restart, Capability.RESUME),
+    Scenario("wait over a supervisor restart", jobs.wait_over_a_supervisor_restart, Capability.RESUME),
+    Scenario("calls during a supervisor restart", jobs.calls_during_a_supervisor_restart, Capability.RESUME),
+    Scenario(
+        "running job over supervisor restarts", jobs.running_job_over_supervisor_restarts, Capability.RESUME
+    ),
     Scenario("result: exit code", jobs.result_exit_code),
     Scenario("result: signal", jobs.result_signal),
     Scenario("result: timeout", jobs.result_timeout),
@@ -43,6 +48,7 @@ SCENARIOS = (
     Scenario("stream 64 MiB over a broken connection", output.broken_connection, Capability.RESUME),
     Scenario("stream after a reader stall", output.reader_stall, Capability.RESUME),
     Scenario("stream over an API process restart", output.api_process_restart, Capability.RESUME),
+    Scenario("stream over a supervisor restart", output.supervisor_restart, Capability.RESUME),
     Scenario("stream binary output", output.binary_output),
     Scenario("stream from an offset", output.from_offset),
     Scenario("stream tail: lines", output.tail_lines),
