@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from restarts import LastingClient, lasting_client
+from restarts import LastingClient, crash, keeper, lasting_client
 
 from jobworker.v1 import job_pb2
 from jobworker_command import LIMITS, Jobworker
@@ -132,9 +133,9 @@ async def test_the_queue_survives_a_restart_and_a_crash(one_job: Server) -> None
         assert b"s3cret" not in database
         one_job.launch()
         await has_status(admin, blocked.id, RUNNING)
-        assert one_job.process
-        one_job.process.kill()
-        one_job.process.wait()
+        others = one_job.descendants()
+        crash(one_job, keeper(one_job))
+        psutil.wait_procs(others, timeout=30)  # a service manager waits for them, too
         one_job.launch()
         again = await admin.create(*FOREVER, priority=-7, queue_timeout=HOUR, request_id="again")
         assert again.id == repeated.id
