@@ -57,10 +57,13 @@ CONNECT_ERRORS = (
         "the certificate of the server is for another name",
     ),
     ConnectError("WRONG_VERSION_NUMBER", ConnectFailure.NOT_TLS, "the server does not use TLS"),
+    # The files have been checked before. A later handshake can fail with this text because of an earlier
+    # connection of the same thread that broke.
     ConnectError(
         "Failed to create security handshaker",
         ConnectFailure.CLIENT_FILES,
         "the CA, certificate or key of the client is not usable",
+        retryable=True,
     ),
     ConnectError("hostname lookup error", ConnectFailure.NO_SUCH_HOST, "the host name does not resolve"),
     ConnectError("Connection refused", ConnectFailure.REFUSED, "connection refused", retryable=True),

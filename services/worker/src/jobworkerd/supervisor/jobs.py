@@ -152,7 +152,9 @@ class Jobs:
             self.get(job.id, live_usage=request.live_usage) if self._is_changing(job.id) else job
             for job in page.jobs
         )
-        return JobPage(tuple(self._admission.annotate(jobs)), page.next_before)
+        # The record of a job can be newer: its end is stored before it is published.
+        wanted = (job for job in jobs if not request.statuses or job.status in request.statuses)
+        return JobPage(tuple(self._admission.annotate(wanted)), page.next_before)
 
     def _is_changing(self, job_id: str) -> bool:
         """Return whether the record of a job can be older or newer than its state."""
