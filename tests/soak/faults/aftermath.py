@@ -107,7 +107,7 @@ class Aftermath:
         while (now := Held.by(self._server)) != before and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.2)
         if now != before:
-            self._ledger.violation("resources are left", None, f"before: {before} now: {now}")
+            self._ledger.violation("resources are left", None, before.difference(now))
 
     def check_stopped(self, users: range, state: Path) -> None:
         """Check that a stopped server leaves no process and no cgroup, and a whole database."""

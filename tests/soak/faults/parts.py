@@ -63,12 +63,17 @@ def _start(pid: int) -> tuple[int, int]:
 class Held:
     """The resources of a server: processes, descriptors by kind, job cgroups, directories and mounts."""
 
-    processes: int
+    processes: tuple[tuple[str, int], ...]
     main_descriptors: tuple[tuple[str, int], ...]
     supervisor_descriptors: tuple[tuple[str, int], ...]
     cgroups: int
     directories: int
     mounts: int
+
+    def difference(self, now: "Held") -> str:
+        """Return the resources that differ, with both values."""
+        pairs = ((name, getattr(self, name), getattr(now, name)) for name in self.__dataclass_fields__)
+        return "; ".join(f"{name}: {before} to {after}" for name, before, after in pairs if before != after)
 
     @classmethod
     def by(cls, server: Server) -> "Held":
@@ -77,13 +82,27 @@ class Held:
         assert server.state
         main, supervisor = server.process.pid, supervisor_pid(server)
         return cls(
-            len(_descendants(main)),
+            tuple(sorted(Counter(map(_describe, _descendants(main))).items())),
             _descriptors(main),
             _descriptors(supervisor) if supervisor else (),
             len(server.job_cgroups()),
             sum(1 for each in (server.state / "state" / "jobs").iterdir() if each.name != "next"),
             len(Path("/proc/self/mountinfo").read_text().splitlines()),
         )
+
+
+def _describe(pid: int) -> str:
+    """Return the module and the state of a process of the server."""
+    module = next((each for each in _arguments(pid) if each.startswith("jobworkerd.")), "")
+    state = re.search(r"State:\s+(.*)", _status(pid))
+    return f"{module or _arguments(pid)} {'zombie' if state and 'zombie' in state[1] else ''}"
+
+
+def _status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
 
 
 def _descriptors(pid: int) -> tuple[tuple[str, int], ...]:
@@ -98,5 +117,5 @@ def _descriptors(pid: int) -> tuple[tuple[str, int], ...]:
 
 def resident_mib(pid: int) -> float:
     """Return the resident memory of a process in MiB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    found = re.search(r"VmRSS:\s+(\d+)", _status(pid))
     return int(found[1]) / 1024 if found else 0.0

@@ -33,8 +33,9 @@ ROOT = Path(__file__).parents[3]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 MAX_JOBS = 20
-USERS = range(1_710_000_000, 1_710_000_600)
-"""Other servers on this host use other ranges."""
+_FIRST_USER = 1_710_000_000 + os.getpid() % 10_000 * 1_000
+USERS = range(_FIRST_USER, _FIRST_USER + 600)
+"""Other servers on this host, and other runs of this test, use other ranges."""
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(int(SECONDS) + 900)]
 

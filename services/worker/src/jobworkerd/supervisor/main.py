@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from msgspec.structs import replace
 
@@ -100,72 +101,96 @@ def _check(config: Config) -> None:
 async def _serve(
     config: Config, held: dict[str, HeldEntry], keeper: KeeperClient, events: EventLog, sink: LogSink
 ) -> End:
-    """Serve with everything that the server needs, and release it at the end of the server."""
+    """Serve, and release everything at the end of the server. Another supervisor continues the jobs if this
+    one cannot.
+    """
     loop = asyncio.get_running_loop()
     sink.watch(loop)
     keeper.attach(loop)
     loop.set_exception_handler(lambda _, context: events.error(context["message"], context.get("exception")))
-    earlier = server_entry.from_held(held.pop(SERVER)) if SERVER in held else None
+    continues = SERVER in held
     with ExitStack() as stack:
-        user = api_user.resolve(config.api.user)
-        state_dir = stack.enter_context(
-            locked_state_dir(Path(config.state_dir), user, earlier.state_lock if earlier else None)
-        )
-        port, address = _reserve(config, user, earlier)
-        stack.callback(port.close)
-        hierarchy = open_hierarchy(
-            config.cgroup_base, (os.getppid(), os.getpid()), earlier.base if earlier else None
-        )
-        stack.callback(hierarchy.close)
-        entry = ServerEntry(state_dir.lock, port, config.listen, address, hierarchy.occupied)
-        await entry.hold(keeper)
-        removed = _report(hierarchy, held, events)
-        _raise_share(hierarchy, events)
-        watcher = PopulatedWatcher(loop)
-        stack.callback(watcher.close)
-        users = Users(config.isolation)
-        widest = accounts.entries(users.widest, HOME.decode(), users.widest)
-        isolation_setup = isolation_for(config, widest)
-        setup = Setup(_job_open_files(config, events), os.nice(0), isolation_setup)
-        spare_pool = SparePool(setup, keeper)
-        stack.callback(spare_pool.close)
-        records = _open_records(config, events)
-        stack.callback(records.close)
-        logs = LogStore(
-            state_dir.jobs,
-            config.log.max_bytes,
-            config.log.max_total_bytes,
-            lambda error: events.error("log", error),
-            records.ended_logs,
-        )
-        stack.callback(logs.close)
-        context = JobContext(
-            loop=loop,
-            hierarchy=hierarchy,
-            watcher=watcher,
-            records=records,
-            logs=logs,
-            io_paths=[Path(device) for device in config.io.devices],
-            parent=keeper,
-            holder=keeper,
-            spare_pool=spare_pool,
-            users=users,
-            isolation=config.isolation,
-            read_buffer=memoryview(bytearray(MOST_BYTES)),
-            on_fault=lambda what, error: events.error("fault", error, step=what),
-            warn=events.warning,
-        )
-        earlier_jobs = {job_id: _held_job(entry) for job_id, entry in held.items()}
-        server = Server(
-            replace(config, listen=address), user, state_dir.jobs, keeper, events, earlier_jobs, removed
-        )
-        end = await serve(server, context)
+        try:
+            end = await _serve_with(stack, config, held, keeper, events)
+        except Exception as error:
+            if not continues:
+                raise
+            known = isinstance(error, _CANNOT_START)
+            events.error("cannot start", None if known else error, reason=str(error))
+            _leave_jobs(1, sink)
         if end in ENDS_OF_SUPERVISOR:
-            records.close()
-            sink.finish()
-            # Without the cleanup of the tasks, which would release what the next supervisor needs.
-            os._exit(0 if end is End.HANDED_OVER else 1)
+            _leave_jobs(0 if end is End.HANDED_OVER else 1, sink)
         return end
+
+
+def _leave_jobs(exit_code: int, sink: LogSink) -> NoReturn:
+    """End this process without the cleanup, which would release what the next supervisor needs."""
+    sink.finish()
+    os._exit(exit_code)
+
+
+async def _serve_with(
+    stack: ExitStack, config: Config, held: dict[str, HeldEntry], keeper: KeeperClient, events: EventLog
+) -> End:
+    """Serve with everything that the server needs. `stack` releases it."""
+    loop = asyncio.get_running_loop()
+    earlier = server_entry.from_held(held.pop(SERVER)) if SERVER in held else None
+    user = api_user.resolve(config.api.user)
+    state_dir = stack.enter_context(
+        locked_state_dir(Path(config.state_dir), user, earlier.state_lock if earlier else None)
+    )
+    port, address = _reserve(config, user, earlier)
+    stack.callback(port.close)
+    hierarchy = open_hierarchy(
+        config.cgroup_base, (os.getppid(), os.getpid()), earlier.base if earlier else None
+    )
+    stack.callback(hierarchy.close)
+    entry = ServerEntry(state_dir.lock, port, config.listen, address, hierarchy.occupied)
+    await entry.hold(keeper)
+    removed = _report(hierarchy, held, events)
+    _raise_share(hierarchy, events)
+    watcher = PopulatedWatcher(loop)
+    stack.callback(watcher.close)
+    users = Users(config.isolation)
+    widest = accounts.entries(users.widest, HOME.decode(), users.widest)
+    isolation_setup = isolation_for(config, widest)
+    setup = Setup(_job_open_files(config, events), os.nice(0), isolation_setup)
+    spare_pool = SparePool(setup, keeper)
+    stack.callback(spare_pool.close)
+    records = _open_records(config, events)
+    stack.callback(records.close)
+    logs = LogStore(
+        state_dir.jobs,
+        config.log.max_bytes,
+        config.log.max_total_bytes,
+        lambda error: events.error("log", error),
+        records.ended_logs,
+    )
+    stack.callback(logs.close)
+    context = JobContext(
+        loop=loop,
+        hierarchy=hierarchy,
+        watcher=watcher,
+        records=records,
+        logs=logs,
+        io_paths=[Path(device) for device in config.io.devices],
+        parent=keeper,
+        holder=keeper,
+        spare_pool=spare_pool,
+        users=users,
+        isolation=config.isolation,
+        read_buffer=memoryview(bytearray(MOST_BYTES)),
+        on_fault=lambda what, error: events.error("fault", error, step=what),
+        warn=events.warning,
+    )
+    earlier_jobs = {job_id: _held_job(entry) for job_id, entry in held.items()}
+    server = Server(
+        replace(config, listen=address), user, state_dir.jobs, keeper, events, earlier_jobs, removed
+    )
+    end = await serve(server, context)
+    if end in ENDS_OF_SUPERVISOR:
+        records.close()
+    return end
 
 
 def _held_job(entry: HeldEntry) -> HeldJob:

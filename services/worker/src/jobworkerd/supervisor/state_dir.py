@@ -40,7 +40,10 @@ def locked_state_dir(
         raise _unusable(directory, error) from error
     try:
         _lock(lock, directory)
-        yield StateDir(_prepared(directory / "jobs", user), lock)
+        jobs_dir = _prepared(directory / "jobs", user)
+        if held_lock is None:  # the earlier supervisor has checked it; a full disk must not stop this one
+            _check_holes(jobs_dir)
+        yield StateDir(jobs_dir, lock)
     finally:
         os.close(lock)
 
@@ -63,7 +66,6 @@ def _prepared(jobs_dir: Path, user: Identity | None) -> Path:
         raise _unusable(jobs_dir, error) from error
     _share(jobs_dir, user)
     spread(jobs_dir)
-    _check_holes(jobs_dir)
     return jobs_dir
 
 
