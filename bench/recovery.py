@@ -1,9 +1,12 @@
-"""The time until the API answers again after its process was killed."""
+"""The time until the server answers, and a follower reads on, after a process was killed."""
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import grpc
+import psutil
+from restarts import following, keeper, lasting_client, supervisor
 from result import Result
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
@@ -11,23 +14,69 @@ from live import Server
 from live_client import client, credentials
 
 ROUNDS = 10
+KEEPER_JOBS = 100
+
+_MIB = 2**20
 _PAUSE_SECONDS = 0.005
+_BETWEEN_SECONDS = 0.5
+_COUNTER = ("sh", "-c", "while :; do echo line; sleep 0.005; done")
+"""Prints more often than a restart can be measured."""
 
 
 async def recovery(server: Server) -> Result:
     """Measure the time from the kill of an API process to the first response of GetJob."""
     async with client(server, "admin") as admin:
         job_id = (await admin.run("true"))[0].id
-    found = []
-    for _ in range(ROUNDS):
-        (process,) = server.api_processes()
-        start = time.perf_counter()
-        process.kill()
-        process.wait()
-        while not await _answers(server, job_id):  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(_PAUSE_SECONDS)
-        found.append((time.perf_counter() - start) * 1000)
+    found = [await _until_answered(server, server.api_processes()[0], job_id) for _ in range(ROUNDS)]
     return Result("API process killed, serving again", "-", found, "ms", 1_000, at_least=False)
+
+
+async def supervisor_recovery(server: Server) -> list[Result]:
+    """Measure the time from the kill of the supervisor to GetJob's first response, and to new output."""
+    async with client(server, "admin") as admin:
+        job_id = (await admin.create(*_COUNTER)).id
+    answered, followed = [], []
+    for _ in range(ROUNDS):
+        await asyncio.sleep(_BETWEEN_SECONDS)
+        answered.append(await _until_answered(server, supervisor(server), job_id))
+    async with lasting_client(server) as admin:
+        with following(admin, job_id) as follower:
+            for _ in range(ROUNDS):
+                await asyncio.sleep(_BETWEEN_SECONDS)
+                calls, start = follower.calls, time.perf_counter()
+                supervisor(server).kill()
+                await _until(lambda calls=calls: follower.calls > calls)  # type: ignore[misc]
+                await follower.grew()
+                followed.append((time.perf_counter() - start) * 1000)
+        await admin.stop(job_id, seconds=0)
+    return [
+        Result("supervisor killed, serving again", "-", answered, "ms", 1_000, at_least=False),
+        Result("supervisor killed, a follower reads on", "-", followed, "ms", 1_000, at_least=False),
+    ]
+
+
+async def keeper_memory(server: Server, jobs: int) -> Result:
+    """Measure the keeper while jobs run."""
+    async with client(server, "admin") as admin:
+        ids = [(await admin.create("sleep", "600")).id for _ in range(jobs)]
+        used = keeper(server).memory_info().rss / _MIB
+        await asyncio.gather(*(admin.stop(each, seconds=0) for each in ids))
+    return Result(f"memory of the keeper, {jobs} jobs", "-", [used], "MiB", 12, at_least=False)
+
+
+async def _until(check: Callable[[], bool]) -> None:
+    while not check():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _until_answered(server: Server, process: psutil.Process, job_id: str) -> float:
+    """Kill a process and return the milliseconds until GetJob answers."""
+    start = time.perf_counter()
+    process.kill()
+    process.wait()
+    while not await _answers(server, job_id):  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return (time.perf_counter() - start) * 1000
 
 
 async def _answers(server: Server, job_id: str) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 import grpc
 from creation import creation, isolation
 from history import HISTORY, database_cost, fill, long_history
-from recovery import recovery
+from recovery import KEEPER_JOBS, keeper_memory, recovery, supervisor_recovery
 from request_rates import RECORDS, lists, rates
 from result import Result, table
 from startup import startup
@@ -127,6 +127,12 @@ def history(bench: Bench) -> list[Result]:
             return [*results, *asyncio.run(long_history(long, empty))]
 
 
+def restarts(bench: Bench) -> list[Result]:
+    """Measure the keeper, and the recovery of a killed supervisor."""
+    with bench.server("restarts") as server:
+        return [asyncio.run(keeper_memory(server, KEEPER_JOBS)), *asyncio.run(supervisor_recovery(server))]
+
+
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "calls": calls,
     "requests": requests,
@@ -134,6 +140,7 @@ GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "streams": streams,
     "commands": commands,
     "history": history,
+    "restarts": restarts,
 }
 
 
