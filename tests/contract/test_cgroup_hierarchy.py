@@ -14,7 +14,7 @@ from conftest import BIN
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_pb2
-from live import Server, eventually, mounted
+from live import Server, eventually, mounted, still_alive
 from live_client import Client, client, refused
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -65,7 +65,7 @@ async def test_the_next_server_removes_leftover_cgroups(own_server: Server, tmp_
     own_server_family = own_server.descendants()
     process.kill()
     process.wait()
-    psutil.wait_procs([each for each in own_server_family if each.pid != job.pid], timeout=30)
+    assert still_alive([each for each in own_server_family if each.pid != job.pid]) == []
     earlier = (
         base / "01890a5d-ac96-774b-bcce-b302099a8057"
     )  # directly below the base, where an older version put jobs

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_pb2
-from live import IDLE_PROCESSES, Server, eventually
+from live import IDLE_PROCESSES, Server, eventually, still_alive
 from live_client import Client, client, refused
 
 BIN = Path(sys.executable).parent
@@ -79,7 +79,7 @@ async def test_a_full_server_shuts_down_in_order(cramped_server: Server) -> None
     cramped_server.process.send_signal(signal.SIGTERM)
     assert cramped_server.stop() == 0
     assert not cramped_server.has_event("jobs did not end")
-    _, alive = psutil.wait_procs(children, timeout=10)
+    alive = still_alive(children)
     assert alive == []
     assert cramped_server.cgroup_base is None or not cramped_server.cgroup_base.exists()
 

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
-from live import IDLE_PROCESSES, SLOW, Server, eventually
+from live import IDLE_PROCESSES, SLOW, Server, eventually, still_alive
 from live_client import Client, client, refused
 
 JOBS = 20 if SLOW else 500
@@ -61,7 +61,7 @@ async def test_sigterm_stops_jobs_and_readers_get_all_output_and_the_result(
         own_server.process.send_signal(signal.SIGTERM)  # the second signal: the other job ignores the first
         assert ignoring.id
     assert own_server.stop() == 0
-    _, alive = psutil.wait_procs(children, timeout=10)
+    alive = still_alive(children)
     assert alive == []
     assert own_server.cgroup_base
     assert not own_server.cgroup_base.exists()

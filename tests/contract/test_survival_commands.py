@@ -1,10 +1,9 @@
 """Check with the commands of a user that jobs survive the supervisor and are lost with the keeper."""
 
-import psutil
 from restarts import keeper
 
 from jobworker_command import Jobworker
-from live import Server
+from live import Server, still_alive
 
 THREE_KILLS = """
 id=$(jobworker create -q sh -c 'for i in $(seq 1 600); do echo $i; sleep 0.05; done; exit 7')
@@ -42,7 +41,7 @@ def test_a_job_is_lost_with_the_keeper_and_leaves_nothing(own_server: Server) ->
     shown = shell(own_server, "jobworker get $ID", ID=job_id)
     assert "LOST" in shown
     assert "was killed while the job ran" in shown
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert still_alive(family) == []
     inits = shell(
         own_server, 'pgrep -f "sleep infinity"'
     ).split()  # other servers on this host have inits too

@@ -12,7 +12,7 @@ from conftest import BIN
 from restarts import crash, keeper, lasting_client, supervisor
 
 from jobworker.v1 import job_output_pb2, job_pb2
-from live import GUEST, Server, arguments
+from live import GUEST, Server, arguments, still_alive
 
 STDOUT = job_output_pb2.OUTPUT_SOURCE_STDOUT
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -48,7 +48,7 @@ async def test_a_crash_loses_running_jobs_and_nothing_else(own_server: Server, p
             await admin.wrote(job.id, b"ready\n")
     family = own_server.descendants()
     crash(own_server, *parts(own_server))
-    _, alive = psutil.wait_procs(family, timeout=30)
+    alive = still_alive(family)
     assert alive == [], "all processes end with the keeper"
     own_server.launch()
     async with lasting_client(own_server) as admin:
@@ -68,7 +68,7 @@ async def test_a_crash_loses_running_jobs_and_nothing_else(own_server: Server, p
         assert (await admin.run("echo", "works"))[1] == b"works\n"
     family = own_server.descendants()
     assert own_server.stop() == 0
-    assert psutil.wait_procs(family, timeout=30)[1] == []
+    assert still_alive(family) == []
     assert own_server.cgroup_base is None or not own_server.cgroup_base.exists()
     # Other servers on a host have inits, and other programs mount file systems.
     assert not (GUEST and _inits())
@@ -116,7 +116,7 @@ async def test_the_next_start_kills_jobs_that_outlived_the_server(certs: Path, t
         processes = [*psutil.Process(job.pid).children(), psutil.Process(job.pid)]
         crash(server, *keeper_and_supervisor(server))
         server.launch()
-        assert psutil.wait_procs(processes, timeout=30)[1] == []
+        assert still_alive(processes) == []
         async with lasting_client(server) as admin:
             assert (await admin.get(job.id)).status == job_pb2.JOB_STATUS_LOST
         assert server.job_cgroups() == []

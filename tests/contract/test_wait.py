@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import grpc
-import psutil
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import Server
+from live import Server, still_alive
 from live_client import Client, client, refused
 
 T = TypeVar("T")
@@ -124,7 +123,7 @@ async def test_shutdown_ends_waits_with_the_stopped_job(own_server: Server) -> N
         response = await waiter
     assert (response.done, response.job.status) == (True, job_pb2.JOB_STATUS_STOPPED)
     assert own_server.stop() == 0
-    _, alive = psutil.wait_procs(children, timeout=10)
+    alive = still_alive(children)
     assert alive == []
 
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -211,6 +211,17 @@ async def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not check():
             await asyncio.sleep(0.02)
+
+
+def still_alive(processes: Iterable[psutil.Process], seconds: float = 30) -> list[psutil.Process]:
+    """Wait for the end of processes; return those that have not ended in time.
+
+    psutil.wait_procs fails on older kernels if a process is reaped at the same moment (EINVAL of pidfd_open).
+    """
+    deadline = time.monotonic() + seconds
+    while (alive := [each for each in processes if each.is_running()]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive
 
 
 def pids_with(marker: str) -> list[int]:

@@ -1,6 +1,7 @@
 """The table of jobs with a database: order of commits, history, request ids and removal."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -264,3 +265,13 @@ async def test_a_full_disk_postpones_the_retention(tmp_path: Path) -> None:
         accept_writes(server)
         await server.run("true")
         assert len(await kept(server)) == 1
+
+
+async def test_the_process_groups_of_all_jobs_can_be_killed(server: Server) -> None:
+    """The supervisor does so when the keeper has died, and no cgroup or PID namespace ends the jobs."""
+    jobs = [await server.jobs.start(command("sh", "-c", "sleep 1000 & wait")) for _ in range(2)]
+    server.jobs.kill_process_groups()
+    for job in jobs:
+        ended = await server.ended(job.id)
+        assert ended.termination
+        assert ended.termination.signal == signal.SIGKILL

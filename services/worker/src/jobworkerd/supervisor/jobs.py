@@ -254,6 +254,11 @@ class Jobs:
         for live in self.live:
             live.stop(StopRequest(TerminationReason.STOPPED), 0)
 
+    def kill_process_groups(self) -> None:
+        """Kill all jobs at once, because their parent has died. No job gets a final status."""
+        for live in self.live:
+            live.kill_process_group()
+
     def close(self) -> None:
         """Stop the background work."""
         self.preparation.close()

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -217,6 +218,12 @@ class LiveJob:
 
     def _time_out(self) -> None:
         self.stop(StopRequest(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
+
+    def kill_process_group(self) -> None:
+        """Kill the process group, unless the main process has ended and its PID can belong to another."""
+        if self._processes.main and not self._processes.main_has_ended():
+            with suppress(ProcessLookupError):
+                self._processes.main.signal_group(signal.SIGKILL)
 
     def _kill(self) -> None:
         """Kill the job. In phase PREPARING, `_main_attached` kills it later.

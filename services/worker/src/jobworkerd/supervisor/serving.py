@@ -130,6 +130,7 @@ async def serve(server: Server, context: JobContext) -> End:
     if end is End.KEEPER_LOST:
         events.error("keeper died", running=len(jobs.live_ids))
         context.hierarchy.kill_jobs()
+        jobs.kill_process_groups()
     events.info("ended")
     return end
 
