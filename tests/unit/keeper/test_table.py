@@ -234,6 +234,19 @@ def test_only_unknown_children_that_are_older_are_discarded() -> None:
     kept.wait()
 
 
+def test_a_child_in_the_group_of_a_kept_child_is_not_discarded() -> None:
+    """A main process is in the group of its spare process until it reports its PID."""
+    spare = subprocess.Popen(["sleep", "60"], process_group=0)
+    unreported = subprocess.Popen(["sleep", "60"], process_group=spare.pid)
+    others = {each.pid for each in _other_children()} - {unreported.pid}
+    children = Children()
+    children.discard_others(others, start_time(unreported.pid) + 1)
+    assert unreported.poll() is None
+    for each in (spare, unreported):
+        each.kill()
+        each.wait()
+
+
 def _other_children() -> list["psutil.Process"]:
     return psutil.Process().children()
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from types import MappingProxyType
 
 _NONE: Mapping[str, str] = MappingProxyType({})
-_PARENT, _START_TIME = 1, 19
-"""Indexes of `ppid` and `starttime` after the command's name in /proc/PID/stat (proc(5))."""
+_PARENT, _GROUP, _START_TIME = 1, 2, 19
+"""Indexes of `ppid`, `pgrp` and `starttime` after the command's name in /proc/PID/stat (proc(5))."""
 
 
 class Children:
@@ -67,10 +67,14 @@ class Children:
         self.reap_discarded()
 
     def discard_others(self, kept: Iterable[int], before: int) -> None:
-        """Discard all children except `kept` that started before a time (see `start_time`)."""
+        """Discard all children that started before a time (see `start_time`), except those in `kept`.
+
+        A job's main process is still in the process group of its spare process until it reports its PID. It
+        is kept with the spare process.
+        """
         keep = {*kept}
-        for pid, started in _children():
-            if pid not in keep and started < before:
+        for pid, group, started in _children():
+            if not keep & {pid, group} and started < before:
                 self.discard(pid, group=False)
 
     def reap_discarded(self) -> None:
@@ -99,15 +103,15 @@ def start_time(pid: int) -> int:
     return int(_stat(pid)[_START_TIME])
 
 
-def _children() -> list[tuple[int, int]]:
-    """Return the PIDs and start times of all children."""
+def _children() -> list[tuple[int, int, int]]:
+    """Return the PIDs, process groups and start times of all children."""
     found, own = [], str(os.getpid())
     for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would take memory
         if name.isdecimal():
             with suppress(OSError):
                 fields = _stat(int(name))
                 if fields[_PARENT] == own:
-                    found.append((int(name), int(fields[_START_TIME])))
+                    found.append((int(name), int(fields[_GROUP]), int(fields[_START_TIME])))
     return found
 
 
