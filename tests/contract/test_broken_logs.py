@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from conftest import BIN
+from restarts import kill_supervisor, lasting_client
 
 from jobworker.v1 import job_output_pb2, job_pb2
 from live import Server
@@ -43,15 +44,19 @@ def enlarge(disk: Path) -> None:
 
 
 @pytest.mark.root
-async def test_a_full_disk_for_logs_and_its_recovery(certs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", [False, True], ids=["", "with a kill of the supervisor"])
+async def test_a_full_disk_for_logs_and_its_recovery(certs: Path, tmp_path: Path, *, killed: bool) -> None:
     with small_disk(jobs_dir(tmp_path), "2m"), Server.started(BIN, certs, tmp_path / "state") as server:
-        async with client(server, "admin") as admin:
+        async with lasting_client(server) as admin:
             ticker = await admin.create("sh", "-c", TICKER)
             await admin.wrote(ticker.id, b"ready")
             writer = await admin.create("sh", "-c", WRITER)
             async with asyncio.timeout(60):
                 while (await admin.get(writer.id)).log_size < SIZE:
                     await asyncio.sleep(0.05)
+            if killed:
+                await kill_supervisor(server)
+                assert (await admin.get(writer.id)).log_size == SIZE
             for _ in range(2):
                 await refuses(admin, "No space left on device")
             assert {entry.name for entry in jobs_dir(tmp_path).iterdir()} <= {ticker.id, writer.id, "next"}
@@ -113,16 +118,22 @@ def ext4(directory: Path, image: Path) -> Iterator[Path]:
 
 
 @pytest.mark.root
-async def test_a_disk_that_becomes_read_only_under_running_jobs(certs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", [False, True], ids=["", "with a kill of the supervisor"])
+async def test_a_disk_that_becomes_read_only_under_running_jobs(
+    certs: Path, tmp_path: Path, *, killed: bool
+) -> None:
     with (
         ext4(jobs_dir(tmp_path), tmp_path / "image") as trigger,
         Server.started(BIN, certs, tmp_path / "state") as server,
     ):
-        async with client(server, "admin") as admin:
+        async with lasting_client(server) as admin:
             script = TICKER.replace("echo end; exit 5", f"seq -f %015.0f 1 {SIZE // 16}; exit 3")
             writer = await admin.create("sh", "-c", script)
             await admin.wrote(writer.id, b"ready")
             trigger.write_text("1")
+            if killed:
+                await kill_supervisor(server)
+                assert (await admin.get(writer.id)).log_size == len("ready\n")
             await refuses(admin, "Read-only file system")
             # The stop returns when the job has written everything and is final.
             stopped = await admin.stop(writer.id, seconds=60)

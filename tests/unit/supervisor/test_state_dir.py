@@ -73,3 +73,13 @@ def test_earlier_logs_are_shared_with_another_user(tmp_path: Path) -> None:
     for user, group in ((Identity(12_345, 12_345), 12_345), (None, os.getegid())):
         with locked_state_dir(tmp_path, user):
             assert {path.stat().st_gid for path in (log, log.parent, log.parent.parent)} == {group}
+
+
+def test_another_supervisor_of_the_server_starts_on_a_broken_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked_state_dir(tmp_path, None) as first:
+        monkeypatch.setattr(hole_punch, "check", failing(errno.ENOSPC))
+        monkeypatch.setattr(Path, "chmod", failing(errno.EROFS))
+        with locked_state_dir(tmp_path, None, os.dup(first.lock)) as second:
+            assert second.jobs == first.jobs

@@ -132,7 +132,9 @@ class LogStore:
         return self._jobs_dir / NEXT
 
     def _make(self, directory: Path) -> LogWriter:
-        self._remove_all()
+        error = self._remove_all()
+        if error and directory in self._to_remove:
+            raise error
         # The directory inherits the group of `jobs_dir`, which can read the logs.
         directory.mkdir(mode=0o750)
         try:
@@ -190,13 +192,16 @@ class LogStore:
         self._to_remove.append(directory)
         self._remove_all()
 
-    def _remove_all(self) -> None:
+    def _remove_all(self) -> OSError | None:
+        """Remove the directories of removed logs, and return the error that ended this."""
         try:
             while self._to_remove:
                 _remove_log(self._to_remove[0])
                 del self._to_remove[0]
         except OSError as error:
             self._on_error(error)
+            return error
+        return None
 
     def reclaim(self) -> bool:
         """Reclaim a piece of the space of discarded logs, and of ended logs beyond the total bound.

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,8 +41,10 @@ def locked_state_dir(
         raise _unusable(directory, error) from error
     try:
         _lock(lock, directory)
-        jobs_dir = _prepared(directory / "jobs", user)
-        if held_lock is None:  # the earlier supervisor has checked it; a full disk must not stop this one
+        jobs_dir = _shared(directory / "jobs", user)
+        # The disk can have become full or read-only since the start of the server. Its jobs must continue.
+        if held_lock is None:
+            spread(jobs_dir)
             _check_holes(jobs_dir)
         yield StateDir(jobs_dir, lock)
     finally:
@@ -59,13 +62,12 @@ def _lock(lock: int, directory: Path) -> None:
         raise CannotStart(f"another server uses {directory}; choose another with --state-dir") from error
 
 
-def _prepared(jobs_dir: Path, user: Identity | None) -> Path:
+def _shared(jobs_dir: Path, user: Identity | None) -> Path:
     try:
         jobs_dir.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise _unusable(jobs_dir, error) from error
     _share(jobs_dir, user)
-    spread(jobs_dir)
     return jobs_dir
 
 
@@ -74,12 +76,14 @@ def _share(jobs_dir: Path, user: Identity | None) -> None:
 
     The logs of earlier servers get the group, too, if it differs from the group of those servers.
     """
-    group = user.gid if user else os.getegid()
+    group, mode = (user.gid, 0o2750) if user else (os.getegid(), 0o700)
     try:
-        if jobs_dir.stat().st_gid != group:
+        found = jobs_dir.stat()
+        if found.st_gid != group:
             for path in (*jobs_dir.glob("*/*"), *jobs_dir.iterdir(), jobs_dir):
                 os.chown(path, -1, group)
-        jobs_dir.chmod(0o2750 if user else 0o700)
+        if stat.S_IMODE(found.st_mode) != mode:
+            jobs_dir.chmod(mode)
     except OSError as error:
         raise CannotStart(
             f"{jobs_dir} cannot be shared with the API processes ({error.strerror}); choose another "
