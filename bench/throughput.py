@@ -60,11 +60,11 @@ def create(server: Server, clients: int, jobs: int) -> Run:
 
 
 def cpu_seconds(server: Server) -> float:
-    """Return the CPU time of the server's processes and of the ended jobs, which the supervisor reaps."""
+    """Return the CPU time of the server's processes and of the ended jobs, which the keeper reaps."""
     assert server.process
-    supervisor = server.supervisor
-    used = sum(supervisor.cpu_times()[:4])  # of the process and of its reaped children
-    return used + sum(sum(each.cpu_times()[:2]) for each in supervisor.children() if _is_ours(each))
+    keeper = psutil.Process(server.process.pid)
+    used = sum(keeper.cpu_times()[:4])  # of the process and of its reaped children
+    return used + sum(sum(each.cpu_times()[:2]) for each in server.descendants() if _is_ours(each))
 
 
 def _is_ours(process: psutil.Process) -> bool:
