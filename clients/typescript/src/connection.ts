@@ -1,5 +1,5 @@
 /** The HTTP/2 connection of a client. The first call opens it, and the first call after its end reopens it. */
-import type { ClientHttp2Stream } from "node:http2";
+import type { ClientHttp2Stream, Http2Session } from "node:http2";
 import { createClient, type Client as Stub } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { ResolvedConfig } from "./config.js";
@@ -17,11 +17,22 @@ const CONNECTION_WINDOW = 4 * STREAM_WINDOW;
 // Room for a page of 1,000 jobs with long commands.
 const MAX_MESSAGE_BYTES = 8 * 1024 * 1024;
 
-/** Enlarges the window of the connection, which HTTP/2 settings do not cover. */
+/**
+ * Enlarges the window of the connection, which HTTP/2 settings do not cover, and catches late errors.
+ *
+ * The base class destroys a connection with an error when the server goes away, which can happen after it has removed
+ * its listener. Node ends the process for an error without a listener.
+ */
 class SessionManager extends Http2SessionManager {
+  readonly #seen = new WeakSet<Http2Session>();
+
   override async request(...call: Parameters<Http2SessionManager["request"]>): Promise<ClientHttp2Stream> {
     const stream = await super.request(...call);
     const { session } = stream;
+    if (session && !this.#seen.has(session)) {
+      this.#seen.add(session);
+      session.on("error", () => undefined);
+    }
     if ((session?.state.effectiveLocalWindowSize ?? CONNECTION_WINDOW) < CONNECTION_WINDOW) {
       session?.setLocalWindowSize(CONNECTION_WINDOW);
     }

@@ -37,6 +37,22 @@ test("create is retried with the same request id while the server is unavailable
   assert.equal(new Set(ids).size, 1);
 });
 
+test("a server that goes away between calls causes no uncaught error", async () => {
+  await using server = await TestServer.start(certs, { getJob: ({ id }) => ({ job: { id } }) });
+  using client = server.client();
+  for (let round = 0; round < 20; round += 1) {
+    assert.equal((await client.get("7")).id, "7");
+    const { session } = server;
+    // A graceful shutdown of gRPC announces itself before it names the last stream.
+    session?.goaway(0, 2 ** 31 - 1);
+    if (round % 2) {
+      session?.goaway(0);
+      session?.close();
+    }
+    await sleep(round % 4);
+  }
+});
+
 test("create keeps the request id of the caller", async () => {
   await using server = await TestServer.start(certs, {
     createJob: ({ requestId }) => ({ job: { id: requestId } }),
