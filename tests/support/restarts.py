@@ -195,11 +195,18 @@ class Follower:
         """Wait for output that is newer than this call."""
         size = len(self.output)
         await eventually(lambda: len(self.output) > size or self._task.done(), seconds)
+        if self._task.done():
+            await self._task  # raises what ended it
         assert len(self.output) > size, "the follower has ended"
 
     async def _follow(self) -> None:
         while self.result is None:
-            await persist(self._read)
+            try:
+                await self._read()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _read(self) -> None:
         self.calls += 1
