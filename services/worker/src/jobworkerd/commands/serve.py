@@ -51,6 +51,7 @@ def become_supervisor(config: Config, keeper_fd: str, current_fd: str) -> None:
         OSError: the interpreter cannot be executed.
     """
     current = from_json(os.pread(int(current_fd), os.fstat(int(current_fd)).st_size, 0))
+    os.set_inheritable(int(current_fd), False)  # noqa: FBT003 - positional-only
     for name in ("state_dir", "cgroup_base"):
         if (old := getattr(current, name)) != (new := getattr(config, name)):
             raise SettingsError(f"{name}: a reload cannot change it from {old} to {new}; restart the server")

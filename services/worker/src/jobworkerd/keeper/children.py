@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
@@ -92,6 +93,11 @@ def set_inheritable(descriptors: Iterable[int], *, inheritable: bool) -> None:
     """Set or clear the inheritance of descriptors by the programs that this process executes."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, inheritable)
+
+
+def now() -> int:
+    """Return the time as `start_time` counts it."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def start_time(pid: int) -> int:

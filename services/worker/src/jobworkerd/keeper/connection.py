@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from jobworkerd.keeper import wire
-from jobworkerd.keeper.children import Children, start_time
+from jobworkerd.keeper.children import Children, now
 from jobworkerd.keeper.table import Table
 
 PREPARE_SECONDS = 60.0
@@ -35,6 +35,7 @@ class Connection:
         self.prepared = False
         self.ready = False
         self.stopping = False
+        self._took_over = 0
         self.settings: int | None = None
         """The descriptor of the settings with which the supervisor has prepared itself."""
         self.deadline: float | None = time.monotonic() + PREPARE_SECONDS
@@ -84,6 +85,8 @@ class Connection:
 
     def send_table(self) -> None:
         """Give the table to the supervisor, which takes over with the last message."""
+        # A supervisor of a reload is older than the last spare processes of the one before.
+        self._took_over = now()
         self.send("table", wire.VERSION)
         for key, entry in self._table:
             self.send("entry", key, entry.pids, entry.statuses, descriptors=entry.descriptors)
@@ -141,7 +144,7 @@ class Connection:
             case "discard", [int(pid), bool(group)]:
                 self._children.discard(pid, group=group)
             case "discard others", [list(pids)]:
-                self._children.discard_others({*pids, self.pid}, start_time(self.pid))
+                self._children.discard_others({*pids, self.pid}, self._took_over + 1)
             case _:
                 raise OSError(errno.EINVAL, "unknown request")
         return 0
