@@ -122,7 +122,7 @@ contract-guest: setup ## Run the contract tests with cgroup v2, on this host or 
 	  --ignore tests/contract/test_cli.py --ignore tests/contract/test_cli_stream.py --ignore tests/contract/test_generic_clients.py \
 	  --ignore tests/contract/test_python_client.py --ignore tests/contract/test_python_examples.py \
 	  --ignore tests/contract/test_go_client.py --ignore tests/contract/test_typescript_client.py \
-	  --ignore tests/contract/test_examples.py --ignore tests/contract/test_survival_commands.py --ignore tests/contract/test_troubleshooting.py
+	  --ignore tests/contract/test_examples.py --ignore tests/contract/test_survival_commands.py --ignore tests/contract/test_broken_file_system.py --ignore tests/contract/test_troubleshooting.py
 
 .PHONY: clients-ts
 clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
