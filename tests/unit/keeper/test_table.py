@@ -269,6 +269,26 @@ async def test_a_keeper_without_descriptors_refuses_and_keeps_the_old_entry(
     successor.close()
 
 
+async def test_any_number_of_children_is_kept(keeper: Keeper, client: KeeperClient) -> None:
+    kept, unknown = _sleep(), _sleep()
+    others = [each.pid for each in _other_children() if each.pid != unknown.pid]
+    client.discard_others([*range(2**22 + 1, 2**22 + 20_000), *others])
+    await client.hold("job", b"", None, [])
+    async with asyncio.timeout(10):
+        while keeper.children.discarded or unknown.poll() is None:
+            await asyncio.sleep(0.01)
+            keeper.children.reap_discarded()
+    assert kept.poll() is None
+    kept.kill()
+    kept.wait()
+
+
+async def test_a_packet_that_cannot_be_decoded_changes_nothing(client: KeeperClient, keeper: Keeper) -> None:
+    client._sock.send(b'["hold", 1, ')
+    await client.hold("job", b"", None, [])
+    assert [key for key, _ in keeper.table] == ["job"]
+
+
 async def test_the_death_of_the_keeper_fails_requests_and_is_reported(
     keeper: Keeper, client: KeeperClient
 ) -> None:

@@ -16,6 +16,10 @@ _SPAWN_SECONDS = 10.0
 """The keeper answers in milliseconds, unless it was stopped."""
 
 
+_PIDS_PER_PACKET = 1_000
+"""Far below `wire.MAX_BYTES`."""
+
+
 class IncompatibleKeeper(RuntimeError):
     """Raised when the keeper speaks another version of the protocol. The text is for the administrator."""
 
@@ -157,7 +161,9 @@ class KeeperClient:
 
     def discard_others(self, pids: Sequence[int]) -> None:
         """Discard all children of the keeper except `pids` that are older than this process."""
-        self._request("discard others", list(pids))
+        for first in range(0, len(pids), _PIDS_PER_PACKET):
+            self._request("keep", list(pids[first : first + _PIDS_PER_PACKET]))
+        self._request("discard others")
 
     def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
         """Start a child of the keeper in its own process group, and return its PID.

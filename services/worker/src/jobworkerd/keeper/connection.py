@@ -42,6 +42,7 @@ class Connection:
         """The time until which the supervisor must be prepared."""
         self.retry_at: float | None = None
         """The time to send waiting messages again after the kernel was out of a resource."""
+        self._kept = {pid}
         self._table = table
         self._children = children
         self._on_notice = on_notice
@@ -102,6 +103,8 @@ class Connection:
             except wire.Truncated as error:
                 self._truncated(error.message)
                 continue
+            except ValueError:  # a fault of the supervisor must not end the jobs
+                continue
             if received is None:
                 return False
             self._handle(*received)
@@ -118,7 +121,11 @@ class Connection:
             case ["hold", seq, str(key), list(pids)]:
                 self._table.hold(key, descriptors, pids)
                 self.send("done", seq, 0, 0)
-            case [("release" | "spawn" | "reap" | "discard" | "discard others") as name, seq, *arguments]:
+            case [
+                ("release" | "spawn" | "reap" | "discard" | "keep" | "discard others") as name,
+                seq,
+                *arguments,
+            ]:
                 self._answer(str(name), seq, arguments, descriptors)
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -143,8 +150,10 @@ class Connection:
                 return self._reap(pid)
             case "discard", [int(pid), bool(group)]:
                 self._children.discard(pid, group=group)
-            case "discard others", [list(pids)]:
-                self._children.discard_others({*pids, self.pid}, self._took_over + 1)
+            case "keep", [list(pids)]:
+                self._kept.update(pids)
+            case "discard others", []:
+                self._children.discard_others(self._kept, self._took_over + 1)
             case _:
                 raise OSError(errno.EINVAL, "unknown request")
         return 0

@@ -19,7 +19,7 @@ Supervisor to keeper:
 - `["hold", seq, key, pids]` with the descriptors of an entry, the state first. Without other descriptors, the
   entry keeps those that it has.
 - `["release", seq, key]`, `["spawn", seq, argv]` with descriptors, `["reap", seq, pid]`,
-  `["discard", seq, pid, group]` and `["discard others", seq, pids]`.
+  `["discard", seq, pid, group]`, `["keep", seq, pids]` and then `["discard others", seq]`.
 
 The keeper is not restarted at an upgrade of the server, so a new supervisor can meet an older keeper. VERSION
 changes with every incompatible change.
