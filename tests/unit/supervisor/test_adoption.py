@@ -18,7 +18,7 @@ from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason
 from jobworkerd.spawn import process
-from jobworkerd.supervisor import job_state
+from jobworkerd.supervisor import job_state, stored_jobs
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.outcome import StopRequest
 from tests.unit.supervisor.killed_supervisor import Holder, Killed, Parent, Supervisor
@@ -265,6 +265,22 @@ async def test_output_and_the_result_wait_for_the_next_supervisor(supervisor: Su
     job = await supervisor.finish()
     assert job
     assert (job.exit_code, output(supervisor)) == (4, b"one\ntwo\n")
+
+
+async def test_a_final_job_is_held_until_the_disk_accepts_its_record(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_jobs, "_RETRY_SECONDS", 0.01)
+    live = await supervisor.start("true")
+    await live.end()
+    with pytest.MonkeyPatch.context() as refusing:
+        refusing.setattr(supervisor.context.records, "is_stored", lambda _: False)
+        await supervisor.succeed()
+        assert [job.status for job in supervisor.ended] == [JobStatus.COMPLETED]
+        assert live.id in supervisor.holder.entries
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while live.id in supervisor.holder.entries:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_state_that_cannot_be_read_is_lost(supervisor: Supervisor) -> None:

@@ -1,6 +1,7 @@
 """Continues the jobs of an earlier supervisor of the same server."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.job_state import JobState
 from jobworkerd.supervisor.live_job import LiveJob
+from jobworkerd.supervisor.stored_jobs import release_when_stored
 
 
 class Adoption:
@@ -78,8 +80,7 @@ class Adoption:
             final = replace(job, log_size=max(size, job.log_size))
             await context.records.update(final)
             self._on_end(final)
-        if context.records.is_stored(job.id):
-            context.holder.release(job.id)
+        release_when_stored(context, job.id, partial(context.holder.release, job.id))
 
     def _lose(self, job_id: str, error: Exception) -> None:
         self._context.on_fault("adoption", error)

@@ -13,9 +13,7 @@ from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.preparation import Preparation
 from jobworkerd.supervisor.queued_jobs import QueuedJobs
-
-_RETRY_SECONDS = 1.0
-"""Delay before the next check whether the disk has accepted a final record."""
+from jobworkerd.supervisor.stored_jobs import release_when_stored
 
 
 class LiveJobs:
@@ -119,15 +117,8 @@ class LiveJobs:
         del self.entries[job.id]
         self._on_end(job)
         self._admission.release(job.id)
-        self._forget_when_stored(live)
+        release_when_stored(self._context, job.id, live.release_state)
         return job
-
-    def _forget_when_stored(self, live: LiveJob) -> None:
-        """Release the state of a final job. While the disk fails, the next supervisor needs it."""
-        if self._records.is_stored(live.id):
-            live.release_state()
-        else:
-            self._context.loop.call_later(_RETRY_SECONDS, self._forget_when_stored, live)
 
 
 def hash_of(spec: JobSpec) -> bytes:
