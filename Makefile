@@ -172,7 +172,11 @@ soak-load: setup ## Run many readers and many short jobs for some minutes on thi
 
 .PHONY: soak-faults
 soak-faults: setup ## Kill parts of the server under load for SOAK_SECONDS (default: 600); SOAK_SEED repeats a run
-	pytest tests/soak/faults -s -p no:cacheprovider
+	pytest tests/soak/faults -s -p no:cacheprovider -m "not own_kernel"
+
+.PHONY: soak-clock
+soak-clock: setup ## Run the same faults for two minutes in a guest kernel, and step its clock
+	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 1200 -- $(CURDIR)/$(BIN)/pytest tests/soak/faults -s -p no:cacheprovider --timeout 1100 -m own_kernel
 
 .PHONY: bench
 bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)

@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
-import psutil
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from restarts import LastingClient, crash, keeper, lasting_client
 
 from jobworker.v1 import job_pb2
 from jobworker_command import LIMITS, Jobworker
-from live import Server, until
+from live import Server, still_alive, until
 from live_client import refused
 
 BIN = Path(sys.executable).parent
@@ -135,7 +134,7 @@ async def test_the_queue_survives_a_restart_and_a_crash(one_job: Server) -> None
         await has_status(admin, blocked.id, RUNNING)
         others = one_job.descendants()
         crash(one_job, keeper(one_job))
-        psutil.wait_procs(others, timeout=30)  # a service manager waits for them, too
+        assert not still_alive(others)  # a service manager waits for them, too
         one_job.launch()
         again = await admin.create(*FOREVER, priority=-7, queue_timeout=HOUR, request_id="again")
         assert again.id == repeated.id

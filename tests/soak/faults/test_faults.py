@@ -17,7 +17,7 @@ from time import monotonic
 import pytest
 
 from jobworker_client.aio.client import Client
-from live import GUEST, Server, make_certificates, seen_by_jobs
+from live import Server, make_certificates, seen_by_jobs
 from tests.soak.faults import report
 from tests.soak.faults.aftermath import Aftermath
 from tests.soak.faults.calls import Calls
@@ -139,7 +139,6 @@ async def test_no_fault_breaks_a_promise(
 
 
 @pytest.mark.own_kernel
-@pytest.mark.skipif(not GUEST, reason="steps the clock, so it needs a guest kernel")
 async def test_no_fault_with_a_stepped_clock_breaks_a_promise(
     server: Server, disk: StateDisk, files: JobFiles, ledger: Ledger
 ) -> None:
