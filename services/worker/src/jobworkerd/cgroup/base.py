@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobworkerd.cgroup.mounts import own_cgroup
+from jobworkerd.startup import InUse
 
 SERVER = "server"
 """The cgroup of the server's processes, below the base."""
@@ -24,6 +25,10 @@ _MARK = "user.jobworkerd"
 
 class BadBase(ValueError):
     """Raised when the configured base cannot be used. The administrator has to choose another one."""
+
+
+class BaseInUse(InUse, BadBase):
+    """Raised when another server uses the base."""
 
 
 def resolve_base(configured: str, mount: Path) -> Path:
@@ -76,7 +81,7 @@ def occupied(base: Path, held_lock: int | None = None) -> Iterator[int]:
     `held_lock` is the lock of an earlier supervisor of this server.
 
     Raises:
-        BadBase: another server uses the base.
+        BaseInUse: another server uses the base.
         OSError: this user cannot create or use the base. Nothing is left behind.
     """
     lock = _make_and_lock(base) if held_lock is None else held_lock
@@ -106,7 +111,7 @@ def _make_and_lock(base: Path) -> int:
                 return lock
         except BlockingIOError as error:
             os.close(lock)
-            raise BadBase(
+            raise BaseInUse(
                 f"cgroup_base: another server uses {base}; choose another directory with --cgroup-base"
             ) from error
         except FileNotFoundError:

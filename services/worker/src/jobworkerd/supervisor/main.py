@@ -41,6 +41,7 @@ from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.isolation_report import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.port import PortTaken, reserve
+from jobworkerd.supervisor.predecessor import when_free
 from jobworkerd.supervisor.server_entry import ServerEntry
 from jobworkerd.supervisor.serving import ENDS_OF_SUPERVISOR, End, Server, serve
 from jobworkerd.supervisor.state_dir import locked_state_dir
@@ -136,15 +137,17 @@ async def _serve_with(
     loop = asyncio.get_running_loop()
     earlier = server_entry.from_held(held.pop(SERVER)) if SERVER in held else None
     user = api_user.resolve(config.api.user)
-    state_dir = stack.enter_context(
-        locked_state_dir(Path(config.state_dir), user, earlier.state_lock if earlier else None)
+    lock = earlier.state_lock if earlier else None
+    state_dir = await when_free(
+        lambda: stack.enter_context(locked_state_dir(Path(config.state_dir), user, lock))
     )
-    port, address = _reserve(config, user, earlier)
-    stack.callback(port.close)
-    hierarchy = open_hierarchy(
-        config.cgroup_base, (os.getppid(), os.getpid()), earlier.base if earlier else None
+    pids = (os.getppid(), os.getpid())
+    hierarchy = await when_free(
+        lambda: open_hierarchy(config.cgroup_base, pids, earlier.base if earlier else None)
     )
     stack.callback(hierarchy.close)
+    port, address = await when_free(lambda: _reserve(config, user, earlier))
+    stack.callback(port.close)
     entry = ServerEntry(state_dir.lock, port, config.listen, address, hierarchy.occupied)
     await entry.hold(keeper)
     removed = _report(hierarchy, held, events)

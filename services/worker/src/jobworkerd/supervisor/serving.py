@@ -113,13 +113,17 @@ async def serve(server: Server, context: JobContext) -> End:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         starting.cancel()
         end = next(ends[task] for task in ends if task.done())
+        if end is End.KEEPER_LOST:
+            events.error("keeper died", running=len(jobs.live_ids))
+            context.hierarchy.kill_jobs()
+            jobs.kill_process_groups()
         if end is None:
             keeper.stopping()
             events.info("shutting down", running=len(jobs.live_ids))
             apis.drain()
             end = await _stop_jobs(jobs, config, events)
     finally:
-        if end not in ENDS_OF_SUPERVISOR:
+        if end is not End.HANDED_OVER:
             await apis.close(_API_ENDS_WITHIN_SECONDS)
         watch.close()
         memory_watch.close()
@@ -127,10 +131,6 @@ async def serve(server: Server, context: JobContext) -> End:
         log_sweep.close()
         shutdown.close()
         jobs.close()
-    if end is End.KEEPER_LOST:
-        events.error("keeper died", running=len(jobs.live_ids))
-        context.hierarchy.kill_jobs()
-        jobs.kill_process_groups()
     events.info("ended")
     return end
 

@@ -12,7 +12,7 @@ from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs import hole_punch
 from jobworkerd.logs.placement import spread
 from jobworkerd.spawn.identity import Identity
-from jobworkerd.startup import CannotStart
+from jobworkerd.startup import CannotStart, InUse
 
 
 class StateDir(NamedTuple):
@@ -32,7 +32,8 @@ def locked_state_dir(
     `held_lock` is the lock of an earlier supervisor of this server.
 
     Raises:
-        CannotStart: the directory cannot be used, or another server uses it.
+        CannotStart: the directory cannot be used.
+        InUse: another server uses it.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -59,7 +60,7 @@ def _lock(lock: int, directory: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise CannotStart(f"another server uses {directory}; choose another with --state-dir") from error
+        raise InUse(f"another server uses {directory}; choose another with --state-dir") from error
 
 
 def _shared(jobs_dir: Path, user: Identity | None) -> Path:
