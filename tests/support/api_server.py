@@ -147,7 +147,7 @@ class Api:
             yield Client(channel)
 
     async def status(self, unit: str | None, method: str, request: bytes) -> grpc.StatusCode:
-        """Call a method as a stream, which works for every kind, and return OK after the first response.
+        """Call a method of any kind as a stream, and return its status: OK after the first response.
 
         The blocking client of gRPC makes the call. A write of its asyncio client fails with INTERNAL if the
         server has ended the call before the write and the client has not yet seen the status.
