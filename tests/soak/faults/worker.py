@@ -117,7 +117,8 @@ class Worker:
             self._later(self._read_from(entry, offset, source))
 
     async def _read_from(self, entry: Entry, offset: int, source: int | None) -> None:
-        await self._reader(entry).read(offset, follow=self._rng.random() < 0.7, source=source)
+        if entry.log:  # another worker can have deleted the job
+            await self._reader(entry).read(offset, follow=self._rng.random() < 0.7, source=source)
 
     async def _get(self) -> None:
         entry = self._pick(self._ledger.by_id)
