@@ -1,6 +1,7 @@
 """Check authentication and the permissions of each role."""
 
 import json
+import ssl
 import subprocess
 import sys
 import uuid
@@ -150,6 +151,19 @@ async def test_a_new_authority_ends_access_of_open_connections(tmp_path: Path) -
             await admin.stop(job.id)
 
 
+async def test_the_server_uses_renewed_certificates_without_a_restart(tmp_path: Path) -> None:
+    bin_dir = Path(sys.executable).parent
+    certs = make_certificates(bin_dir, tmp_path / "certs")
+    with Server.started(bin_dir, certs, tmp_path / "state") as server:
+        old = ssl.get_server_certificate(_host_and_port(server))
+        async with client(server, "admin") as before:
+            _renew_all(bin_dir, certs)
+            async with client(server, "admin") as after:
+                await after.create("true")
+            await before.create("true")
+        assert ssl.get_server_certificate(_host_and_port(server)) == (certs / "server.pem").read_text() != old
+
+
 @pytest.mark.parametrize("algorithm", ["ed25519", "rsa-pss"])
 def test_a_server_key_that_clients_refuse_is_refused_at_the_start(tmp_path: Path, algorithm: str) -> None:
     bin_dir = Path(sys.executable).parent
@@ -164,6 +178,16 @@ def test_a_server_key_that_clients_refuse_is_refused_at_the_start(tmp_path: Path
     assert done.returncode == 1
     reasons = [json.loads(line).get("reason", "") for line in done.stderr.splitlines()]
     assert any("which gRPC clients do not accept; use RSA with 2048" in reason for reason in reasons)
+
+
+def _renew_all(bin_dir: Path, certs: Path) -> None:
+    argv = [str(bin_dir / "jobworkerd"), "certs", "renew", "--all", "--dir", str(certs)]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+def _host_and_port(server: Server) -> tuple[str, int]:
+    host, _, port = server.address.rpartition(":")
+    return host, int(port)
 
 
 def _channel(server: Server, certs: Path, leaf: trustme.LeafCert) -> grpc.aio.Channel:

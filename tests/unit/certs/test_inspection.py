@@ -39,7 +39,7 @@ def test_a_new_set_has_no_problems(made: Path) -> None:
     ("left", "sentence"),
     [
         (dt.timedelta(days=31), None),
-        (dt.timedelta(days=30), "bob expires in 29 days; renew it with: jobworkerd certs issue bob"),
+        (dt.timedelta(days=30), "bob expires in 29 days; renew it with: jobworkerd certs renew bob"),
         (dt.timedelta(seconds=1), "bob has expired; renew it"),
     ],
 )
@@ -87,10 +87,7 @@ def test_a_certificate_of_another_authority_is_a_problem(certs: Path) -> None:
     issuance.make_first_set(certs, [], replace=True)
     assert problems(certs) == {
         "bob.pem": (
-            (
-                "bob was not issued by the authority in ca.pem; "
-                "renew it with: jobworkerd certs issue bob --role … --force"
-            ),
+            ("bob was not issued by the authority in ca.pem; renew it with: jobworkerd certs renew bob"),
         )
     }
 

@@ -54,3 +54,43 @@ def test_without_an_authority_no_certificate_is_issued(certs: Path) -> None:
     with pytest.raises(CertificatesError, match=r"ca-key\.pem is missing"):
         issuance.issue_one(certs, "alice", Role.ADMIN, [], replace=False)
     assert not (certs / "alice.pem").exists()
+
+
+def test_a_renewed_certificate_keeps_all_but_its_key_and_serial_number(certs: Path) -> None:
+    for name in ("server", "viewer"):
+        path = certs / f"{name}.pem"
+        before = inspection.load_certificate(path)
+        assert issuance.renew(certs, [name]) == [certs / f"{name}-key.pem", path]
+        after = inspection.load_certificate(path)
+        assert (after.subject, inspection.role(after)) == (before.subject, inspection.role(before))
+        assert inspection.hosts(after) == inspection.hosts(before)
+        assert after.serial_number != before.serial_number
+        authority.load_pair(path.read_bytes(), (certs / f"{name}-key.pem").read_bytes())
+        assert after.public_key() != before.public_key()
+
+
+def test_all_are_renewed_except_the_authority(certs: Path) -> None:
+    before = {path.name: path.read_bytes() for path in certs.glob("*.pem")}
+    issuance.renew_all(certs)
+    unchanged = {name for name, pem in before.items() if (certs / name).read_bytes() == pem}
+    assert unchanged == {"ca.pem", "ca-key.pem"}
+
+
+def test_nothing_is_renewed_if_one_certificate_cannot_be(certs: Path) -> None:
+    before = (certs / "viewer.pem").read_bytes()
+    with pytest.raises(CertificatesError, match=r"alice\.pem is missing; create it"):
+        issuance.renew(certs, ["viewer", "alice"])
+    (certs / "other.pem").write_bytes((certs / "ca.pem").read_bytes())
+    with pytest.raises(CertificatesError, match=r"other\.pem is the certificate of an authority"):
+        issuance.renew_all(certs)
+    assert (certs / "viewer.pem").read_bytes() == before
+
+
+def test_the_authority_is_not_renewed(certs: Path) -> None:
+    with pytest.raises(CertificatesError, match="is the name of the authority"):
+        issuance.renew(certs, ["ca"])
+
+
+def test_a_directory_without_certificates_has_none_to_renew(tmp_path: Path) -> None:
+    with pytest.raises(CertificatesError, match="no certificates to renew"):
+        issuance.renew_all(tmp_path)

@@ -48,6 +48,8 @@ def test_help(run: Run, arguments: tuple[str, ...], flag: str) -> None:
         ("certs", "issue", "alice"),
         ("certs", "issue", "alice", "--role", "root"),
         ("certs", "issue", "alice", "--role", "admin", "--host", "a.example"),
+        ("certs", "renew"),
+        ("certs", "renew", "alice", "--all"),
         ("config", "-o", "xml"),
     ],
 )
@@ -114,6 +116,15 @@ def test_certs_init_issue_and_show(run: Run, tmp_path: Path) -> None:
     assert shown.stderr.startswith(f"warning: {directory}/alice-key.pem has mode 0644")
     listed = json.loads(run("certs", "show", "-o", "json", "--dir", directory).stdout)
     assert [each["role"] for each in listed] == ["CA", "server", "Admin", "Admin", "Viewer"]
+
+
+def test_certs_renew_replaces_one_or_all(run: Run, certs: Path) -> None:
+    renewed = run("certs", "renew", "viewer", "--dir", certs)
+    assert renewed.stdout.split() == [str(certs / "viewer-key.pem"), str(certs / "viewer.pem")]
+    everything = run("certs", "renew", "--all", "--dir", certs)
+    assert everything.returncode == 0
+    assert not {str(certs / "ca.pem"), str(certs / "ca-key.pem")} & set(everything.stdout.split())
+    assert run("certs", "show", "--dir", certs).stderr == ""
 
 
 def test_certs_uses_the_directory_of_the_server(

@@ -84,22 +84,42 @@ def issue(authority: Pair, *, name: str, role: Role, hosts: Sequence[str] = ()) 
         CertificatesError: the authority has expired or cannot sign, or a host is neither a DNS name nor an IP
             address.
     """
+    names = [_general_name(host) for host in dict.fromkeys(hosts)]
+    extensions: list[x509.ExtensionType] = [x509.ExtendedKeyUsage([_purpose(role)])]
+    if names:
+        extensions.append(x509.SubjectAlternativeName(names))
+    return _sign(authority, _name(name, role.organizational_unit), extensions)
+
+
+def renew(authority: Pair, certificate: x509.Certificate) -> Pair:
+    """Return a certificate with the subject, the purposes and the hosts of another one, and a new key.
+
+    Raises:
+        CertificatesError: the authority has expired or cannot sign.
+    """
+    kept = [
+        extension.value
+        for extension in certificate.extensions
+        if isinstance(extension.value, x509.ExtendedKeyUsage | x509.SubjectAlternativeName)
+    ]
+    return _sign(authority, certificate.subject, kept)
+
+
+def _sign(authority: Pair, subject: x509.Name, extensions: Sequence[x509.ExtensionType]) -> Pair:
     _check_may_sign(authority.certificate)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     not_before = max(_now() - CLOCK_SKEW, authority.certificate.not_valid_before_utc)
     builder = (
-        _builder(_name(name, role.organizational_unit), authority.certificate.subject, key.public_key())
+        _builder(subject, authority.certificate.subject, key.public_key())
         .not_valid_before(not_before)
         .not_valid_after(min(not_before + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([_purpose(role)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_authority_key_identifier(authority.certificate), critical=False)
     )
-    if hosts:
-        names = [_general_name(host) for host in dict.fromkeys(hosts)]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     return Pair(builder.sign(authority.key, hashes.SHA256()), key)
 
 

@@ -126,7 +126,7 @@ def _server_problems(name: str, certificate: x509.Certificate) -> list[str]:
 
 
 def _renewal(name: str) -> str:
-    command = "init --force" if name == files.AUTHORITY else f"issue {name} --role … --force"
+    command = "init --force" if name == files.AUTHORITY else f"renew {name}"
     return f"renew it with: jobworkerd certs {command}"
 
 

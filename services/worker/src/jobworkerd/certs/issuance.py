@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography import x509
+
 from jobworkerd.certs import authority, files, hosts, inspection
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
@@ -48,6 +50,52 @@ def issue_one(
     files.check_writable(directory, [name], replace=replace)
     wanted = server_hosts or _previous_hosts(directory, name) or hosts.own_hosts()
     return _write(directory, {name: _issue(issuer, name, role, wanted)}, replace=replace)
+
+
+def renew(directory: Path, names: Sequence[str]) -> list[Path]:
+    """Renew certificates, all or none of them, with the authority in the directory; return the files.
+
+    Subject, purposes and hosts stay the same. Each certificate gets a new key, so that a copy of the old key
+    is of no use after the old certificate has expired.
+
+    Raises:
+        CertificatesError: a name is not accepted, a certificate is missing or is that of an authority, or the
+            authority cannot be used.
+        OSError: a file cannot be written; all files are unchanged.
+    """
+    for name in names:
+        files.check_name(name)
+    issuer = authority.load_pair(*files.read_pair(directory, files.AUTHORITY))
+    pairs = {name: authority.renew(issuer, _renewable(directory, name)) for name in names}
+    return _write(directory, pairs, replace=True)
+
+
+def renew_all(directory: Path) -> list[Path]:
+    """Renew all certificates in a directory except the authority; return the files.
+
+    Raises:
+        CertificatesError: the directory has none, or as for `renew`.
+        OSError: a file cannot be written; all files are unchanged.
+    """
+    names = [name for name in files.names(directory) if name != files.AUTHORITY]
+    if not names:
+        raise CertificatesError(
+            f"{directory} has no certificates to renew; create them with: jobworkerd certs init"
+        )
+    return renew(directory, names)
+
+
+def _renewable(directory: Path, name: str) -> x509.Certificate:
+    path = files.certificate_file(directory, name)
+    try:
+        certificate = inspection.load_certificate(path)
+    except FileNotFoundError:
+        raise CertificatesError(
+            f"{path} is missing; create it with: jobworkerd certs issue {name} --role ROLE"
+        ) from None
+    if inspection.role(certificate) == "CA":
+        raise CertificatesError(f"{path} is the certificate of an authority; move it to another directory")
+    return certificate
 
 
 def _issue(issuer: authority.Pair, name: str, role: Role, server_hosts: Sequence[str]) -> authority.Pair:

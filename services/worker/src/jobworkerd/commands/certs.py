@@ -47,7 +47,7 @@ def init(directory: Directory = None, host: Hosts = None, *, force: Force = Fals
 
     Writes ca.pem, server.pem, admin.pem and viewer.pem, and a key for each (ca-key.pem, …), which only the
     owner can read. The name of the authority consists of this host and the date. The authority is valid
-    for ten years, the others for 365 days; `issue` renews them.
+    for ten years, the others for 365 days; `renew` renews them.
     """
     from jobworkerd.certs import issuance
 
@@ -72,6 +72,26 @@ def issue(
     if host and role is not Role.SERVER:
         raise typer.BadParameter("only a server certificate has hosts; omit it", param_hint="--host")
     _report(issuance.issue_one(_directory(directory), name, role, host or [], replace=force))
+
+
+@app.command()
+def renew(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of the certificate.")] = None,
+    directory: Directory = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Renew all except the authority.")] = False,
+) -> None:
+    """Renew a certificate, or all of them (--all), with the authority in the directory.
+
+    Subject, role and hosts stay the same; the key is new. The server uses its new certificate without a
+    restart. Copy the files of a client, NAME.pem and NAME-key.pem, to its host.
+    """
+    from jobworkerd.certs import issuance
+
+    if (name is None) is not every:
+        raise typer.BadParameter("exactly one of NAME and --all is required", param_hint="NAME")
+    where = _directory(directory)
+    _report(issuance.renew_all(where) if name is None else issuance.renew(where, [name]))
 
 
 @app.command()
