@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from jobworkerd.keeper import wire
-from jobworkerd.keeper.children import Children, start_time
+from jobworkerd.keeper.children import Children
 from jobworkerd.keeper.client import Handlers, HeldEntry, IncompatibleKeeper, KeeperClient
 from jobworkerd.keeper.connection import Connection
 from jobworkerd.keeper.table import Table
@@ -218,33 +218,6 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def test_only_unknown_children_that_are_older_are_discarded() -> None:
-    kept, unknown = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
-    children = Children()
-    others = {each.pid for each in _other_children()} - {unknown.pid}
-    children.discard_others(others | {kept.pid}, start_time(unknown.pid))
-    assert children.discarded == set()
-    children.discard_others(others | {kept.pid}, start_time(unknown.pid) + 1)
-    unknown.wait()
-    assert unknown.returncode in {0, -9}
-    assert kept.poll() is None
-    kept.kill()
-    kept.wait()
-
-
-def test_a_child_in_the_group_of_a_kept_child_is_not_discarded() -> None:
-    """A main process is in the group of its spare process until it reports its PID."""
-    spare = subprocess.Popen(["sleep", "60"], process_group=0)
-    unreported = subprocess.Popen(["sleep", "60"], process_group=spare.pid)
-    others = {each.pid for each in _other_children()} - {unreported.pid}
-    children = Children()
-    children.discard_others(others, start_time(unreported.pid) + 1)
-    assert unreported.poll() is None
-    for each in (spare, unreported):
-        each.kill()
-        each.wait()
 
 
 def _other_children() -> list["psutil.Process"]:
