@@ -32,6 +32,7 @@ from jobworkerd.api.service import JobService
 from jobworkerd.api.telemetry import telemetry
 from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import SupervisorUnavailable
+from jobworkerd.keeper import memory_file
 from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.startup import CannotStart
@@ -73,9 +74,8 @@ async def _with_log_lines(lines: LogLines, serving: Coroutine[None, None, None])
 
 
 def _read_config(descriptor: int) -> Config:
-    # The API processes can share the position of the descriptor.
     with os.fdopen(descriptor, "rb") as file:
-        return from_json(os.pread(descriptor, os.fstat(file.fileno()).st_size, 0))
+        return from_json(memory_file.read(file.fileno()))
 
 
 async def serve(

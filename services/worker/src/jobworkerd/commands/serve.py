@@ -12,6 +12,8 @@ from pathlib import Path
 
 from jobworkerd.certs import files
 from jobworkerd.config import Config, from_json, to_json
+from jobworkerd.keeper import memory_file
+from jobworkerd.keeper.inheritance import set_inheritable
 from jobworkerd.keeper.reload import SETTINGS_VARIABLE, SOCKET_VARIABLE
 from jobworkerd.settings.options import FLAGS, with_settings
 from jobworkerd.settings.resolve import Settings, SettingsError
@@ -50,8 +52,8 @@ def become_supervisor(config: Config, keeper_fd: str, current_fd: str) -> None:
         SettingsError: a setting differs that only a restart can change.
         OSError: the interpreter cannot be executed.
     """
-    current = from_json(os.pread(int(current_fd), os.fstat(int(current_fd)).st_size, 0))
-    os.set_inheritable(int(current_fd), False)  # noqa: FBT003 - positional-only
+    current = from_json(memory_file.read(int(current_fd)))
+    set_inheritable([int(current_fd)], inheritable=False)
     for name in ("state_dir", "cgroup_base"):
         if (old := getattr(current, name)) != (new := getattr(config, name)):
             raise SettingsError(f"{name}: a reload cannot change it from {old} to {new}; restart the server")
@@ -62,9 +64,8 @@ def become_supervisor(config: Config, keeper_fd: str, current_fd: str) -> None:
 @contextmanager
 def _in_memory(config: Config) -> Iterator[int]:
     """Return the descriptor of a file with the settings, which the next program inherits."""
-    fd = os.memfd_create("jobworkerd-config", 0)
+    fd = memory_file.create("jobworkerd-config", to_json(config), inheritable=True)
     try:
-        os.write(fd, to_json(config))
         yield fd
     finally:
         os.close(fd)

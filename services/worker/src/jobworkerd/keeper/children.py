@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 
+from jobworkerd.keeper.inheritance import set_inheritable
+
 _NONE: Mapping[str, str] = MappingProxyType({})
 _PARENT, _GROUP, _START_TIME = 1, 2, 19
 """Indexes of `ppid`, `pgrp` and `starttime` after the command's name in /proc/PID/stat (proc(5))."""
@@ -33,6 +35,7 @@ class Children:
         command = [each.format(*descriptors) for each in argv]
         environ = os.environ | {name: value.format(*descriptors) for name, value in variables.items()}
         null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        # POSIX_SPAWN_DUP2 would not accept the reserved descriptors, which are above the soft limit.
         set_inheritable(descriptors, inheritable=True)
         try:
             return os.posix_spawn(command[0], command, environ, file_actions=[null], setpgroup=0)
@@ -87,12 +90,6 @@ class Children:
                     pass
             except ChildProcessError:
                 self.discarded.discard(target)
-
-
-def set_inheritable(descriptors: Iterable[int], *, inheritable: bool) -> None:
-    """Set or clear the inheritance of descriptors by the programs that this process executes."""
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, inheritable)
 
 
 def now() -> int:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jobworkerd.keeper import wire
+from jobworkerd.keeper import memory_file, wire
 
 _SPAWN_SECONDS = 10.0
 """The keeper answers in milliseconds, unless it was stopped."""
@@ -37,8 +37,7 @@ class HeldEntry:
 
     def state(self) -> bytes:
         """Return the content of the state."""
-        file = self.descriptors[0]
-        return os.pread(file, os.fstat(file).st_size, 0)
+        return memory_file.read(self.descriptors[0])
 
 
 @dataclass(frozen=True)
@@ -137,9 +136,8 @@ class KeeperClient:
         Raises:
             OSError: this process has no descriptor or memory left.
         """
-        file = os.memfd_create("jobworkerd-state")
+        file = memory_file.create("jobworkerd-state", state)
         try:
-            os.write(file, state)
             return self._request("hold", key, list(pids), descriptors=[file, *(descriptors or ())])
         finally:
             os.close(file)

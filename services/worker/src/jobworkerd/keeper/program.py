@@ -1,6 +1,5 @@
 """The main loop of the keeper: it starts supervisors, one after another, and serves the current one."""
 
-import json
 import os
 import select
 import signal
@@ -9,8 +8,10 @@ import time
 from collections.abc import Sequence
 
 from jobworkerd.keeper import replacement, wire
-from jobworkerd.keeper.children import Children, set_inheritable
+from jobworkerd.keeper.children import Children
 from jobworkerd.keeper.connection import Connection
+from jobworkerd.keeper.inheritance import set_inheritable
+from jobworkerd.keeper.kept_state import KeptState
 from jobworkerd.keeper.notify import notify
 from jobworkerd.keeper.replacement import Replacement
 from jobworkerd.keeper.signals import Signals
@@ -32,6 +33,7 @@ class Keeper:
 
     def __init__(self, config: int, arguments: Sequence[str]) -> None:
         """`config` is the descriptor of the settings. `arguments` are those of `jobworkerd`, for a reload."""
+        set_inheritable([config], inheritable=False)
         self._arguments = list(arguments)
         self._table = Table()
         self._children = Children()
@@ -186,39 +188,32 @@ class Keeper:
         if not (current and current.ready) or current.has_waiting:
             self._reload_wanted = True
             return True
-        self._signals.block()
-        try:
+        with self._signals.blocked():
             # The signals that have arrived would be lost.
             if numbers := [each for each in self._signals.received() if each != signal.SIGCHLD]:
                 self._reload_wanted = True
                 self._signals_seen(numbers)
                 return True
-            state = {
-                "entries": self._table.describe(),
-                "discarded": [*self._children.discarded],
-                "config": self._starter.settings,
-                "current": (current.sock.fileno(), current.pid),
-            }
-            kept = [*self._table.descriptors(), self._starter.settings, current.sock.fileno()]
-            replacement.execute(state, kept, self._arguments)
-        except OSError as error:
-            self._note("keeper not replaced", error.strerror or "")
-        finally:
-            self._signals.unblock()
+            try:
+                replacement.execute(self._state(current), self._arguments)
+            except OSError as error:
+                self._note("keeper not replaced", error.strerror or "")
         return False
+
+    def _state(self, current: Connection) -> KeptState:
+        supervisor = (current.sock.fileno(), current.pid)
+        return KeptState(
+            self._table.describe(), [*self._children.discarded], self._starter.settings, supervisor
+        )
 
     @classmethod
     def continued(cls, file: int, arguments: Sequence[str]) -> "Keeper":
         """Return the keeper that an earlier version has described in a file, and reload the supervisor."""
-        state = json.loads(os.pread(file, os.fstat(file).st_size, 0))
-        os.close(file)
-        keeper = cls(state["config"], arguments)
-        keeper._children.discarded.update(state["discarded"])
-        keeper._table.restore(state["entries"])
-        set_inheritable(keeper._table.descriptors(), inheritable=False)
-        descriptor, pid = state["current"]
-        set_inheritable((descriptor, keeper._starter.settings), inheritable=False)
-        connection = keeper._connect(socket.socket(fileno=descriptor), pid)
+        state = KeptState.read(file)
+        keeper = cls(state.settings, arguments)
+        keeper._children.discarded.update(state.discarded)
+        keeper._table.restore(state.entries)
+        connection = keeper._connect(socket.socket(fileno=state.sock), state.pid)
         connection.prepared = connection.ready = keeper._served = True
         connection.deadline = None
         keeper._current = connection

@@ -3,15 +3,17 @@
 A new version that cannot start would end all jobs, so a child process loads it before.
 """
 
-import json
 import os
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
-from jobworkerd.keeper.children import Children, set_inheritable
+from jobworkerd.keeper import memory_file
+from jobworkerd.keeper.children import Children
 from jobworkerd.keeper.connection import PREPARE_SECONDS
 from jobworkerd.keeper.descriptors import all_descriptors
+from jobworkerd.keeper.inheritance import set_inheritable
+from jobworkerd.keeper.kept_state import KeptState
 from jobworkerd.keeper.reload import fingerprint
 
 _PROGRAM = (sys.executable, "-P", "-m", "jobworkerd.keeper")
@@ -51,8 +53,8 @@ class Replacement:
         self._source = fingerprint()
 
 
-def execute(state: Mapping[str, object], descriptors: Collection[int], arguments: Sequence[str]) -> None:
-    """Execute the installed version, which continues with a state and with open descriptors.
+def execute(state: KeptState, arguments: Sequence[str]) -> None:
+    """Execute the installed version, which continues with a state and its descriptors.
 
     The caller has blocked all signals: none must arrive while the new program has no handler.
 
@@ -60,13 +62,12 @@ def execute(state: Mapping[str, object], descriptors: Collection[int], arguments
         OSError: the host is exhausted. Nothing has changed.
     """
     with all_descriptors():
-        file = os.memfd_create("jobworkerd-keeper", 0)
+        file = memory_file.create("jobworkerd-keeper", state.encode(), inheritable=True)
     try:
-        os.write(file, json.dumps(state).encode())
-        set_inheritable(descriptors, inheritable=True)
+        set_inheritable(state.descriptors(), inheritable=True)
         argv = [*_PROGRAM, "--table-fd", str(file), *arguments]
         os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted
     except OSError:
         os.close(file)
-        set_inheritable(descriptors, inheritable=False)
+        set_inheritable(state.descriptors(), inheritable=False)
         raise

@@ -2,6 +2,8 @@
 
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _IGNORED = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
 _STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
@@ -33,7 +35,7 @@ class Signals:
         for number in signal.valid_signals() - _DEFAULT_ACTION:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _ignore)
-        self.unblock()
+        _unblock()
 
     def received(self) -> bytes:
         """Return the numbers of the signals since the last call."""
@@ -42,13 +44,18 @@ class Signals:
         except BlockingIOError:
             return b""
 
-    def block(self) -> None:
-        """Let signals wait until `unblock`, or until another program unblocks them."""
+    @contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Let signals wait until the end of the context, or until another program handles them."""
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        try:
+            yield
+        finally:
+            _unblock()
 
-    def unblock(self) -> None:
-        """Let all signals arrive."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _ignore(*_: object) -> None:

@@ -30,16 +30,10 @@ class Table:
         """Return all entries for `restore` in another program with the same descriptors."""
         return {key: (each.descriptors, each.pids, each.statuses) for key, each in self}
 
-    def restore(self, entries: Mapping[str, tuple[list[int], list[int], dict[str, int]]]) -> None:
-        """Add the entries of an earlier version of this program. JSON has made strings of the PIDs."""
+    def restore(self, entries: Mapping[str, tuple[list[int], list[int], dict[int, int]]]) -> None:
+        """Add the entries that an earlier version of this program has described."""
         for key, (descriptors, pids, statuses) in entries.items():
-            self._entries[key] = Entry(
-                descriptors, pids, {int(pid): status for pid, status in statuses.items()}
-            )
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors of all entries."""
-        return [descriptor for _, each in self for descriptor in each.descriptors]
+            self._entries[key] = Entry(descriptors, pids, statuses)
 
     def hold(self, key: str, descriptors: list[int], pids: Sequence[int]) -> None:
         """Add an entry, or replace its PIDs and either its state or all of its descriptors.

@@ -30,6 +30,8 @@ import os
 import socket
 from collections.abc import Sequence
 
+from jobworkerd.keeper.inheritance import receive_fds
+
 VERSION = 1
 
 SERVER = "server"
@@ -68,11 +70,9 @@ def receive(sock: socket.socket) -> tuple[list[object], list[int]] | None:
         Truncated: this process has no descriptor left.
     """
     try:
-        packet, descriptors, flags, _ = socket.recv_fds(sock, MAX_BYTES, MAX_DESCRIPTORS)
+        packet, descriptors, flags = receive_fds(sock, MAX_BYTES, MAX_DESCRIPTORS)
     except ConnectionResetError:
         return None
-    for descriptor in descriptors:  # recv_fds ignores MSG_CMSG_CLOEXEC
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
     if not packet:
         return None
     message: list[object] = json.loads(packet)

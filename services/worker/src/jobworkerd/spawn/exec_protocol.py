@@ -19,11 +19,12 @@ dataclasses, and marshal, because both ends belong to one program.
 
 import errno
 import marshal
-import os
 import socket
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
+from jobworkerd.keeper import memory_file
+from jobworkerd.keeper.inheritance import receive_fds
 from jobworkerd.spawn.identity import Identity
 
 MAX_REPORT_BYTES = 256
@@ -192,9 +193,7 @@ def send(control: socket.socket, descriptors: list[int]) -> None:
 
 def receive_descriptors(control: socket.socket) -> list[int] | None:
     """Receive the descriptors that the supervisor sent, at most one; return None at the end."""
-    content, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
+    content, descriptors, _ = receive_fds(control, 1, 1)
     return descriptors if content else None
 
 
@@ -229,16 +228,11 @@ def write_values(values: tuple[object, ...]) -> int:
     Raises:
         OSError: the host is out of memory.
     """
-    file = os.memfd_create("jobworker-request")
-    try:
-        os.write(file, marshal.dumps(values))  # type: ignore[arg-type]  # the stub lists the possible types
-    except OSError:
-        os.close(file)
-        raise
-    return file
+    content = marshal.dumps(values)  # type: ignore[arg-type]  # the stub lists the possible types
+    return memory_file.create("jobworkerd-request", content)
 
 
 def read_values(file: int) -> tuple[object, ...]:
     """Return the values in a file."""
-    values: tuple[object, ...] = marshal.loads(os.pread(file, os.fstat(file).st_size, 0))  # noqa: S302
+    values: tuple[object, ...] = marshal.loads(memory_file.read(file))  # noqa: S302
     return values

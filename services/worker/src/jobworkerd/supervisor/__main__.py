@@ -1,11 +1,11 @@
 """`python -m jobworkerd.supervisor --config-fd N --keeper-fd N`: a program that the keeper starts."""
 
 import argparse
-import os
 import socket
 import sys
 
 from jobworkerd.config import from_json
+from jobworkerd.keeper import memory_file
 from jobworkerd.keeper.client import KeeperClient
 from jobworkerd.supervisor.main import run
 
@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--keeper-fd", type=int, required=True)
     arguments = parser.parse_args()
     settings: int = arguments.config_fd
-    config = from_json(os.pread(settings, os.fstat(settings).st_size, 0))
+    config = from_json(memory_file.read(settings))
     keeper = KeeperClient(socket.socket(fileno=arguments.keeper_fd))
     return run(config, settings, keeper)
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from jobworkerd.config import Config, to_json
+from jobworkerd.keeper import memory_file
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.readable import readable
@@ -163,9 +164,8 @@ class ApiProcesses:
     def _spawn(self, sock: socket.socket) -> "subprocess.Popen[bytes]":
         """Start a process with a socket. The process changes its user after it has loaded its modules."""
         with ExitStack() as stack:
-            config = os.memfd_create("jobworkerd-config")
+            config = memory_file.create("jobworkerd-config", to_json(self._config))
             stack.callback(os.close, config)
-            os.write(config, to_json(self._config))
             # The user of the process may not open the directories above.
             jobs = os.open(self._jobs_dir, os.O_PATH | os.O_DIRECTORY)
             stack.callback(os.close, jobs)
