@@ -156,6 +156,21 @@ class TestHandshake:
             assert not await self._is_served(started, "-tls1_3", *self._files(other, tmp_path))
 
 
+async def test_a_supervisor_that_ends_during_the_start(start: Start, config: Config) -> None:
+    async with start(config) as started:
+        assert await started.end() == 1
+    (event,) = started.events
+    assert (event["event"], event["level"]) == ("cannot start", "error")
+    assert str(event["reason"]).startswith("the supervisor ended before this process served")
+
+
+async def test_a_shutdown_during_the_start(start: Start, config: Config) -> None:
+    async with start(config) as started:
+        await started.supervisor.say(messages.Drain())
+        assert await started.end() == 0
+    assert started.events == []
+
+
 async def test_a_port_in_use(start: Start, config: Config) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

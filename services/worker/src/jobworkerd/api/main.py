@@ -31,11 +31,16 @@ from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService
 from jobworkerd.api.telemetry import telemetry
 from jobworkerd.config import Config, from_json, listen_address
-from jobworkerd.errors import SupervisorUnavailable
+from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
 from jobworkerd.keeper import memory_file
 from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.startup import CannotStart
+
+_SUPERVISOR_ENDED = (
+    "the supervisor ended before this process served; the next supervisor starts another one, "
+    "and if none starts, see the log lines above"
+)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -88,7 +93,7 @@ async def serve(
     """Serve until the other end of the socket is closed; `extra` interceptors are outermost.
 
     Raises:
-        CannotStart: the certificates are unusable, or the address cannot be bound.
+        CannotStart: the certificates are unusable, the address cannot be bound, or the supervisor ended.
     """
     draining = asyncio.Event()
     health = Health()
@@ -105,7 +110,13 @@ async def serve(
         health,
     )
     certificates = Certificates(Path(config.certs_dir), supervisor, identities.trust)
-    address = server.listen(grpc_server, config.listen, await certificates.credentials())
+    try:
+        credentials = await certificates.credentials()
+    except ShuttingDown:
+        return
+    except SupervisorUnavailable as error:
+        raise CannotStart(_SUPERVISOR_ENDED) from error
+    address = server.listen(grpc_server, config.listen, credentials)
     await grpc_server.start()
     log.info("listening", address=address)
     health.remove(STARTING)
