@@ -55,6 +55,17 @@ def test_levels(level: Literal["debug", "info", "warning", "error"], expected: l
     assert [event["level"] for event in written(stream)] == expected
 
 
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [("supervisor restarted", "warning"), ("keeper not replaced", "warning"), ("reload failed", "error")],
+)
+def test_the_level_of_a_note_of_the_keeper(event: str, level: str) -> None:
+    stream = io.StringIO()
+    EventLog(LoggingConfig(), stream).note(event, "why")
+    (line,) = written(stream)
+    assert (line["event"], line["level"], line["reason"]) == (event, level, "why")
+
+
 def test_an_error_has_a_traceback() -> None:
     stream = io.StringIO()
     try:

@@ -168,7 +168,8 @@ class Keeper:
     def _reload_failed(self) -> None:
         notify("READY=1")
         if self._current:
-            self._note("reload failed", "the new supervisor ended; see the log lines above")
+            reason = "the new supervisor ended; correct what the log lines above report, and reload again"
+            self._note(wire.RELOAD_FAILED, reason)
         elif self._starter.due_at is None:
             self._starter.later()
 

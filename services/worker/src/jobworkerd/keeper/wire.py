@@ -37,6 +37,9 @@ VERSION = 1
 SERVER = "server"
 """The key of the entry with what the server itself needs: locks and the reserved port."""
 
+RELOAD_FAILED = "reload failed"
+"""The event of a note that the supervisor logs as an error."""
+
 MAX_BYTES = 65_536
 """Upper bound for a packet."""
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from jobworkerd.config import LoggingConfig
+from jobworkerd.keeper.wire import RELOAD_FAILED
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -40,6 +41,10 @@ class EventLog:
             fields["error"] = repr(error)
             fields["traceback"] = "".join(traceback.format_exception(error))
         self._write("error", event, fields)
+
+    def note(self, event: str, reason: str) -> None:
+        """Report an event of the keeper."""
+        self._write("error" if event == RELOAD_FAILED else "warning", event, {"reason": reason})
 
     def lines_dropped(self, count: int) -> None:
         """Report lines that were dropped at this place because the reader of stderr was too slow."""

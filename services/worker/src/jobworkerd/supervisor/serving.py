@@ -96,7 +96,7 @@ async def serve(server: Server, context: JobContext) -> End:
     )
     shutdown = Shutdown(jobs, events)
     replaced, lost = asyncio.Event(), asyncio.Event()
-    keeper.watch(Handlers(shutdown.handle, replaced.set, _noting(events), lost.set))
+    keeper.watch(Handlers(shutdown.handle, replaced.set, events.note, lost.set))
     end: End | None = None
     try:
         ends = {
@@ -133,10 +133,6 @@ async def serve(server: Server, context: JobContext) -> End:
         jobs.close()
     events.info("ended")
     return end
-
-
-def _noting(events: EventLog) -> Callable[[str, str], None]:
-    return lambda event, reason: events.warning(event, reason=reason)
 
 
 def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: EventLog) -> MemoryWatch:
