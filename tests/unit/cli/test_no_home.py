@@ -81,6 +81,7 @@ def test_help_needs_no_environment() -> None:
 
 
 async def test_completion_needs_a_home_directory(cli: Cli) -> None:
-    cli.env["SHELL"] = "/bin/bash"
+    # Without this variable, typer looks for the shell among the parents of the tests.
+    cli.env["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     result = await run_without_account(cli, "--install-completion", "bash")
     assert (result.code, result.stderr) == (1, "error: completion needs a home directory; set HOME\n")

@@ -242,9 +242,10 @@ async def test_a_keeper_without_descriptors_refuses_and_keeps_the_old_entry(
     successor.close()
 
 
-async def test_any_number_of_children_is_kept(keeper: Keeper, client: KeeperClient) -> None:
+async def test_any_number_of_children_is_kept(keeper: Keeper) -> None:
     kept, unknown = _sleep(), _sleep()
     others = [each.pid for each in _other_children() if each.pid != unknown.pid]
+    client, _ = await _take_over(keeper)
     client.discard_others([*range(2**22 + 1, 2**22 + 20_000), *others])
     await client.hold("job", b"", None, [])
     async with asyncio.timeout(10):
@@ -252,6 +253,7 @@ async def test_any_number_of_children_is_kept(keeper: Keeper, client: KeeperClie
             await asyncio.sleep(0.01)
             keeper.children.reap_discarded()
     assert kept.poll() is None
+    client.close()
     kept.kill()
     kept.wait()
 
