@@ -92,7 +92,7 @@ format: $(STAMP) ## Format protos and Python, and Go code if Go is installed
 
 .PHONY: unit
 unit: $(STAMP) ## Run the unit tests
-	pytest tests/unit
+	pytest tests/unit -n 6 --dist loadfile
 
 .PHONY: clients-go
 clients-go: ## Check and test the Go client
