@@ -10,7 +10,6 @@ import pytest
 from job_context import new_job
 from msgspec.structs import replace
 
-from jobworkerd.config import RetentionConfig
 from jobworkerd.errors import CommandNotStarted, HostExhausted, JobNotFinal, JobNotFound, RequestIdReused
 from jobworkerd.model import Job, JobStatus, LimitsUpdate
 from jobworkerd.protocol.messages import DeleteJob, ListJobs, StopJob, UpdateJob
@@ -26,12 +25,9 @@ from tests.unit.supervisor.job_table import (
 
 
 @asynccontextmanager
-async def running(
-    directory: Path, faults: list[str] | None = None, **retention: int
-) -> AsyncIterator[Server]:
+async def running(directory: Path, faults: list[str] | None = None) -> AsyncIterator[Server]:
     """A server on a state directory, which another one can have used before."""
-    config = replace(CONFIG, retention=RetentionConfig(**retention))
-    async with running_table(directory, config, faults) as server:
+    async with running_table(directory, CONFIG, faults) as server:
         yield server
 
 
@@ -195,42 +191,6 @@ async def test_a_job_remains_if_the_disk_refuses_its_deletion(tmp_path: Path) ->
         await server.jobs.delete(DeleteJob(job.id, "CN=bob"))
 
 
-async def kept(server: Server) -> list[str]:
-    """Wait until the retention has no more work, and return the remaining jobs, oldest first."""
-    await asyncio.sleep(0)
-    while (task := server.jobs._retention._task) and not task.done():
-        await asyncio.sleep(0.001)
-    return [job.id for job in server.jobs.list(ListJobs(page_size=99)).jobs][::-1]
-
-
-async def test_retention_by_count(tmp_path: Path) -> None:
-    async with running(tmp_path, max_jobs=3) as server:
-        jobs = [await server.run("true") for _ in range(5)]
-        await server.jobs.start(command("sleep", "100"))
-        assert (await kept(server))[:3] == [job.id for job in jobs[2:]]
-        assert server.forgotten == [job.id for job in jobs[:2]]
-    async with running(tmp_path, max_jobs=1) as server:
-        assert len(await kept(server)) == 1
-    assert len(list((tmp_path / "jobs").iterdir())) <= 2
-
-
-async def test_retention_by_age(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        old, new = await server.run("true"), await server.run("true")
-        await server.context.records.update(replace(old, end_time_ns=5))
-    async with running(tmp_path, max_age=3_600) as server:
-        assert await kept(server) == [new.id]
-
-
-async def test_retention_by_bytes(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        jobs = [await server.run("true") for _ in range(4)]
-        for job, stored in zip(jobs, (0, 500, 400, 300), strict=True):
-            server.context.records.ended_logs.set_stored(job.id, stored)
-    async with running(tmp_path, max_bytes=700) as server:
-        assert await kept(server) == [jobs[0].id, *(job.id for job in jobs[2:])]
-
-
 async def test_a_full_disk_refuses_new_jobs_and_keeps_the_results_of_running_jobs(tmp_path: Path) -> None:
     faults: list[str] = []
     async with running(tmp_path, faults) as server:
@@ -251,20 +211,6 @@ async def test_a_full_disk_refuses_new_jobs_and_keeps_the_results_of_running_job
     async with running(tmp_path) as again:
         assert again.jobs.get(running_job.id) == listed
         assert again.jobs.get(job.id) == job
-
-
-async def test_a_full_disk_postpones_the_retention(tmp_path: Path) -> None:
-    faults: list[str] = []
-    async with running(tmp_path, faults, max_jobs=1) as server:
-        await server.run("true")
-        job = await server.jobs.start(command("sleep", "0.05"))
-        refuse_writes(server)
-        await server.ended(job.id)
-        assert len(await kept(server)) == 2
-        assert faults == ["records"]
-        accept_writes(server)
-        await server.run("true")
-        assert len(await kept(server)) == 1
 
 
 async def test_the_process_groups_of_all_jobs_can_be_killed(server: Server) -> None:
