@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from jobworkerd.errors import CommandNotStarted, HostExhausted, JobNotFinal, JobNotFound, RequestIdReused
 from jobworkerd.model import Job, JobStatus, LimitsUpdate
 from jobworkerd.protocol.messages import DeleteJob, ListJobs, StopJob, UpdateJob
+from jobworkerd.records.encoding import request_hash
 from jobworkerd.spawn import process
 from tests.unit.supervisor.job_table import (
     CONFIG,
@@ -117,6 +118,9 @@ async def test_a_request_id_starts_one_job_across_restarts(tmp_path: Path) -> No
         job = await first.ended(started[0].id)
         assert await first.jobs.start(spec) == job
     async with running(tmp_path) as second:
+        request = second.context.records.first_request(spec)
+        assert request
+        assert request_hash(spec) not in request.request_hash, "a guess of a secret could be checked"
         assert await second.jobs.start(replace(spec, env={"B": "2", "A": "1"})) == job
         with pytest.raises(RequestIdReused, match=job.id):
             await second.jobs.start(replace(spec, env={"A": "2"}))

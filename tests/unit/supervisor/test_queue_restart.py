@@ -11,7 +11,8 @@ from jobworkerd.config import CapacityConfig
 from jobworkerd.errors import RequestIdReused
 from jobworkerd.model import JobStatus, TerminationReason
 from jobworkerd.protocol.messages import ListJobs
-from jobworkerd.records.sealing import KEY_FILE, Sealer
+from jobworkerd.records.sealing import Sealer
+from jobworkerd.records.state_key import KEY_FILE
 from tests.unit.supervisor.job_table import (
     CONFIG,
     ONE_JOB,

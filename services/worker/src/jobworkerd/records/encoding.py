@@ -30,9 +30,9 @@ def decode(record: bytes) -> Job:
     return _decoder.decode(record)
 
 
-def request_hash(spec: JobSpec) -> bytes:
-    """Return a hash of a request, which is equal for equal requests."""
-    return hashlib.blake2b(_deterministic.encode(spec), digest_size=_HASH_BYTES).digest()
+def request_hash(spec: JobSpec, key: bytes = b"") -> bytes:
+    """Return a hash of a request with a key, which is equal for equal requests."""
+    return hashlib.blake2b(_deterministic.encode(spec), digest_size=_HASH_BYTES, key=key).digest()
 
 
 def command_text(spec: JobSpec) -> str:

@@ -15,7 +15,9 @@ from jobworkerd.records.database import FILE_NAME, disk_errors, open_database
 from jobworkerd.records.ended_logs import RecordedLogs
 from jobworkerd.records.job_cache import JobCache
 from jobworkerd.records.pages import Page, read_page
+from jobworkerd.records.request_hashes import RequestHashes
 from jobworkerd.records.sealing import Sealer
+from jobworkerd.records.state_key import StateKey
 from jobworkerd.records.write_queue import WriteQueue
 from jobworkerd.records.writes import Delete, Save, SetMeta
 
@@ -68,7 +70,9 @@ class Records:
             partial(on_fault, "rejected record"),
         )
         self._cache = JobCache()
-        self.sealer = Sealer(state_dir)
+        state_key = StateKey(state_dir)
+        self.sealer = Sealer(state_key)
+        self.request_hashes = RequestHashes(state_key)
         self.ended_logs = RecordedLogs(self._connection, self._queue)
 
     def close(self) -> None:

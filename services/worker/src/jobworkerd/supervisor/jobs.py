@@ -17,7 +17,7 @@ from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.live_job import LiveJob
-from jobworkerd.supervisor.live_jobs import LiveJobs, hash_of
+from jobworkerd.supervisor.live_jobs import LiveJobs
 from jobworkerd.supervisor.outcome import StopRequest
 from jobworkerd.supervisor.queued_jobs import QueuedJobs
 from jobworkerd.supervisor.removal import Removal
@@ -110,7 +110,7 @@ class Jobs:
         if job.status is not JobStatus.QUEUED:
             commit = partial(self._live_jobs.commit, job.spec)
             return await self._live_jobs.launch(job, started, commit)
-        queued = await self.queued.add(job, hash_of(job.spec))
+        queued = await self.queued.add(job)
         self._events.queued(queued)
         return queued
 

@@ -6,7 +6,6 @@ from functools import partial
 
 from jobworkerd.errors import HostExhausted
 from jobworkerd.model import Job, JobSpec
-from jobworkerd.records.encoding import request_hash
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
@@ -62,7 +61,8 @@ class LiveJobs:
         """
         self.entries[job.id].recorded = True
         try:
-            await self._records.insert(job, hash_of(requested))
+            request_hash = await self._records.request_hashes.of(requested)
+            await self._records.insert(job, request_hash)
         except OSError as error:
             raise HostExhausted(f"the record of the job cannot be stored: {error.strerror}") from error
 
@@ -119,8 +119,3 @@ class LiveJobs:
         self._admission.release(job.id)
         release_when_stored(self._context, job.id, live.release_state)
         return job
-
-
-def hash_of(spec: JobSpec) -> bytes:
-    """Return the hash of a request with a request id; empty without one."""
-    return request_hash(spec) if spec.request_id else b""

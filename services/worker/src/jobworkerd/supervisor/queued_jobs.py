@@ -77,7 +77,7 @@ class QueuedJobs:
             longest = job.spec.queue_timeout or 0.0
             self.admission.add(job, longest - max(0.0, (now - job.create_time_ns) / 1e9))
 
-    async def add(self, job: Job, request_hash: bytes) -> Job:
+    async def add(self, job: Job) -> Job:
         """Store a new job and let it wait. Returns it with its position.
 
         Raises:
@@ -89,6 +89,7 @@ class QueuedJobs:
             try:
                 env = job.spec.env
                 sealed_env = await self._records.sealer.seal(job.id, env) if env else None
+                request_hash = await self._records.request_hashes.of(job.spec)
                 await self._records.insert(job, request_hash, sealed_env)
             except OSError as error:
                 raise _not_stored(error) from error

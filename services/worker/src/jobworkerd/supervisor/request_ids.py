@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from jobworkerd.errors import RequestIdReused
 from jobworkerd.model import Job, JobSpec
-from jobworkerd.records.encoding import request_hash
 from jobworkerd.records.store import Records
 
 
@@ -43,7 +42,7 @@ class RequestIds:
         first = self._records.first_request(spec)
         if first is None:
             return ""
-        if request_hash(spec) != first.request_hash:
+        if not await self._records.request_hashes.match(spec, first.request_hash):
             raise RequestIdReused(spec.request_id, first.job_id)
         return first.job_id
 
