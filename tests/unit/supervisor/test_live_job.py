@@ -78,6 +78,15 @@ async def test_a_step_of_the_wall_clock_does_not_change_the_running_time(
     assert ended.end_time_ns == running.start_time_ns  # never before its start
 
 
+async def test_a_clock_that_was_set_back_does_not_move_the_start_before_the_creation(
+    context: JobContext,
+) -> None:
+    job = replace(new_job("true"), create_time_ns=time.time_ns() + HOUR_NS)
+    live = await LiveJob.start(job, context, lambda _: None, lambda _: None, commit_nothing)
+    ended = await live.end()
+    assert ended.create_time_ns == ended.start_time_ns == ended.end_time_ns
+
+
 @pytest.mark.parametrize(("grace_period", "number"), [(0, signal.SIGKILL), (60, signal.SIGTERM)])
 async def test_a_job_can_be_stopped_before_it_has_a_process(
     context: JobContext, grace_period: float, number: int

@@ -103,7 +103,8 @@ class JobStart:
         """Wait until the main process runs the command."""
         main = await self._main_process()
         self._resources.containment.restore_cpu_weight()
-        running = transition(self._state.job, JobStatus.RUNNING, start_time_ns=time.time_ns(), pid=main.pid)
+        start = max(time.time_ns(), self._state.job.create_time_ns)
+        running = transition(self._state.job, JobStatus.RUNNING, start_time_ns=start, pid=main.pid)
         self._state.change(job=running, phase=Phase.RUNNING, started_ns=time.monotonic_ns(), spare=0)
         self._processes.discard_spare()
         self._processes.close_control_socket()
