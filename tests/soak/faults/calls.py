@@ -13,12 +13,13 @@ from jobworker_client.errors import HostExhausted, JobNotFound, JobNotRunning, J
 from jobworker_client.requests import JobOptions, Limits
 from tests.soak.faults.final import observe
 from tests.soak.faults.ledger import FINAL, Entry, Ledger
+from tests.soak.faults.patience import AWAY_SECONDS
 from tests.soak.faults.plan import JobFiles, JobPlan
 
 T = TypeVar("T")
 
-_AWAY_SECONDS = 60.0
-_STOP_SECONDS = 90.0
+_STOP_SECONDS = 1.5 * AWAY_SECONDS
+_WAIT_SECONDS = 2 * AWAY_SECONDS
 _PAUSE_SECONDS = 0.1
 _MAX_CPU = 400
 _FREE_AGAIN_SECONDS = 1.0
@@ -40,7 +41,7 @@ class Calls:
         Raises:
             JobWorkerError: the server refused the call, or stayed away for too long.
         """
-        end, calls = monotonic() + _AWAY_SECONDS, 0
+        end, calls = monotonic() + AWAY_SECONDS, 0
         while True:
             calls += 1
             self.ledger.counts["calls"] += 1
@@ -107,7 +108,9 @@ class Calls:
     async def wait(self, entry: Entry) -> None:
         """Wait for the end of a job."""
         since = monotonic()
-        await self._found(entry, since, "wait", lambda: self.client.wait(entry.job_id, deadline=120.0))
+        await self._found(
+            entry, since, "wait", lambda: self.client.wait(entry.job_id, deadline=_WAIT_SECONDS)
+        )
 
     async def stop(self, entry: Entry, grace_period: float | None) -> None:
         """Stop a job."""

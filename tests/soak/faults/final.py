@@ -1,5 +1,7 @@
 """The checks of a job's record."""
 
+import time
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2
@@ -21,8 +23,18 @@ def observe(ledger: Ledger, job: job_pb2.Job, since: float, via: str) -> Entry |
         return None
     if entry.deleted_at is not None and since > entry.deleted_at:
         ledger.violation("a deleted job exists", entry, via)
+    _note_wait(entry, job, since)
     _check_progress(ledger, entry, job, since, via)
     return entry
+
+
+def _note_wait(entry: Entry, job: job_pb2.Job, since: float) -> None:
+    """Note the time in which the job waited for sure."""
+    entry.owner, entry.create_time_ns = job.owner, _nanoseconds(job.create_time)
+    if job.status == job_pb2.JOB_STATUS_QUEUED:
+        now = time.time_ns()
+        entry.queued_from_ns = entry.queued_from_ns or now
+        entry.queued_until_ns = max(entry.queued_until_ns, now - int((time.monotonic() - since) * 1e9))
 
 
 def _check_progress(ledger: Ledger, entry: Entry, job: job_pb2.Job, since: float, via: str) -> None:

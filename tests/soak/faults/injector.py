@@ -14,9 +14,9 @@ from live import Server
 from tests.soak.faults import parts
 from tests.soak.faults.calls import Calls
 from tests.soak.faults.ledger import Ledger, NoRecovery, Window
+from tests.soak.faults.patience import BACK_SECONDS
 from tests.soak.faults.state_disk import StateDisk
 
-_BACK_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _PAUSE_SECONDS = 1.2
 _AT_ONCE = 0.15
@@ -76,10 +76,10 @@ class Injector:
         """Wait for an answer, then check that all jobs are still there."""
         start = monotonic()
         try:
-            async with asyncio.timeout(_BACK_SECONDS):
+            async with asyncio.timeout(BACK_SECONDS):
                 await self._answer()
         except TimeoutError:
-            self._ledger.violation(f"no answer {_BACK_SECONDS} s after: {name}")
+            self._ledger.violation(f"no answer {BACK_SECONDS} s after: {name}")
             raise NoRecovery(name) from None
         seconds = monotonic() - start
         self._ledger.recoveries.setdefault(name, []).append(seconds)
@@ -119,7 +119,7 @@ class Injector:
     async def _replaced(self, old: int | None, fault: str) -> None:
         """Wait until another supervisor runs."""
         start = monotonic()
-        while monotonic() < start + _BACK_SECONDS:
+        while monotonic() < start + BACK_SECONDS:
             if parts.supervisor_pid(self._server) not in {None, old}:
                 return
             await asyncio.sleep(_POLL_SECONDS)

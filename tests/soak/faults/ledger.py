@@ -22,6 +22,7 @@ FINAL = {
 class Entry:
     """One job. Times are monotonic seconds; None = not yet.
 
+    From `queued_from_ns` to `queued_until_ns`, on the wall clock, the job waited in the queue for sure.
     `max_cpu` has the limits that an update may have set: more than one only if the outcome is not known.
     """
 
@@ -35,7 +36,11 @@ class Entry:
     deleted_at: float | None = None
     final: job_pb2.Job | None = None
     final_at: float | None = None
+    owner: str = ""
+    create_time_ns: int = 0
     start_time_ns: int = 0
+    queued_from_ns: int = 0
+    queued_until_ns: int = 0
     max_cpu: set[int] = field(default_factory=set)
     max_cpu_at: float = 0.0
     updating: bool = False

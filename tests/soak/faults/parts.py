@@ -12,6 +12,8 @@ SUPERVISOR = "jobworkerd.supervisor"
 FORK_SERVER = "jobworkerd.spawn.fork_server"
 API = "jobworkerd.api"
 
+_JOB_HOME = Path("/home/job")
+
 
 def pids_of(server: Server, module: str) -> list[int]:
     """Return the main process or its descendants that run a module, the oldest first."""
@@ -61,7 +63,7 @@ def _start(pid: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Held:
-    """The resources of a server: processes, descriptors by kind, job cgroups, directories and mounts."""
+    """The resources of a server: processes, descriptors by kind, job cgroups, directories and own mounts."""
 
     processes: tuple[tuple[str, int], ...]
     main_descriptors: tuple[tuple[str, int], ...]
@@ -87,8 +89,22 @@ class Held:
             _descriptors(supervisor) if supervisor else (),
             len(server.job_cgroups()),
             sum(1 for each in (server.state / "state" / "jobs").iterdir() if each.name != "next"),
-            len(Path("/proc/self/mountinfo").read_text().splitlines()),
+            len(own_mounts(Path("/proc/self/mountinfo").read_text(), server.state)),
         )
+
+
+def own_mounts(mountinfo: str, state: Path) -> list[str]:
+    """Return the mount points that belong to a server, from a file of proc(5).
+
+    These are the mounts below its directory, and the mounts elsewhere of a file system that is mounted there.
+    The homes of jobs count too: no process outside of a job must see them.
+    """
+    mounts = [(fields[2], Path(fields[4])) for fields in map(str.split, mountinfo.splitlines())]
+    devices = {device for device, point in mounts if point.is_relative_to(state)}
+    own = [
+        (device, point) for device, point in mounts if device in devices or point.is_relative_to(_JOB_HOME)
+    ]
+    return [point.as_posix() for _, point in own]
 
 
 def _describe(pid: int) -> str:

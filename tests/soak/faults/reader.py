@@ -13,11 +13,11 @@ from jobworker_client.requests import stream_request
 from tests.soak.faults.final import observe
 from tests.soak.faults.job_log import JobLog, LogMismatch
 from tests.soak.faults.ledger import Entry, Ledger
+from tests.soak.faults.patience import AWAY_SECONDS
 from tests.soak.faults.plan import SOURCES, STDERR, STDOUT
 
 _INTERRUPTED = 0.05
 _PAUSE_SECONDS = 0.1
-_AWAY_SECONDS = 60.0
 _CLOCK_SECONDS = 0.05
 """Times of a log are accurate to 10 ms."""
 
@@ -47,11 +47,11 @@ class Reader:
         if source:
             request.source = STDOUT if source == STDOUT else STDERR
         self._ledger.counts["streams"] += 1
-        since, end = monotonic(), monotonic() + _AWAY_SECONDS
+        since, end = monotonic(), monotonic() + AWAY_SECONDS
         while True:
             try:
                 job = await self._read_some(request)
-                end = monotonic() + _AWAY_SECONDS
+                end = monotonic() + AWAY_SECONDS
             except JobNotFound:
                 if not self._entry.delete_requested:
                     self._ledger.violation("an acknowledged job is not found", self._entry, "stream")

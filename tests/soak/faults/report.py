@@ -17,6 +17,7 @@ _COUNTS = (
     "bytes",
     "whole logs compared",
     "complete lists",
+    "waits seen",
     "updates",
     "stops",
     "deleted",

@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing
@@ -24,7 +25,9 @@ from tests.soak.faults.calls import Calls
 from tests.soak.faults.injector import Injector
 from tests.soak.faults.ledger import Ledger
 from tests.soak.faults.parts import Held
+from tests.soak.faults.patience import BACK_SECONDS
 from tests.soak.faults.plan import JobFiles
+from tests.soak.faults.queue_order import check_queue
 from tests.soak.faults.state_disk import StateDisk
 from tests.soak.faults.worker import Numbers, Worker
 
@@ -36,6 +39,9 @@ MAX_JOBS = 20
 _FIRST_USER = 1_710_000_000 + os.getpid() % 10_000 * 1_000
 USERS = range(_FIRST_USER, _FIRST_USER + 600)
 """Other servers on this host, and other runs of this test, use other ranges."""
+
+_FEW_JOBS = "few-jobs"
+"""The second owner, with an eighth of the clients, so that its waiting jobs often go first."""
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(int(SECONDS) + 900)]
 
@@ -66,6 +72,17 @@ def server(tmp_path: Path, files: JobFiles, disk: StateDisk) -> Iterator[Server]
         "JOBWORKERD_LOG_STALL_TIMEOUT": "600",
     }
     certs = make_certificates(BIN, tmp_path / "certs")
+    issue: list[str | Path] = [
+        BIN / "jobworkerd",
+        "certs",
+        "issue",
+        _FEW_JOBS,
+        "--role",
+        "admin",
+        "--dir",
+        certs,
+    ]
+    subprocess.run(issue, check=True, capture_output=True)
     with Server.started(BIN, certs, disk.path.parent, **settings) as started:
         yield started
 
@@ -83,8 +100,11 @@ class Run:
     async def run(self, seconds: float, *, clients: int, steps_clock: bool) -> None:
         """Run for some seconds, then check everything."""
         async with AsyncExitStack() as stack:
-            workers = [self._worker(await self._client(stack), name) for name in range(clients)]
-            probe = Calls(await self._client(stack), self._ledger, self._files, random.Random(0))
+            owners = [_FEW_JOBS if name < clients // 8 else "admin" for name in range(clients)]
+            workers = [
+                self._worker(await self._client(stack, role), name) for name, role in enumerate(owners)
+            ]
+            probe = Calls(await self._client(stack, "admin"), self._ledger, self._files, random.Random(0))
             injector = Injector(self._server, self._disk, probe, self._ledger, steps_clock=steps_clock)
             before = await self._warm_up(workers)
             until = monotonic() + seconds
@@ -95,13 +115,16 @@ class Run:
             after = Aftermath(self._server, self._ledger, self._files, workers)
             await after.end_jobs()
             await after.check_jobs()
+            if not steps_clock:
+                check_queue(self._ledger)
             await after.delete_jobs()
             await after.check_held(before)
         self._server.stop()
         Aftermath(self._server, self._ledger, self._files, []).check_stopped(USERS, self._disk.path)
 
-    async def _client(self, stack: AsyncExitStack) -> Client:
-        client = Client.from_directory(self._server.certs, server=self._server.address)
+    async def _client(self, stack: AsyncExitStack, role: str) -> Client:
+        address, certs = self._server.address, self._server.certs
+        client = Client.from_directory(certs, server=address, role=role, deadline=BACK_SECONDS)
         return await stack.enter_async_context(client)
 
     def _worker(self, client: Client, name: int) -> Worker:
@@ -142,5 +165,5 @@ async def test_no_fault_breaks_a_promise(
 async def test_no_fault_with_a_stepped_clock_breaks_a_promise(
     server: Server, disk: StateDisk, files: JobFiles, ledger: Ledger
 ) -> None:
-    await Run(server, disk, files, ledger).run(min(SECONDS, 120), clients=6, steps_clock=True)
+    await Run(server, disk, files, ledger).run(min(SECONDS, 120), clients=3, steps_clock=True)
     assert not ledger.violations

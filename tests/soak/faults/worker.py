@@ -16,6 +16,7 @@ from tests.soak.faults.reader import Reader
 _LIVE_MAX = 40
 _KEPT_MAX = 800
 _ACTIONS_PER_SECOND = 12
+_WATCH_SECONDS = 0.2
 
 
 class Numbers:
@@ -88,6 +89,14 @@ class Worker:
         entry = await self.calls.create(plan)
         if entry:
             self._later(self._finish(entry))
+        if entry and entry.queued_from_ns:
+            self._later(self._watch_wait(entry))
+
+    async def _watch_wait(self, entry: Entry) -> None:
+        """Read the record of a waiting job again and again, to know when it has left the queue."""
+        while not (entry.start_time_ns or entry.final or entry.delete_requested):
+            await self.calls.get(entry)
+            await asyncio.sleep(_WATCH_SECONDS)
 
     async def _finish(self, entry: Entry) -> None:
         """Stop a job that does not end by itself, and wait for most others in some way."""
