@@ -1,39 +1,27 @@
 """`jobworker list`: print the jobs that match a filter."""
 
-from collections.abc import Iterable
-
 from jobworker_cli.output import Format
 from jobworker_cli.render.formats import print_jobs
 from jobworker_cli.render.times import parse_time_option, to_datetime
+from jobworker_cli.settings.filter_options import FilterOptions, status_names
 from jobworker_cli.settings.options import key_values
 from jobworker_client import Client, JobFilter, JobStatus
 
 __all__ = ["list_jobs", "parse_filter"]
 
 
-def parse_filter(  # noqa: PLR0913 - one parameter per option
-    statuses: Iterable[str],
-    labels: Iterable[str],
-    *,
-    owner: str = "",
-    since: str | None = None,
-    until: str | None = None,
-    command: str = "",
-) -> JobFilter:
-    """Return the filter for jobs with one of the statuses (`RUNNING`) and all of the labels.
-
-    `since` and `until` bound the time of the creation.
-    """
+def parse_filter(options: FilterOptions) -> JobFilter:
+    """Return the filter that the options describe. The times are those of the creation."""
     job_filter = JobFilter(
-        statuses=[JobStatus.Value(f"JOB_STATUS_{status}") for status in statuses],
-        labels=key_values(labels, "--label"),
-        owner=owner,
-        command_contains=command,
+        statuses=[JobStatus.Value(name) for name in status_names(options.status or ())],
+        labels=key_values(options.label or (), "--label"),
+        owner=options.owner,
+        command_contains=options.command,
     )
-    if since is not None:
-        job_filter["created_after"] = to_datetime(parse_time_option(since, "--since"))
-    if until is not None:
-        job_filter["created_before"] = to_datetime(parse_time_option(until, "--until"))
+    if options.since is not None:
+        job_filter["created_after"] = to_datetime(parse_time_option(options.since, "--since"))
+    if options.until is not None:
+        job_filter["created_before"] = to_datetime(parse_time_option(options.until, "--until"))
     return job_filter
 
 

@@ -10,6 +10,7 @@ from jobworker_cli.errors import CliError
 from jobworker_cli.output import print_message
 from jobworker_cli.render.times import parse_time_option, to_datetime
 from jobworker_cli.render.units import format_size
+from jobworker_cli.settings.filter_options import FinalStatus, status_names
 from jobworker_cli.settings.options import key_values
 from jobworker_client import Client, JobFilter, JobNotFound, JobStatus
 
@@ -35,11 +36,11 @@ class Found:
     log_size: int
 
 
-def parse_ended_jobs(older_than: str, statuses: Iterable[str], labels: Iterable[str]) -> EndedJobs:
+def parse_ended_jobs(older_than: str, statuses: Iterable[FinalStatus], labels: Iterable[str]) -> EndedJobs:
     """Return the jobs that the options describe."""
     ended_before = to_datetime(parse_time_option(older_than, "--older-than"))
     job_filter = JobFilter(
-        statuses=[JobStatus.Value(f"JOB_STATUS_{status}") for status in statuses],
+        statuses=[JobStatus.Value(name) for name in status_names(statuses)],
         labels=key_values(labels, "--label"),
         # Jobs that ended before a time were created before it, too.
         created_before=ended_before,

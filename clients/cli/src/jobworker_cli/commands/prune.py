@@ -1,22 +1,13 @@
 """`jobworker prune`: delete jobs that ended long ago."""
 
-import enum
 from typing import Annotated
 
 import typer
 
+from jobworker_cli.settings.filter_options import FinalStatus, Labels, status_option
 from jobworker_cli.settings.invocation import execute
 
 __all__ = ["prune"]
-
-
-class FinalStatus(enum.StrEnum):
-    """Values of `--status`."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    LOST = "lost"
 
 
 def prune(  # noqa: PLR0913 - one parameter per option
@@ -28,24 +19,8 @@ def prune(  # noqa: PLR0913 - one parameter per option
             metavar="AGE", help="Minimum time since the end of the jobs, such as 7d, or a time (RFC 3339)."
         ),
     ],
-    status: Annotated[
-        list[FinalStatus] | None,
-        typer.Option(
-            "--status",
-            "-s",
-            case_sensitive=False,
-            help="Status of the deleted jobs. Can be repeated: any of them. Default: all final statuses",
-        ),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            "-l",
-            metavar="KEY=VALUE",
-            help="Label of the deleted jobs. Can be repeated: all of them.",
-        ),
-    ] = None,
+    status: Annotated[list[FinalStatus] | None, status_option("all final statuses")] = None,
+    label: Labels = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the ids of these jobs, and delete none.")
     ] = False,
@@ -58,7 +33,7 @@ def prune(  # noqa: PLR0913 - one parameter per option
     """
     from jobworker_cli.actions import prune as action
 
-    ended = action.parse_ended_jobs(older_than, [each.name for each in status or FinalStatus], label or ())
+    ended = action.parse_ended_jobs(older_than, status or FinalStatus, label or ())
     if dry_run:
         execute(ctx, lambda client: action.show_ended(client, ended))
     execute(ctx, lambda client: action.prune(client, ended, confirmed=yes))

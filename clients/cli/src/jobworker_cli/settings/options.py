@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from jobworker_cli.output import Format
 from jobworker_cli.render.units import parse_duration
 from jobworker_cli.settings.completion import complete_final_job, complete_job, complete_running_job
 from jobworker_cli.settings.limit_options import LimitOptions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "COMMAND_SETTINGS",
@@ -195,7 +198,7 @@ class JobOptions(LimitOptions):
     ] = 0
 
 
-def with_options(options: type[LimitOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(options: type["DataclassInstance"]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that replaces the parameter `options` by the fields of a class.
 
     typer reads the options of a subcommand from the signature of its function.
@@ -206,7 +209,7 @@ def with_options(options: type[LimitOptions]) -> Callable[[Callable[..., None]],
         @functools.wraps(command)
         def with_fields(**arguments: object) -> None:
             values = {name: arguments.pop(name) for name in names}
-            command(options=options(**values), **arguments)  # type: ignore[arg-type]  # parsed by typer
+            command(options=options(**values), **arguments)
 
         signature = inspect.signature(command)
         parameters = [parameter for name, parameter in signature.parameters.items() if name != "options"]
