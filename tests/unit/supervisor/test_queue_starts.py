@@ -5,6 +5,7 @@ import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
@@ -144,7 +145,8 @@ async def test_a_start_that_fails_after_its_commit_is_not_repeated(
     first = await occupy(server)
     job = await create(server, "sleep", "1000")
 
-    async def failing_execute(_: JobStart) -> None:
+    async def failing_execute(start: JobStart) -> None:
+        await start._processes.report()  # the main process exists, and nothing has read its PID
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(JobStart, "execute", failing_execute)
@@ -153,6 +155,13 @@ async def test_a_start_that_fails_after_its_commit_is_not_repeated(
     assert final.termination
     assert final.termination.reason is TerminationReason.NOT_STARTED
     assert "Resource temporarily unavailable" in final.termination.message
+    await until(lambda: not running("sleep"))
+
+
+def running(name: str) -> list[int]:
+    """Return the children of this process, as of the keeper, that execute a program."""
+    found = (each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE)
+    return [each.pid for each in found if each.name() == name]
 
 
 async def test_nothing_runs_while_the_disk_refuses_the_start(tmp_path: Path) -> None:

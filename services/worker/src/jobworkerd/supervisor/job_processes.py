@@ -2,11 +2,11 @@
 
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from jobworkerd.spawn import exec_protocol
 from jobworkerd.spawn.child_process import Process
-from jobworkerd.spawn.exec_protocol import Report
+from jobworkerd.spawn.exec_protocol import Report, Started
 from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare
@@ -114,6 +114,15 @@ class JobProcesses:
         if self._spare_pid:
             self._parent.discard(self._spare_pid, group=self.main is None)
             self._spare_pid = 0
+            if self.main is None:
+                self._discard_reported()
+
+    def _discard_reported(self) -> None:
+        """Discard a main process that has reported its PID and left the spare process's group."""
+        with suppress(BlockingIOError):
+            report = exec_protocol.receive(self.control)
+            if isinstance(report, Started):
+                self._parent.discard(report.pid)
 
     def _discard_init(self) -> None:
         if self._init:
