@@ -15,17 +15,19 @@ from own_children import OwnChildren
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.config import IsolationConfig
-from jobworkerd.errors import CommandNotStarted
+from jobworkerd.errors import CommandNotStarted, JobNotFound
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason
 from jobworkerd.spawn import process
 from jobworkerd.supervisor import job_state, stored_jobs
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.outcome import StopRequest
+from tests.unit.supervisor.job_table import CONFIG, Server, until
 from tests.unit.supervisor.killed_supervisor import Holder, Killed, Parent, Supervisor
 
 STOP = StopRequest(TerminationReason.STOPPED, "CN=bob")
 CLEANUP = "trap 'echo got; exit 5' TERM; echo ready; while :; do sleep 0.01; done"
 IMMUNE = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
+REMOVED = "another program removed the job's cgroup"
 TIMEOUT_SECONDS = 30
 
 
@@ -174,6 +176,30 @@ async def test_a_failed_start_fails_after_a_kill_at_each_step(
     assert kill_at == 2
 
 
+@pytest.mark.parametrize("was_queued", [False, True])
+async def test_a_failed_start_of_a_queued_job_is_its_end(supervisor: Supervisor, *, was_queued: bool) -> None:
+    """A queued job was acknowledged, so its record stays. Any other job was not."""
+    initial = await settled(supervisor)
+    supervisor.holder.arm(1)
+    with pytest.raises(Killed):
+        await supervisor.start("/nonexistent", was_queued=was_queued)
+    supervisor.kill()
+    table = Server(supervisor.context, CONFIG)
+    (job_id,) = await table.jobs.adopt(supervisor.holder.received())
+    await until(lambda: not table.jobs.live_ids and not table.jobs.queued.is_changing(job_id))
+    if was_queued:
+        final = table.jobs.get(job_id)
+        assert final.termination
+        assert (final.status, final.start_time_ns) == (JobStatus.FAILED, None)
+        assert final.termination.reason is TerminationReason.NOT_STARTED
+        assert "/nonexistent" in final.termination.message
+    else:
+        with pytest.raises(JobNotFound):
+            table.jobs.get(job_id)
+    assert await settled(supervisor) == initial
+    table.jobs.close()
+
+
 @pytest.mark.parametrize("kill_at", range(2))
 @pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
 async def test_a_stop_continues_with_one_signal(
@@ -255,6 +281,81 @@ async def test_an_update_remains(supervisor: Supervisor) -> None:
     assert after == before
     supervisor.live[0].stop(STOP, 0)
     await supervisor.end()
+
+
+@pytest.fixture
+def with_cgroup(supervisor: Supervisor) -> Supervisor:
+    """A supervisor whose jobs have cgroups."""
+    if supervisor.context.hierarchy.base is None:
+        pytest.skip("this process cannot create cgroups, or does not have to")
+    return supervisor
+
+
+def remove_cgroup(supervisor: Supervisor) -> None:
+    """Move the job's processes to another cgroup and remove the job's own, as another program can."""
+    hierarchy = supervisor.context.hierarchy
+    assert hierarchy.base
+    (cgroup,) = (each for each in hierarchy.jobs.iterdir() if each.is_dir())
+    for pid in (cgroup / "cgroup.procs").read_text().split():
+        (hierarchy.base.parent / "cgroup.procs").write_text(pid)
+    cgroup.rmdir()
+
+
+async def test_a_job_without_its_cgroup_continues_without_limits(with_cgroup: Supervisor) -> None:
+    supervisor = with_cgroup
+    initial = await settled(supervisor)
+    live = await supervisor.start("sh", "-c", "sleep 1000 & echo ready; wait")
+    await until_output(supervisor, 6)
+    supervisor.kill()
+    remove_cgroup(supervisor)
+    await supervisor.succeed()
+    for _ in range(2):
+        (live,) = supervisor.live
+        assert {each.reason for each in live.snapshot().applied_limits} == {REMOVED}
+        assert {each.reason for each in live.snapshot(live_usage=True).applied_limits} == {REMOVED}
+        supervisor.kill()
+        await supervisor.succeed()
+    supervisor.live[0].stop(STOP, 60)
+    job = await supervisor.end()
+    assert job.termination
+    assert (job.status, job.termination.signal) == (JobStatus.STOPPED, 15)
+    assert {each.reason for each in job.applied_limits} == {REMOVED}
+    assert await settled(supervisor) == initial
+    assert supervisor.faults == []
+
+
+async def test_a_job_that_ended_without_its_cgroup_has_its_result(with_cgroup: Supervisor) -> None:
+    supervisor = with_cgroup
+    initial = await settled(supervisor)
+    await supervisor.start("sh", "-c", "echo one; exit 4")
+    await asyncio.sleep(0.1)
+    supervisor.kill()
+    remove_cgroup(supervisor)
+    job = await supervisor.finish()
+    assert job
+    assert (job.exit_code, output(supervisor)) == (4, b"one\n")
+    assert await settled(supervisor) == initial
+
+
+async def test_a_command_does_not_start_without_its_cgroup(with_cgroup: Supervisor) -> None:
+    """Without a cgroup, it would run without limits."""
+    supervisor = with_cgroup
+    initial = await settled(supervisor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "release", _killed)
+        with pytest.raises(Killed):
+            await supervisor.start("sh", "-c", "echo one")
+    supervisor.kill()
+    remove_cgroup(supervisor)
+    assert await supervisor.succeed() == []
+    assert supervisor.live == []
+    assert len(supervisor.faults) == 1
+    assert output(supervisor) == b""
+    assert await settled(supervisor) == initial
+
+
+def _killed(*_: object) -> None:
+    raise Killed
 
 
 async def test_output_and_the_result_wait_for_the_next_supervisor(supervisor: Supervisor) -> None:

@@ -120,6 +120,9 @@ class Cgroup(ProcessGroup):
         self.holds |= {name: value for name, value in wanted.items() if name not in self.refused}
         return tuple(self._applied(name, value) for name, value in wanted.items() if value)
 
+    def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
+        return tuple(applied)
+
     def _applied(self, name: str, value: int) -> AppliedLimit:
         reason = "the kernel has none" if name in self.refused else ""
         return AppliedLimit(limit=name, in_force=not reason, value=str(value), reason=reason)
@@ -189,7 +192,7 @@ async def test_a_lifted_memory_high_is_recorded_until_the_limit_changes(
     context: JobContext, warnings: list[dict[str, object]]
 ) -> None:
     async with sleeping(context, Cgroup(), LimitsPolicy.STRICT) as live:
-        live.lift_memory_high()
+        live.limits.lift_memory_high()
         assert warnings == [{"event": "memory.high lifted", "job_id": JOB_ID, "max_memory": 64}]
         assert live.update(LimitsUpdate(max_pids=5)).memory_high_lift_time_ns
         assert live.update(LimitsUpdate(max_memory=32)).memory_high_lift_time_ns is None

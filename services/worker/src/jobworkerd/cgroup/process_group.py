@@ -50,8 +50,8 @@ class ProcessGroup:
         return self._not_in_force(name for name in limits.limiting if name in changed)
 
     def read_back(self, applied: Iterable[AppliedLimit]) -> tuple[AppliedLimit, ...]:
-        """Return the limits unchanged. They are not in force."""
-        return tuple(applied)
+        """Return the limits. They are not in force, also if they were in a cgroup that was removed."""
+        return self._not_in_force(each.limit for each in applied)
 
     def _not_in_force(self, names: Iterable[str]) -> tuple[AppliedLimit, ...]:
         return tuple(AppliedLimit(limit=name, in_force=False, reason=self.no_cgroup) for name in names)

@@ -48,7 +48,7 @@ class CgroupWatch:
         self._report(hierarchy.problem)
         if hierarchy.repaired:
             for job in self._jobs():
-                job.restore_limits()
+                job.limits.restore()
             self._log.warning("cgroups recreated", lost=hierarchy.repaired)
             hierarchy.repaired.clear()
 

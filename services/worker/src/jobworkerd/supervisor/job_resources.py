@@ -66,6 +66,9 @@ class JobResources:
     def adopt(self, state: JobState, held: HeldJob) -> None:
         """Take over everything that an earlier supervisor had, instead of acquiring it.
 
+        A running job continues without its cgroup if another program has removed it. A command does not start
+        without the cgroup, because it would run without limits.
+
         Raises:
             OSError: a part does not exist any more, or the host is exhausted.
         """
@@ -80,6 +83,9 @@ class JobResources:
         try:
             self.containment.adopt(state.cpu_weight)
         except FileNotFoundError:
+            if not state.main:
+                raise
+            self.containment.remove()
             self.containment = ProcessGroup(_REMOVED)
         if state.main in held.statuses:
             self.processes.attach_reaped(state.main)

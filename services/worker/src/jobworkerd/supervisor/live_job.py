@@ -1,8 +1,7 @@
 """A job until it is final. Only this module writes a final status, so a stop and an exit cannot race."""
 
 import signal
-import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,16 +9,15 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_limits import JobLimits
 from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.job_start import JobStart
 from jobworkerd.supervisor.job_state import HeldState, JobState
 from jobworkerd.supervisor.kill_timer import KillTimer, describe
-from jobworkerd.supervisor.limits import changed, restored
 from jobworkerd.supervisor.outcome import FinalStats, StopRequest, final_job
 
 
@@ -32,10 +30,11 @@ class LiveJob:
         self._state = HeldState(state, context)
         self._context = context
         self._on_change = on_change
-        self._io_paths = [Path(job.spec.working_directory or "/"), *context.io_paths]
+        io_paths = [Path(job.spec.working_directory or "/"), *context.io_paths]
         self._resources = JobResources(job.id, context, partial(on_change, job.id))
         self._processes = self._resources.processes
-        self._start = JobStart(self._state, self._resources, context, self._io_paths, self._main_attached)
+        self._start = JobStart(self._state, self._resources, context, io_paths, self._main_attached)
+        self.limits = JobLimits(self._state, self._resources, context, io_paths)
         self._kill_timer = KillTimer(context.loop, self._kill, context.on_fault, self._kill_has_no_effect)
 
     @classmethod
@@ -78,6 +77,7 @@ class LiveJob:
         state = self._state.value
         self._state.adopted()
         self._resources.adopt(state, held)
+        self.limits.note_lost_cgroup()
         if state.kill_at is not None:
             self._kill_timer.kill_at(state.kill_at)
             if state.kill_at > self._context.loop.time():
@@ -160,44 +160,8 @@ class LiveJob:
             LimitUnavailable: the policy is strict and a limit cannot be enforced. No limit has changed.
             OSError: the host is exhausted. No limit has changed.
         """
-        containment = self._resources.containment
-        try:
-            updated = changed(self._job, update, containment, self._io_paths)
-            current = containment.read_back(updated.applied_limits)
-        except (LimitUnavailable, OSError):
-            self._restore(update.changes)
-            raise
-        self._state.change(job=updated)
+        current = self.limits.change(update)
         return replace(self.snapshot(), applied_limits=current)
-
-    def restore_limits(self) -> None:
-        """Set all limits again after another program disabled their controllers.
-
-        Raises:
-            OSError: the host is exhausted.
-        """
-        self._restore(self._job.spec.limits.limiting)
-
-    def _restore(self, names: Collection[str]) -> None:
-        job = restored(self._job, names, self._resources.containment, self._io_paths)
-        if job != self._job:
-            self._state.change(job=job)
-
-    def memory_high_count(self) -> int:
-        """Return how often `memory.high` throttled the job."""
-        return self._resources.containment.memory_high_count()
-
-    def lift_memory_high(self) -> None:
-        """Lift `memory.high`, and report it in the record and in the server's log."""
-        try:
-            self._resources.containment.lift_memory_high()
-        except OSError as error:
-            self._context.on_fault("memory.high", error)
-            return
-        self._state.change(job=replace(self._job, memory_high_lift_time_ns=time.time_ns()))
-        self._context.warn(
-            "memory.high lifted", job_id=self._job.id, max_memory=self._job.spec.limits.max_memory
-        )
 
     def stop(self, request: StopRequest, grace_period: float) -> None:
         """Send the stop signal, and kill the job after the grace period (seconds).

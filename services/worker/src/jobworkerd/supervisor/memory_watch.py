@@ -22,6 +22,16 @@ _MIN_INTERVAL_SECONDS = 1.0
 """Minimum time between two checks: busy jobs cause hundreds of other events per second."""
 
 
+class Limits(Protocol):
+    """The part of a live job's limits that this module uses."""
+
+    def memory_high_count(self) -> int:
+        """Return how often `memory.high` throttled the job."""
+
+    def lift_memory_high(self) -> None:
+        """Lift `memory.high`."""
+
+
 class Job(Protocol):
     """The part of a live job that this module uses."""
 
@@ -29,11 +39,9 @@ class Job(Protocol):
     def id(self) -> str:
         """The job's id."""
 
-    def memory_high_count(self) -> int:
-        """Return how often `memory.high` throttled the job."""
-
-    def lift_memory_high(self) -> None:
-        """Lift `memory.high`."""
+    @property
+    def limits(self) -> Limits:
+        """The job's limits."""
 
 
 class MemoryWatch:
@@ -105,7 +113,7 @@ class MemoryWatch:
         for job_id in report.first:
             self._on_first_throttle(job_id)
         for job_id in report.too_long:
-            jobs[job_id].lift_memory_high()
+            jobs[job_id].limits.lift_memory_high()
         self._timer = self._loop.call_later(_MIN_INTERVAL_SECONDS, self._continue)
 
     def _acknowledge(self) -> None:
@@ -121,7 +129,7 @@ class MemoryWatch:
         counts: dict[str, int] = {}
         for job in jobs:
             with contextlib.suppress(OSError):  # an exhausted host; the next check reads the count
-                counts[job.id] = job.memory_high_count()
+                counts[job.id] = job.limits.memory_high_count()
         return counts
 
     def _continue(self) -> None:
