@@ -102,7 +102,7 @@ clients-go: ## Check and test the Go client
 
 .PHONY: contract
 contract: setup $(TS_MODULES) ## Run the contract tests that do not need cgroup v2, on this host
-	pytest tests/contract -m "not cgroup"
+	pytest tests/contract -m "not cgroup" -n 3 --dist loadfile
 
 .PHONY: interop
 interop: setup $(TS_MODULES) ## Run the same scenarios with every client and print the matrix

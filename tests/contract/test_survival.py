@@ -14,7 +14,7 @@ from google.protobuf import duration_pb2
 from restarts import LastingClient, following, keeper, kill_supervisor, lasting_client, reload
 
 from jobworker.v1 import job_output_pb2, job_pb2
-from live import GUEST, Server
+from live import GUEST, IDLE_PROCESSES, Server
 from live_client import refused
 
 RESTARTS = 20
@@ -77,11 +77,11 @@ async def test_restarts_leak_no_descriptor_and_no_process(own_server: Server) ->
 
 
 async def _when_idle(server: Server, admin: LastingClient) -> tuple[int, int]:
-    """Return the keeper's descriptors and the server's processes when they have stayed the same."""
+    """Return the keeper's descriptors and the server's processes when they are idle and stay the same."""
     await asyncio.gather(*(admin.ended(job.id) for job in await admin.list()))
     seen = [(0, 0)]
     async with asyncio.timeout(60):
-        while len(seen) < 20 or len(set(seen[-20:])) > 1:
+        while seen[-1][1] != IDLE_PROCESSES or len(set(seen[-20:])) > 1 or len(seen) < 20:
             seen.append((keeper(server).num_fds(), len(server.descendants())))
             await asyncio.sleep(0.1)
     return seen[-1]
