@@ -1,5 +1,6 @@
 """Waits for the children of the test process."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -20,3 +21,12 @@ def reap_all(children: OwnChildren) -> None:
     """Wait until all discarded children have been reaped."""
     children.close()
     wait_until(children.reap_discarded)
+
+
+def is_reaped(pid: int) -> bool:
+    """Return whether a child has ended and was reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -101,10 +101,9 @@ def own_mounts(mountinfo: str, state: Path) -> list[str]:
     """
     mounts = [(fields[2], Path(fields[4])) for fields in map(str.split, mountinfo.splitlines())]
     devices = {device for device, point in mounts if point.is_relative_to(state)}
-    own = [
-        (device, point) for device, point in mounts if device in devices or point.is_relative_to(_JOB_HOME)
+    return [
+        point.as_posix() for device, point in mounts if device in devices or point.is_relative_to(_JOB_HOME)
     ]
-    return [point.as_posix() for _, point in own]
 
 
 def _describe(pid: int) -> str:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import psutil
-from children import wait_until
+from children import is_reaped, wait_until
 
 from jobworkerd.keeper.children import Children, start_time
 
@@ -18,14 +18,6 @@ def _reap_all(children: Children) -> None:
         return not children.discarded
 
     wait_until(all_ended)
-
-
-def is_reaped(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_a_child_has_its_own_group_an_empty_stdin_and_the_descriptors() -> None:

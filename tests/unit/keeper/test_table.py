@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from children import is_reaped
 
 from jobworkerd.keeper import wire
 from jobworkerd.keeper.children import Children
@@ -203,21 +204,13 @@ async def test_discarded_processes_and_their_group_are_killed_and_reaped(
     member = _sleep(group=leader.pid)
     client.discard(leader.pid)
     async with asyncio.timeout(10):
-        while _exists(leader.pid) or _exists(member.pid):
+        while not is_reaped(leader.pid) or not is_reaped(member.pid):
             await asyncio.sleep(0.01)
             keeper.children.reap_discarded()
     assert keeper.children.discarded == set()
     client.discard(leader.pid)  # reaped already
     await client.hold("job", b"", None, [])
     leader.returncode = member.returncode = 0
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _other_children() -> list["psutil.Process"]:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from jobworkerd.protocol.messages import DeleteJob, ListJobs, StopJob, UpdateJob
 from jobworkerd.records.encoding import request_hash
 from jobworkerd.spawn import process
 from tests.unit.supervisor.job_table import (
-    CONFIG,
     Server,
     accept_writes,
     command,
@@ -25,16 +23,9 @@ from tests.unit.supervisor.job_table import (
 )
 
 
-@asynccontextmanager
-async def running(directory: Path, faults: list[str] | None = None) -> AsyncIterator[Server]:
-    """A server on a state directory, which another one can have used before."""
-    async with running_table(directory, CONFIG, faults) as server:
-        yield server
-
-
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with running(tmp_path) as started:
+    async with running_table(tmp_path) as started:
         yield started
 
 
@@ -85,10 +76,10 @@ async def test_the_end_is_committed_before_it_is_published(
 
 
 async def test_history_survives_a_restart(tmp_path: Path) -> None:
-    async with running(tmp_path) as first:
+    async with running_table(tmp_path) as first:
         jobs = [await first.run("sh", "-c", f"exit {code}", labels={"k": "v"}) for code in (0, 1)]
         assert [job.exit_code for job in jobs] == [0, 1]
-    async with running(tmp_path) as second:
+    async with running_table(tmp_path) as second:
         for job in jobs:
             assert second.jobs.get(job.id) == job
             assert second.jobs.progress(job.id) == (0, job)
@@ -101,10 +92,10 @@ async def test_history_survives_a_restart(tmp_path: Path) -> None:
 async def test_ids_stay_in_order_after_a_restart_with_an_earlier_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as first:
+    async with running_table(tmp_path) as first:
         old = await first.run("true")
     monkeypatch.setattr("time.time_ns", lambda: 1_000 * 10**9)
-    async with running(tmp_path) as second:
+    async with running_table(tmp_path) as second:
         new = await second.run("true")
         assert new.id > old.id
         assert [job.id for job in second.jobs.list(ListJobs(page_size=9)).jobs] == [new.id, old.id]
@@ -112,12 +103,12 @@ async def test_ids_stay_in_order_after_a_restart_with_an_earlier_clock(
 
 async def test_a_request_id_starts_one_job_across_restarts(tmp_path: Path) -> None:
     spec = command("sh", "-c", "exit 3", request_id="r", env={"A": "1", "B": "2"})
-    async with running(tmp_path) as first:
+    async with running_table(tmp_path) as first:
         started = await asyncio.gather(*(first.jobs.start(spec) for _ in range(3)))
         assert len({job.id for job in started}) == 1
         job = await first.ended(started[0].id)
         assert await first.jobs.start(spec) == job
-    async with running(tmp_path) as second:
+    async with running_table(tmp_path) as second:
         request = second.context.records.first_request(spec)
         assert request
         assert request_hash(spec) not in request.request_hash, "a guess of a secret could be checked"
@@ -185,7 +176,7 @@ async def test_a_queued_job_is_not_deleted(server: Server) -> None:
 
 
 async def test_a_job_remains_if_the_disk_refuses_its_deletion(tmp_path: Path) -> None:
-    async with running(tmp_path, []) as server:
+    async with running_table(tmp_path, faults=[]) as server:
         job = await server.run("true")
         refuse_writes(server)
         with pytest.raises(HostExhausted, match="cannot be deleted"):
@@ -197,7 +188,7 @@ async def test_a_job_remains_if_the_disk_refuses_its_deletion(tmp_path: Path) ->
 
 async def test_a_full_disk_refuses_new_jobs_and_keeps_the_results_of_running_jobs(tmp_path: Path) -> None:
     faults: list[str] = []
-    async with running(tmp_path, faults) as server:
+    async with running_table(tmp_path, faults=faults) as server:
         marker = tmp_path / "ran"
         running_job = await server.jobs.start(command("sleep", "100"))
         refuse_writes(server)
@@ -212,7 +203,7 @@ async def test_a_full_disk_refuses_new_jobs_and_keeps_the_results_of_running_job
         accept_writes(server)
         job = await server.run("touch", str(marker), request_id="r")
         assert marker.exists()
-    async with running(tmp_path) as again:
+    async with running_table(tmp_path) as again:
         assert again.jobs.get(running_job.id) == listed
         assert again.jobs.get(job.id) == job
 
