@@ -27,10 +27,10 @@ async def spawn() -> None:
     os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
 
 
-async def measure(cases: dict[str, Case]) -> dict[str, list[float]]:
+async def measure(cases: dict[str, Case], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Return the milliseconds of each case in each round."""
     taken: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(WARM_UP + ROUNDS):
+    for number in range(WARM_UP + rounds):
         for name, case in cases.items():
             start = time.perf_counter()
             await case()

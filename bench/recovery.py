@@ -1,6 +1,7 @@
 """The time until the server answers, and a follower reads on, after a process was killed."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from live_client import client, credentials
 
 ROUNDS = 10
 KEEPER_JOBS = 100
+BUSY_JOBS = 8
+BUSY_CLIENTS = 4
 
 _MIB = 2**20
 _PAUSE_SECONDS = 0.005
@@ -53,6 +56,30 @@ async def supervisor_recovery(server: Server) -> list[Result]:
         Result("supervisor killed, serving again", "-", answered, "ms", 1_000, at_least=False),
         Result("supervisor killed, a follower reads on", "-", followed, "ms", 1_000, at_least=False),
     ]
+
+
+async def busy_recovery(server: Server) -> Result:
+    """Measure the time from the kill of the supervisor to GetJob's first response under load."""
+    async with client(server, "admin") as admin:
+        job_ids = [(await admin.create(*_COUNTER)).id for _ in range(BUSY_JOBS)]
+    answered = []
+    async with asyncio.TaskGroup() as group:
+        clients = [group.create_task(_create_jobs(server)) for _ in range(BUSY_CLIENTS)]
+        for _ in range(ROUNDS):
+            await asyncio.sleep(_BETWEEN_SECONDS)
+            answered.append(await _until_answered(server, supervisor(server), job_ids[0]))
+        for each in clients:
+            each.cancel()
+    case = f"supervisor killed, {BUSY_JOBS} jobs print and {BUSY_CLIENTS} clients create, serving again"
+    return Result(case, "-", answered, "ms", 1_000, at_least=False)
+
+
+async def _create_jobs(server: Server) -> None:
+    async with client(server, "admin") as admin:
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await admin.create("true")
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def keeper_memory(server: Server, jobs: int) -> Result:

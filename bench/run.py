@@ -22,7 +22,7 @@ from pathlib import Path
 import grpc
 from creation import creation, isolation
 from history import HISTORY, database_cost, fill, long_history
-from recovery import KEEPER_JOBS, keeper_memory, recovery, supervisor_recovery
+from recovery import KEEPER_JOBS, busy_recovery, keeper_memory, recovery, supervisor_recovery
 from request_rates import RECORDS, lists, rates
 from result import Result, table
 from startup import startup
@@ -130,7 +130,9 @@ def history(bench: Bench) -> list[Result]:
 def restarts(bench: Bench) -> list[Result]:
     """Measure the keeper, and the recovery of a killed supervisor."""
     with bench.server("restarts") as server:
-        return [asyncio.run(keeper_memory(server, KEEPER_JOBS)), *asyncio.run(supervisor_recovery(server))]
+        results = [asyncio.run(keeper_memory(server, KEEPER_JOBS)), *asyncio.run(supervisor_recovery(server))]
+    with bench.server("busy") as server:
+        return [*results, asyncio.run(busy_recovery(server))]
 
 
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
@@ -173,6 +175,8 @@ def publish(measured: str) -> None:
 def main() -> int:
     """Measure and print the table; publish it if all groups were measured."""
     named = sys.argv[1:]
+    # An installed server has its bytecode on disk, so the measured ones must be able to write it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="jobworker-bench-") as directory:
         results = measure(Path(directory), named or list(GROUPS))
     measured = f"{machine()}\n\n{table(results)}"
