@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import errno
+import signal
 import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +248,47 @@ async def test_a_read_only_disk_prevents_a_start_with_advice(disk: Path, make_jo
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)  # noqa: ASYNC221 - it is short
     with opened(disk) as records:
         assert len(records.page(ListJobs(page_size=9)).jobs) == 1
+
+
+def kill_while_open(directory: Path) -> None:
+    """Run a process that opens the database of a directory, and kill it."""
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from jobworkerd.records.database import open_database\n"
+        "connection = open_database(Path(sys.argv[1])); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, directory], check=False)
+    assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.root
+async def test_a_database_of_a_killed_server_opens_although_the_disk_is_full(
+    disk: Path, make_job: MakeJob
+) -> None:
+    """Another program takes the space of the index of the write-ahead log, while SQLite writes it again."""
+    reserve = disk / "jobworker.db-reserve"
+    await asyncio.to_thread(kill_while_open, disk)
+    (disk / "jobworker.db-shm").write_bytes(b"")
+    filler = fill(disk)
+    faults: list[str] = []
+    job = make_job()
+    with opened(disk, faults) as records:
+        assert not reserve.exists() or not reserve.stat().st_size
+        await records.insert(job)
+        filler.unlink()
+        for _ in range(256):
+            await records.insert(make_job(JobStatus.RUNNING))
+        assert await _becomes(lambda: reserve.exists() and reserve.stat().st_blocks >= 512)
+        assert records.get(job.id) == job
+    assert faults == []
+
+
+async def _becomes(condition: Callable[[], bool]) -> bool:
+    for _ in range(500):
+        if condition():
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 def descriptors() -> int:

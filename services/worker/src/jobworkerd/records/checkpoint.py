@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from jobworkerd.records.database import connect, disk_errors
+from jobworkerd.records.disk_reserve import DiskReserve
 from jobworkerd.startup import CannotStart
 
 _COMMITS = 256
@@ -28,6 +29,7 @@ class Checkpointer:
         """
         self._loop = asyncio.get_running_loop()
         self._path = path
+        self._reserve = DiskReserve(path)
         self._on_failure = on_failure
         self._commits = 0
         self._running: Future[None] | None = None
@@ -77,6 +79,7 @@ class Checkpointer:
         try:
             with disk_errors():
                 self._copy(mode)
+            self._reserve.fill()
         except OSError as error:
             self._loop.call_soon_threadsafe(self._on_failure, error)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from jobworkerd.records.disk_reserve import DiskReserve
 from jobworkerd.records.schema import MIGRATIONS, VERSION
 from jobworkerd.startup import CannotStart
 
@@ -57,22 +58,44 @@ def open_database(directory: Path) -> sqlite3.Connection:
         CannotStart: the file cannot be used, is damaged, or a newer version has written it.
     """
     path = directory / FILE_NAME
+    reserve = DiskReserve(path)
     try:
-        # SQLite gives the files beside the database its mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
-        connection = connect(path)
+        connection = _open_on_full_disk(path, reserve)
     except (OSError, sqlite3.Error) as error:
         raise _unusable(path, error) from error
+    reserve.fill()
+    return connection
+
+
+def _open_on_full_disk(path: Path, reserve: DiskReserve) -> sqlite3.Connection:
+    """Open the database, with the space of the reserve if the disk is full."""
+    try:
+        return _open(path)
+    except sqlite3.OperationalError as error:
+        if not (_can_be_full(error) and reserve.free()):
+            raise
+        return _open(path)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # SQLite gives the files beside the database its mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+    connection = connect(path)
     try:
         _migrate(connection, path)
-        _reserve(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise _unusable(path, error) from error
+        _allocate_log(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _can_be_full(error: sqlite3.Error) -> bool:
+    return _code(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & _LOW_CODE
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -113,7 +136,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("SELECT final_jobs, stored_bytes FROM total").fetchone()
 
 
-def _reserve(connection: sqlite3.Connection, path: Path) -> None:
+def _allocate_log(connection: sqlite3.Connection, path: Path) -> None:
     """Allocate the first part of the write-ahead log, which SQLite writes again and again."""
     with transaction(connection):  # creates the file
         connection.execute("UPDATE total SET final_jobs = final_jobs")
@@ -144,8 +167,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _unusable(path: Path, error: OSError | sqlite3.Error) -> CannotStart:
-    code = getattr(error, "sqlite_errorcode", 0) & _LOW_CODE
-    if isinstance(error, OSError) or code in {*_ERRNOS, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
+    if isinstance(error, OSError) or _code(error) in {
+        *_ERRNOS,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+    }:
         why = error.strerror if isinstance(error, OSError) else error
         return CannotStart(
             f"{path} cannot be read and written ({why}); check the disk and the permissions of its "
