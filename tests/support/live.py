@@ -62,7 +62,7 @@ class Server:
         state.mkdir(parents=True, exist_ok=True)
         log = state / "server.log"
         log.write_bytes(b"")
-        base = f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"
+        base = _new_base()
         argv: list[str | Path] = [*run_by, bin_dir / "jobworkerd", "serve", "--listen", _ANY_PORT]
         argv += ["--state-dir", state / "state", "--certs-dir", certs, "--cgroup-base", base, *flags]
         server = cls("", certs, state, mounted(base), None, log, argv, {**os.environ, **env})
@@ -73,6 +73,12 @@ class Server:
             running = server.process is not None and server.process.poll() is None
             exit_code = server.stop()
             assert exit_code == 0 or not running, f"{exit_code}:\n{log.read_text(errors='replace')[-4000:]}"
+
+    def change_cgroup_base(self) -> None:
+        """Let later starts use another base for cgroups."""
+        base, former = _new_base(), self._argv[self._argv.index("--cgroup-base") + 1]
+        self._argv = [base if each == former else each for each in self._argv]
+        self.cgroup_base = mounted(base)
 
     def launch(self) -> None:
         """Start the main process, and wait until it serves. Later starts use the first one's port."""
@@ -166,6 +172,10 @@ def until(get: Callable[[], T | None], seconds: float = 30) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"{get} returned nothing within {seconds} s")
         time.sleep(0.02)
+
+
+def _new_base() -> str:
+    return f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"
 
 
 def mounted(base: str) -> Path | None:

@@ -1,5 +1,6 @@
 """Jobs of a server that died."""
 
+import dataclasses
 import io
 import json
 from collections.abc import AsyncIterator, Callable
@@ -129,6 +130,35 @@ async def test_the_usage_is_that_of_the_cgroup_or_else_the_last_known(
     assert lost.usage == Usage(cpu_user_usec=1, wall_usec=9)
     assert lost.termination
     assert (lost.termination.oom_killed, lost.termination.leftovers_killed) == (False, False)
+
+
+async def test_only_lost_jobs_are_removed_from_the_base_of_an_earlier_start(
+    tmp_path: Path, events: JobEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[tuple[Path, set[str]]] = []
+
+    def sweep(base: Path, job_ids: set[str]) -> dict[str, Removed]:
+        swept.append((base, job_ids))
+        return {job_id: Removed(Usage(cpu_user_usec=5), "") for job_id in job_ids}
+
+    monkeypatch.setattr(lost_jobs, "sweep_former_base", sweep)
+    first, second = Hierarchy(Path("/a")), Hierarchy(Path("/b"))
+    with job_context(tmp_path, first, spare_setup(), IsolationConfig()) as context:
+        end_lost_jobs(context, events, {})
+        running, adopted, ended = job(JobStatus.RUNNING), job(JobStatus.RUNNING), job(JobStatus.COMPLETED)
+        for each in (running, adopted, ended):
+            await context.records.insert(each)
+        end_lost_jobs(context, events, {}, {running.id, adopted.id})
+        assert not swept
+        end_lost_jobs(replace_hierarchy(context, second), events, {}, {adopted.id})
+        assert swept == [(Path("/a"), {running.id})]
+        assert found(context, running.id).usage.cpu_user_usec == 5
+        end_lost_jobs(replace_hierarchy(context, second), events, {}, {adopted.id})
+        assert len(swept) == 1
+
+
+def replace_hierarchy(context: JobContext, hierarchy: Hierarchy) -> JobContext:
+    return dataclasses.replace(context, hierarchy=hierarchy)
 
 
 async def test_the_log_is_complete_and_closed(context: JobContext, events: JobEvents, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from jobworkerd.cgroup import files
-from jobworkerd.cgroup.base import JOBS
+from jobworkerd.cgroup.base import JOBS, SERVER, BaseInUse, is_ours, occupied
 from jobworkerd.cgroup.populated import is_populated
 from jobworkerd.cgroup.usage import read_usage
 from jobworkerd.model import Usage
@@ -37,6 +37,22 @@ def sweep(base: Path, is_job: Callable[[str], bool], kept: Collection[str] = ())
         (base / _EARLIER_SERVER).rmdir()
     left = [entry for entry in _children(base / JOBS) + _children(base) if is_job(entry.name)]
     return {entry.name: _remove(entry) for entry in left if entry.name not in kept}
+
+
+def sweep_former_base(base: Path, job_ids: Collection[str]) -> dict[str, Removed]:
+    """Kill and remove the cgroups of jobs in a base that this server does not use any more.
+
+    The rest of the base is removed if a server created it and no other one uses it.
+    """
+    if not (base / JOBS).is_dir():
+        return {}
+    removed = sweep(base, job_ids.__contains__)
+    if is_ours(base):
+        with suppress(OSError, BaseInUse), occupied(base):
+            (base / JOBS).rmdir()
+            kill_all(base / SERVER)
+            (base / SERVER).rmdir()
+    return removed
 
 
 def _children(cgroup: Path) -> list[Path]:

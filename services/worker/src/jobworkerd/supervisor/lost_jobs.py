@@ -6,12 +6,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from jobworkerd.cgroup.sweep import Removed
+from jobworkerd.cgroup.sweep import Removed, sweep_former_base
 from jobworkerd.model import Job, JobStatus, Termination, TerminationReason, transition
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_events import JobEvents
 
 _BOOT_ID = "boot_id"
+_CGROUP_BASE = "cgroup_base"
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -30,11 +31,27 @@ def end_lost_jobs(
     boot_id = _BOOT_ID_FILE.read_text().strip()
     cause = _cause(records.meta(_BOOT_ID), boot_id)
     records.set_meta(_BOOT_ID, boot_id)
-    for job in records.unfinished():
-        if job.id not in adopted:
-            lost = _lost(job, context, cause, removed.get(job.id))
-            records.update_later(lost)
-            events.lost(lost)
+    unfinished = [job for job in records.unfinished() if job.id not in adopted]
+    cgroups = {**removed, **_sweep_former_base(context, {job.id for job in unfinished})}
+    for job in unfinished:
+        lost = _lost(job, context, cause, cgroups.get(job.id))
+        records.update_later(lost)
+        events.lost(lost)
+
+
+def _sweep_former_base(context: JobContext, job_ids: Collection[str]) -> Mapping[str, Removed]:
+    """Remove the cgroups of lost jobs in the base of an earlier start with another `cgroup_base`.
+
+    Store the base of this start. The first record of a job is committed later, so no job runs before.
+    """
+    base, former = str(context.hierarchy.base or ""), context.records.meta(_CGROUP_BASE)
+    context.records.set_meta(_CGROUP_BASE, base)
+    if former in {"", base}:
+        return {}
+    removed = sweep_former_base(Path(former), job_ids)
+    for job_id, cgroup in removed.items():
+        context.warn("removed an earlier server's cgroup", job_id=job_id, error=cgroup.error)
+    return removed
 
 
 def _cause(earlier_boot_id: str, boot_id: str) -> str:
