@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from live import GUEST, START_WITHIN_SECONDS, Server, arguments, eventually, mounted, until
+from live import START_WITHIN_SECONDS, Server, arguments, eventually, mounted, until
 from live_client import Client, client
 
 BIN = Path(sys.executable).parent
-KILLS = 2 if GUEST else 10
+KILLS = 10
 MARKER = "JOBWORKER_TEST_MARKER"
 OTHERS = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPROF, signal.SIGIO, signal.SIGRTMIN + 1]
 
