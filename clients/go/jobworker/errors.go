@@ -26,6 +26,8 @@ var (
 	ErrOffsetOutOfRange      = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE)
 	ErrLimitUnavailable      = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_LIMIT_UNAVAILABLE)
 	ErrTooManyJobs           = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_TOO_MANY_JOBS)
+	ErrQuotaExceeded         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_QUOTA_EXCEEDED)
+	ErrServerBusy            = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SERVER_BUSY)
 	ErrHostExhausted         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_HOST_EXHAUSTED)
 	ErrRequestIDReused       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED)
 	ErrUnauthenticated       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED)

@@ -77,6 +77,8 @@ def test_every_documented_reason_exists() -> None:
         (errors.LimitUnavailable, {"ErrorInfo", "PreconditionFailure"}),
         (errors.TooManyJobs, {"ErrorInfo", "RetryInfo"}),
         (errors.HostExhausted, {"ErrorInfo", "RetryInfo"}),
+        (errors.QuotaExceeded, {"ErrorInfo", "RetryInfo"}),
+        (errors.ServerBusy, {"ErrorInfo", "RetryInfo"}),
         (errors.ReaderStalled, {"ErrorInfo", "RetryInfo"}),
         (errors.ShuttingDown, {"ErrorInfo", "RetryInfo"}),
         (errors.SupervisorUnavailable, {"ErrorInfo", "RetryInfo"}),
@@ -108,3 +110,10 @@ def test_a_status_fits_into_the_headers_that_clients_accept() -> None:
     status = to_status(error)
     encoded = len(dict(status.trailing_metadata)["grpc-status-details-bin"]) * 4 / 3 + len(status.details)
     assert encoded < 8_192
+
+
+def test_the_delay_of_a_retry_is_that_of_the_error() -> None:
+    error = errors.QuotaExceeded("quota.admin.create_rate", 10.0, "too many", "wait", retry_seconds=0.0123)
+    retry = error_details_pb2.RetryInfo.FromString(_status(error).details[-1].value)
+    assert retry.retry_delay.ToMilliseconds() == 13
+    assert dict(_info(error).metadata)["limit"] == "10.0"

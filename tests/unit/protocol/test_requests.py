@@ -22,6 +22,8 @@ SENT_ERRORS = [
     errors.OffsetOutOfRange("b", 9, 3),
     errors.LimitUnavailable("max_cpu", "the kernel has none"),
     errors.TooManyJobs("500 jobs are running", "retry later"),
+    errors.QuotaExceeded("quota.admin.create_rate", 0.5, "more than 0.5 calls", "call less often", 1.25),
+    errors.ServerBusy("max_create_rate", 100.0, "more than 100 calls", 0.01),
     errors.HostExhausted("no process is left"),
     errors.RequestIdReused("r", "b"),
     errors.Unauthenticated("no certificate"),

@@ -184,3 +184,22 @@ def test_the_position_of_a_new_job_is_known_without_a_sort() -> None:
         assert queue.positions([job.id])[job.id] <= len(queue)
 
     assert time.process_time() - begin < 2
+
+
+MAX_RUNNING = 2
+
+
+def _first_allowed(model: Model) -> QueuedJob | None:
+    """Return the first job in the documented order whose owner runs fewer than the maximum number of jobs."""
+    waiting = {key: job for key, job in model.waiting.items() if model.running[job.owner] < MAX_RUNNING}
+    return Model(waiting, model.running, model.reserved).first()
+
+
+@given(STEPS)
+def test_jobs_of_an_owner_with_the_maximum_are_passed_over(steps: list[tuple[str, QueuedJob | None]]) -> None:
+    queue, model = JobQueue(MAX_RUNNING), Model()
+    for step, job in steps:
+        apply(queue, model, step, job)
+        assert queue.first() == _first_allowed(model)
+        for owner in "abc":
+            assert queue.count_of(owner) == sum(job.owner == owner for job in model.waiting.values())

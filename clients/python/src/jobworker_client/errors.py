@@ -29,9 +29,11 @@ __all__ = [
     "JobWorkerError",
     "LimitUnavailable",
     "OffsetOutOfRange",
+    "QuotaExceeded",
     "ReaderStalled",
     "RequestIdReused",
     "RoleRequired",
+    "ServerBusy",
     "ShuttingDown",
     "SupervisorUnavailable",
     "TooManyJobs",
@@ -138,6 +140,14 @@ class TooManyJobs(JobWorkerError):
     """The server already runs the maximum number of jobs."""
 
 
+class QuotaExceeded(JobWorkerError):
+    """A bound on each client, which this client would exceed; `metadata["quota"]` is its name."""
+
+
+class ServerBusy(JobWorkerError):
+    """A bound of the server, which all clients together would exceed."""
+
+
 class HostExhausted(JobWorkerError):
     """The host of the server has no process, file descriptor, memory or disk space left for the call."""
 
@@ -221,6 +231,8 @@ BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTy
         ErrorReason.ERROR_REASON_JOB_NOT_FINAL: JobNotFinal,
         ErrorReason.ERROR_REASON_LIMIT_UNAVAILABLE: LimitUnavailable,
         ErrorReason.ERROR_REASON_TOO_MANY_JOBS: TooManyJobs,
+        ErrorReason.ERROR_REASON_QUOTA_EXCEEDED: QuotaExceeded,
+        ErrorReason.ERROR_REASON_SERVER_BUSY: ServerBusy,
         ErrorReason.ERROR_REASON_HOST_EXHAUSTED: HostExhausted,
         ErrorReason.ERROR_REASON_REQUEST_ID_REUSED: RequestIdReused,
         ErrorReason.ERROR_REASON_UNAUTHENTICATED: Unauthenticated,

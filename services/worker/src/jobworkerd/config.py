@@ -15,6 +15,7 @@ import msgspec
 from jobworkerd.host_names import is_host_name
 from jobworkerd.limit_bounds import LIMIT_BOUNDS
 from jobworkerd.model import Limits, LimitsPolicy, Network
+from jobworkerd.quotas import QuotaConfig, Rate
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/[^\x00]*$", description="an absolute path")]
@@ -209,8 +210,9 @@ class CapacityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings.
 
-    `max_jobs` bounds the running jobs, and `max_queued` the jobs in the queue. `shutdown_timeout` bounds the
-    jobs' grace periods at a shutdown, in seconds.
+    `max_jobs` bounds the running jobs, `max_queued` the jobs in the queue, and `max_create_rate` the calls of
+    CreateJob per second (0 = not bounded). `shutdown_timeout` bounds the jobs' grace periods at a shutdown,
+    in seconds.
     """
 
     listen: Listen = "0.0.0.0:50051"
@@ -219,9 +221,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cgroup_base: AbsolutePath = "/sys/fs/cgroup/job-worker"
     max_jobs: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
     max_queued: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 10_000
+    max_create_rate: Rate = 0.0
     shutdown_timeout: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
     defaults: Defaults = Defaults()
     capacity: CapacityConfig = CapacityConfig()
+    quota: QuotaConfig = QuotaConfig()
     api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()
     memory: MemoryConfig = MemoryConfig()

@@ -9,6 +9,8 @@
     ├── OffsetOutOfRange      the offset is past the end of the log
     ├── LimitUnavailable      the policy is strict and a limit cannot be enforced
     ├── TooManyJobs           the server has no room for the job now
+    ├── QuotaExceeded         the client would exceed a bound on each client
+    ├── ServerBusy            all clients together would exceed a bound
     ├── HostExhausted         the host lacks processes, descriptors, memory or space
     ├── RequestIdReused       the request id belongs to a different request
     ├── Unauthenticated       the identity of the client is unknown
@@ -131,6 +133,41 @@ class TooManyJobs(JobWorkerError):
 
     def __str__(self) -> str:
         return f"{self.why}; {self.remedy}"
+
+
+@dataclasses.dataclass(eq=False)
+class QuotaExceeded(JobWorkerError):
+    """Raised when a client would exceed a bound on each client.
+
+    `quota` is the setting, such as `quota.admin.running_jobs`, and `limit` its value. `why` says what the
+    client uses, and `remedy` what to do. A retry can succeed after `retry_seconds`.
+    """
+
+    quota: str
+    limit: float
+    why: str
+    remedy: str
+    retry_seconds: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.why}, which is the maximum of one client ({self.quota}); {self.remedy}"
+
+
+@dataclasses.dataclass(eq=False)
+class ServerBusy(JobWorkerError):
+    """Raised when all clients together would exceed a bound.
+
+    `setting` is the name of the bound, and `limit` its value. `why` says what the clients use. A retry can
+    succeed after `retry_seconds`.
+    """
+
+    setting: str
+    limit: float
+    why: str
+    retry_seconds: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.why}, which is the maximum of the server ({self.setting}); retry"
 
 
 @dataclasses.dataclass(eq=False)

@@ -74,6 +74,13 @@ const (
 	// FAILED_PRECONDITION: the call needs a job that has ended. The metadata key `status` has the status. Stop the job,
 	// or wait for its end.
 	ErrorReason_ERROR_REASON_JOB_NOT_FINAL ErrorReason = 15
+	// RESOURCE_EXHAUSTED: the client would exceed a bound on each client. All certificates with the same subject are one
+	// client. The metadata keys `quota` and `limit` have the setting of the server, such as `quota.admin.running_jobs`,
+	// and its value. Use less, or retry after the delay in `google.rpc.RetryInfo`.
+	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 16
+	// RESOURCE_EXHAUSTED: all clients together would exceed a bound of the server. The metadata keys `setting` and
+	// `limit` have its name and its value. Retry after the delay in `google.rpc.RetryInfo`.
+	ErrorReason_ERROR_REASON_SERVER_BUSY ErrorReason = 17
 )
 
 // Enum value maps for ErrorReason.
@@ -95,6 +102,8 @@ var (
 		13: "ERROR_REASON_SHUTTING_DOWN",
 		14: "ERROR_REASON_SUPERVISOR_UNAVAILABLE",
 		15: "ERROR_REASON_JOB_NOT_FINAL",
+		16: "ERROR_REASON_QUOTA_EXCEEDED",
+		17: "ERROR_REASON_SERVER_BUSY",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -113,6 +122,8 @@ var (
 		"ERROR_REASON_SHUTTING_DOWN":          13,
 		"ERROR_REASON_SUPERVISOR_UNAVAILABLE": 14,
 		"ERROR_REASON_JOB_NOT_FINAL":          15,
+		"ERROR_REASON_QUOTA_EXCEEDED":         16,
+		"ERROR_REASON_SERVER_BUSY":            17,
 	}
 )
 
@@ -147,7 +158,7 @@ var File_jobworker_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xb0\x04\n" +
+	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xef\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -165,7 +176,9 @@ const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_READER_STALLED\x10\f\x12\x1e\n" +
 	"\x1aERROR_REASON_SHUTTING_DOWN\x10\r\x12'\n" +
 	"#ERROR_REASON_SUPERVISOR_UNAVAILABLE\x10\x0e\x12\x1e\n" +
-	"\x1aERROR_REASON_JOB_NOT_FINAL\x10\x0fB\xbd\x01\n" +
+	"\x1aERROR_REASON_JOB_NOT_FINAL\x10\x0f\x12\x1f\n" +
+	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10\x10\x12\x1c\n" +
+	"\x18ERROR_REASON_SERVER_BUSY\x10\x11B\xbd\x01\n" +
 	"\x10dev.jobworker.v1B\x10ErrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

@@ -83,6 +83,15 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """FAILED_PRECONDITION: the call needs a job that has ended. The metadata key `status` has the status. Stop the job,
     or wait for its end.
     """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 16
+    """RESOURCE_EXHAUSTED: the client would exceed a bound on each client. All certificates with the same subject are one
+    client. The metadata keys `quota` and `limit` have the setting of the server, such as `quota.admin.running_jobs`,
+    and its value. Use less, or retry after the delay in `google.rpc.RetryInfo`.
+    """
+    ERROR_REASON_SERVER_BUSY: _ErrorReason.ValueType  # 17
+    """RESOURCE_EXHAUSTED: all clients together would exceed a bound of the server. The metadata keys `setting` and
+    `limit` have its name and its value. Retry after the delay in `google.rpc.RetryInfo`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
@@ -150,4 +159,13 @@ the delay in `google.rpc.RetryInfo`.
 ERROR_REASON_JOB_NOT_FINAL: ErrorReason.ValueType  # 15
 """FAILED_PRECONDITION: the call needs a job that has ended. The metadata key `status` has the status. Stop the job,
 or wait for its end.
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 16
+"""RESOURCE_EXHAUSTED: the client would exceed a bound on each client. All certificates with the same subject are one
+client. The metadata keys `quota` and `limit` have the setting of the server, such as `quota.admin.running_jobs`,
+and its value. Use less, or retry after the delay in `google.rpc.RetryInfo`.
+"""
+ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 17
+"""RESOURCE_EXHAUSTED: all clients together would exceed a bound of the server. The metadata keys `setting` and
+`limit` have its name and its value. Retry after the delay in `google.rpc.RetryInfo`.
 """

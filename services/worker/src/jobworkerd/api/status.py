@@ -4,6 +4,7 @@ The reasons are those of proto/jobworker/v1/error_reason.proto. The details foll
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -48,6 +49,14 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReaso
             errors.TooManyJobs: (
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 api.ERROR_REASON_TOO_MANY_JOBS,
+            ),
+            errors.QuotaExceeded: (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                api.ERROR_REASON_QUOTA_EXCEEDED,
+            ),
+            errors.ServerBusy: (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                api.ERROR_REASON_SERVER_BUSY,
             ),
             errors.HostExhausted: (
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -135,10 +144,18 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
             yield _precondition_failure("LIMIT", limit, why)
         case errors.JobNotRunning(job_id=job_id) | errors.JobNotFinal(job_id=job_id):
             yield _precondition_failure("JOB_STATUS", job_id, str(error))
-    if delay := _RETRY_AFTER_MS.get(type(error)):
+    if delay := _retry_after_ms(error):
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(delay)
         yield retry
+
+
+def _retry_after_ms(error: errors.JobWorkerError) -> int:
+    """Return the delay before a retry, rounded up; 0 if a retry cannot succeed."""
+    match error:
+        case errors.QuotaExceeded(retry_seconds=seconds) | errors.ServerBusy(retry_seconds=seconds):
+            return math.ceil(seconds * 1_000)
+    return _RETRY_AFTER_MS.get(type(error), 0)
 
 
 def _bad_request(violations: Mapping[str, str]) -> error_details_pb2.BadRequest:

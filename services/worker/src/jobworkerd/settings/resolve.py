@@ -92,12 +92,14 @@ def _from_file(file: Path | None, known: Mapping[str, Key]) -> dict[str, _Given]
 def _flat(
     document: Mapping[str, object], known: Mapping[str, Key], source: str
 ) -> Iterator[tuple[str, object]]:
-    tables = {key.path[0] for key in known.values() if len(key.path) > 1}
-    for name, value in document.items():
+    tables = {".".join(key.path[:length]) for key in known.values() for length in range(1, len(key.path))}
+    pending = list(document.items())
+    while pending:
+        name, value = pending.pop(0)
         if name not in tables:
             yield name, value
         elif isinstance(value, dict):
-            yield from ((f"{name}.{inner}", inner_value) for inner, inner_value in value.items())
+            pending += ((f"{name}.{inner}", inner_value) for inner, inner_value in value.items())
         else:
             raise SettingsError(f"{name}: {_quoted(value)} ({source}) is not accepted; use a table")
 
@@ -158,11 +160,13 @@ def _quoted(value: object) -> str:
 
 
 def _nested(values: Mapping[str, object]) -> dict[str, object]:
-    tree: dict[str, object] = {name: value for name, value in values.items() if "." not in name}
+    tree: dict[str, object] = {}
     for name, value in values.items():
-        table, dot, last = name.partition(".")
-        if dot:
-            inner = tree.setdefault(table, {})
-            assert isinstance(inner, dict)
-            inner[last] = value
+        *tables, last = name.split(".")
+        inner = tree
+        for table in tables:
+            found = inner.setdefault(table, {})
+            assert isinstance(found, dict)
+            inner = found
+        inner[last] = value
     return tree

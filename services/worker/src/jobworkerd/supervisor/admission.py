@@ -1,6 +1,7 @@
 """Admission: which jobs run, and which wait in the queue."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from jobworkerd.config import Config
-from jobworkerd.errors import TooManyJobs
+from jobworkerd.errors import QuotaExceeded, TooManyJobs
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.supervisor.capacity import Capacity
 from jobworkerd.supervisor.job_queue import JobQueue, QueuedJob
@@ -18,6 +19,11 @@ _START_SECONDS = 10.0
 
 _RETRY_SECONDS = 1.0
 """Delay before the next start after the host was exhausted."""
+
+
+_RUNNING = "quota.admin.running_jobs"
+_QUEUED = "quota.admin.queued_jobs"
+_REMEDY = "retry when a job has ended, or set queue_timeout to let the job wait"
 
 
 class Waiting(NamedTuple):
@@ -51,10 +57,11 @@ class Admission:
         self._start, self._refuse, self._time_out = start, refuse, time_out
         self._bounds = config.capacity
         self._capacity = Capacity(config.max_jobs, config.capacity.cpu, config.capacity.memory)
-        self._queue = JobQueue()
+        self._quota = config.quota.admin
+        self._queue = JobQueue(self._quota.running_jobs)
         self._owners: dict[str, str] = {}
         self._waiting: dict[str, tuple[Waiting, asyncio.TimerHandle]] = {}
-        self._arriving = 0
+        self._arriving: Counter[str] = Counter()
         self._exhausted = ""
         self._retry: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -73,14 +80,31 @@ class Admission:
         """Return whether a new job waits because there is no room for it, or because other jobs wait.
 
         Raises:
+            QuotaExceeded: its owner runs the maximum number of jobs, and the job has no `queue_timeout`.
             TooManyJobs: the job would have to wait, but has no `queue_timeout`.
         """
-        waiting = len(self._queue) + self._arriving
+        is_blocked = self._queue.is_blocked(spec.owner)
         shortage = self._capacity.shortage(spec.limits.max_cpu, spec.limits.max_memory)
-        why = f"{_jobs(waiting)} in the queue" if waiting else shortage
-        if why and spec.queue_timeout is None:
-            raise TooManyJobs(why, "retry when a job has ended, or set queue_timeout to let the job wait")
-        return bool(why)
+        why = f"{_jobs(self._count())} in the queue" if self._is_waited_for() else shortage
+        if spec.queue_timeout is not None:
+            return is_blocked or bool(why)
+        if is_blocked:
+            raise self._quota_exceeded(_RUNNING, self._quota.running_jobs, "running", _REMEDY)
+        if why:
+            raise TooManyJobs(why, _REMEDY)
+        return False
+
+    def _is_waited_for(self) -> bool:
+        """Return whether the next room is for a job that waits."""
+        blocked = map(self._queue.is_blocked, self._arriving)
+        return self._queue.first() is not None or not all(blocked)
+
+    def _count(self) -> int:
+        return len(self._queue) + self._arriving.total()
+
+    def _quota_exceeded(self, quota: str, limit: int, state: str, remedy: str) -> QuotaExceeded:
+        why = f"{limit} {'job is' if limit == 1 else 'jobs are'} {state}"
+        return QuotaExceeded(quota, limit, why, remedy)
 
     def take(self, job: Job) -> None:
         """Count a job as running; do nothing if it has waited and therefore counts already."""
@@ -106,20 +130,24 @@ class Admission:
             self.start_next()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, owner: str) -> Iterator[None]:
         """Keep a place in the queue for a job that is being stored.
 
         Raises:
+            QuotaExceeded: the maximum number of jobs of the owner wait.
             TooManyJobs: the queue is full.
         """
-        if (count := len(self._queue) + self._arriving) >= self._max_queued:
+        if 0 < self._quota.queued_jobs <= self._queue.count_of(owner) + self._arriving[owner]:
+            remedy = "retry when one of them has started"
+            raise self._quota_exceeded(_QUEUED, self._quota.queued_jobs, "in the queue", remedy)
+        if (count := self._count()) >= self._max_queued:
             why = f"{_jobs(count)} in the queue, which is the maximum (max_queued)"
             raise TooManyJobs(why, "retry when jobs have started")
-        self._arriving += 1
+        self._arriving[owner] += 1
         try:
             yield
         finally:
-            self._arriving -= 1
+            self._arriving -= Counter((owner,))  # also removes owners with 0
 
     def add(self, job: Job, wait_seconds: float) -> None:
         """Add a stored job, which can wait for some seconds."""
@@ -205,18 +233,30 @@ class Admission:
             return found
         positions, first = self._queue.positions(waiting), self._reason()
         return [
-            replace(job, queue_position=positions[job.id], queue_reason=_reason(positions[job.id], first))
+            replace(
+                job,
+                queue_position=positions[job.id],
+                queue_reason=self._blocked_reason(job.spec.owner) or _reason(positions[job.id], first),
+            )
             if job.id in self._queue
             else job
             for job in found
         ]
 
     def _reason(self) -> str:
-        """Return why the first job waits."""
-        first = self._queue.first()
-        assert first
+        """Return why the first job waits that can start."""
+        if not (first := self._queue.first()):
+            return ""
         shortage = self._exhausted or self._capacity.shortage(first.max_cpu, first.max_memory)
         return shortage or "it starts in a moment"
+
+    def _blocked_reason(self, owner: str) -> str:
+        """Return why no job of an owner can start; empty if one can."""
+        if not self._queue.is_blocked(owner):
+            return ""
+        count = self._quota.running_jobs
+        are = "job of its owner is" if count == 1 else "jobs of its owner are"
+        return f"{count} {are} running, which is the maximum of one client ({_RUNNING})"
 
     def close(self) -> None:
         """Start no more jobs. Waiting jobs stay in the records."""

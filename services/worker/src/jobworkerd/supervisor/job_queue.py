@@ -7,6 +7,8 @@ The order:
 3. Otherwise a job of the owner with the fewest running jobs.
 4. Among these, the oldest job, which is the one with the smallest id.
 
+Jobs of an owner that runs the maximum number of jobs are passed over.
+
 The number of running jobs changes with each start and each end, so the order of waiting jobs can change.
 Positions are those of the starts that would follow if no job ended.
 """
@@ -14,7 +16,7 @@ Positions are those of the starts that would follow if no job ended.
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 _SPARE_CANDIDATES = 64
@@ -38,7 +40,9 @@ class JobQueue:
     adding also move part of a list of ids, which is fast for any queue that fits into memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_running: int = 0) -> None:
+        """`max_running` bounds the running jobs of each owner; 0 means not bounded."""
+        self._max_running = max_running
         self._jobs: dict[str, QueuedJob] = {}
         self._running: Counter[str] = Counter()
         self._priorities: dict[int, _Priority] = {}
@@ -93,10 +97,19 @@ class JobQueue:
             priority.recount(owner)
 
     def first(self) -> QueuedJob | None:
-        """Return the job that starts next; None if no job waits."""
-        if not self._jobs:
-            return None
-        return self._jobs[self._priorities[max(self._priorities)].first()]
+        """Return the job that starts next; None if no job waits, or if the owners of all run enough jobs."""
+        for number in sorted(self._priorities, reverse=True):
+            if job_id := self._priorities[number].first(self.is_blocked):
+                return self._jobs[job_id]
+        return None
+
+    def is_blocked(self, owner: str) -> bool:
+        """Return whether an owner runs the maximum number of jobs."""
+        return 0 < self._max_running <= self._running[owner]
+
+    def count_of(self, owner: str) -> int:
+        """Return the number of waiting jobs of an owner."""
+        return sum(len(priority.ids.get(owner, ())) for priority in self._priorities.values())
 
     def reserve(self, job_id: str) -> None:
         """Put a job before all others of its priority until it is removed.
@@ -182,13 +195,17 @@ class _Priority:
     def _candidate(self, owner: str) -> tuple[int, str, str]:
         return self._running.get(owner, 0), self.ids[owner][0], owner
 
-    def first(self) -> str:
-        """Return the id of the job that starts next. At least one job waits."""
-        if self.reserved:
+    def first(self, is_blocked: Callable[[str], bool]) -> str:
+        """Return the id of the job that starts next; empty if all owners are blocked. The queue is not
+        empty.
+        """
+        if self.reserved and not is_blocked(self.reserved.owner):
             return self.reserved.id
         while not self._applies(self._candidates[0]):
             heapq.heappop(self._candidates)
-        return self._candidates[0][1]
+        # The first candidate has the fewest running jobs. If its owner is blocked, all owners are.
+        _, job_id, owner = self._candidates[0]
+        return "" if is_blocked(owner) else job_id
 
     def _applies(self, candidate: tuple[int, str, str]) -> bool:
         owner = candidate[2]

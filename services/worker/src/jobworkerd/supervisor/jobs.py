@@ -11,6 +11,7 @@ from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.adoption import Adoption
+from jobworkerd.supervisor.create_rate import CreateRate
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
@@ -54,6 +55,7 @@ class Jobs:
         self._admission = self.queued.admission
         self.preparation = self._live_jobs.preparation
         self._request_ids = RequestIds(records)
+        self._create_rate = CreateRate(config, context.loop.time)
         self._draining = False
 
     async def adopt(self, held: Mapping[str, HeldJob]) -> list[str]:
@@ -71,6 +73,8 @@ class Jobs:
         A repeated request id of the same owner returns the first job in its current state.
 
         Raises:
+            QuotaExceeded: the owner makes too many calls, or has too many jobs.
+            ServerBusy: all clients together make too many calls.
             RequestIdReused: the owner used the request id for a different request.
             ShuttingDown: the server shuts down.
             TooManyJobs: there is no room for the job and it does not wait, or the queue is full.
@@ -79,6 +83,7 @@ class Jobs:
             HostExhausted: the record cannot be stored.
             OSError: the host is exhausted.
         """
+        self._create_rate.take(spec.owner)
         if first := await self._request_ids.first(spec):
             return self.get(first)
         if self._draining:

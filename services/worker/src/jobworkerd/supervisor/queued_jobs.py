@@ -81,10 +81,11 @@ class QueuedJobs:
         """Store a new job and let it wait. Returns it with its position.
 
         Raises:
+            QuotaExceeded: the maximum number of jobs of the owner wait.
             TooManyJobs: the queue is full.
             HostExhausted: the record cannot be stored.
         """
-        with self.admission.place():
+        with self.admission.place(job.spec.owner):
             self._leave(job.id, job)
             try:
                 env = job.spec.env
