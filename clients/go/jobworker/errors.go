@@ -28,6 +28,7 @@ var (
 	ErrTooManyJobs           = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_TOO_MANY_JOBS)
 	ErrQuotaExceeded         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_QUOTA_EXCEEDED)
 	ErrServerBusy            = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SERVER_BUSY)
+	ErrMessageTooLarge       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE)
 	ErrHostExhausted         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_HOST_EXHAUSTED)
 	ErrRequestIDReused       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED)
 	ErrUnauthenticated       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED)

@@ -22,8 +22,8 @@ from jobworkerd.config import ApiConfig, Config
     ("size", "code", "message"),
     [
         (500 * 1024, grpc.StatusCode.INVALID_ARGUMENT, "has 512000 bytes; use at most 4096"),
-        (600 * 1024, grpc.StatusCode.INVALID_ARGUMENT, "request: has 614404 bytes"),
-        (2047 * 1024, grpc.StatusCode.INVALID_ARGUMENT, "request: has 2096132 bytes"),
+        (600 * 1024, grpc.StatusCode.RESOURCE_EXHAUSTED, "the request has 614404 bytes"),
+        (2047 * 1024, grpc.StatusCode.RESOURCE_EXHAUSTED, "use at most 524288"),
         (2049 * 1024, grpc.StatusCode.RESOURCE_EXHAUSTED, "larger than max"),
     ],
 )
@@ -36,7 +36,8 @@ async def test_a_request_past_512_kib_is_refused_with_the_reason(
     refused = refusal(caught.value)
     assert refused.code == code
     assert message in refused.message
-    assert refused.reason == ("INVALID_REQUEST" if code is grpc.StatusCode.INVALID_ARGUMENT else "")
+    reason = "MESSAGE_TOO_LARGE" if size < 2048 * 1024 else ""  # gRPC itself refuses more
+    assert refused.reason == ("INVALID_REQUEST" if code is grpc.StatusCode.INVALID_ARGUMENT else reason)
 
 
 async def test_a_large_request_without_a_role_is_denied(api: Api) -> None:

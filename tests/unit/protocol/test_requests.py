@@ -81,10 +81,12 @@ async def test_a_failed_delete_reaches_the_client(pair: Pair) -> None:
         await pair.client.delete_job(messages.DeleteJob("a", "CN=bob"))
 
 
-def test_all_errors_except_one_are_sent() -> None:
-    # The API process raises InvalidRequest itself.
+def test_all_errors_of_the_supervisor_are_sent() -> None:
+    # The API process raises these itself.
     sent = {type(error) for error in SENT_ERRORS}
-    assert sent | {errors.InvalidRequest} == set(errors.JobWorkerError.__subclasses__())
+    assert sent | {errors.InvalidRequest, errors.MessageTooLarge} == set(
+        errors.JobWorkerError.__subclasses__()
+    )
 
 
 async def test_a_bug_of_the_supervisor_is_a_fault(pair: Pair) -> None:

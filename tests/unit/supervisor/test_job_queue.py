@@ -40,9 +40,15 @@ class Model:
     waiting: dict[str, QueuedJob] = field(default_factory=dict)
     running: Counter[str] = field(default_factory=Counter)
     reserved: set[str] = field(default_factory=set)
+    max_running: int = 0
 
     def first(self) -> QueuedJob | None:
-        return min(self.waiting.values(), key=self._key, default=None)
+        allowed = (
+            job
+            for job in self.waiting.values()
+            if not self.max_running or self.running[job.owner] < self.max_running
+        )
+        return min(allowed, key=self._key, default=None)
 
     def _key(self, job: QueuedJob) -> tuple[object, ...]:
         return (-job.priority, job.id not in self.reserved, self.running[job.owner], job.id)
@@ -102,7 +108,8 @@ def apply(queue: JobQueue, model: Model, step: str, job: QueuedJob | None) -> No
         case (("start" | "reserve"), None) if first := model.first():
             if step == "reserve":
                 queue.reserve(first.id)
-                model.reserved.add(first.id)
+                others = {each for each in model.reserved if model.waiting[each].priority != first.priority}
+                model.reserved = others | {first.id}
                 return
             assert start_next(queue) == first.id
             del model.waiting[first.id]
@@ -189,17 +196,11 @@ def test_the_position_of_a_new_job_is_known_without_a_sort() -> None:
 MAX_RUNNING = 2
 
 
-def _first_allowed(model: Model) -> QueuedJob | None:
-    """Return the first job in the documented order whose owner runs fewer than the maximum number of jobs."""
-    waiting = {key: job for key, job in model.waiting.items() if model.running[job.owner] < MAX_RUNNING}
-    return Model(waiting, model.running, model.reserved).first()
-
-
 @given(STEPS)
 def test_jobs_of_an_owner_with_the_maximum_are_passed_over(steps: list[tuple[str, QueuedJob | None]]) -> None:
-    queue, model = JobQueue(MAX_RUNNING), Model()
+    queue, model = JobQueue(MAX_RUNNING), Model(max_running=MAX_RUNNING)
     for step, job in steps:
         apply(queue, model, step, job)
-        assert queue.first() == _first_allowed(model)
+        assert queue.first() == model.first()
         for owner in "abc":
             assert queue.count_of(owner) == sum(job.owner == owner for job in model.waiting.values())

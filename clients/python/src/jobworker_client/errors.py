@@ -28,6 +28,7 @@ __all__ = [
     "JobNotRunning",
     "JobWorkerError",
     "LimitUnavailable",
+    "MessageTooLarge",
     "OffsetOutOfRange",
     "QuotaExceeded",
     "ReaderStalled",
@@ -140,6 +141,10 @@ class TooManyJobs(JobWorkerError):
     """The server already runs the maximum number of jobs."""
 
 
+class MessageTooLarge(JobWorkerError):
+    """A request with too many bytes; `metadata["max_bytes"]` is the accepted size."""
+
+
 class QuotaExceeded(JobWorkerError):
     """A bound on each client, which this client would exceed; `metadata["quota"]` is its name."""
 
@@ -231,6 +236,7 @@ BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTy
         ErrorReason.ERROR_REASON_JOB_NOT_FINAL: JobNotFinal,
         ErrorReason.ERROR_REASON_LIMIT_UNAVAILABLE: LimitUnavailable,
         ErrorReason.ERROR_REASON_TOO_MANY_JOBS: TooManyJobs,
+        ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE: MessageTooLarge,
         ErrorReason.ERROR_REASON_QUOTA_EXCEEDED: QuotaExceeded,
         ErrorReason.ERROR_REASON_SERVER_BUSY: ServerBusy,
         ErrorReason.ERROR_REASON_HOST_EXHAUSTED: HostExhausted,

@@ -79,6 +79,7 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `processes`: number of processes; `auto` is one per core that the server can use.
     `keepalive`: seconds without traffic before the server pings a client, which has 10 s to answer.
     `max_connections`: bound on the connections of each process, in addition to half of its RLIMIT_NOFILE.
+    `max_concurrent_rpcs`: bound on the RPCs in progress in each process; 0 = not bounded.
     """
 
     user: ApiUser = "dynamic"
@@ -86,6 +87,7 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reflection: bool = True
     keepalive: Annotated[int, msgspec.Meta(ge=10, le=3_600)] = 30
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 4_096
+    max_concurrent_rpcs: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 8_192
 
     @property
     def process_count(self) -> int:

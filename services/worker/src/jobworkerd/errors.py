@@ -2,6 +2,7 @@
 
     JobWorkerError
     ├── InvalidRequest        fields of the request have invalid values
+    ├── MessageTooLarge       the request has too many bytes
     ├── CommandNotStarted     execve(2), or a step before it, failed
     ├── JobNotFound           no job has this id
     ├── JobNotRunning         the operation requires a running job
@@ -48,6 +49,20 @@ class InvalidRequest(JobWorkerError):
 
     def __str__(self) -> str:
         return "; ".join(f"{field}: {why}" for field, why in self.violations.items())
+
+
+@dataclasses.dataclass(eq=False)
+class MessageTooLarge(JobWorkerError):
+    """Raised when a request has more than `max_bytes` bytes. The API process checks the size."""
+
+    size: int
+    max_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"the request has {self.size} bytes of arguments, environment, labels and other fields; "
+            f"use at most {self.max_bytes}, and pass large values in a file that the job reads"
+        )
 
 
 @dataclasses.dataclass(eq=False)

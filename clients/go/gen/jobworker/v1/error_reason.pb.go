@@ -81,6 +81,9 @@ const (
 	// RESOURCE_EXHAUSTED: all clients together would exceed a bound of the server. The metadata keys `setting` and
 	// `limit` have its name and its value. Retry after the delay in `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_SERVER_BUSY ErrorReason = 17
+	// RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
+	// accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
+	ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE ErrorReason = 18
 )
 
 // Enum value maps for ErrorReason.
@@ -104,6 +107,7 @@ var (
 		15: "ERROR_REASON_JOB_NOT_FINAL",
 		16: "ERROR_REASON_QUOTA_EXCEEDED",
 		17: "ERROR_REASON_SERVER_BUSY",
+		18: "ERROR_REASON_MESSAGE_TOO_LARGE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -124,6 +128,7 @@ var (
 		"ERROR_REASON_JOB_NOT_FINAL":          15,
 		"ERROR_REASON_QUOTA_EXCEEDED":         16,
 		"ERROR_REASON_SERVER_BUSY":            17,
+		"ERROR_REASON_MESSAGE_TOO_LARGE":      18,
 	}
 )
 
@@ -158,7 +163,7 @@ var File_jobworker_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xef\x04\n" +
+	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\x93\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -178,7 +183,8 @@ const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"#ERROR_REASON_SUPERVISOR_UNAVAILABLE\x10\x0e\x12\x1e\n" +
 	"\x1aERROR_REASON_JOB_NOT_FINAL\x10\x0f\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10\x10\x12\x1c\n" +
-	"\x18ERROR_REASON_SERVER_BUSY\x10\x11B\xbd\x01\n" +
+	"\x18ERROR_REASON_SERVER_BUSY\x10\x11\x12\"\n" +
+	"\x1eERROR_REASON_MESSAGE_TOO_LARGE\x10\x12B\xbd\x01\n" +
 	"\x10dev.jobworker.v1B\x10ErrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

@@ -92,6 +92,10 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """RESOURCE_EXHAUSTED: all clients together would exceed a bound of the server. The metadata keys `setting` and
     `limit` have its name and its value. Retry after the delay in `google.rpc.RetryInfo`.
     """
+    ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
+    accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
@@ -168,4 +172,8 @@ and its value. Use less, or retry after the delay in `google.rpc.RetryInfo`.
 ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 17
 """RESOURCE_EXHAUSTED: all clients together would exceed a bound of the server. The metadata keys `setting` and
 `limit` have its name and its value. Retry after the delay in `google.rpc.RetryInfo`.
+"""
+ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
+accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
 """

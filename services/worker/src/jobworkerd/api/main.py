@@ -18,11 +18,13 @@ import uvloop
 
 from jobworkerd.api import log_setup, preload, server, shutdown
 from jobworkerd.api.active_calls import ActiveCalls
+from jobworkerd.api.clients import Clients
 from jobworkerd.api.health import DRAINING, LIMITS, NO_ANSWER, SERVICES, STARTING, UNLIMITED, Health
 from jobworkerd.api.identity import privileges
 from jobworkerd.api.identity.credentials import Certificates
 from jobworkerd.api.identity.principal import Identities
 from jobworkerd.api.interceptors.authorization import Authorization
+from jobworkerd.api.interceptors.call_bounds import CallBounds
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
 from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
@@ -103,9 +105,11 @@ async def serve(
     )
     identities = Identities()
     active_calls = ActiveCalls(identities)
+    clients = Clients(config.quota)
+    call_bounds = CallBounds(identities, clients, config.api.max_concurrent_rpcs)
     grpc_server = server.build(
         config.api,
-        [*extra, AccessLog(), Errors(), Authorization(identities, active_calls)],
+        [*extra, AccessLog(), Errors(), call_bounds, Authorization(identities, active_calls)],
         JobService(config, jobs_dir, supervisor, identities, draining),
         health,
     )
@@ -117,11 +121,13 @@ async def serve(
     except SupervisorUnavailable as error:
         raise CannotStart(_SUPERVISOR_ENDED) from error
     address = server.listen(grpc_server, config.listen, credentials)
+    clients.port = listen_address(address)[1]
     await grpc_server.start()
     log.info("listening", address=address)
     health.remove(STARTING)
     polling = asyncio.create_task(certificates.poll(active_calls.check))
     trimming = asyncio.create_task(trim_periodically())
+    ending = asyncio.create_task(call_bounds.end_late_reads())
     watching = asyncio.create_task(supervisor.watch(partial(_report_supervisor, health, log)))
     try:
         with contextlib.suppress(SupervisorUnavailable):
@@ -130,12 +136,13 @@ async def serve(
     finally:
         polling.cancel()
         trimming.cancel()
+        ending.cancel()
         watching.cancel()
         health.add(DRAINING)
         if draining.is_set():
             await shutdown.stop(grpc_server, active_calls)
         else:
-            await shutdown.abandon(grpc_server, active_calls, listen_address(address)[1])
+            await shutdown.abandon(grpc_server, active_calls, clients.port)
 
 
 def _report_supervisor(

@@ -15,15 +15,12 @@ from grpc import aio
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api.bounds import MAX_REQUEST_BYTES
-from jobworkerd.api.rpc import Context
+from jobworkerd.api.rpc import Context, unreadable
 from jobworkerd.api.service import JobService
 from jobworkerd.api.streaming import headers
-from jobworkerd.errors import InvalidRequest
+from jobworkerd.errors import InvalidRequest, MessageTooLarge
 
-_TOO_LARGE = (
-    "has {} bytes of arguments, environment, labels and other fields; use at most {}, "
-    "and pass large values in a file that the job reads"
-)
+Refusal = InvalidRequest | MessageTooLarge
 
 
 def add_job_service(server: aio.Server, service: JobService) -> None:
@@ -56,27 +53,25 @@ def _serialize(answer: Message | bytes) -> bytes:
     return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
-def _parse(message_class: type[Message], request: bytes) -> Message | InvalidRequest:
+def _parse(message_class: type[Message], request: bytes) -> Message | Refusal:
     """Return the request, or an error if it cannot be parsed.
 
     An exception here would bypass the interceptors: the status would be UNKNOWN with the name of a Python
     class, even for a client without a role.
     """
     if len(request) > MAX_REQUEST_BYTES:
-        return InvalidRequest({"request": _TOO_LARGE.format(len(request), MAX_REQUEST_BYTES)})
+        return MessageTooLarge(len(request), MAX_REQUEST_BYTES)
     try:
         return message_class.FromString(request)
     except DecodeError as error:
-        return InvalidRequest(
-            {"request": f"cannot be parsed ({error}); use the message of the method, with strings in UTF-8"}
-        )
+        return unreadable(error)
 
 
 def _rejecting_parse_errors(
     behaviour: Callable[[Any, Context], Awaitable[Any]],
 ) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def checked(request: Message | InvalidRequest, context: Context) -> object:
-        if isinstance(request, InvalidRequest):
+    async def checked(request: Message | Refusal, context: Context) -> object:
+        if isinstance(request, Refusal):
             raise request
         return await behaviour(request, context)
 

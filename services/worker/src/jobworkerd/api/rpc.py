@@ -8,7 +8,10 @@ from typing import Any, cast
 import grpc
 import structlog
 from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError
 from grpc import aio
+
+from jobworkerd.errors import InvalidRequest
 
 Context = aio.ServicerContext[Any, Any]
 """The context of an RPC with messages of any type."""
@@ -19,14 +22,43 @@ _DEADLINE_TOLERANCE = 0.25
 
 _ID_IN_LOG = 64
 
+UNREAD = object()
+"""Stands for a request message that has not been read."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """One RPC of a method such as `jobworker.v1.JobService/GetJob`; `request` is a message or an iterator."""
+    """One RPC of a method such as `jobworker.v1.JobService/GetJob`.
+
+    `request` is a message, an iterator, or `UNREAD`.
+    """
 
     method: str
     context: Context
     request: object = None
+
+
+async def read_request(call: Call) -> Call:
+    """Return the call with its message. A call whose message is already read, or that has many, is unchanged.
+
+    Raises:
+        InvalidRequest: the message cannot be parsed, or the client sent none.
+    """
+    if call.request is not UNREAD:
+        return call
+    try:
+        request: object = await call.context.read()
+    except DecodeError as error:
+        raise unreadable(error) from error
+    if request is aio.EOF:
+        raise InvalidRequest({"request": "missing; send one message"})
+    return Call(call.method, call.context, request)
+
+
+def unreadable(error: DecodeError) -> InvalidRequest:
+    """Return the error for a message that cannot be parsed."""
+    why = f"cannot be parsed ({error}); use the message of the method, with strings in UTF-8"
+    return InvalidRequest({"request": why})
 
 
 @functools.cache

@@ -25,6 +25,10 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReaso
                 grpc.StatusCode.INVALID_ARGUMENT,
                 api.ERROR_REASON_INVALID_REQUEST,
             ),
+            errors.MessageTooLarge: (
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                api.ERROR_REASON_MESSAGE_TOO_LARGE,
+            ),
             errors.CommandNotStarted: (
                 grpc.StatusCode.INVALID_ARGUMENT,
                 api.ERROR_REASON_COMMAND_NOT_STARTED,

@@ -807,13 +807,16 @@ export const GetJobsStreamResponseSchema: GenMessage<GetJobsStreamResponse> = /*
  * Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
  * call every method, `Viewer` only methods that change nothing.
  *
- * A request has at most 524,288 bytes (512 KiB). A larger request fails with INVALID_ARGUMENT (INVALID_REQUEST), and
- * one above 2 MiB with RESOURCE_EXHAUSTED without a reason. A response has at most 4 MiB.
+ * A request has at most 524,288 bytes (512 KiB). A larger request fails with RESOURCE_EXHAUSTED (MESSAGE_TOO_LARGE). If
+ * it has more than 2 MiB, gRPC refuses it with the same status, a text with the bound, and no reason. A response has at
+ * most 4 MiB.
+ *
+ * A client has 10 s to send its request.
  *
  * Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
  * specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED),
- * RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN, SUPERVISOR_UNAVAILABLE). If a method is safe to
- * retry, a retry after UNAVAILABLE is always safe.
+ * RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
+ * SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
  *
  * @generated from service jobworker.v1.JobService
  */

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import grpc
 from grpc import aio
 
-from jobworkerd.api.rpc import Call, Context
+from jobworkerd.api.rpc import UNREAD, Call, Context, read_request
 
 Method = Callable[[Any, Context], Awaitable[Any] | AsyncIterator[Any]]
 """A method of a servicer, with messages of any type."""
@@ -55,23 +55,24 @@ class InterceptorChain(aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, name: str, handler: _Handler) -> _Handler:
+        """Return a handler that gRPC calls before it reads the request.
+
+        gRPC reads the request of a unary handler before it calls the handler. The handler could not bound how
+        many requests are read, nor how long that takes. A stream of one message has the same bytes.
+        """
         run = _runner(_method_of(handler))
         for interceptor in reversed(self._interceptors):
             run = partial(interceptor.intercept, run=run)
 
-        async def handle(request: object, context: Context) -> object:
-            return await run(Call(name, context, request))
+        async def handle(stream: object, context: Context) -> object:
+            return await run(Call(name, context, stream if handler.request_streaming else UNREAD))
 
-        make = _MAKERS[bool(handler.request_streaming), bool(handler.response_streaming)]
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
         return make(handle, handler.request_deserializer, handler.response_serializer)
-
-
-_MAKERS: dict[tuple[bool, bool], Callable[..., _Handler]] = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
 
 
 def _method_of(handler: _Handler) -> Method:
@@ -88,6 +89,7 @@ def _runner(method: Method) -> Run:
     """
 
     async def run(call: Call) -> object:
+        call = await read_request(call)
         answer = method(call.request, call.context)
         if inspect.isawaitable(answer):
             return await answer
