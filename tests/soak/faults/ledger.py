@@ -36,6 +36,7 @@ class Entry:
     deleted_at: float | None = None
     final: job_pb2.Job | None = None
     final_at: float | None = None
+    final_seen_ns: int = 0
     owner: str = ""
     create_time_ns: int = 0
     start_time_ns: int = 0
@@ -109,7 +110,7 @@ class Ledger:
 
     def end(self, entry: Entry, final: job_pb2.Job) -> None:
         """Record the first final record that a call returned."""
-        entry.final, entry.final_at = final, time.monotonic()
+        entry.final, entry.final_at, entry.final_seen_ns = final, time.monotonic(), time.time_ns()
         if self.live.pop(entry.job_id, None):
             self.ended[entry.job_id] = entry
 

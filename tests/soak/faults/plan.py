@@ -15,6 +15,8 @@ SOURCES = (STDOUT, STDERR)
 _PATTERN_BYTES = 1 << 22
 _EXIT_CODES = (0, 0, 0, 1, 7, 77, 255)
 _STOPPED_EXIT_CODE = 42
+_PRIORITIES = (0, 0, 0, 0, -3, 3)
+"""Most jobs have the same priority, so that the other rules of the queue decide."""
 
 
 class Kind(enum.StrEnum):
@@ -132,7 +134,7 @@ def make_plan(seed: int, number: int, *, queues: bool) -> JobPlan:
     """Return the job with this number; `queues` lets some jobs wait in the queue."""
     rng = random.Random(f"{seed}/{number}")
     kind = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
-    waits = queues and rng.random() < 0.3
+    waits = queues and rng.random() < 0.5
     return JobPlan(
         request_id=f"soak-{seed}-{number}",
         kind=kind,
@@ -141,7 +143,7 @@ def make_plan(seed: int, number: int, *, queues: bool) -> JobPlan:
         timeout=round(rng.uniform(0.3, 2.5), 2) if kind is Kind.TIMED else None,
         grace_period=0.3 if kind is Kind.STUBBORN else 20.0,
         queue_timeout=rng.choice((0.2, 60.0, 60.0, 60.0)) if waits else None,
-        priority=rng.randint(-3, 3) if waits else 0,
+        priority=rng.choice(_PRIORITIES) if waits else 0,
     )
 
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from tests.soak.faults.ledger import Entry, Ledger
 
 _RELEASED_NS = 5_000_000_000
-"""An ended job can still count as running for this long."""
+"""An ended job can still count as running for this long, until a client sees its end."""
 
 
 @dataclass(frozen=True)
 class QueueTimes:
-    """The times of one job that clients know. 0 = not known; `end` is 0 while the job has not ended."""
+    """The times of one job that clients know. 0 = not known; `end` is 0 while the job has not ended.
+
+    A client saw the end at `end_seen` at the latest.
+    """
 
     id: str
     owner: str
@@ -25,6 +28,7 @@ class QueueTimes:
     create: int
     start: int = 0
     end: int = 0
+    end_seen: int = 0
     queued_from: int = 0
     queued_until: int = 0
 
@@ -32,6 +36,12 @@ class QueueTimes:
     def not_started(self) -> int:
         """The last moment at which the job had certainly not left the queue, or was not created yet."""
         return max(self.create, self.queued_until)
+
+    @property
+    def released(self) -> float:
+        """The first moment at which the job certainly did not count as running any more."""
+        latest = self.end + _RELEASED_NS if self.end else float("inf")
+        return min(latest, self.end_seen or latest)
 
 
 def wrong_starts(jobs: Sequence[QueueTimes]) -> Iterator[tuple[QueueTimes, QueueTimes, str]]:
@@ -77,7 +87,7 @@ def _most_running(owner: str, early: QueueTimes, jobs: Sequence[QueueTimes]) -> 
         if job.owner == owner
         and job.create < end
         and not job.queued_from < begin < end < job.queued_until
-        and (not job.end or job.end + _RELEASED_NS > begin)
+        and job.released > begin
     )
 
 
@@ -102,6 +112,7 @@ def _times(entry: Entry) -> QueueTimes:
         create=entry.create_time_ns,
         start=entry.start_time_ns,
         end=entry.final.end_time.ToNanoseconds() if entry.final else 0,
+        end_seen=entry.final_seen_ns,
         queued_from=entry.queued_from_ns,
         queued_until=entry.queued_until_ns,
     )

@@ -40,8 +40,8 @@ _FIRST_USER = 1_710_000_000 + os.getpid() % 10_000 * 1_000
 USERS = range(_FIRST_USER, _FIRST_USER + 600)
 """Other servers on this host, and other runs of this test, use other ranges."""
 
-_FEW_JOBS = "few-jobs"
-"""The second owner, with an eighth of the clients, so that its waiting jobs often go first."""
+_OWNERS = {"few-jobs": 2, "some-jobs": 5}
+"""Owners with a small number of the 20 clients, so that their waiting jobs often go first."""
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(int(SECONDS) + 900)]
 
@@ -72,19 +72,26 @@ def server(tmp_path: Path, files: JobFiles, disk: StateDisk) -> Iterator[Server]
         "JOBWORKERD_LOG_STALL_TIMEOUT": "600",
     }
     certs = make_certificates(BIN, tmp_path / "certs")
-    issue: list[str | Path] = [
-        BIN / "jobworkerd",
-        "certs",
-        "issue",
-        _FEW_JOBS,
-        "--role",
-        "admin",
-        "--dir",
-        certs,
-    ]
-    subprocess.run(issue, check=True, capture_output=True)
+    for owner in _OWNERS:
+        issue: list[str | Path] = [
+            BIN / "jobworkerd",
+            "certs",
+            "issue",
+            owner,
+            "--role",
+            "admin",
+            "--dir",
+            certs,
+        ]
+        subprocess.run(issue, check=True, capture_output=True)
     with Server.started(BIN, certs, disk.path.parent, **settings) as started:
         yield started
+
+
+def _owners(clients: int) -> list[str]:
+    """Return the owner of the jobs of each client."""
+    others = [owner for owner, count in _OWNERS.items() for _ in range(count)]
+    return [*others, *["admin"] * clients][:clients]
 
 
 class Run:
@@ -100,9 +107,9 @@ class Run:
     async def run(self, seconds: float, *, clients: int, steps_clock: bool) -> None:
         """Run for some seconds, then check everything."""
         async with AsyncExitStack() as stack:
-            owners = [_FEW_JOBS if name < clients // 8 else "admin" for name in range(clients)]
             workers = [
-                self._worker(await self._client(stack, role), name) for name, role in enumerate(owners)
+                self._worker(await self._client(stack, owner), name)
+                for name, owner in enumerate(_owners(clients))
             ]
             probe = Calls(await self._client(stack, "admin"), self._ledger, self._files, random.Random(0))
             injector = Injector(self._server, self._disk, probe, self._ledger, steps_clock=steps_clock)

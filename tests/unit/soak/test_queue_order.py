@@ -52,3 +52,14 @@ def test_a_job_that_may_have_ended_or_started_does_not_count() -> None:
     early = replace(EARLY, create=9 * SECOND, start=10 * SECOND, end=0, queued_from=0, queued_until=0)
     late = replace(late, queued_until=15 * SECOND)
     assert found(early, late, running, replace(running, id="1", owner="bob", end=7))
+
+
+def test_a_job_does_not_count_when_a_client_has_seen_its_end() -> None:
+    early = replace(EARLY, create=3 * SECOND, start=4 * SECOND, end=0, queued_from=0, queued_until=0)
+    late = replace(LATE, id="c", owner="bob", queued_until=15 * SECOND)
+    running = QueueTimes("0", "alice", 0, waits=False, create=0, start=1)
+    ended = replace(running, id="1", owner="bob", end=2 * SECOND)
+    assert found(early, late, running, ended) == []
+    assert found(early, late, running, replace(ended, end_seen=3 * SECOND - 1)) == [
+        "its owner had at most 0 running jobs, the other at least 1"
+    ]
