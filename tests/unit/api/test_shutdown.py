@@ -76,6 +76,7 @@ async def test_clients_that_continue_to_call_do_not_delay_the_shutdown(
     async with start(config) as started, connected(await started.address(), authority) as client:
         ended = await _shut_down_during_calls(started, client, "UNAVAILABLE")
     assert ended["UNAVAILABLE"] == WORKERS
+    assert set(ended) <= {"OK", "UNAVAILABLE SHUTTING_DOWN", "UNAVAILABLE"}
 
 
 async def test_clients_of_a_lost_supervisor_can_repeat_each_failed_call(

@@ -139,10 +139,8 @@ async def serve(
         ending.cancel()
         watching.cancel()
         health.add(DRAINING)
-        if draining.is_set():
-            await shutdown.stop(grpc_server, active_calls)
-        else:
-            await shutdown.abandon(grpc_server, active_calls, clients.port)
+        end = shutdown.stop if draining.is_set() else shutdown.abandon
+        await end(grpc_server, active_calls, clients.port)
 
 
 def _report_supervisor(

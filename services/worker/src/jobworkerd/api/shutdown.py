@@ -1,17 +1,18 @@
 """Stops the gRPC server so that every call gets a status."""
 
 import asyncio
+from contextlib import suppress
 
 from grpc import aio
 
 from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.disconnect import disconnect
-from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
+from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable
 
 _QUIET_SECONDS = 0.1
 _ANSWER_SECONDS = 2.0
-_STOP_SECONDS = 2.0
-"""Grace period for responses to slow clients."""
+_SENT_SECONDS = 0.3
+"""Time for the statuses of ended calls to reach their clients."""
 
 _REPLACED_SECONDS = 0.5
 """Time after which another API process usually serves. A client that is disconnected earlier finds none, and
@@ -19,25 +20,15 @@ gRPC's clients then wait for a second or more.
 """
 
 
-async def stop(server: aio.Server, active_calls: ActiveCalls) -> None:
-    """Stop the server when no more calls arrive.
+async def stop(server: aio.Server, active_calls: ActiveCalls, port: int) -> None:
+    """Stop the server when no more calls arrive, or after two seconds of calls without a pause.
 
-    gRPC itself would end queued calls with CANCELLED and without an interceptor. So this function first
-    waits until all queued calls have failed, because the supervisor has ended. Clients that call without a
-    pause for two seconds are disconnected, and their last calls end with CANCELLED.
+    Queued calls fail in the meantime, because the supervisor has ended.
     """
-    is_quiet = await _is_quiet(active_calls)
-    active_calls.end_all(ShuttingDown())
-    await server.stop(_STOP_SECONDS if is_quiet else None)
-
-
-async def _is_quiet(active_calls: ActiveCalls) -> bool:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(_ANSWER_SECONDS):
             await active_calls.quiet(_QUIET_SECONDS)
-    except TimeoutError:
-        return False
-    return True
+    await _end(server, active_calls, port, ShuttingDown(), _SENT_SECONDS)
 
 
 async def abandon(server: aio.Server, active_calls: ActiveCalls, port: int) -> None:
@@ -46,7 +37,18 @@ async def abandon(server: aio.Server, active_calls: ActiveCalls, port: int) -> N
     Its clients continue with the API processes of another supervisor. Until then their calls fail with
     UNAVAILABLE, so that they call again.
     """
-    active_calls.end_all(SupervisorUnavailable())
-    await asyncio.sleep(_REPLACED_SECONDS)
+    await _end(server, active_calls, port, SupervisorUnavailable(), _REPLACED_SECONDS)
+
+
+async def _end(
+    server: aio.Server, active_calls: ActiveCalls, port: int, error: JobWorkerError, seconds: float
+) -> None:
+    """End all calls with an error, and disconnect the clients some seconds later.
+
+    gRPC would end the calls that arrive while its server stops with CANCELLED and without an interceptor. The
+    calls of a client that was disconnected end with UNAVAILABLE.
+    """
+    active_calls.end_all(error)
+    await asyncio.sleep(seconds)
     disconnect(port)
     await server.stop(None)
