@@ -26,6 +26,7 @@ PARTS = {
     "ipc_namespace",
     "pid_namespace",
     "no_new_privileges",
+    "seccomp",
     "session_keyring",
 }
 

@@ -8,6 +8,9 @@ from wrapped import wrapped
 from live import Server
 from live_client import client
 
+KEYS_ALLOWED = {"JOBWORKERD_ISOLATION_SECCOMP_ALLOW": "add_key,keyctl"}
+"""The filter refuses keyrings to jobs; this isolation is for jobs that need them."""
+
 # Without root, all jobs run as the server's user and share its keyrings.
 pytestmark = pytest.mark.root
 
@@ -54,7 +57,7 @@ add(-3, "of the server")
 
 async def test_a_job_finds_only_its_own_keys(certs: Path, tmp_path: Path) -> None:
     bin_dir = wrapped(tmp_path, SERVERS_OWN)
-    with Server.started(bin_dir, certs, tmp_path / "state") as server:
+    with Server.started(bin_dir, certs, tmp_path / "state", **KEYS_ALLOWED) as server:
         async with client(server, "admin") as admin:
             one = await admin.create("python3", "-c", f"{LEAVES_KEYS}\nimport time; time.sleep(1000)")
             await admin.wrote(one.id, b"added\n")
@@ -64,7 +67,7 @@ async def test_a_job_finds_only_its_own_keys(certs: Path, tmp_path: Path) -> Non
 
 
 async def test_a_reused_uid_has_no_keys_of_the_earlier_job(certs: Path, tmp_path: Path) -> None:
-    settings = {"JOBWORKERD_MAX_JOBS": "1", "JOBWORKERD_ISOLATION_UID_COUNT": "1"}
+    settings = {"JOBWORKERD_MAX_JOBS": "1", "JOBWORKERD_ISOLATION_UID_COUNT": "1"} | KEYS_ALLOWED
     with Server.started(wrapped(tmp_path, ""), certs, tmp_path / "state", **settings) as server:
         async with client(server, "admin") as admin:
             _, added = await admin.run("python3", "-c", f"{LEAVES_KEYS}\nprint(os.getuid())")

@@ -1,14 +1,16 @@
 """The isolation in the record of a job."""
 
 import errno
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from jobworkerd import keyring
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import Network
-from jobworkerd.spawn import isolation
+from jobworkerd.spawn import isolation, seccomp
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.users import User
@@ -22,6 +24,7 @@ ALL = {
     "ipc_namespace",
     "pid_namespace",
     "no_new_privileges",
+    "seccomp",
     "session_keyring",
 }
 
@@ -53,7 +56,7 @@ def test_the_kernel_refuses_the_network_later() -> None:
     assert parts[-1].part == "network"
     assert parts[-1].in_force
     later = [isolation_report.refuse(part, {"network": errno.EPERM}) for part in parts]
-    assert [part.in_force for part in later] == [True] * 7 + [False]
+    assert [part.in_force for part in later] == [True] * 8 + [False]
     assert later[-1].value == "none"
 
 
@@ -104,3 +107,40 @@ def test_the_record_notes_a_user_without_an_account(
     (part, *_) = isolation_report.applied(config, JOB, "", Network.HOST, refused)
     assert part.in_force
     assert part.value == f"job (1900000007), without an entry in /etc/passwd: {why}"
+
+
+@pytest.mark.parametrize(
+    ("privileges", "program", "code", "reason"),
+    [
+        ("fixed", b"12345678", errno.EINVAL, "boot a kernel with CONFIG_SECCOMP_FILTER"),
+        ("fixed", b"12345678", errno.ENOSYS, "boot a kernel with CONFIG_SECCOMP_FILTER"),
+        ("fixed", b"", 0, "use x86-64 or 64-bit ARM"),
+        ("free", b"12345678", 0, "requires isolation.no_new_privileges"),
+    ],
+)
+def test_a_missing_system_call_filter_has_a_reason(
+    monkeypatch: pytest.MonkeyPatch, privileges: str, program: bytes, code: int, reason: str
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(code, "the kernel's answer")
+
+    monkeypatch.setattr(seccomp, "_set_filter", refuse)
+    monkeypatch.setattr(isolation, "_forbid_privileges", lambda: None)
+    wanted = Isolation((), no_new_privileges=privileges == "fixed", nice=0, seccomp=program)
+    entered = isolation.enter(wanted, lambda _: None)
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, entered.refused)
+    (part,) = (part for part in parts if not part.in_force)
+    assert part.part == "seccomp"
+    assert reason in part.reason
+
+
+def test_the_filter_is_compiled_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled() -> bytes | None:
+        return isolation_report.isolation_for(config, ()).seccomp
+
+    config = Config()
+    assert compiled()
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="riscv64"))
+    assert compiled() == b""
+    config = Config(isolation=IsolationConfig(seccomp=False))
+    assert compiled() is None

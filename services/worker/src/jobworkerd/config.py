@@ -134,6 +134,11 @@ RunAs = Annotated[
 ]
 
 
+SystemCall = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-z0-9_]+$", description="the name of a system call, as in syscalls(2)")
+]
+
+
 class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Isolation of jobs from the host and from each other.
 
@@ -143,8 +148,9 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     With a mount namespace the system is read-only except for `writable_paths`, and the server's directories
     are masked. A job has a private home, /tmp, /var/tmp and /dev/shm, each of at most `private_bytes`.
 
-    `no_new_privileges` also removes all capabilities. `network` applies to jobs whose requests do not name
-    one. `nice` is the value of nice(1).
+    `no_new_privileges` also removes all capabilities. `seccomp` refuses the system calls of administrators,
+    except those in `seccomp_allow`; it requires `no_new_privileges`. `network` applies to jobs whose
+    requests do not name one. `nice` is the value of nice(1).
     """
 
     run_as: RunAs = "dynamic"
@@ -155,6 +161,8 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ipc_namespace: bool = True
     uts_namespace: bool = True
     no_new_privileges: bool = True
+    seccomp: bool = True
+    seccomp_allow: tuple[SystemCall, ...] = ()
     network: Network = Network.HOST
     private_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**50)] = 64 * 2**20
     writable_paths: tuple[AbsolutePath, ...] = ()

@@ -387,21 +387,24 @@ const (
 	IsolationPart_ISOLATION_PART_SESSION_KEYRING IsolationPart = 8
 	// A network namespace with only a loopback interface.
 	IsolationPart_ISOLATION_PART_NETWORK IsolationPart = 9
+	// A system call filter: system calls for administrators fail.
+	IsolationPart_ISOLATION_PART_SECCOMP IsolationPart = 10
 )
 
 // Enum value maps for IsolationPart.
 var (
 	IsolationPart_name = map[int32]string{
-		0: "ISOLATION_PART_UNSPECIFIED",
-		1: "ISOLATION_PART_USER",
-		2: "ISOLATION_PART_MOUNT_NAMESPACE",
-		3: "ISOLATION_PART_WRITABLE_PATHS",
-		4: "ISOLATION_PART_PID_NAMESPACE",
-		5: "ISOLATION_PART_IPC_NAMESPACE",
-		6: "ISOLATION_PART_UTS_NAMESPACE",
-		7: "ISOLATION_PART_NO_NEW_PRIVILEGES",
-		8: "ISOLATION_PART_SESSION_KEYRING",
-		9: "ISOLATION_PART_NETWORK",
+		0:  "ISOLATION_PART_UNSPECIFIED",
+		1:  "ISOLATION_PART_USER",
+		2:  "ISOLATION_PART_MOUNT_NAMESPACE",
+		3:  "ISOLATION_PART_WRITABLE_PATHS",
+		4:  "ISOLATION_PART_PID_NAMESPACE",
+		5:  "ISOLATION_PART_IPC_NAMESPACE",
+		6:  "ISOLATION_PART_UTS_NAMESPACE",
+		7:  "ISOLATION_PART_NO_NEW_PRIVILEGES",
+		8:  "ISOLATION_PART_SESSION_KEYRING",
+		9:  "ISOLATION_PART_NETWORK",
+		10: "ISOLATION_PART_SECCOMP",
 	}
 	IsolationPart_value = map[string]int32{
 		"ISOLATION_PART_UNSPECIFIED":       0,
@@ -414,6 +417,7 @@ var (
 		"ISOLATION_PART_NO_NEW_PRIVILEGES": 7,
 		"ISOLATION_PART_SESSION_KEYRING":   8,
 		"ISOLATION_PART_NETWORK":           9,
+		"ISOLATION_PART_SECCOMP":           10,
 	}
 )
 
@@ -1008,7 +1012,7 @@ type AppliedIsolation struct {
 	// True if the job has this part of the isolation.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
 	// Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
-	// paths. Empty for other parts.
+	// paths; or the system calls that the server allows in addition. Empty for other parts.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1464,7 +1468,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x0eLIMIT_MAX_PIDS\x10\x05\x12\x14\n" +
 	"\x10LIMIT_CPU_WEIGHT\x10\x06\x12\x11\n" +
 	"\rLIMIT_CPU_SET\x10\a\x12\x15\n" +
-	"\x11LIMIT_CONTAINMENT\x10\b*\xdb\x02\n" +
+	"\x11LIMIT_CONTAINMENT\x10\b*\xf7\x02\n" +
 	"\rIsolationPart\x12\x1e\n" +
 	"\x1aISOLATION_PART_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ISOLATION_PART_USER\x10\x01\x12\"\n" +
@@ -1475,7 +1479,9 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x1cISOLATION_PART_UTS_NAMESPACE\x10\x06\x12$\n" +
 	" ISOLATION_PART_NO_NEW_PRIVILEGES\x10\a\x12\"\n" +
 	"\x1eISOLATION_PART_SESSION_KEYRING\x10\b\x12\x1a\n" +
-	"\x16ISOLATION_PART_NETWORK\x10\tB\xb5\x01\n" +
+	"\x16ISOLATION_PART_NETWORK\x10\t\x12\x1a\n" +
+	"\x16ISOLATION_PART_SECCOMP\x10\n" +
+	"B\xb5\x01\n" +
 	"\x10dev.jobworker.v1B\bJobProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

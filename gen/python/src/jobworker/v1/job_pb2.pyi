@@ -256,6 +256,8 @@ class _IsolationPartEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Isolatio
     """A private session keyring for kernel keys."""
     ISOLATION_PART_NETWORK: _IsolationPart.ValueType  # 9
     """A network namespace with only a loopback interface."""
+    ISOLATION_PART_SECCOMP: _IsolationPart.ValueType  # 10
+    """A system call filter: system calls for administrators fail."""
 
 class IsolationPart(_IsolationPart, metaclass=_IsolationPartEnumTypeWrapper):
     """A part of a job's isolation."""
@@ -280,6 +282,8 @@ ISOLATION_PART_SESSION_KEYRING: IsolationPart.ValueType  # 8
 """A private session keyring for kernel keys."""
 ISOLATION_PART_NETWORK: IsolationPart.ValueType  # 9
 """A network namespace with only a loopback interface."""
+ISOLATION_PART_SECCOMP: IsolationPart.ValueType  # 10
+"""A system call filter: system calls for administrators fail."""
 
 @typing.final
 class Job(message.Message):
@@ -620,7 +624,7 @@ class AppliedIsolation(message.Message):
     """True if the job has this part of the isolation."""
     value: builtins.str
     """Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
-    paths. Empty for other parts.
+    paths; or the system calls that the server allows in addition. Empty for other parts.
     """
     reason: builtins.str
     """Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobworkerd.config import Config
 from jobworkerd.diagnostics import kernel
-from jobworkerd.spawn import namespaces, writable_paths
+from jobworkerd.spawn import namespaces, seccomp_program, writable_paths
 
 _NOT_ROOT = "start the server as root"
 _READ_ONLY_SINCE = (5, 12)
@@ -23,9 +23,21 @@ def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, 
             yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file, root=root)
     if wanted.no_new_privileges:
         yield "no_new_privileges", "" if root else _NOT_ROOT
+    if wanted.seccomp:
+        yield "seccomp", _seccomp_problem(proc, fixed_privileges=wanted.no_new_privileges)
     if wanted.mount_namespace and wanted.writable_paths:
         yield "writable_paths", _writable_problem(config)
     yield "session_keyring", ""
+
+
+def _seccomp_problem(proc: Path, *, fixed_privileges: bool) -> str:
+    if not fixed_privileges:
+        return "isolation.no_new_privileges is false; set it to true, or set isolation.seccomp = false"
+    if not seccomp_program.is_supported(os.uname().machine):
+        return "the server does not support this machine; use x86-64 or 64-bit ARM"
+    if not (proc / "sys/kernel/seccomp").is_dir():
+        return "this kernel has no system call filters; boot a kernel with CONFIG_SECCOMP_FILTER"
+    return ""
 
 
 def _writable_problem(config: Config) -> str:

@@ -13,13 +13,13 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from jobworkerd import keyring
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
-from jobworkerd.spawn import clone, namespaces, private_mounts
+from jobworkerd.spawn import clone, namespaces, private_mounts, seccomp
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import View
 
@@ -34,13 +34,14 @@ class Isolation(NamedTuple):
     """The settings of the isolation that a spare process needs.
 
     `namespaces` are names of `namespaces.CONFIGURABLE`. `view` is the view of the host's file systems in a
-    job with a mount namespace.
+    job with a mount namespace. `seccomp` is the system call filter, see `seccomp`; None disables it.
     """
 
     namespaces: tuple[str, ...]
     no_new_privileges: bool
     nice: int
     view: View = View()
+    seccomp: bytes | None = None
 
 
 class Entered(NamedTuple):
@@ -72,18 +73,26 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
     entered = {*isolation.namespaces} - {*refused}
     if namespaces.PID.name in entered:
         init = _start_init(announce, with_proc=namespaces.MOUNT.name in entered)
-    if isolation.no_new_privileges:
+    for name, step in _further_steps(isolation, refused):
         try:
-            _forbid_privileges()
+            step()
         except OSError as error:
-            refused["no_new_privileges"] = error.errno or 0
-    try:
-        keyring.join_new_session()
-    except OSError as error:
-        refused["session_keyring"] = error.errno or 0
+            refused[name] = error.errno or 0
     if code := next(filter(is_passing, refused.values()), 0):
         raise OSError(code, os.strerror(code))
     return Entered(init, refused)
+
+
+def _further_steps(
+    isolation: Isolation, refused: Mapping[str, int]
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    if isolation.no_new_privileges:
+        yield "no_new_privileges", _forbid_privileges
+    if (program := isolation.seccomp) is not None:
+        # Without no_new_privs only root can install the filter, but the filter refuses later steps of root.
+        fixed = isolation.no_new_privileges and "no_new_privileges" not in refused
+        yield "seccomp", lambda: seccomp.check(program, fixed_privileges=fixed)
+    yield "session_keyring", keyring.join_new_session
 
 
 def leave_network() -> None:

@@ -7,7 +7,7 @@
 5. It waits for an `ExecRequest`, decodes it, and waits for its release.
 6. It creates the job's process with vfork inside the job's cgroup, and kills itself.
 7. The job's process reports `Started`, begins a session, leaves the network if requested, becomes the job's
-   user, changes to the working directory and calls execve(2).
+   user, changes to the working directory, installs the system call filter and calls execve(2).
 
 The job's process is born in its cgroup, so no instruction of the command runs outside of it. It shares the
 memory of the spare process, so no page is copied or charged to the job. A move into the cgroup by a write to
@@ -22,7 +22,7 @@ import time
 from typing import NoReturn
 
 from jobworkerd.exhaustion import is_passing
-from jobworkerd.spawn import clone, exec_protocol, isolation, private_mounts
+from jobworkerd.spawn import clone, exec_protocol, isolation, private_mounts, seccomp
 from jobworkerd.spawn.exec_protocol import (
     ExecRequest,
     Failed,
@@ -49,10 +49,11 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         _send_report(control, Forked(os.getpid()))
         set_up(fds, setup.open_files)
         control = CONTROL_FD
-        init = _prepare(setup)
+        entered = _prepare(setup)
         steps.append("request")
-        if received := _await_request(init):
-            _execute_request(*received, steps, setup.isolation.nice)
+        if received := _await_request(entered.init):
+            program = b"" if "seccomp" in entered.refused else setup.isolation.seccomp or b""
+            _execute_request(*received, steps, setup.isolation.nice, program)
     except OSError as error:
         report_failure(control, steps[-1], error)
     finally:
@@ -82,8 +83,8 @@ def report_failure(control: int, step: str, error: OSError) -> None:
     _send_report(control, Failed(step, error.errno or 0))
 
 
-def _prepare(setup: Setup) -> int:
-    """Enter the isolation and report `Ready`; return the PID of the init, or 0 without an init."""
+def _prepare(setup: Setup) -> isolation.Entered:
+    """Enter the isolation and report `Ready`."""
     inits: list[int] = []
 
     def announce(init: int) -> None:
@@ -100,7 +101,7 @@ def _prepare(setup: Setup) -> int:
         for init in inits:
             os.kill(init, signal.SIGKILL)
         raise
-    return entered.init
+    return entered
 
 
 def _rehearse() -> None:
@@ -114,7 +115,7 @@ def _rehearse() -> None:
     with contextlib.suppress(OSError):
         clone.vfork_sibling(file)  # fails, because the file is not a cgroup
     with contextlib.suppress(OSError):
-        _execute(request, ["rehearsal"])
+        _execute(request, ["rehearsal"], b"")
     os.close(file)
     os.kill(os.getpid(), 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -147,8 +148,13 @@ def _read_request() -> tuple[ExecRequest, list[int]] | None:
         return None if cgroups is None else (request, cgroups)
 
 
-def _execute_request(request: ExecRequest, cgroups: list[int], steps: list[str], nice: int) -> NoReturn:
-    """Create the job's process and execute the request there. `steps` ends with the current step."""
+def _execute_request(
+    request: ExecRequest, cgroups: list[int], steps: list[str], nice: int, program: bytes
+) -> NoReturn:
+    """Create the job's process and execute the request there. `steps` ends with the current step.
+
+    `program` is the system call filter, or empty.
+    """
     steps.append("cgroup")
     pid, joined = _vfork(*cgroups)
     _kill_spare_process()
@@ -162,7 +168,7 @@ def _execute_request(request: ExecRequest, cgroups: list[int], steps: list[str],
     if refused := _leave_network(request.network):
         _send_report(CONTROL_FD, Refused(refused))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    _execute(request, steps)
+    _execute(request, steps, program)
 
 
 def _leave_network(network: RequestedNetwork) -> dict[str, int]:
@@ -177,13 +183,16 @@ def _leave_network(network: RequestedNetwork) -> dict[str, int]:
     return {}
 
 
-def _execute(request: ExecRequest, steps: list[str]) -> NoReturn:
+def _execute(request: ExecRequest, steps: list[str], program: bytes) -> NoReturn:
     steps.append("user")
     private_mounts.name_user(request.accounts)
     if request.user:
         isolation.become_user(request.user, request.home)
     steps.append("working_directory")
     os.chdir(request.directory)
+    if program:
+        steps.append("seccomp")
+        seccomp.install(program)
     steps.append("exec")
     # All descriptors except 0, 1 and 2 have FD_CLOEXEC.
     os.execvpe(request.argv[0], request.argv, request.env)  # noqa: S606 - a job's command runs without a shell

@@ -4,21 +4,30 @@ import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import AppliedIsolation, Network
-from jobworkerd.spawn import namespaces
+from jobworkerd.spawn import namespaces, seccomp_program
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.private_mounts import ACCOUNTS, HOME, PRIVATE, WRITABLE_PATHS, Accounts, View
 from jobworkerd.spawn.users import User
 
 MOUNT = namespaces.MOUNT.name
 NO_NEW_PRIVILEGES = "no_new_privileges"
+SECCOMP = "seccomp"
 SESSION_KEYRING = "session_keyring"
 NETWORK = "network"
 USER = "user"
 
 _NAME_SERVICE_CACHE = Path("/run/nscd")
+
+_SECCOMP_REASONS = {
+    errno.EACCES: "a system call filter requires isolation.no_new_privileges; set it to true, or set "
+    "isolation.seccomp = false",
+    errno.EINVAL: "this kernel has no system call filters; boot a kernel with CONFIG_SECCOMP_FILTER",
+    errno.ENOSYS: "this kernel has no system call filters; boot a kernel with CONFIG_SECCOMP_FILTER",
+}
 
 _REASONS = {
     errno.EPERM: "the server lacks the privilege; start it as root",
@@ -38,7 +47,16 @@ def isolation_for(config: Config, widest: Accounts) -> Isolation:
         no_new_privileges=wanted.no_new_privileges,
         nice=wanted.nice,
         view=_view(config, widest),
+        seccomp=_filter(wanted) if wanted.seccomp else None,
     )
+
+
+def _filter(wanted: IsolationConfig) -> bytes:
+    """Return the system call filter, or nothing if this machine is not supported."""
+    machine = os.uname().machine
+    if not seccomp_program.is_supported(machine):
+        return b""
+    return seccomp_program.compile_for(machine, wanted.seccomp_allow)
 
 
 def _view(config: Config, widest: Accounts) -> View:
@@ -82,12 +100,19 @@ def applied(
     parts += [_part(f"{name}_namespace", _reason(refused.get(name))) for name in _namespaces(wanted)]
     if wanted.no_new_privileges:
         parts.append(_part(NO_NEW_PRIVILEGES, _reason(refused.get(NO_NEW_PRIVILEGES))))
+    if wanted.seccomp:
+        parts.append(_seccomp(wanted, refused))
     if wanted.writable_paths and home_of(wanted, refused):
         parts.append(_writable(wanted, refused))
     parts.append(_part(SESSION_KEYRING, _reason(refused.get(SESSION_KEYRING))))
     if network is Network.NONE:
         parts.append(_part(NETWORK, _reason(refused.get(NETWORK)), "none"))
     return tuple(parts)
+
+
+def _seccomp(wanted: IsolationConfig, refused: Mapping[str, int]) -> AppliedIsolation:
+    value = f"also allowed: {', '.join(wanted.seccomp_allow)}" if wanted.seccomp_allow else ""
+    return _part(SECCOMP, _reason(refused.get(SECCOMP), _SECCOMP_REASONS), value)
 
 
 def _no_account_note(wanted: IsolationConfig, user: User, refused: Mapping[str, int]) -> str:
@@ -130,7 +155,8 @@ def _part(name: str, reason: str, value: str = "") -> AppliedIsolation:
     return AppliedIsolation(part=name, in_force=not reason, value=value, reason=reason)
 
 
-def _reason(refused: int | None) -> str:
+def _reason(refused: int | None, reasons: Mapping[int, str] = MappingProxyType({})) -> str:
     if refused is None:
         return ""
-    return f"{os.strerror(refused)}: {_REASONS.get(refused, 'the kernel refused it')}"
+    reason = reasons.get(refused) or _REASONS.get(refused, "the kernel refused it")
+    return f"{os.strerror(refused)}: {reason}"

@@ -25,7 +25,7 @@ from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import MOST_BYTES
 from jobworkerd.records.store import Records
-from jobworkerd.spawn import accounts, writable_paths
+from jobworkerd.spawn import accounts, seccomp_program, writable_paths
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import HOME
 from jobworkerd.spawn.spare_pool import SparePool
@@ -95,6 +95,10 @@ def _check(config: Config) -> None:
         )
     for name, why in config.capacity.excess(config.defaults.max_cpu, config.defaults.max_memory).items():
         raise CannotStart(f"defaults.{name}: {why}, or raise the capacity")
+    for name in seccomp_program.unknown(isolation.seccomp_allow):
+        raise CannotStart(
+            f"isolation.seccomp_allow: unknown system call {name!r}; use names of syscalls(2), such as keyctl"
+        )
     if isolation.mount_namespace:
         writable_paths.check(config)
 
