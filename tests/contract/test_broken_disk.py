@@ -1,6 +1,7 @@
 """Check a server whose disk is full, damaged or too new."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -78,3 +79,23 @@ def test_a_server_does_not_start_with_a_database_that_it_cannot_read(
     (error,) = (event for event in own_server.events() if event["event"] == "cannot start")
     assert message in error["reason"]
     assert file.read_bytes() == before
+
+
+def test_records_that_cannot_be_read_prevent_a_start_with_one_line(own_server: Server) -> None:
+    assert own_server.state
+    assert own_server.stop() == 0
+    file = own_server.state / "state/jobworker.db"
+    with closing(sqlite3.connect(file)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'job_status'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    content = bytearray(file.read_bytes())
+    content[(page - 1) * size : page * size] = b"\xff" * size
+    file.write_bytes(content)
+    with pytest.raises(AssertionError, match="the server ended"):
+        own_server.launch()
+    (error,) = (event for event in own_server.events() if event["level"] == "error")
+    assert error["event"] == "cannot start"
+    assert error["reason"].startswith("the records cannot be read (")
+    assert "traceback" not in error
+    assert own_server.log
+    assert "Traceback" not in own_server.log.read_text()

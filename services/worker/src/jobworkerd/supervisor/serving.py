@@ -14,6 +14,7 @@ from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.spawn import accounts, writable_paths
 from jobworkerd.spawn.host_watch import HostWatch
 from jobworkerd.spawn.identity import Identity
+from jobworkerd.startup import CannotStart
 from jobworkerd.supervisor import certificates
 from jobworkerd.supervisor.api_processes import ApiProcesses
 from jobworkerd.supervisor.cgroup_watch import CgroupWatch
@@ -73,7 +74,7 @@ async def serve(server: Server, context: JobContext) -> End:
             on_fault=lambda what, error: events.error("fault", error, request=what),
         )
 
-    config, user, jobs_dir, keeper, events, held, removed = server
+    config, user, jobs_dir, keeper, events, *_ = server
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
     writable = writable_paths.watched_paths(config)
@@ -82,10 +83,7 @@ async def serve(server: Server, context: JobContext) -> End:
     cgroup_watch = CgroupWatch(
         context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
     )
-    adopted = await jobs.adopt(held)
-    keeper.discard_others(jobs.pids)
-    end_lost_jobs(context, JobEvents(events), removed, adopted)
-    jobs.queued.load()
+    await _continue_jobs(jobs, server, context)
     jobs.preparation.prepare()
     log_sweep = LogSweep(
         context.loop,
@@ -133,6 +131,24 @@ async def serve(server: Server, context: JobContext) -> End:
         jobs.close()
     events.info("ended")
     return end
+
+
+async def _continue_jobs(jobs: Jobs, server: Server, context: JobContext) -> None:
+    """Take over the jobs of an earlier supervisor and the queue, and end the lost jobs.
+
+    Raises:
+        CannotStart: the records cannot be read.
+    """
+    try:
+        adopted = await jobs.adopt(server.held)
+        server.keeper.discard_others(jobs.pids)
+        end_lost_jobs(context, JobEvents(server.events), server.removed, adopted)
+        jobs.queued.load()
+    except OSError as error:
+        raise CannotStart(
+            f"the records cannot be read ({error}); check the disk of --state-dir, or restore its files "
+            "from a backup"
+        ) from error
 
 
 def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: EventLog) -> MemoryWatch:
