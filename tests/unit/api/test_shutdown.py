@@ -12,6 +12,9 @@ from api_server import JOB_ID, Authority, Client, eventually, refusal, write_log
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_service_pb2
+from jobworkerd.api import shutdown
+from jobworkerd.api.active_calls import ActiveCalls
+from jobworkerd.api.identity.principal import Identities
 from jobworkerd.config import Config
 from jobworkerd.protocol import messages
 
@@ -127,3 +130,54 @@ async def test_waits_end_with_the_reason(start: Start, config: Config, authority
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await wait
         assert refusal(caught.value).reason == "SHUTTING_DOWN"
+
+
+async def test_calls_that_end_with_the_process_are_not_logged_as_errors(
+    start: Start, config: Config, authority: Authority
+) -> None:
+    write_log(Path(config.state_dir))
+    async with start(config) as started, connected(await started.address(), authority) as client:
+        workers = [asyncio.create_task(_stream_until_disconnected(client)) for _ in range(WORKERS)]
+        await eventually(lambda: started.supervisor.requests)
+        assert await started.end() == 0
+        await asyncio.wait_for(asyncio.gather(*workers), 20)
+    assert not [event for event in started.events if event["level"] == "error"]
+
+
+async def _stream_until_disconnected(client: Client) -> None:
+    while True:
+        try:
+            await _read_all(client.stub.GetJobsStream(job_service_pb2.GetJobsStreamRequest(id=JOB_ID)))
+        except grpc.aio.AioRpcError as error:
+            if not refusal(error).reason:
+                return
+
+
+async def test_a_call_ends_before_the_process() -> None:
+    """gRPC prints a traceback for a call that the end of the event loop cancels."""
+    ended: list[str] = []
+    running = asyncio.Event()
+
+    async def slow(_request: bytes, _context: object) -> bytes:
+        try:
+            running.set()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.2)
+            ended.append("slow")
+        return b""
+
+    server = grpc.aio.server()
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Slow": grpc.unary_unary_rpc_method_handler(slow)
+    }
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test", handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test/Slow")
+        code = asyncio.ensure_future(call(b"").code())
+        await running.wait()
+        await shutdown.abandon(server, ActiveCalls(Identities()), port)
+        assert ended == ["slow"]
+        assert await code is grpc.StatusCode.UNAVAILABLE

@@ -103,5 +103,12 @@ def _configure_standard_logging(level: int, *, as_json: bool) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(_is_error)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    """Return false if gRPC reports that it cannot answer a call because the connection is closed."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ != "ExecuteBatchError"

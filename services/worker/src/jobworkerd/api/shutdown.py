@@ -14,6 +14,8 @@ _ANSWER_SECONDS = 2.0
 _SENT_SECONDS = 0.3
 """Time for the statuses of ended calls to reach their clients."""
 
+_FINISH_SECONDS = 1.0
+
 _REPLACED_SECONDS = 0.5
 """Time after which another API process usually serves. A client that is disconnected earlier finds none, and
 gRPC's clients then wait for a second or more.
@@ -52,3 +54,14 @@ async def _end(
     await asyncio.sleep(seconds)
     disconnect(port)
     await server.stop(None)
+    await _finish_calls()
+
+
+async def _finish_calls() -> None:
+    """Wait for the calls that gRPC has cancelled.
+
+    gRPC prints a traceback for each call that still runs when the event loop ends.
+    """
+    calls = asyncio.all_tasks() - {asyncio.current_task()}
+    if calls:
+        await asyncio.wait(calls, timeout=_FINISH_SECONDS)

@@ -35,7 +35,9 @@ class Errors(ServerInterceptor):
         except (aio.AbortError, aio.InternalError):
             # AbortError: the status is already sent. InternalError: the client has disconnected.
             raise
-        except Exception as error:  # noqa: BLE001 - no exception may reach the client
+        except Exception as error:  # no exception may reach the client
+            if isinstance(error, aio.BaseError) and not isinstance(error, aio.UsageError):
+                raise asyncio.CancelledError from error  # the server has stopped
             if is_exhaustion(error):
                 self._log.warning("host exhausted", method=call.method, reason=str(error))
                 await call.context.abort_with_status(to_status(HostExhausted(describe(error))))
