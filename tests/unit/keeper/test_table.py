@@ -15,7 +15,7 @@ import pytest
 from children import is_reaped
 
 from jobworkerd.keeper import wire
-from jobworkerd.keeper.children import Children
+from jobworkerd.keeper.children import Children, now
 from jobworkerd.keeper.client import Handlers, HeldEntry, IncompatibleKeeper, KeeperClient
 from jobworkerd.keeper.connection import Connection
 from jobworkerd.keeper.table import Table
@@ -249,6 +249,29 @@ async def test_any_number_of_children_is_kept(keeper: Keeper) -> None:
     client.close()
     kept.kill()
     kept.wait()
+
+
+async def test_a_supervisor_keeps_the_children_that_it_started_at_its_takeover(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of start times is coarse: its own child can seem to have started before the takeover."""
+    monkeypatch.setattr("jobworkerd.keeper.connection.now", lambda: now() + 1_000)
+    unknown = _sleep()
+    client, _ = await _take_over(keeper)
+    own = await client._request("spawn", ["/bin/sleep", "1000"])
+    client.discard_others([each.pid for each in _other_children() if each.pid not in {unknown.pid, own}])
+    await client.hold("job", b"", None, [])
+    async with asyncio.timeout(10):
+        while keeper.children.discarded or unknown.poll() is None:
+            await asyncio.sleep(0.01)
+            keeper.children.reap_discarded()
+    assert not is_reaped(own)
+    client.close()
+    keeper.children.discard(own, group=True)
+    async with asyncio.timeout(10):
+        while keeper.children.discarded:
+            await asyncio.sleep(0.01)
+            keeper.children.reap_discarded()
 
 
 async def test_a_packet_that_cannot_be_decoded_changes_nothing(client: KeeperClient, keeper: Keeper) -> None:

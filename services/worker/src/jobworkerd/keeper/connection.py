@@ -145,7 +145,7 @@ class Connection:
             case "release", [str(key)]:
                 self._table.release(key)
             case "spawn", [list(argv)]:
-                return self._children.spawn(argv, descriptors)
+                return self._spawn(argv, descriptors)
             case "reap", [int(pid)]:
                 return self._reap(pid)
             case "discard", [int(pid), bool(group)]:
@@ -157,6 +157,12 @@ class Connection:
             case _:
                 raise OSError(errno.EINVAL, "unknown request")
         return 0
+
+    def _spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
+        """Start a child, and keep it. Start times count 10 ms, so it can seem older than the takeover."""
+        pid = self._children.spawn(argv, descriptors)
+        self._kept.add(pid)
+        return pid
 
     def _reap(self, pid: int) -> int:
         """Reap a process, and store its status: a supervisor that dies now asks again."""
