@@ -180,6 +180,10 @@ soak-faults: setup ## Kill parts of the server under load for SOAK_SECONDS (defa
 soak-clock: setup ## Run the same faults for two minutes in a guest kernel, and step its clock
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 1200 -- $(CURDIR)/$(BIN)/pytest tests/soak/faults -s -p no:cacheprovider --timeout 1100 -m own_kernel
 
+.PHONY: fuzz
+fuzz: setup ## Send arbitrary requests, messages and files to the server for FUZZ_SECONDS (default: 600)
+	pytest tests/fuzz -s --timeout 0 -p no:cacheprovider
+
 .PHONY: bench
 bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)
 	PYTHONPATH=tests/support python bench/run.py $(ONLY)

@@ -164,9 +164,14 @@ class TestRequest:
                 await call
         assert "request: missing" in refusal(caught.value).message
 
-    async def test_a_health_check_that_cannot_be_parsed_is_refused(self, api: Api) -> None:
-        code = await api.status("Viewer", "grpc.health.v1.Health/Check", b"\xff\xff")
-        assert code is grpc.StatusCode.INVALID_ARGUMENT
+    @pytest.mark.parametrize(
+        "method",
+        ["grpc.health.v1.Health/Check", "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"],
+    )
+    async def test_a_request_of_any_service_that_cannot_be_parsed_is_refused(
+        self, api: Api, method: str
+    ) -> None:
+        assert await api.status("Viewer", method, b"\xff\xff") is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_requests_of_a_client_are_read_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,23 @@ def test_an_index_without_a_header(tmp_path: Path) -> None:
         assert read_all(tmp_path, writer.size) == [(0, None, 3), (3, OUT, b"two")]
 
 
+@pytest.mark.parametrize("header", [HEADER.pack(1 << 63, 0), HEADER.pack(0, 1 << 62)])
+def test_garbage_in_place_of_the_header(tmp_path: Path, header: bytes) -> None:
+    written(tmp_path, (OUT, b"one"))
+    with index_file(tmp_path).open("r+b") as file:
+        file.write(header)
+    assert read_all(tmp_path, 3) == [(0, OUT, b"one")]
+    with resumed(tmp_path) as writer:
+        writer.append(ERR, memoryview(b"two"), 9)
+        assert read_all(tmp_path, writer.size) == [(0, OUT, b"one"), (3, ERR, b"two")]
+
+
+def test_a_reader_stops_before_a_record_of_an_unknown_kind(tmp_path: Path) -> None:
+    written(tmp_path, (OUT, b"one"), (OUT, b"two"))
+    put_slot(tmp_path, 1, RECORD.pack(3, 2, 3, 32))
+    assert read_all(tmp_path, 6)[0] == (0, OUT, b"one")
+
+
 def test_more_lost_bytes_than_one_record_can_hold(tmp_path: Path) -> None:
     written(tmp_path, (OUT, b"one"))
     put_slot(tmp_path, 1, FREE)

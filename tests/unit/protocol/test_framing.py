@@ -14,7 +14,7 @@ bodies = st.one_of(
     st.builds(messages.Unfollow, st.text(max_size=10)),
     st.builds(
         messages.ListJobs,
-        page_size=st.integers(0, 1000),
+        page_size=st.integers(1, 1_000),
         labels=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     ),
     st.just(messages.Ready()),

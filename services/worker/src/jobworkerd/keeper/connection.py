@@ -114,15 +114,15 @@ class Connection:
         if message[0] == "prepared":
             self._on_notice(self, message, [])
         else:
-            self.send("done", message[1], errno.EMFILE, 0)
+            self.send("done", *message[1:2], errno.EMFILE, 0)
 
     def _handle(self, message: list[object], descriptors: list[int]) -> None:
         match message:
-            case ["hold", seq, str(key), list(pids)]:
+            case ["hold", seq, str(key), list(pids)] if descriptors and _are_pids(pids):
                 self._table.hold(key, descriptors, pids)
                 self.send("done", seq, 0, 0)
             case [
-                ("release" | "spawn" | "reap" | "discard" | "keep" | "discard others") as name,
+                ("hold" | "release" | "spawn" | "reap" | "discard" | "keep" | "discard others") as name,
                 seq,
                 *arguments,
             ]:
@@ -137,6 +137,9 @@ class Connection:
             value = self._perform(name, arguments, descriptors)
         except OSError as error:
             self.send("done", seq, error.errno or errno.EIO, 0)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            # As above: the arguments are not those of a correct supervisor.
+            self.send("done", seq, errno.EINVAL, 0)
         else:
             self.send("done", seq, 0, value)
 
@@ -174,3 +177,7 @@ class Connection:
                 raise OSError(errno.EAGAIN, "the process has not ended") from error
             self._table.reaped(pid, status)
         return status
+
+
+def _are_pids(values: list[object]) -> bool:
+    return all(type(value) is int for value in values)

@@ -71,6 +71,7 @@ def receive(sock: socket.socket) -> tuple[list[object], list[int]] | None:
     Raises:
         BlockingIOError: no message has arrived.
         Truncated: this process has no descriptor left.
+        ValueError: the packet is not a message. Its descriptors are closed.
     """
     try:
         packet, descriptors, flags = receive_fds(sock, MAX_BYTES, MAX_DESCRIPTORS)
@@ -78,9 +79,27 @@ def receive(sock: socket.socket) -> tuple[list[object], list[int]] | None:
         return None
     if not packet:
         return None
-    message: list[object] = json.loads(packet)
+    try:
+        message = _decode(packet)
+    except ValueError:
+        _close(descriptors)
+        raise
     if flags & socket.MSG_CTRUNC:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        _close(descriptors)
         raise Truncated(message)
     return message, descriptors
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _decode(packet: bytes) -> list[object]:
+    try:
+        message = json.loads(packet)
+    except RecursionError as error:
+        raise ValueError("the packet has too many levels") from error
+    if not isinstance(message, list) or not message:
+        raise ValueError("the packet is not an array with a name")
+    return message

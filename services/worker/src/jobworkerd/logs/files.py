@@ -25,6 +25,10 @@ _MODE = 0o640
 """New files inherit the group of the directory, which can read the log."""
 
 
+_MAX_IN_HEADER = 2**58
+"""Offsets and indexes of records up to this one have positions that the kernel accepts."""
+
+
 class LogFiles:
     """The file descriptors of a log's bytes and of its index, until `close`."""
 
@@ -39,8 +43,9 @@ class LogFiles:
 
     def header(self) -> Header:
         """Read the header: the part of the log that is not trimmed."""
-        # A loss of power can leave an index without it.
-        return Header(*HEADER.unpack(os.pread(self.index, HEADER.size, 0).ljust(HEADER.size, b"\0")))
+        # A loss of power can leave an index without it. Garbage in its place is like no header.
+        header = Header(*HEADER.unpack(os.pread(self.index, HEADER.size, 0).ljust(HEADER.size, b"\0")))
+        return header if max(header) <= _MAX_IN_HEADER else Header(0, 0)
 
     def records(self, number: int, count: int) -> list[Record]:
         """Return up to `count` records from an index on."""

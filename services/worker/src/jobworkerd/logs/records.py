@@ -16,8 +16,14 @@ _LENGTH_HALF, _KIND_BYTE = 4, 20
 """Positions in a record of its length, in units of 4 bytes, and of its kind (see `format.RECORD`)."""
 
 
+_KINDS = bytes(range(len(SOURCES)))
+
+
 class Records:
-    """The complete records at the beginning of a piece of the index, up to the first zeros."""
+    """The complete records at the beginning of a piece of the index.
+
+    They end before the first zeros or the first unknown kind.
+    """
 
     def __init__(self, data: bytes) -> None:
         view = memoryview(data)[: len(data) // RECORD.size * RECORD.size]
@@ -26,6 +32,10 @@ class Records:
         self._lengths = view.cast("I")[_LENGTH_HALF::_HALVES]
         self._kinds = bytes(view[_KIND_BYTE :: RECORD.size])
         self._count = bisect_left(self._lengths, 1, key=lambda length: length == 0)
+        if self._kinds.translate(None, _KINDS):
+            # A damaged index: as in `format.unpack_all`, the records end before the first unknown kind.
+            unknown = next(at for at, kind in enumerate(self._kinds) if kind >= len(SOURCES))
+            self._count = min(self._count, unknown)
 
     def __len__(self) -> int:
         return self._count

@@ -7,10 +7,17 @@ and `Drain` once, at the start of the shutdown.
 """
 
 import sys
+from typing import Annotated
 
 import msgspec
 
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
+
+PageSize = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+"""A larger page would block the event loop of the supervisor."""
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer that SQLite accepts."""
 
 
 class StartJob(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -35,15 +42,15 @@ class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
     usage; otherwise they have none.
     """
 
-    page_size: int
+    page_size: PageSize
     max_bytes: int = sys.maxsize
     before: str = ""
     statuses: frozenset[JobStatus] = frozenset()
     labels: dict[str, str] = {}
     id_prefix: str = ""
     owner: str = ""
-    created_after_ns: int | None = None
-    created_before_ns: int | None = None
+    created_after_ns: Int64 | None = None
+    created_before_ns: Int64 | None = None
     command_contains: str = ""
     live_usage: bool = False
 

@@ -80,8 +80,17 @@ class ApiConnection(asyncio.Protocol):
         self._changed.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Answer requests with one write, except those that wait for a job."""
-        replies = [reply for request in self._decoder.feed(data) if (reply := self._answer(request))]
+        """Answer requests with one write, except those that wait for a job.
+
+        Bytes that are not a request end the API process, which only a fault in it can send.
+        """
+        try:
+            replies = [reply for request in self._decoder.feed(data) if (reply := self._answer(request))]
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            self._on_fault("frame", error)
+            if self._transport:
+                self._transport.abort()
+            return
         self._write(b"".join(replies))
 
     def pause_writing(self) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from jobworkerd.config import Config
 from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning, ShuttingDown
-from jobworkerd.job_id import JobIds
+from jobworkerd.job_id import JobIds, is_job_id
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.adoption import Adoption
@@ -135,7 +135,7 @@ class Jobs:
         """
         if entry := self._live.get(job_id):
             return entry.live.snapshot(live_usage=live_usage and entry.final is None)
-        if job := self.queued.find(job_id) or self._records.get(job_id):
+        if is_job_id(job_id) and (job := self.queued.find(job_id) or self._records.get(job_id)):
             return job
         raise JobNotFound(job_id)
 

@@ -7,10 +7,11 @@ from typing import NoReturn
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
-from jobworkerd.api.rpc import Call, is_stream
+from jobworkerd.api.rpc import Call, is_stream, unreadable
 from jobworkerd.api.status import to_status
 from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled, Unauthenticated
 from jobworkerd.exhaustion import describe, is_exhaustion
@@ -35,6 +36,9 @@ class Errors(ServerInterceptor):
         except (aio.AbortError, aio.InternalError):
             # AbortError: the status is already sent. InternalError: the client has disconnected.
             raise
+        except DecodeError as error:
+            # From the request iterator of a stream. `read_request` converts the error of other methods.
+            await call.context.abort_with_status(to_status(unreadable(error)))
         except Exception as error:  # no exception may reach the client
             if isinstance(error, aio.BaseError) and not isinstance(error, aio.UsageError):
                 raise asyncio.CancelledError from error  # the server has stopped

@@ -1,0 +1,63 @@
+"""Packets of a supervisor with a fault. An exception would end the keeper, and with it all jobs."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from jobworkerd.keeper import wire
+from jobworkerd.keeper.children import Children
+from jobworkerd.keeper.connection import Connection
+from jobworkerd.keeper.table import Table
+
+Pair = tuple[socket.socket, Connection]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """The socket of a supervisor, and the keeper's end."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection = Connection(theirs, 1, Table(), Children(), lambda *_: None)
+    with ours:
+        yield ours, connection
+    connection.close()
+
+
+def _open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only the number counts
+
+
+@pytest.mark.parametrize("packet", [b"[" * 60_000, b"5", b"[]", b"{}", b"\xff", b"nothing"])
+def test_packets_that_are_not_messages_are_ignored(pair: Pair, packet: bytes) -> None:
+    supervisor, connection = pair
+    before = _open_descriptors()
+    socket.send_fds(supervisor, [packet], [supervisor.fileno()])
+    wire.send(supervisor, ["release", 7, "nothing"])
+    assert connection.receive()
+    assert wire.receive(supervisor) == (["done", 7, 0, 0], [])
+    assert _open_descriptors() == before
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ["hold", 1, "job", ["x"]],
+        ["hold", 1, "job", [5]],  # without a descriptor
+        ["hold", 1, 5, []],
+        ["spawn", 1, [5]],
+        ["spawn", 1, []],
+        ["spawn", 1, ["{9}"]],
+        ["spawn", 1, ["a\0"]],
+        ["reap", 1, 2**70],
+        ["keep", 1, [[]]],
+        ["discard", 1, 2**70, True],
+        ["release", 1],
+    ],
+)
+def test_requests_with_impossible_arguments_are_refused(pair: Pair, message: list[object]) -> None:
+    supervisor, connection = pair
+    wire.send(supervisor, message)
+    assert connection.receive()
+    assert wire.receive(supervisor) == (["done", 1, errno.EINVAL, 0], [])
