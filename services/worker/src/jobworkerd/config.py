@@ -139,6 +139,11 @@ SystemCall = Annotated[
 ]
 
 
+DevicePath = Annotated[
+    str, msgspec.Meta(pattern=r"^/dev/(?!.*\.\.)[^\x00]+$", description="an absolute path below /dev")
+]
+
+
 class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Isolation of jobs from the host and from each other.
 
@@ -146,7 +151,8 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     or `server` (the user of the server). The namespaces are described in namespaces(7).
 
     With a mount namespace the system is read-only except for `writable_paths`, and the server's directories
-    are masked. A job has a private home, /tmp, /var/tmp and /dev/shm, each of at most `private_bytes`.
+    are masked. A job has a private home, /tmp, /var/tmp and /dev/shm, each of at most `private_bytes`. Its
+    /dev has the usual devices and, in addition, the `devices` of the host.
 
     `no_new_privileges` also removes all capabilities. `seccomp` refuses the system calls of administrators,
     except those in `seccomp_allow`; it requires `no_new_privileges`. `network` applies to jobs whose
@@ -166,6 +172,7 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     network: Network = Network.HOST
     private_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**50)] = 64 * 2**20
     writable_paths: tuple[AbsolutePath, ...] = ()
+    devices: tuple[DevicePath, ...] = ()
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 5
 
 

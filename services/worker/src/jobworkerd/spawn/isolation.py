@@ -19,7 +19,7 @@ from typing import NamedTuple
 from jobworkerd import keyring
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
-from jobworkerd.spawn import clone, namespaces, private_mounts, seccomp
+from jobworkerd.spawn import clone, kernel_files, namespaces, private_mounts, seccomp
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import View
 
@@ -86,6 +86,8 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
 def _further_steps(
     isolation: Isolation, refused: Mapping[str, int]
 ) -> Iterator[tuple[str, Callable[[], None]]]:
+    if namespaces.MOUNT.name in isolation.namespaces and namespaces.MOUNT.name not in refused:
+        yield namespaces.MOUNT.name, kernel_files.protect_proc
     if isolation.no_new_privileges:
         yield "no_new_privileges", _forbid_privileges
     if (program := isolation.seccomp) is not None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.model import AppliedIsolation, Network
-from jobworkerd.spawn import namespaces, seccomp_program
+from jobworkerd.spawn import kernel_files, namespaces, seccomp_program
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.private_mounts import ACCOUNTS, HOME, PRIVATE, WRITABLE_PATHS, Accounts, View
 from jobworkerd.spawn.users import User
@@ -62,19 +62,22 @@ def _filter(wanted: IsolationConfig) -> bytes:
 def _view(config: Config, widest: Accounts) -> View:
     """Return the file system view of jobs.
 
-    It masks the server's directories, and the name service cache, which does not know the users of jobs.
+    It masks the server's directories, directories of the kernel, and the name service cache, which does not
+    know the users of jobs.
     """
     wanted = config.isolation
     masked = (config.state_dir, config.certs_dir, _NAME_SERVICE_CACHE)
+    of_kernel = map(os.fsdecode, kernel_files.MASKED_DIRECTORIES)
     private = [os.fsdecode(path) for path in PRIVATE]
     links = {path: real for path in wanted.writable_paths if (real := str(Path(path).resolve())) != path}
     return View(
         private=_real([private[0], *(path for path in private[1:] if Path(path).is_dir())]),
         private_bytes=wanted.private_bytes,
-        masked=_real(masked),
+        masked=_real((*masked, *of_kernel)),
         writable=_real(wanted.writable_paths),
         links=tuple((os.fsencode(path), os.fsencode(real)) for path, real in links.items()),
         accounts=widest,
+        devices=tuple(map(os.fsencode, wanted.devices)),
     )
 
 
