@@ -1,0 +1,62 @@
+"""Certificate revocation lists."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from jobworkerd.certs import authority, inspection
+from jobworkerd.certs.revocation import Revocations, revoke
+from jobworkerd.certs.roles import Role
+
+
+@pytest.fixture(scope="module")
+def issuers() -> list[authority.Pair]:
+    return [authority.make_authority("one"), authority.make_authority("two")]
+
+
+def test_only_the_certificates_in_the_list_are_revoked(issuers: list[authority.Pair]) -> None:
+    first, second, third = (
+        authority.issue(issuers[0], name=name, role=Role.ADMIN).certificate for name in "abc"
+    )
+    pem = revoke(issuers[0], revoke(issuers[0], b"", first.serial_number), second.serial_number)
+    found = Revocations(pem, [issuers[0].certificate])
+    assert [each in found for each in (first, second, third)] == [True, True, False]
+
+
+def test_each_authority_revokes_its_own_certificates(issuers: list[authority.Pair]) -> None:
+    one, two = (authority.issue(issuer, name="a", role=Role.ADMIN).certificate for issuer in issuers)
+    authorities = [issuer.certificate for issuer in issuers]
+    pem = revoke(issuers[1], b"", one.serial_number)
+    assert one not in Revocations(pem, authorities)
+    pem = revoke(issuers[1], revoke(issuers[0], pem, one.serial_number), two.serial_number)
+    found = Revocations(pem, authorities)
+    assert (one in found, two in found) == (True, True)
+
+
+def test_a_list_of_another_authority_is_refused(issuers: list[authority.Pair]) -> None:
+    with pytest.raises(ValueError, match=r"no authority in ca\.pem signed"):
+        Revocations(revoke(issuers[1], b"", 1), [issuers[0].certificate])
+
+
+def test_a_list_with_the_name_of_an_authority_needs_its_signature(issuers: list[authority.Pair]) -> None:
+    forged = authority.Pair(issuers[0].certificate, issuers[1].key)
+    with pytest.raises(ValueError, match=r"no authority in ca\.pem signed"):
+        Revocations(revoke(forged, b"", 1), [issuers[0].certificate])
+
+
+@pytest.mark.parametrize("cut", [1, 30, 200])
+def test_a_truncated_list_is_refused(issuers: list[authority.Pair], cut: int) -> None:
+    pem = revoke(issuers[0], b"", 1).rstrip()
+    with pytest.raises(ValueError, match="CRL"):
+        Revocations(pem[:-cut], [issuers[0].certificate])
+
+
+def test_openssl_accepts_the_list(certs: Path) -> None:
+    issuer = authority.load_pair((certs / "ca.pem").read_bytes(), (certs / "ca-key.pem").read_bytes())
+    revoked = inspection.load_certificate(certs / "viewer.pem")
+    (certs / "crl").write_bytes(revoke(issuer, b"", revoked.serial_number))
+    verify = ["openssl", "verify", "-crl_check", "-CAfile", str(certs / "ca.pem")]
+    verify += ["-CRLfile", str(certs / "crl")]
+    results = [subprocess.run([*verify, certs / f"{name}.pem"], check=False) for name in ("admin", "viewer")]
+    assert [each.returncode for each in results] == [0, 2]
