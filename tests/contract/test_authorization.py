@@ -1,6 +1,5 @@
 """Check authentication and the permissions of each role."""
 
-import json
 import ssl
 import subprocess
 import sys
@@ -162,22 +161,6 @@ async def test_the_server_uses_renewed_certificates_without_a_restart(tmp_path: 
                 await after.create("true")
             await before.create("true")
         assert ssl.get_server_certificate(_host_and_port(server)) == (certs / "server.pem").read_text() != old
-
-
-@pytest.mark.parametrize("algorithm", ["ed25519", "rsa-pss"])
-def test_a_server_key_that_clients_refuse_is_refused_at_the_start(tmp_path: Path, algorithm: str) -> None:
-    bin_dir = Path(sys.executable).parent
-    certs = make_certificates(bin_dir, tmp_path / "certs")
-    make = ["openssl", "req", "-x509", "-newkey", algorithm, "-noenc", "-subj", "/CN=localhost"]
-    make += ["-keyout", str(certs / "server-key.pem"), "-out", str(certs / "server.pem")]
-    subprocess.run(make, check=True, capture_output=True)
-    argv = [str(bin_dir / "jobworkerd"), "serve", "--listen", "127.0.0.1:0", "--logging-format", "json"]
-    argv += ["--certs-dir", str(certs), "--state-dir", str(tmp_path / "state")]
-    argv += ["--cgroup-base", f"/sys/fs/cgroup/jobworker-test-{uuid.uuid4().hex[:12]}"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    reasons = [json.loads(line).get("reason", "") for line in done.stderr.splitlines()]
-    assert any("which gRPC clients do not accept; use RSA with 2048" in reason for reason in reasons)
 
 
 def _renew_all(bin_dir: Path, certs: Path) -> None:

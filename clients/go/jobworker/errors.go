@@ -32,6 +32,7 @@ var (
 	ErrHostExhausted         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_HOST_EXHAUSTED)
 	ErrRequestIDReused       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED)
 	ErrUnauthenticated       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED)
+	ErrCertificateRevoked    = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_CERTIFICATE_REVOKED)
 	ErrRoleRequired          = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_ROLE_REQUIRED)
 	ErrReaderStalled         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_READER_STALLED)
 	ErrShuttingDown          = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)

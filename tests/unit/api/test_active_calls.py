@@ -4,11 +4,14 @@ import asyncio
 
 import pytest
 from certificates import authority, issue
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Credential, Identities
-from jobworkerd.errors import Unauthenticated
+from jobworkerd.certs.authority import load_pair
+from jobworkerd.certs.revocation import revoke
+from jobworkerd.errors import CertificateRevoked, Unauthenticated
 
 AUTHORITY = authority(ec.generate_private_key(ec.SECP256R1()))
 PRESENTED = Credential(issue(AUTHORITY).certificate, b"")
@@ -59,6 +62,22 @@ async def test_a_stream_ends_when_the_authority_is_replaced(identities: Identiti
     unary.cancel()
     with pytest.raises(asyncio.CancelledError):
         await unary
+
+
+async def test_a_stream_ends_when_its_certificate_is_revoked(identities: Identities) -> None:
+    active_calls = ActiveCalls(identities)
+    other = Credential(issue(AUTHORITY).certificate, b"")
+    revoked, unaffected = await _start(active_calls, PRESENTED), await _start(active_calls, other)
+    serial = x509.load_pem_x509_certificate(PRESENTED.certificate).serial_number
+    issuer = load_pair(AUTHORITY.certificate, AUTHORITY.key)
+    identities.trust(AUTHORITY.certificate, revoke(issuer, b"", serial))
+    active_calls.check()
+    with pytest.raises(CertificateRevoked, match=f"serial number {serial:x} is revoked"):
+        await revoked
+    assert not unaffected.done()
+    unaffected.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unaffected
 
 
 async def test_a_concurrent_cancellation_of_the_client_takes_precedence(identities: Identities) -> None:

@@ -82,6 +82,7 @@ def test_every_documented_reason_exists() -> None:
         (errors.ReaderStalled, {"ErrorInfo", "RetryInfo"}),
         (errors.ShuttingDown, {"ErrorInfo", "RetryInfo"}),
         (errors.SupervisorUnavailable, {"ErrorInfo", "RetryInfo"}),
+        (errors.CertificateRevoked, {"ErrorInfo"}),
         (errors.RoleRequired, {"ErrorInfo"}),
     ],
 )

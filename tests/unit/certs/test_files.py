@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,7 +142,9 @@ def test_one_of_two_concurrent_writers_writes_all_files(tmp_path: Path) -> None:
     assert set(contents(tmp_path).values()) == {winner}
 
 
-@pytest.mark.parametrize("name", ["ca", "", "x-key", "../x", "a/b", ".hidden", "-x", "x" * 65, "ä", "x\n"])
+@pytest.mark.parametrize(
+    "name", ["ca", "crl", "", "x-key", "../x", "a/b", ".hidden", "-x", "x" * 65, "ä", "x\n"]
+)
 def test_names_that_are_not_accepted(name: str) -> None:
     with pytest.raises(CertificatesError, match="name"):
         files.check_name(name)
@@ -172,7 +175,16 @@ def test_a_server_key_that_other_users_can_use_is_refused(certs: Path, bits: int
 
 def test_a_server_key_of_another_certificate_is_refused(certs: Path) -> None:
     (certs / "server-key.pem").write_bytes((certs / "admin-key.pem").read_bytes())
-    with pytest.raises(CertificatesError, match=r"server-key.pem are not .*KEY_VALUES_MISMATCH"):
+    with pytest.raises(CertificatesError, match=r"server\.pem does not fit the key in server-key\.pem"):
+        files.check_server_files(certs)
+
+
+def test_an_encrypted_server_key_is_refused(certs: Path) -> None:
+    key = certs / "server-key.pem"
+    argv = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:x", "-out", str(certs / "new")]
+    subprocess.run(argv, check=True)
+    (certs / "new").rename(key)
+    with pytest.raises(CertificatesError, match=r"encrypted key .*decrypt it with: openssl pkey"):
         files.check_server_files(certs)
 
 

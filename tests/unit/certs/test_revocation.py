@@ -1,13 +1,17 @@
 """Certificate revocation lists."""
 
+import datetime as dt
 import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
-from jobworkerd.certs import authority, inspection
-from jobworkerd.certs.revocation import Revocations, revoke
+from jobworkerd.certs import authority, inspection, revocation
+from jobworkerd.certs.revocation import keep, revoke
 from jobworkerd.certs.roles import Role
+from jobworkerd.revocations import Revocations
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,42 @@ def test_a_truncated_list_is_refused(issuers: list[authority.Pair], cut: int) ->
     pem = revoke(issuers[0], b"", 1).rstrip()
     with pytest.raises(ValueError, match="CRL"):
         Revocations(pem[:-cut], [issuers[0].certificate])
+
+
+@pytest.mark.parametrize("contents", [b"", b"nonsense", b"\n"])
+def test_a_file_without_a_list_is_refused(issuers: list[authority.Pair], contents: bytes) -> None:
+    with pytest.raises(ValueError, match="the file"):
+        Revocations(contents, [issuers[0].certificate])
+
+
+def test_a_delta_list_is_refused(issuers: list[authority.Pair]) -> None:
+    one = issuers[0]
+    builder = x509.CertificateRevocationListBuilder().issuer_name(one.certificate.subject)
+    now = dt.datetime.now(dt.UTC)
+    builder = builder.last_update(now).next_update(now + dt.timedelta(days=1))
+    builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
+    pem = builder.sign(one.key, hashes.SHA256()).public_bytes(authority.PEM)
+    with pytest.raises(ValueError, match=r"critical extension 2\.5\.29\.27; use a complete"):
+        Revocations(pem, [one.certificate])
+
+
+def test_an_outdated_list_still_applies(
+    issuers: list[authority.Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = authority.issue(issuers[0], name="a", role=Role.ADMIN).certificate
+    monkeypatch.setattr(revocation, "LIFETIME", -dt.timedelta(seconds=1))
+    pem = revoke(issuers[0], b"", one.serial_number)
+    assert x509.load_pem_x509_crl(pem).next_update_utc < dt.datetime.now(dt.UTC)  # type: ignore[operator]
+    assert one in Revocations(pem, [issuers[0].certificate])
+
+
+def test_lists_of_a_retired_authority_are_dropped(issuers: list[authority.Pair]) -> None:
+    one, two = (authority.issue(issuer, name="a", role=Role.ADMIN).certificate for issuer in issuers)
+    pem = b""
+    for issuer, each in zip(issuers, (one, two), strict=True):
+        pem = revoke(issuer, pem, each.serial_number)
+    found = Revocations(keep(issuers[0], pem), [issuers[0].certificate])
+    assert (one in found, two in found) == (True, False)
 
 
 def test_openssl_accepts_the_list(certs: Path) -> None:

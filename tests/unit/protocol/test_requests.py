@@ -27,6 +27,7 @@ SENT_ERRORS = [
     errors.HostExhausted("no process is left"),
     errors.RequestIdReused("r", "b"),
     errors.Unauthenticated("no certificate"),
+    errors.CertificateRevoked("CN=a", "1f"),
     errors.RoleRequired("StopJob", "Admin", "Viewer"),
     errors.ReaderStalled("b", 5.5),
     errors.ShuttingDown(),

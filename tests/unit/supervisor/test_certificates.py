@@ -47,6 +47,17 @@ def test_the_problem_names_a_missing_file_and_the_remedy(directory: Path, name: 
     assert "--certs-dir" in found.problem
 
 
+def test_revocation_lists_are_optional(directory: Path) -> None:
+    versions = [read(directory, ()).version]
+    assert read(directory, ()).crl is None
+    (directory / "crl.pem").write_text("lists")
+    found = read(directory, versions[0])
+    assert found.crl == b"lists"
+    (directory / "crl.pem").unlink()
+    versions += [found.version, read(directory, ()).version]
+    assert versions[0] == versions[2] != versions[1]
+
+
 def test_an_exhausted_host_does_not_suggest_new_certificates(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ from jobworker.v1.job_pb2 import (
 from jobworker_client.chunks import Chunk, source_runs, split_chunk
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import (
+    CertificateRevoked,
     CommandNotStarted,
     ConfigError,
     ConnectFailure,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AppliedIsolation",
     "AppliedLimit",
+    "CertificateRevoked",
     "Chunk",
     "Client",
     "ClientConfig",

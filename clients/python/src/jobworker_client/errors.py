@@ -12,6 +12,7 @@ from jobworker.v1.error_reason_pb2 import ErrorReason
 
 __all__ = [
     "BY_REASON",
+    "CertificateRevoked",
     "ClientReason",
     "CommandNotStarted",
     "ConfigError",
@@ -165,6 +166,10 @@ class Unauthenticated(JobWorkerError):
     """The server does not accept the client's certificate."""
 
 
+class CertificateRevoked(JobWorkerError):
+    """The server has revoked the client's certificate or the certificate of one of its issuers."""
+
+
 class RoleRequired(JobWorkerError):
     """The role in the client's certificate does not permit the call."""
 
@@ -242,6 +247,7 @@ BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTy
         ErrorReason.ERROR_REASON_HOST_EXHAUSTED: HostExhausted,
         ErrorReason.ERROR_REASON_REQUEST_ID_REUSED: RequestIdReused,
         ErrorReason.ERROR_REASON_UNAUTHENTICATED: Unauthenticated,
+        ErrorReason.ERROR_REASON_CERTIFICATE_REVOKED: CertificateRevoked,
         ErrorReason.ERROR_REASON_ROLE_REQUIRED: RoleRequired,
         ErrorReason.ERROR_REASON_READER_STALLED: ReaderStalled,
         ErrorReason.ERROR_REASON_SHUTTING_DOWN: ShuttingDown,

@@ -15,6 +15,7 @@
     ├── HostExhausted         the host lacks processes, descriptors, memory or space
     ├── RequestIdReused       the request id belongs to a different request
     ├── Unauthenticated       the identity of the client is unknown
+    ├── CertificateRevoked    the certificate of the client is in the revocation list
     ├── RoleRequired          the role of the client does not allow the method
     ├── ReaderStalled         a client did not read its stream for too long
     ├── ShuttingDown          the server shuts down and accepts no requests
@@ -217,6 +218,23 @@ class Unauthenticated(JobWorkerError):
 
     def __str__(self) -> str:
         return self.why
+
+
+@dataclasses.dataclass(eq=False)
+class CertificateRevoked(JobWorkerError):
+    """Raised when the revocation list has the client certificate or the certificate of one of its issuers.
+
+    `subject` and `serial` (hexadecimal) are those of the revoked certificate.
+    """
+
+    subject: str
+    serial: str
+
+    def __str__(self) -> str:
+        return (
+            f"the certificate of {self.subject} with serial number {self.serial} is revoked; "
+            "use another certificate"
+        )
 
 
 @dataclasses.dataclass(eq=False)

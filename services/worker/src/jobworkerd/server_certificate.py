@@ -5,6 +5,7 @@ server therefore checks its certificate before it uses it.
 """
 
 import datetime as dt
+import ssl
 from collections.abc import Iterator
 
 from cryptography import x509
@@ -19,6 +20,12 @@ _MAX_RSA_BITS = 8192
 _ACCEPTED = "use RSA with 2048 to 8192 bits, or ECDSA on P-256 or P-384, as `jobworkerd certs` does"
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 
+_ISSUE = "issue one with: jobworkerd certs issue server --role server --force"
+RENEW = "renew it with: jobworkerd certs renew server"
+
+RENEWAL_NOTICE = dt.timedelta(days=30)
+"""A certificate that expires within this time has a notice."""
+
 _PURPOSES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
@@ -30,7 +37,7 @@ def problem(certificate: x509.Certificate) -> str:
     try:
         return _key_problem(certificate) or _usage_problem(certificate)
     except ValueError as error:
-        return f"cannot be parsed ({error}); issue a new one with: jobworkerd certs issue server"
+        return f"cannot be parsed ({error}); {RENEW}"
 
 
 def validity_problem(certificate: x509.Certificate, now: dt.datetime) -> str:
@@ -39,8 +46,26 @@ def validity_problem(certificate: x509.Certificate, now: dt.datetime) -> str:
     if now < start:
         return f"is not valid before {start:%Y-%m-%dT%H:%M:%SZ}; check this host's clock"
     if now > end:
-        return f"expired at {end:%Y-%m-%dT%H:%M:%SZ}"
+        return f"expired at {end:%Y-%m-%dT%H:%M:%SZ}; {RENEW}"
     return ""
+
+
+def expiry_notice(certificate: x509.Certificate, now: dt.datetime) -> str:
+    """Return when the certificate expires if that is within `RENEWAL_NOTICE`, or an empty string."""
+    end = certificate.not_valid_after_utc
+    return f"expires at {end:%Y-%m-%dT%H:%M:%SZ}; {RENEW}" if now + RENEWAL_NOTICE > end else ""
+
+
+def pair_problem(error: ssl.SSLError, key: bytes) -> str:
+    """Return why the certificate and its key cannot be loaded, for an error of `load_cert_chain`."""
+    if b"ENCRYPTED" in key:
+        return (
+            "has an encrypted key in server-key.pem, and the server has no password; "
+            "decrypt it with: openssl pkey -in server-key.pem"
+        )
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"does not fit the key in server-key.pem; install both files of one pair, or {RENEW}"
+    return f"or server-key.pem is damaged or not PEM ({error.reason or error}); {RENEW}"
 
 
 def _key_problem(certificate: x509.Certificate) -> str:
@@ -66,7 +91,7 @@ def _key_name(certificate: x509.Certificate) -> str:
 def _usage_problem(certificate: x509.Certificate) -> str:
     for extension in certificate.extensions:
         for why in _missing(extension.value):
-            return f"{why}, which gRPC clients require; issue one with: jobworkerd certs issue server"
+            return f"{why}, which gRPC clients require; {_ISSUE}"
     return ""
 
 

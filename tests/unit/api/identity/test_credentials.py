@@ -3,6 +3,7 @@
 import asyncio
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -10,7 +11,8 @@ import pytest
 import trustme
 from api_process import Start, connected, failure, get, starter
 from api_server import JOB_ID, Api, Authority, eventually, refusal, write_log
-from certificates import DAY, issue, pair
+from certificates import DAY, Issued, issue, pair
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,6 +21,8 @@ from msgspec.structs import replace
 from jobworker.v1 import job_service_pb2
 from jobworkerd import server_certificate
 from jobworkerd.api.identity import principal
+from jobworkerd.certs.authority import load_pair
+from jobworkerd.certs.revocation import revoke
 from jobworkerd.config import Config
 
 
@@ -39,7 +43,7 @@ async def test_certificates_that_do_not_fit_together(
 ) -> None:
     other = authority.ca.issue_cert("localhost", key_type=trustme.KeyType.RSA)
     other.private_key_pem.write_to_path(Path(config.certs_dir) / "server-key.pem")
-    assert "do not fit together" in await failure(start, config)
+    assert "server.pem does not fit the key in server-key.pem" in await failure(start, config)
 
 
 def _damage(config: Config, name: str) -> None:
@@ -187,6 +191,104 @@ async def test_an_open_stream_ends_when_the_client_certificate_expires(
             assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.UNAUTHENTICATED
         await eventually(lambda: len(api.events("rpc")) == 3)
     assert {event["status"] for event in api.events("rpc")} == {"UNAUTHENTICATED"}
+
+
+class TestRevocationLists:
+    """`crl.pem` of a running process."""
+
+    async def test_a_damaged_file_at_the_start(self, start: Start, config: Config) -> None:
+        _damage(config, "crl.pem")
+        reason = await failure(start, config)
+        assert reason.startswith(f"{config.certs_dir}/crl.pem is unusable (the file does not end with")
+
+    async def test_a_list_of_another_authority_at_the_start(self, start: Start, config: Config) -> None:
+        _revoke(config, Authority(), 1)
+        assert "no authority in ca.pem signed the list" in await failure(start, config)
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            (lambda config: _damage(config, "crl.pem"), "is unusable"),
+            (lambda config: Path(config.certs_dir, "crl.pem").unlink(), "is missing"),
+        ],
+        ids=["damaged", "removed"],
+    )
+    async def test_the_last_valid_list_stays_in_use(
+        self,
+        start: Start,
+        config: Config,
+        authority: Authority,
+        change: Callable[[Config], None],
+        sentence: str,
+    ) -> None:
+        revoked = issue(pair(authority.ca))
+        async with start(config) as started:
+            address = await started.address()
+            async with (
+                connected(address, authority, revoked) as client,
+                connected(address, authority) as other,
+            ):
+                assert await get(client) == JOB_ID
+                _revoke(config, authority, _serial(revoked))
+                await eventually(lambda: started.event("certificates renewed"))
+                change(config)
+                await eventually(lambda: started.event("certificates not renewed"))
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await get(client)
+                assert refusal(caught.value).reason == "CERTIFICATE_REVOKED"
+                assert await get(other) == JOB_ID
+        warning = started.event("certificates not renewed")
+        assert warning
+        assert str(warning["reason"]).startswith(f"{config.certs_dir}/crl.pem {sentence}")
+
+    async def test_an_unusable_server_certificate_does_not_delay_a_revocation(
+        self, start: Start, config: Config, authority: Authority
+    ) -> None:
+        revoked = issue(pair(authority.ca))
+        async with start(config) as started, connected(await started.address(), authority, revoked) as client:
+            assert await get(client) == JOB_ID
+            issue(pair(authority.ca), end=-DAY / 2).write_server(Path(config.certs_dir))
+            _revoke(config, authority, _serial(revoked))
+            await eventually(lambda: started.event("certificates not renewed"))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await get(client)
+            assert refusal(caught.value).code is grpc.StatusCode.PERMISSION_DENIED
+            async with connected(await started.address(), authority) as other:
+                assert await get(other) == JOB_ID
+        warning = started.event("certificates not renewed")
+        assert warning
+        assert "server.pem expired at 20" in str(warning["reason"])
+
+
+def _revoke(config: Config, authority: Authority, serial: int) -> None:
+    issuer = pair(authority.ca)
+    path = Path(config.certs_dir, "crl.pem")
+    path.with_suffix(".new").write_bytes(revoke(load_pair(issuer.certificate, issuer.key), b"", serial))
+    path.with_suffix(".new").rename(path)
+
+
+def _serial(issued: Issued) -> int:
+    return x509.load_pem_x509_certificate(issued.certificate).serial_number
+
+
+@pytest.mark.parametrize("days", [29, 31])
+async def test_a_certificate_that_expires_soon(
+    start: Start, config: Config, authority: Authority, days: int
+) -> None:
+    issue(pair(authority.ca), end=days * DAY).write_server(Path(config.certs_dir))
+    async with start(config) as started, connected(await started.address(), authority) as client:
+        health = health_pb2_grpc.HealthStub(client.channel)
+        await get(client)
+        request = health_pb2.HealthCheckRequest(service="certificates")
+        status = (await health.Check(request, timeout=20)).status
+    warning = started.event("certificate expires soon")
+    if days > 30:
+        assert (warning, status) == (None, health_pb2.HealthCheckResponse.SERVING)
+        return
+    assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert warning
+    assert str(warning["reason"]).startswith(f"{config.certs_dir}/server.pem expires at 20")
+    assert str(warning["reason"]).endswith("renew it with: jobworkerd certs renew server")
 
 
 async def test_damaged_files_leave_the_old_certificates_in_use(

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from jobworkerd.api.identity.principal import Credential, Identities, Principal, Role, parse_certificate
-from jobworkerd.errors import Unauthenticated
+from jobworkerd.certs.authority import load_pair
+from jobworkerd.certs.revocation import revoke
+from jobworkerd.errors import CertificateRevoked, Unauthenticated
 
 Attributes = Sequence[tuple[x509.ObjectIdentifier, str]]
 
@@ -165,6 +167,29 @@ def test_an_expired_intermediate_authority_invalidates_its_certificates(
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(Unauthenticated, match="expired"):
         _principal(_identities(AUTHORITY), leaf, middle.certificate)
+
+
+def test_a_revoked_intermediate_authority_invalidates_its_certificates() -> None:
+    middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
+    leaf, identities = issue(middle), _identities(AUTHORITY)
+    serial = x509.load_pem_x509_certificate(middle.certificate).serial_number
+    crl = revoke(load_pair(AUTHORITY.certificate, AUTHORITY.key), b"", serial)
+    _principal(identities, leaf, middle.certificate)
+    identities.trust(AUTHORITY.certificate, crl)
+    for _ in range(2):
+        with pytest.raises(CertificateRevoked, match=f"of OU=Admin with serial number {serial:x}"):
+            _principal(identities, leaf, middle.certificate)
+
+
+def test_unusable_lists_leave_the_present_ones_in_use() -> None:
+    issued, identities = issue(AUTHORITY), _identities(AUTHORITY)
+    serial = x509.load_pem_x509_certificate(issued.certificate).serial_number
+    crl = revoke(load_pair(AUTHORITY.certificate, AUTHORITY.key), b"", serial)
+    identities.trust(AUTHORITY.certificate, crl)
+    with pytest.raises(ValueError, match="PEM"):
+        identities.trust(AUTHORITY.certificate, crl[:-40])
+    with pytest.raises(CertificateRevoked):
+        _principal(identities, issued)
 
 
 class _Broken:

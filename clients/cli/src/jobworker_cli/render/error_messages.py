@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from jobworker_cli.errors import CliError, FieldViolation
 from jobworker_client import (
+    CertificateRevoked,
     CommandNotStarted,
     ConnectFailure,
     DeadlineExceeded,
@@ -48,6 +49,8 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         JobNotFound: "`jobworker list` shows the jobs of the server",
         JobNotFinal: "stop the job with `jobworker stop`, or wait for its end with `jobworker wait`",
         JobNotRunning: "`jobworker list --status running` shows the jobs whose limits can be changed",
+        CertificateRevoked: "ask the administrator of the server for a new certificate, and select it with "
+        "--certs, or with --cert and --key",
         RoleRequired: "select another certificate with --role admin, or with --cert and --key",
         TooManyJobs: "use --queue to let the job wait; `jobworker list --status running` shows the running "
         "jobs, `jobworker queue` the waiting ones",
@@ -63,8 +66,8 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
 CONNECT_HINTS: Mapping[ConnectFailure, str] = MappingProxyType(
     {
         ConnectFailure.UNTRUSTED: "set --certs or --ca to the CA that signed the server's certificate",
-        ConnectFailure.EXPIRED: "renew it on the server's host with `jobworkerd certs issue server "
-        "--role server --force`; also compare the clocks of both hosts",
+        ConnectFailure.EXPIRED: "renew it on the server's host with `jobworkerd certs renew server`; "
+        "also compare the clocks of both hosts",
         ConnectFailure.OTHER_NAME: "set --server or --server-name to a name in the certificate",
         ConnectFailure.NOT_TLS: "check --server (JOBWORKER_SERVER)",
         ConnectFailure.CLIENT_FILES: "use PEM files, and the key that belongs to the certificate",

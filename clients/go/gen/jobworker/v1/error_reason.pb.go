@@ -84,6 +84,10 @@ const (
 	// RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
 	// accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE ErrorReason = 18
+	// PERMISSION_DENIED: the server's revocation list has the client certificate or the certificate of one of its issuers.
+	// Open streams and waits end with this reason, too. The metadata key `serial` has the serial number. Use another
+	// certificate.
+	ErrorReason_ERROR_REASON_CERTIFICATE_REVOKED ErrorReason = 19
 )
 
 // Enum value maps for ErrorReason.
@@ -108,6 +112,7 @@ var (
 		16: "ERROR_REASON_QUOTA_EXCEEDED",
 		17: "ERROR_REASON_SERVER_BUSY",
 		18: "ERROR_REASON_MESSAGE_TOO_LARGE",
+		19: "ERROR_REASON_CERTIFICATE_REVOKED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -129,6 +134,7 @@ var (
 		"ERROR_REASON_QUOTA_EXCEEDED":         16,
 		"ERROR_REASON_SERVER_BUSY":            17,
 		"ERROR_REASON_MESSAGE_TOO_LARGE":      18,
+		"ERROR_REASON_CERTIFICATE_REVOKED":    19,
 	}
 )
 
@@ -163,7 +169,7 @@ var File_jobworker_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\x93\x05\n" +
+	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xb9\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -184,7 +190,8 @@ const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\x1aERROR_REASON_JOB_NOT_FINAL\x10\x0f\x12\x1f\n" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10\x10\x12\x1c\n" +
 	"\x18ERROR_REASON_SERVER_BUSY\x10\x11\x12\"\n" +
-	"\x1eERROR_REASON_MESSAGE_TOO_LARGE\x10\x12B\xbd\x01\n" +
+	"\x1eERROR_REASON_MESSAGE_TOO_LARGE\x10\x12\x12$\n" +
+	" ERROR_REASON_CERTIFICATE_REVOKED\x10\x13B\xbd\x01\n" +
 	"\x10dev.jobworker.v1B\x10ErrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

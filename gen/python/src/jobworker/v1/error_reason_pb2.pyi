@@ -96,6 +96,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
     accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
     """
+    ERROR_REASON_CERTIFICATE_REVOKED: _ErrorReason.ValueType  # 19
+    """PERMISSION_DENIED: the server's revocation list has the client certificate or the certificate of one of its issuers.
+    Open streams and waits end with this reason, too. The metadata key `serial` has the serial number. Use another
+    certificate.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
@@ -176,4 +181,9 @@ ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 17
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 18
 """RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
 accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
+"""
+ERROR_REASON_CERTIFICATE_REVOKED: ErrorReason.ValueType  # 19
+"""PERMISSION_DENIED: the server's revocation list has the client certificate or the certificate of one of its issuers.
+Open streams and waits end with this reason, too. The metadata key `serial` has the serial number. Use another
+certificate.
 """

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 from jobworkerd.api.identity.principal import Credential, Identities
-from jobworkerd.errors import JobWorkerError, Unauthenticated
+from jobworkerd.errors import CertificateRevoked, JobWorkerError, Unauthenticated
 
 
 class _Call:
@@ -81,5 +81,5 @@ class ActiveCalls:
     def _check(self, call: _Call, credential: Credential) -> None:
         try:
             self._identities.check(credential)
-        except Unauthenticated as error:
+        except (CertificateRevoked, Unauthenticated) as error:
             call.end(error)

@@ -16,12 +16,16 @@ SERVICES = ("", "jobworker.v1.JobService")
 LIMITS = "limits"
 """The status of this name is SERVING while limits can be enforced as at the start."""
 
-ALL = (*SERVICES, LIMITS)
+CERTIFICATES = "certificates"
+"""The status of this name is SERVING while the server certificate and its authority are valid for 30 days."""
+
+ALL = (*SERVICES, LIMITS, CERTIFICATES)
 
 STARTING = "the server is starting"
 NO_ANSWER = "the supervisor does not answer"
 DRAINING = "the server is shutting down"
 UNLIMITED = "limits cannot be enforced"
+EXPIRING = "a certificate expires soon"
 
 
 class Health(health_pb2_grpc.HealthServicer):

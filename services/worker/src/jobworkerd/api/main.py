@@ -19,7 +19,17 @@ import uvloop
 from jobworkerd.api import log_setup, preload, server, shutdown
 from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.clients import Clients
-from jobworkerd.api.health import DRAINING, LIMITS, NO_ANSWER, SERVICES, STARTING, UNLIMITED, Health
+from jobworkerd.api.health import (
+    CERTIFICATES,
+    DRAINING,
+    EXPIRING,
+    LIMITS,
+    NO_ANSWER,
+    SERVICES,
+    STARTING,
+    UNLIMITED,
+    Health,
+)
 from jobworkerd.api.identity import privileges
 from jobworkerd.api.identity.credentials import Certificates
 from jobworkerd.api.identity.principal import Identities
@@ -113,7 +123,9 @@ async def serve(
         JobService(config, jobs_dir, supervisor, identities, draining),
         health,
     )
-    certificates = Certificates(Path(config.certs_dir), supervisor, identities.trust)
+    certificates = Certificates(
+        Path(config.certs_dir), supervisor, identities.trust, partial(_report_expiry, health)
+    )
     try:
         credentials = await certificates.credentials()
     except ShuttingDown:
@@ -170,6 +182,13 @@ def _report_limits(
     else:
         health.remove(UNLIMITED)
         log.info("limits can be enforced again")
+
+
+def _report_expiry(health: Health, reason: str) -> None:
+    if reason:
+        health.add(EXPIRING, (CERTIFICATES,))
+    else:
+        health.remove(EXPIRING)
 
 
 async def _until_closed(supervisor: SupervisorClient, health: Health, draining: asyncio.Event) -> None:

@@ -74,6 +74,10 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReaso
                 grpc.StatusCode.UNAUTHENTICATED,
                 api.ERROR_REASON_UNAUTHENTICATED,
             ),
+            errors.CertificateRevoked: (
+                grpc.StatusCode.PERMISSION_DENIED,
+                api.ERROR_REASON_CERTIFICATE_REVOKED,
+            ),
             errors.RoleRequired: (
                 grpc.StatusCode.PERMISSION_DENIED,
                 api.ERROR_REASON_ROLE_REQUIRED,

@@ -28,6 +28,8 @@ CLOCK_SKEW = dt.timedelta(minutes=5)
 _COMMON_NAME_LENGTH = 64
 """Maximum length in characters (RFC 5280, appendix A.1, ub-common-name)."""
 
+PEM = serialization.Encoding.PEM
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -116,7 +118,7 @@ def _sign(authority: Pair, subject: x509.Name, extensions: Sequence[x509.Extensi
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(_authority_key_identifier(authority.certificate), critical=False)
+        .add_extension(key_identifier(authority.certificate), critical=False)
     )
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
@@ -201,7 +203,8 @@ def _purpose(role: Role) -> x509.ObjectIdentifier:
     return ExtendedKeyUsageOID.SERVER_AUTH if role is Role.SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
 
 
-def _authority_key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return the identifier of the authority's key for a certificate or a list that it signs."""
     # Other tools may derive the identifier of the authority's key in another way than RFC 5280's hash.
     try:
         identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

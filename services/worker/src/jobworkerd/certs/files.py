@@ -12,7 +12,7 @@ import re
 import secrets
 import ssl
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jobworkerd.certs.errors import CertificatesError
@@ -20,8 +20,17 @@ from jobworkerd.certs.errors import CertificatesError
 AUTHORITY = "ca"
 """The name of the pair of the authority."""
 
+REVOCATIONS = "crl"
+"""The name of the file with the revocation lists."""
+
 SERVER = "server"
 """The name of the pair that `jobworkerd serve` uses."""
+
+AUTHORITY_KEY = f"{AUTHORITY}-key.pem"
+"""The file with the key of the authority."""
+
+PREVIOUS_KEY = f"{AUTHORITY}-previous-key.pem"
+"""The file with the key of the authority that a rollover replaces."""
 
 # A name is part of a file name and a CN, for which X.520 allows 64 characters.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -51,6 +60,8 @@ def check_name(name: str) -> None:
             f"{name!r} is not accepted as a name; use up to 64 letters, digits, '.', '_', '@' and '-', with "
             "a letter or digit first, and not -key at the end"
         )
+    if name == REVOCATIONS:
+        raise CertificatesError(f"{name!r} is the name of the revocation lists; use another name")
     if name == AUTHORITY:
         raise CertificatesError(
             f"{name!r} is the name of the authority; use `jobworkerd certs init` to create one"
@@ -60,6 +71,7 @@ def check_name(name: str) -> None:
 def names(directory: Path) -> list[str]:
     """Return the names of the certificates in a directory: the authority, the server, then the others."""
     found = {path.stem for path in directory.glob("*.pem") if not path.stem.endswith("-key")}
+    found.discard(REVOCATIONS)
     first = [name for name in (AUTHORITY, SERVER) if name in found]
     return first + sorted(found.difference(first))
 
@@ -98,8 +110,7 @@ def check_writable(directory: Path, pairs: Sequence[str], *, replace: bool) -> N
         listed = ", ".join(path.name for path in present)
         raise CertificatesError(f"{directory} already has {listed}; replace them with --force")
     for path in present:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise CertificatesError(f"{path} is not a regular file; move it away")
+        _check_regular(path)
 
 
 def check_server_files(directory: Path) -> None:
@@ -139,6 +150,57 @@ def key_mode_problem(key: Path) -> str | None:
     return None
 
 
+def revocations_file(directory: Path) -> Path:
+    """Return the path of the revocation lists, which are optional."""
+    return certificate_file(directory, REVOCATIONS)
+
+
+def write_all(directory: Path, contents: Mapping[str, bytes], *, remove: Sequence[str] = ()) -> list[Path]:
+    """Replace files, all or none of them, then remove others; return the paths of the written ones.
+
+    Raises:
+        CertificatesError: a path is not a regular file.
+        OSError: a file cannot be written; all files are unchanged.
+    """
+    with _locked(directory):
+        for name in (*contents, *remove):
+            if os.path.lexists(directory / name):
+                _check_regular(directory / name)
+        written = _write_all(
+            directory, {directory / name: (data, _mode(name)) for name, data in contents.items()}
+        )
+        for name in remove:
+            (directory / name).unlink(missing_ok=True)
+    return written
+
+
+def _mode(name: str) -> int:
+    return _KEY_MODE if name.endswith("-key.pem") else _CERTIFICATE_MODE
+
+
+def write_revocations(directory: Path, change: Callable[[bytes], bytes]) -> Path:
+    """Replace the revocation lists by the result of `change`, which gets the present ones; return the path.
+
+    Raises:
+        CertificatesError: the path is not a regular file, or the file cannot be read.
+        OSError: the file cannot be written; it is unchanged.
+    """
+    path = revocations_file(directory)
+    with _locked(directory):
+        present = b""
+        if os.path.lexists(path):
+            _check_regular(path)
+            _check_readable(path)
+            present = path.read_bytes()
+        _write_all(directory, {path: (change(present), _CERTIFICATE_MODE)})
+    return path
+
+
+def _check_regular(path: Path) -> None:
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise CertificatesError(f"{path} is not a regular file; move it away")
+
+
 def _check_readable(path: Path) -> None:
     try:
         with path.open("rb") as file:
@@ -152,15 +214,16 @@ def _check_readable(path: Path) -> None:
 
 
 def _check_usable(authority: Path, certificate: Path, key: Path) -> None:
+    # The import needs the cryptography package, which only some commands load.
+    from jobworkerd import server_certificate
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # With an empty password an encrypted key is an error. Without one, ssl would prompt on the terminal.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         raise CertificatesError(
-            f"{certificate} and {key} are not a PEM certificate and its unencrypted key "
-            f"({error.reason or error}); "
-            "issue new ones with: jobworkerd certs issue server --role server --force"
+            f"{certificate} {server_certificate.pair_problem(error, key.read_bytes())}"
         ) from error
     try:
         context.load_verify_locations(authority)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -13,14 +14,15 @@ from jobworkerd import server_certificate
 from jobworkerd.certs import files
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
-
-RENEWAL_NOTICE = dt.timedelta(days=30)
-"""A certificate that expires within this time has a problem."""
+from jobworkerd.revocations import Revocations
 
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """A certificate in words. `fingerprint` is SHA-256; each of `problems` is an error message."""
+    """A certificate in words. `serial` is hexadecimal, `fingerprint` SHA-256.
+
+    Each of `problems` is an error message.
+    """
 
     file: Path
     subject: str
@@ -28,6 +30,7 @@ class Description:
     hosts: tuple[str, ...]
     not_after: dt.datetime
     days_left: int
+    serial: str
     fingerprint: str
     problems: tuple[str, ...]
 
@@ -44,12 +47,68 @@ def describe_all(directory: Path) -> list[Description]:
         raise CertificatesError(
             f"{directory} has no certificates; create them with: jobworkerd certs init --dir {directory}"
         )
-    issuer = (
-        load_certificate(files.certificate_file(directory, files.AUTHORITY))
-        if files.AUTHORITY in names
-        else None
+    trust = _Trust(
+        load_authorities(directory) if files.AUTHORITY in names else [], load_revocations(directory)
     )
-    return [_describe(directory, name, issuer) for name in names]
+    return [
+        _describe(directory, name, certificate, trust)
+        for name in names
+        for certificate in (
+            trust.authorities
+            if name == files.AUTHORITY
+            else [load_certificate(files.certificate_file(directory, name))]
+        )
+    ]
+
+
+def check_server(directory: Path) -> None:
+    """Check that clients accept the server certificate, that it is valid now, and the revocation lists.
+
+    Raises:
+        CertificatesError: the certificate is damaged, not valid now, or has a key or a purpose that clients
+            refuse; or the lists are damaged, or no authority signed them.
+        OSError: a file cannot be read.
+    """
+    load_revocations(directory)
+    path = files.certificate_file(directory, files.SERVER)
+    certificate = load_certificate(path)
+    problem = server_certificate.problem(certificate) or server_certificate.validity_problem(
+        certificate, dt.datetime.now(dt.UTC)
+    )
+    if problem:
+        raise CertificatesError(f"{path} {problem}")
+
+
+def load_revocations(directory: Path) -> Revocations | None:
+    """Return the revocation lists in a directory, or None if it has none.
+
+    Raises:
+        CertificatesError: the lists or the authorities are damaged, or no authority signed a list.
+        OSError: a file cannot be read.
+    """
+    path = files.revocations_file(directory)
+    try:
+        crl = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return Revocations(crl, load_authorities(directory))
+    except ValueError as error:
+        raise CertificatesError(f"{path} is unusable ({error}); restore it") from error
+
+
+def load_authorities(directory: Path) -> list[x509.Certificate]:
+    """Return the authorities in `ca.pem`.
+
+    Raises:
+        CertificatesError: the file has no certificate.
+        OSError: the file cannot be read.
+    """
+    path = files.certificate_file(directory, files.AUTHORITY)
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError as error:
+        raise CertificatesError(f"{path} is not a PEM certificate; replace or remove it") from error
 
 
 def load_certificate(path: Path) -> x509.Certificate:
@@ -88,9 +147,14 @@ def role(certificate: x509.Certificate) -> str:
     return "none"
 
 
-def _describe(directory: Path, name: str, issuer: x509.Certificate | None) -> Description:
+@dataclasses.dataclass(frozen=True)
+class _Trust:
+    authorities: Sequence[x509.Certificate]
+    revocations: Revocations | None
+
+
+def _describe(directory: Path, name: str, certificate: x509.Certificate, trust: _Trust) -> Description:
     path = files.certificate_file(directory, name)
-    certificate = load_certificate(path)
     left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
     return Description(
         file=path,
@@ -99,11 +163,13 @@ def _describe(directory: Path, name: str, issuer: x509.Certificate | None) -> De
         hosts=hosts(certificate),
         not_after=certificate.not_valid_after_utc,
         days_left=left.days,
+        serial=f"{certificate.serial_number:x}",
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
         problems=(
             *_lifetime_problems(name, certificate, left),
             *_server_problems(name, certificate),
-            *_issuer_problems(name, certificate, issuer),
+            *_issuer_problems(path, certificate, trust),
+            *_revocation_problems(name, certificate, trust.revocations),
             *_key_problems(files.key_file(directory, name)),
         ),
     )
@@ -115,7 +181,7 @@ def _lifetime_problems(name: str, certificate: x509.Certificate, left: dt.timede
         return [f"{name} is not valid before {start:%Y-%m-%dT%H:%M:%SZ}; check this host's clock"]
     if left <= dt.timedelta(0):
         return [f"{name} has expired; {_renewal(name)}"]
-    if left <= RENEWAL_NOTICE:
+    if left <= server_certificate.RENEWAL_NOTICE:
         return [f"{name} expires in {left.days} days; {_renewal(name)}"]
     return []
 
@@ -126,18 +192,53 @@ def _server_problems(name: str, certificate: x509.Certificate) -> list[str]:
 
 
 def _renewal(name: str) -> str:
-    command = "init --force" if name == files.AUTHORITY else f"renew {name}"
-    return f"renew it with: jobworkerd certs {command}"
+    command = "rollover" if name == files.AUTHORITY else f"renew {name}"
+    return f"r{'eplace' if name == files.AUTHORITY else 'enew'} it with: jobworkerd certs {command}"
 
 
-def _issuer_problems(name: str, certificate: x509.Certificate, issuer: x509.Certificate | None) -> list[str]:
-    if issuer is None:
+def _issuer_problems(path: Path, certificate: x509.Certificate, trust: "_Trust") -> list[str]:
+    name = path.stem
+    if not trust.authorities:
         return [f"{name} cannot be checked: {files.AUTHORITY}.pem is missing; copy it to this directory"]
+    if name == files.AUTHORITY or _leads_to(certificate, _intermediates(path), trust.authorities):
+        return []
+    return [f"{name} was not issued by the authority in {files.AUTHORITY}.pem; {_renewal(name)}"]
+
+
+def _intermediates(path: Path) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(path.read_bytes())[1:]
+
+
+def _leads_to(
+    certificate: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    authorities: Sequence[x509.Certificate],
+) -> bool:
+    """Return whether an authority issued a certificate, directly or through intermediate certificates."""
+    if any(is_issuer(each, certificate) for each in authorities):
+        return True
+    return any(
+        is_issuer(each, certificate)
+        and _leads_to(each, [other for other in intermediates if other is not each], authorities)
+        for each in intermediates
+    )
+
+
+def _revocation_problems(
+    name: str, certificate: x509.Certificate, revocations: Revocations | None
+) -> list[str]:
+    if revocations is None or certificate not in revocations:
+        return []
+    return [f"{name} is revoked; {_renewal(name)}"]
+
+
+def is_issuer(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Return whether an authority issued a certificate."""
     try:
-        certificate.verify_directly_issued_by(issuer)
+        certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
-        return [f"{name} was not issued by the authority in {files.AUTHORITY}.pem; {_renewal(name)}"]
-    return []
+        return False
+    return True
 
 
 def _key_problems(key: Path) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from jobworkerd.certs import authority, files, hosts, inspection
+from jobworkerd.certs import authority, files, hosts, inspection, revocation
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
 
@@ -29,7 +29,13 @@ def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: boo
     pairs = {files.AUTHORITY: issuer}
     for name, role in _FIRST_SET.items():
         pairs[name] = _issue(issuer, name, role, server_hosts or hosts.own_hosts())
-    return _write(directory, pairs, replace=replace)
+    written = _write(directory, pairs, replace=replace)
+    lists = files.revocations_file(directory)
+    if lists.exists():
+        # The authority of these lists is not trusted any more, so that the server would refuse them.
+        written += files.write_all(directory, {lists.name: revocation.keep(issuer, b"")})
+    files.write_all(directory, {}, remove=[files.PREVIOUS_KEY])
+    return written
 
 
 def issue_one(

@@ -1,4 +1,4 @@
-"""`jobworkerd certs`: creates, renews and shows certificates.
+"""`jobworkerd certs`: creates, renews, revokes and shows certificates.
 
 Modules that need the cryptography package are imported when a command runs. `serve`, in the same program,
 starts faster without them.
@@ -95,6 +95,63 @@ def renew(
 
 
 @app.command()
+def revoke(
+    what: Annotated[
+        str, typer.Argument(metavar="FILE|SERIAL", help="The certificate, or its hexadecimal serial number.")
+    ],
+    directory: Directory = None,
+) -> None:
+    """Revoke a client certificate with the authority in the directory.
+
+    Writes crl.pem, a standard revocation list (RFC 5280) signed by the authority. A server that has the file
+    in its directory refuses the certificate within a second, also on open streams and waits. A FILE that is
+    not in the working directory is looked up in the directory of the certificates.
+    """
+    from jobworkerd.certs import rollover
+
+    path, serial = rollover.revoke(_directory(directory), what)
+    typer.echo(path)
+    typer.echo(
+        f"{serial:x} is revoked; copy {path.name} to each server that does not use this file", err=True
+    )
+
+
+@app.command(name="rollover")
+def start_rollover(directory: Directory = None) -> None:
+    """Replace the authority in steps, without an interruption: add a new one.
+
+    Afterwards the server trusts both authorities, and its own certificate is still of the previous one. The
+    next steps are: copy ca.pem to all clients; run `renew --all`; copy the renewed files to the clients; run
+    `retire`.
+    """
+    from jobworkerd.certs import rollover
+
+    _report(rollover.start(_directory(directory)))
+    typer.echo(
+        "next: copy ca.pem to all clients; run `jobworkerd certs renew --all`; copy the renewed files to the "
+        "clients; run `jobworkerd certs retire`",
+        err=True,
+    )
+
+
+@app.command()
+def retire(
+    directory: Directory = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Retire it although certificates in the directory are its own.")
+    ] = False,
+) -> None:
+    """Finish a rollover: stop trusting the previous authority.
+
+    Certificates of the previous authority are refused within a second. Its key is removed.
+    """
+    from jobworkerd.certs import rollover
+
+    _report(rollover.retire(_directory(directory), force=force))
+
+
+@app.command()
 def show(directory: Directory = None, output: Output = Format.TEXT) -> None:
     """Show the certificates in the directory, and print their problems to stderr."""
     from jobworkerd.certs import inspection
@@ -124,6 +181,7 @@ def _paragraph(description: "Description") -> str:
         "role": description.role,
         "hosts": ", ".join(description.hosts),
         "not after": f"{description.not_after:%Y-%m-%d %H:%M} UTC ({description.days_left} days left)",
+        "serial": description.serial,
         "sha-256": description.fingerprint,
     }
     shown = [f"  {name:<10} {value}" for name, value in lines.items() if value]

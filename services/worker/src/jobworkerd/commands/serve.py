@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobworkerd.certs import files
 from jobworkerd.config import Config, from_json, to_json
 from jobworkerd.keeper import memory_file
 from jobworkerd.keeper.inheritance import set_inheritable
@@ -26,7 +25,12 @@ def serve(settings: Settings) -> None:
     Flags take precedence over environment variables (JOBWORKERD_LISTEN, …), and these over the file.
     `jobworkerd config` with the same flags prints the resulting settings.
     """
-    files.check_server_files(Path(settings.config.certs_dir))
+    # These need the cryptography package, which the other commands of the program must not wait for.
+    from jobworkerd.certs import files, inspection
+
+    directory = Path(settings.config.certs_dir)
+    files.check_server_files(directory)
+    inspection.check_server(directory)
     if SOCKET_VARIABLE in os.environ:
         become_supervisor(settings.config, os.environ.pop(SOCKET_VARIABLE), os.environ.pop(SETTINGS_VARIABLE))
     else:

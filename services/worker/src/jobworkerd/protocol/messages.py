@@ -148,7 +148,9 @@ class FinalJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class Certificates(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """The contents of `ca.pem`, `server.pem` and `server-key.pem`; empty if the version is the known one.
+    """The contents of the certificate files; empty if the version is the known one.
+
+    `crl` is None if there is no `crl.pem`.
 
     If the files cannot be read, `problem` is the error message and the other fields are empty.
     """
@@ -157,6 +159,7 @@ class Certificates(msgspec.Struct, frozen=True, tag=True, gc=False):
     ca: bytes = b""
     certificate: bytes = b""
     key: bytes = b""
+    crl: bytes | None = None
     problem: str = ""
 
 

@@ -1,19 +1,21 @@
-"""Checks client certificates against the authorities in `ca.pem`."""
+"""Checks client certificates against the authorities in `ca.pem` and the lists in `crl.pem`."""
 
 from cryptography import x509
 
-from jobworkerd.errors import Unauthenticated
+from jobworkerd.errors import CertificateRevoked, Unauthenticated
+from jobworkerd.revocations import Revocations
 
 _LONGEST_CHAIN = 8
 """Maximum number of certificates between a client certificate and the authority."""
 
 
 class Authorities:
-    """The authorities in one `ca.pem`."""
+    """The authorities in one `ca.pem`, and the certificates that they have revoked."""
 
-    def __init__(self, pem: bytes) -> None:
-        """Raise ValueError if the file has no valid certificate."""
+    def __init__(self, pem: bytes, crl: bytes | None = None) -> None:
+        """Raise ValueError if a file is damaged, or if none of the authorities signed a list in `crl`."""
         self._authorities = x509.load_pem_x509_certificates(pem) if pem else []
+        self._revocations = None if crl is None else Revocations(crl, self._authorities)
 
     def expiry(self, certificate: bytes, chain: bytes) -> float:
         """Return the earliest expiry of a certificate and its issuers, in seconds since the epoch.
@@ -22,16 +24,18 @@ class Authorities:
         the handshake, but since then the authority can be replaced and certificates can expire.
 
         Raises:
+            CertificateRevoked: the certificate or one of its issuers is revoked.
             Unauthenticated: none of the authorities issued the certificate.
         """
         current = x509.load_pem_x509_certificate(certificate)
         intermediates = x509.load_pem_x509_certificates(chain) if chain else []
+        self._check_revocation(current)
         expires = current.not_valid_after_utc
         for _ in range(_LONGEST_CHAIN):
-            if authorities := _issuers(current, self._authorities):
+            if authorities := self._issuers(current, self._authorities):
                 # An authority that is renewed with the same key can have two certificates in the file.
                 return min(expires, max(each.not_valid_after_utc for each in authorities)).timestamp()
-            issuers = _issuers(current, intermediates)
+            issuers = self._issuers(current, intermediates)
             if not issuers:
                 break
             current = issuers[0]
@@ -41,9 +45,18 @@ class Authorities:
             "use a certificate of this authority"
         )
 
+    def _issuers(
+        self, certificate: x509.Certificate, candidates: list[x509.Certificate]
+    ) -> list[x509.Certificate]:
+        """Return the candidates that issued a certificate. Each of them must be unrevoked."""
+        issuers = [each for each in candidates if _issued(each, certificate)]
+        for each in issuers:
+            self._check_revocation(each)
+        return issuers
 
-def _issuers(certificate: x509.Certificate, candidates: list[x509.Certificate]) -> list[x509.Certificate]:
-    return [each for each in candidates if _issued(each, certificate)]
+    def _check_revocation(self, certificate: x509.Certificate) -> None:
+        if self._revocations is not None and certificate in self._revocations:
+            raise CertificateRevoked(certificate.subject.rfc4514_string(), f"{certificate.serial_number:x}")
 
 
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:

@@ -1,13 +1,12 @@
-"""Credentials for mTLS: the server certificate and the authority of the client certificates."""
+"""Credentials for mTLS: the server certificate and the authorities of the client certificates."""
 
 import asyncio
 import concurrent.futures
-import contextlib
 import datetime as dt
-import os
+import functools
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -15,12 +14,11 @@ import structlog
 from cryptography import x509
 
 from jobworkerd import server_certificate
+from jobworkerd.api.identity.server_pair import ServerPair
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient, SupervisorFault
 from jobworkerd.startup import CannotStart
-
-_NO_PASSWORD = ""
 
 _FRESH_SECONDS = 0.1
 """Maximum age of a response of the supervisor. Connecting needs no certificate, so a flood of connections
@@ -29,30 +27,41 @@ must not become a flood of requests to the supervisor, which take 0.1 ms each.""
 _ANSWER_SECONDS = 5.0
 """A connection waits this long for the supervisor. After that it gets the current certificates."""
 
-_POLL_SECONDS = 1.0
-"""Interval for checking open connections against a replaced authority and open streams against expiry."""
+_POLL_SECONDS = 0.5
+"""Interval for checking for replaced files, and open streams against revocation and expiry. A revocation
+takes effect within one second."""
 
 
 class Certificates:
-    """The `ca.pem`, `server.pem` and `server-key.pem` of the server.
+    """The `ca.pem`, `crl.pem`, `server.pem` and `server-key.pem` of the server.
 
-    This process cannot read them, so it requests them from the supervisor: when a client connects and once
-    per second. Replacing the files needs no restart. If new files are unusable, the current ones stay in
-    use.
+    This process cannot read them, so it requests them from the supervisor: when a client connects and twice
+    per second. Replacing the files needs no restart. If a new pair of the server or new authorities and
+    lists are unusable, the current ones stay in use. A revocation takes effect even if the pair is unusable.
     """
 
     def __init__(
-        self, directory: Path, supervisor: SupervisorClient, on_authority: Callable[[bytes], None]
+        self,
+        directory: Path,
+        supervisor: SupervisorClient,
+        on_trust: Callable[[bytes, bytes | None], None],
+        on_notice: Callable[[str], None],
     ) -> None:
-        """Messages contain `directory`. `on_authority` gets each new `ca.pem` before it is used."""
+        """Messages contain `directory`. `on_trust` gets each new `ca.pem` and `crl.pem` before they are used.
+
+        `on_notice` gets a reason when a certificate must be renewed, and an empty string when it is renewed.
+        """
         self._directory = directory
         self._supervisor = supervisor
-        self._on_authority = on_authority
+        self._on_trust = on_trust
+        self._on_notice = on_notice
         self._loop = asyncio.get_running_loop()
         self._version: tuple[int, ...] = ()
         self._problem = ""
-        self._certificate: x509.Certificate | None = None
-        self._validity_problem = ""
+        self._pair: ServerPair | None = None
+        self._ca = b""
+        self._crl: bytes | None = None
+        self._notice = ""
         self._request: asyncio.Task[None] | None = None
         self._responded = 0.0
         self._current: grpc.ServerCertificateConfiguration | None = None
@@ -67,9 +76,11 @@ class Certificates:
             SupervisorUnavailable: the supervisor ends before it responds.
         """
         files = await self._supervisor.certificates(())
+        if problem := files.problem or self._take_trust(files) or self._take_pair(files):
+            raise CannotStart(problem)
         self._version = files.version
-        self._current = self._in_use = self._take(files)
-        self._warn_of_validity()
+        self._current = self._in_use = self._configuration()
+        self._check_validity()
         return grpc.dynamic_ssl_server_credentials(
             self._in_use,
             self._renewed,  # type: ignore[arg-type]  # the stub omits None, which means no change
@@ -77,11 +88,11 @@ class Certificates:
         )
 
     async def poll(self, check: Callable[[], None]) -> None:
-        """Check for replaced files once per second, then call `check`. Runs until it is cancelled."""
+        """Check for replaced files twice per second, then call `check`. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             await self._refresh()
-            self._warn_of_validity()
+            self._check_validity()
             check()
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
@@ -108,7 +119,7 @@ class Certificates:
     async def _request_files(self) -> None:
         try:
             self._replace(await self._supervisor.certificates(self._version))
-        except (CannotStart, SupervisorFault) as error:
+        except SupervisorFault as error:
             self._report(str(error))
         except SupervisorUnavailable:
             # The supervisor has ended, so this process ends, too.
@@ -118,67 +129,108 @@ class Certificates:
             self._responded = time.monotonic()
 
     def _replace(self, files: messages.Certificates) -> None:
-        if files.version == self._version and not files.problem:
+        if files.problem:
+            self._report(files.problem)
             return
-        # Set before the files are loaded, so that unusable files are reported once.
-        self._version = files.version or self._version
-        self._current = self._take(files)
-        self._problem = ""
-        self._log.info("certificates renewed")
+        if files.version == self._version:
+            return
+        self._version = files.version
+        # Each part is used even if the other one is unusable.
+        problems = [problem for problem in (self._take_trust(files), self._take_pair(files)) if problem]
+        self._current = self._configuration()
+        if problems:
+            self._report("; ".join(problems))
+        else:
+            self._problem = ""
+            self._log.info("certificates renewed")
 
     def _report(self, problem: str) -> None:
         if problem != self._problem:
             self._problem = problem
             self._log.warning("certificates not renewed", reason=problem)
 
-    def _take(self, files: messages.Certificates) -> grpc.ServerCertificateConfiguration:
-        if files.problem:
-            raise CannotStart(files.problem)
+    def _take_trust(self, files: messages.Certificates) -> str:
+        """Use the authorities and the revocation lists, or return the reason why they are unusable."""
+        removed = files.crl is None and self._crl is not None
+        crl = self._crl if removed else files.crl
         try:
-            certificate = x509.load_pem_x509_certificate(files.certificate)
-            self._check_key(certificate)
-            _check_fit(files)
-            self._on_authority(files.ca)
+            _load_authorities(files.ca)
         except (ssl.SSLError, ValueError) as error:
-            raise CannotStart(
-                f"{self._directory}: ca.pem, server.pem and server-key.pem do not fit together or are "
-                f"damaged ({getattr(error, 'reason', None) or error}); "
-                "create new ones with: jobworkerd certs init --force"
-            ) from error
-        self._certificate = certificate
-        return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.ca)
-
-    def _check_key(self, certificate: x509.Certificate) -> None:
-        if problem := server_certificate.problem(certificate):
-            raise CannotStart(f"{self._directory}/server.pem {problem}")
-
-    def _warn_of_validity(self) -> None:
-        """Log once if the certificate is not valid now. The server and its jobs continue."""
-        assert self._certificate
-        problem = server_certificate.validity_problem(self._certificate, dt.datetime.now(dt.UTC))
-        if problem and problem != self._validity_problem:
-            reason = (
-                f"{self._directory}/server.pem {problem}; clients refuse it; "
-                "issue a new one with: jobworkerd certs issue server --role server --force"
+            why = getattr(error, "reason", None) or error
+            return f"{self._directory}/ca.pem is damaged or not PEM ({why}); restore it from a backup"
+        try:
+            self._on_trust(files.ca, crl)
+        except ValueError as error:
+            if not removed:
+                return (
+                    f"{self._directory}/crl.pem is unusable ({error}); restore it, or revoke a certificate "
+                    "with: jobworkerd certs revoke"
+                )
+            # The lists that stay in use are of authorities that have been replaced.
+            self._on_trust(files.ca, None)
+            crl = None
+        self._ca, self._crl = files.ca, crl
+        if crl is not None and removed:
+            return (
+                f"{self._directory}/crl.pem is missing; its last contents stay in use until a restart; "
+                "restore it from a backup"
             )
-            self._log.warning("server certificate not valid", reason=reason)
-        self._validity_problem = problem
+        return ""
+
+    def _take_pair(self, files: messages.Certificates) -> str:
+        """Use the pair of the server, or return the reason why it is unusable."""
+        pair = ServerPair(files.certificate, files.key)
+        if pair == self._pair:
+            return ""
+        problem = pair.problem()
+        if not problem and self._pair is not None:
+            # A process that starts in a running server presents an expired certificate: it has no other.
+            problem = pair.validity_problem()
+        if problem:
+            return f"{self._directory}/server.pem {problem}"
+        self._pair = pair
+        return ""
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+        assert self._pair
+        return grpc.ssl_server_certificate_configuration([(self._pair.key, self._pair.certificate)], self._ca)
+
+    def _check_validity(self) -> None:
+        """Log once if a certificate is not valid now or expires soon. The server and its jobs continue."""
+        assert self._pair
+        problem, soon = self._pair.validity_problem(), self._pair.expiry_notice()
+        if problem:
+            self._notify("server certificate not valid", f"server.pem {problem}; clients refuse it")
+        elif soon:
+            self._notify("certificate expires soon", f"server.pem {soon}")
+        else:
+            self._notify("certificate expires soon", _authority_notice(self._ca))
+
+    def _notify(self, event: str, reason: str) -> None:
+        if reason == self._notice:
+            return
+        self._notice = reason
+        if reason:
+            self._log.warning(event, reason=f"{self._directory}/{reason}")
+        self._on_notice(reason)
 
 
-def _check_fit(files: messages.Certificates) -> None:
-    """Load the files to get the reason for an error: gRPC reports only that it cannot listen."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with _as_file(files.certificate) as certificate, _as_file(files.key) as key, _as_file(files.ca) as ca:
-        context.load_cert_chain(certificate, key, password=_NO_PASSWORD)
-        context.load_verify_locations(ca)
+def _load_authorities(pem: bytes) -> None:
+    """Load the authorities to get the reason for an error: gRPC reports only that it cannot listen."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem.decode("ascii"))
+    x509.load_pem_x509_certificates(pem)
 
 
-@contextlib.contextmanager
-def _as_file(contents: bytes) -> Iterator[str]:
-    """Yield a path for the contents, because the ssl module loads certificates and keys only from files."""
-    descriptor = os.memfd_create("certificate")
-    try:
-        os.write(descriptor, contents)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
+@functools.lru_cache(maxsize=1)
+def _last_expiry(pem: bytes) -> dt.datetime:
+    # After a rollover the old authority may expire: the new one has issued the certificates in use.
+    return max(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(pem))
+
+
+def _authority_notice(pem: bytes) -> str:
+    end = _last_expiry(pem)
+    if dt.datetime.now(dt.UTC) + server_certificate.RENEWAL_NOTICE < end:
+        return ""
+    return (
+        f"ca.pem expires at {end:%Y-%m-%dT%H:%M:%SZ}; replace the authority with: jobworkerd certs rollover"
+    )

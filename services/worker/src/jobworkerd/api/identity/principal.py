@@ -5,7 +5,7 @@ OU comes from the parsed certificate. In the printed subject, a comma in a name 
 attribute.
 
 TLS checks a certificate only in the handshake, and a connection can outlive its certificate. So each RPC
-checks validity and authority again.
+checks validity, authority and revocation again.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from jobworkerd.api.identity.authorities import Authorities
 from jobworkerd.api.rpc import Context
-from jobworkerd.errors import Unauthenticated
+from jobworkerd.errors import CertificateRevoked, Unauthenticated
 
 _CACHED_CERTIFICATES = 1024
 
@@ -48,27 +48,28 @@ class Credential:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Verdict:
-    """The result for a credential until `expires` (seconds since the epoch); `problem` if it is invalid."""
+    """The result for a credential until `expires` (seconds since the epoch); `error` if it is invalid."""
 
     principal: Principal | None
-    expires: float
-    problem: str = ""
+    expires: float = 0.0
+    error: CertificateRevoked | Unauthenticated | None = None
 
 
 class Identities:
-    """Authenticates RPCs. The result for a certificate is cached until the authority is replaced."""
+    """Authenticates RPCs. The result for a certificate is cached until the authorities or the
+    revocation lists are replaced."""
 
     def __init__(self) -> None:
         self._authorities = Authorities(b"")
         self._verdict = functools.lru_cache(maxsize=_CACHED_CERTIFICATES)(self._judge)
 
-    def trust(self, authorities: bytes) -> None:
-        """Replace `ca.pem`. Certificates of other authorities are refused from now on.
+    def trust(self, authorities: bytes, crl: bytes | None = None) -> None:
+        """Replace `ca.pem` and `crl.pem`. Certificates of other authorities are refused from now on.
 
         Raises:
-            ValueError: the file has no valid certificate.
+            ValueError: a file is damaged, or none of the authorities signed a list; nothing has changed.
         """
-        self._authorities = Authorities(authorities)
+        self._authorities = Authorities(authorities, crl)
         self._verdict.cache_clear()
 
     def principal(self, context: Context) -> Principal:
@@ -77,6 +78,7 @@ class Identities:
         Raises:
             Unauthenticated: the connection is not TLS 1.3 with a client certificate, or the certificate
                 is not valid.
+            CertificateRevoked: the certificate or one of its issuers is revoked.
         """
         return self.check(credential(context))
 
@@ -85,10 +87,13 @@ class Identities:
 
         Raises:
             Unauthenticated: the credential is not valid or has expired.
+            CertificateRevoked: the certificate or one of its issuers is revoked.
         """
         verdict = self._verdict(presented)
-        if verdict.principal is None:
-            raise Unauthenticated(verdict.problem)
+        if verdict.error is not None:
+            # A copy, because an exception that is raised again collects tracebacks.
+            raise dataclasses.replace(verdict.error)
+        assert verdict.principal
         if time.time() > verdict.expires:
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(verdict.expires))
             raise Unauthenticated(f"the client certificate or its authority expired at {when}; renew it")
@@ -98,10 +103,11 @@ class Identities:
         try:
             principal = parse_certificate(presented.certificate)
             return _Verdict(principal, self._authorities.expiry(presented.certificate, presented.chain))
-        except Unauthenticated as error:
-            return _Verdict(None, 0.0, str(error))
+        except (CertificateRevoked, Unauthenticated) as error:
+            return _Verdict(None, error=error)
         except ValueError as error:
-            return _Verdict(None, 0.0, f"the client certificates cannot be parsed ({error}); issue new ones")
+            problem = f"the client certificates cannot be parsed ({error}); issue new ones"
+            return _Verdict(None, error=Unauthenticated(problem))
 
 
 def credential(context: Context) -> Credential:

@@ -8,14 +8,14 @@ from jobworkerd.api.identity.principal import Identities, Principal, credential
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, is_long, log_job_id
-from jobworkerd.errors import RoleRequired, Unauthenticated
+from jobworkerd.errors import CertificateRevoked, RoleRequired, Unauthenticated
 
 
 class Authorization(ServerInterceptor):
     """Allows an RPC if the policy has the role of the client for its method.
 
     All later log lines of the RPC have the subject and the role of the client. A stream or a wait
-    ends when the certificate of its client expires (see `ActiveCalls`).
+    ends when the certificate of its client expires or is revoked (see `ActiveCalls`).
     """
 
     def __init__(self, identities: Identities, active_calls: ActiveCalls) -> None:
@@ -31,7 +31,7 @@ class Authorization(ServerInterceptor):
     def _authorize(self, call: Call) -> None:
         try:
             principal = self._identities.principal(call.context)
-        except Unauthenticated as error:
+        except (CertificateRevoked, Unauthenticated) as error:
             self._deny(call, str(error))
             raise
         role = principal.role.value if principal.role else ""

@@ -13,7 +13,13 @@ from grpc import aio
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import Call, is_stream, unreadable
 from jobworkerd.api.status import to_status
-from jobworkerd.errors import HostExhausted, JobWorkerError, ReaderStalled, Unauthenticated
+from jobworkerd.errors import (
+    CertificateRevoked,
+    HostExhausted,
+    JobWorkerError,
+    ReaderStalled,
+    Unauthenticated,
+)
 from jobworkerd.exhaustion import describe, is_exhaustion
 
 
@@ -52,7 +58,9 @@ class Errors(ServerInterceptor):
 
 
 def _may_be_queued_behind_messages(error: JobWorkerError, call: Call) -> bool:
-    return isinstance(error, ReaderStalled) or (isinstance(error, Unauthenticated) and is_stream(call.method))
+    return isinstance(error, ReaderStalled) or (
+        isinstance(error, CertificateRevoked | Unauthenticated) and is_stream(call.method)
+    )
 
 
 async def _end_without_waiting(error: JobWorkerError, call: Call) -> NoReturn:

@@ -1,0 +1,61 @@
+"""The certificate that the server presents, and its key."""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import os
+import ssl
+from collections.abc import Iterator
+
+from cryptography import x509
+
+from jobworkerd import server_certificate
+
+_NO_PASSWORD = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerPair:
+    """The contents of `server.pem` and `server-key.pem`. The former can have intermediate certificates."""
+
+    certificate: bytes
+    key: bytes
+
+    def problem(self) -> str:
+        """Return why clients refuse a server with this pair, or an empty string; dates are not checked."""
+        try:
+            return server_certificate.problem(self._parsed()) or self._load_problem()
+        except ValueError as error:
+            return f"is damaged ({error}); {server_certificate.RENEW}"
+
+    def validity_problem(self) -> str:
+        """Return why clients refuse the certificate now, or an empty string."""
+        return server_certificate.validity_problem(self._parsed(), dt.datetime.now(dt.UTC))
+
+    def expiry_notice(self) -> str:
+        """Return when the certificate expires if that is soon, or an empty string."""
+        return server_certificate.expiry_notice(self._parsed(), dt.datetime.now(dt.UTC))
+
+    def _parsed(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self.certificate)
+
+    def _load_problem(self) -> str:
+        """Load the pair to get the reason for an error: gRPC reports only that it cannot listen."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with _as_file(self.certificate) as certificate, _as_file(self.key) as key:
+            try:
+                context.load_cert_chain(certificate, key, password=_NO_PASSWORD)
+            except ssl.SSLError as error:
+                return server_certificate.pair_problem(error, self.key)
+        return ""
+
+
+@contextlib.contextmanager
+def _as_file(contents: bytes) -> Iterator[str]:
+    """Yield a path for the contents, because the ssl module loads certificates and keys only from files."""
+    descriptor = os.memfd_create("certificate")
+    try:
+        os.write(descriptor, contents)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
