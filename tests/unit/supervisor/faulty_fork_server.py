@@ -7,13 +7,14 @@ import fcntl
 import os
 import sys
 
-from jobworkerd.spawn import clone, fork_server, isolation, private_mounts
+from jobworkerd.spawn import clone, fork_server, isolation, mounting, seccomp
 from tests.unit.supervisor.faults import Faults
 
 _CALLS = (
     (clone, "_clone"),
     (isolation, "checked"),
-    (private_mounts, "checked"),
+    (mounting, "checked"),
+    (seccomp, "checked"),
     (os, "open"),
     (os, "pipe2"),
     (os, "memfd_create"),
@@ -21,6 +22,8 @@ _CALLS = (
     (os, "dup2"),
     (os, "write"),
     (os, "mkdir"),
+    (os, "mknod"),
+    (os, "symlink"),
     (os, "chown"),
     (os, "fchown"),
     (os, "chdir"),
