@@ -44,6 +44,19 @@ async def test_the_pool_replaces_a_killed_fork_server(pool: SparePool) -> None:
         assert (await run(pool, new_spec("echo", "x"))).output == b"x\n"
 
 
+async def test_take_survives_three_kills_of_the_fork_server(pool: SparePool, children: OwnChildren) -> None:
+    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+    pool.refill()
+    taking = asyncio.create_task(pool.take())
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            fork_server = pool._fork_client.pid
+            os.kill(fork_server, signal.SIGKILL)
+            while pool._fork_client.pid == fork_server and not taking.done():
+                await asyncio.sleep(0)
+        discard(await taking, children)
+
+
 async def test_take_fails_if_each_fork_server_dies(
     monkeypatch: pytest.MonkeyPatch, children: OwnChildren
 ) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare_setup import Setup
@@ -30,22 +31,26 @@ class ForkClient:
         self._start()
 
     def send(self, descriptors: list[int]) -> None:
-        """Send the descriptors of a new spare process to the fork server.
+        """Send the descriptors of a new spare process to the fork server, or to a new one if it has ended.
 
-        Replaces a fork server that has ended. The new one does not receive the descriptors: the caller finds
-        the control socket closed, and repeats its request.
+        If the fork server ends before it has forked, the caller finds the control socket closed, and repeats
+        its request.
 
         Raises:
             OSError: the host is exhausted.
         """
+        try:
+            self._send(descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            self.end()
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._send(descriptors)
+
+    def _send(self, descriptors: list[int]) -> None:
         if self._socket is None:
             self._start()
         assert self._socket
-        try:
-            socket.send_fds(self._socket, [b"!"], descriptors)
-        except (BrokenPipeError, ConnectionResetError):
-            self.end()
-            self._start()
+        socket.send_fds(self._socket, [b"!"], descriptors)
 
     def end(self) -> None:
         """End the fork server if it runs."""

@@ -18,8 +18,11 @@ from jobworkerd.spawn.spare_setup import Setup
 _TARGET_SIZE = 3
 """A client that starts this many jobs in a row does not wait for a fork."""
 
-_ATTEMPTS = 3
-"""Attempts with new processes, after those of the pool. If all of them die, `take` fails."""
+_ATTEMPTS = 9
+"""Attempts with new processes, after those of the pool. If all of them die, `take` fails.
+
+A fork server that is killed takes up to three requests with it, so `take` survives three kills.
+"""
 
 _TIMEOUT_SECONDS = 10
 """The pool replaces a fork server that does not fork within this time."""
