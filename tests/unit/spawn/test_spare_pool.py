@@ -9,7 +9,7 @@ import pytest
 from children import reap_all, wait_until
 from own_children import OwnChildren
 
-from jobworkerd.spawn import fork_client
+from jobworkerd.spawn import fork_client, spare_pool
 from jobworkerd.spawn.exec_protocol import Failed, encode
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
@@ -87,11 +87,21 @@ def test_a_dropped_process_ends_when_it_becomes_ready(pool: SparePool, children:
 
     def dropped() -> bool:
         pool.drop()
-        return pool.size == 0
+        return not pool._outdated
 
     wait_until(dropped)
     reap_all(children)
     assert child_list() == fork_server
+
+
+def test_dropped_processes_that_are_not_ready_do_not_count(pool: SparePool) -> None:
+    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+    pool.refill()
+    pool.drop()
+    assert pool.size == 0
+    pool.refill()
+    assert [each.generation for each in pool._requests] == [1, 1, 1]
+    os.kill(pool._fork_client.pid, signal.SIGCONT)
 
 
 def test_close_ends_all_processes_of_the_pool(children: OwnChildren) -> None:
@@ -99,6 +109,20 @@ def test_close_ends_all_processes_of_the_pool(children: OwnChildren) -> None:
     pool = SparePool(SETUP, children)
     pool.refill()
     wait_until(lambda: len(child_list()) == len(before) + 4)
+    pool.close()
+    reap_all(children)
+    assert (child_list(), descriptor_count()) == (before, descriptors)
+
+
+def test_close_ends_processes_that_never_become_ready(
+    children: OwnChildren, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spare_pool, "_CLOSE_SECONDS", 0.0)
+    before, descriptors = child_list(), descriptor_count()
+    pool = SparePool(SETUP, children)
+    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+    pool.refill()
+    assert pool.size == 3
     pool.close()
     reap_all(children)
     assert (child_list(), descriptor_count()) == (before, descriptors)

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import select
+import time
 from collections import deque
 from contextlib import ExitStack
 from functools import partial
@@ -27,6 +29,9 @@ A fork server that is killed takes up to three requests with it, so `take` survi
 _TIMEOUT_SECONDS = 10
 """The pool replaces a fork server that does not fork within this time."""
 
+_CLOSE_SECONDS = 1.0
+"""The end of the server waits this long for all processes of the pool together."""
+
 
 class SparePool:
     """The owner of the fork server, and of the spare processes that no job has taken."""
@@ -40,6 +45,7 @@ class SparePool:
         self._parent = parent
         self._fork_client = ForkClient(setup, parent)
         self._requests: deque[SpareRequest] = deque()
+        self._outdated: list[SpareRequest] = []
         self._generation = 0
 
     @property
@@ -71,7 +77,7 @@ class SparePool:
 
         Ignores exhaustion: the next `take` retries and reports the error to its client.
         """
-        self._drop_outdated()
+        self._end_outdated()
         try:
             while len(self._requests) < _TARGET_SIZE:
                 self._request()
@@ -81,19 +87,30 @@ class SparePool:
     def drop(self) -> None:
         """End the processes of the pool immediately, or when they become ready."""
         self._generation += 1
-        self._drop_outdated()
+        self._outdated += self._requests
+        self._requests.clear()
+        self._end_outdated()
 
     def close(self) -> None:
-        """End the processes of the pool and the fork server."""
-        while self._requests:
-            request = self._requests.popleft()
-            request.control.settimeout(_TIMEOUT_SECONDS)
-            request.end()
+        """End the processes of the pool and the fork server.
+
+        A process that does not become ready within `_CLOSE_SECONDS` ends when it finds its socket closed.
+        """
+        self.drop()
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while self._outdated and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            for request in self._outdated:
+                poll.register(request.control, select.POLLIN)
+            poll.poll(left * 1_000)
+            self._end_outdated()
+        for request in self._outdated:
+            request.abandon()
         self._fork_client.end()
 
-    def _drop_outdated(self) -> None:
-        kept = (each for each in self._requests if each.generation == self._generation or not each.end())
-        self._requests = deque(kept)
+    def _end_outdated(self) -> None:
+        """End the outdated processes that are ready or have failed."""
+        self._outdated = [each for each in self._outdated if not each.end()]
 
     def _request(self) -> None:
         """Request one spare process from the fork server."""
@@ -120,7 +137,10 @@ class SparePool:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return await request.ready()
         except asyncio.CancelledError:
-            self._requests.appendleft(request)
+            if request.generation == self._generation:
+                self._requests.appendleft(request)
+            else:
+                self._outdated.append(request)
             raise
         except TimeoutError:
             if request.fork_server == self._fork_client.pid:
