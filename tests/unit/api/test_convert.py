@@ -30,6 +30,7 @@ from jobworkerd.spawn.private_mounts import WRITABLE_PATHS
 from jobworkerd.supervisor.isolation_report import (
     NETWORK,
     NO_NEW_PRIVILEGES,
+    SECCOMP,
     SESSION_KEYRING,
     USER,
 )
@@ -169,7 +170,7 @@ def test_every_limit_has_a_number() -> None:
 
 
 def test_every_part_of_the_isolation_has_a_number() -> None:
-    others = {USER, WRITABLE_PATHS, NO_NEW_PRIVILEGES, SESSION_KEYRING, NETWORK}
+    others = {USER, WRITABLE_PATHS, NO_NEW_PRIVILEGES, SESSION_KEYRING, NETWORK, SECCOMP}
     assert set(ISOLATION_PARTS) == others | {f"{each.name}_namespace" for each in CONFIGURABLE}
 
 

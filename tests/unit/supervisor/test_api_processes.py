@@ -97,7 +97,8 @@ async def test_each_system_call_can_fail(
             await until(lambda ended=ended: api.started[-1] is not ended and api.connected() == 1)  # type: ignore[misc]
             calls = max(calls, faults.calls)
             faults.disarm()
-            assert descriptors() == before, f"call {at}: {faults.failed}"
+            # Threads and loops of earlier tests in this process can still close theirs.
+            assert not descriptors() - before, f"call {at}: {faults.failed}"
             at += 1
         assert calls > 3
     assert "api process not started" in api.log.getvalue()
