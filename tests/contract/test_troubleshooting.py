@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,19 +157,18 @@ def changed(certs: Path, folder: Path, **contents: bytes) -> Path:
     return folder
 
 
-def expired(certs: Path, name: str) -> bytes:
-    """Return a copy of a certificate that expired yesterday, signed by the same CA."""
+def expiring(certs: Path, name: str, end: dt.datetime) -> bytes:
+    """Return a copy of a certificate with another end of its validity, signed by the same CA."""
     old = x509.load_pem_x509_certificate((certs / f"{name}.pem").read_bytes())
     signer = serialization.load_pem_private_key((certs / "ca-key.pem").read_bytes(), None)
     assert isinstance(signer, rsa.RSAPrivateKey)
     public_key = old.public_key()
     assert isinstance(public_key, rsa.RSAPublicKey)
-    now = dt.datetime.now(dt.UTC)
     builder = (
         x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer).public_key(public_key)
     )
     builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - dt.timedelta(days=2)).not_valid_after(now - dt.timedelta(days=1))
+    builder = builder.not_valid_before(end - dt.timedelta(days=1)).not_valid_after(end)
     for extension in old.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
     return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -180,7 +180,8 @@ def test_a_certificate_that_the_server_refuses(here: At, clients: Clients, tmp_p
         "admin": (others / "admin.pem").read_bytes(),
         "admin_key": (others / "admin-key.pem").read_bytes(),
     }
-    refused = (foreign, {"admin": expired(here.certs, "admin")})
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    refused = (foreign, {"admin": expiring(here.certs, "admin", yesterday)})
     for number, contents in enumerate(refused):
         certs = changed(here.certs, tmp_path / f"{number}", **contents)
         assert_described(
@@ -195,8 +196,12 @@ def test_an_authority_unknown_to_the_client(here: At, clients: Clients, tmp_path
 
 
 def test_a_server_whose_certificate_expired(here: At, clients: Clients, tmp_path: Path) -> None:
-    certs = changed(here.certs, tmp_path / "certs", server=expired(here.certs, "server"))
+    """The server starts before the end and keeps serving, because its jobs continue."""
+    end = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=10)
+    certs = changed(here.certs, tmp_path / "certs", server=expiring(here.certs, "server", end))
     with Server.started(BIN, certs, tmp_path / "state") as late:
+        while dt.datetime.now(dt.UTC) <= end + dt.timedelta(seconds=1):
+            time.sleep(0.1)
         assert_described("The server's certificate has expired", At(by_name(late), certs), clients)
 
 
