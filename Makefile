@@ -126,6 +126,19 @@ contract-guest: setup ## Run the contract tests with cgroup v2, on this host or 
 	IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --timeout 2400 -- $(CURDIR)/$(BIN)/pytest tests/contract -p no:cacheprovider --timeout 300 \
 	  $(HOST_ONLY:%=--ignore tests/contract/test_%.py)
 
+.PHONY: test-install
+test-install: $(STAMP) ## Install the Debian package on a machine with systemd, in a guest kernel (as root)
+	tests/guest/in-guest --engine uml --setup
+	pytest tests/install -x -p no:cacheprovider --timeout 900
+
+.PHONY: wheels
+wheels: $(STAMP) ## Build the wheels of the four Python packages in dist/
+	tools/make-wheels dist
+
+.PHONY: deb
+deb: $(STAMP) ## Build the Debian package in dist/
+	tools/make-deb dist
+
 .PHONY: clients-ts
 clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
 	tools/node npm --prefix $(TS) run lint

@@ -405,6 +405,29 @@ async def test_the_service_manager_is_notified(tmp_path: Path) -> None:
             assert (await asyncio.to_thread(manager.recv, 1_000)) == b"STOPPING=1"
 
 
+async def test_the_service_manager_sees_that_the_keeper_works(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
+        with running(tmp_path, environment) as keeper:
+            await keeper.serving()
+            reports = [await asyncio.to_thread(manager.recv, 1_000) for _ in range(4)]
+            assert reports.count(b"WATCHDOG=1") >= 3
+
+
+async def test_a_watchdog_of_another_process_is_left_to_it(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(0.5)
+        watchdog = {"WATCHDOG_USEC": "100000", "WATCHDOG_PID": str(os.getpid())}
+        with running(tmp_path, {"NOTIFY_SOCKET": str(tmp_path / "notify"), **watchdog}) as keeper:
+            await keeper.serving()
+            assert manager.recv(1_000) == b"READY=1"
+            with pytest.raises(TimeoutError):
+                await asyncio.to_thread(manager.recv, 1_000)
+
+
 async def test_a_missing_service_manager_does_not_end_the_keeper(tmp_path: Path) -> None:
     with running(tmp_path, {"NOTIFY_SOCKET": str(tmp_path / "missing")}) as keeper:
         first = await keeper.serving()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,13 +12,33 @@ from jobworkerd.settings.resolve import SettingsError
 
 app = typer.Typer(
     name="jobworkerd",
-    help="Runs commands on this host for remote clients, each in a cgroup with limits.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - called by typer
+    if value:
+        # Imported here, because `serve` does not need it.
+        from importlib.metadata import version
+
+        typer.echo(f"jobworkerd {version('jobworker-worker')}")
+        raise typer.Exit
+
+
+@app.callback()
+def global_options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Run commands on this host for remote clients, each in a cgroup with limits."""
+
+
 app.command()(serve.serve)
 app.add_typer(certs.app, name="certs", help="Create, renew and show certificates.")
 app.command()(config.config)

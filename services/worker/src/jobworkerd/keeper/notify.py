@@ -2,7 +2,10 @@
 
 import os
 import socket
+import time
 from contextlib import suppress
+
+from jobworkerd.keeper.timers import is_due
 
 _TIMEOUT_SECONDS = 1.0
 
@@ -18,3 +21,24 @@ def notify(state: str) -> None:
         # A leading @ represents the NUL byte of an abstract address (unix(7)).
         sock.connect("\0" + address[1:] if address.startswith("@") else address)
         sock.sendall(state.encode())
+
+
+class Watchdog:
+    """Tells systemd twice per `WatchdogSec=` that the keeper works (sd_watchdog_enabled(3)).
+
+    A supervisor that does not work is not reported: systemd would kill the jobs with it.
+    """
+
+    def __init__(self) -> None:
+        self.due_at: float | None = None
+        """The time of the next report; None without a watchdog."""
+        interval = os.environ.get("WATCHDOG_USEC", "")
+        self._seconds = int(interval) / 2_000_000 if interval.isdecimal() else 0.0
+        if self._seconds and os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
+            self.due_at = time.monotonic() + self._seconds
+
+    def report_if_due(self) -> None:
+        """Report if the time has come."""
+        if is_due(self.due_at):
+            self.due_at = time.monotonic() + self._seconds
+            notify("WATCHDOG=1")

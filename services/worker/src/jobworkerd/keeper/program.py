@@ -12,7 +12,7 @@ from jobworkerd.keeper.children import Children
 from jobworkerd.keeper.connection import Connection
 from jobworkerd.keeper.inheritance import set_inheritable
 from jobworkerd.keeper.kept_state import KeptState
-from jobworkerd.keeper.notify import notify
+from jobworkerd.keeper.notify import Watchdog, notify
 from jobworkerd.keeper.replacement import Replacement
 from jobworkerd.keeper.signals import Signals
 from jobworkerd.keeper.starter import Starter
@@ -48,6 +48,7 @@ class Keeper:
         self._reload_wanted = False
         self._exit_code: int | None = None
         self._signals = Signals()
+        self._watchdog = Watchdog()
 
     def run(self) -> int:
         """Serve until the server ends, and return the exit code."""
@@ -238,6 +239,7 @@ class Keeper:
             if each.sock.fileno() in ready or is_due(each.retry_at):
                 each.flush()
                 each.receive()
+        self._watchdog.report_if_due()
         self._kill_late()
         if self._reload_wanted and self._current and self._current.ready:
             self._reload()
@@ -261,7 +263,7 @@ class Keeper:
 
     def _timeout(self) -> float | None:
         """Return the time until the next timer in milliseconds."""
-        timers = [self._starter.due_at, self._kill_at, self._replacement.deadline]
+        timers = [self._starter.due_at, self._kill_at, self._replacement.deadline, self._watchdog.due_at]
         for each in self._connections():
             timers += [each.deadline, each.retry_at]
         return milliseconds_to(timers)

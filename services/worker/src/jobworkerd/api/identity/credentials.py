@@ -200,19 +200,18 @@ class Certificates:
         assert self._pair
         problem, soon = self._pair.validity_problem(), self._pair.expiry_notice()
         if problem:
-            self._notify("server certificate not valid", f"server.pem {problem}; clients refuse it")
-        elif soon:
-            self._notify("certificate expires soon", f"server.pem {soon}")
+            notice = f"server.pem {problem}; clients refuse it"
         else:
-            self._notify("certificate expires soon", _authority_notice(self._ca))
-
-    def _notify(self, event: str, reason: str) -> None:
-        if reason == self._notice:
+            notice = f"server.pem {soon}" if soon else _authority_notice(self._ca)
+        if notice == self._notice:
             return
-        self._notice = reason
-        if reason:
-            self._log.warning(event, reason=f"{self._directory}/{reason}")
-        self._on_notice(reason)
+        self._notice = notice
+        reason = f"{self._directory}/{notice}"
+        if problem:
+            self._log.warning("server certificate not valid", reason=reason)
+        elif notice:
+            self._log.warning("certificate expires soon", reason=reason)
+        self._on_notice(notice)
 
 
 def _load_authorities(pem: bytes) -> None:
