@@ -12,10 +12,13 @@ import psutil
 
 from live import Server, pids_with
 from tests.soak.faults.ledger import Entry, Ledger
-from tests.soak.faults.parts import Held
+from tests.soak.faults.parts import Held, Memory
 from tests.soak.faults.patience import AWAY_SECONDS
 from tests.soak.faults.plan import JobFiles, Kind
 from tests.soak.faults.worker import Worker
+
+_KEEPER_MIB, _SUPERVISOR_MIB = 2.0, 12.0
+"""The supervisor caches final jobs and pages of the database, a few MiB."""
 
 
 class Aftermath:
@@ -108,6 +111,13 @@ class Aftermath:
             await asyncio.sleep(0.2)
         if now != before:
             self._ledger.violation("resources are left", None, before.difference(now))
+
+    def check_memory(self, before: Memory) -> None:
+        """Check that the keeper and the supervisor have not grown with the jobs of the run."""
+        now = Memory.by(self._server)
+        self._ledger.note(f"memory: {before} to {now}")
+        if now.keeper > before.keeper + _KEEPER_MIB or now.supervisor > before.supervisor + _SUPERVISOR_MIB:
+            self._ledger.violation("a process has grown", None, f"{before} to {now}")
 
     def check_stopped(self, users: range, state: Path) -> None:
         """Check that a stopped server leaves no process and no cgroup, and a whole database."""

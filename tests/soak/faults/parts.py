@@ -134,3 +134,17 @@ def resident_mib(pid: int) -> float:
     """Return the resident memory of a process in MiB."""
     found = re.search(r"VmRSS:\s+(\d+)", _status(pid))
     return int(found[1]) / 1024 if found else 0.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The resident memory of the two processes that must not grow with the number of jobs, in MiB."""
+
+    keeper: float
+    supervisor: float
+
+    @classmethod
+    def by(cls, server: Server) -> "Memory":
+        """Measure now."""
+        assert server.process
+        return cls(resident_mib(server.process.pid), resident_mib(supervisor_pid(server) or 0))

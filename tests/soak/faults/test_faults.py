@@ -24,10 +24,11 @@ from tests.soak.faults.aftermath import Aftermath
 from tests.soak.faults.calls import Calls
 from tests.soak.faults.injector import Injector
 from tests.soak.faults.ledger import Ledger
-from tests.soak.faults.parts import Held
+from tests.soak.faults.parts import Held, Memory
 from tests.soak.faults.patience import BACK_SECONDS
 from tests.soak.faults.plan import JobFiles
 from tests.soak.faults.queue_order import check_queue
+from tests.soak.faults.server_log import check_log
 from tests.soak.faults.state_disk import StateDisk
 from tests.soak.faults.worker import Numbers, Worker
 
@@ -113,7 +114,7 @@ class Run:
             ]
             probe = Calls(await self._client(stack, "admin"), self._ledger, self._files, random.Random(0))
             injector = Injector(self._server, self._disk, probe, self._ledger, steps_clock=steps_clock)
-            before = await self._warm_up(workers)
+            before, memory = await self._warm_up(workers), Memory.by(self._server)
             until = monotonic() + seconds
             async with asyncio.TaskGroup() as group:
                 group.create_task(injector.run(until))
@@ -126,7 +127,10 @@ class Run:
                 check_queue(self._ledger)
             await after.delete_jobs()
             await after.check_held(before)
+            after.check_memory(memory)
         self._server.stop()
+        assert self._server.log
+        check_log(self._server.log.read_text(errors="replace").splitlines(), self._ledger)
         Aftermath(self._server, self._ledger, self._files, []).check_stopped(USERS, self._disk.path)
 
     async def _client(self, stack: AsyncExitStack, role: str) -> Client:
