@@ -73,7 +73,7 @@ def resources(supervisor: Supervisor) -> tuple[object, ...]:
 async def settled(supervisor: Supervisor) -> tuple[object, ...]:
     """Return the resources in use when all spare processes are ready and all others have ended."""
     pool = supervisor.context.spare_pool
-    while pool.size:
+    while pool.size or pool._outdated:
         pool.drop()
         await asyncio.sleep(0.002)
     while not supervisor.context.parent.reap_discarded():  # type: ignore[attr-defined]
