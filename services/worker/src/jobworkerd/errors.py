@@ -237,6 +237,10 @@ class CertificateRevoked(JobWorkerError):
         )
 
 
+CREDENTIAL_ERRORS = (Unauthenticated, CertificateRevoked)
+"""The errors for a client certificate that the server does not accept."""
+
+
 @dataclasses.dataclass(eq=False)
 class RoleRequired(JobWorkerError):
     """Raised when the role of the client does not allow the method.

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 from jobworkerd.api.identity.principal import Credential, Identities
-from jobworkerd.errors import CertificateRevoked, JobWorkerError, Unauthenticated
+from jobworkerd.errors import CREDENTIAL_ERRORS, JobWorkerError
 
 
 class _Call:
@@ -81,5 +81,5 @@ class ActiveCalls:
     def _check(self, call: _Call, credential: Credential) -> None:
         try:
             self._identities.check(credential)
-        except (CertificateRevoked, Unauthenticated) as error:
+        except CREDENTIAL_ERRORS as error:
             call.end(error)

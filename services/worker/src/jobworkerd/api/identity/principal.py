@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from jobworkerd.api.identity.authorities import Authorities
 from jobworkerd.api.rpc import Context
-from jobworkerd.errors import CertificateRevoked, Unauthenticated
+from jobworkerd.errors import CREDENTIAL_ERRORS, CertificateRevoked, Unauthenticated
 
 _CACHED_CERTIFICATES = 1024
 
@@ -103,7 +103,7 @@ class Identities:
         try:
             principal = parse_certificate(presented.certificate)
             return _Verdict(principal, self._authorities.expiry(presented.certificate, presented.chain))
-        except (CertificateRevoked, Unauthenticated) as error:
+        except CREDENTIAL_ERRORS as error:
             return _Verdict(None, error=error)
         except ValueError as error:
             problem = f"the client certificates cannot be parsed ({error}); issue new ones"

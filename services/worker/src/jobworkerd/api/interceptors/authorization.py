@@ -8,7 +8,7 @@ from jobworkerd.api.identity.principal import Identities, Principal, credential
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, is_long, log_job_id
-from jobworkerd.errors import CertificateRevoked, RoleRequired, Unauthenticated
+from jobworkerd.errors import CREDENTIAL_ERRORS, RoleRequired
 
 
 class Authorization(ServerInterceptor):
@@ -31,7 +31,7 @@ class Authorization(ServerInterceptor):
     def _authorize(self, call: Call) -> None:
         try:
             principal = self._identities.principal(call.context)
-        except (CertificateRevoked, Unauthenticated) as error:
+        except CREDENTIAL_ERRORS as error:
             self._deny(call, str(error))
             raise
         role = principal.role.value if principal.role else ""

@@ -6,7 +6,7 @@ from jobworkerd.api.clients import Client, Clients
 from jobworkerd.api.identity.principal import Identities, Principal
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import UNREAD, Call, Context, read_request
-from jobworkerd.errors import CertificateRevoked, InvalidRequest, QuotaExceeded, ServerBusy, Unauthenticated
+from jobworkerd.errors import CREDENTIAL_ERRORS, InvalidRequest, QuotaExceeded, ServerBusy
 
 _READ_SECONDS = 10.0
 _CHECK_SECONDS = 1.0
@@ -43,7 +43,7 @@ class CallBounds(ServerInterceptor):
     def _principal(self, context: Context) -> Principal | None:
         try:
             return self._identities.principal(context)
-        except (CertificateRevoked, Unauthenticated):
+        except CREDENTIAL_ERRORS:
             return None
 
     def _check(self, call: Call, client: Client) -> None:

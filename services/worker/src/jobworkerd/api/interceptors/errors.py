@@ -13,13 +13,7 @@ from grpc import aio
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import Call, is_stream, unreadable
 from jobworkerd.api.status import to_status
-from jobworkerd.errors import (
-    CertificateRevoked,
-    HostExhausted,
-    JobWorkerError,
-    ReaderStalled,
-    Unauthenticated,
-)
+from jobworkerd.errors import CREDENTIAL_ERRORS, HostExhausted, JobWorkerError, ReaderStalled
 from jobworkerd.exhaustion import describe, is_exhaustion
 
 
@@ -59,7 +53,7 @@ class Errors(ServerInterceptor):
 
 def _may_be_queued_behind_messages(error: JobWorkerError, call: Call) -> bool:
     return isinstance(error, ReaderStalled) or (
-        isinstance(error, CertificateRevoked | Unauthenticated) and is_stream(call.method)
+        isinstance(error, CREDENTIAL_ERRORS) and is_stream(call.method)
     )
 
 
