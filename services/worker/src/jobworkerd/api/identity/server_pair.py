@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 import os
 import ssl
 from collections.abc import Iterator
@@ -24,18 +25,19 @@ class ServerPair:
     def problem(self) -> str:
         """Return why clients refuse a server with this pair, or an empty string; dates are not checked."""
         try:
-            return server_certificate.problem(self._parsed()) or self._load_problem()
+            return server_certificate.problem(self._parsed) or self._load_problem()
         except ValueError as error:
             return f"is damaged ({error}); {server_certificate.RENEW}"
 
     def validity_problem(self) -> str:
         """Return why clients refuse the certificate now, or an empty string."""
-        return server_certificate.validity_problem(self._parsed(), dt.datetime.now(dt.UTC))
+        return server_certificate.validity_problem(self._parsed, dt.datetime.now(dt.UTC))
 
     def expiry_notice(self) -> str:
         """Return when the certificate expires if that is soon, or an empty string."""
-        return server_certificate.expiry_notice(self._parsed(), dt.datetime.now(dt.UTC))
+        return server_certificate.expiry_notice(self._parsed, dt.datetime.now(dt.UTC))
 
+    @functools.cached_property
     def _parsed(self) -> x509.Certificate:
         return x509.load_pem_x509_certificate(self.certificate)
 
