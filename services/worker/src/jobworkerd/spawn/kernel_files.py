@@ -40,7 +40,7 @@ _MISSING = {errno.ENOENT, errno.ENOTDIR}
 
 
 def mask(paths: tuple[bytes, ...]) -> None:
-    """Mount one empty directory, without permissions, at each path that is a directory.
+    """Mount one empty directory, without permissions, at each path that is a directory. Ignore other paths.
 
     Raises:
         OSError: the kernel refused.
@@ -63,7 +63,7 @@ def protect_proc() -> None:
     Raises:
         OSError: the kernel refused.
     """
-    mask(tuple(path for path in _MASKED if os.path.isdir(path)))  # noqa: PTH112
+    mask(_MASKED)
     for path in _MASKED:
         if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
             mounting.move(mounting.open_tree(b"/dev/null"), path)
