@@ -17,7 +17,12 @@ class Revocations:
     """
 
     def __init__(self, pem: bytes, authorities: Sequence[x509.Certificate]) -> None:
-        """Raise ValueError if there is no list, or if one is damaged, partial or not of the authorities."""
+        """Read the lists in `pem`.
+
+        Raises:
+            ValueError: the file has no list, a list is damaged or incomplete, or none of the authorities
+                signed it.
+        """
         self._serials: dict[x509.Name, set[int]] = {}
         lists = load(pem)
         if not lists:

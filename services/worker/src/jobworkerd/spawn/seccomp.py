@@ -46,7 +46,7 @@ def check(program: bytes, *, fixed_privileges: bool) -> None:
 
 
 def install(program: bytes) -> None:
-    """Filter the system calls of this process and its later children, for ever.
+    """Filter the system calls of this process and its later children. The filter cannot be removed.
 
     Raises:
         OSError: the kernel refused.

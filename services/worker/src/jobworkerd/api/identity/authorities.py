@@ -13,7 +13,11 @@ class Authorities:
     """The authorities in one `ca.pem`, and the certificates that they have revoked."""
 
     def __init__(self, pem: bytes, crl: bytes | None = None) -> None:
-        """Raise ValueError if a file is damaged, or if none of the authorities signed a list in `crl`."""
+        """Read the authorities in `pem`, and their lists in `crl` if there is one.
+
+        Raises:
+            ValueError: a file is damaged, or none of the authorities signed a list.
+        """
         self._authorities = x509.load_pem_x509_certificates(pem) if pem else []
         self._revocations = None if crl is None else Revocations(crl, self._authorities)
 
