@@ -75,6 +75,19 @@ async def test_health(viewer: Client) -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_health_command_prints_the_status(server: Server) -> None:
+    done = server.probe("jobworker.v1.JobService")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "SERVING\n", "")
+
+
+def test_health_command_fails_for_an_unknown_service(server: Server) -> None:
+    done = server.probe("unknown")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"error: {server.address}: NOT_FOUND: unknown service 'unknown'; use one of"
+    )
+
+
 @pytest.fixture
 def authority(certs: Path) -> trustme.CA:
     """The server's CA, used to issue certificates that `jobworkerd certs` does not issue."""

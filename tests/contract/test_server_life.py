@@ -81,6 +81,8 @@ async def test_a_stalled_supervisor_fails_calls_and_the_health_check(
         try:
             await asyncio.gather(*(_unavailable(call) for call in _calls(admin, job.id)))
             assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            probed = await asyncio.to_thread(own_server.probe)
+            assert (probed.returncode, probed.stdout) == (1, "NOT_SERVING\n")
             async with client(own_server, "viewer") as viewer:
                 await _unavailable(viewer.stub.GetJob(job_service_pb2.GetJobRequest(id=job.id)))
         finally:

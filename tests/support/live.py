@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -113,6 +114,12 @@ class Server:
             return found
 
         return until(find, START_WITHIN_SECONDS)
+
+    def probe(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run `jobworkerd health` for this server."""
+        command: list[str | Path] = [Path(sys.executable).parent / "jobworkerd", "health", *arguments]
+        command += ["--server", self.address, "--certs-dir", self.certs]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def stop(self) -> int:
         """Stop the server as systemd does, and return its exit code."""

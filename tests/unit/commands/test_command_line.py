@@ -31,7 +31,9 @@ def test_no_command_prints_the_help(run: Run, arguments: tuple[str, ...]) -> Non
     assert "Usage: jobworkerd" in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("arguments", [(), ("serve",), ("config",), ("doctor",), ("certs", "init")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("serve",), ("config",), ("doctor",), ("health",), ("certs", "init")]
+)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help(run: Run, arguments: tuple[str, ...], flag: str) -> None:
     result = run(*arguments, flag)
@@ -82,7 +84,7 @@ def test_config_as_json(run: Run) -> None:
     assert found["defaults.limits_policy"] == {"value": "best_effort", "source": "default"}
 
 
-@pytest.mark.parametrize("command", ["serve", "config", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "config", "doctor", "health"])
 def test_an_invalid_configuration_is_one_sentence(run: Run, tmp_path: Path, command: str) -> None:
     result = run(command, "--config", tmp_path / "none.toml")
     assert result.returncode == 1
@@ -233,6 +235,40 @@ def test_a_reload_cannot_move_the_state_of_running_jobs(name: str, monkeypatch: 
     with pytest.raises(SettingsError, match=f"{name}: a reload cannot change it .* restart the server"):
         serve.become_supervisor(changed, "9", str(current))
     os.close(current)
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("0.0.0.0:1", "localhost:1"),
+        ("[::]:1", "localhost:1"),
+        ("[::1]:1", "[::1]:1"),
+        ("127.0.0.1:1", "127.0.0.1:1"),
+    ],
+)
+def test_health_calls_the_server_of_this_host(
+    run: Run, certs: Path, monkeypatch: pytest.MonkeyPatch, listen: str, address: str
+) -> None:
+    monkeypatch.setenv("JOBWORKERD_LISTEN", listen)
+    result = run("health", "--certs-dir", certs)
+    assert result.returncode == 1
+    assert one_sentence(result.stderr).startswith(f"{address}: UNAVAILABLE: ")
+
+
+def test_health_needs_the_address_of_a_server_with_a_free_port(
+    run: Run, certs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBWORKERD_LISTEN", "127.0.0.1:0")
+    result = run("health", "--certs-dir", certs)
+    assert result.returncode == 1
+    assert "name the server's address with --server" in one_sentence(result.stderr)
+
+
+def test_health_without_a_client_certificate_names_the_file(run: Run, certs: Path) -> None:
+    (certs / "viewer.pem").unlink()
+    result = run("health", "--certs-dir", certs)
+    assert result.returncode == 1
+    assert one_sentence(result.stderr) == f"{certs}/viewer.pem: No such file or directory"
 
 
 def test_serve_imports_no_slow_module() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jobworkerd.certs.errors import CertificatesError
-from jobworkerd.commands import certs, config, doctor, serve
+from jobworkerd.commands import certs, config, doctor, health, serve
 from jobworkerd.settings.resolve import SettingsError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command()(serve.serve)
 app.add_typer(certs.app, name="certs", help="Create, renew and show certificates.")
 app.command()(config.config)
 app.command()(doctor.doctor)
+app.command()(health.health)
 
 
 def main() -> None:
