@@ -80,6 +80,17 @@ async def test_a_stream_ends_when_its_certificate_is_revoked(identities: Identit
         await unaffected
 
 
+async def test_each_new_call_starts_another_quiet_period(identities: Identities) -> None:
+    active_calls = ActiveCalls(identities)
+    quiet = asyncio.create_task(active_calls.quiet(0))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        active_calls.enter(None)
+        assert not quiet.done()
+    async with asyncio.timeout(30):
+        await quiet
+
+
 async def test_a_concurrent_cancellation_of_the_client_takes_precedence(identities: Identities) -> None:
     active_calls = ActiveCalls(identities)
     stream = await _start(active_calls, PRESENTED)

@@ -82,6 +82,15 @@ async def test_clients_that_continue_to_call_do_not_delay_the_shutdown(
     assert set(ended) <= {"OK", "UNAVAILABLE SHUTTING_DOWN", "UNAVAILABLE"}
 
 
+async def test_the_server_stops_as_soon_as_no_more_calls_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutdown, "_ANSWER_SECONDS", 600.0)
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with asyncio.timeout(30):
+        await shutdown.stop(server, ActiveCalls(Identities()), port)
+
+
 async def test_clients_of_a_lost_supervisor_can_repeat_each_failed_call(
     start: Start, config: Config, authority: Authority
 ) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from jobworkerd.keeper import wire
 from jobworkerd.keeper.children import Children
 from jobworkerd.keeper.connection import Connection
 from jobworkerd.keeper.table import Table
+from tests.unit.keeper.keeper_process import running
 
 Pair = tuple[socket.socket, Connection]
 
@@ -61,3 +63,15 @@ def test_requests_with_impossible_arguments_are_refused(pair: Pair, message: lis
     wire.send(supervisor, message)
     assert connection.receive()
     assert wire.receive(supervisor) == (["done", 1, errno.EINVAL, 0], [])
+
+
+@pytest.mark.parametrize("message", [("news",), ("ready",), ("prepared", wire.VERSION + 1)])
+async def test_descriptors_of_notices_that_have_none_are_closed(
+    tmp_path: Path, message: tuple[object, ...]
+) -> None:
+    with running(tmp_path) as keeper:
+        supervisor = await keeper.serving()
+        before = keeper.descriptor_count()
+        supervisor.client._send(message, [0])
+        await supervisor.barrier()
+        assert keeper.descriptor_count() == before

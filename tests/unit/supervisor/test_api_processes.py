@@ -6,7 +6,7 @@ import gc
 import io
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 from jobworkerd.config import Config, LoggingConfig
 from jobworkerd.protocol.messages import Certificates
 from jobworkerd.protocol.server import ApiConnection
-from jobworkerd.supervisor.api_processes import ApiProcesses
+from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs
 from tests.unit.supervisor.faults import Faults
@@ -40,16 +40,22 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    """Run cat(1) as the API process. It ends with its socket, too."""
+async def serving(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, first: Sequence[str] = ()
+) -> AsyncIterator[Api]:
+    """Run cat(1) as the API process. It ends with its socket, too. The command `first` runs before it, and
+    does not serve.
+    """
     api = Api([], [], io.StringIO())
 
     def start(_argv: list[str], *, pass_fds: tuple[int, ...], **_: Any) -> "subprocess.Popen[bytes]":
-        api.started.append(START(["cat"], stdin=pass_fds[1]))
+        argv = first if first and not api.started else ["cat"]
+        api.started.append(START(argv, stdin=pass_fds[1]))
         return api.started[-1]
 
     def connect(on_ready: Callable[[], None]) -> ApiConnection:
-        on_ready()
+        if api.connections or not first:
+            on_ready()
         connection = ApiConnection(
             create_autospec(Jobs), lambda _: Certificates(), on_ready=on_ready, on_fault=lambda *_: None
         )
@@ -103,3 +109,20 @@ async def test_each_system_call_can_fail(
         assert calls > 3
     assert "api process not started" in api.log.getvalue()
     assert all(child.returncode is not None for child in api.started)
+
+
+async def test_a_process_that_is_killed_before_it_serves_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, monkeypatch, ["sh", "-c", "kill -KILL $$"]) as api:
+        assert len(api.started) == 2
+        assert '"exit_code": -9' in api.log.getvalue()
+
+
+@pytest.mark.parametrize("code", ["exit 1", "kill -SEGV $$"])
+async def test_a_process_that_ends_by_itself_before_it_serves_fails_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    with pytest.raises(ApiFailed):
+        async with serving(tmp_path, monkeypatch, ["sh", "-c", code]):
+            raise AssertionError("the server has started")

@@ -8,6 +8,7 @@ import gc
 import sys
 
 from jobworkerd.keeper.descriptors import reserve
+from jobworkerd.keeper.inheritance import set_inheritable
 from jobworkerd.keeper.program import Keeper
 
 
@@ -20,6 +21,7 @@ def main() -> int:
     reserve()
     if option == "--table-fd":
         return Keeper.continued(int(descriptor), arguments).run()
+    set_inheritable([int(descriptor)], inheritable=False)
     return Keeper(int(descriptor), arguments).run()
 
 

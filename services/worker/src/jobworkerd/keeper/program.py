@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from jobworkerd.keeper import replacement, wire
 from jobworkerd.keeper.children import Children
 from jobworkerd.keeper.connection import Connection
-from jobworkerd.keeper.inheritance import set_inheritable
 from jobworkerd.keeper.kept_state import KeptState
 from jobworkerd.keeper.notify import Watchdog, notify
 from jobworkerd.keeper.replacement import Replacement
@@ -33,7 +32,6 @@ class Keeper:
 
     def __init__(self, config: int, arguments: Sequence[str]) -> None:
         """`config` is the descriptor of the settings. `arguments` are those of `jobworkerd`, for a reload."""
-        set_inheritable([config], inheritable=False)
         self._arguments = list(arguments)
         self._table = Table()
         self._children = Children()
@@ -75,9 +73,12 @@ class Keeper:
         return Connection(sock, pid, self._table, self._children, self._notice)
 
     def _notice(self, sender: Connection, message: list[object], descriptors: list[int]) -> None:
+        if message == ["prepared", wire.VERSION]:
+            self._prepared(sender, descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
         match message:
-            case ["prepared", wire.VERSION]:
-                self._prepared(sender, descriptors)
             case ["prepared", _]:
                 sender.send("table", wire.VERSION)  # it ends with an error
             case ["ready"]:

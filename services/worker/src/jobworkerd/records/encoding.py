@@ -10,7 +10,9 @@ from jobworkerd.model import Job, JobSpec
 COMMAND_LENGTH = 1_024
 """Characters of a command that `ListJobs.command_contains` searches."""
 
-_HASH_BYTES = 16
+HASH_BYTES = 16
+"""The length of a `request_hash`."""
+
 _deterministic = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Job)
 
@@ -32,7 +34,7 @@ def decode(record: bytes) -> Job:
 
 def request_hash(spec: JobSpec, key: bytes = b"") -> bytes:
     """Return a hash of a request with a key, which is equal for equal requests."""
-    return hashlib.blake2b(_deterministic.encode(spec), digest_size=_HASH_BYTES, key=key).digest()
+    return hashlib.blake2b(_deterministic.encode(spec), digest_size=HASH_BYTES, key=key).digest()
 
 
 def command_text(spec: JobSpec) -> str:

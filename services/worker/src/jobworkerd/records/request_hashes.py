@@ -7,7 +7,7 @@ guess of a secret cannot be checked.
 import hashlib
 
 from jobworkerd.model import JobSpec
-from jobworkerd.records.encoding import request_hash
+from jobworkerd.records.encoding import HASH_BYTES, request_hash
 from jobworkerd.records.state_key import StateKey
 
 _KEYED = b"\x01"
@@ -38,10 +38,8 @@ class RequestHashes:
         Raises:
             OSError: the key cannot be read or created.
         """
-        unkeyed = request_hash(spec)
-        if len(stored) == len(unkeyed):
-            return stored == unkeyed
-        return stored == await self._keyed(spec)
+        expected = request_hash(spec) if len(stored) == HASH_BYTES else await self._keyed(spec)
+        return stored == expected
 
     async def _keyed(self, spec: JobSpec) -> bytes:
         if not self._key:

@@ -20,9 +20,12 @@ from jobworkerd.supervisor.event_log import EventLog
 _FIRST_BACKOFF_SECONDS = 0.05
 _LAST_BACKOFF_SECONDS = 5.0
 
+_KILLED = -signal.SIGKILL
+"""The exit code of a process that was killed. It says nothing about the settings."""
+
 
 class ApiFailed(RuntimeError):
-    """Raised when an API process ends before the server is ready. The log of that process says why."""
+    """Raised when an API process ends by itself before the server is ready. Its log says why."""
 
 
 class ApiProcesses:
@@ -56,7 +59,7 @@ class ApiProcesses:
         """Start the processes, and return when all of them serve.
 
         Raises:
-            ApiFailed: a process ended before it served.
+            ApiFailed: a process ended by itself before it served.
         """
         ready = [asyncio.Event() for _ in range(self._config.api.process_count)]
         self._tasks = [asyncio.create_task(self._keep(each)) for each in ready]
@@ -103,7 +106,9 @@ class ApiProcesses:
                 await asyncio.wait(late)
 
     async def _keep(self, ready: asyncio.Event) -> None:
-        """Run one API process at a time, with a backoff between processes that never served."""
+        """Run one API process at a time, with a backoff between processes that never served. Return if the
+        server ends, or if the first process ends by itself before it serves.
+        """
         backoff = _FIRST_BACKOFF_SECONDS
         while True:
             serving = asyncio.Event()
@@ -117,7 +122,7 @@ class ApiProcesses:
             except OSError as error:
                 exit_code = None
                 self._log.error("api process not started", reason=str(error))
-            if self._closing or not ready.is_set():
+            if self._closing or not (ready.is_set() or exit_code == _KILLED):
                 return
             if exit_code is not None:
                 self._log.error("api process ended", exit_code=exit_code)
