@@ -47,6 +47,23 @@ async def test_limits_are_in_the_jobs_own_cgroup(admin: Client) -> None:
     }
 
 
+@pytest.mark.root
+async def test_a_job_cannot_change_its_cgroup(admin: Client) -> None:
+    script = """
+    find /sys/fs/cgroup -name cgroup.procs -writable 2>/dev/null
+    own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+    for base in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+      for pair in "cgroup.procs 0" "memory.max max" "cpu.max max" "pids.max max"; do
+        (echo ${pair#* } >$base$own/${pair% *}) && echo WROTE
+      done
+      mkdir $base$own/below && echo WROTE
+    done"""
+    _, attempts = await admin.run("sh", "-c", f"exec 2>&1; {script}")
+    output = attempts.decode()
+    assert "WROTE" not in output
+    assert "cgroup.procs\n" not in output.replace("cannot", "")
+
+
 @pytest.mark.cgroup
 async def test_defaults_match_the_design_document(admin: Client) -> None:
     # Builtins only: 1 MiB has no room for a second process.

@@ -1,6 +1,5 @@
 """Check that a start after a crash records running jobs as LOST, and that no resource of a job remains."""
 
-import asyncio
 import re
 import subprocess
 from collections.abc import Callable
@@ -18,8 +17,6 @@ STDOUT = job_output_pb2.OUTPUT_SOURCE_STDOUT
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 BUSY = "echo before; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; sleep 1000"
 WITHOUT_PID_NAMESPACE = {"JOBWORKERD_ISOLATION_PID_NAMESPACE": "false"}
-WITHOUT_CGROUPS = ("unshare", "--mount", "sh", "-c", 'umount -R /sys/fs/cgroup && exec "$@"', "sh")
-"""A command that executes a server which sees no cgroups."""
 
 Parts = Callable[[Server], list[psutil.Process]]
 """Returns the processes to kill."""
@@ -121,32 +118,3 @@ async def test_the_next_start_kills_jobs_that_outlived_the_server(certs: Path, t
         async with lasting_client(server) as admin:
             assert (await admin.get(job.id)).status == job_pb2.JOB_STATUS_LOST
         assert server.job_cgroups() == []
-
-
-@pytest.mark.root
-async def test_jobs_without_cgroup_and_pid_namespace_end_with_the_keeper(certs: Path, tmp_path: Path) -> None:
-    """The supervisor kills their process groups before it ends."""
-    with Server.started(
-        BIN, certs, tmp_path / "state", run_by=WITHOUT_CGROUPS, **WITHOUT_PID_NAMESPACE
-    ) as server:
-        assert server.has_event("no cgroups")
-        async with lasting_client(server) as admin:
-            job = await admin.create("sh", "-c", "sleep 1000 & echo ready; wait")
-            await admin.wrote(job.id, b"ready\n")
-        processes = [*psutil.Process(job.pid).children(), psutil.Process(job.pid)]
-        assert len(processes) == 2
-        crash(server, keeper(server))
-        assert still_alive(processes) == []
-        server.launch()
-        async with lasting_client(server) as admin:
-            assert (await admin.get(job.id)).status == job_pb2.JOB_STATUS_LOST
-
-
-async def test_a_waiting_client_learns_that_its_job_is_lost(own_server: Server) -> None:
-    async with lasting_client(own_server) as admin:
-        job = await admin.create("sleep", "1000")
-        waiter = asyncio.create_task(admin.ended(job.id))
-        await asyncio.sleep(0.2)
-        crash(own_server, keeper(own_server))
-        own_server.launch()
-        assert (await waiter).status == job_pb2.JOB_STATUS_LOST
