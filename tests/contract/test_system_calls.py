@@ -52,6 +52,13 @@ async def test_the_system_calls_of_administrators_are_refused(admin: Client) -> 
     assert found == expected
 
 
+@pytest.mark.root
+def test_the_attack_refuses_to_run_outside_a_job() -> None:
+    done = subprocess.run([sys.executable, "-c", ATTACK], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "run the script in a job" in done.stderr
+
+
 async def test_32_bit_programs_are_filtered_too(admin: Client) -> None:
     if not has_32_bit_programs():
         pytest.skip("this kernel runs no 32-bit programs")

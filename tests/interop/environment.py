@@ -1,6 +1,8 @@
 """The environment of a scenario: the servers, the certificates, and clients that connect to them."""
 
 import contextlib
+import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from restarts import supervisor
 from live import Server, seen_by_jobs, until
 from tests.interop.clients.registry import ClientKind, Connect
 from tests.interop.driver import Client, Connection, Driver
+from tests.interop.paths import BIN
 from tests.interop.proxy import Fault, FaultyProxy
 
 SERVICE = "jobworker.v1.JobService"
@@ -88,6 +91,14 @@ class Environment:
         yield from self._connect_once(
             Connection.of(address, servers.other_certs, "admin", ca_certs=servers.certs)
         )
+
+    @contextlib.contextmanager
+    def revocable_client(self) -> Iterator[tuple[Client, Callable[[], None]]]:
+        """A client with the Admin role and a separate certificate, and the function that revokes it."""
+        name, certs = f"revocable-{uuid.uuid4()}", self.servers.certs
+        jobworkerd_certs(certs, "issue", name, "--role", "admin")
+        for client in self._connect_once(Connection.of(self.servers.default.address, certs, name)):
+            yield client, lambda: jobworkerd_certs(certs, "revoke", f"{name}.pem")
 
     @contextlib.contextmanager
     def untrusting_client(self) -> Iterator[Client]:
@@ -170,6 +181,11 @@ class Environment:
     def _connect_once(self, connection: Connection) -> Iterator[Client]:
         with self._drivers.build(self._kind)(connection) as driver:
             yield Client(driver)
+
+
+def jobworkerd_certs(directory: Path, *arguments: str) -> None:
+    """Run `jobworkerd certs` for a directory."""
+    subprocess.run([BIN / "jobworkerd", "certs", *arguments, "--dir", directory], check=True)
 
 
 def count_events(server: Server, event: str, method: str = "", **fields: str) -> int:

@@ -14,6 +14,13 @@ def test_matrix_shows_the_outcome_of_each_cell() -> None:
 
 def test_matrix_shows_why_a_cell_does_not_apply() -> None:
     text = matrix.render({})
-    (row,) = [line for line in text.splitlines() if line.startswith("stream 64 MiB")]
-    assert row.endswith("n/a (1)  n/a (1)")
-    assert text.splitlines()[-1].startswith("(1) not applicable: ")
+    rows = {name: _row(text, name) for name in ("stream 64 MiB", "error: revoked")}
+    assert rows["stream 64 MiB"].endswith("n/a (1)  n/a (1)")
+    assert rows["error: revoked"].endswith("n/a (2)  n/a (2)")
+    reasons = [line.partition(": ")[0] for line in text.splitlines()[-2:]]
+    assert reasons == ["(1) not applicable", "(2) not applicable"]
+
+
+def _row(text: str, start: str) -> str:
+    (row,) = [line for line in text.splitlines() if line.startswith(start)]
+    return row

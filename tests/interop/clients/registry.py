@@ -23,6 +23,7 @@ class Capability(enum.Enum):
     """A feature of a client that goes beyond single calls."""
 
     RESUME = "resumes a broken stream"
+    OWN_SCHEMA = "knows the API without the server's reflection"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def command_line(make: Callable[[Connection, Path], CommandLineDriver]) -> Calla
 
 _GO = ("tools/go", "-C", "clients/go", "build", "-o", "{directory}/driver", "./internal/driver")
 _TYPESCRIPT = ("tools/node", "npm", "--prefix", "clients/typescript", "run", "--silent", "build")
-_ONE_CALL = {Capability.RESUME: "each run of the program is one call, so resuming would be another run"}
+_GENERIC = {
+    Capability.RESUME: "each run of the program is one call, so resuming would be another run",
+    Capability.OWN_SCHEMA: "the server refuses reflection, too, so the program cannot decode the error",
+}
 
 CLIENTS = (
     ClientKind("Python", program(sys.executable, "tests/interop/drivers/python_sync.py")),
@@ -73,6 +77,6 @@ CLIENTS = (
         "TypeScript",
         program("tools/node", "node", "clients/typescript/dist/test/driver.js", build=_TYPESCRIPT),
     ),
-    ClientKind("grpcurl", command_line(lambda connection, _directory: Grpcurl(connection)), _ONE_CALL),
-    ClientKind("buf curl", command_line(BufCurl), _ONE_CALL),
+    ClientKind("grpcurl", command_line(lambda connection, _directory: Grpcurl(connection)), _GENERIC),
+    ClientKind("buf curl", command_line(BufCurl), _GENERIC),
 )

@@ -1,9 +1,10 @@
 """Scenarios about failed calls: the code, reason and details that clients report."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from jobworker.v1 import job_pb2
-from tests.interop.environment import Environment
+from tests.interop.environment import Environment, count_events, wait_for_events
 from tests.interop.expected_error import expect_error
 from tests.interop.scenarios.jobs import job_that_ignores_sigterm
 
@@ -57,6 +58,22 @@ def viewer_role(env: Environment) -> None:
 def client_certificate_of_another_ca(env: Environment) -> None:
     with env.untrusted_client() as client, expect_error("UNAVAILABLE"):
         client.list(deadline=10)
+
+
+def revoked_certificate(env: Environment) -> None:
+    job = env.admin.create("sh", "-c", "while sleep 0.1; do echo x; done")
+    server = env.servers.default
+    with env.revocable_client() as (client, revoke), ThreadPoolExecutor() as pool:
+        streams = count_events(server, "authorization", "GetJobsStream")
+        stream = pool.submit(client.stream, job.id)
+        wait_for_events(server, streams + 1, "authorization", "GetJobsStream")
+        revoke()
+        for call in (stream.result, lambda: client.get(job.id)):
+            with expect_error("PERMISSION_DENIED", "CERTIFICATE_REVOKED") as expected:
+                call()
+            assert "is revoked" in expected.error.message
+    assert env.viewer.get(job.id).status == job_pb2.JOB_STATUS_RUNNING
+    env.admin.stop(job.id, grace_period=0)
 
 
 def server_certificate_of_another_ca(env: Environment) -> None:

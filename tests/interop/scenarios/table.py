@@ -66,6 +66,7 @@ SCENARIOS = (
     Scenario("error: offset out of range", errors.offset_out_of_range),
     Scenario("error: viewer role", errors.viewer_role),
     Scenario("error: client certificate of another CA", errors.client_certificate_of_another_ca),
+    Scenario("error: revoked certificate", errors.revoked_certificate, Capability.OWN_SCHEMA),
     Scenario("error: server certificate of another CA", errors.server_certificate_of_another_ca),
     Scenario("error: too many jobs", errors.too_many_jobs),
     Scenario("error: deadline", errors.deadline),
