@@ -16,7 +16,8 @@ Completed = subprocess.CompletedProcess[str]
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Ignore the configuration file and the environment of this host."""
+    """Ignore the configuration file and the environment of this host, and the user that runs the tests."""
+    monkeypatch.setattr("jobworkerd.settings.resolve.user_defaults", lambda _: None)
     monkeypatch.setattr("jobworkerd.settings.resolve.DEFAULT_FILE", tmp_path / "default.toml")
     for name in (
         "JOBWORKERD_LISTEN",

@@ -28,7 +28,16 @@ GUEST = os.environ.get("IN_GUEST") in {"uml", "qemu"}
 SLOW = GUEST
 """Whether forks are slow: a guest kernel takes fifty times as long, so tests use fewer jobs."""
 
-IDLE_PROCESSES = 9 if os.geteuid() == 0 else 6
+
+def _isolates_processes() -> bool:
+    """Return whether jobs of this user get PID namespaces."""
+    new_namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "true"]
+    return (
+        os.geteuid() == 0 or subprocess.run(new_namespace, check=False, capture_output=True).returncode == 0
+    )
+
+
+IDLE_PROCESSES = 9 if _isolates_processes() else 6
 """The supervisor, one API process, the fork server and three spare processes, with inits if isolated."""
 
 _ANY_PORT = "127.0.0.1:0"

@@ -1,14 +1,11 @@
 """The isolation in the record of a job."""
 
 import errno
-import os
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from jobworkerd import keyring
-from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.config import IsolationConfig
 from jobworkerd.model import Network
 from jobworkerd.spawn import isolation, seccomp
 from jobworkerd.spawn.identity import Identity
@@ -45,6 +42,13 @@ def test_refused_parts_have_a_reason_and_a_remedy() -> None:
     assert "max_*_namespaces" in found["pid_namespace"]
 
 
+def test_without_its_own_proc_a_job_sees_the_processes_of_the_host() -> None:
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, {"proc": errno.EPERM})
+    (part,) = (part for part in parts if not part.in_force)
+    assert part.part == "pid_namespace"
+    assert "outside of a container" in part.reason
+
+
 def test_disabled_parts_are_not_listed() -> None:
     config = IsolationConfig(pid_namespace=False, no_new_privileges=False)
     parts = isolation_report.applied(config, JOB, "", Network.HOST, {})
@@ -58,15 +62,6 @@ def test_the_kernel_refuses_the_network_later() -> None:
     later = [isolation_report.refuse(part, {"network": errno.EPERM}) for part in parts]
     assert [part.in_force for part in later] == [True] * 8 + [False]
     assert later[-1].value == "none"
-
-
-def test_the_servers_directories_are_masked_at_their_real_paths(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "state").symlink_to("real")
-    config = Config(state_dir=str(tmp_path / "state"), certs_dir=str(tmp_path / "certs"))
-    wanted = isolation_report.isolation_for(config, ())
-    assert wanted.view.masked[:2] == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
-    assert wanted.namespaces == ("mount", "uts", "ipc", "pid")
 
 
 def test_without_key_quota_a_job_shares_the_servers_keyring(
@@ -132,15 +127,3 @@ def test_a_missing_system_call_filter_has_a_reason(
     (part,) = (part for part in parts if not part.in_force)
     assert part.part == "seccomp"
     assert reason in part.reason
-
-
-def test_the_filter_is_compiled_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    def compiled() -> bytes | None:
-        return isolation_report.isolation_for(config, ()).seccomp
-
-    config = Config()
-    assert compiled()
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="riscv64"))
-    assert compiled() == b""
-    config = Config(isolation=IsolationConfig(seccomp=False))
-    assert compiled() is None

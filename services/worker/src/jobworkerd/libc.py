@@ -27,13 +27,13 @@ def checked(returned: int) -> int:
     return returned
 
 
-def prctl(option: int, value: int) -> None:
-    """Call prctl(2) with one argument.
+def prctl(option: int, value: int, second: int = 0) -> None:
+    """Call prctl(2) with one or two arguments.
 
     Raises:
         OSError: the kernel refused.
     """
-    arguments = (ctypes.c_ulong(each) for each in (value, 0, 0, 0))
+    arguments = (ctypes.c_ulong(each) for each in (value, second, 0, 0))
     checked(libc().prctl(ctypes.c_int(option), *arguments))
 
 

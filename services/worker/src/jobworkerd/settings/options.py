@@ -34,7 +34,8 @@ _CONFIG_FILE = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="TOML file with settings. [default: /opt/job-worker/config.toml, if it exists]",
+        help="TOML file with settings. [default: config.toml in /opt/job-worker, or of another user than "
+        "root in ~/.config/job-worker]",
     ),
 ]
 Output = Annotated[
@@ -57,7 +58,8 @@ FLAGS: Mapping[str, object] = MappingProxyType(
                 "--state-dir",
                 metavar="DIR",
                 resolve_path=True,
-                help="Directory of the jobs' output. [default: /opt/job-worker/state]",
+                help="Directory of the jobs' output. [default: /opt/job-worker/state or, of another user "
+                "than root, ~/.local/state/job-worker]",
             ),
         ],
         "certs_dir": Annotated[
@@ -67,7 +69,7 @@ FLAGS: Mapping[str, object] = MappingProxyType(
                 metavar="DIR",
                 resolve_path=True,
                 help="Directory containing ca.pem, server.pem and server-key.pem. "
-                "[default: /opt/job-worker/certs]",
+                "[default: /opt/job-worker/certs or, of another user than root, ~/.config/job-worker/certs]",
             ),
         ],
         "cgroup_base": Annotated[

@@ -16,9 +16,10 @@ import msgspec
 from jobworkerd.config import Config, listen_address
 from jobworkerd.settings.keys import PREFIX, Key, all_keys
 from jobworkerd.settings.sizes import size_in
+from jobworkerd.settings.user_defaults import user_defaults
 
 DEFAULT_FILE = Path("/opt/job-worker/config.toml")
-"""The configuration file that is used if `--config` is not given and the file exists."""
+"""The configuration file of root that is used if `--config` is not given and the file exists."""
 
 DEFAULT = "default"
 """The source of a value that no other source sets."""
@@ -48,15 +49,17 @@ class _Given:
 def resolve_settings(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Settings:
     """Return the resolved settings.
 
-    `file` must exist. If it is None, `DEFAULT_FILE` is used if it exists. `flags` maps keys to values, and
-    None stands for a flag that is not given.
+    `file` must exist. If it is None, the default file of this user is used if it exists. `flags` maps keys to
+    values, and None stands for a flag that is not given.
 
     Raises:
         SettingsError: a source cannot be read, a name is unknown, or a value is not accepted.
     """
     known = {key.name: key for key in all_keys()}
+    own = user_defaults(environ)
     given = {
-        **_from_file(file, known),
+        **({name: _Given(value, DEFAULT) for name, value in own.values.items()} if own else {}),
+        **_from_file(file, own.file if own else DEFAULT_FILE, known),
         **_from_environment(environ, known),
         **_from_flags(flags, known),
     }
@@ -77,12 +80,12 @@ def _read(path: Path) -> Mapping[str, object]:
         raise SettingsError(f"configuration file {path} is not valid TOML: {error}") from error
 
 
-def _from_file(file: Path | None, known: Mapping[str, Key]) -> dict[str, _Given]:
-    if file is None and not DEFAULT_FILE.exists():
+def _from_file(file: Path | None, default: Path, known: Mapping[str, Key]) -> dict[str, _Given]:
+    if file is None and not default.exists():
         return {}
-    source = f"file {file or DEFAULT_FILE}"
+    source = f"file {file or default}"
     given = {}
-    for name, value in _flat(_read(file or DEFAULT_FILE), known, source):
+    for name, value in _flat(_read(file or default), known, source):
         if name not in known:
             raise SettingsError(f"unknown key {name} ({source}); {_suggestion(name, known)}")
         given[name] = _Given(value, source)

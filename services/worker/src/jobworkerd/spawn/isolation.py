@@ -19,7 +19,7 @@ from typing import NamedTuple
 from jobworkerd import keyring
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.libc import checked, empty_bounding_set, libc, prctl
-from jobworkerd.spawn import clone, kernel_files, namespaces, private_mounts, seccomp
+from jobworkerd.spawn import clone, kernel_files, namespaces, private_mounts, seccomp, user_namespace
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import View
 
@@ -29,12 +29,19 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 # include/uapi/linux/prctl.h
 _SET_PDEATHSIG, _SET_NO_NEW_PRIVS = 1, 38
 
+PROC = "proc"
+"""A /proc of the job's own, the part of a PID namespace that can be refused separately."""
+
+_NOT_STARTED, _WITHOUT_PROC = 1, 2
+"""Reports of an init, each followed by an errno."""
+
 
 class Isolation(NamedTuple):
     """The settings of the isolation that a spare process needs.
 
     `namespaces` are names of `namespaces.CONFIGURABLE`. `view` is the view of the host's file systems in a
     job with a mount namespace. `seccomp` is the system call filter, see `seccomp`; None disables it.
+    `user_namespace` is set for a server without root, which needs it for the other namespaces.
     """
 
     namespaces: tuple[str, ...]
@@ -42,6 +49,7 @@ class Isolation(NamedTuple):
     nice: int
     view: View = View()
     seccomp: bytes | None = None
+    user_namespace: bool = False
 
 
 class Entered(NamedTuple):
@@ -61,18 +69,15 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
         OSError: the init cannot be started, or the host is exhausted. A job never runs with less isolation
             because of an exhausted host.
     """
-    refused: dict[str, int] = {}
-    for name in isolation.namespaces:
-        try:
-            checked(libc().unshare(namespaces.BY_NAME[name].flag))
-            if name == namespaces.MOUNT.name:
-                refused |= private_mounts.make(isolation.view)
-        except OSError as error:
-            refused[name] = error.errno or 0
+    refused = _enter_namespaces(isolation)
     init = 0
     entered = {*isolation.namespaces} - {*refused}
     if namespaces.PID.name in entered:
-        init = _start_init(announce, with_proc=namespaces.MOUNT.name in entered)
+        init, proc_errno = _start_init(
+            announce, with_proc=namespaces.MOUNT.name in entered, untraceable=isolation.user_namespace
+        )
+        if proc_errno:
+            refused[PROC] = proc_errno
     for name, step in _further_steps(isolation, refused):
         try:
             step()
@@ -81,6 +86,24 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
     if code := next(filter(is_passing, refused.values()), 0):
         raise OSError(code, os.strerror(code))
     return Entered(init, refused)
+
+
+def _enter_namespaces(isolation: Isolation) -> dict[str, int]:
+    """Enter the namespaces and mount the view; return the errnos of the refused parts."""
+    refused: dict[str, int] = {}
+    if isolation.user_namespace:
+        try:
+            user_namespace.enter()
+        except OSError as error:
+            return dict.fromkeys(isolation.namespaces, error.errno or 0)
+    for name in isolation.namespaces:
+        try:
+            checked(libc().unshare(namespaces.BY_NAME[name].flag))
+            if name == namespaces.MOUNT.name:
+                refused |= private_mounts.make(isolation.view)
+        except OSError as error:
+            refused[name] = error.errno or 0
+    return refused
 
 
 def _further_steps(
@@ -132,12 +155,15 @@ def become_user(identity: Identity, home: bytes) -> None:
         keyring.join_new_session()
 
 
-def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
-    """Start process 1 of the PID namespace and return its PID.
+def _start_init(announce: Callable[[int], None], *, with_proc: bool, untraceable: bool) -> tuple[int, int]:
+    """Start process 1 of the PID namespace. Return its PID, and the errno of the mount of /proc or 0.
 
     The init sleeps. That is sufficient: the kernel reaps the children of a process that ignores SIGCHLD, and
     signals go to the job's processes, which are not its children. The init is outside of the job's
     cgroup, so it does not count towards the job's limits.
+
+    The kernel refuses a new /proc in a user namespace if files of the present one are hidden, as in
+    containers (`mount_too_revealing` in fs/namespace.c).
     """
     exec_end, init_end = os.pipe2(os.O_CLOEXEC)
     init = clone.fork_sibling()
@@ -146,24 +172,43 @@ def _start_init(announce: Callable[[int], None], *, with_proc: bool) -> int:
             os.setpgid(0, 0)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             prctl(_SET_PDEATHSIG, signal.SIGKILL)
-            if with_proc:
-                private_mounts.mount_proc()
+            if with_proc and (refused := _mount_proc()):
+                os.write(init_end, b"%c%c" % (_WITHOUT_PROC, refused))
             os.chdir("/")
             null = os.open(os.devnull, os.O_RDWR)
             for standard in range(3):
                 os.dup2(null, standard)
+            if untraceable:
+                user_namespace.keep_untraceable()
             os.execv("/bin/sleep", ["sleep", "infinity"])  # noqa: S606
         except OSError as error:
-            os.write(init_end, b"%d" % (error.errno or 0))
+            os.write(init_end, b"%c%c" % (_NOT_STARTED, error.errno or 0))
         finally:
             os._exit(127)
     os.close(init_end)
     announce(init)
-    failure = os.read(exec_end, 16)
+    reports = {}
+    while report := os.read(exec_end, 2):
+        reports[report[0]] = report[1]
     os.close(exec_end)
-    if failure:
-        raise OSError(int(failure), os.strerror(int(failure)))
-    return init
+    if code := reports.get(_NOT_STARTED):
+        raise OSError(code, os.strerror(code))
+    return init, reports.get(_WITHOUT_PROC, 0)
+
+
+def _mount_proc() -> int:
+    """Mount /proc; return the errno if the kernel refuses.
+
+    Raises:
+        OSError: the host is exhausted.
+    """
+    try:
+        private_mounts.mount_proc()
+    except OSError as error:
+        if is_passing(error.errno):
+            raise
+        return error.errno or 0
+    return 0
 
 
 def _forbid_privileges() -> None:

@@ -30,8 +30,8 @@ Accounts = tuple[tuple[bytes, bytes], ...]
 class View(NamedTuple):
     """The paths of a job's view. All paths are free of symbolic links; `links` maps links to such paths.
 
-    `private` are the directories of `PRIVATE` that exist on the host; each is empty and holds at most
-    `private_bytes`. `masked` directories are empty for a job. `writable` directories have the host's
+    `private` are the directories of `PRIVATE` that exist on the host, and others; each is empty and holds at
+    most `private_bytes`. `masked` directories are empty for a job. `writable` directories have the host's
     permissions. `accounts` has the first line of each account file (see `name_user`). `devices` are files of
     the host's /dev, which the job's /dev has in addition.
     """

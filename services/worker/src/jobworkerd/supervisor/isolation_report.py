@@ -3,15 +3,15 @@
 import errno
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 
-from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.config import IsolationConfig
 from jobworkerd.model import AppliedIsolation, Network
-from jobworkerd.spawn import kernel_files, namespaces, seccomp_program
-from jobworkerd.spawn.isolation import Isolation
-from jobworkerd.spawn.private_mounts import ACCOUNTS, HOME, PRIVATE, WRITABLE_PATHS, Accounts, View
+from jobworkerd.spawn import namespaces
+from jobworkerd.spawn.isolation import PROC
+from jobworkerd.spawn.private_mounts import ACCOUNTS, HOME, WRITABLE_PATHS
 from jobworkerd.spawn.users import User
+from jobworkerd.supervisor.isolation_setup import enabled_namespaces
 
 MOUNT = namespaces.MOUNT.name
 NO_NEW_PRIVILEGES = "no_new_privileges"
@@ -20,7 +20,10 @@ SESSION_KEYRING = "session_keyring"
 NETWORK = "network"
 USER = "user"
 
-_NAME_SERVICE_CACHE = Path("/run/nscd")
+_NO_PROC = (
+    "the kernel refuses another /proc, so the job sees the processes of the host; "
+    "run the server outside of a container, or in one whose /proc is complete"
+)
 
 _SECCOMP_REASONS = {
     errno.EACCES: "a system call filter requires isolation.no_new_privileges; set it to true, or set "
@@ -30,59 +33,15 @@ _SECCOMP_REASONS = {
 }
 
 _REASONS = {
-    errno.EPERM: "the server lacks the privilege; start it as root",
+    errno.EPERM: "the server lacks the privilege; start it as root, or let it create user namespaces "
+    "(`jobworkerd doctor` says how)",
+    errno.EACCES: "a security module of the host refuses it; `jobworkerd doctor` says what to change",
     errno.EINVAL: "this kernel lacks the namespace; boot a kernel with it",
     errno.ENOSYS: "this kernel is too old; boot Linux >= 5.12",
     errno.EDQUOT: "the key quota of the server's user is used up; raise kernel.keys.maxkeys",
     errno.EOPNOTSUPP: "the server does not support this machine; use x86-64 or 64-bit ARM",
     errno.ENOSPC: "the host has too many namespaces; raise user.max_*_namespaces (namespaces(7))",
 }
-
-
-def isolation_for(config: Config, widest: Accounts) -> Isolation:
-    """Return the isolation of spare processes. `widest` are the longest account entries of any job's user."""
-    wanted = config.isolation
-    return Isolation(
-        namespaces=_namespaces(wanted),
-        no_new_privileges=wanted.no_new_privileges,
-        nice=wanted.nice,
-        view=_view(config, widest),
-        seccomp=_filter(wanted) if wanted.seccomp else None,
-    )
-
-
-def _filter(wanted: IsolationConfig) -> bytes:
-    """Return the system call filter, or nothing if this machine is not supported."""
-    machine = os.uname().machine
-    if not seccomp_program.is_supported(machine):
-        return b""
-    return seccomp_program.compile_for(machine, wanted.seccomp_allow)
-
-
-def _view(config: Config, widest: Accounts) -> View:
-    """Return the file system view of jobs.
-
-    It masks the server's directories, directories of the kernel, and the name service cache, which does not
-    know the users of jobs.
-    """
-    wanted = config.isolation
-    masked = (config.state_dir, config.certs_dir, _NAME_SERVICE_CACHE)
-    of_kernel = map(os.fsdecode, kernel_files.MASKED_DIRECTORIES)
-    private = [os.fsdecode(path) for path in PRIVATE]
-    links = {path: real for path in wanted.writable_paths if (real := str(Path(path).resolve())) != path}
-    return View(
-        private=_real([private[0], *(path for path in private[1:] if Path(path).is_dir())]),
-        private_bytes=wanted.private_bytes,
-        masked=_real((*masked, *of_kernel)),
-        writable=_real(wanted.writable_paths),
-        links=tuple((os.fsencode(path), os.fsencode(real)) for path, real in links.items()),
-        accounts=widest,
-        devices=tuple(map(os.fsencode, wanted.devices)),
-    )
-
-
-def _real(paths: Iterable[str | Path]) -> tuple[bytes, ...]:
-    return tuple(os.fsencode(Path(path).resolve()) for path in paths)
 
 
 def home_of(wanted: IsolationConfig, refused: Mapping[str, int]) -> str:
@@ -100,7 +59,9 @@ def applied(
 ) -> tuple[AppliedIsolation, ...]:
     """Return each configured part, and whether it is in force."""
     parts = [_part(USER, user_problem, f"{user.name} ({user.uid}){_no_account_note(wanted, user, refused)}")]
-    parts += [_part(f"{name}_namespace", _reason(refused.get(name))) for name in _namespaces(wanted)]
+    parts += [
+        _part(f"{name}_namespace", _namespace_reason(name, refused)) for name in enabled_namespaces(wanted)
+    ]
     if wanted.no_new_privileges:
         parts.append(_part(NO_NEW_PRIVILEGES, _reason(refused.get(NO_NEW_PRIVILEGES))))
     if wanted.seccomp:
@@ -111,6 +72,12 @@ def applied(
     if network is Network.NONE:
         parts.append(_part(NETWORK, _reason(refused.get(NETWORK)), "none"))
     return tuple(parts)
+
+
+def _namespace_reason(name: str, refused: Mapping[str, int]) -> str:
+    if name == namespaces.PID.name and PROC in refused:
+        return f"{os.strerror(refused[PROC])}: {_NO_PROC}"
+    return _reason(refused.get(name))
 
 
 def _seccomp(wanted: IsolationConfig, refused: Mapping[str, int]) -> AppliedIsolation:
@@ -148,10 +115,6 @@ def has_private_directories(parts: Iterable[AppliedIsolation]) -> bool:
 def refuse(part: AppliedIsolation, refused: Mapping[str, int]) -> AppliedIsolation:
     """Return a part after the kernel has refused further parts."""
     return _part(part.part, _reason(refused[part.part]), part.value) if part.part in refused else part
-
-
-def _namespaces(wanted: IsolationConfig) -> tuple[str, ...]:
-    return tuple(each.name for each in namespaces.CONFIGURABLE if getattr(wanted, f"{each.name}_namespace"))
 
 
 def _part(name: str, reason: str, value: str = "") -> AppliedIsolation:

@@ -38,7 +38,7 @@ from jobworkerd.supervisor.api_processes import ApiFailed
 from jobworkerd.supervisor.api_user import NoSuchUser
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import HeldJob
-from jobworkerd.supervisor.isolation_report import isolation_for
+from jobworkerd.supervisor.isolation_setup import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.predecessor import when_free
