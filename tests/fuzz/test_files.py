@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobworkerd import server_certificate
-from jobworkerd.api.identity.principal import Credential, Identities, parse_certificate
+from jobworkerd.api.identity.principal import Identities, parse_certificate
+from jobworkerd.api.rpc import Credential
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.inspection import describe_all
 from jobworkerd.commands.config import toml_value

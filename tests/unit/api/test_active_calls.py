@@ -8,7 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from jobworkerd.api.active_calls import ActiveCalls
-from jobworkerd.api.identity.principal import Credential, Identities
+from jobworkerd.api.identity.principal import Identities
+from jobworkerd.api.rpc import Credential
 from jobworkerd.certs.authority import load_pair
 from jobworkerd.certs.revocation import revoke
 from jobworkerd.errors import CertificateRevoked, Unauthenticated

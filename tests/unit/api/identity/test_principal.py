@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from jobworkerd.api.identity.principal import Credential, Identities, Principal, Role, parse_certificate
+from jobworkerd.api.identity.principal import Identities, Principal, Role, parse_certificate
+from jobworkerd.api.rpc import Credential
 from jobworkerd.certs.authority import load_pair
 from jobworkerd.certs.revocation import revoke
 from jobworkerd.errors import CertificateRevoked, Unauthenticated

@@ -3,6 +3,8 @@
 test_policy tests the policy over mTLS.
 """
 
+import dataclasses
+
 import grpc
 import pytest
 from api_server import Logged, refusal
@@ -12,16 +14,24 @@ from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Identities, Principal, Role
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
-from jobworkerd.api.rpc import Context
+from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
+from jobworkerd.api.rpc import Call, Credential
 from tests.unit.api.interceptors.conftest import METHODS, Serve, nothing
 
 
 class _AdminAlways(Identities):
     """Treats every client as an admin."""
 
-    def principal(self, context: Context) -> Principal:  # noqa: ARG002 - as in the base class
+    def check(self, presented: Credential) -> Principal:  # noqa: ARG002 - as in the base class
         """Return an admin."""
         return Principal("CN=alice", Role.ADMIN)
+
+
+class _Certificate(ServerInterceptor):
+    """Gives every call a credential, although the connection has none."""
+
+    async def intercept(self, call: Call, run: Run) -> object:
+        return await run(dataclasses.replace(call, credential=Credential(b"", b"")))
 
 
 def _authorization(identities: Identities) -> Authorization:
@@ -32,7 +42,7 @@ def _authorization(identities: Identities) -> Authorization:
 async def test_a_method_without_a_rule_is_denied_to_an_admin(
     serve: Serve, logged: Logged, method: str
 ) -> None:
-    async with serve(nothing, Errors(), _authorization(_AdminAlways())) as client:
+    async with serve(nothing, Errors(), _Certificate(), _authorization(_AdminAlways())) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call(method)
     assert refusal(caught.value).reason == "ROLE_REQUIRED"

@@ -4,7 +4,8 @@ import asyncio
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from jobworkerd.api.identity.principal import Credential, Identities
+from jobworkerd.api.identity.principal import Identities
+from jobworkerd.api.rpc import Credential
 from jobworkerd.errors import CREDENTIAL_ERRORS, JobWorkerError
 
 

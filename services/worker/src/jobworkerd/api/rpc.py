@@ -27,15 +27,24 @@ UNREAD = object()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Credential:
+    """A client certificate and its intermediate certificates, as PEM blocks from the handshake."""
+
+    certificate: bytes
+    chain: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Call:
     """One RPC of a method such as `jobworker.v1.JobService/GetJob`.
 
-    `request` is a message, an iterator, or `UNREAD`.
+    `request` is a message, an iterator, or `UNREAD`. `credential` is the client's, as far as it is known.
     """
 
     method: str
     context: Context
     request: object = None
+    credential: Credential | None = None
 
 
 async def read_request(call: Call) -> Call:
@@ -52,7 +61,7 @@ async def read_request(call: Call) -> Call:
         raise unreadable(error) from error
     if request is aio.EOF:
         raise InvalidRequest({"request": "missing; send one message"})
-    return Call(call.method, call.context, request)
+    return Call(call.method, call.context, request, call.credential)
 
 
 def unreadable(error: DecodeError) -> InvalidRequest:

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from jobworkerd.api.identity.authorities import Authorities
-from jobworkerd.api.rpc import Context
+from jobworkerd.api.rpc import Context, Credential
 from jobworkerd.errors import CREDENTIAL_ERRORS, CertificateRevoked, Unauthenticated
 
 _CACHED_CERTIFICATES = 1024
@@ -36,14 +36,6 @@ class Principal:
 
     subject: str
     role: Role | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Credential:
-    """A client certificate and its intermediate certificates, as PEM blocks from the handshake."""
-
-    certificate: bytes
-    chain: bytes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

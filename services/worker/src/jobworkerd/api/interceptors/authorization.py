@@ -7,7 +7,7 @@ from jobworkerd.api.identity.policy import roles_for
 from jobworkerd.api.identity.principal import Identities, Principal, credential
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
-from jobworkerd.api.rpc import Call, is_long, log_job_id
+from jobworkerd.api.rpc import Call, Credential, is_long, log_job_id
 from jobworkerd.errors import CREDENTIAL_ERRORS, RoleRequired
 
 
@@ -24,19 +24,22 @@ class Authorization(ServerInterceptor):
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(PER_CALL).bind()
 
     async def intercept(self, call: Call, run: Run) -> object:
-        self._authorize(call)
-        with self._in_flight.enter(credential(call.context) if is_long(call.method) else None):
+        presented = self._authorize(call)
+        with self._in_flight.enter(presented if is_long(call.method) else None):
             return await run(call)
 
-    def _authorize(self, call: Call) -> None:
+    def _authorize(self, call: Call) -> Credential:
+        """Return the credential of a client that can call the method."""
         try:
-            principal = self._identities.principal(call.context)
+            presented = call.credential or credential(call.context)
+            principal = self._identities.check(presented)
         except CREDENTIAL_ERRORS as error:
             self._deny(call, str(error))
             raise
         role = principal.role.value if principal.role else ""
         structlog.contextvars.bind_contextvars(subject=principal.subject, role=role)
         self._check_role(call, principal, role)
+        return presented
 
     def _check_role(self, call: Call, principal: Principal, role: str) -> None:
         allowed = roles_for(call.method)

@@ -3,10 +3,10 @@
 import asyncio
 
 from jobworkerd.api.clients import Client, Clients
-from jobworkerd.api.identity.principal import Identities, Principal
+from jobworkerd.api.identity.principal import Identities, Principal, credential
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
-from jobworkerd.api.rpc import UNREAD, Call, Context, read_request
-from jobworkerd.errors import CREDENTIAL_ERRORS, InvalidRequest, QuotaExceeded, ServerBusy
+from jobworkerd.api.rpc import UNREAD, Call, Context, Credential, read_request
+from jobworkerd.errors import CREDENTIAL_ERRORS, InvalidRequest, QuotaExceeded, ServerBusy, Unauthenticated
 
 _READ_SECONDS = 10.0
 _CHECK_SECONDS = 1.0
@@ -29,7 +29,8 @@ class CallBounds(ServerInterceptor):
         self._reading: dict[asyncio.Task[object], float] = {}
 
     async def intercept(self, call: Call, run: Run) -> object:
-        client = self._clients.client(self._principal(call.context))
+        call = _with_credential(call)
+        client = self._clients.client(self._principal(call.credential))
         with client:
             self._check(call, client)
             self._rpcs += 1
@@ -40,9 +41,9 @@ class CallBounds(ServerInterceptor):
             finally:
                 self._rpcs -= 1
 
-    def _principal(self, context: Context) -> Principal | None:
+    def _principal(self, presented: Credential | None) -> Principal | None:
         try:
-            return self._identities.principal(context)
+            return self._identities.check(presented) if presented else None
         except CREDENTIAL_ERRORS:
             return None
 
@@ -82,6 +83,14 @@ class CallBounds(ServerInterceptor):
             for task in [task for task, begin in self._reading.items() if begin < late]:
                 del self._reading[task]
                 task.cancel()
+
+
+def _with_credential(call: Call) -> Call:
+    """Return the call with the credential of the client, so that no other code asks gRPC for it again."""
+    try:
+        return Call(call.method, call.context, call.request, credential(call.context))
+    except Unauthenticated:
+        return call
 
 
 def _metadata_bytes(context: Context) -> int:
