@@ -4,8 +4,11 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-from certificates import DAY, Issued, issue
+from certificates import DAY, Issued, issue, name
+from certificates import authority as make_authority
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from jobworkerd.certs import authority, files, inspection, issuance
 from jobworkerd.certs.errors import CertificatesError
@@ -33,6 +36,30 @@ def test_a_new_set_has_no_problems(made: Path) -> None:
     assert found[1].hosts == ("worker1.example.com", "192.0.2.7", "::1")
     assert [each.days_left for each in found] == [3649, 364, 364, 364]
     assert problems(made) == {}
+
+
+SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+ADMIN, WORKER = name(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "worker1")])
+
+
+@pytest.mark.parametrize(
+    ("subject", "purposes", "role"),
+    [
+        (ADMIN, [CLIENT], "Admin"),
+        (ADMIN, [], "Admin"),
+        (ADMIN, [SERVER], "server"),
+        (WORKER, [SERVER, CLIENT], "server"),
+        (WORKER, [], "server"),
+        (WORKER, [CLIENT], "none"),
+    ],
+)
+def test_a_role_of_a_certificate_by_another_tool(
+    subject: x509.Name, purposes: list[x509.ObjectIdentifier], role: str
+) -> None:
+    extensions = [x509.ExtendedKeyUsage(purposes)] if purposes else []
+    ca = make_authority(ec.generate_private_key(ec.SECP256R1()))
+    issued = issue(ca, subject=subject, extensions=extensions)
+    assert inspection.role(x509.load_pem_x509_certificate(issued.certificate)) == role
 
 
 @pytest.mark.parametrize(

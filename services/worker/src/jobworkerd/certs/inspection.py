@@ -137,14 +137,12 @@ def role(certificate: x509.Certificate) -> str:
     """Return the role of a certificate: `CA`, `server`, `Admin`, `Viewer` or `none`."""
     if _is_authority(certificate):
         return "CA"
-    if ExtendedKeyUsageOID.CLIENT_AUTH not in _purposes(certificate):
-        return "server" if ExtendedKeyUsageOID.SERVER_AUTH in _purposes(certificate) else "none"
     units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     found = {str(unit.value).casefold() for unit in units}
     for candidate in (Role.ADMIN, Role.VIEWER):
-        if candidate in found:
+        if candidate in found and _is_for(certificate, ExtendedKeyUsageOID.CLIENT_AUTH):
             return candidate.capitalize()
-    return "none"
+    return "server" if _is_for(certificate, ExtendedKeyUsageOID.SERVER_AUTH) else "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,8 +254,9 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _purposes(certificate: x509.Certificate) -> list[x509.ObjectIdentifier]:
+def _is_for(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> bool:
+    """Return whether a certificate has a purpose. Without an extended key usage it has all of them."""
     try:
-        return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        return purpose in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
-        return []
+        return True
