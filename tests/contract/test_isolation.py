@@ -28,6 +28,7 @@ PARTS = {
     "no_new_privileges",
     "seccomp",
     "session_keyring",
+    "scratch",
 }
 
 
@@ -135,10 +136,38 @@ async def test_zombies_of_a_job_are_reaped(admin: Client) -> None:
     assert (await prints(admin, script)).endswith("none\n")
 
 
-async def test_a_private_directory_is_bounded(admin: Client) -> None:
-    output = await prints(admin, "head -c 200M /dev/zero >big; stat -c %s big", max_memory=512)
-    assert "No space left" in output
-    assert int(output.splitlines()[-1]) <= 64 << 20
+async def test_the_private_directories_are_bounded_together(admin: Client) -> None:
+    script = """
+    for directory in $HOME /tmp /var/tmp /dev/shm; do head -c 5M /dev/zero >$directory/big; done
+    cat $HOME/big /tmp/big /var/tmp/big /dev/shm/big | wc -c
+    ls -A /home; id -un"""
+    job = await admin.create("sh", "-c", f"exec 2>&1; {script}", max_memory=512, max_scratch=12)
+    (part,) = [each for each in job.applied_isolation if part_name(each) == "scratch"]
+    assert (part.in_force, part.value, job.max_scratch) == (True, "12 MiB", 12)
+    *errors, size, home, user = (await admin.stream(job.id)).bytes().decode().splitlines()
+    assert len(errors) == 2
+    assert all("No space left" in each for each in errors)
+    assert 11 << 20 < int(size) <= 12 << 20
+    assert (home, user) == ("job", "job")
+
+
+@pytest.mark.parametrize(
+    "attempt", ["mount -o remount,size=1G /tmp", "rm -rf /tmp/.. /home/..", "umount -l /home"]
+)
+async def test_a_job_cannot_enlarge_its_scratch(admin: Client, attempt: str) -> None:
+    script = (
+        f"({attempt}) 2>/dev/null; head -c 40M /dev/zero >/tmp/big; stat -c %s /tmp/big; wc -l </etc/passwd"
+    )
+    *_, size, accounts = (await prints(admin, script, max_memory=512, max_scratch=8)).splitlines()
+    assert int(size) <= 8 << 20
+    assert int(accounts) > 1
+
+
+async def test_a_large_scratch_is_bounded_by_the_memory_limit(admin: Client) -> None:
+    job = await admin.create(
+        "sh", "-c", "df -m --output=size /tmp | tail -1", max_memory=64, max_scratch=2048
+    )
+    assert (await admin.stream(job.id)).bytes().split() == [b"2048"]
 
 
 async def test_a_private_directory_ends_with_its_job(admin: Client) -> None:

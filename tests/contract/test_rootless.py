@@ -30,6 +30,7 @@ PARTS = {
     "no_new_privileges",
     "seccomp",
     "session_keyring",
+    "scratch",
 }
 
 # Only the tests need the capability: the interpreter can be in a home that this user cannot read.
@@ -94,6 +95,10 @@ async def prints(user: Client, script: str, **fields: object) -> str:
 async def test_all_parts_of_the_isolation_are_in_force(user: Client) -> None:
     job = await user.create("true", network=job_pb2.JOB_NETWORK_NONE)
     assert {part_name(part) for part in job.applied_isolation if part.in_force} == {*PARTS, "network"}
+
+
+async def test_a_job_chooses_the_size_of_its_scratch(user: Client) -> None:
+    assert (await prints(user, "df -m --output=size /tmp | tail -1", max_scratch=77)).split() == ["77"]
 
 
 async def test_a_job_is_the_servers_user_without_privileges(user: Client) -> None:

@@ -30,6 +30,7 @@ from jobworkerd.spawn.private_mounts import WRITABLE_PATHS
 from jobworkerd.supervisor.isolation_report import (
     NETWORK,
     NO_NEW_PRIVILEGES,
+    SCRATCH,
     SECCOMP,
     SESSION_KEYRING,
     USER,
@@ -49,6 +50,7 @@ FULL_SPEC = JobSpec(
     limits_policy=LimitsPolicy.STRICT,
     working_directory="/tmp",
     network=Network.NONE,
+    max_scratch=512,
     env={"SECRET": "yes"},
     timeout=1.5,
     stop_signal=37,
@@ -170,7 +172,7 @@ def test_every_limit_has_a_number() -> None:
 
 
 def test_every_part_of_the_isolation_has_a_number() -> None:
-    others = {USER, WRITABLE_PATHS, NO_NEW_PRIVILEGES, SESSION_KEYRING, NETWORK, SECCOMP}
+    others = {USER, WRITABLE_PATHS, NO_NEW_PRIVILEGES, SESSION_KEYRING, NETWORK, SECCOMP, SCRATCH}
     assert set(ISOLATION_PARTS) == others | {f"{each.name}_namespace" for each in CONFIGURABLE}
 
 

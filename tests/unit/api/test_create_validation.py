@@ -6,14 +6,14 @@ from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworkerd.api import validation
-from jobworkerd.config import CapacityConfig, Defaults
+from jobworkerd.config import CapacityConfig, Config, Defaults, IsolationConfig, ScratchConfig
 from jobworkerd.errors import InvalidRequest
 from jobworkerd.model import Limits, LimitsPolicy, LimitsUpdate
 
 CreateRequest = job_service_pb2.CreateJobRequest
 UpdateRequest = job_service_pb2.UpdateJobRequest
 
-DEFAULTS = Defaults()
+CONFIG = Config()
 
 VALID: list[tuple[str, object]] = [
     ("command", "x" * 4_096),
@@ -97,6 +97,8 @@ INVALID: list[tuple[str, object]] = [
     ("request_id", "x" * 129),
     ("request_id", "a\n"),
     ("request_id", "ä"),
+    ("max_scratch", -1),
+    ("max_scratch", 16_777_217),
     ("priority", -101),
     ("priority", 101),
     ("queue_timeout", Duration()),
@@ -119,7 +121,7 @@ def _test_id(index: int, field: str) -> str:
     ("field", "value"), [pytest.param(*each, id=_test_id(index, each[0])) for index, each in enumerate(VALID)]
 )
 def test_values_at_the_bounds_pass(field: str, value: object) -> None:
-    validation.job_spec(_request(field, value), DEFAULTS, "CN=alice")
+    validation.job_spec(_request(field, value), CONFIG, "CN=alice")
 
 
 @pytest.mark.parametrize(
@@ -128,19 +130,19 @@ def test_values_at_the_bounds_pass(field: str, value: object) -> None:
 )
 def test_values_outside_of_the_bounds_are_refused_by_field_name(field: str, value: object) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        validation.job_spec(_request(field, value), DEFAULTS, "CN=alice")
+        validation.job_spec(_request(field, value), CONFIG, "CN=alice")
     assert list(caught.value.violations) == [field]
     assert caught.value.violations[field]
 
 
 def test_cores_have_the_format_of_the_kernel() -> None:
-    spec = validation.job_spec(_request("cpu_set", "3,1,0"), DEFAULTS, "CN=alice")
+    spec = validation.job_spec(_request("cpu_set", "3,1,0"), CONFIG, "CN=alice")
     assert spec.limits.cpu_set == "0-1,3"
 
 
 def _update(**fields: object) -> LimitsUpdate:
     request = UpdateRequest(id=JOB_ID, **fields)  # type: ignore[arg-type]  # any field
-    return validation.update_job(request, DEFAULTS, "CN=alice").limits
+    return validation.update_job(request, CONFIG.defaults, "CN=alice").limits
 
 
 def test_an_update_replaces_0_by_the_defaults() -> None:
@@ -171,7 +173,7 @@ def test_an_update_has_the_bounds_of_create(field: str, value: object) -> None:
 def test_an_error_names_all_invalid_fields() -> None:
     request = CreateRequest(max_cpu=-1, stop_signal="SIGNOPE", request_id="ä")
     with pytest.raises(InvalidRequest) as caught:
-        validation.job_spec(request, DEFAULTS, "CN=alice")
+        validation.job_spec(request, CONFIG, "CN=alice")
     assert set(caught.value.violations) == {"command", "max_cpu", "stop_signal", "request_id"}
 
 
@@ -188,7 +190,7 @@ def test_unset_fields_get_the_defaults_of_the_server() -> None:
         stop_grace_period=5.0,
         limits_policy=LimitsPolicy.STRICT,
     )
-    spec = validation.job_spec(CreateRequest(command="true"), defaults, "CN=alice")
+    spec = validation.job_spec(CreateRequest(command="true"), Config(defaults=defaults), "CN=alice")
     assert spec.limits == defaults.limits
     assert (spec.stop_grace_period, spec.limits_policy) == (5.0, LimitsPolicy.STRICT)
     assert (spec.working_directory, spec.stop_signal, spec.timeout) == ("", 15, None)
@@ -212,7 +214,8 @@ def test_set_fields_are_used() -> None:
     request.timeout.FromMilliseconds(1_500)
     request.stop_grace_period.FromMilliseconds(0)
     request.queue_timeout.FromMilliseconds(2_500)
-    spec = validation.job_spec(request, Defaults(limits_policy=LimitsPolicy.STRICT), "CN=alice")
+    config = Config(defaults=Defaults(limits_policy=LimitsPolicy.STRICT))
+    spec = validation.job_spec(request, config, "CN=alice")
     assert (spec.command, spec.args, spec.limits.max_cpu) == ("ping", ("-c", "5"), 25)
     assert (spec.env, spec.labels, spec.request_id) == ({"A": "b"}, {"team": "blue"}, "r-1")
     assert (spec.timeout, spec.stop_grace_period, spec.stop_signal) == (1.5, 0.0, 2)
@@ -253,7 +256,7 @@ def test_set_fields_are_used() -> None:
 )
 def test_a_message_has_the_value_and_the_accepted_values(field: str, value: object, message: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        validation.job_spec(_request(field, value), DEFAULTS, "CN=alice")
+        validation.job_spec(_request(field, value), CONFIG, "CN=alice")
     assert caught.value.violations == {field: message}
 
 
@@ -261,5 +264,23 @@ def test_a_job_above_the_whole_capacity_is_refused() -> None:
     capacity = CapacityConfig(cpu=200, memory=512)
     request = CreateRequest(command="true", max_cpu=201, max_memory=512)
     with pytest.raises(InvalidRequest) as caught:
-        validation.job_spec(request, DEFAULTS, "CN=alice", capacity=capacity)
+        validation.job_spec(request, Config(capacity=capacity), "CN=alice")
     assert str(caught.value) == "max_cpu: 201 is above capacity.cpu of the server; use at most 200"
+
+
+def test_a_scratch_above_the_bound_of_the_server_is_refused() -> None:
+    config = Config(scratch=ScratchConfig(default=64, max=100))
+    assert (
+        validation.job_spec(CreateRequest(command="true", max_scratch=100), config, "CN=alice").max_scratch
+        == 100
+    )
+    with pytest.raises(InvalidRequest) as caught:
+        validation.job_spec(CreateRequest(command="true", max_scratch=101), config, "CN=alice")
+    assert str(caught.value) == "max_scratch: 101 is above scratch.max of the server; use at most 100"
+
+
+@pytest.mark.parametrize(("private", "given", "expected"), [(True, 0, 64), (False, 0, 0), (False, 5, 5)])
+def test_the_default_scratch_requires_private_directories(private: bool, given: int, expected: int) -> None:  # noqa: FBT001
+    config = Config(scratch=ScratchConfig(default=64), isolation=IsolationConfig(mount_namespace=private))
+    spec = validation.job_spec(CreateRequest(command="true", max_scratch=given), config, "CN=alice")
+    assert spec.max_scratch == expected

@@ -22,10 +22,10 @@ def test_a_size_is_converted_to_the_unit(unit: int, value: object, amount: objec
 def test_sizes_in_the_file_and_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[log]\nmax_total_bytes = "64G"\n[defaults]\nmax_memory = "1G"\n')
-    config = resolve_settings(file, {"JOBWORKERD_ISOLATION_PRIVATE_BYTES": "128M"}, {}).config
+    config = resolve_settings(file, {"JOBWORKERD_SCRATCH_DEFAULT": "128M"}, {}).config
     assert config.log.max_total_bytes == 64 * 2**30
     assert config.defaults.max_memory == 1_024
-    assert config.isolation.private_bytes == 128 * 2**20
+    assert config.scratch.default == 128
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+from msgspec.structs import replace
 
 from jobworkerd import keyring
 from jobworkerd.config import IsolationConfig
@@ -12,7 +13,9 @@ from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.users import User
 from jobworkerd.supervisor import isolation_report
+from sample_jobs import SPEC as SAMPLE
 
+SPEC = replace(SAMPLE, max_scratch=256)
 JOB = User("job", "/", Identity(1_900_000_007, 1_900_000_007, exclusive=True))
 ALL = {
     "user",
@@ -23,11 +26,12 @@ ALL = {
     "no_new_privileges",
     "seccomp",
     "session_keyring",
+    "scratch",
 }
 
 
 def test_everything_in_force_has_no_reason() -> None:
-    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, {})
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", SPEC, {})
     assert {part.part for part in parts} == ALL
     assert all(part.in_force and not part.reason for part in parts)
     assert parts[0].value == "job (1900000007)"
@@ -35,15 +39,15 @@ def test_everything_in_force_has_no_reason() -> None:
 
 def test_refused_parts_have_a_reason_and_a_remedy() -> None:
     refused = {"mount": errno.EPERM, "pid": errno.ENOSPC, "no_new_privileges": errno.EINVAL}
-    parts = isolation_report.applied(IsolationConfig(), JOB, "the server is not root", Network.HOST, refused)
+    parts = isolation_report.applied(IsolationConfig(), JOB, "the server is not root", SPEC, refused)
     found = {part.part: part.reason for part in parts if not part.in_force}
-    assert set(found) == {"user", "mount_namespace", "pid_namespace", "no_new_privileges"}
+    assert set(found) == {"user", "mount_namespace", "pid_namespace", "no_new_privileges", "scratch"}
     assert "start it as root" in found["mount_namespace"]
     assert "max_*_namespaces" in found["pid_namespace"]
 
 
 def test_without_its_own_proc_a_job_sees_the_processes_of_the_host() -> None:
-    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, {"proc": errno.EPERM})
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", SPEC, {"proc": errno.EPERM})
     (part,) = (part for part in parts if not part.in_force)
     assert part.part == "pid_namespace"
     assert "outside of a container" in part.reason
@@ -51,16 +55,16 @@ def test_without_its_own_proc_a_job_sees_the_processes_of_the_host() -> None:
 
 def test_disabled_parts_are_not_listed() -> None:
     config = IsolationConfig(pid_namespace=False, no_new_privileges=False)
-    parts = isolation_report.applied(config, JOB, "", Network.HOST, {})
+    parts = isolation_report.applied(config, JOB, "", SPEC, {})
     assert {part.part for part in parts} == ALL - {"pid_namespace", "no_new_privileges"}
 
 
 def test_the_kernel_refuses_the_network_later() -> None:
-    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.NONE, {})
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", replace(SPEC, network=Network.NONE), {})
     assert parts[-1].part == "network"
     assert parts[-1].in_force
     later = [isolation_report.refuse(part, {"network": errno.EPERM}) for part in parts]
-    assert [part.in_force for part in later] == [True] * 8 + [False]
+    assert [part.in_force for part in later] == [True] * 9 + [False]
     assert later[-1].value == "none"
 
 
@@ -72,7 +76,7 @@ def test_without_key_quota_a_job_shares_the_servers_keyring(
 
     monkeypatch.setattr(keyring, "join_new_session", refuse)
     entered = isolation.enter(Isolation(namespaces=(), no_new_privileges=False, nice=0), lambda _: None)
-    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, entered.refused)
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", SPEC, entered.refused)
     (part,) = (part for part in parts if not part.in_force)
     assert part.part == "session_keyring"
     assert "raise kernel.keys.maxkeys" in part.reason
@@ -80,10 +84,10 @@ def test_without_key_quota_a_job_shares_the_servers_keyring(
 
 def test_the_record_names_a_writable_path_that_cannot_be_used() -> None:
     config = IsolationConfig(writable_paths=("/srv/a", "/srv/b"))
-    parts = isolation_report.applied(config, JOB, "", Network.HOST, {})
+    parts = isolation_report.applied(config, JOB, "", SPEC, {})
     (part,) = (part for part in parts if part.part == "writable_paths")
     assert (part.in_force, part.value) == (True, "/srv/a, /srv/b")
-    parts = isolation_report.applied(config, JOB, "", Network.HOST, {"writable_paths:1": errno.ENOENT})
+    parts = isolation_report.applied(config, JOB, "", SPEC, {"writable_paths:1": errno.ENOENT})
     (part,) = (part for part in parts if not part.in_force)
     assert part.reason.startswith("/srv/b: No such file or directory")
 
@@ -99,7 +103,7 @@ def test_the_record_names_a_writable_path_that_cannot_be_used() -> None:
 def test_the_record_notes_a_user_without_an_account(
     config: IsolationConfig, refused: dict[str, int], why: str
 ) -> None:
-    (part, *_) = isolation_report.applied(config, JOB, "", Network.HOST, refused)
+    (part, *_) = isolation_report.applied(config, JOB, "", SPEC, refused)
     assert part.in_force
     assert part.value == f"job (1900000007), without an entry in /etc/passwd: {why}"
 
@@ -123,7 +127,7 @@ def test_a_missing_system_call_filter_has_a_reason(
     monkeypatch.setattr(isolation, "_forbid_privileges", lambda: None)
     wanted = Isolation((), no_new_privileges=privileges == "fixed", nice=0, seccomp=program)
     entered = isolation.enter(wanted, lambda _: None)
-    parts = isolation_report.applied(IsolationConfig(), JOB, "", Network.HOST, entered.refused)
+    parts = isolation_report.applied(IsolationConfig(), JOB, "", SPEC, entered.refused)
     (part,) = (part for part in parts if not part.in_force)
     assert part.part == "seccomp"
     assert reason in part.reason

@@ -86,6 +86,8 @@ class JobOptions(TypedDict, total=False):
             UUID.
         network: `JobNetwork.JOB_NETWORK_NONE` gives the job only a loopback interface. Default: that of the
             server.
+        max_scratch: bound on the private directories of the job together, in MiB. Default: that of the
+            server.
         queue_timeout: maximum time in the queue if the server has no room for the job, up to 365 days. The
             job is then returned with status QUEUED. Default: the job does not wait, and the call raises
             `TooManyJobs`.
@@ -101,6 +103,7 @@ class JobOptions(TypedDict, total=False):
     stop_grace_period: Seconds
     request_id: str
     network: job_pb2.JobNetwork.ValueType
+    max_scratch: int
     queue_timeout: Seconds
     priority: int
 
@@ -166,6 +169,7 @@ def create_request(
         stop_grace_period=_duration(options.get("stop_grace_period")),
         request_id=options.get("request_id", ""),
         network=options.get("network", job_pb2.JOB_NETWORK_UNSPECIFIED),
+        max_scratch=options.get("max_scratch", 0),
         queue_timeout=_duration(options.get("queue_timeout")),
         priority=options.get("priority", 0),
         **limits,

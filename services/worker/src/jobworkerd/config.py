@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from jobworkerd.host_names import is_host_name
-from jobworkerd.limit_bounds import LIMIT_BOUNDS
+from jobworkerd.limit_bounds import LIMIT_BOUNDS, MAX_SCRATCH
 from jobworkerd.model import Limits, LimitsPolicy, Network
 from jobworkerd.quotas import QuotaConfig, Rate
 
@@ -151,8 +151,8 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     or `server` (the user of the server). The namespaces are described in namespaces(7).
 
     With a mount namespace the system is read-only except for `writable_paths`, and the server's directories
-    are masked. A job has a private home, /tmp, /var/tmp and /dev/shm, each of at most `private_bytes`. Its
-    /dev has the usual devices and, in addition, the `devices` of the host.
+    are masked. A job has a private home, /tmp, /var/tmp and /dev/shm (see `ScratchConfig`). Its /dev has the
+    usual devices and, in addition, the `devices` of the host.
 
     `no_new_privileges` also removes all capabilities. `seccomp` refuses the system calls of administrators,
     except those in `seccomp_allow`; it requires `no_new_privileges`. `network` applies to jobs whose
@@ -170,10 +170,25 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     seccomp: bool = True
     seccomp_allow: tuple[SystemCall, ...] = ()
     network: Network = Network.HOST
-    private_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=2**50)] = 64 * 2**20
     writable_paths: tuple[AbsolutePath, ...] = ()
     devices: tuple[DevicePath, ...] = ()
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 5
+
+
+class ScratchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on the private directories of a job together, in MiB.
+
+    `default` is for jobs whose requests do not set their own. `max` bounds the requests; 0 = not bounded.
+    """
+
+    default: Annotated[int, msgspec.Meta(ge=1, le=MAX_SCRATCH)] = 256
+    max: Annotated[int, msgspec.Meta(ge=0, le=MAX_SCRATCH)] = 0
+
+    def excess(self, wanted: int) -> str:
+        """Return an error message for a size above `max`, else an empty string."""
+        if not self.max or wanted <= self.max:
+            return ""
+        return f"{wanted} is above scratch.max of the server; use at most {self.max}"
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,6 +263,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory: MemoryConfig = MemoryConfig()
     io: IoConfig = IoConfig()
     isolation: IsolationConfig = IsolationConfig()
+    scratch: ScratchConfig = ScratchConfig()
     state: StateConfig = StateConfig()
     retention: RetentionConfig = RetentionConfig()
     logging: LoggingConfig = LoggingConfig()

@@ -6,6 +6,11 @@ from types import MappingProxyType
 
 MAX_INT64 = 2**63 - 1
 
+MIB = 2**20
+
+MAX_SCRATCH = 16_777_216
+"""MiB, as for `max_memory`, which the private directories count towards."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bound:

@@ -129,8 +129,9 @@ class LimitsUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A validated request of a client, with the server's defaults.
 
-    An empty `working_directory` means the private directory of the job, or `/` without one. A job without
-    `queue_timeout` is refused if it cannot start at once.
+    An empty `working_directory` means the private directory of the job, or `/` without one. `max_scratch`
+    bounds the private directories in MiB; 0 = the job has none. A job without `queue_timeout` is refused if
+    it cannot start at once.
     """
 
     command: str
@@ -139,6 +140,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     limits_policy: LimitsPolicy
     working_directory: str = ""
     network: Network = Network.HOST
+    max_scratch: int = 0
     env: dict[str, str] = {}
     timeout: float | None = None
     stop_signal: int

@@ -44,6 +44,7 @@ def create_request(command: list[str], options: JobOptions) -> job_service_pb2.C
         request_id=options.request_id or str(uuid.uuid4()),
         limits_policy=_policy(options.strict),
         network=_network(options.network),
+        max_scratch=options.scratch or 0,
         priority=options.priority,
         **given_limits(options),  # type: ignore[arg-type]  # typer checks the types
     )

@@ -9,7 +9,7 @@ from typer.models import OptionInfo
 
 from jobworker_cli.settings.quantities import parse_bytes, parse_mebibytes, parse_percent
 
-__all__ = ["LimitOptions", "given_limits"]
+__all__ = ["LimitOptions", "amount_option", "given_limits"]
 
 
 def amount_option(parse: Callable[[str], int], maximum: int, metavar: str, text: str) -> OptionInfo:

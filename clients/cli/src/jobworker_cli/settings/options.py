@@ -14,7 +14,8 @@ import typer
 from jobworker_cli.output import Format
 from jobworker_cli.render.units import parse_duration
 from jobworker_cli.settings.completion import complete_final_job, complete_job, complete_running_job
-from jobworker_cli.settings.limit_options import LimitOptions
+from jobworker_cli.settings.limit_options import LimitOptions, amount_option
+from jobworker_cli.settings.quantities import parse_mebibytes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -177,6 +178,16 @@ class JobOptions(LimitOptions):
     network: Annotated[
         NetworkName | None,
         typer.Option(help="Network of the job. Default: the server's (host)"),
+    ] = None
+    scratch: Annotated[
+        int | None,
+        amount_option(
+            parse_mebibytes,
+            16_777_216,
+            "SIZE",
+            "Bound on the job's private directories (home, /tmp, /var/tmp and /dev/shm) together, in MiB "
+            "(512), or with a unit (2G). 0 = the server's default.",
+        ),
     ] = None
     queue: Annotated[
         bool,

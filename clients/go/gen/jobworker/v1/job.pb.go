@@ -389,6 +389,8 @@ const (
 	IsolationPart_ISOLATION_PART_NETWORK IsolationPart = 9
 	// A system call filter: system calls for administrators fail.
 	IsolationPart_ISOLATION_PART_SECCOMP IsolationPart = 10
+	// `max_scratch` of Job.
+	IsolationPart_ISOLATION_PART_SCRATCH IsolationPart = 11
 )
 
 // Enum value maps for IsolationPart.
@@ -405,6 +407,7 @@ var (
 		8:  "ISOLATION_PART_SESSION_KEYRING",
 		9:  "ISOLATION_PART_NETWORK",
 		10: "ISOLATION_PART_SECCOMP",
+		11: "ISOLATION_PART_SCRATCH",
 	}
 	IsolationPart_value = map[string]int32{
 		"ISOLATION_PART_UNSPECIFIED":       0,
@@ -418,6 +421,7 @@ var (
 		"ISOLATION_PART_SESSION_KEYRING":   8,
 		"ISOLATION_PART_NETWORK":           9,
 		"ISOLATION_PART_SECCOMP":           10,
+		"ISOLATION_PART_SCRATCH":           11,
 	}
 )
 
@@ -512,6 +516,8 @@ type Job struct {
 	// I/O limit in operations per second, after defaults. Applies to reads and to writes of block devices separately.
 	// 0 = unlimited.
 	MaxIoIops int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
+	// Bound on the job's private directories together, in MiB, after defaults. 0 = the job has none.
+	MaxScratch int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
 	// Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
 	// server.
 	Pid int32 `protobuf:"varint,40,opt,name=pid,proto3" json:"pid,omitempty"`
@@ -746,6 +752,13 @@ func (x *Job) GetCpuSet() string {
 func (x *Job) GetMaxIoIops() int64 {
 	if x != nil {
 		return x.MaxIoIops
+	}
+	return 0
+}
+
+func (x *Job) GetMaxScratch() int32 {
+	if x != nil {
+		return x.MaxScratch
 	}
 	return 0
 }
@@ -1012,7 +1025,8 @@ type AppliedIsolation struct {
 	// True if the job has this part of the isolation.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
 	// Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
-	// paths; or the system calls that the server allows in addition. Empty for other parts.
+	// paths; or the system calls that the server allows in addition. Of the scratch, the size, such as `256 MiB`. Empty
+	// for other parts.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1312,7 +1326,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\f\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\f\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1345,7 +1359,9 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x17\n" +
 	"\acpu_set\x18  \x01(\tR\x06cpuSet\x12\x1e\n" +
-	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x10\n" +
+	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x1f\n" +
+	"\vmax_scratch\x18\" \x01(\x05R\n" +
+	"maxScratch\x12\x10\n" +
 	"\x03pid\x18( \x01(\x05R\x03pid\x12A\n" +
 	"\x0eapplied_limits\x18) \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rappliedLimits\x12K\n" +
 	"\x11applied_isolation\x18* \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10appliedIsolation\x12)\n" +
@@ -1468,7 +1484,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x0eLIMIT_MAX_PIDS\x10\x05\x12\x14\n" +
 	"\x10LIMIT_CPU_WEIGHT\x10\x06\x12\x11\n" +
 	"\rLIMIT_CPU_SET\x10\a\x12\x15\n" +
-	"\x11LIMIT_CONTAINMENT\x10\b*\xf7\x02\n" +
+	"\x11LIMIT_CONTAINMENT\x10\b*\x93\x03\n" +
 	"\rIsolationPart\x12\x1e\n" +
 	"\x1aISOLATION_PART_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ISOLATION_PART_USER\x10\x01\x12\"\n" +
@@ -1481,7 +1497,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x1eISOLATION_PART_SESSION_KEYRING\x10\b\x12\x1a\n" +
 	"\x16ISOLATION_PART_NETWORK\x10\t\x12\x1a\n" +
 	"\x16ISOLATION_PART_SECCOMP\x10\n" +
-	"B\xb5\x01\n" +
+	"\x12\x1a\n" +
+	"\x16ISOLATION_PART_SCRATCH\x10\vB\xb5\x01\n" +
 	"\x10dev.jobworker.v1B\bJobProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

@@ -85,7 +85,11 @@ type CreateJobRequest struct {
 	CpuSet string `protobuf:"bytes,32,opt,name=cpu_set,json=cpuSet,proto3" json:"cpu_set,omitempty"`
 	// I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to
 	// writes separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
-	MaxIoIops     int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
+	MaxIoIops int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
+	// Bound on the job's private directories together, in MiB. They are in memory, and their content counts towards
+	// `max_memory`. Writes beyond the bound fail with ENOSPC. At most 16,777,216, or the server's `scratch.max`. 0 = the
+	// server's default (as shipped: 256).
+	MaxScratch    int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +260,13 @@ func (x *CreateJobRequest) GetCpuSet() string {
 func (x *CreateJobRequest) GetMaxIoIops() int64 {
 	if x != nil {
 		return x.MaxIoIops
+	}
+	return 0
+}
+
+func (x *CreateJobRequest) GetMaxScratch() int32 {
+	if x != nil {
+		return x.MaxScratch
 	}
 	return 0
 }
@@ -1356,7 +1367,7 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xc1\a\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xe2\a\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1382,7 +1393,9 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
 	"cpu_weight\x18\x1f \x01(\x05R\tcpuWeight\x12\x17\n" +
 	"\acpu_set\x18  \x01(\tR\x06cpuSet\x12\x1e\n" +
-	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x1a9\n" +
+	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x1f\n" +
+	"\vmax_scratch\x18\" \x01(\x05R\n" +
+	"maxScratch\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +

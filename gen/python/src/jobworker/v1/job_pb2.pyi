@@ -258,6 +258,8 @@ class _IsolationPartEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Isolatio
     """A network namespace with only a loopback interface."""
     ISOLATION_PART_SECCOMP: _IsolationPart.ValueType  # 10
     """A system call filter: system calls for administrators fail."""
+    ISOLATION_PART_SCRATCH: _IsolationPart.ValueType  # 11
+    """`max_scratch` of Job."""
 
 class IsolationPart(_IsolationPart, metaclass=_IsolationPartEnumTypeWrapper):
     """A part of a job's isolation."""
@@ -284,6 +286,8 @@ ISOLATION_PART_NETWORK: IsolationPart.ValueType  # 9
 """A network namespace with only a loopback interface."""
 ISOLATION_PART_SECCOMP: IsolationPart.ValueType  # 10
 """A system call filter: system calls for administrators fail."""
+ISOLATION_PART_SCRATCH: IsolationPart.ValueType  # 11
+"""`max_scratch` of Job."""
 
 @typing.final
 class Job(message.Message):
@@ -340,6 +344,7 @@ class Job(message.Message):
     CPU_WEIGHT_FIELD_NUMBER: builtins.int
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
+    MAX_SCRATCH_FIELD_NUMBER: builtins.int
     PID_FIELD_NUMBER: builtins.int
     APPLIED_LIMITS_FIELD_NUMBER: builtins.int
     APPLIED_ISOLATION_FIELD_NUMBER: builtins.int
@@ -398,6 +403,8 @@ class Job(message.Message):
     """I/O limit in operations per second, after defaults. Applies to reads and to writes of block devices separately.
     0 = unlimited.
     """
+    max_scratch: builtins.int
+    """Bound on the job's private directories together, in MiB, after defaults. 0 = the job has none."""
     pid: builtins.int
     """Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
     server.
@@ -505,6 +512,7 @@ class Job(message.Message):
         cpu_weight: builtins.int = ...,
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
+        max_scratch: builtins.int = ...,
         pid: builtins.int = ...,
         applied_limits: abc.Iterable[AppliedLimit] | None = ...,
         applied_isolation: abc.Iterable[AppliedIsolation] | None = ...,
@@ -518,7 +526,7 @@ class Job(message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -624,7 +632,8 @@ class AppliedIsolation(message.Message):
     """True if the job has this part of the isolation."""
     value: builtins.str
     """Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
-    paths; or the system calls that the server allows in addition. Empty for other parts.
+    paths; or the system calls that the server allows in addition. Of the scratch, the size, such as `256 MiB`. Empty
+    for other parts.
     """
     reason: builtins.str
     """Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force."""

@@ -88,6 +88,7 @@ class CreateJobRequest(message.Message):
     CPU_WEIGHT_FIELD_NUMBER: builtins.int
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
+    MAX_SCRATCH_FIELD_NUMBER: builtins.int
     command: builtins.str
     """The program: a path, or a name that the server looks up in the job's PATH. A relative path starts at the working
     directory. Required. At most 4,096 bytes, without NUL.
@@ -138,6 +139,11 @@ class CreateJobRequest(message.Message):
     max_io_iops: builtins.int
     """I/O limit in operations per second, on the block devices that `max_io_bps` applies to. Applies to reads and to
     writes separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
+    """
+    max_scratch: builtins.int
+    """Bound on the job's private directories together, in MiB. They are in memory, and their content counts towards
+    `max_memory`. Writes beyond the bound fail with ENOSPC. At most 16,777,216, or the server's `scratch.max`. 0 = the
+    server's default (as shipped: 256).
     """
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -198,10 +204,11 @@ class CreateJobRequest(message.Message):
         cpu_weight: builtins.int = ...,
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
+        max_scratch: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["queue_timeout", b"queue_timeout", "stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

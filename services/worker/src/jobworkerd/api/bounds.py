@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from jobworkerd import job_id
 from jobworkerd.cores import MAX_CORE
-from jobworkerd.limit_bounds import LIMIT_BOUNDS, MAX_INT64, Bound
+from jobworkerd.limit_bounds import LIMIT_BOUNDS, MAX_INT64, MAX_SCRATCH, Bound
 
 MAX_REQUEST_BYTES = 512 * 1024
 DEFAULT_PAGE_SIZE = 50
@@ -27,6 +27,7 @@ ENV = Bound(0, 1_024, "variables")
 ENV_BYTES = Bound(0, 262_144, "bytes of names and values")
 # The longest google.protobuf.Duration.
 TIMEOUT = Bound(0, 315_576_000_000, "s", unset="no timeout; 0 is not accepted")
+SCRATCH = Bound(1, MAX_SCRATCH, "MiB", zero="the server's default")
 PRIORITY = Bound(-100, 100)
 QUEUE_TIMEOUT = Bound(0, 31_536_000, "s", unset="the job does not wait; 0 is not accepted")
 LABELS = Bound(0, 64, "labels")
@@ -62,6 +63,7 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
             "labels": (LABELS, LABEL_KEY, LABEL_VALUE),
             "stop_grace_period": (GRACE_PERIOD,),
             "request_id": (REQUEST_ID,),
+            "max_scratch": (SCRATCH,),
             "priority": (PRIORITY,),
             "queue_timeout": (QUEUE_TIMEOUT,),
             **_LIMITS,

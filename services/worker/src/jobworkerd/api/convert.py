@@ -100,6 +100,7 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         memory_high_lift_time=_optional_timestamp(job.memory_high_lift_time_ns),
         network=job_pb2.JobNetwork.Value(f"JOB_NETWORK_{spec.network.name}"),
         applied_isolation=[_applied_isolation(part) for part in job.applied_isolation],
+        max_scratch=spec.max_scratch,
         priority=spec.priority,
         queue_timeout=None if spec.queue_timeout is None else duration(spec.queue_timeout),
         queue_position=job.queue_position,

@@ -56,8 +56,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if self._draining.is_set():
             raise ShuttingDown
         owner = self._identities.principal(context).subject
-        config = self._config
-        spec = validation.job_spec(request, config.defaults, owner, config.isolation.network, config.capacity)
+        spec = validation.job_spec(request, self._config, owner)
         job = await self._supervisor.start_job(spec)
         log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))

@@ -12,31 +12,24 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.api import bounds, convert, limits, page_token
 from jobworkerd.api import field_checks as check
 from jobworkerd.api.streaming.streams import StreamRequest
-from jobworkerd.config import CapacityConfig, Defaults
+from jobworkerd.config import Config, Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
 from jobworkerd.limit_bounds import MAX_INT64
-from jobworkerd.model import JobSpec, Network
+from jobworkerd.model import JobSpec
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
 
 _ID_IN_MESSAGES = 64
 
 
-def job_spec(
-    request: job_service_pb2.CreateJobRequest,
-    defaults: Defaults,
-    owner: str,
-    network: Network = Network.HOST,
-    capacity: CapacityConfig = CapacityConfig(),  # noqa: B008 - immutable
-) -> JobSpec:
-    """Return the job that a request describes; `defaults` and `network` replace unset fields.
-
-    The limits are at most `capacity`, which all running jobs share.
+def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: str) -> JobSpec:
+    """Return the job that a request describes; the defaults of the server replace unset fields.
 
     Raises:
         InvalidRequest: a value is not accepted.
     """
+    defaults, isolation = config.defaults, config.isolation
     _raise_violations(
         command=check.command(request.command),
         args=check.args(request.args),
@@ -50,20 +43,23 @@ def job_spec(
         request_id=check.request_id(request.request_id),
         limits_policy=check.enum(request.limits_policy, convert.LIMITS_POLICIES, "limits policy"),
         network=check.enum(request.network, convert.NETWORKS, "network"),
+        max_scratch=bounds.SCRATCH.value_problem(request.max_scratch)
+        or config.scratch.excess(request.max_scratch),
         priority=bounds.PRIORITY.value_problem(request.priority),
         queue_timeout=(
             check.queue_timeout(request.queue_timeout) if request.HasField("queue_timeout") else ""
         ),
     )
     wanted = limits.limits(request, defaults)
-    _raise_violations(**capacity.excess(wanted.max_cpu, wanted.max_memory))
+    _raise_violations(**config.capacity.excess(wanted.max_cpu, wanted.max_memory))
     return JobSpec(
         command=request.command,
         args=tuple(request.args),
         limits=wanted,
         limits_policy=convert.LIMITS_POLICIES.get(request.limits_policy, defaults.limits_policy),
         working_directory=request.working_directory,
-        network=convert.NETWORKS.get(request.network, network),
+        network=convert.NETWORKS.get(request.network, isolation.network),
+        max_scratch=request.max_scratch or (config.scratch.default if isolation.mount_namespace else 0),
         env=dict(request.env),
         timeout=_seconds(request.timeout) if request.HasField("timeout") else None,
         stop_signal=signal_number(request.stop_signal or "SIGTERM"),

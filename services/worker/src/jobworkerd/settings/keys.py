@@ -11,6 +11,7 @@ import msgspec
 import msgspec.inspect
 
 from jobworkerd.config import Config
+from jobworkerd.limit_bounds import MIB
 
 PREFIX = "JOBWORKERD_"
 
@@ -59,8 +60,8 @@ class Key:
     @property
     def unit(self) -> int:
         """The bytes per unit of the value; 0 if the value is not a size."""
-        if self.name in {"defaults.max_memory", "capacity.memory"}:
-            return 2**20
+        if self.name in {"defaults.max_memory", "capacity.memory", "scratch.default", "scratch.max"}:
+            return MIB
         return 1 if self.name.endswith("_bytes") or self.name == "defaults.max_io_bps" else 0
 
     def value(self, config: Config) -> Value:

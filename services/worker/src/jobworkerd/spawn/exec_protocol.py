@@ -46,7 +46,8 @@ class ExecRequest(NamedTuple):
     The supervisor encodes all strings, because bytes mean the same under every locale. `argv[0]` is a path,
     or a name that is searched in the PATH of `env`. Without a `user` the job runs as the server's user.
     `home` is the private directory that the user owns; it is empty without private directories. `accounts`
-    are the entries for the user (see `private_mounts.name_user`).
+    are the entries for the user (see `private_mounts.name_user`). `scratch_bytes` is the bound on the private
+    directories, or 0 without them.
     """
 
     directory: bytes
@@ -56,6 +57,7 @@ class ExecRequest(NamedTuple):
     home: bytes = b""
     accounts: tuple[tuple[bytes, bytes], ...] = ()
     network: RequestedNetwork = "host"
+    scratch_bytes: int = 0
 
 
 class Forked(NamedTuple):

@@ -2,6 +2,7 @@
 account files.
 
 The mounts are in a new mount namespace. Their order matters: a parent is mounted before the mounts below it.
+The private directories are in one file system, the job's scratch, which bounds them together.
 
 The fork server loads this module, so it imports little (see `fork_server`). See mount_namespaces(7),
 mount_setattr(2), open_tree(2) and move_mount(2).
@@ -11,7 +12,7 @@ import os
 from typing import NamedTuple
 
 from jobworkerd.spawn import kernel_files, mounting, private_devices
-from jobworkerd.spawn.mounting import NOEXEC, PRIVATE_PROPAGATION, REC, SAFE, mount, set_read_only
+from jobworkerd.spawn.mounting import NOEXEC, PRIVATE_PROPAGATION, REC, REMOUNT, SAFE, mount, set_read_only
 
 HOME = b"/home/job"
 """The home of a job that has a mount namespace."""
@@ -30,14 +31,14 @@ Accounts = tuple[tuple[bytes, bytes], ...]
 class View(NamedTuple):
     """The paths of a job's view. All paths are free of symbolic links; `links` maps links to such paths.
 
-    `private` are the directories of `PRIVATE` that exist on the host, and others; each is empty and holds at
-    most `private_bytes`. `masked` directories are empty for a job. `writable` directories have the host's
-    permissions. `accounts` has the first line of each account file (see `name_user`). `devices` are files of
-    the host's /dev, which the job's /dev has in addition.
+    `private` are the directories of `PRIVATE` that exist on the host, and others. They are empty and hold at
+    most `scratch_bytes` together. `masked` directories are empty for a job. `writable` directories have the
+    host's permissions. `accounts` has the first line of each account file (see `name_user`). `devices` are
+    files of the host's /dev, which the job's /dev has in addition.
     """
 
     private: tuple[bytes, ...] = ()
-    private_bytes: int = 0
+    scratch_bytes: int = 0
     masked: tuple[bytes, ...] = ()
     writable: tuple[bytes, ...] = ()
     links: tuple[tuple[bytes, bytes], ...] = ()
@@ -58,11 +59,12 @@ def make(view: View) -> dict[str, int]:
     mount(None, b"/", None, REC | PRIVATE_PROPAGATION)
     trees, errors = _open_trees(view.writable)
     set_read_only(b"/")
+    private = _make_scratch(view)
     copies, refused = _copy_accounts(view)
     private_devices.make(view.devices)
-    for path in sorted({*view.private, *trees}):
+    for path in sorted({*private, *trees}):
         if path not in trees:
-            _mount_private(view, path)
+            mounting.move(private[path], path)
         elif error := _attach(trees[path], path):
             errors[path] = error
     refused |= {f"{WRITABLE_PATHS}:{view.writable.index(path)}": errors[path] for path in list(errors)[:1]}
@@ -75,6 +77,16 @@ def make(view: View) -> dict[str, int]:
         if error := _move(copy, path):
             refused[ACCOUNTS] = error
     return refused
+
+
+def resize_scratch(view: View, size: int) -> None:
+    """Set the bound on the private directories of this process, in bytes; 0 = it has none.
+
+    Raises:
+        OSError: this process lacks the privilege.
+    """
+    if size and (private := _in_scratch(view)):
+        mount(None, private[0], None, REMOUNT | SAFE, b"size=%d" % size)
 
 
 def name_user(accounts: Accounts) -> None:
@@ -122,11 +134,27 @@ def _move(tree: int, path: bytes) -> int:
     return 0
 
 
-def _mount_private(view: View, path: bytes) -> None:
-    mode = b"mode=755" if path == view.private[0] else b"mode=1777"
-    mount(b"tmpfs", path, b"tmpfs", SAFE, b"%s,size=%d" % (mode, view.private_bytes))
-    if path == view.private[0]:
-        os.mkdir(HOME, 0o700)  # noqa: PTH102
+def _make_scratch(view: View) -> dict[bytes, int]:
+    """Create the private directories in one file system; return the mount of each.
+
+    The parent of `HOME` is mounted over the file system's root later, so that no process can reach the root.
+    """
+    root, directories = view.private[0], {}
+    mount(b"tmpfs", root, b"tmpfs", SAFE, b"mode=755,size=%d" % view.scratch_bytes)
+    for path in _in_scratch(view):
+        directory = root + b"/" + path.replace(b"/", b"-")
+        os.mkdir(directory)  # noqa: PTH102
+        if path == root:
+            os.mkdir(directory + HOME.removeprefix(PRIVATE[0]), 0o700)  # noqa: PTH102
+        else:
+            os.chmod(directory, 0o1777)  # noqa: PTH101, S103 - the umask does not apply
+        directories[path] = mounting.open_tree(directory)
+    return directories
+
+
+def _in_scratch(view: View) -> tuple[bytes, ...]:
+    """Return the private directories; a writable path can replace one."""
+    return tuple(path for path in view.private if path not in view.writable)
 
 
 def _link(path: bytes, target: bytes) -> None:
@@ -139,16 +167,13 @@ def _link(path: bytes, target: bytes) -> None:
 def _copy_accounts(view: View) -> tuple[dict[bytes, int], dict[str, int]]:
     """Copy the account files with one more line; return their mounts, and the errno of a failure.
 
-    The private home later covers the copies. Unmounting them would wait for a grace period of RCU, which
-    takes milliseconds on a busy host. The full copies are written now, so the line that the job's process
-    overwrites later is not charged to the job.
+    The copies are in the root of the scratch. They are complete, so the job cannot take their space, and the
+    line that the job's process overwrites later is not charged to the job.
     """
     copies: dict[bytes, int] = {}
-    directory = view.private[0]
     try:
-        mount(b"tmpfs", directory, b"tmpfs", SAFE | NOEXEC, b"mode=755")
         for path, line in view.accounts:
-            copy = directory + b"/" + os.path.basename(path)  # noqa: PTH119
+            copy = view.private[0] + b"/" + os.path.basename(path)  # noqa: PTH119
             with open(path, "rb", buffering=0) as host, open(copy, "wb", buffering=0) as file:  # noqa: PTH123
                 file.write(line + host.readall())
             copies[path] = mounting.open_tree(copy)

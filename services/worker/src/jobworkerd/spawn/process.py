@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
 from jobworkerd.exhaustion import is_passing
+from jobworkerd.limit_bounds import MIB
 from jobworkerd.model import JobSpec, LimitsPolicy, Network
 from jobworkerd.spawn import exec_protocol, private_mounts
 from jobworkerd.spawn.exec_protocol import ExecRequest, Failed, RequestedNetwork
@@ -53,6 +54,7 @@ def send(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Accounts 
         home=home.encode(),
         accounts=accounts,
         network=_network(spec),
+        scratch_bytes=spec.max_scratch * MIB if home else 0,
     )
     file = exec_protocol.write_request(request)
     try:

@@ -6,8 +6,9 @@
 4. The process runs through the remaining steps once without effect (`_rehearse`) and reports `Ready`.
 5. It waits for an `ExecRequest`, decodes it, and waits for its release.
 6. It creates the job's process with vfork inside the job's cgroup, and kills itself.
-7. The job's process reports `Started`, begins a session, leaves the network if requested, becomes the job's
-   user, changes to the working directory, installs the system call filter and calls execve(2).
+7. The job's process reports `Started` and begins a session. If requested, it leaves the network and resizes
+   the private directories. It becomes the job's user, changes to the working directory, installs the system
+   call filter and calls execve(2).
 
 The job's process is born in its cgroup, so no instruction of the command runs outside of it. It shares the
 memory of the spare process, so no page is copied or charged to the job. A move into the cgroup by a write to
@@ -33,6 +34,7 @@ from jobworkerd.spawn.exec_protocol import (
     RequestedNetwork,
     Started,
 )
+from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare_setup import CONTROL_FD, Setup, set_up
 
 _RETRY_SECONDS = 0.01
@@ -53,7 +55,7 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         steps.append("request")
         if received := _await_request(entered.init):
             program = b"" if "seccomp" in entered.refused else setup.isolation.seccomp or b""
-            _execute_request(*received, steps, setup.isolation.nice, program)
+            _execute_request(*received, steps, setup.isolation, program)
     except OSError as error:
         report_failure(control, steps[-1], error)
     finally:
@@ -149,7 +151,7 @@ def _read_request() -> tuple[ExecRequest, list[int]] | None:
 
 
 def _execute_request(
-    request: ExecRequest, cgroups: list[int], steps: list[str], nice: int, program: bytes
+    request: ExecRequest, cgroups: list[int], steps: list[str], wanted: Isolation, program: bytes
 ) -> NoReturn:
     """Create the job's process and execute the request there. `steps` ends with the current step.
 
@@ -160,13 +162,16 @@ def _execute_request(
     _kill_spare_process()
     # Report before leaving the process group: the supervisor discards an unreported process by its group.
     _send_report(CONTROL_FD, Started(pid))
-    os.nice(nice)
+    os.nice(wanted.nice)
     os.setsid()
     if not joined:
         _join(*cgroups)
     steps.append("network")
     if refused := _leave_network(request.network):
         _send_report(CONTROL_FD, Refused(refused))
+    steps.append("scratch")
+    if request.scratch_bytes != wanted.view.scratch_bytes:
+        private_mounts.resize_scratch(wanted.view, request.scratch_bytes)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _execute(request, steps, program)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from jobworkerd.config import IsolationConfig
-from jobworkerd.model import AppliedIsolation, Network
+from jobworkerd.model import AppliedIsolation, JobSpec, Network
 from jobworkerd.spawn import namespaces
 from jobworkerd.spawn.isolation import PROC
 from jobworkerd.spawn.private_mounts import ACCOUNTS, HOME, WRITABLE_PATHS
@@ -17,8 +17,11 @@ MOUNT = namespaces.MOUNT.name
 NO_NEW_PRIVILEGES = "no_new_privileges"
 SECCOMP = "seccomp"
 SESSION_KEYRING = "session_keyring"
+SCRATCH = "scratch"
 NETWORK = "network"
 USER = "user"
+
+_NO_SCRATCH = "the job has no private directories; the server needs isolation.mount_namespace"
 
 _NO_PROC = (
     "the kernel refuses another /proc, so the job sees the processes of the host; "
@@ -55,9 +58,9 @@ def has_accounts(wanted: IsolationConfig, refused: Mapping[str, int]) -> bool:
 
 
 def applied(
-    wanted: IsolationConfig, user: User, user_problem: str, network: Network, refused: Mapping[str, int]
+    wanted: IsolationConfig, user: User, user_problem: str, spec: JobSpec, refused: Mapping[str, int]
 ) -> tuple[AppliedIsolation, ...]:
-    """Return each configured part, and whether it is in force."""
+    """Return each configured or requested part, and whether it is in force."""
     parts = [_part(USER, user_problem, f"{user.name} ({user.uid}){_no_account_note(wanted, user, refused)}")]
     parts += [
         _part(f"{name}_namespace", _namespace_reason(name, refused)) for name in enabled_namespaces(wanted)
@@ -69,7 +72,10 @@ def applied(
     if wanted.writable_paths and home_of(wanted, refused):
         parts.append(_writable(wanted, refused))
     parts.append(_part(SESSION_KEYRING, _reason(refused.get(SESSION_KEYRING))))
-    if network is Network.NONE:
+    if spec.max_scratch:
+        reason = "" if home_of(wanted, refused) else _NO_SCRATCH
+        parts.append(_part(SCRATCH, reason, f"{spec.max_scratch} MiB"))
+    if spec.network is Network.NONE:
         parts.append(_part(NETWORK, _reason(refused.get(NETWORK)), "none"))
     return tuple(parts)
 

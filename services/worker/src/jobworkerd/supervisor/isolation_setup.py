@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.limit_bounds import MIB
 from jobworkerd.spawn import kernel_files, namespaces, seccomp_program
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.private_mounts import PRIVATE, Accounts, View
@@ -53,7 +54,7 @@ def _view(config: Config, widest: Accounts) -> View:
     links = {path: real for path in wanted.writable_paths if (real := str(Path(path).resolve())) != path}
     return View(
         private=_real([home, *filter(os.path.isdir, others), *_private_to_users(wanted)]),
-        private_bytes=wanted.private_bytes,
+        scratch_bytes=config.scratch.default * MIB,
         masked=_real((*masked, *of_kernel)),
         writable=_real(wanted.writable_paths),
         links=tuple((os.fsencode(path), os.fsencode(real)) for path, real in links.items()),

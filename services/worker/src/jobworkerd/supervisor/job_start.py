@@ -72,8 +72,8 @@ class JobStart:
     def _isolate(self, spare: Spare, user: User) -> None:
         """Send the `ExecRequest`, for which the spare process prepares itself, and record the isolation."""
         job = self._state.job
-        wanted, network = self._context.isolation, job.spec.network
-        applied = isolation_report.applied(wanted, user, self._context.users.problem, network, spare.refused)
+        wanted = self._context.isolation
+        applied = isolation_report.applied(wanted, user, self._context.users.problem, job.spec, spare.refused)
         home = isolation_report.home_of(wanted, spare.refused)
         named = isolation_report.has_accounts(wanted, spare.refused)
         entries = accounts.entries(user, home, self._context.users.widest) if named else ()

@@ -95,6 +95,8 @@ def _check(config: Config) -> None:
         )
     for name, why in config.capacity.excess(config.defaults.max_cpu, config.defaults.max_memory).items():
         raise CannotStart(f"defaults.{name}: {why}, or raise the capacity")
+    if why := config.scratch.excess(config.scratch.default):
+        raise CannotStart(f"scratch.default: {why}, or raise scratch.max")
     for name in seccomp_program.unknown(isolation.seccomp_allow):
         raise CannotStart(
             f"isolation.seccomp_allow: unknown system call {name!r}; use names of syscalls(2), such as keyctl"
