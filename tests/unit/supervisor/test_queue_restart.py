@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from jobworkerd.config import CapacityConfig
 from jobworkerd.errors import RequestIdReused
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import JobStatus, TerminationReason
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.records.sealing import Sealer
@@ -137,3 +138,14 @@ async def test_a_shutdown_starts_no_job_that_is_leaving_the_queue(
         waiting = server.jobs.get(job.id)
         assert (waiting.status, waiting.queue_reason) == (JobStatus.QUEUED, "the server is shutting down")
         assert server.context.records.sealed_env(job.id)
+
+
+async def test_a_start_that_a_dead_supervisor_began_leaves_no_trace(tmp_path: Path) -> None:
+    async with running_table(tmp_path, ONE_JOB) as server:
+        await occupy(server)
+        job = await create(server, "echo", "once")
+    (tmp_path / "jobs" / job.id).mkdir()
+    LogWriter.create(tmp_path / "jobs" / job.id).close()
+    async with running_table(tmp_path, ONE_JOB) as server:
+        final = await server.ended(job.id)
+        assert (final.status, final.log_size) == (JobStatus.COMPLETED, len("once\n"))

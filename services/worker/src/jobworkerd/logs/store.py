@@ -187,6 +187,18 @@ class LogStore:
             self._deferred.add(data_file(directory))
         self._remove(directory)
 
+    def remove_leftover(self, job_id: str) -> None:
+        """Remove the log of a job that never ran, if a supervisor died after it had created the log.
+
+        Raises:
+            HostExhausted: the files cannot be removed now.
+        """
+        directory = self._jobs_dir / job_id
+        if os.path.exists(directory):  # noqa: PTH110 - false on a broken disk, which `open` reports
+            self.remove_files(job_id)
+        if directory in self._to_remove:
+            raise HostExhausted("the log of an earlier start of the job cannot be removed")
+
     def _remove(self, directory: Path) -> None:
         """Remove the directory of a log, now or together with the next one. This needs no descriptor."""
         self._to_remove.append(directory)

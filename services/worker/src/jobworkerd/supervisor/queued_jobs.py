@@ -161,6 +161,7 @@ class QueuedJobs:
                 job = replace(job, spec=replace(job.spec, env=env))
         except OSError as error:
             raise HostExhausted(f"the record of the job cannot be read: {error.strerror}") from error
+        self._context.logs.remove_leftover(job_id)
         if self._draining:
             raise ShuttingDown
         return job
