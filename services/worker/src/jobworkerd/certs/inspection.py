@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -101,27 +101,34 @@ def load_authorities(directory: Path) -> list[x509.Certificate]:
     """Return the authorities in `ca.pem`.
 
     Raises:
-        CertificatesError: the file has no certificate.
+        CertificatesError: the file has no certificate, or a damaged one.
         OSError: the file cannot be read.
     """
-    path = files.certificate_file(directory, files.AUTHORITY)
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except ValueError as error:
-        raise CertificatesError(f"{path} is not a PEM certificate; replace or remove it") from error
+    return _load(files.certificate_file(directory, files.AUTHORITY), x509.load_pem_x509_certificates)
 
 
 def load_certificate(path: Path) -> x509.Certificate:
     """Return the certificate in a PEM file.
 
     Raises:
-        CertificatesError: the file has no certificate.
+        CertificatesError: the file has no certificate, or a damaged one.
         OSError: the file cannot be read.
     """
+    (certificate,) = _load(path, lambda pem: [x509.load_pem_x509_certificate(pem)])
+    return certificate
+
+
+def _load(path: Path, parse: Callable[[bytes], list[x509.Certificate]]) -> list[x509.Certificate]:
+    pem = path.read_bytes()
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except ValueError as error:
+        certificates = parse(pem)
+        for each in certificates:
+            # These parts are parsed when they are read.
+            _ = each.subject, each.issuer, each.extensions
+    except Exception as error:
+        # The parser raises undocumented exceptions, such as LookupError.
         raise CertificatesError(f"{path} is not a PEM certificate; replace or remove it") from error
+    return certificates
 
 
 def hosts(certificate: x509.Certificate) -> tuple[str, ...]:
