@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from children import reap_all, wait_until
 from own_children import OwnChildren
 
-from jobworkerd.spawn import exec_protocol, process
+from jobworkerd.spawn import exec_protocol, fork_client, process
 from jobworkerd.spawn.exec_protocol import Forked
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
@@ -105,6 +106,40 @@ def test_a_supervisor_that_dies_during_the_preparation_leaves_no_init(children: 
     pool.close()
     reap_all(children)
     wait_until(lambda: all(has_been_reaped(child.pid) for child in child_list() if child not in before))
+
+
+DIES_WITH_A_NEW_INIT = """
+import os, signal, sys
+from jobworkerd.spawn import clone, fork_server
+
+fork, server = clone.fork_sibling, os.getpid()
+
+def fork_and_die(*args):
+    pid = fork(*args)
+    if pid and os.getpid() != server:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pid
+
+clone.fork_sibling = fork_and_die
+sys.exit(fork_server.main())
+"""
+
+
+async def test_a_spare_process_that_is_killed_before_it_knows_its_init_leaves_none(
+    children: OwnChildren, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the privilege to unshare a PID namespace no init exists, and no process dies."""
+    before = child_list()
+    monkeypatch.setattr(
+        fork_client, "FORK_SERVER", [sys.executable, "-c", DIES_WITH_A_NEW_INIT, "{0}", "{1}"]
+    )
+    pool = SparePool(WITH_INIT, children)
+    if os.geteuid() == 0:
+        with pytest.raises(OSError, match="die during their preparation"):
+            await pool.take()
+    pool.close()
+    reap_all(children)
+    assert child_list() == before
 
 
 def has_been_reaped(pid: int) -> bool:

@@ -4,6 +4,7 @@ The call with the index AT fails, in each forked process or in the fork server. 
 """
 
 import fcntl
+import mmap
 import os
 import sys
 
@@ -15,6 +16,7 @@ _CALLS = (
     (isolation, "checked"),
     (mounting, "checked"),
     (seccomp, "checked"),
+    (mmap, "mmap"),
     (os, "open"),
     (os, "pipe2"),
     (os, "memfd_create"),

@@ -5,6 +5,7 @@ the processes that the fork server forks (see `Parent`).
 """
 
 import ctypes
+import mmap
 import os
 
 from jobworkerd.libc import checked, libc
@@ -41,15 +42,25 @@ class _Arguments(ctypes.Structure):
     )
 
 
-def fork_sibling() -> int:
+def shared_pid() -> ctypes.c_int:
+    """Return a variable in memory that this process shares with those that it forks later.
+
+    Raises:
+        OSError: the host is out of memory.
+    """
+    return ctypes.c_int.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
+
+
+def fork_sibling(tid: ctypes.c_int | None = None) -> int:
     """Fork a child of the caller's parent. Return its PID, and 0 in the new process.
 
-    The program must have one thread. Handlers of pthread_atfork(3) do not run.
+    The program must have one thread. Handlers of pthread_atfork(3) do not run. The kernel stores the PID in
+    `tid` before the new process runs. In a new PID namespace, the process cannot find this PID by itself.
 
     Raises:
         OSError: the host is out of processes, or forbids clone3.
     """
-    pid, _ = _clone(0, 0)
+    pid, _ = _clone(0, 0, tid)
     return pid
 
 
@@ -71,8 +82,8 @@ def vfork_sibling(cgroup: int | None) -> int:
     return pid
 
 
-def _clone(flags: int, cgroup: int) -> tuple[int, int]:
-    tid = ctypes.c_int(0)
+def _clone(flags: int, cgroup: int, tid: ctypes.c_int | None = None) -> tuple[int, int]:
+    tid = ctypes.c_int(0) if tid is None else tid
     # With CLONE_PARENT the new process has the caller's exit signal, and exit_signal must be 0.
     arguments = _Arguments(
         flags=_PARENT | _PARENT_SETTID | flags, parent_tid=ctypes.addressof(tid), cgroup=cgroup

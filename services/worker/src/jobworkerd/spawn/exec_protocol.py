@@ -2,8 +2,7 @@
 
 The control socket is a SOCK_SEQPACKET socket with one message per packet. In order:
 
-1. Spare process: `Forked` with its own PID, and again with the PID of its init, so that both can be
-   discarded.
+1. Spare process, and then its init: `Forked` with its own PID, so that it can be discarded.
 2. Spare process: `Ready`. The supervisor can use the process now.
 3. Supervisor: an `ExecRequest`, as the descriptor of a file in memory.
 4. Supervisor: the release, with the descriptor of the job's cgroup directory.
@@ -61,7 +60,7 @@ class ExecRequest(NamedTuple):
 
 
 class Forked(NamedTuple):
-    """A process that the supervisor must discard was forked: the spare process, or its init."""
+    """The sender exists, and the supervisor must discard it: the spare process, or its init."""
 
     pid: int
 

@@ -63,11 +63,12 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
     """Isolate this process and its later children as far as the kernel allows.
 
     The init is a sibling of this process. The supervisor discards it, and the kernel ends all processes of
-    the namespace with it. `announce` is called with the PID of the init when it is forked.
+    the namespace with it. The init calls `announce` with its PID, so that the supervisor learns of it even if
+    this process is killed.
 
     Raises:
         OSError: the init cannot be started, or the host is exhausted. A job never runs with less isolation
-            because of an exhausted host.
+            because of an exhausted host. No init is left.
     """
     refused = _enter_namespaces(isolation)
     init = 0
@@ -84,6 +85,8 @@ def enter(isolation: Isolation, announce: Callable[[int], None]) -> Entered:
         except OSError as error:
             refused[name] = error.errno or 0
     if code := next(filter(is_passing, refused.values()), 0):
+        if init:
+            os.kill(init, signal.SIGKILL)
         raise OSError(code, os.strerror(code))
     return Entered(init, refused)
 
@@ -166,9 +169,11 @@ def _start_init(announce: Callable[[int], None], *, with_proc: bool, untraceable
     containers (`mount_too_revealing` in fs/namespace.c).
     """
     exec_end, init_end = os.pipe2(os.O_CLOEXEC)
-    init = clone.fork_sibling()
+    pid = clone.shared_pid()
+    init = clone.fork_sibling(pid)
     if init == 0:
         try:
+            announce(pid.value)
             os.setpgid(0, 0)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             prctl(_SET_PDEATHSIG, signal.SIGKILL)
@@ -186,7 +191,6 @@ def _start_init(announce: Callable[[int], None], *, with_proc: bool, untraceable
         finally:
             os._exit(127)
     os.close(init_end)
-    announce(init)
     reports = {}
     while report := os.read(exec_end, 2):
         reports[report[0]] = report[1]

@@ -87,21 +87,15 @@ def report_failure(control: int, step: str, error: OSError) -> None:
 
 def _prepare(setup: Setup) -> isolation.Entered:
     """Enter the isolation and report `Ready`."""
-    inits: list[int] = []
-
-    def announce(init: int) -> None:
-        inits.append(init)
-        _send_report(CONTROL_FD, Forked(init))
-
+    entered = isolation.enter(setup.isolation, lambda init: _send_report(CONTROL_FD, Forked(init)))
     try:
-        entered = isolation.enter(setup.isolation, announce)
         _rehearse()
         os.setpriority(os.PRIO_PROCESS, 0, setup.nice)  # a client can wait from here on
         _send_report(CONTROL_FD, Ready(os.getpid(), entered.init, entered.refused))
     except OSError:
         # If the supervisor died before the init asked for a signal on that event, the init must die here.
-        for init in inits:
-            os.kill(init, signal.SIGKILL)
+        if entered.init:
+            os.kill(entered.init, signal.SIGKILL)
         raise
     return entered
 
