@@ -17,9 +17,15 @@ class OwnChildren:
         self._timer: asyncio.TimerHandle | None = None
         self._children = Children()
 
-    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
+    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> "asyncio.Future[int]":
         """See `Parent.spawn`."""
-        return self._children.spawn(argv, descriptors)
+        pid: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        try:
+            pid.set_result(self._children.spawn(argv, descriptors))
+        except OSError as error:
+            pid.set_exception(error)
+            pid.exception()  # marks it as retrieved: not every caller needs it
+        return pid
 
     async def reap(self, pid: int) -> int:
         """See `Parent.reap`."""

@@ -38,8 +38,8 @@ async def hold(supervisor: FakeSupervisor, key: str, count: int = 1) -> None:
         await supervisor.client.hold(key, key.encode(), [sock.fileno()] * count, [])
 
 
-def spawn(supervisor: FakeSupervisor, argv: Sequence[str], *descriptors: int) -> int:
-    return supervisor.client.spawn(argv, descriptors)
+async def spawn(supervisor: FakeSupervisor, argv: Sequence[str], *descriptors: int) -> int:
+    return await supervisor.client.spawn(argv, descriptors)
 
 
 async def reaped(supervisor: FakeSupervisor, pid: int) -> int:
@@ -49,6 +49,16 @@ async def reaped(supervisor: FakeSupervisor, pid: int) -> int:
             return os.waitstatus_to_exitcode(await supervisor.client.reap(pid))
         except BlockingIOError:
             await asyncio.sleep(0.005)
+
+
+async def test_a_stopped_keeper_does_not_block_the_supervisor(keeper: KeeperProcess) -> None:
+    supervisor = await keeper.serving()
+    keeper.process.send_signal(signal.SIGSTOP)
+    spawned = supervisor.client.spawn(SLEEP, [])
+    await asyncio.sleep(0)
+    assert not spawned.done()
+    keeper.process.send_signal(signal.SIGCONT)
+    assert await spawned in keeper.children()
 
 
 async def test_the_next_supervisor_continues_after_a_kill(keeper: KeeperProcess) -> None:
@@ -68,7 +78,7 @@ async def test_children_inherit_only_their_own_descriptors(keeper: KeeperProcess
     await hold(supervisor, "job", 3)
     read_end, write_end = os.pipe()
     code = "import os, sys; os.write(int(sys.argv[1]), b'%d' % len(os.listdir('/proc/self/fd')))"
-    pid = spawn(supervisor, [sys.executable, "-S", "-c", code, "{0}"], write_end)
+    pid = await spawn(supervisor, [sys.executable, "-S", "-c", code, "{0}"], write_end)
     os.close(write_end)
     # The standard streams, the pipe, and the directory itself.
     assert await asyncio.to_thread(os.read, read_end, 10) == b"5"
@@ -300,8 +310,8 @@ def change_program(keeper: KeeperProcess, code: str) -> None:
 async def test_a_changed_keeper_replaces_itself_and_keeps_everything(keeper: KeeperProcess) -> None:
     first = await keeper.serving()
     pipe = os.pipe()
-    child = spawn(first, SLEEP)
-    ended = spawn(first, ["/bin/false"])
+    child = await spawn(first, SLEEP)
+    ended = await spawn(first, ["/bin/false"])
     assert await reaped_later(first, ended, pipe[0], child) == 1
     before = keeper.descriptor_count()
     change_program(keeper, "\n_SHUTDOWN = _SHUTDOWN | {signal.SIGUSR2}\n")

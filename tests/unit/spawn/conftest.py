@@ -1,6 +1,6 @@
 """Fixtures of the tests of spare processes."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from children import reap_all
@@ -19,7 +19,7 @@ def children() -> Iterator[OwnChildren]:
 
 
 @pytest.fixture
-def pool(children: OwnChildren) -> Iterator[SparePool]:
+async def pool(children: OwnChildren) -> AsyncIterator[SparePool]:
     pool = SparePool(SETUP, children)
     yield pool
     pool.close()

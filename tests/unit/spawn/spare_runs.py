@@ -83,6 +83,12 @@ def has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def fork_server_pid(pool: SparePool) -> int:
+    """Return the PID of the current fork server; 0 if none runs."""
+    server = pool._fork_client.current
+    return server.pid.result() if server else 0
+
+
 def child_list() -> list[psutil.Process]:
     return psutil.Process().children()
 

@@ -13,7 +13,15 @@ from jobworkerd.spawn import fork_client, spare_pool
 from jobworkerd.spawn.exec_protocol import Failed, encode
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
-from tests.unit.spawn.spare_runs import SETUP, child_list, descriptor_count, has_ended, new_spec, run
+from tests.unit.spawn.spare_runs import (
+    SETUP,
+    child_list,
+    descriptor_count,
+    fork_server_pid,
+    has_ended,
+    new_spec,
+    run,
+)
 
 
 async def test_take_more_processes_than_the_pool_holds(pool: SparePool, children: OwnChildren) -> None:
@@ -39,20 +47,20 @@ async def test_take_skips_a_killed_spare_process(pool: SparePool, children: OwnC
 async def test_the_pool_replaces_a_killed_fork_server(pool: SparePool) -> None:
     assert (await run(pool, new_spec("echo", "x"))).output == b"x\n"
     pool.refill()
-    os.kill(pool._fork_client.pid, signal.SIGKILL)
+    os.kill(fork_server_pid(pool), signal.SIGKILL)
     for _ in range(4):
         assert (await run(pool, new_spec("echo", "x"))).output == b"x\n"
 
 
 async def test_take_survives_three_kills_of_the_fork_server(pool: SparePool, children: OwnChildren) -> None:
-    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+    os.kill(fork_server_pid(pool), signal.SIGSTOP)
     pool.refill()
     taking = asyncio.create_task(pool.take())
     async with asyncio.timeout(10):
         for _ in range(3):
-            fork_server = pool._fork_client.pid
+            fork_server = fork_server_pid(pool)
             os.kill(fork_server, signal.SIGKILL)
-            while pool._fork_client.pid == fork_server and not taking.done():
+            while fork_server_pid(pool) == fork_server and not taking.done():
                 await asyncio.sleep(0)
         discard(await taking, children)
 
@@ -81,7 +89,7 @@ async def test_take_skips_a_process_that_was_dropped_before_it_was_ready(
     discard(spare, children)
 
 
-def test_a_dropped_process_ends_when_it_becomes_ready(pool: SparePool, children: OwnChildren) -> None:
+async def test_a_dropped_process_ends_when_it_becomes_ready(pool: SparePool, children: OwnChildren) -> None:
     fork_server = child_list()
     pool.refill()
 
@@ -94,17 +102,17 @@ def test_a_dropped_process_ends_when_it_becomes_ready(pool: SparePool, children:
     assert child_list() == fork_server
 
 
-def test_dropped_processes_that_are_not_ready_do_not_count(pool: SparePool) -> None:
-    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+async def test_dropped_processes_that_are_not_ready_do_not_count(pool: SparePool) -> None:
+    os.kill(fork_server_pid(pool), signal.SIGSTOP)
     pool.refill()
     pool.drop()
     assert pool.size == 0
     pool.refill()
     assert [each.generation for each in pool._requests] == [1, 1, 1]
-    os.kill(pool._fork_client.pid, signal.SIGCONT)
+    os.kill(fork_server_pid(pool), signal.SIGCONT)
 
 
-def test_close_ends_all_processes_of_the_pool(children: OwnChildren) -> None:
+async def test_close_ends_all_processes_of_the_pool(children: OwnChildren) -> None:
     before, descriptors = child_list(), descriptor_count()
     pool = SparePool(SETUP, children)
     pool.refill()
@@ -114,13 +122,13 @@ def test_close_ends_all_processes_of_the_pool(children: OwnChildren) -> None:
     assert (child_list(), descriptor_count()) == (before, descriptors)
 
 
-def test_close_ends_processes_that_never_become_ready(
+async def test_close_ends_processes_that_never_become_ready(
     children: OwnChildren, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spare_pool, "_CLOSE_SECONDS", 0.0)
     before, descriptors = child_list(), descriptor_count()
     pool = SparePool(SETUP, children)
-    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+    os.kill(fork_server_pid(pool), signal.SIGSTOP)
     pool.refill()
     assert pool.size == 3
     pool.close()
@@ -129,11 +137,11 @@ def test_close_ends_processes_that_never_become_ready(
 
 
 async def test_take_does_not_block_the_event_loop(pool: SparePool, children: OwnChildren) -> None:
-    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+    os.kill(fork_server_pid(pool), signal.SIGSTOP)
     taking = asyncio.create_task(pool.take())
     await asyncio.sleep(0)  # until it waits for the report
     assert not taking.done()
-    os.kill(pool._fork_client.pid, signal.SIGCONT)
+    os.kill(fork_server_pid(pool), signal.SIGCONT)
     discard(await taking, children)
 
 
@@ -141,13 +149,13 @@ async def test_a_cancelled_take_leaves_the_process_in_the_pool(
     pool: SparePool, children: OwnChildren
 ) -> None:
     before, descriptors = child_list(), descriptor_count()
-    os.kill(pool._fork_client.pid, signal.SIGSTOP)
+    os.kill(fork_server_pid(pool), signal.SIGSTOP)
     taking = asyncio.create_task(pool.take())
     await asyncio.sleep(0)
     taking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await taking
-    os.kill(pool._fork_client.pid, signal.SIGCONT)
+    os.kill(fork_server_pid(pool), signal.SIGCONT)
     while pool.size:
         discard(await pool.take(), children)
     reap_all(children)

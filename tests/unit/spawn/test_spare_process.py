@@ -19,6 +19,7 @@ from tests.unit.spawn.spare_runs import (
     SETUP,
     WITH_INIT,
     child_list,
+    fork_server_pid,
     has_ended,
     new_spec,
     reaped_exit_code,
@@ -85,7 +86,7 @@ async def test_a_spare_process_ends_when_its_control_socket_closes(children: Own
     """The kernel closes the control sockets of a killed supervisor."""
     pool = SparePool(SETUP, children)
     spare = await pool.take()
-    os.kill(pool._fork_client.pid, signal.SIGKILL)
+    os.kill(fork_server_pid(pool), signal.SIGKILL)
     spare.control.close()
     wait_until(lambda: has_ended(spare.pid))
     assert reaped_exit_code(spare.pid) == 127
@@ -94,7 +95,7 @@ async def test_a_spare_process_ends_when_its_control_socket_closes(children: Own
     pool.close()
 
 
-def test_a_supervisor_that_dies_during_the_preparation_leaves_no_init(children: OwnChildren) -> None:
+async def test_a_supervisor_that_dies_during_the_preparation_leaves_no_init(children: OwnChildren) -> None:
     """Without the privilege to unshare a PID namespace no init exists."""
     before = child_list()
     pool = SparePool(WITH_INIT, children)

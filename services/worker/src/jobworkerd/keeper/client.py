@@ -3,18 +3,12 @@
 import asyncio
 import errno
 import os
-import select
 import socket
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobworkerd.keeper import memory_file, wire
-
-_SPAWN_SECONDS = 10.0
-"""The keeper answers in milliseconds, unless it was stopped."""
-
 
 _PIDS_PER_PACKET = 1_000
 """Far below `wire.MAX_BYTES`."""
@@ -163,25 +157,16 @@ class KeeperClient:
             self._request("keep", list(pids[first : first + _PIDS_PER_PACKET]))
         self._request("discard others")
 
-    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
-        """Start a child of the keeper in its own process group, and return its PID.
+    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> "asyncio.Future[int]":
+        """Start a child of the keeper in its own process group.
 
-        `{0}` in `argv` stands for the number of the first descriptor in the child, `{1}` for the second.
+        `{0}` in `argv` stands for the number of the first descriptor in the child, `{1}` for the second. The
+        returned future has the PID. It fails with an OSError if the child cannot be started.
 
         Raises:
-            OSError: the host is exhausted, the file cannot be executed, or the keeper does not answer.
+            OSError: this process has no descriptor left.
         """
-        reply = self._request("spawn", list(argv), descriptors=descriptors)
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        deadline = time.monotonic() + _SPAWN_SECONDS
-        while not reply.done() and (left := deadline - time.monotonic()) > 0:
-            self._flush()
-            poll.poll(left * 1_000)
-            self._receive()
-        if not reply.done():
-            raise OSError(errno.EAGAIN, "the keeper does not answer", "spawn")
-        return reply.result()
+        return self._request("spawn", list(argv), descriptors=descriptors)
 
     def _request(
         self, name: str, *arguments: object, descriptors: Sequence[int] = ()
@@ -192,8 +177,8 @@ class KeeperClient:
         if self._ended:
             _finish(reply, errno.EPIPE, 0)
             return reply
-        self._replies[self._seq] = reply
         self._send((name, self._seq, *arguments), descriptors)
+        self._replies[self._seq] = reply
         return reply
 
     def _send(self, message: tuple[object, ...], descriptors: Sequence[int] = ()) -> None:
@@ -207,7 +192,7 @@ class KeeperClient:
                 return  # `lost` follows
             else:
                 return
-        self._waiting.append((message, [os.dup(each) for each in descriptors]))
+        self._waiting.append((message, _duplicated(descriptors)))
         if self._loop:
             self._loop.add_writer(self._sock, self._flush)
 
@@ -281,6 +266,17 @@ def _retrieve(reply: "asyncio.Future[int]") -> None:
     """Mark the error as retrieved: most requests need no answer."""
     if not reply.cancelled():
         reply.exception()
+
+
+def _duplicated(descriptors: Sequence[int]) -> list[int]:
+    copies: list[int] = []
+    try:
+        for each in descriptors:
+            copies.append(os.dup(each))  # noqa: PERF401 - the copies so far are closed if one fails
+    except OSError:
+        _close(copies)
+        raise
+    return copies
 
 
 def _close(descriptors: Sequence[int]) -> None:

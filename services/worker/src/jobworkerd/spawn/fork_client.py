@@ -1,5 +1,7 @@
 """The supervisor's connection to the fork server."""
 
+import asyncio
+import errno
 import os
 import socket
 import sys
@@ -13,62 +15,110 @@ FORK_SERVER: Sequence[str] = (sys.executable, "-P", "-m", "jobworkerd.spawn.fork
 """The command of the fork server; see `Parent.spawn` for the numbers in braces."""
 
 
-class ForkClient:
-    """The owner of the fork server process (see `fork_server`). Restarts a fork server that has died."""
+class ForkServer:
+    """The owner of one fork server process (see `fork_server`) and its socket, until `end`."""
 
-    pid: int
-    """The PID of the current fork server, or of the last one if none runs."""
+    def __init__(self, setup: Setup, parent: Parent) -> None:
+        """Start the process. It handles the messages that wait in its socket as soon as it runs.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        self._parent = parent
+        self._socket, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setblocking(False)  # noqa: FBT003 - it takes no keyword
+        try:
+            with child_end:
+                self.pid = self._spawn(setup, child_end)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def _spawn(self, setup: Setup, sock: socket.socket) -> "asyncio.Future[int]":
+        setup_file = setup.write()
+        try:
+            return self._parent.spawn(FORK_SERVER, [sock.fileno(), setup_file])
+        finally:
+            os.close(setup_file)
+
+    @property
+    def error(self) -> OSError | None:
+        """Why the process could not be started, or has not been started yet; None if it was started."""
+        if not self.pid.done():
+            return OSError(errno.EAGAIN, "the main process of the server does not answer", "spawn")
+        error = self.pid.exception()
+        return error if isinstance(error, OSError) else None
+
+    def send(self, descriptors: list[int]) -> None:
+        """Send the descriptors of a new spare process.
+
+        Raises:
+            ConnectionError: the process has ended.
+            OSError: the host is exhausted, or too many requests wait.
+        """
+        socket.send_fds(self._socket, [b"!"], descriptors)
+
+    def end(self) -> None:
+        """End the process, or let it end as soon as it has started."""
+        self._socket.close()
+        if self.pid.done():
+            self._discard(self.pid)
+        else:
+            self.pid.add_done_callback(self._discard)
+
+    def _discard(self, pid: "asyncio.Future[int]") -> None:
+        if not pid.exception():
+            self._parent.discard(pid.result())
+
+
+class ForkClient:
+    """The owner of the current fork server. Replaces a fork server that has died."""
 
     def __init__(self, setup: Setup, parent: Parent) -> None:
         """Start the fork server.
 
         Raises:
-            OSError: the fork server cannot be started.
+            OSError: the host is exhausted.
         """
         self._setup = setup
         self._parent = parent
-        self._socket: socket.socket | None = None
-        self._start()
+        self.current: ForkServer | None = ForkServer(setup, parent)
 
-    def send(self, descriptors: list[int]) -> None:
+    def send(self, descriptors: list[int]) -> ForkServer:
         """Send the descriptors of a new spare process to the fork server, or to a new one if it has ended.
 
-        If the fork server ends before it has forked, the caller finds the control socket closed, and repeats
-        its request.
+        If the returned fork server ends before it has forked, the caller finds the control socket closed, and
+        repeats its request.
 
         Raises:
             OSError: the host is exhausted.
         """
+        server = self._running()
         try:
-            self._send(descriptors)
-        except (BrokenPipeError, ConnectionResetError):
+            server.send(descriptors)
+        except ConnectionError:
             self.end()
-            with suppress(BrokenPipeError, ConnectionResetError):
-                self._send(descriptors)
+            server = self._running()
+            with suppress(ConnectionError):
+                server.send(descriptors)
+        return server
 
-    def _send(self, descriptors: list[int]) -> None:
-        if self._socket is None:
-            self._start()
-        assert self._socket
-        socket.send_fds(self._socket, [b"!"], descriptors)
+    def _running(self) -> ForkServer:
+        if self.current is None:
+            self.current = ForkServer(self._setup, self._parent)
+        return self.current
+
+    def replace(self, server: ForkServer) -> OSError | None:
+        """Let another fork server handle later requests. Return the error of this one, if it was the current
+        one.
+        """
+        if server is not self.current:
+            return None
+        self.end()
+        return server.error
 
     def end(self) -> None:
         """End the fork server if it runs."""
-        if self._socket:
-            self._socket.close()
-            self._socket = None
-            self._parent.discard(self.pid)
-
-    def _start(self) -> None:
-        parent_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            with child_end:
-                setup = self._setup.write()
-                try:
-                    self.pid = self._parent.spawn(FORK_SERVER, [child_end.fileno(), setup])
-                finally:
-                    os.close(setup)
-        except OSError:
-            parent_end.close()
-            raise
-        self._socket = parent_end
+        if self.current:
+            self.current.end()
+            self.current = None

@@ -1,5 +1,6 @@
 """The interface to the parent of the jobs' processes."""
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
@@ -10,14 +11,15 @@ class Parent(Protocol):
     A PID stays valid until `reap` or `discard`: a child that has ended remains a zombie.
     """
 
-    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
-        """Start a child in a new process group and return its PID. Its stdin is /dev/null.
+    def spawn(self, argv: Sequence[str], descriptors: Sequence[int]) -> "asyncio.Future[int]":
+        """Start a child in a new process group. Its stdin is /dev/null. The call never waits.
 
         The child inherits `descriptors` under other numbers: `{0}` in `argv` stands for the number of the
-        first one in the child, `{1}` for the second.
+        first one in the child, `{1}` for the second. The caller can close them immediately. The returned
+        future has the PID. It fails with an OSError if the child cannot be started.
 
         Raises:
-            OSError: the host is exhausted, or the program cannot be executed.
+            OSError: the host is exhausted.
         """
 
     def reap(self, pid: int) -> Awaitable[int]:

@@ -119,12 +119,12 @@ class SparePool:
             for close in (control.close, partial(os.close, stdout), partial(os.close, stderr)):
                 on_failure.callback(close)
             try:
-                self._fork_client.send(child_ends)
+                server = self._fork_client.send(child_ends)
             finally:
                 for descriptor in child_ends:
                     os.close(descriptor)
             on_failure.pop_all()
-        request = SpareRequest(self._parent, self._fork_client.pid, self._generation, stdout, stderr, control)
+        request = SpareRequest(self._parent, server, self._generation, stdout, stderr, control)
         self._requests.append(request)
 
     async def _receive(self, request: SpareRequest) -> Spare | None:
@@ -133,6 +133,7 @@ class SparePool:
         Raises:
             OSError: the process could not be created.
         """
+        server = request.fork_server
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return await request.ready()
@@ -143,13 +144,13 @@ class SparePool:
                 self._outdated.append(request)
             raise
         except TimeoutError:
-            if request.fork_server == self._fork_client.pid:
-                self._fork_client.end()
+            error = self._fork_client.replace(server)
         except (EOFError, ValueError):
-            # The fork server died, or the process died during its preparation.
-            pass
-        except OSError:
-            request.abandon()
-            raise
+            # The fork server could not be started or died, or the process died during its preparation.
+            error = self._fork_client.replace(server) if server.error else None
+        except OSError as reported:
+            error = reported
         request.abandon()
+        if error:
+            raise error
         return None

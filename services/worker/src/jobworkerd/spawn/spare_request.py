@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from jobworkerd.spawn import exec_protocol
 from jobworkerd.spawn.child_process import Process
 from jobworkerd.spawn.exec_protocol import Failed, Forked, Ready, Report
+from jobworkerd.spawn.fork_client import ForkServer
 from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.readable import readable
 from jobworkerd.spawn.spare import Spare, discard
@@ -16,12 +17,12 @@ from jobworkerd.spawn.spare import Spare, discard
 class SpareRequest:
     """A requested spare process: the supervisor's ends of its pipes and socket, and the PIDs forked so far.
 
-    `fork_server` is the PID of the fork server. A process whose `generation` is not the pool's current one is
+    `fork_server` received the request. A process whose `generation` is not the current one of the pool is
     outdated: the host has changed since.
     """
 
     parent: Parent
-    fork_server: int
+    fork_server: ForkServer
     generation: int
     stdout: int
     stderr: int
