@@ -99,14 +99,18 @@ def _code(error: Exception) -> int:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Return a new connection to an existing database file.
+    """Return a new connection to an existing file, which is empty or a database.
 
     Raises:
+        OSError: the file cannot be examined.
         sqlite3.Error: the file cannot be used.
     """
+    # Only an empty file can be prepared for `vacuum`.
+    first = ["auto_vacuum = INCREMENTAL"] if path.stat().st_size == 0 else []
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         for pragma in (
+            *first,
             "journal_mode = WAL",
             "synchronous = NORMAL",
             "wal_autocheckpoint = 0",
