@@ -43,7 +43,7 @@ class ForkServer:
 
     @property
     def error(self) -> OSError | None:
-        """Why the process could not be started, or has not been started yet; None if it was started."""
+        """The reason why the process has not been started, or not yet; None if it was started."""
         if not self.pid.done():
             return OSError(errno.EAGAIN, "the main process of the server does not answer", "spawn")
         error = self.pid.exception()
