@@ -63,7 +63,7 @@ api-image: $(STAMP) ## Renew the image of the API that make lint compares proto/
 	buf build --exclude-source-info -o proto/jobworker-v1.binpb
 
 .PHONY: lint
-lint: $(STAMP) ## Check protos, prose, style, types, layers, workflows and lock files
+lint: $(STAMP) ## Check protos, prose, style, types, layers, workflows, lock files and the image
 	buf lint
 	buf format -d --exit-code
 	buf build -o /dev/null
@@ -77,6 +77,8 @@ lint: $(STAMP) ## Check protos, prose, style, types, layers, workflows and lock 
 	lint-imports
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github/workflows
+	hadolint packaging/image/Dockerfile
+	check-jsonschema --builtin-schema vendor.compose-spec packaging/image/compose.yaml
 
 .PHONY: drift
 drift: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check that the generated code matches proto/
@@ -141,6 +143,10 @@ wheels: $(STAMP) ## Build the wheels of the four Python packages in dist/
 .PHONY: deb
 deb: $(STAMP) ## Build the Debian package in dist/
 	tools/make-deb dist
+
+.PHONY: image
+image: ## Build the container image with Docker or Podman
+	tools/make-image
 
 .PHONY: clients-ts
 clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
