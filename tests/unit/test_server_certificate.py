@@ -1,8 +1,6 @@
 """Server certificates that gRPC clients accept and reject."""
 
 import datetime as dt
-import subprocess
-from pathlib import Path
 
 import pytest
 from certificates import authority, issue
@@ -43,15 +41,6 @@ def test_keys(key: CertificateIssuerPrivateKeyTypes, name: str) -> None:
         assert found.startswith(f"has a key of type {name}, which gRPC clients do not accept; use RSA with")
     else:
         assert not found
-
-
-def test_a_key_only_for_rsa_pss(tmp_path: Path) -> None:
-    """OpenSSL can create such keys; cryptography cannot."""
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-noenc"]
-    argv += ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "server.pem"), "-subj", "/CN=x"]
-    subprocess.run(argv, check=True, capture_output=True)
-    certificate = x509.load_pem_x509_certificate((tmp_path / "server.pem").read_bytes())
-    assert problem(certificate).startswith("has a key of type RSA-PSS")
 
 
 USAGE = dict.fromkeys(

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from unusable_pairs import UNUSABLE_PAIRS, Make
 
 from jobworkerd.certs import authority, files, inspection, issuance
 from jobworkerd.certs.errors import CertificatesError
@@ -141,3 +142,31 @@ def test_a_file_that_is_not_a_certificate_is_named(certs: Path, damaged: Callabl
     (certs / "bob.pem").write_bytes(damaged((certs / "admin.pem").read_bytes()))
     with pytest.raises(CertificatesError, match=r"bob\.pem is not a PEM certificate"):
         inspection.describe_all(certs)
+
+
+def test_the_server_can_use_a_new_set(certs: Path) -> None:
+    inspection.check_server(certs)
+
+
+@pytest.mark.parametrize(("make", "reason"), UNUSABLE_PAIRS.values(), ids=UNUSABLE_PAIRS)
+def test_the_server_cannot_use_a_pair(certs: Path, make: Make, reason: str) -> None:
+    make(Issued(*files.read_pair(certs, "ca"))).write_server(certs)
+    with pytest.raises(CertificatesError, match=f"{certs}/server.pem {reason}"):
+        inspection.check_server(certs)
+
+
+@pytest.mark.parametrize("broken", ["ca.pem", "server.pem", "server-key.pem"])
+def test_the_server_cannot_use_a_file_that_is_not_pem(certs: Path, broken: str) -> None:
+    (certs / broken).write_text("junk")
+    with pytest.raises(CertificatesError, match=f"{broken} .* PEM"):
+        inspection.check_server(certs)
+
+
+@pytest.mark.parametrize("name", ["mismatched", "encrypted"])
+def test_a_server_key_that_cannot_be_used_is_a_problem(certs: Path, name: str) -> None:
+    make, reason = UNUSABLE_PAIRS[name]
+    issued = make(Issued(*files.read_pair(certs, "ca")))
+    issued.write_server(certs)
+    assert any(each.startswith(f"server {reason}") for each in problems(certs)["server.pem"])
+    (certs / "server-key.pem").unlink()
+    assert not any(reason in each for each in problems(certs)["server.pem"])

@@ -1,8 +1,7 @@
 """Stores certificates and keys in one directory as `NAME.pem` and `NAME-key.pem`.
 
 A set is written completely or not at all. Only the owner can read a key, from its first byte on. Files are
-overwritten only on request. This module does not import cryptography, because `jobworkerd serve` uses it and
-must start fast.
+overwritten only on request. This module does not import cryptography, which is slow and not needed here.
 """
 
 import contextlib
@@ -10,7 +9,6 @@ import fcntl
 import os
 import re
 import secrets
-import ssl
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -114,20 +112,17 @@ def check_writable(directory: Path, pairs: Sequence[str], *, replace: bool) -> N
 
 
 def check_server_files(directory: Path) -> None:
-    """Check the files of the server: its authority, its certificate and its key.
+    """Check that the files of the server exist, and that only their owner can use the key.
 
     Raises:
-        CertificatesError: a file is missing or cannot be used, or other users can read the key.
+        CertificatesError: a file is missing or cannot be read, or other users can read the key.
     """
     key = key_file(directory, SERVER)
-    certificate = certificate_file(directory, SERVER)
-    authority = certificate_file(directory, AUTHORITY)
-    for path in (authority, certificate, key):
+    for path in (certificate_file(directory, AUTHORITY), certificate_file(directory, SERVER), key):
         _check_readable(path)
     problem = key_mode_problem(key)
     if problem is not None:
         raise CertificatesError(problem)
-    _check_usable(authority, certificate, key)
 
 
 def read_pair(directory: Path, name: str) -> tuple[bytes, bytes]:
@@ -211,26 +206,6 @@ def _check_readable(path: Path) -> None:
         ) from None
     except OSError as error:
         raise CertificatesError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _check_usable(authority: Path, certificate: Path, key: Path) -> None:
-    # The import needs the cryptography package, which only some commands load.
-    from jobworkerd import server_certificate
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # With an empty password an encrypted key is an error. Without one, ssl would prompt on the terminal.
-        context.load_cert_chain(certificate, key, password="")
-    except ssl.SSLError as error:
-        raise CertificatesError(
-            f"{certificate} {server_certificate.pair_problem(error, key.read_bytes())}"
-        ) from error
-    try:
-        context.load_verify_locations(authority)
-    except ssl.SSLError as error:
-        raise CertificatesError(
-            f"{authority} is not a PEM certificate ({error.reason or error}); use that of the authority"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from jobworkerd.certs import files
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
 from jobworkerd.revocations import Revocations
+from jobworkerd.server_pair import ServerPair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,21 +63,19 @@ def describe_all(directory: Path) -> list[Description]:
 
 
 def check_server(directory: Path) -> None:
-    """Check that clients accept the server certificate, that it is valid now, and the revocation lists.
+    """Check that a server can use the files of a directory, and that clients accept it now.
 
     Raises:
-        CertificatesError: the certificate is damaged, not valid now, or has a key or a purpose that clients
-            refuse; or the lists are damaged, or no authority signed them.
+        CertificatesError: a file is missing, damaged or readable for other users; clients refuse the
+            certificate; the key does not fit; or no authority signed the revocation lists.
         OSError: a file cannot be read.
     """
+    files.check_server_files(directory)
+    load_authorities(directory)
     load_revocations(directory)
-    path = files.certificate_file(directory, files.SERVER)
-    certificate = load_certificate(path)
-    problem = server_certificate.problem(certificate) or server_certificate.validity_problem(
-        certificate, dt.datetime.now(dt.UTC)
-    )
-    if problem:
-        raise CertificatesError(f"{path} {problem}")
+    pair = ServerPair(*files.read_pair(directory, files.SERVER))
+    if problem := pair.problem() or pair.validity_problem():
+        raise CertificatesError(f"{files.certificate_file(directory, files.SERVER)} {problem}")
 
 
 def load_revocations(directory: Path) -> Revocations | None:
@@ -172,7 +171,7 @@ def _describe(directory: Path, name: str, certificate: x509.Certificate, trust: 
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
         problems=(
             *_lifetime_problems(name, certificate, left),
-            *_server_problems(name, certificate),
+            *_server_problems(directory, name, certificate),
             *_issuer_problems(path, certificate, trust),
             *_revocation_problems(name, certificate, trust.revocations),
             *_key_problems(files.key_file(directory, name)),
@@ -191,8 +190,14 @@ def _lifetime_problems(name: str, certificate: x509.Certificate, left: dt.timede
     return []
 
 
-def _server_problems(name: str, certificate: x509.Certificate) -> list[str]:
-    problem = server_certificate.problem(certificate) if name == files.SERVER else ""
+def _server_problems(directory: Path, name: str, certificate: x509.Certificate) -> list[str]:
+    if name != files.SERVER:
+        return []
+    key = files.key_file(directory, name)
+    if key.exists():
+        problem = ServerPair(files.certificate_file(directory, name).read_bytes(), key.read_bytes()).problem()
+    else:
+        problem = server_certificate.problem(certificate)
     return [f"{name} {problem}"] if problem else []
 
 

@@ -25,12 +25,10 @@ def serve(settings: Settings) -> None:
     Flags take precedence over environment variables (JOBWORKERD_LISTEN, …), and these over the file.
     `jobworkerd config` with the same flags prints the resulting settings.
     """
-    # These need the cryptography package, which the other commands of the program must not wait for.
-    from jobworkerd.certs import files, inspection
+    # It needs the cryptography package, which the other commands of the program must not wait for.
+    from jobworkerd.certs import inspection
 
-    directory = Path(settings.config.certs_dir)
-    files.check_server_files(directory)
-    inspection.check_server(directory)
+    inspection.check_server(Path(settings.config.certs_dir))
     if SOCKET_VARIABLE in os.environ:
         become_supervisor(settings.config, os.environ.pop(SOCKET_VARIABLE), os.environ.pop(SETTINGS_VARIABLE))
     else:

@@ -14,10 +14,10 @@ import structlog
 from cryptography import x509
 
 from jobworkerd import server_certificate
-from jobworkerd.api.identity.server_pair import ServerPair
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient, SupervisorFault
+from jobworkerd.server_pair import ServerPair
 from jobworkerd.startup import CannotStart
 
 _FRESH_SECONDS = 0.1
