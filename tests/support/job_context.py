@@ -16,6 +16,7 @@ from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
+from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.records.store import Records
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare_pool import SparePool
@@ -70,6 +71,7 @@ def job_context(
             users=Users(isolation),
             isolation=isolation,
             read_buffer=memoryview(bytearray(4096)),
+            changes=JobChanges(),
             warn=warn,
             on_fault=on_fault,
         )

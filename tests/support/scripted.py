@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from watch_messages import WatchMessage, WatchRequest, bookmark, changed
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
 
@@ -38,6 +39,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 Context = grpc.aio.ServicerContext
 Streaming = Callable[[StreamRequest], AsyncIterator[StreamMessage]]
+Watching = Callable[[WatchRequest], AsyncIterator[WatchMessage]]
 Create = Callable[[CreateRequest], Awaitable[job_pb2.Job]]
 Wait = Callable[[WaitRequest], Awaitable[WaitResponse]]
 Stop = Callable[[StopRequest], Awaitable[job_pb2.Job]]
@@ -81,7 +83,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         jobs: the jobs by id.
         log: the output of every job, all of stdout, unless `streaming` is replaced.
         refusals: the refusals of the next calls, by the name of the method.
-        creating, stopping, streaming: the handlers of CreateJob, StopJob and GetJobsStream.
+        creating, stopping, watching, streaming: the handlers of CreateJob, StopJob, WatchJobs and
+            GetJobsStream.
         aging: called with each job before GetJob or ListJobs returns it.
     """
 
@@ -95,10 +98,12 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.deleted: list[str] = []
         self.updated: list[UpdateRequest] = []
         self.waited: list[WaitRequest] = []
+        self.watched: list[WatchRequest] = []
         self.streamed: list[StreamRequest] = []
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
         self.waiting: Wait = self._wait_job
+        self.watching: Watching = self._watch_jobs
         self.streaming: Streaming = self._stream_log
         self.aging: Callable[[job_pb2.Job], None] = lambda _: None
 
@@ -172,6 +177,15 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         async with self._refusing("WaitJob", context):
             return await self.waiting(request)
 
+    async def WatchJobs(  # noqa: N802
+        self, request: WatchRequest, context: "Context[WatchRequest, AsyncIterator[WatchMessage]]"
+    ) -> AsyncIterator[WatchMessage]:
+        """Record the request and call `watching`."""
+        self.watched.append(request)
+        async with self._refusing("WatchJobs", context):
+            async for message in self.watching(request):
+                yield message
+
     async def GetJobsStream(  # noqa: N802
         self, request: StreamRequest, context: "Context[StreamRequest, AsyncIterator[StreamMessage]]"
     ) -> AsyncIterator[StreamMessage]:
@@ -221,6 +235,13 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     async def _wait_job(self, request: WaitRequest) -> WaitResponse:
         job = self._job(request.id)
         return WaitResponse(job=job, done=job.status != job_pb2.JOB_STATUS_RUNNING)
+
+    async def _watch_jobs(self, _: WatchRequest) -> AsyncIterator[WatchMessage]:
+        """Yield a snapshot of `jobs`, and wait."""
+        for job in list(self.jobs.values()):
+            yield changed(job)
+        yield bookmark("first")
+        await asyncio.Event().wait()
 
     async def _stream_log(self, request: StreamRequest) -> AsyncIterator[StreamMessage]:
         job = self._job(request.id)

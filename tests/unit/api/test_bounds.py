@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from typer.testing import CliRunner
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_service_pb2, job_watch_pb2
 from jobworker_cli.main import app
 from jobworkerd.api.bounds import MAX_REQUEST_BYTES, REQUEST_BOUNDS
 from jobworkerd.limit_bounds import LIMIT_BOUNDS, Bound
@@ -82,9 +82,15 @@ def test_a_comment_with_another_bound_is_found(comment: str, found: list[str]) -
     assert problems(comment, (Bound(1, 100, "MiB"),)) == found
 
 
+MESSAGES = {
+    **job_service_pb2.DESCRIPTOR.message_types_by_name,
+    **job_watch_pb2.DESCRIPTOR.message_types_by_name,
+}
+
+
 def test_every_bounded_field_exists() -> None:
     for message, fields in REQUEST_BOUNDS.items():
-        described = job_service_pb2.DESCRIPTOR.message_types_by_name[message]
+        described = MESSAGES[message]
         assert set(fields) <= set(described.fields_by_name)
 
 
@@ -92,6 +98,8 @@ UNBOUNDED = {
     ("GetJobsStreamRequest", "since"),
     ("ListJobsRequest", "created_after"),
     ("ListJobsRequest", "created_before"),
+    ("WatchJobsRequest", "created_after"),
+    ("WatchJobsRequest", "created_before"),
 }
 """Fields that accept every value of their type."""
 
@@ -113,7 +121,7 @@ def is_quantity(field: FieldDescriptor) -> bool:
 def test_every_numeric_field_of_a_request_has_bounds() -> None:
     quantities = {
         (name, field.name)
-        for name, message in job_service_pb2.DESCRIPTOR.message_types_by_name.items()
+        for name, message in MESSAGES.items()
         if name.endswith("Request")
         for field in message.fields
         if is_quantity(field)

@@ -2,12 +2,13 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobworkerd import errors
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.server import ApiConnection
 from sample_jobs import FINAL, RUNNING
@@ -22,6 +23,7 @@ class Table:
         self.failure: Exception | None = None
         self.held = asyncio.Event()
         self.calls: list[object] = []
+        self.changes = JobChanges()
 
     async def start(self, spec: JobSpec) -> Job:
         self.calls.append(("start", spec))
@@ -43,6 +45,10 @@ class Table:
     def list(self, request: messages.ListJobs) -> messages.JobPage:
         self.calls.append(request)
         return messages.JobPage(tuple(self.jobs.values()), next_before="a")
+
+    def find(self, job_ids: Sequence[str]) -> messages.JobPage:
+        found = tuple(self.jobs[job_id] for job_id in job_ids if job_id in self.jobs)
+        return messages.JobPage(found, revision=self.changes.log.revision)
 
     async def stop(self, request: messages.StopJob) -> Job:
         self.calls.append(request)

@@ -133,7 +133,7 @@ async def test_a_drain_notice_is_read_even_if_the_socket_closes_at_once(pair: Pa
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     with contextlib.suppress(errors.SupervisorUnavailable):
-        pair.client._request(messages.GetJob("a"))
+        pair.client.request(messages.GetJob("a"))
     if not transport.is_closing():
         transport.resume_reading()
     await pair.client.wait_closed()

@@ -115,16 +115,17 @@ async def test_a_subscriber_that_leaves_before_the_reply_leaves_no_view(pair: Pa
             pass
 
     subscriber = asyncio.create_task(read())
-    await until(lambda: pair.client._follows)
-    (seq,) = pair.client._follows
+    subscriptions = pair.client._subscriptions
+    await until(lambda: subscriptions._follows)
+    (seq,) = subscriptions._follows
     subscriber.cancel()
     await asyncio.sleep(0)  # one iteration: the subscriber is gone, its request is not
     assert subscriber.done()
-    assert seq in pair.client._follows
+    assert seq in subscriptions._follows
     pair.client._take_reply(seq, messages.OneJob(pair.table.jobs["a"]))
     await pair.flushed()
-    assert pair.client._views == {}
-    assert pair.client._follows == {}
+    assert subscriptions._views == {}
+    assert subscriptions._follows == {}
 
 
 async def test_a_job_removed_before_its_end_is_sent_still_ends_for_subscribers(pair: Pair) -> None:

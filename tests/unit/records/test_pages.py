@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobStatus
+from jobworkerd.protocol.job_filter import matches
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.records import paging
 from jobworkerd.records.pages import Page
 from jobworkerd.records.paging import PageQuery
 from jobworkerd.records.store import Records
-from jobworkerd.records.unsaved import matches
 from jobworkerd.records.writes import Save
 from sample_jobs import SPEC
 from tests.unit.records.conftest import SECOND, MakeJob

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from jobworkerd.config import Config, RetentionConfig
+from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.supervisor import retention
 from jobworkerd.supervisor.removal import Removal
@@ -69,9 +70,9 @@ async def test_retention_pauses_between_its_steps(
     begins, ends, computed = [], [], []
     remove, pause = Removal.remove, retention._pause
 
-    async def slow_remove(removal: Removal, *job_ids: str) -> None:
+    async def slow_remove(removal: Removal, reason: RemovalReason, *job_ids: str) -> None:
         begins.append(time.monotonic())
-        await remove(removal, *job_ids)
+        await remove(removal, reason, *job_ids)
         await asyncio.sleep(step)
         ends.append(time.monotonic())
 

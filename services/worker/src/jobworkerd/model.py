@@ -260,3 +260,19 @@ def transition(job: Job, status: JobStatus, **changes: object) -> Job:
     if status not in ALLOWED[job.status]:
         raise IllegalTransition(f"job {job.id} cannot change from {job.status.name} to {status.name}")
     return msgspec.structs.replace(job, status=status, **changes)
+
+
+def without_env(job: Job) -> Job:
+    """Return a job without its environment, which can contain secrets. Neither disk nor cache has it."""
+    replace = msgspec.structs.replace
+    return replace(job, spec=replace(job.spec, env={})) if job.spec.env else job
+
+
+_OTHER_BYTES = 2_000
+"""Memory of a job without its arguments and labels."""
+
+
+def memory_of(job: Job) -> int:
+    """Return the approximate memory of a job in bytes."""
+    texts = (job.spec.command, *job.spec.args, *job.spec.labels, *job.spec.labels.values())
+    return _OTHER_BYTES + sum(map(len, texts))

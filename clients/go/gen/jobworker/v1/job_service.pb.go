@@ -1367,7 +1367,7 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\"\xe2\a\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\x1a\x1cjobworker/v1/job_watch.proto\"\xe2\a\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1494,7 +1494,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
 	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
 	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n" +
-	"\x04kind2\x95\x05\n" +
+	"\x04kind2\xea\x05\n" +
 	"\n" +
 	"JobService\x12L\n" +
 	"\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n" +
@@ -1503,7 +1503,8 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\aStopJob\x12\x1c.jobworker.v1.StopJobRequest\x1a\x1d.jobworker.v1.StopJobResponse\"\x03\x90\x02\x02\x12Q\n" +
 	"\tUpdateJob\x12\x1e.jobworker.v1.UpdateJobRequest\x1a\x1f.jobworker.v1.UpdateJobResponse\"\x03\x90\x02\x02\x12Q\n" +
 	"\tDeleteJob\x12\x1e.jobworker.v1.DeleteJobRequest\x1a\x1f.jobworker.v1.DeleteJobResponse\"\x03\x90\x02\x02\x12K\n" +
-	"\aWaitJob\x12\x1c.jobworker.v1.WaitJobRequest\x1a\x1d.jobworker.v1.WaitJobResponse\"\x03\x90\x02\x01\x12_\n" +
+	"\aWaitJob\x12\x1c.jobworker.v1.WaitJobRequest\x1a\x1d.jobworker.v1.WaitJobResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\tWatchJobs\x12\x1e.jobworker.v1.WatchJobsRequest\x1a\x1f.jobworker.v1.WatchJobsResponse\"\x03\x90\x02\x010\x01\x12_\n" +
 	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01B\xbc\x01\n" +
 	"\x10dev.jobworker.v1B\x0fJobServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
@@ -1548,6 +1549,8 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
 	(OutputSource)(0),             // 25: jobworker.v1.OutputSource
 	(*TruncatedRange)(nil),        // 26: jobworker.v1.TruncatedRange
+	(*WatchJobsRequest)(nil),      // 27: jobworker.v1.WatchJobsRequest
+	(*WatchJobsResponse)(nil),     // 28: jobworker.v1.WatchJobsResponse
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	16, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
@@ -1582,17 +1585,19 @@ var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	10, // 29: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
 	8,  // 30: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
 	12, // 31: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
-	14, // 32: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	1,  // 33: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 34: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 35: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 36: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	11, // 37: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	9,  // 38: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
-	13, // 39: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
-	15, // 40: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
+	27, // 32: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
+	14, // 33: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	1,  // 34: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 35: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 36: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 37: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	11, // 38: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	9,  // 39: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
+	13, // 40: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	28, // 41: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
+	15, // 42: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	34, // [34:43] is the sub-list for method output_type
+	25, // [25:34] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -1605,6 +1610,7 @@ func file_jobworker_v1_job_service_proto_init() {
 	}
 	file_jobworker_v1_job_proto_init()
 	file_jobworker_v1_job_output_proto_init()
+	file_jobworker_v1_job_watch_proto_init()
 	file_jobworker_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
 	file_jobworker_v1_job_service_proto_msgTypes[14].OneofWrappers = []any{}
 	file_jobworker_v1_job_service_proto_msgTypes[15].OneofWrappers = []any{

@@ -26,6 +26,7 @@ const (
 	JobService_UpdateJob_FullMethodName     = "/jobworker.v1.JobService/UpdateJob"
 	JobService_DeleteJob_FullMethodName     = "/jobworker.v1.JobService/DeleteJob"
 	JobService_WaitJob_FullMethodName       = "/jobworker.v1.JobService/WaitJob"
+	JobService_WatchJobs_FullMethodName     = "/jobworker.v1.JobService/WatchJobs"
 	JobService_GetJobsStream_FullMethodName = "/jobworker.v1.JobService/GetJobsStream"
 )
 
@@ -113,6 +114,19 @@ type JobServiceClient interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
 	WaitJob(ctx context.Context, in *WaitJobRequest, opts ...grpc.CallOption) (*WaitJobResponse, error)
+	// Streams the jobs that match the filters, and then their changes until the client ends the call: creation, status,
+	// limits and removal, but not the growth of the log. It sends states, not events: a client that reads slowly gets the
+	// newest state of each job. It always gets the final status, except with a filter that excludes it.
+	//
+	// To resume after an error, call again with the cursor of the last bookmark. There is no error for an old cursor: the
+	// server sends a `reset` and a new snapshot.
+	//
+	// Admin and Viewer. Safe to retry.
+	//
+	// The server sends the response headers when it accepts the request, before the first message.
+	//
+	// INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+	WatchJobs(ctx context.Context, in *WatchJobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchJobsResponse], error)
 	// Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
 	// output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
 	// wrote, in order. A slow reader delays neither the job nor other readers.
@@ -206,9 +220,28 @@ func (c *jobServiceClient) WaitJob(ctx context.Context, in *WaitJobRequest, opts
 	return out, nil
 }
 
+func (c *jobServiceClient) WatchJobs(ctx context.Context, in *WatchJobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchJobsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[0], JobService_WatchJobs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchJobsRequest, WatchJobsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_WatchJobsClient = grpc.ServerStreamingClient[WatchJobsResponse]
+
 func (c *jobServiceClient) GetJobsStream(ctx context.Context, in *GetJobsStreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetJobsStreamResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[0], JobService_GetJobsStream_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[1], JobService_GetJobsStream_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -309,6 +342,19 @@ type JobServiceServer interface {
 	//
 	// NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
 	WaitJob(context.Context, *WaitJobRequest) (*WaitJobResponse, error)
+	// Streams the jobs that match the filters, and then their changes until the client ends the call: creation, status,
+	// limits and removal, but not the growth of the log. It sends states, not events: a client that reads slowly gets the
+	// newest state of each job. It always gets the final status, except with a filter that excludes it.
+	//
+	// To resume after an error, call again with the cursor of the last bookmark. There is no error for an old cursor: the
+	// server sends a `reset` and a new snapshot.
+	//
+	// Admin and Viewer. Safe to retry.
+	//
+	// The server sends the response headers when it accepts the request, before the first message.
+	//
+	// INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+	WatchJobs(*WatchJobsRequest, grpc.ServerStreamingServer[WatchJobsResponse]) error
 	// Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
 	// output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
 	// wrote, in order. A slow reader delays neither the job nor other readers.
@@ -352,6 +398,9 @@ func (UnimplementedJobServiceServer) DeleteJob(context.Context, *DeleteJobReques
 }
 func (UnimplementedJobServiceServer) WaitJob(context.Context, *WaitJobRequest) (*WaitJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaitJob not implemented")
+}
+func (UnimplementedJobServiceServer) WatchJobs(*WatchJobsRequest, grpc.ServerStreamingServer[WatchJobsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchJobs not implemented")
 }
 func (UnimplementedJobServiceServer) GetJobsStream(*GetJobsStreamRequest, grpc.ServerStreamingServer[GetJobsStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetJobsStream not implemented")
@@ -503,6 +552,17 @@ func _JobService_WaitJob_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _JobService_WatchJobs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchJobsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(JobServiceServer).WatchJobs(m, &grpc.GenericServerStream[WatchJobsRequest, WatchJobsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_WatchJobsServer = grpc.ServerStreamingServer[WatchJobsResponse]
+
 func _JobService_GetJobsStream_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetJobsStreamRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -551,6 +611,11 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchJobs",
+			Handler:       _JobService_WatchJobs_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "GetJobsStream",
 			Handler:       _JobService_GetJobsStream_Handler,

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from jobworker.v1 import job_service_pb2 as jobworker_dot_v1_dot_job__service__pb2
+from jobworker.v1 import job_watch_pb2 as jobworker_dot_v1_dot_job__watch__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -83,6 +84,11 @@ class JobServiceStub:
                 '/jobworker.v1.JobService/WaitJob',
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobRequest.SerializeToString,
                 response_deserializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobResponse.FromString,
+                _registered_method=True)
+        self.WatchJobs = channel.unary_stream(
+                '/jobworker.v1.JobService/WatchJobs',
+                request_serializer=jobworker_dot_v1_dot_job__watch__pb2.WatchJobsRequest.SerializeToString,
+                response_deserializer=jobworker_dot_v1_dot_job__watch__pb2.WatchJobsResponse.FromString,
                 _registered_method=True)
         self.GetJobsStream = channel.unary_stream(
                 '/jobworker.v1.JobService/GetJobsStream',
@@ -208,6 +214,24 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchJobs(self, request, context):
+        """Streams the jobs that match the filters, and then their changes until the client ends the call: creation, status,
+        limits and removal, but not the growth of the log. It sends states, not events: a client that reads slowly gets the
+        newest state of each job. It always gets the final status, except with a filter that excludes it.
+
+        To resume after an error, call again with the cursor of the last bookmark. There is no error for an old cursor: the
+        server sends a `reset` and a new snapshot.
+
+        Admin and Viewer. Safe to retry.
+
+        The server sends the response headers when it accepts the request, before the first message.
+
+        INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJobsStream(self, request, context):
         """Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
         output until the job has ended, and the job as the last message. Each reader gets exactly the bytes that the job
@@ -263,6 +287,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.WaitJob,
                     request_deserializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobRequest.FromString,
                     response_serializer=jobworker_dot_v1_dot_job__service__pb2.WaitJobResponse.SerializeToString,
+            ),
+            'WatchJobs': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchJobs,
+                    request_deserializer=jobworker_dot_v1_dot_job__watch__pb2.WatchJobsRequest.FromString,
+                    response_serializer=jobworker_dot_v1_dot_job__watch__pb2.WatchJobsResponse.SerializeToString,
             ),
             'GetJobsStream': grpc.unary_stream_rpc_method_handler(
                     servicer.GetJobsStream,
@@ -474,6 +503,33 @@ class JobService:
             '/jobworker.v1.JobService/WaitJob',
             jobworker_dot_v1_dot_job__service__pb2.WaitJobRequest.SerializeToString,
             jobworker_dot_v1_dot_job__service__pb2.WaitJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/jobworker.v1.JobService/WatchJobs',
+            jobworker_dot_v1_dot_job__watch__pb2.WatchJobsRequest.SerializeToString,
+            jobworker_dot_v1_dot_job__watch__pb2.WatchJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from jobworker.v1 import job_service_pb2 as _job_service_pb2
+from jobworker.v1 import job_watch_pb2 as _job_watch_pb2
 import abc as _abc_1
 
 
@@ -101,6 +102,20 @@ class JobServiceStub:
     Admin and Viewer. Safe to retry.
 
     NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+    """
+    WatchJobs: _aio.UnaryStreamMultiCallable[_job_watch_pb2.WatchJobsRequest, _job_watch_pb2.WatchJobsResponse]
+    """Streams the jobs that match the filters, and then their changes until the client ends the call: creation, status,
+    limits and removal, but not the growth of the log. It sends states, not events: a client that reads slowly gets the
+    newest state of each job. It always gets the final status, except with a filter that excludes it.
+
+    To resume after an error, call again with the cursor of the last bookmark. There is no error for an old cursor: the
+    server sends a `reset` and a new snapshot.
+
+    Admin and Viewer. Safe to retry.
+
+    The server sends the response headers when it accepts the request, before the first message.
+
+    INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
     """
     GetJobsStream: _aio.UnaryStreamMultiCallable[_job_service_pb2.GetJobsStreamRequest, _job_service_pb2.GetJobsStreamResponse]
     """Streams a job's output from a position in the log. Sends the existing output first, then, if `follow` is set, new
@@ -246,6 +261,26 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         Admin and Viewer. Safe to retry.
 
         NOT_FOUND (JOB_NOT_FOUND), INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchJobs(
+        self,
+        request: _job_watch_pb2.WatchJobsRequest,
+        context: _aio.ServicerContext[_job_watch_pb2.WatchJobsRequest, _abc.AsyncIterator[_job_watch_pb2.WatchJobsResponse]],
+    ) -> _abc.AsyncIterator[_job_watch_pb2.WatchJobsResponse]:
+        """Streams the jobs that match the filters, and then their changes until the client ends the call: creation, status,
+        limits and removal, but not the growth of the log. It sends states, not events: a client that reads slowly gets the
+        newest state of each job. It always gets the final status, except with a filter that excludes it.
+
+        To resume after an error, call again with the cursor of the last bookmark. There is no error for an old cursor: the
+        server sends a `reset` and a new snapshot.
+
+        Admin and Viewer. Safe to retry.
+
+        The server sends the response headers when it accepts the request, before the first message.
+
+        INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod

@@ -43,6 +43,11 @@ PAGE_SIZE = Bound(1, 1_000, "jobs", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 LIVE_PAGE_SIZE = Bound(1, 100, "jobs", part="with `live_usage`", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 ID_PREFIX = Bound(0, job_id.LENGTH, "characters", unset="any id")
 OWNER = Bound(0, 4_096, "bytes", unset="any owner")
+SNAPSHOT_PAGE_SIZE = 100
+"""Jobs that the supervisor reads at once for the snapshot of a watch."""
+
+WATCHED_IDS = Bound(0, 1_000, "ids", unset="any id")
+MAX_FINAL_JOBS = Bound(0, MAX_INT64, "jobs", unset="all jobs")
 COMMAND_CONTAINS = Bound(0, 1_024, "characters", unset="any command")
 OFFSET = Bound(0, MAX_INT64, "bytes")
 TAIL_LINES = Bound(0, MAX_INT64, "lines", unset="not used")
@@ -50,6 +55,10 @@ TAIL_BYTES = Bound(0, MAX_INT64, "bytes", unset="not used")
 
 _LIMITS: Mapping[str, tuple[Bound, ...]] = MappingProxyType(
     {name: (bound,) for name, bound in LIMIT_BOUNDS.items()} | {"cpu_set": (CORES,)}
+)
+
+_FILTERS: Mapping[str, tuple[Bound, ...]] = MappingProxyType(
+    {"id_prefix": (ID_PREFIX,), "owner": (OWNER,), "command_contains": (COMMAND_CONTAINS,)}
 )
 
 REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType(
@@ -69,12 +78,8 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
             **_LIMITS,
         },
         "UpdateJobRequest": _LIMITS,
-        "ListJobsRequest": {
-            "page_size": (PAGE_SIZE, LIVE_PAGE_SIZE),
-            "id_prefix": (ID_PREFIX,),
-            "owner": (OWNER,),
-            "command_contains": (COMMAND_CONTAINS,),
-        },
+        "ListJobsRequest": {"page_size": (PAGE_SIZE, LIVE_PAGE_SIZE), **_FILTERS},
+        "WatchJobsRequest": {**_FILTERS, "ids": (WATCHED_IDS,), "max_final_jobs": (MAX_FINAL_JOBS,)},
         "StopJobRequest": {"grace_period": (STOP_GRACE_PERIOD,)},
         "WaitJobRequest": {"timeout": (WAIT_TIMEOUT,)},
         "GetJobsStreamRequest": {

@@ -4,14 +4,14 @@ InvalidRequest puts the name of the field before the message.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworkerd.api import bounds
-from jobworkerd.job_id import is_prefix
+from jobworkerd.job_id import is_job_id, is_prefix
 from jobworkerd.limit_bounds import Bound
 from jobworkerd.signals import signal_number
 
@@ -146,6 +146,14 @@ def id_prefix(text: str) -> str:
     return (
         f"{_quoted(text)} is not the start of a job id; use at most {bounds.ID_PREFIX.maximum} of 0-9, a-f, -"
     )
+
+
+def job_ids(ids: Collection[str]) -> str:
+    """Check the ids of jobs."""
+    wrong = next((each for each in ids if not is_job_id(each)), None)
+    if wrong is None:
+        return bounds.WATCHED_IDS.size_problem(len(ids))
+    return f"{_quoted(wrong)} is not a job id; use complete ids, as CreateJob returns them"
 
 
 def timestamp(value: Timestamp) -> str:

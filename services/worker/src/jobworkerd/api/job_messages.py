@@ -1,13 +1,18 @@
 """Serializes jobs, and caches the messages of final jobs, which never change."""
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_service_pb2, job_watch_pb2
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.streaming.encoding import field
 from jobworkerd.model import Job
 
 _JOB = job_service_pb2.GetJobResponse.JOB_FIELD_NUMBER
 _JOBS = job_service_pb2.ListJobsResponse.JOBS_FIELD_NUMBER
+_CHANGED = job_watch_pb2.WatchJobsResponse.CHANGED_FIELD_NUMBER
+_CHANGED_JOB = job_watch_pb2.JobChange.JOB_FIELD_NUMBER
 _NEXT_PAGE_TOKEN = job_service_pb2.ListJobsResponse.NEXT_PAGE_TOKEN_FIELD_NUMBER
+
+_RECENT_CHANGES = 32
+"""Changes that several watchers get at about the same time. Each has at most the size of a request."""
 
 
 class JobMessages:
@@ -19,6 +24,7 @@ class JobMessages:
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
         self._cached: dict[str, bytes] = {}
+        self._changes: dict[int, bytes] = {}
 
     def serialize(self, job: Job) -> bytes:
         """Return the serialized message of a job."""
@@ -34,6 +40,18 @@ class JobMessages:
         if found := self._cached.pop(job_id, b""):
             self._cached[job_id] = found
         return found
+
+    def serialize_change(self, job: Job, revision: int) -> bytes:
+        """Return a serialized WatchJobsResponse, which all watchers of this process share."""
+        if found := self._changes.get(revision):
+            return found
+        number = job_watch_pb2.JobChange(revision=revision).SerializeToString()
+        message = field(_CHANGED, field(_CHANGED_JOB, self.serialize(job), number))
+        if revision:
+            self._changes[revision] = message
+            if len(self._changes) > _RECENT_CHANGES:
+                del self._changes[next(iter(self._changes))]
+        return message
 
     def _add(self, job_id: str, message: bytes) -> None:
         self._cached[job_id] = message

@@ -8,12 +8,10 @@ valid in all API processes and after a restart.
 import base64
 import binascii
 import hashlib
-from typing import Literal
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd import job_id
+from jobworkerd.api import job_filters
 
 _CHECKSUM_BYTES = 8
 
@@ -21,7 +19,7 @@ _CHECKSUM_BYTES = 8
 def make(last_id: str, request: job_service_pb2.ListJobsRequest) -> str:
     """Return the token of the page after a job."""
     raw = job_id.to_bytes(last_id)
-    checksum = hashlib.blake2b(raw + _filters(request), digest_size=_CHECKSUM_BYTES).digest()
+    checksum = hashlib.blake2b(raw + job_filters.fingerprint(request), digest_size=_CHECKSUM_BYTES).digest()
     return base64.urlsafe_b64encode(raw + checksum).decode()
 
 
@@ -43,23 +41,3 @@ def last_id(request: job_service_pb2.ListJobsRequest) -> str:
     if token != make(found, request):
         raise ValueError("token of another list")
     return found
-
-
-def _filters(request: job_service_pb2.ListJobsRequest) -> bytes:
-    filters = [
-        sorted(set(request.statuses)),
-        sorted(request.labels.items()),
-        request.id_prefix,
-        request.owner,
-        _time(request, "created_after"),
-        _time(request, "created_before"),
-        request.command_contains,
-    ]
-    return repr(filters).encode()
-
-
-def _time(
-    request: job_service_pb2.ListJobsRequest, field: Literal["created_after", "created_before"]
-) -> tuple[int, int] | None:
-    time: Timestamp = getattr(request, field)
-    return (time.seconds, time.nanos) if request.HasField(field) else None

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
+from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
 from jobworkerd.api import job_messages, page_token, validation
 from jobworkerd.api.bounds import MAX_PAGE_BYTES
 from jobworkerd.api.convert import job_to_proto
@@ -15,6 +15,7 @@ from jobworkerd.api.identity.principal import Identities
 from jobworkerd.api.job_messages import JobMessages
 from jobworkerd.api.rpc import Context, log_job_id
 from jobworkerd.api.streaming.streams import Streams
+from jobworkerd.api.watches import Watches
 from jobworkerd.config import Config
 from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
@@ -48,6 +49,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._identities = identities
         self._draining = draining
         self._messages = JobMessages(_CACHE_BYTES)
+        self._watches = Watches(supervisor, self._messages)
 
     async def CreateJob(
         self, request: job_service_pb2.CreateJobRequest, context: Context
@@ -140,6 +142,16 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         subject = self._identities.principal(context).subject
         await self._supervisor.delete_job(messages.DeleteJob(validation.job_id(request.id), subject))
         return job_service_pb2.DeleteJobResponse()
+
+    @contextlib.asynccontextmanager
+    async def WatchJobs(  # type: ignore[override]  # a `headers.Accepting`
+        self,
+        request: job_watch_pb2.WatchJobsRequest,
+        context: Context,
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Stream the changes of jobs as serialized messages."""
+        async with self._watches.open(validation.watch_jobs(request)) as watch:
+            yield lambda: watch.write(context)
 
     @contextlib.asynccontextmanager
     async def GetJobsStream(  # type: ignore[override]  # a `headers.Accepting`

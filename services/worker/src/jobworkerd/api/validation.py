@@ -3,19 +3,17 @@
 An error names all fields that are not accepted, each with the first problem found.
 """
 
-from typing import Literal
-
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec.structs import replace
 
-from jobworker.v1 import job_service_pb2
-from jobworkerd.api import bounds, convert, limits, page_token
+from jobworker.v1 import job_service_pb2, job_watch_pb2
+from jobworkerd.api import bounds, convert, job_filters, limits, page_token, watch_cursor
 from jobworkerd.api import field_checks as check
 from jobworkerd.api.streaming.streams import StreamRequest
+from jobworkerd.api.watches import WatchRequest
 from jobworkerd.config import Config, Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
-from jobworkerd.limit_bounds import MAX_INT64
 from jobworkerd.model import JobSpec
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
@@ -92,26 +90,31 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
     _raise_violations(
         page_size=bounds.PAGE_SIZE.negative_problem(request.page_size),
         page_token=_page_token_problem(request),
-        statuses=check.statuses(request.statuses, convert.STATUSES),
-        id_prefix=check.id_prefix(request.id_prefix),
-        owner=bounds.OWNER.size_problem(len(request.owner.encode())),
-        created_after=check.timestamp(request.created_after),
-        created_before=check.timestamp(request.created_before),
-        command_contains=bounds.COMMAND_CONTAINS.size_problem(len(request.command_contains)),
+        **job_filters.problems(request),
     )
     bound = bounds.LIVE_PAGE_SIZE if request.live_usage else bounds.PAGE_SIZE
-    return messages.ListJobs(
-        max_bytes=bounds.MAX_PAGE_BYTES,
-        page_size=min(request.page_size or bounds.DEFAULT_PAGE_SIZE, bound.maximum),
-        before=page_token.last_id(request),
-        statuses=frozenset(convert.STATUSES[status] for status in request.statuses),
-        labels=dict(request.labels),
-        id_prefix=request.id_prefix,
-        owner=request.owner,
-        created_after_ns=_creation_time(request, "created_after"),
-        created_before_ns=_creation_time(request, "created_before"),
-        command_contains=request.command_contains,
-        live_usage=request.live_usage,
+    page_size = min(request.page_size or bounds.DEFAULT_PAGE_SIZE, bound.maximum)
+    first = job_filters.first_page(request, page_size)
+    return replace(first, before=page_token.last_id(request), live_usage=request.live_usage)
+
+
+def watch_jobs(request: job_watch_pb2.WatchJobsRequest) -> WatchRequest:
+    """Return the watch that a request describes.
+
+    Raises:
+        InvalidRequest: a value is not accepted.
+    """
+    _raise_violations(
+        **job_filters.problems(request),
+        ids=check.job_ids(request.ids),
+        max_final_jobs=bounds.MAX_FINAL_JOBS.value_problem(request.max_final_jobs),
+    )
+    return WatchRequest(
+        first_page=job_filters.first_page(request, bounds.SNAPSHOT_PAGE_SIZE),
+        ids=tuple(dict.fromkeys(request.ids)),
+        max_final_jobs=request.max_final_jobs if request.HasField("max_final_jobs") else None,
+        cursor=request.cursor,
+        fingerprint=watch_cursor.fingerprint(request),
     )
 
 
@@ -191,17 +194,6 @@ def _stop_grace_period(request: job_service_pb2.CreateJobRequest, defaults: Defa
 
 def _seconds(duration: Duration) -> float:
     return duration.seconds + duration.nanos / 1e9
-
-
-def _creation_time(
-    request: job_service_pb2.ListJobsRequest, field: Literal["created_after", "created_before"]
-) -> int | None:
-    """Return the time in a field in nanoseconds; None if it is not set.
-
-    Years before 1970 and after 2262, which no job has, become the nearest time that fits into 63 bits.
-    """
-    time: Timestamp = getattr(request, field)
-    return min(max(time.ToNanoseconds(), 0), MAX_INT64) if request.HasField(field) else None
 
 
 def _page_token_problem(request: job_service_pb2.ListJobsRequest) -> str:

@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -12,27 +13,21 @@ import msgspec
 from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable, from_wire
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
+from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
+from jobworkerd.protocol.subscriptions import Subscriptions
 
 _NO_ANSWER = "the supervisor does not answer"
 
 _MAX_FINAL = 10_000
 """Maximum number of ids of final jobs in memory, about 1 MB."""
 
-T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Certificates, messages.Done)
+T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Watching, messages.Certificates, messages.Done)
 
 
 class SupervisorFault(RuntimeError):
     """Raised when the supervisor reports an internal error. The log of the supervisor has the details."""
-
-
-class _Followed:
-    """A job that this process follows for its subscribers."""
-
-    def __init__(self, reply: "asyncio.Task[JobView]") -> None:
-        self.view = reply
-        self.subscribers = 0
 
 
 class SupervisorClient(asyncio.Protocol):
@@ -53,9 +48,9 @@ class SupervisorClient(asyncio.Protocol):
         self._numbers = itertools.count()
         self._unsent: list[bytes] = []
         self._replies: dict[int, asyncio.Future[messages.ReplyBody]] = {}
-        self._followed: dict[str, _Followed] = {}
-        self._views: dict[str, JobView] = {}
-        self._follows: dict[int, str] = {}
+        self._subscriptions = Subscriptions(
+            self, partial(_expect, expected=messages.OneJob), partial(_expect, expected=messages.Watching)
+        )
         self._final: set[str] = set()
         self._liveness = Liveness()
         self._back = asyncio.Event()
@@ -88,7 +83,7 @@ class SupervisorClient(asyncio.Protocol):
 
     async def get_job(self, job_id: str) -> Job:
         """Return a job with its current usage."""
-        match await self._request(messages.GetJob(job_id))[1]:
+        match await self.request(messages.GetJob(job_id))[1]:
             case messages.FinalJob(job):
                 return job
             case body:
@@ -101,6 +96,10 @@ class SupervisorClient(asyncio.Protocol):
     async def list_jobs(self, request: messages.ListJobs) -> messages.JobPage:
         """Return a page of jobs."""
         return await self._call(request, messages.JobPage)
+
+    async def get_jobs(self, job_ids: Sequence[str]) -> messages.JobPage:
+        """Return those of at most `messages.MAX_IDS` jobs that exist, without current usage."""
+        return await self._call(messages.GetJobs(tuple(job_ids)), messages.JobPage)
 
     async def stop_job(self, request: messages.StopJob) -> Job:
         """Stop a job, and return the final job."""
@@ -129,19 +128,13 @@ class SupervisorClient(asyncio.Protocol):
         # dropped its record since.
         return view.job if view and view.job.status.final else await self.get_job(job_id)
 
-    @asynccontextmanager
-    async def follow(self, job_id: str) -> AsyncIterator[JobView]:
-        """Follow a job until the context ends. All subscribers of a job share one view."""
-        followed = self._followed.get(job_id)
-        if followed is None:
-            followed = self._followed[job_id] = _Followed(self._loop.create_task(self._view(job_id)))
-        followed.subscribers += 1
-        try:
-            yield await asyncio.shield(followed.view)
-        finally:
-            followed.subscribers -= 1
-            if followed.subscribers == 0:
-                self._unfollow(job_id, followed)
+    def follow(self, job_id: str) -> AbstractAsyncContextManager[JobView]:
+        """Return a context in which this process follows a job. All subscribers of a job share one view."""
+        return self._subscriptions.follow(job_id)
+
+    def watch_jobs(self) -> AbstractAsyncContextManager[JobFeed]:
+        """Return a context in which this process gets the changes of all jobs. Watchers share one feed."""
+        return self._subscriptions.watch()
 
     async def watch(self, on_change: Callable[[bool], None]) -> None:
         """Ping the supervisor. Call `on_change` with True or False when it starts or stops to answer.
@@ -153,7 +146,7 @@ class SupervisorClient(asyncio.Protocol):
             await self._silence()
             self._back.clear()
             self._fail_all(SupervisorUnavailable(_NO_ANSWER))
-            self._unfollow_all()
+            self._subscriptions.end_all()
             on_change(False)  # noqa: FBT003 - a callback's only argument
             await self._back.wait()
             on_change(True)  # noqa: FBT003 - a callback's only argument
@@ -189,8 +182,7 @@ class SupervisorClient(asyncio.Protocol):
             if not future.done():
                 future.set_exception(error)
         self._replies.clear()
-        for view in self._views.values():
-            view.fail(error)
+        self._subscriptions.fail(error)
 
     def data_received(self, data: bytes) -> None:
         """Process replies and notices."""
@@ -200,9 +192,8 @@ class SupervisorClient(asyncio.Protocol):
             match message:
                 case messages.Reply(seq, body):
                     self._take_reply(seq, body)
-                case messages.Progress(job_id, log_size, job):
-                    if view := self._views.get(job_id):
-                        view.update(log_size, job)
+                case messages.Progress() | messages.Changes():
+                    self._subscriptions.take_notice(message)
                 case messages.LimitsProblem(reason):
                     self._on_limits_problem(reason)
                 case messages.Forgotten(job_id):
@@ -216,12 +207,10 @@ class SupervisorClient(asyncio.Protocol):
             # At once: the next frame can be a `Forgotten` notice of this job.
             self._keep_final(body.job.id)
         future = self._replies.pop(seq, None)
-        job_id = self._follows.pop(seq, None)
         if future is None or future.done():  # the request was cancelled
+            self._subscriptions.drop_reply(seq)
             return
-        if job_id and isinstance(body, messages.OneJob):
-            # At once: the next frame can be a `Progress` notice of this job.
-            self._views[job_id] = JobView(body.job)
+        self._subscriptions.take_reply(seq, body)
         future.set_result(body)
 
     def _keep_final(self, job_id: str) -> None:
@@ -229,38 +218,11 @@ class SupervisorClient(asyncio.Protocol):
             self._final.clear()
         self._final.add(job_id)
 
-    async def _view(self, job_id: str) -> JobView:
-        seq, reply = self._request(messages.Follow(job_id))
-        self._follows[seq] = job_id
-        try:
-            _expect(await reply, messages.OneJob)
-        finally:
-            self._follows.pop(seq, None)
-        return self._views[job_id]
-
-    def _unfollow(self, job_id: str, followed: _Followed) -> None:
-        if (
-            self._followed.get(job_id) is not followed
-        ):  # `_unfollow_all` has dropped it, and another subscriber can follow again
-            return
-        del self._followed[job_id]
-        followed.view.cancel()
-        view = self._views.pop(job_id, None)
-        if self._transport and not (view and view.job.status.final):
-            self._send(messages.Unfollow(job_id))
-
-    def _unfollow_all(self) -> None:
-        """Drop all follows. Subscribers that return follow again."""
-        if self._transport:
-            for job_id in self._followed:
-                self._send(messages.Unfollow(job_id))
-        self._followed.clear()
-        self._views.clear()
-
     async def _call(self, body: messages.RequestBody, expected: type[T]) -> T:
-        return _expect(await self._request(body)[1], expected)
+        return _expect(await self.request(body)[1], expected)
 
-    def _request(self, body: messages.RequestBody) -> tuple[int, "asyncio.Future[messages.ReplyBody]"]:
+    def request(self, body: messages.RequestBody) -> tuple[int, "asyncio.Future[messages.ReplyBody]"]:
+        """Send a request, and return its number and its future reply."""
         if self._transport is None:
             raise self._unavailable()
         if not self._liveness.answers:
@@ -269,6 +231,11 @@ class SupervisorClient(asyncio.Protocol):
         seq = self._send(body)
         self._replies[seq] = future
         return seq, future
+
+    def send_if_connected(self, body: messages.RequestBody) -> None:
+        """Send a request whose reply does not matter."""
+        if self._transport:
+            self._send(body)
 
     def _send(self, body: messages.RequestBody) -> int:
         seq = next(self._numbers)

@@ -2,8 +2,9 @@
 
 An API process sends `Request`s. The supervisor answers each with one `Reply` that has the same `seq`. After
 `Follow`, the supervisor sends notices: `Progress` with the newest state of the job, until `Unfollow` or until
-the job is final. It sends `LimitsProblem` when the problem changes, `Forgotten` when a final job is removed,
-and `Drain` once, at the start of the shutdown.
+the job is final. After `WatchJobs`, it sends `Changes` of all jobs, until `UnwatchJobs`. It sends
+`LimitsProblem` when the problem changes, `Forgotten` when a final job is removed, and `Drain` once, at the
+start of the shutdown.
 """
 
 import sys
@@ -12,9 +13,13 @@ from typing import Annotated
 import msgspec
 
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
+from jobworkerd.protocol.change_log import Change
 
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 """A larger page would block the event loop of the supervisor."""
+
+MAX_IDS = 50
+"""More jobs would block the event loop of the supervisor, as it can have to read them from the disk."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer that SQLite accepts."""
@@ -55,6 +60,12 @@ class ListJobs(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
     live_usage: bool = False
 
 
+class GetJobs(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Requests a `JobPage` of the jobs with these ids that exist, without current usage."""
+
+    job_ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_IDS)]
+
+
 class StopJob(msgspec.Struct, frozen=True, tag=True, kw_only=True, gc=False):
     """Stops a job. The reply is the final `Job`.
 
@@ -93,6 +104,14 @@ class Unfollow(msgspec.Struct, frozen=True, tag=True, gc=False):
     job_id: str
 
 
+class WatchJobs(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Requests the changes of all jobs. The reply is `Watching`, and `Changes` notices follow."""
+
+
+class UnwatchJobs(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Ends the notices of `WatchJobs`. The reply is `Done`."""
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Reports that the API process serves. The reply is `Done`."""
 
@@ -119,8 +138,11 @@ RequestBody = (
     | UpdateJob
     | DeleteJob
     | ListJobs
+    | GetJobs
     | Follow
     | Unfollow
+    | WatchJobs
+    | UnwatchJobs
     | GetCertificates
 )
 
@@ -128,11 +150,13 @@ RequestBody = (
 class JobPage(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A page of jobs, newest first. It can be empty although another page follows.
 
-    `next_before` is the `ListJobs.before` of the next page; empty if no page follows.
+    `next_before` is the `ListJobs.before` of the next page; empty if no page follows. The page contains all
+    changes up to `revision`.
     """
 
     jobs: tuple[Job, ...]
     next_before: str = ""
+    revision: int = 0
 
 
 class OneJob(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -145,6 +169,17 @@ class FinalJob(msgspec.Struct, frozen=True, tag=True, gc=False):
     """A final job, as reply to `GetJob`. It does not change until a `Forgotten` notice has its id."""
 
     job: Job
+
+
+class Watching(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The position of the supervisor's change log. All changes between `floor` and `revision` follow.
+
+    Each start of a supervisor has another `epoch`, because revisions start from 0.
+    """
+
+    epoch: int
+    floor: int
+    revision: int
 
 
 class Certificates(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -182,7 +217,7 @@ class Fault(msgspec.Struct, frozen=True, tag=True, gc=False):
     what: str
 
 
-ReplyBody = Fault | OneJob | FinalJob | JobPage | Certificates | Done | Failure
+ReplyBody = Fault | OneJob | FinalJob | JobPage | Watching | Certificates | Done | Failure
 
 
 class Request(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -207,6 +242,16 @@ class Progress(msgspec.Struct, frozen=True, tag=True, gc=False):
     job: Job | None = None
 
 
+class Changes(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """All changes of jobs after the revision `after`, up to the last one here.
+
+    They can start after the end of the previous notice. The changes in between are lost then.
+    """
+
+    after: int
+    changes: tuple[Change, ...]
+
+
 class LimitsProblem(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The reason why limits can no longer be enforced; empty if they can be enforced again."""
 
@@ -226,4 +271,4 @@ class Forgotten(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 ToSupervisor = Request
-ToApi = Reply | Progress | Forgotten | LimitsProblem | Drain
+ToApi = Reply | Progress | Changes | Forgotten | LimitsProblem | Drain

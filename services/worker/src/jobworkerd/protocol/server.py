@@ -1,7 +1,7 @@
 """The supervisor's end of the connection to one API process."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 import msgspec
@@ -10,6 +10,7 @@ from jobworkerd.errors import HostExhausted, JobWorkerError, to_wire
 from jobworkerd.exhaustion import describe, is_exhaustion
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, messages
+from jobworkerd.protocol.job_changes import ChangeSender, JobChanges
 
 
 class JobTable(Protocol):
@@ -17,6 +18,10 @@ class JobTable(Protocol):
 
     Each method can raise a JobWorkerError, or an OSError if the host is exhausted.
     """
+
+    @property
+    def changes(self) -> JobChanges:
+        """The numbered changes of all jobs."""
 
     async def start(self, spec: JobSpec) -> Job:
         """Start a job and return it when its command runs, or let it wait and return it with its position."""
@@ -29,6 +34,9 @@ class JobTable(Protocol):
 
     def list(self, request: messages.ListJobs) -> messages.JobPage:
         """Return a page of jobs."""
+
+    def find(self, job_ids: Sequence[str]) -> messages.JobPage:
+        """Return those jobs that exist."""
 
     async def stop(self, request: messages.StopJob) -> Job:
         """Stop a job, and return the final job."""
@@ -65,6 +73,7 @@ class ApiConnection(asyncio.Protocol):
         self._final: set[str] = set()
         self._followed: set[str] = set()
         self._changed: dict[str, messages.Progress] = {}
+        self._change_sender = ChangeSender(jobs.changes, jobs.get, self._send)
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush_scheduled = False
 
@@ -78,6 +87,7 @@ class ApiConnection(asyncio.Protocol):
         self._transport = None
         self._followed.clear()
         self._changed.clear()
+        self._change_sender.stop()
 
     def data_received(self, data: bytes) -> None:
         """Answer requests with one write, except those that wait for a job.
@@ -96,10 +106,12 @@ class ApiConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Hold notices back until the process reads again."""
         self._paused = True
+        self._change_sender.pause()
 
     def resume_writing(self) -> None:
         """Send the notices that were held back."""
         self._paused = False
+        self._change_sender.resume()
         self._schedule_flush()
 
     def job_changed(self, job_id: str) -> None:
@@ -130,6 +142,7 @@ class ApiConnection(asyncio.Protocol):
         fail, and the process would lose unread notices.
         """
         self._flush()
+        self._change_sender.finish()
         transport, self._transport = self._transport, None
         if transport:
             transport.write_eof()
@@ -160,16 +173,18 @@ class ApiConnection(asyncio.Protocol):
                 self._answer_later(request, _one_job(self._jobs.stop(request.body)))
             case messages.DeleteJob():
                 self._answer_later(request, _done(self._jobs.delete(request.body)))
-            case messages.ListJobs():
+            case messages.ListJobs() | messages.GetJobs():
                 self._answer_later(request, self._page(request.body))
             case _:
                 return self._reply(request)
         return b""
 
-    async def _page(self, request: messages.ListJobs) -> messages.JobPage:
-        """List jobs. One page per loop iteration, so that other requests are not delayed."""
+    async def _page(self, request: messages.ListJobs | messages.GetJobs) -> messages.JobPage:
+        """Return jobs. One page per loop iteration, so that other requests are not delayed."""
         async with self._listing:
             await asyncio.sleep(0)
+            if isinstance(request, messages.GetJobs):
+                return self._jobs.find(request.job_ids)
             return self._jobs.list(request)
 
     def _answer_later(
@@ -208,6 +223,10 @@ class ApiConnection(asyncio.Protocol):
                 return messages.OneJob(self._jobs.update(body))
             case messages.Follow(job_id):
                 return messages.OneJob(self._follow(job_id))
+            case messages.WatchJobs():
+                return self._change_sender.start()
+            case messages.UnwatchJobs():
+                self._change_sender.stop()
             case messages.GetCertificates(known):
                 return self._certificates(known)
             case messages.Unfollow(job_id):

@@ -1,10 +1,8 @@
 """A small LRU cache of final jobs, which never change."""
 
-from jobworkerd.model import Job
+from jobworkerd.model import Job, memory_of
 
 _MAX_BYTES = 1 << 20
-_OTHER_BYTES = 2_000
-"""Memory of a job without its arguments and labels."""
 
 
 class JobCache:
@@ -24,17 +22,11 @@ class JobCache:
         """Add a job, and drop those that were not used for the longest time."""
         self.remove(job.id)
         self._jobs[job.id] = job
-        self._left -= _bytes(job)
+        self._left -= memory_of(job)
         while self._left < 0:
             self.remove(next(iter(self._jobs)))
 
     def remove(self, job_id: str) -> None:
         """Remove a job, if it is in the cache."""
         if job := self._jobs.pop(job_id, None):
-            self._left += _bytes(job)
-
-
-def _bytes(job: Job) -> int:
-    """Return the approximate memory of a job."""
-    texts = (job.spec.command, *job.spec.args, *job.spec.labels, *job.spec.labels.values())
-    return _OTHER_BYTES + sum(map(len, texts))
+            self._left += memory_of(job)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from jobworkerd.job_id import key_of
 from jobworkerd.model import Job
+from jobworkerd.protocol.job_filter import matches
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.records import encoding
 from jobworkerd.records.database import disk_errors
 from jobworkerd.records.paging import PageQuery
-from jobworkerd.records.unsaved import matches
 from jobworkerd.records.write_queue import WriteQueue
 from jobworkerd.records.writes import Change, Save
 

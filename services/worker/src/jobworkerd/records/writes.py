@@ -6,6 +6,7 @@ from typing import Protocol
 
 from jobworkerd.job_id import key_at, key_of
 from jobworkerd.model import Job
+from jobworkerd.protocol.job_filter import command_text
 from jobworkerd.records import encoding
 
 _SAVE = """
@@ -57,7 +58,7 @@ class Save:
         row = (
             *(key, job.id, job.status.value, spec.owner, job.create_time_ns, job.end_time_ns),
             *(key != key_at(job.create_time_ns), spec.request_id or None, self.request_hash),
-            *(encoding.command_text(spec), encoding.encode(job), self.sealed_env),
+            *(command_text(spec), encoding.encode(job), self.sealed_env),
         )
         connection.execute(_SAVE, row)
         labels = [(name, value, key) for name, value in spec.labels.items()]

@@ -10,6 +10,7 @@ from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.store import LogStore
+from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.records.store import Records
 from jobworkerd.retry import retry_while_exhausted
 from jobworkerd.spawn.parent import Parent
@@ -36,6 +37,8 @@ class JobContext:
     users: Users
     isolation: IsolationConfig
     read_buffer: memoryview
+    changes: JobChanges
+    """The numbered changes of the jobs' records."""
     on_fault: Callable[[str, BaseException], None]
     """Reports the name and the error of a failed step."""
     warn: Callable[..., None]

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from jobworkerd.model import Job
-from jobworkerd.records.encoding import without_env
+from jobworkerd.model import Job, without_env
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.outcome import StopRequest
@@ -106,6 +105,8 @@ class HeldState:
     def change(self, **changes: object) -> None:
         """Change the state, and hold it if it is held already. On an exhausted host, hold it later."""
         self.set(**changes)
+        if "job" in changes:
+            self._context.changes.changed(self.job.id)
         self._hold_again()
 
     def _hold_again(self) -> None:

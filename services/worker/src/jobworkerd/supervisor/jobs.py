@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from jobworkerd.config import Config
 from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning, ShuttingDown
 from jobworkerd.job_id import JobIds, is_job_id
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
+from jobworkerd.protocol.change_log import RemovalReason
+from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, StopJob, UpdateJob
 from jobworkerd.supervisor.adoption import Adoption
 from jobworkerd.supervisor.create_rate import CreateRate
@@ -116,12 +119,14 @@ class Jobs:
             commit = partial(self._live_jobs.commit, job.spec)
             return await self._live_jobs.launch(job, started, commit)
         queued = await self.queued.add(job)
+        self.changes.changed(job.id)
         self._events.queued(queued)
         return queued
 
     def _ended(self, job: Job) -> None:
         """Publish a final job, whose record is committed."""
         self._events.ended(job)
+        self.changes.changed(job.id)
         self._on_change(job.id)
         # After the notices of the end: the file system takes long to remove a large log.
         self._context.loop.call_soon(self._retention.check)
@@ -159,7 +164,20 @@ class Jobs:
         )
         # The record of a job can be newer: its end is stored before it is published.
         wanted = (job for job in jobs if not request.statuses or job.status in request.statuses)
-        return JobPage(tuple(self._admission.annotate(wanted)), page.next_before)
+        jobs_now = tuple(self._admission.annotate(wanted))
+        return JobPage(jobs_now, page.next_before, self.changes.log.revision)
+
+    def find(self, job_ids: Iterable[str]) -> JobPage:
+        """Return those jobs that exist.
+
+        Raises:
+            OSError: the records cannot be read.
+        """
+        found: list[Job] = []
+        for job_id in job_ids:
+            with suppress(JobNotFound):
+                found.append(self.get(job_id))
+        return JobPage(tuple(found), revision=self.changes.log.revision)
 
     def _is_changing(self, job_id: str) -> bool:
         """Return whether the record of a job can be older or newer than its state."""
@@ -221,7 +239,7 @@ class Jobs:
         if not job.status.final or job.id in self._live:
             raise JobNotFinal(job.id, job.status.value)
         try:
-            await self._removal.remove(job.id)
+            await self._removal.remove(RemovalReason.DELETED, job.id)
         except OSError as error:
             raise HostExhausted(f"the job cannot be deleted: {error.strerror}") from error
         self._events.deleted(job, request.subject)
@@ -253,6 +271,11 @@ class Jobs:
             for live in self.live:
                 live.stop(request, min(live.snapshot().spec.stop_grace_period, max_grace_period))
             await asyncio.wait([entry.next_event for entry in self._live.values()])
+
+    @property
+    def changes(self) -> JobChanges:
+        """The numbered changes of all jobs."""
+        return self._context.changes
 
     def kill_all(self) -> None:
         """Kill all jobs without a grace period, so that `shut_down` returns soon."""

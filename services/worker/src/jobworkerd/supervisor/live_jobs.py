@@ -6,6 +6,7 @@ from functools import partial
 
 from jobworkerd.errors import HostExhausted
 from jobworkerd.model import Job, JobSpec
+from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
@@ -65,6 +66,7 @@ class LiveJobs:
             await self._records.insert(job, request_hash)
         except OSError as error:
             raise HostExhausted(f"the record of the job cannot be stored: {error.strerror}") from error
+        self._context.changes.changed(job.id)
 
     async def _follow(self, job_id: str, start: Awaitable[LiveJob]) -> Job:
         """Wait for the start of a job, and let it run until its end."""
@@ -74,6 +76,7 @@ class LiveJobs:
             entry = self.entries.pop(job_id, None)
             if entry and entry.recorded:
                 self._records.delete_later(job_id)
+                self._context.changes.removed(job_id, RemovalReason.NOT_STARTED)
             self._admission.release(job_id)
             raise
         running = live.snapshot()

@@ -24,6 +24,7 @@ from jobworkerd.keeper.wire import SERVER
 from jobworkerd.log_sink import LogSink
 from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import MOST_BYTES
+from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.records.store import Records
 from jobworkerd.spawn import accounts, seccomp_program, writable_paths
 from jobworkerd.spawn.identity import Identity
@@ -189,6 +190,7 @@ async def _serve_with(
         users=users,
         isolation=config.isolation,
         read_buffer=memoryview(bytearray(MOST_BYTES)),
+        changes=JobChanges(),
         on_fault=lambda what, error: events.error("fault", error, step=what),
         warn=events.warning,
     )

@@ -136,6 +136,7 @@ class QueuedJobs:
 
     def _start(self, waiting: Waiting) -> _Step:
         self._leave(waiting.job.id)
+        self._context.changes.changed(waiting.job.id)
         return self._start_now(waiting)
 
     async def _start_now(self, waiting: Waiting) -> None:
@@ -171,6 +172,7 @@ class QueuedJobs:
         if _is_passing(error) and not commit.done:
             self.admission.put_back(waiting, _problem(error))
             self._settle(job_id)
+            self._context.changes.changed(job_id)
             return
         await self.end_failed(job_id, error)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.supervisor.job_context import JobContext
 
 
@@ -14,15 +15,18 @@ class Removal:
         self._on_forget = on_forget
         self._reclaiming = False
 
-    async def remove(self, *job_ids: str) -> None:
+    async def remove(self, reason: RemovalReason, *job_ids: str) -> None:
         """Remove final jobs.
 
         Raises:
             OSError: the disk refused the change, and the jobs remain.
         """
-        await self._context.records.delete(*job_ids)
+        records, changes = self._context.records, self._context.changes
+        last_states = {job_id: records.get(job_id) for job_id in job_ids}
+        await records.delete(*job_ids)
         for job_id in job_ids:
             self._on_forget(job_id)
+            changes.removed(job_id, reason, last_states[job_id])
             self._context.logs.discard(job_id)
         if not self._reclaiming:
             self._reclaim()

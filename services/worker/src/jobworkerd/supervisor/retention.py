@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from jobworkerd.config import RetentionConfig
+from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.removal import Removal
 
@@ -52,7 +53,7 @@ class Retention:
         try:
             while not self._records.failing and (due := self._due()):
                 began = self._context.loop.time()
-                await self._removal.remove(*due)
+                await self._removal.remove(RemovalReason.FORGOTTEN, *due)
                 await asyncio.sleep(_pause(self._context.loop.time() - began))
         except OSError as error:
             self._context.on_fault("retention", error)

@@ -1,0 +1,123 @@
+"""The changes of all jobs, coalesced by job. A watcher is a cursor in it, as a reader is in a log of output.
+
+The supervisor and each API process have one. It is an ordered map from a job to its newest change, with a
+bounded number of jobs. A slow watcher finds the newest state of each job, without a separate queue.
+"""
+
+import enum
+from collections import OrderedDict
+from itertools import takewhile
+
+import msgspec
+from msgspec.structs import replace
+
+from jobworkerd.model import Job, memory_of
+
+_MAX_CHANGES = 10_000
+"""Changes in memory, about 3 MB."""
+
+_MAX_JOB_BYTES = 4 * 1024 * 1024
+
+_Key = tuple[str, bool]
+"""The id of a job, and whether the change is its removal."""
+
+
+class RemovalReason(enum.Enum):
+    """The reason why a job does not exist any more."""
+
+    DELETED = "deleted"
+    FORGOTTEN = "forgotten"
+    NOT_STARTED = "not_started"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """The newest state of a job, or its removal.
+
+    `job` is None if the job must be read elsewhere. If `is_removed` is true, it cannot be read elsewhere,
+    because a removal follows. A removal has the last state of the job, or None if it was never final.
+    """
+
+    job_id: str
+    revision: int
+    job: Job | None = None
+    removal: RemovalReason | None = None
+    is_removed: bool = False
+
+
+class ChangeLog:
+    """The newest changes in the order of their revisions.
+
+    The removal of a job does not replace its final state, so that each watcher gets both. `revision` is that
+    of the newest change. A cursor below `floor` may have missed a change.
+    """
+
+    def __init__(
+        self, floor: int = 0, *, max_changes: int = _MAX_CHANGES, max_bytes: int = _MAX_JOB_BYTES
+    ) -> None:
+        self.floor = floor
+        self.revision = floor
+        self._max_changes = max_changes
+        self._bytes_left = max_bytes
+        self._changes: OrderedDict[_Key, Change] = OrderedDict()
+        self._with_job: OrderedDict[_Key, int] = OrderedDict()
+
+    def add(self, change: Change) -> None:
+        """Add the newest change of all, which replaces an earlier state of the same job."""
+        assert change.revision > self.revision
+        state = self._changes.get((change.job_id, False))
+        if state and change.removal and change.job:
+            self._put(replace(state, job=change.job, is_removed=True))
+        elif state:
+            self._remove(state)
+        self._put(change)
+        self.revision = change.revision
+        self._trim()
+
+    def skip_to(self, revision: int) -> None:
+        """Note that changes up to a revision are missing: a cursor before it is too old."""
+        if revision > self.revision:
+            while self._changes:
+                self._evict()
+            self.floor = self.revision = revision
+
+    def since(self, revision: int, count: int) -> list[Change]:
+        """Return the first changes after a revision, at most `count`."""
+        newest_first = takewhile(lambda each: each.revision > revision, reversed(self._changes.values()))
+        return list(newest_first)[::-1][:count]
+
+    def _put(self, change: Change) -> None:
+        """Add a change at the end, or replace one in its place."""
+        key = _key(change)
+        self._bytes_left += self._with_job.pop(key, 0)
+        self._changes[key] = change
+        if change.job:
+            self._with_job[key] = size = memory_of(change.job)
+            self._bytes_left -= size
+
+    def _remove(self, change: Change) -> None:
+        key = _key(change)
+        del self._changes[key]
+        self._bytes_left += self._with_job.pop(key, 0)
+
+    def _trim(self) -> None:
+        while self._bytes_left < 0:
+            self._drop_job(self._changes[next(iter(self._with_job))])
+        if len(self._changes) > self._max_changes:
+            self._evict()
+
+    def _drop_job(self, change: Change) -> None:
+        """Drop the job of a change. If it is not stored elsewhere, cursors before it are too old then."""
+        if change.is_removed:
+            while self.floor < change.revision:
+                self._evict()
+        else:
+            self._put(replace(change, job=None))
+
+    def _evict(self) -> None:
+        oldest = next(iter(self._changes.values()))
+        self._remove(oldest)
+        self.floor = oldest.revision
+
+
+def _key(change: Change) -> _Key:
+    return change.job_id, change.removal is not None
