@@ -3,6 +3,7 @@
 import contextlib
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,10 +34,18 @@ def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
-def descriptors() -> list[str]:
-    """Return the kinds of the open files of this process."""
-    found = []
+def descriptors() -> Counter[str]:
+    """Count the open files of this process by kind, such as `socket`, or by path."""
+    kinds: Counter[str] = Counter()
     for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found.append(entry.readlink().as_posix().split(":")[0])
-    return sorted(found)
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of this listing
+            kinds[entry.readlink().as_posix().partition(":[")[0]] += 1
+    return kinds
+
+
+def opened_since(before: Counter[str]) -> Counter[str]:
+    """Count the open files that `before` does not have.
+
+    Threads and garbage of earlier tests can close theirs meanwhile, so a test cannot compare for equality.
+    """
+    return descriptors() - before

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from host_resources import descriptors, opened_since
 
 from jobworkerd.commands import serve
 from jobworkerd.config import Config, from_json, to_json
@@ -193,7 +194,7 @@ def test_serve_becomes_the_keeper_with_the_settings(
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execv", execv)
-    before = set(Path("/proc/self/fd").iterdir())
+    before = descriptors()
     run(
         "serve",
         "--certs-dir",
@@ -210,7 +211,7 @@ def test_serve_becomes_the_keeper_with_the_settings(
     assert arguments == [sys.executable, "-P", "-m", "jobworkerd.keeper", "--config-fd", *sys.argv[1:]]
     assert (config.listen, config.api.processes, config.logging.level) == ("127.0.0.1:0", 2, "debug")
     assert config.certs_dir == str(certs)
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    assert not opened_since(before)
 
 
 def test_the_settings_survive_the_exec() -> None:

@@ -1,12 +1,12 @@
 """Packets of a supervisor with a fault. An exception would end the keeper, and with it all jobs."""
 
 import errno
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from host_resources import descriptors, opened_since
 
 from jobworkerd.keeper import wire
 from jobworkerd.keeper.children import Children
@@ -27,19 +27,15 @@ def pair() -> Iterator[Pair]:
     connection.close()
 
 
-def _open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only the number counts
-
-
 @pytest.mark.parametrize("packet", [b"[" * 60_000, b"5", b"[]", b"{}", b"\xff", b"nothing"])
 def test_packets_that_are_not_messages_are_ignored(pair: Pair, packet: bytes) -> None:
     supervisor, connection = pair
-    before = _open_descriptors()
+    before = descriptors()
     socket.send_fds(supervisor, [packet], [supervisor.fileno()])
     wire.send(supervisor, ["release", 7, "nothing"])
     assert connection.receive()
     assert wire.receive(supervisor) == (["done", 7, 0, 0], [])
-    assert _open_descriptors() == before
+    assert not opened_since(before)
 
 
 @pytest.mark.parametrize(

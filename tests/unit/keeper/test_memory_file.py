@@ -2,9 +2,9 @@
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
+from host_resources import descriptors, opened_since
 
 from jobworkerd.keeper import memory_file
 
@@ -38,8 +38,8 @@ def test_a_file_without_memory_is_closed(monkeypatch: pytest.MonkeyPatch) -> Non
     def write(*_: object) -> int:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    before = sorted(each.name for each in Path("/proc/self/fd").iterdir())
+    before = descriptors()
     monkeypatch.setattr(os, "write", write)
     with pytest.raises(OSError, match="Cannot allocate memory"):
         memory_file.create("test", CONTENT)
-    assert sorted(each.name for each in Path("/proc/self/fd").iterdir()) == before
+    assert not opened_since(before)

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from children import is_reaped
+from host_resources import descriptors, opened_since
 
 from jobworkerd.keeper import wire
 from jobworkerd.keeper.children import Children, now
@@ -56,10 +57,6 @@ class Keeper:
             os.close(descriptor)
         if message[0] == "prepared":
             sender.send_table()
-
-
-def _descriptors() -> int:
-    return len(list(FDS.iterdir()))
 
 
 def _highest_descriptor() -> int:
@@ -125,18 +122,18 @@ async def test_the_next_supervisor_gets_states_and_descriptors(
 async def test_a_released_entry_is_closed(
     keeper: Keeper, client: KeeperClient, pipe: tuple[int, int]
 ) -> None:
-    before = _descriptors()
+    before = descriptors()
     await client.hold("job", b"state", [pipe[0], pipe[1]], [])
-    assert _descriptors() == before + 3
+    assert opened_since(before).total() == 3
     await client.hold("job", b"new state", None, [])
-    assert _descriptors() == before + 3
+    assert opened_since(before).total() == 3
     client.release("job")
     await client.hold("other", b"", None, [])
     client.release("other")
     client.release("missing")
     await client.hold("last", b"", None, [])
     assert [key for key, _ in keeper.table] == ["last"]
-    assert _descriptors() == before + 1
+    assert opened_since(before).total() == 1
 
 
 async def test_a_state_of_any_size_is_held(keeper: Keeper, client: KeeperClient) -> None:

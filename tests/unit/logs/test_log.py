@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from host_resources import descriptors, opened_since
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -279,10 +280,10 @@ def test_missing_records_are_a_gap(tmp_path: Path, left: int) -> None:
 
 
 def test_descriptors_are_closed(tmp_path: Path) -> None:
-    before = sorted(Path("/proc/self/fd").iterdir())
+    before = descriptors()
     with opened(tmp_path) as writer, open_cursor(tmp_path, 0):
         assert writer.size == 0
-        assert len(sorted(Path("/proc/self/fd").iterdir())) == len(before) + 4
+        assert opened_since(before).total() == 4
     with pytest.raises(FileExistsError):
         LogWriter.create(tmp_path)
     index_file(tmp_path).unlink()
@@ -292,4 +293,4 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
     index_file(tmp_path).touch()
     with pytest.raises(FileExistsError):
         LogWriter.create(tmp_path)
-    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    assert not opened_since(before)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from host_resources import descriptors, opened_since
 
 from jobworkerd.logs.cursor import Chunk, open_cursor
 from jobworkerd.logs.files import open_files
@@ -133,13 +134,13 @@ def test_a_record_torn_at_a_page_is_not_a_record(tmp_path: Path, kept: int) -> N
 
 
 def test_a_log_without_files_is_refused_and_keeps_no_descriptor(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = descriptors()
     with pytest.raises(FileNotFoundError):
         LogWriter.resume(tmp_path)
     data_file(tmp_path).touch()
     with pytest.raises(FileNotFoundError):
         LogWriter.resume(tmp_path)
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert not opened_since(before)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EIO, errno.EMFILE])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host_resources import descriptors, opened_since
 from msgspec.structs import replace
 
 from jobworkerd.model import JobStatus
@@ -291,11 +292,6 @@ async def _becomes(condition: Callable[[], bool]) -> bool:
     return False
 
 
-def descriptors() -> int:
-    """Return the number of open files of this process."""
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 async def test_a_host_without_threads_prevents_a_start_and_leaves_no_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,7 +299,7 @@ async def test_a_host_without_threads_prevents_a_start_and_leaves_no_descriptor(
     monkeypatch.setattr("threading.Thread.start", _no_thread)
     with pytest.raises(CannotStart, match="can't start new thread"):
         Records(tmp_path, lambda *_: None)
-    assert descriptors() == before
+    assert not opened_since(before)
 
 
 def _no_thread(_thread: object) -> None:
@@ -322,4 +318,4 @@ async def test_no_descriptor_is_left_after_a_close(tmp_path: Path, make_job: Mak
         with pytest.raises(CannotStart):
             Records(tmp_path, lambda *_: None)
         (tmp_path / "good").rename(tmp_path / "jobworker.db")
-    assert descriptors() == before
+    assert not opened_since(before)

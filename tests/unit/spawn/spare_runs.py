@@ -91,7 +91,3 @@ def fork_server_pid(pool: SparePool) -> int:
 
 def child_list() -> list[psutil.Process]:
     return psutil.Process().children()
-
-
-def descriptor_count() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 from children import reap_all
+from host_resources import descriptors, opened_since
 from own_children import OwnChildren
 
 from jobworkerd.spawn import spare_pool
 from jobworkerd.spawn.spare import discard
 from jobworkerd.spawn.spare_pool import SparePool
-from tests.unit.spawn.spare_runs import SETUP, child_list, descriptor_count
+from tests.unit.spawn.spare_runs import SETUP, child_list
 
 
 class LateChildren(OwnChildren):
@@ -31,12 +32,12 @@ class LateChildren(OwnChildren):
     async def answer(self, error: int = 0) -> None:
         """Start the children that wait, or refuse them with an errno."""
         waiting, self._waiting = self._waiting, []
-        for pid, argv, descriptors in waiting:
+        for pid, argv, copies in waiting:
             if error:
                 pid.set_exception(OSError(error, os.strerror(error)))
             else:
-                pid.set_result(await super().spawn(argv, descriptors))
-            for each in descriptors:
+                pid.set_result(await super().spawn(argv, copies))
+            for each in copies:
                 os.close(each)
 
 
@@ -57,7 +58,7 @@ async def test_take_waits_for_the_parent_without_blocking(late: LateChildren) ->
 
 
 async def test_take_reports_that_the_parent_refuses(late: LateChildren) -> None:
-    before, descriptors = child_list(), descriptor_count()
+    before, open_files = child_list(), descriptors()
     pool = SparePool(SETUP, late)
     taking = asyncio.create_task(pool.take())
     await asyncio.sleep(0)
@@ -72,14 +73,15 @@ async def test_take_reports_that_the_parent_refuses(late: LateChildren) -> None:
     discard(await taking, late)
     pool.close()
     reap_all(late)
-    assert (child_list(), descriptor_count()) == (before, descriptors)
+    assert child_list() == before
+    assert not opened_since(open_files)
 
 
 async def test_take_reports_a_parent_that_does_not_answer(
     late: LateChildren, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spare_pool, "_TIMEOUT_SECONDS", 0.01)
-    before, descriptors = child_list(), descriptor_count()
+    before, open_files = child_list(), descriptors()
     pool = SparePool(SETUP, late)
     with pytest.raises(BlockingIOError, match="the main process of the server does not answer"):
         await pool.take()
@@ -87,4 +89,5 @@ async def test_take_reports_a_parent_that_does_not_answer(
     await late.answer()
     await asyncio.sleep(0)  # until the fork server that started too late is discarded
     reap_all(late)
-    assert (child_list(), descriptor_count()) == (before, descriptors)
+    assert child_list() == before
+    assert not opened_since(open_files)

@@ -1,10 +1,11 @@
 """Changes of the host that make spare processes outdated."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from host_resources import descriptors, opened_since
 
 from jobworkerd.spawn.host_watch import HostWatch
 
@@ -16,7 +17,7 @@ async def watching(
     files: Iterable[Path] = (), directories: Iterable[Path] = ()
 ) -> AsyncIterator["asyncio.Queue[None]"]:
     changes: asyncio.Queue[None] = asyncio.Queue()
-    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = descriptors()
     loop = asyncio.get_running_loop()
     watch = HostWatch(loop, files, directories, lambda: changes.put_nowait(None))
     try:
@@ -24,7 +25,7 @@ async def watching(
             yield changes
     finally:
         watch.close()
-    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    assert not opened_since(before)
 
 
 async def test_a_replaced_file_and_a_written_file_are_reported(tmp_path: Path) -> None:

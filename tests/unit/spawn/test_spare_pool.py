@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from children import reap_all, wait_until
+from host_resources import descriptors, opened_since
 from own_children import OwnChildren
 
 from jobworkerd.spawn import fork_client, spare_pool
@@ -16,7 +17,6 @@ from jobworkerd.spawn.spare_pool import SparePool
 from tests.unit.spawn.spare_runs import (
     SETUP,
     child_list,
-    descriptor_count,
     fork_server_pid,
     has_ended,
     new_spec,
@@ -68,14 +68,15 @@ async def test_take_survives_three_kills_of_the_fork_server(pool: SparePool, chi
 async def test_take_fails_if_each_fork_server_dies(
     monkeypatch: pytest.MonkeyPatch, children: OwnChildren
 ) -> None:
-    before, descriptors = child_list(), descriptor_count()
+    before, open_files = child_list(), descriptors()
     monkeypatch.setattr(fork_client, "FORK_SERVER", ["/bin/false"])
     pool = SparePool(SETUP, children)
     with pytest.raises(OSError, match="die during their preparation"):
         await pool.take()
     pool.close()
     reap_all(children)
-    assert (child_list(), descriptor_count()) == (before, descriptors)
+    assert child_list() == before
+    assert not opened_since(open_files)
 
 
 async def test_take_skips_a_process_that_was_dropped_before_it_was_ready(
@@ -113,27 +114,29 @@ async def test_dropped_processes_that_are_not_ready_do_not_count(pool: SparePool
 
 
 async def test_close_ends_all_processes_of_the_pool(children: OwnChildren) -> None:
-    before, descriptors = child_list(), descriptor_count()
+    before, open_files = child_list(), descriptors()
     pool = SparePool(SETUP, children)
     pool.refill()
     wait_until(lambda: len(child_list()) == len(before) + 4)
     pool.close()
     reap_all(children)
-    assert (child_list(), descriptor_count()) == (before, descriptors)
+    assert child_list() == before
+    assert not opened_since(open_files)
 
 
 async def test_close_ends_processes_that_never_become_ready(
     children: OwnChildren, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spare_pool, "_CLOSE_SECONDS", 0.0)
-    before, descriptors = child_list(), descriptor_count()
+    before, open_files = child_list(), descriptors()
     pool = SparePool(SETUP, children)
     os.kill(fork_server_pid(pool), signal.SIGSTOP)
     pool.refill()
     assert pool.size == 3
     pool.close()
     reap_all(children)
-    assert (child_list(), descriptor_count()) == (before, descriptors)
+    assert child_list() == before
+    assert not opened_since(open_files)
 
 
 async def test_take_does_not_block_the_event_loop(pool: SparePool, children: OwnChildren) -> None:
@@ -148,7 +151,7 @@ async def test_take_does_not_block_the_event_loop(pool: SparePool, children: Own
 async def test_a_cancelled_take_leaves_the_process_in_the_pool(
     pool: SparePool, children: OwnChildren
 ) -> None:
-    before, descriptors = child_list(), descriptor_count()
+    before, open_files = child_list(), descriptors()
     os.kill(fork_server_pid(pool), signal.SIGSTOP)
     taking = asyncio.create_task(pool.take())
     await asyncio.sleep(0)
@@ -159,7 +162,8 @@ async def test_a_cancelled_take_leaves_the_process_in_the_pool(
     while pool.size:
         discard(await pool.take(), children)
     reap_all(children)
-    assert (child_list(), descriptor_count()) == (before, descriptors)
+    assert child_list() == before
+    assert not opened_since(open_files)
 
 
 async def test_take_refills_an_empty_pool_while_it_waits(pool: SparePool, children: OwnChildren) -> None:
@@ -181,11 +185,12 @@ async def test_a_reported_eagain_is_an_error_and_not_an_empty_socket(
         f"    socket.socket(fileno=fds[3]).send({encode(Failed('fork', 11))!r})\n"
     )
 
-    before, descriptors = child_list(), descriptor_count()
+    before, open_files = child_list(), descriptors()
     monkeypatch.setattr(fork_client, "FORK_SERVER", [sys.executable, "-c", refusing, "{0}"])
     pool = SparePool(SETUP, children)
     with pytest.raises(BlockingIOError, match="fork"):
         await pool.take()
     pool.close()
     reap_all(children)
-    assert (child_list(), descriptor_count()) == (before, descriptors)
+    assert child_list() == before
+    assert not opened_since(open_files)

@@ -2,18 +2,17 @@
 
 import asyncio
 import errno
-import gc
 import io
 import subprocess
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
+from host_resources import descriptors, opened_since
 
 from jobworkerd.config import Config, LoggingConfig
 from jobworkerd.protocol.messages import Certificates
@@ -77,16 +76,6 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-def descriptors() -> Counter[str]:
-    """Count the open descriptors by kind, such as `socket`, without those of garbage from earlier tests."""
-    gc.collect()
-    kinds: Counter[str] = Counter()
-    for entry in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the descriptor of this listing
-            kinds[str(entry.readlink()).partition(":[")[0]] += 1
-    return kinds
-
-
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN])
 async def test_each_system_call_can_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -103,8 +92,7 @@ async def test_each_system_call_can_fail(
             await until(lambda ended=ended: api.started[-1] is not ended and api.connected() == 1)  # type: ignore[misc]
             calls = max(calls, faults.calls)
             faults.disarm()
-            # Threads and loops of earlier tests in this process can still close theirs.
-            assert not descriptors() - before, f"call {at}: {faults.failed}"
+            assert not opened_since(before), f"call {at}: {faults.failed}"
             at += 1
         assert calls > 3
     assert "api process not started" in api.log.getvalue()

@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import StopRequest
 from tests.unit.supervisor.faults import Faults
 
-Resources: TypeAlias = tuple[list[str], int, list[str], list[str], int]
+Resources: TypeAlias = tuple[Counter[str], int, list[str], list[str], int]
 FAULT_SECONDS, TIMEOUT_SECONDS = 0.03, 30
 
 
