@@ -5,6 +5,7 @@ Run them with `make test-install`, which stops at the first failure.
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,8 @@ NOT_OF_THE_PACKAGE = (
 )
 FILES = f"find / {' '.join(f'-path {path} -prune -o' for path in NOT_OF_THE_PACKAGE)} -print | sort"
 JOB = "sleep 98765"
+USER = "alice"
+JOBWORKER = "jobworker --server localhost:50052 --certs ~/.config/job-worker/certs"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,7 @@ def machine(packages: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
     with running(tmp_path_factory.mktemp("machine")) as each:
         for package, name in zip(packages, ("first.deb", "upgrade.deb"), strict=True):
             shutil.copy(package, each.shared / name)
+        each.run(f"useradd -m {USER}; loginctl enable-linger {USER}")
         each.run(f"{FILES} >/host/files-before")
         yield each
 
@@ -133,6 +137,55 @@ def test_systemd_finds_no_fault_in_the_unit(machine: Machine) -> None:
     verified = machine.run(f"systemd-analyze verify {UNIT}")
     assert verified.stdout + verified.stderr == ""
     machine.run(f"systemd-analyze security --threshold={MOST_EXPOSURE} {UNIT}")
+
+
+def by_user(machine: Machine, command: str) -> str:
+    """Return the output of a command of a user with a service manager."""
+    variables = f"HOME=/home/{USER} XDG_RUNTIME_DIR=/run/user/$(id -u {USER})"
+    return machine.output(f"runuser -u {USER} -- env {variables} bash -c {shlex.quote(command)}")
+
+
+def test_service_of_a_user_has_all_limits_and_isolation(machine: Machine) -> None:
+    by_user(machine, "jobworkerd certs init --host localhost")
+    by_user(machine, "echo 'listen = \"127.0.0.1:50052\"' >~/.config/job-worker/config.toml")
+    by_user(machine, "systemd-analyze verify --user jobworkerd.service && systemctl --user start jobworkerd")
+    script = "id -un; cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max; tail -n +3 /proc/net/dev"
+    job = f"{JOBWORKER} run --strict --max-memory=64 --network none sh -c '{script}'"
+    name, memory, interface, *rest = by_user(machine, job).split()
+    assert (name, memory, interface) == (USER, "67108864", "lo:")
+    assert rest == ["0"] * 16
+
+
+def test_job_does_not_reach_the_files_and_services_of_its_user(machine: Machine) -> None:
+    assert by_user(machine, "systemd-run --user --quiet --wait --pipe echo reached") == "reached"
+    variables = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
+    attack = (
+        f"{variables} systemd-run --user --quiet --wait --pipe echo reached; cat /home/{USER}/.config/*/*"
+    )
+    output = by_user(machine, f"{JOBWORKER} run --max-memory=64 sh -c '{attack}' 2>&1 || true")
+    assert "Failed to connect to bus" in output
+    assert "reached" not in output
+    assert "listen" not in output
+
+
+def test_doctor_tells_a_user_what_is_missing(machine: Machine) -> None:
+    findings = json.loads(by_user(machine, "jobworkerd doctor --output json || true"))
+    missing = {each["name"]: each["text"] for each in findings if not each["ok"]}
+    # The kernel of the machine has neither the cpuset controller nor PSI.
+    assert {*missing} == {"cpuset", "cpu_set", "PSI", "io", "max_io_bps", "max_io_iops"}
+    assert "Delegate=cpu cpuset io memory pids" in missing["max_io_bps"]
+    machine.run("sysctl -w kernel.unprivileged_userns_clone=0")
+    findings = json.loads(by_user(machine, "jobworkerd doctor --output json || true"))
+    machine.run("sysctl -w kernel.unprivileged_userns_clone=1")
+    (mount,) = (each["text"] for each in findings if each["name"] == "mount_namespace")
+    assert "kernel.unprivileged_userns_clone = 1" in mount
+
+
+def test_service_of_a_user_leaves_nothing(machine: Machine) -> None:
+    by_user(machine, "systemctl --user stop jobworkerd")
+    assert machine.run(f"pgrep -u {USER} -f jobworkerd", check=False).code == 1
+    assert machine.output("find /sys/fs/cgroup/user.slice -name 'jobworkerd*'") == ""
+    by_user(machine, "rm -r ~/.config ~/.local")
 
 
 @pytest.mark.parametrize("page", ["man1/jobworker.1", "man8/jobworkerd.8", "man5/jobworkerd-config.5"])

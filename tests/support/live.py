@@ -40,6 +40,9 @@ def _isolates_processes() -> bool:
 IDLE_PROCESSES = 9 if _isolates_processes() else 6
 """The supervisor, one API process, the fork server and three spare processes, with inits if isolated."""
 
+_SHARED_FILES = {} if os.geteuid() == 0 else {"JOBWORKERD_ISOLATION_WRITABLE_PATHS": tempfile.gettempdir()}
+"""An unprivileged user can create files only in a directory that is otherwise private to each job."""
+
 _ANY_PORT = "127.0.0.1:0"
 
 START_WITHIN_SECONDS = 60
@@ -75,7 +78,7 @@ class Server:
         base = _new_base()
         argv: list[str | Path] = [*run_by, bin_dir / "jobworkerd", "serve", "--listen", _ANY_PORT]
         argv += ["--state-dir", state / "state", "--certs-dir", certs, "--cgroup-base", base, *flags]
-        server = cls("", certs, state, mounted(base), None, log, argv, {**os.environ, **env})
+        server = cls("", certs, state, mounted(base), None, log, argv, {**os.environ, **_SHARED_FILES, **env})
         try:
             server.launch()
             yield server

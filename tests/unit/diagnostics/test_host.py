@@ -126,7 +126,38 @@ def test_a_user_without_any_access_gets_the_command_to_start_the_server(
     proc = make_proc(tmp_path / "proc", mount, own="/user.slice")
     location = host.locate_base("/sys/fs/cgroup/job-worker", proc)
     assert location.base is None
-    assert "start the server as root, or with: systemd-run" in location.problem
+    assert "start the server as root, or with `systemd-run" in location.problem
+
+
+@pytest.fixture
+def manager(tmp_path: Path, mount: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cgroup of this user's service manager, from which `doctor` runs in a session scope."""
+    monkeypatch.setattr(os, "getuid", lambda: 1)  # the account `daemon`
+    monkeypatch.setattr(host, "_LINGERING", tmp_path)
+    for cgroup in (mount / "user.slice", mount / "user.slice/user-1.slice"):
+        make_cgroup(cgroup, enabled="cpu memory pids")
+    make_cgroup(mount, root=True, enabled=ALL)
+    make_cgroup(mount / "user.slice/user-1.slice/session-1.scope")
+    own = make_cgroup(mount / "user.slice/user-1.slice/user@1.service", controllers="cpu memory pids")
+    monkeypatch.setattr(os, "access", lambda path, _: own in (path, *Path(path).parents))
+    return own
+
+
+def test_a_user_with_a_service_manager_gets_the_command_to_start_the_service(
+    tmp_path: Path, mount: Path, manager: Path
+) -> None:
+    proc = make_proc(tmp_path / "proc", mount, own="/user.slice/user-1.slice/session-1.scope")
+    location = host.locate_base("/sys/fs/cgroup/job-worker", proc)
+    assert location == CgroupLocation(mount, manager, delegated=True, manager=True)
+    found = {each.name: each for each in host.diagnose(Config(certs_dir=str(tmp_path)), proc=proc)}
+    assert "systemctl --user start jobworkerd" in found["delegation"].text
+    assert (found["cpu"].ok, found["max_memory"].ok) == (True, True)
+    assert not found["io"].ok
+    assert "Delegate=cpu cpuset io memory pids" in found["io"].text
+    assert found["linger"].text.endswith("loginctl enable-linger daemon")
+    (tmp_path / "daemon").touch()
+    found = {each.name: each for each in host.diagnose(Config(certs_dir=str(tmp_path)), proc=proc)}
+    assert found["linger"].ok
 
 
 @pytest.mark.parametrize(

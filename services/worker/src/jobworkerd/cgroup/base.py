@@ -68,6 +68,13 @@ def delegated(mount: Path, proc: Path = Path("/proc")) -> Path | None:
     return None
 
 
+def of_service_manager(mount: Path) -> Path | None:
+    """Return the cgroup of this user's service manager, which delegates cgroups below it to services."""
+    uid = os.getuid()
+    cgroup = mount / "user.slice" / f"user-{uid}.slice" / f"user@{uid}.service"
+    return cgroup if cgroup.is_dir() and usable(cgroup) else None
+
+
 def usable(cgroup: Path) -> bool:
     """Return whether this user may create cgroups below a cgroup, move processes and enable controllers."""
     controls = (cgroup, cgroup / "cgroup.procs", cgroup / "cgroup.subtree_control")

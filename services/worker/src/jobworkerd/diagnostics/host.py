@@ -5,6 +5,7 @@ The supervisor creates cgroups and enables controllers (`cgroup.hierarchy`). The
 
 import dataclasses
 import os
+import pwd
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,8 @@ LIMITS = "limits"
 ISOLATION = "isolation"
 """The section with a finding for each part of the isolation."""
 
-_DELEGATION = "start the server as root, or with: systemd-run --user --scope -p Delegate=yes"
+_LINGERING = Path("/var/lib/systemd/linger")
+"""A file for each user whose service manager runs without a session of that user."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +48,15 @@ class Finding:
 class CgroupLocation:
     """The parent of the jobs' cgroups; `problem` is the reason if there is no `base`.
 
-    `delegated` means that this user owns the cgroup, which replaces the configured one.
+    `delegated` means that this user owns the cgroup, which replaces the configured one. `manager` means that
+    it is the cgroup of this user's service manager, and that the server gets one below it.
     """
 
     mount: Path | None
     base: Path | None = None
     problem: str = ""
     delegated: bool = False
+    manager: bool = False
 
 
 def diagnose(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
@@ -64,6 +68,7 @@ def diagnose(config: Config, *, proc: Path = Path("/proc")) -> list[Finding]:
         *_disks(config),
         *_certificates(Path(config.certs_dir)),
         _capacity(config),
+        *_service(location),
         *_limits(config, location),
         *_isolation(config, proc),
     ]
@@ -82,7 +87,10 @@ def locate_base(configured: str, proc: Path = Path("/proc")) -> CgroupLocation:
         return CgroupLocation(mount, base)
     if own := base_directory.delegated(mount, proc):
         return CgroupLocation(mount, own, delegated=True)
-    return CgroupLocation(mount, problem=f"{base} cannot be created or used by this user; {_DELEGATION}")
+    if manager := base_directory.of_service_manager(mount):
+        return CgroupLocation(mount, manager, delegated=True, manager=True)
+    problem = f"{base} cannot be created or used by this user; {controllers.DELEGATE}"
+    return CgroupLocation(mount, problem=problem)
 
 
 def controller_problem(controller: str, location: CgroupLocation) -> str:
@@ -112,7 +120,8 @@ def _path_to(mount: Path, base: Path) -> list[Path]:
 
 def _cannot_enable(controller: str, cgroup: Path, base: Path) -> str:
     if not os.access(cgroup / "cgroup.subtree_control", os.W_OK):
-        return f"the {controller} controller cannot be enabled in {cgroup} by this user; {_DELEGATION}"
+        remedy = controllers.delegation(base)
+        return f"the {controller} controller cannot be enabled in {cgroup} by this user; {remedy}"
     # The server leaves the base. The root cgroup of the host, which has no cgroup.type, may have both
     # processes and enabled controllers.
     if cgroup != base and (cgroup / "cgroup.type").exists() and files.read(cgroup, "cgroup.procs"):
@@ -158,6 +167,11 @@ def _layout(mount: Path | None, held: list[str]) -> str:
 def _delegated(location: CgroupLocation) -> str:
     if location.base is None:
         return location.problem
+    if location.manager:
+        return (
+            f"{location.base} is delegated to the service manager of this user; start the server with: "
+            "systemctl --user start jobworkerd"
+        )
     if location.delegated:
         return f"{location.base} is delegated to this user and replaces cgroup_base"
     return "this user can create cgroups there"
@@ -239,6 +253,16 @@ def _capacity(config: Config) -> Finding:
     return Finding(
         "capacity", "max_jobs", not problem, problem or f"the limit of {limit} open files is sufficient"
     )
+
+
+def _service(location: CgroupLocation) -> Iterator[Finding]:
+    """Check whether the service manager of this user continues without a session."""
+    if not location.manager:
+        return
+    name = pwd.getpwuid(os.getuid()).pw_name
+    lingers = (_LINGERING / name).exists()
+    fix = f"the server ends with the last session of this user; run: loginctl enable-linger {name}"
+    yield Finding("service", "linger", lingers, "it continues without a session" if lingers else fix)
 
 
 def _limits(config: Config, location: CgroupLocation) -> Iterator[Finding]:

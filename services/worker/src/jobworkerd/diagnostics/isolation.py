@@ -1,14 +1,16 @@
-"""Checks which parts of the isolation of jobs this host can enforce, without trying them."""
+"""Checks which parts of the isolation of jobs this host can enforce. Only user namespaces are tried."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from jobworkerd.config import Config
-from jobworkerd.diagnostics import kernel
+from jobworkerd.diagnostics import kernel, user_namespaces
 from jobworkerd.spawn import namespaces, seccomp_program, writable_paths
 
-_NOT_ROOT = "start the server as root"
+_NOT_ROOT = (
+    'jobs run as the user of a server without root; set isolation.run_as = "server", or start it as root'
+)
 _READ_ONLY_SINCE = (5, 12)
 """The version that added mount_setattr(2)."""
 
@@ -18,11 +20,12 @@ def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, 
     wanted, root = config.isolation, os.geteuid() == 0
     if wanted.run_as != "server":
         yield "user", "" if root else _NOT_ROOT
+    refused = "" if root else user_namespaces.problem(proc)
     for name, _, file in namespaces.CONFIGURABLE:
         if getattr(wanted, f"{name}_namespace"):
-            yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file, root=root)
+            yield f"{name}_namespace", _namespace_problem(name, proc / "self/ns" / file) or refused
     if wanted.no_new_privileges:
-        yield "no_new_privileges", "" if root else _NOT_ROOT
+        yield "no_new_privileges", ""
     if wanted.seccomp:
         yield "seccomp", _seccomp_problem(proc, fixed_privileges=wanted.no_new_privileges)
     if wanted.mount_namespace and wanted.writable_paths:
@@ -48,9 +51,9 @@ def _writable_problem(config: Config) -> str:
     return ""
 
 
-def _namespace_problem(name: str, file: Path, *, root: bool) -> str:
+def _namespace_problem(name: str, file: Path) -> str:
     if not file.is_symlink():
         return f"this kernel has no {name} namespaces; boot a kernel with them"
     if name == namespaces.MOUNT.name and not kernel.is_at_least(_READ_ONLY_SINCE):
         return "this kernel cannot make all mounts read-only; boot Linux >= 5.12"
-    return "" if root else _NOT_ROOT
+    return ""

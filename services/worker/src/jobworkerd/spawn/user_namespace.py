@@ -44,7 +44,7 @@ def enter() -> None:
     Raises:
         OSError: the kernel refused. This process is unchanged.
     """
-    if code := _try_in_child():
+    if code := errno_in_child():
         raise OSError(code, os.strerror(code))
     _enter()
 
@@ -75,8 +75,8 @@ def _enter() -> None:
             file.write(text.encode())
 
 
-def _try_in_child() -> int:
-    """Return the errno of `_enter` in a child process; 0 if it succeeds."""
+def errno_in_child() -> int:
+    """Return the errno of `enter` in a child process; 0 if it succeeds."""
     child = os.fork()
     if child == 0:
         code = errno.EAGAIN
