@@ -55,6 +55,7 @@ class Refusal(Exception):
         reason: str = "",
         metadata: Mapping[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
+        retry_delay: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.status = status_pb2.Status(code=code.value[0], message=message)
@@ -65,6 +66,10 @@ class Refusal(Exception):
             for field, description in fields.items():
                 bad.field_violations.add(field=field, description=description)
             self._add(bad)
+        if retry_delay:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromMilliseconds(round(retry_delay * 1_000))
+            self._add(retry)
 
     def _add(self, detail: Message) -> None:
         packed = Any()

@@ -77,6 +77,19 @@ async def test_message_and_reason_of_the_server_are_printed(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("reason", ["QUOTA_EXCEEDED", "SERVER_BUSY"])
+async def test_a_call_beyond_a_bound_has_the_delay_of_a_retry(
+    cli: Cli, server: FakeServer, reason: str
+) -> None:
+    refusal = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too often", reason, retry_delay=1.5)
+    server.refusals["CreateJob"] = [refusal, refusal]
+    result = await cli("create", "true")
+    hint = "retry after 1.5s; the administrator of the server can change the setting"
+    assert result.stderr == f"error: too often ({reason})\nhint: {hint}\n"
+    result = await cli("create", "-o", "json", "true")
+    assert json.loads(result.stderr)["error"]["retry_delay"] == 1.5
+
+
 async def test_debug_prints_a_traceback(cli: Cli, server: FakeServer) -> None:
     server.refusals["GetJob"] = [Refusal(INVALID, "no", "INVALID_REQUEST")]
     result = await cli("--debug", "get", JOB_ID)

@@ -37,6 +37,7 @@ async def test_error_has_all_details_of_the_server(any_client: AnyClient, server
             "INVALID_REQUEST",
             {"limit": "1"},
             {"max_cpu": "no", 'env["A B"]': "never"},
+            retry_delay=1.5,
         )
     ]
     with pytest.raises(InvalidRequest) as raised:
@@ -45,7 +46,7 @@ async def test_error_has_all_details_of_the_server(any_client: AnyClient, server
     assert (error.code, error.reason, str(error)) == ("INVALID_ARGUMENT", "INVALID_REQUEST", "max_cpu: no")
     assert error.metadata == {"limit": "1"}
     assert error.fields == (FieldViolation("max_cpu", "no"), FieldViolation('env["A B"]', "never"))
-    assert not error.retryable
+    assert (error.retryable, error.retry_delay) == (False, 1.5)
     assert isinstance(error.__cause__ or error.__context__, grpc.RpcError)
 
 

@@ -37,6 +37,7 @@ class CliError(Exception):
         code: the name of the gRPC status; empty if the server did not answer.
         reason: the machine-readable reason: of the API, of the client, or a `CliReason`.
         metadata: the details from the server.
+        retry_delay: the seconds after which the server expects a retry to succeed; 0 if it names none.
         violations: the refused values.
         exit_code: overrides the exit code of the subcommand.
     """
@@ -46,6 +47,7 @@ class CliError(Exception):
     code: str = ""
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_delay: float = 0.0
     violations: tuple[FieldViolation, ...] = ()
     exit_code: int | None = None
 
@@ -71,6 +73,7 @@ def _as_dict(error: CliError) -> dict[str, object]:
         "reason": error.reason,
         "hint": error.hint,
         "metadata": dict(error.metadata),
+        "retry_delay": error.retry_delay,
         "violations": [vars(violation) for violation in error.violations],
     }
     return {name: value for name, value in details.items() if value}

@@ -90,6 +90,8 @@ class JobWorkerError(Exception):
         fields: the refused values, if the server refused any.
         metadata: the details from the server (https://google.aip.dev/193), such as `job_id` or `errno`.
         retryable: the same call may succeed later. The client has already retried it.
+        retry_delay: the seconds after which the server expects a retry to succeed; 0 if it names none. The
+            client retries only `retryable` errors.
         retries: the number of attempts of the call that had failed before this one.
     """
 
@@ -100,6 +102,7 @@ class JobWorkerError(Exception):
     metadata: Mapping[str, str] = field(default_factory=dict)
     retryable: bool = False
     retries: int = 0
+    retry_delay: float = 0.0
 
     def __str__(self) -> str:
         return self.message
@@ -147,11 +150,11 @@ class MessageTooLarge(JobWorkerError):
 
 
 class QuotaExceeded(JobWorkerError):
-    """A bound on each client, which this client would exceed; `metadata["quota"]` is its name."""
+    """A bound on each client, which this client would exceed; `metadata["quota"]` is the server's setting."""
 
 
 class ServerBusy(JobWorkerError):
-    """A bound of the server, which all clients together would exceed."""
+    """A bound on all clients together; `metadata["setting"]` is the server's setting."""
 
 
 class HostExhausted(JobWorkerError):

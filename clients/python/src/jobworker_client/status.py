@@ -107,10 +107,12 @@ def _from_details(error: grpc.RpcError, status: "status_pb2.Status") -> JobWorke
 
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details:
         # Unpack ignores a detail of another type.
         detail.Unpack(info)
         detail.Unpack(bad_request)
+        detail.Unpack(retry)
     if not info.reason:
         return None
     kind = BY_REASON.get(parse_reason(info.reason), JobWorkerError)
@@ -121,6 +123,7 @@ def _from_details(error: grpc.RpcError, status: "status_pb2.Status") -> JobWorke
         fields=tuple(FieldViolation(each.field, each.description) for each in bad_request.field_violations),
         metadata=dict(info.metadata),
         retryable=error.code() is grpc.StatusCode.UNAVAILABLE,
+        retry_delay=retry.retry_delay.ToTimedelta().total_seconds(),
     )
 
 

@@ -1,9 +1,11 @@
 """Convert errors of the client to errors of the command, with option names and hints."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 
 from jobworker_cli.errors import CliError, FieldViolation
+from jobworker_cli.render.units import format_duration
 from jobworker_client import (
     CertificateRevoked,
     CommandNotStarted,
@@ -17,7 +19,9 @@ from jobworker_client import (
     JobNotRunning,
     JobWorkerError,
     LimitUnavailable,
+    QuotaExceeded,
     RoleRequired,
+    ServerBusy,
     TooManyJobs,
     Unreachable,
 )
@@ -42,6 +46,8 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_SETTING = "the administrator of the server can change the setting"
+
 HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
     {
         CommandNotStarted: "the job uses the files of the server's host and its own private directories; "
@@ -54,6 +60,8 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         RoleRequired: "select another certificate with --role admin, or with --cert and --key",
         TooManyJobs: "use --queue to let the job wait; `jobworker list --status running` shows the running "
         "jobs, `jobworker queue` the waiting ones",
+        QuotaExceeded: _SETTING,
+        ServerBusy: _SETTING,
         LimitUnavailable: "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
         "server's host shows the missing requirements",
         DeadlineExceeded: "increase --timeout",
@@ -90,6 +98,7 @@ def to_cli_error(error: JobWorkerError, *, hint: str = "") -> CliError:
         code=error.code,
         reason=error.reason,
         metadata=error.metadata,
+        retry_delay=error.retry_delay,
         violations=violations,
     )
 
@@ -107,4 +116,9 @@ def _option(field: str) -> str:
 
 
 def _hint(error: JobWorkerError) -> str:
-    return CONNECT_HINTS[error.cause] if isinstance(error, Unreachable) else HINTS.get(type(error), "")
+    if isinstance(error, Unreachable):
+        return CONNECT_HINTS[error.cause]
+    hint = HINTS.get(type(error), "")
+    if isinstance(error, QuotaExceeded | ServerBusy) and error.retry_delay:
+        return f"retry after {format_duration(timedelta(seconds=error.retry_delay))}; {hint}"
+    return hint
