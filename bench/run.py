@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from abuse import FEW_DESCRIPTORS, attacks, exhaustion
 from creation import creation, isolation
 from history import HISTORY, database_cost, fill, long_history
 from recovery import KEEPER_JOBS, busy_recovery, keeper_memory, recovery, supervisor_recovery
@@ -66,9 +67,11 @@ class Bench:
     bare: str
     directory: Path
 
-    def server(self, name: str, *flags: str, **env: str) -> AbstractContextManager[Server]:
+    def server(
+        self, name: str, *flags: str, run_by: Sequence[str] = (), **env: str
+    ) -> AbstractContextManager[Server]:
         """Start a server with a separate state directory."""
-        return Server.started(BIN, self.certs, self.directory / name, *flags, **env)
+        return Server.started(BIN, self.certs, self.directory / name, *flags, run_by=run_by, **env)
 
 
 def calls(bench: Bench) -> list[Result]:
@@ -135,6 +138,15 @@ def restarts(bench: Bench) -> list[Result]:
         return [*results, asyncio.run(busy_recovery(server))]
 
 
+def abuse(bench: Bench) -> list[Result]:
+    """Measure a server that clients attack."""
+    with bench.server("attacked") as server:
+        results = attacks(server)
+    few = ("prlimit", f"--nofile={FEW_DESCRIPTORS}:{FEW_DESCRIPTORS}")
+    with bench.server("cramped", run_by=few) as server:
+        return [*results, *exhaustion(server)]
+
+
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "calls": calls,
     "requests": requests,
@@ -143,6 +155,7 @@ GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "commands": commands,
     "history": history,
     "restarts": restarts,
+    "abuse": abuse,
 }
 
 
