@@ -122,7 +122,7 @@ HOST_ONLY = api_user authorization broken_disk broken_file_system broken_logs ce
   survival_commands survival_creates survival_failed_start survival_history survival_output survival_reload system_calls \
   troubleshooting typescript_client wait watch
 # Neither do the results of these, but an unprivileged user can run them only in the guest.
-NEED_ROOT = accounts devices isolation keyrings killed_keeper mounts rootless
+NEED_ROOT = accounts attacks devices isolation keyrings killed_keeper mounts rootless
 NOT_IN_GUEST = $(HOST_ONLY) $(if $(filter 0,$(shell id -u)),$(NEED_ROOT))
 
 .PHONY: contract-guest

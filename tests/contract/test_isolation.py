@@ -186,11 +186,6 @@ async def test_a_job_can_open_its_standard_streams(admin: Client) -> None:
     assert output.bytes(job_output_pb2.OUTPUT_SOURCE_STDERR) == b"2\n4\n5\n"
 
 
-async def test_ipc_is_private(admin: Client) -> None:
-    assert (await prints(admin, "ipcmk -Q >/dev/null; ipcs -q | grep -c 0x")).split() == ["1"]
-    assert (await prints(admin, "ipcs -q | grep -c 0x")).split() == ["0"]
-
-
 async def test_a_job_without_a_network(admin: Client, server: Server) -> None:
     port = server.address.rpartition(":")[2]
     script = (
