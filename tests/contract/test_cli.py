@@ -122,7 +122,7 @@ def test_update_top_and_stats_of_a_running_job(jobworker: Jobworker) -> None:
         assert following.wait() == 0
     refused = jobworker("update", job_id, "--max-pids=5")
     assert refused.returncode == 1
-    assert b"is stopped; only a running job can be updated" in refused.stderr
+    assert b"is stopped; only a running job can be updated or signaled" in refused.stderr
 
 
 def test_wait_for_several_jobs(jobworker: Jobworker) -> None:

@@ -48,6 +48,7 @@ class Supervisor:
         ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
         connection = ApiConnection(
             self.table.jobs,
+            self.table.jobs.inputs.session(),
             lambda _: messages.Certificates(),
             on_ready=lambda: None,
             on_fault=lambda *_: None,  # a fault is answered, and logged

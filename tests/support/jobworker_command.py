@@ -32,16 +32,16 @@ class Jobworker:
             "JOBWORKER_ROLE": role,
         }
 
-    def __call__(self, *args: str) -> "subprocess.CompletedProcess[bytes]":
-        """Run `jobworker` with arguments."""
-        return self._run([str(BIN / "jobworker"), *args])
+    def __call__(self, *args: str, stdin: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
+        """Run `jobworker` with arguments, and optionally with the bytes of stdin."""
+        return self._run([str(BIN / "jobworker"), *args], stdin)
 
     @contextlib.contextmanager
-    def started(self, *args: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Start `jobworker`, and kill it at the end of the context."""
+    def started(self, *args: str, stdin: int | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+        """Start `jobworker`, and kill it at the end of the context. `stdin` is as in `Popen`."""
         argv = [str(BIN / "jobworker"), *args]
         pipe = subprocess.PIPE
-        with subprocess.Popen(argv, stdout=pipe, stderr=pipe, env=self._env) as process:
+        with subprocess.Popen(argv, stdin=stdin, stdout=pipe, stderr=pipe, env=self._env) as process:
             try:
                 yield process
             finally:
@@ -66,8 +66,8 @@ class Jobworker:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
 
-    def _run(self, argv: list[str]) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(argv, capture_output=True, timeout=90, check=False, env=self._env)
+    def _run(self, argv: list[str], stdin: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(argv, input=stdin, capture_output=True, timeout=90, check=False, env=self._env)
 
 
 @pytest.fixture

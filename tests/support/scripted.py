@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from watch_messages import WatchMessage, WatchRequest, bookmark, changed
 
-from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
+from jobworker.v1 import job_attach_pb2, job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
 
 JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
 
@@ -34,6 +34,8 @@ WaitRequest = job_service_pb2.WaitJobRequest
 WaitResponse = job_service_pb2.WaitJobResponse
 StreamRequest = job_service_pb2.GetJobsStreamRequest
 StreamMessage = job_service_pb2.GetJobsStreamResponse
+AttachRequest = job_service_pb2.AttachJobRequest
+AttachResponse = job_service_pb2.AttachJobResponse
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -105,6 +107,10 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.waited: list[WaitRequest] = []
         self.watched: list[WatchRequest] = []
         self.streamed: list[StreamRequest] = []
+        self.attached: list[job_attach_pb2.AttachStart] = []
+        self.input = bytearray()
+        """The input that AttachJob has accepted."""
+        self.breaks: list[int] = []
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
         self.waiting: Wait = self._wait_job
@@ -202,6 +208,38 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
             async for message in self.streaming(request):
                 yield message
 
+    async def AttachJob(  # noqa: N802
+        self,
+        requests: AsyncIterator[AttachRequest],
+        context: "Context[AsyncIterator[AttachRequest], AsyncIterator[AttachResponse]]",
+    ) -> AsyncIterator[AttachResponse]:
+        """Accept input, and send the log after the end of the input.
+
+        Without an input id, the log is sent at once. The call breaks after each number of parts in `breaks`.
+        """
+        async with self._refusing("AttachJob", context):
+            received = aiter(requests)
+            start = (await anext(received)).start
+            self.attached.append(start)
+            if start.input_id:
+                yield _accepted(len(self.input))
+                async for message in received:
+                    self._take_input(message)
+                    yield _accepted(len(self.input))
+                    if message.HasField("eof"):
+                        break
+            async for output in self.streaming(StreamRequest(id=start.id, offset=start.offset)):
+                yield AttachResponse(output=output)
+
+    def _take_input(self, message: AttachRequest) -> None:
+        if self.breaks and not self.breaks[0]:
+            self.breaks.pop(0)
+            raise RESTARTING
+        if self.breaks:
+            self.breaks[0] -= 1
+        assert message.input.offset <= len(self.input), "no gap"
+        self.input += message.input.data[len(self.input) - message.input.offset :]
+
     async def UpdateJob(  # noqa: N802
         self, request: UpdateRequest, context: "Context[UpdateRequest, Awaitable[UpdateResponse]]"
     ) -> UpdateResponse:
@@ -253,6 +291,10 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         if request.offset < len(self.log):
             yield stdout(self.log[request.offset :], request.offset)
         yield StreamMessage(result=job, offset=len(self.log))
+
+
+def _accepted(offset: int) -> AttachResponse:
+    return AttachResponse(input_accepted=job_attach_pb2.InputAccepted(offset=offset))
 
 
 def end_by_signal(

@@ -21,6 +21,7 @@ from jobworkerd.model import (
     Limits,
     LimitsPolicy,
     Network,
+    Stdin,
     Termination,
     TerminationReason,
     Usage,
@@ -51,6 +52,7 @@ FULL_SPEC = JobSpec(
     working_directory="/tmp",
     network=Network.NONE,
     max_scratch=512,
+    stdin=Stdin.ONCE,
     env={"SECRET": "yes"},
     timeout=1.5,
     stop_signal=37,
@@ -124,6 +126,7 @@ _OTHERS: dict[type, Callable[[Any], object]] = {
     JobStatus: lambda _: JobStatus.STOPPED,
     LimitsPolicy: lambda _: LimitsPolicy.BEST_EFFORT,
     Network: lambda _: Network.HOST,
+    Stdin: lambda _: Stdin.NONE,
     TerminationReason: lambda _: TerminationReason.EXITED,
 }
 """For each field type, a function that returns a different value."""

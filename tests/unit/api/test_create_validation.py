@@ -45,6 +45,7 @@ VALID: list[tuple[str, object]] = [
     ("queue_timeout", Duration(seconds=31_536_000)),
     ("limits_policy", job_pb2.LIMITS_POLICY_STRICT),
     ("network", job_pb2.JOB_NETWORK_NONE),
+    ("stdin", job_pb2.JOB_STDIN_ONCE),
 ]
 
 INVALID: list[tuple[str, object]] = [
@@ -106,6 +107,7 @@ INVALID: list[tuple[str, object]] = [
     ("queue_timeout", Duration(seconds=31_536_000, nanos=1)),
     ("limits_policy", 77),
     ("network", 77),
+    ("stdin", 77),
 ]
 
 

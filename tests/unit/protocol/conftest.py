@@ -18,6 +18,7 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     table, events, faults = Table(), list[str](), list[tuple[str, BaseException]]()
     connection = ApiConnection(
         table,
+        table.inputs,
         lambda known: messages.Certificates((1, 2, 3), b"" if known == (1, 2, 3) else b"ca"),
         on_ready=lambda: events.append("ready"),
         on_fault=lambda *fault: faults.append(fault),

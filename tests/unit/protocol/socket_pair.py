@@ -6,12 +6,31 @@ from collections.abc import Callable, Sequence
 
 from jobworkerd import errors
 from jobworkerd.model import Job, JobSpec
-from jobworkerd.protocol import messages
+from jobworkerd.protocol import input_messages, messages
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.server import ApiConnection
 from sample_jobs import FINAL, RUNNING
+
+
+class Inputs:
+    """The attachments of a test. Each request is accepted."""
+
+    def __init__(self) -> None:
+        self.requests: list[input_messages.InputRequest] = []
+        self.closed = False
+
+    async def handle(self, request: input_messages.InputRequest) -> messages.ReplyBody:
+        self.requests.append(request)
+        if isinstance(request, input_messages.DetachInput):
+            return messages.Done()
+        return input_messages.InputAccepted(
+            getattr(request, "offset", 0) + len(getattr(request, "data", b""))
+        )
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Table:
@@ -24,6 +43,7 @@ class Table:
         self.held = asyncio.Event()
         self.calls: list[object] = []
         self.changes = JobChanges()
+        self.inputs = Inputs()
 
     async def start(self, spec: JobSpec) -> Job:
         self.calls.append(("start", spec))

@@ -35,6 +35,7 @@ async def test_bytes_that_are_not_a_request_end_the_connection(data: bytes) -> N
     loop.set_exception_handler(lambda _, context: uncaught.append(context))
     connection = ApiConnection(
         Table(),
+        Table().inputs,
         lambda _: messages.Certificates(),
         on_ready=lambda: None,
         on_fault=lambda what, _: faults.append(what),

@@ -56,7 +56,7 @@ async def run(pool: SparePool, spec: JobSpec, cgroup: int | None = None) -> Resu
 
 
 def finish(spare: Spare, spec: JobSpec, cgroup: int | None, parent: Parent) -> Result:
-    process.send(spare, spec, SERVER, "")
+    process.send(spare, process.exec_request(spec, SERVER, ""))
     process.release(spare.control, cgroup)
     spare.control.settimeout(None)
     pid = None

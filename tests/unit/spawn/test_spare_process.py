@@ -166,7 +166,7 @@ async def test_send_and_release_report_a_killed_spare_process(children: OwnChild
     os.kill(spare.pid, signal.SIGKILL)
     wait_until(spare.has_ended)
     for step in (
-        partial(process.send, spare, new_spec("true"), SERVER, ""),
+        partial(process.send, spare, process.exec_request(new_spec("true"), SERVER, "")),
         partial(process.release, spare.control, None),
     ):
         with pytest.raises(BlockingIOError, match="the spare process was killed"):

@@ -16,7 +16,7 @@ from host_resources import descriptors, opened_since
 
 from jobworkerd.config import Config, LoggingConfig
 from jobworkerd.protocol.messages import Certificates
-from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.protocol.server import ApiConnection, InputSession
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs
@@ -56,7 +56,11 @@ async def serving(
         if api.connections or not first:
             on_ready()
         connection = ApiConnection(
-            create_autospec(Jobs), lambda _: Certificates(), on_ready=on_ready, on_fault=lambda *_: None
+            create_autospec(Jobs),
+            create_autospec(InputSession),
+            lambda _: Certificates(),
+            on_ready=on_ready,
+            on_fault=lambda *_: None,
         )
         api.connections.append(connection)
         return connection

@@ -23,6 +23,7 @@ from jobworker.v1.job_pb2 import (
     Job,
     JobNetwork,
     JobStatus,
+    JobStdin,
     Limit,
     LimitsPolicy,
     TerminationReason,
@@ -39,6 +40,7 @@ from jobworker_client.errors import (
     DeadlineExceeded,
     FieldViolation,
     HostExhausted,
+    InputOffsetOutOfRange,
     InvalidAddress,
     InvalidCertificateFile,
     InvalidRequest,
@@ -48,6 +50,7 @@ from jobworker_client.errors import (
     JobWorkerError,
     LimitUnavailable,
     MessageTooLarge,
+    NoStdin,
     OffsetOutOfRange,
     QuotaExceeded,
     ReaderStalled,
@@ -55,6 +58,7 @@ from jobworker_client.errors import (
     RoleRequired,
     ServerBusy,
     ShuttingDown,
+    StdinInUse,
     SupervisorUnavailable,
     TooManyJobs,
     Unauthenticated,
@@ -62,10 +66,19 @@ from jobworker_client.errors import (
     Unreachable,
 )
 from jobworker_client.events import EventHandler, Reconnecting, StreamEvent, TruncatedRange
-from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Limits, Seconds, StreamOptions
+from jobworker_client.requests import (
+    AttachOptions,
+    JobFilter,
+    JobOptions,
+    LimitChanges,
+    Limits,
+    Seconds,
+    StreamOptions,
+)
 from jobworker_client.resumable_stream import StreamStatus
 
 if TYPE_CHECKING:
+    from jobworker_client.aio.attach import AttachedStream
     from jobworker_client.aio.client import Client
     from jobworker_client.aio.stream import JobStream
     from jobworker_client.sync.client import SyncClient
@@ -74,6 +87,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AppliedIsolation",
     "AppliedLimit",
+    "AttachOptions",
+    "AttachedStream",
     "CertificateRevoked",
     "Chunk",
     "Client",
@@ -87,6 +102,7 @@ __all__ = [
     "EventHandler",
     "FieldViolation",
     "HostExhausted",
+    "InputOffsetOutOfRange",
     "InvalidAddress",
     "InvalidCertificateFile",
     "InvalidRequest",
@@ -99,6 +115,7 @@ __all__ = [
     "JobNotRunning",
     "JobOptions",
     "JobStatus",
+    "JobStdin",
     "JobStream",
     "JobWorkerError",
     "Limit",
@@ -107,6 +124,7 @@ __all__ = [
     "Limits",
     "LimitsPolicy",
     "MessageTooLarge",
+    "NoStdin",
     "OffsetOutOfRange",
     "OutputSource",
     "QuotaExceeded",
@@ -117,6 +135,7 @@ __all__ = [
     "Seconds",
     "ServerBusy",
     "ShuttingDown",
+    "StdinInUse",
     "StreamEvent",
     "StreamOptions",
     "StreamStatus",
@@ -138,6 +157,7 @@ __all__ = [
 _LAZY = MappingProxyType(
     {
         "Client": "jobworker_client.aio.client",
+        "AttachedStream": "jobworker_client.aio.attach",
         "JobStream": "jobworker_client.aio.stream",
         "SyncClient": "jobworker_client.sync.client",
         "SyncJobStream": "jobworker_client.sync.stream",

@@ -129,6 +129,18 @@ class OffsetOutOfRange(JobWorkerError):
     """The start offset is past the end of the job's output."""
 
 
+class NoStdin(JobWorkerError):
+    """The call sends input, but the job was created without an open stdin."""
+
+
+class StdinInUse(JobWorkerError):
+    """Another client feeds the stdin of the job, or has taken it over."""
+
+
+class InputOffsetOutOfRange(JobWorkerError):
+    """The input would have a gap; `metadata["accepted"]` is the position from which to continue."""
+
+
 class JobNotRunning(JobWorkerError):
     """The call needs a running job; this one has ended or has not started yet."""
 
@@ -240,6 +252,9 @@ BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTy
         ErrorReason.ERROR_REASON_COMMAND_NOT_STARTED: CommandNotStarted,
         ErrorReason.ERROR_REASON_JOB_NOT_FOUND: JobNotFound,
         ErrorReason.ERROR_REASON_OFFSET_OUT_OF_RANGE: OffsetOutOfRange,
+        ErrorReason.ERROR_REASON_NO_STDIN: NoStdin,
+        ErrorReason.ERROR_REASON_STDIN_IN_USE: StdinInUse,
+        ErrorReason.ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE: InputOffsetOutOfRange,
         ErrorReason.ERROR_REASON_JOB_NOT_RUNNING: JobNotRunning,
         ErrorReason.ERROR_REASON_JOB_NOT_FINAL: JobNotFinal,
         ErrorReason.ERROR_REASON_LIMIT_UNAVAILABLE: LimitUnavailable,

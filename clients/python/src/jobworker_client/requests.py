@@ -11,12 +11,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 
 __all__ = [
+    "AttachOptions",
     "JobFilter",
     "JobOptions",
     "LimitChanges",
     "Limits",
     "Seconds",
     "StreamOptions",
+    "attach_request",
     "create_request",
     "list_request",
     "stop_request",
@@ -92,6 +94,8 @@ class JobOptions(TypedDict, total=False):
             job is then returned with status QUEUED. Default: the job does not wait, and the call raises
             `TooManyJobs`.
         priority: place in the queue, -100 to 100; higher priorities start first. Default: 0.
+        stdin: `JobStdin.JOB_STDIN_OPEN` or `JOB_STDIN_ONCE` lets the job read what `attach` sends. Default:
+            the job reads /dev/null.
     """
 
     limits: Limits
@@ -106,6 +110,7 @@ class JobOptions(TypedDict, total=False):
     max_scratch: int
     queue_timeout: Seconds
     priority: int
+    stdin: job_pb2.JobStdin.ValueType
 
 
 class JobFilter(TypedDict, total=False):
@@ -152,6 +157,20 @@ class StreamOptions(TypedDict, total=False):
     follow: bool
 
 
+class AttachOptions(TypedDict, total=False):
+    """Options of `attach`.
+
+    Keys:
+        offset: first byte of the output, counted from 0 over stdout and stderr together.
+        tail_bytes: start this many bytes before the current end of the output.
+        take_over: True = take the stdin of the job over from the client that feeds it.
+    """
+
+    offset: int
+    tail_bytes: int
+    take_over: bool
+
+
 def create_request(
     command: str, args: Iterable[str], **options: Unpack[JobOptions]
 ) -> job_service_pb2.CreateJobRequest:
@@ -172,6 +191,7 @@ def create_request(
         max_scratch=options.get("max_scratch", 0),
         queue_timeout=_duration(options.get("queue_timeout")),
         priority=options.get("priority", 0),
+        stdin=options.get("stdin", job_pb2.JOB_STDIN_UNSPECIFIED),
         **limits,
     )
 
@@ -230,6 +250,16 @@ def stream_request(job_id: str, **options: Unpack[StreamOptions]) -> job_service
         source=options.get("source", job_output_pb2.OUTPUT_SOURCE_UNSPECIFIED),
         since=_timestamp("since", options.get("since")),
     )
+
+
+def attach_request(
+    job_id: str, **options: Unpack[AttachOptions]
+) -> tuple[job_service_pb2.GetJobsStreamRequest, bool]:
+    """Return the request for the output, and `take_over`."""
+    request = stream_request(job_id, offset=options.get("offset", 0))
+    if (tail_bytes := options.get("tail_bytes")) is not None:
+        request.tail_bytes = tail_bytes
+    return request, options.get("take_over", False)
 
 
 def _duration(seconds: Seconds | None) -> Duration | None:

@@ -8,6 +8,9 @@
     ├── JobNotRunning         the operation requires a running job
     ├── JobNotFinal           the operation requires a job that has ended
     ├── OffsetOutOfRange      the offset is past the end of the log
+    ├── NoStdin               the job was created without an open stdin
+    ├── StdinInUse            another client feeds the stdin of the job
+    ├── InputOffsetOutOfRange the input would have a gap
     ├── LimitUnavailable      the policy is strict and a limit cannot be enforced
     ├── TooManyJobs           the server has no room for the job now
     ├── QuotaExceeded         the client would exceed a bound on each client
@@ -100,7 +103,7 @@ class JobNotRunning(JobWorkerError):
     status: str
 
     def __str__(self) -> str:
-        return f"job {self.job_id} is {self.status}; only a running job can be updated"
+        return f"job {self.job_id} is {self.status}; only a running job can be updated or signaled"
 
 
 @dataclasses.dataclass(eq=False)
@@ -124,6 +127,40 @@ class OffsetOutOfRange(JobWorkerError):
 
     def __str__(self) -> str:
         return f"offset: {self.offset} is past the end of the log; use 0 to {self.log_size}"
+
+
+@dataclasses.dataclass(eq=False)
+class NoStdin(JobWorkerError):
+    """Raised when a client sends input for a job that was created without an open stdin."""
+
+    job_id: str
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} reads no input; create the job with stdin OPEN or ONCE"
+
+
+@dataclasses.dataclass(eq=False)
+class StdinInUse(JobWorkerError):
+    """Raised when another client feeds the stdin of a job, or has taken it over."""
+
+    job_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"another client feeds the stdin of job {self.job_id}; wait until it has ended, or set take_over"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class InputOffsetOutOfRange(JobWorkerError):
+    """Raised when an input continues after bytes that the server has not accepted."""
+
+    job_id: str
+    offset: int
+    accepted: int
+
+    def __str__(self) -> str:
+        return f"offset: the input continues at {self.offset}, not at {self.accepted}; continue there"
 
 
 @dataclasses.dataclass(eq=False)

@@ -60,6 +60,17 @@ class Network(enum.Enum):
     NONE = "none"
 
 
+class Stdin(enum.Enum):
+    """The source of a job's stdin: /dev/null, or a pipe that clients feed.
+
+    The server closes a pipe of kind ONCE if its feeder leaves without the end of the input.
+    """
+
+    NONE = "none"
+    OPEN = "open"
+    ONCE = "once"
+
+
 class OutputSource(enum.IntEnum):
     """An output stream of a process. The value is the number of the file descriptor."""
 
@@ -150,6 +161,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_id: str = ""
     priority: int = 0
     queue_timeout: float | None = None
+    stdin: Stdin = Stdin.NONE
 
 
 class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):

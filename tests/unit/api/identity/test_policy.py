@@ -38,7 +38,7 @@ def test_no_role_can_call_a_method_without_a_rule() -> None:
 def test_only_methods_that_change_state_need_an_admin() -> None:
     admins_alone = {method for method, roles in POLICY.items() if roles == (Role.ADMIN,)}
     service = "jobworker.v1.JobService"
-    changing = ("CreateJob", "StopJob", "UpdateJob", "DeleteJob")
+    changing = ("CreateJob", "StopJob", "UpdateJob", "DeleteJob", "AttachJob")
     assert admins_alone == {f"{service}/{name}" for name in changing}
 
 

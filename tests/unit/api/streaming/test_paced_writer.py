@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from jobworkerd.api.streaming.paced_writer import Context, PacedWriter
+from jobworkerd.api.streaming.paced_writer import MessageWriter, PacedWriter
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import ReaderStalled
 
@@ -27,7 +27,7 @@ class Connection:
 
 
 def writer_to(connection: Connection, config: LogConfig = CONFIG) -> PacedWriter:
-    return PacedWriter("job", cast("Context", connection), config)
+    return PacedWriter("job", cast("MessageWriter", connection), config)
 
 
 async def test_a_stalled_client_is_disconnected_without_an_offset() -> None:

@@ -1,4 +1,4 @@
-"""`jobworker run`: create a job, copy its output, and stop it on Ctrl-C."""
+"""`jobworker run`: create a job, copy its output and input, and stop it on Ctrl-C."""
 
 import asyncio
 
@@ -9,23 +9,33 @@ from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.limits import unenforced
 from jobworker_cli.results import exit_code, print_termination
-from jobworker_cli.stream.follow import copy_stream, open_stream
+from jobworker_cli.settings.options import RunOptions
+from jobworker_cli.stream.follow import copy_stream, open_attached, open_stream
 from jobworker_cli.stream.output_writer import OutputWriter, open_writer
 from jobworker_cli.stream.signals import SignalQueue, cancel_and_wait, catch_signals, wait_for_signal
-from jobworker_client import Client, CommandNotStarted, JobWorkerError
+from jobworker_cli.stream.stdin import has_unread_stdin, read_stdin
+from jobworker_client import Client, CommandNotStarted, JobStream, JobWorkerError
 
-__all__ = ["run_job"]
+__all__ = ["run_detached", "run_job"]
 
 # As in shells that cannot run a command (POSIX, "Exit Status for Commands"), and in `docker run`.
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
-async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, *, preserve_status: bool) -> int:
-    """Create a job, copy its output and return its exit code."""
+async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, options: RunOptions) -> int:
+    """Create a job, copy its output and, if requested, its input; return its exit code."""
+    if options.interactive:
+        request.stdin = job_pb2.JOB_STDIN_ONCE
     with catch_signals() as signals, open_writer() as writer:
         run = Run(client, request, writer)
-        return await _run_until_detached(run, signals, preserve_status=preserve_status)
+        return await _run_until_detached(run, signals, preserve_status=options.preserve_status)
+
+
+async def run_detached(client: Client, request: job_service_pb2.CreateJobRequest) -> int:
+    """Create a job, and print its id."""
+    print((await _create(client, request)).id)
+    return 0
 
 
 class Run:
@@ -46,18 +56,25 @@ class Run:
 
     async def run(self) -> job_pb2.Job:
         """Create the job, copy its output, and return the final job."""
-        job = await self._create()
+        job = await _create(self._client, self._request)
         self._job_id.set_result(job.id)
         reporting = asyncio.create_task(self._report_start(job))
         try:
-            request = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
-            return await copy_stream(open_stream(self._client, request), self._writer.write)
+            return await copy_stream(self._open_stream(job.id), self._writer.write)
         except BrokenPipeError:
             # A local command would end by SIGPIPE with its next write.
             await self.stop()
             raise
         finally:
             await cancel_and_wait(reporting)
+
+    def _open_stream(self, job_id: str) -> JobStream:
+        request = job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True)
+        if self._request.stdin:
+            return open_attached(self._client, request, read_stdin())
+        if has_unread_stdin():
+            print_message("jobworker: the job does not read stdin; use `run -i` to pass it")
+        return open_stream(self._client, request)
 
     async def _report_start(self, job: job_pb2.Job) -> None:
         """Print the position of a queued job until it starts, and the limits that are not in force."""
@@ -71,16 +88,17 @@ class Run:
         except JobWorkerError as error:
             print_message(f"jobworker: cannot stop the job: {error}")
 
-    async def _create(self) -> job_pb2.Job:
-        try:
-            return await create(self._client, self._request)
-        except CommandNotStarted as error:
-            converted = to_cli_error(error)
-            # A missing working directory is not a missing command: 125, as in `env -C`.
-            if "command" in {violation.field for violation in error.fields}:
-                missing = error.metadata.get("errno") == "ENOENT"
-                converted.exit_code = NOT_FOUND if missing else NOT_EXECUTABLE
-            raise converted from error
+
+async def _create(client: Client, request: job_service_pb2.CreateJobRequest) -> job_pb2.Job:
+    try:
+        return await create(client, request)
+    except CommandNotStarted as error:
+        converted = to_cli_error(error)
+        # A missing working directory is not a missing command: 125, as in `env -C`.
+        if "command" in {violation.field for violation in error.fields}:
+            missing = error.metadata.get("errno") == "ENOENT"
+            converted.exit_code = NOT_FOUND if missing else NOT_EXECUTABLE
+        raise converted from error
 
 
 async def _run_until_detached(run: Run, signals: SignalQueue, *, preserve_status: bool) -> int:

@@ -1,17 +1,17 @@
-"""`jobworker run`: run a job like a local command, with its output, exit code and Ctrl-C."""
+"""`jobworker run`: run a job like a local command, with its input, output, exit code and Ctrl-C."""
+
+import functools
 
 import typer
 
 from jobworker_cli.settings.invocation import execute
-from jobworker_cli.settings.options import Command, JobOptions, PreserveStatus, with_options
+from jobworker_cli.settings.options import Command, RunOptions, with_options
 
 __all__ = ["run"]
 
 
-@with_options(JobOptions)
-def run(
-    ctx: typer.Context, command: Command, *, options: JobOptions, preserve_status: PreserveStatus = False
-) -> None:
+@with_options(RunOptions)
+def run(ctx: typer.Context, command: Command, *, options: RunOptions) -> None:
     """Run a job like a local command (Admin only).
 
     Streams the output and exits with the exit code of the job, or with 124 after a timeout. Ctrl-C stops the
@@ -19,7 +19,10 @@ def run(
     the job in the queue on stderr until it starts.
     """
     from jobworker_cli.actions.create import create_request
-    from jobworker_cli.actions.run import run_job
+    from jobworker_cli.actions.run import run_detached, run_job
 
+    if options.interactive and options.detach:
+        raise typer.BadParameter("use only one of the two", param_hint="--interactive / --detach")
+    action = run_detached if options.detach else functools.partial(run_job, options=options)
     request = create_request(command, options)
-    execute(ctx, lambda client: run_job(client, request, preserve_status=preserve_status), failure=125)
+    execute(ctx, lambda client: action(client, request), failure=125)

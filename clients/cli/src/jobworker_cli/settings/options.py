@@ -209,6 +209,19 @@ class JobOptions(LimitOptions):
     ] = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(JobOptions):
+    """The options of `run`."""
+
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Pass stdin to the job. Its end ends the job's stdin.")
+    ] = False
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Print the id of the job and exit; the job keeps running.")
+    ] = False
+    preserve_status: PreserveStatus = False
+
+
 def with_options(options: type["DataclassInstance"]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that replaces the parameter `options` by the fields of a class.
 

@@ -1,6 +1,6 @@
 """Copy a stream to the terminal, with messages about its events on stderr."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
@@ -16,7 +16,7 @@ from jobworker_client import (
     TruncatedRange,
 )
 
-__all__ = ["StderrNotifier", "Write", "copy_stream", "open_stream", "stream_command"]
+__all__ = ["StderrNotifier", "Write", "copy_stream", "open_attached", "open_stream", "stream_command"]
 
 Write = Callable[[Chunk], Awaitable[None]]
 
@@ -51,6 +51,14 @@ def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -
     """Return the stream for a request, with whole messages for `OutputWriter` and events on stderr."""
     request.mixed_sources = True
     return client.stream_from(request, on_event=StderrNotifier())
+
+
+def open_attached(
+    client: Client, request: job_service_pb2.GetJobsStreamRequest, stdin: AsyncIterable[bytes]
+) -> JobStream:
+    """Return the stream like `open_stream`, which also sends the input of the job."""
+    request.mixed_sources = True
+    return client.attach_from(request, stdin, on_event=StderrNotifier())
 
 
 async def copy_stream(stream: JobStream, write: Write) -> job_pb2.Job:

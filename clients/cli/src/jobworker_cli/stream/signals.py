@@ -1,4 +1,4 @@
-"""Wait for SIGINT and SIGTERM together with a task."""
+"""Wait for SIGINT, SIGTERM and SIGHUP together with a task."""
 
 import asyncio
 import contextlib
@@ -15,15 +15,17 @@ Result = TypeVar("Result")
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[SignalQueue]:
-    """Put each SIGINT and SIGTERM into a queue while the context lasts.
+    """Put each SIGINT, SIGTERM and SIGHUP into a queue while the context lasts.
 
     An ignored signal stays ignored: a shell starts background jobs with SIGINT ignored, so that Ctrl-C only
-    reaches the foreground.
+    reaches the foreground, and nohup(1) ignores SIGHUP.
     """
     loop = asyncio.get_running_loop()
     queue: SignalQueue = asyncio.Queue()
     caught = [
-        number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
     ]
     for number in caught:
         loop.add_signal_handler(number, queue.put_nowait, number)

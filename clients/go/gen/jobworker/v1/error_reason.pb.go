@@ -88,6 +88,14 @@ const (
 	// Open streams and waits end with this reason, too. The metadata key `serial` has the serial number. Use another
 	// certificate.
 	ErrorReason_ERROR_REASON_CERTIFICATE_REVOKED ErrorReason = 19
+	// FAILED_PRECONDITION: the call sends input, but the job was created without an open stdin. Create the job with `stdin`
+	// OPEN or ONCE.
+	ErrorReason_ERROR_REASON_NO_STDIN ErrorReason = 20
+	// FAILED_PRECONDITION: another AttachJob call feeds the stdin of the job, or has taken it over. Wait until that call
+	// has ended, or set `take_over`.
+	ErrorReason_ERROR_REASON_STDIN_IN_USE ErrorReason = 21
+	// OUT_OF_RANGE: the input would have a gap. The metadata key `accepted` has the position from which to continue.
+	ErrorReason_ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -113,28 +121,34 @@ var (
 		17: "ERROR_REASON_SERVER_BUSY",
 		18: "ERROR_REASON_MESSAGE_TOO_LARGE",
 		19: "ERROR_REASON_CERTIFICATE_REVOKED",
+		20: "ERROR_REASON_NO_STDIN",
+		21: "ERROR_REASON_STDIN_IN_USE",
+		22: "ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":            0,
-		"ERROR_REASON_INVALID_REQUEST":        1,
-		"ERROR_REASON_COMMAND_NOT_STARTED":    2,
-		"ERROR_REASON_JOB_NOT_FOUND":          3,
-		"ERROR_REASON_JOB_NOT_RUNNING":        4,
-		"ERROR_REASON_OFFSET_OUT_OF_RANGE":    5,
-		"ERROR_REASON_LIMIT_UNAVAILABLE":      6,
-		"ERROR_REASON_TOO_MANY_JOBS":          7,
-		"ERROR_REASON_HOST_EXHAUSTED":         8,
-		"ERROR_REASON_REQUEST_ID_REUSED":      9,
-		"ERROR_REASON_UNAUTHENTICATED":        10,
-		"ERROR_REASON_ROLE_REQUIRED":          11,
-		"ERROR_REASON_READER_STALLED":         12,
-		"ERROR_REASON_SHUTTING_DOWN":          13,
-		"ERROR_REASON_SUPERVISOR_UNAVAILABLE": 14,
-		"ERROR_REASON_JOB_NOT_FINAL":          15,
-		"ERROR_REASON_QUOTA_EXCEEDED":         16,
-		"ERROR_REASON_SERVER_BUSY":            17,
-		"ERROR_REASON_MESSAGE_TOO_LARGE":      18,
-		"ERROR_REASON_CERTIFICATE_REVOKED":    19,
+		"ERROR_REASON_UNSPECIFIED":               0,
+		"ERROR_REASON_INVALID_REQUEST":           1,
+		"ERROR_REASON_COMMAND_NOT_STARTED":       2,
+		"ERROR_REASON_JOB_NOT_FOUND":             3,
+		"ERROR_REASON_JOB_NOT_RUNNING":           4,
+		"ERROR_REASON_OFFSET_OUT_OF_RANGE":       5,
+		"ERROR_REASON_LIMIT_UNAVAILABLE":         6,
+		"ERROR_REASON_TOO_MANY_JOBS":             7,
+		"ERROR_REASON_HOST_EXHAUSTED":            8,
+		"ERROR_REASON_REQUEST_ID_REUSED":         9,
+		"ERROR_REASON_UNAUTHENTICATED":           10,
+		"ERROR_REASON_ROLE_REQUIRED":             11,
+		"ERROR_REASON_READER_STALLED":            12,
+		"ERROR_REASON_SHUTTING_DOWN":             13,
+		"ERROR_REASON_SUPERVISOR_UNAVAILABLE":    14,
+		"ERROR_REASON_JOB_NOT_FINAL":             15,
+		"ERROR_REASON_QUOTA_EXCEEDED":            16,
+		"ERROR_REASON_SERVER_BUSY":               17,
+		"ERROR_REASON_MESSAGE_TOO_LARGE":         18,
+		"ERROR_REASON_CERTIFICATE_REVOKED":       19,
+		"ERROR_REASON_NO_STDIN":                  20,
+		"ERROR_REASON_STDIN_IN_USE":              21,
+		"ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE": 22,
 	}
 )
 
@@ -169,7 +183,7 @@ var File_jobworker_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xb9\x05\n" +
+	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\x9f\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -191,7 +205,10 @@ const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10\x10\x12\x1c\n" +
 	"\x18ERROR_REASON_SERVER_BUSY\x10\x11\x12\"\n" +
 	"\x1eERROR_REASON_MESSAGE_TOO_LARGE\x10\x12\x12$\n" +
-	" ERROR_REASON_CERTIFICATE_REVOKED\x10\x13B\xbd\x01\n" +
+	" ERROR_REASON_CERTIFICATE_REVOKED\x10\x13\x12\x19\n" +
+	"\x15ERROR_REASON_NO_STDIN\x10\x14\x12\x1d\n" +
+	"\x19ERROR_REASON_STDIN_IN_USE\x10\x15\x12*\n" +
+	"&ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE\x10\x16B\xbd\x01\n" +
 	"\x10dev.jobworker.v1B\x10ErrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

@@ -153,6 +153,64 @@ func (JobNetwork) EnumDescriptor() ([]byte, []int) {
 	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
+// Source of a job's stdin.
+type JobStdin int32
+
+const (
+	// In a request: NONE. The server never returns this value.
+	JobStdin_JOB_STDIN_UNSPECIFIED JobStdin = 0
+	// /dev/null.
+	JobStdin_JOB_STDIN_NONE JobStdin = 1
+	// A pipe that clients feed with AttachJob. It stays open until a client sends `eof`.
+	JobStdin_JOB_STDIN_OPEN JobStdin = 2
+	// A pipe as with OPEN. If the client that feeds it disconnects without `eof`, and none returns within 30 s, the server
+	// closes the pipe.
+	JobStdin_JOB_STDIN_ONCE JobStdin = 3
+)
+
+// Enum value maps for JobStdin.
+var (
+	JobStdin_name = map[int32]string{
+		0: "JOB_STDIN_UNSPECIFIED",
+		1: "JOB_STDIN_NONE",
+		2: "JOB_STDIN_OPEN",
+		3: "JOB_STDIN_ONCE",
+	}
+	JobStdin_value = map[string]int32{
+		"JOB_STDIN_UNSPECIFIED": 0,
+		"JOB_STDIN_NONE":        1,
+		"JOB_STDIN_OPEN":        2,
+		"JOB_STDIN_ONCE":        3,
+	}
+)
+
+func (x JobStdin) Enum() *JobStdin {
+	p := new(JobStdin)
+	*p = x
+	return p
+}
+
+func (x JobStdin) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JobStdin) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobworker_v1_job_proto_enumTypes[2].Descriptor()
+}
+
+func (JobStdin) Type() protoreflect.EnumType {
+	return &file_jobworker_v1_job_proto_enumTypes[2]
+}
+
+func (x JobStdin) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JobStdin.Descriptor instead.
+func (JobStdin) EnumDescriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
 // Policy for a limit or a part of the isolation that the host cannot enforce.
 type LimitsPolicy int32
 
@@ -190,11 +248,11 @@ func (x LimitsPolicy) String() string {
 }
 
 func (LimitsPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobworker_v1_job_proto_enumTypes[2].Descriptor()
+	return file_jobworker_v1_job_proto_enumTypes[3].Descriptor()
 }
 
 func (LimitsPolicy) Type() protoreflect.EnumType {
-	return &file_jobworker_v1_job_proto_enumTypes[2]
+	return &file_jobworker_v1_job_proto_enumTypes[3]
 }
 
 func (x LimitsPolicy) Number() protoreflect.EnumNumber {
@@ -203,7 +261,7 @@ func (x LimitsPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use LimitsPolicy.Descriptor instead.
 func (LimitsPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 // Cause of a job's end.
@@ -270,11 +328,11 @@ func (x TerminationReason) String() string {
 }
 
 func (TerminationReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobworker_v1_job_proto_enumTypes[3].Descriptor()
+	return file_jobworker_v1_job_proto_enumTypes[4].Descriptor()
 }
 
 func (TerminationReason) Type() protoreflect.EnumType {
-	return &file_jobworker_v1_job_proto_enumTypes[3]
+	return &file_jobworker_v1_job_proto_enumTypes[4]
 }
 
 func (x TerminationReason) Number() protoreflect.EnumNumber {
@@ -283,7 +341,7 @@ func (x TerminationReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TerminationReason.Descriptor instead.
 func (TerminationReason) EnumDescriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 // A limit that a cgroup enforces.
@@ -347,11 +405,11 @@ func (x Limit) String() string {
 }
 
 func (Limit) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobworker_v1_job_proto_enumTypes[4].Descriptor()
+	return file_jobworker_v1_job_proto_enumTypes[5].Descriptor()
 }
 
 func (Limit) Type() protoreflect.EnumType {
-	return &file_jobworker_v1_job_proto_enumTypes[4]
+	return &file_jobworker_v1_job_proto_enumTypes[5]
 }
 
 func (x Limit) Number() protoreflect.EnumNumber {
@@ -360,7 +418,7 @@ func (x Limit) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Limit.Descriptor instead.
 func (Limit) EnumDescriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 // A part of a job's isolation.
@@ -436,11 +494,11 @@ func (x IsolationPart) String() string {
 }
 
 func (IsolationPart) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobworker_v1_job_proto_enumTypes[5].Descriptor()
+	return file_jobworker_v1_job_proto_enumTypes[6].Descriptor()
 }
 
 func (IsolationPart) Type() protoreflect.EnumType {
-	return &file_jobworker_v1_job_proto_enumTypes[5]
+	return &file_jobworker_v1_job_proto_enumTypes[6]
 }
 
 func (x IsolationPart) Number() protoreflect.EnumNumber {
@@ -449,7 +507,7 @@ func (x IsolationPart) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IsolationPart.Descriptor instead.
 func (IsolationPart) EnumDescriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 // One command that the server runs or ran, with the limits, the state and the result.
@@ -518,6 +576,8 @@ type Job struct {
 	MaxIoIops int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
 	// Bound on the job's private directories together, in MiB, after defaults. 0 = the job has none.
 	MaxScratch int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
+	// Source of the job's stdin.
+	Stdin JobStdin `protobuf:"varint,35,opt,name=stdin,proto3,enum=jobworker.v1.JobStdin" json:"stdin,omitempty"`
 	// Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
 	// server.
 	Pid int32 `protobuf:"varint,40,opt,name=pid,proto3" json:"pid,omitempty"`
@@ -761,6 +821,13 @@ func (x *Job) GetMaxScratch() int32 {
 		return x.MaxScratch
 	}
 	return 0
+}
+
+func (x *Job) GetStdin() JobStdin {
+	if x != nil {
+		return x.Stdin
+	}
+	return JobStdin_JOB_STDIN_UNSPECIFIED
 }
 
 func (x *Job) GetPid() int32 {
@@ -1326,7 +1393,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\f\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\r\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1361,7 +1428,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\acpu_set\x18  \x01(\tR\x06cpuSet\x12\x1e\n" +
 	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x1f\n" +
 	"\vmax_scratch\x18\" \x01(\x05R\n" +
-	"maxScratch\x12\x10\n" +
+	"maxScratch\x12,\n" +
+	"\x05stdin\x18# \x01(\x0e2\x16.jobworker.v1.JobStdinR\x05stdin\x12\x10\n" +
 	"\x03pid\x18( \x01(\x05R\x03pid\x12A\n" +
 	"\x0eapplied_limits\x18) \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rappliedLimits\x12K\n" +
 	"\x11applied_isolation\x18* \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10appliedIsolation\x12)\n" +
@@ -1460,7 +1528,12 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"JobNetwork\x12\x1b\n" +
 	"\x17JOB_NETWORK_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10JOB_NETWORK_HOST\x10\x01\x12\x14\n" +
-	"\x10JOB_NETWORK_NONE\x10\x02*f\n" +
+	"\x10JOB_NETWORK_NONE\x10\x02*a\n" +
+	"\bJobStdin\x12\x19\n" +
+	"\x15JOB_STDIN_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eJOB_STDIN_NONE\x10\x01\x12\x12\n" +
+	"\x0eJOB_STDIN_OPEN\x10\x02\x12\x12\n" +
+	"\x0eJOB_STDIN_ONCE\x10\x03*f\n" +
 	"\fLimitsPolicy\x12\x1d\n" +
 	"\x19LIMITS_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19LIMITS_POLICY_BEST_EFFORT\x10\x01\x12\x18\n" +
@@ -1513,48 +1586,50 @@ func file_jobworker_v1_job_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_proto_rawDescData
 }
 
-var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_jobworker_v1_job_proto_goTypes = []any{
 	(JobStatus)(0),                // 0: jobworker.v1.JobStatus
 	(JobNetwork)(0),               // 1: jobworker.v1.JobNetwork
-	(LimitsPolicy)(0),             // 2: jobworker.v1.LimitsPolicy
-	(TerminationReason)(0),        // 3: jobworker.v1.TerminationReason
-	(Limit)(0),                    // 4: jobworker.v1.Limit
-	(IsolationPart)(0),            // 5: jobworker.v1.IsolationPart
-	(*Job)(nil),                   // 6: jobworker.v1.Job
-	(*Termination)(nil),           // 7: jobworker.v1.Termination
-	(*AppliedLimit)(nil),          // 8: jobworker.v1.AppliedLimit
-	(*AppliedIsolation)(nil),      // 9: jobworker.v1.AppliedIsolation
-	(*Usage)(nil),                 // 10: jobworker.v1.Usage
-	nil,                           // 11: jobworker.v1.Job.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(JobStdin)(0),                 // 2: jobworker.v1.JobStdin
+	(LimitsPolicy)(0),             // 3: jobworker.v1.LimitsPolicy
+	(TerminationReason)(0),        // 4: jobworker.v1.TerminationReason
+	(Limit)(0),                    // 5: jobworker.v1.Limit
+	(IsolationPart)(0),            // 6: jobworker.v1.IsolationPart
+	(*Job)(nil),                   // 7: jobworker.v1.Job
+	(*Termination)(nil),           // 8: jobworker.v1.Termination
+	(*AppliedLimit)(nil),          // 9: jobworker.v1.AppliedLimit
+	(*AppliedIsolation)(nil),      // 10: jobworker.v1.AppliedIsolation
+	(*Usage)(nil),                 // 11: jobworker.v1.Usage
+	nil,                           // 12: jobworker.v1.Job.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_jobworker_v1_job_proto_depIdxs = []int32{
 	0,  // 0: jobworker.v1.Job.status:type_name -> jobworker.v1.JobStatus
-	12, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	12, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
-	11, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
-	12, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	13, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
-	13, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
-	2,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	13, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	13, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	12, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
+	13, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	14, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
+	14, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
+	3,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
 	1,  // 8: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	13, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
-	8,  // 10: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
-	9,  // 11: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
-	10, // 12: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	12, // 13: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
-	7,  // 14: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
-	3,  // 15: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	4,  // 16: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
-	5,  // 17: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	14, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
+	2,  // 10: jobworker.v1.Job.stdin:type_name -> jobworker.v1.JobStdin
+	9,  // 11: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
+	10, // 12: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
+	11, // 13: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
+	13, // 14: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	8,  // 15: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
+	4,  // 16: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
+	5,  // 17: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
+	6,  // 18: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }
@@ -1569,7 +1644,7 @@ func file_jobworker_v1_job_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_proto_rawDesc), len(file_jobworker_v1_job_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,

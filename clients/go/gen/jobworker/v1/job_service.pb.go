@@ -89,7 +89,9 @@ type CreateJobRequest struct {
 	// Bound on the job's private directories together, in MiB. They are in memory, and their content counts towards
 	// `max_memory`. Writes beyond the bound fail with ENOSPC. At most 16,777,216, or the server's `scratch.max`. 0 = the
 	// server's default (as shipped: 256).
-	MaxScratch    int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
+	MaxScratch int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
+	// Source of the job's stdin. Default: NONE.
+	Stdin         JobStdin `protobuf:"varint,35,opt,name=stdin,proto3,enum=jobworker.v1.JobStdin" json:"stdin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +271,13 @@ func (x *CreateJobRequest) GetMaxScratch() int32 {
 		return x.MaxScratch
 	}
 	return 0
+}
+
+func (x *CreateJobRequest) GetStdin() JobStdin {
+	if x != nil {
+		return x.Stdin
+	}
+	return JobStdin_JOB_STDIN_UNSPECIFIED
 }
 
 // The started or queued job.
@@ -1363,11 +1372,236 @@ func (*GetJobsStreamResponse_Truncated) isGetJobsStreamResponse_Kind() {}
 
 func (*GetJobsStreamResponse_Result) isGetJobsStreamResponse_Kind() {}
 
+// One message of the client in AttachJob. The first one is `start`.
+type AttachJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Content of the message.
+	//
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*AttachJobRequest_Start
+	//	*AttachJobRequest_Input
+	//	*AttachJobRequest_Eof
+	//	*AttachJobRequest_Signal
+	//	*AttachJobRequest_Detach
+	Kind          isAttachJobRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachJobRequest) Reset() {
+	*x = AttachJobRequest{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachJobRequest) ProtoMessage() {}
+
+func (x *AttachJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachJobRequest.ProtoReflect.Descriptor instead.
+func (*AttachJobRequest) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AttachJobRequest) GetKind() isAttachJobRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *AttachJobRequest) GetStart() *AttachStart {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *AttachJobRequest) GetInput() *InputChunk {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobRequest_Input); ok {
+			return x.Input
+		}
+	}
+	return nil
+}
+
+func (x *AttachJobRequest) GetEof() *InputEnd {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobRequest_Eof); ok {
+			return x.Eof
+		}
+	}
+	return nil
+}
+
+func (x *AttachJobRequest) GetSignal() *JobSignal {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobRequest_Signal); ok {
+			return x.Signal
+		}
+	}
+	return nil
+}
+
+func (x *AttachJobRequest) GetDetach() *Detach {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobRequest_Detach); ok {
+			return x.Detach
+		}
+	}
+	return nil
+}
+
+type isAttachJobRequest_Kind interface {
+	isAttachJobRequest_Kind()
+}
+
+type AttachJobRequest_Start struct {
+	// The job and the part of its output. Sent once, as the first message.
+	Start *AttachStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type AttachJobRequest_Input struct {
+	// Input for the job. Only if `start` has an `input_id`.
+	Input *InputChunk `protobuf:"bytes,2,opt,name=input,proto3,oneof"`
+}
+
+type AttachJobRequest_Eof struct {
+	// The end of the input: the job reads the end of file after the last byte. Only if `start` has an `input_id`.
+	Eof *InputEnd `protobuf:"bytes,3,opt,name=eof,proto3,oneof"`
+}
+
+type AttachJobRequest_Signal struct {
+	// Sends a signal to the processes of the job that are in the process group of its main process.
+	Signal *JobSignal `protobuf:"bytes,4,opt,name=signal,proto3,oneof"`
+}
+
+type AttachJobRequest_Detach struct {
+	// Ends the call.
+	Detach *Detach `protobuf:"bytes,5,opt,name=detach,proto3,oneof"`
+}
+
+func (*AttachJobRequest_Start) isAttachJobRequest_Kind() {}
+
+func (*AttachJobRequest_Input) isAttachJobRequest_Kind() {}
+
+func (*AttachJobRequest_Eof) isAttachJobRequest_Kind() {}
+
+func (*AttachJobRequest_Signal) isAttachJobRequest_Kind() {}
+
+func (*AttachJobRequest_Detach) isAttachJobRequest_Kind() {}
+
+// One message of the server in AttachJob.
+type AttachJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Content of the message. Ignore a message whose kind is not set: it is of a kind that a later version added.
+	//
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*AttachJobResponse_Output
+	//	*AttachJobResponse_InputAccepted
+	Kind          isAttachJobResponse_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachJobResponse) Reset() {
+	*x = AttachJobResponse{}
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachJobResponse) ProtoMessage() {}
+
+func (x *AttachJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachJobResponse.ProtoReflect.Descriptor instead.
+func (*AttachJobResponse) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AttachJobResponse) GetKind() isAttachJobResponse_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *AttachJobResponse) GetOutput() *GetJobsStreamResponse {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobResponse_Output); ok {
+			return x.Output
+		}
+	}
+	return nil
+}
+
+func (x *AttachJobResponse) GetInputAccepted() *InputAccepted {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobResponse_InputAccepted); ok {
+			return x.InputAccepted
+		}
+	}
+	return nil
+}
+
+type isAttachJobResponse_Kind interface {
+	isAttachJobResponse_Kind()
+}
+
+type AttachJobResponse_Output struct {
+	// A message of the output, as from GetJobsStream with `follow` and `mixed_sources`.
+	Output *GetJobsStreamResponse `protobuf:"bytes,1,opt,name=output,proto3,oneof"`
+}
+
+type AttachJobResponse_InputAccepted struct {
+	// The accepted input. Sent after `start` with an `input_id`, and after each `input` and `eof`.
+	InputAccepted *InputAccepted `protobuf:"bytes,2,opt,name=input_accepted,json=inputAccepted,proto3,oneof"`
+}
+
+func (*AttachJobResponse_Output) isAttachJobResponse_Kind() {}
+
+func (*AttachJobResponse_InputAccepted) isAttachJobResponse_Kind() {}
+
 var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_output.proto\x1a\x1cjobworker/v1/job_watch.proto\"\xe2\a\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_attach.proto\x1a\x1djobworker/v1/job_output.proto\x1a\x1cjobworker/v1/job_watch.proto\"\x90\b\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1395,7 +1629,8 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\acpu_set\x18  \x01(\tR\x06cpuSet\x12\x1e\n" +
 	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x1f\n" +
 	"\vmax_scratch\x18\" \x01(\x05R\n" +
-	"maxScratch\x1a9\n" +
+	"maxScratch\x12,\n" +
+	"\x05stdin\x18# \x01(\x0e2\x16.jobworker.v1.JobStdinR\x05stdin\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
@@ -1494,7 +1729,18 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
 	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
 	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n" +
-	"\x04kind2\xea\x05\n" +
+	"\x04kind\"\x8e\x02\n" +
+	"\x10AttachJobRequest\x121\n" +
+	"\x05start\x18\x01 \x01(\v2\x19.jobworker.v1.AttachStartH\x00R\x05start\x120\n" +
+	"\x05input\x18\x02 \x01(\v2\x18.jobworker.v1.InputChunkH\x00R\x05input\x12*\n" +
+	"\x03eof\x18\x03 \x01(\v2\x16.jobworker.v1.InputEndH\x00R\x03eof\x121\n" +
+	"\x06signal\x18\x04 \x01(\v2\x17.jobworker.v1.JobSignalH\x00R\x06signal\x12.\n" +
+	"\x06detach\x18\x05 \x01(\v2\x14.jobworker.v1.DetachH\x00R\x06detachB\x06\n" +
+	"\x04kind\"\xa0\x01\n" +
+	"\x11AttachJobResponse\x12=\n" +
+	"\x06output\x18\x01 \x01(\v2#.jobworker.v1.GetJobsStreamResponseH\x00R\x06output\x12D\n" +
+	"\x0einput_accepted\x18\x02 \x01(\v2\x1b.jobworker.v1.InputAcceptedH\x00R\rinputAcceptedB\x06\n" +
+	"\x04kind2\xbc\x06\n" +
 	"\n" +
 	"JobService\x12L\n" +
 	"\tCreateJob\x12\x1e.jobworker.v1.CreateJobRequest\x1a\x1f.jobworker.v1.CreateJobResponse\x12H\n" +
@@ -1505,7 +1751,8 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\tDeleteJob\x12\x1e.jobworker.v1.DeleteJobRequest\x1a\x1f.jobworker.v1.DeleteJobResponse\"\x03\x90\x02\x02\x12K\n" +
 	"\aWaitJob\x12\x1c.jobworker.v1.WaitJobRequest\x1a\x1d.jobworker.v1.WaitJobResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\tWatchJobs\x12\x1e.jobworker.v1.WatchJobsRequest\x1a\x1f.jobworker.v1.WatchJobsResponse\"\x03\x90\x02\x010\x01\x12_\n" +
-	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01B\xbc\x01\n" +
+	"\rGetJobsStream\x12\".jobworker.v1.GetJobsStreamRequest\x1a#.jobworker.v1.GetJobsStreamResponse\"\x03\x90\x02\x010\x01\x12P\n" +
+	"\tAttachJob\x12\x1e.jobworker.v1.AttachJobRequest\x1a\x1f.jobworker.v1.AttachJobResponse(\x010\x01B\xbc\x01\n" +
 	"\x10dev.jobworker.v1B\x0fJobServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (
@@ -1520,7 +1767,7 @@ func file_jobworker_v1_job_service_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_service_proto_rawDescData
 }
 
-var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*CreateJobRequest)(nil),      // 0: jobworker.v1.CreateJobRequest
 	(*CreateJobResponse)(nil),     // 1: jobworker.v1.CreateJobResponse
@@ -1538,69 +1785,88 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*WaitJobResponse)(nil),       // 13: jobworker.v1.WaitJobResponse
 	(*GetJobsStreamRequest)(nil),  // 14: jobworker.v1.GetJobsStreamRequest
 	(*GetJobsStreamResponse)(nil), // 15: jobworker.v1.GetJobsStreamResponse
-	nil,                           // 16: jobworker.v1.CreateJobRequest.LabelsEntry
-	nil,                           // 17: jobworker.v1.CreateJobRequest.EnvEntry
-	nil,                           // 18: jobworker.v1.ListJobsRequest.LabelsEntry
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(LimitsPolicy)(0),             // 20: jobworker.v1.LimitsPolicy
-	(JobNetwork)(0),               // 21: jobworker.v1.JobNetwork
-	(*Job)(nil),                   // 22: jobworker.v1.Job
-	(JobStatus)(0),                // 23: jobworker.v1.JobStatus
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(OutputSource)(0),             // 25: jobworker.v1.OutputSource
-	(*TruncatedRange)(nil),        // 26: jobworker.v1.TruncatedRange
-	(*WatchJobsRequest)(nil),      // 27: jobworker.v1.WatchJobsRequest
-	(*WatchJobsResponse)(nil),     // 28: jobworker.v1.WatchJobsResponse
+	(*AttachJobRequest)(nil),      // 16: jobworker.v1.AttachJobRequest
+	(*AttachJobResponse)(nil),     // 17: jobworker.v1.AttachJobResponse
+	nil,                           // 18: jobworker.v1.CreateJobRequest.LabelsEntry
+	nil,                           // 19: jobworker.v1.CreateJobRequest.EnvEntry
+	nil,                           // 20: jobworker.v1.ListJobsRequest.LabelsEntry
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(LimitsPolicy)(0),             // 22: jobworker.v1.LimitsPolicy
+	(JobNetwork)(0),               // 23: jobworker.v1.JobNetwork
+	(JobStdin)(0),                 // 24: jobworker.v1.JobStdin
+	(*Job)(nil),                   // 25: jobworker.v1.Job
+	(JobStatus)(0),                // 26: jobworker.v1.JobStatus
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(OutputSource)(0),             // 28: jobworker.v1.OutputSource
+	(*TruncatedRange)(nil),        // 29: jobworker.v1.TruncatedRange
+	(*AttachStart)(nil),           // 30: jobworker.v1.AttachStart
+	(*InputChunk)(nil),            // 31: jobworker.v1.InputChunk
+	(*InputEnd)(nil),              // 32: jobworker.v1.InputEnd
+	(*JobSignal)(nil),             // 33: jobworker.v1.JobSignal
+	(*Detach)(nil),                // 34: jobworker.v1.Detach
+	(*InputAccepted)(nil),         // 35: jobworker.v1.InputAccepted
+	(*WatchJobsRequest)(nil),      // 36: jobworker.v1.WatchJobsRequest
+	(*WatchJobsResponse)(nil),     // 37: jobworker.v1.WatchJobsResponse
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
-	16, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
-	19, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
-	19, // 2: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
-	20, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	21, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
-	17, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
-	19, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
-	22, // 7: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	22, // 8: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	23, // 9: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	18, // 10: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	24, // 11: jobworker.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
-	24, // 12: jobworker.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
-	22, // 13: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	19, // 14: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	22, // 15: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	22, // 16: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
-	19, // 17: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
-	22, // 18: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
-	25, // 19: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	24, // 20: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	26, // 21: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	22, // 22: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	25, // 23: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	24, // 24: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 25: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	2,  // 26: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	4,  // 27: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	6,  // 28: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	10, // 29: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	8,  // 30: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
-	12, // 31: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
-	27, // 32: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
-	14, // 33: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	1,  // 34: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 35: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 36: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 37: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	11, // 38: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	9,  // 39: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
-	13, // 40: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
-	28, // 41: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
-	15, // 42: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	34, // [34:43] is the sub-list for method output_type
-	25, // [25:34] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	18, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
+	21, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
+	21, // 2: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
+	22, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	23, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	19, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
+	21, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
+	24, // 7: jobworker.v1.CreateJobRequest.stdin:type_name -> jobworker.v1.JobStdin
+	25, // 8: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	25, // 9: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	26, // 10: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	20, // 11: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	27, // 12: jobworker.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
+	27, // 13: jobworker.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
+	25, // 14: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	21, // 15: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	25, // 16: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	25, // 17: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	21, // 18: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	25, // 19: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
+	28, // 20: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	27, // 21: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	29, // 22: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	25, // 23: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	28, // 24: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	27, // 25: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	30, // 26: jobworker.v1.AttachJobRequest.start:type_name -> jobworker.v1.AttachStart
+	31, // 27: jobworker.v1.AttachJobRequest.input:type_name -> jobworker.v1.InputChunk
+	32, // 28: jobworker.v1.AttachJobRequest.eof:type_name -> jobworker.v1.InputEnd
+	33, // 29: jobworker.v1.AttachJobRequest.signal:type_name -> jobworker.v1.JobSignal
+	34, // 30: jobworker.v1.AttachJobRequest.detach:type_name -> jobworker.v1.Detach
+	15, // 31: jobworker.v1.AttachJobResponse.output:type_name -> jobworker.v1.GetJobsStreamResponse
+	35, // 32: jobworker.v1.AttachJobResponse.input_accepted:type_name -> jobworker.v1.InputAccepted
+	0,  // 33: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 34: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 35: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 36: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	10, // 37: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	8,  // 38: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
+	12, // 39: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
+	36, // 40: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
+	14, // 41: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	16, // 42: jobworker.v1.JobService.AttachJob:input_type -> jobworker.v1.AttachJobRequest
+	1,  // 43: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 44: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 45: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 46: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	11, // 47: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	9,  // 48: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
+	13, // 49: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	37, // 50: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
+	15, // 51: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	17, // 52: jobworker.v1.JobService.AttachJob:output_type -> jobworker.v1.AttachJobResponse
+	43, // [43:53] is the sub-list for method output_type
+	33, // [33:43] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
@@ -1609,6 +1875,7 @@ func file_jobworker_v1_job_service_proto_init() {
 		return
 	}
 	file_jobworker_v1_job_proto_init()
+	file_jobworker_v1_job_attach_proto_init()
 	file_jobworker_v1_job_output_proto_init()
 	file_jobworker_v1_job_watch_proto_init()
 	file_jobworker_v1_job_service_proto_msgTypes[10].OneofWrappers = []any{}
@@ -1619,13 +1886,24 @@ func file_jobworker_v1_job_service_proto_init() {
 		(*GetJobsStreamResponse_Truncated)(nil),
 		(*GetJobsStreamResponse_Result)(nil),
 	}
+	file_jobworker_v1_job_service_proto_msgTypes[16].OneofWrappers = []any{
+		(*AttachJobRequest_Start)(nil),
+		(*AttachJobRequest_Input)(nil),
+		(*AttachJobRequest_Eof)(nil),
+		(*AttachJobRequest_Signal)(nil),
+		(*AttachJobRequest_Detach)(nil),
+	}
+	file_jobworker_v1_job_service_proto_msgTypes[17].OneofWrappers = []any{
+		(*AttachJobResponse_Output)(nil),
+		(*AttachJobResponse_InputAccepted)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_service_proto_rawDesc), len(file_jobworker_v1_job_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	JobService_WaitJob_FullMethodName       = "/jobworker.v1.JobService/WaitJob"
 	JobService_WatchJobs_FullMethodName     = "/jobworker.v1.JobService/WatchJobs"
 	JobService_GetJobsStream_FullMethodName = "/jobworker.v1.JobService/GetJobsStream"
+	JobService_AttachJob_FullMethodName     = "/jobworker.v1.JobService/AttachJob"
 )
 
 // JobServiceClient is the client API for JobService service.
@@ -140,6 +141,24 @@ type JobServiceClient interface {
 	// INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the client accepted no message for the server's
 	// stall timeout; SHUTTING_DOWN).
 	GetJobsStream(ctx context.Context, in *GetJobsStreamRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetJobsStreamResponse], error)
+	// Streams a job's output like GetJobsStream, and passes input and signals to the job.
+	//
+	// The first message of the client is `start`. If it has an `input_id`, the server answers with `input_accepted`: the
+	// position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
+	// CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
+	//
+	// Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
+	// waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
+	// input.
+	//
+	// Only `eof` ends the input. The end of the client's messages and the end of the connection leave the stdin of the job
+	// open. The call ends after the `result` of the output, or after `detach`.
+	//
+	// Admin only. Safe to retry, with the same `input_id`.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE, INPUT_OFFSET_OUT_OF_RANGE), INVALID_ARGUMENT
+	// (INVALID_REQUEST), FAILED_PRECONDITION (NO_STDIN, STDIN_IN_USE), UNAVAILABLE (READER_STALLED, SHUTTING_DOWN).
+	AttachJob(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachJobRequest, AttachJobResponse], error)
 }
 
 type jobServiceClient struct {
@@ -258,6 +277,19 @@ func (c *jobServiceClient) GetJobsStream(ctx context.Context, in *GetJobsStreamR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type JobService_GetJobsStreamClient = grpc.ServerStreamingClient[GetJobsStreamResponse]
 
+func (c *jobServiceClient) AttachJob(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachJobRequest, AttachJobResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[2], JobService_AttachJob_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AttachJobRequest, AttachJobResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_AttachJobClient = grpc.BidiStreamingClient[AttachJobRequest, AttachJobResponse]
+
 // JobServiceServer is the server API for JobService service.
 // All implementations must embed UnimplementedJobServiceServer
 // for forward compatibility.
@@ -368,6 +400,24 @@ type JobServiceServer interface {
 	// INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the client accepted no message for the server's
 	// stall timeout; SHUTTING_DOWN).
 	GetJobsStream(*GetJobsStreamRequest, grpc.ServerStreamingServer[GetJobsStreamResponse]) error
+	// Streams a job's output like GetJobsStream, and passes input and signals to the job.
+	//
+	// The first message of the client is `start`. If it has an `input_id`, the server answers with `input_accepted`: the
+	// position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
+	// CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
+	//
+	// Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
+	// waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
+	// input.
+	//
+	// Only `eof` ends the input. The end of the client's messages and the end of the connection leave the stdin of the job
+	// open. The call ends after the `result` of the output, or after `detach`.
+	//
+	// Admin only. Safe to retry, with the same `input_id`.
+	//
+	// NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE, INPUT_OFFSET_OUT_OF_RANGE), INVALID_ARGUMENT
+	// (INVALID_REQUEST), FAILED_PRECONDITION (NO_STDIN, STDIN_IN_USE), UNAVAILABLE (READER_STALLED, SHUTTING_DOWN).
+	AttachJob(grpc.BidiStreamingServer[AttachJobRequest, AttachJobResponse]) error
 	mustEmbedUnimplementedJobServiceServer()
 }
 
@@ -404,6 +454,9 @@ func (UnimplementedJobServiceServer) WatchJobs(*WatchJobsRequest, grpc.ServerStr
 }
 func (UnimplementedJobServiceServer) GetJobsStream(*GetJobsStreamRequest, grpc.ServerStreamingServer[GetJobsStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetJobsStream not implemented")
+}
+func (UnimplementedJobServiceServer) AttachJob(grpc.BidiStreamingServer[AttachJobRequest, AttachJobResponse]) error {
+	return status.Error(codes.Unimplemented, "method AttachJob not implemented")
 }
 func (UnimplementedJobServiceServer) mustEmbedUnimplementedJobServiceServer() {}
 func (UnimplementedJobServiceServer) testEmbeddedByValue()                    {}
@@ -574,6 +627,13 @@ func _JobService_GetJobsStream_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type JobService_GetJobsStreamServer = grpc.ServerStreamingServer[GetJobsStreamResponse]
 
+func _JobService_AttachJob_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(JobServiceServer).AttachJob(&grpc.GenericServerStream[AttachJobRequest, AttachJobResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_AttachJobServer = grpc.BidiStreamingServer[AttachJobRequest, AttachJobResponse]
+
 // JobService_ServiceDesc is the grpc.ServiceDesc for JobService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -620,6 +680,12 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "GetJobsStream",
 			Handler:       _JobService_GetJobsStream_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "AttachJob",
+			Handler:       _JobService_AttachJob_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "jobworker/v1/job_service.proto",

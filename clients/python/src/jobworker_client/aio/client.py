@@ -1,13 +1,14 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client import requests
+from jobworker_client.aio.attach import AttachedStream
 from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.stream import JobStream
 from jobworker_client.base import DEADLINE, BaseClient
@@ -16,7 +17,14 @@ from jobworker_client.errors import JobNotFound, JobWorkerError
 from jobworker_client.events import EventHandler
 from jobworker_client.job_wait import JobWait
 from jobworker_client.paging import PAGE_SIZE, JobPager
-from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Seconds, StreamOptions
+from jobworker_client.requests import (
+    AttachOptions,
+    JobFilter,
+    JobOptions,
+    LimitChanges,
+    Seconds,
+    StreamOptions,
+)
 from jobworker_client.resumable_stream import ResumableStream
 
 __all__ = ["Client"]
@@ -263,6 +271,50 @@ class Client(BaseClient):
         return self.stream_from(
             requests.stream_request(job_id, **options), deadline=deadline, on_event=on_event
         )
+
+    def attach(
+        self,
+        job_id: str,
+        stdin: AsyncIterable[bytes] | None = None,
+        *,
+        deadline: float | None = None,
+        on_event: EventHandler | None = None,
+        **options: Unpack[AttachOptions],
+    ) -> AttachedStream:
+        """Return the output of a job like `stream`, and send it the bytes of `stdin`.
+
+        The end of `stdin` ends the input of the job. The input is sent while the stream is iterated, and it
+        resumes like the output. `signal` of the result sends a signal to the job.
+
+        The iteration raises `JobNotFound` if no job has this id, `NoStdin` if the job was created without
+        `stdin`, and `StdinInUse` if another client feeds it.
+
+        >>> async def main() -> None:
+        ...     async def lines() -> AsyncIterator[bytes]:
+        ...         yield b"b\\n"
+        ...         yield b"a\\n"
+        ...     async with Client.from_env() as client:
+        ...         job = await client.create("sort", stdin=JobStdin.JOB_STDIN_ONCE)
+        ...         async for chunk in client.attach(job.id, lines()):
+        ...             print(chunk.payload)
+        >>> asyncio.run(main())
+        b'a\\nb\\n'
+        """
+        request, take_over = requests.attach_request(job_id, **options)
+        return self.attach_from(request, stdin, take_over=take_over, deadline=deadline, on_event=on_event)
+
+    def attach_from(
+        self,
+        request: job_service_pb2.GetJobsStreamRequest,
+        stdin: AsyncIterable[bytes] | None = None,
+        *,
+        take_over: bool = False,
+        deadline: float | None = None,
+        on_event: EventHandler | None = None,
+    ) -> AttachedStream:
+        """Attach to a job with a generated request for its output: `id`, `offset` and `tail_bytes`."""
+        state = ResumableStream(request, deadline=deadline, on_event=on_event, policy=self._retry_policy)
+        return AttachedStream(self._connection, state, stdin, take_over=take_over)
 
     def stream_from(
         self,

@@ -1,13 +1,14 @@
 """The output of a job as an asynchronous iterator over the calls of a `ResumableStream`."""
 
 import asyncio
+from collections.abc import Awaitable
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import grpc
 
-from jobworker_client.aio.connection import Connection, StreamCall
+from jobworker.v1.job_service_pb2 import GetJobsStreamRequest
 from jobworker_client.chunks import Chunk
 from jobworker_client.errors import JobWorkerError
 from jobworker_client.resumable_stream import ResumableStream, StreamStatus, missing_result
@@ -15,13 +16,36 @@ from jobworker_client.resumable_stream import ResumableStream, StreamStatus, mis
 __all__ = ["JobStream"]
 
 
+class Call(Protocol):
+    """A call that returns output."""
+
+    async def read(self) -> object:
+        """Return the next message, or the EOF of gRPC."""
+
+    def cancel(self) -> object:
+        """Cancel the call."""
+
+
+class Opener(Protocol):
+    """A connection that opens such calls."""
+
+    def open(self, request: GetJobsStreamRequest, timeout: float | None, /) -> Call:
+        """Start a call with a timeout in seconds; its `read` raises `grpc.RpcError`."""
+
+    def wait_ready(self, seconds: float) -> Awaitable[bool]:
+        """Wait for a connection for some seconds; return whether there is one."""
+
+    def to_error(self, error: grpc.RpcError) -> JobWorkerError:
+        """Return the error that a failed call raises."""
+
+
 class JobStream(StreamStatus):
     """The output of a job as an asynchronous iterator and context manager; see `StreamStatus`."""
 
-    def __init__(self, connection: Connection, state: ResumableStream) -> None:
+    def __init__(self, connection: Opener, state: ResumableStream) -> None:
         super().__init__(state)
         self._connection = connection
-        self._call: StreamCall | None = None
+        self._call: Call | None = None
 
     async def __aenter__(self) -> Self:
         """Return the stream."""

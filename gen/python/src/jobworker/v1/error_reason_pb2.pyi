@@ -101,6 +101,16 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     Open streams and waits end with this reason, too. The metadata key `serial` has the serial number. Use another
     certificate.
     """
+    ERROR_REASON_NO_STDIN: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: the call sends input, but the job was created without an open stdin. Create the job with `stdin`
+    OPEN or ONCE.
+    """
+    ERROR_REASON_STDIN_IN_USE: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: another AttachJob call feeds the stdin of the job, or has taken it over. Wait until that call
+    has ended, or set `take_over`.
+    """
+    ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE: _ErrorReason.ValueType  # 22
+    """OUT_OF_RANGE: the input would have a gap. The metadata key `accepted` has the position from which to continue."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
@@ -187,3 +197,13 @@ ERROR_REASON_CERTIFICATE_REVOKED: ErrorReason.ValueType  # 19
 Open streams and waits end with this reason, too. The metadata key `serial` has the serial number. Use another
 certificate.
 """
+ERROR_REASON_NO_STDIN: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: the call sends input, but the job was created without an open stdin. Create the job with `stdin`
+OPEN or ONCE.
+"""
+ERROR_REASON_STDIN_IN_USE: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: another AttachJob call feeds the stdin of the job, or has taken it over. Wait until that call
+has ended, or set `take_over`.
+"""
+ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 22
+"""OUT_OF_RANGE: the input would have a gap. The metadata key `accepted` has the position from which to continue."""

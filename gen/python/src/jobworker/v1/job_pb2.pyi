@@ -101,6 +101,37 @@ JOB_NETWORK_HOST: JobNetwork.ValueType  # 1
 JOB_NETWORK_NONE: JobNetwork.ValueType  # 2
 """Only a private loopback interface."""
 
+class _JobStdin:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobStdinEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_JobStdin.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    JOB_STDIN_UNSPECIFIED: _JobStdin.ValueType  # 0
+    """In a request: NONE. The server never returns this value."""
+    JOB_STDIN_NONE: _JobStdin.ValueType  # 1
+    """/dev/null."""
+    JOB_STDIN_OPEN: _JobStdin.ValueType  # 2
+    """A pipe that clients feed with AttachJob. It stays open until a client sends `eof`."""
+    JOB_STDIN_ONCE: _JobStdin.ValueType  # 3
+    """A pipe as with OPEN. If the client that feeds it disconnects without `eof`, and none returns within 30 s, the server
+    closes the pipe.
+    """
+
+class JobStdin(_JobStdin, metaclass=_JobStdinEnumTypeWrapper):
+    """Source of a job's stdin."""
+
+JOB_STDIN_UNSPECIFIED: JobStdin.ValueType  # 0
+"""In a request: NONE. The server never returns this value."""
+JOB_STDIN_NONE: JobStdin.ValueType  # 1
+"""/dev/null."""
+JOB_STDIN_OPEN: JobStdin.ValueType  # 2
+"""A pipe that clients feed with AttachJob. It stays open until a client sends `eof`."""
+JOB_STDIN_ONCE: JobStdin.ValueType  # 3
+"""A pipe as with OPEN. If the client that feeds it disconnects without `eof`, and none returns within 30 s, the server
+closes the pipe.
+"""
+
 class _LimitsPolicy:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -345,6 +376,7 @@ class Job(message.Message):
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     MAX_SCRATCH_FIELD_NUMBER: builtins.int
+    STDIN_FIELD_NUMBER: builtins.int
     PID_FIELD_NUMBER: builtins.int
     APPLIED_LIMITS_FIELD_NUMBER: builtins.int
     APPLIED_ISOLATION_FIELD_NUMBER: builtins.int
@@ -405,6 +437,8 @@ class Job(message.Message):
     """
     max_scratch: builtins.int
     """Bound on the job's private directories together, in MiB, after defaults. 0 = the job has none."""
+    stdin: JobStdin.ValueType
+    """Source of the job's stdin."""
     pid: builtins.int
     """Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
     server.
@@ -513,6 +547,7 @@ class Job(message.Message):
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
         max_scratch: builtins.int = ...,
+        stdin: JobStdin.ValueType = ...,
         pid: builtins.int = ...,
         applied_limits: abc.Iterable[AppliedLimit] | None = ...,
         applied_isolation: abc.Iterable[AppliedIsolation] | None = ...,
@@ -526,7 +561,7 @@ class Job(message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
+from jobworker.v1 import job_attach_pb2 as job_attach_pb2
 from jobworker.v1 import job_output_pb2 as job_output_pb2
 from jobworker.v1 import job_pb2 as job_pb2
 import builtins as builtins
@@ -89,6 +90,7 @@ class CreateJobRequest(message.Message):
     CPU_SET_FIELD_NUMBER: builtins.int
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     MAX_SCRATCH_FIELD_NUMBER: builtins.int
+    STDIN_FIELD_NUMBER: builtins.int
     command: builtins.str
     """The program: a path, or a name that the server looks up in the job's PATH. A relative path starts at the working
     directory. Required. At most 4,096 bytes, without NUL.
@@ -145,6 +147,8 @@ class CreateJobRequest(message.Message):
     `max_memory`. Writes beyond the bound fail with ENOSPC. At most 16,777,216, or the server's `scratch.max`. 0 = the
     server's default (as shipped: 256).
     """
+    stdin: job_pb2.JobStdin.ValueType
+    """Source of the job's stdin. Default: NONE."""
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Arguments of the program. At most 16,384 arguments of at most 131,071 bytes each (MAX_ARG_STRLEN of execve(2)),
@@ -205,10 +209,11 @@ class CreateJobRequest(message.Message):
         cpu_set: builtins.str = ...,
         max_io_iops: builtins.int = ...,
         max_scratch: builtins.int = ...,
+        stdin: job_pb2.JobStdin.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["queue_timeout", b"queue_timeout", "stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -801,5 +806,83 @@ class GetJobsStreamResponse(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "next_offset", b"next_offset", "offset", b"offset", "payload", b"payload", "result", b"result", "source", b"source", "source_run_bytes", b"source_run_bytes", "span_bytes", b"span_bytes", "span_offset_usec", b"span_offset_usec", "start_offset", b"start_offset", "time", b"time", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["payload", "start_offset", "truncated", "result"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+@typing.final
+class AttachJobRequest(message.Message):
+    """One message of the client in AttachJob. The first one is `start`."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    START_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    EOF_FIELD_NUMBER: builtins.int
+    SIGNAL_FIELD_NUMBER: builtins.int
+    DETACH_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def start(self) -> job_attach_pb2.AttachStart:
+        """The job and the part of its output. Sent once, as the first message."""
+
+    @builtins.property
+    def input(self) -> job_attach_pb2.InputChunk:
+        """Input for the job. Only if `start` has an `input_id`."""
+
+    @builtins.property
+    def eof(self) -> job_attach_pb2.InputEnd:
+        """The end of the input: the job reads the end of file after the last byte. Only if `start` has an `input_id`."""
+
+    @builtins.property
+    def signal(self) -> job_attach_pb2.JobSignal:
+        """Sends a signal to the processes of the job that are in the process group of its main process."""
+
+    @builtins.property
+    def detach(self) -> job_attach_pb2.Detach:
+        """Ends the call."""
+
+    def __init__(
+        self,
+        *,
+        start: job_attach_pb2.AttachStart | None = ...,
+        input: job_attach_pb2.InputChunk | None = ...,
+        eof: job_attach_pb2.InputEnd | None = ...,
+        signal: job_attach_pb2.JobSignal | None = ...,
+        detach: job_attach_pb2.Detach | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["detach", b"detach", "eof", b"eof", "input", b"input", "kind", b"kind", "signal", b"signal", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detach", b"detach", "eof", b"eof", "input", b"input", "kind", b"kind", "signal", b"signal", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["start", "input", "eof", "signal", "detach"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+@typing.final
+class AttachJobResponse(message.Message):
+    """One message of the server in AttachJob."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: builtins.int
+    INPUT_ACCEPTED_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def output(self) -> GetJobsStreamResponse:
+        """A message of the output, as from GetJobsStream with `follow` and `mixed_sources`."""
+
+    @builtins.property
+    def input_accepted(self) -> job_attach_pb2.InputAccepted:
+        """The accepted input. Sent after `start` with an `input_id`, and after each `input` and `eof`."""
+
+    def __init__(
+        self,
+        *,
+        output: GetJobsStreamResponse | None = ...,
+        input_accepted: job_attach_pb2.InputAccepted | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["input_accepted", b"input_accepted", "kind", b"kind", "output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["input_accepted", b"input_accepted", "kind", b"kind", "output", b"output"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["output", "input_accepted"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...

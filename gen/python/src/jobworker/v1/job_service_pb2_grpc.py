@@ -95,6 +95,11 @@ class JobServiceStub:
                 request_serializer=jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamRequest.SerializeToString,
                 response_deserializer=jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamResponse.FromString,
                 _registered_method=True)
+        self.AttachJob = channel.stream_stream(
+                '/jobworker.v1.JobService/AttachJob',
+                request_serializer=jobworker_dot_v1_dot_job__service__pb2.AttachJobRequest.SerializeToString,
+                response_deserializer=jobworker_dot_v1_dot_job__service__pb2.AttachJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -250,6 +255,29 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttachJob(self, request_iterator, context):
+        """Streams a job's output like GetJobsStream, and passes input and signals to the job.
+
+        The first message of the client is `start`. If it has an `input_id`, the server answers with `input_accepted`: the
+        position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
+        CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
+
+        Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
+        waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
+        input.
+
+        Only `eof` ends the input. The end of the client's messages and the end of the connection leave the stdin of the job
+        open. The call ends after the `result` of the output, or after `detach`.
+
+        Admin only. Safe to retry, with the same `input_id`.
+
+        NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE, INPUT_OFFSET_OUT_OF_RANGE), INVALID_ARGUMENT
+        (INVALID_REQUEST), FAILED_PRECONDITION (NO_STDIN, STDIN_IN_USE), UNAVAILABLE (READER_STALLED, SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -297,6 +325,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetJobsStream,
                     request_deserializer=jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamRequest.FromString,
                     response_serializer=jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamResponse.SerializeToString,
+            ),
+            'AttachJob': grpc.stream_stream_rpc_method_handler(
+                    servicer.AttachJob,
+                    request_deserializer=jobworker_dot_v1_dot_job__service__pb2.AttachJobRequest.FromString,
+                    response_serializer=jobworker_dot_v1_dot_job__service__pb2.AttachJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -557,6 +590,33 @@ class JobService:
             '/jobworker.v1.JobService/GetJobsStream',
             jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamRequest.SerializeToString,
             jobworker_dot_v1_dot_job__service__pb2.GetJobsStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachJob(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/jobworker.v1.JobService/AttachJob',
+            jobworker_dot_v1_dot_job__service__pb2.AttachJobRequest.SerializeToString,
+            jobworker_dot_v1_dot_job__service__pb2.AttachJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -131,6 +131,25 @@ class JobServiceStub:
     INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the client accepted no message for the server's
     stall timeout; SHUTTING_DOWN).
     """
+    AttachJob: _aio.StreamStreamMultiCallable[_job_service_pb2.AttachJobRequest, _job_service_pb2.AttachJobResponse]
+    """Streams a job's output like GetJobsStream, and passes input and signals to the job.
+
+    The first message of the client is `start`. If it has an `input_id`, the server answers with `input_accepted`: the
+    position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
+    CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
+
+    Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
+    waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
+    input.
+
+    Only `eof` ends the input. The end of the client's messages and the end of the connection leave the stdin of the job
+    open. The call ends after the `result` of the output, or after `detach`.
+
+    Admin only. Safe to retry, with the same `input_id`.
+
+    NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE, INPUT_OFFSET_OUT_OF_RANGE), INVALID_ARGUMENT
+    (INVALID_REQUEST), FAILED_PRECONDITION (NO_STDIN, STDIN_IN_USE), UNAVAILABLE (READER_STALLED, SHUTTING_DOWN).
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Starts, stops, inspects and streams jobs on one host.
@@ -301,6 +320,31 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE: the offset is greater than the size of the log),
         INVALID_ARGUMENT (INVALID_REQUEST), UNAVAILABLE (READER_STALLED: the client accepted no message for the server's
         stall timeout; SHUTTING_DOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def AttachJob(
+        self,
+        request_iterator: _abc.AsyncIterator[_job_service_pb2.AttachJobRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_job_service_pb2.AttachJobRequest], _abc.AsyncIterator[_job_service_pb2.AttachJobResponse]],
+    ) -> _abc.AsyncIterator[_job_service_pb2.AttachJobResponse]:
+        """Streams a job's output like GetJobsStream, and passes input and signals to the job.
+
+        The first message of the client is `start`. If it has an `input_id`, the server answers with `input_accepted`: the
+        position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
+        CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
+
+        Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
+        waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
+        input.
+
+        Only `eof` ends the input. The end of the client's messages and the end of the connection leave the stdin of the job
+        open. The call ends after the `result` of the output, or after `detach`.
+
+        Admin only. Safe to retry, with the same `input_id`.
+
+        NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE, INPUT_OFFSET_OUT_OF_RANGE), INVALID_ARGUMENT
+        (INVALID_REQUEST), FAILED_PRECONDITION (NO_STDIN, STDIN_IN_USE), UNAVAILABLE (READER_STALLED, SHUTTING_DOWN).
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _aio.Server) -> None: ...

@@ -52,6 +52,8 @@ COMMAND_CONTAINS = Bound(0, 1_024, "characters", unset="any command")
 OFFSET = Bound(0, MAX_INT64, "bytes")
 TAIL_LINES = Bound(0, MAX_INT64, "lines", unset="not used")
 TAIL_BYTES = Bound(0, MAX_INT64, "bytes", unset="not used")
+INPUT_ID = Bound(0, 128, "printable ASCII characters", unset="no input")
+INPUT_BYTES = Bound(0, 64 * 1024, "bytes")
 
 _LIMITS: Mapping[str, tuple[Bound, ...]] = MappingProxyType(
     {name: (bound,) for name, bound in LIMIT_BOUNDS.items()} | {"cpu_set": (CORES,)}
@@ -82,6 +84,13 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
         "WatchJobsRequest": {**_FILTERS, "ids": (WATCHED_IDS,), "max_final_jobs": (MAX_FINAL_JOBS,)},
         "StopJobRequest": {"grace_period": (STOP_GRACE_PERIOD,)},
         "WaitJobRequest": {"timeout": (WAIT_TIMEOUT,)},
+        "AttachStart": {
+            "offset": (OFFSET,),
+            "tail_bytes": (TAIL_BYTES,),
+            "input_id": (INPUT_ID,),
+        },
+        "InputChunk": {"offset": (OFFSET,), "data": (INPUT_BYTES,)},
+        "InputEnd": {"offset": (OFFSET,)},
         "GetJobsStreamRequest": {
             "offset": (OFFSET,),
             "tail_lines": (TAIL_LINES,),

@@ -16,6 +16,7 @@ from jobworkerd.model import (
     LimitsPolicy,
     Network,
     OutputSource,
+    Stdin,
     Termination,
     Usage,
 )
@@ -35,6 +36,11 @@ NETWORKS: Mapping[int, Network] = MappingProxyType(
     {job_pb2.JobNetwork.Value(f"JOB_NETWORK_{network.name}"): network for network in Network}
 )
 """Networks by their numbers in the API, without JOB_NETWORK_UNSPECIFIED."""
+
+STDINS: Mapping[int, Stdin] = MappingProxyType(
+    {job_pb2.JobStdin.Value(f"JOB_STDIN_{stdin.name}"): stdin for stdin in Stdin}
+)
+"""Sources of stdin by their numbers in the API, without JOB_STDIN_UNSPECIFIED."""
 
 SOURCES: Mapping[job_output_pb2.OutputSource.ValueType, OutputSource] = MappingProxyType(
     {job_output_pb2.OutputSource.Value(f"OUTPUT_SOURCE_{source.name}"): source for source in OutputSource}
@@ -105,6 +111,7 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         queue_timeout=None if spec.queue_timeout is None else duration(spec.queue_timeout),
         queue_position=job.queue_position,
         queue_reason=job.queue_reason,
+        stdin=job_pb2.JobStdin.Value(f"JOB_STDIN_{spec.stdin.name}"),
         **asdict(spec.limits),
     )
 

@@ -33,7 +33,11 @@ def add_job_service(server: aio.Server, service: JobService) -> None:
     for method in described.methods:
         behaviour = getattr(service, method.name)
         deserialize = functools.partial(_parse, GetMessageClass(method.input_type))
-        if method.server_streaming:
+        if method.client_streaming:
+            handlers[method.name] = grpc.stream_stream_rpc_method_handler(
+                headers.after_acceptance(behaviour), request_deserializer=deserialize
+            )
+        elif method.server_streaming:
             handlers[method.name] = grpc.unary_stream_rpc_method_handler(
                 _rejecting_parse_errors(headers.after_acceptance(behaviour)),
                 request_deserializer=deserialize,

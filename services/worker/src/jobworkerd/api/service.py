@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
 from jobworkerd.api import job_messages, page_token, validation
+from jobworkerd.api.attach import AttachCall, read_start
 from jobworkerd.api.bounds import MAX_PAGE_BYTES
 from jobworkerd.api.convert import job_to_proto
 from jobworkerd.api.identity.principal import Identities
@@ -152,6 +153,21 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Stream the changes of jobs as serialized messages."""
         async with self._watches.open(validation.watch_jobs(request)) as watch:
             yield lambda: watch.write(context)
+
+    @contextlib.asynccontextmanager
+    async def AttachJob(  # type: ignore[override]  # a `headers.Accepting`
+        self,
+        requests: object,  # noqa: ARG002 - the call reads from the context
+        context: Context,
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Stream the output of a job, and pass input and signals to it."""
+        start = await read_start(context)
+        log_job_id(start)
+        request = validation.attach(start)
+        subject = self._identities.principal(context).subject
+        async with self._streams.open(request.stream) as stream:
+            call = AttachCall(request, stream, self._supervisor, subject)
+            yield lambda: call.run(context)
 
     @contextlib.asynccontextmanager
     async def GetJobsStream(  # type: ignore[override]  # a `headers.Accepting`

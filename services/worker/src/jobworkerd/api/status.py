@@ -46,6 +46,12 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReaso
                 grpc.StatusCode.OUT_OF_RANGE,
                 api.ERROR_REASON_OFFSET_OUT_OF_RANGE,
             ),
+            errors.NoStdin: (grpc.StatusCode.FAILED_PRECONDITION, api.ERROR_REASON_NO_STDIN),
+            errors.StdinInUse: (grpc.StatusCode.FAILED_PRECONDITION, api.ERROR_REASON_STDIN_IN_USE),
+            errors.InputOffsetOutOfRange: (
+                grpc.StatusCode.OUT_OF_RANGE,
+                api.ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE,
+            ),
             errors.LimitUnavailable: (
                 grpc.StatusCode.FAILED_PRECONDITION,
                 api.ERROR_REASON_LIMIT_UNAVAILABLE,
@@ -150,6 +156,8 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
             )
         case errors.LimitUnavailable(limit=limit, why=why):
             yield _precondition_failure("LIMIT", limit, why)
+        case errors.NoStdin(job_id=job_id) | errors.StdinInUse(job_id=job_id):
+            yield _precondition_failure("JOB_STDIN", job_id, str(error))
         case errors.JobNotRunning(job_id=job_id) | errors.JobNotFinal(job_id=job_id):
             yield _precondition_failure("JOB_STATUS", job_id, str(error))
     if delay := _retry_after_ms(error):

@@ -3,10 +3,12 @@
 An error names all fields that are not accepted, each with the first problem found.
 """
 
+from typing import NamedTuple
+
 from google.protobuf.duration_pb2 import Duration
 from msgspec.structs import replace
 
-from jobworker.v1 import job_service_pb2, job_watch_pb2
+from jobworker.v1 import job_attach_pb2, job_service_pb2, job_watch_pb2
 from jobworkerd.api import bounds, convert, job_filters, limits, page_token, watch_cursor
 from jobworkerd.api import field_checks as check
 from jobworkerd.api.streaming.streams import StreamRequest
@@ -14,8 +16,8 @@ from jobworkerd.api.watches import WatchRequest
 from jobworkerd.config import Config, Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
-from jobworkerd.model import JobSpec
-from jobworkerd.protocol import messages
+from jobworkerd.model import JobSpec, Stdin
+from jobworkerd.protocol import input_messages, messages
 from jobworkerd.signals import signal_number
 
 _ID_IN_MESSAGES = 64
@@ -47,6 +49,7 @@ def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: s
         queue_timeout=(
             check.queue_timeout(request.queue_timeout) if request.HasField("queue_timeout") else ""
         ),
+        stdin=check.enum(request.stdin, convert.STDINS, "source of stdin"),
     )
     wanted = limits.limits(request, defaults)
     _raise_violations(**config.capacity.excess(wanted.max_cpu, wanted.max_memory))
@@ -67,6 +70,7 @@ def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: s
         request_id=request.request_id,
         priority=request.priority,
         queue_timeout=_seconds(request.queue_timeout) if request.HasField("queue_timeout") else None,
+        stdin=convert.STDINS.get(request.stdin, Stdin.NONE),
     )
 
 
@@ -179,6 +183,73 @@ def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
         mixed_sources=request.mixed_sources,
         follow=request.follow if request.HasField("follow") else True,
     )
+
+
+class AttachRequest(NamedTuple):
+    """The validated first message of AttachJob. Without `input_id` the call sends no input."""
+
+    stream: StreamRequest
+    input_id: str
+    take_over: bool
+
+
+def attach(start: job_attach_pb2.AttachStart) -> AttachRequest:
+    """Return the request that the first message of AttachJob describes.
+
+    Raises:
+        InvalidRequest: a value is not accepted.
+        JobNotFound: no job can have this id.
+    """
+    _raise_violations(
+        **{
+            "start.offset": bounds.OFFSET.value_problem(start.offset),
+            "start.tail_bytes": bounds.TAIL_BYTES.value_problem(start.tail_bytes),
+            "start.input_id": check.request_id(start.input_id),
+        }
+    )
+    stream = StreamRequest(
+        job_id=job_id(start.id),
+        offset=start.offset,
+        tail_bytes=start.tail_bytes if start.HasField("tail_bytes") else None,
+        mixed_sources=True,
+    )
+    return AttachRequest(stream, start.input_id, start.take_over)
+
+
+def input_chunk(chunk: job_attach_pb2.InputChunk, attachment: int) -> input_messages.FeedInput:
+    """Return the message for a piece of the input.
+
+    Raises:
+        InvalidRequest: a value is not accepted.
+    """
+    _raise_violations(
+        **{
+            "input.offset": bounds.OFFSET.value_problem(chunk.offset),
+            "input.data": bounds.INPUT_BYTES.size_problem(len(chunk.data)),
+        }
+    )
+    return input_messages.FeedInput(attachment, chunk.offset, chunk.data)
+
+
+def input_end(end: job_attach_pb2.InputEnd, attachment: int) -> input_messages.EndInput:
+    """Return the message for the end of the input.
+
+    Raises:
+        InvalidRequest: the offset is negative.
+    """
+    _raise_violations(**{"eof.offset": bounds.OFFSET.value_problem(end.offset)})
+    return input_messages.EndInput(attachment, end.offset)
+
+
+def job_signal(signal: job_attach_pb2.JobSignal) -> int:
+    """Return the number of a signal.
+
+    Raises:
+        InvalidRequest: no signal has this name or number.
+    """
+    problem = check.signal(signal.name) if signal.name else "empty; use a name such as SIGINT or a number"
+    _raise_violations(**{"signal.name": problem})
+    return signal_number(signal.name)
 
 
 def _raise_violations(**problems: str) -> None:

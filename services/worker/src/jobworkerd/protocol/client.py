@@ -12,7 +12,7 @@ import msgspec
 
 from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable, from_wire
 from jobworkerd.model import Job, JobSpec
-from jobworkerd.protocol import framing, messages
+from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
@@ -23,7 +23,15 @@ _NO_ANSWER = "the supervisor does not answer"
 _MAX_FINAL = 10_000
 """Maximum number of ids of final jobs in memory, about 1 MB."""
 
-T = TypeVar("T", messages.OneJob, messages.JobPage, messages.Watching, messages.Certificates, messages.Done)
+T = TypeVar(
+    "T",
+    messages.OneJob,
+    messages.JobPage,
+    messages.Watching,
+    input_messages.InputAccepted,
+    messages.Certificates,
+    messages.Done,
+)
 
 
 class SupervisorFault(RuntimeError):
@@ -112,6 +120,26 @@ class SupervisorClient(asyncio.Protocol):
     async def delete_job(self, request: messages.DeleteJob) -> None:
         """Delete the record and the log of a final job."""
         await self._call(request, messages.Done)
+
+    async def signal_job(self, request: input_messages.SignalJob) -> None:
+        """Send a signal to the process group of a job."""
+        await self._call(request, messages.Done)
+
+    def new_attachment(self) -> int:
+        """Return a number that no other attachment of this process has."""
+        return next(self._numbers)
+
+    async def send_input(self, request: input_messages.InputPart) -> int:
+        """Attach to the stdin of a job, or send a part or the end of an input.
+
+        Returns the accepted length of the input.
+        """
+        return (await self._call(request, input_messages.InputAccepted)).offset
+
+    def detach_input(self, attachment: int) -> None:
+        """End an attachment, if there is one, without waiting for the reply."""
+        if self._transport:
+            self._send(input_messages.DetachInput(attachment))
 
     async def wait_job(self, job_id: str, seconds: float) -> Job:
         """Wait until a job has ended and return it; after some seconds return the job as it is.

@@ -14,6 +14,7 @@ import msgspec
 
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 from jobworkerd.protocol.change_log import Change
+from jobworkerd.protocol.input_messages import InputAccepted, InputRequest
 
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 """A larger page would block the event loop of the supervisor."""
@@ -144,6 +145,7 @@ RequestBody = (
     | WatchJobs
     | UnwatchJobs
     | GetCertificates
+    | InputRequest
 )
 
 
@@ -217,7 +219,7 @@ class Fault(msgspec.Struct, frozen=True, tag=True, gc=False):
     what: str
 
 
-ReplyBody = Fault | OneJob | FinalJob | JobPage | Watching | Certificates | Done | Failure
+ReplyBody = Fault | OneJob | FinalJob | JobPage | Watching | InputAccepted | Certificates | Done | Failure
 
 
 class Request(msgspec.Struct, frozen=True, tag=True, gc=False):

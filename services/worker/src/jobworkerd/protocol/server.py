@@ -9,7 +9,7 @@ import msgspec
 from jobworkerd.errors import HostExhausted, JobWorkerError, to_wire
 from jobworkerd.exhaustion import describe, is_exhaustion
 from jobworkerd.model import Job, JobSpec
-from jobworkerd.protocol import framing, messages
+from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.job_changes import ChangeSender, JobChanges
 
 
@@ -48,6 +48,16 @@ class JobTable(Protocol):
         """Delete a final job."""
 
 
+class InputSession(Protocol):
+    """The attachments of one API process to running jobs."""
+
+    def handle(self, request: input_messages.InputRequest) -> Coroutine[None, None, messages.ReplyBody]:
+        """Handle a request. It can raise a JobWorkerError, or an OSError if the host is exhausted."""
+
+    def close(self) -> None:
+        """End all attachments."""
+
+
 class ApiConnection(asyncio.Protocol):
     """Answers the requests of one API process, and sends it notices of the jobs that it follows.
 
@@ -57,12 +67,14 @@ class ApiConnection(asyncio.Protocol):
     def __init__(
         self,
         jobs: JobTable,
+        inputs: InputSession,
         certificates: Callable[[tuple[int, ...]], messages.Certificates],
         *,
         on_ready: Callable[[], None],
         on_fault: Callable[[str, BaseException], None],
     ) -> None:
         self._jobs = jobs
+        self._inputs = inputs
         self._certificates = certificates
         self._on_ready = on_ready
         self._on_fault = on_fault
@@ -88,6 +100,7 @@ class ApiConnection(asyncio.Protocol):
         self._followed.clear()
         self._changed.clear()
         self._change_sender.stop()
+        self._inputs.close()
 
     def data_received(self, data: bytes) -> None:
         """Answer requests with one write, except those that wait for a job.
@@ -173,6 +186,8 @@ class ApiConnection(asyncio.Protocol):
                 self._answer_later(request, _one_job(self._jobs.stop(request.body)))
             case messages.DeleteJob():
                 self._answer_later(request, _done(self._jobs.delete(request.body)))
+            case _ if isinstance(request.body, input_messages.InputRequest):
+                self._answer_later(request, self._inputs.handle(request.body))
             case messages.ListJobs() | messages.GetJobs():
                 self._answer_later(request, self._page(request.body))
             case _:

@@ -4,7 +4,8 @@ The control socket is a SOCK_SEQPACKET socket with one message per packet. In or
 
 1. Spare process, and then its init: `Forked` with its own PID, so that it can be discarded.
 2. Spare process: `Ready`. The supervisor can use the process now.
-3. Supervisor: an `ExecRequest`, as the descriptor of a file in memory.
+3. Supervisor: an `ExecRequest`, as the descriptor of a file in memory, and the descriptor of the job's stdin
+   unless that is /dev/null.
 4. Supervisor: the release, with the descriptor of the job's cgroup directory.
 5. Spare process: `Started` with the PID of the process that becomes the job.
 6. The job's process: `Refused` if it runs with less isolation than requested.
@@ -181,7 +182,7 @@ def _receive(control: socket.socket, flags: int) -> Report | None:
 
 
 def send(control: socket.socket, descriptors: list[int]) -> None:
-    """Send descriptors to a spare process: the file of an `ExecRequest`, or a cgroup directory.
+    """Send descriptors to a spare process: those of an `ExecRequest`, or a cgroup directory.
 
     Raises:
         OSError: the process was killed (EAGAIN).
@@ -193,8 +194,8 @@ def send(control: socket.socket, descriptors: list[int]) -> None:
 
 
 def receive_descriptors(control: socket.socket) -> list[int] | None:
-    """Receive the descriptors that the supervisor sent, at most one; return None at the end."""
-    content, descriptors, _ = receive_fds(control, 1, 1)
+    """Receive the descriptors that the supervisor sent, at most two; return None at the end."""
+    content, descriptors, _ = receive_fds(control, 1, 2)
     return descriptors if content else None
 
 

@@ -38,15 +38,12 @@ def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
     return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | spec.env
 
 
-def send(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> None:
-    """Send the `ExecRequest`. The spare process decodes it and waits for `release`.
+def exec_request(spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> ExecRequest:
+    """Return the `ExecRequest` for a job.
 
     `home` is the job's private directory, or empty. `accounts` are the entries that name the user.
-
-    Raises:
-        OSError: the process was killed (EAGAIN), or the host is exhausted.
     """
-    request = ExecRequest(
+    return ExecRequest(
         directory=spec.working_directory.encode(),
         argv=[spec.command.encode(), *(arg.encode() for arg in spec.args)],
         env={name.encode(): value.encode() for name, value in environment(spec, user, home).items()},
@@ -56,9 +53,19 @@ def send(spare: Spare, spec: JobSpec, user: User, home: str, accounts: Accounts 
         network=_network(spec),
         scratch_bytes=spec.max_scratch * MIB if home else 0,
     )
+
+
+def send(spare: Spare, request: ExecRequest, stdin: int | None = None) -> None:
+    """Send a request. The spare process decodes it and waits for `release`.
+
+    `stdin` is a descriptor. Without it, the job reads /dev/null.
+
+    Raises:
+        OSError: the process was killed (EAGAIN), or the host is exhausted.
+    """
     file = exec_protocol.write_request(request)
     try:
-        exec_protocol.send(spare.control, [file])
+        exec_protocol.send(spare.control, [file] if stdin is None else [file, stdin])
     finally:
         os.close(file)
 

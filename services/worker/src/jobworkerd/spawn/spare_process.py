@@ -139,7 +139,10 @@ def _read_request() -> tuple[ExecRequest, list[int]] | None:
         files = exec_protocol.receive_descriptors(control)
         if not files:
             return None
-        request = exec_protocol.read_request(*files)
+        file, *stdin = files
+        request = exec_protocol.read_request(file)
+        for descriptor in stdin:
+            os.dup2(descriptor, 0)
         cgroups = exec_protocol.receive_descriptors(control)
         return None if cgroups is None else (request, cgroups)
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from jobworkerd.model import Job, JobStatus
 from jobworkerd.supervisor import job_state
-from jobworkerd.supervisor.holder import HeldJob
+from jobworkerd.supervisor.holder import HeldJob, release_job
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.job_state import JobState
@@ -60,7 +60,7 @@ class Adoption:
         live = LiveJob(state, self._context, self._on_change)
         try:
             live.adopt(held)
-        except OSError as error:
+        except (OSError, msgspec.DecodeError) as error:
             await live.abandon(keep_log=True)
             self._lose(live.id, error)
             return False
@@ -80,8 +80,8 @@ class Adoption:
             final = replace(job, log_size=max(size, job.log_size))
             await context.records.update(final)
             self._on_end(final)
-        release_when_stored(context, job.id, partial(context.holder.release, job.id))
+        release_when_stored(context, job.id, partial(release_job, context.holder, job.id))
 
     def _lose(self, job_id: str, error: Exception) -> None:
         self._context.on_fault("adoption", error)
-        self._context.holder.release(job_id)
+        release_job(self._context.holder, job_id)

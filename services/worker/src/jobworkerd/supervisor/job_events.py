@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from jobworkerd.model import AppliedLimit, Job
+from jobworkerd.signals import signal_name
 from jobworkerd.supervisor.event_log import EventLog
 
 
@@ -33,6 +34,10 @@ class JobEvents:
     def stop_requested(self, job: Job, by: str, grace_period: float) -> None:
         """Report a StopJob request."""
         self._log.info("job stop", job_id=job.id, by=by, grace_period=grace_period)
+
+    def signaled(self, job: Job, by: str, number: int) -> None:
+        """Report a signal that a client sent with AttachJob."""
+        self._log.info("job signal", job_id=job.id, by=by, signal=signal_name(number))
 
     def updated(self, job: Job, by: str, changes: Mapping[str, int | str]) -> None:
         """Report changed limits, and the changed limits that are not in force."""

@@ -1,5 +1,6 @@
 """The resources that one job holds on the host."""
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -9,12 +10,13 @@ from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.writer import LogWriter
-from jobworkerd.model import OutputSource
+from jobworkerd.model import OutputSource, Stdin
 from jobworkerd.spawn import headroom
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_input import JobInput
 from jobworkerd.supervisor.job_processes import JobProcesses
 from jobworkerd.supervisor.job_state import JobState
 from jobworkerd.supervisor.pump import Pump
@@ -35,6 +37,8 @@ class JobResources:
         self.containment = self._containment()
         self._log: LogWriter | None = None
         self._keep_log = False
+        self.stdin: JobInput | None = None
+        """The stdin that clients feed; None if the job reads /dev/null."""
 
     @property
     def log_size(self) -> int:
@@ -63,6 +67,28 @@ class JobResources:
         self._on_release.callback(self._context.users.release, user)
         return user
 
+    def open_stdin(self, kind: Stdin, user: User) -> int | None:
+        """Create the stdin and return the read end, which the caller closes; None for /dev/null.
+
+        The user owns the pipe so that the job can open /dev/stdin.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        if kind is Stdin.NONE:
+            return None
+        with headroom.reserved():
+            read_end = self._make_stdin(kind).open()
+        if user.identity:
+            os.fchown(read_end, user.identity.uid, user.identity.gid)
+        return read_end
+
+    def _make_stdin(self, kind: Stdin) -> JobInput:
+        context = self._context
+        self.stdin = JobInput(self._job_id, context.loop, context.holder, kind)
+        self._on_release.callback(self.stdin.close)
+        return self.stdin
+
     def adopt(self, state: JobState, held: HeldJob) -> None:
         """Take over everything that an earlier supervisor had, instead of acquiring it.
 
@@ -74,6 +100,10 @@ class JobResources:
         """
         stdout, stderr, control = held.descriptors
         self._take(Spare(state.spare, stdout, stderr, _control_socket(control)))
+        if (kind := state.job.spec.stdin) is not Stdin.NONE:
+            stdin = self._make_stdin(kind)
+            if held.stdin:
+                stdin.adopt(held.stdin)
         user = self._context.users.claim(state.uid)
         self._on_release.callback(self._context.users.release, user)
         if state.init:

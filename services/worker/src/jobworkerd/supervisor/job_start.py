@@ -5,6 +5,7 @@ process stays in the socket until its effect is held.
 """
 
 import errno
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -61,9 +62,12 @@ class JobStart:
         state.set(cpu_weight=weight, no_cgroup=resources.containment.no_cgroup)
         # Nothing runs before the holder has the state and the disk has the record.
         with headroom.reserved():
-            held = state.hold([spare.stdout, spare.stderr, spare.control.fileno()])
+            held = [state.hold([spare.stdout, spare.stderr, spare.control.fileno()])]
+            if resources.stdin:
+                held.append(resources.stdin.hold())
         await commit(state.job)
-        await held
+        for each in held:
+            await each
         self._release()
 
     def _release(self) -> None:
@@ -78,7 +82,13 @@ class JobStart:
         named = isolation_report.has_accounts(wanted, spare.refused)
         entries = accounts.entries(user, home, self._context.users.widest) if named else ()
         spec = replace(job.spec, working_directory=job.spec.working_directory or home or "/")
-        process.send(spare, spec, user, home, entries)
+        request = process.exec_request(spec, user, home, entries)
+        stdin = self._resources.open_stdin(spec.stdin, user)
+        try:
+            process.send(spare, request, stdin)
+        finally:
+            if stdin is not None:
+                os.close(stdin)
         self._state.set(
             job=replace(job, spec=spec, applied_isolation=applied),
             uid=user.uid,

@@ -20,6 +20,7 @@ from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
+from jobworkerd.supervisor.job_inputs import JobInputs
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.live_jobs import LiveJobs
 from jobworkerd.supervisor.outcome import StopRequest
@@ -43,15 +44,20 @@ class Jobs:
         """`on_change` is called with a job's id when its log grows or its status changes, `on_forget` when a
         final job is removed.
         """
+
+        def changed(job_id: str) -> None:
+            self.inputs.job_changed(job_id)
+            on_change(job_id)
+
         self._config = config
         self._context = context
         self._records = records = context.records
         self._events = JobEvents(log)
-        self._on_change = on_change
+        self._on_change = changed
         self._removal = Removal(context, on_forget)
         self._retention = Retention(config.retention, self._removal, context)
         self._ids = JobIds(records.newest_key())
-        self._live_jobs = LiveJobs(context, self._events, on_change, self._ended)
+        self._live_jobs = LiveJobs(context, self._events, changed, self._ended)
         self._live = self._live_jobs.entries
         self.queued = QueuedJobs(config, context, self._live_jobs.launch, self._ended)
         self._live_jobs.attach(self.queued)
@@ -59,6 +65,7 @@ class Jobs:
         self.preparation = self._live_jobs.preparation
         self._request_ids = RequestIds(records)
         self._create_rate = CreateRate(config, context.loop.time)
+        self.inputs = JobInputs(self.get, lambda job_id: self._live[job_id].live, self._events)
         self._draining = False
 
     async def adopt(self, held: Mapping[str, HeldJob]) -> list[str]:

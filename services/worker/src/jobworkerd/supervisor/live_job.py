@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_input import JobInput
 from jobworkerd.supervisor.job_limits import JobLimits
 from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.job_resources import JobResources
@@ -121,6 +122,17 @@ class LiveJob:
             self._state.change(stop_signaled=True)
 
     @property
+    def stdin(self) -> JobInput | None:
+        """The stdin that clients feed; None if the job reads /dev/null."""
+        return self._resources.stdin
+
+    def signal(self, number: int) -> None:
+        """Signal the process group, unless the main process has ended and its PID can belong to another."""
+        if self._processes.main and not self._processes.main_has_ended():
+            with suppress(ProcessLookupError):
+                self._processes.main.signal_group(number)
+
+    @property
     def is_starting(self) -> bool:
         """Whether the command does not run yet."""
         return self._job.status is JobStatus.INITIALIZING
@@ -184,10 +196,8 @@ class LiveJob:
         self.stop(StopRequest(TerminationReason.TIMED_OUT), self._job.spec.stop_grace_period)
 
     def kill_process_group(self) -> None:
-        """Kill the process group, unless the main process has ended and its PID can belong to another."""
-        if self._processes.main and not self._processes.main_has_ended():
-            with suppress(ProcessLookupError):
-                self._processes.main.signal_group(signal.SIGKILL)
+        """Kill the process group."""
+        self.signal(signal.SIGKILL)
 
     def _kill(self) -> None:
         """Kill the job. In phase PREPARING, `_main_attached` kills it later.

@@ -38,7 +38,7 @@ from jobworkerd.supervisor import api_user, autogroup, open_files, server_entry
 from jobworkerd.supervisor.api_processes import ApiFailed
 from jobworkerd.supervisor.api_user import NoSuchUser
 from jobworkerd.supervisor.event_log import EventLog
-from jobworkerd.supervisor.holder import HeldJob
+from jobworkerd.supervisor.holder import HeldJob, join_entries
 from jobworkerd.supervisor.isolation_setup import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.port import PortTaken, reserve
@@ -194,7 +194,7 @@ async def _serve_with(
         on_fault=lambda what, error: events.error("fault", error, step=what),
         warn=events.warning,
     )
-    earlier_jobs = {job_id: _held_job(entry) for job_id, entry in held.items()}
+    earlier_jobs = join_entries(keeper, {key: _held_job(entry) for key, entry in held.items()})
     server = Server(
         replace(config, listen=address), user, state_dir.jobs, keeper, events, earlier_jobs, removed
     )

@@ -5,7 +5,10 @@ import resource
 from jobworkerd.spawn.headroom import RESERVED
 
 PER_JOB = 9
-"""Descriptors of a running job: two pipes, two log files, three cgroup files and two pidfds."""
+"""Descriptors of a running job: two pipes, two log files, three cgroup files and two pidfds.
+
+An open stdin, which few jobs have, takes two more.
+"""
 
 _OTHERS = 64
 """Descriptors of the supervisor, of spare processes and of starting jobs."""

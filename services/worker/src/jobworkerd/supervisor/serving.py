@@ -69,6 +69,7 @@ async def serve(server: Server, context: JobContext) -> End:
     def connect(on_ready: Callable[[], None]) -> ApiConnection:
         return ApiConnection(
             jobs,
+            jobs.inputs.session(),
             partial(certificates.read, Path(config.certs_dir)),
             on_ready=on_ready,
             on_fault=lambda what, error: events.error("fault", error, request=what),

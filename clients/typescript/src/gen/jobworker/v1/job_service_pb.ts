@@ -6,8 +6,10 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Job, JobNetwork, JobStatus, LimitsPolicy } from "./job_pb.js";
+import type { Job, JobNetwork, JobStatus, JobStdin, LimitsPolicy } from "./job_pb.js";
 import { file_jobworker_v1_job } from "./job_pb.js";
+import type { AttachStart, Detach, InputAccepted, InputChunk, InputEnd, JobSignal } from "./job_attach_pb.js";
+import { file_jobworker_v1_job_attach } from "./job_attach_pb.js";
 import type { OutputSource, TruncatedRange } from "./job_output_pb.js";
 import { file_jobworker_v1_job_output } from "./job_output_pb.js";
 import type { WatchJobsRequestSchema, WatchJobsResponseSchema } from "./job_watch_pb.js";
@@ -18,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_service.proto.
  */
 export const file_jobworker_v1_job_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKJBgoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSOgoGbGFiZWxzGAwgAygLMiouam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuTGFiZWxzRW50cnkSGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIpCgduZXR3b3JrGBkgASgOMhguam9id29ya2VyLnYxLkpvYk5ldHdvcmsSNAoDZW52GBogAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSEgoKcmVxdWVzdF9pZBgbIAEoCRIQCghwcmlvcml0eRgcIAEoBRIwCg1xdWV1ZV90aW1lb3V0GB0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCG1heF9waWRzGB4gASgFEhIKCmNwdV93ZWlnaHQYHyABKAUSDwoHY3B1X3NldBggIAEoCRIeCgttYXhfaW9faW9wcxghIAEoA1IJbWF4SU9JT1BTEhMKC21heF9zY3JhdGNoGCIgASgFGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUoECAYQDEoECA0QDiIzChFDcmVhdGVKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIhsKDUdldEpvYlJlcXVlc3QSCgoCaWQYASABKAkiMAoOR2V0Sm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiKEAwoPTGlzdEpvYnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEikKCHN0YXR1c2VzGAMgAygOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxI5CgZsYWJlbHMYBCADKAsyKS5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXF1ZXN0LkxhYmVsc0VudHJ5EhEKCWlkX3ByZWZpeBgFIAEoCRISCgpsaXZlX3VzYWdlGAYgASgIEg0KBW93bmVyGAcgASgJEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjb21tYW5kX2NvbnRhaW5zGAogASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTAoQTGlzdEpvYnNSZXNwb25zZRIfCgRqb2JzGAEgAygLMhEuam9id29ya2VyLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTQoOU3RvcEpvYlJlcXVlc3QSCgoCaWQYASABKAkSLwoMZ3JhY2VfcGVyaW9kGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjEKD1N0b3BKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIh4KEERlbGV0ZUpvYlJlcXVlc3QSCgoCaWQYASABKAkiEwoRRGVsZXRlSm9iUmVzcG9uc2Ui1wIKEFVwZGF0ZUpvYlJlcXVlc3QSCgoCaWQYASABKAkSHAoHbWF4X2NwdRgDIAEoBUgAUgZtYXhDUFWIAQESFwoKbWF4X21lbW9yeRgEIAEoBUgBiAEBEiEKCm1heF9pb19icHMYBSABKANIAlIIbWF4SU9CUFOIAQESFQoIbWF4X3BpZHMYHiABKAVIA4gBARIXCgpjcHVfd2VpZ2h0GB8gASgFSASIAQESFAoHY3B1X3NldBggIAEoCUgFiAEBEiMKC21heF9pb19pb3BzGCEgASgDSAZSCW1heElPSU9QU4gBAUIKCghfbWF4X2NwdUINCgtfbWF4X21lbW9yeUINCgtfbWF4X2lvX2Jwc0ILCglfbWF4X3BpZHNCDQoLX2NwdV93ZWlnaHRCCgoIX2NwdV9zZXRCDgoMX21heF9pb19pb3BzSgQIAhADSgQIDBANSgQIFBAeIjMKEVVwZGF0ZUpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2IiSAoOV2FpdEpvYlJlcXVlc3QSCgoCaWQYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI/Cg9XYWl0Sm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYhIMCgRkb25lGAIgASgIIpYCChRHZXRKb2JzU3RyZWFtUmVxdWVzdBIKCgJpZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEwoGZm9sbG93GAMgASgISACIAQESFwoKdGFpbF9saW5lcxgFIAEoA0gBiAEBEhcKCnRhaWxfYnl0ZXMYBiABKANIAogBARIqCgZzb3VyY2UYByABKA4yGi5qb2J3b3JrZXIudjEuT3V0cHV0U291cmNlEikKBXNpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1taXhlZF9zb3VyY2VzGAkgASgIQgkKB19mb2xsb3dCDQoLX3RhaWxfbGluZXNCDQoLX3RhaWxfYnl0ZXNKBAgEEAUi5QIKFUdldEpvYnNTdHJlYW1SZXNwb25zZRIRCgdwYXlsb2FkGAEgASgMSAASFgoMc3RhcnRfb2Zmc2V0GAsgASgDSAASMQoJdHJ1bmNhdGVkGAUgASgLMhwuam9id29ya2VyLnYxLlRydW5jYXRlZFJhbmdlSAASIwoGcmVzdWx0GAYgASgLMhEuam9id29ya2VyLnYxLkpvYkgAEg4KBm9mZnNldBgCIAEoAxITCgtuZXh0X29mZnNldBgKIAEoAxIqCgZzb3VyY2UYAyABKA4yGi5qb2J3b3JrZXIudjEuT3V0cHV0U291cmNlEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNwYW5fYnl0ZXMYByADKAUSGAoQc3Bhbl9vZmZzZXRfdXNlYxgIIAMoAxIYChBzb3VyY2VfcnVuX2J5dGVzGAkgAygFQgYKBGtpbmQy6gUKCkpvYlNlcnZpY2USTAoJQ3JlYXRlSm9iEh4uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVzcG9uc2USSAoGR2V0Sm9iEhsuam9id29ya2VyLnYxLkdldEpvYlJlcXVlc3QaHC5qb2J3b3JrZXIudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJOCghMaXN0Sm9icxIdLmpvYndvcmtlci52MS5MaXN0Sm9ic1JlcXVlc3QaHi5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXNwb25zZSIDkAIBEksKB1N0b3BKb2ISHC5qb2J3b3JrZXIudjEuU3RvcEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuU3RvcEpvYlJlc3BvbnNlIgOQAgISUQoJVXBkYXRlSm9iEh4uam9id29ya2VyLnYxLlVwZGF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVzcG9uc2UiA5ACAhJRCglEZWxldGVKb2ISHi5qb2J3b3JrZXIudjEuRGVsZXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5EZWxldGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESUwoJV2F0Y2hKb2JzEh4uam9id29ya2VyLnYxLldhdGNoSm9ic1JlcXVlc3QaHy5qb2J3b3JrZXIudjEuV2F0Y2hKb2JzUmVzcG9uc2UiA5ACATABEl8KDUdldEpvYnNTdHJlYW0SIi5qb2J3b3JrZXIudjEuR2V0Sm9ic1N0cmVhbVJlcXVlc3QaIy5qb2J3b3JrZXIudjEuR2V0Sm9ic1N0cmVhbVJlc3BvbnNlIgOQAgEwAUK8AQoQZGV2LmpvYndvcmtlci52MUIPSm9iU2VydmljZVByb3RvUAFaRmdpdGh1Yi5jb20vam9id29ya2VyL2pvYndvcmtlci9jbGllbnRzL2dvL2dlbi9qb2J3b3JrZXIvdjE7am9id29ya2VydjGiAgNKV1iqAgxKb2JXb3JrZXIuVjHKAgxKb2JXb3JrZXJcVjHiAhhKb2JXb3JrZXJcVjFcR1BCTWV0YWRhdGHqAg1Kb2JXb3JrZXI6OlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_output, file_jobworker_v1_job_watch]);
+  fileDesc("Ch5qb2J3b3JrZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SDGpvYndvcmtlci52MSKwBgoQQ3JlYXRlSm9iUmVxdWVzdBIPCgdjb21tYW5kGAEgASgJEgwKBGFyZ3MYAiADKAkSFwoHbWF4X2NwdRgDIAEoBVIGbWF4Q1BVEhIKCm1heF9tZW1vcnkYBCABKAUSHAoKbWF4X2lvX2JwcxgFIAEoA1IIbWF4SU9CUFMSOgoGbGFiZWxzGAwgAygLMiouam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuTGFiZWxzRW50cnkSGQoRd29ya2luZ19kaXJlY3RvcnkYFCABKAkSKgoHdGltZW91dBgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtzdG9wX3NpZ25hbBgWIAEoCRI0ChFzdG9wX2dyYWNlX3BlcmlvZBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg1saW1pdHNfcG9saWN5GBggASgOMhouam9id29ya2VyLnYxLkxpbWl0c1BvbGljeRIpCgduZXR3b3JrGBkgASgOMhguam9id29ya2VyLnYxLkpvYk5ldHdvcmsSNAoDZW52GBogAygLMicuam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QuRW52RW50cnkSEgoKcmVxdWVzdF9pZBgbIAEoCRIQCghwcmlvcml0eRgcIAEoBRIwCg1xdWV1ZV90aW1lb3V0GB0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhAKCG1heF9waWRzGB4gASgFEhIKCmNwdV93ZWlnaHQYHyABKAUSDwoHY3B1X3NldBggIAEoCRIeCgttYXhfaW9faW9wcxghIAEoA1IJbWF4SU9JT1BTEhMKC21heF9zY3JhdGNoGCIgASgFEiUKBXN0ZGluGCMgASgOMhYuam9id29ya2VyLnYxLkpvYlN0ZGluGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUoECAYQDEoECA0QDiIzChFDcmVhdGVKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIhsKDUdldEpvYlJlcXVlc3QSCgoCaWQYASABKAkiMAoOR2V0Sm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYiKEAwoPTGlzdEpvYnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEikKCHN0YXR1c2VzGAMgAygOMhcuam9id29ya2VyLnYxLkpvYlN0YXR1cxI5CgZsYWJlbHMYBCADKAsyKS5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXF1ZXN0LkxhYmVsc0VudHJ5EhEKCWlkX3ByZWZpeBgFIAEoCRISCgpsaXZlX3VzYWdlGAYgASgIEg0KBW93bmVyGAcgASgJEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBjb21tYW5kX2NvbnRhaW5zGAogASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTAoQTGlzdEpvYnNSZXNwb25zZRIfCgRqb2JzGAEgAygLMhEuam9id29ya2VyLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiTQoOU3RvcEpvYlJlcXVlc3QSCgoCaWQYASABKAkSLwoMZ3JhY2VfcGVyaW9kGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjEKD1N0b3BKb2JSZXNwb25zZRIeCgNqb2IYASABKAsyES5qb2J3b3JrZXIudjEuSm9iIh4KEERlbGV0ZUpvYlJlcXVlc3QSCgoCaWQYASABKAkiEwoRRGVsZXRlSm9iUmVzcG9uc2Ui1wIKEFVwZGF0ZUpvYlJlcXVlc3QSCgoCaWQYASABKAkSHAoHbWF4X2NwdRgDIAEoBUgAUgZtYXhDUFWIAQESFwoKbWF4X21lbW9yeRgEIAEoBUgBiAEBEiEKCm1heF9pb19icHMYBSABKANIAlIIbWF4SU9CUFOIAQESFQoIbWF4X3BpZHMYHiABKAVIA4gBARIXCgpjcHVfd2VpZ2h0GB8gASgFSASIAQESFAoHY3B1X3NldBggIAEoCUgFiAEBEiMKC21heF9pb19pb3BzGCEgASgDSAZSCW1heElPSU9QU4gBAUIKCghfbWF4X2NwdUINCgtfbWF4X21lbW9yeUINCgtfbWF4X2lvX2Jwc0ILCglfbWF4X3BpZHNCDQoLX2NwdV93ZWlnaHRCCgoIX2NwdV9zZXRCDgoMX21heF9pb19pb3BzSgQIAhADSgQIDBANSgQIFBAeIjMKEVVwZGF0ZUpvYlJlc3BvbnNlEh4KA2pvYhgBIAEoCzIRLmpvYndvcmtlci52MS5Kb2IiSAoOV2FpdEpvYlJlcXVlc3QSCgoCaWQYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI/Cg9XYWl0Sm9iUmVzcG9uc2USHgoDam9iGAEgASgLMhEuam9id29ya2VyLnYxLkpvYhIMCgRkb25lGAIgASgIIpYCChRHZXRKb2JzU3RyZWFtUmVxdWVzdBIKCgJpZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEwoGZm9sbG93GAMgASgISACIAQESFwoKdGFpbF9saW5lcxgFIAEoA0gBiAEBEhcKCnRhaWxfYnl0ZXMYBiABKANIAogBARIqCgZzb3VyY2UYByABKA4yGi5qb2J3b3JrZXIudjEuT3V0cHV0U291cmNlEikKBXNpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1taXhlZF9zb3VyY2VzGAkgASgIQgkKB19mb2xsb3dCDQoLX3RhaWxfbGluZXNCDQoLX3RhaWxfYnl0ZXNKBAgEEAUi5QIKFUdldEpvYnNTdHJlYW1SZXNwb25zZRIRCgdwYXlsb2FkGAEgASgMSAASFgoMc3RhcnRfb2Zmc2V0GAsgASgDSAASMQoJdHJ1bmNhdGVkGAUgASgLMhwuam9id29ya2VyLnYxLlRydW5jYXRlZFJhbmdlSAASIwoGcmVzdWx0GAYgASgLMhEuam9id29ya2VyLnYxLkpvYkgAEg4KBm9mZnNldBgCIAEoAxITCgtuZXh0X29mZnNldBgKIAEoAxIqCgZzb3VyY2UYAyABKA4yGi5qb2J3b3JrZXIudjEuT3V0cHV0U291cmNlEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNwYW5fYnl0ZXMYByADKAUSGAoQc3Bhbl9vZmZzZXRfdXNlYxgIIAMoAxIYChBzb3VyY2VfcnVuX2J5dGVzGAkgAygFQgYKBGtpbmQi6wEKEEF0dGFjaEpvYlJlcXVlc3QSKgoFc3RhcnQYASABKAsyGS5qb2J3b3JrZXIudjEuQXR0YWNoU3RhcnRIABIpCgVpbnB1dBgCIAEoCzIYLmpvYndvcmtlci52MS5JbnB1dENodW5rSAASJQoDZW9mGAMgASgLMhYuam9id29ya2VyLnYxLklucHV0RW5kSAASKQoGc2lnbmFsGAQgASgLMhcuam9id29ya2VyLnYxLkpvYlNpZ25hbEgAEiYKBmRldGFjaBgFIAEoCzIULmpvYndvcmtlci52MS5EZXRhY2hIAEIGCgRraW5kIokBChFBdHRhY2hKb2JSZXNwb25zZRI1CgZvdXRwdXQYASABKAsyIy5qb2J3b3JrZXIudjEuR2V0Sm9ic1N0cmVhbVJlc3BvbnNlSAASNQoOaW5wdXRfYWNjZXB0ZWQYAiABKAsyGy5qb2J3b3JrZXIudjEuSW5wdXRBY2NlcHRlZEgAQgYKBGtpbmQyvAYKCkpvYlNlcnZpY2USTAoJQ3JlYXRlSm9iEh4uam9id29ya2VyLnYxLkNyZWF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuQ3JlYXRlSm9iUmVzcG9uc2USSAoGR2V0Sm9iEhsuam9id29ya2VyLnYxLkdldEpvYlJlcXVlc3QaHC5qb2J3b3JrZXIudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJOCghMaXN0Sm9icxIdLmpvYndvcmtlci52MS5MaXN0Sm9ic1JlcXVlc3QaHi5qb2J3b3JrZXIudjEuTGlzdEpvYnNSZXNwb25zZSIDkAIBEksKB1N0b3BKb2ISHC5qb2J3b3JrZXIudjEuU3RvcEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuU3RvcEpvYlJlc3BvbnNlIgOQAgISUQoJVXBkYXRlSm9iEh4uam9id29ya2VyLnYxLlVwZGF0ZUpvYlJlcXVlc3QaHy5qb2J3b3JrZXIudjEuVXBkYXRlSm9iUmVzcG9uc2UiA5ACAhJRCglEZWxldGVKb2ISHi5qb2J3b3JrZXIudjEuRGVsZXRlSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5EZWxldGVKb2JSZXNwb25zZSIDkAICEksKB1dhaXRKb2ISHC5qb2J3b3JrZXIudjEuV2FpdEpvYlJlcXVlc3QaHS5qb2J3b3JrZXIudjEuV2FpdEpvYlJlc3BvbnNlIgOQAgESUwoJV2F0Y2hKb2JzEh4uam9id29ya2VyLnYxLldhdGNoSm9ic1JlcXVlc3QaHy5qb2J3b3JrZXIudjEuV2F0Y2hKb2JzUmVzcG9uc2UiA5ACATABEl8KDUdldEpvYnNTdHJlYW0SIi5qb2J3b3JrZXIudjEuR2V0Sm9ic1N0cmVhbVJlcXVlc3QaIy5qb2J3b3JrZXIudjEuR2V0Sm9ic1N0cmVhbVJlc3BvbnNlIgOQAgEwARJQCglBdHRhY2hKb2ISHi5qb2J3b3JrZXIudjEuQXR0YWNoSm9iUmVxdWVzdBofLmpvYndvcmtlci52MS5BdHRhY2hKb2JSZXNwb25zZSgBMAFCvAEKEGRldi5qb2J3b3JrZXIudjFCD0pvYlNlcnZpY2VQcm90b1ABWkZnaXRodWIuY29tL2pvYndvcmtlci9qb2J3b3JrZXIvY2xpZW50cy9nby9nZW4vam9id29ya2VyL3YxO2pvYndvcmtlcnYxogIDSldYqgIMSm9iV29ya2VyLlYxygIMSm9iV29ya2VyXFYx4gIYSm9iV29ya2VyXFYxXEdQQk1ldGFkYXRh6gINSm9iV29ya2VyOjpWMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobworker_v1_job, file_jobworker_v1_job_attach, file_jobworker_v1_job_output, file_jobworker_v1_job_watch]);
 
 /**
  * A job to start. From 12 on, a field has the same number as in Job.
@@ -194,6 +196,13 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
    * @generated from field: int32 max_scratch = 34;
    */
   maxScratch: number;
+
+  /**
+   * Source of the job's stdin. Default: NONE.
+   *
+   * @generated from field: jobworker.v1.JobStdin stdin = 35;
+   */
+  stdin: JobStdin;
 };
 
 /**
@@ -813,6 +822,104 @@ export const GetJobsStreamResponseSchema: GenMessage<GetJobsStreamResponse> = /*
   messageDesc(file_jobworker_v1_job_service, 15);
 
 /**
+ * One message of the client in AttachJob. The first one is `start`.
+ *
+ * @generated from message jobworker.v1.AttachJobRequest
+ */
+export type AttachJobRequest = Message<"jobworker.v1.AttachJobRequest"> & {
+  /**
+   * Content of the message.
+   *
+   * @generated from oneof jobworker.v1.AttachJobRequest.kind
+   */
+  kind: {
+    /**
+     * The job and the part of its output. Sent once, as the first message.
+     *
+     * @generated from field: jobworker.v1.AttachStart start = 1;
+     */
+    value: AttachStart;
+    case: "start";
+  } | {
+    /**
+     * Input for the job. Only if `start` has an `input_id`.
+     *
+     * @generated from field: jobworker.v1.InputChunk input = 2;
+     */
+    value: InputChunk;
+    case: "input";
+  } | {
+    /**
+     * The end of the input: the job reads the end of file after the last byte. Only if `start` has an `input_id`.
+     *
+     * @generated from field: jobworker.v1.InputEnd eof = 3;
+     */
+    value: InputEnd;
+    case: "eof";
+  } | {
+    /**
+     * Sends a signal to the processes of the job that are in the process group of its main process.
+     *
+     * @generated from field: jobworker.v1.JobSignal signal = 4;
+     */
+    value: JobSignal;
+    case: "signal";
+  } | {
+    /**
+     * Ends the call.
+     *
+     * @generated from field: jobworker.v1.Detach detach = 5;
+     */
+    value: Detach;
+    case: "detach";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message jobworker.v1.AttachJobRequest.
+ * Use `create(AttachJobRequestSchema)` to create a new message.
+ */
+export const AttachJobRequestSchema: GenMessage<AttachJobRequest> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 16);
+
+/**
+ * One message of the server in AttachJob.
+ *
+ * @generated from message jobworker.v1.AttachJobResponse
+ */
+export type AttachJobResponse = Message<"jobworker.v1.AttachJobResponse"> & {
+  /**
+   * Content of the message. Ignore a message whose kind is not set: it is of a kind that a later version added.
+   *
+   * @generated from oneof jobworker.v1.AttachJobResponse.kind
+   */
+  kind: {
+    /**
+     * A message of the output, as from GetJobsStream with `follow` and `mixed_sources`.
+     *
+     * @generated from field: jobworker.v1.GetJobsStreamResponse output = 1;
+     */
+    value: GetJobsStreamResponse;
+    case: "output";
+  } | {
+    /**
+     * The accepted input. Sent after `start` with an `input_id`, and after each `input` and `eof`.
+     *
+     * @generated from field: jobworker.v1.InputAccepted input_accepted = 2;
+     */
+    value: InputAccepted;
+    case: "inputAccepted";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message jobworker.v1.AttachJobResponse.
+ * Use `create(AttachJobResponseSchema)` to create a new message.
+ */
+export const AttachJobResponseSchema: GenMessage<AttachJobResponse> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_service, 17);
+
+/**
  * Starts, stops, inspects and streams jobs on one host.
  *
  * Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
@@ -993,6 +1100,32 @@ export const JobService: GenService<{
     methodKind: "server_streaming";
     input: typeof GetJobsStreamRequestSchema;
     output: typeof GetJobsStreamResponseSchema;
+  },
+  /**
+   * Streams a job's output like GetJobsStream, and passes input and signals to the job.
+   *
+   * The first message of the client is `start`. If it has an `input_id`, the server answers with `input_accepted`: the
+   * position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
+   * CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
+   *
+   * Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
+   * waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
+   * input.
+   *
+   * Only `eof` ends the input. The end of the client's messages and the end of the connection leave the stdin of the job
+   * open. The call ends after the `result` of the output, or after `detach`.
+   *
+   * Admin only. Safe to retry, with the same `input_id`.
+   *
+   * NOT_FOUND (JOB_NOT_FOUND), OUT_OF_RANGE (OFFSET_OUT_OF_RANGE, INPUT_OFFSET_OUT_OF_RANGE), INVALID_ARGUMENT
+   * (INVALID_REQUEST), FAILED_PRECONDITION (NO_STDIN, STDIN_IN_USE), UNAVAILABLE (READER_STALLED, SHUTTING_DOWN).
+   *
+   * @generated from rpc jobworker.v1.JobService.AttachJob
+   */
+  attachJob: {
+    methodKind: "bidi_streaming";
+    input: typeof AttachJobRequestSchema;
+    output: typeof AttachJobResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_jobworker_v1_job_service, 0);

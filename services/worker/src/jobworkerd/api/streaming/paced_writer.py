@@ -2,15 +2,20 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self
+from typing import Protocol, Self
 
-import grpc
 import structlog
 
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import ReaderStalled
 
-Context = grpc.aio.ServicerContext[Any, bytes]
+
+class MessageWriter(Protocol):
+    """The context of an RPC with serialized messages, or a part of it."""
+
+    async def write(self, message: bytes, /) -> None:
+        """Write a message, and return when the client has room for the next one."""
+
 
 _FIRST_MESSAGE_BYTES = 16 * 1024
 """A quarter of the initial HTTP/2 window (RFC 9113, 6.9.2), which suits the slowest connections."""
@@ -26,7 +31,7 @@ class PacedWriter:
     because a timer per write would be expensive.
     """
 
-    def __init__(self, job_id: str, context: Context, config: LogConfig) -> None:
+    def __init__(self, job_id: str, context: MessageWriter, config: LogConfig) -> None:
         self.message_bytes = min(_FIRST_MESSAGE_BYTES, config.chunk_bytes)
         """Maximum payload of the next message."""
         self._job_id = job_id

@@ -11,7 +11,7 @@ from jobworkerd.api import convert
 from jobworkerd.api.streaming.encoding import Encoded
 from jobworkerd.api.streaming.log_reader import LogReader
 from jobworkerd.api.streaming.message_cache import MessageCache, Sources
-from jobworkerd.api.streaming.paced_writer import Context, PacedWriter
+from jobworkerd.api.streaming.paced_writer import MessageWriter, PacedWriter
 from jobworkerd.api.streaming.rate_limiter import RateLimiter
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import JobNotFound, OffsetOutOfRange
@@ -86,7 +86,7 @@ class LogStream:
         self._directory = directory
         self._streams = streams
 
-    async def write(self, context: Context) -> None:
+    async def write(self, context: MessageWriter) -> None:
         """Write the messages.
 
         Raises:

@@ -1,0 +1,200 @@
+"""AttachJob for asyncio: a `JobStream` that also sends input and signals."""
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import suppress
+
+import grpc
+
+from jobworker.v1 import job_attach_pb2, job_service_pb2
+from jobworker_client.aio.connection import Connection
+from jobworker_client.aio.stream import JobStream
+from jobworker_client.chunks import Chunk
+from jobworker_client.resumable_input import ResumableInput, pieces
+from jobworker_client.resumable_stream import ResumableStream
+
+__all__ = ["AttachedStream"]
+
+Request = job_service_pb2.AttachJobRequest
+_Call = grpc.aio.StreamStreamCall[Request, job_service_pb2.AttachJobResponse]
+
+
+class _Input:
+    """The input of a job, and the task that reads it from its source."""
+
+    def __init__(self, source: AsyncIterable[bytes]) -> None:
+        self.state = ResumableInput()
+        self._source = source
+        self._next: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(1)
+        self._accepted = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    def start_call(self) -> None:
+        """Prepare for the first or the next call."""
+        self.state.start_call()
+        self._accepted.clear()
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        """Read the source in a separate task, which a broken call does not cancel."""
+        try:
+            async for data in self._source:
+                for piece in pieces(data):
+                    await self._next.put(piece)
+            await self._next.put(None)
+        except Exception as error:  # noqa: BLE001 - raised by `next_request`
+            await self._next.put(error)
+
+    async def next_request(self) -> Request:
+        """Return the next message, when the server has answered the last one.
+
+        Raises:
+            Exception: the source failed.
+        """
+        await self._accepted.wait()
+        self._accepted.clear()
+        if not self.state.pending:
+            match await self._next.get():
+                case None:
+                    self.state.end()
+                case bytes() as data:
+                    self.state.put(data)
+                case BaseException() as error:
+                    raise error
+        return self.state.next_request()
+
+    def accepted(self, offset: int) -> None:
+        """Process an answer of the server."""
+        self.state.accepted(offset)
+        self._accepted.set()
+
+    def close(self) -> None:
+        """Stop reading the source."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+
+class _Signals:
+    """Signals that no call has sent yet."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.Queue[Request] = asyncio.Queue()
+        self._unsent: Request | None = None
+
+    def put(self, name: str) -> None:
+        self._next.put_nowait(Request(signal=job_attach_pb2.JobSignal(name=name)))
+
+    async def send(self, write: Callable[[Request], Awaitable[None]]) -> None:
+        """Send all signals. One whose call breaks is sent again."""
+        while True:
+            self._unsent = self._unsent or await self._next.get()
+            await write(self._unsent)
+            self._unsent = None
+
+
+class _AttachCall:
+    """One call of AttachJob, with the interface of a call of GetJobsStream."""
+
+    def __init__(
+        self, call: _Call, start: job_attach_pb2.AttachStart, source: _Input | None, signals: _Signals
+    ) -> None:
+        self._call = call
+        self._source = source
+        self._turn = asyncio.Lock()
+        self._error: Exception | None = None
+        self._sending = asyncio.get_running_loop().create_task(self._send(start, signals))
+
+    async def read(self) -> Chunk | object:
+        """Return the next message of the output, or the EOF of gRPC."""
+        while True:
+            try:
+                message = await self._call.read()
+            except asyncio.CancelledError:
+                if self._error is not None:
+                    raise self._error from None
+                raise
+            if not isinstance(message, job_service_pb2.AttachJobResponse):
+                return message
+            match message.WhichOneof("kind"):
+                case "output":
+                    return message.output
+                case "input_accepted" if self._source is not None:
+                    self._source.accepted(message.input_accepted.offset)
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+        self._sending.cancel()
+        self._call.cancel()
+
+    async def _send(self, start: job_attach_pb2.AttachStart, signals: _Signals) -> None:
+        """Send everything. `read` reports the end of the call, which makes a write fail."""
+        try:
+            with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await self._write(Request(start=start))
+                await asyncio.gather(self._send_input(), signals.send(self._write))
+        except Exception as error:  # noqa: BLE001 - raised by `read`
+            self._error = error
+            self._call.cancel()
+
+    async def _send_input(self) -> None:
+        while self._source is not None and not self._source.state.complete:
+            await self._write(await self._source.next_request())
+
+    async def _write(self, request: Request) -> None:
+        async with self._turn:
+            await self._call.write(request)
+
+
+class _AttachConnection:
+    """A connection that opens calls of AttachJob instead of GetJobsStream."""
+
+    def __init__(self, connection: Connection, source: _Input | None, *, take_over: bool) -> None:
+        self.signals = _Signals()
+        self.source = source
+        self._connection = connection
+        self._take_over = take_over
+        self.wait_ready = connection.wait_ready
+        self.to_error = connection.to_error
+
+    def open(self, request: job_service_pb2.GetJobsStreamRequest, timeout: float | None) -> _AttachCall:
+        """Start a call with a timeout in seconds."""
+        start = job_attach_pb2.AttachStart(
+            id=request.id,
+            offset=request.offset,
+            tail_bytes=request.tail_bytes if request.HasField("tail_bytes") else None,
+            input_id=self.source.state.id if self.source else "",
+            take_over=self._take_over,
+        )
+        # Another client that has taken the stdin over since keeps it.
+        self._take_over = False
+        if self.source:
+            self.source.start_call()
+        call = self._connection.stub.AttachJob(timeout=timeout)
+        return _AttachCall(call, start, self.source, self.signals)
+
+
+class AttachedStream(JobStream):
+    """The output of a job, like a `JobStream`, while its input is sent; see `Client.attach`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: ResumableStream,
+        stdin: AsyncIterable[bytes] | None,
+        *,
+        take_over: bool,
+    ) -> None:
+        self._attach = _AttachConnection(
+            connection, _Input(stdin) if stdin is not None else None, take_over=take_over
+        )
+        super().__init__(self._attach, state)
+
+    def signal(self, name: str) -> None:
+        """Send a signal such as `SIGINT` to the process group of the job, once there is a connection."""
+        self._attach.signals.put(name)
+
+    def _cancel_call(self) -> None:
+        super()._cancel_call()
+        if self._state.ended and self._attach.source:
+            self._attach.source.close()

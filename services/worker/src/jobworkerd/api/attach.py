@@ -1,0 +1,172 @@
+"""Serves AttachJob: streams the output of a job, and passes input and signals to it."""
+
+import asyncio
+from collections.abc import Coroutine
+
+from grpc import aio
+
+from jobworker.v1 import job_attach_pb2, job_service_pb2
+from jobworkerd.api import validation
+from jobworkerd.api.rpc import Context
+from jobworkerd.api.streaming import encoding
+from jobworkerd.api.streaming.streams import LogStream
+from jobworkerd.api.validation import AttachRequest
+from jobworkerd.errors import InvalidRequest, JobWorkerError
+from jobworkerd.protocol import input_messages
+from jobworkerd.protocol.client import SupervisorClient
+
+_START_SECONDS = 10.0
+
+Request = job_service_pb2.AttachJobRequest
+Response = job_service_pb2.AttachJobResponse
+
+
+async def read_start(context: Context) -> job_attach_pb2.AttachStart:
+    """Return the first message of a call.
+
+    Raises:
+        InvalidRequest: the client sends another message first, or none within 10 s.
+    """
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            message = await _read(context)
+    except TimeoutError:
+        raise InvalidRequest(
+            {"start": f"did not arrive within {_START_SECONDS:g} s; send it first"}
+        ) from None
+    if message is None or message.WhichOneof("kind") != "start":
+        raise InvalidRequest({"start": "missing; send it as the first message"})
+    return message.start
+
+
+async def _read(context: Context) -> Request | None:
+    """Return the next message; None after the last one.
+
+    Raises:
+        JobWorkerError: the message is too long or cannot be parsed.
+    """
+    message = await context.read()
+    if isinstance(message, JobWorkerError):
+        raise message
+    return None if message is aio.EOF else message
+
+
+class _Responses:
+    """Writes the messages of one call, one at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._turn = asyncio.Lock()
+
+    async def write(self, message: bytes, /) -> None:
+        """Write a message of the output."""
+        await self._write(encoding.field(Response.OUTPUT_FIELD_NUMBER, message))
+
+    async def accepted(self, offset: int) -> None:
+        """Write how much of the input has been accepted."""
+        accepted = job_attach_pb2.InputAccepted(offset=offset)
+        await self._write(Response(input_accepted=accepted).SerializeToString())
+
+    async def _write(self, message: bytes) -> None:
+        async with self._turn:
+            await self._context.write(message)
+
+
+class AttachCall:
+    """An AttachJob call with an accepted request."""
+
+    def __init__(
+        self, request: AttachRequest, stream: LogStream, supervisor: SupervisorClient, subject: str
+    ) -> None:
+        self._request = request
+        self._stream = stream
+        self._supervisor = supervisor
+        self._subject = subject
+        self._attachment = supervisor.new_attachment()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._input: asyncio.Task[None] | None = None
+        self._is_waiting = False
+        """Whether the supervisor has not answered the last part of the input."""
+
+    async def run(self, context: Context) -> None:
+        """Serve until the result of the job is sent, or the client detaches.
+
+        Raises:
+            JobWorkerError: the output or the input failed.
+        """
+        self._context = context
+        self._responses = _Responses(context)
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._spawn(self._write_output())
+            if self._request.input_id:
+                self._begin(self._attach_message())
+            self._spawn(self._read_requests())
+            await self._ended
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._request.input_id:
+                self._supervisor.detach_input(self._attachment)
+
+    def _spawn(self, part: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a part of the call. Its error ends the call."""
+        task = asyncio.get_running_loop().create_task(part)
+        self._tasks.add(task)
+        task.add_done_callback(self._part_done)
+        return task
+
+    def _part_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._ended.done():
+            self._ended.set_exception(error)
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    async def _write_output(self) -> None:
+        await self._stream.write(self._responses)
+        self._end()
+
+    def _attach_message(self) -> input_messages.AttachInput:
+        stream, input_id, take_over = self._request
+        return input_messages.AttachInput(self._attachment, stream.job_id, input_id, take_over)
+
+    async def _read_requests(self) -> None:
+        """Handle messages until the last one. The input is sent meanwhile, so that signals do not wait."""
+        while (message := await _read(self._context)) is not None:
+            match message.WhichOneof("kind"):
+                case "input":
+                    await self._send_input(validation.input_chunk(message.input, self._attachment))
+                case "eof":
+                    await self._send_input(validation.input_end(message.eof, self._attachment))
+                case "signal":
+                    number = validation.job_signal(message.signal)
+                    job_id = self._request.stream.job_id
+                    await self._supervisor.signal_job(input_messages.SignalJob(job_id, number, self._subject))
+                case "detach":
+                    self._end()
+                    return
+                case "start":
+                    raise InvalidRequest({"start": "sent twice; send it once, as the first message"})
+
+    async def _send_input(self, part: input_messages.FeedInput | input_messages.EndInput) -> None:
+        if self._input is None:
+            raise InvalidRequest({"start.input_id": "empty; set it in a call that sends input"})
+        if self._is_waiting:
+            why = "sent before the server accepted the previous part; wait for input_accepted"
+            raise InvalidRequest({"input": why})
+        await self._input  # the client can have the answer before the write of it returns
+        self._begin(part)
+
+    def _begin(self, part: input_messages.InputPart) -> None:
+        self._is_waiting = True
+        self._input = self._spawn(self._pass(part))
+
+    async def _pass(self, part: input_messages.InputPart) -> None:
+        """Pass a part of the input to the supervisor, and answer it."""
+        accepted = await self._supervisor.send_input(part)
+        self._is_waiting = False
+        await self._responses.accepted(accepted)

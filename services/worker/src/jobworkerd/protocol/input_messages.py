@@ -1,0 +1,57 @@
+"""The messages of `messages` that concern the stdin of a job and its signals."""
+
+import msgspec
+
+
+class AttachInput(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Becomes the feeder of a job's stdin when the job runs. The reply is `InputAccepted`.
+
+    The API process chooses the number of the attachment. With `take_over`, the current feeder loses the
+    stdin.
+    """
+
+    attachment: int
+    job_id: str
+    input_id: str
+    take_over: bool = False
+
+
+class FeedInput(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Passes bytes of an input to the job. The reply is `InputAccepted`, when there is room for them."""
+
+    attachment: int
+    offset: int
+    data: bytes
+
+
+class EndInput(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Ends the input at `offset`. The reply is `InputAccepted`."""
+
+    attachment: int
+    offset: int
+
+
+class DetachInput(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Ends an attachment, also one that waits for the start of its job. The reply is `Done`."""
+
+    attachment: int
+
+
+class SignalJob(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Sends a signal to the process group of a job. The reply is `Done`. A final job ignores it."""
+
+    job_id: str
+    number: int
+    subject: str
+
+
+class InputAccepted(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The accepted bytes of an input, which no crash of the supervisor loses or repeats."""
+
+    offset: int
+
+
+InputPart = AttachInput | FeedInput | EndInput
+"""The requests that `InputAccepted` answers."""
+
+InputRequest = InputPart | DetachInput | SignalJob

@@ -1,0 +1,62 @@
+"""Tests of `attach`, against a scripted server."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from jobworker_client import Client, ClientConfig
+from scripted import JOB_ID, FakeServer
+
+
+@pytest.fixture
+async def client(config: ClientConfig) -> AsyncIterator[Client]:
+    """Yield a client that is connected to the scripted server."""
+    async with Client(config) as connected:
+        yield connected
+
+
+async def parts(*data: bytes) -> AsyncIterator[bytes]:
+    for each in data:
+        yield each
+
+
+async def attach(client: Client, *data: bytes) -> bytes:
+    async with client.attach(JOB_ID, parts(*data)) as stream:
+        return b"".join([chunk.payload async for chunk in stream])
+
+
+async def test_input_is_sent_in_pieces_and_the_output_returned(client: Client, server: FakeServer) -> None:
+    server.add()
+    server.log = b"out"
+    data = bytes(range(256)) * 1_000
+    assert await attach(client, data, b"end") == b"out"
+    assert server.input == data + b"end"
+
+
+@pytest.mark.parametrize("breaks", [[0], [1], [2], [3], [0, 0], [1, 1, 0]])
+async def test_input_continues_over_broken_calls(
+    client: Client, server: FakeServer, breaks: list[int]
+) -> None:
+    server.add()
+    server.breaks = breaks
+    await attach(client, b"one", b"two", b"three")
+    assert server.input == b"onetwothree"
+    assert {start.input_id for start in server.attached} == {server.attached[0].input_id}
+
+
+async def test_an_error_of_the_source_is_raised(client: Client, server: FakeServer) -> None:
+    server.add()
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise OSError("broken source")
+
+    with pytest.raises(OSError, match="broken source"):
+        async for _ in client.attach(JOB_ID, failing()):
+            pass
+
+
+async def test_output_without_input(client: Client, server: FakeServer) -> None:
+    server.add()
+    server.log = b"output"
+    assert [chunk.payload async for chunk in client.attach(JOB_ID, offset=3)] == [b"put"]
