@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from certificates import Issued, issue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_service_pb2
@@ -76,6 +78,25 @@ async def test_a_revocation_ends_streams_and_refuses_calls(running: Server, own_
     _certs(own_certs, "renew", "dev")
     async with client(running, "dev") as renewed:
         await renewed.get(job.id)
+
+
+async def test_an_expiry_ends_streams_and_refuses_calls(running: Server, own_certs: Path) -> None:
+    authority = Issued((own_certs / "ca.pem").read_bytes(), (own_certs / "ca-key.pem").read_bytes())
+    short = issue(authority, end=timedelta(seconds=8))
+    (own_certs / "short.pem").write_bytes(short.certificate)
+    (own_certs / "short-key.pem").write_bytes(short.key)
+    async with client(running, "short") as expiring, client(running, "admin") as admin:
+        job = await admin.create("sh", "-c", "while sleep 0.1; do echo x; done")
+        streams = [each.stub.GetJobsStream(REQUEST(id=job.id), timeout=60) for each in (expiring, admin)]
+        for stream in streams:
+            await stream.read()
+        async with refused(UNAUTHENTICATED) as refusal:
+            await _read_to_the_end(streams[0])
+        assert "the client certificate or its authority expired at" in refusal.message
+        async with refused(UNAUTHENTICATED):
+            await expiring.get(job.id)
+        await streams[1].read()
+        await admin.stop(job.id)
 
 
 async def test_a_list_of_openssl_revokes(running: Server, own_certs: Path, tmp_path: Path) -> None:
