@@ -6,6 +6,7 @@ The jobs run as the server's user, so the user alone does not keep them from the
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from applied import part_name
 
 from jobworker.v1 import job_pb2
-from live import Server, seen_by_jobs
+from live import Server, seen_by_jobs, until
 from live_client import Client, client
 
 BIN = Path(sys.executable).parent
@@ -51,6 +52,8 @@ def cgroup() -> Iterator[Path]:
     for path in (directory, *(directory / name for name in ("cgroup.procs", "cgroup.subtree_control"))):
         os.chown(path, UID, UID)
     yield directory
+    # Killed processes of a server can end later than the server.
+    until(lambda: "populated 0" in (directory / "cgroup.events").read_text())
     for path in (*filter(Path.is_dir, directory.iterdir()), directory):
         path.rmdir()
 
@@ -66,10 +69,10 @@ def runtime_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(certs: Path, cgroup: Path, runtime_directory: Path) -> Iterator[Server]:
-    with seen_by_jobs() as home:
+    # The root of a guest cannot hold logs, unlike its /tmp.
+    with seen_by_jobs() as home, tempfile.TemporaryDirectory() as directory:
         own_certs = shutil.copytree(certs, home / "certs")
-        state = home / "state"
-        state.mkdir()
+        state = Path(directory)
         for path in (home, own_certs, *own_certs.iterdir(), state):
             os.chown(path, UID, UID)
         enter = f'echo $$ >{cgroup}/cgroup.procs && exec {AS_USER} "$@"'

@@ -12,9 +12,9 @@ from jobworkerd.supervisor import isolation_setup
 
 
 @pytest.fixture
-def runtime_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The parent of the users' runtime directories, as in `private`."""
-    monkeypatch.setattr(isolation_setup, "_RUNTIME_DIRECTORIES", tmp_path)
+def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A directory with the sockets of users' sessions, as in `private`."""
+    monkeypatch.setattr(isolation_setup, "_SESSIONS", (tmp_path, Path("/nonexistent")))
     return bytes(tmp_path)
 
 
@@ -56,14 +56,14 @@ def test_only_a_server_without_root_needs_a_user_namespace(monkeypatch: pytest.M
     assert not needed(mount_namespace=False, pid_namespace=False, ipc_namespace=False, uts_namespace=False)
 
 
-def test_jobs_of_a_named_user_do_not_reach_the_service_manager_of_that_user(
-    runtime_directories: bytes, monkeypatch: pytest.MonkeyPatch
+def test_jobs_of_a_named_user_do_not_reach_the_sessions_of_that_user(
+    sessions: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert runtime_directories in private(run_as="nobody")
-    assert runtime_directories not in private(run_as="dynamic")
+    assert sessions in private(run_as="nobody")
+    assert sessions not in private(run_as="dynamic")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert runtime_directories in private()
+    assert sessions in private()
 
 
 def test_the_home_of_the_servers_user_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from jobworkerd.spawn.private_mounts import PRIVATE, Accounts, View
 
 _NAME_SERVICE_CACHE = Path("/run/nscd")
 
-_RUNTIME_DIRECTORIES = Path("/run/user")
-"""The sockets of users' services. A job could ask its user's service manager for processes outside of its
-cgroup.
+_SESSIONS = (Path("/run/user"), Path("/run/screen"))
+"""Sockets of users' sessions. A job could have the service manager or screen(1) of its user start processes
+outside of its cgroup.
 """
 
 
@@ -68,8 +68,7 @@ def _private_to_users(wanted: IsolationConfig) -> Iterator[Path]:
     root = os.geteuid() == 0
     if root and wanted.run_as == "dynamic":
         return
-    if _RUNTIME_DIRECTORIES.is_dir():
-        yield _RUNTIME_DIRECTORIES
+    yield from filter(Path.is_dir, _SESSIONS)
     if not root and (home := _own_home()) and not _is_below(home, PRIVATE):
         yield home
 
