@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from watch_messages import WatchMessage, WatchRequest, bookmark, changed
 
 from jobworker.v1 import job_attach_pb2, job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
+from watch_messages import WatchMessage, WatchRequest, bookmark, changed
 
 JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
 
@@ -280,11 +280,18 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         return WaitResponse(job=job, done=job.status != job_pb2.JOB_STATUS_RUNNING)
 
     async def _watch_jobs(self, _: WatchRequest) -> AsyncIterator[WatchMessage]:
-        """Yield a snapshot of `jobs`, and wait."""
-        for job in list(self.jobs.values()):
-            yield changed(job)
-        yield bookmark("first")
-        await asyncio.Event().wait()
+        """Yield `jobs`, a bookmark, and each change."""
+        sent: dict[str, bytes] = {}
+        revision = 0
+        while True:
+            for job in list(self.jobs.values()):
+                if sent.get(job.id) != (state := job.SerializeToString()):
+                    sent[job.id] = state
+                    yield changed(job, revision)
+            if not revision:
+                yield bookmark("snapshot")
+            revision += 1
+            await asyncio.sleep(0.01)
 
     async def _stream_log(self, request: StreamRequest) -> AsyncIterator[StreamMessage]:
         job = self._job(request.id)

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from watch_messages import WatchMessage, WatchRequest
-
 from scripted import FakeServer, Refusal
+from watch_messages import WatchMessage, WatchRequest
 
 
 def play_watch(server: FakeServer, *streams: Sequence[WatchMessage | Refusal]) -> None:

@@ -14,7 +14,6 @@ import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_client.retry_policy import RetryPolicy
 from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, Refusal, finished
 
 LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -57,6 +56,7 @@ async def test_table_is_refreshed_and_the_screen_restored(
     await terminal.shows(f"{JOB_ID}  RUNNING")
     job.status = job_pb2.JOB_STATUS_LOST
     await terminal.shows(f"{JOB_ID}  LOST")
+    assert server.listed == []
     process.send_signal(signal.SIGINT)
     await terminal.shows(LEAVE)
     result = await finished(process)
@@ -70,17 +70,17 @@ async def test_page_size_is_the_height_of_the_terminal(
     for number in range(30):
         server.add(f"0199f3a0-0000-7000-8000-{number:012}")
     await cli.start(*WATCH, stdout=terminal.command_end)
-    await terminal.shows("000000000007")
-    assert server.listed[0].page_size == 8
-    assert "000000000008" not in terminal.text
+    await terminal.shows("000000000022")
+    assert server.watched[0].max_final_jobs == 8
+    assert server.listed == []
+    assert "000000000021" not in terminal.text
 
 
 async def test_unavailable_server_is_reported_and_retried(
     cli: Cli, server: FakeServer, terminal: Terminal
 ) -> None:
-    attempts = 1 + len(RetryPolicy().call_backoff)
     ending = Refusal(grpc.StatusCode.UNAVAILABLE, "ending", "SHUTTING_DOWN")
-    server.refusals["ListJobs"] = [ending] * attempts
+    server.refusals["WatchJobs"] = [ending] * 3
     server.add()
     await cli.start(*WATCH, stdout=terminal.command_end)
     await terminal.shows("ending; retrying")
@@ -90,7 +90,7 @@ async def test_unavailable_server_is_reported_and_retried(
 async def test_refusal_ends_the_command_and_restores_the_screen(
     cli: Cli, server: FakeServer, terminal: Terminal
 ) -> None:
-    server.refusals["ListJobs"] = [Refusal(grpc.StatusCode.PERMISSION_DENIED, "no", "ROLE_REQUIRED")]
+    server.refusals["WatchJobs"] = [Refusal(grpc.StatusCode.PERMISSION_DENIED, "no", "ROLE_REQUIRED")]
     process = await cli.start(*WATCH, stdout=terminal.command_end)
     await terminal.shows(LEAVE)
     result = await finished(process)

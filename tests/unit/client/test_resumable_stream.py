@@ -42,7 +42,7 @@ def started(
 def receive(stream: ResumableStream, message: Chunk) -> list[Chunk]:
     """Process a message and return its chunks."""
     stream.receive(message)
-    return list(iter(stream.next_chunk, None))
+    return list(iter(stream.next_item, None))
 
 
 def truncated(from_offset: int, to_offset: int) -> Chunk:

@@ -29,6 +29,7 @@ from jobworker.v1.job_pb2 import (
     TerminationReason,
     Usage,
 )
+from jobworker.v1.job_watch_pb2 import RemovalReason
 from jobworker_client.chunks import Chunk, source_runs, split_chunk
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import (
@@ -65,24 +66,38 @@ from jobworker_client.errors import (
     UnexpectedOffset,
     Unreachable,
 )
-from jobworker_client.events import EventHandler, Reconnecting, StreamEvent, TruncatedRange
+from jobworker_client.events import (
+    EventHandler,
+    JobChanged,
+    JobRemoved,
+    Reconnecting,
+    StreamEvent,
+    TruncatedRange,
+    WatchEvent,
+    WatchSynced,
+)
 from jobworker_client.requests import (
     AttachOptions,
     JobFilter,
     JobOptions,
+    JobSelection,
     LimitChanges,
     Limits,
     Seconds,
     StreamOptions,
+    WatchFilter,
 )
 from jobworker_client.resumable_stream import StreamStatus
+from jobworker_client.resumable_watch import WatchStatus
 
 if TYPE_CHECKING:
     from jobworker_client.aio.attach import AttachedStream
     from jobworker_client.aio.client import Client
     from jobworker_client.aio.stream import JobStream
+    from jobworker_client.aio.watch import JobWatch
     from jobworker_client.sync.client import SyncClient
     from jobworker_client.sync.stream import SyncJobStream
+    from jobworker_client.sync.watch import SyncJobWatch
 
 __all__ = [
     "AppliedIsolation",
@@ -108,15 +123,19 @@ __all__ = [
     "InvalidRequest",
     "IsolationPart",
     "Job",
+    "JobChanged",
     "JobFilter",
     "JobNetwork",
     "JobNotFinal",
     "JobNotFound",
     "JobNotRunning",
     "JobOptions",
+    "JobRemoved",
+    "JobSelection",
     "JobStatus",
     "JobStdin",
     "JobStream",
+    "JobWatch",
     "JobWorkerError",
     "Limit",
     "LimitChanges",
@@ -130,6 +149,7 @@ __all__ = [
     "QuotaExceeded",
     "ReaderStalled",
     "Reconnecting",
+    "RemovalReason",
     "RequestIdReused",
     "RoleRequired",
     "Seconds",
@@ -142,6 +162,7 @@ __all__ = [
     "SupervisorUnavailable",
     "SyncClient",
     "SyncJobStream",
+    "SyncJobWatch",
     "TerminationReason",
     "TooManyJobs",
     "TruncatedRange",
@@ -149,6 +170,10 @@ __all__ = [
     "UnexpectedOffset",
     "Unreachable",
     "Usage",
+    "WatchEvent",
+    "WatchFilter",
+    "WatchStatus",
+    "WatchSynced",
     "source_runs",
     "split_chunk",
 ]
@@ -159,8 +184,10 @@ _LAZY = MappingProxyType(
         "Client": "jobworker_client.aio.client",
         "AttachedStream": "jobworker_client.aio.attach",
         "JobStream": "jobworker_client.aio.stream",
+        "JobWatch": "jobworker_client.aio.watch",
         "SyncClient": "jobworker_client.sync.client",
         "SyncJobStream": "jobworker_client.sync.stream",
+        "SyncJobWatch": "jobworker_client.sync.watch",
     }
 )
 

@@ -8,22 +8,25 @@ from typing import TypedDict, Unpack
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
+from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_watch_pb2
 
 __all__ = [
     "AttachOptions",
     "JobFilter",
     "JobOptions",
+    "JobSelection",
     "LimitChanges",
     "Limits",
     "Seconds",
     "StreamOptions",
+    "WatchFilter",
     "attach_request",
     "create_request",
     "list_request",
     "stop_request",
     "stream_request",
     "update_request",
+    "watch_request",
     "with_request_id",
 ]
 
@@ -113,8 +116,8 @@ class JobOptions(TypedDict, total=False):
     stdin: job_pb2.JobStdin.ValueType
 
 
-class JobFilter(TypedDict, total=False):
-    """Filter of `list`: a job must match every key.
+class JobSelection(TypedDict, total=False):
+    """Filter of `list` and `watch`: a job must match every key.
 
     Keys:
         statuses: the job has one of these statuses, such as `JobStatus.JOB_STATUS_RUNNING`.
@@ -124,7 +127,6 @@ class JobFilter(TypedDict, total=False):
         created_after: the server accepted the job at this time or later; needs a time zone.
         created_before: the server accepted the job before this time; needs a time zone.
         command_contains: the command line (command and arguments, joined by spaces) contains this text.
-        live_usage: True = include the current usage of running jobs; otherwise they have none.
     """
 
     statuses: Iterable[job_pb2.JobStatus.ValueType]
@@ -134,7 +136,28 @@ class JobFilter(TypedDict, total=False):
     created_after: datetime
     created_before: datetime
     command_contains: str
+
+
+class JobFilter(JobSelection, total=False):
+    """Filter of `list`: the keys of `JobSelection` and one more.
+
+    Keys:
+        live_usage: True = include the current usage of running jobs; otherwise they have none.
+    """
+
     live_usage: bool
+
+
+class WatchFilter(JobSelection, total=False):
+    """Filter of `watch`: the keys of `JobSelection` and two more.
+
+    Keys:
+        ids: the job has one of these complete ids, at most 1,000.
+        max_final_jobs: start with at most this number of jobs that have ended, the newest ones.
+    """
+
+    ids: Iterable[str]
+    max_final_jobs: int
 
 
 class StreamOptions(TypedDict, total=False):
@@ -222,6 +245,25 @@ def list_request(**job_filter: Unpack[JobFilter]) -> job_service_pb2.ListJobsReq
         created_before=_timestamp("created_before", job_filter.get("created_before")),
         command_contains=job_filter.get("command_contains", ""),
         live_usage=job_filter.get("live_usage", False),
+    )
+
+
+def watch_request(**watch_filter: Unpack[WatchFilter]) -> job_watch_pb2.WatchJobsRequest:
+    """Return the request of WatchJobs.
+
+    Raises:
+        ValueError: a time has no time zone.
+    """
+    return job_watch_pb2.WatchJobsRequest(
+        statuses=watch_filter.get("statuses"),
+        labels=watch_filter.get("labels"),
+        id_prefix=watch_filter.get("id_prefix", ""),
+        owner=watch_filter.get("owner", ""),
+        created_after=_timestamp("created_after", watch_filter.get("created_after")),
+        created_before=_timestamp("created_before", watch_filter.get("created_before")),
+        command_contains=watch_filter.get("command_contains", ""),
+        ids=watch_filter.get("ids"),
+        max_final_jobs=watch_filter.get("max_final_jobs"),
     )
 
 

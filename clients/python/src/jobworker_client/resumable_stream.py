@@ -14,23 +14,24 @@ from jobworker_client.chunks import Chunk, split_chunk
 from jobworker_client.errors import (
     ClientReason,
     ConnectionLost,
-    DeadlineExceeded,
-    JobWorkerError,
     UnexpectedOffset,
 )
-from jobworker_client.events import EventHandler, Reconnecting, TruncatedRange
-from jobworker_client.retry_policy import RetryPolicy, StreamRetry
+from jobworker_client.events import EventHandler, TruncatedRange
+from jobworker_client.resumable_call import ResumableCall
+from jobworker_client.retry_policy import RetryPolicy
 
 __all__ = [
     "Chunk",
     "ResumableStream",
+    "StreamRequest",
     "StreamStatus",
-    "missing_result",
 ]
 
+StreamRequest = job_service_pb2.GetJobsStreamRequest
 
-class ResumableStream:
-    """State of one reader. `now` is a monotonic time in seconds.
+
+class ResumableStream(ResumableCall[StreamRequest, Chunk, Chunk]):
+    """State of one reader.
 
     `request` describes the output that the caller has not consumed yet; its offset advances with the output.
     The server resolves a start by lines, bytes or time, and the first message contains the offset.
@@ -41,42 +42,33 @@ class ResumableStream:
 
     def __init__(
         self,
-        request: job_service_pb2.GetJobsStreamRequest,
+        request: StreamRequest,
         *,
         deadline: float | None = None,
         on_event: EventHandler | None = None,
         policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
     ) -> None:
-        self.request = job_service_pb2.GetJobsStreamRequest()
+        super().__init__(deadline=deadline, on_event=on_event, policy=policy)
+        self.request = StreamRequest()
         self.request.CopyFrom(request)
         self.truncated: list[TruncatedRange] = []
         self.result: job_pb2.Job | None = None
-        self.ended = False
-        self._deadline = deadline
-        self._on_event = on_event
-        self._retry = StreamRetry(policy)
-        self._end: float | None = None
         self._current: Chunk | None = None
         self._chunks: Iterator[Chunk] = iter(())
 
-    def next_request(self, now: float) -> tuple[job_service_pb2.GetJobsStreamRequest, float | None]:
-        """Return the request for the next call and its timeout in seconds."""
-        if self._end is None and self._deadline is not None:
-            self._end = now + self._deadline
-        self._retry.start_call(now)
+    def _request(self) -> StreamRequest:
         # A copy, because `self.request` changes with each message while gRPC may still use the request.
-        request = job_service_pb2.GetJobsStreamRequest()
+        request = StreamRequest()
         request.CopyFrom(self.request)
         request.mixed_sources = True
-        return request, None if self._end is None else max(0.0, self._end - now)
+        return request
 
-    def receive(self, message: Chunk) -> None:
-        """Process a message; `next_chunk` then returns its output.
+    def _process(self, message: Chunk) -> None:
+        """Process a message.
 
         Raises:
             UnexpectedOffset: output is missing or repeated before this message. The stream has ended.
         """
-        self._retry.made_progress()
         match message.WhichOneof("kind"):
             case "result":
                 self.result, self.ended = message.result, True
@@ -89,7 +81,7 @@ class ResumableStream:
                 self._check_offset(message.offset)
                 self._chunks = iter((message,)) if self.request.mixed_sources else split_chunk(message)
 
-    def next_chunk(self) -> Chunk | None:
+    def next_item(self) -> Chunk | None:
         """Return the next chunk of the last message; None after the last chunk."""
         chunk = next(self._chunks, None)
         if chunk is not None:
@@ -102,33 +94,16 @@ class ResumableStream:
             self.request.offset = self._current.next_offset
             self._current = None
 
-    def next_delay(self, error: JobWorkerError, now: float) -> float:
-        """Return the delay in seconds before the next call, after a call that failed with `error`.
+    def end_of_call(self) -> ConnectionLost:
+        """Return the error for a stream that ended without a result."""
+        return ConnectionLost(
+            "the stream ended without the result of the job",
+            reason=ClientReason.CONNECTION_LOST,
+            retryable=True,
+        )
 
-        Raises:
-            JobWorkerError: `error` is not retryable, or the time for retries is over.
-        """
-        try:
-            delay = self._retry.next_delay(error, now)
-        except JobWorkerError:
-            self.ended = True
-            raise
-        if self._on_event is not None and self._retry.retries == 1:
-            offset = self.request.offset if _has_exact_offset(self.request) else None
-            self._on_event(Reconnecting(error, offset))
-        return min(delay, self.time_left(now))
-
-    def time_left(self, now: float) -> float:
-        """Return the time in seconds that is left to connect."""
-        left = self._retry.time_left(now)
-        return max(0.0, left if self._end is None else min(left, self._end - now))
-
-    def expire(self, error: JobWorkerError, now: float) -> JobWorkerError:
-        """End the stream and return its error, if no connection was possible in time after `error`."""
-        self.ended = True
-        if self._end is not None and now >= self._end:
-            return DeadlineExceeded(f"the deadline passed after: {error}", code="DEADLINE_EXCEEDED")
-        return error
+    def _offset(self) -> int | None:
+        return self.request.offset if _has_exact_offset(self.request) else None
 
     def _check_offset(self, offset: int) -> None:
         expected = self.request.offset
@@ -193,13 +168,6 @@ class StreamStatus:
         A chunk counts as consumed when the next one is requested.
         """
         return self._state.request
-
-
-def missing_result() -> ConnectionLost:
-    """Return the error of a stream that ended without a result."""
-    return ConnectionLost(
-        "the stream ended without the result of the job", reason=ClientReason.CONNECTION_LOST, retryable=True
-    )
 
 
 def _has_exact_offset(request: job_service_pb2.GetJobsStreamRequest) -> bool:

@@ -21,17 +21,17 @@ def list_jobs(  # noqa: PLR0913 - one parameter per option
     options: FilterOptions,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Maximum number of jobs.")] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show the newest jobs and refresh them, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Show the newest jobs and each change, until Ctrl-C.")
     ] = False,
     interval: Annotated[
         timedelta,
         typer.Option(
             parser=parse_duration_option,
             metavar="DURATION",
-            show_default="2s",
-            help="Refresh interval of --watch.",
+            show_default="200ms",
+            help="Minimum time between two updates of --watch.",
         ),
-    ] = timedelta(seconds=2),
+    ] = timedelta(milliseconds=200),
     quiet: Quiet = False,
     output: OutputFormat = Format.TABLE,
 ) -> None:

@@ -11,6 +11,7 @@ from jobworker_client import requests
 from jobworker_client.aio.attach import AttachedStream
 from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.stream import JobStream
+from jobworker_client.aio.watch import JobWatch
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import JobNotFound, JobWorkerError
@@ -24,8 +25,10 @@ from jobworker_client.requests import (
     LimitChanges,
     Seconds,
     StreamOptions,
+    WatchFilter,
 )
 from jobworker_client.resumable_stream import ResumableStream
+from jobworker_client.resumable_watch import ResumableWatch
 
 __all__ = ["Client"]
 
@@ -238,6 +241,35 @@ class Client(BaseClient):
             except JobWorkerError as error:
                 await asyncio.sleep(wait.next_delay(error, monotonic()))
         return wait.job
+
+    def watch(
+        self,
+        *,
+        deadline: float | None = None,
+        on_event: EventHandler | None = None,
+        **watch_filter: Unpack[WatchFilter],
+    ) -> JobWatch:
+        """Return the jobs that match the filter, and then each change; see `WatchStatus`.
+
+        There is no default deadline. `on_event` is called with each `Reconnecting`.
+
+        Raises:
+            ValueError: a time of the filter has no time zone.
+
+        >>> async def main() -> None:
+        ...     async with Client.from_env() as client:
+        ...         job = await client.create("true", labels={"kind": "watched"})
+        ...         async with client.watch(ids=[job.id]) as watch:
+        ...             async for event in watch:
+        ...                 if isinstance(event, JobChanged) and event.job.HasField("exit_code"):
+        ...                     print(event.job.exit_code)
+        ...                     break
+        >>> asyncio.run(main())
+        0
+        """
+        request = requests.watch_request(**watch_filter)
+        state = ResumableWatch(request, deadline=deadline, on_event=on_event, policy=self._retry_policy)
+        return JobWatch(self._connection, state)
 
     def stream(
         self,

@@ -14,10 +14,12 @@ from jobworker_client.errors import JobNotFound, JobWorkerError
 from jobworker_client.events import EventHandler
 from jobworker_client.job_wait import JobWait
 from jobworker_client.paging import PAGE_SIZE, JobPager
-from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Seconds, StreamOptions
+from jobworker_client.requests import JobFilter, JobOptions, LimitChanges, Seconds, StreamOptions, WatchFilter
 from jobworker_client.resumable_stream import ResumableStream
+from jobworker_client.resumable_watch import ResumableWatch
 from jobworker_client.sync.connection import Connection
 from jobworker_client.sync.stream import SyncJobStream
+from jobworker_client.sync.watch import SyncJobWatch
 
 __all__ = ["SyncClient"]
 
@@ -219,6 +221,33 @@ class SyncClient(BaseClient):
             except JobWorkerError as error:
                 time.sleep(wait.next_delay(error, monotonic()))
         return wait.job
+
+    def watch(
+        self,
+        *,
+        deadline: float | None = None,
+        on_event: EventHandler | None = None,
+        **watch_filter: Unpack[WatchFilter],
+    ) -> SyncJobWatch:
+        """Return the jobs that match the filter, and then each change; see `WatchStatus`.
+
+        There is no default deadline. `on_event` is called with each `Reconnecting`.
+
+        Raises:
+            ValueError: a time of the filter has no time zone.
+
+        >>> with SyncClient.from_env() as client:
+        ...     job = client.create("true", labels={"kind": "watched"})
+        ...     with client.watch(ids=[job.id]) as watch:
+        ...         for event in watch:
+        ...             if isinstance(event, JobChanged) and event.job.HasField("exit_code"):
+        ...                 print(event.job.exit_code)
+        ...                 break
+        0
+        """
+        request = requests.watch_request(**watch_filter)
+        state = ResumableWatch(request, deadline=deadline, on_event=on_event, policy=self._retry_policy)
+        return SyncJobWatch(self._connection, state)
 
     def stream(
         self,

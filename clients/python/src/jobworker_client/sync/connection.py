@@ -13,10 +13,10 @@ from google.protobuf.message import Message
 
 from jobworker.v1 import job_service_pb2 as api
 from jobworker.v1 import job_service_pb2_grpc
+from jobworker.v1.job_watch_pb2 import WatchJobsRequest, WatchJobsResponse
 from jobworker_client.channel import channel_parts
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import JobWorkerError
-from jobworker_client.resumable_stream import Chunk
 from jobworker_client.retry_policy import CallRetry, RetryPolicy
 from jobworker_client.status import from_rpc
 
@@ -24,13 +24,13 @@ __all__ = ["Connection", "StreamCall"]
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
-StreamRequest = api.GetJobsStreamRequest
+StreamMessage_co = TypeVar("StreamMessage_co", covariant=True)
 
 
-class StreamCall(Protocol):
+class StreamCall(Protocol[StreamMessage_co]):
     """The messages of a stream; the iteration raises `grpc.RpcError`."""
 
-    def __next__(self) -> Chunk:
+    def __next__(self) -> StreamMessage_co:
         """Return the next message."""
         ...
 
@@ -49,7 +49,8 @@ class Stub(Protocol):
     WaitJob: "grpc.UnaryUnaryMultiCallable[api.WaitJobRequest, api.WaitJobResponse]"
     DeleteJob: "grpc.UnaryUnaryMultiCallable[api.DeleteJobRequest, api.DeleteJobResponse]"
     UpdateJob: "grpc.UnaryUnaryMultiCallable[api.UpdateJobRequest, api.UpdateJobResponse]"
-    GetJobsStream: "grpc.UnaryStreamMultiCallable[StreamRequest, Chunk]"
+    WatchJobs: "grpc.UnaryStreamMultiCallable[WatchJobsRequest, WatchJobsResponse]"
+    GetJobsStream: "grpc.UnaryStreamMultiCallable[api.GetJobsStreamRequest, api.GetJobsStreamResponse]"
 
 
 class Connection:
@@ -102,10 +103,6 @@ class Connection:
             return method(request, timeout=seconds)
         except grpc.RpcError as error:
             raise self.to_error(error) from error
-
-    def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:
-        """Start a stream with a timeout in seconds."""
-        return self.stub.GetJobsStream(request, timeout=timeout)
 
     def to_error(self, error: grpc.RpcError) -> JobWorkerError:
         """Return the error that a failed call raises."""
