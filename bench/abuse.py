@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 
-import psutil
+from footprint import Footprint
 from result import Result
 
 from live import Server, until
@@ -30,7 +30,6 @@ _TRIM_SECONDS = 11
 _ACCEPTED_MIB = 64
 """Caches of messages and of the allocator grow at their first use."""
 
-_MIB = 2**20
 _OTHER = "other"
 """Name of the certificate of the client that is not an attacker."""
 
@@ -55,33 +54,6 @@ _CRAMPED_CASES: Mapping[str, Attacks] = {
 }
 
 
-@dataclass(frozen=True)
-class _Footprint:
-    """Resources of the server's processes."""
-
-    descriptors: int
-    threads: int
-    processes: int
-    mib: float
-
-    @classmethod
-    def of(cls, server: Server) -> "_Footprint":
-        """Return what the keeper, the supervisor and the API processes use."""
-        assert server.process
-        ours = [psutil.Process(server.process.pid), server.supervisor, *server.api_processes()]
-        return cls(
-            sum(each.num_fds() for each in ours),
-            sum(each.num_threads() for each in ours),
-            len(server.descendants()),
-            sum(each.memory_info().rss for each in ours) / _MIB,
-        )
-
-    def is_within(self, other: "_Footprint") -> bool:
-        """Whether the server uses no more than before, except some memory."""
-        counts = zip(astuple(self)[:-1], astuple(other)[:-1], strict=True)
-        return all(ours <= theirs for ours, theirs in counts) and self.mib <= other.mib + _ACCEPTED_MIB
-
-
 def attacks(server: Server) -> list[Result]:
     """Measure GetJob and a health check of another client while clients attack the server."""
     return _measure(server, "attacks", _CASES)
@@ -97,7 +69,7 @@ def _measure(server: Server, name: str, cases: Mapping[str, Attacks]) -> list[Re
     job_id = asyncio.run(_job_with_output(server))
     _beside(server, job_id, ())
     time.sleep(_TRIM_SECONDS)
-    before = _Footprint.of(server)
+    before = Footprint.of(server)
     results = [
         result for case, attacks in cases.items() for result in _latencies(server, job_id, case, attacks)
     ]
@@ -166,11 +138,11 @@ def _program(name: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]
             raise
 
 
-def _left_behind(server: Server, name: str, before: _Footprint) -> list[Result]:
+def _left_behind(server: Server, name: str, before: Footprint) -> list[Result]:
     """Return what the server uses more than before when it has settled."""
     with contextlib.suppress(AssertionError):
-        until(lambda: _Footprint.of(server).is_within(before), _SETTLE_SECONDS)
-    after = _Footprint.of(server)
+        until(lambda: Footprint.of(server).is_within(before, mib=_ACCEPTED_MIB), _SETTLE_SECONDS)
+    after = Footprint.of(server)
     return [
         Result(
             f"the server after the {name}, {unit}",

@@ -143,6 +143,7 @@ class Refusal:
     reason: str
     fields: list[str]
     message: str
+    retry_delay: float = 0.0
 
 
 @contextlib.asynccontextmanager
@@ -157,7 +158,10 @@ async def refused(code: grpc.StatusCode) -> AsyncIterator[Refusal]:
     status = rpc_status.from_call(error)
     for detail in status.details if status else ():
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             refusal.reason = info.reason
         elif detail.Unpack(bad):
             refusal.fields = [violation.field for violation in bad.field_violations]
+        elif detail.Unpack(retry):
+            refusal.retry_delay = retry.retry_delay.ToTimedelta().total_seconds()

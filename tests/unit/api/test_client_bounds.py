@@ -208,6 +208,13 @@ def test_idle_clients_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(table._owners) <= 10
 
 
+def test_peers_of_a_server_for_ipv4_and_ipv6_have_ipv4_names() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0]:
+            assert f"ipv4:127.0.0.1:{client.getsockname()[1]}" in open_peers(port)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_peers_have_the_names_of_grpc(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

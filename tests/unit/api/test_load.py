@@ -55,8 +55,9 @@ class TestConnections:
     """With `api.max_connections` = 3."""
 
     @pytest.fixture
-    def config(self, config: Config) -> Config:
-        """Settings for three connections."""
+    def config(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
+        """Settings for three connections, which the time of a handshake does not close."""
+        monkeypatch.setattr(server, "_HANDSHAKE_MS", 120_000)
         return replace(config, api=ApiConfig(max_connections=3))
 
     async def test_a_further_connection_is_closed_and_the_others_are_served(

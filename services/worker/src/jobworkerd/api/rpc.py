@@ -51,14 +51,12 @@ async def read_request(call: Call) -> Call:
     """Return the call with its message. A call whose message is already read, or that has many, is unchanged.
 
     Raises:
-        InvalidRequest: the message cannot be parsed, or the client sent none.
+        DecodeError: the message cannot be parsed.
+        InvalidRequest: the client sent none.
     """
     if call.request is not UNREAD:
         return call
-    try:
-        request: object = await call.context.read()
-    except DecodeError as error:
-        raise unreadable(error) from error
+    request: object = await call.context.read()
     if request is aio.EOF:
         raise InvalidRequest({"request": "missing; send one message"})
     return Call(call.method, call.context, request, call.credential)

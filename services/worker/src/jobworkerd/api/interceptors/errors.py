@@ -37,7 +37,6 @@ class Errors(ServerInterceptor):
             # AbortError: the status is already sent. InternalError: the client has disconnected.
             raise
         except DecodeError as error:
-            # From the request iterator of a stream. `read_request` converts the error of other methods.
             await call.context.abort_with_status(to_status(unreadable(error)))
         except Exception as error:  # no exception may reach the client
             if isinstance(error, aio.BaseError) and not isinstance(error, aio.UsageError):
