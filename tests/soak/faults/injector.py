@@ -19,6 +19,9 @@ from tests.soak.faults.state_disk import StateDisk
 
 _POLL_SECONDS = 0.02
 _PAUSE_SECONDS = 1.2
+_STARTS_SECONDS = 0.03
+"""The supervisor starts several jobs within this time."""
+
 _AT_ONCE = 0.15
 """Share of the faults that follow the one before without waiting for its recovery."""
 
@@ -26,11 +29,23 @@ Fault = Callable[[], Awaitable[None]]
 
 
 class Injector:
-    """The faults of one run. `steps_clock` steps the clock in place of filling the disk."""
+    """The faults of one run."""
 
     def __init__(
-        self, server: Server, disk: StateDisk, calls: Calls, ledger: Ledger, *, steps_clock: bool
+        self,
+        server: Server,
+        disk: StateDisk,
+        calls: Calls,
+        ledger: Ledger,
+        create_jobs: Callable[[], None],
+        *,
+        steps_clock: bool,
     ) -> None:
+        """`create_jobs` lets each client create a job now.
+
+        `steps_clock` steps the clock in place of filling the disk.
+        """
+        self._create_jobs = create_jobs
         self._server = server
         self._disk = disk
         self._calls = calls
@@ -106,6 +121,10 @@ class Injector:
         self._kill(parts.fork_server_pid(self._server) or 0)
 
     async def _kill_supervisor(self) -> None:
+        """Kill the supervisor; half of the time while it starts several jobs."""
+        if self._rng.random() < 0.5:
+            self._create_jobs()
+            await asyncio.sleep(self._rng.uniform(0, _STARTS_SECONDS))
         old = parts.supervisor_pid(self._server)
         self._kill(old or 0)
         await self._replaced(old, "kill supervisor")

@@ -25,6 +25,8 @@ class Kind(enum.StrEnum):
     SHORT = "short"
     SLOW = "slow"
     LARGE = "large"
+    NOISY = "noisy"
+    """Writes single bytes to both sources at once: a kill of the supervisor interrupts a move of output."""
     SIGNALED = "signaled"
     TIMED = "timed"
     ENDLESS = "endless"
@@ -35,6 +37,7 @@ _WEIGHTS = {
     Kind.SHORT: 56,
     Kind.SLOW: 18,
     Kind.LARGE: 3,
+    Kind.NOISY: 2,
     Kind.SIGNALED: 4,
     Kind.TIMED: 5,
     Kind.ENDLESS: 11,
@@ -109,11 +112,15 @@ class JobPlan:
         """Return the shell script of the job."""
         # The shell reports killed commands on its stderr, so the job's stderr is descriptor 3.
         lines = [f"echo start {self.request_id} >>{files.runs}", "exec 3>&2 2>/dev/null", *self._traps()]
+        # Two processes that pass single bytes to each other take longer than one.
+        copy, end = (" bs=1 | dd bs=1 status=none", " &") if self.kind is Kind.NOISY else (" bs=64k", "")
         for piece in self.pieces:
-            part = f"skip={piece.start} count={piece.length} bs=64k iflag=skip_bytes,count_bytes,fullblock"
-            lines.append(f"dd if={files.pattern} {part} status=none{' >&3' * (piece.source == STDERR)}")
+            part = f"skip={piece.start} count={piece.length} iflag=skip_bytes,count_bytes,fullblock"
+            target = " >&3" * (piece.source == STDERR)
+            lines.append(f"dd if={files.pattern} {part} status=none{copy}{target}{end}")
             if piece.pause:
                 lines.append(f"sleep {piece.pause}")
+        lines.append("wait")
         lines.append(f"echo written {self.request_id} >>{files.runs}")
         return "\n".join([*lines, self._end()])
 
@@ -149,12 +156,19 @@ def make_plan(seed: int, number: int, *, queues: bool) -> JobPlan:
 
 def _pieces(rng: random.Random, kind: Kind) -> Iterator[Piece]:
     """Yield pieces of at least 64 bytes, so that the bytes alone identify their place in the pattern."""
+    if kind is Kind.NOISY:
+        yield from (_piece(rng, source, 5_000, 20_000) for source in SOURCES)
+        return
     count, longest, pause = 1 + rng.randrange(3), 8_192, 0.0
     if kind is Kind.SLOW:
         count, longest, pause = 6 + rng.randrange(20), 3_000, 0.15
     elif kind is Kind.LARGE:
         count, longest = 4, 300_000
     for _ in range(count):
-        length = rng.randint(64, longest)
-        start = rng.randrange(_PATTERN_BYTES - length)
-        yield Piece(rng.choice((STDOUT, STDERR)), start, length, round(rng.uniform(0, pause), 2))
+        yield _piece(rng, rng.choice(SOURCES), 64, longest, pause)
+
+
+def _piece(rng: random.Random, source: int, shortest: int, longest: int, pause: float = 0.0) -> Piece:
+    length = rng.randint(shortest, longest)
+    start = rng.randrange(_PATTERN_BYTES - length)
+    return Piece(source, start, length, round(rng.uniform(0, pause), 2))

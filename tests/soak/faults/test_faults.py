@@ -113,7 +113,14 @@ class Run:
                 for name, owner in enumerate(_owners(clients))
             ]
             probe = Calls(await self._client(stack, "admin"), self._ledger, self._files, random.Random(0))
-            injector = Injector(self._server, self._disk, probe, self._ledger, steps_clock=steps_clock)
+
+            def create_jobs() -> None:
+                for worker in workers:
+                    worker.create_now()
+
+            injector = Injector(
+                self._server, self._disk, probe, self._ledger, create_jobs, steps_clock=steps_clock
+            )
             before, memory = await self._warm_up(workers), Memory.by(self._server)
             until = monotonic() + seconds
             async with asyncio.TaskGroup() as group:
@@ -125,9 +132,9 @@ class Run:
             await after.check_jobs()
             if not steps_clock:
                 check_queue(self._ledger)
+            await after.check_memory(memory)
             await after.delete_jobs()
             await after.check_held(before)
-            after.check_memory(memory)
         self._server.stop()
         assert self._server.log
         check_log(self._server.log.read_text(errors="replace").splitlines(), self._ledger)
@@ -145,7 +152,7 @@ class Run:
         """Run some jobs and return what the server then holds without a job."""
         after = Aftermath(self._server, self._ledger, self._files, workers)
         for worker in workers:
-            await worker.warm_up()
+            await worker.run_one()
         await after.end_jobs()
         await after.delete_jobs()
         return await after.settled()

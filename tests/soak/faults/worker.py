@@ -63,7 +63,7 @@ class Worker:
             await asyncio.sleep(self._rng.expovariate(_ACTIONS_PER_SECOND))
         await asyncio.gather(*self._tasks)
 
-    async def warm_up(self) -> None:
+    async def run_one(self) -> None:
         """Run one job to its end."""
         entry = await self.calls.create(make_plan(self._ledger.seed, self._numbers.take(), queues=False))
         assert entry
@@ -81,6 +81,10 @@ class Worker:
         task = asyncio.create_task(self.guard(action))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def create_now(self) -> None:
+        """Create a job in addition to the random actions."""
+        self._later(self._create())
 
     async def _create(self) -> None:
         if len(self._ledger.live) >= _LIVE_MAX:
