@@ -2,13 +2,14 @@
 
 import asyncio
 import stat
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from jobworkerd.job_id import key_of
-from jobworkerd.model import JobStatus
+from jobworkerd.model import Job, JobStatus
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.records.encoding import request_hash
 from jobworkerd.records.store import Records
@@ -202,3 +203,16 @@ async def test_checkpoints_bound_the_log_of_the_database(
             await asyncio.sleep(0.001)
     assert wal.stat().st_size < 32 << 20  # all commits write 48 MiB
     assert faults == []
+
+
+@pytest.mark.parametrize("change", [Records.insert, Records.replace, Records.update])
+async def test_no_change_shows_an_environment_before_its_commit(
+    records: Records, make_job: MakeJob, change: Callable[[Records, Job], Coroutine[None, None, None]]
+) -> None:
+    job = make_job(JobStatus.RUNNING, env={"PASSWORD": "secret"})
+    committed = asyncio.create_task(change(records, job))
+    await asyncio.sleep(0)
+    found = records.get(job.id)
+    assert found
+    assert found.spec.env == {}
+    await committed

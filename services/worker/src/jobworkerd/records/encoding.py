@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from jobworkerd.model import Job, JobSpec, without_env
+from jobworkerd.model import Job, JobSpec
 
 HASH_BYTES = 16
 """The length of a `request_hash`."""
@@ -14,8 +14,8 @@ _decoder = msgspec.msgpack.Decoder(Job)
 
 
 def encode(job: Job) -> bytes:
-    """Return the record of a job."""
-    return msgspec.msgpack.encode(without_env(job))
+    """Return the record of a job, which has no environment."""
+    return msgspec.msgpack.encode(job)
 
 
 def decode(record: bytes) -> Job:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobworkerd.job_id import key_of
-from jobworkerd.model import Job, JobSpec, JobStatus, without_env
+from jobworkerd.model import Job, JobSpec, JobStatus
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.records import encoding
 from jobworkerd.records.checkpoint import Checkpointer
@@ -98,8 +98,7 @@ class Records:
         Raises:
             OSError: the disk refused the record, which does not exist then.
         """
-        change = Save(without_env(job), request_hash or None, sealed_env)
-        await self._queue.add(change, keep=False)
+        await self._queue.add(Save(job, request_hash or None, sealed_env), keep=False)
         await self._sync()
 
     async def replace(self, job: Job, sealed_env: bytes | None = None) -> None:
@@ -116,9 +115,9 @@ class Records:
 
         If the disk refuses the record, the method returns after the first attempt; see `update_later`.
         """
-        job = without_env(job)
-        self._remember(job)
-        await self._queue.add(Save(job, None, sealed_env), keep=True)
+        change = Save(job, None, sealed_env)
+        self._remember(change.job)
+        await self._queue.add(change, keep=True)
         try:
             await self._sync()
         except OSError as error:
@@ -126,7 +125,7 @@ class Records:
 
     def update_later(self, job: Job, sealed_env: bytes | None = None) -> None:
         """Replace the record of a job in the next loop iteration. Repeat this until the disk accepts it."""
-        self._queue.add(Save(without_env(job), None, sealed_env), keep=True)
+        self._queue.add(Save(job, None, sealed_env), keep=True)
 
     def is_stored(self, job_id: str) -> bool:
         """Return whether all changes of a job's record are committed."""

@@ -30,7 +30,7 @@ _REJECTED = (
 
 @dataclass(eq=False)
 class _Entry:
-    """A change that is not committed. It is given up after an error if nothing needs it (`keep`)."""
+    """A change that is not committed. After an error it is dropped, unless `keep` is true."""
 
     change: Change
     keep: bool = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobworkerd.job_id import key_at, key_of
-from jobworkerd.model import Job
+from jobworkerd.model import Job, without_env
 from jobworkerd.protocol.job_filter import command_text
 from jobworkerd.records import encoding
 
@@ -35,11 +35,15 @@ class Change(Protocol):
 
 @dataclass
 class Save:
-    """Inserts the record of a job, or replaces it. A replaced record keeps its request hash."""
+    """Inserts the record of a job without its environment, or replaces it and keeps its request hash."""
 
     job: Job
     request_hash: bytes | None = None
     sealed_env: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Remove the environment already here: reads find changes that are not committed."""
+        self.job = without_env(self.job)
 
     @property
     def target(self) -> object:
