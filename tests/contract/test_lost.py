@@ -5,17 +5,11 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import BIN
+from restarts import crash, keeper, supervisor
 
 from jobworker.v1 import job_pb2
 from live import Server, eventually
 from live_client import client
-
-
-def kill(server: Server) -> None:
-    """Kill the main process, as the kernel does when the host has no memory left."""
-    assert server.process
-    server.process.kill()
-    server.process.wait()
 
 
 @pytest.mark.cgroup
@@ -26,7 +20,7 @@ async def test_a_lost_job_leaves_no_process_and_no_cgroup_and_has_its_usage(own_
         await eventually(lambda: len((cgroup / "cgroup.procs").read_text().split()) >= 2)
         await eventually(lambda: "usage_usec 0" not in (cgroup / "cpu.stat").read_text())
         processes = [psutil.Process(int(pid)) for pid in (cgroup / "cgroup.procs").read_text().split()]
-    kill(own_server)
+    crash(own_server, keeper(own_server))
     own_server.launch()
     assert not cgroup.exists()
     assert not any(is_alive(process) for process in processes)
@@ -54,10 +48,7 @@ async def test_a_killed_server_leaves_nothing_in_the_base_of_its_former_setting(
         assert former
         other_job = former / "jobs" / f"{job.id[:-4]}0000"
         other_job.mkdir()
-        supervisor = server.supervisor
-        supervisor.suspend()
-        kill(server)
-        supervisor.kill()
+        crash(server, keeper(server), supervisor(server))
         assert all(process.is_running() for process in processes)
         server.change_cgroup_base()
         server.launch()
@@ -75,10 +66,7 @@ async def test_the_base_of_a_former_setting_is_removed(own_server: Server) -> No
         await admin.create("sleep", "1000")
     former = own_server.cgroup_base
     assert former
-    supervisor = own_server.supervisor
-    supervisor.suspend()
-    kill(own_server)
-    supervisor.kill()
+    crash(own_server, keeper(own_server), supervisor(own_server))
     own_server.change_cgroup_base()
     own_server.launch()
     assert not former.exists()

@@ -157,11 +157,12 @@ def without_supervisor(server: Server) -> Iterator[None]:
 
 
 def crash(server: Server, *parts: psutil.Process) -> None:
-    """Kill processes at once, among them the main process, and wait for the end of the main process."""
+    """Kill processes at once, and wait for the end of the main process, which is the first of `parts`."""
     assert server.process
     for each in parts:
         each.suspend()  # so that none sees another's end
-    for each in parts:
+    # The main process last: its end lets a stopped supervisor continue (SIGCONT to orphaned process groups).
+    for each in reversed(parts):
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     server.process.wait()
