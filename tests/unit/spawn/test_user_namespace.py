@@ -25,6 +25,16 @@ print(entered.refused)
 """
 
 
+UNUSABLE = """
+import os
+from jobworkerd.spawn import isolation, user_namespace
+
+os.geteuid = lambda: 4_000_000
+user_namespace.errno_in_child = lambda: 0
+isolation.enter(isolation.Isolation(("uts",), False, 0, user_namespace=True), lambda init: None)
+"""
+
+
 def own_namespace() -> str:
     return os.readlink("/proc/self/ns/user")  # noqa: PTH115
 
@@ -67,3 +77,8 @@ def test_the_kernel_refuses_a_proc_without_the_masks_of_the_host(mask: str, refu
     argv = ["unshare", "--mount", "--fork", "sh", "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"{refused}\n", "")
+
+
+def test_a_process_that_could_enter_but_not_be_mapped_is_not_used() -> None:
+    done = subprocess.run([sys.executable, "-c", UNUSABLE], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith("BlockingIOError")

@@ -42,11 +42,15 @@ def enter() -> None:
     its user. The process could then neither create files nor leave the namespace.
 
     Raises:
-        OSError: the kernel refused. This process is unchanged.
+        OSError: the kernel refused, and this process is unchanged. With EAGAIN it is unusable: the host has
+            changed since the child tried.
     """
     if code := errno_in_child():
         raise OSError(code, os.strerror(code))
-    _enter()
+    try:
+        _enter()
+    except OSError as error:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
 
 def keep_untraceable() -> None:
