@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Identities
 from jobworkerd.api.rpc import Credential
+from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
-from jobworkerd.certs.revocation import revoke
 from jobworkerd.errors import CertificateRevoked, Unauthenticated
 
 AUTHORITY = authority(ec.generate_private_key(ec.SECP256R1()))
@@ -71,7 +71,7 @@ async def test_a_stream_ends_when_its_certificate_is_revoked(identities: Identit
     revoked, unaffected = await _start(active_calls, PRESENTED), await _start(active_calls, other)
     serial = x509.load_pem_x509_certificate(PRESENTED.certificate).serial_number
     issuer = load_pair(AUTHORITY.certificate, AUTHORITY.key)
-    identities.trust(AUTHORITY.certificate, revoke(issuer, b"", serial))
+    identities.trust(AUTHORITY.certificate, revocation_list.add(issuer, b"", serial))
     active_calls.check()
     with pytest.raises(CertificateRevoked, match=f"serial number {serial:x} is revoked"):
         await revoked

@@ -3,9 +3,11 @@
 import shutil
 from pathlib import Path
 
+import certificates
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from jobworkerd.certs import issuance
+from jobworkerd.certs import authority, issuance, rollover
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def certs(made: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return Path(shutil.copytree(made, tmp_path / "certs"))
+
+
+@pytest.fixture
+def rolled_over(certs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy during a rollover."""
+    new = certificates.authority(ec.generate_private_key(ec.SECP256R1()))
+    monkeypatch.setattr(authority, "make_authority", lambda _: authority.load_pair(new.certificate, new.key))
+    rollover.start(certs)
+    return certs

@@ -1,102 +1,89 @@
-"""Certificate revocation lists."""
+"""Revocation of certificates in a directory."""
 
-import datetime as dt
-import subprocess
 from pathlib import Path
 
 import pytest
+from certificates import DAY, Issued, authority, issue
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from jobworkerd.certs import authority, inspection, revocation
-from jobworkerd.certs.revocation import keep, revoke
-from jobworkerd.certs.roles import Role
-from jobworkerd.revocations import Revocations
+from jobworkerd.certs import files, inspection, revocation
+from jobworkerd.certs.errors import CertificatesError
 
 
-@pytest.fixture(scope="module")
-def issuers() -> list[authority.Pair]:
-    return [authority.make_authority("one"), authority.make_authority("two")]
+def revoked(directory: Path) -> list[str]:
+    """Return the names of the revoked certificates."""
+    lists = inspection.load_revocations(directory)
+    assert lists
+    paths = [files.certificate_file(directory, name) for name in files.names(directory)]
+    return [each.stem for each in paths if inspection.load_certificate(each) in lists]
 
 
-def test_only_the_certificates_in_the_list_are_revoked(issuers: list[authority.Pair]) -> None:
-    first, second, third = (
-        authority.issue(issuers[0], name=name, role=Role.ADMIN).certificate for name in "abc"
-    )
-    pem = revoke(issuers[0], revoke(issuers[0], b"", first.serial_number), second.serial_number)
-    found = Revocations(pem, [issuers[0].certificate])
-    assert [each in found for each in (first, second, third)] == [True, True, False]
+@pytest.mark.parametrize("form", ["{:x}", "0x{:X}", "00:{:x}"])
+def test_a_serial_number(certs: Path, form: str) -> None:
+    serial = inspection.load_certificate(certs / "viewer.pem").serial_number
+    assert revocation.revoke(certs, form.format(serial)) == (certs / "crl.pem", serial)
+    assert revoked(certs) == ["viewer"]
 
 
-def test_each_authority_revokes_its_own_certificates(issuers: list[authority.Pair]) -> None:
-    one, two = (authority.issue(issuer, name="a", role=Role.ADMIN).certificate for issuer in issuers)
-    authorities = [issuer.certificate for issuer in issuers]
-    pem = revoke(issuers[1], b"", one.serial_number)
-    assert one not in Revocations(pem, authorities)
-    pem = revoke(issuers[1], revoke(issuers[0], pem, one.serial_number), two.serial_number)
-    found = Revocations(pem, authorities)
-    assert (one in found, two in found) == (True, True)
+def test_a_name_comes_before_a_serial_number(certs: Path) -> None:
+    _issue(certs, "ada")
+    revocation.revoke(certs, "ada")
+    assert revoked(certs) == ["ada"]
 
 
-def test_a_list_of_another_authority_is_refused(issuers: list[authority.Pair]) -> None:
-    with pytest.raises(ValueError, match=r"no authority in ca\.pem signed"):
-        Revocations(revoke(issuers[1], b"", 1), [issuers[0].certificate])
+def test_a_file_elsewhere(certs: Path, tmp_path: Path) -> None:
+    elsewhere = (certs / "viewer.pem").rename(tmp_path / "copy.pem")
+    revocation.revoke(certs, "admin.pem")
+    revocation.revoke(certs, str(elsewhere))
+    elsewhere.rename(certs / "viewer.pem")
+    assert revoked(certs) == ["admin", "viewer"]
 
 
-def test_a_list_with_the_name_of_an_authority_needs_its_signature(issuers: list[authority.Pair]) -> None:
-    forged = authority.Pair(issuers[0].certificate, issuers[1].key)
-    with pytest.raises(ValueError, match=r"no authority in ca\.pem signed"):
-        Revocations(revoke(forged, b"", 1), [issuers[0].certificate])
+def test_certificates_of_both_authorities_during_a_rollover(rolled_over: Path) -> None:
+    _issue(rolled_over, "new")
+    for name in ("viewer", "new"):
+        revocation.revoke(rolled_over, f"{name}.pem")
+    assert revoked(rolled_over) == ["new", "viewer"]
 
 
-@pytest.mark.parametrize("cut", [1, 30, 200])
-def test_a_truncated_list_is_refused(issuers: list[authority.Pair], cut: int) -> None:
-    pem = revoke(issuers[0], b"", 1).rstrip()
-    with pytest.raises(ValueError, match="CRL"):
-        Revocations(pem[:-cut], [issuers[0].certificate])
+def test_an_intermediate_authority(certs: Path) -> None:
+    _issue(certs, "issuing", x509.BasicConstraints(ca=True, path_length=None))
+    revocation.revoke(certs, "issuing.pem")
+    assert revoked(certs) == ["issuing"]
 
 
-@pytest.mark.parametrize("contents", [b"", b"nonsense", b"\n"])
-def test_a_file_without_a_list_is_refused(issuers: list[authority.Pair], contents: bytes) -> None:
-    with pytest.raises(ValueError, match="the file"):
-        Revocations(contents, [issuers[0].certificate])
+def test_an_authority_that_the_server_trusts(certs: Path) -> None:
+    with pytest.raises(CertificatesError, match=r"ca\.pem is an authority in ca\.pem; replace it with"):
+        revocation.revoke(certs, "ca.pem")
 
 
-def test_a_delta_list_is_refused(issuers: list[authority.Pair]) -> None:
-    one = issuers[0]
-    builder = x509.CertificateRevocationListBuilder().issuer_name(one.certificate.subject)
-    now = dt.datetime.now(dt.UTC)
-    builder = builder.last_update(now).next_update(now + dt.timedelta(days=1))
-    builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
-    pem = builder.sign(one.key, hashes.SHA256()).public_bytes(authority.PEM)
-    with pytest.raises(ValueError, match=r"critical extension 2\.5\.29\.27; use a complete"):
-        Revocations(pem, [one.certificate])
+def test_a_certificate_of_another_authority(certs: Path) -> None:
+    other = authority(ec.generate_private_key(ec.SECP256R1()))
+    (certs / "other.pem").write_bytes(issue(other).certificate)
+    with pytest.raises(CertificatesError, match=r"other\.pem was not issued by an authority whose key is in"):
+        revocation.revoke(certs, "other.pem")
 
 
-def test_an_outdated_list_still_applies(
-    issuers: list[authority.Pair], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = authority.issue(issuers[0], name="a", role=Role.ADMIN).certificate
-    monkeypatch.setattr(revocation, "LIFETIME", -dt.timedelta(seconds=1))
-    pem = revoke(issuers[0], b"", one.serial_number)
-    assert x509.load_pem_x509_crl(pem).next_update_utc < dt.datetime.now(dt.UTC)  # type: ignore[operator]
-    assert one in Revocations(pem, [issuers[0].certificate])
+@pytest.mark.parametrize("what", ["nobody", "nobody.pem", "", "0x", ":"])
+def test_something_else(certs: Path, what: str) -> None:
+    with pytest.raises(CertificatesError, match=r"is neither a file, nor a name .*, nor a serial number"):
+        revocation.revoke(certs, what)
 
 
-def test_lists_of_a_retired_authority_are_dropped(issuers: list[authority.Pair]) -> None:
-    one, two = (authority.issue(issuer, name="a", role=Role.ADMIN).certificate for issuer in issuers)
-    pem = b""
-    for issuer, each in zip(issuers, (one, two), strict=True):
-        pem = revoke(issuer, pem, each.serial_number)
-    found = Revocations(keep(issuers[0], pem), [issuers[0].certificate])
-    assert (one in found, two in found) == (True, False)
+def test_a_damaged_list_stays(certs: Path) -> None:
+    (certs / "crl.pem").write_text("nonsense")
+    with pytest.raises(CertificatesError, match=r"crl\.pem is unusable .*; restore it"):
+        revocation.revoke(certs, "viewer.pem")
+    assert (certs / "crl.pem").read_text() == "nonsense"
 
 
-def test_openssl_accepts_the_list(certs: Path) -> None:
-    issuer = authority.load_pair((certs / "ca.pem").read_bytes(), (certs / "ca-key.pem").read_bytes())
-    revoked = inspection.load_certificate(certs / "viewer.pem")
-    (certs / "crl").write_bytes(revoke(issuer, b"", revoked.serial_number))
-    verify = ["openssl", "verify", "-crl_check", "-CAfile", str(certs / "ca.pem")]
-    verify += ["-CRLfile", str(certs / "crl")]
-    results = [subprocess.run([*verify, certs / f"{name}.pem"], check=False) for name in ("admin", "viewer")]
-    assert [each.returncode for each in results] == [0, 2]
+def test_the_key_of_the_authority_is_elsewhere(certs: Path) -> None:
+    (certs / "ca-key.pem").unlink()
+    with pytest.raises(CertificatesError, match=r"ca-key\.pem is missing; run this command where the key"):
+        revocation.revoke(certs, "viewer.pem")
+
+
+def _issue(directory: Path, name: str, *extensions: x509.ExtensionType) -> None:
+    ca = Issued(*files.read_pair(directory, "ca"))
+    (directory / f"{name}.pem").write_bytes(issue(ca, end=90 * DAY, extensions=extensions).certificate)

@@ -19,8 +19,8 @@ from unusable_pairs import UNUSABLE_PAIRS
 from jobworker.v1 import job_service_pb2
 from jobworkerd import server_certificate
 from jobworkerd.api.identity import principal
+from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
-from jobworkerd.certs.revocation import revoke
 from jobworkerd.config import Config
 
 
@@ -234,7 +234,9 @@ class TestRevocationLists:
 def _revoke(config: Config, authority: Authority, serial: int) -> None:
     issuer = pair(authority.ca)
     path = Path(config.certs_dir, "crl.pem")
-    path.with_suffix(".new").write_bytes(revoke(load_pair(issuer.certificate, issuer.key), b"", serial))
+    path.with_suffix(".new").write_bytes(
+        revocation_list.add(load_pair(issuer.certificate, issuer.key), b"", serial)
+    )
     path.with_suffix(".new").rename(path)
 
 

@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from jobworkerd.api.identity.principal import Identities, Principal, Role, parse_certificate
 from jobworkerd.api.rpc import Credential
+from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
-from jobworkerd.certs.revocation import revoke
 from jobworkerd.errors import CertificateRevoked, Unauthenticated
 
 Attributes = Sequence[tuple[x509.ObjectIdentifier, str]]
@@ -174,7 +174,7 @@ def test_a_revoked_intermediate_authority_invalidates_its_certificates() -> None
     middle = issue(AUTHORITY, subject=name(), end=dt.timedelta(hours=1))
     leaf, identities = issue(middle), _identities(AUTHORITY)
     serial = x509.load_pem_x509_certificate(middle.certificate).serial_number
-    crl = revoke(load_pair(AUTHORITY.certificate, AUTHORITY.key), b"", serial)
+    crl = revocation_list.add(load_pair(AUTHORITY.certificate, AUTHORITY.key), b"", serial)
     _principal(identities, leaf, middle.certificate)
     identities.trust(AUTHORITY.certificate, crl)
     for _ in range(2):
@@ -185,7 +185,7 @@ def test_a_revoked_intermediate_authority_invalidates_its_certificates() -> None
 def test_unusable_lists_leave_the_present_ones_in_use() -> None:
     issued, identities = issue(AUTHORITY), _identities(AUTHORITY)
     serial = x509.load_pem_x509_certificate(issued.certificate).serial_number
-    crl = revoke(load_pair(AUTHORITY.certificate, AUTHORITY.key), b"", serial)
+    crl = revocation_list.add(load_pair(AUTHORITY.certificate, AUTHORITY.key), b"", serial)
     identities.trust(AUTHORITY.certificate, crl)
     with pytest.raises(ValueError, match="PEM"):
         identities.trust(AUTHORITY.certificate, crl[:-40])

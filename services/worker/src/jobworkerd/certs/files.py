@@ -201,9 +201,12 @@ def _check_readable(path: Path) -> None:
         with path.open("rb") as file:
             file.read(1)
     except FileNotFoundError:
-        raise CertificatesError(
-            f"{path} is missing; create certificates with: jobworkerd certs init --dir {path.parent}"
-        ) from None
+        remedy = (
+            "run this command where the key of the authority is"
+            if path.name == AUTHORITY_KEY
+            else f"create certificates with: jobworkerd certs init --dir {path.parent}"
+        )
+        raise CertificatesError(f"{path} is missing; {remedy}") from None
     except OSError as error:
         raise CertificatesError(f"{path} cannot be read: {error.strerror}") from error
 

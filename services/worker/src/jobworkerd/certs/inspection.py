@@ -202,11 +202,12 @@ def _server_problems(directory: Path, name: str, certificate: x509.Certificate) 
 
 
 def _renewal(name: str) -> str:
-    command = "rollover" if name == files.AUTHORITY else f"renew {name}"
-    return f"r{'eplace' if name == files.AUTHORITY else 'enew'} it with: jobworkerd certs {command}"
+    if name == files.AUTHORITY:
+        return "replace it with: jobworkerd certs rollover"
+    return f"renew it with: jobworkerd certs renew {name}"
 
 
-def _issuer_problems(path: Path, certificate: x509.Certificate, trust: "_Trust") -> list[str]:
+def _issuer_problems(path: Path, certificate: x509.Certificate, trust: _Trust) -> list[str]:
     name = path.stem
     if not trust.authorities:
         return [f"{name} cannot be checked: {files.AUTHORITY}.pem is missing; copy it to this directory"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from jobworkerd.certs import authority, files, hosts, inspection, revocation
+from jobworkerd.certs import authority, files, hosts, inspection, revocation_list
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
 
@@ -33,7 +33,7 @@ def make_first_set(directory: Path, server_hosts: Sequence[str], *, replace: boo
     lists = files.revocations_file(directory)
     if lists.exists():
         # The authority of these lists is not trusted any more, so that the server would refuse them.
-        written += files.write_all(directory, {lists.name: revocation.keep(issuer, b"")})
+        written += files.write_all(directory, {lists.name: revocation_list.keep(issuer, b"")})
     files.write_all(directory, {}, remove=[files.PREVIOUS_KEY])
     return written
 

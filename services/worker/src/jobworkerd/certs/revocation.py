@@ -1,57 +1,73 @@
-"""Creates certificate revocation lists. A revoked certificate stays in its list after its expiry."""
+"""Revokes certificates with the keys of the authorities in a directory."""
 
-import datetime as dt
-import time
-from collections.abc import Iterable
+import re
+from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
-from jobworkerd.certs.authority import CLOCK_SKEW, PEM, Pair, key_identifier
-from jobworkerd.revocations import load
+from jobworkerd.certs import authority, files, inspection, revocation_list
+from jobworkerd.certs.errors import CertificatesError
 
-LIFETIME = dt.timedelta(days=365)
-"""Other programs treat a list as outdated after this time."""
+_SERIAL = re.compile(r"(?:0[xX])?[0-9a-fA-F:]+")
 
 
-def revoke(authority: Pair, pem: bytes, serial: int) -> bytes:
-    """Return the lists with one more certificate of an authority; lists of others stay the same.
+def revoke(directory: Path, what: str) -> tuple[Path, int]:
+    """Revoke a certificate, given as a file, a name or a serial number; return the lists and the number.
 
     Raises:
-        ValueError: a list is damaged.
+        CertificatesError: there is no such file, its certificate is not of the authorities in the directory,
+            or their keys or the present lists cannot be used.
+        OSError: the lists cannot be written; they are unchanged.
     """
-    name = authority.certificate.subject
-    lists = load(pem)
-    kept = {each.serial_number: each for found in lists if found.issuer == name for each in found}
-    if serial not in kept:
-        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_now())
-        kept[serial] = entry.build()
-    others = [found for found in lists if found.issuer != name]
-    return b"".join(each.public_bytes(PEM) for each in [*others, _sign(authority, kept.values())])
+    signers = _signers(directory)
+    certificate = _certificate(directory, what)
+    if certificate is None:
+        serial = int(what.replace(":", ""), 16)
+    else:
+        serial = certificate.serial_number
+        signers = [each for each in signers if inspection.is_issuer(each.certificate, certificate)]
+        if not signers:
+            raise CertificatesError(
+                f"{what} was not issued by an authority whose key is in {directory}; "
+                "revoke it where its authority is, and install that list as crl.pem"
+            )
+
+    def change(present: bytes) -> bytes:
+        try:
+            for signer in signers:
+                present = revocation_list.add(signer, present, serial)
+        except ValueError as error:
+            raise CertificatesError(f"{directory}/crl.pem is unusable ({error}); restore it") from error
+        return present
+
+    return files.write_revocations(directory, change), serial
 
 
-def keep(authority: Pair, pem: bytes) -> bytes:
-    """Return the list of one authority, without those of others; an empty list if it has none.
-
-    Raises:
-        ValueError: a list is damaged.
-    """
-    name = authority.certificate.subject
-    entries = (each for found in load(pem) if found.issuer == name for each in found)
-    return _sign(authority, entries).public_bytes(PEM)
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC).replace(microsecond=0)
+def _signers(directory: Path) -> list[authority.Pair]:
+    """Return the authorities whose keys are in the directory."""
+    signers = [authority.load_pair(*files.read_pair(directory, files.AUTHORITY))]
+    previous = directory / files.PREVIOUS_KEY
+    if previous.exists():
+        for each in inspection.load_authorities(directory)[1:]:
+            pem = each.public_bytes(authority.PEM)
+            signers.append(authority.load_pair(pem, previous.read_bytes()))
+    return signers
 
 
-def _sign(authority: Pair, entries: Iterable[x509.RevokedCertificate]) -> x509.CertificateRevocationList:
-    now, name = _now(), authority.certificate.subject
-    builder = x509.CertificateRevocationListBuilder().issuer_name(name)
-    builder = builder.last_update(now - CLOCK_SKEW).next_update(now + LIFETIME)
-    for each in entries:
-        builder = builder.add_revoked_certificate(each)
-    # Other programs compare the numbers of two lists of one authority (RFC 5280, section 5.2.3).
-    builder = builder.add_extension(x509.CRLNumber(time.time_ns()), critical=False)
-    builder = builder.add_extension(key_identifier(authority.certificate), critical=False)
-    return builder.sign(authority.key, hashes.SHA256())
+def _certificate(directory: Path, what: str) -> x509.Certificate | None:
+    """Return the certificate of a file or of a name in the directory, or None for a serial number."""
+    # A name such as `ada` could be a serial number, too.
+    for path in (Path(what), directory / what, files.certificate_file(directory, what)):
+        if path.is_file():
+            certificate = inspection.load_certificate(path)
+            if certificate in inspection.load_authorities(directory):
+                raise CertificatesError(
+                    f"{path} is an authority in ca.pem; replace it with: jobworkerd certs rollover"
+                )
+            return certificate
+    if _SERIAL.fullmatch(what) and what.strip("0xX:"):
+        return None
+    raise CertificatesError(
+        f"{what!r} is neither a file, nor a name of a certificate in {directory}, nor a serial number; "
+        "use one of them; `jobworkerd certs show` prints the hexadecimal numbers"
+    )

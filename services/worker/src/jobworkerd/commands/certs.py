@@ -97,7 +97,8 @@ def renew(
 @app.command()
 def revoke(
     what: Annotated[
-        str, typer.Argument(metavar="FILE|SERIAL", help="The certificate, or its hexadecimal serial number.")
+        str,
+        typer.Argument(metavar="FILE|NAME|SERIAL", help="The certificate, or its hexadecimal serial number."),
     ],
     directory: Directory = None,
 ) -> None:
@@ -105,11 +106,11 @@ def revoke(
 
     Writes crl.pem, a standard revocation list (RFC 5280) signed by the authority. A server that has the file
     in its directory refuses the certificate within a second, also on open streams and waits. A FILE that is
-    not in the working directory is looked up in the directory of the certificates.
+    not in the working directory is looked up in the directory of the certificates, as is a NAME.
     """
-    from jobworkerd.certs import rollover
+    from jobworkerd.certs import revocation
 
-    path, serial = rollover.revoke(_directory(directory), what)
+    path, serial = revocation.revoke(_directory(directory), what)
     typer.echo(path)
     typer.echo(
         f"{serial:x} is revoked; copy {path.name} to each server that does not use this file", err=True
