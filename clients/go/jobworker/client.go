@@ -23,7 +23,8 @@ type Job = jobworkerv1.Job
 // Client is a connection to one server. It is safe for concurrent use. A call that fails returns an *Error.
 //
 // Calls are retried while the server is unavailable. Unless the context has a deadline, Create, Get, Update,
-// Delete and each page of List time out after 30 s. Stop, Wait and Stream last as long as the job.
+// Delete and each page of List time out after 30 s. Stop, Wait and Stream last as long as the job,
+// and Watch until it is closed.
 type Client struct {
 	connection *grpc.ClientConn
 	service    jobworkerv1.JobServiceClient
@@ -189,6 +190,18 @@ func (c *Client) Stream(ctx context.Context, request *jobworkerv1.GetJobsStreamR
 	next.MixedSources = true
 	output := &resumableStream{service: c.service, retry: streamRetry{policy: c.policy}, request: next}
 	return &JobStream{ctx: ctx, cancel: cancel, output: output}
+}
+
+// Watch returns the jobs that match the request, and then each change. A nil request matches all jobs. The first
+// read makes the call. The call ends with the context. Call Close to release the watch.
+func (c *Client) Watch(ctx context.Context, request *jobworkerv1.WatchJobsRequest) *JobWatch {
+	ctx, cancel := context.WithCancel(ctx)
+	next := &jobworkerv1.WatchJobsRequest{}
+	proto.Merge(next, request)
+	watch := &resumableWatch{
+		service: c.service, retry: streamRetry{policy: c.policy}, request: next, jobs: map[string]*Job{},
+	}
+	return &JobWatch{ctx: ctx, cancel: cancel, watch: watch}
 }
 
 func withCallTimeout(ctx context.Context) (context.Context, context.CancelFunc) {

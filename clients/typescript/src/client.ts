@@ -16,8 +16,10 @@ import {
   type ListJobsRequestSchema,
   type UpdateJobRequestSchema,
 } from "./gen/jobworker/v1/job_service_pb.js";
+import { WatchJobsRequestSchema } from "./gen/jobworker/v1/job_watch_pb.js";
 import { JobStream } from "./job_stream.js";
 import { waitForEnd } from "./job_wait.js";
+import { JobWatch } from "./job_watch.js";
 import { ResumableStream } from "./resumable_stream.js";
 import { retryCall } from "./retry.js";
 
@@ -29,6 +31,16 @@ type CreationTimes = "createdAfter" | "createdBefore";
 
 /** The filters of `list`. A job must match all of them. `pageSize` is the number of jobs per request. */
 export interface JobFilter extends Omit<ListFields, "$typeName" | "pageToken" | CreationTimes> {
+  /** Only jobs that the server accepted at this time or later. */
+  readonly createdAfter?: Date | undefined;
+  /** Only jobs that the server accepted before this time. */
+  readonly createdBefore?: Date | undefined;
+}
+
+type WatchFields = MessageInitShape<typeof WatchJobsRequestSchema>;
+
+/** The filters of `watch`. A job must match all of them. `maxFinalJobs` bounds the ended jobs at the start. */
+export interface WatchFilter extends Omit<WatchFields, "$typeName" | "cursor" | CreationTimes> {
   /** Only jobs that the server accepted at this time or later. */
   readonly createdAfter?: Date | undefined;
   /** Only jobs that the server accepted before this time. */
@@ -111,7 +123,7 @@ export class Client implements Disposable {
 
   /** Yields the jobs that match, newest first. `timeoutMs` bounds the request of each page. */
   async *list(filter: JobFilter = {}, options: CallOptions = {}): AsyncGenerator<Job, void, undefined> {
-    const filters = listFields(filter);
+    const filters = withTimes(filter);
     let pageToken = "";
     do {
       const request = { ...filters, pageToken };
@@ -163,6 +175,12 @@ export class Client implements Disposable {
     return this.#stream(streamRequest(id, options), options);
   }
 
+  /** Returns the jobs that match, and then each change. The first iteration makes the call. */
+  watch(filter: WatchFilter = {}, options: CallOptions = {}): JobWatch {
+    const request = create(WatchJobsRequestSchema, withTimes(filter));
+    return new JobWatch(this.#connection, request, () => this.#context(options, undefined));
+  }
+
   /** Closes the connection. Open calls fail with CANCELLED. */
   close(): void {
     this.#closing.abort(new JobWorkerError("the client was closed", "CANCELLED"));
@@ -200,7 +218,7 @@ function jobOf(response: { job?: Job | undefined }): Job {
   return response.job;
 }
 
-function listFields({ createdAfter, createdBefore, ...others }: JobFilter): ListFields {
+function withTimes<T extends JobFilter | WatchFilter>({ createdAfter, createdBefore, ...others }: T) {
   return {
     ...others,
     ...(createdAfter ? { createdAfter: timestampFromDate(createdAfter) } : {}),

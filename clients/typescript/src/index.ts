@@ -9,6 +9,7 @@ export {
   type LimitChanges,
   type StopOptions,
   type StreamOptions,
+  type WatchFilter,
 } from "./client.js";
 export type { ClientConfig, Role } from "./config.js";
 export { type Code, ConfigError, type FieldViolation, JobWorkerError, type Reason } from "./errors.js";
@@ -20,4 +21,6 @@ export {
   type UpdateJobRequest,
   UpdateJobRequestSchema,
 } from "./gen/jobworker/v1/job_service_pb.js";
+export { RemovalReason } from "./gen/jobworker/v1/job_watch_pb.js";
 export type { JobStream } from "./job_stream.js";
+export type { JobChanged, JobRemoved, JobWatch, WatchEvent, WatchSynced } from "./job_watch.js";

@@ -11,6 +11,7 @@ import {
   GetJobsStreamRequestSchema,
   type GetJobsStreamResponse,
 } from "./gen/jobworker/v1/job_service_pb.js";
+import { reconnect } from "./reconnect.js";
 import { DEFAULT_RETRY_POLICY, StreamRetry } from "./retry_policy.js";
 
 /**
@@ -44,7 +45,7 @@ export class ResumableStream {
       } catch (error) {
         const failure = fromCall(error, this.#connection.server);
         this.#retry.failCall();
-        if (!failure.retryable || !(await this.#reconnect(context))) {
+        if (!failure.retryable || !(await reconnect(this.#connection, this.#retry, context))) {
           throw failure;
         }
       }
@@ -114,27 +115,6 @@ export class ResumableStream {
     delete request.tailLines;
     delete request.tailBytes;
     delete request.since;
-  }
-
-  /** Waits for a connection. Returns false when the time for retries is over. */
-  async #reconnect(context: CallContext): Promise<boolean> {
-    while (this.#retry.remainingMs > 0) {
-      await context.sleep(this.#retry.nextDelayMs());
-      if (await this.#connect(context)) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  async #connect(context: CallContext): Promise<boolean> {
-    using attempt = new CallContext([context.signal], Math.max(1, this.#retry.remainingMs));
-    try {
-      return await attempt.race(this.#connection.connect());
-    } catch {
-      context.signal.throwIfAborted();
-      return false;
-    }
   }
 }
 
