@@ -15,17 +15,27 @@ def _frame(body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
+def _list(**fields: int) -> bytes:
+    body = {"type": "ListJobs", "page_size": 1, **fields}
+    return _frame(msgspec.msgpack.encode({"type": "Request", "seq": 1, "body": body}))
+
+
 BAD_TEXT = framing.encode(messages.Request(1, messages.GetJob("a"))).replace(b"\xa1a", b"\xa1\xff")
-LARGE_PAGE = _frame(
-    msgspec.msgpack.encode({"type": "Request", "seq": 1, "body": {"type": "ListJobs", "page_size": 1 << 40}})
-)
 DEEP = _frame(b"\x84\xa4type\xa7Request\xa3seq\x01\xa1x" + b"\x91" * 100_000)
 
 
 @pytest.mark.parametrize(
     "data",
-    [BAD_TEXT, LARGE_PAGE, DEEP, b"\xff" * 4, _frame(b"\xc1")],
-    ids=["text", "page", "deep", "long", "msgpack"],
+    [
+        BAD_TEXT,
+        _list(page_size=1 << 40),
+        _list(created_after_ns=1 << 63),
+        _list(created_before_ns=1 << 63),
+        DEEP,
+        b"\xff" * 4,
+        _frame(b"\xc1"),
+    ],
+    ids=["text", "page", "after", "before", "deep", "long", "msgpack"],
 )
 async def test_bytes_that_are_not_a_request_end_the_connection(data: bytes) -> None:
     ours, theirs = socket.socketpair()

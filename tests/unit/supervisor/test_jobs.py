@@ -136,6 +136,12 @@ async def test_a_running_job_is_listed_with_its_current_state(server: Server) ->
     assert recorded.start_time_ns == job.start_time_ns
 
 
+@pytest.mark.parametrize("job_id", ["", "x", "\0", "é" * 36, "0" * 36, "x" * 1_000])
+async def test_no_job_has_an_id_of_another_form(server: Server, job_id: str) -> None:
+    with pytest.raises(JobNotFound):
+        server.jobs.get(job_id)
+
+
 async def test_delete_removes_the_record_the_log_and_the_request_id(server: Server, tmp_path: Path) -> None:
     spec = command("echo", "hello", request_id="r")
     job = await server.ended((await server.jobs.start(spec)).id)

@@ -23,7 +23,8 @@ def serve(settings: Settings) -> None:
     """Run the server until SIGTERM or SIGINT.
 
     Flags take precedence over environment variables (JOBWORKERD_LISTEN, …), and these over the file.
-    `jobworkerd config` with the same flags prints the resulting settings.
+    Only the most common settings have flags. `jobworkerd config` with the same flags prints all resulting
+    settings, such as the quotas of clients.
     """
     # It needs the cryptography package, which the other commands of the program must not wait for.
     from jobworkerd.certs import inspection
