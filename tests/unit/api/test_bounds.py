@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from typer.testing import CliRunner
 
-from jobworker.v1 import job_attach_pb2, job_service_pb2, job_watch_pb2
+from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2, job_watch_pb2
 from jobworker_cli.main import app
 from jobworkerd.api.bounds import MAX_REQUEST_BYTES, REQUEST_BOUNDS
 from jobworkerd.limit_bounds import LIMIT_BOUNDS, Bound
@@ -86,6 +86,7 @@ MESSAGES = {
     **job_service_pb2.DESCRIPTOR.message_types_by_name,
     **job_watch_pb2.DESCRIPTOR.message_types_by_name,
     **job_attach_pb2.DESCRIPTOR.message_types_by_name,
+    **job_pb2.DESCRIPTOR.message_types_by_name,
 }
 
 

@@ -22,6 +22,7 @@ from jobworkerd.model import (
     LimitsPolicy,
     Network,
     Stdin,
+    Terminal,
     Termination,
     TerminationReason,
     Usage,
@@ -53,6 +54,7 @@ FULL_SPEC = JobSpec(
     network=Network.NONE,
     max_scratch=512,
     stdin=Stdin.ONCE,
+    terminal=Terminal(80, 24, "vt100"),
     env={"SECRET": "yes"},
     timeout=1.5,
     stop_signal=37,
@@ -127,6 +129,7 @@ _OTHERS: dict[type, Callable[[Any], object]] = {
     LimitsPolicy: lambda _: LimitsPolicy.BEST_EFFORT,
     Network: lambda _: Network.HOST,
     Stdin: lambda _: Stdin.NONE,
+    Terminal: lambda _: None,
     TerminationReason: lambda _: TerminationReason.EXITED,
 }
 """For each field type, a function that returns a different value."""

@@ -46,6 +46,7 @@ VALID: list[tuple[str, object]] = [
     ("limits_policy", job_pb2.LIMITS_POLICY_STRICT),
     ("network", job_pb2.JOB_NETWORK_NONE),
     ("stdin", job_pb2.JOB_STDIN_ONCE),
+    ("terminal", job_pb2.JobTerminal(columns=65_535, rows=1, term=" ~" * 32)),
 ]
 
 INVALID: list[tuple[str, object]] = [
@@ -108,6 +109,9 @@ INVALID: list[tuple[str, object]] = [
     ("limits_policy", 77),
     ("network", 77),
     ("stdin", 77),
+    ("terminal", job_pb2.JobTerminal(columns=65_536)),
+    ("terminal", job_pb2.JobTerminal(rows=-1)),
+    ("terminal", job_pb2.JobTerminal(term="é")),
 ]
 
 

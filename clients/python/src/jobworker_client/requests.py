@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_watch_pb2
+from jobworker.v1 import job_attach_pb2, job_output_pb2, job_pb2, job_service_pb2, job_watch_pb2
 
 __all__ = [
     "AttachOptions",
@@ -20,7 +20,8 @@ __all__ = [
     "Seconds",
     "StreamOptions",
     "WatchFilter",
-    "attach_request",
+    "attach_start",
+    "attached_output",
     "create_request",
     "list_request",
     "stop_request",
@@ -99,6 +100,7 @@ class JobOptions(TypedDict, total=False):
         priority: place in the queue, -100 to 100; higher priorities start first. Default: 0.
         stdin: `JobStdin.JOB_STDIN_OPEN` or `JOB_STDIN_ONCE` lets the job read what `attach` sends. Default:
             the job reads /dev/null.
+        terminal: a `JobTerminal`, which gives the job a terminal. Default: none.
     """
 
     limits: Limits
@@ -114,6 +116,7 @@ class JobOptions(TypedDict, total=False):
     queue_timeout: Seconds
     priority: int
     stdin: job_pb2.JobStdin.ValueType
+    terminal: job_pb2.JobTerminal
 
 
 class JobSelection(TypedDict, total=False):
@@ -215,6 +218,7 @@ def create_request(
         queue_timeout=_duration(options.get("queue_timeout")),
         priority=options.get("priority", 0),
         stdin=options.get("stdin", job_pb2.JOB_STDIN_UNSPECIFIED),
+        terminal=options.get("terminal"),
         **limits,
     )
 
@@ -294,14 +298,17 @@ def stream_request(job_id: str, **options: Unpack[StreamOptions]) -> job_service
     )
 
 
-def attach_request(
-    job_id: str, **options: Unpack[AttachOptions]
-) -> tuple[job_service_pb2.GetJobsStreamRequest, bool]:
-    """Return the request for the output, and `take_over`."""
-    request = stream_request(job_id, offset=options.get("offset", 0))
-    if (tail_bytes := options.get("tail_bytes")) is not None:
-        request.tail_bytes = tail_bytes
-    return request, options.get("take_over", False)
+def attach_start(job_id: str, **options: Unpack[AttachOptions]) -> job_attach_pb2.AttachStart:
+    """Return the first message of AttachJob."""
+    return job_attach_pb2.AttachStart(id=job_id, **options)
+
+
+def attached_output(start: job_attach_pb2.AttachStart) -> job_service_pb2.GetJobsStreamRequest:
+    """Return the request of GetJobsStream for the same output."""
+    tail_bytes = start.tail_bytes if start.HasField("tail_bytes") else None
+    return job_service_pb2.GetJobsStreamRequest(
+        id=start.id, offset=start.offset, tail_bytes=tail_bytes, follow=True
+    )
 
 
 def _duration(seconds: Seconds | None) -> Duration | None:

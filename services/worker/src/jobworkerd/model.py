@@ -71,6 +71,14 @@ class Stdin(enum.Enum):
     ONCE = "once"
 
 
+class Terminal(msgspec.Struct, frozen=True, gc=False):
+    """The terminal with which a job starts: its size in characters, and the value of TERM."""
+
+    columns: int = 80
+    rows: int = 24
+    term: str = "xterm-256color"
+
+
 class OutputSource(enum.IntEnum):
     """An output stream of a process. The value is the number of the file descriptor."""
 
@@ -162,6 +170,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     priority: int = 0
     queue_timeout: float | None = None
     stdin: Stdin = Stdin.NONE
+    terminal: Terminal | None = None
 
 
 class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):

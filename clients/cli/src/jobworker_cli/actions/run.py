@@ -2,7 +2,7 @@
 
 import asyncio
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
 from jobworker_cli.actions.queue import report_position
 from jobworker_cli.output import print_message
@@ -71,7 +71,7 @@ class Run:
     def _open_stream(self, job_id: str) -> JobStream:
         request = job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True)
         if self._request.stdin:
-            return open_attached(self._client, request, read_stdin())
+            return open_attached(self._client, job_attach_pb2.AttachStart(id=job_id), read_stdin())
         if has_unread_stdin():
             print_message("jobworker: the job does not read stdin; use `run -i` to pass it")
         return open_stream(self._client, request)

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterable, Awaitable, Callable
 
-from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
+from jobworker.v1 import job_attach_pb2, job_output_pb2, job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_client import (
+    AttachedStream,
     Chunk,
     Client,
     JobStream,
@@ -54,11 +55,10 @@ def open_stream(client: Client, request: job_service_pb2.GetJobsStreamRequest) -
 
 
 def open_attached(
-    client: Client, request: job_service_pb2.GetJobsStreamRequest, stdin: AsyncIterable[bytes]
-) -> JobStream:
+    client: Client, start: job_attach_pb2.AttachStart, stdin: AsyncIterable[bytes] | None
+) -> AttachedStream:
     """Return the stream like `open_stream`, which also sends the input of the job."""
-    request.mixed_sources = True
-    return client.attach_from(request, stdin, on_event=StderrNotifier())
+    return client.attach_from(start, stdin, on_event=StderrNotifier())
 
 
 async def copy_stream(stream: JobStream, write: Write) -> job_pb2.Job:

@@ -578,6 +578,8 @@ type Job struct {
 	MaxScratch int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
 	// Source of the job's stdin.
 	Stdin JobStdin `protobuf:"varint,35,opt,name=stdin,proto3,enum=jobworker.v1.JobStdin" json:"stdin,omitempty"`
+	// The terminal with which the job started. Unset = the job has no terminal.
+	Terminal *JobTerminal `protobuf:"bytes,36,opt,name=terminal,proto3" json:"terminal,omitempty"`
 	// Process id of the main process on the server's host. 0 before the process starts and after it ends. Set by the
 	// server.
 	Pid int32 `protobuf:"varint,40,opt,name=pid,proto3" json:"pid,omitempty"`
@@ -830,6 +832,13 @@ func (x *Job) GetStdin() JobStdin {
 	return JobStdin_JOB_STDIN_UNSPECIFIED
 }
 
+func (x *Job) GetTerminal() *JobTerminal {
+	if x != nil {
+		return x.Terminal
+	}
+	return nil
+}
+
 func (x *Job) GetPid() int32 {
 	if x != nil {
 		return x.Pid
@@ -900,6 +909,70 @@ func (x *Job) GetQueueReason() string {
 	return ""
 }
 
+// A pseudoterminal.
+type JobTerminal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Width in characters when the job starts. At most 65,535. 0 = 80.
+	Columns int32 `protobuf:"varint,1,opt,name=columns,proto3" json:"columns,omitempty"`
+	// Height in lines when the job starts. At most 65,535. 0 = 24.
+	Rows int32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Type of the terminal, which the job gets as TERM: at most 64 printable ASCII characters. Empty = `xterm-256color`.
+	Term          string `protobuf:"bytes,3,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobTerminal) Reset() {
+	*x = JobTerminal{}
+	mi := &file_jobworker_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobTerminal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobTerminal) ProtoMessage() {}
+
+func (x *JobTerminal) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobTerminal.ProtoReflect.Descriptor instead.
+func (*JobTerminal) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *JobTerminal) GetColumns() int32 {
+	if x != nil {
+		return x.Columns
+	}
+	return 0
+}
+
+func (x *JobTerminal) GetRows() int32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *JobTerminal) GetTerm() string {
+	if x != nil {
+		return x.Term
+	}
+	return ""
+}
+
 // Cause and details of a job's end. All fields are set by the server.
 type Termination struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -925,7 +998,7 @@ type Termination struct {
 
 func (x *Termination) Reset() {
 	*x = Termination{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[1]
+	mi := &file_jobworker_v1_job_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1010,7 @@ func (x *Termination) String() string {
 func (*Termination) ProtoMessage() {}
 
 func (x *Termination) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[1]
+	mi := &file_jobworker_v1_job_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1023,7 @@ func (x *Termination) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Termination.ProtoReflect.Descriptor instead.
 func (*Termination) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Termination) GetReason() TerminationReason {
@@ -1021,7 +1094,7 @@ type AppliedLimit struct {
 
 func (x *AppliedLimit) Reset() {
 	*x = AppliedLimit{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[2]
+	mi := &file_jobworker_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1106,7 @@ func (x *AppliedLimit) String() string {
 func (*AppliedLimit) ProtoMessage() {}
 
 func (x *AppliedLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[2]
+	mi := &file_jobworker_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1119,7 @@ func (x *AppliedLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedLimit.ProtoReflect.Descriptor instead.
 func (*AppliedLimit) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AppliedLimit) GetLimit() Limit {
@@ -1103,7 +1176,7 @@ type AppliedIsolation struct {
 
 func (x *AppliedIsolation) Reset() {
 	*x = AppliedIsolation{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1188,7 @@ func (x *AppliedIsolation) String() string {
 func (*AppliedIsolation) ProtoMessage() {}
 
 func (x *AppliedIsolation) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1201,7 @@ func (x *AppliedIsolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedIsolation.ProtoReflect.Descriptor instead.
 func (*AppliedIsolation) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppliedIsolation) GetPart() IsolationPart {
@@ -1214,7 +1287,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1299,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1312,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Usage) GetWallUsec() int64 {
@@ -1393,7 +1466,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\r\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\r\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1429,7 +1502,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x1f\n" +
 	"\vmax_scratch\x18\" \x01(\x05R\n" +
 	"maxScratch\x12,\n" +
-	"\x05stdin\x18# \x01(\x0e2\x16.jobworker.v1.JobStdinR\x05stdin\x12\x10\n" +
+	"\x05stdin\x18# \x01(\x0e2\x16.jobworker.v1.JobStdinR\x05stdin\x125\n" +
+	"\bterminal\x18$ \x01(\v2\x19.jobworker.v1.JobTerminalR\bterminal\x12\x10\n" +
 	"\x03pid\x18( \x01(\x05R\x03pid\x12A\n" +
 	"\x0eapplied_limits\x18) \x03(\v2\x1a.jobworker.v1.AppliedLimitR\rappliedLimits\x12K\n" +
 	"\x11applied_isolation\x18* \x03(\v2\x1e.jobworker.v1.AppliedIsolationR\x10appliedIsolation\x12)\n" +
@@ -1445,7 +1519,11 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
 	"_exit_codeJ\x04\b\x1a\x10\x1bJ\x04\b\x1b\x10\x1cR\x03envR\n" +
-	"request_id\"\x82\x02\n" +
+	"request_id\"O\n" +
+	"\vJobTerminal\x12\x18\n" +
+	"\acolumns\x18\x01 \x01(\x05R\acolumns\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x05R\x04rows\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\tR\x04term\"\x82\x02\n" +
 	"\vTermination\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.jobworker.v1.TerminationReasonR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1f\n" +
@@ -1587,7 +1665,7 @@ func file_jobworker_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_jobworker_v1_job_proto_goTypes = []any{
 	(JobStatus)(0),                // 0: jobworker.v1.JobStatus
 	(JobNetwork)(0),               // 1: jobworker.v1.JobNetwork
@@ -1597,39 +1675,41 @@ var file_jobworker_v1_job_proto_goTypes = []any{
 	(Limit)(0),                    // 5: jobworker.v1.Limit
 	(IsolationPart)(0),            // 6: jobworker.v1.IsolationPart
 	(*Job)(nil),                   // 7: jobworker.v1.Job
-	(*Termination)(nil),           // 8: jobworker.v1.Termination
-	(*AppliedLimit)(nil),          // 9: jobworker.v1.AppliedLimit
-	(*AppliedIsolation)(nil),      // 10: jobworker.v1.AppliedIsolation
-	(*Usage)(nil),                 // 11: jobworker.v1.Usage
-	nil,                           // 12: jobworker.v1.Job.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*JobTerminal)(nil),           // 8: jobworker.v1.JobTerminal
+	(*Termination)(nil),           // 9: jobworker.v1.Termination
+	(*AppliedLimit)(nil),          // 10: jobworker.v1.AppliedLimit
+	(*AppliedIsolation)(nil),      // 11: jobworker.v1.AppliedIsolation
+	(*Usage)(nil),                 // 12: jobworker.v1.Usage
+	nil,                           // 13: jobworker.v1.Job.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_jobworker_v1_job_proto_depIdxs = []int32{
 	0,  // 0: jobworker.v1.Job.status:type_name -> jobworker.v1.JobStatus
-	13, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	13, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
-	12, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
-	13, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	14, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
-	14, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
+	14, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	14, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	13, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
+	14, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	15, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
+	15, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
 	3,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
 	1,  // 8: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	14, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
+	15, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
 	2,  // 10: jobworker.v1.Job.stdin:type_name -> jobworker.v1.JobStdin
-	9,  // 11: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
-	10, // 12: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
-	11, // 13: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	13, // 14: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
-	8,  // 15: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
-	4,  // 16: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	5,  // 17: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
-	6,  // 18: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	8,  // 11: jobworker.v1.Job.terminal:type_name -> jobworker.v1.JobTerminal
+	10, // 12: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
+	11, // 13: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
+	12, // 14: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
+	14, // 15: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	9,  // 16: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
+	4,  // 17: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
+	5,  // 18: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
+	6,  // 19: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }
@@ -1638,14 +1718,14 @@ func file_jobworker_v1_job_proto_init() {
 		return
 	}
 	file_jobworker_v1_job_proto_msgTypes[0].OneofWrappers = []any{}
-	file_jobworker_v1_job_proto_msgTypes[4].OneofWrappers = []any{}
+	file_jobworker_v1_job_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_proto_rawDesc), len(file_jobworker_v1_job_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

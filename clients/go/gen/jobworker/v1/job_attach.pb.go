@@ -37,7 +37,11 @@ type AttachStart struct {
 	InputId string `protobuf:"bytes,4,opt,name=input_id,json=inputId,proto3" json:"input_id,omitempty"`
 	// True = take the stdin of the job over from the client that feeds it now. The call of that client fails with
 	// FAILED_PRECONDITION (STDIN_IN_USE). A call with the same `input_id` always replaces the earlier one.
-	TakeOver      bool `protobuf:"varint,5,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	TakeOver bool `protobuf:"varint,5,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	// Size of the client's terminal, for a job with a terminal. Unset = the client has no influence on the size.
+	Size *TerminalSize `protobuf:"bytes,6,opt,name=size,proto3" json:"size,omitempty"`
+	// True = let the programs in the terminal draw their screen again (SIGWINCH), although the size may not change.
+	Redraw        bool `protobuf:"varint,7,opt,name=redraw,proto3" json:"redraw,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -107,6 +111,75 @@ func (x *AttachStart) GetTakeOver() bool {
 	return false
 }
 
+func (x *AttachStart) GetSize() *TerminalSize {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+func (x *AttachStart) GetRedraw() bool {
+	if x != nil {
+		return x.Redraw
+	}
+	return false
+}
+
+// The size of a terminal.
+type TerminalSize struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Width in characters, from 1 to 65,535.
+	Columns int32 `protobuf:"varint,1,opt,name=columns,proto3" json:"columns,omitempty"`
+	// Height in lines, from 1 to 65,535.
+	Rows          int32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalSize) Reset() {
+	*x = TerminalSize{}
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalSize) ProtoMessage() {}
+
+func (x *TerminalSize) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
+func (*TerminalSize) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TerminalSize) GetColumns() int32 {
+	if x != nil {
+		return x.Columns
+	}
+	return 0
+}
+
+func (x *TerminalSize) GetRows() int32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
 // A piece of the input.
 type InputChunk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -120,7 +193,7 @@ type InputChunk struct {
 
 func (x *InputChunk) Reset() {
 	*x = InputChunk{}
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[1]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -132,7 +205,7 @@ func (x *InputChunk) String() string {
 func (*InputChunk) ProtoMessage() {}
 
 func (x *InputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[1]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -145,7 +218,7 @@ func (x *InputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputChunk.ProtoReflect.Descriptor instead.
 func (*InputChunk) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{1}
+	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *InputChunk) GetOffset() int64 {
@@ -173,7 +246,7 @@ type InputEnd struct {
 
 func (x *InputEnd) Reset() {
 	*x = InputEnd{}
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[2]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -185,7 +258,7 @@ func (x *InputEnd) String() string {
 func (*InputEnd) ProtoMessage() {}
 
 func (x *InputEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[2]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -198,7 +271,7 @@ func (x *InputEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputEnd.ProtoReflect.Descriptor instead.
 func (*InputEnd) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{2}
+	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InputEnd) GetOffset() int64 {
@@ -219,7 +292,7 @@ type JobSignal struct {
 
 func (x *JobSignal) Reset() {
 	*x = JobSignal{}
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +304,7 @@ func (x *JobSignal) String() string {
 func (*JobSignal) ProtoMessage() {}
 
 func (x *JobSignal) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +317,7 @@ func (x *JobSignal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSignal.ProtoReflect.Descriptor instead.
 func (*JobSignal) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{3}
+	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *JobSignal) GetName() string {
@@ -263,7 +336,7 @@ type Detach struct {
 
 func (x *Detach) Reset() {
 	*x = Detach{}
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +348,7 @@ func (x *Detach) String() string {
 func (*Detach) ProtoMessage() {}
 
 func (x *Detach) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +361,7 @@ func (x *Detach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detach.ProtoReflect.Descriptor instead.
 func (*Detach) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{4}
+	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{5}
 }
 
 // Says how much of the input the server has accepted. No accepted byte is lost or passed to the job twice, even if
@@ -303,7 +376,7 @@ type InputAccepted struct {
 
 func (x *InputAccepted) Reset() {
 	*x = InputAccepted{}
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[5]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +388,7 @@ func (x *InputAccepted) String() string {
 func (*InputAccepted) ProtoMessage() {}
 
 func (x *InputAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_attach_proto_msgTypes[5]
+	mi := &file_jobworker_v1_job_attach_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +401,7 @@ func (x *InputAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputAccepted.ProtoReflect.Descriptor instead.
 func (*InputAccepted) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{5}
+	return file_jobworker_v1_job_attach_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *InputAccepted) GetOffset() int64 {
@@ -342,15 +415,20 @@ var File_jobworker_v1_job_attach_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_attach_proto_rawDesc = "" +
 	"\n" +
-	"\x1djobworker/v1/job_attach.proto\x12\fjobworker.v1\"\xa0\x01\n" +
+	"\x1djobworker/v1/job_attach.proto\x12\fjobworker.v1\"\xe8\x01\n" +
 	"\vAttachStart\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\"\n" +
 	"\n" +
 	"tail_bytes\x18\x03 \x01(\x03H\x00R\ttailBytes\x88\x01\x01\x12\x19\n" +
 	"\binput_id\x18\x04 \x01(\tR\ainputId\x12\x1b\n" +
-	"\ttake_over\x18\x05 \x01(\bR\btakeOverB\r\n" +
-	"\v_tail_bytes\"8\n" +
+	"\ttake_over\x18\x05 \x01(\bR\btakeOver\x12.\n" +
+	"\x04size\x18\x06 \x01(\v2\x1a.jobworker.v1.TerminalSizeR\x04size\x12\x16\n" +
+	"\x06redraw\x18\a \x01(\bR\x06redrawB\r\n" +
+	"\v_tail_bytes\"<\n" +
+	"\fTerminalSize\x12\x18\n" +
+	"\acolumns\x18\x01 \x01(\x05R\acolumns\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x05R\x04rows\"8\n" +
 	"\n" +
 	"InputChunk\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
@@ -376,21 +454,23 @@ func file_jobworker_v1_job_attach_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_attach_proto_rawDescData
 }
 
-var file_jobworker_v1_job_attach_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_jobworker_v1_job_attach_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_jobworker_v1_job_attach_proto_goTypes = []any{
 	(*AttachStart)(nil),   // 0: jobworker.v1.AttachStart
-	(*InputChunk)(nil),    // 1: jobworker.v1.InputChunk
-	(*InputEnd)(nil),      // 2: jobworker.v1.InputEnd
-	(*JobSignal)(nil),     // 3: jobworker.v1.JobSignal
-	(*Detach)(nil),        // 4: jobworker.v1.Detach
-	(*InputAccepted)(nil), // 5: jobworker.v1.InputAccepted
+	(*TerminalSize)(nil),  // 1: jobworker.v1.TerminalSize
+	(*InputChunk)(nil),    // 2: jobworker.v1.InputChunk
+	(*InputEnd)(nil),      // 3: jobworker.v1.InputEnd
+	(*JobSignal)(nil),     // 4: jobworker.v1.JobSignal
+	(*Detach)(nil),        // 5: jobworker.v1.Detach
+	(*InputAccepted)(nil), // 6: jobworker.v1.InputAccepted
 }
 var file_jobworker_v1_job_attach_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	1, // 0: jobworker.v1.AttachStart.size:type_name -> jobworker.v1.TerminalSize
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_attach_proto_init() }
@@ -405,7 +485,7 @@ func file_jobworker_v1_job_attach_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_attach_proto_rawDesc), len(file_jobworker_v1_job_attach_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

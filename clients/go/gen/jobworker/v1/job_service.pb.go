@@ -90,8 +90,11 @@ type CreateJobRequest struct {
 	// `max_memory`. Writes beyond the bound fail with ENOSPC. At most 16,777,216, or the server's `scratch.max`. 0 = the
 	// server's default (as shipped: 256).
 	MaxScratch int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
-	// Source of the job's stdin. Default: NONE.
-	Stdin         JobStdin `protobuf:"varint,35,opt,name=stdin,proto3,enum=jobworker.v1.JobStdin" json:"stdin,omitempty"`
+	// Source of the job's stdin. Default: NONE, or the terminal.
+	Stdin JobStdin `protobuf:"varint,35,opt,name=stdin,proto3,enum=jobworker.v1.JobStdin" json:"stdin,omitempty"`
+	// Gives the job a terminal: stdin, stdout and stderr are one pseudoterminal, which is the controlling terminal of the
+	// job's session. All output has the source STDOUT. Clients type with AttachJob. With it, leave `stdin` unset.
+	Terminal      *JobTerminal `protobuf:"bytes,36,opt,name=terminal,proto3" json:"terminal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,6 +281,13 @@ func (x *CreateJobRequest) GetStdin() JobStdin {
 		return x.Stdin
 	}
 	return JobStdin_JOB_STDIN_UNSPECIFIED
+}
+
+func (x *CreateJobRequest) GetTerminal() *JobTerminal {
+	if x != nil {
+		return x.Terminal
+	}
+	return nil
 }
 
 // The started or queued job.
@@ -1384,6 +1394,7 @@ type AttachJobRequest struct {
 	//	*AttachJobRequest_Eof
 	//	*AttachJobRequest_Signal
 	//	*AttachJobRequest_Detach
+	//	*AttachJobRequest_Resize
 	Kind          isAttachJobRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1471,6 +1482,15 @@ func (x *AttachJobRequest) GetDetach() *Detach {
 	return nil
 }
 
+func (x *AttachJobRequest) GetResize() *TerminalSize {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobRequest_Resize); ok {
+			return x.Resize
+		}
+	}
+	return nil
+}
+
 type isAttachJobRequest_Kind interface {
 	isAttachJobRequest_Kind()
 }
@@ -1486,18 +1506,26 @@ type AttachJobRequest_Input struct {
 }
 
 type AttachJobRequest_Eof struct {
-	// The end of the input: the job reads the end of file after the last byte. Only if `start` has an `input_id`.
+	// The end of the input: the job reads the end of file after the last byte. Only if `start` has an `input_id`. On a
+	// terminal in canonical mode, this is the VEOF character (termios(3)), and input can follow. In another mode it has
+	// no effect.
 	Eof *InputEnd `protobuf:"bytes,3,opt,name=eof,proto3,oneof"`
 }
 
 type AttachJobRequest_Signal struct {
-	// Sends a signal to the processes of the job that are in the process group of its main process.
+	// Sends a signal to the foreground process group of the job's terminal. Without a terminal, to the process group of
+	// the main process.
 	Signal *JobSignal `protobuf:"bytes,4,opt,name=signal,proto3,oneof"`
 }
 
 type AttachJobRequest_Detach struct {
 	// Ends the call.
 	Detach *Detach `protobuf:"bytes,5,opt,name=detach,proto3,oneof"`
+}
+
+type AttachJobRequest_Resize struct {
+	// The new size of the client's terminal. Only for a job with a terminal, and if `start` has an `input_id`.
+	Resize *TerminalSize `protobuf:"bytes,6,opt,name=resize,proto3,oneof"`
 }
 
 func (*AttachJobRequest_Start) isAttachJobRequest_Kind() {}
@@ -1509,6 +1537,8 @@ func (*AttachJobRequest_Eof) isAttachJobRequest_Kind() {}
 func (*AttachJobRequest_Signal) isAttachJobRequest_Kind() {}
 
 func (*AttachJobRequest_Detach) isAttachJobRequest_Kind() {}
+
+func (*AttachJobRequest_Resize) isAttachJobRequest_Kind() {}
 
 // One message of the server in AttachJob.
 type AttachJobResponse struct {
@@ -1601,7 +1631,7 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_attach.proto\x1a\x1djobworker/v1/job_output.proto\x1a\x1cjobworker/v1/job_watch.proto\"\x90\b\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_attach.proto\x1a\x1djobworker/v1/job_output.proto\x1a\x1cjobworker/v1/job_watch.proto\"\xc7\b\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1630,7 +1660,8 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\vmax_io_iops\x18! \x01(\x03R\tmaxIOIOPS\x12\x1f\n" +
 	"\vmax_scratch\x18\" \x01(\x05R\n" +
 	"maxScratch\x12,\n" +
-	"\x05stdin\x18# \x01(\x0e2\x16.jobworker.v1.JobStdinR\x05stdin\x1a9\n" +
+	"\x05stdin\x18# \x01(\x0e2\x16.jobworker.v1.JobStdinR\x05stdin\x125\n" +
+	"\bterminal\x18$ \x01(\v2\x19.jobworker.v1.JobTerminalR\bterminal\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
@@ -1729,13 +1760,14 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"span_bytes\x18\a \x03(\x05R\tspanBytes\x12(\n" +
 	"\x10span_offset_usec\x18\b \x03(\x03R\x0espanOffsetUsec\x12(\n" +
 	"\x10source_run_bytes\x18\t \x03(\x05R\x0esourceRunBytesB\x06\n" +
-	"\x04kind\"\x8e\x02\n" +
+	"\x04kind\"\xc4\x02\n" +
 	"\x10AttachJobRequest\x121\n" +
 	"\x05start\x18\x01 \x01(\v2\x19.jobworker.v1.AttachStartH\x00R\x05start\x120\n" +
 	"\x05input\x18\x02 \x01(\v2\x18.jobworker.v1.InputChunkH\x00R\x05input\x12*\n" +
 	"\x03eof\x18\x03 \x01(\v2\x16.jobworker.v1.InputEndH\x00R\x03eof\x121\n" +
 	"\x06signal\x18\x04 \x01(\v2\x17.jobworker.v1.JobSignalH\x00R\x06signal\x12.\n" +
-	"\x06detach\x18\x05 \x01(\v2\x14.jobworker.v1.DetachH\x00R\x06detachB\x06\n" +
+	"\x06detach\x18\x05 \x01(\v2\x14.jobworker.v1.DetachH\x00R\x06detach\x124\n" +
+	"\x06resize\x18\x06 \x01(\v2\x1a.jobworker.v1.TerminalSizeH\x00R\x06resizeB\x06\n" +
 	"\x04kind\"\xa0\x01\n" +
 	"\x11AttachJobResponse\x12=\n" +
 	"\x06output\x18\x01 \x01(\v2#.jobworker.v1.GetJobsStreamResponseH\x00R\x06output\x12D\n" +
@@ -1794,19 +1826,21 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(LimitsPolicy)(0),             // 22: jobworker.v1.LimitsPolicy
 	(JobNetwork)(0),               // 23: jobworker.v1.JobNetwork
 	(JobStdin)(0),                 // 24: jobworker.v1.JobStdin
-	(*Job)(nil),                   // 25: jobworker.v1.Job
-	(JobStatus)(0),                // 26: jobworker.v1.JobStatus
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(OutputSource)(0),             // 28: jobworker.v1.OutputSource
-	(*TruncatedRange)(nil),        // 29: jobworker.v1.TruncatedRange
-	(*AttachStart)(nil),           // 30: jobworker.v1.AttachStart
-	(*InputChunk)(nil),            // 31: jobworker.v1.InputChunk
-	(*InputEnd)(nil),              // 32: jobworker.v1.InputEnd
-	(*JobSignal)(nil),             // 33: jobworker.v1.JobSignal
-	(*Detach)(nil),                // 34: jobworker.v1.Detach
-	(*InputAccepted)(nil),         // 35: jobworker.v1.InputAccepted
-	(*WatchJobsRequest)(nil),      // 36: jobworker.v1.WatchJobsRequest
-	(*WatchJobsResponse)(nil),     // 37: jobworker.v1.WatchJobsResponse
+	(*JobTerminal)(nil),           // 25: jobworker.v1.JobTerminal
+	(*Job)(nil),                   // 26: jobworker.v1.Job
+	(JobStatus)(0),                // 27: jobworker.v1.JobStatus
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(OutputSource)(0),             // 29: jobworker.v1.OutputSource
+	(*TruncatedRange)(nil),        // 30: jobworker.v1.TruncatedRange
+	(*AttachStart)(nil),           // 31: jobworker.v1.AttachStart
+	(*InputChunk)(nil),            // 32: jobworker.v1.InputChunk
+	(*InputEnd)(nil),              // 33: jobworker.v1.InputEnd
+	(*JobSignal)(nil),             // 34: jobworker.v1.JobSignal
+	(*Detach)(nil),                // 35: jobworker.v1.Detach
+	(*TerminalSize)(nil),          // 36: jobworker.v1.TerminalSize
+	(*InputAccepted)(nil),         // 37: jobworker.v1.InputAccepted
+	(*WatchJobsRequest)(nil),      // 38: jobworker.v1.WatchJobsRequest
+	(*WatchJobsResponse)(nil),     // 39: jobworker.v1.WatchJobsResponse
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	18, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
@@ -1817,56 +1851,58 @@ var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	19, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
 	21, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
 	24, // 7: jobworker.v1.CreateJobRequest.stdin:type_name -> jobworker.v1.JobStdin
-	25, // 8: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	25, // 9: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	26, // 10: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	20, // 11: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	27, // 12: jobworker.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
-	27, // 13: jobworker.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
-	25, // 14: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	21, // 15: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	25, // 16: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	25, // 17: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
-	21, // 18: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
-	25, // 19: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
-	28, // 20: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	27, // 21: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	29, // 22: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	25, // 23: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	28, // 24: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	27, // 25: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	30, // 26: jobworker.v1.AttachJobRequest.start:type_name -> jobworker.v1.AttachStart
-	31, // 27: jobworker.v1.AttachJobRequest.input:type_name -> jobworker.v1.InputChunk
-	32, // 28: jobworker.v1.AttachJobRequest.eof:type_name -> jobworker.v1.InputEnd
-	33, // 29: jobworker.v1.AttachJobRequest.signal:type_name -> jobworker.v1.JobSignal
-	34, // 30: jobworker.v1.AttachJobRequest.detach:type_name -> jobworker.v1.Detach
-	15, // 31: jobworker.v1.AttachJobResponse.output:type_name -> jobworker.v1.GetJobsStreamResponse
-	35, // 32: jobworker.v1.AttachJobResponse.input_accepted:type_name -> jobworker.v1.InputAccepted
-	0,  // 33: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	2,  // 34: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	4,  // 35: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	6,  // 36: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	10, // 37: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	8,  // 38: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
-	12, // 39: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
-	36, // 40: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
-	14, // 41: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	16, // 42: jobworker.v1.JobService.AttachJob:input_type -> jobworker.v1.AttachJobRequest
-	1,  // 43: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 44: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 45: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 46: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	11, // 47: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	9,  // 48: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
-	13, // 49: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
-	37, // 50: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
-	15, // 51: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	17, // 52: jobworker.v1.JobService.AttachJob:output_type -> jobworker.v1.AttachJobResponse
-	43, // [43:53] is the sub-list for method output_type
-	33, // [33:43] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	25, // 8: jobworker.v1.CreateJobRequest.terminal:type_name -> jobworker.v1.JobTerminal
+	26, // 9: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	26, // 10: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	27, // 11: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	20, // 12: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	28, // 13: jobworker.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
+	28, // 14: jobworker.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
+	26, // 15: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	21, // 16: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	26, // 17: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	26, // 18: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	21, // 19: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	26, // 20: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
+	29, // 21: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	28, // 22: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	30, // 23: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	26, // 24: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	29, // 25: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	28, // 26: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	31, // 27: jobworker.v1.AttachJobRequest.start:type_name -> jobworker.v1.AttachStart
+	32, // 28: jobworker.v1.AttachJobRequest.input:type_name -> jobworker.v1.InputChunk
+	33, // 29: jobworker.v1.AttachJobRequest.eof:type_name -> jobworker.v1.InputEnd
+	34, // 30: jobworker.v1.AttachJobRequest.signal:type_name -> jobworker.v1.JobSignal
+	35, // 31: jobworker.v1.AttachJobRequest.detach:type_name -> jobworker.v1.Detach
+	36, // 32: jobworker.v1.AttachJobRequest.resize:type_name -> jobworker.v1.TerminalSize
+	15, // 33: jobworker.v1.AttachJobResponse.output:type_name -> jobworker.v1.GetJobsStreamResponse
+	37, // 34: jobworker.v1.AttachJobResponse.input_accepted:type_name -> jobworker.v1.InputAccepted
+	0,  // 35: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 36: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 37: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 38: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	10, // 39: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	8,  // 40: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
+	12, // 41: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
+	38, // 42: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
+	14, // 43: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	16, // 44: jobworker.v1.JobService.AttachJob:input_type -> jobworker.v1.AttachJobRequest
+	1,  // 45: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 46: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 47: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 48: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	11, // 49: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	9,  // 50: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
+	13, // 51: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	39, // 52: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
+	15, // 53: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	17, // 54: jobworker.v1.JobService.AttachJob:output_type -> jobworker.v1.AttachJobResponse
+	45, // [45:55] is the sub-list for method output_type
+	35, // [35:45] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
@@ -1892,6 +1928,7 @@ func file_jobworker_v1_job_service_proto_init() {
 		(*AttachJobRequest_Eof)(nil),
 		(*AttachJobRequest_Signal)(nil),
 		(*AttachJobRequest_Detach)(nil),
+		(*AttachJobRequest_Resize)(nil),
 	}
 	file_jobworker_v1_job_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*AttachJobResponse_Output)(nil),

@@ -75,18 +75,18 @@ class _Input:
             self._reading.cancel()
 
 
-class _Signals:
-    """Signals that no call has sent yet."""
+class _Controls:
+    """Signals and sizes that no call has sent yet."""
 
     def __init__(self) -> None:
         self._next: asyncio.Queue[Request] = asyncio.Queue()
         self._unsent: Request | None = None
 
-    def put(self, name: str) -> None:
-        self._next.put_nowait(Request(signal=job_attach_pb2.JobSignal(name=name)))
+    def put(self, request: Request) -> None:
+        self._next.put_nowait(request)
 
     async def send(self, write: Callable[[Request], Awaitable[None]]) -> None:
-        """Send all signals. One whose call breaks is sent again."""
+        """Send all of them. If the call breaks, the next one repeats the last one."""
         while True:
             self._unsent = self._unsent or await self._next.get()
             await write(self._unsent)
@@ -97,13 +97,13 @@ class _AttachCall:
     """One call of AttachJob, with the interface of a call of GetJobsStream."""
 
     def __init__(
-        self, call: _Call, start: job_attach_pb2.AttachStart, source: _Input | None, signals: _Signals
+        self, call: _Call, start: job_attach_pb2.AttachStart, source: _Input | None, controls: _Controls
     ) -> None:
         self._call = call
         self._source = source
         self._turn = asyncio.Lock()
         self._error: Exception | None = None
-        self._sending = asyncio.get_running_loop().create_task(self._send(start, signals))
+        self._sending = asyncio.get_running_loop().create_task(self._send(start, controls))
 
     async def read(self) -> Chunk | object:
         """Return the next message of the output, or the EOF of gRPC."""
@@ -127,12 +127,12 @@ class _AttachCall:
         self._sending.cancel()
         self._call.cancel()
 
-    async def _send(self, start: job_attach_pb2.AttachStart, signals: _Signals) -> None:
+    async def _send(self, start: job_attach_pb2.AttachStart, controls: _Controls) -> None:
         """Send everything. `read` reports the end of the call, which makes a write fail."""
         try:
             with suppress(grpc.RpcError, asyncio.InvalidStateError):
                 await self._write(Request(start=start))
-                await asyncio.gather(self._send_input(), signals.send(self._write))
+                await asyncio.gather(self._send_input(), controls.send(self._write))
         except Exception as error:  # noqa: BLE001 - raised by `read`
             self._error = error
             self._call.cancel()
@@ -149,29 +149,30 @@ class _AttachCall:
 class _AttachConnection:
     """A connection that opens calls of AttachJob instead of GetJobsStream."""
 
-    def __init__(self, connection: Connection, source: _Input | None, *, take_over: bool) -> None:
-        self.signals = _Signals()
+    def __init__(
+        self, connection: Connection, start: job_attach_pb2.AttachStart, source: _Input | None
+    ) -> None:
+        self.start = start
+        self.controls = _Controls()
         self.source = source
         self._connection = connection
-        self._take_over = take_over
         self.wait_ready = connection.wait_ready
         self.to_error = connection.to_error
 
     def open(self, request: job_service_pb2.GetJobsStreamRequest, timeout: float | None) -> _AttachCall:
         """Start a call with a timeout in seconds."""
-        start = job_attach_pb2.AttachStart(
-            id=request.id,
-            offset=request.offset,
-            tail_bytes=request.tail_bytes if request.HasField("tail_bytes") else None,
-            input_id=self.source.state.id if self.source else "",
-            take_over=self._take_over,
-        )
-        # Another client that has taken the stdin over since keeps it.
-        self._take_over = False
+        start = job_attach_pb2.AttachStart()
+        start.CopyFrom(self.start)
+        start.offset = request.offset
+        if not request.HasField("tail_bytes"):
+            start.ClearField("tail_bytes")
         if self.source:
+            start.input_id = self.source.state.id
             self.source.start_call()
+        # Another client that has taken the stdin over since keeps it.
+        self.start.take_over = False
         call = self._connection.stub.AttachJob(timeout=timeout)
-        return _AttachCall(call, start, self.source, self.signals)
+        return _AttachCall(call, start, self.source, self.controls)
 
 
 class AttachedStream(JobStream):
@@ -181,18 +182,24 @@ class AttachedStream(JobStream):
         self,
         connection: Connection,
         state: ResumableStream,
+        start: job_attach_pb2.AttachStart,
         stdin: AsyncIterable[bytes] | None,
-        *,
-        take_over: bool,
     ) -> None:
-        self._attach = _AttachConnection(
-            connection, _Input(stdin) if stdin is not None else None, take_over=take_over
-        )
+        self._attach = _AttachConnection(connection, start, None if stdin is None else _Input(stdin))
         super().__init__(self._attach, state)
 
     def signal(self, name: str) -> None:
-        """Send a signal such as `SIGINT` to the process group of the job, once there is a connection."""
-        self._attach.signals.put(name)
+        """Send a signal such as `SIGINT` to the foreground process group of the job.
+
+        It is sent as soon as there is a connection.
+        """
+        self._attach.controls.put(Request(signal=job_attach_pb2.JobSignal(name=name)))
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Report the size of the client's terminal, for a job with a terminal and with input."""
+        size = job_attach_pb2.TerminalSize(columns=columns, rows=rows)
+        self._attach.start.size.CopyFrom(size)
+        self._attach.controls.put(Request(resize=size))
 
     def _cancel_call(self) -> None:
         super()._cancel_call()

@@ -6,7 +6,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_client import requests
 from jobworker_client.aio.attach import AttachedStream
 from jobworker_client.aio.connection import Connection
@@ -332,21 +332,36 @@ class Client(BaseClient):
         >>> asyncio.run(main())
         b'a\\nb\\n'
         """
-        request, take_over = requests.attach_request(job_id, **options)
-        return self.attach_from(request, stdin, take_over=take_over, deadline=deadline, on_event=on_event)
+        start = requests.attach_start(job_id, **options)
+        return self._attach(start, stdin, on_event, deadline, mixed_sources=False)
 
     def attach_from(
         self,
-        request: job_service_pb2.GetJobsStreamRequest,
+        start: job_attach_pb2.AttachStart,
         stdin: AsyncIterable[bytes] | None = None,
         *,
-        take_over: bool = False,
         deadline: float | None = None,
         on_event: EventHandler | None = None,
     ) -> AttachedStream:
-        """Attach to a job with a generated request for its output: `id`, `offset` and `tail_bytes`."""
+        """Attach to a job with a generated message. The chunks are the messages of the server.
+
+        The client sets `input_id`.
+        """
+        return self._attach(start, stdin, on_event, deadline, mixed_sources=True)
+
+    def _attach(
+        self,
+        start: job_attach_pb2.AttachStart,
+        stdin: AsyncIterable[bytes] | None,
+        on_event: EventHandler | None,
+        deadline: float | None,
+        *,
+        mixed_sources: bool,
+    ) -> AttachedStream:
+        request = requests.attached_output(start)
+        request.mixed_sources = mixed_sources
         state = ResumableStream(request, deadline=deadline, on_event=on_event, policy=self._retry_policy)
-        return AttachedStream(self._connection, state, stdin, take_over=take_over)
+        return AttachedStream(self._connection, state, start, stdin)
 
     def stream_from(
         self,

@@ -29,6 +29,8 @@ class AttachStart(message.Message):
     TAIL_BYTES_FIELD_NUMBER: builtins.int
     INPUT_ID_FIELD_NUMBER: builtins.int
     TAKE_OVER_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    REDRAW_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The complete job id."""
     offset: builtins.int
@@ -44,6 +46,12 @@ class AttachStart(message.Message):
     """True = take the stdin of the job over from the client that feeds it now. The call of that client fails with
     FAILED_PRECONDITION (STDIN_IN_USE). A call with the same `input_id` always replaces the earlier one.
     """
+    redraw: builtins.bool
+    """True = let the programs in the terminal draw their screen again (SIGWINCH), although the size may not change."""
+    @builtins.property
+    def size(self) -> TerminalSize:
+        """Size of the client's terminal, for a job with a terminal. Unset = the client has no influence on the size."""
+
     def __init__(
         self,
         *,
@@ -52,14 +60,40 @@ class AttachStart(message.Message):
         tail_bytes: builtins.int | None = ...,
         input_id: builtins.str = ...,
         take_over: builtins.bool = ...,
+        size: TerminalSize | None = ...,
+        redraw: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_tail_bytes", b"_tail_bytes", "tail_bytes", b"tail_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_tail_bytes", b"_tail_bytes", "size", b"size", "tail_bytes", b"tail_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_tail_bytes", b"_tail_bytes", "id", b"id", "input_id", b"input_id", "offset", b"offset", "tail_bytes", b"tail_bytes", "take_over", b"take_over"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_tail_bytes", b"_tail_bytes", "id", b"id", "input_id", b"input_id", "offset", b"offset", "redraw", b"redraw", "size", b"size", "tail_bytes", b"tail_bytes", "take_over", b"take_over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__tail_bytes: _TypeAlias = typing.Literal["tail_bytes"]  # noqa: Y015
     _WhichOneofArgType__tail_bytes: _TypeAlias = typing.Literal["_tail_bytes", b"_tail_bytes"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tail_bytes) -> _WhichOneofReturnType__tail_bytes | None: ...
+
+@typing.final
+class TerminalSize(message.Message):
+    """The size of a terminal."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    ROWS_FIELD_NUMBER: builtins.int
+    columns: builtins.int
+    """Width in characters, from 1 to 65,535."""
+    rows: builtins.int
+    """Height in lines, from 1 to 65,535."""
+    def __init__(
+        self,
+        *,
+        columns: builtins.int = ...,
+        rows: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["columns", b"columns", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class InputChunk(message.Message):

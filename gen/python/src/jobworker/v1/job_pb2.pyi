@@ -377,6 +377,7 @@ class Job(message.Message):
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     MAX_SCRATCH_FIELD_NUMBER: builtins.int
     STDIN_FIELD_NUMBER: builtins.int
+    TERMINAL_FIELD_NUMBER: builtins.int
     PID_FIELD_NUMBER: builtins.int
     APPLIED_LIMITS_FIELD_NUMBER: builtins.int
     APPLIED_ISOLATION_FIELD_NUMBER: builtins.int
@@ -491,6 +492,10 @@ class Job(message.Message):
         """Maximum time in the queue, counted from `create_time`. Unset = the job never waits in the queue."""
 
     @builtins.property
+    def terminal(self) -> JobTerminal:
+        """The terminal with which the job started. Unset = the job has no terminal."""
+
+    @builtins.property
     def applied_limits(self) -> containers.RepeatedCompositeFieldContainer[AppliedLimit]:
         """One entry per limit, as read back from the kernel. GetJob, UpdateJob, WaitJob and ListJobs with `live_usage` read
         the current limits of a running job. Otherwise the values are from the last write of the limit, or from the end of
@@ -548,6 +553,7 @@ class Job(message.Message):
         max_io_iops: builtins.int = ...,
         max_scratch: builtins.int = ...,
         stdin: JobStdin.ValueType = ...,
+        terminal: JobTerminal | None = ...,
         pid: builtins.int = ...,
         applied_limits: abc.Iterable[AppliedLimit] | None = ...,
         applied_isolation: abc.Iterable[AppliedIsolation] | None = ...,
@@ -559,13 +565,41 @@ class Job(message.Message):
         queue_position: builtins.int = ...,
         queue_reason: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "terminal", b"terminal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "terminal", b"terminal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+
+@typing.final
+class JobTerminal(message.Message):
+    """A pseudoterminal."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    COLUMNS_FIELD_NUMBER: builtins.int
+    ROWS_FIELD_NUMBER: builtins.int
+    TERM_FIELD_NUMBER: builtins.int
+    columns: builtins.int
+    """Width in characters when the job starts. At most 65,535. 0 = 80."""
+    rows: builtins.int
+    """Height in lines when the job starts. At most 65,535. 0 = 24."""
+    term: builtins.str
+    """Type of the terminal, which the job gets as TERM: at most 64 printable ASCII characters. Empty = `xterm-256color`."""
+    def __init__(
+        self,
+        *,
+        columns: builtins.int = ...,
+        rows: builtins.int = ...,
+        term: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["columns", b"columns", "rows", b"rows", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class Termination(message.Message):

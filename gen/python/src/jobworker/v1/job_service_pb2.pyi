@@ -91,6 +91,7 @@ class CreateJobRequest(message.Message):
     MAX_IO_IOPS_FIELD_NUMBER: builtins.int
     MAX_SCRATCH_FIELD_NUMBER: builtins.int
     STDIN_FIELD_NUMBER: builtins.int
+    TERMINAL_FIELD_NUMBER: builtins.int
     command: builtins.str
     """The program: a path, or a name that the server looks up in the job's PATH. A relative path starts at the working
     directory. Required. At most 4,096 bytes, without NUL.
@@ -148,7 +149,7 @@ class CreateJobRequest(message.Message):
     server's default (as shipped: 256).
     """
     stdin: job_pb2.JobStdin.ValueType
-    """Source of the job's stdin. Default: NONE."""
+    """Source of the job's stdin. Default: NONE, or the terminal."""
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Arguments of the program. At most 16,384 arguments of at most 131,071 bytes each (MAX_ARG_STRLEN of execve(2)),
@@ -185,6 +186,12 @@ class CreateJobRequest(message.Message):
         31,536,000 s (365 days). Unset = the job does not wait: the call fails with RESOURCE_EXHAUSTED (TOO_MANY_JOBS).
         """
 
+    @builtins.property
+    def terminal(self) -> job_pb2.JobTerminal:
+        """Gives the job a terminal: stdin, stdout and stderr are one pseudoterminal, which is the controlling terminal of the
+        job's session. All output has the source STDOUT. Clients type with AttachJob. With it, leave `stdin` unset.
+        """
+
     def __init__(
         self,
         *,
@@ -210,10 +217,11 @@ class CreateJobRequest(message.Message):
         max_io_iops: builtins.int = ...,
         max_scratch: builtins.int = ...,
         stdin: job_pb2.JobStdin.ValueType = ...,
+        terminal: job_pb2.JobTerminal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["queue_timeout", b"queue_timeout", "stop_grace_period", b"stop_grace_period", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["queue_timeout", b"queue_timeout", "stop_grace_period", b"stop_grace_period", "terminal", b"terminal", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "terminal", b"terminal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -820,6 +828,7 @@ class AttachJobRequest(message.Message):
     EOF_FIELD_NUMBER: builtins.int
     SIGNAL_FIELD_NUMBER: builtins.int
     DETACH_FIELD_NUMBER: builtins.int
+    RESIZE_FIELD_NUMBER: builtins.int
     @builtins.property
     def start(self) -> job_attach_pb2.AttachStart:
         """The job and the part of its output. Sent once, as the first message."""
@@ -830,15 +839,24 @@ class AttachJobRequest(message.Message):
 
     @builtins.property
     def eof(self) -> job_attach_pb2.InputEnd:
-        """The end of the input: the job reads the end of file after the last byte. Only if `start` has an `input_id`."""
+        """The end of the input: the job reads the end of file after the last byte. Only if `start` has an `input_id`. On a
+        terminal in canonical mode, this is the VEOF character (termios(3)), and input can follow. In another mode it has
+        no effect.
+        """
 
     @builtins.property
     def signal(self) -> job_attach_pb2.JobSignal:
-        """Sends a signal to the processes of the job that are in the process group of its main process."""
+        """Sends a signal to the foreground process group of the job's terminal. Without a terminal, to the process group of
+        the main process.
+        """
 
     @builtins.property
     def detach(self) -> job_attach_pb2.Detach:
         """Ends the call."""
+
+    @builtins.property
+    def resize(self) -> job_attach_pb2.TerminalSize:
+        """The new size of the client's terminal. Only for a job with a terminal, and if `start` has an `input_id`."""
 
     def __init__(
         self,
@@ -848,12 +866,13 @@ class AttachJobRequest(message.Message):
         eof: job_attach_pb2.InputEnd | None = ...,
         signal: job_attach_pb2.JobSignal | None = ...,
         detach: job_attach_pb2.Detach | None = ...,
+        resize: job_attach_pb2.TerminalSize | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["detach", b"detach", "eof", b"eof", "input", b"input", "kind", b"kind", "signal", b"signal", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["detach", b"detach", "eof", b"eof", "input", b"input", "kind", b"kind", "resize", b"resize", "signal", b"signal", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["detach", b"detach", "eof", b"eof", "input", b"input", "kind", b"kind", "signal", b"signal", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["detach", b"detach", "eof", b"eof", "input", b"input", "kind", b"kind", "resize", b"resize", "signal", b"signal", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["start", "input", "eof", "signal", "detach"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["start", "input", "eof", "signal", "detach", "resize"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 

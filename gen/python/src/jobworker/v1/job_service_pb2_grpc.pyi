@@ -138,6 +138,9 @@ class JobServiceStub:
     position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
     CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
 
+    If the job has a terminal, several clients can feed it. The terminal is as small as the smallest terminal of its
+    feeders that have sent a size. It keeps the last size when they leave.
+
     Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
     waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
     input.
@@ -333,6 +336,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         The first message of the client is `start`. If it has an `input_id`, the server answers with `input_accepted`: the
         position from which the client continues the input. The call then feeds the job's stdin, see `stdin` of
         CreateJobRequest. A job has one feeder at a time. If the job is QUEUED, the answer follows when the job starts.
+
+        If the job has a terminal, several clients can feed it. The terminal is as small as the smallest terminal of its
+        feeders that have sent a size. It keeps the last size when they leave.
 
         Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
         waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the

@@ -6,11 +6,11 @@ from collections.abc import Coroutine
 from grpc import aio
 
 from jobworker.v1 import job_attach_pb2, job_service_pb2
-from jobworkerd.api import validation
+from jobworkerd.api import attach_validation
+from jobworkerd.api.attach_validation import AttachRequest
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.streaming import encoding
 from jobworkerd.api.streaming.streams import LogStream
-from jobworkerd.api.validation import AttachRequest
 from jobworkerd.errors import InvalidRequest, JobWorkerError
 from jobworkerd.protocol import input_messages
 from jobworkerd.protocol.client import SupervisorClient
@@ -131,21 +131,24 @@ class AttachCall:
         self._end()
 
     def _attach_message(self) -> input_messages.AttachInput:
-        stream, input_id, take_over = self._request
-        return input_messages.AttachInput(self._attachment, stream.job_id, input_id, take_over)
+        stream, input_id, take_over, size, redraw = self._request
+        return input_messages.AttachInput(self._attachment, stream.job_id, input_id, take_over, size, redraw)
 
     async def _read_requests(self) -> None:
         """Handle messages until the last one. The input is sent meanwhile, so that signals do not wait."""
         while (message := await _read(self._context)) is not None:
             match message.WhichOneof("kind"):
                 case "input":
-                    await self._send_input(validation.input_chunk(message.input, self._attachment))
+                    await self._send_input(attach_validation.input_chunk(message.input, self._attachment))
                 case "eof":
-                    await self._send_input(validation.input_end(message.eof, self._attachment))
+                    await self._send_input(attach_validation.input_end(message.eof, self._attachment))
                 case "signal":
-                    number = validation.job_signal(message.signal)
+                    number = attach_validation.job_signal(message.signal)
                     job_id = self._request.stream.job_id
                     await self._supervisor.signal_job(input_messages.SignalJob(job_id, number, self._subject))
+                case "resize":
+                    size = attach_validation.terminal_size(message.resize)
+                    await self._supervisor.resize_input(self._attachment, size)
                 case "detach":
                     self._end()
                     return

@@ -53,6 +53,11 @@ OFFSET = Bound(0, MAX_INT64, "bytes")
 TAIL_LINES = Bound(0, MAX_INT64, "lines", unset="not used")
 TAIL_BYTES = Bound(0, MAX_INT64, "bytes", unset="not used")
 INPUT_ID = Bound(0, 128, "printable ASCII characters", unset="no input")
+TERMINAL_COLUMNS = Bound(1, 65_535, "characters")
+TERMINAL_ROWS = Bound(1, 65_535, "lines")
+INITIAL_COLUMNS = Bound(1, 65_535, "characters", zero="80")
+INITIAL_ROWS = Bound(1, 65_535, "lines", zero="24")
+TERM = Bound(0, 64, "printable ASCII characters", unset="`xterm-256color`")
 INPUT_BYTES = Bound(0, 64 * 1024, "bytes")
 
 _LIMITS: Mapping[str, tuple[Bound, ...]] = MappingProxyType(
@@ -89,6 +94,8 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
             "tail_bytes": (TAIL_BYTES,),
             "input_id": (INPUT_ID,),
         },
+        "JobTerminal": {"columns": (INITIAL_COLUMNS,), "rows": (INITIAL_ROWS,), "term": (TERM,)},
+        "TerminalSize": {"columns": (TERMINAL_COLUMNS,), "rows": (TERMINAL_ROWS,)},
         "InputChunk": {"offset": (OFFSET,), "data": (INPUT_BYTES,)},
         "InputEnd": {"offset": (OFFSET,)},
         "GetJobsStreamRequest": {

@@ -111,6 +111,7 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         queue_timeout=None if spec.queue_timeout is None else duration(spec.queue_timeout),
         queue_position=job.queue_position,
         queue_reason=job.queue_reason,
+        terminal=None if spec.terminal is None else job_pb2.JobTerminal(**asdict(spec.terminal)),
         stdin=job_pb2.JobStdin.Value(f"JOB_STDIN_{spec.stdin.name}"),
         **asdict(spec.limits),
     )

@@ -122,6 +122,13 @@ def request_id(text: str) -> str:
     return bounds.REQUEST_ID.size_problem(len(text))
 
 
+def term(text: str) -> str:
+    """Check the type of a terminal."""
+    if not _PRINTABLE.fullmatch(text):
+        return f"{_quoted(text)} has other characters than printable ASCII; use a name such as xterm"
+    return bounds.TERM.size_problem(len(text))
+
+
 def enum(value: _Number, known: Mapping[_Number, object], noun: str) -> str:
     """Check the value of an enum. 0, which means unspecified, is accepted."""
     return "" if value == 0 else known_enum(value, known, noun)

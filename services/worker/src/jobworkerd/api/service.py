@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
-from jobworkerd.api import job_messages, page_token, validation
+from jobworkerd.api import attach_validation, job_messages, page_token, validation
 from jobworkerd.api.attach import AttachCall, read_start
 from jobworkerd.api.bounds import MAX_PAGE_BYTES
 from jobworkerd.api.convert import job_to_proto
@@ -163,7 +163,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Stream the output of a job, and pass input and signals to it."""
         start = await read_start(context)
         log_job_id(start)
-        request = validation.attach(start)
+        request = attach_validation.attach(start)
         subject = self._identities.principal(context).subject
         async with self._streams.open(request.stream) as stream:
             call = AttachCall(request, stream, self._supervisor, subject)

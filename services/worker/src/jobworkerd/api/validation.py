@@ -3,12 +3,10 @@
 An error names all fields that are not accepted, each with the first problem found.
 """
 
-from typing import NamedTuple
-
 from google.protobuf.duration_pb2 import Duration
 from msgspec.structs import replace
 
-from jobworker.v1 import job_attach_pb2, job_service_pb2, job_watch_pb2
+from jobworker.v1 import job_pb2, job_service_pb2, job_watch_pb2
 from jobworkerd.api import bounds, convert, job_filters, limits, page_token, watch_cursor
 from jobworkerd.api import field_checks as check
 from jobworkerd.api.streaming.streams import StreamRequest
@@ -16,8 +14,8 @@ from jobworkerd.api.watches import WatchRequest
 from jobworkerd.config import Config, Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
-from jobworkerd.model import JobSpec, Stdin
-from jobworkerd.protocol import input_messages, messages
+from jobworkerd.model import JobSpec, Stdin, Terminal
+from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
 
 _ID_IN_MESSAGES = 64
@@ -30,7 +28,7 @@ def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: s
         InvalidRequest: a value is not accepted.
     """
     defaults, isolation = config.defaults, config.isolation
-    _raise_violations(
+    raise_violations(
         command=check.command(request.command),
         args=check.args(request.args),
         **limits.problems(request),
@@ -49,10 +47,11 @@ def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: s
         queue_timeout=(
             check.queue_timeout(request.queue_timeout) if request.HasField("queue_timeout") else ""
         ),
-        stdin=check.enum(request.stdin, convert.STDINS, "source of stdin"),
+        stdin=_stdin_problem(request),
+        terminal=_terminal_problem(request.terminal),
     )
     wanted = limits.limits(request, defaults)
-    _raise_violations(**config.capacity.excess(wanted.max_cpu, wanted.max_memory))
+    raise_violations(**config.capacity.excess(wanted.max_cpu, wanted.max_memory))
     return JobSpec(
         command=request.command,
         args=tuple(request.args),
@@ -71,6 +70,29 @@ def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: s
         priority=request.priority,
         queue_timeout=_seconds(request.queue_timeout) if request.HasField("queue_timeout") else None,
         stdin=convert.STDINS.get(request.stdin, Stdin.NONE),
+        terminal=_terminal(request.terminal) if request.HasField("terminal") else None,
+    )
+
+
+def _stdin_problem(request: job_service_pb2.CreateJobRequest) -> str:
+    if request.stdin and request.HasField("terminal"):
+        return "set together with terminal, which is the stdin of the job; set one of them"
+    return check.enum(request.stdin, convert.STDINS, "source of stdin")
+
+
+def _terminal_problem(terminal: job_pb2.JobTerminal) -> str:
+    problems = {
+        "columns": bounds.INITIAL_COLUMNS.value_problem(terminal.columns),
+        "rows": bounds.INITIAL_ROWS.value_problem(terminal.rows),
+        "term": check.term(terminal.term),
+    }
+    return next((f"{name}: {problem}" for name, problem in problems.items() if problem), "")
+
+
+def _terminal(terminal: job_pb2.JobTerminal) -> Terminal:
+    default = Terminal()
+    return Terminal(
+        terminal.columns or default.columns, terminal.rows or default.rows, terminal.term or default.term
     )
 
 
@@ -91,7 +113,7 @@ def list_jobs(request: job_service_pb2.ListJobsRequest) -> messages.ListJobs:
     Raises:
         InvalidRequest: a value is not accepted.
     """
-    _raise_violations(
+    raise_violations(
         page_size=bounds.PAGE_SIZE.negative_problem(request.page_size),
         page_token=_page_token_problem(request),
         **job_filters.problems(request),
@@ -108,7 +130,7 @@ def watch_jobs(request: job_watch_pb2.WatchJobsRequest) -> WatchRequest:
     Raises:
         InvalidRequest: a value is not accepted.
     """
-    _raise_violations(
+    raise_violations(
         **job_filters.problems(request),
         ids=check.job_ids(request.ids),
         max_final_jobs=bounds.MAX_FINAL_JOBS.value_problem(request.max_final_jobs),
@@ -129,7 +151,7 @@ def stop_job(request: job_service_pb2.StopJobRequest, subject: str) -> messages.
         InvalidRequest: a value is not accepted.
         JobNotFound: no job can have this id.
     """
-    _raise_violations(grace_period=check.duration(request.grace_period, bounds.STOP_GRACE_PERIOD))
+    raise_violations(grace_period=check.duration(request.grace_period, bounds.STOP_GRACE_PERIOD))
     grace_period = _seconds(request.grace_period) if request.HasField("grace_period") else None
     return messages.StopJob(job_id=job_id(request.id), subject=subject, grace_period=grace_period)
 
@@ -143,7 +165,7 @@ def update_job(
         InvalidRequest: a value is not accepted.
         JobNotFound: no job can have this id.
     """
-    _raise_violations(**limits.problems(request))
+    raise_violations(**limits.problems(request))
     return messages.UpdateJob(job_id(request.id), subject, limits.update(request, defaults))
 
 
@@ -154,7 +176,7 @@ def wait_job(request: job_service_pb2.WaitJobRequest) -> tuple[str, float]:
         InvalidRequest: a value is not accepted.
         JobNotFound: no job can have this id.
     """
-    _raise_violations(timeout=check.duration(request.timeout, bounds.WAIT_TIMEOUT))
+    raise_violations(timeout=check.duration(request.timeout, bounds.WAIT_TIMEOUT))
     timeout = _seconds(request.timeout) if request.HasField("timeout") else bounds.WAIT_TIMEOUT.maximum
     return job_id(request.id), timeout
 
@@ -166,7 +188,7 @@ def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
         InvalidRequest: a value is not accepted.
         JobNotFound: no job can have this id.
     """
-    _raise_violations(
+    raise_violations(
         offset=bounds.OFFSET.value_problem(request.offset),
         tail_lines=bounds.TAIL_LINES.value_problem(request.tail_lines),
         tail_bytes=bounds.TAIL_BYTES.value_problem(request.tail_bytes),
@@ -185,74 +207,8 @@ def stream(request: job_service_pb2.GetJobsStreamRequest) -> StreamRequest:
     )
 
 
-class AttachRequest(NamedTuple):
-    """The validated first message of AttachJob. Without `input_id` the call sends no input."""
-
-    stream: StreamRequest
-    input_id: str
-    take_over: bool
-
-
-def attach(start: job_attach_pb2.AttachStart) -> AttachRequest:
-    """Return the request that the first message of AttachJob describes.
-
-    Raises:
-        InvalidRequest: a value is not accepted.
-        JobNotFound: no job can have this id.
-    """
-    _raise_violations(
-        **{
-            "start.offset": bounds.OFFSET.value_problem(start.offset),
-            "start.tail_bytes": bounds.TAIL_BYTES.value_problem(start.tail_bytes),
-            "start.input_id": check.request_id(start.input_id),
-        }
-    )
-    stream = StreamRequest(
-        job_id=job_id(start.id),
-        offset=start.offset,
-        tail_bytes=start.tail_bytes if start.HasField("tail_bytes") else None,
-        mixed_sources=True,
-    )
-    return AttachRequest(stream, start.input_id, start.take_over)
-
-
-def input_chunk(chunk: job_attach_pb2.InputChunk, attachment: int) -> input_messages.FeedInput:
-    """Return the message for a piece of the input.
-
-    Raises:
-        InvalidRequest: a value is not accepted.
-    """
-    _raise_violations(
-        **{
-            "input.offset": bounds.OFFSET.value_problem(chunk.offset),
-            "input.data": bounds.INPUT_BYTES.size_problem(len(chunk.data)),
-        }
-    )
-    return input_messages.FeedInput(attachment, chunk.offset, chunk.data)
-
-
-def input_end(end: job_attach_pb2.InputEnd, attachment: int) -> input_messages.EndInput:
-    """Return the message for the end of the input.
-
-    Raises:
-        InvalidRequest: the offset is negative.
-    """
-    _raise_violations(**{"eof.offset": bounds.OFFSET.value_problem(end.offset)})
-    return input_messages.EndInput(attachment, end.offset)
-
-
-def job_signal(signal: job_attach_pb2.JobSignal) -> int:
-    """Return the number of a signal.
-
-    Raises:
-        InvalidRequest: no signal has this name or number.
-    """
-    problem = check.signal(signal.name) if signal.name else "empty; use a name such as SIGINT or a number"
-    _raise_violations(**{"signal.name": problem})
-    return signal_number(signal.name)
-
-
-def _raise_violations(**problems: str) -> None:
+def raise_violations(**problems: str) -> None:
+    """Raise InvalidRequest if a field has a problem."""
     if violations := {field: problem for field, problem in problems.items() if problem}:
         raise InvalidRequest(violations)
 

@@ -7,13 +7,16 @@ class AttachInput(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Becomes the feeder of a job's stdin when the job runs. The reply is `InputAccepted`.
 
     The API process chooses the number of the attachment. With `take_over`, the current feeder loses the
-    stdin.
+    stdin. `size` are the columns and rows of the client's terminal; with `redraw`, programs in the job's
+    terminal draw again.
     """
 
     attachment: int
     job_id: str
     input_id: str
     take_over: bool = False
+    size: tuple[int, int] | None = None
+    redraw: bool = False
 
 
 class FeedInput(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -29,6 +32,13 @@ class EndInput(msgspec.Struct, frozen=True, tag=True, gc=False):
 
     attachment: int
     offset: int
+
+
+class ResizeInput(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Reports the columns and rows of the terminal of an attachment. The reply is `Done`."""
+
+    attachment: int
+    size: tuple[int, int]
 
 
 class DetachInput(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -54,4 +64,4 @@ class InputAccepted(msgspec.Struct, frozen=True, tag=True, gc=False):
 InputPart = AttachInput | FeedInput | EndInput
 """The requests that `InputAccepted` answers."""
 
-InputRequest = InputPart | DetachInput | SignalJob
+InputRequest = InputPart | ResizeInput | DetachInput | SignalJob

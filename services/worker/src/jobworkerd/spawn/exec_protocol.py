@@ -47,7 +47,8 @@ class ExecRequest(NamedTuple):
     or a name that is searched in the PATH of `env`. Without a `user` the job runs as the server's user.
     `home` is the private directory that the user owns; it is empty without private directories. `accounts`
     are the entries for the user (see `private_mounts.name_user`). `scratch_bytes` is the bound on the private
-    directories, or 0 without them.
+    directories, or 0 without them. With `terminal`, the sent stdin is the controlling terminal, and also
+    stdout and stderr.
     """
 
     directory: bytes
@@ -58,6 +59,7 @@ class ExecRequest(NamedTuple):
     accounts: tuple[tuple[bytes, bytes], ...] = ()
     network: RequestedNetwork = "host"
     scratch_bytes: int = 0
+    terminal: bool = False
 
 
 class Forked(NamedTuple):

@@ -34,8 +34,9 @@ _PRIVATE_HINT = (
 
 
 def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
-    """Return the job's environment: four defaults and the job's own variables, never the server's."""
-    return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | spec.env
+    """Return the job's environment: defaults and the job's own variables, never the server's."""
+    term = {"TERM": spec.terminal.term} if spec.terminal else {}
+    return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | term | spec.env
 
 
 def exec_request(spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> ExecRequest:
@@ -51,6 +52,7 @@ def exec_request(spec: JobSpec, user: User, home: str, accounts: Accounts = ()) 
         home=home.encode(),
         accounts=accounts,
         network=_network(spec),
+        terminal=spec.terminal is not None,
         scratch_bytes=spec.max_scratch * MIB if home else 0,
     )
 

@@ -16,6 +16,7 @@ cgroup.procs would wait 8 to 12 ms for a grace period of RCU.
 """
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -36,6 +37,9 @@ from jobworkerd.spawn.exec_protocol import (
 )
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare_setup import CONTROL_FD, Setup, set_up
+
+_TIOCSCTTY = 0x540E
+"""Makes a terminal the controlling one of the session (ioctl_tty(2)); termios would have to be loaded."""
 
 _RETRY_SECONDS = 0.01
 """Delay before a report is sent again on an exhausted host."""
@@ -142,7 +146,8 @@ def _read_request() -> tuple[ExecRequest, list[int]] | None:
         file, *stdin = files
         request = exec_protocol.read_request(file)
         for descriptor in stdin:
-            os.dup2(descriptor, 0)
+            for standard in range(3) if request.terminal else [0]:
+                os.dup2(descriptor, standard)
         cgroups = exec_protocol.receive_descriptors(control)
         return None if cgroups is None else (request, cgroups)
 
@@ -161,6 +166,8 @@ def _execute_request(
     _send_report(CONTROL_FD, Started(pid))
     os.nice(wanted.nice)
     os.setsid()
+    if request.terminal:
+        fcntl.ioctl(0, _TIOCSCTTY, 0)
     if not joined:
         _join(*cgroups)
     steps.append("network")

@@ -44,6 +44,11 @@ class InputSpool:
         """The number of bytes that the job has not got yet."""
         return self._size - self._position
 
+    @property
+    def last_byte(self) -> bytes:
+        """The last byte; a line end in an empty spool."""
+        return os.pread(self.file, 1, self._size - 1) if self._size else b"\n"
+
     def append(self, data: memoryview) -> None:
         """Add bytes.
 
@@ -63,6 +68,10 @@ class InputSpool:
             OSError: the target does not accept bytes any more.
         """
         self._position += os.sendfile(target, self.file, None, self.pending)
+
+    def discard(self) -> None:
+        """Drop the pending bytes."""
+        self._position = os.lseek(self.file, self._size, os.SEEK_SET)
 
     def trim(self, unread: int) -> None:
         """Release the memory of bytes that the job has read.

@@ -27,11 +27,15 @@ RETURN_SECONDS = 30.0
 """How long the stdin of kind ONCE stays open without a feeder."""
 
 
-@dataclass(eq=False, frozen=True)
+@dataclass(eq=False)
 class Feeder:
-    """A client that feeds the stdin, from its call of `attach` to its call of `detach`."""
+    """A client that feeds the stdin, from its call of `attach` to its call of `detach`.
+
+    `size` is the size of its terminal, in columns and rows.
+    """
 
     input_id: str
+    size: tuple[int, int] | None = None
 
 
 class JobInput:
@@ -45,7 +49,7 @@ class JobInput:
         self._kind = kind
         self._state = InputState()
         self._pipe: int | None = None
-        self._feeder: Feeder | None = None
+        self._feeders: list[Feeder] = []
         self._turn = asyncio.Lock()
         self._changed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -94,17 +98,17 @@ class JobInput:
         Raises:
             StdinInUse: another client is the feeder, and `take_over` is not set.
         """
-        if self._feeder and self._feeder.input_id != input_id and not take_over:
+        if any(each.input_id != input_id for each in self._feeders) and not take_over:
             raise StdinInUse(self._job_id)
-        self._feeder = Feeder(input_id)
+        self._feeders = [Feeder(input_id)]
         self._stop_timer()
         self._wake()
-        return self._feeder
+        return self._feeders[0]
 
     def detach(self, feeder: Feeder) -> None:
         """Stop feeding. Do nothing if another client has taken the stdin over."""
-        if self._feeder is feeder:
-            self._feeder = None
+        if feeder in self._feeders:
+            self._feeders.remove(feeder)
             self._wake()
             self._await_return()
 
@@ -154,14 +158,17 @@ class JobInput:
         return self._pipe is not None and not self._state.ended
 
     def _check(self, feeder: Feeder) -> None:
-        if self._feeder is not feeder:
+        if feeder not in self._feeders:
             raise StdinInUse(self._job_id)
 
     async def _switch(self, feeder: Feeder) -> None:
         """Note in the held state that the next bytes of the spool belong to the feeder's input."""
         if self._is_open and feeder.input_id != self._state.input_id:
-            await self._change_state(self._state.switched(feeder.input_id, self._spool.size))
+            await self._switch_to(feeder)
             self._check(feeder)
+
+    async def _switch_to(self, feeder: Feeder) -> None:
+        await self._change_state(self._state.switched(feeder.input_id, self._spool.size))
 
     async def _change_state(self, state: InputState) -> None:
         await self._holder.hold(input_key(self._job_id), input_state.encode(state), None, ())
@@ -184,15 +191,24 @@ class JobInput:
         except BlockingIOError:
             self._loop.add_writer(self._pipe, self._send)
         except OSError:  # the job has closed its stdin
-            self.close()
+            self._refused()
             return
         else:
             self._loop.remove_writer(self._pipe)
             if self._state.ended:
                 self.close()
                 return
-        self._spool.trim(readable_bytes(self._pipe))
+        self._spool.trim(self._unread())
         self._wake()
+
+    def _unread(self) -> int:
+        """Return the number of bytes that the spool still needs after they were sent."""
+        assert self._pipe is not None
+        return readable_bytes(self._pipe)
+
+    def _refused(self) -> None:
+        """Handle that the job does not read input any more."""
+        self.close()
 
     async def _change(self) -> None:
         """Wait until there is room in the spool, the pipe is closed, or the feeder changes."""

@@ -9,6 +9,7 @@ from jobworkerd.model import Job, JobStatus, Stdin
 from jobworkerd.protocol import input_messages, messages
 from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.job_input import Feeder, JobInput
+from jobworkerd.supervisor.job_terminal import JobTerminal, Size
 from jobworkerd.supervisor.live_job import LiveJob
 
 
@@ -48,7 +49,7 @@ class JobInputs:
             NoStdin: the job reads /dev/null.
         """
         while not (job := self._get(job_id)).status.final:
-            if job.spec.stdin is Stdin.NONE:
+            if job.spec.stdin is Stdin.NONE and not job.spec.terminal:
                 raise NoStdin(job_id)
             if job.status is JobStatus.RUNNING:
                 return self._live_job(job_id).stdin
@@ -70,7 +71,7 @@ class JobInputs:
         if job.status is not JobStatus.RUNNING:
             raise JobNotRunning(job.id, job.status.value)
         self._events.signaled(job, request.subject, request.number)
-        self._live_job(job.id).signal(request.number)
+        self._live_job(job.id).signal_foreground(request.number)
 
 
 class InputSession:
@@ -99,6 +100,8 @@ class InputSession:
                 return self._end(number, offset)
             case input_messages.DetachInput(number):
                 return self._detach(number)
+            case input_messages.ResizeInput(number, size):
+                return self._resized(number, size)
             case input_messages.SignalJob():
                 return self._signal(request)
 
@@ -113,6 +116,8 @@ class InputSession:
             self._pending.discard(number)
         feeder = stdin.attach(request.input_id, take_over=request.take_over)
         self._attachments[number] = _Attachment(stdin, feeder)
+        if request.size:
+            self._resize(number, request.size, redraw=request.redraw)
         return input_messages.InputAccepted(stdin.accepted(feeder))
 
     async def _feed(self, number: int, offset: int, data: bytes) -> input_messages.InputAccepted:
@@ -128,6 +133,15 @@ class InputSession:
     async def _detach(self, number: int) -> messages.Done:
         self._detach_now(number)
         return messages.Done()
+
+    async def _resized(self, number: int, size: Size) -> messages.Done:
+        self._resize(number, size)
+        return messages.Done()
+
+    def _resize(self, number: int, size: Size, *, redraw: bool = False) -> None:
+        attachment = self._attachments.get(number)
+        if attachment and isinstance(attachment.stdin, JobTerminal):
+            attachment.stdin.resize(attachment.feeder, size, redraw=redraw)
 
     async def _signal(self, request: input_messages.SignalJob) -> messages.Done:
         self._inputs.signal(request)

@@ -4,13 +4,14 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from jobworkerd.cgroup.containment import Containment
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.writer import LogWriter
-from jobworkerd.model import OutputSource, Stdin
+from jobworkerd.model import JobSpec, OutputSource, Stdin
 from jobworkerd.spawn import headroom
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
@@ -19,6 +20,7 @@ from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_input import JobInput
 from jobworkerd.supervisor.job_processes import JobProcesses
 from jobworkerd.supervisor.job_state import JobState
+from jobworkerd.supervisor.job_terminal import DRAIN_STEPS, JobTerminal
 from jobworkerd.supervisor.pump import Pump
 
 _REMOVED = "another program removed the job's cgroup"
@@ -67,27 +69,42 @@ class JobResources:
         self._on_release.callback(self._context.users.release, user)
         return user
 
-    def open_stdin(self, kind: Stdin, user: User) -> int | None:
-        """Create the stdin and return the read end, which the caller closes; None for /dev/null.
+    def open_stdin(self, spec: JobSpec, spare: Spare, user: User) -> int | None:
+        """Create the stdin or the terminal; return the job's end, which the caller closes.
 
-        The user owns the pipe so that the job can open /dev/stdin.
+        Return None for /dev/null. The user owns the job's end so that the job can open /dev/stdin or its tty.
 
         Raises:
             OSError: the host is exhausted.
         """
-        if kind is Stdin.NONE:
-            return None
         with headroom.reserved():
-            read_end = self._make_stdin(kind).open()
+            stdin = self._make_stdin(spec)
+            if stdin is None:
+                return None
+            if isinstance(stdin, JobTerminal) and spec.terminal:
+                end = stdin.open_terminal(spare.pid, spec.terminal)
+                stdin.relay_to(spare.stdout)
+            else:
+                end = stdin.open()
         if user.identity:
-            os.fchown(read_end, user.identity.uid, user.identity.gid)
-        return read_end
+            os.fchown(end, user.identity.uid, user.identity.gid)
+        return end
 
-    def _make_stdin(self, kind: Stdin) -> JobInput:
+    def _make_stdin(self, spec: JobSpec) -> JobInput | None:
+        if spec.stdin is Stdin.NONE and not spec.terminal:
+            return None
         context = self._context
-        self.stdin = JobInput(self._job_id, context.loop, context.holder, kind)
+        kind = JobTerminal if spec.terminal else JobInput
+        self.stdin = kind(self._job_id, context.loop, context.holder, spec.stdin)
         self._on_release.callback(self.stdin.close)
         return self.stdin
+
+    def _adopt_stdin(self, spec: JobSpec, held: HeldJob) -> None:
+        stdin = self._make_stdin(spec)
+        if stdin and held.stdin:
+            stdin.adopt(held.stdin)
+            if isinstance(stdin, JobTerminal):
+                stdin.relay_to(held.descriptors[0])
 
     def adopt(self, state: JobState, held: HeldJob) -> None:
         """Take over everything that an earlier supervisor had, instead of acquiring it.
@@ -100,10 +117,7 @@ class JobResources:
         """
         stdout, stderr, control = held.descriptors
         self._take(Spare(state.spare, stdout, stderr, _control_socket(control)))
-        if (kind := state.job.spec.stdin) is not Stdin.NONE:
-            stdin = self._make_stdin(kind)
-            if held.stdin:
-                stdin.adopt(held.stdin)
+        self._adopt_stdin(state.job.spec, held)
         user = self._context.users.claim(state.uid)
         self._on_release.callback(self._context.users.release, user)
         if state.init:
@@ -175,7 +189,17 @@ class JobResources:
     async def finish_output(self) -> None:
         """Read the last output. No process of the job is left."""
         if self._log:
+            if isinstance(self.stdin, JobTerminal):
+                await self._context.attempt("terminal", partial(self._drain, self.stdin), failed=None)
             await self._context.attempt("output", self._pump.finish, failed=None)
+
+    def _drain(self, terminal: JobTerminal) -> None:
+        """Move the last output of a terminal into the log."""
+        self._pump.drain()
+        for _ in range(DRAIN_STEPS):
+            if not terminal.move():
+                return
+            self._pump.drain()
 
     async def release(self) -> None:
         """Release all resources. No process of the job is left."""

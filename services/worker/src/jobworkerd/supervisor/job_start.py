@@ -83,7 +83,7 @@ class JobStart:
         entries = accounts.entries(user, home, self._context.users.widest) if named else ()
         spec = replace(job.spec, working_directory=job.spec.working_directory or home or "/")
         request = process.exec_request(spec, user, home, entries)
-        stdin = self._resources.open_stdin(spec.stdin, user)
+        stdin = self._resources.open_stdin(spec, spare, user)
         try:
             process.send(spare, request, stdin)
         finally:

@@ -1,5 +1,6 @@
 """A job until it is final. Only this module writes a final status, so a stop and an exit cannot race."""
 
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -18,6 +19,7 @@ from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.job_start import JobStart
 from jobworkerd.supervisor.job_state import HeldState, JobState
+from jobworkerd.supervisor.job_terminal import JobTerminal
 from jobworkerd.supervisor.kill_timer import KillTimer, describe
 from jobworkerd.supervisor.outcome import FinalStats, StopRequest, final_job
 
@@ -131,6 +133,15 @@ class LiveJob:
         if self._processes.main and not self._processes.main_has_ended():
             with suppress(ProcessLookupError):
                 self._processes.main.signal_group(number)
+
+    def signal_foreground(self, number: int) -> None:
+        """Signal the foreground process group of the terminal, or else the process group of the job."""
+        stdin = self._resources.stdin
+        if isinstance(stdin, JobTerminal) and (group := stdin.foreground_group()):
+            with suppress(ProcessLookupError):
+                os.killpg(group, number)
+        else:
+            self.signal(number)
 
     @property
     def is_starting(self) -> bool:

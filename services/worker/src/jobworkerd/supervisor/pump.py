@@ -54,11 +54,19 @@ class Pump:
         Raises:
             OSError: the host is exhausted; the call can be repeated.
         """
+        self.drain()
+        self.close()
+
+    def drain(self) -> None:
+        """Read the output that is in the pipes now.
+
+        Raises:
+            OSError: the host is exhausted; the call can be repeated.
+        """
         for source, pipe in tuple(self._pipes.items()):
             remaining = readable_bytes(pipe)
             while remaining > 0 and (count := self._read(source)):
                 remaining -= count
-            self._close(source)
 
     def _read(self, source: OutputSource) -> int:
         """Move up to `MOST_BYTES` from a pipe to the log, and return their number. Then other pipes have

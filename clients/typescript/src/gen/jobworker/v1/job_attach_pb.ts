@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_attach.proto.
  */
 export const file_jobworker_v1_job_attach: GenFile = /*@__PURE__*/
-  fileDesc("Ch1qb2J3b3JrZXIvdjEvam9iX2F0dGFjaC5wcm90bxIMam9id29ya2VyLnYxInYKC0F0dGFjaFN0YXJ0EgoKAmlkGAEgASgJEg4KBm9mZnNldBgCIAEoAxIXCgp0YWlsX2J5dGVzGAMgASgDSACIAQESEAoIaW5wdXRfaWQYBCABKAkSEQoJdGFrZV9vdmVyGAUgASgIQg0KC190YWlsX2J5dGVzIioKCklucHV0Q2h1bmsSDgoGb2Zmc2V0GAEgASgDEgwKBGRhdGEYAiABKAwiGgoISW5wdXRFbmQSDgoGb2Zmc2V0GAEgASgDIhkKCUpvYlNpZ25hbBIMCgRuYW1lGAEgASgJIggKBkRldGFjaCIfCg1JbnB1dEFjY2VwdGVkEg4KBm9mZnNldBgBIAEoA0K7AQoQZGV2LmpvYndvcmtlci52MUIOSm9iQXR0YWNoUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw");
+  fileDesc("Ch1qb2J3b3JrZXIvdjEvam9iX2F0dGFjaC5wcm90bxIMam9id29ya2VyLnYxIrABCgtBdHRhY2hTdGFydBIKCgJpZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSFwoKdGFpbF9ieXRlcxgDIAEoA0gAiAEBEhAKCGlucHV0X2lkGAQgASgJEhEKCXRha2Vfb3ZlchgFIAEoCBIoCgRzaXplGAYgASgLMhouam9id29ya2VyLnYxLlRlcm1pbmFsU2l6ZRIOCgZyZWRyYXcYByABKAhCDQoLX3RhaWxfYnl0ZXMiLQoMVGVybWluYWxTaXplEg8KB2NvbHVtbnMYASABKAUSDAoEcm93cxgCIAEoBSIqCgpJbnB1dENodW5rEg4KBm9mZnNldBgBIAEoAxIMCgRkYXRhGAIgASgMIhoKCElucHV0RW5kEg4KBm9mZnNldBgBIAEoAyIZCglKb2JTaWduYWwSDAoEbmFtZRgBIAEoCSIICgZEZXRhY2giHwoNSW5wdXRBY2NlcHRlZBIOCgZvZmZzZXQYASABKANCuwEKEGRldi5qb2J3b3JrZXIudjFCDkpvYkF0dGFjaFByb3RvUAFaRmdpdGh1Yi5jb20vam9id29ya2VyL2pvYndvcmtlci9jbGllbnRzL2dvL2dlbi9qb2J3b3JrZXIvdjE7am9id29ya2VydjGiAgNKV1iqAgxKb2JXb3JrZXIuVjHKAgxKb2JXb3JrZXJcVjHiAhhKb2JXb3JrZXJcVjFcR1BCTWV0YWRhdGHqAg1Kb2JXb3JrZXI6OlYxYgZwcm90bzM");
 
 /**
  * The first message of an AttachJob call: which job, which part of its output, and whether the call feeds its stdin.
@@ -56,6 +56,20 @@ export type AttachStart = Message<"jobworker.v1.AttachStart"> & {
    * @generated from field: bool take_over = 5;
    */
   takeOver: boolean;
+
+  /**
+   * Size of the client's terminal, for a job with a terminal. Unset = the client has no influence on the size.
+   *
+   * @generated from field: jobworker.v1.TerminalSize size = 6;
+   */
+  size?: TerminalSize | undefined;
+
+  /**
+   * True = let the programs in the terminal draw their screen again (SIGWINCH), although the size may not change.
+   *
+   * @generated from field: bool redraw = 7;
+   */
+  redraw: boolean;
 };
 
 /**
@@ -64,6 +78,34 @@ export type AttachStart = Message<"jobworker.v1.AttachStart"> & {
  */
 export const AttachStartSchema: GenMessage<AttachStart> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_job_attach, 0);
+
+/**
+ * The size of a terminal.
+ *
+ * @generated from message jobworker.v1.TerminalSize
+ */
+export type TerminalSize = Message<"jobworker.v1.TerminalSize"> & {
+  /**
+   * Width in characters, from 1 to 65,535.
+   *
+   * @generated from field: int32 columns = 1;
+   */
+  columns: number;
+
+  /**
+   * Height in lines, from 1 to 65,535.
+   *
+   * @generated from field: int32 rows = 2;
+   */
+  rows: number;
+};
+
+/**
+ * Describes the message jobworker.v1.TerminalSize.
+ * Use `create(TerminalSizeSchema)` to create a new message.
+ */
+export const TerminalSizeSchema: GenMessage<TerminalSize> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_job_attach, 1);
 
 /**
  * A piece of the input.
@@ -91,7 +133,7 @@ export type InputChunk = Message<"jobworker.v1.InputChunk"> & {
  * Use `create(InputChunkSchema)` to create a new message.
  */
 export const InputChunkSchema: GenMessage<InputChunk> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_attach, 1);
+  messageDesc(file_jobworker_v1_job_attach, 2);
 
 /**
  * The end of the input.
@@ -112,7 +154,7 @@ export type InputEnd = Message<"jobworker.v1.InputEnd"> & {
  * Use `create(InputEndSchema)` to create a new message.
  */
 export const InputEndSchema: GenMessage<InputEnd> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_attach, 2);
+  messageDesc(file_jobworker_v1_job_attach, 3);
 
 /**
  * A signal for the job.
@@ -133,7 +175,7 @@ export type JobSignal = Message<"jobworker.v1.JobSignal"> & {
  * Use `create(JobSignalSchema)` to create a new message.
  */
 export const JobSignalSchema: GenMessage<JobSignal> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_attach, 3);
+  messageDesc(file_jobworker_v1_job_attach, 4);
 
 /**
  * Ends the call. The job keeps running.
@@ -148,7 +190,7 @@ export type Detach = Message<"jobworker.v1.Detach"> & {
  * Use `create(DetachSchema)` to create a new message.
  */
 export const DetachSchema: GenMessage<Detach> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_attach, 4);
+  messageDesc(file_jobworker_v1_job_attach, 5);
 
 /**
  * Says how much of the input the server has accepted. No accepted byte is lost or passed to the job twice, even if
@@ -170,5 +212,5 @@ export type InputAccepted = Message<"jobworker.v1.InputAccepted"> & {
  * Use `create(InputAcceptedSchema)` to create a new message.
  */
 export const InputAcceptedSchema: GenMessage<InputAccepted> = /*@__PURE__*/
-  messageDesc(file_jobworker_v1_job_attach, 5);
+  messageDesc(file_jobworker_v1_job_attach, 6);
 

@@ -1,0 +1,186 @@
+"""The terminal of one job: a pseudoterminal (pty(7)) whose master the supervisor and the holder have.
+
+Output goes from the master into the job's stdout pipe, and from there into the log like other output. Both
+steps are splice(2), so a kill of the supervisor loses nothing. Input goes through the spool, like that of a
+pipe. The terminal hangs up when the last duplicate of the master is closed. So a job survives the supervisor.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import struct
+import termios
+from contextlib import suppress
+
+from jobworkerd.model import Terminal
+from jobworkerd.supervisor.input_spool import InputSpool
+from jobworkerd.supervisor.job_input import Feeder, JobInput
+
+# include/uapi/asm-generic/ioctls.h
+_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
+
+_OPEN = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+_LINE_ENDS = b"\r\n"
+_SPLICE_BYTES = 1 << 20
+DRAIN_STEPS = 64
+"""Bound on the steps for the rest of the output, if another process writes to the terminal without end."""
+
+_REOPEN_SECONDS = 0.2
+
+Size = tuple[int, int]
+"""Columns and rows."""
+
+
+class JobTerminal(JobInput):
+    """The owner of the master, of the spool and of the write end of the stdout pipe, until `close`."""
+
+    _relay: int | None = None
+    _resuming: asyncio.TimerHandle | None = None
+
+    def open_terminal(self, spare: int, terminal: Terminal) -> int:
+        """Create the terminal and return its slave, which the caller closes.
+
+        The terminal is of the job's own /dev/pts, which the spare process has mounted.
+
+        Raises:
+            OSError: the host is exhausted. No descriptor is left open.
+        """
+        self._spool = InputSpool.create()
+        try:
+            self._pipe = os.open(f"/proc/{spare}/root/dev/ptmx", _OPEN | os.O_NONBLOCK)
+        except OSError:
+            self._spool.close()
+            raise
+        fcntl.ioctl(self._pipe, _TIOCSPTLCK, struct.pack("i", 0))
+        self._set_size((terminal.columns, terminal.rows))
+        return fcntl.ioctl(self._pipe, _TIOCGPTPEER, _OPEN)
+
+    def relay_to(self, stdout: int) -> None:
+        """Move output into the pipe of which `stdout` is the read end.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        if self._pipe is None:
+            return
+        # A pipe has no other name. Opening it adds a write end.
+        self._relay = os.open(f"/proc/self/fd/{stdout}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._loop.add_reader(self._pipe, self._move_output)
+
+    def _move_output(self) -> None:
+        self.move()
+
+    def move(self) -> int:
+        """Move output into the pipe, and return the number of bytes; 0 without output or room."""
+        if self._pipe is None or self._relay is None:
+            return 0
+        try:
+            return os.splice(self._pipe, self._relay, _SPLICE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return 0
+        except OSError:  # EIO: no process has the slave open, but the session can open /dev/tty later
+            self._loop.remove_reader(self._pipe)
+            self._resuming = self._loop.call_later(_REOPEN_SECONDS, self._resume_relay)
+            return 0
+
+    def _resume_relay(self) -> None:
+        if self._pipe is not None:
+            self._loop.add_reader(self._pipe, self._move_output)
+
+    def foreground_group(self) -> int:
+        """Return the foreground process group, or 0 without one."""
+        with suppress(OSError):
+            if self._pipe is not None:
+                return os.tcgetpgrp(self._pipe)
+        return 0
+
+    def attach(self, input_id: str, *, take_over: bool = False) -> Feeder:  # noqa: ARG002 - as in the base class
+        """Become a feeder. The client of the same input replaces its broken connection."""
+        for feeder in [each for each in self._feeders if each.input_id == input_id]:
+            self._feeders.remove(feeder)
+        feeder = Feeder(input_id)
+        self._feeders.append(feeder)
+        self._wake()
+        return feeder
+
+    def detach(self, feeder: Feeder) -> None:
+        """Stop feeding. The terminal can grow to the size of the remaining feeders."""
+        super().detach(feeder)
+        self._apply_size()
+
+    async def end(self, feeder: Feeder, offset: int) -> int:
+        """Send the end of file, if the terminal is in canonical mode; see `JobInput.end`.
+
+        A repeated end of the same input has no effect.
+        """
+        async with self._turn:
+            self._check(feeder)
+            if self._is_open:
+                self._repeated(feeder, offset)
+                await self._drained(feeder)
+                mark = Feeder(f"{feeder.input_id}/{offset}")
+                if self._pipe is not None and not self.accepted(mark):
+                    await self._switch_to(mark)
+                    self._spool.append(memoryview(self._end_of_file()))
+                    self._send()
+            return offset
+
+    async def _drained(self, feeder: Feeder) -> None:
+        while self._is_open and self._spool.pending:
+            await self._change()
+            self._check(feeder)
+
+    def _end_of_file(self) -> bytes:
+        """Return the VEOF character, twice after a partial line: the first one only ends that line."""
+        assert self._pipe is not None
+        attributes = termios.tcgetattr(self._pipe)
+        if not attributes[3] & termios.ICANON:
+            return b""
+        character: bytes = attributes[6][termios.VEOF]
+        return character if self._spool.last_byte in _LINE_ENDS + character else character * 2
+
+    def resize(self, feeder: Feeder, size: Size, *, redraw: bool = False) -> None:
+        """Note the size of a feeder's terminal. With `redraw`, programs also draw again at the same size."""
+        feeder.size = size
+        if not self._apply_size() and redraw and (group := self.foreground_group()):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGWINCH)
+
+    def _apply_size(self) -> bool:
+        """Apply the smallest size of all feeders. Return whether the size has changed."""
+        sizes = [each.size for each in self._feeders if each.size]
+        if not sizes or self._pipe is None:
+            return False
+        size = (min(columns for columns, _ in sizes), min(rows for _, rows in sizes))
+        rows, columns, *_ = struct.unpack("HHHH", fcntl.ioctl(self._pipe, termios.TIOCGWINSZ, bytes(8)))
+        if size == (columns, rows):
+            return False
+        self._set_size(size)
+        return True
+
+    def _set_size(self, size: Size) -> None:
+        assert self._pipe is not None
+        columns, rows = size
+        fcntl.ioctl(self._pipe, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def _unread(self) -> int:
+        return 1  # for `_end_of_file`; the kernel copies input into the terminal
+
+    def _refused(self) -> None:
+        """Drop the input: no process has the slave open. The output is still in the master."""
+        assert self._pipe is not None
+        self._loop.remove_writer(self._pipe)
+        self._spool.discard()
+        self._wake()
+
+    def close(self) -> None:
+        """Close the master, so that the terminal hangs up."""
+        if self._resuming:
+            self._resuming.cancel()
+        if self._relay is not None:
+            assert self._pipe is not None
+            self._loop.remove_reader(self._pipe)
+            os.close(self._relay)
+            self._relay = None
+        super().close()
