@@ -30,6 +30,7 @@ from startup import startup
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
 from throughput import contention_with_limits, job_rates
 from trickle import replays, trickle
+from watching import watching
 
 from live import Server, make_certificates
 
@@ -75,10 +76,11 @@ class Bench:
 
 
 def calls(bench: Bench) -> list[Result]:
-    """Measure CreateJob, the latency of a line, and the recovery of a killed API process."""
+    """Measure CreateJob, the latency of a line, watchers, and the recovery of a killed API process."""
     with bench.server("small") as server:
         results = [*asyncio.run(creation(server, bench.bare)), *latency(server)]
         results += trickle(server)
+        results += asyncio.run(watching(server))
         results.append(asyncio.run(recovery(server)))
         with bench.server("plain", **NOT_ISOLATED) as plain:
             results.append(asyncio.run(isolation(server, plain)))

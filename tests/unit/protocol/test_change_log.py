@@ -80,6 +80,16 @@ def test_a_removal_keeps_the_final_state_in_its_place() -> None:
     ]
 
 
+def test_a_final_state_that_is_not_known_makes_earlier_cursors_too_old() -> None:
+    log = filled("a", "b")
+    log.add(Change("a", 3, None, RemovalReason.DELETED))
+    assert (log.floor, revisions(log, 1)) == (1, [2, 3])
+    final = job("c", JobStatus.COMPLETED)
+    log.add(Change("c", 4, final))
+    log.add(Change("c", 5, None, RemovalReason.DELETED))
+    assert (log.floor, log.since(3, 1)) == (1, [Change("c", 4, final, is_removed=True)])
+
+
 def test_a_job_that_was_never_final_leaves_only_its_removal() -> None:
     log = filled("a", "b")
     log.add(Change("a", 3, None, RemovalReason.NOT_STARTED))

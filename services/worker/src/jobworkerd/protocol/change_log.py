@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     """The newest state of a job, or its removal.
 
     `job` is None if the job must be read elsewhere. If `is_removed` is true, it cannot be read elsewhere,
-    because a removal follows. A removal has the last state of the job, or None if it was never final.
+    because a removal follows. A removal has the last state of the job, if it is known.
     """
 
     job_id: str
@@ -65,8 +65,8 @@ class ChangeLog:
         """Add the newest change of all, which replaces an earlier state of the same job."""
         assert change.revision > self.revision
         state = self._changes.get((change.job_id, False))
-        if state and change.removal and change.job:
-            self._put(replace(state, job=change.job, is_removed=True))
+        if state and change.removal:
+            self._keep_final(state, change)
         elif state:
             self._remove(state)
         self._put(change)
@@ -84,6 +84,15 @@ class ChangeLog:
         """Return the first changes after a revision, at most `count`."""
         newest_first = takewhile(lambda each: each.revision > revision, reversed(self._changes.values()))
         return list(newest_first)[::-1][:count]
+
+    def _keep_final(self, state: Change, removal: Change) -> None:
+        """Keep the final state of a removed job, which cannot be read elsewhere."""
+        if removal.removal is RemovalReason.NOT_STARTED:
+            self._remove(state)
+        elif job := removal.job or state.job:
+            self._put(replace(state, job=job, is_removed=True))
+        else:
+            self._evict_to(state.revision)
 
     def _put(self, change: Change) -> None:
         """Add a change at the end, or replace one in its place."""
@@ -108,10 +117,13 @@ class ChangeLog:
     def _drop_job(self, change: Change) -> None:
         """Drop the job of a change. If it is not stored elsewhere, cursors before it are too old then."""
         if change.is_removed:
-            while self.floor < change.revision:
-                self._evict()
+            self._evict_to(change.revision)
         else:
             self._put(replace(change, job=None))
+
+    def _evict_to(self, revision: int) -> None:
+        while self.floor < revision:
+            self._evict()
 
     def _evict(self) -> None:
         oldest = next(iter(self._changes.values()))
