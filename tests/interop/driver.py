@@ -4,6 +4,7 @@ A driver runs one operation at a time, given as a JSON object; tests/interop/REA
 Scenarios use `Client`, which converts to and from protobuf messages and so checks the driver's JSON.
 """
 
+import builtins
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,6 +123,11 @@ class Client:
         """Return the ids of all jobs that match, newest first."""
         ids: list[str] = self._run("list", **filters)["ids"]
         return ids
+
+    def watch(self, *job_ids: str) -> "builtins.list[job_pb2.Job]":
+        """Watch jobs until they have ended, and return those that exist."""
+        jobs = self._run("watch", ids=job_ids)["jobs"]
+        return [json_format.ParseDict(job, job_pb2.Job()) for job in jobs]
 
     def stream(self, job_id: str, **options: Any) -> StreamResult:
         """Stream a job's output."""

@@ -14,11 +14,12 @@ def test_matrix_shows_the_outcome_of_each_cell() -> None:
 
 def test_matrix_shows_why_a_cell_does_not_apply() -> None:
     text = matrix.render({})
-    rows = {name: _row(text, name) for name in ("stream 64 MiB", "error: revoked")}
-    assert rows["stream 64 MiB"].endswith("n/a (1)  n/a (1)")
-    assert rows["error: revoked"].endswith("n/a (2)  n/a (2)")
-    reasons = [line.partition(": ")[0] for line in text.splitlines()[-2:]]
-    assert reasons == ["(1) not applicable", "(2) not applicable"]
+    rows = {name: _row(text, name) for name in ("watch   ", "stream 64 MiB", "error: revoked")}
+    assert rows["watch   "].endswith("n/a (1)  n/a (1)")
+    assert rows["stream 64 MiB"].endswith("n/a (2)  n/a (2)")
+    assert rows["error: revoked"].endswith("n/a (3)  n/a (3)")
+    reasons = [line.partition(": ")[0] for line in text.splitlines()[-3:]]
+    assert reasons == [f"({number}) not applicable" for number in (1, 2, 3)]
 
 
 def _row(text: str, start: str) -> str:

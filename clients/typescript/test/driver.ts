@@ -19,6 +19,7 @@ import {
 interface Request {
   readonly op: string;
   readonly id?: string;
+  readonly ids?: string[];
   readonly deadline?: number;
   readonly job?: JsonObject;
   readonly limits?: JsonObject;
@@ -80,6 +81,22 @@ const OPERATIONS: Record<string, Operation> = {
   },
   async wait(client, request) {
     return jobJson(await client.wait(request.id ?? "", callOptions(request)));
+  },
+  async watch(client, request) {
+    const ids = request.ids ?? [];
+    const ended = new Map<string, Job | undefined>();
+    for await (const event of client.watch({ ids }, callOptions(request))) {
+      if (event.type === "changed" && event.job.endTime) {
+        ended.set(event.job.id, event.job);
+      } else if (event.type === "removed") {
+        ended.set(event.id, undefined);
+      }
+      if (ended.size === ids.length) {
+        break;
+      }
+    }
+    const jobs = ids.map((id) => ended.get(id)).filter((job) => job !== undefined);
+    return { jobs: jobs.map(jobJson) };
   },
   async stream(client, request) {
     const stream = client.stream(request.id ?? "", {

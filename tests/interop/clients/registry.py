@@ -23,6 +23,7 @@ class Capability(enum.Enum):
     """A feature of a client that goes beyond single calls."""
 
     RESUME = "resumes a broken stream"
+    WATCH = "ends a watch when its jobs have ended"
     OWN_SCHEMA = "knows the API without the server's reflection"
 
 
@@ -66,6 +67,7 @@ _GO = ("tools/go", "-C", "clients/go", "build", "-o", "{directory}/driver", "./i
 _TYPESCRIPT = ("tools/node", "npm", "--prefix", "clients/typescript", "run", "--silent", "build")
 _GENERIC = {
     Capability.RESUME: "each run of the program is one call, so resuming would be another run",
+    Capability.WATCH: "the program cannot end a stream after a message",
     Capability.OWN_SCHEMA: "the server refuses reflection, too, so the program cannot decode the error",
 }
 

@@ -16,6 +16,8 @@ async def run(client: Client, operation: driver.Operation) -> dict[str, object]:
             return {"result": {}}
         case "stream":
             return await stream(client, operation)
+        case "watch":
+            return await watch(client, operation)
     return driver.job_response(await run_on_job(client, operation))
 
 
@@ -54,6 +56,16 @@ async def stream(client: Client, operation: driver.Operation) -> dict[str, objec
                 cancelled = True
                 break
     return digest.response(output.request.offset, output.truncated, None if cancelled else output.result)
+
+
+async def watch(client: Client, operation: driver.Operation) -> dict[str, object]:
+    """Watch jobs until they have ended."""
+    watched = driver.WatchedJobs(operation)
+    async with client.watch(ids=operation["ids"]) as events:
+        async for event in events:
+            if watched.take(event):
+                break
+    return watched.response()
 
 
 async def main() -> None:

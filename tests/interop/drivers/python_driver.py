@@ -13,12 +13,15 @@ from jobworker.v1 import job_service_pb2
 from jobworker_client import (
     Chunk,
     Job,
+    JobChanged,
     JobFilter,
+    JobRemoved,
     JobStatus,
     JobWorkerError,
     OutputSource,
     StreamOptions,
     TruncatedRange,
+    WatchEvent,
 )
 
 __all__ = [
@@ -45,6 +48,7 @@ class Operation(TypedDict, total=False):
     job: dict[str, object]
     limits: dict[str, object]
     id: str
+    ids: list[str]
     statuses: list[str]
     labels: dict[str, str]
     id_prefix: str
@@ -132,6 +136,30 @@ def stream_options(operation: Operation) -> StreamOptions:
     if "source" in operation:
         options["source"] = SOURCES[operation["source"]]
     return options
+
+
+class WatchedJobs:
+    """Jobs that are watched until they have ended."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._ids = operation["ids"]
+        self._waiting = set(self._ids)
+        self._jobs: dict[str, Job] = {}
+
+    def take(self, event: WatchEvent) -> bool:
+        """Take an event, and return whether all jobs have ended."""
+        match event:
+            case JobChanged(job) if job.HasField("end_time"):
+                self._jobs[job.id] = job
+                self._waiting.discard(job.id)
+            case JobRemoved(job_id):
+                self._waiting.discard(job_id)
+        return not self._waiting
+
+    def response(self) -> dict[str, object]:
+        """Return the response."""
+        jobs = [self._jobs[job_id] for job_id in self._ids if job_id in self._jobs]
+        return {"result": {"jobs": [MessageToDict(job) for job in jobs]}}
 
 
 class StreamDigest:

@@ -14,6 +14,8 @@ def run(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
             return {"result": {}}
         case "stream":
             return stream(client, operation)
+        case "watch":
+            return watch(client, operation)
     return driver.job_response(run_on_job(client, operation))
 
 
@@ -52,6 +54,16 @@ def stream(client: SyncClient, operation: driver.Operation) -> dict[str, object]
                 cancelled = True
                 break
     return digest.response(output.request.offset, output.truncated, None if cancelled else output.result)
+
+
+def watch(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
+    """Watch jobs until they have ended."""
+    watched = driver.WatchedJobs(operation)
+    with client.watch(ids=operation["ids"]) as events:
+        for event in events:
+            if watched.take(event):
+                break
+    return watched.response()
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.interop.clients.registry import Capability, ClientKind
 from tests.interop.environment import Environment
-from tests.interop.scenarios import errors, history, jobs, output, queue
+from tests.interop.scenarios import errors, history, jobs, output, queue, watches
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ SCENARIOS = (
     Scenario("wait", jobs.wait),
     Scenario("wait in the queue", queue.wait_in_the_queue),
     Scenario("ends of jobs that never ran", queue.ends_of_jobs_that_never_ran),
+    Scenario("watch", watches.watch_jobs_to_their_ends, Capability.WATCH),
+    Scenario(
+        "watch over an API process restart", watches.watch_over_an_api_process_restart, Capability.RESUME
+    ),
+    Scenario("watch over a supervisor restart", watches.watch_over_a_supervisor_restart, Capability.RESUME),
     Scenario("wait over an API process restart", jobs.wait_over_an_api_process_restart, Capability.RESUME),
     Scenario("wait over a supervisor restart", jobs.wait_over_a_supervisor_restart, Capability.RESUME),
     Scenario("calls during a supervisor restart", jobs.calls_during_a_supervisor_restart, Capability.RESUME),

@@ -25,6 +25,7 @@ type operation struct {
 	Job              json.RawMessage   `json:"job"`
 	Limits           json.RawMessage   `json:"limits"`
 	ID               string            `json:"id"`
+	IDs              []string          `json:"ids"`
 	IDPrefix         string            `json:"id_prefix"`
 	Owner            string            `json:"owner"`
 	CreatedAfter     *time.Time        `json:"created_after"`

@@ -38,6 +38,8 @@ func run(ctx context.Context, client *jobworker.Client, op operation) (any, erro
 		return struct{}{}, client.Delete(ctx, op.ID)
 	case "wait":
 		return jobJSON(client.Wait(ctx, op.ID))
+	case "watch":
+		return watch(ctx, client, op.IDs)
 	case "stream":
 		return stream(ctx, client, op)
 	}
@@ -89,6 +91,40 @@ func timestamp(at *time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(*at)
+}
+
+// watch returns the jobs that exist when each of them has ended.
+func watch(ctx context.Context, client *jobworker.Client, ids []string) (any, error) {
+	events := client.Watch(ctx, &jobworkerv1.WatchJobsRequest{Ids: ids})
+	defer events.Close()
+	ended := map[string]*jobworker.Job{}
+	for event, err := range events.Events() {
+		if err != nil {
+			return nil, err
+		}
+		switch event := event.(type) {
+		case jobworker.JobChanged:
+			if event.Job.GetEndTime() != nil {
+				ended[event.Job.GetId()] = event.Job
+			}
+		case jobworker.JobRemoved:
+			ended[event.ID] = nil
+		}
+		if len(ended) == len(ids) {
+			break
+		}
+	}
+	jobs := []any{}
+	for _, id := range ids {
+		if job := ended[id]; job != nil {
+			text, err := jobJSON(job, nil)
+			if err != nil {
+				return nil, err
+			}
+			jobs = append(jobs, text)
+		}
+	}
+	return map[string]any{"jobs": jobs}, nil
 }
 
 // streamed describes the received output: its hash, its size, its offsets and the truncated ranges.
