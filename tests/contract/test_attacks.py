@@ -113,6 +113,8 @@ print("done")
 
 
 async def test_open_files_of_a_job_leave_enough_to_others(admin: Client) -> None:
+    if int(Path("/proc/sys/fs/file-max").read_text()) < 1 << 20:
+        pytest.skip("one process can use up the open files of this host; raise fs.file-max")
     script = """
 import os, resource, time
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
