@@ -57,6 +57,7 @@ class Certificates:
         self._on_notice = on_notice
         self._loop = asyncio.get_running_loop()
         self._version: tuple[int, ...] = ()
+        self._unusable: tuple[int, ...] = ()
         self._problem = ""
         self._pair: ServerPair | None = None
         self._ca = b""
@@ -134,10 +135,14 @@ class Certificates:
             return
         if files.version == self._version:
             return
-        self._version = files.version
         # Each part is used even if the other one is unusable.
         problems = [problem for problem in (self._take_trust(files), self._take_pair(files)) if problem]
         self._current = self._configuration()
+        if problems and files.version != self._unusable:
+            # The next file may be replaced right now, so the files are read again before a warning.
+            self._unusable = files.version
+            return
+        self._version = files.version
         if problems:
             self._report("; ".join(problems))
         else:
