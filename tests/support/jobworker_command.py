@@ -24,7 +24,7 @@ class Jobworker:
     """Runs the command for a role, with environment variables that name the server."""
 
     def __init__(self, server: Server, role: str = "admin") -> None:
-        self._env = {
+        self.env = {
             **os.environ,
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "JOBWORKER_SERVER": server.address,
@@ -41,7 +41,7 @@ class Jobworker:
         """Start `jobworker`, and kill it at the end of the context. `stdin` is as in `Popen`."""
         argv = [str(BIN / "jobworker"), *args]
         pipe = subprocess.PIPE
-        with subprocess.Popen(argv, stdin=stdin, stdout=pipe, stderr=pipe, env=self._env) as process:
+        with subprocess.Popen(argv, stdin=stdin, stdout=pipe, stderr=pipe, env=self.env) as process:
             try:
                 yield process
             finally:
@@ -67,7 +67,7 @@ class Jobworker:
         return done.stdout.decode()
 
     def _run(self, argv: list[str], stdin: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(argv, input=stdin, capture_output=True, timeout=90, check=False, env=self._env)
+        return subprocess.run(argv, input=stdin, capture_output=True, timeout=90, check=False, env=self.env)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "delete": "jobworker delete 019a4c 019a4d",
         "prune": "jobworker prune --older-than 7d --status completed --dry-run",
         "stream": "jobworker stream --tail 20 --timestamps 019a4c",
+        "attach": "jobworker attach 019a4c",
         "run": "jobworker run --timeout 5m --max-memory=1G sh -c 'df -h | sort'",
         "wait": "jobworker wait 019a4c && echo it exited with 0",
         "update": "jobworker update --max-memory=1024 --max-cpu=200 019a4c",

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from jobworker_cli.commands.attach import attach
 from jobworker_cli.commands.context import app as contexts_app
 from jobworker_cli.commands.create import create
 from jobworker_cli.commands.delete import delete
@@ -33,7 +34,7 @@ __all__ = ["app", "main"]
 # \b keeps the line breaks of a paragraph.
 EPILOG = """\b
 Exit codes:
-  0    success; for run, stream and wait: the job exited with 0
+  0    success; for run, attach, stream and wait: the job exited with 0
   1    the call failed (create, get, list, queue, stop, update, delete, prune, top, stats)
   2    the command line is invalid
   124  the job exceeded its timeout or its queue timeout (run, stream, wait; not with --preserve-status)
@@ -142,6 +143,7 @@ app.command(epilog=epilog("delete"))(delete)
 app.command(epilog=epilog("prune"))(prune)
 app.command(epilog=epilog("stream"))(stream)
 app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("run"))(run)
+app.command(epilog=epilog("attach"))(attach)
 app.command(epilog=epilog("wait"))(wait)
 app.command(epilog=epilog("update"))(update)
 app.command(epilog=epilog("top"))(top)

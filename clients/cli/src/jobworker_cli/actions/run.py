@@ -1,6 +1,7 @@
 """`jobworker run`: create a job, copy its output and input, and stop it on Ctrl-C."""
 
 import asyncio
+import os
 
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
@@ -11,6 +12,7 @@ from jobworker_cli.render.limits import unenforced
 from jobworker_cli.results import exit_code, print_termination
 from jobworker_cli.settings.options import RunOptions
 from jobworker_cli.stream.follow import copy_stream, open_attached, open_stream
+from jobworker_cli.stream.local_terminal import copy_terminal, terminal_size
 from jobworker_cli.stream.output_writer import OutputWriter, open_writer
 from jobworker_cli.stream.signals import SignalQueue, cancel_and_wait, catch_signals, wait_for_signal
 from jobworker_cli.stream.stdin import has_unread_stdin, read_stdin
@@ -25,10 +27,16 @@ NOT_FOUND = 127
 
 async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, options: RunOptions) -> int:
     """Create a job, copy its output and, if requested, its input; return its exit code."""
-    if options.interactive:
+    if options.terminal:
+        columns, rows = terminal_size()
+        term = os.environ.get("TERM", "")
+        request.terminal.CopyFrom(job_pb2.JobTerminal(columns=columns, rows=rows, term=term))
+        # Shells in a terminal ignore SIGTERM.
+        request.stop_signal = request.stop_signal or "SIGHUP"
+    elif options.interactive:
         request.stdin = job_pb2.JOB_STDIN_ONCE
     with catch_signals() as signals, open_writer() as writer:
-        run = Run(client, request, writer)
+        run = Run(client, request, writer, options)
         return await _run_until_detached(run, signals, preserve_status=options.preserve_status)
 
 
@@ -42,11 +50,16 @@ class Run:
     """One job, from its creation to its end."""
 
     def __init__(
-        self, client: Client, request: job_service_pb2.CreateJobRequest, writer: OutputWriter
+        self,
+        client: Client,
+        request: job_service_pb2.CreateJobRequest,
+        writer: OutputWriter,
+        options: RunOptions,
     ) -> None:
         self._client = client
         self._request = request
         self._writer = writer
+        self._options = options
         self._job_id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
@@ -54,13 +67,13 @@ class Run:
         """The job id, or a hint while the server has not sent it."""
         return self._job_id.result() if self._job_id.done() else "(see `jobworker list`)"
 
-    async def run(self) -> job_pb2.Job:
-        """Create the job, copy its output, and return the final job."""
+    async def run(self) -> job_pb2.Job | None:
+        """Create the job, copy its output, and return the final job; None if the user has detached."""
         job = await _create(self._client, self._request)
         self._job_id.set_result(job.id)
         reporting = asyncio.create_task(self._report_start(job))
         try:
-            return await copy_stream(self._open_stream(job.id), self._writer.write)
+            return await self._copy(job.id)
         except BrokenPipeError:
             # A local command would end by SIGPIPE with its next write.
             await self.stop()
@@ -68,9 +81,15 @@ class Run:
         finally:
             await cancel_and_wait(reporting)
 
+    async def _copy(self, job_id: str) -> job_pb2.Job | None:
+        if self._options.interactive and self._options.terminal:
+            start = job_attach_pb2.AttachStart(id=job_id)
+            return await copy_terminal(self._client, start, self._writer, self._options.detach_keys)
+        return await copy_stream(self._open_stream(job_id), self._writer.write)
+
     def _open_stream(self, job_id: str) -> JobStream:
         request = job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True)
-        if self._request.stdin:
+        if self._options.interactive:
             return open_attached(self._client, job_attach_pb2.AttachStart(id=job_id), read_stdin())
         if has_unread_stdin():
             print_message("jobworker: the job does not read stdin; use `run -i` to pass it")
@@ -114,6 +133,9 @@ async def _run_until_detached(run: Run, signals: SignalQueue, *, preserve_status
             print_message(f"jobworker: detached from job {run.job_name}; the server may still stop it")
             return 128 + number
     job = running.result()
+    if job is None:
+        print_message(f"jobworker: detached from job {run.job_name}; the job keeps running")
+        return 0
     print_termination(job)
     return exit_code(job, preserve_status=preserve_status)
 

@@ -75,6 +75,24 @@ PreserveStatus = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only ids, as with -o id.")]
 
 
+def parse_detach_keys(value: str) -> str:
+    """Parse the two characters of the sequence that detaches; empty = none."""
+    if value and not (len(value) == 2 and value.isascii() and value.isprintable()):
+        raise typer.BadParameter(f"{value!r} is not two printable ASCII characters; use such as ~. or ''")
+    return value
+
+
+DetachKeys = Annotated[
+    str,
+    typer.Option(
+        "--detach-keys",
+        parser=parse_detach_keys,
+        metavar="KEYS",
+        help="Two characters that detach after Enter; empty = none.",
+    ),
+]
+
+
 def parse_duration_option(value: str | timedelta) -> timedelta:
     """Parse a duration; typer also passes the default, which is already parsed."""
     if isinstance(value, timedelta):
@@ -219,6 +237,10 @@ class RunOptions(JobOptions):
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Print the id of the job and exit; the job keeps running.")
     ] = False
+    terminal: Annotated[
+        bool, typer.Option("--terminal", "-t", help="Give the job a terminal; -it shows it in the local one.")
+    ] = False
+    detach_keys: DetachKeys = "~."
     preserve_status: PreserveStatus = False
 
 

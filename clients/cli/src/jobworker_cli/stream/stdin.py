@@ -16,25 +16,36 @@ _READ_BYTES = 64 * 1024
 
 async def read_stdin() -> AsyncIterator[bytes]:
     """Yield the bytes of stdin until its end; nothing if stdin is closed."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    pollable = True
     try:
-        loop.add_reader(_STDIN, readable.set)
-    except PermissionError:  # a regular file, which is always readable
-        pollable = False
-        readable.set()
+        os.fstat(_STDIN)
     except OSError:
         return
+    await _until_readable()
+    while data := os.read(_STDIN, _READ_BYTES):
+        yield data
+        await _until_readable()
+
+
+async def _until_readable() -> None:
+    """Wait until a read of stdin does not block.
+
+    A permanent reader could report bytes again that the caller is just reading.
+    """
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
     try:
-        await readable.wait()
-        while data := os.read(_STDIN, _READ_BYTES):
-            if pollable:
-                readable.clear()
-            yield data
-            await readable.wait()
+        loop.add_reader(_STDIN, _set_done, readable)
+    except PermissionError:  # epoll(7) has no files and no /dev/null, which are always readable
+        return
+    try:
+        await readable
     finally:
         loop.remove_reader(_STDIN)
+
+
+def _set_done(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def has_unread_stdin() -> bool:

@@ -1,0 +1,46 @@
+"""`jobworker attach`: show the output of a job and pass input to it."""
+
+import asyncio
+import sys
+
+from jobworker.v1 import job_attach_pb2, job_pb2
+from jobworker_cli.output import print_message
+from jobworker_cli.results import exit_code, print_termination
+from jobworker_cli.settings.connect import resolve_job_id
+from jobworker_cli.stream.follow import copy_stream, open_attached
+from jobworker_cli.stream.local_terminal import copy_terminal
+from jobworker_cli.stream.output_writer import OutputWriter, open_writer
+from jobworker_cli.stream.signals import cancel_and_wait, catch_signals, wait_for_signal
+from jobworker_cli.stream.stdin import read_stdin
+from jobworker_client import Client
+
+__all__ = ["attach_job"]
+
+
+async def attach_job(client: Client, ref: str, *, detach_keys: str, take_over: bool) -> int:
+    """Attach to a job until it ends or the user detaches, and return the exit code."""
+    job = await client.get(await resolve_job_id(client, ref))
+    start = job_attach_pb2.AttachStart(id=job.id, tail_bytes=0, take_over=take_over)
+    with catch_signals() as signals, open_writer() as writer:
+        if job.HasField("terminal") and sys.stdin.isatty():
+            start.redraw = True
+            attached = copy_terminal(client, start, writer, detach_keys)
+        else:
+            attached = _copy(client, start, writer, job)
+        copying = asyncio.create_task(attached)
+        number = await wait_for_signal(copying, signals)
+        if number is not None:
+            await cancel_and_wait(copying)
+    final = None if number is not None else copying.result()
+    if final is None:
+        print_message(f"jobworker: detached from job {job.id}; the job keeps running")
+        return 0 if number is None else 128 + number
+    print_termination(final)
+    return exit_code(final, preserve_status=False)
+
+
+async def _copy(
+    client: Client, start: job_attach_pb2.AttachStart, writer: OutputWriter, job: job_pb2.Job
+) -> job_pb2.Job:
+    reads = job.HasField("terminal") or job.stdin != job_pb2.JOB_STDIN_NONE
+    return await copy_stream(open_attached(client, start, read_stdin() if reads else None), writer.write)
