@@ -183,3 +183,9 @@ async def test_a_job_runs_in_its_own_cgroup(user: Client, server: Server) -> Non
     job, output = await user.run("cat", "/proc/self/cgroup")
     assert output.decode().splitlines()[-1].endswith(f"/jobs/{job.id}")
     assert server.job_cgroups() == []
+
+
+async def test_a_job_has_a_terminal_of_its_own(user: Client) -> None:
+    terminal = job_pb2.JobTerminal(columns=101, rows=33, term="vt100")
+    output = await prints(user, "tty; stty size; echo $TERM >/dev/tty", terminal=terminal)
+    assert output.split() == ["/dev/pts/0", "33", "101", "vt100"]
