@@ -136,12 +136,14 @@ async def test_a_rollover_interrupts_no_client(running: Server, own_certs: Path,
     async with _connected(running, old, "dev") as open_before:
         job = await open_before.create("sleep", "600")
         stream = open_before.stub.GetJobsStream(REQUEST(id=job.id), timeout=120)
-        _certs(own_certs, "rollover")
+        async with _renewal(running):
+            _certs(own_certs, "rollover")
         await _works(running, old)
         # The clients get the new ca.pem, and keep their certificates.
         shutil.copy(own_certs / "ca.pem", old / "ca.pem")
         await _works(running, old)
-        _certs(own_certs, "renew", "--all")
+        async with _renewal(running):
+            _certs(own_certs, "renew", "--all")
         await _works(running, old)
         await _works(running, own_certs)
         # Certificates of both authorities can be revoked.
@@ -171,7 +173,10 @@ def _connected(server: Server, certs: Path, name: str) -> AbstractAsyncContextMa
 
 @contextlib.asynccontextmanager
 async def _renewal(server: Server) -> AsyncIterator[None]:
-    """Wait until each API process uses the one file that the block replaces."""
+    """Wait until each API process uses the files that the block replaces.
+
+    All earlier changes must be in use, because a process logs the same event for each of them.
+    """
     before = _renewals(server)
     yield
     await eventually(lambda: _renewals(server) == before + API_PROCESSES)
