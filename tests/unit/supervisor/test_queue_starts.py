@@ -182,6 +182,23 @@ async def test_nothing_runs_while_the_disk_refuses_the_start(tmp_path: Path) -> 
     assert ran.read_text() == "once\n"
 
 
+async def test_a_stop_in_the_queue_waits_until_the_disk_accepts_the_end(tmp_path: Path) -> None:
+    """A supervisor that was killed before that would find the job in the queue again."""
+    faults: list[str] = []
+    async with running_table(tmp_path, ONE_JOB, faults) as server:
+        await occupy(server)
+        job = await create(server, "true")
+        refuse_writes(server)
+        stopping = asyncio.create_task(stop(server, job))
+        await until(lambda: bool(faults))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert not stopping.done()
+        assert server.jobs.get(job.id).status is JobStatus.QUEUED
+        accept_writes(server)
+        assert (await stopping).status is JobStatus.STOPPED
+
+
 async def test_starts_have_the_order_of_the_queue(tmp_path: Path) -> None:
     """More than one job starts at a time, but not at the same time."""
     async with running_table(tmp_path, replace(CONFIG, max_jobs=4)) as server:

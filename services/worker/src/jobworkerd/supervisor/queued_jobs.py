@@ -17,7 +17,7 @@ from jobworkerd.supervisor.admission import Admission, Waiting
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.outcome import never_ran
 
-_READ_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
 
 Launch = Callable[[Job, "asyncio.Future[Job]", Callable[[Job], Awaitable[None]]], Awaitable[Job]]
 """Starts a job and returns it when its command runs. The third argument stores its record before that."""
@@ -198,12 +198,17 @@ class QueuedJobs:
         await self._end(job, reason, why or f"reached the queue timeout of {longest}; the command never ran")
 
     async def _end(self, job: Job, reason: TerminationReason, message: str, stopped_by: str = "") -> None:
-        """Store the final status of a job, and then publish it."""
+        """Store the final status of a job, and then publish it. Wait while the disk fails: the keeper has no
+        entry for the job, so a supervisor that dies would bring it back into the queue.
+        """
         waited = replace(job, queue_position=0, queue_reason="")
         final = never_ran(waited, reason, message, stopped_by)
         self._leave(job.id, waited)
         try:
             await self._records.update(final)
+            while not self._records.is_stored(job.id):
+                await asyncio.sleep(_RETRY_SECONDS)
+                await self._records.update(final)
         finally:
             self._settle(job.id)
         self._on_end(final)
@@ -215,7 +220,7 @@ class QueuedJobs:
                 return self._record(job_id)
             except OSError as error:
                 self._context.on_fault("records", error)
-                await asyncio.sleep(_READ_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def _record(self, job_id: str) -> Job:
         job = self._records.get(job_id)
