@@ -32,6 +32,7 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
         send(message)
 
     monkeypatch.setattr(connection, "_send", record)
+    monkeypatch.setattr(connection._change_sender, "_send", record)
     yield Pair(connected, connection, table, events, faults, sent)
     table.held.set()
     connection.close()
