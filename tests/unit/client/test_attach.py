@@ -1,10 +1,12 @@
 """Tests of `attach`, against a scripted server."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from jobworker_client import Client, ClientConfig
+from jobworker_client.retry_policy import RetryPolicy
 from scripted import JOB_ID, FakeServer
 
 
@@ -42,6 +44,23 @@ async def test_input_continues_over_broken_calls(
     await attach(client, b"one", b"two", b"three")
     assert server.input == b"onetwothree"
     assert {start.input_id for start in server.attached} == {server.attached[0].input_id}
+
+
+async def test_accepted_input_restarts_the_time_for_retries(
+    client: Client, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_retry_policy", RetryPolicy(connect_timeout=0.3, resume_timeout=20))
+    server.add()
+    server.breaks = [1]
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"one"
+        await asyncio.sleep(0.5)
+        yield b"two"
+
+    async for _ in client.attach(JOB_ID, slow()):
+        pass
+    assert server.input == b"onetwo"
 
 
 async def test_an_error_of_the_source_is_raised(client: Client, server: FakeServer) -> None:

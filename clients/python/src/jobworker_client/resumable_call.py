@@ -34,6 +34,10 @@ class ResumableCall(ABC, Generic[Request, Message, Item]):
         self._retry.start_call(now)
         return self._request(), None if self._end is None else max(0.0, self._end - now)
 
+    def made_progress(self) -> None:
+        """Note that the server has accepted something, although it sent no output."""
+        self._retry.made_progress()
+
     def receive(self, message: Message) -> None:
         """Process a message; `next_item` then returns its items."""
         self._retry.made_progress()

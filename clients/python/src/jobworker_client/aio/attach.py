@@ -22,9 +22,10 @@ _Call = grpc.aio.StreamStreamCall[Request, job_service_pb2.AttachJobResponse]
 class _Input:
     """The input of a job, and the task that reads it from its source."""
 
-    def __init__(self, source: AsyncIterable[bytes]) -> None:
+    def __init__(self, source: AsyncIterable[bytes], on_progress: Callable[[], None]) -> None:
         self.state = ResumableInput()
         self._source = source
+        self._on_progress = on_progress
         self._next: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(1)
         self._accepted = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -67,6 +68,7 @@ class _Input:
     def accepted(self, offset: int) -> None:
         """Process an answer of the server."""
         self.state.accepted(offset)
+        self._on_progress()
         self._accepted.set()
 
     def close(self) -> None:
@@ -185,7 +187,9 @@ class AttachedStream(JobStream):
         start: job_attach_pb2.AttachStart,
         stdin: AsyncIterable[bytes] | None,
     ) -> None:
-        self._attach = _AttachConnection(connection, start, None if stdin is None else _Input(stdin))
+        self._attach = _AttachConnection(
+            connection, start, None if stdin is None else _Input(stdin, state.made_progress)
+        )
         super().__init__(self._attach, state)
 
     def signal(self, name: str) -> None:

@@ -82,12 +82,17 @@ class JobResources:
             if stdin is None:
                 return None
             if isinstance(stdin, JobTerminal) and spec.terminal:
-                end = stdin.open_terminal(spare.pid, spec.terminal)
+                stdin.open_terminal(spare.pid, spec.terminal)
                 stdin.relay_to(spare.stdout)
+                end = stdin.open_slave()
             else:
                 end = stdin.open()
-        if user.identity:
-            os.fchown(end, user.identity.uid, user.identity.gid)
+        try:
+            if user.identity:
+                os.fchown(end, user.identity.uid, user.identity.gid)
+        except OSError:
+            os.close(end)
+            raise
         return end
 
     def _make_stdin(self, spec: JobSpec) -> JobInput | None:

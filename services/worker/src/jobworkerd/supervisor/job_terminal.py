@@ -38,13 +38,11 @@ class JobTerminal(JobInput):
     _relay: int | None = None
     _resuming: asyncio.TimerHandle | None = None
 
-    def open_terminal(self, spare: int, terminal: Terminal) -> int:
-        """Create the terminal and return its slave, which the caller closes.
-
-        The terminal is of the job's own /dev/pts, which the spare process has mounted.
+    def open_terminal(self, spare: int, terminal: Terminal) -> None:
+        """Create the terminal in the job's own /dev/pts, which the spare process has mounted.
 
         Raises:
-            OSError: the host is exhausted. No descriptor is left open.
+            OSError: the host is exhausted. `close` closes the open descriptors.
         """
         self._spool = InputSpool.create()
         try:
@@ -54,6 +52,14 @@ class JobTerminal(JobInput):
             raise
         fcntl.ioctl(self._pipe, _TIOCSPTLCK, struct.pack("i", 0))
         self._set_size((terminal.columns, terminal.rows))
+
+    def open_slave(self) -> int:
+        """Open the job's end of the terminal, which the caller closes.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        assert self._pipe is not None
         return fcntl.ioctl(self._pipe, _TIOCGPTPEER, _OPEN)
 
     def relay_to(self, stdout: int) -> None:

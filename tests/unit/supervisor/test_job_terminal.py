@@ -1,0 +1,114 @@
+"""Tests of jobs with a terminal, with real processes on a host without cgroups."""
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
+from msgspec.structs import replace
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.config import IsolationConfig
+from jobworkerd.logs.format import data_file
+from jobworkerd.model import Job, Terminal, TerminationReason
+from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_terminal import JobTerminal
+from jobworkerd.supervisor.live_job import LiveJob
+from jobworkerd.supervisor.outcome import StopRequest
+
+NO_ISOLATION = IsolationConfig(
+    run_as="server",
+    mount_namespace=False,
+    pid_namespace=False,
+    ipc_namespace=False,
+    uts_namespace=False,
+    no_new_privileges=False,
+)
+
+
+@pytest.fixture
+async def context(tmp_path: Path) -> AsyncIterator[JobContext]:
+    hierarchy = Hierarchy(None, NO_CGROUPS)
+    with job_context(tmp_path, hierarchy, spare_setup(), NO_ISOLATION) as made:
+        yield made
+
+
+async def start(context: JobContext, script: str) -> LiveJob:
+    job = new_job("sh", "-c", script)
+    job = replace(job, spec=replace(job.spec, terminal=Terminal(101, 33)))
+    return await LiveJob.start(job, context, lambda _: None, lambda _: None, commit_nothing)
+
+
+async def output(tmp_path: Path, live: LiveJob) -> tuple[Job, bytes]:
+    job = await asyncio.wait_for(live.end(), 20)
+    live.release_state()
+    return job, data_file(tmp_path / job.id).read_bytes()
+
+
+async def test_all_output_reaches_the_log(context: JobContext, tmp_path: Path) -> None:
+    live = await start(context, "stty size; seq 1 20000; echo err >&2")
+    job, written = await output(tmp_path, live)
+    lines = written.split(b"\r\n")
+    assert lines == [b"33 101", *(b"%d" % each for each in range(1, 20_001)), b"err", b""]
+    assert job.log_size == len(written)
+
+
+async def test_the_rest_of_the_output_is_read_at_the_end(
+    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobTerminal, "_move_output", lambda _: None)  # as if the event loop were late
+    live = await start(context, "seq 1 500")
+    _, written = await output(tmp_path, live)
+    assert written.endswith(b"499\r\n500\r\n")
+
+
+async def test_the_terminal_can_be_opened_again(context: JobContext, tmp_path: Path) -> None:
+    live = await start(context, "exec <&- >&- 2>&-; sleep 0.3; echo again >/dev/tty; exec sleep 600")
+    async with asyncio.timeout(10):
+        while not live.log_size:
+            await asyncio.sleep(0.01)
+    live.stop(StopRequest(TerminationReason.STOPPED), 0)
+    _, written = await output(tmp_path, live)
+    assert written == b"again\r\n"
+
+
+async def test_a_repeated_end_of_file_is_typed_once(context: JobContext, tmp_path: Path) -> None:
+    live = await start(context, "cat >/dev/null; read line && echo got $line")
+    assert isinstance(live.stdin, JobTerminal)
+    keys = live.stdin.attach("keys")
+    for _ in range(2):
+        await live.stdin.end(keys, 0)
+    await live.stdin.feed(keys, 0, b"word\n")
+    _, written = await output(tmp_path, live)
+    assert written.endswith(b"got word\r\n")
+
+
+@pytest.mark.parametrize("failing", ["open_terminal", "relay_to", "open_slave"])
+async def test_a_failed_start_leaves_no_descriptor(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(JobTerminal, failing, fail)
+    before = terminals()
+    with pytest.raises(OSError, match="Too many open files"):
+        await start(context, "true")
+    assert terminals() == before
+
+
+def terminals() -> list[str]:
+    """Return the terminals and spools that this process has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except FileNotFoundError:
+            continue
+        if "ptmx" in target or "/pts/" in target or "jobworkerd-input" in target:
+            found.append(f"{entry.name} {target}")
+    return sorted(found)
