@@ -22,7 +22,8 @@ async def test_create_sends_the_validated_request_with_the_subject_of_the_client
     assert response.job.status == job_pb2.JOB_STATUS_RUNNING
     (start,) = api.supervisor.requests
     assert isinstance(start, messages.StartJob)
-    assert start.spec == replace(SPEC, owner=start.spec.owner, limits=replace(LIMITS, max_cpu=25))
+    limits = replace(LIMITS, max_cpu=25)
+    assert start.spec == replace(SPEC, owner=start.spec.owner, limits=limits, max_scratch=256)
     assert start.spec.owner.startswith("CN=alice,OU=Admin,")
 
 
