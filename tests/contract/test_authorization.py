@@ -15,7 +15,8 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
+from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
+from jobworker.v1.job_attach_pb2 import AttachStart
 from live import Server, make_certificates
 from live_client import Client, client, refused
 
@@ -31,7 +32,9 @@ PERMISSIONS = {
     "UpdateJob": (job_service_pb2.UpdateJobRequest(id=JOB_ID, max_cpu=5), False),
     "DeleteJob": (job_service_pb2.DeleteJobRequest(id=JOB_ID), False),
     "WaitJob": (job_service_pb2.WaitJobRequest(id=JOB_ID), True),
+    "WatchJobs": (job_watch_pb2.WatchJobsRequest(), True),
     "GetJobsStream": (job_service_pb2.GetJobsStreamRequest(id=JOB_ID), True),
+    "AttachJob": (job_service_pb2.AttachJobRequest(start=AttachStart(id=JOB_ID)), False),
 }
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 
@@ -49,7 +52,7 @@ async def test_permission_matrix(admin: Client, viewer: Client, method: str, rol
         async with refused(grpc.StatusCode.PERMISSION_DENIED) as refusal:
             await _call(client.channel, method, request)
         assert refusal.reason == "ROLE_REQUIRED"
-    elif request.DESCRIPTOR.fields_by_name.get("id"):
+    elif method == "AttachJob" or request.DESCRIPTOR.fields_by_name.get("id"):
         async with refused(grpc.StatusCode.NOT_FOUND):
             await _call(client.channel, method, request)
     else:
@@ -65,7 +68,7 @@ async def test_every_method_that_reflection_lists_has_a_rule(admin: Client, view
                 code = await _code(caller.channel, f"/{service}/{method}")
                 allowed[role] += code is not grpc.StatusCode.PERMISSION_DENIED
     total = sum(len(methods) for methods in (await _served_methods(admin)).values())
-    assert allowed == {"admin": total, "viewer": total - 4}
+    assert allowed == {"admin": total, "viewer": total - 5}
 
 
 async def test_health(viewer: Client) -> None:
@@ -195,10 +198,13 @@ def _channel(server: Server, certs: Path, leaf: trustme.LeafCert) -> grpc.aio.Ch
 
 
 async def _call(channel: grpc.aio.Channel, method: str, request: object) -> None:
-    call = getattr(job_service_pb2_grpc.JobServiceStub(channel), method)(request, timeout=30)
+    """Call a method. Of a stream, the first message is enough."""
+    stub = job_service_pb2_grpc.JobServiceStub(channel)
+    call = getattr(stub, method)(iter([request]) if method == "AttachJob" else request, timeout=30)
     if hasattr(call, "__aiter__"):
         async for _ in call:
-            pass
+            call.cancel()
+            break
     else:
         await call
 

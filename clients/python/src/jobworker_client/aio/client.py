@@ -321,6 +321,7 @@ class Client(BaseClient):
         The iteration raises `JobNotFound` if no job has this id, `NoStdin` if the job was created without
         `stdin`, and `StdinInUse` if another client feeds it.
 
+        >>> from collections.abc import AsyncIterator
         >>> async def main() -> None:
         ...     async def lines() -> AsyncIterator[bytes]:
         ...         yield b"b\\n"
