@@ -110,8 +110,10 @@ def _text(message: job_watch_pb2.WatchJobsResponse) -> str:
 
 
 @contextlib.asynccontextmanager
-async def watching(supervisor: Supervisor, **fields: Any) -> AsyncIterator[Client]:
-    client = Client()
+async def watching(
+    supervisor: Supervisor, client: Client | None = None, **fields: Any
+) -> AsyncIterator[Client]:
+    client = client or Client()
     request = validation.watch_jobs(job_watch_pb2.WatchJobsRequest(**fields))
     shared = Watches(cast("SupervisorClient", supervisor), JobMessages(1 << 20))
     async with shared.open(request) as watch:
@@ -225,7 +227,7 @@ async def test_an_unusable_cursor_starts_again(case: str) -> None:
     if case != "other filters":
         supervisor.feed = JobFeed(messages.Watching(epoch, 0, 0))
         supervisor.revision = 0
-    fields = {"owner": JOB.spec.owner} if case == "other filters" else {}
+    fields: dict[str, Any] = {"owner": JOB.spec.owner} if case == "other filters" else {}
     async with watching(supervisor, cursor=client.cursor, **fields) as resumed:
         assert await resumed.read() == ["reset", "1 RUNNING 0"]
 
@@ -254,3 +256,26 @@ async def test_a_bookmark_follows_a_silent_time(monkeypatch: pytest.MonkeyPatch)
         first = client.cursor
         assert await client.read() == []
         assert client.cursor == first
+
+
+class SlowClient(Client):
+    """A client that takes so long for each message that the job changes again."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        super().__init__()
+        self._supervisor = supervisor
+
+    async def write(self, message: bytes) -> None:
+        await super().write(message)
+        await asyncio.sleep(0.001)
+        self._supervisor.change(JOB)
+
+
+async def test_a_client_that_never_catches_up_gets_bookmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.02)
+    supervisor = Supervisor(JOB)
+    async with watching(supervisor, SlowClient(supervisor)) as client:
+        await client.read()
+        first = client.cursor
+        assert await client.read()
+        assert client.cursor != first

@@ -120,6 +120,19 @@ async def test_all_changes_are_sent_before_the_end(pair: Pair) -> None:
             await feed.reached(121)
 
 
+async def test_a_closed_connection_reads_no_more_jobs(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_changes, "_RETRY_SECONDS", 0.001)
+    async with pair.client.watch_jobs():
+        pair.table.jobs["b"] = replace(RUNNING, id="b")
+        pair.table.changes.changed("b")
+        pair.table.changes.changed("unknown")
+        pair.connection.close()
+        await pair.client.wait_closed()
+    reads = len(pair.table.calls)
+    await asyncio.sleep(0.02)
+    assert len(pair.table.calls) == reads
+
+
 async def test_the_environment_of_a_job_stays_in_the_supervisor(pair: Pair) -> None:
     pair.table.jobs["a"] = replace(RUNNING, spec=replace(SPEC, env={"SECRET": "1"}))
     async with pair.client.watch_jobs() as feed:

@@ -182,7 +182,8 @@ class Watch:
             UnusableCursor: the client is so slow that the log has no longer all changes.
         """
         log = self._feed.log
-        while self._revision < log.revision:
+        end = log.revision
+        while self._revision < end:
             if self._revision < log.floor:
                 raise UnusableCursor("the changes since then are no longer known")
             for change in await self._complete(log.since(self._revision, messages.MAX_IDS)):

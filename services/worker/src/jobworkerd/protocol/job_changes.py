@@ -106,7 +106,7 @@ class ChangeSender:
 
     def _flush(self) -> None:
         self._timer = None
-        if not self._paused and self._send_some():
+        if self._started and not self._paused and self._send_some():
             self._schedule()
 
     def _send_some(self) -> bool:
