@@ -69,6 +69,8 @@ def _values(kind: inspected.Type) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0
             return st.sampled_from(list(cls))
         case inspected.VarTupleType(item_type=item):
             return st.lists(_values(item), max_size=4).map(tuple)
+        case inspected.TupleType(item_types=items):
+            return st.tuples(*map(_values, items))
         case inspected.FrozenSetType(item_type=item):
             return st.frozensets(_values(item), max_size=4)
         case inspected.DictType(key_type=key, value_type=value):

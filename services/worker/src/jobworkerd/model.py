@@ -8,6 +8,7 @@ since the epoch, durations are seconds and sizes are bytes, unless a name says o
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Annotated
 
 import msgspec
 
@@ -71,11 +72,15 @@ class Stdin(enum.Enum):
     ONCE = "once"
 
 
+Cells = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+"""A number of columns or rows that the kernel accepts for a terminal."""
+
+
 class Terminal(msgspec.Struct, frozen=True, gc=False):
     """The terminal with which a job starts: its size in characters, and the value of TERM."""
 
-    columns: int = 80
-    rows: int = 24
+    columns: Cells = 80
+    rows: Cells = 24
     term: str = "xterm-256color"
 
 

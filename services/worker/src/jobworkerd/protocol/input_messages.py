@@ -2,6 +2,8 @@
 
 import msgspec
 
+from jobworkerd.model import Cells
+
 
 class AttachInput(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Becomes the feeder of a job's stdin when the job runs. The reply is `InputAccepted`.
@@ -15,7 +17,7 @@ class AttachInput(msgspec.Struct, frozen=True, tag=True, gc=False):
     job_id: str
     input_id: str
     take_over: bool = False
-    size: tuple[int, int] | None = None
+    size: tuple[Cells, Cells] | None = None
     redraw: bool = False
 
 
@@ -38,7 +40,7 @@ class ResizeInput(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Reports the columns and rows of the terminal of an attachment. The reply is `Done`."""
 
     attachment: int
-    size: tuple[int, int]
+    size: tuple[Cells, Cells]
 
 
 class DetachInput(msgspec.Struct, frozen=True, tag=True, gc=False):
