@@ -1,12 +1,13 @@
 """Injects faults at random moments, and waits until the server answers again."""
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from time import monotonic
 
 from jobworker_client.errors import JobWorkerError
@@ -14,18 +15,28 @@ from live import Server
 from tests.soak.faults import parts
 from tests.soak.faults.calls import Calls
 from tests.soak.faults.ledger import Ledger, NoRecovery, Window
+from tests.soak.faults.log_files import lacks_record
 from tests.soak.faults.patience import BACK_SECONDS
+from tests.soak.faults.plan import Kind
 from tests.soak.faults.state_disk import StateDisk
 
 _POLL_SECONDS = 0.02
 _PAUSE_SECONDS = 1.2
-_STARTS_SECONDS = 0.03
-"""The supervisor starts several jobs within this time."""
+_STARTS_SECONDS = 0.05, 0.2
+"""Commands that do not wait for their records run within this time. After a second, the jobs are refused."""
+
+_MOVES_SECONDS, _TRY_SECONDS = 4.0, 0.005
+"""The longest search for a moment between a move of output and its record, and the longest pause in it."""
 
 _AT_ONCE = 0.15
 """Share of the faults that follow the one before without waiting for its recovery."""
 
 Fault = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _any_moment(_supervisor: int) -> AsyncIterator[None]:
+    yield
 
 
 class Injector:
@@ -37,11 +48,11 @@ class Injector:
         disk: StateDisk,
         calls: Calls,
         ledger: Ledger,
-        create_jobs: Callable[[], None],
+        create_jobs: Callable[[Kind | None], None],
         *,
         steps_clock: bool,
     ) -> None:
-        """`create_jobs` lets each client create a job now.
+        """`create_jobs` lets clients create jobs now.
 
         `steps_clock` steps the clock in place of filling the disk.
         """
@@ -121,13 +132,54 @@ class Injector:
         self._kill(parts.fork_server_pid(self._server) or 0)
 
     async def _kill_supervisor(self) -> None:
-        """Kill the supervisor; half of the time while it starts several jobs."""
-        if self._rng.random() < 0.5:
-            self._create_jobs()
-            await asyncio.sleep(self._rng.uniform(0, _STARTS_SECONDS))
+        """Kill the supervisor at any moment, while it starts jobs, or while it moves output."""
         old = parts.supervisor_pid(self._server)
-        self._kill(old or 0)
+        if old:
+            moment = self._rng.choice((_any_moment, self._starts, self._moves))
+            async with moment(old):
+                self._kill(old)
         await self._replaced(old, "kill supervisor")
+
+    @asynccontextmanager
+    async def _starts(self, _supervisor: int) -> AsyncIterator[None]:
+        """Enter while the supervisor starts jobs whose records wait: another program locks the database."""
+        assert self._server.state
+        file = self._server.state / "state" / "jobworker.db"
+        with closing(sqlite3.connect(file, timeout=1.0, isolation_level=None)) as database:
+            with suppress(sqlite3.OperationalError):  # the disk is full, or the file is in use
+                database.execute("BEGIN IMMEDIATE")
+            self._create_jobs(None)
+            await asyncio.sleep(self._rng.uniform(*_STARTS_SECONDS))
+            yield
+
+    @asynccontextmanager
+    async def _moves(self, supervisor: int) -> AsyncIterator[None]:
+        """Enter, with the supervisor stopped, when it has moved output of which the log has no record yet.
+
+        If this does not happen in time, the supervisor runs.
+        """
+        self._create_jobs(Kind.NOISY)
+        end = monotonic() + _MOVES_SECONDS
+        with suppress(ProcessLookupError):  # another fault has ended it
+            while monotonic() < end and not self._stop_in_a_move(supervisor):
+                await asyncio.sleep(self._rng.uniform(0, _TRY_SECONDS))
+        yield
+
+    def _stop_in_a_move(self, supervisor: int) -> bool:
+        """Stop the supervisor, and let it continue if each log has a record of all its bytes."""
+        os.kill(supervisor, signal.SIGSTOP)
+        while not parts.is_stopped(supervisor):
+            os.kill(supervisor, 0)
+        if any(map(self._lacks_record, list(self._ledger.live))):
+            self._ledger.counts["kills between a move and its record"] += 1
+            return True
+        os.kill(supervisor, signal.SIGCONT)
+        return False
+
+    def _lacks_record(self, job_id: str) -> bool:
+        with suppress(FileNotFoundError):  # the job waits in the queue
+            return lacks_record(parts.job_directory(self._server, job_id))
+        return False
 
     async def _reload(self) -> None:
         assert self._server.process
@@ -168,5 +220,5 @@ class Injector:
     def _kill(self, pid: int) -> None:
         """Kill a process. 0 stands for one that a fault before has already killed."""
         if pid:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -38,6 +38,17 @@ def fork_server_pid(server: Server) -> int | None:
     return next(iter(pids_of(server, FORK_SERVER)), None)
 
 
+def job_directory(server: Server, job_id: str) -> Path:
+    """Return the directory of a job's log."""
+    assert server.state
+    return server.state / "state" / "jobs" / job_id
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped by a signal."""
+    return "State:\tT" in _status(pid)
+
+
 def _descendants(pid: int) -> list[int]:
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()

@@ -18,6 +18,9 @@ _STOPPED_EXIT_CODE = 42
 _PRIORITIES = (0, 0, 0, 0, -3, 3)
 """Most jobs have the same priority, so that the other rules of the queue decide."""
 
+_FIRST = 9
+"""The priority of jobs for which a fault waits."""
+
 
 class Kind(enum.StrEnum):
     """The behavior of a job."""
@@ -26,7 +29,7 @@ class Kind(enum.StrEnum):
     SLOW = "slow"
     LARGE = "large"
     NOISY = "noisy"
-    """Writes single bytes to both sources at once: a kill of the supervisor interrupts a move of output."""
+    """Writes single bytes to both sources at once, so that kills interrupt moves of output. Only for that."""
     SIGNALED = "signaled"
     TIMED = "timed"
     ENDLESS = "endless"
@@ -37,7 +40,7 @@ _WEIGHTS = {
     Kind.SHORT: 56,
     Kind.SLOW: 18,
     Kind.LARGE: 3,
-    Kind.NOISY: 2,
+    Kind.NOISY: 0,
     Kind.SIGNALED: 4,
     Kind.TIMED: 5,
     Kind.ENDLESS: 11,
@@ -137,11 +140,11 @@ class JobPlan:
         return f"exit {self.exit_code}"
 
 
-def make_plan(seed: int, number: int, *, queues: bool) -> JobPlan:
+def make_plan(seed: int, number: int, *, queues: bool, kind: Kind | None = None) -> JobPlan:
     """Return the job with this number; `queues` lets some jobs wait in the queue."""
     rng = random.Random(f"{seed}/{number}")
-    kind = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
-    waits = queues and rng.random() < 0.5
+    kind = kind or rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    waits = queues and (kind is Kind.NOISY or rng.random() < 0.5)
     return JobPlan(
         request_id=f"soak-{seed}-{number}",
         kind=kind,
@@ -150,7 +153,7 @@ def make_plan(seed: int, number: int, *, queues: bool) -> JobPlan:
         timeout=round(rng.uniform(0.3, 2.5), 2) if kind is Kind.TIMED else None,
         grace_period=0.3 if kind is Kind.STUBBORN else 20.0,
         queue_timeout=rng.choice((0.2, 60.0, 60.0, 60.0)) if waits else None,
-        priority=rng.choice(_PRIORITIES) if waits else 0,
+        priority=_FIRST if kind is Kind.NOISY else rng.choice(_PRIORITIES) if waits else 0,
     )
 
 

@@ -40,7 +40,7 @@ class Reader:
         self._entry = entry
         self._log = log
         self._losses: list[TruncatedRange] = []
-        self._last_time = 0.0
+        self._last_time = entry.create_time_ns / 1e9
 
     async def read(
         self, offset: int = 0, *, follow: bool = True, source: int | None = None

@@ -24,6 +24,7 @@ _COUNTS = (
     "refused: disk full",
     "refused: too many jobs",
     "lost ranges",
+    "kills between a move and its record",
 )
 
 

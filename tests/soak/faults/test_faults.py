@@ -26,7 +26,7 @@ from tests.soak.faults.injector import Injector
 from tests.soak.faults.ledger import Ledger
 from tests.soak.faults.parts import Held, Memory
 from tests.soak.faults.patience import BACK_SECONDS
-from tests.soak.faults.plan import JobFiles
+from tests.soak.faults.plan import JobFiles, Kind
 from tests.soak.faults.queue_order import check_queue
 from tests.soak.faults.server_log import check_log
 from tests.soak.faults.state_disk import StateDisk
@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[3]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 MAX_JOBS = 20
+_NOISY_JOBS = 6
 _FIRST_USER = 1_710_000_000 + os.getpid() % 10_000 * 1_000
 USERS = range(_FIRST_USER, _FIRST_USER + 600)
 """Other servers on this host, and other runs of this test, use other ranges."""
@@ -114,9 +115,9 @@ class Run:
             ]
             probe = Calls(await self._client(stack, "admin"), self._ledger, self._files, random.Random(0))
 
-            def create_jobs() -> None:
-                for worker in workers:
-                    worker.create_now()
+            def create_jobs(kind: Kind | None) -> None:
+                for worker in workers[:_NOISY_JOBS] if kind is Kind.NOISY else workers:
+                    worker.create_now(kind)
 
             injector = Injector(
                 self._server, self._disk, probe, self._ledger, create_jobs, steps_clock=steps_clock

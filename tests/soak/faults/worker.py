@@ -82,14 +82,14 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def create_now(self) -> None:
-        """Create a job in addition to the random actions."""
-        self._later(self._create())
+    def create_now(self, kind: Kind | None = None) -> None:
+        """Create a job in addition to the random actions; None for a random kind."""
+        self._later(self._create(kind))
 
-    async def _create(self) -> None:
-        if len(self._ledger.live) >= _LIVE_MAX:
+    async def _create(self, kind: Kind | None = None) -> None:
+        if kind is None and len(self._ledger.live) >= _LIVE_MAX:
             return
-        plan = make_plan(self._ledger.seed, self._numbers.take(), queues=self._queues)
+        plan = make_plan(self._ledger.seed, self._numbers.take(), queues=self._queues, kind=kind)
         entry = await self.calls.create(plan)
         if entry:
             self._later(self._finish(entry))
