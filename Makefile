@@ -134,8 +134,8 @@ contract-guest: setup ## Run the contract tests with cgroup v2, on this host or 
 
 .PHONY: test-install
 test-install: $(STAMP) ## Install the Debian package on a machine with systemd, in a guest kernel (as root)
-	tests/guest/in-guest --engine uml --setup
-	pytest tests/install -x -p no:cacheprovider --timeout 900
+	tests/install/setup
+	pytest tests/install -n 2 --dist loadfile -x -p no:cacheprovider --timeout 900
 
 .PHONY: wheels
 wheels: $(STAMP) ## Build the wheels of the four Python packages in dist/

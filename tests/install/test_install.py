@@ -1,26 +1,24 @@
-"""The Debian package on a machine with systemd: each test continues where the previous one ended.
+"""The life of the Debian package on a machine with systemd: each test continues where the previous one ended.
 
 Run them with `make test-install`, which stops at the first failure.
 """
 
 import json
-import re
-import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.install.machine import Machine, running
+from tests.docs.pages import blocks
+from tests.install.completion import complete
+from tests.install.conftest import ADDRESS, EVENT_OF_THE_UPGRADE, LINE_OF_THE_UPGRADE, ROOT
+from tests.install.machine import Machine
+from tests.install.service import JOB, UNIT, USER, by_user, pid_of_job, pid_of_supervisor, show, status
 
-ROOT = Path(__file__).parents[2]
-UNIT = "jobworkerd.service"
+SETTINGS = "/etc/job-worker/config.toml"
+SETTINGS_LINK = "/opt/job-worker/config.toml"
 # Worse hardening of the unit than today's fails; systemd-analyze takes tenths.
 MOST_EXPOSURE = 80
-EVENT_OF_THE_UPGRADE = "serving after the upgrade"
+# dpkg asks what to do with settings that both the user and the new package have changed.
+KEEP_SETTINGS = "-o Dpkg::Options::=--force-confold"
 NOT_OF_THE_PACKAGE = (
     "/host",
     "/dev",
@@ -36,47 +34,9 @@ NOT_OF_THE_PACKAGE = (
     "/var/tmp",
 )
 FILES = f"find / {' '.join(f'-path {path} -prune -o' for path in NOT_OF_THE_PACKAGE)} -print | sort"
-JOB = "sleep 98765"
-USER = "alice"
-JOBWORKER = "jobworker --server localhost:50052 --certs ~/.config/job-worker/certs"
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The package and an upgrade with a change of the server."""
-    directory = tmp_path_factory.mktemp("packages")
-    built = subprocess.run(
-        [ROOT / "tools/make-deb", directory], check=True, stdout=subprocess.PIPE, text=True
-    )
-    first = Path(built.stdout.strip())
-    return first, make_upgrade(first, directory)
-
-
-def make_upgrade(package: Path, directory: Path) -> Path:
-    """Return a package of a higher version, whose server logs another event."""
-    content, upgrade = directory / "content", directory / "upgrade.deb"
-    subprocess.run(["dpkg-deb", "-R", package, content], check=True)
-    control = content / "DEBIAN/control"
-    control.write_text(re.sub(r"(Version: .*)-1", r"\1-2", control.read_text()))
-    (module,) = content.glob("opt/job-worker/venv/lib/*/site-packages/jobworkerd/supervisor/serving.py")
-    text = module.read_text()
-    assert '"serving"' in text
-    module.write_text(text.replace('"serving"', f'"{EVENT_OF_THE_UPGRADE}"'))
-    compiling = ["compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", str(module)]
-    subprocess.run(["/usr/bin/python3", "-m", *compiling], check=True)
-    command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "-b", str(content), str(upgrade)]
-    subprocess.run(command, check=True, stdout=sys.stderr)
-    return upgrade
-
-
-@pytest.fixture(scope="module")
-def machine(packages: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    with running(tmp_path_factory.mktemp("machine")) as each:
-        for package, name in zip(packages, ("first.deb", "upgrade.deb"), strict=True):
-            shutil.copy(package, each.shared / name)
-        each.run(f"useradd -m {USER}; loginctl enable-linger {USER}")
-        each.run(f"{FILES} >/host/files-before")
-        yield each
+USERS_COMMAND = "jobworker --server localhost:50052 --certs ~/.config/job-worker/certs"
+BACKUPS = "/var/tmp"
+IN_BACKUPS = f"set -e; cd {BACKUPS}\n"
 
 
 @pytest.fixture(scope="module")
@@ -87,24 +47,26 @@ def job(machine: Machine) -> str:
     return job_id
 
 
-def pid_of_job(machine: Machine) -> str:
-    return machine.output(f"pgrep -fx '{JOB}'")
+@pytest.fixture(scope="module")
+def in_backup(machine: Machine) -> dict[str, str]:
+    """A completed and a running job by status, on a server with changed settings."""
+    machine.run(f"sed -i 's/^#max_jobs = 500/max_jobs = 7/' {SETTINGS}")
+    completed = machine.output("jobworker create --quiet --max-memory=16 echo in the backup")
+    machine.run(f"jobworker wait {completed}")
+    return {
+        "COMPLETED": completed,
+        "RUNNING": machine.output(f"jobworker create --quiet --max-memory=16 {JOB}"),
+    }
 
 
-def pid_of_supervisor(machine: Machine) -> str:
-    return machine.eventually("pgrep -f 'jobworkerd[.]supervisor'")
-
-
-def show(machine: Machine, name: str) -> str:
-    return machine.output(f"systemctl show --value -p {name} {UNIT}")
-
-
-def status(machine: Machine, job_id: str) -> str:
-    record: dict[str, str] = json.loads(machine.output(f"jobworker get -o json {job_id}"))
-    return record["status"].removeprefix("JOB_STATUS_")
+def documented(word: str) -> str:
+    """Return the commands of docs/operations.md that contain a word."""
+    (code,) = (each.code for each in blocks(ROOT / "docs/operations.md") if word in each.code)
+    return code
 
 
 def test_installation_starts_the_service(machine: Machine) -> None:
+    machine.run(f"{FILES} >/host/files-before")
     machine.run("apt-get install -y /host/first.deb")
     assert machine.output(f"systemctl is-enabled {UNIT}") == "enabled"
     assert machine.output(f"systemctl is-active {UNIT}") == "active"
@@ -112,11 +74,20 @@ def test_installation_starts_the_service(machine: Machine) -> None:
 
 
 def test_certificates_have_the_names_of_the_host_and_private_keys(machine: Machine) -> None:
-    assert "worker.example.org, localhost, 127.0.0.1, ::1" in machine.output("jobworkerd certs show")
-    modes = machine.output("stat -c '%a %U %n' /opt/job-worker/certs/*-key.pem").splitlines()
-    assert len(modes) == 4
-    assert all(line.startswith("600 root ") for line in modes)
-    assert "admin" in machine.output("jobworker context list")
+    assert machine.output("hostname -f; hostname -I").split() == ["worker.example.org", ADDRESS]
+    shown = machine.output("jobworkerd certs show")
+    assert f"worker.example.org, localhost, 127.0.0.1, ::1, {ADDRESS}\n" in shown
+    modes = machine.output("stat -c '%a %U' /opt/job-worker/certs/*-key.pem").splitlines()
+    assert modes == ["600 root"] * 4
+
+
+def test_root_has_a_context_of_an_admin(machine: Machine) -> None:
+    assert machine.output("jobworker context list").split() == ["*", "admin", "localhost:50051"]
+
+
+@pytest.mark.parametrize("service", ["", "limits", "certificates"])
+def test_health(machine: Machine, service: str) -> None:
+    assert machine.output(f"jobworkerd health {service}") == "SERVING"
 
 
 def test_job_has_its_limit_below_the_unit(machine: Machine) -> None:
@@ -139,67 +110,17 @@ def test_systemd_finds_no_fault_in_the_unit(machine: Machine) -> None:
     machine.run(f"systemd-analyze security --threshold={MOST_EXPOSURE} {UNIT}")
 
 
-def by_user(machine: Machine, command: str) -> str:
-    """Return the output of a command of a user with a service manager."""
-    variables = f"HOME=/home/{USER} XDG_RUNTIME_DIR=/run/user/$(id -u {USER})"
-    return machine.output(f"runuser -u {USER} -- env {variables} bash -c {shlex.quote(command)}")
-
-
-def test_service_of_a_user_has_all_limits_and_isolation(machine: Machine) -> None:
-    by_user(machine, "jobworkerd certs init --host localhost")
-    by_user(machine, "echo 'listen = \"127.0.0.1:50052\"' >~/.config/job-worker/config.toml")
-    by_user(machine, "systemd-analyze verify --user jobworkerd.service && systemctl --user start jobworkerd")
-    script = "id -un; cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max; tail -n +3 /proc/net/dev"
-    job = f"{JOBWORKER} run --strict --max-memory=64 --network none sh -c '{script}'"
-    name, memory, interface, *rest = by_user(machine, job).split()
-    assert (name, memory, interface) == (USER, "67108864", "lo:")
-    assert rest == ["0"] * 16
-
-
-def test_job_does_not_reach_the_files_and_services_of_its_user(machine: Machine) -> None:
-    assert by_user(machine, "systemd-run --user --quiet --wait --pipe echo reached") == "reached"
-    variables = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
-    attack = (
-        f"{variables} systemd-run --user --quiet --wait --pipe echo reached; cat /home/{USER}/.config/*/*"
-    )
-    output = by_user(machine, f"{JOBWORKER} run --max-memory=64 sh -c '{attack}' 2>&1 || true")
-    assert "Failed to connect to bus" in output
-    assert "reached" not in output
-    assert "listen" not in output
-
-
-def test_doctor_tells_a_user_what_is_missing(machine: Machine) -> None:
-    findings = json.loads(by_user(machine, "jobworkerd doctor --output json || true"))
-    missing = {each["name"]: each["text"] for each in findings if not each["ok"]}
-    # The kernel of the machine has neither the cpuset controller nor PSI.
-    assert {*missing} == {"cpuset", "cpu_set", "PSI", "io", "max_io_bps", "max_io_iops"}
-    assert "Delegate=cpu cpuset io memory pids" in missing["max_io_bps"]
-    machine.run("sysctl -w kernel.unprivileged_userns_clone=0")
-    findings = json.loads(by_user(machine, "jobworkerd doctor --output json || true"))
-    machine.run("sysctl -w kernel.unprivileged_userns_clone=1")
-    (mount,) = (each["text"] for each in findings if each["name"] == "mount_namespace")
-    assert "kernel.unprivileged_userns_clone = 1" in mount
-
-
-def test_service_of_a_user_leaves_nothing(machine: Machine) -> None:
-    by_user(machine, "systemctl --user stop jobworkerd")
-    assert machine.run(f"pgrep -u {USER} -f jobworkerd", check=False).code == 1
-    assert machine.output("find /sys/fs/cgroup/user.slice -name 'jobworkerd*'") == ""
-    by_user(machine, "rm -r ~/.config ~/.local")
-
-
-@pytest.mark.parametrize("page", ["man1/jobworker.1", "man8/jobworkerd.8", "man5/jobworkerd-config.5"])
+@pytest.mark.parametrize("page", ["1 jobworker", "8 jobworkerd", "5 jobworkerd-config"])
 def test_man_page(machine: Machine, page: str) -> None:
-    assert machine.output(f"zcat /usr/share/man/{page}.gz | head -n 1").startswith(".TH JOBWORKER")
+    shown = machine.run(f"man --warnings {page}")
+    assert shown.stderr == ""
+    assert shown.stdout.startswith("JOBWORKER")
 
 
-@pytest.mark.parametrize(
-    ("program", "expected"), [("jobworker", {"stop", "stream", "stats"}), ("jobworkerd", {"serve"})]
-)
-def test_bash_completes_subcommands(machine: Machine, program: str, expected: set[str]) -> None:
-    source = f". /usr/share/bash-completion/completions/{program}"
-    complete = f"COMP_WORDS=({program} s); COMP_CWORD=1; _{program}_completion {program}"
-    assert set(machine.output(f'{source}; {complete}; echo "${{COMPREPLY[@]}}"').split()) == expected
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_completion(machine: Machine, shell: str) -> None:
+    assert complete(machine, shell, "jobworker stre") == {"stream"}
+    assert complete(machine, shell, "jobworkerd serv") == {"serve"}
 
 
 def test_job_continues_over_a_reload(machine: Machine, job: str) -> None:
@@ -211,14 +132,35 @@ def test_job_continues_over_a_reload(machine: Machine, job: str) -> None:
     assert show(machine, "MainPID") == keeper
 
 
-def test_job_continues_over_an_upgrade(machine: Machine, job: str) -> None:
+def test_job_continues_over_an_upgrade_that_keeps_changed_settings(machine: Machine, job: str) -> None:
     pid, keeper = pid_of_job(machine), show(machine, "MainPID")
-    machine.run("apt-get install -y /host/upgrade.deb")
+    machine.run(f"sed -i 's/^#level = .*/level = \"debug\"/' {SETTINGS}")
+    machine.run(f"apt-get install -y {KEEP_SETTINGS} /host/upgrade.deb")
     machine.eventually(f"journalctl -u {UNIT} -o cat | grep '{EVENT_OF_THE_UPGRADE}'")
     assert pid_of_job(machine) == pid
     assert status(machine, job) == "RUNNING"
     assert show(machine, "MainPID") == keeper
     assert show(machine, "NRestarts") == "0"
+    assert f'level = "debug"  # file {SETTINGS_LINK}' in machine.output("jobworkerd config")
+    assert LINE_OF_THE_UPGRADE in machine.output(f"cat {SETTINGS}.dpkg-dist")
+
+
+def test_job_continues_over_a_downgrade(machine: Machine, job: str) -> None:
+    pid, supervisor = pid_of_job(machine), pid_of_supervisor(machine)
+    machine.run(f"apt-get install -y --allow-downgrades {KEEP_SETTINGS} /host/first.deb")
+    machine.eventually(f"! kill -0 {supervisor} 2>/dev/null && jobworker get {job}")
+    assert pid_of_job(machine) == pid
+    assert status(machine, job) == "RUNNING"
+    last = machine.output(f"journalctl -u {UNIT} -o cat | grep '\"serving' | tail -n 1")
+    assert json.loads(last)["event"] == "serving"
+
+
+def test_job_continues_over_a_failed_upgrade(machine: Machine, job: str) -> None:
+    """dpkg calls the script in this way if the new version cannot be unpacked."""
+    pid = pid_of_job(machine)
+    machine.run("/var/lib/dpkg/info/jobworker.postinst abort-upgrade 0.1.0-2")
+    machine.eventually(f"jobworker get {job}")
+    assert pid_of_job(machine) == pid
 
 
 def test_job_continues_after_a_killed_supervisor(machine: Machine, job: str) -> None:
@@ -266,9 +208,15 @@ def test_removal_stops_the_service_and_keeps_the_state(machine: Machine) -> None
     assert machine.output(f"systemctl show --value -p LoadState {UNIT}") in {"not-found", "masked"}
     assert machine.output("ls /opt/job-worker") == "certs\nstate"
     machine.run(f"! [ -e /sys/fs/cgroup/system.slice/{UNIT} ]")
-    machine.run("apt-get install -y /host/upgrade.deb")
+    machine.run("apt-get install -y /host/first.deb")
     machine.eventually("jobworker list")
     assert status(machine, job_id) == "STOPPED"
+
+
+def test_documented_backup(machine: Machine, in_backup: dict[str, str]) -> None:
+    machine.run(f"{IN_BACKUPS}{documented('sqlite3')}")
+    assert machine.output(f"{IN_BACKUPS} stat -c %a backup backup/state/jobworker.db") == "700\n600"
+    assert status(machine, in_backup["RUNNING"]) == "RUNNING"
 
 
 def test_purge_leaves_nothing(machine: Machine) -> None:
@@ -278,3 +226,57 @@ def test_purge_leaves_nothing(machine: Machine) -> None:
     assert sorted({*after.split("\n")} - {*before.split("\n")}) == []
     assert machine.output(f"systemctl show --value -p LoadState {UNIT}") == "not-found"
     assert machine.run("dpkg -s jobworker", check=False).code == 1
+
+
+def test_documented_restore(machine: Machine, in_backup: dict[str, str]) -> None:
+    machine.run("apt-get install -y /host/first.deb")
+    machine.run(f"{IN_BACKUPS}{documented('cp -a backup')}")
+    machine.eventually("jobworker list")
+    assert machine.output(f"jobworker stream --no-follow {in_backup['COMPLETED']}") == "in the backup"
+    assert status(machine, in_backup["COMPLETED"]) == "COMPLETED"
+    assert status(machine, in_backup["RUNNING"]) == "LOST"
+    assert "max_jobs = 7  # file" in machine.output("jobworkerd config")
+    machine.run(f"cmp /opt/job-worker/certs/ca.pem {BACKUPS}/backup/certs/ca.pem")
+
+
+def test_service_of_a_user_has_all_limits_and_isolation(machine: Machine) -> None:
+    by_user(machine, "jobworkerd certs init --host localhost")
+    by_user(machine, "echo 'listen = \"127.0.0.1:50052\"' >~/.config/job-worker/config.toml")
+    by_user(machine, "systemd-analyze verify --user jobworkerd.service && systemctl --user start jobworkerd")
+    script = "id -un; cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max; tail -n +3 /proc/net/dev"
+    job = f"{USERS_COMMAND} run --strict --max-memory=64 --network none sh -c '{script}'"
+    name, memory, interface, *rest = by_user(machine, job).split()
+    assert (name, memory, interface) == (USER, "67108864", "lo:")
+    assert rest == ["0"] * 16
+
+
+def test_job_does_not_reach_the_files_and_services_of_its_user(machine: Machine) -> None:
+    assert by_user(machine, "systemd-run --user --quiet --wait --pipe echo reached") == "reached"
+    variables = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
+    attack = (
+        f"{variables} systemd-run --user --quiet --wait --pipe echo reached; cat /home/{USER}/.config/*/*"
+    )
+    output = by_user(machine, f"{USERS_COMMAND} run --max-memory=64 sh -c '{attack}' 2>&1 || true")
+    assert "Failed to connect to bus" in output
+    assert "reached" not in output
+    assert "listen" not in output
+
+
+def test_doctor_tells_a_user_what_is_missing(machine: Machine) -> None:
+    findings = json.loads(by_user(machine, "jobworkerd doctor --output json || true"))
+    missing = {each["name"]: each["text"] for each in findings if not each["ok"]}
+    # The kernel of the machine has neither the cpuset controller nor PSI.
+    assert {*missing} == {"cpuset", "cpu_set", "PSI", "io", "max_io_bps", "max_io_iops"}
+    assert "Delegate=cpu cpuset io memory pids" in missing["max_io_bps"]
+    machine.run("sysctl -w kernel.unprivileged_userns_clone=0")
+    findings = json.loads(by_user(machine, "jobworkerd doctor --output json || true"))
+    machine.run("sysctl -w kernel.unprivileged_userns_clone=1")
+    (mount,) = (each["text"] for each in findings if each["name"] == "mount_namespace")
+    assert "kernel.unprivileged_userns_clone = 1" in mount
+
+
+def test_service_of_a_user_leaves_nothing(machine: Machine) -> None:
+    by_user(machine, "systemctl --user stop jobworkerd")
+    assert machine.run(f"pgrep -u {USER} -f jobworkerd", check=False).code == 1
+    assert machine.output("find /sys/fs/cgroup/user.slice -name 'jobworkerd*'") == ""
+    by_user(machine, "rm -r ~/.config ~/.local")
