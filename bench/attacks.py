@@ -158,11 +158,19 @@ async def _send(target: Target, extent: Extent, data: bytes) -> None:
 async def resets(target: Target, extent: Extent) -> None:
     """Reset calls immediately, as fast as the server reads them."""
     request = job_service_pb2.GetJobRequest(id=target.job_id).SerializeToString()
-    async with target.http2() as connection:
-        for number in itertools.count():
-            connection.write(http2.reset_calls(_GET, request, number * _RESETS, _RESETS))
-            await connection.drain()
-            extent.value += _RESETS
+
+    async def reset() -> None:
+        async with target.http2() as connection:
+            for number in itertools.count():
+                connection.write(http2.reset_calls(_GET, request, number * _RESETS, _RESETS))
+                await connection.drain()
+                # Neither of them waits or fails if the server has closed the connection.
+                await asyncio.sleep(0)
+                if connection.is_closing():
+                    return
+                extent.value += _RESETS
+
+    await _many(1, reset)
 
 
 async def handshakes(target: Target, extent: Extent) -> None:
