@@ -212,13 +212,17 @@ async def _call(channel: grpc.aio.Channel, method: str, request: object) -> None
 async def _code(channel: grpc.aio.Channel, path: str) -> grpc.StatusCode:
     """Return the status of a call with an empty request; OK at the first response of an endless stream."""
     method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
-    call = method(iter([b""]), timeout=30)
-    try:
-        await call.read()
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    call.cancel()
-    return grpc.StatusCode.OK
+    while True:
+        call = method(iter([b""]), timeout=30)
+        try:
+            await call.read()
+        except grpc.aio.AioRpcError as error:
+            # grpc.aio loses the status of a call that the server ends during the write of the request.
+            if error.details() != "Internal error from Core":
+                return error.code()
+        else:
+            call.cancel()
+            return grpc.StatusCode.OK
 
 
 async def _once(message: T) -> AsyncIterator[T]:

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 
 from jobworker_client import Client, ClientConfig
 from jobworker_client.retry_policy import RetryPolicy
-from scripted import JOB_ID, FakeServer
+from scripted import JOB_ID, FakeServer, Refusal
 
 
 @pytest.fixture
@@ -44,6 +45,13 @@ async def test_input_continues_over_broken_calls(
     await attach(client, b"one", b"two", b"three")
     assert server.input == b"onetwothree"
     assert {start.input_id for start in server.attached} == {server.attached[0].input_id}
+
+
+async def test_a_call_whose_status_is_lost_is_repeated(client: Client, server: FakeServer) -> None:
+    server.add()
+    server.refusals["AttachJob"] = [Refusal(grpc.StatusCode.INTERNAL, "Internal error from Core")]
+    await attach(client, b"one")
+    assert server.input == b"one"
 
 
 async def test_accepted_input_restarts_the_time_for_retries(

@@ -76,6 +76,9 @@ CONNECT_ERRORS = (
     ),
 )
 
+_STATUS_LOST = "Internal error from Core"
+"""The details of grpc.aio for a call that the server ended during a write, whose status is lost."""
+
 
 def from_rpc(error: grpc.RpcError, *, server: str) -> JobWorkerError:
     """Return the error for a failed call to `server` (`HOST:PORT`)."""
@@ -84,7 +87,7 @@ def from_rpc(error: grpc.RpcError, *, server: str) -> JobWorkerError:
         return converted
     code = error.code().name
     details = error.details() or "no details"
-    if code == "UNAVAILABLE":
+    if code == "UNAVAILABLE" or details == _STATUS_LOST:
         return _connection_error(details, server)
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(f"{server} did not answer in time", code=code)
