@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
 from jobworker.v1.job_attach_pb2 import AttachStart
 from live import Server, make_certificates
-from live_client import Client, client, refused
+from live_client import Client, client, refused, until_status_known
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ async def test_permission_matrix(admin: Client, viewer: Client, method: str, rol
     client = admin if role == "admin" else viewer
     if role == "viewer" and not viewer_may:
         async with refused(grpc.StatusCode.PERMISSION_DENIED) as refusal:
-            await _call(client.channel, method, request)
+            await until_status_known(lambda: _call(client.channel, method, request))
         assert refusal.reason == "ROLE_REQUIRED"
     elif method == "AttachJob" or request.DESCRIPTOR.fields_by_name.get("id"):
         async with refused(grpc.StatusCode.NOT_FOUND):
@@ -212,17 +212,17 @@ async def _call(channel: grpc.aio.Channel, method: str, request: object) -> None
 async def _code(channel: grpc.aio.Channel, path: str) -> grpc.StatusCode:
     """Return the status of a call with an empty request; OK at the first response of an endless stream."""
     method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
-    while True:
+
+    async def first_response() -> None:
         call = method(iter([b""]), timeout=30)
-        try:
-            await call.read()
-        except grpc.aio.AioRpcError as error:
-            # grpc.aio loses the status of a call that the server ends during the write of the request.
-            if error.details() != "Internal error from Core":
-                return error.code()
-        else:
-            call.cancel()
-            return grpc.StatusCode.OK
+        await call.read()
+        call.cancel()
+
+    try:
+        await until_status_known(first_response)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
 
 
 async def _once(message: T) -> AsyncIterator[T]:

@@ -15,7 +15,7 @@ from restarts import supervisor
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_command import Jobworker, jobworker
 from live import Server, arguments
-from live_client import Client, refused
+from live_client import Client, refused, until_status_known
 
 __all__ = ["jobworker"]
 
@@ -161,7 +161,7 @@ async def test_a_signal_reaches_a_job_that_does_not_read_its_stdin(admin: Client
 async def test_refused_calls(admin: Client, viewer: Client) -> None:
     job = await admin.create("sleep", "600")
     async with refused(grpc.StatusCode.PERMISSION_DENIED):
-        await attach(viewer, job.id, input_id="one")
+        await until_status_known(lambda: attach(viewer, job.id, input_id="one"))
     async with refused(grpc.StatusCode.FAILED_PRECONDITION) as refusal:
         await attach(admin, job.id, input_id="one")
     assert refusal.reason == "NO_STDIN"

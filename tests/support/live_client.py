@@ -1,10 +1,10 @@
 """Calls a live server through the generated stubs, with the checks that most contract tests share."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -13,6 +13,8 @@ from grpc_status import rpc_status
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
 from live import Server
+
+T = TypeVar("T")
 
 HOG = "dd if=/dev/zero of=/dev/null bs=200M count=1"
 """Allocates 200 MiB in one system call: `memory.high` throttles a job that allocates in small steps."""
@@ -144,6 +146,22 @@ class Refusal:
     fields: list[str]
     message: str
     retry_delay: float = 0.0
+
+
+_STATUS_LOST = "Internal error from Core"
+
+
+async def until_status_known(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call, and repeat it while its status is lost.
+
+    grpc.aio loses the status of a call that the server ends during the write of a message.
+    """
+    while True:
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.details() != _STATUS_LOST:
+                raise
 
 
 @contextlib.asynccontextmanager
