@@ -27,7 +27,7 @@ async def test_a_slow_writer_does_not_block_the_event_loop(write_end: int) -> No
         assert await anext(read) == b"x"
         waiting = asyncio.ensure_future(anext(read))
         for _ in range(3):
-            await asyncio.sleep(0)  # blocks for ever if the read does
+            await asyncio.sleep(0)  # never returns if the read blocks the loop
         os.write(write_end, b"y")
         assert await waiting == b"y"
     os.close(write_end)
