@@ -28,9 +28,9 @@ def docstrings() -> Iterator[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
     yield from finder.find(jobworker_client, "jobworker_client", globs=globs)
     for name, value in PUBLIC.items():
-        if inspect.isclass(value) and value.__module__.startswith("jobworker_client"):
-            module = inspect.getmodule(value)
-            yield from finder.find(value, name, module=module, globs=globs)
+        for base in inspect.getmro(value) if inspect.isclass(value) else ():
+            if base.__module__.startswith("jobworker_client"):
+                yield from finder.find(base, name, module=inspect.getmodule(base), globs=globs)
 
 
 EXAMPLES = {test.name: test for test in docstrings() if test.examples}

@@ -3,17 +3,14 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import grpc
-from google.protobuf.any_pb2 import Any
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from jobworker.v1 import job_attach_pb2, job_output_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
+from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc
+from scripted_messages import FAILED_PRECONDITION, RESTARTING, Refusal, StreamMessage, end_by_signal, stdout
 from watch_messages import WatchMessage, WatchRequest, bookmark, changed
 
 JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
@@ -33,7 +30,6 @@ UpdateResponse = job_service_pb2.UpdateJobResponse
 WaitRequest = job_service_pb2.WaitJobRequest
 WaitResponse = job_service_pb2.WaitJobResponse
 StreamRequest = job_service_pb2.GetJobsStreamRequest
-StreamMessage = job_service_pb2.GetJobsStreamResponse
 AttachRequest = job_service_pb2.AttachJobRequest
 AttachResponse = job_service_pb2.AttachJobResponse
 
@@ -45,42 +41,6 @@ Watching = Callable[[WatchRequest], AsyncIterator[WatchMessage]]
 Create = Callable[[CreateRequest], Awaitable[job_pb2.Job]]
 Wait = Callable[[WaitRequest], Awaitable[WaitResponse]]
 Stop = Callable[[StopRequest], Awaitable[job_pb2.Job]]
-
-
-class Refusal(Exception):
-    """Ends a call with a status when a handler raises it."""
-
-    def __init__(
-        self,
-        code: grpc.StatusCode,
-        message: str,
-        reason: str = "",
-        metadata: Mapping[str, str] | None = None,
-        fields: Mapping[str, str] | None = None,
-        retry_delay: float = 0.0,
-    ) -> None:
-        super().__init__(message)
-        self.status = status_pb2.Status(code=code.value[0], message=message)
-        if reason:
-            self._add(error_details_pb2.ErrorInfo(reason=reason, domain="jobworker.dev", metadata=metadata))
-        if fields:
-            bad = error_details_pb2.BadRequest()
-            for field, description in fields.items():
-                bad.field_violations.add(field=field, description=description)
-            self._add(bad)
-        if retry_delay:
-            retry = error_details_pb2.RetryInfo()
-            retry.retry_delay.FromMilliseconds(round(retry_delay * 1_000))
-            self._add(retry)
-
-    def _add(self, detail: Message) -> None:
-        packed = Any()
-        packed.Pack(detail)
-        self.status.details.append(packed)
-
-
-FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
-RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; retry")
 
 
 class FakeServer(job_service_pb2_grpc.JobServiceServicer):
@@ -302,47 +262,6 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
 
 def _accepted(offset: int) -> AttachResponse:
     return AttachResponse(input_accepted=job_attach_pb2.InputAccepted(offset=offset))
-
-
-def end_by_signal(
-    job: job_pb2.Job, number: signal.Signals, reason: job_pb2.TerminationReason.ValueType, message: str
-) -> None:
-    """Change the job to one that a signal ended."""
-    stopped = reason == job_pb2.TERMINATION_REASON_STOPPED
-    job.status = job_pb2.JOB_STATUS_STOPPED if stopped else job_pb2.JOB_STATUS_FAILED
-    job.ClearField("exit_code")
-    job.termination.reason = reason
-    job.termination.signal = number
-    job.termination.signal_name = number.name
-    job.termination.message = message
-
-
-def stdout(data: bytes, offset: int) -> StreamMessage:
-    """Return a message with stdout."""
-    return _output(data, offset, job_output_pb2.OUTPUT_SOURCE_STDOUT)
-
-
-def stderr(data: bytes, offset: int) -> StreamMessage:
-    """Return a message with stderr."""
-    return _output(data, offset, job_output_pb2.OUTPUT_SOURCE_STDERR)
-
-
-def _output(data: bytes, offset: int, source: job_output_pb2.OutputSource.ValueType) -> StreamMessage:
-    return StreamMessage(payload=data, offset=offset, next_offset=offset + len(data), source=source)
-
-
-def mixed(offset: int) -> StreamMessage:
-    """Return `out`, `err` and ` more` on stdout, stderr and stdout; the last 3 bytes are 1 s later."""
-    return StreamMessage(
-        payload=b"outerr more",
-        offset=offset,
-        next_offset=offset + 11,
-        source=job_output_pb2.OUTPUT_SOURCE_STDOUT,
-        time=Timestamp(seconds=5),
-        span_bytes=[8, 3],
-        span_offset_usec=[0, 1_000_000],
-        source_run_bytes=[3, 3, 5],
-    )
 
 
 def play(server: FakeServer, *streams: Sequence[StreamMessage | Refusal]) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from scripted import FakeServer, Refusal
+from scripted import FakeServer
+from scripted_messages import Refusal
 from watch_messages import WatchMessage, WatchRequest
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from jobworker.v1 import job_pb2
 from jobworker_client.aio.client import Client
 from jobworker_client.errors import HostExhausted, JobNotFound, JobNotRunning, JobWorkerError, TooManyJobs
-from jobworker_client.requests import JobOptions, Limits
+from jobworker_client.options import JobOptions, Limits
 from tests.soak.faults.final import observe
 from tests.soak.faults.ledger import FINAL, Entry, Ledger
 from tests.soak.faults.patience import AWAY_SECONDS

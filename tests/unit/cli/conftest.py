@@ -11,22 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from scripted import (
-    JOB_ID,
-    RESTARTING,
-    CreateRequest,
-    FakeServer,
-    Refusal,
-    StopRequest,
-    StreamMessage,
-    StreamRequest,
-    end_by_signal,
-    play,
-    stderr,
-    stdout,
-    until,
-)
+from scripted import JOB_ID, CreateRequest, FakeServer, StopRequest, StreamRequest, play, until
 from scripted_endpoint import Endpoint, authority, certs, endpoint, server
+from scripted_messages import RESTARTING, Refusal, StreamMessage, end_by_signal, stderr, stdout
 
 __all__ = [
     "JOB_ID",

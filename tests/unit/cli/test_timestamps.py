@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobworker.v1 import job_output_pb2
 from jobworker_cli.stream.timestamps import TimestampWriter
 from jobworker_client import source_runs
-from scripted import mixed
+from scripted_messages import mixed
 from tests.unit.cli.conftest import (
     JOB_ID,
     RESTARTING,

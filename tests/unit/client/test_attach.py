@@ -8,7 +8,8 @@ import pytest
 
 from jobworker_client import Client, ClientConfig
 from jobworker_client.retry_policy import RetryPolicy
-from scripted import JOB_ID, FakeServer, Refusal
+from scripted import JOB_ID, FakeServer
+from scripted_messages import Refusal
 
 
 @pytest.fixture

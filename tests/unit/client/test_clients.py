@@ -8,8 +8,9 @@ import pytest
 from jobworker.v1 import job_pb2
 from jobworker_client import DeadlineExceeded, JobNotFinal, JobNotFound, JobNotRunning, Limits, ShuttingDown
 from jobworker_client.retry_policy import RetryPolicy
-from scripted import JOB_ID, CreateRequest, FakeServer, Refusal, StopRequest
+from scripted import JOB_ID, CreateRequest, FakeServer, StopRequest
 from scripted_endpoint import Endpoint
+from scripted_messages import Refusal
 from tests.unit.client.conftest import AnyClient
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE

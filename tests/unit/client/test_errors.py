@@ -24,8 +24,9 @@ from jobworker_client import (
     Unreachable,
 )
 from jobworker_client.errors import BY_REASON, ClientReason, parse_reason, reason_name
-from scripted import JOB_ID, FakeServer, Refusal
+from scripted import JOB_ID, FakeServer
 from scripted_endpoint import Endpoint
+from scripted_messages import Refusal
 from tests.unit.client.conftest import AnyClient
 
 

@@ -9,8 +9,9 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_client import ConnectionLost, DeadlineExceeded, JobNotFound, JobWorkerError, StreamEvent
 from jobworker_client.job_wait import JobWait
 from jobworker_client.retry_policy import RetryPolicy
-from scripted import JOB_ID, FakeServer, Refusal, WaitRequest, WaitResponse, until
+from scripted import JOB_ID, FakeServer, WaitRequest, WaitResponse, until
 from scripted_endpoint import Endpoint
+from scripted_messages import Refusal
 from tests.unit.client.conftest import AnyClient
 
 POLICY = RetryPolicy()

@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
-from jobworker_client import JobStatus, Limits, LimitsPolicy, OutputSource, requests
+from jobworker_client import JobFilter, JobStatus, LimitChanges, Limits, LimitsPolicy, OutputSource, requests
 
 STRICT = LimitsPolicy.LIMITS_POLICY_STRICT
 
@@ -81,7 +81,7 @@ def test_list_request_with_all_filters() -> None:
         live_usage=True,
     )
     fields = set(job_service_pb2.ListJobsRequest.DESCRIPTOR.fields_by_name)
-    assert requests.JobFilter.__annotations__.keys() == fields - {"page_size", "page_token"}
+    assert JobFilter.__annotations__.keys() == fields - {"page_size", "page_token"}
 
 
 @pytest.mark.parametrize("name", ["created_after", "created_before"])
@@ -101,7 +101,7 @@ def test_all_limits_of_the_api_can_be_set_and_changed() -> None:
     )
     values = {name: value for name, value in vars(limits).items() if name != "policy"}
     changed = set(job_service_pb2.UpdateJobRequest.DESCRIPTOR.fields_by_name) - {"id"}
-    assert set(values) == set(requests.LimitChanges.__annotations__) == changed
+    assert set(values) == set(LimitChanges.__annotations__) == changed
     assert requests.create_request("true", (), limits=limits) == job_service_pb2.CreateJobRequest(
         command="true", **values
     )

@@ -18,7 +18,8 @@ from jobworker_client import (
 )
 from jobworker_client.resumable_stream import ResumableStream
 from jobworker_client.retry_policy import RetryPolicy
-from scripted import JOB_ID, StreamMessage, StreamRequest, stdout
+from scripted import JOB_ID, StreamRequest
+from scripted_messages import StreamMessage, stdout
 
 POLICY = RetryPolicy()
 BACKOFF = POLICY.stream_backoff

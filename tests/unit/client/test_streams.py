@@ -21,20 +21,9 @@ from jobworker_client import (
     UnexpectedOffset,
 )
 from jobworker_client.retry_policy import RetryPolicy
-from scripted import (
-    JOB_ID,
-    RESTARTING,
-    FakeServer,
-    Refusal,
-    StreamMessage,
-    StreamRequest,
-    mixed,
-    play,
-    stderr,
-    stdout,
-    until,
-)
+from scripted import JOB_ID, FakeServer, StreamRequest, play, until
 from scripted_endpoint import Endpoint
+from scripted_messages import RESTARTING, Refusal, StreamMessage, mixed, stderr, stdout
 from tests.unit.client.conftest import AnyClient
 
 BYTES = bytes(range(256)) * 4_096

@@ -13,7 +13,8 @@ from jobworker_client import (
     SyncJobWatch,
     WatchSynced,
 )
-from scripted import JOB_ID, RESTARTING, FakeServer
+from scripted import JOB_ID, FakeServer
+from scripted_messages import RESTARTING
 from scripted_watch import play_watch
 from watch_messages import bookmark, changed
 

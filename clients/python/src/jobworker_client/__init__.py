@@ -77,7 +77,7 @@ from jobworker_client.events import (
     WatchEvent,
     WatchSynced,
 )
-from jobworker_client.requests import (
+from jobworker_client.options import (
     AttachOptions,
     JobFilter,
     JobOptions,
