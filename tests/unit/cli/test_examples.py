@@ -1,5 +1,6 @@
 """Tests of the examples in the help: each subcommand has a working one."""
 
+import re
 import shlex
 
 import pytest
@@ -10,7 +11,7 @@ from tests.unit.cli.conftest import Cli, FakeServer
 
 def arguments(example: str) -> list[str]:
     """Return the arguments of the first command in the line."""
-    command, *words = shlex.split(example.partition(" && ")[0])
+    command, *words = shlex.split(re.split(" && | > ", example)[0])
     assert command == "jobworker"
     return words
 

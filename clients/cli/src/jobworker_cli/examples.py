@@ -16,6 +16,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "prune": "jobworker prune --older-than 7d --status completed --dry-run",
         "stream": "jobworker stream --tail 20 --timestamps 019a4c",
         "attach": "jobworker attach 019a4c",
+        "record": "jobworker record 019a4c > job.cast",
         "run": "jobworker run --timeout 5m --max-memory=1G sh -c 'df -h | sort'",
         "wait": "jobworker wait 019a4c && echo it exited with 0",
         "update": "jobworker update --max-memory=1024 --max-cpu=200 019a4c",

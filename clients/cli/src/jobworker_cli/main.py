@@ -18,6 +18,7 @@ from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
 from jobworker_cli.commands.prune import prune
 from jobworker_cli.commands.queue import queue
+from jobworker_cli.commands.record import record
 from jobworker_cli.commands.run import run
 from jobworker_cli.commands.stats import stats
 from jobworker_cli.commands.stop import stop
@@ -39,7 +40,7 @@ Exit codes:
   2    the command line is invalid
   124  the job exceeded its timeout or its queue timeout (run, stream, wait; not with --preserve-status)
   125  the server or the connection failed, the job is LOST, or the command of a queued job never ran
-       (run, stream, wait)
+       (run, stream, wait, record)
   126  the command cannot be executed (run)
   127  the command does not exist (run)
   130  Ctrl-C
@@ -144,6 +145,7 @@ app.command(epilog=epilog("prune"))(prune)
 app.command(epilog=epilog("stream"))(stream)
 app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("run"))(run)
 app.command(epilog=epilog("attach"))(attach)
+app.command(epilog=epilog("record"))(record)
 app.command(epilog=epilog("wait"))(wait)
 app.command(epilog=epilog("update"))(update)
 app.command(epilog=epilog("top"))(top)
