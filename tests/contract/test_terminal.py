@@ -28,11 +28,13 @@ class Screen:
         self._start = job_attach_pb2.AttachStart(id=job_id, input_id=input_id, **start)
         self._offset = 0
         self.output = b""
+        self.sizes: list[tuple[int, int]] = []
         self.result: job_pb2.Job | None = None
 
     async def __aenter__(self) -> Self:
         await self._call.write(job_service_pb2.AttachJobRequest(start=self._start))
-        await self._accepted()
+        if self._start.input_id:
+            await self._accepted()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -71,6 +73,8 @@ class Screen:
     async def _read(self) -> Any:
         message: Any = await self._call.read()
         self.output += message.output.payload
+        if message.HasField("resized"):
+            self.sizes.append((message.resized.columns, message.resized.rows))
         if message.output.HasField("result"):
             self.result = message.output.result
         return message
@@ -117,7 +121,9 @@ async def test_ctrl_c_and_signals_reach_the_foreground(admin: Client) -> None:
 async def test_the_smallest_writer_sets_the_size(admin: Client) -> None:
     script = "trap 'stty size' WINCH; stty size; while :; do sleep 0.1; done"
     job = await admin.create("sh", "-c", script, terminal=TERMINAL)
+    await admin.wrote(job.id, b"33 101")
     size = job_attach_pb2.TerminalSize
+    sizes = [(90, 40), (90, 30), (50, 40), (90, 40)]
     async with Screen(admin, job.id, size=size(columns=90, rows=40)) as first:
         await first.shows(b"40 90")
         async with Screen(admin, job.id, "other", size=size(columns=120, rows=30)) as second:
@@ -129,7 +135,11 @@ async def test_the_smallest_writer_sets_the_size(admin: Client) -> None:
         admin, job.id, "again", size=size(columns=90, rows=40), redraw=True, tail_bytes=0
     ) as third:
         await third.shows(b"40 90")
-    await admin.stop(job.id)
+    final = await admin.stop(job.id)
+    assert [(size.columns, size.rows) for size in final.terminal_resizes] == sizes
+    async with Screen(admin, job.id, "") as viewer:
+        await viewer.ended()
+    assert viewer.sizes == [(101, 33), *sizes]
 
 
 async def test_no_output_is_lost_at_the_end(admin: Client) -> None:

@@ -71,6 +71,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.input = bytearray()
         """The input that AttachJob has accepted."""
         self.breaks: list[int] = []
+        self.sizes: list[tuple[int, int, int]] = []
+        """The columns, the rows and the log offset of each size that AttachJob sends first."""
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
         self.waiting: Wait = self._wait_job
@@ -181,6 +183,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
             received = aiter(requests)
             start = (await anext(received)).start
             self.attached.append(start)
+            for size in self.sizes:
+                yield _resized(*size)
             if start.input_id:
                 yield _accepted(len(self.input))
                 async for message in received:
@@ -262,6 +266,11 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
 
 def _accepted(offset: int) -> AttachResponse:
     return AttachResponse(input_accepted=job_attach_pb2.InputAccepted(offset=offset))
+
+
+def _resized(columns: int, rows: int, log_offset: int) -> AttachResponse:
+    size = job_pb2.TerminalResize(columns=columns, rows=rows, log_offset=log_offset)
+    return AttachResponse(resized=size)
 
 
 def play(server: FakeServer, *streams: Sequence[StreamMessage | Refusal]) -> None:

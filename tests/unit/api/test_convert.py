@@ -22,7 +22,6 @@ from jobworkerd.model import (
     LimitsPolicy,
     Network,
     Stdin,
-    Terminal,
     Termination,
     TerminationReason,
     Usage,
@@ -37,6 +36,7 @@ from jobworkerd.supervisor.isolation_report import (
     SESSION_KEYRING,
     USER,
 )
+from jobworkerd.terminal import Terminal, TerminalResize
 
 
 def _distinct_limits() -> Limits:
@@ -90,6 +90,7 @@ FULL = Job(
     log_size=99,
     kill_pending=True,
     memory_high_lift_time_ns=4_000_000_004,
+    terminal_resizes=(TerminalResize(101, 33, 55),),
     queue_position=12,
     queue_reason="11 jobs are ahead",
 )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
-from jobworker_client import Client, ClientConfig
+from jobworker_client import Client, ClientConfig, StreamEvent, TerminalResized
 from jobworker_client.retry_policy import RetryPolicy
 from scripted import JOB_ID, FakeServer
 from scripted_messages import Refusal
@@ -88,3 +88,16 @@ async def test_output_without_input(client: Client, server: FakeServer) -> None:
     server.add()
     server.log = b"output"
     assert [chunk.payload async for chunk in client.attach(JOB_ID, offset=3)] == [b"put"]
+
+
+async def test_sizes_of_the_terminal_are_events(client: Client, server: FakeServer) -> None:
+    """After a break, the server repeats the size that holds at the offset."""
+    server.add()
+    server.breaks = [1]
+    server.sizes = [(80, 24, 0), (90, 24, 5)]
+    events: list[StreamEvent] = []
+    async for _ in client.attach(JOB_ID, parts(b"one", b"two"), on_event=events.append):
+        pass
+    assert len(server.attached) == 2
+    sizes = [event for event in events if isinstance(event, TerminalResized)]
+    assert sizes == [TerminalResized(80, 24, 0), TerminalResized(90, 24, 5)]

@@ -58,9 +58,9 @@ class Table:
             raise errors.JobNotFound(job_id)
         return self.jobs[job_id]
 
-    def progress(self, job_id: str) -> tuple[int, Job | None]:
+    def progress(self, job_id: str) -> messages.Progress:
         job = self.jobs[job_id]
-        return self.sizes[job_id], job if job.status.final else None
+        return messages.Progress(job_id, self.sizes[job_id], job if job.status.final else None)
 
     def list(self, request: messages.ListJobs) -> messages.JobPage:
         self.calls.append(request)

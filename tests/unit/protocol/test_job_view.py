@@ -8,6 +8,7 @@ import pytest
 
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol.job_view import JobView
+from jobworkerd.terminal import TerminalResize
 from sample_jobs import FINAL, RUNNING
 
 
@@ -43,7 +44,11 @@ async def test_output_does_not_wake_the_waiters() -> None:
 
 async def test_a_failure_ends_readers_and_waiters_now_and_later() -> None:
     view = JobView(RUNNING)
-    tasks = [asyncio.create_task(view.ended()), asyncio.create_task(view.changed(3))]
+    tasks: list[asyncio.Task[object]] = [
+        asyncio.create_task(view.ended()),
+        asyncio.create_task(view.changed(3)),
+        asyncio.create_task(view.resized(TerminalResize(80, 24))),
+    ]
     await asyncio.sleep(0)
     view.fail(SupervisorUnavailable())
     for each in tasks:
@@ -51,3 +56,22 @@ async def test_a_failure_ends_readers_and_waiters_now_and_later() -> None:
             await each
     with pytest.raises(SupervisorUnavailable):
         await view.ended()
+
+
+async def test_viewers_get_each_resize_once() -> None:
+    view, known = JobView(RUNNING), TerminalResize(80, 24)
+    waiting = asyncio.create_task(view.resized(known))
+    view.update(5, None)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    first, second = TerminalResize(90, 24, 5), TerminalResize(91, 24, 7)
+    view.update(5, None, first)
+    view.update(7, None, second)
+    view.update(8, None, second)
+    assert await waiting == [first, second]
+    waiting = asyncio.create_task(view.resized(second))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    replaced = TerminalResize(92, 24, 7)
+    view.update(8, None, replaced)
+    assert await waiting == [replaced]

@@ -40,8 +40,8 @@ class Server:
         self.jobs = Jobs(config, context, events, self._changed, self.forgotten.append)
 
     def _changed(self, job_id: str) -> None:
-        size, job = self.jobs.progress(job_id)
-        self.changed.append(job.status.value if job else f"live {size}")
+        progress = self.jobs.progress(job_id)
+        self.changed.append(progress.job.status.value if progress.job else f"live {progress.log_size}")
 
     async def run(self, *argv: str, **spec: object) -> Job:
         """Run a command and return the final job."""

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.format import data_file
-from jobworkerd.model import Job, Terminal, TerminationReason
+from jobworkerd.model import Job, TerminationReason
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_terminal import JobTerminal
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import StopRequest
+from jobworkerd.terminal import Terminal, TerminalResize
 
 NO_ISOLATION = IsolationConfig(
     run_as="server",
@@ -37,10 +38,12 @@ async def context(tmp_path: Path) -> AsyncIterator[JobContext]:
         yield made
 
 
-async def start(context: JobContext, script: str) -> LiveJob:
+async def start(
+    context: JobContext, script: str, on_change: Callable[[str], None] = lambda _: None
+) -> LiveJob:
     job = new_job("sh", "-c", script)
     job = replace(job, spec=replace(job.spec, terminal=Terminal(101, 33)))
-    return await LiveJob.start(job, context, lambda _: None, lambda _: None, commit_nothing)
+    return await LiveJob.start(job, context, lambda _: None, on_change, commit_nothing)
 
 
 async def output(tmp_path: Path, live: LiveJob) -> tuple[Job, bytes]:
@@ -74,6 +77,28 @@ async def test_the_terminal_can_be_opened_again(context: JobContext, tmp_path: P
     live.stop(StopRequest(TerminationReason.STOPPED), 0)
     _, written = await output(tmp_path, live)
     assert written == b"again\r\n"
+
+
+async def test_the_record_has_each_size_from_its_log_offset_on(context: JobContext, tmp_path: Path) -> None:
+    changed: list[str] = []
+    live = await start(context, "read line; echo $line; read line", changed.append)
+    assert isinstance(live.stdin, JobTerminal)
+    keys = live.stdin.attach("keys")
+    live.stdin.resize(keys, (101, 33))
+    assert not live.snapshot().terminal_resizes, "the size is that of the start"
+    changed.clear()
+    live.stdin.resize(keys, (90, 40))
+    assert changed == [live.id]
+    first = TerminalResize(90, 40, 0)
+    assert live.last_resize == first
+    await live.stdin.feed(keys, 0, b"word\n")
+    async with asyncio.timeout(10):
+        while live.log_size != len("word\r\nword\r\n"):
+            await asyncio.sleep(0.01)
+    live.stdin.resize(keys, (90, 41))
+    await live.stdin.feed(keys, 5, b"\n")
+    job, _ = await output(tmp_path, live)
+    assert job.terminal_resizes == (first, TerminalResize(90, 41, 12))
 
 
 async def test_a_repeated_end_of_file_is_typed_once(context: JobContext, tmp_path: Path) -> None:

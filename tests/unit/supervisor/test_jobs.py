@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from jobworkerd.errors import CommandNotStarted, HostExhausted, JobNotFinal, JobNotFound, RequestIdReused
 from jobworkerd.model import Job, JobStatus, LimitsUpdate
-from jobworkerd.protocol.messages import DeleteJob, ListJobs, StopJob, UpdateJob
+from jobworkerd.protocol.messages import DeleteJob, ListJobs, Progress, StopJob, UpdateJob
 from jobworkerd.records.encoding import request_hash
 from jobworkerd.spawn import process
 from tests.unit.supervisor.job_table import (
@@ -82,7 +82,7 @@ async def test_history_survives_a_restart(tmp_path: Path) -> None:
     async with running_table(tmp_path) as second:
         for job in jobs:
             assert second.jobs.get(job.id) == job
-            assert second.jobs.progress(job.id) == (0, job)
+            assert second.jobs.progress(job.id) == Progress(job.id, 0, job)
             assert await second.jobs.stop(StopJob(job_id=job.id, subject="CN=bob")) == job
         newest = await second.run("true")
         page = second.jobs.list(ListJobs(page_size=9))

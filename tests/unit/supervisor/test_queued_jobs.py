@@ -10,7 +10,7 @@ import pytest
 
 from jobworkerd.errors import HostExhausted, JobNotFound, JobNotRunning, TooManyJobs
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason
-from jobworkerd.protocol.messages import ListJobs, UpdateJob
+from jobworkerd.protocol.messages import ListJobs, Progress, UpdateJob
 from jobworkerd.records.sealing import Sealer
 from tests.unit.supervisor.job_table import (
     ONE_JOB,
@@ -42,7 +42,7 @@ async def test_a_job_waits_and_starts_when_another_has_ended(server: Server) -> 
     assert second.queue_reason == "1 job is running, which is the maximum (max_jobs)"
     assert (third.queue_position, third.queue_reason) == (2, f"1 job is ahead; {second.queue_reason}")
     assert server.jobs.get(third.id) == third
-    assert server.jobs.progress(third.id) == (0, None)
+    assert server.jobs.progress(third.id) == Progress(third.id, 0)
 
     await stop(server, first)
     ended = [await server.ended(job.id) for job in (second, third)]
@@ -120,7 +120,7 @@ async def test_the_end_is_committed_before_it_is_published(
         await update(final)
         await asyncio.sleep(0.02)
         found.append(server.jobs.get(job.id))
-        assert server.jobs.progress(job.id) == (0, None)
+        assert server.jobs.progress(job.id) == Progress(job.id, 0)
         listed = server.jobs.list(ListJobs(page_size=1)).jobs[0]
         assert listed.status is not JobStatus.STOPPED
 

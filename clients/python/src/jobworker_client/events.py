@@ -12,6 +12,7 @@ __all__ = [
     "JobRemoved",
     "Reconnecting",
     "StreamEvent",
+    "TerminalResized",
     "TruncatedRange",
     "WatchEvent",
     "WatchSynced",
@@ -38,7 +39,20 @@ class Reconnecting:
     offset: int | None
 
 
-StreamEvent = TruncatedRange | Reconnecting
+@dataclass(frozen=True)
+class TerminalResized:
+    """The job's terminal has this size from `log_offset` on.
+
+    An attached stream reports the size that holds at its first byte, and each change. It can be reported
+    before or after the output around `log_offset`.
+    """
+
+    columns: int
+    rows: int
+    log_offset: int
+
+
+StreamEvent = TruncatedRange | Reconnecting | TerminalResized
 EventHandler = Callable[[StreamEvent], None]
 
 

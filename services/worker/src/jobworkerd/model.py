@@ -8,9 +8,10 @@ since the epoch, durations are seconds and sizes are bytes, unless a name says o
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
 
 import msgspec
+
+from jobworkerd.terminal import Resizes, Terminal
 
 
 class JobStatus(enum.Enum):
@@ -70,18 +71,6 @@ class Stdin(enum.Enum):
     NONE = "none"
     OPEN = "open"
     ONCE = "once"
-
-
-Cells = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-"""A number of columns or rows that the kernel accepts for a terminal."""
-
-
-class Terminal(msgspec.Struct, frozen=True, gc=False):
-    """The terminal with which a job starts: its size in characters, and the value of TERM."""
-
-    columns: Cells = 80
-    rows: Cells = 24
-    term: str = "xterm-256color"
 
 
 class OutputSource(enum.IntEnum):
@@ -268,6 +257,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     log_size: int = 0
     kill_pending: bool = False
     memory_high_lift_time_ns: int | None = None
+    terminal_resizes: Resizes = ()
     queue_position: int = 0
     queue_reason: str = ""
     was_queued: bool = False
@@ -295,10 +285,12 @@ def without_env(job: Job) -> Job:
 
 
 _OTHER_BYTES = 2_000
-"""Memory of a job without its arguments and labels."""
+"""Memory of a job without its arguments, labels and resizes."""
+
+_RESIZE_BYTES = 100
 
 
 def memory_of(job: Job) -> int:
     """Return the approximate memory of a job in bytes."""
     texts = (job.spec.command, *job.spec.args, *job.spec.labels, *job.spec.labels.values())
-    return _OTHER_BYTES + sum(map(len, texts))
+    return _OTHER_BYTES + sum(map(len, texts)) + _RESIZE_BYTES * len(job.terminal_resizes)

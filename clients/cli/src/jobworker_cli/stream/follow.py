@@ -14,6 +14,7 @@ from jobworker_client import (
     ReaderStalled,
     Reconnecting,
     StreamEvent,
+    TerminalResized,
     TruncatedRange,
 )
 
@@ -29,7 +30,9 @@ class StderrNotifier:
         self._stall_printed = False
 
     def __call__(self, event: StreamEvent) -> None:
-        """Print one event."""
+        """Print one event. A size of the job's terminal is not worth a message."""
+        if isinstance(event, TerminalResized):
+            return
         if isinstance(event, TruncatedRange):
             count = event.to_offset - event.from_offset
             print_message(

@@ -608,9 +608,13 @@ type Job struct {
 	// ended, so it can also grow. 0 = the job is not QUEUED. Set by the server.
 	QueuePosition int32 `protobuf:"varint,48,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"`
 	// Reason why the job has not started yet, in one sentence. Empty if the job is not QUEUED. Set by the server.
-	QueueReason   string `protobuf:"bytes,49,opt,name=queue_reason,json=queueReason,proto3" json:"queue_reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	QueueReason string `protobuf:"bytes,49,opt,name=queue_reason,json=queueReason,proto3" json:"queue_reason,omitempty"`
+	// Changes of the size of the terminal since the start, in the order of `log_offset`. At most 100: of more changes,
+	// those that held for the least output are missing, but never the last one. Changes that a process of the job makes
+	// itself are not recorded. Set by the server.
+	TerminalResizes []*TerminalResize `protobuf:"bytes,50,rep,name=terminal_resizes,json=terminalResizes,proto3" json:"terminal_resizes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -909,6 +913,13 @@ func (x *Job) GetQueueReason() string {
 	return ""
 }
 
+func (x *Job) GetTerminalResizes() []*TerminalResize {
+	if x != nil {
+		return x.TerminalResizes
+	}
+	return nil
+}
+
 // A pseudoterminal.
 type JobTerminal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -973,6 +984,71 @@ func (x *JobTerminal) GetTerm() string {
 	return ""
 }
 
+// The size of a terminal from a position in the output on.
+type TerminalResize struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Width in characters.
+	Columns int32 `protobuf:"varint,1,opt,name=columns,proto3" json:"columns,omitempty"`
+	// Height in lines.
+	Rows int32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// The size of the log when the terminal got this size. The output that follows can begin with a remainder that a
+	// process wrote before it knew the size.
+	LogOffset     int64 `protobuf:"varint,3,opt,name=log_offset,json=logOffset,proto3" json:"log_offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalResize) Reset() {
+	*x = TerminalResize{}
+	mi := &file_jobworker_v1_job_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalResize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalResize) ProtoMessage() {}
+
+func (x *TerminalResize) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalResize.ProtoReflect.Descriptor instead.
+func (*TerminalResize) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TerminalResize) GetColumns() int32 {
+	if x != nil {
+		return x.Columns
+	}
+	return 0
+}
+
+func (x *TerminalResize) GetRows() int32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *TerminalResize) GetLogOffset() int64 {
+	if x != nil {
+		return x.LogOffset
+	}
+	return 0
+}
+
 // Cause and details of a job's end. All fields are set by the server.
 type Termination struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -998,7 +1074,7 @@ type Termination struct {
 
 func (x *Termination) Reset() {
 	*x = Termination{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[2]
+	mi := &file_jobworker_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1086,7 @@ func (x *Termination) String() string {
 func (*Termination) ProtoMessage() {}
 
 func (x *Termination) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[2]
+	mi := &file_jobworker_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1099,7 @@ func (x *Termination) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Termination.ProtoReflect.Descriptor instead.
 func (*Termination) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Termination) GetReason() TerminationReason {
@@ -1094,7 +1170,7 @@ type AppliedLimit struct {
 
 func (x *AppliedLimit) Reset() {
 	*x = AppliedLimit{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1182,7 @@ func (x *AppliedLimit) String() string {
 func (*AppliedLimit) ProtoMessage() {}
 
 func (x *AppliedLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[3]
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1195,7 @@ func (x *AppliedLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedLimit.ProtoReflect.Descriptor instead.
 func (*AppliedLimit) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppliedLimit) GetLimit() Limit {
@@ -1176,7 +1252,7 @@ type AppliedIsolation struct {
 
 func (x *AppliedIsolation) Reset() {
 	*x = AppliedIsolation{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1264,7 @@ func (x *AppliedIsolation) String() string {
 func (*AppliedIsolation) ProtoMessage() {}
 
 func (x *AppliedIsolation) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1277,7 @@ func (x *AppliedIsolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedIsolation.ProtoReflect.Descriptor instead.
 func (*AppliedIsolation) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AppliedIsolation) GetPart() IsolationPart {
@@ -1287,7 +1363,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[5]
+	mi := &file_jobworker_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1375,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[5]
+	mi := &file_jobworker_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1388,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Usage) GetWallUsec() int64 {
@@ -1466,7 +1542,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\r\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x0e\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1513,7 +1589,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x15memory_high_lift_time\x18. \x01(\v2\x1a.google.protobuf.TimestampR\x12memoryHighLiftTime\x12;\n" +
 	"\vtermination\x18/ \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x12%\n" +
 	"\x0equeue_position\x180 \x01(\x05R\rqueuePosition\x12!\n" +
-	"\fqueue_reason\x181 \x01(\tR\vqueueReason\x1a9\n" +
+	"\fqueue_reason\x181 \x01(\tR\vqueueReason\x12G\n" +
+	"\x10terminal_resizes\x182 \x03(\v2\x1c.jobworker.v1.TerminalResizeR\x0fterminalResizes\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
@@ -1523,7 +1600,12 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\vJobTerminal\x12\x18\n" +
 	"\acolumns\x18\x01 \x01(\x05R\acolumns\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x05R\x04rows\x12\x12\n" +
-	"\x04term\x18\x03 \x01(\tR\x04term\"\x82\x02\n" +
+	"\x04term\x18\x03 \x01(\tR\x04term\"]\n" +
+	"\x0eTerminalResize\x12\x18\n" +
+	"\acolumns\x18\x01 \x01(\x05R\acolumns\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x05R\x04rows\x12\x1d\n" +
+	"\n" +
+	"log_offset\x18\x03 \x01(\x03R\tlogOffset\"\x82\x02\n" +
 	"\vTermination\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.jobworker.v1.TerminationReasonR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1f\n" +
@@ -1665,7 +1747,7 @@ func file_jobworker_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_jobworker_v1_job_proto_goTypes = []any{
 	(JobStatus)(0),                // 0: jobworker.v1.JobStatus
 	(JobNetwork)(0),               // 1: jobworker.v1.JobNetwork
@@ -1676,40 +1758,42 @@ var file_jobworker_v1_job_proto_goTypes = []any{
 	(IsolationPart)(0),            // 6: jobworker.v1.IsolationPart
 	(*Job)(nil),                   // 7: jobworker.v1.Job
 	(*JobTerminal)(nil),           // 8: jobworker.v1.JobTerminal
-	(*Termination)(nil),           // 9: jobworker.v1.Termination
-	(*AppliedLimit)(nil),          // 10: jobworker.v1.AppliedLimit
-	(*AppliedIsolation)(nil),      // 11: jobworker.v1.AppliedIsolation
-	(*Usage)(nil),                 // 12: jobworker.v1.Usage
-	nil,                           // 13: jobworker.v1.Job.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*TerminalResize)(nil),        // 9: jobworker.v1.TerminalResize
+	(*Termination)(nil),           // 10: jobworker.v1.Termination
+	(*AppliedLimit)(nil),          // 11: jobworker.v1.AppliedLimit
+	(*AppliedIsolation)(nil),      // 12: jobworker.v1.AppliedIsolation
+	(*Usage)(nil),                 // 13: jobworker.v1.Usage
+	nil,                           // 14: jobworker.v1.Job.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
 }
 var file_jobworker_v1_job_proto_depIdxs = []int32{
 	0,  // 0: jobworker.v1.Job.status:type_name -> jobworker.v1.JobStatus
-	14, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	14, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
-	13, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
-	14, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	15, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
-	15, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
+	15, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	15, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	14, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
+	15, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	16, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
+	16, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
 	3,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
 	1,  // 8: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	15, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
+	16, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
 	2,  // 10: jobworker.v1.Job.stdin:type_name -> jobworker.v1.JobStdin
 	8,  // 11: jobworker.v1.Job.terminal:type_name -> jobworker.v1.JobTerminal
-	10, // 12: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
-	11, // 13: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
-	12, // 14: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	14, // 15: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
-	9,  // 16: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
-	4,  // 17: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	5,  // 18: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
-	6,  // 19: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	11, // 12: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
+	12, // 13: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
+	13, // 14: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
+	15, // 15: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	10, // 16: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
+	9,  // 17: jobworker.v1.Job.terminal_resizes:type_name -> jobworker.v1.TerminalResize
+	4,  // 18: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
+	5,  // 19: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
+	6,  // 20: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }
@@ -1718,14 +1802,14 @@ func file_jobworker_v1_job_proto_init() {
 		return
 	}
 	file_jobworker_v1_job_proto_msgTypes[0].OneofWrappers = []any{}
-	file_jobworker_v1_job_proto_msgTypes[5].OneofWrappers = []any{}
+	file_jobworker_v1_job_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_proto_rawDesc), len(file_jobworker_v1_job_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1549,6 +1549,7 @@ type AttachJobResponse struct {
 	//
 	//	*AttachJobResponse_Output
 	//	*AttachJobResponse_InputAccepted
+	//	*AttachJobResponse_Resized
 	Kind          isAttachJobResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1609,6 +1610,15 @@ func (x *AttachJobResponse) GetInputAccepted() *InputAccepted {
 	return nil
 }
 
+func (x *AttachJobResponse) GetResized() *TerminalResize {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachJobResponse_Resized); ok {
+			return x.Resized
+		}
+	}
+	return nil
+}
+
 type isAttachJobResponse_Kind interface {
 	isAttachJobResponse_Kind()
 }
@@ -1623,9 +1633,18 @@ type AttachJobResponse_InputAccepted struct {
 	InputAccepted *InputAccepted `protobuf:"bytes,2,opt,name=input_accepted,json=inputAccepted,proto3,oneof"`
 }
 
+type AttachJobResponse_Resized struct {
+	// The size of the job's terminal. Sent before the output: the size that holds at the `offset` of `start`, and each
+	// later one until now. Then sent when the size changes, before or after the output around `log_offset`. Several
+	// changes at once can be sent as one. Sent to all clients, also to those without an `input_id`.
+	Resized *TerminalResize `protobuf:"bytes,3,opt,name=resized,proto3,oneof"`
+}
+
 func (*AttachJobResponse_Output) isAttachJobResponse_Kind() {}
 
 func (*AttachJobResponse_InputAccepted) isAttachJobResponse_Kind() {}
+
+func (*AttachJobResponse_Resized) isAttachJobResponse_Kind() {}
 
 var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
@@ -1768,10 +1787,11 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\x06signal\x18\x04 \x01(\v2\x17.jobworker.v1.JobSignalH\x00R\x06signal\x12.\n" +
 	"\x06detach\x18\x05 \x01(\v2\x14.jobworker.v1.DetachH\x00R\x06detach\x124\n" +
 	"\x06resize\x18\x06 \x01(\v2\x1a.jobworker.v1.TerminalSizeH\x00R\x06resizeB\x06\n" +
-	"\x04kind\"\xa0\x01\n" +
+	"\x04kind\"\xda\x01\n" +
 	"\x11AttachJobResponse\x12=\n" +
 	"\x06output\x18\x01 \x01(\v2#.jobworker.v1.GetJobsStreamResponseH\x00R\x06output\x12D\n" +
-	"\x0einput_accepted\x18\x02 \x01(\v2\x1b.jobworker.v1.InputAcceptedH\x00R\rinputAcceptedB\x06\n" +
+	"\x0einput_accepted\x18\x02 \x01(\v2\x1b.jobworker.v1.InputAcceptedH\x00R\rinputAccepted\x128\n" +
+	"\aresized\x18\x03 \x01(\v2\x1c.jobworker.v1.TerminalResizeH\x00R\aresizedB\x06\n" +
 	"\x04kind2\xbc\x06\n" +
 	"\n" +
 	"JobService\x12L\n" +
@@ -1839,8 +1859,9 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*Detach)(nil),                // 35: jobworker.v1.Detach
 	(*TerminalSize)(nil),          // 36: jobworker.v1.TerminalSize
 	(*InputAccepted)(nil),         // 37: jobworker.v1.InputAccepted
-	(*WatchJobsRequest)(nil),      // 38: jobworker.v1.WatchJobsRequest
-	(*WatchJobsResponse)(nil),     // 39: jobworker.v1.WatchJobsResponse
+	(*TerminalResize)(nil),        // 38: jobworker.v1.TerminalResize
+	(*WatchJobsRequest)(nil),      // 39: jobworker.v1.WatchJobsRequest
+	(*WatchJobsResponse)(nil),     // 40: jobworker.v1.WatchJobsResponse
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	18, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
@@ -1878,31 +1899,32 @@ var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	36, // 32: jobworker.v1.AttachJobRequest.resize:type_name -> jobworker.v1.TerminalSize
 	15, // 33: jobworker.v1.AttachJobResponse.output:type_name -> jobworker.v1.GetJobsStreamResponse
 	37, // 34: jobworker.v1.AttachJobResponse.input_accepted:type_name -> jobworker.v1.InputAccepted
-	0,  // 35: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	2,  // 36: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	4,  // 37: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	6,  // 38: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	10, // 39: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	8,  // 40: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
-	12, // 41: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
-	38, // 42: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
-	14, // 43: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	16, // 44: jobworker.v1.JobService.AttachJob:input_type -> jobworker.v1.AttachJobRequest
-	1,  // 45: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 46: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 47: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 48: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	11, // 49: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	9,  // 50: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
-	13, // 51: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
-	39, // 52: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
-	15, // 53: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	17, // 54: jobworker.v1.JobService.AttachJob:output_type -> jobworker.v1.AttachJobResponse
-	45, // [45:55] is the sub-list for method output_type
-	35, // [35:45] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	38, // 35: jobworker.v1.AttachJobResponse.resized:type_name -> jobworker.v1.TerminalResize
+	0,  // 36: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 37: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 38: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 39: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	10, // 40: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	8,  // 41: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
+	12, // 42: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
+	39, // 43: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
+	14, // 44: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	16, // 45: jobworker.v1.JobService.AttachJob:input_type -> jobworker.v1.AttachJobRequest
+	1,  // 46: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 47: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 48: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 49: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	11, // 50: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	9,  // 51: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
+	13, // 52: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	40, // 53: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
+	15, // 54: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	17, // 55: jobworker.v1.JobService.AttachJob:output_type -> jobworker.v1.AttachJobResponse
+	46, // [46:56] is the sub-list for method output_type
+	36, // [36:46] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
@@ -1933,6 +1955,7 @@ func file_jobworker_v1_job_service_proto_init() {
 	file_jobworker_v1_job_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*AttachJobResponse_Output)(nil),
 		(*AttachJobResponse_InputAccepted)(nil),
+		(*AttachJobResponse_Resized)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -6,10 +6,12 @@ from contextlib import suppress
 
 import grpc
 
-from jobworker.v1 import job_attach_pb2, job_service_pb2
+from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.stream import JobStream
 from jobworker_client.chunks import Chunk
+from jobworker_client.events import EventHandler
+from jobworker_client.resumable_attach import ResumableAttach
 from jobworker_client.resumable_input import ResumableInput, pieces
 from jobworker_client.resumable_stream import ResumableStream
 
@@ -32,7 +34,6 @@ class _Input:
 
     def start_call(self) -> None:
         """Prepare for the first or the next call."""
-        self.state.start_call()
         self._accepted.clear()
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
@@ -99,16 +100,22 @@ class _AttachCall:
     """One call of AttachJob, with the interface of a call of GetJobsStream."""
 
     def __init__(
-        self, call: _Call, start: job_attach_pb2.AttachStart, source: _Input | None, controls: _Controls
+        self,
+        call: _Call,
+        start: job_attach_pb2.AttachStart,
+        source: _Input | None,
+        controls: _Controls,
+        on_resize: Callable[[job_pb2.TerminalResize], None],
     ) -> None:
         self._call = call
         self._source = source
+        self._on_resize = on_resize
         self._turn = asyncio.Lock()
         self._error: Exception | None = None
         self._sending = asyncio.get_running_loop().create_task(self._send(start, controls))
 
     async def read(self) -> Chunk | object:
-        """Return the next message of the output, or the EOF of gRPC."""
+        """Return the next message of the output, or the EOF of gRPC. Handle other messages."""
         while True:
             try:
                 message = await self._call.read()
@@ -123,6 +130,8 @@ class _AttachCall:
                     return message.output
                 case "input_accepted" if self._source is not None:
                     self._source.accepted(message.input_accepted.offset)
+                case "resized":
+                    self._on_resize(message.resized)
 
     def cancel(self) -> None:
         """Cancel the call."""
@@ -151,11 +160,9 @@ class _AttachCall:
 class _AttachConnection:
     """A connection that opens calls of AttachJob instead of GetJobsStream."""
 
-    def __init__(
-        self, connection: Connection, start: job_attach_pb2.AttachStart, source: _Input | None
-    ) -> None:
-        self.start = start
+    def __init__(self, connection: Connection, calls: ResumableAttach, source: _Input | None) -> None:
         self.controls = _Controls()
+        self.calls = calls
         self.source = source
         self._connection = connection
         self.wait_ready = connection.wait_ready
@@ -163,18 +170,11 @@ class _AttachConnection:
 
     def open(self, request: job_service_pb2.GetJobsStreamRequest, timeout: float | None) -> _AttachCall:
         """Start a call with a timeout in seconds."""
-        start = job_attach_pb2.AttachStart()
-        start.CopyFrom(self.start)
-        start.offset = request.offset
-        if not request.HasField("tail_bytes"):
-            start.ClearField("tail_bytes")
+        start = self.calls.next_start(request)
         if self.source:
-            start.input_id = self.source.state.id
             self.source.start_call()
-        # Another client that has taken the stdin over since keeps it.
-        self.start.take_over = False
         call = self._connection.stub.AttachJob(timeout=timeout)
-        return _AttachCall(call, start, self.source, self.controls)
+        return _AttachCall(call, start, self.source, self.controls, self.calls.resized)
 
 
 class AttachedStream(JobStream):
@@ -186,10 +186,11 @@ class AttachedStream(JobStream):
         state: ResumableStream,
         start: job_attach_pb2.AttachStart,
         stdin: AsyncIterable[bytes] | None,
+        on_event: EventHandler | None,
     ) -> None:
-        self._attach = _AttachConnection(
-            connection, start, None if stdin is None else _Input(stdin, state.made_progress)
-        )
+        source = None if stdin is None else _Input(stdin, state.made_progress)
+        calls = ResumableAttach(start, source.state if source else None, on_event)
+        self._attach = _AttachConnection(connection, calls, source)
         super().__init__(self._attach, state)
 
     def signal(self, name: str) -> None:
@@ -201,9 +202,7 @@ class AttachedStream(JobStream):
 
     def resize(self, columns: int, rows: int) -> None:
         """Report the size of the client's terminal, for a job with a terminal and with input."""
-        size = job_attach_pb2.TerminalSize(columns=columns, rows=rows)
-        self._attach.start.size.CopyFrom(size)
-        self._attach.controls.put(Request(resize=size))
+        self._attach.controls.put(self._attach.calls.resize(columns, rows))
 
     def _cancel_call(self) -> None:
         super()._cancel_call()

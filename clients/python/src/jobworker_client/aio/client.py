@@ -110,7 +110,8 @@ class Client(JobCalls):
         """Return the output of a job like `stream`, and send it the bytes of `stdin`.
 
         The end of `stdin` ends the input of the job. The input is sent while the stream is iterated, and it
-        resumes like the output. `signal` of the result sends a signal to the job.
+        resumes like the output. `signal` of the result sends a signal to the job. `on_event` is also called
+        with each `TerminalResized`.
 
         The iteration raises `JobNotFound` if no job has this id, `NoStdin` if the job was created without
         `stdin`, and `StdinInUse` if another client feeds it.
@@ -156,7 +157,7 @@ class Client(JobCalls):
         request = requests.attached_output(start)
         request.mixed_sources = mixed_sources
         state = ResumableStream(request, deadline=deadline, on_event=on_event, policy=self._retry_policy)
-        return AttachedStream(self._connection, state, start, stdin)
+        return AttachedStream(self._connection, state, start, stdin, on_event)
 
     def stream_from(
         self,

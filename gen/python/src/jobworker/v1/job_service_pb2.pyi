@@ -884,6 +884,7 @@ class AttachJobResponse(message.Message):
 
     OUTPUT_FIELD_NUMBER: builtins.int
     INPUT_ACCEPTED_FIELD_NUMBER: builtins.int
+    RESIZED_FIELD_NUMBER: builtins.int
     @builtins.property
     def output(self) -> GetJobsStreamResponse:
         """A message of the output, as from GetJobsStream with `follow` and `mixed_sources`."""
@@ -892,16 +893,24 @@ class AttachJobResponse(message.Message):
     def input_accepted(self) -> job_attach_pb2.InputAccepted:
         """The accepted input. Sent after `start` with an `input_id`, and after each `input` and `eof`."""
 
+    @builtins.property
+    def resized(self) -> job_pb2.TerminalResize:
+        """The size of the job's terminal. Sent before the output: the size that holds at the `offset` of `start`, and each
+        later one until now. Then sent when the size changes, before or after the output around `log_offset`. Several
+        changes at once can be sent as one. Sent to all clients, also to those without an `input_id`.
+        """
+
     def __init__(
         self,
         *,
         output: GetJobsStreamResponse | None = ...,
         input_accepted: job_attach_pb2.InputAccepted | None = ...,
+        resized: job_pb2.TerminalResize | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["input_accepted", b"input_accepted", "kind", b"kind", "output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["input_accepted", b"input_accepted", "kind", b"kind", "output", b"output", "resized", b"resized"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["input_accepted", b"input_accepted", "kind", b"kind", "output", b"output"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["input_accepted", b"input_accepted", "kind", b"kind", "output", b"output", "resized", b"resized"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["output", "input_accepted"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = typing.Literal["output", "input_accepted", "resized"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...

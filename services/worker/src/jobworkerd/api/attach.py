@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from grpc import aio
 
 from jobworker.v1 import job_attach_pb2, job_service_pb2
-from jobworkerd.api import attach_validation
+from jobworkerd.api import attach_validation, convert
 from jobworkerd.api.attach_validation import AttachRequest
 from jobworkerd.api.rpc import Context
 from jobworkerd.api.streaming import encoding
@@ -14,6 +14,7 @@ from jobworkerd.api.streaming.streams import LogStream
 from jobworkerd.errors import InvalidRequest, JobWorkerError
 from jobworkerd.protocol import input_messages
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.terminal import TerminalResize, resizes_from
 
 _START_SECONDS = 10.0
 
@@ -66,6 +67,10 @@ class _Responses:
         """Write how much of the input has been accepted."""
         accepted = job_attach_pb2.InputAccepted(offset=offset)
         await self._write(Response(input_accepted=accepted).SerializeToString())
+
+    async def resized(self, resize: TerminalResize) -> None:
+        """Write a size of the terminal."""
+        await self._write(Response(resized=convert.terminal_resize(resize)).SerializeToString())
 
     async def _write(self, message: bytes) -> None:
         async with self._turn:
@@ -127,8 +132,23 @@ class AttachCall:
             self._ended.set_result(None)
 
     async def _write_output(self) -> None:
+        """Write the sizes of the terminal so far, then the output."""
+        view, request = self._stream.view, self._request.stream
+        if terminal := view.job.spec.terminal:
+            sizes = resizes_from(terminal, view.resizes, request.offset)
+            for size in sizes:
+                await self._responses.resized(size)
+            self._spawn(self._write_resizes(sizes[-1]))
         await self._stream.write(self._responses)
         self._end()
+
+    async def _write_resizes(self, last: TerminalResize) -> None:
+        """Write each size of the terminal after the last written one."""
+        while True:
+            later = await self._stream.view.resized(last)
+            for resize in later:
+                await self._responses.resized(resize)
+            last = later[-1]
 
     def _attach_message(self) -> input_messages.AttachInput:
         stream, input_id, take_over, size, redraw = self._request

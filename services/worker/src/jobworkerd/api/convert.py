@@ -21,6 +21,7 @@ from jobworkerd.model import (
     Usage,
 )
 from jobworkerd.signals import signal_name
+from jobworkerd.terminal import TerminalResize
 
 STATUSES: Mapping[int, JobStatus] = MappingProxyType(
     {job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}"): status for status in JobStatus}
@@ -112,9 +113,15 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         queue_position=job.queue_position,
         queue_reason=job.queue_reason,
         terminal=None if spec.terminal is None else job_pb2.JobTerminal(**asdict(spec.terminal)),
+        terminal_resizes=[terminal_resize(each) for each in job.terminal_resizes],
         stdin=job_pb2.JobStdin.Value(f"JOB_STDIN_{spec.stdin.name}"),
         **asdict(spec.limits),
     )
+
+
+def terminal_resize(resize: TerminalResize) -> job_pb2.TerminalResize:
+    """Return the message of a size of a terminal."""
+    return job_pb2.TerminalResize(**asdict(resize))
 
 
 def _termination(termination: Termination) -> job_pb2.Termination:

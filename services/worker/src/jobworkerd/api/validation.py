@@ -14,9 +14,10 @@ from jobworkerd.api.watches import WatchRequest
 from jobworkerd.config import Config, Defaults
 from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
-from jobworkerd.model import JobSpec, Stdin, Terminal
+from jobworkerd.model import JobSpec, Stdin
 from jobworkerd.protocol import messages
 from jobworkerd.signals import signal_number
+from jobworkerd.terminal import Terminal
 
 _ID_IN_MESSAGES = 64
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jobworkerd.model import Cells
+from jobworkerd.terminal import Cells
 
 
 class AttachInput(msgspec.Struct, frozen=True, tag=True, gc=False):

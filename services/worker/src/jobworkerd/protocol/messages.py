@@ -15,6 +15,7 @@ import msgspec
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 from jobworkerd.protocol.change_log import Change
 from jobworkerd.protocol.input_messages import InputAccepted, InputRequest
+from jobworkerd.terminal import TerminalResize
 
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 """A larger page would block the event loop of the supervisor."""
@@ -237,11 +238,15 @@ class Reply(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """The new state of a followed job. `job` is set if the job is final."""
+    """The new state of a followed job. `job` is set if the job is final.
+
+    `resize` is the last change of the terminal's size.
+    """
 
     job_id: str
     log_size: int
     job: Job | None = None
+    resize: TerminalResize | None = None
 
 
 class Changes(msgspec.Struct, frozen=True, tag=True, gc=False):

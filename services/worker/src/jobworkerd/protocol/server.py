@@ -29,8 +29,8 @@ class JobTable(Protocol):
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
         """Return a job in its current state."""
 
-    def progress(self, job_id: str) -> tuple[int, Job | None]:
-        """Return the size of a job's log, and the job if it is final."""
+    def progress(self, job_id: str) -> messages.Progress:
+        """Return the notice of the current state of a job."""
 
     def list(self, request: messages.ListJobs) -> messages.JobPage:
         """Return a page of jobs."""
@@ -131,7 +131,7 @@ class ApiConnection(asyncio.Protocol):
         """Schedule a notice that the log or the status of a job has changed."""
         if job_id in self._followed:
             # Read now: the final job can be removed before the socket is writable.
-            self._changed[job_id] = messages.Progress(job_id, *self._jobs.progress(job_id))
+            self._changed[job_id] = self._jobs.progress(job_id)
             self._schedule_flush()
 
     def limits_problem(self, reason: str) -> None:

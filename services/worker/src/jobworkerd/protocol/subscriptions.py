@@ -91,9 +91,9 @@ class Subscriptions:
     def take_notice(self, notice: messages.Progress | messages.Changes) -> None:
         """Process a notice."""
         match notice:
-            case messages.Progress(job_id, log_size, job):
+            case messages.Progress(job_id, log_size, job, resize):
                 if view := self._views.get(job_id):
-                    view.update(log_size, job)
+                    view.update(log_size, job, resize)
             case messages.Changes():
                 if self._feed:
                     self._feed.take(notice)

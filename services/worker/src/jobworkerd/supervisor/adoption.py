@@ -74,7 +74,7 @@ class Adoption:
     async def _complete(self, state: JobState, record: Job | None) -> None:
         """Release the remaining resources of a final job, and store its record."""
         context, job = self._context, state.job
-        await JobResources(job.id, context, lambda: None).remove_cgroup()
+        await JobResources(job.id, context, lambda: None, lambda _: None).remove_cgroup()
         if record and not record.status.final:
             size = await context.attempt("log", lambda: context.logs.end_abandoned(job.id), failed=0)
             final = replace(job, log_size=max(size, job.log_size))

@@ -20,7 +20,7 @@ from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_input import JobInput
 from jobworkerd.supervisor.job_processes import JobProcesses
 from jobworkerd.supervisor.job_state import JobState
-from jobworkerd.supervisor.job_terminal import DRAIN_STEPS, JobTerminal
+from jobworkerd.supervisor.job_terminal import DRAIN_STEPS, JobTerminal, Size
 from jobworkerd.supervisor.pump import Pump
 
 _REMOVED = "another program removed the job's cgroup"
@@ -29,11 +29,20 @@ _REMOVED = "another program removed the job's cgroup"
 class JobResources:
     """The owner of a job's cgroup, processes, pipes, open log and user, until `release`."""
 
-    def __init__(self, job_id: str, context: JobContext, on_output: Callable[[], None]) -> None:
-        """Acquire nothing yet. `on_output` is called whenever the log grows."""
+    def __init__(
+        self,
+        job_id: str,
+        context: JobContext,
+        on_output: Callable[[], None],
+        on_resize: Callable[[Size], None],
+    ) -> None:
+        """Acquire nothing yet. `on_output` is called whenever the log grows, and `on_resize` with a new size
+        of the terminal before it applies.
+        """
         self._job_id = job_id
         self._context = context
         self._on_output = on_output
+        self._on_resize = on_resize
         self._on_release = ExitStack()
         self.processes = JobProcesses(context.parent, self._on_release)
         self.containment = self._containment()
@@ -99,8 +108,10 @@ class JobResources:
         if spec.stdin is Stdin.NONE and not spec.terminal:
             return None
         context = self._context
-        kind = JobTerminal if spec.terminal else JobInput
-        self.stdin = kind(self._job_id, context.loop, context.holder, spec.stdin)
+        if spec.terminal:
+            self.stdin = JobTerminal(self._job_id, context.loop, context.holder, self._on_resize)
+        else:
+            self.stdin = JobInput(self._job_id, context.loop, context.holder, spec.stdin)
         self._on_release.callback(self.stdin.close)
         return self.stdin
 

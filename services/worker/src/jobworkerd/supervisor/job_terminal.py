@@ -11,11 +11,14 @@ import os
 import signal
 import struct
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 
-from jobworkerd.model import Terminal
+from jobworkerd.model import Stdin
+from jobworkerd.supervisor.holder import Holder
 from jobworkerd.supervisor.input_spool import InputSpool
 from jobworkerd.supervisor.job_input import Feeder, JobInput
+from jobworkerd.terminal import Terminal
 
 # include/uapi/asm-generic/ioctls.h
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
@@ -34,6 +37,20 @@ Size = tuple[int, int]
 
 class JobTerminal(JobInput):
     """The owner of the master, of the spool and of the write end of the stdout pipe, until `close`."""
+
+    def __init__(
+        self,
+        job_id: str,
+        loop: asyncio.AbstractEventLoop,
+        holder: Holder,
+        on_resize: Callable[[Size], None],
+    ) -> None:
+        """Start without a terminal; see `open_terminal` and `adopt`. Call `on_resize` before a resize.
+
+        A supervisor that dies between the two then repeats both, because the terminal has the old size.
+        """
+        super().__init__(job_id, loop, holder, Stdin.OPEN)
+        self._on_resize = on_resize
 
     _relay: int | None = None
     _resuming: asyncio.TimerHandle | None = None
@@ -162,6 +179,7 @@ class JobTerminal(JobInput):
         rows, columns, *_ = struct.unpack("HHHH", fcntl.ioctl(self._pipe, termios.TIOCGWINSZ, bytes(8)))
         if size == (columns, rows):
             return False
+        self._on_resize(size)
         self._set_size(size)
         return True
 

@@ -12,7 +12,7 @@ from jobworkerd.job_id import JobIds, is_job_id
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.protocol.job_changes import JobChanges
-from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, StopJob, UpdateJob
+from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, Progress, StopJob, UpdateJob
 from jobworkerd.supervisor.adoption import Adoption
 from jobworkerd.supervisor.create_rate import CreateRate
 from jobworkerd.supervisor.event_log import EventLog
@@ -151,12 +151,12 @@ class Jobs:
             return job
         raise JobNotFound(job_id)
 
-    def progress(self, job_id: str) -> tuple[int, Job | None]:
-        """Return the size of a job's log, and the job if it is final."""
+    def progress(self, job_id: str) -> Progress:
+        """Return the notice of the current state of a job."""
         if entry := self._live.get(job_id):
-            return entry.live.log_size, None
+            return Progress(job_id, entry.live.log_size, resize=entry.live.last_resize)
         job = self.get(job_id)
-        return job.log_size, job if job.status.final else None
+        return Progress(job_id, job.log_size, job if job.status.final else None)
 
     def list(self, request: ListJobs) -> JobPage:
         """Return a page of jobs, newest first.

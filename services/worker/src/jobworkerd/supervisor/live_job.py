@@ -19,9 +19,10 @@ from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.job_start import JobStart
 from jobworkerd.supervisor.job_state import HeldState, JobState
-from jobworkerd.supervisor.job_terminal import JobTerminal
+from jobworkerd.supervisor.job_terminal import JobTerminal, Size
 from jobworkerd.supervisor.kill_timer import KillTimer, describe
 from jobworkerd.supervisor.outcome import FinalStats, StopRequest, final_job
+from jobworkerd.terminal import TerminalResize, add_resize
 
 
 class LiveJob:
@@ -34,7 +35,7 @@ class LiveJob:
         self._context = context
         self._on_change = on_change
         io_paths = [Path(job.spec.working_directory or "/"), *context.io_paths]
-        self._resources = JobResources(job.id, context, partial(on_change, job.id))
+        self._resources = JobResources(job.id, context, partial(on_change, job.id), self._resized)
         self._processes = self._resources.processes
         self._start = JobStart(self._state, self._resources, context, io_paths, self._main_attached)
         self.limits = JobLimits(self._state, self._resources, context, io_paths)
@@ -142,6 +143,18 @@ class LiveJob:
                 os.killpg(group, number)
         else:
             self.signal(number)
+
+    def _resized(self, size: Size) -> None:
+        resize = TerminalResize(*size, log_offset=self.log_size)
+        self._state.change(
+            job=replace(self._job, terminal_resizes=add_resize(self._job.terminal_resizes, resize))
+        )
+        self._on_change(self.id)
+
+    @property
+    def last_resize(self) -> TerminalResize | None:
+        """The last change of the terminal's size; None without a change."""
+        return self._job.terminal_resizes[-1] if self._job.terminal_resizes else None
 
     @property
     def is_starting(self) -> bool:

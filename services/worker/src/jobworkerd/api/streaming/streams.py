@@ -82,7 +82,7 @@ class LogStream:
 
     def __init__(self, request: StreamRequest, view: JobView, directory: Path, streams: Streams) -> None:
         self._request = request
-        self._view = view
+        self.view = view
         self._directory = directory
         self._streams = streams
 
@@ -93,7 +93,7 @@ class LogStream:
             JobNotFound: the job was dropped.
             ReaderStalled: the client read nothing during the stall timeout.
         """
-        request, view = self._request, self._view
+        request, view = self._request, self.view
         with PacedWriter(request.job_id, context, self._streams.config) as writer:
             offset = await self._write_output(writer)
             job = (
@@ -105,7 +105,7 @@ class LogStream:
 
     async def _write_output(self, writer: PacedWriter) -> int:
         """Write output to the end of the log, without `follow` to its current end; return that offset."""
-        request, view = self._request, self._view
+        request, view = self._request, self.view
         end = view.log_size
         try:
             offset = request.offset
@@ -137,11 +137,11 @@ class LogStream:
         The result is `offset` if the stream is complete. `end` is the fixed end of a stream without `follow`.
         """
         if self._request.follow:
-            await self._view.changed(offset)
-            end = self._view.log_size
+            await self.view.changed(offset)
+            end = self.view.log_size
         if end > offset:
             await self._streams.rate_limiter.wait()
-        return self._view.log_size if self._request.follow else end
+        return self.view.log_size if self._request.follow else end
 
 
 async def _next_message(reader: LogReader, end: int, size: int) -> Encoded | None:
