@@ -149,7 +149,7 @@ def test_interrupted_example_stops_its_job(programs: Path, server: Server) -> No
 def test_program_of_the_documentation_runs(server: Server, tmp_path: Path) -> None:
     section = (ROOT / "docs/clients.md").read_text().partition("\n## Go\n")[2].partition("\n## ")[0]
     (install,) = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    (program,) = re.findall(r"^```go\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    program, _ = re.findall(r"^```go\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     (tmp_path / "jobworker").symlink_to(ROOT)
     app = tmp_path / "app"
     app.mkdir()

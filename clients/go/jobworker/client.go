@@ -23,8 +23,8 @@ type Job = jobworkerv1.Job
 // Client is a connection to one server. It is safe for concurrent use. A call that fails returns an *Error.
 //
 // Calls are retried while the server is unavailable. Unless the context has a deadline, Create, Get, Update,
-// Delete and each page of List time out after 30 s. Stop, Wait and Stream last as long as the job,
-// and Watch until it is closed.
+// Delete and each page of List time out after 30 s. Stop, Wait, Stream and Attach last as long as
+// the job, and Watch until it is closed.
 type Client struct {
 	connection *grpc.ClientConn
 	service    jobworkerv1.JobServiceClient
@@ -188,8 +188,39 @@ func (c *Client) Stream(ctx context.Context, request *jobworkerv1.GetJobsStreamR
 	next := &jobworkerv1.GetJobsStreamRequest{}
 	proto.Merge(next, request)
 	next.MixedSources = true
-	output := &resumableStream{service: c.service, retry: streamRetry{policy: c.policy}, request: next}
+	open := func(ctx context.Context, request *jobworkerv1.GetJobsStreamRequest) (outputCall, error) {
+		return c.service.GetJobsStream(ctx, request)
+	}
+	output := &resumableStream{open: open, retry: streamRetry{policy: c.policy}, request: next}
 	return &JobStream{ctx: ctx, cancel: cancel, output: output}
+}
+
+// Attach passes input and signals to a job, and returns its output from the position that the request names. The
+// call starts at once, and ends with the context. Call Detach to release the attachment.
+//
+// The job needs an open stdin or a terminal: set Stdin or Terminal in CreateJobRequest. A request without an input_id
+// gets a random one. Set size if the job has a terminal, and take_over to replace another client.
+func (c *Client) Attach(ctx context.Context, request *jobworkerv1.AttachStart) *Attachment {
+	start := proto.CloneOf(request)
+	if start.GetInputId() == "" {
+		start.InputId = rand.Text()
+	}
+	return c.attach(ctx, start, newResumableInput())
+}
+
+// AttachWithoutInput is Attach for a job that reads no input, or that another client feeds. It sends only signals.
+func (c *Client) AttachWithoutInput(ctx context.Context, request *jobworkerv1.AttachStart) *Attachment {
+	start := proto.CloneOf(request)
+	start.InputId = ""
+	return c.attach(ctx, start, nil)
+}
+
+func (c *Client) attach(ctx context.Context, start *jobworkerv1.AttachStart, input *resumableInput) *Attachment {
+	request := &jobworkerv1.GetJobsStreamRequest{Id: start.GetId(), Offset: start.GetOffset(), TailBytes: start.TailBytes}
+	stream := &resumableStream{retry: streamRetry{policy: c.policy}, request: request}
+	calls := newAttachCalls(c.service, start, input, stream.retry.messageReceived)
+	stream.open = calls.open
+	return attach(ctx, calls, stream)
 }
 
 // Watch returns the jobs that match the request, and then each change. A nil request matches all jobs. The first

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
@@ -22,6 +23,7 @@ func serverError(t *testing.T, code codes.Code, reason Reason) error {
 	withDetails, err := status.New(code, "the message").WithDetails(
 		&errdetails.ErrorInfo{Reason: string(reason), Domain: "jobworker.dev", Metadata: map[string]string{"job_id": "7"}},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "max_cpu", Description: "negative"}}},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)},
 	)
 	must(t, err)
 	return withDetails.Err()
@@ -66,6 +68,7 @@ func TestErrorHasTheDetailsOfTheServer(t *testing.T) {
 	equal(t, failure.Error(), "jobworker: the message (JOB_NOT_FOUND)")
 	equal(t, maps.Equal(failure.Metadata, map[string]string{"job_id": "7"}), true)
 	equal(t, slices.Equal(failure.Fields, []FieldViolation{{"max_cpu", "negative"}}), true)
+	equal(t, failure.RetryDelay, 1500*time.Millisecond)
 	equal(t, status.Code(err), codes.NotFound)
 	equal(t, len(server.failures), 0)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -60,7 +61,7 @@ func (r Reason) Enum() jobworkerv1.ErrorReason {
 // Error returns the reason.
 func (r Reason) Error() string { return string(r) }
 
-// Error is a failed call. Reason, Fields and Metadata are empty if the error is not from the server, for
+// Error is a failed call. Reason, Fields, Metadata and RetryDelay are empty if the error is not from the server, for
 // example if the connection failed.
 //
 // errors.Is matches a Reason, context.Canceled and context.DeadlineExceeded. status.FromError accepts an Error.
@@ -75,6 +76,9 @@ type Error struct {
 	Fields []FieldViolation
 	// Metadata holds details of the reason, such as the id of the job.
 	Metadata map[string]string
+	// RetryDelay is the time after which the server expects a retry to succeed. 0 if it names none. The client retries
+	// only errors for which Retryable is true.
+	RetryDelay time.Duration
 
 	// retries is the number of attempts of the call that had failed before this one.
 	retries int
@@ -144,6 +148,8 @@ func fromRPC(err error) *Error {
 			failure.Reason, failure.Metadata = Reason(detail.GetReason()), detail.GetMetadata()
 		case *errdetails.BadRequest:
 			failure.Fields = violations(detail)
+		case *errdetails.RetryInfo:
+			failure.RetryDelay = detail.GetRetryDelay().AsDuration()
 		}
 	}
 	return failure

@@ -8,6 +8,15 @@ import (
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
+// outputReader returns the output of a job in order, and io.EOF after its end.
+type outputReader interface {
+	next(context.Context) (Chunk, error)
+	// position returns the offset of the next byte.
+	position() int64
+	// finalJob returns the job after the end, and nil before.
+	finalJob() *Job
+}
+
 // JobStream is the output of a job. Read it with Read, as bytes, or with Chunks, in one goroutine.
 //
 // The stream resumes at the same offset if the connection breaks, the server restarts, or the server cuts
@@ -16,7 +25,7 @@ import (
 type JobStream struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	output *resumableStream
+	output outputReader
 
 	unread    []byte
 	truncated []*jobworkerv1.TruncatedRange
@@ -58,11 +67,11 @@ func (s *JobStream) Chunks() iter.Seq2[Chunk, error] {
 
 // Offset returns the offset of the next byte. If the request names a tail or a time, the offset is valid
 // after the first chunk.
-func (s *JobStream) Offset() int64 { return s.output.request.GetOffset() }
+func (s *JobStream) Offset() int64 { return s.output.position() }
 
 // Result returns the job after the stream has ended, and nil before. The job's status is final unless the
 // request set follow to false.
-func (s *JobStream) Result() *Job { return s.output.result }
+func (s *JobStream) Result() *Job { return s.output.finalJob() }
 
 // Close ends the call. It can be called from any goroutine and always returns nil.
 func (s *JobStream) Close() error {

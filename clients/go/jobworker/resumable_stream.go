@@ -5,26 +5,37 @@ import (
 	"fmt"
 	"io"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
 )
 
+// outputCall is an open call that returns the output of a job.
+type outputCall interface {
+	Recv() (*jobworkerv1.GetJobsStreamResponse, error)
+}
+
+// openOutput starts a call.
+type openOutput func(context.Context, *jobworkerv1.GetJobsStreamRequest) (outputCall, error)
+
 // resumableStream reads the output of one job over as many calls as needed. A call that breaks is replaced
 // by one that starts at the same offset. Each message's offset is checked, so no byte is lost or duplicated.
 type resumableStream struct {
-	service jobworkerv1.JobServiceClient
-	retry   streamRetry
+	open  openOutput
+	retry streamRetry
 
 	// request is what the next call sends. Its offset is the position of the stream: all bytes before it were
 	// returned. A tail or a time is resolved by the server, and replaced by the offset of the first message.
 	request *jobworkerv1.GetJobsStreamRequest
-	call    grpc.ServerStreamingClient[jobworkerv1.GetJobsStreamResponse]
+	call    outputCall
 	pending []Chunk
 	result  *Job
 }
+
+func (s *resumableStream) position() int64 { return s.request.GetOffset() }
+
+func (s *resumableStream) finalJob() *Job { return s.result }
 
 // next returns the next chunk, and io.EOF after the result.
 func (s *resumableStream) next(ctx context.Context) (Chunk, error) {
@@ -53,7 +64,7 @@ func (s *resumableStream) next(ctx context.Context) (Chunk, error) {
 func (s *resumableStream) receive(ctx context.Context) (*jobworkerv1.GetJobsStreamResponse, error) {
 	s.retry.start()
 	if s.call == nil {
-		call, err := s.service.GetJobsStream(ctx, s.request)
+		call, err := s.open(ctx, s.request)
 		if err != nil {
 			return nil, err
 		}

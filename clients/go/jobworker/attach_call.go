@@ -1,0 +1,177 @@
+package jobworker
+
+import (
+	"context"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	jobworkerv1 "github.com/jobworker/jobworker/clients/go/gen/jobworker/v1"
+)
+
+// attachCalls opens the calls of one attachment, one after the other. Each call has a goroutine that sends.
+type attachCalls struct {
+	service jobworkerv1.JobServiceClient
+	// start is the first message of the next call. The goroutine of the open call changes it.
+	start *jobworkerv1.AttachStart
+	// input is nil if the attachment has no input.
+	input *resumableInput
+	// controls takes signals, sizes and the detach message.
+	controls chan *jobworkerv1.AttachJobRequest
+	// unsent is a control message that a broken call did not send.
+	unsent *jobworkerv1.AttachJobRequest
+	// detaching is closed when no call is to follow.
+	detaching chan struct{}
+	// onAccepted is called with each answer of the server to the input.
+	onAccepted func()
+	// size is the newest size of the job's terminal.
+	size atomic.Pointer[jobworkerv1.TerminalResize]
+	last *attachCall
+}
+
+func newAttachCalls(
+	service jobworkerv1.JobServiceClient, start *jobworkerv1.AttachStart, input *resumableInput, onAccepted func(),
+) *attachCalls {
+	return &attachCalls{
+		service: service, start: start, input: input, onAccepted: onAccepted,
+		controls: make(chan *jobworkerv1.AttachJobRequest), detaching: make(chan struct{}),
+	}
+}
+
+// open starts a call that continues the output at the offset of the request.
+func (c *attachCalls) open(ctx context.Context, request *jobworkerv1.GetJobsStreamRequest) (outputCall, error) {
+	c.close()
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := c.service.AttachJob(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	c.start.Offset, c.start.TailBytes = request.GetOffset(), request.TailBytes
+	start := proto.CloneOf(c.start)
+	call := &attachCall{attachCalls: c, stream: stream, answers: make(chan int64), cancel: cancel, sent: make(chan struct{})}
+	c.last = call
+	go call.send(ctx, start)
+	return call, nil
+}
+
+// close ends the last call, and waits until it sends nothing more.
+func (c *attachCalls) close() {
+	if c.last != nil {
+		c.last.cancel()
+		<-c.last.sent
+		c.last = nil
+	}
+}
+
+// attachCall is a call of AttachJob that is read like a call of GetJobsStream.
+type attachCall struct {
+	*attachCalls
+	stream grpc.BidiStreamingClient[jobworkerv1.AttachJobRequest, jobworkerv1.AttachJobResponse]
+	// answers passes the accepted offsets to the goroutine that sends.
+	answers chan int64
+	cancel  context.CancelFunc
+	// sent is closed when the call sends nothing more.
+	sent chan struct{}
+}
+
+// Recv returns the next message of the output, and handles the other messages.
+func (c *attachCall) Recv() (*jobworkerv1.GetJobsStreamResponse, error) {
+	for {
+		message, err := c.stream.Recv()
+		if err != nil {
+			return nil, c.endOfCall(err)
+		}
+		switch kind := message.GetKind().(type) {
+		case *jobworkerv1.AttachJobResponse_Output:
+			return kind.Output, nil
+		case *jobworkerv1.AttachJobResponse_InputAccepted:
+			c.onAccepted()
+			c.answer(kind.InputAccepted.GetOffset())
+		case *jobworkerv1.AttachJobResponse_Resized:
+			c.resized(kind.Resized)
+		}
+	}
+}
+
+// answer passes an accepted offset to the goroutine that sends.
+func (c *attachCall) answer(offset int64) {
+	if c.input == nil {
+		return
+	}
+	select {
+	case c.answers <- offset:
+	case <-c.sent:
+	}
+}
+
+// resized stores a size of the job's terminal. After a break, the server repeats earlier ones.
+func (c *attachCall) resized(size *jobworkerv1.TerminalResize) {
+	if size.GetLogOffset() >= c.size.Load().GetLogOffset() {
+		c.size.Store(size)
+	}
+}
+
+// endOfCall returns the error of a call that has ended. After detach the call is not repeated.
+func (c *attachCall) endOfCall(err error) error {
+	select {
+	case <-c.detaching:
+		return status.Error(codes.Canceled, "detached")
+	default:
+		return err
+	}
+}
+
+// send sends start, and then the input and the control messages until the call ends. Recv reports why it has ended.
+func (c *attachCall) send(ctx context.Context, start *jobworkerv1.AttachStart) {
+	defer close(c.sent)
+	first := &jobworkerv1.AttachJobRequest{Kind: &jobworkerv1.AttachJobRequest_Start{Start: start}}
+	if c.stream.Send(first) != nil || !c.sendControl() {
+		return
+	}
+	replies := false
+	var parts chan inputPart
+	for {
+		select {
+		case offset := <-c.answers:
+			c.input.accept(offset, replies)
+			parts = c.input.parts
+			// The stdin is taken over once: another client that takes it over later keeps it.
+			c.start.TakeOver, c.start.Redraw = false, false
+		case part := <-parts:
+			c.input.part = &part
+		case c.unsent = <-c.controls:
+			if !c.sendControl() {
+				return
+			}
+			continue
+		case <-ctx.Done():
+			return
+		}
+		if c.input.part != nil {
+			replies = true
+			if c.stream.Send(c.input.request()) != nil {
+				return
+			}
+		}
+	}
+}
+
+// sendControl sends the waiting control message, and reports whether the call is open. A new size also applies to the
+// next calls.
+func (c *attachCall) sendControl() bool {
+	if c.unsent == nil {
+		return true
+	}
+	if size := c.unsent.GetResize(); size != nil {
+		c.start.Size = size
+	}
+	if c.stream.Send(c.unsent) != nil {
+		return false
+	}
+	c.unsent = nil
+	return true
+}
