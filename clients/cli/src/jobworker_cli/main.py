@@ -38,13 +38,15 @@ Exit codes:
   0    success; for run, attach, stream and wait: the job exited with 0
   1    the call failed (create, get, list, queue, stop, update, delete, prune, top, stats)
   2    the command line is invalid
-  124  the job exceeded its timeout or its queue timeout (run, stream, wait; not with --preserve-status)
+  124  the job exceeded its timeout or its queue timeout (run, attach, stream, wait; not with
+       --preserve-status)
   125  the server or the connection failed, the job is LOST, or the command of a queued job never ran
-       (run, stream, wait, record)
+       (run, attach, stream, wait, record)
   126  the command cannot be executed (run)
   127  the command does not exist (run)
   130  Ctrl-C
-  else the exit code of the job, or 128 + N if signal N ended it (run, stream, wait)
+  else the exit code of the job, or 128 + N if signal N ended it
+       (run, attach, stream, wait)
 """
 
 app = typer.Typer(

@@ -4,6 +4,8 @@ import contextlib
 import enum
 import os
 import sys
+import termios
+from typing import TextIO
 
 import typer
 
@@ -28,10 +30,21 @@ class Format(enum.StrEnum):
         return self in {Format.JSON, Format.JSONL}
 
 
-def print_message(text: str) -> None:
-    """Print one line to stderr."""
-    with contextlib.suppress(BrokenPipeError):
-        print(printable(text), file=sys.stderr, flush=True)
+def print_message(*lines: str) -> None:
+    """Print lines to stderr, if it is open. In a terminal in raw mode, they begin on a new line."""
+    raw = _is_raw(sys.stderr)
+    text = "".join(f"{printable(line)}\r\n" if raw else f"{printable(line)}\n" for line in lines)
+    with contextlib.suppress(OSError):
+        print(f"\r\n{text}" if raw else text, end="", file=sys.stderr, flush=True)
+
+
+def _is_raw(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal where a line feed does not return the cursor."""
+    try:
+        output_flags = termios.tcgetattr(stream)[1]
+    except (OSError, ValueError, termios.error):  # no terminal, or closed
+        return False
+    return not output_flags & termios.OPOST
 
 
 def printable(text: str) -> str:

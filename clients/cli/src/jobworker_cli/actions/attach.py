@@ -3,11 +3,11 @@
 import asyncio
 import sys
 
-from jobworker.v1 import job_attach_pb2, job_pb2
+from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
 from jobworker_cli.results import exit_code, print_termination
 from jobworker_cli.settings.connect import resolve_job_id
-from jobworker_cli.stream.follow import copy_stream, open_attached
+from jobworker_cli.stream.follow import copy_stream, open_attached, start_offset
 from jobworker_cli.stream.local_terminal import copy_terminal
 from jobworker_cli.stream.output_writer import OutputWriter, open_writer
 from jobworker_cli.stream.signals import cancel_and_wait, catch_signals, wait_for_signal
@@ -17,14 +17,29 @@ from jobworker_client import Client
 __all__ = ["attach_job"]
 
 
-async def attach_job(client: Client, ref: str, *, detach_keys: str, take_over: bool) -> int:
-    """Attach to a job until it ends or the user detaches, and return the exit code."""
+async def attach_job(
+    client: Client,
+    ref: str,
+    earlier: job_service_pb2.GetJobsStreamRequest | None,
+    *,
+    detach_keys: str,
+    take_over: bool,
+) -> int:
+    """Attach to a job until it ends or the user detaches, and return the exit code.
+
+    The output starts where that of the request `earlier` does, or is new output.
+    """
     job = await client.get(await resolve_job_id(client, ref))
-    start = job_attach_pb2.AttachStart(id=job.id, tail_bytes=0, take_over=take_over)
+    start = job_attach_pb2.AttachStart(id=job.id, take_over=take_over)
+    if earlier is None:
+        start.tail_bytes = 0
+    else:
+        earlier.id = job.id
+        start.offset = await start_offset(client, earlier)
     with catch_signals() as signals, open_writer() as writer:
         if job.HasField("terminal") and sys.stdin.isatty():
             start.redraw = True
-            attached = copy_terminal(client, start, writer, detach_keys)
+            attached = copy_terminal(client, start, writer, detach_keys, live_from=job.log_size)
         else:
             attached = _copy(client, start, writer, job)
         copying = asyncio.create_task(attached)

@@ -1,6 +1,7 @@
 """`jobworker queue`: print the queued jobs, and report the position of one of them."""
 
 import asyncio
+import contextlib
 
 from jobworker.v1 import job_pb2
 from jobworker_cli.output import Format, print_message
@@ -10,7 +11,8 @@ from jobworker_cli.render.times import elapsed
 from jobworker_cli.render.units import format_duration
 from jobworker_cli.render.views import queue_line
 from jobworker_cli.results import is_queued
-from jobworker_client import Client, JobStatus, JobWorkerError
+from jobworker_cli.stream.signals import cancel_and_wait
+from jobworker_client import Client, JobChanged, JobRemoved, JobStatus, JobWorkerError
 
 __all__ = ["report_position", "show_queue"]
 
@@ -32,24 +34,45 @@ async def show_queue(client: Client, limit: int | None, output: Format) -> int:
 
 
 async def report_position(client: Client, job: job_pb2.Job) -> job_pb2.Job:
-    """Print the position of a queued job to stderr whenever it changes; return the job after the wait."""
-    interval, printed = FIRST_INTERVAL, ""
-    while is_queued(job):
-        if (line := queue_line(job)) != printed:
-            print_message(f"jobworker: {line}")
-            interval, printed = FIRST_INTERVAL, line
-        await asyncio.sleep(interval)
-        interval = min(interval * 1.5, LAST_INTERVAL)
-        job = await _get_again(client, job)
-    if printed and job.HasField("start_time"):
+    """Print the position of a queued job to stderr whenever it changes; return the job after the wait.
+
+    If the server refuses to report the job or stays away, return its last known state.
+    """
+    if not is_queued(job):
+        return job
+    reporting = asyncio.create_task(_report_changes(client, job))
+    try:
+        job = await _leaves_queue(client, job)
+    finally:
+        await cancel_and_wait(reporting)
+    if job.HasField("start_time"):
         waited = format_duration(elapsed(job.create_time, job.start_time))
         print_message(f"jobworker: started after {waited} in the queue")
     return job
 
 
-async def _get_again(client: Client, job: job_pb2.Job) -> job_pb2.Job:
-    """Return the job, or its last known state if the server is unavailable: the stream reports that."""
-    try:
-        return await client.get(job.id)
-    except JobWorkerError:
-        return job
+async def _leaves_queue(client: Client, job: job_pb2.Job) -> job_pb2.Job:
+    """Return the job as soon as it has left the queue."""
+    with contextlib.suppress(JobWorkerError):
+        async with client.watch(ids=[job.id]) as watch:
+            async for event in watch:
+                if isinstance(event, JobChanged):
+                    job = event.job
+                    if not is_queued(job):
+                        break
+                if isinstance(event, JobRemoved):
+                    break
+    return job
+
+
+async def _report_changes(client: Client, job: job_pb2.Job) -> None:
+    """Print each position. A watch does not report it, because a start changes that of all other jobs."""
+    interval, printed = FIRST_INTERVAL, ""
+    while True:
+        if is_queued(job) and (line := queue_line(job)) != printed:
+            print_message(f"jobworker: {line}")
+            interval, printed = FIRST_INTERVAL, line
+        await asyncio.sleep(interval)
+        interval = min(interval * 1.5, LAST_INTERVAL)
+        with contextlib.suppress(JobWorkerError):
+            job = await client.get(job.id)

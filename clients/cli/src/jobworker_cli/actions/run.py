@@ -1,7 +1,9 @@
 """`jobworker run`: create a job, copy its output and input, and stop it on Ctrl-C."""
 
 import asyncio
+import errno
 import os
+import signal
 
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
@@ -27,6 +29,20 @@ NOT_FOUND = 127
 
 async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, options: RunOptions) -> int:
     """Create a job, copy its output and, if requested, its input; return its exit code."""
+    _request_input(request, options)
+    with catch_signals() as signals, open_writer() as writer:
+        run = Run(client, request, writer, options)
+        return await _run_until_detached(run, signals, preserve_status=options.preserve_status)
+
+
+async def run_detached(client: Client, request: job_service_pb2.CreateJobRequest, options: RunOptions) -> int:
+    """Create a job, and print its id."""
+    _request_input(request, options)
+    print((await _create(client, request)).id)
+    return 0
+
+
+def _request_input(request: job_service_pb2.CreateJobRequest, options: RunOptions) -> None:
     if options.terminal:
         columns, rows = terminal_size()
         term = os.environ.get("TERM", "")
@@ -34,16 +50,7 @@ async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, opt
         # Shells in a terminal ignore SIGTERM.
         request.stop_signal = request.stop_signal or "SIGHUP"
     elif options.interactive:
-        request.stdin = job_pb2.JOB_STDIN_ONCE
-    with catch_signals() as signals, open_writer() as writer:
-        run = Run(client, request, writer, options)
-        return await _run_until_detached(run, signals, preserve_status=options.preserve_status)
-
-
-async def run_detached(client: Client, request: job_service_pb2.CreateJobRequest) -> int:
-    """Create a job, and print its id."""
-    print((await _create(client, request)).id)
-    return 0
+        request.stdin = job_pb2.JOB_STDIN_OPEN if options.detach else job_pb2.JOB_STDIN_ONCE
 
 
 class Run:
@@ -67,25 +74,33 @@ class Run:
         """The job id, or a hint while the server has not sent it."""
         return self._job_id.result() if self._job_id.done() else "(see `jobworker list`)"
 
+    @property
+    def shows_terminal(self) -> bool:
+        """Whether the local terminal shows that of the job, so that Ctrl-C is input of the job."""
+        return self._options.interactive and self._options.terminal
+
     async def run(self) -> job_pb2.Job | None:
         """Create the job, copy its output, and return the final job; None if the user has detached."""
         job = await _create(self._client, self._request)
         self._job_id.set_result(job.id)
         reporting = asyncio.create_task(self._report_start(job))
         try:
-            return await self._copy(job.id)
-        except BrokenPipeError:
-            # A local command would end by SIGPIPE with its next write.
-            await self.stop()
+            if self.shows_terminal:
+                # In raw mode, Ctrl-C could not remove the job from the queue.
+                await reporting
+                return await self._copy_terminal(job.id)
+            return await copy_stream(self._open_stream(job.id), self._writer.write)
+        except OSError as error:
+            # A local command would end by SIGPIPE or SIGHUP.
+            if error.errno in {errno.EPIPE, errno.EIO}:
+                await self.stop()
             raise
         finally:
             await cancel_and_wait(reporting)
 
-    async def _copy(self, job_id: str) -> job_pb2.Job | None:
-        if self._options.interactive and self._options.terminal:
-            start = job_attach_pb2.AttachStart(id=job_id)
-            return await copy_terminal(self._client, start, self._writer, self._options.detach_keys)
-        return await copy_stream(self._open_stream(job_id), self._writer.write)
+    async def _copy_terminal(self, job_id: str) -> job_pb2.Job | None:
+        start = job_attach_pb2.AttachStart(id=job_id)
+        return await copy_terminal(self._client, start, self._writer, self._options.detach_keys)
 
     def _open_stream(self, job_id: str) -> JobStream:
         request = job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True)
@@ -124,9 +139,11 @@ async def _run_until_detached(run: Run, signals: SignalQueue, *, preserve_status
     """Return the exit code. The first signal stops the job, the second detaches from it."""
     running = asyncio.create_task(run.run())
     if await wait_for_signal(running, signals) is not None:
-        print_message("jobworker: stopping the job. Press Ctrl-C again to detach; the job keeps running.")
+        hint = "" if run.shows_terminal else ". Press Ctrl-C again to detach; the job keeps running."
+        print_message(f"jobworker: stopping the job{hint}")
         stopping = asyncio.create_task(run.stop())
-        number = await wait_for_signal(running, signals)
+        while (number := await wait_for_signal(running, signals)) is signal.SIGHUP:
+            pass  # several processes can report that the terminal has hung up
         await cancel_and_wait(stopping)
         if number is not None:
             await cancel_and_wait(running)

@@ -1,6 +1,5 @@
 """`jobworker run`: run a job like a local command, with its input, output, exit code and Ctrl-C."""
 
-import functools
 import sys
 
 import typer
@@ -19,15 +18,14 @@ def run(ctx: typer.Context, command: Command, *, options: RunOptions) -> None:
     job and shows its last output. A second Ctrl-C detaches from the job. With --queue, shows the position of
     the job in the queue on stderr until it starts.
 
-    With -it, each key goes to the job. After Enter, ~. detaches and ~? lists the escape sequences.
+    With -it, each key goes to the job. After Enter, ~. detaches and ~? lists the escape sequences. With -d,
+    `jobworker attach` can pass input later.
     """
     from jobworker_cli.actions.create import create_request
     from jobworker_cli.actions.run import run_detached, run_job
 
-    if options.interactive and options.detach:
-        raise typer.BadParameter("use only one of the two", param_hint="--interactive / --detach")
-    if options.interactive and options.terminal and not sys.stdin.isatty():
+    if options.interactive and options.terminal and not (options.detach or sys.stdin.isatty()):
         raise typer.BadParameter("stdin is not a terminal; use -i without -t", param_hint="--terminal")
-    action = run_detached if options.detach else functools.partial(run_job, options=options)
+    action = run_detached if options.detach else run_job
     request = create_request(command, options)
-    execute(ctx, lambda client: action(client, request), failure=125)
+    execute(ctx, lambda client: action(client, request, options), failure=125)

@@ -7,6 +7,7 @@ import typer
 
 from jobworker_cli.settings.invocation import execute
 from jobworker_cli.settings.options import JobRef, PreserveStatus
+from jobworker_cli.settings.stream_options import Tail
 
 __all__ = ["stream"]
 
@@ -18,15 +19,7 @@ def stream(  # noqa: PLR0913 - one parameter per option
     offset: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="First byte of the output, counted from 0.")
     ] = 0,
-    tail: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=2**63 - 1,
-            metavar="N",
-            help="Number of lines before the current end; 0 = only new output.",
-        ),
-    ] = None,
+    tail: Tail = None,
     since: Annotated[
         str | None,
         typer.Option(

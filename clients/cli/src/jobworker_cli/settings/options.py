@@ -16,6 +16,7 @@ from jobworker_cli.render.units import parse_duration
 from jobworker_cli.settings.completion import complete_final_job, complete_job, complete_running_job
 from jobworker_cli.settings.limit_options import LimitOptions, amount_option
 from jobworker_cli.settings.quantities import parse_mebibytes
+from jobworker_cli.settings.stream_options import DetachKeys
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -73,24 +74,6 @@ PreserveStatus = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only ids, as with -o id.")]
-
-
-def parse_detach_keys(value: str) -> str:
-    """Parse the two characters of the sequence that detaches; empty = none."""
-    if value and not (len(value) == 2 and value.isascii() and value.isprintable()):
-        raise typer.BadParameter(f"{value!r} is not two printable ASCII characters; use such as ~. or ''")
-    return value
-
-
-DetachKeys = Annotated[
-    str,
-    typer.Option(
-        "--detach-keys",
-        parser=parse_detach_keys,
-        metavar="KEYS",
-        help="Two characters that detach after Enter; empty = none.",
-    ),
-]
 
 
 def parse_duration_option(value: str | timedelta) -> timedelta:
@@ -238,7 +221,12 @@ class RunOptions(JobOptions):
         bool, typer.Option("--detach", "-d", help="Print the id of the job and exit; the job keeps running.")
     ] = False
     terminal: Annotated[
-        bool, typer.Option("--terminal", "-t", help="Give the job a terminal; -it shows it in the local one.")
+        bool,
+        typer.Option(
+            "--terminal",
+            "-t",
+            help="Give the job a terminal, so that it writes whole lines at once; -it passes it the keys.",
+        ),
     ] = False
     detach_keys: DetachKeys = "~."
     preserve_status: PreserveStatus = False

@@ -18,7 +18,15 @@ from jobworker_client import (
     TruncatedRange,
 )
 
-__all__ = ["StderrNotifier", "Write", "copy_stream", "open_attached", "open_stream", "stream_command"]
+__all__ = [
+    "StderrNotifier",
+    "Write",
+    "copy_stream",
+    "open_attached",
+    "open_stream",
+    "start_offset",
+    "stream_command",
+]
 
 Write = Callable[[Chunk], Awaitable[None]]
 
@@ -62,6 +70,21 @@ def open_attached(
 ) -> AttachedStream:
     """Return the stream like `open_stream`, which also sends the input of the job."""
     return client.attach_from(start, stdin, on_event=StderrNotifier())
+
+
+async def start_offset(client: Client, request: job_service_pb2.GetJobsStreamRequest) -> int:
+    """Return the first byte of the output for a request.
+
+    Raises:
+        CliError: the server refused the request or stayed unavailable.
+    """
+    try:
+        async with client.stream_from(request) as stream:
+            async for chunk in stream:
+                return chunk.offset
+            return stream.request.offset
+    except JobWorkerError as error:
+        raise to_cli_error(error) from error
 
 
 async def copy_stream(stream: JobStream, write: Write) -> job_pb2.Job:

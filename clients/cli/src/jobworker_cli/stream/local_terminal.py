@@ -8,7 +8,8 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
+from typing import Self
 
 from jobworker.v1 import job_attach_pb2, job_pb2
 from jobworker_cli.output import print_message
@@ -18,44 +19,79 @@ from jobworker_cli.stream.output_writer import OutputWriter
 from jobworker_cli.stream.screen_modes import ScreenModes
 from jobworker_cli.stream.signals import cancel_and_wait
 from jobworker_cli.stream.stdin import read_stdin
+from jobworker_cli.stream.terminal_queries import QueryFilter
 from jobworker_client import AttachedStream, Chunk, Client
 
 __all__ = ["copy_terminal", "terminal_size"]
 
 _STDIN = 0
+_DEFAULT_SIZE = 80, 24
 
 
 def terminal_size() -> tuple[int, int]:
-    """Return the columns and rows of the terminal of stdin, or 80 and 24 if it has no size."""
-    try:
-        size = os.get_terminal_size(_STDIN)
-    except OSError:
-        return 80, 24
-    return size.columns or 80, size.lines or 24
+    """Return the columns and rows of the terminal of stdin, stdout or stderr, or 80 and 24."""
+    for descriptor in (_STDIN, 1, 2):
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(descriptor)
+            if size.columns and size.lines:
+                return size
+    return _DEFAULT_SIZE
 
 
 class LocalTerminal:
     """The terminal of stdin and stdout in raw mode: each key goes to the job."""
 
-    def __init__(self, detach_keys: str) -> None:
+    def __init__(self, detach_keys: str, live_from: int) -> None:
+        """Prepare for output of which the bytes before `live_from` are old."""
         self.detached = asyncio.Event()
         """Set when the user has detached."""
+        self._loop = asyncio.get_running_loop()
+        self._at_line_start = True
         self._keys = EscapeFilter(detach_keys)
         self._detach_keys = detach_keys
         self._modes = ScreenModes()
+        self._live_from = live_from
+        self._queries = QueryFilter()
         self._saved = termios.tcgetattr(_STDIN)
         self._stream: AttachedStream | None = None
 
-    def enter(self) -> None:
+    def __enter__(self) -> Self:
         """Enter raw mode."""
-        tty.setraw(_STDIN, termios.TCSADRAIN)
+        for number, handler in self._handlers.items():
+            self._loop.add_signal_handler(number, handler)
+        self._enter()
+        return self
 
-    def restore(self) -> None:
+    def __exit__(self, *_: object) -> None:
+        """Restore the modes."""
+        self._restore()
+        for number in self._handlers:
+            self._loop.remove_signal_handler(number)
+
+    @property
+    def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
+        return {
+            signal.SIGWINCH: self._resized,
+            signal.SIGTSTP: self._suspend,
+            signal.SIGCONT: self._continued,
+        }
+
+    def _enter(self) -> None:
+        with contextlib.suppress(termios.error):  # the terminal has hung up
+            tty.setraw(_STDIN, termios.TCSADRAIN)
+
+    def _restore(self) -> None:
         """Restore the modes of the terminal that this command or the job has changed."""
-        with contextlib.suppress(OSError):
-            os.write(sys.stdout.fileno(), self._modes.reset())
+        self._write(self._modes.reset() + (b"" if self._at_line_start else b"\r\n"))
+        self._at_line_start = True
         with contextlib.suppress(termios.error):  # the terminal has hung up
             termios.tcsetattr(_STDIN, termios.TCSADRAIN, self._saved)
+
+    def _write(self, sequences: bytes) -> None:
+        """Write to the terminal. It can have hung up, and stdout can be something else."""
+        with contextlib.suppress(OSError):
+            if sequences and os.isatty(sys.stdout.fileno()):
+                os.write(sys.stdout.fileno(), sequences)
 
     def show(self, stream: AttachedStream) -> None:
         """Report changes of the size to the job of a stream."""
@@ -63,69 +99,85 @@ class LocalTerminal:
 
     async def write(self, writer: OutputWriter, message: Chunk) -> None:
         """Write output of the job."""
-        self._modes.feed(message.payload)
-        await writer.write(message)
+        if message.offset < self._live_from:
+            payload = self._queries.feed(message.payload)
+        else:
+            payload = self._queries.flush() + message.payload
+        self._modes.feed(payload)
+        self._at_line_start = payload.endswith(b"\n")
+        await writer.write(Chunk(source=message.source, payload=payload))
 
     async def keys(self) -> AsyncIterator[bytes]:
         """Yield what the user types. It has no end, because an end would end the input of the job."""
         async for data in read_stdin():
-            typed, escape = self._keys.feed(data)
-            if typed:
-                yield typed
-            if escape is Escape.DETACH:
-                break
-            if escape is Escape.HELP:
-                self._print_help()
-        self.detached.set()
+            for part in self._keys.feed(data):
+                match part:
+                    case bytes():
+                        yield part
+                    case Escape.HELP:
+                        self._print_help()
+                    case Escape.SUSPEND:
+                        self._suspend()
+                    case Escape.DETACH:
+                        self.detached.set()
+                        await asyncio.Event().wait()
+        self._hung_up()
         await asyncio.Event().wait()
+
+    def _hung_up(self) -> None:
+        """Process the end of the terminal. The kernel sends SIGHUP only to the leader of the session."""
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            self.detached.set()
+        else:
+            signal.raise_signal(signal.SIGHUP)
 
     def _print_help(self) -> None:
         keys, start = self._detach_keys, self._detach_keys[0]
-        lines = (
-            "",
+        print_message(
             "jobworker: escape sequences, after Enter:",
-            f"  {keys}  detach; the job keeps running",
-            f"  {start}?  this list",
-            f"  {start}{start}  the character {start}",
+            f"  {keys}   detach; the job keeps running",
+            f"  {start}^Z  suspend this command; `fg` continues it",
+            f"  {start}?   this list",
+            f"  {start}{start}   the character {start}",
         )
-        print_message("\r\n".join(lines) + "\r")
 
-    def resized(self) -> None:
+    def _resized(self) -> None:
         """Report the size to the job."""
         if self._stream:
             self._stream.resize(*terminal_size())
 
-    def suspend(self) -> None:
-        """Stop this process with the modes restored, and enter raw mode again when it continues."""
-        self.restore()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        self.enter()
-        self.resized()
+    def _suspend(self) -> None:
+        """Stop this process with the modes restored. `_continued` runs when it continues."""
+        self._restore()
+        # The default action of SIGTSTP does not stop a process that no shell could continue.
+        self._loop.remove_signal_handler(signal.SIGTSTP)
+        signal.raise_signal(signal.SIGTSTP)
+        self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._enter()
 
-
-@contextlib.contextmanager
-def local_terminal(detach_keys: str) -> Iterator[LocalTerminal]:
-    """Yield the terminal in raw mode, and restore it at the end of the context."""
-    loop = asyncio.get_running_loop()
-    terminal = LocalTerminal(detach_keys)
-    handlers = {signal.SIGWINCH: terminal.resized, signal.SIGTSTP: terminal.suspend}
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    terminal.enter()
-    try:
-        yield terminal
-    finally:
-        terminal.restore()
-        for number in handlers:
-            loop.remove_signal_handler(number)
+    def _continued(self) -> None:
+        """Enter raw mode again, and let the programs in the terminal draw their screen again."""
+        self._enter()
+        self._write(self._modes.set_again())
+        self._resized()
+        if self._stream:
+            self._stream.signal("SIGWINCH")
 
 
 async def copy_terminal(
-    client: Client, start: job_attach_pb2.AttachStart, writer: OutputWriter, detach_keys: str
+    client: Client,
+    start: job_attach_pb2.AttachStart,
+    writer: OutputWriter,
+    detach_keys: str,
+    *,
+    live_from: int = 0,
 ) -> job_pb2.Job | None:
-    """Show the terminal of a job in the user's terminal; return the final job, or None after a detach."""
+    """Show the terminal of a job in the user's terminal; return the final job, or None after a detach.
+
+    The output before the byte `live_from` is old.
+    """
     start.size.columns, start.size.rows = terminal_size()
-    with local_terminal(detach_keys) as terminal:
+    with LocalTerminal(detach_keys, live_from) as terminal:
         stream = open_attached(client, start, terminal.keys())
         terminal.show(stream)
         copying = asyncio.create_task(copy_stream(stream, functools.partial(terminal.write, writer)))
