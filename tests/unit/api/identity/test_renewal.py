@@ -1,10 +1,12 @@
-"""Replaced certificate files, one look after the other."""
+"""Replaced certificate files, one look after the other, and connections that wait for a look."""
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 from certificates import Issued, authority, issue
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -58,3 +60,77 @@ async def test_a_pair_that_is_half_replaced_causes_no_warning(monkeypatch: pytes
 
 async def test_a_pair_that_stays_unusable_causes_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await events(monkeypatch, Files(FIRST, HALF)) == ["certificates not renewed"]
+
+
+class Unresponsive(Files):
+    """A supervisor that does not respond after the start."""
+
+    async def certificates(self, known: Sequence[int]) -> Certificates:
+        """Return the files at the start, and wait forever afterwards."""
+        if known:
+            await asyncio.Event().wait()
+        return await super().certificates(known)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """The functions that gRPC calls for each connection to the servers of a test."""
+    functions: list[Callable[[], object]] = []
+    make = grpc.dynamic_ssl_server_credentials
+
+    def recording(
+        initial: grpc.ServerCertificateConfiguration,
+        connect: Callable[[], grpc.ServerCertificateConfiguration],
+        **options: bool,
+    ) -> grpc.ServerCredentials:
+        functions.append(connect)
+        return make(initial, connect, **options)
+
+    monkeypatch.setattr(grpc, "dynamic_ssl_server_credentials", recording)
+    return functions
+
+
+async def _start(files: Files) -> credentials.Certificates:
+    certificates = credentials.Certificates(Path("certs"), files, lambda *_: None, lambda _: None)  # type: ignore[arg-type]  # the part that is used
+    await certificates.credentials()
+    return certificates
+
+
+def _connect_while_the_loop_is_busy(connect: Callable[[], object]) -> bool:
+    """Return whether a connection gets certificates while the loop runs nothing else."""
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(5)
+    return not thread.is_alive()
+
+
+async def test_a_connection_gets_files_that_were_replaced_before(
+    connections: list[Callable[[], object]],
+) -> None:
+    await _start(Files(FIRST, SECOND))
+    (connect,) = connections
+    assert await asyncio.to_thread(connect) is not None
+    assert await asyncio.to_thread(connect) is None  # unchanged
+
+
+async def test_a_flood_of_connections_does_not_wait_for_a_busy_loop(
+    connections: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _start(Files(FIRST))
+    (connect,) = connections
+    await asyncio.to_thread(connect)
+    monkeypatch.setattr(credentials, "_FRESH_SECONDS", 600)
+    monkeypatch.setattr(credentials, "_ANSWER_SECONDS", 600)
+    assert _connect_while_the_loop_is_busy(connect)
+
+
+async def test_one_connection_waits_for_an_unresponsive_supervisor(
+    connections: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _start(Unresponsive(FIRST))
+    (connect,) = connections
+    monkeypatch.setattr(credentials, "_ANSWER_SECONDS", 0.01)
+    await asyncio.to_thread(connect)
+    monkeypatch.setattr(credentials, "_FRESH_SECONDS", 600)
+    monkeypatch.setattr(credentials, "_ANSWER_SECONDS", 600)
+    assert _connect_while_the_loop_is_busy(connect)

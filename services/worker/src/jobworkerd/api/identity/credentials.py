@@ -24,8 +24,10 @@ _FRESH_SECONDS = 0.1
 """Maximum age of a response of the supervisor. Connecting needs no certificate, so a flood of connections
 must not become a flood of requests to the supervisor, which take 0.1 ms each."""
 
-_ANSWER_SECONDS = 5.0
-"""A connection waits this long for the supervisor. After that it gets the current certificates."""
+_ANSWER_SECONDS = 0.1
+"""A connection waits this long for the supervisor. After that it gets the current certificates.
+
+gRPC accepts no other connection meanwhile, and the wait takes a thread that reads from open connections."""
 
 _POLL_SECONDS = 0.5
 """Interval for checking for replaced files, and open streams against revocation and expiry. A revocation
@@ -65,6 +67,7 @@ class Certificates:
         self._notice = ""
         self._request: asyncio.Task[None] | None = None
         self._responded = 0.0
+        self._waited = 0.0
         self._current: grpc.ServerCertificateConfiguration | None = None
         self._in_use: grpc.ServerCertificateConfiguration | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -98,16 +101,22 @@ class Certificates:
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return new certificates, or None. gRPC calls this for each connection, in a separate thread."""
-        pending = asyncio.run_coroutine_threadsafe(self._refresh(), self._loop)
-        try:
-            pending.result(_ANSWER_SECONDS)
-        except (TimeoutError, concurrent.futures.CancelledError):
-            pending.cancel()
+        # A wait lasts as long as the loop is busy, so the connections of a flood do not wait one by one.
+        if time.monotonic() >= max(self._responded, self._waited) + _FRESH_SECONDS:
+            self._wait_for_refresh()
         current = self._current
         if current is self._in_use:
             return None
         self._in_use = current
         return current
+
+    def _wait_for_refresh(self) -> None:
+        pending = asyncio.run_coroutine_threadsafe(self._refresh(), self._loop)
+        try:
+            pending.result(_ANSWER_SECONDS)
+        except (TimeoutError, concurrent.futures.CancelledError):
+            pending.cancel()
+        self._waited = time.monotonic()
 
     async def _refresh(self) -> None:
         """Load replaced files for the next connections."""
