@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from jobworker_cli.output import print_message
 
-__all__ = ["CliError", "CliReason", "FieldViolation", "print_error"]
+__all__ = ["CliError", "CliReason", "FieldViolation", "describe_os_error", "print_error"]
 
 
 class CliReason(enum.StrEnum):
@@ -64,6 +64,11 @@ def print_error(error: CliError, *, as_json: bool) -> None:
     print_message(f"error: {error.message} ({tag})" if tag else f"error: {error.message}")
     if error.hint:
         print_message(f"hint: {error.hint}")
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return the file, if there is one, and the reason without the errno."""
+    return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
 
 
 def _as_dict(error: CliError) -> dict[str, object]:

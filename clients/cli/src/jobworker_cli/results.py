@@ -4,7 +4,7 @@ from jobworker.v1 import job_pb2
 from jobworker_cli.errors import CliError, CliReason
 from jobworker_cli.output import print_message
 
-__all__ = ["exit_code", "is_final", "is_queued", "print_termination", "status_name"]
+__all__ = ["UNKNOWN", "exit_code", "is_final", "is_queued", "print_termination", "status_name"]
 
 # The code of client failures and of jobs without a known result, as in `docker run`.
 UNKNOWN = 125

@@ -1,17 +1,21 @@
 """`jobworker run`: create a job, copy its output and input, and stop it on Ctrl-C."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
+from collections.abc import AsyncIterable
 
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
 from jobworker_cli.actions.queue import report_position
+from jobworker_cli.files.pack import UploadFailed
+from jobworker_cli.files.transfer import Transfer
 from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.limits import unenforced
-from jobworker_cli.results import exit_code, print_termination
+from jobworker_cli.results import UNKNOWN, exit_code, print_termination
 from jobworker_cli.settings.options import RunOptions
 from jobworker_cli.stream.follow import copy_stream, open_attached, open_stream
 from jobworker_cli.stream.local_terminal import copy_terminal, terminal_size
@@ -27,11 +31,18 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
-async def run_job(client: Client, request: job_service_pb2.CreateJobRequest, options: RunOptions) -> int:
-    """Create a job, copy its output and, if requested, its input; return its exit code."""
+async def run_job(
+    client: Client,
+    request: job_service_pb2.CreateJobRequest,
+    options: RunOptions,
+    transfer: Transfer | None = None,
+) -> int:
+    """Create a job, copy its output and, if requested, its input and files; return its exit code."""
     _request_input(request, options)
+    if transfer is not None:
+        transfer.wrap(request, reads_stdin=options.interactive)
     with catch_signals() as signals, open_writer() as writer:
-        run = Run(client, request, writer, options)
+        run = Run(client, request, writer, options, transfer)
         return await _run_until_detached(run, signals, preserve_status=options.preserve_status)
 
 
@@ -62,11 +73,15 @@ class Run:
         request: job_service_pb2.CreateJobRequest,
         writer: OutputWriter,
         options: RunOptions,
+        transfer: Transfer | None,
     ) -> None:
+        self.problems: list[str] = []
+        """Why files were not copied."""
         self._client = client
         self._request = request
         self._writer = writer
         self._options = options
+        self._transfer = transfer
         self._job_id: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
@@ -89,7 +104,10 @@ class Run:
                 # In raw mode, Ctrl-C could not remove the job from the queue.
                 await reporting
                 return await self._copy_terminal(job.id)
-            return await copy_stream(self._open_stream(job.id), self._writer.write)
+            return await self._copy(job.id)
+        except UploadFailed:
+            await self.stop()
+            raise
         except OSError as error:
             # A local command would end by SIGPIPE or SIGHUP.
             if error.errno in {errno.EPIPE, errno.EIO}:
@@ -102,13 +120,23 @@ class Run:
         start = job_attach_pb2.AttachStart(id=job_id)
         return await copy_terminal(self._client, start, self._writer, self._options.detach_keys)
 
+    async def _copy(self, job_id: str) -> job_pb2.Job:
+        if self._transfer is None:
+            return await copy_stream(self._open_stream(job_id), self._writer.write)
+        with contextlib.closing(self._transfer.receiver(self._writer.write)) as receiver:
+            job = await copy_stream(self._open_stream(job_id), receiver.write)
+            self.problems = await receiver.finish()
+        return job
+
     def _open_stream(self, job_id: str) -> JobStream:
-        request = job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True)
-        if self._options.interactive:
-            return open_attached(self._client, job_attach_pb2.AttachStart(id=job_id), read_stdin())
-        if has_unread_stdin():
+        stdin: AsyncIterable[bytes] | None = read_stdin() if self._options.interactive else None
+        if stdin is None and has_unread_stdin():
             print_message("jobworker: the job does not read stdin; use `run -i` to pass it")
-        return open_stream(self._client, request)
+        if self._transfer is not None:
+            stdin = self._transfer.stdin(stdin)
+        if stdin is not None:
+            return open_attached(self._client, job_attach_pb2.AttachStart(id=job_id), stdin)
+        return open_stream(self._client, job_service_pb2.GetJobsStreamRequest(id=job_id, follow=True))
 
     async def _report_start(self, job: job_pb2.Job) -> None:
         """Print the position of a queued job until it starts, and the limits that are not in force."""
@@ -154,7 +182,10 @@ async def _run_until_detached(run: Run, signals: SignalQueue, *, preserve_status
         print_message(f"jobworker: detached from job {run.job_name}; the job keeps running")
         return 0
     print_termination(job)
-    return exit_code(job, preserve_status=preserve_status)
+    code = exit_code(job, preserve_status=preserve_status)
+    for problem in run.problems:
+        print_message(f"error: {problem}")
+    return code or (UNKNOWN if run.problems else 0)
 
 
 def _warn_about_unenforced(job: job_pb2.Job) -> None:

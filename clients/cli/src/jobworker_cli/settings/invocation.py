@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from jobworker_cli.errors import CliError, print_error
+from jobworker_cli.errors import CliError, describe_os_error, print_error
 from jobworker_cli.output import Format
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def execute(
         code = 128 + signal.SIGINT
     except (CliError, OSError) as error:
         _print_traceback(debug)
-        expected = error if isinstance(error, CliError) else CliError(_describe(error))
+        expected = error if isinstance(error, CliError) else CliError(describe_os_error(error))
         print_error(expected, as_json=output.is_json)
         code = expected.exit_code or failure
     except Exception as error:  # noqa: BLE001 - report bugs in one line, too
@@ -67,11 +67,6 @@ async def _run_connected(settings: "Settings", action: "Callable[[Client], Await
 
     async with connect(settings) as client:
         return await action(client)
-
-
-def _describe(error: OSError) -> str:
-    """Return the file, if there is one, and the reason without the errno."""
-    return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
 
 
 def _print_traceback(debug: bool) -> None:  # noqa: FBT001 - the value of the option

@@ -229,6 +229,22 @@ class RunOptions(JobOptions):
         ),
     ] = False
     detach_keys: DetachKeys = "~."
+    upload: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH[:DEST]",
+            help="Local file or directory to copy to the job. Default DEST: its name, in the job's working "
+            "directory. Can be repeated.",
+        ),
+    ] = None
+    download: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH[:DEST]",
+            help="File or directory of the job to copy back. Default DEST: its name, in the current "
+            "directory. Can be repeated.",
+        ),
+    ] = None
     preserve_status: PreserveStatus = False
 
 

@@ -1,21 +1,14 @@
 """Insert a timestamp before each line of output that is split anywhere."""
 
-from collections.abc import Iterable
-from itertools import groupby
-from operator import itemgetter
-from typing import TypeAlias
-
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobworker.v1 import job_output_pb2
 from jobworker_cli.render.times import to_datetime
 from jobworker_cli.stream.follow import Write
+from jobworker_cli.stream.messages import Source, joined_message
 from jobworker_client import Chunk
 from jobworker_client.chunks import Segment, segments
 
 __all__ = ["TimestampWriter"]
-
-Source: TypeAlias = "job_output_pb2.OutputSource.ValueType"
 
 
 class TimestampWriter:
@@ -31,7 +24,7 @@ class TimestampWriter:
     async def write(self, message: Chunk) -> None:
         """Write the payload of a message with timestamps; its own bytes do not change."""
         await self._write(
-            _message([(segment.source, self._add_timestamps(segment)) for segment in segments(message)])
+            joined_message([(segment.source, self._add_timestamps(segment)) for segment in segments(message)])
         )
 
     def _add_timestamps(self, segment: Segment) -> bytes:
@@ -48,20 +41,6 @@ class TimestampWriter:
         timestamp = f"{_rfc_3339(segment.time)} ".encode()
         marked = data.replace(b"\n", b"\n" + timestamp, inner_newlines)
         return marked if within_line else timestamp + marked
-
-
-def _message(data_by_source: Iterable[tuple[Source, bytes]]) -> Chunk:
-    """Return a message for a non-empty list of data of either source."""
-    runs = [
-        (source, b"".join(data for _, data in group))
-        for source, group in groupby(data_by_source, itemgetter(0))
-    ]
-    lengths = [len(data) for _, data in runs]
-    return Chunk(
-        source=runs[0][0],
-        payload=b"".join(data for _, data in runs),
-        source_run_bytes=lengths if len(lengths) > 1 else (),
-    )
 
 
 def _rfc_3339(time: Timestamp) -> str:
