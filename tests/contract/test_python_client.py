@@ -1,7 +1,9 @@
 """Tests of both Python clients against a live server whose API processes die."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -10,6 +12,7 @@ from jobworker_client import (
     ClientConfig,
     Job,
     JobStatus,
+    JobStdin,
     Limits,
     Reconnecting,
     StreamEvent,
@@ -74,3 +77,23 @@ async def test_stream_survives_the_death_of_api_processes(own_server: Server, re
     assert (job.status, job.exit_code) == (JobStatus.JOB_STATUS_FAILED, 3)
     assert events
     assert all(isinstance(event, Reconnecting) for event in events)
+
+
+async def test_input_from_a_thread_survives_the_death_of_api_processes(own_server: Server) -> None:
+    pieces = [os.urandom(1 << 18) for _ in range(16)]
+
+    def source() -> Iterator[bytes]:
+        for number, piece in enumerate(pieces):
+            if number in {4, 9}:
+                for process in own_server.api_processes():
+                    process.kill()
+            yield piece
+
+    def attach() -> bytes:
+        with SyncClient(config(own_server)) as client:
+            limits = Limits(max_cpu=100, max_memory=64)
+            job = client.create("sha256sum", stdin=JobStdin.JOB_STDIN_ONCE, limits=limits)
+            return b"".join(chunk.payload for chunk in client.attach(job.id, source()))
+
+    digest = hashlib.sha256(b"".join(pieces)).hexdigest()
+    assert await asyncio.to_thread(attach) == f"{digest}  -\n".encode()

@@ -73,6 +73,8 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.breaks: list[int] = []
         self.sizes: list[tuple[int, int, int]] = []
         """The columns, the rows and the log offset of each size that AttachJob sends first."""
+        self.controls: list[AttachRequest] = []
+        """The signals and sizes that AttachJob has received."""
         self.creating: Create = self._create_job
         self.stopping: Stop = self._stop_job
         self.waiting: Wait = self._wait_job
@@ -188,6 +190,9 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
             if start.input_id:
                 yield _accepted(len(self.input))
                 async for message in received:
+                    if message.WhichOneof("kind") in {"signal", "resize"}:
+                        self.controls.append(message)
+                        continue
                     self._take_input(message)
                     yield _accepted(len(self.input))
                     if message.HasField("eof"):

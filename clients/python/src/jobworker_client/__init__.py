@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from jobworker_client.aio.client import Client
     from jobworker_client.aio.stream import JobStream
     from jobworker_client.aio.watch import JobWatch
+    from jobworker_client.sync.attach import SyncAttachedStream
     from jobworker_client.sync.client import SyncClient
     from jobworker_client.sync.stream import SyncJobStream
     from jobworker_client.sync.watch import SyncJobWatch
@@ -163,6 +164,7 @@ __all__ = [
     "StreamOptions",
     "StreamStatus",
     "SupervisorUnavailable",
+    "SyncAttachedStream",
     "SyncClient",
     "SyncJobStream",
     "SyncJobWatch",
@@ -189,6 +191,7 @@ _LAZY = MappingProxyType(
         "AttachedStream": "jobworker_client.aio.attach",
         "JobStream": "jobworker_client.aio.stream",
         "JobWatch": "jobworker_client.aio.watch",
+        "SyncAttachedStream": "jobworker_client.sync.attach",
         "SyncClient": "jobworker_client.sync.client",
         "SyncJobStream": "jobworker_client.sync.stream",
         "SyncJobWatch": "jobworker_client.sync.watch",

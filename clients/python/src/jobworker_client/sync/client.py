@@ -1,13 +1,15 @@
 """The client for threads."""
 
+from collections.abc import Iterable
 from typing import Unpack
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_attach_pb2, job_service_pb2
 from jobworker_client import requests
 from jobworker_client.events import EventHandler
-from jobworker_client.options import StreamOptions, WatchFilter
+from jobworker_client.options import AttachOptions, StreamOptions, WatchFilter
 from jobworker_client.resumable_stream import ResumableStream
 from jobworker_client.resumable_watch import ResumableWatch
+from jobworker_client.sync.attach import SyncAttachedStream
 from jobworker_client.sync.calls import SyncJobCalls
 from jobworker_client.sync.stream import SyncJobStream
 from jobworker_client.sync.watch import SyncJobWatch
@@ -89,6 +91,62 @@ class SyncClient(SyncJobCalls):
         return self.stream_from(
             requests.stream_request(job_id, **options), deadline=deadline, on_event=on_event
         )
+
+    def attach(
+        self,
+        job_id: str,
+        stdin: Iterable[bytes] | None = None,
+        *,
+        deadline: float | None = None,
+        on_event: EventHandler | None = None,
+        **options: Unpack[AttachOptions],
+    ) -> SyncAttachedStream:
+        """Return the output of a job like `stream`, and send it the bytes of `stdin`.
+
+        The end of `stdin` ends the input of the job. A separate thread iterates over `stdin`, which can wait
+        for what another thread types. The input is sent while the stream is iterated, and it resumes
+        like the output. `signal` of the result sends a signal to the job. `on_event` is also called with each
+        `TerminalResized`.
+
+        The iteration raises `JobNotFound` if no job has this id, `NoStdin` if the job was created without
+        `stdin`, and `StdinInUse` if another client feeds it.
+
+        >>> with SyncClient.from_env() as client:
+        ...     job = client.create("sort", stdin=JobStdin.JOB_STDIN_ONCE)
+        ...     for chunk in client.attach(job.id, [b"b\\n", b"a\\n"]):
+        ...         print(chunk.payload)
+        b'a\\nb\\n'
+        """
+        start = requests.attach_start(job_id, **options)
+        return self._attach(start, stdin, on_event, deadline, mixed_sources=False)
+
+    def attach_from(
+        self,
+        start: job_attach_pb2.AttachStart,
+        stdin: Iterable[bytes] | None = None,
+        *,
+        deadline: float | None = None,
+        on_event: EventHandler | None = None,
+    ) -> SyncAttachedStream:
+        """Attach to a job with a generated message. The chunks are the messages of the server.
+
+        The client sets `input_id`.
+        """
+        return self._attach(start, stdin, on_event, deadline, mixed_sources=True)
+
+    def _attach(
+        self,
+        start: job_attach_pb2.AttachStart,
+        stdin: Iterable[bytes] | None,
+        on_event: EventHandler | None,
+        deadline: float | None,
+        *,
+        mixed_sources: bool,
+    ) -> SyncAttachedStream:
+        request = requests.attached_output(start)
+        request.mixed_sources = mixed_sources
+        state = ResumableStream(request, deadline=deadline, on_event=on_event, policy=self._retry_policy)
+        return SyncAttachedStream(self._connection, state, start, stdin, on_event)
 
     def stream_from(
         self,

@@ -51,6 +51,7 @@ class Stub(Protocol):
     UpdateJob: "grpc.UnaryUnaryMultiCallable[api.UpdateJobRequest, api.UpdateJobResponse]"
     WatchJobs: "grpc.UnaryStreamMultiCallable[WatchJobsRequest, WatchJobsResponse]"
     GetJobsStream: "grpc.UnaryStreamMultiCallable[api.GetJobsStreamRequest, api.GetJobsStreamResponse]"
+    AttachJob: "grpc.StreamStreamMultiCallable[api.AttachJobRequest, api.AttachJobResponse]"
 
 
 class Connection:

@@ -73,10 +73,7 @@ class ResumingIterator(Generic[Request, Message, Item]):
     def _next_message(self) -> Message | None:
         """Return the next message; None after the delay before a retry."""
         try:
-            if self._call is None:
-                request, timeout = self._calls.next_request(monotonic())
-                self._call = self._method(request, timeout=timeout)
-            return next(self._call)
+            return next(self._call or self._open())
         except StopIteration:
             error = self._calls.end_of_call()
         except grpc.RpcError as rpc_error:
@@ -84,6 +81,13 @@ class ResumingIterator(Generic[Request, Message, Item]):
         if not self._closed.is_set():
             self._wait_before_retry(error)
         return None
+
+    def _open(self) -> StreamCall[Message]:
+        request, timeout = self._calls.next_request(monotonic())
+        call = self._call = self._method(request, timeout=timeout)
+        if self._closed.is_set():  # since the last look, by another thread that saw no call
+            self._cancel_call()
+        return call
 
     def _wait_before_retry(self, error: JobWorkerError) -> None:
         self._cancel_call()

@@ -1,8 +1,10 @@
 """The output of a job as an iterator."""
 
+from collections.abc import Callable
+
 from jobworker_client.chunks import Chunk
 from jobworker_client.resumable_stream import ResumableStream, StreamRequest, StreamStatus
-from jobworker_client.sync.connection import Connection
+from jobworker_client.sync.connection import Connection, StreamCall
 from jobworker_client.sync.resuming_iterator import ResumingIterator
 
 __all__ = ["SyncJobStream"]
@@ -11,6 +13,12 @@ __all__ = ["SyncJobStream"]
 class SyncJobStream(StreamStatus, ResumingIterator[StreamRequest, Chunk, Chunk]):
     """The output of a job as an iterator and context manager; see `StreamStatus`."""
 
-    def __init__(self, connection: Connection, state: ResumableStream) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        state: ResumableStream,
+        method: Callable[..., StreamCall[Chunk]] | None = None,
+    ) -> None:
+        """Call GetJobsStream, or a method with the same interface."""
         StreamStatus.__init__(self, state)
-        ResumingIterator.__init__(self, connection, state, connection.stub.GetJobsStream)
+        ResumingIterator.__init__(self, connection, state, method or connection.stub.GetJobsStream)
