@@ -20,10 +20,11 @@ Call = tuple[str, int, int]
 """Architecture, number and first argument."""
 
 
-def decide(program: bytes, call: Call) -> int:
-    """Return the result of a program, as the kernel would."""
-    architecture, number, argument = call
-    data = struct.pack("=IIQ6Q", number & 0xFFFFFFFF, ARCHITECTURES[architecture], 0, argument, *[0] * 5)
+def decide(program: bytes, call: Call, second: int = 0) -> int:
+    """Return the result of a program, as the kernel would. `second` is the second argument."""
+    architecture, number, first = call
+    arguments = (first, second, 0, 0, 0, 0)
+    data = struct.pack("=IIQ6Q", number & 0xFFFFFFFF, ARCHITECTURES[architecture], 0, *arguments)
     instructions = list(struct.iter_unpack("=HBBI", program))
     loaded, place = 0, 0
     comparisons: dict[int, Callable[[int, int], bool]] = {
@@ -59,7 +60,7 @@ def test_each_listed_system_call_has_its_result(machine: str, compatible: str) -
     for architecture in (machine, compatible):
         for name, number in numbers(architecture).items():
             expected = ALLOW if name in ALLOWED else REFUSE if name in REFUSED else UNKNOWN
-            if name not in ALLOWED_ARGUMENTS and name != "clone":
+            if name not in {*ALLOWED_ARGUMENTS, "clone", "ioctl"}:
                 assert decide(program, (architecture, number, 0)) == expected, name
 
 
@@ -89,6 +90,17 @@ def test_arguments_decide(architecture: str) -> None:
         ]
 
 
+@pytest.mark.parametrize("architecture", ["x86_64", "i386"])
+def test_a_job_cannot_change_the_project_of_a_file(architecture: str) -> None:
+    program = seccomp_program.compile_for("x86_64")
+    call = (architecture, numbers(architecture)["ioctl"], 0)
+    set_flags, set_flags_32, set_attributes, get_attributes = 0x40086602, 0x40046602, 0x401C5820, 0x801C581F
+    assert [decide(program, call, each) for each in (set_flags, set_flags_32, set_attributes)] == [REFUSE] * 3
+    assert decide(program, call, 1 << 32 | set_attributes) == REFUSE  # the kernel ignores the upper half
+    assert [decide(program, call, each) for each in (0, 0x5413, get_attributes, 0xFFFFFFFF)] == [ALLOW] * 4
+    assert decide(program, (architecture, numbers(architecture)["file_setattr"], 0)) == UNKNOWN
+
+
 def test_allowed_system_calls_have_no_conditions() -> None:
     program = seccomp_program.compile_for("x86_64", ("clone3", "keyctl", "socket"))
     assert decide(program, ("x86_64", 435, 0)) == ALLOW
@@ -104,7 +116,7 @@ def test_other_architectures_have_no_system_calls() -> None:
 
 
 def test_every_name_is_a_system_call_and_in_one_list() -> None:
-    names = [*ALLOWED, *REFUSED, *ALLOWED_ARGUMENTS, "clone"]
+    names = [*ALLOWED, *REFUSED, *ALLOWED_ARGUMENTS, "clone", "ioctl"]
     assert seccomp_program.unknown(names) == []
     assert len(names) == len({*names})
     assert seccomp_program.unknown(["mout", "mount"]) == ["mout"]
@@ -159,6 +171,7 @@ def by_libseccomp(library: ctypes.CDLL, machine: str, compatible: str) -> bytes:
     for name in REFUSED:
         add(REFUSE, name)
     add(ALLOW, "clone", _Comparison(0, _MASKED_EQUAL, REFUSED_CLONE_FLAGS, 0))
+    add(ALLOW, "ioctl")
     for value in ALLOWED_ARGUMENTS["personality"]:
         add(ALLOW, "personality", _Comparison(0, _EQUAL, value, 0))
     file = os.memfd_create("program")

@@ -13,7 +13,13 @@ from importlib import resources
 from types import MappingProxyType
 
 from jobworkerd.spawn.bpf import IF_EQUAL, JUMP, LOAD, RETURN, Assembler, Range, instruction
-from jobworkerd.spawn.system_calls import ALLOWED, ALLOWED_ARGUMENTS, REFUSED, REFUSED_CLONE_FLAGS
+from jobworkerd.spawn.system_calls import (
+    ALLOWED,
+    ALLOWED_ARGUMENTS,
+    REFUSED,
+    REFUSED_CLONE_FLAGS,
+    REFUSED_IOCTLS,
+)
 
 _ARCHITECTURES = MappingProxyType(
     {"x86_64": 0xC000003E, "i386": 0x40000003, "aarch64": 0xC00000B7, "arm": 0x40000028}
@@ -23,8 +29,8 @@ _ARCHITECTURES = MappingProxyType(
 _PROGRAMS_OF = MappingProxyType({"x86_64": ("x86_64", "i386"), "aarch64": ("aarch64", "arm")})
 """The architectures of the programs that a machine runs."""
 
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
-"""Offsets in `struct seccomp_data`: the lower half of the argument, on little-endian machines."""
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
+"""Offsets in `struct seccomp_data`: the lower half of an argument, on little-endian machines."""
 
 _ERROR = 0x00050000
 _ALLOW, _REFUSE, _UNKNOWN = "allow", "refuse", "unknown"
@@ -33,7 +39,7 @@ _RESULTS = MappingProxyType(
 )
 """The values that end the program, by label (SECCOMP_RET_… of include/uapi/linux/seccomp.h)."""
 
-_CLONE = "clone"
+_CLONE, _IOCTL = "clone", "ioctl"
 
 
 def is_supported(machine: str) -> bool:
@@ -73,9 +79,11 @@ def _block(targets: Mapping[int, str]) -> list[bytes]:
     block.search(list(_ranges(targets, _UNKNOWN)))
     for name in sorted({*targets.values()} - {*_RESULTS}):
         block.mark(name)
-        block.load(_FIRST_ARGUMENT)
+        block.load(_SECOND_ARGUMENT if name == _IOCTL else _FIRST_ARGUMENT)
         if name == _CLONE:
             block.if_any_bit(REFUSED_CLONE_FLAGS, _REFUSE, _ALLOW)
+        elif name == _IOCTL:
+            block.search(list(_ranges(dict.fromkeys(REFUSED_IOCTLS, _REFUSE), _ALLOW)))
         else:
             block.search(list(_ranges(dict.fromkeys(ALLOWED_ARGUMENTS[name], _ALLOW), _REFUSE)))
     for label, value in _RESULTS.items():
@@ -89,7 +97,7 @@ def _target(name: str, allowed: Collection[str]) -> str:
         return _ALLOW
     if name in REFUSED:
         return _REFUSE
-    return name if name == _CLONE or name in ALLOWED_ARGUMENTS else _UNKNOWN
+    return name if name in {_CLONE, _IOCTL, *ALLOWED_ARGUMENTS} else _UNKNOWN
 
 
 def _ranges(targets: Mapping[int, str], otherwise: str) -> Iterator[Range]:

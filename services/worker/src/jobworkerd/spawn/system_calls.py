@@ -9,6 +9,7 @@ Differences from that profile:
 - A system call that is in no list fails with ENOSYS instead of EPERM. Programs then use an older system call.
 - x32 programs cannot run, because the profile's mapping would double the length of the filter.
 - socketcall(2) cannot create sockets, because its arguments cannot be checked.
+- ioctl(2) cannot change the flags and the project of a file. A job could leave the quota of its scratch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ access cachestat chdir chmod chown chown32 close close_range copy_file_range cre
 faccessat2 fadvise64 fadvise64_64 fallocate fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchown32
 fchownat fcntl fcntl64 fdatasync fgetxattr flistxattr flock fremovexattr fsetxattr fstat fstat64 fstatat64
 fstatfs fstatfs64 fsync ftruncate ftruncate64 futimesat getcwd getdents getdents64 getxattr getxattrat
-inotify_add_watch inotify_init inotify_init1 inotify_rm_watch ioctl lchown lchown32 lgetxattr link linkat
+inotify_add_watch inotify_init inotify_init1 inotify_rm_watch lchown lchown32 lgetxattr link linkat
 listmount listxattr listxattrat llistxattr _llseek lremovexattr lseek lsetxattr lstat lstat64 mkdir mkdirat
 mknod mknodat name_to_handle_at newfstatat open openat openat2 pipe pipe2 pread64 preadv preadv2 pwrite64
 pwritev pwritev2 read readahead readlink readlinkat readv removexattr removexattrat rename renameat renameat2
@@ -125,3 +126,9 @@ ALLOWED_ARGUMENTS: Mapping[str, Sequence[int]] = MappingProxyType(
     {"socket": _SOCKET_FAMILIES, "personality": _PERSONALITIES, "socketcall": _SOCKET_OPERATIONS}
 )
 """System calls that jobs can use with these values of the first argument. Others fail with EPERM."""
+
+REFUSED_IOCTLS = (0x40086602, 0x40046602, 0x401C5820)
+"""FS_IOC_SETFLAGS, its variant for 32 bits and FS_IOC_FSSETXATTR of include/uapi/linux/fs.h.
+
+The second argument of ioctl(2). They fail with EPERM, as file_setattr(2) fails with ENOSYS.
+"""
