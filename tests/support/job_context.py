@@ -18,6 +18,7 @@ from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.records.store import Records
+from jobworkerd.scratch.disk import ScratchDisk
 from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
@@ -47,6 +48,7 @@ def job_context(
     on_fault: Callable[[str, BaseException], None] = lambda _what, _error: None,
     state_dir: Path | None = None,
     holder: Holder | None = None,
+    scratch: ScratchDisk | None = None,
 ) -> Iterator[JobContext]:
     """Yield the context of jobs in the running loop, with small logs."""
     loop = asyncio.get_running_loop()
@@ -70,6 +72,7 @@ def job_context(
             spare_pool=spare_pool,
             users=Users(isolation),
             isolation=isolation,
+            scratch=scratch,
             read_buffer=memoryview(bytearray(4096)),
             changes=JobChanges(),
             warn=warn,

@@ -13,7 +13,7 @@ import pytest
 from host_resources import descriptors, opened_since
 
 from jobworkerd.commands import serve
-from jobworkerd.config import Config, from_json, to_json
+from jobworkerd.config import Config, ScratchConfig, from_json, to_json
 from jobworkerd.settings.resolve import SettingsError
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -227,12 +227,21 @@ def test_the_settings_survive_the_exec() -> None:
     assert from_json(result.stdout) == Config(listen="127.0.0.1:7")
 
 
-@pytest.mark.parametrize("name", ["state_dir", "cgroup_base"])
-def test_a_reload_cannot_move_the_state_of_running_jobs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("state_dir", {"state_dir": "/elsewhere"}),
+        ("cgroup_base", {"cgroup_base": "/elsewhere"}),
+        ("scratch.directory", {"scratch": ScratchConfig(directory="/elsewhere")}),
+    ],
+)
+def test_a_reload_cannot_move_the_state_of_running_jobs(
+    name: str, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("a supervisor was started"))
     current = os.memfd_create("settings")
     os.write(current, to_json(Config()))
-    changed = msgspec.structs.replace(Config(), **{name: "/elsewhere"})
+    changed = msgspec.structs.replace(Config(), **changes)
     with pytest.raises(SettingsError, match=f"{name}: a reload cannot change it .* restart the server"):
         serve.become_supervisor(changed, "9", str(current))
     os.close(current)

@@ -145,7 +145,8 @@ def test_each_truncated_request_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [7, (), (b"/",), (b"/", [], {}, None, b"", (), "host", 0, False, "more"), (b"/", [], {}, 7)]
+    "values",
+    [7, (), (b"/",), (b"/", [], {}, None, b"", (), "host", 0, False, False, "more"), (b"/", [], {}, 7)],
 )
 def test_a_file_with_other_values_is_an_error(values: object) -> None:
     file = file_with(marshal.dumps(values))  # type: ignore[arg-type]

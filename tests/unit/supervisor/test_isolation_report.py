@@ -37,6 +37,16 @@ def test_everything_in_force_has_no_reason() -> None:
     assert parts[0].value == "job (1900000007)"
 
 
+@pytest.mark.parametrize(("seccomp", "refused"), [(True, 0), (False, 0), (True, errno.EINVAL)])
+def test_a_scratch_on_disk_requires_the_filter(seccomp: bool, refused: int) -> None:  # noqa: FBT001
+    config = IsolationConfig(seccomp=seccomp)
+    parts = isolation_report.applied(config, JOB, "", SPEC, {"seccomp": refused} if refused else {})
+    *_, scratch = isolation_report.scratch_on_disk(parts)
+    assert (scratch.part, scratch.value) == ("scratch", "256 MiB on disk")
+    assert scratch.in_force == (seccomp and not refused)
+    assert scratch.in_force or "can leave its quota" in scratch.reason
+
+
 def test_refused_parts_have_a_reason_and_a_remedy() -> None:
     refused = {"mount": errno.EPERM, "pid": errno.ENOSPC, "no_new_privileges": errno.EINVAL}
     parts = isolation_report.applied(IsolationConfig(), JOB, "the server is not root", SPEC, refused)

@@ -175,12 +175,19 @@ class IsolationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 5
 
 
-class ScratchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds on the private directories of a job together, in MiB.
+ScratchDirectory = Annotated[
+    str, msgspec.Meta(pattern=r"^(/[^\x00]*)?$", description="an absolute path, or empty for memory")
+]
 
-    `default` is for jobs whose requests do not set their own. `max` bounds the requests; 0 = not bounded.
+
+class ScratchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The private directories of a job: their place, and the bounds on all of them together, in MiB.
+
+    `directory` is on a file system with project quotas; empty = in memory. `default` is for jobs whose
+    requests do not set their own. `max` bounds the requests; 0 = not bounded.
     """
 
+    directory: ScratchDirectory = ""
     default: Annotated[int, msgspec.Meta(ge=1, le=MAX_SCRATCH)] = 256
     max: Annotated[int, msgspec.Meta(ge=0, le=MAX_SCRATCH)] = 0
 

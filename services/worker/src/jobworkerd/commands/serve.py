@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 from jobworkerd.config import Config, from_json, to_json
@@ -57,9 +58,13 @@ def become_supervisor(config: Config, keeper_fd: str, current_fd: str) -> None:
     """
     current = from_json(memory_file.read(int(current_fd)))
     set_inheritable([int(current_fd)], inheritable=False)
-    for name in ("state_dir", "cgroup_base"):
-        if (old := getattr(current, name)) != (new := getattr(config, name)):
-            raise SettingsError(f"{name}: a reload cannot change it from {old} to {new}; restart the server")
+    for name in ("state_dir", "cgroup_base", "scratch.directory"):
+        old, new = (attrgetter(name)(each) for each in (current, config))
+        if old != new:
+            was, wanted = old or "an empty value", new or "an empty value"
+            raise SettingsError(
+                f"{name}: a reload cannot change it from {was} to {wanted}; restart the server"
+            )
     with _in_memory(config) as fd:
         _execute("jobworkerd.supervisor", "--config-fd", str(fd), "--keeper-fd", keeper_fd)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jobworkerd.config import Config
 from jobworkerd.diagnostics import kernel, user_namespaces
+from jobworkerd.scratch import requirements
 from jobworkerd.spawn import namespaces, seccomp_program, writable_paths
 
 _NOT_ROOT = (
@@ -31,6 +32,8 @@ def problems(config: Config, proc: Path = Path("/proc")) -> Iterator[tuple[str, 
     if wanted.mount_namespace and wanted.writable_paths:
         yield "writable_paths", _writable_problem(config)
     yield "session_keyring", ""
+    if config.scratch.directory:
+        yield "scratch", requirements.problem(config)
 
 
 def _seccomp_problem(proc: Path, *, fixed_privileges: bool) -> str:

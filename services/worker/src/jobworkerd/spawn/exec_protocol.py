@@ -4,8 +4,8 @@ The control socket is a SOCK_SEQPACKET socket with one message per packet. In or
 
 1. Spare process, and then its init: `Forked` with its own PID, so that it can be discarded.
 2. Spare process: `Ready`. The supervisor can use the process now.
-3. Supervisor: an `ExecRequest`, as the descriptor of a file in memory, and the descriptor of the job's stdin
-   unless that is /dev/null.
+3. Supervisor: an `ExecRequest`, as the descriptor of a file in memory. With it come the descriptors of the
+   job's stdin, unless that is /dev/null, and of the scratch's mount, if that is on disk.
 4. Supervisor: the release, with the descriptor of the job's cgroup directory.
 5. Spare process: `Started` with the PID of the process that becomes the job.
 6. The job's process: `Refused` if it runs with less isolation than requested.
@@ -48,7 +48,7 @@ class ExecRequest(NamedTuple):
     `home` is the private directory that the user owns; it is empty without private directories. `accounts`
     are the entries for the user (see `private_mounts.name_user`). `scratch_bytes` is the bound on the private
     directories, or 0 without them. With `terminal`, the sent stdin is the controlling terminal, and also
-    stdout and stderr.
+    stdout and stderr. With `scratch_on_disk`, the last sent descriptor is the mount of the scratch.
     """
 
     directory: bytes
@@ -60,6 +60,7 @@ class ExecRequest(NamedTuple):
     network: RequestedNetwork = "host"
     scratch_bytes: int = 0
     terminal: bool = False
+    scratch_on_disk: bool = False
 
 
 class Forked(NamedTuple):
@@ -196,8 +197,8 @@ def send(control: socket.socket, descriptors: list[int]) -> None:
 
 
 def receive_descriptors(control: socket.socket) -> list[int] | None:
-    """Receive the descriptors that the supervisor sent, at most two; return None at the end."""
-    content, descriptors, _ = receive_fds(control, 1, 2)
+    """Receive the descriptors that the supervisor sent, at most three; return None at the end."""
+    content, descriptors, _ = receive_fds(control, 1, 3)
     return descriptors if content else None
 
 

@@ -13,7 +13,7 @@ from jobworkerd.libc import checked, libc
 # include/uapi/linux/mount.h
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, REC, PRIVATE_PROPAGATION = 0x1, 0x2, 0x4, 0x8, 0x20, 0x4000, 0x40000
 SAFE = NOSUID | NODEV
-_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_FROM_EMPTY_PATH = 0x1, 0x4
 
 # include/uapi/asm-generic/unistd.h; the same on all architectures except Alpha
@@ -53,6 +53,13 @@ def set_read_only(path: bytes, *, recursive: bool = True) -> None:
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
     flags = _AT_RECURSIVE if recursive else 0
     _system_call(_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.byref(attributes), size)
+
+
+def make_private(tree: int) -> None:
+    """Give a copy of a mount the flags `SAFE`, and no propagation to or from other mounts."""
+    attributes = _Attributes(set=SAFE, propagation=PRIVATE_PROPAGATION)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    _system_call(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
 
 
 def _system_call(number: int, *arguments: object) -> int:

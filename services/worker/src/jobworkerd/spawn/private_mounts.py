@@ -2,13 +2,15 @@
 account files.
 
 The mounts are in a new mount namespace. Their order matters: a parent is mounted before the mounts below it.
-The private directories are in one file system, the job's scratch, which bounds them together.
+The private directories are in one file system, the job's scratch, which bounds them together. It is in
+memory, and a tree on disk can replace it just before the command runs.
 
 The fork server loads this module, so it imports little (see `fork_server`). See mount_namespaces(7),
 mount_setattr(2), open_tree(2) and move_mount(2).
 """
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jobworkerd.spawn import kernel_files, mounting, private_devices
@@ -59,17 +61,12 @@ def make(view: View) -> dict[str, int]:
     mount(None, b"/", None, REC | PRIVATE_PROPAGATION)
     trees, errors = _open_trees(view.writable)
     set_read_only(b"/")
-    private = _make_scratch(view)
+    mount(b"tmpfs", view.private[0], b"tmpfs", SAFE, b"mode=755,size=%d" % view.scratch_bytes)
+    private = _make_directories(view)
     copies, refused = _copy_accounts(view)
     private_devices.make(view.devices)
-    for path in sorted({*private, *trees}):
-        if path not in trees:
-            mounting.move(private[path], path)
-        elif error := _attach(trees[path], path):
-            errors[path] = error
+    errors |= _mount_directories(view, private, trees)
     refused |= {f"{WRITABLE_PATHS}:{view.writable.index(path)}": errors[path] for path in list(errors)[:1]}
-    for path, target in view.links:
-        _link(path, target)
     kernel_files.mask(view.masked)
     if private_devices.DEV not in trees:
         set_read_only(private_devices.DEV, recursive=False)
@@ -87,6 +84,18 @@ def resize_scratch(view: View, size: int) -> None:
     """
     if size and (private := _in_scratch(view)):
         mount(None, private[0], None, REMOUNT | SAFE, b"size=%d" % size)
+
+
+def move_to_disk(view: View, tree: int) -> None:
+    """Mount a tree, given by a copy of its mount, over the private directories of this process.
+
+    Raises:
+        OSError: this process lacks the privilege, or the disk failed.
+    """
+    hidden = tuple(path for path in view.writable if _is_hidden(view, path))
+    trees, _ = _open_trees(hidden)
+    mounting.move(tree, view.private[0])
+    _mount_directories(view, _make_directories(view), trees)
 
 
 def name_user(accounts: Accounts) -> None:
@@ -115,6 +124,21 @@ def _open_trees(paths: tuple[bytes, ...]) -> tuple[dict[bytes, int], dict[bytes,
     return trees, errors
 
 
+def _mount_directories(
+    view: View, private: Mapping[bytes, int], trees: Mapping[bytes, int]
+) -> dict[bytes, int]:
+    """Mount the private directories and the writable paths; return the errnos of unusable writable paths."""
+    errors: dict[bytes, int] = {}
+    for path in sorted({*private, *trees}):
+        if path not in trees:
+            mounting.move(private[path], path)
+        elif error := _attach(trees[path], path):
+            errors[path] = error
+    for path, target in view.links:
+        _link(path, target)
+    return errors
+
+
 def _attach(tree: int, path: bytes) -> int:
     """Mount a copy at a directory; return the errno, or 0."""
     try:
@@ -134,13 +158,12 @@ def _move(tree: int, path: bytes) -> int:
     return 0
 
 
-def _make_scratch(view: View) -> dict[bytes, int]:
-    """Create the private directories in one file system; return the mount of each.
+def _make_directories(view: View) -> dict[bytes, int]:
+    """Create the private directories in the file system of the scratch; return the mount of each.
 
     The parent of `HOME` is mounted over the file system's root later, so that no process can reach the root.
     """
     root, directories = view.private[0], {}
-    mount(b"tmpfs", root, b"tmpfs", SAFE, b"mode=755,size=%d" % view.scratch_bytes)
     for path in _in_scratch(view):
         directory = root + b"/" + path.replace(b"/", b"-")
         os.mkdir(directory)  # noqa: PTH102
@@ -155,6 +178,11 @@ def _make_scratch(view: View) -> dict[bytes, int]:
 def _in_scratch(view: View) -> tuple[bytes, ...]:
     """Return the private directories; a writable path can replace one."""
     return tuple(path for path in view.private if path not in view.writable)
+
+
+def _is_hidden(view: View, path: bytes) -> bool:
+    """Return whether a path is below a private directory."""
+    return any(path.startswith(private + b"/") for private in _in_scratch(view))
 
 
 def _link(path: bytes, target: bytes) -> None:

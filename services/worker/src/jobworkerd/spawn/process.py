@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
@@ -57,17 +58,15 @@ def exec_request(spec: JobSpec, user: User, home: str, accounts: Accounts = ()) 
     )
 
 
-def send(spare: Spare, request: ExecRequest, stdin: int | None = None) -> None:
-    """Send a request. The spare process decodes it and waits for `release`.
-
-    `stdin` is a descriptor. Without it, the job reads /dev/null.
+def send(spare: Spare, request: ExecRequest, descriptors: Sequence[int] = ()) -> None:
+    """Send a request with the descriptors that it needs. The spare process waits for `release` then.
 
     Raises:
         OSError: the process was killed (EAGAIN), or the host is exhausted.
     """
     file = exec_protocol.write_request(request)
     try:
-        exec_protocol.send(spare.control, [file] if stdin is None else [file, stdin])
+        exec_protocol.send(spare.control, [file, *descriptors])
     finally:
         os.close(file)
 

@@ -6,9 +6,9 @@
 4. The process runs through the remaining steps once without effect (`_rehearse`) and reports `Ready`.
 5. It waits for an `ExecRequest`, decodes it, and waits for its release.
 6. It creates the job's process with vfork inside the job's cgroup, and kills itself.
-7. The job's process reports `Started` and begins a session. If requested, it leaves the network and resizes
-   the private directories. It becomes the job's user, changes to the working directory, installs the system
-   call filter and calls execve(2).
+7. The job's process reports `Started` and begins a session. If requested, it leaves the network, and resizes
+   the private directories or moves them to disk. It becomes the job's user, changes to the working directory,
+   installs the system call filter and calls execve(2).
 
 The job's process is born in its cgroup, so no instruction of the command runs outside of it. It shares the
 memory of the spare process, so no page is copied or charged to the job. A move into the cgroup by a write to
@@ -21,7 +21,7 @@ import os
 import signal
 import socket
 import time
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from jobworkerd.exhaustion import is_passing
 from jobworkerd.spawn import clone, exec_protocol, isolation, private_mounts, seccomp
@@ -45,6 +45,14 @@ _RETRY_SECONDS = 0.01
 """Delay before a report is sent again on an exhausted host."""
 
 
+class Received(NamedTuple):
+    """A request with the descriptors of the cgroup and of the scratch on disk, if the job has them."""
+
+    request: ExecRequest
+    cgroups: list[int]
+    scratch: int | None
+
+
 def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
     """Turn a new process into the command of a job. Send `Failed` and exit if a step fails.
 
@@ -59,7 +67,7 @@ def become_spare(fds: tuple[int, int, int, int], setup: Setup) -> NoReturn:
         steps.append("request")
         if received := _await_request(entered.init):
             program = b"" if "seccomp" in entered.refused else setup.isolation.seccomp or b""
-            _execute_request(*received, steps, setup.isolation, program)
+            _execute_request(received, steps, setup.isolation, program)
     except OSError as error:
         report_failure(control, steps[-1], error)
     finally:
@@ -121,10 +129,8 @@ def _rehearse() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _await_request(init: int) -> tuple[ExecRequest, list[int]] | None:
-    """Return the request and the cgroup's descriptor. At the end of the socket, kill the init.
-
-    Return None then.
+def _await_request(init: int) -> Received | None:
+    """Return what the supervisor sent. At the end of the socket, kill the init and return None.
 
     The init can miss the death of a supervisor: a process that the supervisor was forking holds the sockets
     longer. `Ready` succeeds then, and the init asks too late for a signal.
@@ -138,27 +144,27 @@ def _await_request(init: int) -> tuple[ExecRequest, list[int]] | None:
             os.kill(init, signal.SIGKILL)
 
 
-def _read_request() -> tuple[ExecRequest, list[int]] | None:
+def _read_request() -> Received | None:
     with socket.socket(fileno=os.dup(CONTROL_FD)) as control:
         files = exec_protocol.receive_descriptors(control)
         if not files:
             return None
-        file, *stdin = files
+        file, *others = files
         request = exec_protocol.read_request(file)
-        for descriptor in stdin:
+        scratch = others.pop() if request.scratch_on_disk else None
+        for descriptor in others:
             for standard in range(3) if request.terminal else [0]:
                 os.dup2(descriptor, standard)
         cgroups = exec_protocol.receive_descriptors(control)
-        return None if cgroups is None else (request, cgroups)
+        return None if cgroups is None else Received(request, cgroups, scratch)
 
 
-def _execute_request(
-    request: ExecRequest, cgroups: list[int], steps: list[str], wanted: Isolation, program: bytes
-) -> NoReturn:
+def _execute_request(received: Received, steps: list[str], wanted: Isolation, program: bytes) -> NoReturn:
     """Create the job's process and execute the request there. `steps` ends with the current step.
 
     `program` is the system call filter, or empty.
     """
+    request, cgroups, scratch = received
     steps.append("cgroup")
     pid, joined = _vfork(*cgroups)
     _kill_spare_process()
@@ -174,7 +180,9 @@ def _execute_request(
     if refused := _leave_network(request.network):
         _send_report(CONTROL_FD, Refused(refused))
     steps.append("scratch")
-    if request.scratch_bytes != wanted.view.scratch_bytes:
+    if scratch is not None:
+        private_mounts.move_to_disk(wanted.view, scratch)
+    elif request.scratch_bytes != wanted.view.scratch_bytes:
         private_mounts.resize_scratch(wanted.view, request.scratch_bytes)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _execute(request, steps, program)

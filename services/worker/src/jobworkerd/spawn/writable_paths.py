@@ -41,8 +41,13 @@ def _problem(path: Path, config: Config) -> str:
         return "is the whole system; use directories below it, or set isolation.mount_namespace = false"
     if real in {_HOME.parent.resolve(), _HOME.resolve()}:
         return "hides the private home of the jobs; use directories below it"
-    for setting in ("state_dir", "certs_dir"):
-        hidden = Path(getattr(config, setting)).resolve()
-        if real.is_relative_to(hidden):
+    server = {
+        "state_dir": config.state_dir,
+        "certs_dir": config.certs_dir,
+        "scratch.directory": config.scratch.directory,
+    }
+    for setting, directory in server.items():
+        hidden = Path(directory).resolve()
+        if directory and real.is_relative_to(hidden):
             return f"is in {hidden}, which jobs cannot see ({setting}); choose a directory outside of it"
     return ""

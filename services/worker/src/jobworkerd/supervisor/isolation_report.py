@@ -22,6 +22,7 @@ NETWORK = "network"
 USER = "user"
 
 _NO_SCRATCH = "the job has no private directories; the server needs isolation.mount_namespace"
+_NO_FILTER = "without a system call filter the job can leave its quota; set isolation.seccomp = true"
 
 _NO_PROC = (
     "the kernel refuses another /proc, so the job sees the processes of the host; "
@@ -116,6 +117,18 @@ def _refused_path(wanted: IsolationConfig, part: str) -> tuple[str, ...]:
 def has_private_directories(parts: Iterable[AppliedIsolation]) -> bool:
     """Return whether private directories of the job replace directories of the host."""
     return any(each.part == f"{MOUNT}_namespace" and each.in_force for each in parts)
+
+
+def scratch_on_disk(parts: Iterable[AppliedIsolation]) -> tuple[AppliedIsolation, ...]:
+    """Return the parts for a job whose private directories are on disk."""
+    parts = tuple(parts)
+    filtered = any(each.part == SECCOMP and each.in_force for each in parts)
+    return tuple(_on_disk(each, filtered=filtered) if each.part == SCRATCH else each for each in parts)
+
+
+def _on_disk(scratch: AppliedIsolation, *, filtered: bool) -> AppliedIsolation:
+    reason = scratch.reason or ("" if filtered else _NO_FILTER)
+    return _part(scratch.part, reason, f"{scratch.value} on disk")
 
 
 def refuse(part: AppliedIsolation, refused: Mapping[str, int]) -> AppliedIsolation:

@@ -48,14 +48,14 @@ def _view(config: Config, widest: Accounts) -> View:
     know the users of jobs.
     """
     wanted = config.isolation
-    masked = (config.state_dir, config.certs_dir, _NAME_SERVICE_CACHE)
+    directories = (config.state_dir, config.certs_dir, config.scratch.directory)
     of_kernel = map(os.fsdecode, kernel_files.MASKED_DIRECTORIES)
     home, *others = map(os.fsdecode, PRIVATE)
     links = {path: real for path in wanted.writable_paths if (real := str(Path(path).resolve())) != path}
     return View(
         private=_real([home, *filter(os.path.isdir, others), *_private_to_users(wanted)]),
         scratch_bytes=config.scratch.default * MIB,
-        masked=_real((*masked, *of_kernel)),
+        masked=_real((*filter(None, directories), _NAME_SERVICE_CACHE, *of_kernel)),
         writable=_real(wanted.writable_paths),
         links=tuple((os.fsencode(path), os.fsencode(real)) for path, real in links.items()),
         accounts=widest,

@@ -13,6 +13,7 @@ from jobworkerd.logs.store import LogStore
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.records.store import Records
 from jobworkerd.retry import retry_while_exhausted
+from jobworkerd.scratch.disk import ScratchDisk
 from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.users import Users
@@ -36,6 +37,8 @@ class JobContext:
     spare_pool: SparePool
     users: Users
     isolation: IsolationConfig
+    scratch: ScratchDisk | None
+    """The owner of the private directories of jobs, if they are on disk."""
     read_buffer: memoryview
     changes: JobChanges
     """The numbered changes of the jobs' records."""

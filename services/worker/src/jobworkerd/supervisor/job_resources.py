@@ -10,6 +10,7 @@ from jobworkerd.cgroup.containment import Containment
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.exhaustion import is_exhaustion
+from jobworkerd.limit_bounds import MIB
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import JobSpec, OutputSource, Stdin
 from jobworkerd.spawn import headroom
@@ -27,7 +28,7 @@ _REMOVED = "another program removed the job's cgroup"
 
 
 class JobResources:
-    """The owner of a job's cgroup, processes, pipes, open log and user, until `release`."""
+    """The owner of a job's cgroup, processes, pipes, open log, user and scratch, until `release`."""
 
     def __init__(
         self,
@@ -104,6 +105,23 @@ class JobResources:
             raise
         return end
 
+    async def make_scratch(self, spec: JobSpec) -> int | None:
+        """Create the private directories on disk; return their mount, which the caller closes.
+
+        Return None if they are in memory.
+
+        Raises:
+            OSError: the host is exhausted, or the disk failed.
+        """
+        if self._context.scratch is None:
+            return None
+        self._own_scratch()
+        return await self._context.scratch.create(self._job_id, spec.max_scratch * MIB)
+
+    def _own_scratch(self) -> None:
+        if self._context.scratch:
+            self._on_release.callback(self._context.scratch.discard, self._job_id)
+
     def _make_stdin(self, spec: JobSpec) -> JobInput | None:
         if spec.stdin is Stdin.NONE and not spec.terminal:
             return None
@@ -136,6 +154,7 @@ class JobResources:
         self._adopt_stdin(state.job.spec, held)
         user = self._context.users.claim(state.uid)
         self._on_release.callback(self._context.users.release, user)
+        self._own_scratch()
         if state.init:
             self.processes.attach_init(state.init)
         if state.no_cgroup:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from jobworkerd.model import Job, JobStatus, transition
+from jobworkerd.model import Job, JobSpec, JobStatus, transition
 from jobworkerd.spawn import accounts, exec_protocol, headroom, process
 from jobworkerd.spawn.child_process import Process
-from jobworkerd.spawn.exec_protocol import Failed, Refused, Started
+from jobworkerd.spawn.exec_protocol import ExecRequest, Failed, Refused, Started
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
 from jobworkerd.supervisor import isolation_report
@@ -51,7 +51,7 @@ class JobStart:
         state, resources = self._state, self._resources
         spec = state.job.spec
         spare = await resources.take_spare()
-        self._isolate(spare, resources.take_user())
+        await self._isolate(spare, resources.take_user())
         with headroom.reserved():
             resources.make_containment()
         applied = resources.containment.apply(spec.limits, self._io_paths)
@@ -73,28 +73,39 @@ class JobStart:
     def _release(self) -> None:
         process.release(self._processes.control, self._resources.containment.directory_fd)
 
-    def _isolate(self, spare: Spare, user: User) -> None:
+    async def _isolate(self, spare: Spare, user: User) -> None:
         """Send the `ExecRequest`, for which the spare process prepares itself, and record the isolation."""
         job = self._state.job
         wanted = self._context.isolation
         applied = isolation_report.applied(wanted, user, self._context.users.problem, job.spec, spare.refused)
+        if self._context.scratch:
+            applied = isolation_report.scratch_on_disk(applied)
         home = isolation_report.home_of(wanted, spare.refused)
         named = isolation_report.has_accounts(wanted, spare.refused)
         entries = accounts.entries(user, home, self._context.users.widest) if named else ()
         spec = replace(job.spec, working_directory=job.spec.working_directory or home or "/")
         request = process.exec_request(spec, user, home, entries)
-        stdin = self._resources.open_stdin(spec, spare, user)
-        try:
-            process.send(spare, request, stdin)
-        finally:
-            if stdin is not None:
-                os.close(stdin)
+        await self._send(spare, request, spec, user)
         self._state.set(
             job=replace(job, spec=spec, applied_isolation=applied),
             uid=user.uid,
             spare=spare.pid,
             init=spare.init.pid if spare.init else 0,
         )
+
+    async def _send(self, spare: Spare, request: ExecRequest, spec: JobSpec, user: User) -> None:
+        """Send the `ExecRequest` with the job's ends of its stdin and of its scratch."""
+        descriptors: list[int] = []
+        try:
+            if (stdin := self._resources.open_stdin(spec, spare, user)) is not None:
+                descriptors.append(stdin)
+            if request.home and (scratch := await self._resources.make_scratch(spec)) is not None:
+                descriptors.append(scratch)
+                request = request._replace(scratch_on_disk=True)
+            process.send(spare, request, descriptors)
+        finally:
+            for each in descriptors:
+                os.close(each)
 
     def resume(self) -> None:
         """Continue the start of an adopted job, so that `execute` can follow.

@@ -26,6 +26,8 @@ from jobworkerd.logs.store import LogStore
 from jobworkerd.logs.writer import MOST_BYTES
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.records.store import Records
+from jobworkerd.scratch import requirements
+from jobworkerd.scratch.disk import ScratchDisk
 from jobworkerd.spawn import accounts, seccomp_program, writable_paths
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import HOME
@@ -98,6 +100,8 @@ def _check(config: Config) -> None:
         raise CannotStart(f"defaults.{name}: {why}, or raise the capacity")
     if why := config.scratch.excess(config.scratch.default):
         raise CannotStart(f"scratch.default: {why}, or raise scratch.max")
+    if why := requirements.problem(config):
+        raise CannotStart(f"scratch.directory: {why}")
     for name in seccomp_program.unknown(isolation.seccomp_allow):
         raise CannotStart(
             f"isolation.seccomp_allow: unknown system call {name!r}; use names of syscalls(2), such as keyctl"
@@ -177,18 +181,20 @@ async def _serve_with(
         records.ended_logs,
     )
     stack.callback(logs.close)
+    scratch = await _open_scratch(config, events, stack)
     context = JobContext(
         loop=loop,
         hierarchy=hierarchy,
         watcher=watcher,
         records=records,
         logs=logs,
-        io_paths=[Path(device) for device in config.io.devices],
+        io_paths=[Path(path) for path in (*config.io.devices, config.scratch.directory) if path],
         parent=keeper,
         holder=keeper,
         spare_pool=spare_pool,
         users=users,
         isolation=config.isolation,
+        scratch=scratch,
         read_buffer=memoryview(bytearray(MOST_BYTES)),
         changes=JobChanges(),
         on_fault=lambda what, error: events.error("fault", error, step=what),
@@ -228,6 +234,17 @@ def _open_records(config: Config, events: EventLog) -> Records:
         lambda: events.info("records are stored again"),
         full_sync=config.state.synchronous == "full",
     )
+
+
+async def _open_scratch(config: Config, events: EventLog, stack: ExitStack) -> ScratchDisk | None:
+    """Open the private directories of jobs on disk; return None if they are in memory."""
+    if not (directory := config.scratch.directory):
+        return None
+    disk = await when_free(
+        lambda: ScratchDisk(directory, lambda error: events.error("fault", error, step="scratch"))
+    )
+    stack.callback(disk.close)
+    return disk
 
 
 def _report(hierarchy: Hierarchy, held: Collection[str], events: EventLog) -> Mapping[str, Removed]:

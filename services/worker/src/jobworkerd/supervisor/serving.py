@@ -143,6 +143,8 @@ async def _continue_jobs(jobs: Jobs, server: Server, context: JobContext) -> Non
     try:
         adopted = await jobs.adopt(server.held)
         server.keeper.discard_others(jobs.pids)
+        if context.scratch:
+            context.scratch.sweep(jobs.live_ids)
         end_lost_jobs(context, JobEvents(server.events), server.removed, adopted)
         jobs.queued.load()
     except OSError as error:

@@ -1,0 +1,1 @@
+"""The private directories of jobs on disk: their trees, their project quotas and their removal."""
