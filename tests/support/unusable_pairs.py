@@ -7,8 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from certificates import DAY, Issued, issue
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from damaged_pem import with_two_names_of_hosts, with_unknown_version
 
 Make = Callable[[Issued], Issued]
 """Returns a pair that the given authority issued."""
@@ -35,6 +37,16 @@ def _encrypted(ca: Issued) -> Issued:
     return Issued(pair.certificate, encrypted)
 
 
+def _with_two_names_of_hosts(ca: Issued) -> Issued:
+    pair = issue(ca, extensions=[x509.BasicConstraints(ca=False, path_length=None)])
+    return Issued(with_two_names_of_hosts(pair.certificate), pair.key)
+
+
+def _with_unknown_version(ca: Issued) -> Issued:
+    pair = issue(ca)
+    return Issued(with_unknown_version(pair.certificate), pair.key)
+
+
 UNUSABLE_PAIRS: Mapping[str, tuple[Make, str]] = MappingProxyType(
     {
         "RSA-PSS": (_rsa_pss, "has a key of type RSA-PSS, which gRPC clients do not accept; use RSA"),
@@ -51,6 +63,8 @@ UNUSABLE_PAIRS: Mapping[str, tuple[Make, str]] = MappingProxyType(
         "expired": (lambda ca: issue(ca, start=-2 * DAY, end=-DAY), "expired at 20"),
         "early": (lambda ca: issue(ca, start=DAY, end=2 * DAY), "is not valid before 20"),
         "encrypted": (_encrypted, "has an encrypted key in server-key.pem"),
+        "two names of hosts": (_with_two_names_of_hosts, "cannot be parsed"),
+        "unknown version": (_with_unknown_version, "is damaged"),
         "mismatched": (
             lambda ca: Issued(issue(ca).certificate, issue(ca).key),
             "does not fit the key in server-key.pem",

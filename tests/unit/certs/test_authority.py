@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from damaged_pem import with_unknown_version
 
 from jobworkerd.certs import authority, files, inspection
 from jobworkerd.certs.errors import CertificatesError
@@ -167,3 +168,9 @@ def test_a_key_of_another_certificate_is_refused(made: Path) -> None:
 def test_data_that_is_not_pem_is_refused(blocks: tuple[bytes, bytes]) -> None:
     with pytest.raises(CertificatesError, match="not a PEM certificate"):
         authority.load_pair(*blocks)
+
+
+def test_a_damaged_certificate_is_refused(made: Path) -> None:
+    certificate, key = files.read_pair(made, "admin")
+    with pytest.raises(CertificatesError, match="InvalidVersion"):
+        authority.load_pair(with_unknown_version(certificate), key)

@@ -1,6 +1,5 @@
 """Descriptions of the certificates in a directory."""
 
-import base64
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,8 @@ from certificates import DAY, Issued, issue, name
 from certificates import authority as make_authority
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from damaged_pem import with_unknown_version, with_untyped_name
 from unusable_pairs import UNUSABLE_PAIRS, Make
 
 from jobworkerd.certs import authority, files, inspection, issuance
@@ -130,14 +129,7 @@ def test_an_empty_directory_is_an_error_with_the_fix(tmp_path: Path) -> None:
         inspection.describe_all(tmp_path)
 
 
-def _with_damaged_subject(pem: bytes) -> bytes:
-    """Return a certificate that can be parsed, but whose name `admin` has no type."""
-    der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-    body = base64.encodebytes(der.replace(b"\x0c\x05admin", b"\x00\x05admin"))
-    return b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
-
-
-@pytest.mark.parametrize("damaged", [lambda _: b"junk", _with_damaged_subject])
+@pytest.mark.parametrize("damaged", [lambda _: b"junk", with_untyped_name, with_unknown_version])
 def test_a_file_that_is_not_a_certificate_is_named(certs: Path, damaged: Callable[[bytes], bytes]) -> None:
     (certs / "bob.pem").write_bytes(damaged((certs / "admin.pem").read_bytes()))
     with pytest.raises(CertificatesError, match=r"bob\.pem is not a PEM certificate"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from damaged_pem import with_unknown_version
 
 from jobworkerd.certs import authority, inspection, revocation_list
 from jobworkerd.certs.revocation_list import add, keep
@@ -54,6 +55,11 @@ def test_a_truncated_list_is_refused(issuers: list[authority.Pair], cut: int) ->
     pem = add(issuers[0], b"", 1).rstrip()
     with pytest.raises(ValueError, match="CRL"):
         Revocations(pem[:-cut], [issuers[0].certificate])
+
+
+def test_a_damaged_list_is_refused(issuers: list[authority.Pair]) -> None:
+    with pytest.raises(ValueError, match="InvalidVersion"):
+        Revocations(with_unknown_version(add(issuers[0], b"", 1)), [issuers[0].certificate])
 
 
 @pytest.mark.parametrize("contents", [b"", b"nonsense", b"\n"])

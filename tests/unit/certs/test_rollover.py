@@ -52,3 +52,12 @@ def test_revocations_of_the_new_authority_remain(rolled_over: Path) -> None:
 
 def _server(directory: Path) -> x509.Certificate:
     return inspection.load_certificate(directory / "server.pem")
+
+
+def test_a_damaged_list_prevents_a_retirement(rolled_over: Path) -> None:
+    issuance.renew_all(rolled_over)
+    before = (rolled_over / "ca.pem").read_bytes()
+    (rolled_over / "crl.pem").write_text("junk")
+    with pytest.raises(CertificatesError, match=r"crl\.pem is unusable \(.*\); restore it"):
+        rollover.retire(rolled_over, force=False)
+    assert (rolled_over / "ca.pem").read_bytes() == before

@@ -13,6 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
+from jobworkerd.pem_parser import DamagedPem, damage_reported
+
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192
 """BoringSSL, the TLS library of gRPC, rejects longer keys."""
@@ -35,8 +37,9 @@ def problem(certificate: x509.Certificate) -> str:
     `validity_problem` checks the dates.
     """
     try:
-        return _key_problem(certificate) or _usage_problem(certificate)
-    except ValueError as error:
+        with damage_reported():
+            return _key_problem(certificate) or _usage_problem(certificate)
+    except DamagedPem as error:
         return f"cannot be parsed ({error}); {RENEW}"
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from cryptography import x509
 
-from jobworkerd import server_certificate
+from jobworkerd import pem_parser, server_certificate
+from jobworkerd.pem_parser import DamagedPem
 
 _NO_PASSWORD = ""
 
@@ -26,7 +27,7 @@ class ServerPair:
         """Return why clients refuse a server with this pair, or an empty string; dates are not checked."""
         try:
             return server_certificate.problem(self._parsed) or self._load_problem()
-        except ValueError as error:
+        except DamagedPem as error:
             return f"is damaged ({error}); {server_certificate.RENEW}"
 
     def validity_problem(self) -> str:
@@ -39,7 +40,7 @@ class ServerPair:
 
     @functools.cached_property
     def _parsed(self) -> x509.Certificate:
-        return x509.load_pem_x509_certificate(self.certificate)
+        return pem_parser.certificate(self.certificate)
 
     def _load_problem(self) -> str:
         """Load the pair to get the reason for an error: gRPC reports only that it cannot listen."""

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 from certificates import Issued, issue, name
@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from damaged_pem import with_unknown_version, with_untyped_name
 
 from jobworkerd.api.identity.principal import Identities, Principal, Role, parse_certificate
 from jobworkerd.api.rpc import Credential
@@ -193,14 +194,16 @@ def test_unusable_lists_leave_the_present_ones_in_use() -> None:
         _principal(identities, issued)
 
 
-class _Broken:
-    """A parser that raises an undocumented exception."""
-
-    def load_pem_x509_certificate(self, _pem: bytes) -> x509.Certificate:
-        raise LookupError("unknown encoding: utf_16_be")
-
-
-def test_any_exception_of_the_parser_is_unauthenticated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobworkerd.api.identity.principal.x509", _Broken())
-    with pytest.raises(Unauthenticated, match="LookupError"):
-        _principal(_identities(AUTHORITY), issue(AUTHORITY))
+@pytest.mark.parametrize("damaged", [with_unknown_version, with_untyped_name])
+def test_a_damaged_certificate_is_refused(damaged: Callable[[bytes], bytes]) -> None:
+    admin = name(x509.NameAttribute(CN, "admin"))
+    client, authority = issue(AUTHORITY, subject=admin), damaged(AUTHORITY.certificate)
+    identities = _identities(AUTHORITY)
+    with pytest.raises(Unauthenticated, match="cannot be parsed"):
+        _principal(identities, Issued(damaged(client.certificate), client.key))
+    if damaged is with_unknown_version:
+        with pytest.raises(Unauthenticated, match="cannot be parsed"):
+            _principal(identities, client, chain=authority)
+        with pytest.raises(ValueError, match="InvalidVersion"):
+            identities.trust(authority)
+    assert _principal(identities, client).role is Role.ADMIN

@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from jobworkerd import pem_parser
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.hosts import check_host
 from jobworkerd.certs.roles import Role
+from jobworkerd.pem_parser import DamagedPem, damage_reported
 
 AUTHORITY_LIFETIME = dt.timedelta(days=3650)
 LEAF_LIFETIME = dt.timedelta(days=365)
@@ -132,13 +134,15 @@ def load_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
         CertificatesError: a block cannot be parsed, or the key is encrypted or of another certificate.
     """
     try:
-        certificate = x509.load_pem_x509_certificate(certificate_pem)
-        key = serialization.load_pem_private_key(key_pem, password=None)
-    except (ValueError, TypeError) as error:
+        certificate, key = pem_parser.certificate(certificate_pem), pem_parser.private_key(key_pem)
+        pem_parser.check_extensions(certificate)
+        with damage_reported():
+            is_pair = certificate.public_key() == key.public_key()
+    except DamagedPem as error:
         raise CertificatesError(f"not a PEM certificate with its unencrypted PEM key: {error}") from error
     if not isinstance(key, PrivateKey):
         raise CertificatesError("the key is neither RSA nor ECDSA; use one of these")
-    if certificate.public_key() != key.public_key():
+    if not is_pair:
         raise CertificatesError("the key belongs to another certificate; use the key of this one")
     return Pair(certificate, key)
 

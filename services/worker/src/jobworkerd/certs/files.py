@@ -173,6 +173,11 @@ def _mode(name: str) -> int:
     return _KEY_MODE if name.endswith("-key.pem") else _CERTIFICATE_MODE
 
 
+def unusable_revocations(path: Path, error: ValueError) -> CertificatesError:
+    """Return the error for revocation lists that cannot be parsed."""
+    return CertificatesError(f"{path} is unusable ({error}); restore it")
+
+
 def write_revocations(directory: Path, change: Callable[[bytes], bytes]) -> Path:
     """Replace the revocation lists by the result of `change`, which gets the present ones; return the path.
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from jobworkerd import server_certificate
+from jobworkerd import pem_parser, server_certificate
 from jobworkerd.certs import files
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
+from jobworkerd.pem_parser import DamagedPem
 from jobworkerd.revocations import Revocations
 from jobworkerd.server_pair import ServerPair
 
@@ -93,7 +93,7 @@ def load_revocations(directory: Path) -> Revocations | None:
     try:
         return Revocations(crl, load_authorities(directory))
     except ValueError as error:
-        raise CertificatesError(f"{path} is unusable ({error}); restore it") from error
+        raise files.unusable_revocations(path, error) from error
 
 
 def load_authorities(directory: Path) -> list[x509.Certificate]:
@@ -103,7 +103,7 @@ def load_authorities(directory: Path) -> list[x509.Certificate]:
         CertificatesError: the file has no certificate, or a damaged one.
         OSError: the file cannot be read.
     """
-    return _load(files.certificate_file(directory, files.AUTHORITY), x509.load_pem_x509_certificates)
+    return _load(files.certificate_file(directory, files.AUTHORITY), pem_parser.certificates)
 
 
 def load_certificate(path: Path) -> x509.Certificate:
@@ -113,7 +113,7 @@ def load_certificate(path: Path) -> x509.Certificate:
         CertificatesError: the file has no certificate, or a damaged one.
         OSError: the file cannot be read.
     """
-    (certificate,) = _load(path, lambda pem: [x509.load_pem_x509_certificate(pem)])
+    (certificate,) = _load(path, lambda pem: [pem_parser.certificate(pem)])
     return certificate
 
 
@@ -122,10 +122,8 @@ def _load(path: Path, parse: Callable[[bytes], list[x509.Certificate]]) -> list[
     try:
         certificates = parse(pem)
         for each in certificates:
-            # These parts are parsed when they are read.
-            _ = each.subject, each.issuer, each.extensions
-    except Exception as error:
-        # The parser raises undocumented exceptions, such as LookupError.
+            pem_parser.check_extensions(each)
+    except DamagedPem as error:
         raise CertificatesError(f"{path} is not a PEM certificate; replace or remove it") from error
     return certificates
 
@@ -217,7 +215,7 @@ def _issuer_problems(path: Path, certificate: x509.Certificate, trust: _Trust) -
 
 
 def _intermediates(path: Path) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(path.read_bytes())[1:]
+    return _load(path, pem_parser.certificates)[1:]
 
 
 def _leads_to(
@@ -247,7 +245,7 @@ def is_issuer(authority: x509.Certificate, certificate: x509.Certificate) -> boo
     """Return whether an authority issued a certificate."""
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except Exception:  # noqa: BLE001 - any error means that it is not the issuer
         return False
     return True
 

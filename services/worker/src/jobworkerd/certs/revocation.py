@@ -37,7 +37,7 @@ def revoke(directory: Path, what: str) -> tuple[Path, int]:
             for signer in signers:
                 present = revocation_list.add(signer, present, serial)
         except ValueError as error:
-            raise CertificatesError(f"{directory}/crl.pem is unusable ({error}); restore it") from error
+            raise files.unusable_revocations(files.revocations_file(directory), error) from error
         return present
 
     return files.write_revocations(directory, change), serial

@@ -42,8 +42,8 @@ def retire(directory: Path, *, force: bool) -> list[Path]:
     `force` retires them although they issued certificates in the directory.
 
     Raises:
-        CertificatesError: no rollover is in progress, the authority cannot be used, or certificates in the
-            directory are still of the previous authority.
+        CertificatesError: no rollover is in progress, the authority or the revocation lists cannot be used,
+            or certificates in the directory are still of the previous authority.
         OSError: a file cannot be written; all files are unchanged.
     """
     new = authority.load_pair(*files.read_pair(directory, files.AUTHORITY))
@@ -59,7 +59,10 @@ def retire(directory: Path, *, force: bool) -> list[Path]:
     contents = {f"{files.AUTHORITY}.pem": new.certificate_pem}
     lists = files.revocations_file(directory)
     if lists.exists():
-        contents[lists.name] = revocation_list.keep(new, lists.read_bytes())
+        try:
+            contents[lists.name] = revocation_list.keep(new, lists.read_bytes())
+        except ValueError as error:
+            raise files.unusable_revocations(lists, error) from error
     return files.write_all(directory, contents, remove=[files.PREVIOUS_KEY])
 
 

@@ -2,6 +2,7 @@
 
 from cryptography import x509
 
+from jobworkerd import pem_parser
 from jobworkerd.errors import CertificateRevoked, Unauthenticated
 from jobworkerd.revocations import Revocations
 
@@ -18,7 +19,7 @@ class Authorities:
         Raises:
             ValueError: a file is damaged, or none of the authorities signed a list.
         """
-        self._authorities = x509.load_pem_x509_certificates(pem) if pem else []
+        self._authorities = pem_parser.certificates(pem) if pem else []
         self._revocations = None if crl is None else Revocations(crl, self._authorities)
 
     def expiry(self, certificate: bytes, chain: bytes) -> float:
@@ -29,10 +30,11 @@ class Authorities:
 
         Raises:
             CertificateRevoked: the certificate or one of its issuers is revoked.
+            DamagedPem: a certificate cannot be parsed.
             Unauthenticated: none of the authorities issued the certificate.
         """
-        current = x509.load_pem_x509_certificate(certificate)
-        intermediates = x509.load_pem_x509_certificates(chain) if chain else []
+        current = pem_parser.certificate(certificate)
+        intermediates = pem_parser.certificates(chain) if chain else []
         self._check_revocation(current)
         expires = current.not_valid_after_utc
         for _ in range(_LONGEST_CHAIN):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import grpc
 import structlog
-from cryptography import x509
 
-from jobworkerd import server_certificate
+from jobworkerd import pem_parser, server_certificate
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient, SupervisorFault
@@ -229,15 +228,20 @@ class Certificates:
 
 
 def _load_authorities(pem: bytes) -> None:
-    """Load the authorities to get the reason for an error: gRPC reports only that it cannot listen."""
+    """Load the authorities to get the reason for an error: gRPC reports only that it cannot listen.
+
+    Raises:
+        ssl.SSLError: OpenSSL cannot use an authority.
+        ValueError: an authority cannot be parsed.
+    """
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem.decode("ascii"))
-    x509.load_pem_x509_certificates(pem)
+    pem_parser.certificates(pem)
 
 
 @functools.lru_cache(maxsize=1)
 def _last_expiry(pem: bytes) -> dt.datetime:
     # After a rollover the old authority may expire: the new one has issued the certificates in use.
-    return max(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(pem))
+    return max(each.not_valid_after_utc for each in pem_parser.certificates(pem))
 
 
 def _authority_notice(pem: bytes) -> str:

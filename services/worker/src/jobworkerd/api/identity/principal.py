@@ -13,12 +13,13 @@ import enum
 import functools
 import time
 
-from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from jobworkerd import pem_parser
 from jobworkerd.api.identity.authorities import Authorities
 from jobworkerd.api.rpc import Context, Credential
 from jobworkerd.errors import CREDENTIAL_ERRORS, CertificateRevoked, Unauthenticated
+from jobworkerd.pem_parser import DamagedPem
 
 _CACHED_CERTIFICATES = 1024
 
@@ -97,7 +98,7 @@ class Identities:
             return _Verdict(principal, self._authorities.expiry(presented.certificate, presented.chain))
         except CREDENTIAL_ERRORS as error:
             return _Verdict(None, error=error)
-        except ValueError as error:
+        except DamagedPem as error:
             problem = f"the client certificates cannot be parsed ({error}); issue new ones"
             return _Verdict(None, error=Unauthenticated(problem))
 
@@ -123,15 +124,14 @@ def parse_certificate(pem: bytes) -> Principal:
         Unauthenticated: the certificate cannot be parsed.
     """
     try:
-        subject = x509.load_pem_x509_certificate(pem).subject
-        units = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
-        names = {str(unit.value).casefold() for unit in units}
-        return Principal(subject.rfc4514_string(), _role(names))
-    except Exception as error:
-        # The parser raises undocumented exceptions, such as LookupError.
+        subject = pem_parser.certificate(pem).subject
+    except DamagedPem as error:
         raise Unauthenticated(
-            f"the client certificate cannot be parsed ({type(error).__name__}: {error}); issue a new one"
+            f"the client certificate cannot be parsed ({error}); issue a new one"
         ) from error
+    units = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    names = {str(unit.value).casefold() for unit in units}
+    return Principal(subject.rfc4514_string(), _role(names))
 
 
 def _role(names: set[str]) -> Role | None:
