@@ -10,11 +10,11 @@ from typing import Any
 import grpc
 import psutil
 import pytest
-from restarts import supervisor
+from restarts import api_process, supervisor
 
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_command import Jobworker, jobworker
-from live import Server, arguments
+from live import Server
 from live_client import Client, refused, until_status_known
 
 __all__ = ["jobworker"]
@@ -40,10 +40,6 @@ def test_the_job_reads_stdin(
 ) -> None:
     done = jobworker("run", "-i", *ROOMY, *command, stdin=data)
     assert (done.returncode, done.stdout) == (0, stdout), done.stderr
-
-
-def api_process(server: Server) -> psutil.Process:
-    return next(each for each in server.descendants() if "jobworkerd.api" in arguments(each))
 
 
 @pytest.mark.parametrize("victim", [api_process, supervisor])

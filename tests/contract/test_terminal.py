@@ -1,19 +1,10 @@
 """Tests of jobs with a terminal against a live server."""
 
-import fcntl
-import os
-import pty
-import select
-import struct
-import subprocess
-import termios
-import time
 from typing import Any, Self
 
 from restarts import lasting_client, supervisor
 
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
-from jobworker_command import BIN, Jobworker
 from live import Server
 from live_client import Client
 
@@ -151,82 +142,6 @@ async def test_no_output_is_lost_at_the_end(admin: Client) -> None:
         output = (await admin.stream(job.id)).bytes()
         assert output.endswith(b"last")
         assert len(output) == 2 * sum(len(str(n)) + 2 for n in range(1, 3001)) + 4
-
-
-class LocalTerminal:
-    """A pseudoterminal in which `jobworker` runs."""
-
-    def __init__(self, server: Server, *args: str) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        self.slave = slave
-        self.modes = termios.tcgetattr(slave)
-        self.output = b""
-        env = Jobworker(server).env
-        argv = [str(BIN / "jobworker"), *args]
-        # Without the session, Ctrl-C in this terminal would signal the tests.
-        self.process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True
-        )
-
-    def shows(self, text: bytes) -> None:
-        """Wait until the output contains a text, and forget the output before."""
-        deadline = time.monotonic() + 30
-        while text not in self.output:
-            readable, _, _ = select.select([self.master], [], [], deadline - time.monotonic())
-            assert readable, self.output
-            self.output += os.read(self.master, 4096)
-        self.output = self.output.partition(text)[2]
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.master, keys)
-
-    def ended(self) -> int:
-        """Return the exit code. The modes of the terminal are restored."""
-        code = self.process.wait(30)
-        assert termios.tcgetattr(self.slave) == self.modes
-        os.close(self.slave)
-        os.close(self.master)
-        return code
-
-
-ROOMY = ("--max-cpu", "400", "--max-memory", "64")
-
-
-def test_run_it_shows_the_terminal_of_the_job(server: Server) -> None:
-    script = r"stty size; printf '\033[?25l'; read word; echo got $word; exit 3"
-    terminal = LocalTerminal(server, "run", "-it", *ROOMY, "sh", "-c", script)
-    terminal.shows(b"30 100\r\n")
-    terminal.type(b"word\r")
-    terminal.shows(b"got word")
-    terminal.shows(b"\x1b[?25h")
-    assert terminal.ended() == 3
-
-
-def test_detach_and_attach(server: Server) -> None:
-    script = "echo up; trap 'echo drawn' WINCH; while :; do read word && echo got $word; done"
-    first = LocalTerminal(server, "run", "-it", *ROOMY, "sh", "-c", script)
-    first.shows(b"up")
-    first.type(b"\r~.")
-    first.shows(b"detached from job ")
-    job_id = first.output.split(b";")[0].decode()
-    assert first.ended() == 0
-    second = LocalTerminal(server, "attach", job_id)
-    second.shows(b"drawn")
-    second.type(b"word\r")
-    second.shows(b"got word")
-    second.process.terminate()
-    assert second.ended() == 128 + 15
-    assert Jobworker(server)("stop", "--now", job_id).returncode == 0
-
-
-def test_sigterm_stops_the_job_and_restores_the_terminal(server: Server) -> None:
-    terminal = LocalTerminal(server, "run", "-it", *ROOMY, "bash")
-    terminal.type(b"echo $((40 + 2))\r")
-    terminal.shows(b"42")
-    terminal.process.terminate()
-    terminal.shows(b"stopped by")
-    assert terminal.ended() == 128 + 1
 
 
 async def test_the_terminal_survives_the_supervisor(own_server: Server) -> None:

@@ -55,7 +55,8 @@ class LocalTerminal:
 
     def type(self, keys: bytes) -> None:
         """Type keys."""
-        os.write(self.master, keys)
+        while keys:
+            keys = keys[os.write(self.master, keys) :]
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the size, which sends SIGWINCH to the command."""

@@ -42,6 +42,15 @@ def supervisor(server: Server) -> psutil.Process:
     return _oldest(server, "jobworkerd.supervisor")
 
 
+def api_process(server: Server) -> psutil.Process:
+    """Return an API process.
+
+    Raises:
+        ProcessLookupError: no API process runs.
+    """
+    return _oldest(server, "jobworkerd.api")
+
+
 def fork_server(server: Server) -> psutil.Process:
     """Return the fork server, which is older than the spare processes that it forked.
 

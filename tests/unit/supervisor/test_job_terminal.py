@@ -15,6 +15,7 @@ from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.format import data_file
 from jobworkerd.model import Job, TerminationReason
+from jobworkerd.supervisor import job_terminal
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_terminal import JobTerminal
 from jobworkerd.supervisor.live_job import LiveJob
@@ -99,6 +100,33 @@ async def test_the_record_has_each_size_from_its_log_offset_on(context: JobConte
     await live.stdin.feed(keys, 5, b"\n")
     job, _ = await output(tmp_path, live)
     assert job.terminal_resizes == (first, TerminalResize(90, 41, 12))
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60.0])
+async def test_a_redraw_changes_the_size_until_its_end_or_another_resize(
+    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(job_terminal, "_REDRAW_SECONDS", seconds)
+    live = await start(context, "trap 'stty size' WINCH; echo up; while :; do sleep 0.01; done")
+    assert isinstance(live.stdin, JobTerminal)
+    keys = live.stdin.attach("keys")
+    log = data_file(tmp_path / live.id)
+
+    async def shows(text: bytes) -> None:
+        async with asyncio.timeout(10):
+            while not log.read_bytes().endswith(text):
+                await asyncio.sleep(0.01)
+
+    await shows(b"up\r\n")
+    live.stdin.resize(keys, (101, 33), redraw=True)
+    await shows(b"32 101\r\n")
+    if seconds == 60:
+        live.stdin.resize(keys, (101, 33))
+    await shows(b"33 101\r\n")
+    live.stdin.resize(keys, (101, 33), redraw=True)
+    live.stop(StopRequest(TerminationReason.STOPPED), 0)
+    job, _ = await output(tmp_path, live)
+    assert not job.terminal_resizes
 
 
 async def test_a_repeated_end_of_file_is_typed_once(context: JobContext, tmp_path: Path) -> None:

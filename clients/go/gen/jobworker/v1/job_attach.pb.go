@@ -40,7 +40,8 @@ type AttachStart struct {
 	TakeOver bool `protobuf:"varint,5,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
 	// Size of the client's terminal, for a job with a terminal. Unset = the client has no influence on the size.
 	Size *TerminalSize `protobuf:"bytes,6,opt,name=size,proto3" json:"size,omitempty"`
-	// True = let the programs in the terminal draw their screen again (SIGWINCH), although the size may not change.
+	// True = let the programs in the terminal draw their screen again. If the size does not change, the server changes it
+	// for a moment (SIGWINCH).
 	Redraw        bool `protobuf:"varint,7,opt,name=redraw,proto3" json:"redraw,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

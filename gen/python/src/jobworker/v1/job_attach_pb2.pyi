@@ -47,7 +47,9 @@ class AttachStart(message.Message):
     FAILED_PRECONDITION (STDIN_IN_USE). A call with the same `input_id` always replaces the earlier one.
     """
     redraw: builtins.bool
-    """True = let the programs in the terminal draw their screen again (SIGWINCH), although the size may not change."""
+    """True = let the programs in the terminal draw their screen again. If the size does not change, the server changes it
+    for a moment (SIGWINCH).
+    """
     @builtins.property
     def size(self) -> TerminalSize:
         """Size of the client's terminal, for a job with a terminal. Unset = the client has no influence on the size."""

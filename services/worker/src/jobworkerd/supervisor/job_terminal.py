@@ -8,7 +8,6 @@ pipe. The terminal hangs up when the last duplicate of the master is closed. So 
 import asyncio
 import fcntl
 import os
-import signal
 import struct
 import termios
 from collections.abc import Callable
@@ -22,6 +21,8 @@ from jobworkerd.terminal import Terminal
 
 # include/uapi/asm-generic/ioctls.h
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
+# include/uapi/asm-generic/termbits.h
+_IUTF8 = 0x4000
 
 _OPEN = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 _LINE_ENDS = b"\r\n"
@@ -30,6 +31,9 @@ DRAIN_STEPS = 64
 """Bound on the steps for the rest of the output, if another process writes to the terminal without end."""
 
 _REOPEN_SECONDS = 0.2
+
+_REDRAW_SECONDS = 0.1
+"""Time in which a program must read the size. A slower one finds the same size and may not draw."""
 
 Size = tuple[int, int]
 """Columns and rows."""
@@ -54,6 +58,8 @@ class JobTerminal(JobInput):
 
     _relay: int | None = None
     _resuming: asyncio.TimerHandle | None = None
+    _redraw: tuple[asyncio.TimerHandle, Size] | None = None
+    """The end of a redraw, and the size of the terminal without it."""
 
     def open_terminal(self, spare: int, terminal: Terminal) -> None:
         """Create the terminal in the job's own /dev/pts, which the spare process has mounted.
@@ -69,6 +75,14 @@ class JobTerminal(JobInput):
             raise
         fcntl.ioctl(self._pipe, _TIOCSPTLCK, struct.pack("i", 0))
         self._set_size((terminal.columns, terminal.rows))
+        self._expect_utf8()
+
+    def _expect_utf8(self) -> None:
+        """Let the erase key remove whole characters. LANG of the job is UTF-8."""
+        assert self._pipe is not None
+        attributes = termios.tcgetattr(self._pipe)
+        attributes[0] |= _IUTF8
+        termios.tcsetattr(self._pipe, termios.TCSANOW, attributes)
 
     def open_slave(self) -> int:
         """Open the job's end of the terminal, which the caller closes.
@@ -166,22 +180,41 @@ class JobTerminal(JobInput):
     def resize(self, feeder: Feeder, size: Size, *, redraw: bool = False) -> None:
         """Note the size of a feeder's terminal. With `redraw`, programs also draw again at the same size."""
         feeder.size = size
-        if not self._apply_size() and redraw and (group := self.foreground_group()):
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGWINCH)
+        if not self._apply_size() and redraw:
+            self._start_redraw()
+
+    def _start_redraw(self) -> None:
+        """Change the size for a moment: after SIGWINCH, most programs draw only if the size has changed."""
+        if self._pipe is None:
+            return
+        size = columns, rows = self._size()
+        self._set_size((columns, rows - 1 if rows > 1 else rows + 1))
+        self._redraw = self._loop.call_later(_REDRAW_SECONDS, self._end_redraw), size
+
+    def _end_redraw(self) -> None:
+        if self._redraw:
+            timer, size = self._redraw
+            timer.cancel()
+            self._redraw = None
+            self._set_size(size)
 
     def _apply_size(self) -> bool:
         """Apply the smallest size of all feeders. Return whether the size has changed."""
         sizes = [each.size for each in self._feeders if each.size]
         if not sizes or self._pipe is None:
             return False
+        self._end_redraw()
         size = (min(columns for columns, _ in sizes), min(rows for _, rows in sizes))
-        rows, columns, *_ = struct.unpack("HHHH", fcntl.ioctl(self._pipe, termios.TIOCGWINSZ, bytes(8)))
-        if size == (columns, rows):
+        if size == self._size():
             return False
         self._on_resize(size)
         self._set_size(size)
         return True
+
+    def _size(self) -> Size:
+        assert self._pipe is not None
+        rows, columns, *_ = struct.unpack("HHHH", fcntl.ioctl(self._pipe, termios.TIOCGWINSZ, bytes(8)))
+        return columns, rows
 
     def _set_size(self, size: Size) -> None:
         assert self._pipe is not None
@@ -202,6 +235,7 @@ class JobTerminal(JobInput):
         """Close the master, so that the terminal hangs up."""
         if self._resuming:
             self._resuming.cancel()
+        self._end_redraw()
         if self._relay is not None:
             assert self._pipe is not None
             self._loop.remove_reader(self._pipe)

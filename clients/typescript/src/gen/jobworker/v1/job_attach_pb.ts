@@ -65,7 +65,8 @@ export type AttachStart = Message<"jobworker.v1.AttachStart"> & {
   size?: TerminalSize | undefined;
 
   /**
-   * True = let the programs in the terminal draw their screen again (SIGWINCH), although the size may not change.
+   * True = let the programs in the terminal draw their screen again. If the size does not change, the server changes it
+   * for a moment (SIGWINCH).
    *
    * @generated from field: bool redraw = 7;
    */
