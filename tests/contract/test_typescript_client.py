@@ -102,6 +102,7 @@ def test_program_of_the_documentation_runs(server: Server, tmp_path: Path) -> No
     assert {done.stdout.splitlines()[0], output} == {"working", "really"}
     assert result == "FAILED 3"
     assert any(line.endswith(" /bin/sh") for line in listed)
+    assert listed[-3:] == ["a", "b", "exit code 0"]
     assert error == "NOT_FOUND no-such-job"
 
 

@@ -36,7 +36,7 @@ type attachServer struct {
 	mutex  sync.Mutex
 	input  []byte
 	starts []*jobworkerv1.AttachStart
-	// events has what the server received besides input.
+	// events has the messages of the client besides input, and the ends of calls.
 	events chan string
 }
 

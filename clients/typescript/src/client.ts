@@ -2,11 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Attachment, type TerminalSize } from "./attachment.js";
 import { CallContext, type CallOptions, type ConnectOptions } from "./call_context.js";
 import type { Source } from "./chunk.js";
 import { type ClientConfig, configFromEnv, resolveConfig } from "./config.js";
 import { Connection } from "./connection.js";
 import { JobWorkerError } from "./errors.js";
+import { AttachStartSchema } from "./gen/jobworker/v1/job_attach_pb.js";
 import { OutputSource } from "./gen/jobworker/v1/job_output_pb.js";
 import type { Job } from "./gen/jobworker/v1/job_pb.js";
 import {
@@ -76,6 +78,21 @@ export interface StreamOptions extends CallOptions {
   readonly source?: Source | undefined;
   /** False = end at the current end of the output. Default: true. */
   readonly follow?: boolean | undefined;
+}
+
+/**
+ * Options of `attach`. If both `offset` and `tailBytes` are set, the output starts at the latest position. Without
+ * `timeoutMs`, the attachment lasts as long as the job.
+ */
+export interface AttachOptions extends CallOptions, Pick<StreamOptions, "offset" | "tailBytes"> {
+  /** False = send only signals, for a job that reads no input or that another client feeds. Default: true. */
+  readonly input?: boolean | undefined;
+  /** True = replace another client that feeds the job. Default: false. */
+  readonly takeOver?: boolean | undefined;
+  /** The size of the client's terminal, for a job with a terminal. */
+  readonly size?: TerminalSize | undefined;
+  /** True = let the programs in the terminal draw their screen again. Default: false. */
+  readonly redraw?: boolean | undefined;
 }
 
 /**
@@ -175,6 +192,24 @@ export class Client implements Disposable {
     return this.#stream(streamRequest(id, options), options);
   }
 
+  /**
+   * Passes input and signals to a job, and returns its output. The call starts at once. The job needs an open stdin or a
+   * terminal: set `stdin` or `terminal` in `create`.
+   */
+  attach(id: string, options: AttachOptions = {}): Attachment {
+    const { input = true, takeOver = false, redraw = false, size } = options;
+    const output = streamRequest(id, { offset: options.offset, tailBytes: options.tailBytes });
+    const start = create(AttachStartSchema, {
+      id,
+      inputId: input ? randomUUID() : "",
+      takeOver,
+      redraw,
+      ...(output.tailBytes === undefined ? {} : { tailBytes: output.tailBytes }),
+      ...(size ? { size } : {}),
+    });
+    return new Attachment(this.#connection, start, output, this.#context(options, undefined));
+  }
+
   /** Returns the jobs that match, and then each change. The first iteration makes the call. */
   watch(filter: WatchFilter = {}, options: CallOptions = {}): JobWatch {
     const request = create(WatchJobsRequestSchema, withTimes(filter));
@@ -192,9 +227,8 @@ export class Client implements Disposable {
   }
 
   #stream(request: GetJobsStreamRequest, options: CallOptions): JobStream {
-    return new JobStream(new ResumableStream(this.#connection, request), () =>
-      this.#context(options, undefined),
-    );
+    const output = new ResumableStream(this.#connection, request, this.#connection.stub.getJobsStream);
+    return new JobStream(output, () => this.#context(options, undefined));
   }
 
   async #call<T>(

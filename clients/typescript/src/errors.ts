@@ -1,6 +1,7 @@
 /** The client's errors, and their conversion from Connect's errors. */
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code as ConnectCode, ConnectError } from "@connectrpc/connect";
-import { BadRequestSchema, ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import { ErrorReason } from "./gen/jobworker/v1/error_reason_pb.js";
 
 // The index is the number of the code: https://grpc.io/docs/guides/status-codes/.
@@ -43,6 +44,7 @@ interface Details {
   readonly fields?: readonly FieldViolation[];
   readonly metadata?: Readonly<Record<string, string>>;
   readonly retryable?: boolean;
+  readonly retryDelayMs?: number;
   readonly cause?: unknown;
 }
 
@@ -59,6 +61,11 @@ export class JobWorkerError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   /** True if the same call can succeed later. The client has already retried it. */
   readonly retryable: boolean;
+  /**
+   * The time after which the server expects a retry to succeed, from `google.rpc.RetryInfo`. 0 if it names none. The
+   * client retries only errors that are `retryable`.
+   */
+  readonly retryDelayMs: number;
 
   constructor(message: string, code: Code, details: Details = {}) {
     super(message, { cause: details.cause });
@@ -67,6 +74,7 @@ export class JobWorkerError extends Error {
     this.fields = details.fields ?? [];
     this.metadata = details.metadata ?? {};
     this.retryable = details.retryable ?? false;
+    this.retryDelayMs = details.retryDelayMs ?? 0;
   }
 
   /** The reason as a value of the enum, for a switch. `UNSPECIFIED` if the enum lacks the reason. */
@@ -104,12 +112,14 @@ export function fromCall(error: unknown, server: string): JobWorkerError {
     return unreachable(failure, server);
   }
   const info = failure.findDetails(ErrorInfoSchema)[0];
+  const delay = failure.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const violations = failure.findDetails(BadRequestSchema).flatMap((bad) => bad.fieldViolations);
   return new JobWorkerError(failure.rawMessage, CODES[failure.code] ?? "UNKNOWN", {
     reason: info?.reason ?? "",
     fields: violations.map(({ field, description }) => ({ field, description })),
     metadata: info?.metadata ?? {},
     retryable: failure.code === ConnectCode.Unavailable,
+    retryDelayMs: delay ? durationMs(delay) : 0,
     cause: error,
   });
 }

@@ -1,8 +1,10 @@
 /** The client of jobworkerd and the messages that it returns. */
 export { durationFromMs, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
+export type { Attachment, TerminalSize } from "./attachment.js";
 export type { CallOptions } from "./call_context.js";
 export type { Chunk, OutputChunk, Source, TruncatedChunk, TruncatedRange } from "./chunk.js";
 export {
+  type AttachOptions,
   Client,
   type JobFilter,
   type JobRequest,

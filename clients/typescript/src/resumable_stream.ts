@@ -1,6 +1,6 @@
 /** One reader of a job's output that survives broken connections. */
 import { clone } from "@bufbuild/protobuf";
-import { CallContext } from "./call_context.js";
+import { CallContext, type ConnectOptions } from "./call_context.js";
 import { type Chunk, splitMessage, truncatedChunk } from "./chunk.js";
 import type { Connection } from "./connection.js";
 import { fromCall, JobWorkerError } from "./errors.js";
@@ -14,19 +14,32 @@ import {
 import { reconnect } from "./reconnect.js";
 import { DEFAULT_RETRY_POLICY, StreamRetry } from "./retry_policy.js";
 
+/** Makes a call that returns the output from the position of the request on. */
+type OpenOutput = (
+  request: GetJobsStreamRequest,
+  options: ConnectOptions,
+) => AsyncIterable<GetJobsStreamResponse>;
+
 /**
  * Reads the output of one job over as many calls as needed. A call that breaks is replaced by one that starts at
  * the same offset. Each message's offset is checked, so no byte is lost or duplicated.
  */
 export class ResumableStream {
   readonly #connection: Connection;
+  readonly #open: OpenOutput;
   // The next request. Its offset is the position of the stream: all bytes before it were yielded. A tail or a time
   // is resolved by the server, and replaced by the offset of the first message.
   readonly #request: GetJobsStreamRequest;
   readonly #retry: StreamRetry;
 
-  constructor(connection: Connection, request: GetJobsStreamRequest, policy = DEFAULT_RETRY_POLICY) {
+  constructor(
+    connection: Connection,
+    request: GetJobsStreamRequest,
+    open: OpenOutput,
+    policy = DEFAULT_RETRY_POLICY,
+  ) {
     this.#connection = connection;
+    this.#open = open;
     this.#request = request;
     this.#retry = new StreamRetry(policy);
   }
@@ -34,6 +47,11 @@ export class ResumableStream {
   /** The offset of the first byte that was not yielded yet. */
   get offset(): number {
     return Number(this.#request.offset);
+  }
+
+  /** Records that the server answers, although it sent no output. */
+  madeProgress(): void {
+    this.#retry.madeProgress();
   }
 
   /** Yields the output, and returns the job from the stream's last message. */
@@ -61,7 +79,7 @@ export class ResumableStream {
     const options = { ...context.connectOptions, signal: call.signal };
     let result: Job | undefined;
     try {
-      for await (const message of this.#connection.stub.getJobsStream(request, options)) {
+      for await (const message of this.#open(request, options)) {
         this.#retry.madeProgress();
         yield* this.#accept(message);
         result ??= message.kind.case === "result" ? message.kind.value : undefined;

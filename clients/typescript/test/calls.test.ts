@@ -90,7 +90,7 @@ test("a call outlasts a restart of three seconds", async () => {
   assert.equal((await call).id, "7");
 });
 
-test("an error has the code, reason, fields and metadata of the server", async () => {
+test("an error has the code, reason, fields, metadata and delay of the server", async () => {
   let calls = 0;
   await using server = await TestServer.start(certs, {
     getJob() {
@@ -107,6 +107,7 @@ test("an error has the code, reason, fields and metadata of the server", async (
       message: "failed: INVALID_REQUEST",
       fields: [{ field: "max_cpu", description: "is invalid" }],
       metadata: { key: "INVALID_REQUEST" },
+      retryDelayMs: 1_500,
       retryable: false,
     }),
   );

@@ -119,7 +119,8 @@ test("a stream fails after the resume timeout", async () => {
     resolveConfig({ server: `127.0.0.1:${server.port}`, certs: certs.directory }),
   );
   const request = create(GetJobsStreamRequestSchema, { id: "1" });
-  const stream = new ResumableStream(connection, request, {
+  const open = connection.stub.getJobsStream;
+  const stream = new ResumableStream(connection, request, open, {
     ...DEFAULT_RETRY_POLICY,
     connectTimeoutMs: 200,
     resumeTimeoutMs: 300,

@@ -7,8 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { Client, type ClientConfig } from "@jobworker/client";
-import { BadRequestSchema, ErrorInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
+import { Client, type ClientConfig, durationFromMs } from "@jobworker/client";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../src/gen/google/rpc/error_details_pb.js";
 import { JobService } from "../src/gen/jobworker/v1/job_service_pb.js";
 
 export type Methods = Partial<ServiceImpl<typeof JobService>>;
@@ -90,7 +94,7 @@ export class TestServer implements AsyncDisposable {
   }
 }
 
-/** Returns an error with the details that the server adds. */
+/** Returns an error with the details that the server adds: with a field also the field and a delay of 1.5 s. */
 export function serverError(code: Code, reason: string, field?: string): ConnectError {
   const info = {
     desc: ErrorInfoSchema,
@@ -98,7 +102,8 @@ export function serverError(code: Code, reason: string, field?: string): Connect
   };
   const violation = { field: field ?? "", description: "is invalid" };
   const bad = { desc: BadRequestSchema, value: { fieldViolations: [violation] } };
-  return new ConnectError(`failed: ${reason}`, code, undefined, field ? [info, bad] : [info]);
+  const retry = { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(1_500) } };
+  return new ConnectError(`failed: ${reason}`, code, undefined, field ? [info, bad, retry] : [info]);
 }
 
 /** Returns the error of a server that restarts. */
