@@ -179,6 +179,24 @@ def test_a_log_that_cannot_be_opened_yet_is_resumed_later(
         os.close(end)
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_copy_that_reads_nothing_is_no_loss(tmp_path: Path, *, closed: bool) -> None:
+    logs = LogStore(tmp_path, UNBOUNDED, UNBOUNDED, no_error)
+    writer = logs.open("job")
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    if closed:
+        os.close(writing)
+        assert writer.copy(reading, OUT, memoryview(bytearray(10)), 2) == 0
+    else:
+        with pytest.raises(BlockingIOError):
+            writer.copy(reading, OUT, memoryview(bytearray(10)), 2)
+        os.close(writing)
+    os.close(reading)
+    abandon(logs, "job")
+    with resumed(tmp_path / "job") as writer:
+        assert writer.size == 0
+
+
 def test_a_log_that_can_never_be_opened_again_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = LogStore(tmp_path, UNBOUNDED, UNBOUNDED, no_error)
     before.open("job").append(OUT, memoryview(b"one"), 1)

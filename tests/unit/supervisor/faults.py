@@ -31,6 +31,8 @@ _OTHER_CALLS: tuple[tuple[Any, str], ...] = (
     (os, "pwrite"),
     (os, "readv"),
     (os, "splice"),
+    (os, "sendfile"),
+    (os, "fchown"),
     (os, "posix_fallocate"),
     (socket, "send_fds"),
     (fcntl, "fcntl"),
@@ -41,7 +43,7 @@ _OTHER_CALLS: tuple[tuple[Any, str], ...] = (
 _IMPOSSIBLE: dict[int, set[str]] = {
     errno.EMFILE: {name for _, name in _OTHER_CALLS} | {"add_reader", "register"},
     errno.ENFILE: {name for _, name in _OTHER_CALLS} | {"add_reader", "register"},
-    errno.EAGAIN: {"readv", "splice", "pread", "write", "send_fds"},
+    errno.EAGAIN: {"readv", "splice", "sendfile", "pread", "write", "send_fds"},
 }
 """Calls that never fail with this error, or only if a descriptor is not ready."""
 

@@ -11,24 +11,27 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from host_resources import cgroups, children, descriptors
 from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
+from msgspec.structs import replace
 from own_children import OwnChildren
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.config import IsolationConfig
 from jobworkerd.errors import CommandNotStarted
 from jobworkerd.exhaustion import is_exhaustion
+from jobworkerd.logs.format import data_file
 from jobworkerd.logs.store import NEXT
-from jobworkerd.model import JobStatus, TerminationReason
+from jobworkerd.model import JobStatus, Stdin, TerminationReason
 from jobworkerd.spawn import fork_client
 from jobworkerd.spawn.spare import discard
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.outcome import StopRequest
+from jobworkerd.terminal import Terminal
 from tests.unit.supervisor.faults import Faults
 
 Resources: TypeAlias = tuple[Counter[str], int, list[str], list[str], int]
@@ -45,9 +48,10 @@ class Host:
     old_children: set[str]
     ids: Iterator[str] = field(default_factory=lambda: (str(uuid.uuid4()) for _ in itertools.count()))
 
-    async def start(self, *argv: str) -> LiveJob:
+    async def start(self, *argv: str, **spec: Any) -> LiveJob:
         """Start a job."""
         job = new_job(*argv, job_id=next(self.ids))
+        job = replace(job, spec=replace(job.spec, **spec))
         return await LiveJob.start(job, self.context, lambda _: None, lambda _: None, commit_nothing)
 
     def prefork(self) -> None:
@@ -156,6 +160,34 @@ async def command_is_missing(host: Host) -> None:
         await host.start("/nonexistent")
 
 
+async def job_reads_stdin(host: Host) -> None:
+    """Run a job that copies its stdin to its stdout."""
+    await host_types(host, b"typed\n", stdin=Stdin.OPEN)
+
+
+async def job_has_terminal(host: Host) -> None:
+    """Run a job in a terminal, which echoes its input."""
+    await host_types(host, b"typed\r\ntyped\r\n", terminal=Terminal())
+
+
+async def host_types(host: Host, output: bytes, **spec: Any) -> None:
+    live = await host.start("cat", **spec)
+    assert live.stdin
+    try:
+        feeder = live.stdin.attach("keys")
+        await live.stdin.feed(feeder, 0, b"typed\n")
+        await live.stdin.end(feeder, 6)
+    except OSError:
+        live.stop(StopRequest(TerminationReason.STOPPED), 0)
+        raise
+    finally:
+        job = await live.end()
+        live.release_state()
+        stored = data_file(host.jobs_dir / job.id).read_bytes()
+        host.context.logs.discard(job.id)
+    assert (job.exit_code, stored) == (0, output)
+
+
 async def job_without_prepared_resources(host: Host) -> None:
     """Run a job without any prepared resources."""
     await job_exits(host)
@@ -167,7 +199,14 @@ async def job_without_fork_server(host: Host) -> None:
 
 
 Scenario = Callable[[Host], Awaitable[None]]
-SCENARIOS: list[Scenario] = [job_exits, job_is_stopped, command_is_missing, job_without_fork_server]
+SCENARIOS: list[Scenario] = [
+    job_exits,
+    job_is_stopped,
+    command_is_missing,
+    job_without_fork_server,
+    job_reads_stdin,
+    job_has_terminal,
+]
 
 
 async def attempt(host: Host, scenario: Scenario, at: int, number: int, *, lasting: bool) -> None:
@@ -214,7 +253,7 @@ async def test_each_call_can_fail_without_prepared_resources(host: Host, number:
     await check_each_call(host, job_without_prepared_resources, number, lasting=False)
 
 
-@pytest.mark.parametrize("scenario", [job_exits, job_is_stopped, command_is_missing, job_without_fork_server])
+@pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_each_call_can_fail_with_prepared_resources(host: Host, scenario: Scenario) -> None:
     await check_each_call(host, scenario, errno.ENOMEM, lasting=False)
 

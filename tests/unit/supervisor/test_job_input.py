@@ -49,9 +49,9 @@ class Job:
 
     def kill_supervisor(self) -> None:
         """Continue with what the holder has. The descriptors of the earlier supervisor are closed."""
-        if self.stdin._pipe is not None:
-            asyncio.get_running_loop().remove_writer(self.stdin._pipe)
-            os.close(self.stdin._pipe)
+        if self.stdin._target is not None:
+            asyncio.get_running_loop().remove_writer(self.stdin._target)
+            os.close(self.stdin._target)
             os.close(self.stdin._spool.file)
         self.stdin._stop_timer()
         self.stdin = self._new()

@@ -53,6 +53,23 @@ async def output(tmp_path: Path, live: LiveJob) -> tuple[Job, bytes]:
     return job, data_file(tmp_path / job.id).read_bytes()
 
 
+@pytest.fixture(params=[True, False], ids=["splice", "copy"])
+def can_splice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Let splice(2) from a terminal fail, as Linux 5.10 does."""
+    splice = os.splice
+
+    def without_terminals(source: int, *args: Any, **options: Any) -> int:
+        if os.isatty(source):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return splice(source, *args, **options)
+
+    can_splice: bool = request.param
+    if not can_splice:
+        monkeypatch.setattr(os, "splice", without_terminals)
+    return can_splice
+
+
+@pytest.mark.usefixtures("can_splice")
 async def test_all_output_reaches_the_log(context: JobContext, tmp_path: Path) -> None:
     live = await start(context, "stty size; seq 1 20000; echo err >&2")
     job, written = await output(tmp_path, live)
@@ -61,15 +78,41 @@ async def test_all_output_reaches_the_log(context: JobContext, tmp_path: Path) -
     assert job.log_size == len(written)
 
 
-async def test_the_rest_of_the_output_is_read_at_the_end(
-    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(JobTerminal, "_move_output", lambda _: None)  # as if the event loop were late
-    live = await start(context, "seq 1 500")
+async def start_late(context: JobContext, script: str) -> LiveJob:
+    """Start a job whose output waits in its terminal until the end, as if the event loop were late."""
+    live = await start(context, f"read line; {script}")
+    terminal = live.stdin
+    assert isinstance(terminal, JobTerminal)
+    assert terminal._target is not None
+    context.loop.remove_reader(terminal._target)
+    await terminal.feed(terminal.attach("keys"), 0, b"\n")
+    return live
+
+
+@pytest.mark.usefixtures("can_splice")
+async def test_the_rest_of_the_output_is_read_at_the_end(context: JobContext, tmp_path: Path) -> None:
+    live = await start_late(context, "seq 1 500")
     _, written = await output(tmp_path, live)
     assert written.endswith(b"499\r\n500\r\n")
 
 
+async def test_the_rest_of_the_output_is_read_when_the_host_has_memory_again(
+    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await start_late(context, "seq 1 500")
+    splice, refusals = os.splice, [errno.ENOMEM] * 2
+
+    def exhausted(*args: Any, **options: Any) -> int:
+        if refusals:
+            raise OSError(refusals.pop(), "no memory")
+        return splice(*args, **options)
+
+    monkeypatch.setattr(os, "splice", exhausted)
+    _, written = await output(tmp_path, live)
+    assert written.endswith(b"499\r\n500\r\n")
+
+
+@pytest.mark.usefixtures("can_splice")
 async def test_the_terminal_can_be_opened_again(context: JobContext, tmp_path: Path) -> None:
     live = await start(context, "exec <&- >&- 2>&-; sleep 0.3; echo again >/dev/tty; exec sleep 600")
     async with asyncio.timeout(10):

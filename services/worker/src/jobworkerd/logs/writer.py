@@ -166,20 +166,22 @@ class LogWriter:
         return count
 
     def copy(self, pipe: int, source: OutputSource, buffer: memoryview, time_ns: int) -> int:
-        """Copy the bytes of a pipe that fit into a buffer, and return their number.
+        """Copy the bytes of a pipe or a terminal that fit into a buffer, and return their number.
 
         The pipe is read even if the bytes cannot be stored. The result is 0 at the end of the pipe.
 
         Raises:
             BlockingIOError: the pipe is empty.
+            OSError: the pipe cannot be read.
         """
-        count = min(readable_bytes(pipe), len(buffer), MOST_BYTES)
+        # A terminal can report 0 although it has output.
+        most, count = max(min(readable_bytes(pipe), len(buffer), MOST_BYTES), 1), 0
+        has_intent = self._try_to_intend(source, most)
         try:
-            self._intend(source, count)
-            has_intent = True
-        except OSError:
-            has_intent = False
-        count = os.readv(pipe, [buffer[: count or 1]])
+            count = os.readv(pipe, [buffer[:most]])
+        finally:
+            if not count:
+                self._try_to_intend(source)
         if has_intent:
             self.append(source, buffer[:count], time_ns)
         else:  # after a kill, the bytes in the file would belong to an earlier intent
@@ -276,12 +278,14 @@ class LogWriter:
         self._unrecorded -= record.end - self.size
         self.extent = self.extent._replace(size=record.end, records=number + 1)
 
-    def _intend(self, source: OutputSource, copied: int = 0) -> None:
-        """Store the source of the next bytes.
+    def _try_to_intend(self, source: OutputSource, copied: int = 0) -> bool:
+        """Store the source of the next bytes, and return whether the disk has it."""
+        with suppress(OSError):
+            self._intend(source, copied)
+            return True
+        return False
 
-        Raises:
-            OSError: the disk failed.
-        """
+    def _intend(self, source: OutputSource, copied: int = 0) -> None:
         self._intent = None
         intent = pack_intent(self.size, source, copied)
         os.pwrite(self._files.index, intent, record_position(self.extent.records))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from jobworkerd.errors import InputOffsetOutOfRange, StdinInUse
+from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.logs.writer import readable_bytes
 from jobworkerd.model import Stdin
 from jobworkerd.supervisor import input_state
@@ -25,6 +26,9 @@ MAX_PENDING_BYTES = 256 * 1024
 
 RETURN_SECONDS = 30.0
 """How long the stdin of kind ONCE stays open without a feeder."""
+
+_RETRY_SECONDS = 0.1
+"""Delay before input is sent again after the host was exhausted."""
 
 
 @dataclass(eq=False)
@@ -42,17 +46,19 @@ class JobInput:
     """The owner of the write end of a job's stdin and of its spool, until `close` or the end of the input."""
 
     def __init__(self, job_id: str, loop: asyncio.AbstractEventLoop, holder: Holder, kind: Stdin) -> None:
-        """Start without a pipe: all input is accepted and dropped. See `open` and `adopt`."""
+        """Start without a target: all input is accepted and dropped. See `open` and `adopt`."""
         self._job_id = job_id
         self._loop = loop
         self._holder = holder
         self._kind = kind
         self._state = InputState()
-        self._pipe: int | None = None
+        self._target: int | None = None
+        """The write end of the pipe, or the master of the terminal."""
         self._feeders: list[Feeder] = []
         self._turn = asyncio.Lock()
         self._changed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
 
     def open(self) -> int:
         """Create the pipe and return its read end, which the caller closes.
@@ -62,12 +68,12 @@ class JobInput:
         """
         spool = InputSpool.create()
         try:
-            read_end, self._pipe = os.pipe2(os.O_CLOEXEC)
+            read_end, self._target = os.pipe2(os.O_CLOEXEC)
         except OSError:
             spool.close()
             raise
         self._spool = spool
-        os.set_blocking(self._pipe, False)
+        os.set_blocking(self._target, False)
         return read_end
 
     def adopt(self, held: HeldJob) -> None:
@@ -76,7 +82,7 @@ class JobInput:
         Raises:
             msgspec.DecodeError: the state has another format.
         """
-        self._pipe, spool = held.descriptors
+        self._target, spool = held.descriptors
         self._spool = InputSpool(spool)
         self._state = input_state.decode(held.state)
         self._await_return()
@@ -88,9 +94,9 @@ class JobInput:
         Raises:
             OSError: the host is exhausted.
         """
-        assert self._pipe is not None
+        assert self._target is not None
         state = input_state.encode(self._state)
-        return self._holder.hold(input_key(self._job_id), state, [self._pipe, self._spool.file], ())
+        return self._holder.hold(input_key(self._job_id), state, [self._target, self._spool.file], ())
 
     def attach(self, input_id: str, *, take_over: bool = False) -> Feeder:
         """Become the feeder. The client of the same input replaces its broken connection.
@@ -114,7 +120,7 @@ class JobInput:
 
     def accepted(self, feeder: Feeder) -> int:
         """Return the accepted length of the feeder's input."""
-        return 0 if self._pipe is None else self._state.accepted(feeder.input_id, self._spool.size)
+        return 0 if self._target is None else self._state.accepted(feeder.input_id, self._spool.size)
 
     async def feed(self, feeder: Feeder, offset: int, data: bytes) -> int:
         """Accept a chunk when there is room for it, and return the accepted length of the input.
@@ -155,7 +161,7 @@ class JobInput:
 
     @property
     def _is_open(self) -> bool:
-        return self._pipe is not None and not self._state.ended
+        return self._target is not None and not self._state.ended
 
     def _check(self, feeder: Feeder) -> None:
         if feeder not in self._feeders:
@@ -183,28 +189,39 @@ class JobInput:
 
     def _send(self) -> None:
         """Pass pending bytes to the job, more of them when it has read. Close an ended pipe after them."""
-        if self._pipe is None:
+        if self._target is None:
             return
         try:
             while self._spool.pending:
-                self._spool.send(self._pipe)
+                self._spool.send(self._target)
         except BlockingIOError:
-            self._loop.add_writer(self._pipe, self._send)
-        except OSError:  # the job has closed its stdin
-            self._refused()
+            self._loop.add_writer(self._target, self._send)
+        except OSError as error:
+            if is_exhaustion(error):
+                self._send_later()
+            else:  # the job has closed its stdin
+                self._refused()
             return
         else:
-            self._loop.remove_writer(self._pipe)
+            self._loop.remove_writer(self._target)
             if self._state.ended:
                 self.close()
                 return
         self._spool.trim(self._unread())
         self._wake()
 
+    def _send_later(self) -> None:
+        """Wait for memory, instead of for the job."""
+        assert self._target is not None
+        self._loop.remove_writer(self._target)
+        if self._retry:
+            self._retry.cancel()
+        self._retry = self._loop.call_later(_RETRY_SECONDS, self._send)
+
     def _unread(self) -> int:
         """Return the number of bytes that the spool still needs after they were sent."""
-        assert self._pipe is not None
-        return readable_bytes(self._pipe)
+        assert self._target is not None
+        return readable_bytes(self._target)
 
     def _refused(self) -> None:
         """Handle that the job does not read input any more."""
@@ -235,12 +252,14 @@ class JobInput:
             self._timer = None
 
     def close(self) -> None:
-        """Close the pipe and the spool, and drop pending bytes."""
+        """Close the target and the spool, and drop pending bytes."""
         self._stop_timer()
-        if self._pipe is not None:
-            self._loop.remove_writer(self._pipe)
-            os.close(self._pipe)
-            self._pipe = None
+        if self._retry:
+            self._retry.cancel()
+        if self._target is not None:
+            self._loop.remove_writer(self._target)
+            os.close(self._target)
+            self._target = None
             self._spool.close()
             self._holder.release(input_key(self._job_id))
         self._wake()

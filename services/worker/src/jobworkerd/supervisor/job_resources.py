@@ -93,7 +93,7 @@ class JobResources:
                 return None
             if isinstance(stdin, JobTerminal) and spec.terminal:
                 stdin.open_terminal(spare.pid, spec.terminal)
-                stdin.relay_to(spare.stdout)
+                stdin.relay_to(spare.stdout, self._pump.copy_terminal)
                 end = stdin.open_slave()
             else:
                 end = stdin.open()
@@ -138,7 +138,7 @@ class JobResources:
         if stdin and held.stdin:
             stdin.adopt(held.stdin)
             if isinstance(stdin, JobTerminal):
-                stdin.relay_to(held.descriptors[0])
+                stdin.relay_to(held.descriptors[0], self._pump.copy_terminal)
 
     def adopt(self, state: JobState, held: HeldJob) -> None:
         """Take over everything that an earlier supervisor had, instead of acquiring it.

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from jobworkerd.logs.writer import LogWriter, readable_bytes
 from jobworkerd.model import OutputSource
 
-_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""Errors of splice(2) on a file system without it. Other errors pass when the disk works again."""
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""Errors of splice(2) on a file system or a terminal without it. Other errors pass."""
 
 
 class Pump:
@@ -68,6 +68,18 @@ class Pump:
             while remaining > 0 and (count := self._read(source)):
                 remaining -= count
 
+    def copy_terminal(self, master: int) -> int:
+        """Copy output of a terminal into the log, and return its length.
+
+        Raises:
+            BlockingIOError: the terminal has no output.
+            OSError: no process has the slave open.
+        """
+        count = self._log.copy(master, OutputSource.STDOUT, self._buffer, time.time_ns())
+        if count:
+            self._on_output()
+        return count
+
     def _read(self, source: OutputSource) -> int:
         """Move up to `MOST_BYTES` from a pipe to the log, and return their number. Then other pipes have
         their turn.
@@ -93,7 +105,7 @@ class Pump:
             except BlockingIOError:
                 raise
             except OSError as error:
-                self._can_splice = error.errno not in _UNSUPPORTED
+                self._can_splice = error.errno not in UNSUPPORTED
         return self._log.copy(pipe, source, self._buffer, now)
 
     def _close(self, source: OutputSource) -> None:
