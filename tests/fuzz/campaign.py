@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 from hypothesis import HealthCheck, Phase, settings
 
-CAMPAIGNS = 8
+CAMPAIGNS = 9
 _SECONDS = float(os.environ.get("FUZZ_SECONDS", "600")) / CAMPAIGNS
 _ROUND_EXAMPLES = 100
 

@@ -3,17 +3,21 @@
 import base64
 import contextlib
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given
+from damaged_pem import with_unknown_version
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobworkerd import pem_parser, server_certificate
 from jobworkerd.api.identity.principal import Identities, parse_certificate
 from jobworkerd.api.rpc import Credential
+from jobworkerd.certs import revocation_list
+from jobworkerd.certs.authority import load_pair
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.inspection import describe_all
 from jobworkerd.commands.config import toml_value
@@ -26,6 +30,8 @@ from jobworkerd.logs.seek import last_bytes, last_lines, since
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 from jobworkerd.pem_parser import DamagedPem
+from jobworkerd.revocations import Revocations
+from jobworkerd.server_pair import ServerPair
 from jobworkerd.settings.keys import all_keys
 from jobworkerd.settings.resolve import SettingsError, resolve_settings
 from tests.fuzz.campaign import campaign
@@ -82,8 +88,8 @@ def _read(directory: Path, size: int, start: int) -> int:
         return cursor.offset
 
 
-def _as_pem(der: bytes) -> bytes:
-    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+def _as_pem(der: bytes, label: bytes = b"CERTIFICATE") -> bytes:
+    return b"-----BEGIN %s-----\n%s-----END %s-----\n" % (label, base64.encodebytes(der), label)
 
 
 AUTHORITY = trustme.CA()
@@ -94,6 +100,7 @@ DAMAGED = mutated(PEM) | mutated(DER).map(_as_pem) | st.binary(max_size=100)
 
 
 @campaign
+@example(pem=PEM, chain=with_unknown_version(PEM), authorities=with_unknown_version(PEM))
 @given(pem=DAMAGED, chain=st.just(b"") | DAMAGED, authorities=st.just(AUTHORITY.cert_pem.bytes()) | DAMAGED)
 def test_damaged_certificates(pem: bytes, chain: bytes, authorities: bytes) -> None:
     identities = Identities()
@@ -115,6 +122,25 @@ def test_damaged_certificates(pem: bytes, chain: bytes, authorities: bytes) -> N
         (Path(name) / "dev.pem").write_bytes(pem)
         with contextlib.suppress(CertificatesError):
             describe_all(Path(name))
+
+
+ISSUER = load_pair(AUTHORITY.cert_pem.bytes(), AUTHORITY.private_key_pem.bytes())
+LISTS = revocation_list.add(ISSUER, b"", 1)
+LIST_DER = x509.load_pem_x509_crl(LISTS).public_bytes(Encoding.DER)
+KEY = LEAF.private_key_pem.bytes()
+
+
+@campaign
+@example(lists=with_unknown_version(LISTS), key=KEY)
+@given(lists=mutated(LISTS) | mutated(LIST_DER).map(partial(_as_pem, label=b"X509 CRL")), key=mutated(KEY))
+def test_damaged_lists_and_keys(lists: bytes, key: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        assert ISSUER.certificate not in Revocations(lists, [ISSUER.certificate])
+    with contextlib.suppress(ValueError):
+        revocation_list.add(ISSUER, lists, 2)
+    with contextlib.suppress(CertificatesError):
+        load_pair(PEM, key)
+    assert isinstance(ServerPair(PEM, key).problem(), str)
 
 
 KEYS = all_keys()
