@@ -98,6 +98,39 @@ async def test_both_sources_are_shown_at_their_times() -> None:
     assert events[:-1] == [[0.5, "o", "out"], [0, "o", "err"], [0, "o", " m"], [1, "o", "ore"]]
 
 
+async def test_sizes_of_the_terminal_are_at_their_places() -> None:
+    job = terminal_job()
+    for columns, offset in ((90, 0), (91, 5), (92, 6), (93, 6), (94, 100)):
+        job.terminal_resizes.add(columns=columns, rows=30, log_offset=offset)
+    second = output("cdé".encode(), 20)
+    second.offset, second.next_offset = 2, 6
+    third = output(b"f", 30)
+    third.offset, third.next_offset = 6, 7
+    [_, *events] = await recording(job, output(b"ab", 10), second, third)
+    assert [event[1:] for event in events[:-1]] == [
+        ["r", "90x30"], ["o", "ab"],
+        ["o", "cd"], ["r", "91x30"], ["o", "é"],
+        ["r", "92x30"], ["r", "93x30"], ["o", "f"],
+    ]  # fmt: skip
+    assert [event[0] for event in events[:4]] == [0.01, 0, 0.01, 0]
+
+
+async def test_the_sizes_of_a_running_job_are_current(cli: Cli, server: FakeServer) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_RUNNING)
+    job.terminal.columns = 80
+
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        yield output(b"a", 0)
+        job.terminal_resizes.add(columns=90, rows=30, log_offset=1)
+        yield StreamMessage(payload=b"b", offset=1, next_offset=2, source=STDOUT)
+        yield StreamMessage(result=job, offset=2)
+
+    server.streaming = streaming
+    completed = await cli("record", JOB_ID)
+    events = [json.loads(line)[1:] for line in completed.stdout.splitlines()[1:]]
+    assert events == [["o", "a"], ["r", "90x30"], ["o", "b"], ["x", "0"]]
+
+
 async def test_output_without_a_terminal_gets_carriage_returns() -> None:
     [header, *events] = await recording(ended_job(), output(b"a\nb\n", 0))
     assert header["term"] == {"cols": 80, "rows": 24, "type": "xterm-256color"}

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
+from jobworker_cli.results import is_final
 from jobworker_cli.settings.connect import resolve_job_id
 from jobworker_cli.stream.asciicast import AsciicastWriter
 from jobworker_cli.stream.follow import copy_stream, open_stream
 from jobworker_cli.stream.output_writer import open_writer
 from jobworker_cli.stream.signals import cancel_and_wait, catch_signals, wait_for_signal
-from jobworker_client import Client
+from jobworker_client import Chunk, Client
 
 __all__ = ["record_job"]
 
@@ -42,5 +43,12 @@ def _stdout_to(output: Path | None) -> Iterator[None]:
 
 async def _record(client: Client, job: job_pb2.Job, writer: AsciicastWriter) -> None:
     await writer.begin()
+
+    async def write(message: Chunk) -> None:
+        if job.HasField("terminal") and not is_final(writer.job):
+            # The record has the sizes of the terminal up to this message.
+            writer.job = await client.get(job.id)
+        await writer.write(message)
+
     request = job_service_pb2.GetJobsStreamRequest(id=job.id, follow=True)
-    await writer.end(await copy_stream(open_stream(client, request), writer.write))
+    await writer.end(await copy_stream(open_stream(client, request), write))

@@ -7,26 +7,32 @@ per event with the time since the previous event.
 import codecs
 import json
 import shlex
+from collections.abc import Iterator
+from typing import TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_output_pb2, job_pb2
 from jobworker_cli.stream.follow import Write
 from jobworker_client import Chunk
-from jobworker_client.chunks import segments
+from jobworker_client.chunks import Segment, segments
 
 __all__ = ["AsciicastWriter"]
 
 # The terminal of a job that has none, and the defaults of the server.
 COLUMNS, ROWS, TERM = 80, 24, "xterm-256color"
 
+Event: TypeAlias = tuple[float, str, str]
+
 
 class AsciicastWriter:
     """Converts output to lines of a recording, and passes them to `write`."""
 
     def __init__(self, job: job_pb2.Job, write: Write) -> None:
-        self._job = job
+        self.job = job
+        """The current record of the job, which has the sizes of its terminal."""
         self._write = write
+        self._offset = 0
         # The recording of a job in the queue begins with its wait.
         self._begin = job.start_time if job.HasField("start_time") else job.create_time
         self._time = _milliseconds(self._begin)
@@ -39,7 +45,7 @@ class AsciicastWriter:
 
     async def begin(self) -> None:
         """Write the header."""
-        terminal = self._job.terminal
+        terminal = self.job.terminal
         header = {
             "version": 3,
             "term": {
@@ -48,20 +54,14 @@ class AsciicastWriter:
                 "type": terminal.term or TERM,
             },
             "timestamp": self._begin.seconds,
-            "command": shlex.join([self._job.command, *self._job.args]),
-            "title": f"job {self._job.id}",
+            "command": shlex.join([self.job.command, *self.job.args]),
+            "title": f"job {self.job.id}",
         }
         await self._write_lines(header)
 
     async def write(self, message: Chunk) -> None:
         """Write an event for each segment of a message."""
-        decoded = (
-            (segment.time, self._decoders[segment.source].decode(segment.data))
-            for segment in segments(message)
-        )
-        await self._write_lines(
-            *[self._event(time, "o", self._shown(text)) for time, text in decoded if text]
-        )
+        await self._write_lines(*[event for segment in segments(message) for event in self._events(segment)])
 
     async def end(self, job: job_pb2.Job) -> None:
         """Write the rest of an incomplete character, and the exit status of a final job if it is known."""
@@ -72,15 +72,33 @@ class AsciicastWriter:
             events.append(self._event(job.end_time, "x", str(status)))
         await self._write_lines(*events)
 
+    def _events(self, segment: Segment) -> Iterator[Event]:
+        """Yield the output of a segment, and the sizes of the terminal at their places in it."""
+        begin, end = segment.offset, segment.offset + len(segment.data)
+        done = begin
+        for resize in self.job.terminal_resizes:
+            if self._offset <= resize.log_offset < end:
+                place = max(resize.log_offset, begin)
+                yield from self._output(segment, done, place)
+                yield self._event(segment.time, "r", f"{resize.columns}x{resize.rows}")
+                done = place
+        yield from self._output(segment, done, end)
+        self._offset = end
+
+    def _output(self, segment: Segment, begin: int, end: int) -> Iterator[Event]:
+        data = segment.data[begin - segment.offset : end - segment.offset]
+        if text := self._decoders[segment.source].decode(data):
+            yield self._event(segment.time, "o", self._shown(text))
+
     def _shown(self, text: str) -> str:
         """Return the text with the carriage returns that a terminal adds (ONLCR in termios(3))."""
-        return text if self._job.HasField("terminal") else text.replace("\n", "\r\n")
+        return text if self.job.HasField("terminal") else text.replace("\n", "\r\n")
 
-    def _event(self, time: Timestamp, code: str, data: str) -> list[object]:
+    def _event(self, time: Timestamp, code: str, data: str) -> Event:
         """Return an event. The times are rounded and not the intervals, so that the error does not add up."""
         milliseconds = max(_milliseconds(time), self._time)
         interval, self._time = milliseconds - self._time, milliseconds
-        return [interval / 1_000, code, data]
+        return interval / 1_000, code, data
 
     async def _write_lines(self, *values: object) -> None:
         lines = "".join(f"{json.dumps(value)}\n" for value in values).encode()
