@@ -40,7 +40,7 @@ async def run_job(
     """Create a job, copy its output and, if requested, its input and files; return its exit code."""
     _request_input(request, options)
     if transfer is not None:
-        transfer.wrap(request, reads_stdin=options.interactive)
+        transfer.wrap(request)
     with catch_signals() as signals, open_writer() as writer:
         run = Run(client, request, writer, options, transfer)
         return await _run_until_detached(run, signals, preserve_status=options.preserve_status)

