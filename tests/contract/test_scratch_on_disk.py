@@ -104,6 +104,8 @@ async def test_the_private_directories_are_bounded_together(admin: LastingClient
     other, output = await admin.run("sh", "-c", "head -c 5M /dev/zero >big; ls", max_scratch=12)
     await admin.stop(job.id, seconds=0)
     assert (other.exit_code, output) == (0, b"big\n"), "another job has its own bound"
+    used = (await admin.get(job.id)).usage.scratch_bytes
+    assert 11 * MIB < used <= 12 * MIB
     *errors, size, home, user, _ = (await admin.stream(job.id)).bytes().decode().splitlines()
     assert len(errors) == 2
     assert all("Disk quota exceeded" in each for each in errors)

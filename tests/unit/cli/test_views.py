@@ -116,9 +116,11 @@ def test_oom_kill_of_a_child_is_shown(job: job_pb2.Job) -> None:
 def test_pending_kill_and_lifted_memory_warning_are_shown(job: job_pb2.Job) -> None:
     job.kill_pending = True
     job.usage.pids_denied_count = 3
+    job.usage.scratch_bytes = 5 << 20
     job.memory_high_lift_time.FromJsonString("2026-03-01T12:00:09Z")
     lines = {line.split("  ", 1)[0]: line for line in job_details(job).splitlines()}
     assert "SIGKILL is pending" in lines["Kill pending"]
+    assert lines["Scratch"].endswith(" 5 MiB")
     assert lines["Forks refused"].endswith(" 3 times")
     assert "memory.high lifted at 2026-03-01 12:00:09" in lines["Memory warning"]
 

@@ -1,4 +1,4 @@
-"""The trees of jobs on disk, with project quotas of this module instead of the kernel's."""
+"""The trees of jobs on disk, with the quotas of `fake_quotas`."""
 
 import asyncio
 import errno
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from fake_quotas import FakeQuotas
 from host_resources import descriptors, opened_since
 
 from jobworkerd.job_id import JobIds
@@ -23,28 +24,9 @@ new_id = JobIds().new
 MIB = 1 << 20
 
 
-class Quotas:
-    """The projects of directories, by inode, and their bounds."""
-
-    def __init__(self) -> None:
-        self.bounds: dict[int, tuple[int, int]] = {}
-
-    def assign_project(self, directory: int) -> None:
-        self.bounds[os.fstat(directory).st_ino] = (0, 0)
-
-    def set_bounds(self, directory: int, size: int, files: int) -> None:
-        self.bounds[os.fstat(directory).st_ino] = (size, files)
-
-    def release_project(self, directory: int) -> None:
-        self.bounds.pop(os.fstat(directory).st_ino, None)
-
-
 @pytest.fixture
-def quotas(monkeypatch: pytest.MonkeyPatch) -> Quotas:
-    made = Quotas()
-    for name in ("assign_project", "set_bounds", "release_project"):
-        monkeypatch.setattr(project_quota, name, getattr(made, name))
-    return made
+def quotas(monkeypatch: pytest.MonkeyPatch) -> FakeQuotas:
+    return FakeQuotas.install(monkeypatch)
 
 
 @pytest.fixture
@@ -56,7 +38,7 @@ def errors() -> list[BaseException]:
 @pytest.fixture
 async def scratch(
     tmp_path: Path,
-    quotas: Quotas,  # noqa: ARG001
+    quotas: FakeQuotas,  # noqa: ARG001
     errors: list[BaseException],
 ) -> AsyncIterator[ScratchDisk]:
     """An owner of trees in `tmp_path`."""
@@ -76,7 +58,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_a_tree_is_bounded_and_its_mount_is_private(
-    scratch: ScratchDisk, quotas: Quotas, tmp_path: Path
+    scratch: ScratchDisk, quotas: FakeQuotas, tmp_path: Path
 ) -> None:
     job_id = new_id()
     mount = await scratch.create(job_id, 100 * MIB)
@@ -89,7 +71,7 @@ async def test_a_tree_is_bounded_and_its_mount_is_private(
 
 
 async def test_a_discarded_tree_and_its_project_are_removed(
-    scratch: ScratchDisk, quotas: Quotas, tmp_path: Path, errors: list[BaseException]
+    scratch: ScratchDisk, quotas: FakeQuotas, tmp_path: Path, errors: list[BaseException]
 ) -> None:
     job_ids = [new_id(), new_id()]
     for job_id in job_ids:

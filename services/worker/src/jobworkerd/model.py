@@ -215,6 +215,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     memory_pressure_full_usec: int | None = None
     io_pressure_some_usec: int | None = None
     io_pressure_full_usec: int | None = None
+    scratch_bytes: int | None = None
 
 
 class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):

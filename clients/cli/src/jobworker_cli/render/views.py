@@ -164,6 +164,7 @@ def _usage(usage: job_pb2.Usage) -> list[Row]:
         ("io_read_bytes", "I/O read", format_size),
         ("io_write_bytes", "I/O written", format_size),
         ("io_pressure_some_usec", "Waited for I/O", _usec),
+        ("scratch_bytes", "Scratch", format_size),
         ("pids_peak_count", "Process peak", str),
         ("pids_denied_count", "Forks refused", _count),
         ("oom_kill_count", "OOM kills", str),

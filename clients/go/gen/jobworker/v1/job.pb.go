@@ -1241,8 +1241,8 @@ type AppliedIsolation struct {
 	// True if the job has this part of the isolation.
 	InForce bool `protobuf:"varint,2,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
 	// Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
-	// paths; or the system calls that the server allows in addition. Of the scratch, the size, such as `256 MiB`. Empty
-	// for other parts.
+	// paths; or the system calls that the server allows in addition. Of the scratch, the size and `on disk`
+	// if it is not in memory, such as `256 MiB on disk`. Empty for other parts.
 	Value string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force.
 	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1357,8 +1357,10 @@ type Usage struct {
 	IoPressureSomeUsec *int64 `protobuf:"varint,20,opt,name=io_pressure_some_usec,json=ioPressureSomeUsec,proto3,oneof" json:"io_pressure_some_usec,omitempty"`
 	// Time for which all processes waited for block devices.
 	IoPressureFullUsec *int64 `protobuf:"varint,21,opt,name=io_pressure_full_usec,json=ioPressureFullUsec,proto3,oneof" json:"io_pressure_full_usec,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Space that the job's private directories use; of a final job, at its end. Set only if the server keeps them on disk.
+	ScratchBytes  *int64 `protobuf:"varint,22,opt,name=scratch_bytes,json=scratchBytes,proto3,oneof" json:"scratch_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -1538,6 +1540,13 @@ func (x *Usage) GetIoPressureFullUsec() int64 {
 	return 0
 }
 
+func (x *Usage) GetScratchBytes() int64 {
+	if x != nil && x.ScratchBytes != nil {
+		return *x.ScratchBytes
+	}
+	return 0
+}
+
 var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
@@ -1627,7 +1636,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x04part\x18\x01 \x01(\x0e2\x1b.jobworker.v1.IsolationPartR\x04part\x12\x19\n" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\tR\x05value\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xcd\v\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x89\f\n" +
 	"\x05Usage\x12 \n" +
 	"\twall_usec\x18\x01 \x01(\x03H\x00R\bwallUsec\x88\x01\x01\x12'\n" +
 	"\rcpu_user_usec\x18\x02 \x01(\x03H\x01R\vcpuUserUsec\x88\x01\x01\x12+\n" +
@@ -1651,7 +1660,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x19memory_pressure_some_usec\x18\x12 \x01(\x03H\x11R\x16memoryPressureSomeUsec\x88\x01\x01\x12>\n" +
 	"\x19memory_pressure_full_usec\x18\x13 \x01(\x03H\x12R\x16memoryPressureFullUsec\x88\x01\x01\x126\n" +
 	"\x15io_pressure_some_usec\x18\x14 \x01(\x03H\x13R\x12ioPressureSomeUsec\x88\x01\x01\x126\n" +
-	"\x15io_pressure_full_usec\x18\x15 \x01(\x03H\x14R\x12ioPressureFullUsec\x88\x01\x01B\f\n" +
+	"\x15io_pressure_full_usec\x18\x15 \x01(\x03H\x14R\x12ioPressureFullUsec\x88\x01\x01\x12(\n" +
+	"\rscratch_bytes\x18\x16 \x01(\x03H\x15R\fscratchBytes\x88\x01\x01B\f\n" +
 	"\n" +
 	"_wall_usecB\x10\n" +
 	"\x0e_cpu_user_usecB\x12\n" +
@@ -1674,7 +1684,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x1a_memory_pressure_some_usecB\x1c\n" +
 	"\x1a_memory_pressure_full_usecB\x18\n" +
 	"\x16_io_pressure_some_usecB\x18\n" +
-	"\x16_io_pressure_full_usec*\xd1\x01\n" +
+	"\x16_io_pressure_full_usecB\x10\n" +
+	"\x0e_scratch_bytes*\xd1\x01\n" +
 	"\tJobStatus\x12\x1a\n" +
 	"\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17JOB_STATUS_INITIALIZING\x10\x01\x12\x16\n" +

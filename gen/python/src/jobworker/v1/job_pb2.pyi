@@ -740,8 +740,8 @@ class AppliedIsolation(message.Message):
     """True if the job has this part of the isolation."""
     value: builtins.str
     """Details, if there are any: the user, such as `job (1900000007)`, and whether /etc/passwd lacks it; or the writable
-    paths; or the system calls that the server allows in addition. Of the scratch, the size, such as `256 MiB`. Empty
-    for other parts.
+    paths; or the system calls that the server allows in addition. Of the scratch, the size and `on disk`
+    if it is not in memory, such as `256 MiB on disk`. Empty for other parts.
     """
     reason: builtins.str
     """Reason why the part is not in force, and the remedy, in one sentence. Empty if it is in force."""
@@ -790,6 +790,7 @@ class Usage(message.Message):
     MEMORY_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
     IO_PRESSURE_SOME_USEC_FIELD_NUMBER: builtins.int
     IO_PRESSURE_FULL_USEC_FIELD_NUMBER: builtins.int
+    SCRATCH_BYTES_FIELD_NUMBER: builtins.int
     wall_usec: builtins.int
     """Time from `start_time` until now, or until the last process of the job ended. Measured with a monotonic clock."""
     cpu_user_usec: builtins.int
@@ -834,6 +835,8 @@ class Usage(message.Message):
     """Time for which some processes waited for block devices."""
     io_pressure_full_usec: builtins.int
     """Time for which all processes waited for block devices."""
+    scratch_bytes: builtins.int
+    """Space that the job's private directories use; of a final job, at its end. Set only if the server keeps them on disk."""
     def __init__(
         self,
         *,
@@ -858,10 +861,11 @@ class Usage(message.Message):
         memory_pressure_full_usec: builtins.int | None = ...,
         io_pressure_some_usec: builtins.int | None = ...,
         io_pressure_full_usec: builtins.int | None = ...,
+        scratch_bytes: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_denied_count", b"_pids_denied_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_denied_count", b"pids_denied_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_denied_count", b"_pids_denied_count", "_pids_peak_count", b"_pids_peak_count", "_scratch_bytes", b"_scratch_bytes", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_denied_count", b"pids_denied_count", "pids_peak_count", b"pids_peak_count", "scratch_bytes", b"scratch_bytes", "wall_usec", b"wall_usec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_denied_count", b"_pids_denied_count", "_pids_peak_count", b"_pids_peak_count", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_denied_count", b"pids_denied_count", "pids_peak_count", b"pids_peak_count", "wall_usec", b"wall_usec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec", "_cpu_pressure_some_usec", b"_cpu_pressure_some_usec", "_cpu_system_usec", b"_cpu_system_usec", "_cpu_throttled_usec", b"_cpu_throttled_usec", "_cpu_user_usec", b"_cpu_user_usec", "_io_pressure_full_usec", b"_io_pressure_full_usec", "_io_pressure_some_usec", b"_io_pressure_some_usec", "_io_read_bytes", b"_io_read_bytes", "_io_read_count", b"_io_read_count", "_io_write_bytes", b"_io_write_bytes", "_io_write_count", b"_io_write_count", "_memory_current_bytes", b"_memory_current_bytes", "_memory_high_count", b"_memory_high_count", "_memory_peak_bytes", b"_memory_peak_bytes", "_memory_pressure_full_usec", b"_memory_pressure_full_usec", "_memory_pressure_some_usec", b"_memory_pressure_some_usec", "_oom_count", b"_oom_count", "_oom_kill_count", b"_oom_kill_count", "_pids_denied_count", b"_pids_denied_count", "_pids_peak_count", b"_pids_peak_count", "_scratch_bytes", b"_scratch_bytes", "_wall_usec", b"_wall_usec", "cpu_pressure_full_usec", b"cpu_pressure_full_usec", "cpu_pressure_some_usec", b"cpu_pressure_some_usec", "cpu_system_usec", b"cpu_system_usec", "cpu_throttled_usec", b"cpu_throttled_usec", "cpu_user_usec", b"cpu_user_usec", "io_pressure_full_usec", b"io_pressure_full_usec", "io_pressure_some_usec", b"io_pressure_some_usec", "io_read_bytes", b"io_read_bytes", "io_read_count", b"io_read_count", "io_write_bytes", b"io_write_bytes", "io_write_count", b"io_write_count", "memory_current_bytes", b"memory_current_bytes", "memory_high_count", b"memory_high_count", "memory_peak_bytes", b"memory_peak_bytes", "memory_pressure_full_usec", b"memory_pressure_full_usec", "memory_pressure_some_usec", b"memory_pressure_some_usec", "oom_count", b"oom_count", "oom_kill_count", b"oom_kill_count", "pids_denied_count", b"pids_denied_count", "pids_peak_count", b"pids_peak_count", "scratch_bytes", b"scratch_bytes", "wall_usec", b"wall_usec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_pressure_full_usec: _TypeAlias = typing.Literal["cpu_pressure_full_usec"]  # noqa: Y015
     _WhichOneofArgType__cpu_pressure_full_usec: _TypeAlias = typing.Literal["_cpu_pressure_full_usec", b"_cpu_pressure_full_usec"]  # noqa: Y015
@@ -903,6 +907,8 @@ class Usage(message.Message):
     _WhichOneofArgType__pids_denied_count: _TypeAlias = typing.Literal["_pids_denied_count", b"_pids_denied_count"]  # noqa: Y015
     _WhichOneofReturnType__pids_peak_count: _TypeAlias = typing.Literal["pids_peak_count"]  # noqa: Y015
     _WhichOneofArgType__pids_peak_count: _TypeAlias = typing.Literal["_pids_peak_count", b"_pids_peak_count"]  # noqa: Y015
+    _WhichOneofReturnType__scratch_bytes: _TypeAlias = typing.Literal["scratch_bytes"]  # noqa: Y015
+    _WhichOneofArgType__scratch_bytes: _TypeAlias = typing.Literal["_scratch_bytes", b"_scratch_bytes"]  # noqa: Y015
     _WhichOneofReturnType__wall_usec: _TypeAlias = typing.Literal["wall_usec"]  # noqa: Y015
     _WhichOneofArgType__wall_usec: _TypeAlias = typing.Literal["_wall_usec", b"_wall_usec"]  # noqa: Y015
     @typing.overload
@@ -945,5 +951,7 @@ class Usage(message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pids_denied_count) -> _WhichOneofReturnType__pids_denied_count | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pids_peak_count) -> _WhichOneofReturnType__pids_peak_count | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scratch_bytes) -> _WhichOneofReturnType__scratch_bytes | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__wall_usec) -> _WhichOneofReturnType__wall_usec | None: ...

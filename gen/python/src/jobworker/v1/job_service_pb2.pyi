@@ -144,9 +144,9 @@ class CreateJobRequest(message.Message):
     writes separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
     """
     max_scratch: builtins.int
-    """Bound on the job's private directories together, in MiB. They are in memory, and their content counts towards
-    `max_memory`. Writes beyond the bound fail with ENOSPC. At most 16,777,216, or the server's `scratch.max`. 0 = the
-    server's default (as shipped: 256).
+    """Bound on the job's private directories together, in MiB. They are in memory, where their content counts towards
+    `max_memory`, or on disk. Writes beyond the bound fail with ENOSPC in memory, and with EDQUOT on disk. At most
+    16,777,216, or the server's `scratch.max`. 0 = the server's default (as shipped: 256).
     """
     stdin: job_pb2.JobStdin.ValueType
     """Source of the job's stdin. Default: NONE, or the terminal."""

@@ -175,4 +175,5 @@ def _usage(usage: Usage) -> job_pb2.Usage:
         memory_pressure_full_usec=usage.memory_pressure_full_usec,
         io_pressure_some_usec=usage.io_pressure_some_usec,
         io_pressure_full_usec=usage.io_pressure_full_usec,
+        scratch_bytes=usage.scratch_bytes,
     )

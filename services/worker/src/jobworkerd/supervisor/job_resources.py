@@ -6,13 +6,15 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 
+from msgspec.structs import replace
+
 from jobworkerd.cgroup.containment import Containment
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.limit_bounds import MIB
 from jobworkerd.logs.writer import LogWriter
-from jobworkerd.model import JobSpec, OutputSource, Stdin
+from jobworkerd.model import JobSpec, OutputSource, Stdin, Usage
 from jobworkerd.spawn import headroom
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
@@ -117,6 +119,19 @@ class JobResources:
             return None
         self._own_scratch()
         return await self._context.scratch.create(self._job_id, spec.max_scratch * MIB)
+
+    def usage(self) -> Usage:
+        """Return the usage of the job so far.
+
+        Raises:
+            OSError: the host is exhausted.
+        """
+        usage, scratch = self.containment.usage(), self._context.scratch
+        if scratch is None:
+            return usage
+        with suppress(FileNotFoundError):  # the kernel refused private directories
+            usage = replace(usage, scratch_bytes=scratch.used_bytes(self._job_id))
+        return usage
 
     def _own_scratch(self) -> None:
         if self._context.scratch:

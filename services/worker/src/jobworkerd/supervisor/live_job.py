@@ -185,9 +185,9 @@ class LiveJob:
         job = replace(self._job, log_size=self.log_size)
         if not live_usage:
             return job
-        containment = self._resources.containment
-        usage = replace(containment.usage(), wall_usec=self._state.value.wall_usec)
-        return replace(job, usage=usage, applied_limits=containment.read_back(job.applied_limits))
+        usage = replace(self._resources.usage(), wall_usec=self._state.value.wall_usec)
+        limits = self._resources.containment.read_back(job.applied_limits)
+        return replace(job, usage=usage, applied_limits=limits)
 
     def update(self, update: LimitsUpdate) -> Job:
         """Change limits of the running job and return the record.
@@ -251,7 +251,7 @@ class LiveJob:
             self._state.change(leftovers=True)
         wait_status = await self._end_processes()
         assert wait_status is not None
-        usage = await attempt("usage", containment.usage, failed=Usage())
+        usage = await attempt("usage", self._resources.usage, failed=Usage())
         # Memory that is still charged to the cgroup is page cache, not memory of a process.
         usage = replace(usage, wall_usec=self._state.value.wall_usec, memory_current_bytes=None)
         before = self._job.applied_limits

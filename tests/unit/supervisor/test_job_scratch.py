@@ -1,0 +1,127 @@
+"""Jobs whose private directories are on disk, with real mounts and the quotas of `fake_quotas`."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fake_quotas import FakeQuotas
+from host_resources import descriptors, opened_since
+from job_context import NO_CGROUPS, commit_nothing, job_context, new_job
+from msgspec.structs import replace
+
+from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.scratch import project_quota
+from jobworkerd.scratch.disk import ScratchDisk
+from jobworkerd.spawn import accounts
+from jobworkerd.spawn.private_mounts import HOME
+from jobworkerd.spawn.spare_setup import Setup
+from jobworkerd.spawn.users import Users
+from jobworkerd.supervisor.isolation_setup import isolation_for
+from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.live_job import LiveJob
+
+pytestmark = pytest.mark.root
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def quotas(monkeypatch: pytest.MonkeyPatch) -> FakeQuotas:
+    return FakeQuotas.install(monkeypatch)
+
+
+@pytest.fixture
+def trees(tmp_path: Path) -> Path:
+    """The directory with the trees of the jobs."""
+    directory = tmp_path / "trees"
+    directory.mkdir()
+    return directory
+
+
+@contextmanager
+def context_with(trees: Path, isolation: IsolationConfig) -> Iterator[JobContext]:
+    logs = trees.parent / "logs"
+    logs.mkdir()
+    widest = Users(isolation).widest
+    entries = accounts.entries(widest, HOME.decode(), widest)
+    setup = Setup((256, 256), 0, isolation_for(Config(isolation=isolation), entries))
+    scratch = ScratchDisk(str(trees), lambda error: pytest.fail(str(error)))
+    with job_context(logs, Hierarchy(None, NO_CGROUPS), setup, isolation, scratch=scratch) as made:
+        yield made
+    scratch.close()
+
+
+@pytest.fixture
+async def context(trees: Path) -> AsyncIterator[JobContext]:
+    with context_with(trees, IsolationConfig(pid_namespace=False)) as made:
+        yield made
+
+
+async def start(context: JobContext, script: str) -> LiveJob:
+    job = new_job("/bin/sh", "-c", script)
+    job = replace(job, spec=replace(job.spec, max_scratch=5))
+    return await LiveJob.start(job, context, lambda _: None, lambda _: None, commit_nothing)
+
+
+async def appears(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while not path.exists():  # noqa: ASYNC240
+            await asyncio.sleep(0.005)
+
+
+async def disappears(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while path.exists():  # noqa: ASYNC240
+            await asyncio.sleep(0.005)
+
+
+async def test_the_files_of_a_job_are_in_its_tree_until_its_end(
+    context: JobContext, trees: Path, quotas: FakeQuotas
+) -> None:
+    script = "for i in /tmp /var/tmp /dev/shm $HOME; do echo x >$i/file; done; echo >/tmp/all; sleep 1000"
+    live = await start(context, script)
+    tree = trees / live.id
+    await appears(tree / "-tmp/all")
+    assert sorted(str(path.relative_to(tree)) for path in tree.rglob("file")) == [
+        "-dev-shm/file",
+        "-home/job/file",
+        "-tmp/file",
+        "-var-tmp/file",
+    ]
+    assert [*quotas.bounds.values()] == [(5 * MIB, 320)]
+    assert live.snapshot(live_usage=True).usage.scratch_bytes == 9
+    live.kill_process_group()
+    ended = await live.end()
+    assert ended.usage.scratch_bytes == 9
+    await disappears(tree)
+    assert not quotas.bounds
+
+
+async def test_a_full_disk_fails_the_start_and_leaves_nothing(
+    context: JobContext, trees: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    earlier = await (await start(context, "true")).end()
+    await disappears(trees / earlier.id)
+    before = descriptors()
+    with monkeypatch.context() as fault:
+        fault.setattr(project_quota, "set_bounds", refuse)
+        with pytest.raises(OSError, match="full"):
+            await start(context, "true")
+    await disappears(trees / new_job("true").id)
+    assert not {name: count for name, count in opened_since(before).items() if str(trees) in name}
+
+
+async def test_a_job_without_private_directories_has_no_tree(trees: Path) -> None:
+    isolation = IsolationConfig(mount_namespace=False, pid_namespace=False)
+    with context_with(trees, isolation) as context:
+        live = await start(context, "true")
+        assert not (trees / live.id).exists()
+        ended = await live.end()
+    assert ended.usage.scratch_bytes is None
