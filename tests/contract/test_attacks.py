@@ -113,6 +113,21 @@ print("done")
     assert output == b"done\n"
 
 
+async def test_a_job_starts_no_program_of_the_host_through_cgroup_v1(admin: Client) -> None:
+    """The kernel starts the `release_agent` of a hierarchy as root of the host, see cgroups(7)."""
+    script = """
+    exec 2>/dev/null; mkdir /tmp/v1
+    attack() { echo /tmp/agent >$1/release_agent && echo WROTE; }
+    for mounted in $(awk '/ - cgroup /{print $5}' /proc/self/mountinfo); do attack $mounted; done
+    for kind in memory rdma none,name=attack; do
+        mount -t cgroup -o $kind none /tmp/v1 && echo MOUNTED $kind && attack /tmp/v1; umount /tmp/v1
+        unshare -UrmC mount -t cgroup -o $kind none /tmp/v1 && echo MOUNTED $kind in a user namespace
+    done
+    echo done"""
+    _, output = await admin.run("sh", "-c", script)
+    assert output == b"done\n"
+
+
 async def test_open_files_of_a_job_leave_enough_to_others(admin: Client) -> None:
     if FILE_MAX < 1 << 20:
         pytest.skip("one process can use up the open files of this host; raise fs.file-max")
