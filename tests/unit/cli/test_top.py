@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobworker.v1 import job_pb2
-from tests.unit.cli.conftest import JOB_ID, Cli, FakeServer, until
+from tests.unit.cli.conftest import JOB_ID, RESTARTING, Cli, FakeServer, until
 
 OTHER_ID = JOB_ID[:-1] + "2"
 MIB = 1 << 20
@@ -105,6 +105,21 @@ async def test_top_redraws_the_terminal_until_ctrl_c(cli: Cli, terminal: Termina
     assert terminal.shows("\x1b[?1049h")  # the alternate screen
     process.send_signal(signal.SIGINT)
     await until(lambda: terminal.shows("\x1b[?1049l"))
+    assert await process.wait() == 130
+
+
+async def test_top_keeps_the_table_while_the_server_is_away(
+    cli: Cli, running: FakeServer, terminal: Terminal
+) -> None:
+    cli.env |= {"TERM": "xterm", "COLUMNS": "200", "LINES": "20"}
+    process = await cli.start("top", "--interval", "10ms", stdout=terminal.command_end)
+    await until(lambda: terminal.shows(f"{JOB_ID}  50.0%"))
+    running.refusals["ListJobs"] = [RESTARTING] * 20
+    await until(lambda: terminal.shows("the server is restarting; retrying"))
+    running.refusals.clear()
+    running.jobs[JOB_ID].command = "later"
+    await until(lambda: terminal.shows("later"))
+    process.send_signal(signal.SIGINT)
     assert await process.wait() == 130
 
 
