@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from restarts import LastingClient, crash, keeper, lasting_client
 
 from jobworker.v1 import job_pb2
+from jobworker.v1.job_attach_pb2 import AttachStart, InputChunk, InputEnd
+from jobworker.v1.job_service_pb2 import AttachJobRequest
 from jobworker_command import LIMITS, Jobworker
 from live import Server, still_alive, until
 from live_client import refused
@@ -48,6 +51,26 @@ async def has_status(client: LastingClient, job_id: str, status: job_pb2.JobStat
     async with asyncio.timeout(30):
         while (await client.get(job_id)).status != status:
             await asyncio.sleep(0.01)
+
+
+async def test_an_attach_to_a_queued_job_waits_with_its_input(admin: LastingClient) -> None:
+    first = await admin.create(*FOREVER)
+    job = await queue(admin, "cat", stdin=job_pb2.JOB_STDIN_OPEN)
+    call: Any = admin.stub.AttachJob(timeout=60)
+    await call.write(AttachJobRequest(start=AttachStart(id=job.id, input_id="one")))
+    await call.initial_metadata()
+    reading = asyncio.create_task(call.read())
+    await asyncio.sleep(0.3)
+    assert not reading.done()
+    await admin.stop(first.id, seconds=0)
+    assert (await reading).input_accepted.offset == 0
+    await call.write(AttachJobRequest(input=InputChunk(data=b"typed")))
+    await call.read()
+    await call.write(AttachJobRequest(eof=InputEnd(offset=5)))
+    output = b""
+    while not (message := await call.read()).output.HasField("result"):
+        output += message.output.payload
+    assert (output, message.output.result.exit_code) == (b"typed", 0)
 
 
 async def test_a_stream_and_a_wait_of_a_queued_job_wait(admin: LastingClient) -> None:

@@ -4,7 +4,8 @@ import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,9 +14,9 @@ import pytest
 from restarts import api_process, supervisor
 
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
-from jobworker_command import Jobworker, jobworker
+from jobworker_command import BIN, Jobworker, jobworker
 from live import Server
-from live_client import Client, refused, until_status_known
+from live_client import Client, client, refused, until_status_known
 
 __all__ = ["jobworker"]
 
@@ -136,6 +137,34 @@ async def test_a_job_has_one_feeder(admin: Client) -> None:
         await accepted(first)
     assert refusal.reason == "STDIN_IN_USE"
     await admin.stop(job.id)
+
+
+IMPATIENT = """
+import sys
+if "jobworkerd.supervisor" in sys.orig_argv:
+    from jobworkerd.supervisor import job_input
+    job_input.RETURN_SECONDS = 0.1
+"""
+
+
+@pytest.fixture
+def impatient_server(certs: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server that closes the stdin of kind ONCE soon after its feeder has left."""
+    (tmp_path / "sitecustomize.py").write_text(IMPATIENT)
+    with Server.started(BIN, certs, tmp_path / "state", PYTHONPATH=str(tmp_path)) as started:
+        yield started
+
+
+async def test_stdin_of_kind_once_ends_after_its_feeder_has_left(impatient_server: Server) -> None:
+    async with client(impatient_server, "admin") as admin:
+        kept = await admin.create("cat", stdin=job_pb2.JOB_STDIN_OPEN)
+        job = await admin.create("cat", stdin=job_pb2.JOB_STDIN_ONCE)
+        for each in (kept, job):
+            await attach(admin, each.id, chunk(0, b"typed"), input_id="one")
+        assert (await admin.ended(job.id)).exit_code == 0
+        assert (await admin.stream(job.id)).bytes() == b"typed"
+        assert await attach(admin, kept.id, eof(5), input_id="one") == [5, 5]
+        assert (await admin.ended(kept.id)).exit_code == 0
 
 
 async def test_a_signal_reaches_a_job_that_does_not_read_its_stdin(admin: Client) -> None:
