@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
-from jobworkerd.protocol import framing, messages
+from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.server import ApiConnection
 from tests.unit.protocol.socket_pair import Table
 
@@ -24,6 +25,40 @@ BAD_TEXT = framing.encode(messages.Request(1, messages.GetJob("a"))).replace(b"\
 DEEP = _frame(b"\x84\xa4type\xa7Request\xa3seq\x01\xa1x" + b"\x91" * 100_000)
 
 
+class Hostile:
+    """The end of a hostile API process, and what its frames cause in the supervisor."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.faults: list[str] = []
+        self.uncaught: list[object] = []
+
+    async def send(self, data: bytes) -> bytes:
+        """Send bytes and return the response; empty at the end of the connection."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._sock, data)
+        async with asyncio.timeout(10):
+            return await loop.sock_recv(self._sock, 1_000)
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[Hostile]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
+    hostile, loop = Hostile(ours), asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: hostile.uncaught.append(context))
+    connection = ApiConnection(
+        Table(),
+        Table().inputs,
+        lambda _: messages.Certificates(),
+        on_ready=lambda: None,
+        on_fault=lambda what, _: hostile.faults.append(what),
+    )
+    await loop.create_connection(lambda: connection, sock=theirs)
+    with ours:
+        yield hostile
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -37,22 +72,15 @@ DEEP = _frame(b"\x84\xa4type\xa7Request\xa3seq\x01\xa1x" + b"\x91" * 100_000)
     ],
     ids=["text", "page", "after", "before", "deep", "long", "msgpack"],
 )
-async def test_bytes_that_are_not_a_request_end_the_connection(data: bytes) -> None:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)  # noqa: FBT003 - the socket module's signature
-    faults, uncaught = list[str](), list[object]()
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: uncaught.append(context))
-    connection = ApiConnection(
-        Table(),
-        Table().inputs,
-        lambda _: messages.Certificates(),
-        on_ready=lambda: None,
-        on_fault=lambda what, _: faults.append(what),
-    )
-    await loop.create_connection(lambda: connection, sock=theirs)
-    with ours:
-        await loop.sock_sendall(ours, data)
-        async with asyncio.timeout(10):
-            assert await loop.sock_recv(ours, 1) == b""
-    assert (faults, uncaught) == (["frame"], [])
+async def test_bytes_that_are_not_a_request_end_the_connection(hostile: Hostile, data: bytes) -> None:
+    assert await hostile.send(data) == b""
+    assert (hostile.faults, hostile.uncaught) == (["frame"], [])
+
+
+async def test_a_response_that_cannot_be_encoded_is_a_fault(hostile: Hostile) -> None:
+    feed = input_messages.FeedInput(attachment=1, offset=2**64 - 1, data=b"too far")
+    response = await hostile.send(framing.encode(messages.Request(7, feed)))
+    (reply,) = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.Reply)).feed(response)
+    assert reply.seq == 7
+    assert isinstance(reply.body, messages.Fault)
+    assert (hostile.faults, hostile.uncaught) == (["FeedInput"], [])

@@ -207,14 +207,17 @@ class ApiConnection(asyncio.Protocol):
     ) -> None:
         async def answer() -> None:
             try:
-                body = await reply
+                frame = framing.encode(messages.Reply(request.seq, await reply))
             except Exception as error:  # noqa: BLE001 - a bug in one request must not end the supervisor
-                body = self._refusal(request, error)
-            self._send(messages.Reply(request.seq, body))
+                frame = self._encoded_refusal(request, error)
+            self._write(frame)
 
         task = asyncio.get_running_loop().create_task(answer())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _encoded_refusal(self, request: messages.Request, error: Exception) -> bytes:
+        return framing.encode(messages.Reply(request.seq, self._refusal(request, error)))
 
     def _refusal(self, request: messages.Request, error: Exception) -> messages.ReplyBody:
         if is_exhaustion(error):
@@ -228,7 +231,7 @@ class ApiConnection(asyncio.Protocol):
         try:
             return framing.encode(messages.Reply(request.seq, self._body(request.body)))
         except Exception as error:  # noqa: BLE001 - as above
-            return framing.encode(messages.Reply(request.seq, self._refusal(request, error)))
+            return self._encoded_refusal(request, error)
 
     def _body(self, body: messages.RequestBody) -> messages.ReplyBody:
         match body:
