@@ -5,6 +5,7 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -14,6 +15,8 @@ from jobworker.v1 import job_service_pb2
 METHOD = "/bench.Bare/Echo"
 STREAM_METHOD = "/bench.Bare/Stream"
 """Takes `COUNT SIZE` in ASCII and sends COUNT messages of SIZE bytes."""
+SINK_METHOD = "/bench.Bare/Sink"
+"""Takes messages of any size, and returns the number of their bytes in ASCII."""
 SET_JOB_METHOD = "/bench.Bare/SetJob"
 """Takes a serialized GetJobResponse, which GetJob returns from then on."""
 
@@ -47,10 +50,18 @@ async def _stream(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes
         await context.write(message)
 
 
+async def _sink(requests: AsyncIterator[bytes], _: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    total = 0
+    async for message in requests:
+        total += len(message)
+    return str(total).encode()
+
+
 async def _serve(certs: Path) -> None:
     server = grpc.aio.server()
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_echo)
     streams: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(_stream)
+    sink: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(_sink)
     jobs = _Jobs()
     getting: grpc.RpcMethodHandler[job_service_pb2.GetJobRequest, job_service_pb2.GetJobResponse] = (
         grpc.unary_unary_rpc_method_handler(
@@ -63,7 +74,7 @@ async def _serve(certs: Path) -> None:
         (grpc.method_handlers_generic_handler("jobworker.v1.JobService", {"GetJob": getting}),)
     )
     setting: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(jobs.set_job)
-    handlers = {"Echo": handler, "Stream": streams, "SetJob": setting}
+    handlers = {"Echo": handler, "Stream": streams, "Sink": sink, "SetJob": setting}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Bare", handlers),))
     key, chain, authority = (
         (certs / name).read_bytes() for name in ("server-key.pem", "server.pem", "ca.pem")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import grpc
 from abuse import FEW_DESCRIPTORS, attacks, exhaustion
+from attaching import attaching
 from creation import creation, isolation
 from history import HISTORY, database_cost, fill, long_history
 from recovery import KEEPER_JOBS, busy_recovery, keeper_memory, recovery, supervisor_recovery
@@ -149,6 +150,12 @@ def abuse(bench: Bench) -> list[Result]:
         return [*results, *exhaustion(server)]
 
 
+def attach(bench: Bench) -> list[Result]:
+    """Measure interactive jobs."""
+    with bench.server("attached") as server:
+        return attaching(server, bench.bare)
+
+
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "calls": calls,
     "requests": requests,
@@ -158,6 +165,7 @@ GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "history": history,
     "restarts": restarts,
     "abuse": abuse,
+    "attach": attach,
 }
 
 
