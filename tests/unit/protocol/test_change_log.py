@@ -1,7 +1,9 @@
 """The log of changes: coalesced by job, bounded, and complete for each cursor that it accepts."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,35 @@ def test_changes_of_one_job_are_coalesced() -> None:
     assert revisions(log) == [2, 3, 4]
     assert revisions(log, 3) == [4]
     assert revisions(log, 0, 2) == [2, 3]
+
+
+def test_a_batch_costs_as_much_as_its_own_changes() -> None:
+    log = filled(*(f"job {number}" for number in range(5_000)), max_changes=5_000)
+    looked_up = Counting(log._changes)
+    log._changes = looked_up
+    assert revisions(log, 10, 3) == [11, 12, 13]
+    assert looked_up.count == 3
+
+
+class Counting(OrderedDict[Any, Change]):
+    """Changes that count how many of them are read."""
+
+    count = 0
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self.count += 1
+        return super().get(key, default)
+
+    def values(self) -> Any:
+        raise AssertionError("all changes are read")
+
+
+def test_replaced_changes_take_no_memory() -> None:
+    log = ChangeLog(max_changes=10)
+    for revision in range(1, 1_000):
+        log.add(Change("a", revision))
+        assert revisions(log) == [revision]
+    assert len(log._order) <= 20
 
 
 def test_an_evicted_change_raises_the_floor() -> None:

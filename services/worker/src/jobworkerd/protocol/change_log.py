@@ -5,8 +5,10 @@ bounded number of jobs. A slow watcher finds the newest state of each job, witho
 """
 
 import enum
+from bisect import bisect_right
 from collections import OrderedDict
-from itertools import takewhile
+from itertools import islice
+from operator import itemgetter
 
 import msgspec
 from msgspec.structs import replace
@@ -60,6 +62,8 @@ class ChangeLog:
         self._bytes_left = max_bytes
         self._changes: OrderedDict[_Key, Change] = OrderedDict()
         self._with_job: OrderedDict[_Key, int] = OrderedDict()
+        self._order: list[tuple[int, _Key]] = []
+        """The revisions and keys of the changes, in between with those of replaced and evicted ones."""
 
     def add(self, change: Change) -> None:
         """Add the newest change of all, which replaces an earlier state of the same job."""
@@ -82,8 +86,13 @@ class ChangeLog:
 
     def since(self, revision: int, count: int) -> list[Change]:
         """Return the first changes after a revision, at most `count`."""
-        newest_first = takewhile(lambda each: each.revision > revision, reversed(self._changes.values()))
-        return list(newest_first)[::-1][:count]
+        first = bisect_right(self._order, revision, key=itemgetter(0))
+        current = (self._current(*self._order[number]) for number in range(first, len(self._order)))
+        return list(islice(filter(None, current), count))
+
+    def _current(self, revision: int, key: _Key) -> Change | None:
+        change = self._changes.get(key)
+        return change if change and change.revision == revision else None
 
     def _keep_final(self, state: Change, removal: Change) -> None:
         """Keep the final state of a removed job, which cannot be read elsewhere."""
@@ -99,6 +108,8 @@ class ChangeLog:
         key = _key(change)
         self._bytes_left += self._with_job.pop(key, 0)
         self._changes[key] = change
+        if change.revision > self.revision:
+            self._order.append((change.revision, key))
         if change.job:
             self._with_job[key] = size = memory_of(change.job)
             self._bytes_left -= size
@@ -113,6 +124,8 @@ class ChangeLog:
             self._drop_job(self._changes[next(iter(self._with_job))])
         if len(self._changes) > self._max_changes:
             self._evict()
+        if len(self._order) > 2 * self._max_changes:
+            self._order = [(each.revision, key) for key, each in self._changes.items()]
 
     def _drop_job(self, change: Change) -> None:
         """Drop the job of a change. If it is not stored elsewhere, cursors before it are too old then."""
