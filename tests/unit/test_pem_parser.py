@@ -61,10 +61,16 @@ def test_a_key_that_cannot_be_used(pem: bytes) -> None:
         pem_parser.private_key(pem)
 
 
-def test_the_reason_names_an_undocumented_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [(LookupError("unknown encoding: utf_16_be"), DamagedPem), (MemoryError("exhausted"), MemoryError)],
+)
+def test_damage_differs_from_an_exhausted_host(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reported: type[Exception]
+) -> None:
     def fail(_: bytes) -> x509.Certificate:
-        raise LookupError("unknown encoding: utf_16_be")
+        raise error
 
     monkeypatch.setattr(x509, "load_pem_x509_certificate", fail)
-    with pytest.raises(DamagedPem, match="LookupError: unknown encoding"):
+    with pytest.raises(reported, match=str(error)):
         pem_parser.certificate(PEM)

@@ -22,9 +22,12 @@ def damage_reported() -> Iterator[None]:
 
     Raises:
         DamagedPem: the parser raised an exception.
+        MemoryError: the host is exhausted.
     """
     try:
         yield
+    except MemoryError:  # the host is exhausted, and the data can be undamaged
+        raise
     except ValueError as error:
         raise DamagedPem(str(error)) from error
     except Exception as error:
