@@ -41,7 +41,7 @@ Exit codes:
   124  the job exceeded its timeout or its queue timeout (run, attach, stream, wait; not with
        --preserve-status)
   125  the server or the connection failed, the job is LOST, or the command of a queued job never ran
-       (run, attach, stream, wait, record)
+       (run, attach, stream, wait, record); files were not copied (run)
   126  the command cannot be executed (run)
   127  the command does not exist (run)
   130  Ctrl-C

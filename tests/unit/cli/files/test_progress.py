@@ -8,12 +8,13 @@ from jobworker_cli.files.progress import Progress
 def test_progress() -> None:
     progress = Progress("uploading x", 4_096)
     progress.add(1_024)
-    assert progress.line(progress._begin + 2) == (
+    assert progress.line(progress._begin + 2, 80) == (
         "uploading x  [#####               ]  25%  1 KiB of 4 KiB  512 B/s"
     )
     unknown = Progress("downloading \x1b")
     unknown.add(1_024)
-    assert unknown.line(unknown._begin + 2) == r"downloading \x1b  1 KiB  512 B/s"
+    assert unknown.line(unknown._begin + 2, 80) == r"downloading \x1b  1 KiB  512 B/s"
+    assert unknown.line(unknown._begin + 2, 28) == r"downloading   1 KiB  512 B/s"
 
 
 def test_nothing_is_printed_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

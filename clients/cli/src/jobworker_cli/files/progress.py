@@ -32,18 +32,22 @@ class Progress:
         now = monotonic()
         if now - self._drawn >= INTERVAL and sys.stderr.isatty():
             self._drawn, self._shown = now, True
-            columns = shutil.get_terminal_size().columns
-            print(ERASE_LINE + self.line(now)[: columns - 1], end="", file=sys.stderr, flush=True)
+            line = self.line(now, shutil.get_terminal_size().columns - 1)
+            print(ERASE_LINE + line, end="", file=sys.stderr, flush=True)
 
-    def line(self, now: float) -> str:
-        """Return the line at some monotonic time."""
+    def line(self, now: float, columns: int) -> str:
+        """Return the line at some monotonic time, with a label that is cut to the width of the terminal."""
+        numbers = self._numbers(now)
+        return self._label[: max(columns - len(numbers), 0)] + numbers
+
+    def _numbers(self, now: float) -> str:
         rate = format_size(round(self._count / max(now - self._begin, 0.001)))
         count = format_size(self._count)
         if not self._total:
-            return f"{self._label}  {count}  {rate}/s"
+            return f"  {count}  {rate}/s"
         share = min(self._count / self._total, 1)
         bar = ("#" * int(share * BAR_WIDTH)).ljust(BAR_WIDTH)
-        return f"{self._label}  [{bar}]  {share:.0%}  {count} of {format_size(self._total)}  {rate}/s"
+        return f"  [{bar}]  {share:.0%}  {count} of {format_size(self._total)}  {rate}/s"
 
     def close(self) -> None:
         """Erase the line."""

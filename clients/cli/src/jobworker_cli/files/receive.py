@@ -30,7 +30,7 @@ class _Incoming:
         self._file = tempfile.TemporaryFile(dir=download.destination.parent)  # noqa: SIM115 - until `close`
         self._hash = hashlib.sha256()
         self._status = ""
-        self._progress = Progress(f"jobworker: downloading {download.path}")
+        self._progress = Progress(f"downloading {download.path}")
 
     def add(self, data: bytes) -> None:
         """Store a part of the archive."""

@@ -44,7 +44,7 @@ class Transfer:
 
     async def _stdin(self, rest: AsyncIterable[bytes] | None) -> AsyncIterator[bytes]:
         for upload, archive in self._uploads:
-            progress = Progress(f"jobworker: uploading {upload.source}", archive.size)
+            progress = Progress(f"uploading {upload.source}", archive.size)
             with contextlib.closing(progress):
                 pieces = archive.read()
                 while (data := await asyncio.to_thread(next, pieces, None)) is not None:
