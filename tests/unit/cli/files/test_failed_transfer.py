@@ -100,13 +100,48 @@ async def test_trimmed_output_is_named(job: LocalJob, local: Path) -> None:
 
     receiver = transfer.receiver(write)
     token = transfer._token.encode()
-    begin = token + b" started\n" + token + b" begin file\n"
+    begin = token + b" started\n" + token + b" begin 0 file\n"
     await receiver.write(Chunk(payload=begin, offset=0, next_offset=len(begin), source=STDOUT))
     end = b"late" + token + b" packed 0\n" + token + b" end sum\nafter"
     await receiver.write(Chunk(payload=end, offset=5_000, next_offset=5_000 + len(end), source=STDOUT))
     [problem] = await receiver.finish()
     assert written == b"after"
     assert f"has trimmed {5_000 - len(begin)} bytes of the archive; increase log.max_bytes" in problem
+    assert names(local) == []
+
+
+async def test_downloads_after_a_trimmed_one_go_to_their_places(job: LocalJob, local: Path) -> None:
+    def without_the_first(output: bytes) -> bytes:
+        begin, end = output.index(b" begin 0 "), output.index(b" begin 1 ")
+        return output[:begin] + output[end:]
+
+    job.transmit = without_the_first
+    result = await job.run(parse_transfer([], ["one", "two"]), "sh", "-c", "echo 1 >one; echo 2 >two")
+    assert result.problems == ["--download one: the job ended before it was packed"]
+    assert names(local) == ["two"]
+    assert (local / "two").read_text() == "2\n"
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        ["begin 7 file", "begin -1 file", "begin x file", "missing 7", "packed 0", "end sum", "unknown"],
+        ["begin", "begin 0", "missing", "end", "packed"],
+        ["missing 0", "begin 0 file"],
+        ["begin 0 file", "begin 0 file", "missing 0"],
+    ],
+)
+async def test_marks_that_the_script_does_not_write(local: Path, marks: list[str]) -> None:
+    transfer = parse_transfer([], ["out"])
+    assert transfer
+
+    async def write(_: Chunk) -> None:
+        raise AssertionError("marks are not output")
+
+    receiver = transfer.receiver(write)
+    payload = "".join(f"{transfer._token} {mark}\n" for mark in ["started", *marks]).encode()
+    await receiver.write(Chunk(payload=payload, next_offset=len(payload), source=STDOUT))
+    assert len(await receiver.finish()) == 1
     assert names(local) == []
 
 

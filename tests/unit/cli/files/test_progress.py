@@ -34,5 +34,6 @@ def test_the_line_is_erased_at_the_end(
     progress.add(1_024)
     progress.add(1_024)
     progress.close()
-    drawn = capsys.readouterr().err.split("\r\x1b[K")
+    drawn = capsys.readouterr().err.split("\x1b[K")
     assert [line[:11] for line in drawn] == ["", "uploading x", ""]
+    assert drawn[1].endswith("\r")

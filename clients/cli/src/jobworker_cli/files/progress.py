@@ -13,7 +13,7 @@ BAR_WIDTH = 20
 # Seconds between two updates.
 INTERVAL = 0.1
 
-ERASE_LINE = "\r\x1b[K"
+ERASE_LINE = "\x1b[K"
 
 
 class Progress:
@@ -33,7 +33,8 @@ class Progress:
         if now - self._drawn >= INTERVAL and sys.stderr.isatty():
             self._drawn, self._shown = now, True
             line = self.line(now, shutil.get_terminal_size().columns - 1)
-            print(ERASE_LINE + line, end="", file=sys.stderr, flush=True)
+            # The cursor stays at the beginning, so that a message replaces the line.
+            print(f"{ERASE_LINE}{line}\r", end="", file=sys.stderr, flush=True)
 
     def line(self, now: float, columns: int) -> str:
         """Return the line at some monotonic time, with a label that is cut to the width of the terminal."""

@@ -75,11 +75,13 @@ class Receiver:
     def __init__(self, token: str, downloads: Sequence[Download], write: Write) -> None:
         self._started = False
         self._downloads = downloads
-        self._problems: list[str] = []
-        """A text for each download that has ended: empty if it is complete."""
+        self._problems: dict[int, str] = {}
+        """A text for the number of each download that has ended: empty if it is complete."""
         self._splitter = MarkSplitter(token)
         self._write = write
         self._in_archive = False
+        self._number = 0
+        """The number of the current download."""
         self._incoming: _Incoming | None = None
         """The archive that is being received; None also if it has failed."""
         self._offset = 0
@@ -115,18 +117,22 @@ class Receiver:
         Raises:
             OSError: the output cannot be written.
         """
+        rest = self._splitter.rest()
+        if rest and not self._in_archive:
+            await self._write(joined_message([(STDOUT, rest)]))
         if self._incoming:
             self._end("the job ended before the archive was complete")
-        elif rest := self._splitter.rest():
-            await self._write(joined_message([(STDOUT, rest)]))
         if not self._started:
             return [
                 "the job ended before its command could run; uploads need room in --scratch and --max-memory"
             ]
-        problems = [*self._problems, *["the job ended before it was packed"] * len(self._downloads)]
+        problems = [
+            self._problems.get(number, "the job ended before it was packed")
+            for number in range(len(self._downloads))
+        ]
         return [
             f"--download {download.path}: {problem}"
-            for download, problem in zip(self._downloads, problems, strict=False)
+            for download, problem in zip(self._downloads, problems, strict=True)
             if problem
         ]
 
@@ -137,14 +143,14 @@ class Receiver:
             self._incoming = None
 
     async def _process(self, mark: Mark) -> None:
-        expected = not self._in_archive and len(self._problems) < len(self._downloads)
         match mark.words:
             case ["started"]:
                 self._started = True
-            case ["missing"] if expected:
+            case ["missing", number] if self._is_expected(number):
+                self._number = int(number)
                 self._end("the job has no such file or directory")
-            case ["begin", kind] if expected:
-                self._in_archive = True
+            case ["begin", number, kind] if self._is_expected(number):
+                self._number = int(number)
                 self._begin(directory=kind == "directory")
             case ["packed", status] if self._incoming:
                 self._incoming.packed(mark, status)
@@ -153,9 +159,18 @@ class Receiver:
                 if self._incoming:
                     await asyncio.to_thread(self._unpack, self._incoming, checksum)
 
+    def _is_expected(self, number: str) -> bool:
+        """Tell whether a download with this number can begin."""
+        return (
+            self._incoming is None
+            and number in map(str, range(len(self._downloads)))
+            and int(number) not in self._problems
+        )
+
     def _begin(self, *, directory: bool) -> None:
+        self._in_archive = True
         try:
-            self._incoming = _Incoming(self._downloads[len(self._problems)], directory=directory)
+            self._incoming = _Incoming(self._downloads[self._number], directory=directory)
         except OSError as error:
             self._end(_reason(error))
 
@@ -174,8 +189,8 @@ class Receiver:
             self._end("")
 
     def _end(self, problem: str) -> None:
-        """Note the result of the next download."""
-        self._problems.append(problem)
+        """Note the result of the current download."""
+        self._problems[self._number] = problem
         self.close()
 
 

@@ -35,12 +35,12 @@ pack() {{
   fi
 }}
 download() {{
-  if [ -d "$1" ]; then mark begin directory
-  elif [ -e "$1" ]; then mark begin file
-  else mark missing; return
+  if [ -d "$2" ]; then mark begin "$1" directory
+  elif [ -e "$2" ]; then mark begin "$1" file
+  else mark missing "$1"; return
   fi
   exec 4>&1
-  sum=$({{ {{ pack "$1"; mark packed $?; }} | tee /dev/fd/3 >&4; }} 3>&1 | sha256sum)
+  sum=$({{ {{ pack "$2"; mark packed $?; }} | tee /dev/fd/3 >&4; }} 3>&1 | sha256sum)
   mark end "$sum"
 }}
 """
@@ -51,7 +51,6 @@ WITH_DOWNLOADS = """\
 trap : HUP INT QUIT USR1 USR2 TERM
 (exec "$@")
 code=$?
-mark ended
 {downloads}exit "$code"
 """
 
@@ -67,7 +66,9 @@ def script(token: str, uploads: Sequence[tuple[Upload, int]], downloads: Sequenc
     lines += [f"upload {shlex.quote(upload.directory)} {blocks}\n" for upload, blocks in uploads]
     lines.append("mark started\n")
     if downloads:
-        calls = "".join(f"download {shlex.quote(each.path)}\n" for each in downloads)
+        calls = "".join(
+            f"download {number} {shlex.quote(each.path)}\n" for number, each in enumerate(downloads)
+        )
         lines.append(WITH_DOWNLOADS.format(downloads=calls))
     else:
         lines.append('exec "$@"\n')
