@@ -159,6 +159,7 @@ def test_a_full_screen_program(tmux: Tmux) -> None:
     assert (window.mode("alternate_on"), window.mode("mouse_any_flag")) == ("0", "0")
     window.type(f"jobworker attach {job_id}", "Enter")
     window.shows("99 199\n")
+    assert (window.mode("alternate_on"), window.mode("mouse_any_flag")) == ("1", "1")
     window.type(":q!", "Enter")
     window.shows("local$")
     window.resize(100, 30)

@@ -26,6 +26,11 @@ def terminal(cli: Cli, *args: str) -> LocalTerminal:
     return LocalTerminal([sys.executable, *MODULE, *args], cli.env)
 
 
+def ends_at_once(request: StreamRequest) -> bool:
+    """Tell whether a stream does not wait for the end of the job."""
+    return request.HasField("follow") and not request.follow
+
+
 @pytest.mark.parametrize(
     ("options", "first", "output"),
     [
@@ -54,9 +59,36 @@ async def test_attach_can_show_earlier_output(
     server.streaming = streaming
     completed = await cli("attach", *options, JOB_ID)
     assert (completed.code, completed.stdout) == (0, output), completed.stderr
+    assert all(ends_at_once(request) for request in server.streamed)
     [attached] = server.attached
     assert attached.HasField("tail_bytes") == (not options)
     assert attached.offset == (first if options else 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "modes"),
+    [
+        ((), 21, b"\x1b[?1049h\x1b[?1h"),
+        (("--offset", "8"), 8, b"\x1b[?1049h"),
+        (("--offset", "0"), 0, b""),
+    ],
+)
+async def test_attach_sets_the_modes_of_the_output_before(
+    cli: Cli, server: FakeServer, options: tuple[str, ...], first: int, modes: bytes
+) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_RUNNING)
+    job.terminal.columns = 100
+    server.log = b"\x1b[?1049htext\x1b[?1hmore"
+    with terminal(cli, "attach", *options, JOB_ID) as local:
+        await until(lambda: len(server.attached) == 1)
+        assert (server.attached[0].offset, server.attached[0].redraw) == (first, True)
+        assert not server.attached[0].HasField("tail_bytes")
+        assert all(ends_at_once(request) for request in server.streamed)
+        local.type(b"~.")
+        before = await asyncio.to_thread(local.shows, b"detached from job")
+        assert before.startswith(modes)
+        assert before.count(b"h") == modes.count(b"h") == before.count(b"l")
+        assert local.ended() == 0
 
 
 @pytest.mark.parametrize(

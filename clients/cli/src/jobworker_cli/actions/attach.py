@@ -7,6 +7,7 @@ from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
 from jobworker_cli.results import exit_code, print_termination
 from jobworker_cli.settings.connect import resolve_job_id
+from jobworker_cli.stream.earlier_output import read_earlier_output
 from jobworker_cli.stream.follow import copy_stream, open_attached, start_offset
 from jobworker_cli.stream.local_terminal import copy_terminal
 from jobworker_cli.stream.output_writer import OutputWriter, open_writer
@@ -20,26 +21,25 @@ __all__ = ["attach_job"]
 async def attach_job(
     client: Client,
     ref: str,
-    earlier: job_service_pb2.GetJobsStreamRequest | None,
+    position: job_service_pb2.GetJobsStreamRequest | None,
     *,
     detach_keys: str,
     take_over: bool,
 ) -> int:
     """Attach to a job until it ends or the user detaches, and return the exit code.
 
-    The output starts where that of the request `earlier` does, or is new output.
+    The output starts where that of the request `position` does, or is new output.
     """
     job = await client.get(await resolve_job_id(client, ref))
     start = job_attach_pb2.AttachStart(id=job.id, take_over=take_over)
-    if earlier is None:
+    if position is None:
         start.tail_bytes = 0
     else:
-        earlier.id = job.id
-        start.offset = await start_offset(client, earlier)
+        position.id = job.id
+        start.offset = await start_offset(client, position)
     with catch_signals() as signals, open_writer() as writer:
         if job.HasField("terminal") and sys.stdin.isatty():
-            start.redraw = True
-            attached = copy_terminal(client, start, writer, detach_keys, live_from=job.log_size)
+            attached = _show_terminal(client, start, writer, detach_keys)
         else:
             attached = _copy(client, start, writer, job)
         copying = asyncio.create_task(attached)
@@ -52,6 +52,18 @@ async def attach_job(
         return 0 if number is None else 128 + number
     print_termination(final)
     return exit_code(final, preserve_status=False)
+
+
+async def _show_terminal(
+    client: Client, start: job_attach_pb2.AttachStart, writer: OutputWriter, detach_keys: str
+) -> job_pb2.Job | None:
+    only_new = start.HasField("tail_bytes")
+    earlier = await read_earlier_output(client, start.id, None if only_new else start.offset)
+    if only_new:
+        start.ClearField("tail_bytes")
+        start.offset = earlier.end
+    start.redraw = True
+    return await copy_terminal(client, start, writer, detach_keys, earlier)
 
 
 async def _copy(

@@ -17,6 +17,7 @@ from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.limits import unenforced
 from jobworker_cli.results import UNKNOWN, exit_code, print_termination
 from jobworker_cli.settings.options import RunOptions
+from jobworker_cli.stream.earlier_output import EarlierOutput
 from jobworker_cli.stream.follow import copy_stream, open_attached, open_stream
 from jobworker_cli.stream.local_terminal import copy_terminal, terminal_size
 from jobworker_cli.stream.output_writer import OutputWriter, open_writer
@@ -118,7 +119,8 @@ class Run:
 
     async def _copy_terminal(self, job_id: str) -> job_pb2.Job | None:
         start = job_attach_pb2.AttachStart(id=job_id)
-        return await copy_terminal(self._client, start, self._writer, self._options.detach_keys)
+        keys = self._options.detach_keys
+        return await copy_terminal(self._client, start, self._writer, keys, EarlierOutput())
 
     async def _copy(self, job_id: str) -> job_pb2.Job:
         if self._transfer is None:

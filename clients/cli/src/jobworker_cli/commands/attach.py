@@ -39,10 +39,10 @@ def attach(  # noqa: PLR0913 - one parameter per option
     from jobworker.v1 import job_service_pb2
     from jobworker_cli.actions.attach import attach_job
 
-    earlier = None
+    position = None
     if offset is not None or tail is not None:
-        earlier = job_service_pb2.GetJobsStreamRequest(offset=offset or 0, tail_lines=tail)
+        position = job_service_pb2.GetJobsStreamRequest(offset=offset or 0, tail_lines=tail, follow=False)
     action = functools.partial(
-        attach_job, ref=job, earlier=earlier, detach_keys=detach_keys, take_over=take_over
+        attach_job, ref=job, position=position, detach_keys=detach_keys, take_over=take_over
     )
     execute(ctx, action, failure=125)

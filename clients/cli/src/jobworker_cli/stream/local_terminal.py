@@ -13,10 +13,10 @@ from typing import Self
 
 from jobworker.v1 import job_attach_pb2, job_pb2
 from jobworker_cli.output import print_message
+from jobworker_cli.stream.earlier_output import EarlierOutput
 from jobworker_cli.stream.escapes import Escape, EscapeFilter
 from jobworker_cli.stream.follow import copy_stream, open_attached
 from jobworker_cli.stream.output_writer import OutputWriter
-from jobworker_cli.stream.screen_modes import ScreenModes
 from jobworker_cli.stream.signals import cancel_and_wait
 from jobworker_cli.stream.stdin import read_stdin
 from jobworker_cli.stream.terminal_queries import QueryFilter
@@ -41,25 +41,25 @@ def terminal_size() -> tuple[int, int]:
 class LocalTerminal:
     """The terminal of stdin and stdout in raw mode: each key goes to the job."""
 
-    def __init__(self, detach_keys: str, live_from: int) -> None:
-        """Prepare for output of which the bytes before `live_from` are old."""
+    def __init__(self, detach_keys: str, earlier: EarlierOutput) -> None:
         self.detached = asyncio.Event()
         """Set when the user has detached."""
         self._loop = asyncio.get_running_loop()
         self._at_line_start = True
         self._keys = EscapeFilter(detach_keys)
         self._detach_keys = detach_keys
-        self._modes = ScreenModes()
-        self._live_from = live_from
+        self._modes = earlier.modes
+        self._live_from = earlier.end
         self._queries = QueryFilter()
         self._saved = termios.tcgetattr(_STDIN)
         self._stream: AttachedStream | None = None
 
     def __enter__(self) -> Self:
-        """Enter raw mode."""
+        """Enter raw mode, and set the modes of the job's terminal."""
         for number, handler in self._handlers.items():
             self._loop.add_signal_handler(number, handler)
         self._enter()
+        self._write(self._modes.set_again())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,15 +169,11 @@ async def copy_terminal(
     start: job_attach_pb2.AttachStart,
     writer: OutputWriter,
     detach_keys: str,
-    *,
-    live_from: int = 0,
+    earlier: EarlierOutput,
 ) -> job_pb2.Job | None:
-    """Show the terminal of a job in the user's terminal; return the final job, or None after a detach.
-
-    The output before the byte `live_from` is old.
-    """
+    """Show the terminal of a job in the user's terminal; return the final job, or None after a detach."""
     start.size.columns, start.size.rows = terminal_size()
-    with LocalTerminal(detach_keys, live_from) as terminal:
+    with LocalTerminal(detach_keys, earlier) as terminal:
         stream = open_attached(client, start, terminal.keys())
         terminal.show(stream)
         copying = asyncio.create_task(copy_stream(stream, functools.partial(terminal.write, writer)))
