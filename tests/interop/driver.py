@@ -4,6 +4,7 @@ A driver runs one operation at a time, given as a JSON object; tests/interop/REA
 Scenarios use `Client`, which converts to and from protobuf messages and so checks the driver's JSON.
 """
 
+import base64
 import builtins
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -131,7 +132,15 @@ class Client:
 
     def stream(self, job_id: str, **options: Any) -> StreamResult:
         """Stream a job's output."""
-        result = self._run("stream", id=job_id, **options)
+        return self._output("stream", id=job_id, **options)
+
+    def attach(self, job_id: str, data: bytes | None = None, **options: Any) -> StreamResult:
+        """Attach to a job and send it the data as input. None = send no input."""
+        encoded = None if data is None else base64.b64encode(data).decode()
+        return self._output("attach", id=job_id, input=encoded, **options)
+
+    def _output(self, op: str, **arguments: Any) -> StreamResult:
+        result = self._run(op, **arguments)
         job = json_format.ParseDict(result["job"], job_pb2.Job()) if result.get("job") else None
         truncated = [(begin, end) for begin, end in result.get("truncated", [])]
         return StreamResult(result["sha256"], result["bytes"], result["begin"], result["end"], truncated, job)

@@ -85,6 +85,13 @@ class Environment:
         return self._client(Connection.of(self.servers.limited.address, self.servers.certs, "admin"))
 
     @contextlib.contextmanager
+    def another_admin(self) -> Iterator[Client]:
+        """A second client with the Admin role, with its own connection."""
+        yield from self._connect_once(
+            Connection.of(self.servers.default.address, self.servers.certs, "admin")
+        )
+
+    @contextlib.contextmanager
     def untrusted_client(self) -> Iterator[Client]:
         """A client whose certificate the server does not trust."""
         address, servers = self.servers.default.address, self.servers
@@ -110,10 +117,10 @@ class Environment:
 
     @contextlib.contextmanager
     def through_proxy(
-        self, server: Server, fault: Fault, *, after_bytes: int
+        self, server: Server, fault: Fault, *, after_bytes: int, counts_client: bool = False
     ) -> Iterator[tuple[Client, FaultyProxy]]:
-        """A client whose connection has one fault, after the server has sent so many bytes."""
-        with FaultyProxy.started(server.address, fault, after_bytes) as proxy:
+        """A client whose connection has one fault, after the server or the client has sent so many bytes."""
+        with FaultyProxy.started(server.address, fault, after_bytes, counts_client=counts_client) as proxy:
             for client in self._connect_once(Connection.of(proxy.address, self.servers.certs, "admin")):
                 yield client, proxy
 

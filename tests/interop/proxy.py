@@ -19,12 +19,16 @@ class Fault(enum.Enum):
 
 
 class FaultyProxy:
-    """Forwards bytes in both directions. `triggered` is set when the fault is injected."""
+    """Forwards bytes in both directions. `triggered` is set when the fault is injected.
 
-    def __init__(self, upstream: str, fault: Fault, after_bytes: int) -> None:
+    `after_bytes` counts the bytes from the server, or those from the client.
+    """
+
+    def __init__(self, upstream: str, fault: Fault, after_bytes: int, *, counts_client: bool = False) -> None:
         self._host, _, self._port = upstream.rpartition(":")
         self._fault = fault
         self._left = after_bytes
+        self._counts_client = counts_client
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
@@ -35,9 +39,12 @@ class FaultyProxy:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, upstream: str, fault: Fault, after_bytes: int) -> Iterator["FaultyProxy"]:
+    def started(
+        cls, upstream: str, fault: Fault, after_bytes: int, *, counts_client: bool = False
+    ) -> Iterator["FaultyProxy"]:
         """Run a proxy on a free port, in a thread with its own event loop."""
-        proxy, ready = cls(upstream, fault, after_bytes), threading.Event()
+        proxy = cls(upstream, fault, after_bytes, counts_client=counts_client)
+        ready = threading.Event()
         thread = threading.Thread(target=lambda: proxy._loop.run_until_complete(proxy._serve(ready)))
         thread.start()
         try:
@@ -74,6 +81,8 @@ class FaultyProxy:
     async def _forward_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_READ_BYTES):
+                if self._counts_client:
+                    self._count(len(data))
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -81,7 +90,8 @@ class FaultyProxy:
     async def _forward_down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_READ_BYTES):
-                self._count(len(data))
+                if not self._counts_client:
+                    self._count(len(data))
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 import { fromJson, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
-import type { Job, JobStream, Source } from "@jobworker/client";
+import type { Attachment, Job, JobStream, Source } from "@jobworker/client";
 import {
   Client,
   CreateJobRequestSchema,
@@ -38,6 +38,12 @@ interface Request {
   readonly source?: Source;
   readonly follow?: boolean;
   readonly cancel_after_bytes?: number;
+  readonly input?: string;
+  readonly eof?: boolean;
+  readonly take_over?: boolean;
+  readonly size?: [number, number];
+  readonly signal?: string;
+  readonly detach_after_bytes?: number;
 }
 
 type Operation = (client: Client, request: Request) => Promise<JsonValue>;
@@ -109,14 +115,43 @@ const OPERATIONS: Record<string, Operation> = {
     });
     return await digest(stream, request.cancel_after_bytes ?? Number.POSITIVE_INFINITY);
   },
+  async attach(client, request) {
+    const { id = "", input, eof = true, size, signal } = request;
+    const attachment = client.attach(id, {
+      input: input !== undefined,
+      takeOver: request.take_over,
+      size: size && { columns: size[0], rows: size[1] },
+      ...callOptions(request),
+    });
+    if (input !== undefined) {
+      // The output reports the errors of the input.
+      writeInput(attachment, Buffer.from(input, "base64"), eof).catch(() => undefined);
+    }
+    const onFirst = () => signal && attachment.signal(signal);
+    return await digest(attachment, request.detach_after_bytes ?? Number.POSITIVE_INFINITY, onFirst);
+  },
 };
 
-/** Reads up to `limit` bytes of a stream and describes them. */
-async function digest(stream: JobStream, limit: number): Promise<JsonValue> {
+async function writeInput(attachment: Attachment, data: Uint8Array, eof: boolean): Promise<void> {
+  await attachment.write(data);
+  if (eof) {
+    await attachment.end();
+  }
+}
+
+/** Reads up to `limit` bytes of a stream and describes them. Calls `onFirst` with the first chunk. */
+async function digest(
+  stream: JobStream | Attachment,
+  limit: number,
+  onFirst: () => unknown = () => undefined,
+): Promise<JsonValue> {
   const hash = createHash("sha256");
   const truncated: number[][] = [];
   let [bytes, begin, end] = [0, null as number | null, null as number | null];
   for await (const chunk of stream) {
+    if (bytes === 0) {
+      onFirst();
+    }
     hash.update(chunk.data);
     bytes += chunk.data.length;
     if (chunk.truncated) {

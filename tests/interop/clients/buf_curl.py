@@ -16,6 +16,8 @@ from tests.interop.paths import BIN
 class BufCurl(CommandLineDriver):
     """Runs `buf curl` with its cache in a directory of the tests."""
 
+    FROM_STDIN = "@-"
+
     def __init__(self, connection: Connection, home: Path) -> None:
         super().__init__(connection)
         self._home = home

@@ -7,21 +7,28 @@ line that contains only `}`.
 import abc
 import base64
 import contextlib
-import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Any
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import IO, Any
 
+from tests.interop.clients.output_digest import OutputDigest
 from tests.interop.driver import CallError, Connection, Operation
 
 Json = dict[str, Any]
 SERVICE = "jobworker.v1.JobService"
+MAX_INPUT_BYTES = 64 * 1024
+"""The size of a piece of the input that the server accepts."""
 
 
 class CommandLineDriver(abc.ABC):
     """Runs a program per RPC."""
+
+    FROM_STDIN: str
+    """The value of the option for the data with which the program reads the requests from its stdin."""
 
     alive = True
     """No process exists between two calls."""
@@ -51,6 +58,8 @@ class CommandLineDriver(abc.ABC):
                 return self._only(self._call("DeleteJob", {"id": arguments["id"]}, arguments))
             case "stream":
                 return self._stream(arguments)
+            case "attach":
+                return self._attach(arguments)
             case "wait":
                 return self._only(self._call("WaitJob", {"id": arguments["id"]}, arguments))["job"]
             case op:
@@ -86,47 +95,89 @@ class CommandLineDriver(abc.ABC):
             request["pageToken"] = token
 
     def _stream(self, arguments: Json) -> Json:
-        digest, begin, position, count, job = hashlib.sha256(), None, 0, 0, None
-        truncated = []
-        limit = arguments.get("cancel_after_bytes")
+        digest = OutputDigest(arguments.get("cancel_after_bytes"))
         with contextlib.closing(
             self._call("GetJobsStream", stream_request(arguments), arguments)
         ) as messages:
             for message in messages:
-                payload = base64.b64decode(message.get("payload", ""))
-                position = int(message.get("nextOffset", 0))
-                if missing := message.get("truncated"):
-                    truncated.append([int(missing.get("fromOffset", 0)), int(missing["toOffset"])])
-                if payload and begin is None:
-                    begin = int(message.get("offset", 0))
-                digest.update(payload)
-                count += len(payload)
-                job = message.get("result")
-                if limit is not None and count >= limit:
+                if digest.add(message):
                     break
-        return {
-            "sha256": digest.hexdigest(),
-            "bytes": count,
-            "begin": position if begin is None else begin,
-            "end": position,
-            "truncated": truncated,
-            "job": job,
-        }
+        return digest.result()
+
+    def _attach(self, arguments: Json) -> Json:
+        """Attach to a job. Each part of the input follows the answer to the last message."""
+        digest = OutputDigest(arguments.get("detach_after_bytes"))
+        parts, signals = deque(input_messages(arguments)), deque(signal_messages(arguments))
+        with self._program("AttachJob", self.FROM_STDIN, arguments) as program:
+            program.send({"start": attach_start(arguments)})
+            for message in program.messages(while_sending=lambda: bool(parts or signals)):
+                if "inputAccepted" in message and parts:
+                    program.send(parts.popleft())
+                if "output" in message and digest.add(message["output"]):
+                    break
+                if digest.bytes and signals:
+                    program.send(signals.popleft())
+        return digest.result()
 
     def _call(self, method: str, request: Json, arguments: Json) -> Generator[Json]:
         """Yield the messages of an RPC as they arrive. Closing the generator kills the program."""
-        argv = self.argv(self._connection, method, json.dumps(request), arguments.get("deadline"))
+        with self._program(method, json.dumps(request), arguments) as program:
+            yield from program.messages()
+
+    @contextlib.contextmanager
+    def _program(self, method: str, data: str, arguments: Json) -> Iterator["_Program"]:
+        """Run the program for an RPC, and kill it at the end of the context."""
+        argv = self.argv(self._connection, method, data, arguments.get("deadline"))
+        pipe = subprocess.PIPE
         with tempfile.TemporaryFile() as stderr:
-            process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=stderr, env=self.environment())
+            process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=stderr, env=self.environment())
             with process:
                 try:
-                    assert process.stdout
-                    yield from messages(process.stdout)
-                    if exit_code := process.wait():
-                        stderr.seek(0)
-                        raise self.parse_error(exit_code, stderr.read().decode())
+                    yield _Program(process, stderr, self.parse_error)
                 finally:
                     process.kill()
+
+
+class _Program:
+    """A running program: requests on its stdin, and messages on its stdout."""
+
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        stderr: IO[bytes],
+        parse_error: Callable[[int, str], CallError],
+    ) -> None:
+        self._process = process
+        self._stderr = stderr
+        self._parse_error = parse_error
+
+    def send(self, request: Json) -> None:
+        """Send a request, unless the program has ended."""
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def messages(self, while_sending: Callable[[], bool] = lambda: False) -> Iterator[Json]:
+        """Yield the messages as they arrive. Close the stdin when `while_sending` returns False.
+
+        Programs do not end, even after an error, while their stdin is open.
+
+        Raises:
+            CallError: the program reported an error.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        received = messages(self._process.stdout)
+        while True:
+            if not while_sending():
+                self._process.stdin.close()
+            if (message := next(received, None)) is None:
+                break
+            yield message
+        if exit_code := self._process.wait():
+            self._stderr.seek(0)
+            raise self._parse_error(exit_code, self._stderr.read().decode())
 
 
 def messages(lines: Iterable[bytes]) -> Iterator[Json]:
@@ -173,3 +224,31 @@ def stream_request(arguments: Json) -> Json:
     if source := arguments.get("source"):
         request["source"] = f"OUTPUT_SOURCE_{source.upper()}"
     return request
+
+
+def attach_start(arguments: Json) -> Json:
+    """Return the first message of AttachJob."""
+    start = {"id": arguments["id"], "takeOver": arguments.get("take_over", False)}
+    if "input" in arguments:
+        start["inputId"] = str(uuid.uuid4())
+    if "size" in arguments:
+        start["size"] = dict(zip(("columns", "rows"), arguments["size"], strict=True))
+    return start
+
+
+def signal_messages(arguments: Json) -> Iterator[Json]:
+    """Yield the message with the signal of AttachJob, if there is one."""
+    if name := arguments.get("signal"):
+        yield {"signal": {"name": name}}
+
+
+def input_messages(arguments: Json) -> Iterator[Json]:
+    """Yield the messages with the input of AttachJob, and its end."""
+    if "input" not in arguments:
+        return
+    data = base64.b64decode(arguments["input"])
+    for offset in range(0, len(data), MAX_INPUT_BYTES):
+        part = base64.b64encode(data[offset : offset + MAX_INPUT_BYTES]).decode()
+        yield {"input": {"offset": offset, "data": part}}
+    if arguments.get("eof", True):
+        yield {"eof": {"offset": len(data)}}

@@ -15,6 +15,8 @@ _CONNECT_SECONDS = "3"
 class Grpcurl(CommandLineDriver):
     """Runs `grpcurl`."""
 
+    FROM_STDIN = "@"
+
     def argv(self, connection: Connection, method: str, data: str, deadline: float | None) -> list[str]:
         """Return the command line of one RPC."""
         files = {"cacert": connection.ca, "cert": connection.cert, "key": connection.key}

@@ -1,6 +1,7 @@
 """Driver for `jobworker_client.Client`."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import python_driver as driver
 from jobworker_client import Client, Job, JobWorkerError
@@ -16,6 +17,8 @@ async def run(client: Client, operation: driver.Operation) -> dict[str, object]:
             return {"result": {}}
         case "stream":
             return await stream(client, operation)
+        case "attach":
+            return await attach(client, operation)
         case "watch":
             return await watch(client, operation)
     return driver.job_response(await run_on_job(client, operation))
@@ -56,6 +59,31 @@ async def stream(client: Client, operation: driver.Operation) -> dict[str, objec
                 cancelled = True
                 break
     return digest.response(output.request.offset, output.truncated, None if cancelled else output.result)
+
+
+async def attach(client: Client, operation: driver.Operation) -> dict[str, object]:
+    """Attach to a job until its end or to the limit."""
+    digest, detached = driver.StreamDigest(operation), False
+    data, name = driver.input_data(operation), operation.get("signal")
+    deadline, take_over = operation.get("deadline"), operation.get("take_over", False)
+
+    async def source(data: bytes) -> AsyncIterator[bytes]:
+        yield data
+        if not operation.get("eof", True):
+            await asyncio.Event().wait()
+
+    stdin = None if data is None else source(data)
+    async with client.attach(operation["id"], stdin, deadline=deadline, take_over=take_over) as output:
+        if "size" in operation:
+            output.resize(*operation["size"])
+        async for chunk in output:
+            if name:
+                output.signal(name)
+                name = None
+            if digest.add(chunk):
+                detached = True
+                break
+    return digest.response(output.request.offset, output.truncated, None if detached else output.result)
 
 
 async def watch(client: Client, operation: driver.Operation) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The common part of the Python drivers: operations and responses as lines of JSON."""
 
+import base64
 import hashlib
 import json
 import sys
@@ -29,6 +30,7 @@ __all__ = [
     "StreamDigest",
     "create_request",
     "error_response",
+    "input_data",
     "job_filter",
     "job_response",
     "read_operations",
@@ -64,6 +66,12 @@ class Operation(TypedDict, total=False):
     source: str
     follow: bool
     cancel_after_bytes: int
+    input: str
+    eof: bool
+    take_over: bool
+    size: tuple[int, int]
+    signal: str
+    detach_after_bytes: int
 
 
 def read_operations() -> Iterator[Operation]:
@@ -138,6 +146,11 @@ def stream_options(operation: Operation) -> StreamOptions:
     return options
 
 
+def input_data(operation: Operation) -> bytes | None:
+    """Return the input of `attach`; None if the call sends no input."""
+    return base64.b64decode(operation["input"]) if "input" in operation else None
+
+
 class WatchedJobs:
     """Jobs that are watched until they have ended."""
 
@@ -166,7 +179,7 @@ class StreamDigest:
     """The hash, size and offsets of the received output."""
 
     def __init__(self, operation: Operation) -> None:
-        self._limit = operation.get("cancel_after_bytes")
+        self._limit = operation.get("cancel_after_bytes", operation.get("detach_after_bytes"))
         self._hash = hashlib.sha256()
         self._bytes = 0
         self._begin: int | None = None

@@ -1,5 +1,8 @@
 """Driver for `jobworker_client.SyncClient`."""
 
+import threading
+from collections.abc import Iterator
+
 import python_driver as driver
 from jobworker_client import Job, JobWorkerError, SyncClient
 
@@ -14,6 +17,8 @@ def run(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
             return {"result": {}}
         case "stream":
             return stream(client, operation)
+        case "attach":
+            return attach(client, operation)
         case "watch":
             return watch(client, operation)
     return driver.job_response(run_on_job(client, operation))
@@ -54,6 +59,33 @@ def stream(client: SyncClient, operation: driver.Operation) -> dict[str, object]
                 cancelled = True
                 break
     return digest.response(output.request.offset, output.truncated, None if cancelled else output.result)
+
+
+def attach(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
+    """Attach to a job until its end or to the limit."""
+    digest, detached = driver.StreamDigest(operation), False
+    data, name = driver.input_data(operation), operation.get("signal")
+    deadline, take_over = operation.get("deadline"), operation.get("take_over", False)
+    ended = threading.Event()
+
+    def source(data: bytes) -> Iterator[bytes]:
+        yield data
+        if not operation.get("eof", True):
+            ended.wait()
+
+    stdin = None if data is None else source(data)
+    with client.attach(operation["id"], stdin, deadline=deadline, take_over=take_over) as output:
+        if "size" in operation:
+            output.resize(*operation["size"])
+        for chunk in output:
+            if name:
+                output.signal(name)
+                name = None
+            if digest.add(chunk):
+                detached = True
+                break
+    ended.set()
+    return digest.response(output.request.offset, output.truncated, None if detached else output.result)
 
 
 def watch(client: SyncClient, operation: driver.Operation) -> dict[str, object]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.interop.clients.registry import Capability, ClientKind
 from tests.interop.environment import Environment
-from tests.interop.scenarios import errors, history, jobs, output, queue, watches
+from tests.interop.scenarios import attachments, errors, history, jobs, output, queue, watches
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,15 @@ SCENARIOS = (
     Scenario("stream without follow", output.without_follow),
     Scenario("stream truncated output", output.truncated_output),
     Scenario("cancel releases the reader", output.cancel_releases_reader),
+    Scenario("attach: input", attachments.input_is_the_output),
+    Scenario("attach: input over a broken connection", attachments.broken_connection, Capability.RESUME),
+    Scenario("attach: terminal", attachments.terminal),
+    Scenario("attach: signal", attachments.signal),
+    Scenario("attach: detach and take over", attachments.detach_and_take_over),
     Scenario("error: unknown id", errors.unknown_id),
     Scenario("error: invalid arguments", errors.invalid_arguments),
     Scenario("error: command not found", errors.command_not_found),
+    Scenario("error: attach to a job without stdin", attachments.job_without_stdin),
     Scenario("error: update of an ended job", errors.update_of_ended_job),
     Scenario("error: delete of a running job", history.delete_of_running_job),
     Scenario("error: offset out of range", errors.offset_out_of_range),

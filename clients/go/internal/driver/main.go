@@ -41,6 +41,12 @@ type operation struct {
 	Source           string            `json:"source"`
 	Follow           *bool             `json:"follow"`
 	CancelAfterBytes int64             `json:"cancel_after_bytes"`
+	Input            []byte            `json:"input"`
+	EOF              *bool             `json:"eof"`
+	TakeOver         bool              `json:"take_over"`
+	Size             []int32           `json:"size"`
+	Signal           string            `json:"signal"`
+	DetachAfterBytes int64             `json:"detach_after_bytes"`
 }
 
 // failure is an error of the API in the JSON form that all drivers use.

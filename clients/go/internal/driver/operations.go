@@ -42,6 +42,8 @@ func run(ctx context.Context, client *jobworker.Client, op operation) (any, erro
 		return watch(ctx, client, op.IDs)
 	case "stream":
 		return stream(ctx, client, op)
+	case "attach":
+		return attach(ctx, client, op)
 	}
 	return nil, fmt.Errorf("unknown operation %q", op.Op)
 }
@@ -147,14 +149,24 @@ func stream(ctx context.Context, client *jobworker.Client, op operation) (any, e
 		Source:    sources[op.Source],
 	})
 	defer output.Close()
+	return read(output, op.CancelAfterBytes, func() error { return nil })
+}
+
+// read describes the output until its end, or until the limit unless it is 0. onFirst is called with the first chunk.
+func read(output *jobworker.JobStream, limit int64, onFirst func() error) (any, error) {
 	received, digest := streamed{Truncated: [][2]int64{}}, sha256.New()
 	for chunk, err := range output.Chunks() {
 		if err != nil {
 			return nil, err
 		}
+		if received.Bytes == 0 {
+			if err := onFirst(); err != nil {
+				return nil, err
+			}
+		}
 		digest.Write(chunk.Data)
 		received.add(chunk)
-		if op.CancelAfterBytes > 0 && received.Bytes >= op.CancelAfterBytes {
+		if limit > 0 && received.Bytes >= limit {
 			break
 		}
 	}
