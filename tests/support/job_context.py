@@ -11,6 +11,7 @@ from children import reap_all
 from held_jobs import HeldJobs
 from own_children import OwnChildren
 
+from jobworkerd.cgroup.group_scan import GroupScan
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
@@ -64,6 +65,7 @@ def job_context(
             loop=loop,
             hierarchy=hierarchy,
             watcher=watcher,
+            group_scan=GroupScan(),
             records=records,
             logs=logs,
             io_paths=[],

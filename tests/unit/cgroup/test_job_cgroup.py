@@ -8,6 +8,7 @@ from unittest.mock import create_autospec
 import pytest
 from msgspec.structs import replace
 
+from jobworkerd.cgroup.group_scan import GroupScan
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.limits import LIMITS as TABLE
@@ -81,7 +82,7 @@ def test_an_exhausted_host_is_an_error(
 
 
 def test_no_limit_of_a_process_group_is_in_force() -> None:
-    (applied,) = ProcessGroup("no cgroups").change(LIMITS, ["max_pids", "max_io_bps"], [])
+    (applied,) = ProcessGroup("no cgroups", GroupScan()).change(LIMITS, ["max_pids", "max_io_bps"], [])
     assert (applied.limit, applied.in_force, applied.reason) == ("max_pids", False, "no cgroups")
 
 

@@ -12,6 +12,7 @@ import pytest
 from job_context import JOB_ID, NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
 from msgspec.structs import replace
 
+from jobworkerd.cgroup.group_scan import GroupScan
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import IsolationConfig
@@ -106,7 +107,7 @@ class Cgroup(ProcessGroup):
     """Imitates a cgroup of a kernel that accepts all limits except those in `refused`."""
 
     def __init__(self, *refused: str) -> None:
-        super().__init__("")
+        super().__init__("", GroupScan())
         self.refused = refused
         self.holds: dict[str, int | str] = {}
 

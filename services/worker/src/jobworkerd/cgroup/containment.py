@@ -76,8 +76,12 @@ class Containment(Protocol):
             OSError: the kernel refused the value.
         """
 
-    def populated(self) -> bool:
-        """Return whether a process is left; zombies do not count."""
+    async def populated(self) -> bool:
+        """Return whether a process is left; zombies do not count.
+
+        Raises:
+            OSError: the kernel does not say.
+        """
 
     def pids(self) -> list[int]:
         """Return the PIDs of all processes."""

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from jobworkerd.cgroup import cpu, files, memory
@@ -142,9 +143,13 @@ class JobCgroup:
             return AppliedLimit(limit=CONTAINMENT, in_force=True, file="cgroup.kill")
         return AppliedLimit(limit=CONTAINMENT, in_force=False, reason=NO_KILL)
 
-    def populated(self) -> bool:
-        """Return whether a process is left in the cgroup or below it; zombies do not count."""
-        return is_populated(self._events)
+    async def populated(self) -> bool:
+        """Return whether a process is left in the cgroup or below it; zombies do not count.
+
+        Raises:
+            OSError: the kernel does not say.
+        """
+        return await retry_while_exhausted(partial(is_populated, self._events))
 
     def kill(self) -> None:
         """Send SIGKILL to all processes in the cgroup and below it. `cgroup.kill` includes concurrent forks.
@@ -169,7 +174,7 @@ class JobCgroup:
         if self._kill is not None:
             await self._watcher.wait_empty(self._events)
             return
-        while self.populated():
+        while await self.populated():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_SECONDS):
                     await self._watcher.wait_empty(self._events)

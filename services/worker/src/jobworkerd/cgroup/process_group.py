@@ -7,12 +7,12 @@ so.
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jobworkerd.cgroup.containment import CONTAINMENT
+from jobworkerd.cgroup.group_scan import GroupScan, process_groups
 from jobworkerd.model import AppliedLimit, Limits, Usage
-from jobworkerd.retry import retry_while_exhausted
 
 _POLL_SECONDS = 0.01
 """The kernel has no event for an empty process group."""
@@ -23,9 +23,10 @@ class ProcessGroup:
 
     directory_fd = None
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, scan: GroupScan) -> None:
         """`reason` says why the host has no usable cgroups."""
         self.no_cgroup = reason
+        self._scan = scan
         self._leader = 0
 
     def make(self) -> None:
@@ -66,26 +67,13 @@ class ProcessGroup:
     def restore_cpu_weight(self) -> None:
         """Do nothing: the group has no CPU weight."""
 
-    def populated(self) -> bool:
+    async def populated(self) -> bool:
         """Return whether the group has a process that is not a zombie."""
-        return next(self._members(), None) is not None
+        return bool(await self._scan.members(self._leader))
 
     def pids(self) -> list[int]:
         """Return the processes of the group, without zombies."""
-        return list(self._members())
-
-    def _members(self) -> Iterator[int]:
-        stats = Path("/proc").glob("[0-9]*/stat")
-        return (int(stat.parent.name) for stat in stats if self._is_member(stat))
-
-    def _is_member(self, stat: Path) -> bool:
-        try:
-            # proc(5): the command's name, in parentheses, can contain any character. State, ppid and pgrp
-            # follow it.
-            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return int(group) == self._leader and state != "Z"
+        return list(process_groups().get(self._leader, ()))
 
     def kill(self) -> None:
         """Send SIGKILL to the group."""
@@ -100,7 +88,7 @@ class ProcessGroup:
         if not self._leader:
             return
         self.kill()
-        while await retry_while_exhausted(self.populated):  # noqa: ASYNC110 - see _POLL_SECONDS
+        while await self.populated():  # noqa: ASYNC110 - see _POLL_SECONDS
             await asyncio.sleep(_POLL_SECONDS)
 
     def memory_high_count(self) -> int:

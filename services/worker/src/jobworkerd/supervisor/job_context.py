@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from jobworkerd.cgroup.group_scan import GroupScan
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.config import IsolationConfig
@@ -29,6 +30,8 @@ class JobContext:
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     watcher: PopulatedWatcher
+    group_scan: GroupScan
+    """Takes the place of `watcher` on a host without cgroups."""
     records: Records
     logs: LogStore
     io_paths: Sequence[Path]

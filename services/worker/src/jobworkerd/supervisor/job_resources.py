@@ -173,14 +173,14 @@ class JobResources:
         if state.init:
             self.processes.attach_init(state.init)
         if state.no_cgroup:
-            self.containment = ProcessGroup(state.no_cgroup)
+            self.containment = ProcessGroup(state.no_cgroup, self._context.group_scan)
         try:
             self.containment.adopt(state.cpu_weight)
         except FileNotFoundError:
             if not state.main:
                 raise
             self.containment.remove()
-            self.containment = ProcessGroup(_REMOVED)
+            self.containment = ProcessGroup(_REMOVED, self._context.group_scan)
         if state.main in held.statuses:
             self.processes.attach_reaped(state.main)
         elif state.main:
@@ -208,7 +208,7 @@ class JobResources:
             if is_exhaustion(error) or not hierarchy.problem:
                 raise
             self.containment.remove()
-            self.containment = ProcessGroup(hierarchy.problem)
+            self.containment = ProcessGroup(hierarchy.problem, self._context.group_scan)
 
     def open_log(self) -> None:
         """Open the log and start to copy the job's output into it.
@@ -236,6 +236,14 @@ class JobResources:
         if self.processes.main:
             await self.processes.main.ended()
 
+    async def has_leftovers(self) -> bool:
+        """Return whether the main process, which has ended, has left processes."""
+        try:
+            return await self.containment.populated()
+        except OSError as error:
+            self._context.on_fault("leftovers", error)
+            return False
+
     async def finish_output(self) -> None:
         """Read the last output. No process of the job is left."""
         if self._log:
@@ -259,7 +267,7 @@ class JobResources:
     def _containment(self) -> Containment:
         hierarchy = self._context.hierarchy
         if hierarchy.base is None:
-            return ProcessGroup(hierarchy.no_base)
+            return ProcessGroup(hierarchy.no_base, self._context.group_scan)
         return JobCgroup(hierarchy.jobs / self._job_id, hierarchy, self._context.watcher)
 
     def _release_log(self) -> None:

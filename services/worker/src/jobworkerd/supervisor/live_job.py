@@ -244,9 +244,7 @@ class LiveJob:
         """
         await self._main_ended()
         attempt, containment = self._context.attempt, self._resources.containment
-        leftovers = self._state.value.leftovers or await attempt(
-            "leftovers", containment.populated, failed=False
-        )
+        leftovers = self._state.value.leftovers or await self._resources.has_leftovers()
         if leftovers:
             self._state.change(leftovers=True)
         wait_status = await self._end_processes()

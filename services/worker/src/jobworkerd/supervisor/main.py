@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from jobworkerd import log_sink
 from jobworkerd.cgroup.base import BadBase
+from jobworkerd.cgroup.group_scan import GroupScan
 from jobworkerd.cgroup.hierarchy import Hierarchy, open_hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
 from jobworkerd.cgroup.sweep import Removed, sweep
@@ -186,6 +187,7 @@ async def _serve_with(
         loop=loop,
         hierarchy=hierarchy,
         watcher=watcher,
+        group_scan=GroupScan(),
         records=records,
         logs=logs,
         io_paths=[Path(path) for path in (*config.io.devices, config.scratch.directory) if path],
