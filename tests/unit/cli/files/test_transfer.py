@@ -106,11 +106,12 @@ async def test_the_content_of_the_current_directory(job: LocalJob, local: Path) 
     assert stat.S_IMODE(job.directory.stat().st_mode) == 0o700
 
 
-async def test_set_user_id_bits_are_removed(job: LocalJob, local: Path) -> None:
+@pytest.mark.parametrize(("mode", "kept"), [(0o6755, 0o755), (0o666, 0o666), (0o777, 0o777), (0o400, 0o400)])
+async def test_modes_in_the_job(job: LocalJob, local: Path, mode: int, kept: int) -> None:
     (local / "in").touch()
-    (local / "in").chmod(0o6755)
+    (local / "in").chmod(mode)
     assert (await job.run(parse_transfer(["in"], []), "true")).problems == []
-    assert stat.S_IMODE((job.directory / "in").stat().st_mode) == 0o755
+    assert stat.S_IMODE((job.directory / "in").stat().st_mode) == kept
 
 
 async def test_downloads_follow_a_failed_command(job: LocalJob, local: Path) -> None:

@@ -20,14 +20,14 @@ BLOCK_BYTES = 65_536
 
 MAX_MARK_BYTES = 512
 
-# A tar may end before it has read the padding; cat reads the rest. The checksum covers the archive and the
-# mark `packed`.
+# The umask must not change modes, and the tar of BusyBox ignores -p. A tar may end before it has read the
+# padding, so cat reads the rest. The checksum covers the archive and the mark `packed`.
 FUNCTIONS = """\
 unset JOBWORKER_FILES TAR_OPTIONS
 mark() {{ printf '%s %s\\n' {token} "$*"; }}
 upload() {{
   mkdir -p -- "$1" && dd bs={block} count="$2" iflag=fullblock 2>/dev/null |
-    (tar -xpof - -C "$1" && cat >/dev/null) || exit 125
+    (umask 0 && tar -xof - -C "$1" && cat >/dev/null) || exit 125
 }}
 pack() {{
   if [ -d "$1" ]; then tar -cf - -C "$1" .
