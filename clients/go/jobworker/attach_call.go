@@ -52,7 +52,7 @@ func (c *attachCalls) open(ctx context.Context, request *jobworkerv1.GetJobsStre
 	}
 	c.start.Offset, c.start.TailBytes = request.GetOffset(), request.TailBytes
 	start := proto.CloneOf(c.start)
-	call := &attachCall{attachCalls: c, stream: stream, answers: make(chan int64), cancel: cancel, sent: make(chan struct{})}
+	call := &attachCall{calls: c, stream: stream, answers: make(chan int64), cancel: cancel, sent: make(chan struct{})}
 	c.last = call
 	go call.send(ctx, start)
 	return call, nil
@@ -69,11 +69,15 @@ func (c *attachCalls) close() {
 
 // attachCall is a call of AttachJob that is read like a call of GetJobsStream.
 type attachCall struct {
-	*attachCalls
+	calls  *attachCalls
 	stream grpc.BidiStreamingClient[jobworkerv1.AttachJobRequest, jobworkerv1.AttachJobResponse]
 	// answers passes the accepted offsets to the goroutine that sends.
 	answers chan int64
-	cancel  context.CancelFunc
+	// parts takes input. It is nil before the first answer.
+	parts chan inputPart
+	// partSent is true if the next answer is a reply to a part.
+	partSent bool
+	cancel   context.CancelFunc
 	// sent is closed when the call sends nothing more.
 	sent chan struct{}
 }
@@ -89,7 +93,7 @@ func (c *attachCall) Recv() (*jobworkerv1.GetJobsStreamResponse, error) {
 		case *jobworkerv1.AttachJobResponse_Output:
 			return kind.Output, nil
 		case *jobworkerv1.AttachJobResponse_InputAccepted:
-			c.onAccepted()
+			c.calls.onAccepted()
 			c.answer(kind.InputAccepted.GetOffset())
 		case *jobworkerv1.AttachJobResponse_Resized:
 			c.resized(kind.Resized)
@@ -99,7 +103,7 @@ func (c *attachCall) Recv() (*jobworkerv1.GetJobsStreamResponse, error) {
 
 // answer passes an accepted offset to the goroutine that sends.
 func (c *attachCall) answer(offset int64) {
-	if c.input == nil {
+	if c.calls.input == nil {
 		return
 	}
 	select {
@@ -110,15 +114,15 @@ func (c *attachCall) answer(offset int64) {
 
 // resized stores a size of the job's terminal. After a break, the server repeats earlier ones.
 func (c *attachCall) resized(size *jobworkerv1.TerminalResize) {
-	if size.GetLogOffset() >= c.size.Load().GetLogOffset() {
-		c.size.Store(size)
+	if size.GetLogOffset() >= c.calls.size.Load().GetLogOffset() {
+		c.calls.size.Store(size)
 	}
 }
 
 // endOfCall returns the error of a call that has ended. After detach the call is not repeated.
 func (c *attachCall) endOfCall(err error) error {
 	select {
-	case <-c.detaching:
+	case <-c.calls.detaching:
 		return status.Error(codes.Canceled, "detached")
 	default:
 		return err
@@ -132,46 +136,55 @@ func (c *attachCall) send(ctx context.Context, start *jobworkerv1.AttachStart) {
 	if c.stream.Send(first) != nil || !c.sendControl() {
 		return
 	}
-	replies := false
-	var parts chan inputPart
-	for {
-		select {
-		case offset := <-c.answers:
-			c.input.accept(offset, replies)
-			parts = c.input.parts
-			// The stdin is taken over once: another client that takes it over later keeps it.
-			c.start.TakeOver, c.start.Redraw = false, false
-		case part := <-parts:
-			c.input.part = &part
-		case c.unsent = <-c.controls:
-			if !c.sendControl() {
-				return
-			}
-			continue
-		case <-ctx.Done():
-			return
-		}
-		if c.input.part != nil {
-			replies = true
-			if c.stream.Send(c.input.request()) != nil {
-				return
-			}
-		}
+	for c.sendNext(ctx) {
 	}
+}
+
+// sendNext waits for something to send, and reports whether the call is open.
+func (c *attachCall) sendNext(ctx context.Context) bool {
+	select {
+	case offset := <-c.answers:
+		c.accept(offset)
+		return c.sendPart()
+	case part := <-c.parts:
+		c.calls.input.part = &part
+		return c.sendPart()
+	case c.calls.unsent = <-c.calls.controls:
+		return c.sendControl()
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// accept processes an answer of the server. After the first one, the call takes input.
+func (c *attachCall) accept(offset int64) {
+	c.calls.input.accept(offset, c.partSent)
+	c.parts = c.calls.input.parts
+	// The stdin is taken over once: another client that takes it over later keeps it.
+	c.calls.start.TakeOver, c.calls.start.Redraw = false, false
+}
+
+// sendPart sends the waiting part of the input, and reports whether the call is open.
+func (c *attachCall) sendPart() bool {
+	if c.calls.input.part == nil {
+		return true
+	}
+	c.partSent = true
+	return c.stream.Send(c.calls.input.request()) == nil
 }
 
 // sendControl sends the waiting control message, and reports whether the call is open. A new size also applies to the
 // next calls.
 func (c *attachCall) sendControl() bool {
-	if c.unsent == nil {
+	if c.calls.unsent == nil {
 		return true
 	}
-	if size := c.unsent.GetResize(); size != nil {
-		c.start.Size = size
+	if size := c.calls.unsent.GetResize(); size != nil {
+		c.calls.start.Size = size
 	}
-	if c.stream.Send(c.unsent) != nil {
+	if c.stream.Send(c.calls.unsent) != nil {
 		return false
 	}
-	c.unsent = nil
+	c.calls.unsent = nil
 	return true
 }
