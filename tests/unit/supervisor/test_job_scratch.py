@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.errors import HostExhausted
 from jobworkerd.scratch import project_quota
 from jobworkerd.scratch.disk import ScratchDisk
 from jobworkerd.spawn import accounts
@@ -101,18 +103,19 @@ async def test_the_files_of_a_job_are_in_its_tree_until_its_end(
     assert not quotas.bounds
 
 
-async def test_a_full_disk_fails_the_start_and_leaves_nothing(
-    context: JobContext, trees: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE])
+async def test_a_failing_disk_fails_the_start_and_leaves_nothing(
+    context: JobContext, trees: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
+        raise OSError(number, os.strerror(number))
 
     earlier = await (await start(context, "true")).end()
     await disappears(trees / earlier.id)
     before = descriptors()
     with monkeypatch.context() as fault:
         fault.setattr(project_quota, "set_bounds", refuse)
-        with pytest.raises(OSError, match="full"):
+        with pytest.raises(HostExhausted, match=f"scratch of the job.*: {os.strerror(number)}"):
             await start(context, "true")
     await disappears(trees / new_job("true").id)
     assert not {name: count for name, count in opened_since(before).items() if str(trees) in name}

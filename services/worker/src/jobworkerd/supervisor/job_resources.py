@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from jobworkerd.cgroup.containment import Containment
 from jobworkerd.cgroup.job_cgroup import JobCgroup
 from jobworkerd.cgroup.process_group import ProcessGroup
+from jobworkerd.errors import HostExhausted
 from jobworkerd.exhaustion import is_exhaustion
 from jobworkerd.limit_bounds import MIB
 from jobworkerd.logs.writer import LogWriter
@@ -113,12 +114,15 @@ class JobResources:
         Return None if they are in memory.
 
         Raises:
-            OSError: the host is exhausted, or the disk failed.
+            HostExhausted: the disk is full or failed, or the host is exhausted.
         """
         if self._context.scratch is None:
             return None
         self._own_scratch()
-        return await self._context.scratch.create(self._job_id, spec.max_scratch * MIB)
+        try:
+            return await self._context.scratch.create(self._job_id, spec.max_scratch * MIB)
+        except OSError as error:
+            raise HostExhausted(f"the scratch of the job cannot be created: {error.strerror}") from error
 
     def usage(self) -> Usage:
         """Return the usage of the job so far.
