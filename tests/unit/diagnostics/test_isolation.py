@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.config import Config, IsolationConfig, ScratchConfig
 from jobworkerd.diagnostics import isolation
 
 
@@ -35,3 +35,10 @@ def test_the_system_call_filter_needs_a_known_machine(
 def test_a_disabled_filter_has_no_finding(tmp_path: Path) -> None:
     config = Config(isolation=IsolationConfig(seccomp=False))
     assert "seccomp" not in dict(isolation.problems(config, tmp_path))
+
+
+def test_a_scratch_on_disk_needs_project_quotas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    config = Config(scratch=ScratchConfig(directory="/proc"))
+    assert "/proc has no project quotas" in dict(isolation.problems(config, tmp_path))["scratch"]
+    assert "scratch" not in dict(isolation.problems(Config(), tmp_path))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.config import Config, IsolationConfig, ScratchConfig
 from jobworkerd.spawn import writable_paths
 from jobworkerd.spawn.writable_paths import UnusablePath
 
@@ -13,6 +13,7 @@ def config(tmp_path: Path, *paths: str | Path) -> Config:
     return Config(
         state_dir=str(tmp_path / "state"),
         certs_dir=str(tmp_path / "certs"),
+        scratch=ScratchConfig(directory=str(tmp_path / "scratch")),
         isolation=IsolationConfig(writable_paths=tuple(map(str, paths))),
     )
 
@@ -32,12 +33,13 @@ def test_a_directory_or_a_link_to_one_is_accepted(tmp_path: Path) -> None:
         ("loop", "cannot be used"),
         ("state", "which jobs cannot see (state_dir)"),
         ("link", "which jobs cannot see (certs_dir)"),
+        ("scratch", "which jobs cannot see (scratch.directory)"),
         ("/", "is the whole system"),
         ("/home", "hides the private home"),
     ],
 )
 def test_any_other_path_is_an_error_that_names_it(tmp_path: Path, path: str, problem: str) -> None:
-    for directory in ("state", "certs/results"):
+    for directory in ("state", "certs/results", "scratch"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobworkerd.config import Config, IsolationConfig
+from jobworkerd.config import Config, IsolationConfig, ScratchConfig
 from jobworkerd.supervisor import isolation_setup
 
 
@@ -26,9 +26,13 @@ def private(**wanted: str) -> tuple[bytes, ...]:
 def test_the_servers_directories_are_masked_at_their_real_paths(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "state").symlink_to("real")
-    config = Config(state_dir=str(tmp_path / "state"), certs_dir=str(tmp_path / "certs"))
+    config = Config(
+        state_dir=str(tmp_path / "state"),
+        certs_dir=str(tmp_path / "certs"),
+        scratch=ScratchConfig(directory=str(tmp_path / "scratch")),
+    )
     wanted = isolation_setup.isolation_for(config, ())
-    assert wanted.view.masked[:2] == (bytes(tmp_path / "real"), bytes(tmp_path / "certs"))
+    assert wanted.view.masked[:3] == tuple(bytes(tmp_path / name) for name in ("real", "certs", "scratch"))
     assert wanted.namespaces == ("mount", "uts", "ipc", "pid")
 
 

@@ -136,7 +136,7 @@ class ScratchDisk:
             os.rmdir(job_id, dir_fd=self._directory)
         except (FileNotFoundError, Interrupted):
             return
-        except (OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - nothing else reads the result of the thread
             if is_exhaustion(error):
                 self._closing.wait(_RETRY_SECONDS)
                 self.discard(job_id)
