@@ -16,6 +16,8 @@ from jobworker.v1 import job_attach_pb2, job_service_pb2, job_service_pb2_grpc
 from live_client import credentials
 
 PIECE = bytes(64 * 1024)
+WINDOW = 4
+"""Pieces that the server has not answered."""
 
 Call = grpc.aio.StreamStreamCall[job_service_pb2.AttachJobRequest, job_service_pb2.AttachJobResponse]
 
@@ -25,10 +27,19 @@ async def _feed_job(channel: grpc.aio.Channel, total: int, job_id: str) -> None:
     start = job_attach_pb2.AttachStart(id=job_id, input_id="bench")
     await call.write(job_service_pb2.AttachJobRequest(start=start))
     await _accepted(call)
-    for offset in range(0, total, len(PIECE)):
+    offsets, room = range(0, total, len(PIECE)), asyncio.Semaphore(WINDOW)
+
+    async def read_answers() -> None:
+        for _ in offsets:
+            await _accepted(call)
+            room.release()
+
+    reading = asyncio.create_task(read_answers())
+    for offset in offsets:
+        await room.acquire()
         chunk = job_attach_pb2.InputChunk(offset=offset, data=PIECE)
         await call.write(job_service_pb2.AttachJobRequest(input=chunk))
-        await _accepted(call)
+    await reading
     call.cancel()
 
 

@@ -104,6 +104,15 @@ async def accepted(call: Any) -> int:
     return int(message.input_accepted.offset)
 
 
+async def filled(call: Any) -> int:
+    """Send input until the server has no room for more, and return the next offset."""
+    offset = await accepted(call)
+    for _ in range(5):
+        await call.write(chunk(offset, bytes(65_536)))
+        offset = await accepted(call)
+    return offset
+
+
 def chunk(offset: int, data: bytes) -> job_service_pb2.AttachJobRequest:
     return job_service_pb2.AttachJobRequest(input=job_attach_pb2.InputChunk(offset=offset, data=data))
 
@@ -172,15 +181,28 @@ async def test_a_signal_reaches_a_job_that_does_not_read_its_stdin(admin: Client
     job = await admin.create("sh", "-c", script, stdin=job_pb2.JOB_STDIN_OPEN)
     await admin.wrote(job.id, b"up")
     call = await opened(admin, job.id, input_id="one")
-    offset = await accepted(call)
-    for _ in range(5):
-        await call.write(chunk(offset, bytes(65_536)))
-        offset = await accepted(call)
-    await call.write(chunk(offset, bytes(65_536)))
+    offset = await filled(call)
+    for number in range(4):  # which the server does not answer
+        await call.write(chunk(offset + number * 65_536, bytes(65_536)))
     await call.write(job_service_pb2.AttachJobRequest(signal=job_attach_pb2.JobSignal(name="USR1")))
     while not (message := await call.read()).output.HasField("result"):
         pass
     assert message.output.result.exit_code == 3
+
+
+async def test_a_client_sends_four_parts_ahead(admin: Client) -> None:
+    """The job reads nothing, so the server answers only as long as it has room."""
+    job = await admin.create("sleep", "600", stdin=job_pb2.JOB_STDIN_OPEN)
+    call = await opened(admin, job.id, input_id="one")
+    offset = await filled(call)
+    for number in range(4):
+        await call.write(chunk(offset + number * 65_536, bytes(65_536)))
+    async with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
+        await call.write(chunk(offset + 4 * 65_536, b"too early"))
+        await accepted(call)
+    assert refusal.fields == ["input"]
+    assert await attach(admin, job.id, input_id="one") == [offset]
+    await admin.stop(job.id)
 
 
 async def test_refused_calls(admin: Client, viewer: Client) -> None:

@@ -28,13 +28,13 @@ class _Input:
         self.state = ResumableInput()
         self._source = source
         self._on_progress = on_progress
-        self._next: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(1)
-        self._accepted = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._error: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
 
     def start_call(self) -> None:
         """Prepare for the first or the next call."""
-        self._accepted.clear()
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
 
@@ -43,34 +43,38 @@ class _Input:
         try:
             async for data in self._source:
                 for piece in pieces(data):
-                    await self._next.put(piece)
-            await self._next.put(None)
+                    await self._put(piece)
+            self.state.end()
         except Exception as error:  # noqa: BLE001 - raised by `next_request`
-            await self._next.put(error)
+            self._error = error
+        self._changed.set()
+
+    async def _put(self, piece: bytes) -> None:
+        while not self.state.has_room:
+            self._room.clear()
+            await self._room.wait()
+        self.state.put(piece)
+        self._changed.set()
 
     async def next_request(self) -> Request:
-        """Return the next message, when the server has answered the last one.
+        """Return the next message, when the server can take it.
 
         Raises:
             Exception: the source failed.
         """
-        await self._accepted.wait()
-        self._accepted.clear()
-        if not self.state.pending:
-            match await self._next.get():
-                case None:
-                    self.state.end()
-                case bytes() as data:
-                    self.state.put(data)
-                case BaseException() as error:
-                    raise error
+        while not self.state.can_send:
+            if self._error:
+                raise self._error
+            self._changed.clear()
+            await self._changed.wait()
         return self.state.next_request()
 
     def accepted(self, offset: int) -> None:
         """Process an answer of the server."""
         self.state.accepted(offset)
         self._on_progress()
-        self._accepted.set()
+        self._room.set()
+        self._changed.set()
 
     def close(self) -> None:
         """Stop reading the source."""

@@ -48,7 +48,6 @@ class Outbox:
         self._controls: deque[Request] = deque()
         self._call: Sender | None = None
         self._control_sent = False
-        self._answered = False
         self._closed = False
         self._reading = False
 
@@ -64,7 +63,7 @@ class Outbox:
             if self.error:
                 raise self.error
             self._call = call
-            self._control_sent = self._answered = False
+            self._control_sent = False
             self._changed.notify_all()  # ends the thread of an earlier call
             return self._calls.next_start(request)
 
@@ -79,8 +78,7 @@ class Outbox:
                     # The next call repeats it if this one breaks.
                     self._control_sent = True
                     return self._controls[0]
-                if self._state and self._answered and self._state.pending:
-                    self._answered = False
+                if self._state and self._state.can_send:
                     return self._state.next_request()
                 self._changed.wait()
         return None
@@ -103,7 +101,6 @@ class Outbox:
             if self._state:
                 self._state.accepted(offset)
                 self._start_source()
-            self._answered = True
             self._changed.notify_all()
         self._on_progress()
 
@@ -136,13 +133,13 @@ class Outbox:
             self._fail(error)
 
     def _put(self, piece: bytes | None) -> bool:
-        """Set the next piece, or the end, when the server has accepted the previous one.
+        """Set the next piece when there is room for it, or the end.
 
         Returns whether the stream is open.
         """
         assert self._state
         with self._changed:
-            while self._state.pending and not self._closed:
+            while not (self._state.has_room or self._closed):
                 self._changed.wait()
             if piece is None:
                 self._state.end()

@@ -265,9 +265,9 @@ class JobServiceServicer:
         If the job has a terminal, several clients can feed it. The terminal is as small as the smallest terminal of its
         feeders that have sent a size. It keeps the last size when they leave.
 
-        Each `input` and each `eof` is answered with `input_accepted`. Send the next `input` after that answer. The answer
-        waits while the job does not read its stdin. If the job has closed its stdin, the server accepts and drops the
-        input.
+        Each `input` and each `eof` is answered with `input_accepted`, in order. Send the first one after the answer to
+        `start`. At most 4 of them can be unanswered. The answer waits while the job does not read its stdin. If the job has
+        closed its stdin, the server accepts and drops the input.
 
         Only `eof` ends the input. The end of the client's messages and the end of the connection leave the stdin of the job
         open. The call ends after the `result` of the output, or after `detach`.

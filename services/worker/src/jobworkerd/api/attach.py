@@ -18,6 +18,9 @@ from jobworkerd.terminal import TerminalResize, resizes_from
 
 _START_SECONDS = 10.0
 
+MAX_UNANSWERED = 4
+"""Parts of the input that a client can send before the server has answered the first of them."""
+
 Request = job_service_pb2.AttachJobRequest
 Response = job_service_pb2.AttachJobResponse
 
@@ -89,9 +92,11 @@ class AttachCall:
         self._subject = subject
         self._attachment = supervisor.new_attachment()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._input: asyncio.Task[None] | None = None
-        self._is_waiting = False
-        """Whether the supervisor has not answered the last part of the input."""
+        self._is_attached = False
+        self._unanswered = 0
+        """The number of parts of the input that the supervisor has not answered."""
+        self._parts: set[asyncio.Task[None]] = set()
+        """The tasks for these parts, and for those whose answer is being written."""
 
     async def run(self, context: Context) -> None:
         """Serve until the result of the job is sent, or the client detaches.
@@ -176,20 +181,26 @@ class AttachCall:
                     raise InvalidRequest({"start": "sent twice; send it once, as the first message"})
 
     async def _send_input(self, part: input_messages.FeedInput | input_messages.EndInput) -> None:
-        if self._input is None:
+        if not self._request.input_id:
             raise InvalidRequest({"start.input_id": "empty; set it in a call that sends input"})
-        if self._is_waiting:
-            why = "sent before the server accepted the previous part; wait for input_accepted"
+        if not self._is_attached:
+            raise InvalidRequest({"input": "sent before the answer to start; wait for input_accepted"})
+        if self._unanswered == MAX_UNANSWERED:
+            why = f"sent while {MAX_UNANSWERED} parts were unanswered; wait for input_accepted"
             raise InvalidRequest({"input": why})
-        await self._input  # the client can have the answer before the write of it returns
+        while len(self._parts) == MAX_UNANSWERED:  # a client can have an answer before its write returns
+            await asyncio.wait(self._parts, return_when=asyncio.FIRST_COMPLETED)
         self._begin(part)
 
     def _begin(self, part: input_messages.InputPart) -> None:
-        self._is_waiting = True
-        self._input = self._spawn(self._pass(part))
+        self._unanswered += 1
+        task = self._spawn(self._pass(part))
+        self._parts.add(task)
+        task.add_done_callback(self._parts.discard)
 
     async def _pass(self, part: input_messages.InputPart) -> None:
-        """Pass a part of the input to the supervisor, and answer it."""
+        """Pass a part of the input to the supervisor, and answer it. The supervisor keeps the order."""
         accepted = await self._supervisor.send_input(part)
-        self._is_waiting = False
+        self._unanswered -= 1
+        self._is_attached = True
         await self._responses.accepted(accepted)
