@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -48,13 +49,35 @@ async def test_a_job_without_the_programs_for_downloads(
     assert names(local) == []
 
 
+def with_tar(job: LocalJob, script: str, programs: Path) -> LocalJob:
+    """Return a job whose tar is a shell script."""
+    changed = without(job, "tar", programs)
+    tar = programs / "tar"
+    tar.write_text(f"#!/bin/sh\n{script}\n")
+    tar.chmod(0o755)
+    return changed
+
+
 async def test_a_tar_that_reports_an_error(host_job: LocalJob, local: Path, tmp_path: Path) -> None:
-    job = without(host_job, "tar", tmp_path / "programs")
-    failing = tmp_path / "programs/tar"
-    failing.write_text(f'#!/bin/sh\n{shutil.which("tar")} "$@"\nexit 2\n')
-    failing.chmod(0o755)
+    job = with_tar(host_job, f'{shutil.which("tar")} "$@"; exit 2', tmp_path / "programs")
     result = await job.run(parse_transfer([], ["out"]), "sh", "-c", "echo 1 >out")
     assert result.problems == ["--download out: tar exited with 2 in the job"]
+    assert names(local) == []
+
+
+@pytest.mark.parametrize("size", [0, 1 << 45, 1 << 80])
+async def test_a_tar_that_sends_an_invalid_archive(
+    host_job: LocalJob, local: Path, tmp_path: Path, size: int
+) -> None:
+    member = tarfile.TarInfo("name")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, size
+    (tmp_path / "archive").write_bytes(member.tobuf(tarfile.GNU_FORMAT) if size else b"no archive")
+    job = with_tar(host_job, f"cat {tmp_path}/archive", tmp_path / "programs")
+    result = await job.run(parse_transfer([], ["out", "out:again"]), "sh", "-c", "echo 1 >out")
+    assert [problem.partition(" is ")[0] for problem in result.problems] == [
+        "--download out: the archive",
+        "--download out: the archive",
+    ]
     assert names(local) == []
 
 

@@ -88,6 +88,7 @@ def mode_and_time(path: Path) -> tuple[int, float]:
         [("device", tarfile.BLKTYPE, "")],
         [("sparse", tarfile.GNUTYPE_SPARSE, "")],
         [(".", FILE, "in place of the root")],
+        [("d/" * 1_900 + "deep", FILE, "")],
         [(".", LINK, "x")],
     ],
 )
@@ -167,6 +168,15 @@ def test_a_directory_is_not_replaced(tmp_path: Path) -> None:
 def test_what_is_no_archive(tmp_path: Path, data: bytes) -> None:
     with pytest.raises((tarfile.TarError, Refused)):
         unpack(io.BytesIO(data), tmp_path / "out", directory=False)
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("size", [1 << 45, 1 << 80])
+def test_a_name_that_is_too_large(tmp_path: Path, size: int) -> None:
+    member = tarfile.TarInfo("large")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, size
+    with pytest.raises((tarfile.TarError, OverflowError, MemoryError)):
+        unpack(io.BytesIO(member.tobuf(tarfile.GNU_FORMAT)), tmp_path / "out", directory=True)
     assert tree(tmp_path) == {}
 
 

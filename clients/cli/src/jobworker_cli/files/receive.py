@@ -60,8 +60,8 @@ class _Incoming:
         self._file.seek(0)
         try:
             unpack(self._file, self._download.destination, directory=self._directory)
-        except tarfile.TarError as error:
-            raise ValueError(f"the archive is invalid: {error}") from error
+        except (tarfile.TarError, OverflowError, MemoryError) as error:
+            raise ValueError(f"the archive is invalid: {str(error) or type(error).__name__}") from error
 
     def close(self) -> None:
         """Remove the archive."""

@@ -13,6 +13,8 @@ __all__ = ["Refused", "unpack"]
 COPY_BYTES = 1 << 20
 # File systems accept all times up to this one, 36,000 years from now.
 MAX_TIME = 1 << 40
+# Python creates and removes directories recursively.
+MAX_DEPTH = 200
 
 Parts = tuple[str, ...]
 
@@ -27,11 +29,11 @@ def unpack(archive: IO[bytes], destination: Path, *, directory: bool) -> None:
     Raises:
         Refused: a member is unsafe. Nothing is left.
         OSError: a file cannot be written, or the destination is a directory. Nothing is left.
-        tarfile.TarError: it is not a complete archive. Nothing is left.
+        tarfile.TarError, OverflowError, MemoryError: it is not a valid archive. Nothing is left.
     """
     umask = _umask()
     # No other user can open it, and all it contains comes from `_Tree`. So no link can redirect a member.
-    root = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    root = Path(tempfile.mkdtemp(prefix=".jobworker-", dir=destination.parent))
     try:
         tree = _Tree(root, umask)
         with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="surrogateescape") as members:
@@ -151,11 +153,13 @@ def _parts(name: str) -> Parts:
     """Return the components of the name of a member.
 
     Raises:
-        Refused: the name leads out of the destination.
+        Refused: the name leads out of the destination, or is too deep.
     """
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
     if name.startswith("/") or ".." in parts or "\0" in name:
         raise Refused(f"{name!r} leads out of the destination")
+    if len(parts) > MAX_DEPTH:
+        raise Refused(f"a member is below more than {MAX_DEPTH} directories")
     return parts
 
 
