@@ -1,6 +1,7 @@
 """The resources of the host that the test process uses."""
 
 import contextlib
+import gc
 import os
 import uuid
 from collections import Counter
@@ -41,6 +42,11 @@ def descriptors() -> Counter[str]:
         with contextlib.suppress(FileNotFoundError):  # the descriptor of this listing
             kinds[entry.readlink().as_posix().partition(":[")[0]] += 1
     return kinds
+
+
+def close_garbage() -> None:
+    """Close the descriptors of garbage of earlier tests, which else vanish during a test."""
+    gc.collect()
 
 
 def opened_since(before: Counter[str]) -> Counter[str]:

@@ -38,6 +38,8 @@ class BufCurl(CommandLineDriver):
         """Parse the error, which is Connect's JSON, or plain text if reflection fails."""
         if "failed to find service named" in stderr:
             return CallError("UNAVAILABLE", message=stderr)
+        if "context deadline exceeded" in stderr and not stderr.startswith("{"):
+            return CallError("DEADLINE_EXCEEDED", message=stderr)
         assert stderr.startswith("{"), f"exit code {exit_code}: {stderr}"
         error = json.loads(stderr)
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from host_resources import cgroups, children, descriptors
+from host_resources import cgroups, children, close_garbage, descriptors
 from job_context import NO_CGROUPS, job_context, spare_setup
 from own_children import OwnChildren
 
@@ -34,6 +34,7 @@ TIMEOUT_SECONDS = 30
 @pytest.fixture(params=["cgroup", "process group"])
 async def supervisor(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Supervisor]:
     """A supervisor. With cgroups, its jobs also have PID namespaces, if the test has the privileges."""
+    close_garbage()
     isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
     jobs_dir = tmp_path / "jobs"
     jobs_dir.mkdir()

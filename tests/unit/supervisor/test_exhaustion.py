@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from host_resources import cgroups, children, descriptors
+from host_resources import cgroups, children, close_garbage, descriptors
 from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
 from msgspec.structs import replace
 from own_children import OwnChildren
@@ -112,6 +112,7 @@ async def faulty_host(
     hierarchy: Hierarchy, jobs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Host]:
     """A host on which calls fail while its faults are armed."""
+    close_garbage()
     loop, old_children = asyncio.get_running_loop(), children()
     isolation = IsolationConfig(mount_namespace=False, ipc_namespace=False, uts_namespace=False)
     with job_context(jobs_dir, hierarchy, spare_setup("pid"), isolation) as context:
