@@ -8,7 +8,7 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Self
 
 from jobworker.v1 import job_attach_pb2, job_pb2
@@ -56,29 +56,28 @@ class LocalTerminal:
 
     def __enter__(self) -> Self:
         """Enter raw mode, and set the modes of the job's terminal."""
-        for number, handler in self._handlers.items():
-            self._loop.add_signal_handler(number, handler)
+        self._add_handlers()
         self._enter()
-        self._write(self._modes.set_again())
         return self
 
     def __exit__(self, *_: object) -> None:
         """Restore the modes."""
         self._restore()
-        for number in self._handlers:
-            self._loop.remove_signal_handler(number)
+        self._remove_handlers()
 
-    @property
-    def _handlers(self) -> dict[signal.Signals, Callable[[], None]]:
-        return {
-            signal.SIGWINCH: self._resized,
-            signal.SIGTSTP: self._suspend,
-            signal.SIGCONT: self._continued,
-        }
+    def _add_handlers(self) -> None:
+        self._loop.add_signal_handler(signal.SIGWINCH, self._resized)
+        self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._loop.add_signal_handler(signal.SIGCONT, self._continued)
+
+    def _remove_handlers(self) -> None:
+        for number in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT):
+            self._loop.remove_signal_handler(number)
 
     def _enter(self) -> None:
         with contextlib.suppress(termios.error):  # the terminal has hung up
             tty.setraw(_STDIN, termios.TCSADRAIN)
+        self._write(self._modes.set_again())
 
     def _restore(self) -> None:
         """Restore the modes of the terminal that this command or the job has changed."""
@@ -103,9 +102,10 @@ class LocalTerminal:
             payload = self._queries.feed(message.payload)
         else:
             payload = self._queries.flush() + message.payload
-        self._modes.feed(payload)
-        self._at_line_start = payload.endswith(b"\n")
-        await writer.write(Chunk(source=message.source, payload=payload))
+        if payload:
+            self._modes.feed(payload)
+            self._at_line_start = payload.endswith(b"\n")
+            await writer.write(Chunk(source=message.source, payload=payload))
 
     async def keys(self) -> AsyncIterator[bytes]:
         """Yield what the user types. It has no end, because an end would end the input of the job."""
@@ -147,18 +147,17 @@ class LocalTerminal:
             self._stream.resize(*terminal_size())
 
     def _suspend(self) -> None:
-        """Stop this process with the modes restored. `_continued` runs when it continues."""
+        """Stop this process with the modes restored, until a shell continues it."""
         self._restore()
         # The default action of SIGTSTP does not stop a process that no shell could continue.
-        self._loop.remove_signal_handler(signal.SIGTSTP)
+        self._remove_handlers()
         signal.raise_signal(signal.SIGTSTP)
-        self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
-        self._enter()
+        self._add_handlers()
+        self._continued()
 
     def _continued(self) -> None:
         """Enter raw mode again, and let the programs in the terminal draw their screen again."""
         self._enter()
-        self._write(self._modes.set_again())
         self._resized()
         if self._stream:
             self._stream.signal("SIGWINCH")
@@ -172,8 +171,8 @@ async def copy_terminal(
     earlier: EarlierOutput,
 ) -> job_pb2.Job | None:
     """Show the terminal of a job in the user's terminal; return the final job, or None after a detach."""
-    start.size.columns, start.size.rows = terminal_size()
     with LocalTerminal(detach_keys, earlier) as terminal:
+        start.size.columns, start.size.rows = terminal_size()
         stream = open_attached(client, start, terminal.keys())
         terminal.show(stream)
         copying = asyncio.create_task(copy_stream(stream, functools.partial(terminal.write, writer)))
