@@ -73,11 +73,13 @@ type attachCall struct {
 	stream grpc.BidiStreamingClient[jobworkerv1.AttachJobRequest, jobworkerv1.AttachJobResponse]
 	// answers passes the accepted offsets to the goroutine that sends.
 	answers chan int64
-	// parts takes input. It is nil before the first answer.
-	parts chan inputPart
-	// partSent is true if the next answer is a reply to a part.
-	partSent bool
-	cancel   context.CancelFunc
+	// answered is true after the answer to start, which input must wait for.
+	answered bool
+	// sentParts is how many of the pending parts this call has sent.
+	sentParts int
+	// unanswered is how many parts the server has not answered.
+	unanswered int
+	cancel     context.CancelFunc
 	// sent is closed when the call sends nothing more.
 	sent chan struct{}
 }
@@ -145,10 +147,10 @@ func (c *attachCall) sendNext(ctx context.Context) bool {
 	select {
 	case offset := <-c.answers:
 		c.accept(offset)
-		return c.sendPart()
-	case part := <-c.parts:
-		c.calls.input.part = &part
-		return c.sendPart()
+		return c.sendParts()
+	case part := <-c.parts():
+		c.calls.input.pending = append(c.calls.input.pending, part)
+		return c.sendParts()
 	case c.calls.unsent = <-c.calls.controls:
 		return c.sendControl()
 	case <-ctx.Done():
@@ -156,21 +158,36 @@ func (c *attachCall) sendNext(ctx context.Context) bool {
 	}
 }
 
-// accept processes an answer of the server. After the first one, the call takes input.
+// parts returns the channel of the input, or nil while the server takes no part.
+func (c *attachCall) parts() chan inputPart {
+	if !c.answered || c.unanswered == maxUnanswered {
+		return nil
+	}
+	return c.calls.input.parts
+}
+
+// accept processes an answer of the server.
 func (c *attachCall) accept(offset int64) {
-	c.calls.input.accept(offset, c.partSent)
-	c.parts = c.calls.input.parts
+	if c.answered {
+		c.unanswered--
+	}
+	repliesToEnd := c.answered && c.unanswered == 0
+	c.sentParts = max(0, c.sentParts-c.calls.input.accept(offset, repliesToEnd))
+	c.answered = true
 	// The stdin is taken over once: another client that takes it over later keeps it.
 	c.calls.start.TakeOver, c.calls.start.Redraw = false, false
 }
 
-// sendPart sends the waiting part of the input, and reports whether the call is open.
-func (c *attachCall) sendPart() bool {
-	if c.calls.input.part == nil {
-		return true
+// sendParts sends the pending parts, and reports whether the call is open.
+func (c *attachCall) sendParts() bool {
+	for c.sentParts < len(c.calls.input.pending) {
+		if c.stream.Send(c.calls.input.request(c.sentParts)) != nil {
+			return false
+		}
+		c.sentParts++
+		c.unanswered++
 	}
-	c.partSent = true
-	return c.stream.Send(c.calls.input.request()) == nil
+	return true
 }
 
 // sendControl sends the waiting control message, and reports whether the call is open. A new size also applies to the

@@ -58,14 +58,14 @@ func write(t *testing.T, attachment *Attachment, data ...[]byte) {
 }
 
 func TestInputAndOutputAreExactOverBrokenCalls(t *testing.T) {
-	large := bytes.Repeat([]byte("0123456789abcdef"), 10_000)
+	large := bytes.Repeat([]byte("0123456789abcdef"), 30_000)
 	for name, faults := range map[string][]attachFault{
 		"none":                       {},
 		"before the first answer":    {{0, 0}, {0, 0}},
 		"before a part is accepted":  {{1, 0}, {2, 0}},
-		"in the middle of a part":    {{1, 1000}, {1, 1}, {2, 30_000}},
+		"in the middle of a part":    {{1, 1000}, {1, 1}, {4, 30_000}, {3, 0}},
 		"before the answer":          {{1, maxInputBytes}, {2, maxInputBytes}},
-		"before the end is accepted": {{part: 5}, {part: 1}},
+		"before the end is accepted": {{part: 10}, {part: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newAttachServer(faults...)
@@ -192,18 +192,20 @@ func TestTerminalSizeIsTheNewest(t *testing.T) {
 	must(t, attachment.Detach())
 }
 
-func TestOnePartIsSentUntilTheServerAnswers(t *testing.T) {
+func TestFourPartsAreSentUntilTheServerAnswers(t *testing.T) {
 	server := newAttachServer()
 	server.silent = true
 	ctx, cancel := context.WithCancel(t.Context())
 	attachment := clientOf(t, server).Attach(ctx, &attachStart{Id: "7"})
 	written := make(chan error)
 	go func() {
-		count, err := attachment.Write(make([]byte, 3*maxInputBytes))
+		count, err := attachment.Write(make([]byte, 6*maxInputBytes))
 		equal(t, count, 0)
 		written <- err
 	}()
-	equal(t, <-server.events, "input 65536")
+	for range maxUnanswered {
+		equal(t, <-server.events, "input 65536")
+	}
 	must(t, attachment.Signal("INT"))
 	equal(t, <-server.events, "INT")
 	cancel()
