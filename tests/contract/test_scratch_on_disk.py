@@ -1,7 +1,9 @@
 """Check private directories on disk: a file system with project quotas, on a loop device."""
 
+import ctypes
 import os
 import subprocess
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +19,29 @@ from live import GUEST, Server, seen_by_jobs, until
 pytestmark = pytest.mark.root
 
 ATTACK = Path(scratch_attack.__file__).read_text()
+RECEIVE = """
+import os, socket, sys, time
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(chr(0) + sys.argv[1])
+listener.listen()
+print("-", flush=True)
+_, (file,), _, _ = socket.recv_fds(listener.accept()[0], 1, 1)
+while not os.path.exists("/tmp/go"):
+    time.sleep(0.05)
+try:
+    while os.fstat(file).st_size < 64 << 20:
+        os.write(file, bytes(1 << 20))
+except OSError as error:
+    print(error.strerror)
+print(os.fstat(file).st_nlink, os.fstat(file).st_size)
+"""
+SEND = """
+import os, socket, sys
+sender = socket.socket(socket.AF_UNIX)
+sender.connect(chr(0) + sys.argv[1])
+file = os.open("/tmp/file", os.O_WRONLY | os.O_CREAT)
+socket.send_fds(sender, [b"-"], [file])
+"""
 DEAD_JOB = "01981c6d-0000-7000-8000-000000000000"
 MIB = 1 << 20
 
@@ -90,6 +115,17 @@ async def admin(server: Server) -> AsyncIterator[LastingClient]:
 
 def names(directory: Path) -> set[str]:
     return {each.name for each in directory.iterdir()}
+
+
+def has_projects(directory: Path) -> bool:
+    """Return whether the file system has bounds or files of a project (quotactl(2))."""
+    quotactl_fd, next_project_quota = 443, 0x800009 << 8 | 2
+    opened = os.open(directory, os.O_RDONLY)
+    found = ctypes.CDLL(None).syscall(
+        quotactl_fd, opened, next_project_quota, 1, ctypes.create_string_buffer(72)
+    )
+    os.close(opened)
+    return bool(found == 0)
 
 
 async def test_the_private_directories_are_bounded_together(admin: LastingClient, trees: Path) -> None:
@@ -178,6 +214,7 @@ async def test_a_hostile_tree_is_removed(admin: LastingClient, trees: Path, shar
     _, output = await admin.run("sh", "-c", script, max_scratch=64, max_cpu=100)
     assert output.endswith(b"/d\n")
     until(lambda: not names(trees))
+    until(lambda: not has_projects(trees))
     assert (shared / "kept").exists()
 
 
@@ -201,3 +238,17 @@ async def test_the_io_limit_applies_to_the_disk(admin: LastingClient, disk: Path
     (limit,) = [each for each in job.applied_limits if each.limit == job_pb2.LIMIT_MAX_IO_BPS]
     if limit.file:  # the host has the io controller
         assert f"{os.major(device)}:{os.minor(device)} rbps={5 * MIB} wbps={5 * MIB}" in limit.value
+
+
+async def test_a_file_that_another_job_has_open_stays_bounded(admin: LastingClient, trees: Path) -> None:
+    name = f"jobworker-test-{uuid.uuid4()}"
+    other = await admin.create("python3", "-c", RECEIVE, name, max_scratch=2, max_memory=128)
+    await admin.wrote(other.id, b"-\n")
+    await admin.run("python3", "-c", SEND, name, max_scratch=4)
+    until(lambda: names(trees) == {other.id})
+    (trees / other.id / "-tmp/go").touch()
+    await admin.ended(other.id)
+    _, error, result = (await admin.stream(other.id)).bytes().decode().splitlines()
+    links, size = map(int, result.split())
+    assert (error, links) == ("Disk quota exceeded", 0)
+    assert size <= 4 * MIB, "the project of the first job has its bound until its last file is closed"

@@ -84,6 +84,30 @@ async def test_a_discarded_tree_and_its_project_are_removed(
     assert errors == []
 
 
+async def test_a_project_whose_files_are_open_is_released_later(
+    scratch: ScratchDisk, quotas: FakeQuotas, tmp_path: Path
+) -> None:
+    first, second = new_id(), new_id()
+    for job_id in (first, second):
+        os.close(await scratch.create(job_id, MIB))
+    project = (tmp_path / first).stat().st_ino
+    quotas.in_use.add(project)
+    scratch.discard(first)
+    await until(lambda: names(tmp_path) == {second})
+    await asyncio.sleep(0.02)
+    assert project in quotas.bounds
+    quotas.in_use.clear()
+    scratch.discard(second)
+    await until(lambda: not quotas.bounds)
+
+
+async def test_projects_of_an_earlier_server_are_released(scratch: ScratchDisk, quotas: FakeQuotas) -> None:
+    quotas.bounds = {1: (MIB, 64), 2: (MIB, 64)}
+    quotas.in_use = {2}
+    scratch.sweep([])
+    await until(lambda: [*quotas.bounds] == [2])
+
+
 async def test_only_trees_of_jobs_that_are_not_live_are_swept(scratch: ScratchDisk, tmp_path: Path) -> None:
     live, dead = new_id(), new_id()
     for name in (live, dead, "lost+found", "a-file-of-the-administrator"):

@@ -49,6 +49,9 @@ class ScratchDisk:
         self._loop = asyncio.get_running_loop()
         self._on_error = on_error
         self._closing = threading.Event()
+        self._projects: set[int] = (
+            set()
+        )  # of removed trees, until they have no file; used by the remover only
         self._directory = _open_locked(directory)
         try:
             self._creator, self._remover = _started_thread(), _started_thread()
@@ -109,6 +112,7 @@ class ScratchDisk:
             for entry in entries:
                 if is_job_id(entry.name) and entry.name not in live:
                     self.discard(entry.name)
+        self._remover.submit(self._release_unused_projects)
 
     def close(self) -> None:
         """Finish the removals, but interrupt one that takes long: the next start continues it."""
@@ -132,8 +136,9 @@ class ScratchDisk:
         try:
             with self._opened(job_id) as tree:
                 TreeRemoval(tree, self._closing.is_set).run()
-                project_quota.release_project(tree)
+                self._projects.add(project_quota.project_of(tree))
             os.rmdir(job_id, dir_fd=self._directory)
+            self._release_projects()
         except (FileNotFoundError, Interrupted):
             return
         except Exception as error:  # noqa: BLE001 - nothing else reads the result of the thread
@@ -142,6 +147,19 @@ class ScratchDisk:
                 self.discard(job_id)
             else:
                 self._report(error)
+
+    def _release_projects(self) -> None:
+        for project in sorted(self._projects):
+            if project_quota.release(self._directory, project):
+                self._projects.remove(project)
+
+    def _release_unused_projects(self) -> None:
+        """Release the projects of an earlier server that have no file now."""
+        try:
+            for project in [*project_quota.projects(self._directory)]:
+                project_quota.release(self._directory, project)
+        except OSError as error:
+            self._report(error)
 
     def _report(self, error: BaseException) -> None:
         with suppress(RuntimeError):  # the loop has ended

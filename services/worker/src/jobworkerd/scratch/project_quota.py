@@ -2,7 +2,7 @@
 
 A file belongs to a project, a number. A new file gets the project of its directory if the directory has
 `_INHERIT`. All functions take a descriptor of a directory and raise OSError if the kernel refuses. See
-quotactl(2) and ioctl_xfs_fsgetxattr(2).
+quotactl(2) and ioctl_xfs_fsgetxattr(2). The kernel forgets a project that has neither bounds nor files.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
 
 from jobworkerd.libc import checked, libc
 
@@ -27,7 +28,7 @@ _ATTRIBUTES = struct.Struct("=5I8x")
 _QUOTACTL_FD = 443
 
 # include/uapi/linux/quota.h and dqblk_xfs.h
-_GET_QUOTA, _SET_QUOTA, _GET_STATE = 0x800007, 0x800008, 0x5808
+_GET_QUOTA, _SET_QUOTA, _GET_NEXT_QUOTA, _GET_STATE = 0x800007, 0x800008, 0x800009, 0x5808
 _PROJECT_TYPE, _SET_BOUNDS = 2, 0x5
 _ENFORCED = 1 << 5
 
@@ -36,6 +37,10 @@ _QUOTA = struct.Struct("=8QI4x")
 fields. The bounds on space are in blocks, the use of space is in bytes.
 """
 
+_NEXT_QUOTA = struct.Struct("=8QII")
+"""`struct if_nextdqblk`: a quota and its project."""
+
+_UNKNOWN_PROJECT = frozenset({errno.ENOENT, errno.ESRCH})
 _BLOCK_BYTES = 1024
 _STATE_BYTES, _STATE_VERSION = 256, 1
 """More than the size of `struct fs_quota_statv`."""
@@ -68,19 +73,39 @@ def assign_project(directory: int) -> None:
 
 
 def set_bounds(directory: int, size: int, files: int) -> None:
-    """Set the bounds on the bytes and on the files of a directory's project; 0 removes a bound."""
-    blocks = -(-size // _BLOCK_BYTES)
-    bounds = bytearray(_QUOTA.pack(blocks, blocks, 0, files, files, 0, 0, 0, _SET_BOUNDS))
-    _quotactl(directory, _SET_QUOTA, project_of(directory), bounds)
+    """Bound the bytes and the files of a directory's project."""
+    _set_bounds(directory, project_of(directory), -(-size // _BLOCK_BYTES), files)
 
 
-def release_project(directory: int) -> None:
-    """Remove the bounds of a directory's project, unless it is not one of a job.
+def projects(directory: int) -> Iterator[int]:
+    """Yield the projects of jobs on the file system of a directory."""
+    project = FIRST
+    while True:
+        quota = bytearray(_NEXT_QUOTA.size)
+        try:
+            _quotactl(directory, _GET_NEXT_QUOTA, project, quota)
+        except OSError as error:
+            if error.errno in _UNKNOWN_PROJECT:
+                return
+            raise
+        project = _NEXT_QUOTA.unpack(quota)[-1]
+        if not _is_of_job(project):
+            return
+        yield project
+        project += 1
 
-    The kernel forgets a project that has neither bounds nor files.
+
+def release(directory: int, project: int) -> bool:
+    """Remove the bounds of a project on the file system of a directory if the project has no file.
+
+    Return False if it has one. It can be removed from its directory and still be open in another job.
     """
-    if FIRST <= project_of(directory) < FIRST + COUNT:
-        set_bounds(directory, 0, 0)
+    if _is_of_job(project):
+        _, _, space, _, _, files, *_ = _quota(directory, project)
+        if space or files:
+            return False
+        _set_bounds(directory, project, 0, 0)
+    return True
 
 
 def used_bytes(directory: int) -> int:
@@ -97,19 +122,27 @@ def _attributes(directory: int) -> tuple[int, ...]:
     return _ATTRIBUTES.unpack(fcntl.ioctl(directory, _GET_ATTRIBUTES, bytes(_ATTRIBUTES.size)))
 
 
+def _is_of_job(project: int) -> bool:
+    return FIRST <= project < FIRST + COUNT
+
+
 def _is_free(directory: int, project: int) -> bool:
-    try:
-        blocks, _, space, files_bound, _, files, *_ = _quota(directory, project)
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ESRCH}:  # XFS stores only projects with files or bounds
-            return True
-        raise
+    blocks, _, space, files_bound, _, files, *_ = _quota(directory, project)
     return not any((blocks, space, files_bound, files))
+
+
+def _set_bounds(directory: int, project: int, blocks: int, files: int) -> None:
+    bounds = bytearray(_QUOTA.pack(blocks, blocks, 0, files, files, 0, 0, 0, _SET_BOUNDS))
+    _quotactl(directory, _SET_QUOTA, project, bounds)
 
 
 def _quota(directory: int, project: int) -> tuple[int, ...]:
     quota = bytearray(_QUOTA.size)
-    _quotactl(directory, _GET_QUOTA, project, quota)
+    try:
+        _quotactl(directory, _GET_QUOTA, project, quota)
+    except OSError as error:
+        if error.errno not in _UNKNOWN_PROJECT:  # XFS stores only projects with files or bounds
+            raise
     return _QUOTA.unpack(quota)
 
 
