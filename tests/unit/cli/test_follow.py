@@ -95,13 +95,20 @@ def stream(connection: Connection) -> JobStream:
     return open_stream(FlakyClient(connection), request)
 
 
-async def test_error_without_reconnect_has_the_command_to_resume() -> None:
+@pytest.mark.parametrize(
+    ("resume", "hint"),
+    [
+        ("", f"`jobworker stream --offset 3 {JOB_ID}` resumes the output"),
+        ("jobworker attach", "`jobworker attach` returns to the job"),
+    ],
+)
+async def test_error_without_reconnect_has_the_command_to_resume(resume: str, hint: str) -> None:
     connection = FlakyConnection((0, 3), reconnects=False)
     began = asyncio.get_running_loop().time()
     with pytest.raises(CliError, match="lost the connection") as raised:
-        await copy_stream(stream(connection), drop)
+        await copy_stream(stream(connection), drop, resume)
     assert asyncio.get_running_loop().time() - began >= 0.9
-    assert raised.value.hint == f"`jobworker stream --offset 3 {JOB_ID}` resumes the output"
+    assert raised.value.hint == hint
     assert connection.offsets == [0]
 
 

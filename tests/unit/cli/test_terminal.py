@@ -11,6 +11,7 @@ from local_terminal import LocalTerminal
 from tests.unit.cli.conftest import (
     JOB_ID,
     MODULE,
+    RESTARTING,
     Cli,
     CreateRequest,
     FakeServer,
@@ -145,6 +146,17 @@ async def test_a_queued_job_gets_the_terminal_when_it_starts(cli: Cli, server: F
         await asyncio.to_thread(local.shows, b"started after")
         await until(lambda: len(server.attached) == 1)
         local.type(b"~.")
+        await asyncio.to_thread(local.shows, b"detached from job")
+        assert local.ended() == 0
+
+
+async def test_the_user_can_detach_while_the_server_is_away(cli: Cli, server: FakeServer) -> None:
+    server.refusals["AttachJob"] = [RESTARTING] * 1_000
+    with terminal(cli, "run", "-it", "bash") as local:
+        await asyncio.to_thread(local.shows, b"the server is restarting; resuming")
+        for key in (b"a", b"b", b"c", b"d", b"\r", b"~", b"."):
+            local.type(key)
+            await asyncio.sleep(0.05)
         await asyncio.to_thread(local.shows, b"detached from job")
         assert local.ended() == 0
 

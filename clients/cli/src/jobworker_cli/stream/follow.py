@@ -87,8 +87,10 @@ async def start_offset(client: Client, request: job_service_pb2.GetJobsStreamReq
         raise to_cli_error(error) from error
 
 
-async def copy_stream(stream: JobStream, write: Write) -> job_pb2.Job:
+async def copy_stream(stream: JobStream, write: Write, resume: str = "") -> job_pb2.Job:
     """Write all output and return the job from the last message.
+
+    If the connection is lost, the error names the command line `resume`, or one for the rest of the output.
 
     Raises:
         CliError: the server refused the request or stayed unavailable.
@@ -99,7 +101,7 @@ async def copy_stream(stream: JobStream, write: Write) -> job_pb2.Job:
             async for chunk in stream:
                 await write(chunk)
     except JobWorkerError as error:
-        raise to_cli_error(error, hint=_resume_hint(error, stream.request)) from error
+        raise to_cli_error(error, hint=_resume_hint(error, resume, stream.request)) from error
     return stream.result
 
 
@@ -119,7 +121,9 @@ def stream_command(request: job_service_pb2.GetJobsStreamRequest) -> str:
     return " ".join([*words, request.id])
 
 
-def _resume_hint(error: JobWorkerError, request: job_service_pb2.GetJobsStreamRequest) -> str:
+def _resume_hint(error: JobWorkerError, resume: str, request: job_service_pb2.GetJobsStreamRequest) -> str:
+    if error.retryable and resume:
+        return f"`{resume}` returns to the job"
     if error.retryable and request.offset:
         return f"`{stream_command(request)}` resumes the output"
     return ""

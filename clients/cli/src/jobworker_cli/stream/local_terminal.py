@@ -20,6 +20,7 @@ from jobworker_cli.stream.output_writer import OutputWriter
 from jobworker_cli.stream.signals import cancel_and_wait
 from jobworker_cli.stream.stdin import read_stdin
 from jobworker_cli.stream.terminal_queries import QueryFilter
+from jobworker_cli.stream.typed_keys import TypedKeys
 from jobworker_client import AttachedStream, Chunk, Client
 
 __all__ = ["copy_terminal", "terminal_size"]
@@ -42,11 +43,10 @@ class LocalTerminal:
     """The terminal of stdin and stdout in raw mode: each key goes to the job."""
 
     def __init__(self, detach_keys: str, earlier: EarlierOutput) -> None:
-        self.detached = asyncio.Event()
-        """Set when the user has detached."""
         self._loop = asyncio.get_running_loop()
         self._at_line_start = True
-        self._keys = EscapeFilter(detach_keys)
+        self._escapes = EscapeFilter(detach_keys)
+        self._typed = TypedKeys()
         self._detach_keys = detach_keys
         self._modes = earlier.modes
         self._live_from = earlier.end
@@ -109,27 +109,26 @@ class LocalTerminal:
 
     async def keys(self) -> AsyncIterator[bytes]:
         """Yield what the user types. It has no end, because an end would end the input of the job."""
+        while True:
+            yield await self._typed.take()
+
+    async def read_keys(self) -> None:
+        """Read what the user types, until the user detaches."""
         async for data in read_stdin():
-            for part in self._keys.feed(data):
+            for part in self._escapes.feed(data):
                 match part:
                     case bytes():
-                        yield part
+                        await self._typed.put(part)
                     case Escape.HELP:
                         self._print_help()
                     case Escape.SUSPEND:
                         self._suspend()
                     case Escape.DETACH:
-                        self.detached.set()
-                        await asyncio.Event().wait()
-        self._hung_up()
-        await asyncio.Event().wait()
-
-    def _hung_up(self) -> None:
-        """Process the end of the terminal. The kernel sends SIGHUP only to the leader of the session."""
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-            self.detached.set()
-        else:
+                        return
+        # The terminal has hung up. The kernel sends SIGHUP only to the leader of the session.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.raise_signal(signal.SIGHUP)
+            await asyncio.Event().wait()
 
     def _print_help(self) -> None:
         keys, start = self._detach_keys, self._detach_keys[0]
@@ -175,11 +174,12 @@ async def copy_terminal(
         start.size.columns, start.size.rows = terminal_size()
         stream = open_attached(client, start, terminal.keys())
         terminal.show(stream)
-        copying = asyncio.create_task(copy_stream(stream, functools.partial(terminal.write, writer)))
-        detached = asyncio.create_task(terminal.detached.wait())
+        write = functools.partial(terminal.write, writer)
+        copying = asyncio.create_task(copy_stream(stream, write, f"jobworker attach {start.id}"))
+        reading = asyncio.create_task(terminal.read_keys())
         try:
-            await asyncio.wait({copying, detached}, return_when=asyncio.FIRST_COMPLETED)
-            return copying.result() if copying.done() else None
+            await asyncio.wait({copying, reading}, return_when=asyncio.FIRST_COMPLETED)
+            return copying.result() if copying.done() else reading.result()
         finally:
-            await cancel_and_wait(detached)
+            await cancel_and_wait(reading)
             await cancel_and_wait(copying)
