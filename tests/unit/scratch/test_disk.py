@@ -116,6 +116,15 @@ async def test_only_trees_of_jobs_that_are_not_live_are_swept(scratch: ScratchDi
     await until(lambda: names(tmp_path) == {live, "lost+found", "a-file-of-the-administrator"})
 
 
+async def test_a_start_on_a_broken_disk_is_reported(
+    scratch: ScratchDisk, errors: list[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as fault:
+        fault.setattr(os, "scandir", failing(errno.EIO))
+        scratch.sweep([])
+    assert [each.errno for each in errors if isinstance(each, OSError)] == [errno.EIO]
+
+
 async def test_a_tree_that_cannot_be_removed_is_reported(
     scratch: ScratchDisk, tmp_path: Path, errors: list[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,9 +49,8 @@ class ScratchDisk:
         self._loop = asyncio.get_running_loop()
         self._on_error = on_error
         self._closing = threading.Event()
-        self._projects: set[int] = (
-            set()
-        )  # of removed trees, until they have no file; used by the remover only
+        self._projects: set[int] = set()
+        """The projects of removed trees that can have an open file. Only the removing thread uses it."""
         self._directory = _open_locked(directory)
         try:
             self._creator, self._remover = _started_thread(), _started_thread()
@@ -103,15 +102,14 @@ class ScratchDisk:
             self._remover.submit(self._remove, job_id)
 
     def sweep(self, live: Collection[str]) -> None:
-        """Remove the trees of all jobs but the live ones, in the background.
-
-        Raises:
-            OSError: the directory cannot be read.
-        """
-        with os.scandir(self._directory) as entries:
-            for entry in entries:
-                if is_job_id(entry.name) and entry.name not in live:
-                    self.discard(entry.name)
+        """Remove the trees of all jobs but the live ones, in the background. No job starts meanwhile."""
+        try:
+            with os.scandir(self._directory) as entries:
+                for entry in entries:
+                    if is_job_id(entry.name) and entry.name not in live:
+                        self.discard(entry.name)
+        except OSError as error:
+            self._on_error(error)
         self._remover.submit(self._release_unused_projects)
 
     def close(self) -> None:
