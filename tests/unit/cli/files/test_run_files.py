@@ -65,11 +65,12 @@ async def test_an_upload_that_fails_stops_the_job(cli: Cli, starting: FakeServer
     assert [request.id for request in starting.stopped] == [JOB_ID]
 
 
-async def test_a_job_that_ends_during_the_upload(cli: Cli, tmp_path: Path) -> None:
+async def test_a_job_that_ends_during_the_upload(cli: Cli, server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     completed = await cli("run", "--upload", f"{tmp_path}/file", "true")
     assert completed.code == 125
     assert "error: the job ended before its command could run" in completed.stderr
+    assert [request.stdin for request in server.created] == [job_pb2.JOB_STDIN_ONCE]
 
 
 @pytest.mark.parametrize(
