@@ -77,7 +77,7 @@ class Run:
         transfer: Transfer | None,
     ) -> None:
         self.problems: list[str] = []
-        """Why files were not copied."""
+        """The transfers that failed, with their reasons."""
         self._client = client
         self._request = request
         self._writer = writer
