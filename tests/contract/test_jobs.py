@@ -56,6 +56,13 @@ async def test_exit_code_and_signal_are_distinct(
     assert job.termination.reason == expected
 
 
+async def test_an_isolated_job_has_a_terminal_of_its_private_devices(admin: Client) -> None:
+    script = "tty; stty size; ls /dev/pts"
+    job = await admin.create("sh", "-c", script, terminal=job_pb2.JobTerminal(columns=101, rows=33))
+    lines = (await admin.stream(job.id)).bytes().split()
+    assert lines == [b"/dev/pts/0", b"33", b"101", b"0", b"ptmx"]
+
+
 async def test_the_server_environment_is_not_inherited(admin: Client) -> None:
     _, output = await admin.run("env", env={"GREETING": "hi there", "LANG": "C"})
     variables = dict(line.split("=", 1) for line in output.decode().splitlines())
