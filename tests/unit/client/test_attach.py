@@ -238,3 +238,14 @@ async def test_close_while_a_call_is_opened_ends_the_stream(
 
         monkeypatch.setattr(stream._outbox, "start_call", closing)
         assert await asyncio.wait_for(asyncio.to_thread(list, stream), 10) == []
+
+
+async def test_the_stdin_is_taken_over_until_the_server_answers(
+    any_client: AnyClient, server: FakeServer
+) -> None:
+    server.add()
+    server.refusals["AttachJob"] = [RESTARTING]
+    server.breaks = [1]
+    await attach(any_client, b"one", b"two", take_over=True)
+    assert [start.take_over for start in server.attached] == [True, False]
+    assert server.input == b"onetwo"

@@ -34,9 +34,9 @@ class ResumableAttach:
             start.ClearField("tail_bytes")
         if self._source:
             start.input_id = self._source.id
+            # Another client that has taken the stdin over since keeps it.
+            start.take_over = start.take_over and not self._source.answered
             self._source.start_call()
-        # Another client that has taken the stdin over since keeps it.
-        self._start.take_over = False
         return start
 
     def resize(self, columns: int, rows: int) -> job_service_pb2.AttachJobRequest:

@@ -33,6 +33,8 @@ class ResumableInput:
         import uuid
 
         self.id = input_id or str(uuid.uuid4())
+        self.answered = False
+        """True if the server has answered a call with this input."""
         self.complete = False
         """True if the server has accepted the end of the input."""
         self._offset = 0
@@ -87,7 +89,7 @@ class ResumableInput:
         """
         if self._end_sent:
             self.complete = True
-        self._attached = True
+        self.answered = self._attached = True
         while self._pieces and offset > self._offset:
             piece = self._pieces.popleft()
             count = min(offset - self._offset, len(piece))
