@@ -6,32 +6,46 @@ import type { AttachJobRequestSchema, GetJobsStreamRequest } from "./gen/jobwork
 type Message = MessageInitShape<typeof AttachJobRequestSchema>;
 export type TerminalSize = Omit<MessageInitShape<typeof TerminalSizeSchema>, "$typeName">;
 
-/** A piece of the input or its end, until the server has accepted it. */
+// The size of a piece of the input that the server accepts.
+const MAX_INPUT_BYTES = 64 * 1024;
+
+// How many pieces the server takes before it has answered the first of them.
+const MAX_UNANSWERED = 4;
+
+/** A piece of the input without the bytes that the server has accepted, or the end of the input. */
 interface Part {
   data: Uint8Array;
   readonly isEnd: boolean;
+}
+
+/** A write that the server has not accepted as a whole. */
+interface Write {
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
 
 /** The progress of one call. */
 interface Call {
-  /** Whether the server has said how much of the input it has. */
-  answered: boolean;
-  /** Whether the part was sent and not answered. */
-  isWaiting: boolean;
+  /** Whether the server has answered the start, which input must wait for. */
+  isAnswered: boolean;
+  /** How many of the parts were sent. */
+  sent: number;
+  /** How many sent parts the server has not answered. */
+  unanswered: number;
 }
 
 /**
  * Sends the input, signals and sizes of one attachment over as many calls as needed. The server counts the bytes that it
- * has accepted of each input id, so that a call continues where the last one broke. One part is sent at a time.
+ * has accepted of each input id, so that a call continues where the last one broke.
  */
 export class AttachMessages {
   readonly #start: AttachStart;
   // Signals, sizes and the detach message that are not sent yet.
   readonly #controls: Message[] = [];
-  #part: Part | undefined;
-  // The position of the part in the input.
+  // The parts that the server has not accepted, in order, and the write that they belong to.
+  #parts: Part[] = [];
+  #write: Write | undefined;
+  // The position of the first part in the input.
   #offset = 0n;
   #call: Call | undefined;
   #failure: Error | undefined;
@@ -43,7 +57,7 @@ export class AttachMessages {
 
   /** Yields the messages of one call, until the next call or `close`. The call continues the output of `output`. */
   async *call(output: GetJobsStreamRequest): AsyncGenerator<Message, void, undefined> {
-    const call = { answered: false, isWaiting: false };
+    const call = { isAnswered: false, sent: 0, unanswered: 0 };
     this.#call = call;
     this.#wake();
     yield { kind: { case: "start", value: this.#startAt(output) } };
@@ -55,9 +69,10 @@ export class AttachMessages {
         if (this.#controls[0] === control) {
           this.#controls.shift();
         }
-      } else if (this.#part && call.answered && !call.isWaiting) {
-        call.isWaiting = true;
-        yield this.#message(this.#part);
+      } else if (call.isAnswered && call.sent < this.#parts.length && call.unanswered < MAX_UNANSWERED) {
+        call.sent += 1;
+        call.unanswered += 1;
+        yield this.#message(call.sent - 1);
       } else {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -66,15 +81,20 @@ export class AttachMessages {
     }
   }
 
-  /** Sends a part of the input. Resolves when the server has accepted it. The last part must have been accepted. */
-  async feed(data: Uint8Array, isEnd: boolean): Promise<void> {
-    if (this.#failure) {
-      throw this.#failure;
+  /** Sends input. Resolves when the server has accepted it. The last write must have been accepted. */
+  async write(data: Uint8Array): Promise<void> {
+    const parts: Part[] = [];
+    for (let begin = 0; begin < data.length; begin += MAX_INPUT_BYTES) {
+      parts.push({ data: data.subarray(begin, begin + MAX_INPUT_BYTES), isEnd: false });
     }
-    await new Promise<void>((resolve, reject) => {
-      this.#part = { data, isEnd, resolve, reject };
-      this.#wake();
-    });
+    if (parts.length > 0) {
+      await this.#send(parts);
+    }
+  }
+
+  /** Ends the input. Resolves when the server has accepted the end. */
+  async end(): Promise<void> {
+    await this.#send([{ data: new Uint8Array(), isEnd: true }]);
   }
 
   /** Sends a message as soon as there is a connection. */
@@ -86,30 +106,19 @@ export class AttachMessages {
     this.#wake();
   }
 
-  /**
-   * Processes an answer of the server. The first answer of a call is not a reply to a part, but can accept bytes of it
-   * that an earlier call has sent. If the job has closed its stdin, this answer is 0.
-   */
+  /** Processes an answer of the server: to the start, and then to each part. */
   accepted(offset: bigint): void {
-    const [call, part] = [this.#call, this.#part];
+    const call = this.#call;
     if (!call) {
       return;
     }
-    const isReply = call.isWaiting;
-    call.answered = true;
-    call.isWaiting = false;
+    call.unanswered -= Number(call.isAnswered);
+    const repliesToEnd = call.isAnswered && call.unanswered === 0;
+    call.sent = Math.max(0, call.sent - this.#remove(offset, repliesToEnd));
+    call.isAnswered = true;
     // The stdin is taken over once: another client that takes it over later keeps it.
     this.#start.takeOver = false;
     this.#start.redraw = false;
-    if (part) {
-      const count = Math.min(Math.max(Number(offset - this.#offset), 0), part.data.length);
-      this.#offset += BigInt(count);
-      part.data = part.data.subarray(count);
-      if (part.data.length === 0 && (isReply || !part.isEnd)) {
-        this.#part = undefined;
-        part.resolve();
-      }
-    }
     this.#wake();
   }
 
@@ -117,9 +126,44 @@ export class AttachMessages {
   close(failure: Error): void {
     this.#failure = failure;
     this.#call = undefined;
-    this.#part?.reject(failure);
-    this.#part = undefined;
+    this.#write?.reject(failure);
+    this.#parts = [];
     this.#wake();
+  }
+
+  async #send(parts: Part[]): Promise<void> {
+    if (this.#failure) {
+      throw this.#failure;
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#parts = parts;
+      this.#write = { resolve, reject };
+      this.#wake();
+    });
+  }
+
+  /**
+   * Removes the parts up to the offset that the server has accepted, and returns how many. The end is removed if the
+   * answer is the reply to it.
+   *
+   * The answer to the start can accept bytes that an earlier call has sent. If the job has closed its stdin, it is 0.
+   */
+  #remove(offset: bigint, repliesToEnd: boolean): number {
+    let removed = 0;
+    for (const part of this.#parts) {
+      const count = Math.min(Math.max(Number(offset - this.#offset), 0), part.data.length);
+      this.#offset += BigInt(count);
+      part.data = part.data.subarray(count);
+      if (part.data.length > 0 || (part.isEnd && !repliesToEnd)) {
+        break;
+      }
+      removed += 1;
+    }
+    this.#parts.splice(0, removed);
+    if (removed > 0 && this.#parts.length === 0) {
+      this.#write?.resolve();
+    }
+    return removed;
   }
 
   #startAt(output: GetJobsStreamRequest): AttachStart {
@@ -131,8 +175,10 @@ export class AttachMessages {
     return start;
   }
 
-  #message({ data, isEnd }: Part): Message {
-    const offset = this.#offset;
+  #message(index: number): Message {
+    const { data, isEnd } = this.#parts[index] as Part;
+    const earlier = this.#parts.slice(0, index).reduce((bytes, part) => bytes + part.data.length, 0);
+    const offset = this.#offset + BigInt(earlier);
     return { kind: isEnd ? { case: "eof", value: { offset } } : { case: "input", value: { offset, data } } };
   }
 }

@@ -13,7 +13,7 @@ const certs = new Certificates();
 after(() => certs[Symbol.dispose]());
 
 const PART = 64 * 1024;
-const LARGE = Buffer.alloc(160_000, "0123456789abcdef");
+const LARGE = Buffer.alloc(480_000, "0123456789abcdef");
 
 async function textOf(attachment: Attachment): Promise<string> {
   const parts: Uint8Array[] = [];
@@ -41,10 +41,11 @@ const FAULTS = {
   "in the middle of a part": [
     { part: 1, accepts: 1000 },
     { part: 1, accepts: 1001 },
-    { part: 2, accepts: 30_000 },
+    { part: 4, accepts: 30_000 },
+    { part: 3, accepts: 0 },
   ],
   "before the answer": [{ part: 1 }, { part: 2 }],
-  "before the end is accepted": [{ part: 5 }, { part: 1 }],
+  "before the end is accepted": [{ part: 10 }, { part: 1 }],
 };
 
 for (const [name, faults] of Object.entries(FAULTS)) {
@@ -217,15 +218,17 @@ test("a size applies to the next call", async () => {
   );
 });
 
-test("one part is sent until the server answers, and signals do not wait", async () => {
+test("four parts are sent until the server answers, and signals do not wait", async () => {
   const job = new AttachServer(certs, { silent: true });
   await using server = await job.start();
   using client = server.client();
   const controller = new AbortController();
   const attachment = client.attach("1", { signal: controller.signal });
-  const writing = attachment.write(Buffer.alloc(3 * PART));
+  const writing = attachment.write(Buffer.alloc(6 * PART));
   const ending = attachment.end();
-  assert.equal(await job.event(), "input 65536");
+  for (let part = 0; part < 4; part += 1) {
+    assert.equal(await job.event(), "input 65536");
+  }
   attachment.signal("INT");
   assert.equal(await job.event(), "INT");
   controller.abort();
