@@ -148,7 +148,8 @@ async def test_the_terminal_survives_the_supervisor(own_server: Server) -> None:
     async with lasting_client(own_server) as admin:
         script = "echo up; while read line; do echo got $line; done; echo end"
         job = await admin.create("sh", "-c", script, terminal=TERMINAL)
-        async with Screen(admin, job.id) as screen:
+        size = job_attach_pb2.TerminalSize(columns=90, rows=40)
+        async with Screen(admin, job.id, size=size) as screen:
             await screen.type(b"one\n")
             await screen.shows(b"got one")
         supervisor(own_server).kill()
@@ -157,4 +158,7 @@ async def test_the_terminal_survives_the_supervisor(own_server: Server) -> None:
             await screen.type(b"two\n")
             await screen.shows(b"got two")
             await screen.end()
-            assert (await screen.ended()).exit_code == 0
+            final = await screen.ended()
+    assert final.exit_code == 0
+    assert [(each.columns, each.rows) for each in final.terminal_resizes] == [(90, 40)]
+    assert screen.sizes[-1] == (90, 40)

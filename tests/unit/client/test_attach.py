@@ -101,7 +101,7 @@ async def test_accepted_input_restarts_the_time_for_retries(
     assert server.input == b"onetwo"
 
 
-@pytest.mark.parametrize("before", [(), (b"one",), (b"one", 0.2)])
+@pytest.mark.parametrize("before", [(), (b"one",), (b"one", b"two"), (b"one", 0.2)])
 async def test_an_error_of_the_source_is_raised(
     any_client: AnyClient, server: FakeServer, before: tuple[Item, ...]
 ) -> None:
@@ -109,6 +109,7 @@ async def test_an_error_of_the_source_is_raised(
     async with asyncio.timeout(20):
         with pytest.raises(OSError, match="broken source"):
             await attach(any_client, *before, OSError("broken source"))
+    assert server.input == b"".join(each for each in before if isinstance(each, bytes))
 
 
 async def test_an_error_of_the_source_between_two_calls_is_raised(

@@ -50,6 +50,11 @@ class ResumableInput:
         """Whether the next piece can be set."""
         return len(self._pieces) < WINDOW
 
+    @property
+    def all_accepted(self) -> bool:
+        """Whether the server has accepted all pieces."""
+        return not self._pieces
+
     def put(self, data: bytes) -> None:
         """Set the next piece, of at most `MAX_BYTES`."""
         self._pieces.append(data)

@@ -60,10 +60,10 @@ class _Input:
         """Return the next message, when the server can take it.
 
         Raises:
-            Exception: the source failed.
+            Exception: the source failed, and the server has accepted its pieces.
         """
         while not self.state.can_send:
-            if self._error:
+            if self._error and self.state.all_accepted:
                 raise self._error
             self._changed.clear()
             await self._changed.wait()

@@ -149,7 +149,11 @@ class Outbox:
             return not self._closed
 
     def _fail(self, error: Exception) -> None:
+        """End the stream with an error when the server has accepted the pieces before it."""
+        assert self._state
         with self._changed:
+            while not (self._state.all_accepted or self._closed):
+                self._changed.wait()
             self.error = error
             call = self._call
         if call:
