@@ -1,4 +1,4 @@
-"""Check a server whose disk is full, damaged or too new."""
+"""Check a server whose disk is full, damaged, too new or without quotas."""
 
 import sqlite3
 from contextlib import closing
@@ -99,3 +99,13 @@ def test_records_that_cannot_be_read_prevent_a_start_with_one_line(own_server: S
     assert "traceback" not in error
     assert own_server.log
     assert "Traceback" not in own_server.log.read_text()
+
+
+@pytest.mark.root
+def test_a_scratch_directory_requires_quotas(certs: Path, tmp_path: Path) -> None:
+    settings = {"JOBWORKERD_SCRATCH_DIRECTORY": str(tmp_path)}
+    with (
+        pytest.raises(AssertionError, match=r"has no project quotas .*; mount ext4"),
+        Server.started(BIN, certs, tmp_path / "state", **settings),
+    ):
+        pass
