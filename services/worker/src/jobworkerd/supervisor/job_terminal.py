@@ -36,7 +36,7 @@ DRAIN_STEPS = 64
 
 _PAUSE_SECONDS = 0.2
 
-_REDRAW_SECONDS = 0.1
+_REDRAW_SECONDS = 0.2
 """Time in which a program must read the size. A slower one finds the same size and may not draw."""
 
 Size = tuple[int, int]
