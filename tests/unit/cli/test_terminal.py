@@ -153,7 +153,7 @@ async def test_a_queued_job_gets_the_terminal_when_it_starts(cli: Cli, server: F
 async def test_the_user_can_detach_while_the_server_is_away(cli: Cli, server: FakeServer) -> None:
     server.refusals["AttachJob"] = [RESTARTING] * 1_000
     with terminal(cli, "run", "-it", "bash") as local:
-        await asyncio.to_thread(local.shows, b"the server is restarting; resuming")
+        await asyncio.to_thread(local.shows, b"; resuming at byte 0")
         for key in (b"a", b"b", b"c", b"d", b"\r", b"~", b"."):
             local.type(key)
             await asyncio.sleep(0.05)
