@@ -14,8 +14,10 @@ from job_context import NO_CGROUPS, commit_nothing, job_context, new_job
 from msgspec.structs import replace
 
 from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import Config, IsolationConfig
 from jobworkerd.errors import HostExhausted
+from jobworkerd.model import Usage
 from jobworkerd.scratch import project_quota
 from jobworkerd.scratch.disk import ScratchDisk
 from jobworkerd.spawn import accounts
@@ -119,6 +121,22 @@ async def test_a_failing_disk_fails_the_start_and_leaves_nothing(
             await start(context, "true")
     await disappears(trees / new_job("true").id)
     assert not {name: count for name, count in opened_since(before).items() if str(trees) in name}
+
+
+async def test_the_usage_remains_known_if_the_disk_cannot_be_read(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    live = await start(context, "sleep 1000")
+    known = Usage(cpu_user_usec=7)
+    monkeypatch.setattr(ProcessGroup, "usage", lambda _: known)
+    monkeypatch.setattr(project_quota, "used_bytes", refuse)
+    assert live.snapshot(live_usage=True).usage.cpu_user_usec == 7
+    live.kill_process_group()
+    ended = await live.end()
+    assert (ended.usage.cpu_user_usec, ended.usage.scratch_bytes) == (7, None)
 
 
 async def test_a_job_without_private_directories_has_no_tree(trees: Path) -> None:

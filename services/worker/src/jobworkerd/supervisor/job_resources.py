@@ -130,12 +130,16 @@ class JobResources:
         Raises:
             OSError: the host is exhausted.
         """
-        usage, scratch = self.containment.usage(), self._context.scratch
-        if scratch is None:
+        usage = self.containment.usage()
+        if self._context.scratch is None:
             return usage
-        with suppress(FileNotFoundError):  # the kernel refused private directories
-            usage = replace(usage, scratch_bytes=scratch.used_bytes(self._job_id))
-        return usage
+        try:
+            scratch_bytes = self._context.scratch.used_bytes(self._job_id)
+        except OSError as error:  # the kernel refused private directories, or the disk failed
+            if is_exhaustion(error):
+                raise
+            return usage
+        return replace(usage, scratch_bytes=scratch_bytes)
 
     def _own_scratch(self) -> None:
         if self._context.scratch:
