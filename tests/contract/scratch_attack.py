@@ -14,7 +14,7 @@ from pathlib import Path
 
 # include/uapi/linux/fs.h
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
-FS_IOC_FSSETXATTR = 0x401C5820
+FS_IOC_FSSETXATTR, FS_IOC_SET_ENCRYPTION_POLICY = 0x401C5820, 0x800C6613
 FS_PROJINHERIT_FL = 0x20000000
 AT_EMPTY_PATH, CLONE_NEWUSER, SET_PROJECT_QUOTA = 0x1000, 0x10000000, 0x800008 << 8 | 2
 FILE_SETATTR, QUOTACTL_FD = 469, 443
@@ -46,6 +46,10 @@ def set_attributes(directory: int) -> None:
     system_call(FILE_SETATTR, directory, b"", bytes(24), ctypes.c_size_t(24), AT_EMPTY_PATH)
 
 
+def encrypt(directory: int) -> None:
+    fcntl.ioctl(directory, FS_IOC_SET_ENCRYPTION_POLICY, bytes(24))
+
+
 def raise_bound(directory: int) -> None:
     system_call(QUOTACTL_FD, directory, SET_PROJECT_QUOTA, 0, bytes(72))
 
@@ -71,6 +75,7 @@ def main() -> None:
         "set the project": lambda: set_project(directory),
         "stop the inheritance": lambda: stop_inheritance(directory),
         "set the attributes": lambda: set_attributes(directory),
+        "encrypt a directory": lambda: encrypt(directory),
         "raise the bound": lambda: raise_bound(directory),
         "enter a user namespace": lambda: system_call(UNSHARE, CLONE_NEWUSER),
         "move a file": lambda: (own / "file").rename(shared / "file"),

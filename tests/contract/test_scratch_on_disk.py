@@ -167,6 +167,7 @@ async def test_a_job_cannot_leave_its_quota(admin: LastingClient, shared: Path) 
         "set the project EPERM",
         "stop the inheritance EPERM",
         "set the attributes ENOSYS",
+        "encrypt a directory EPERM",
         "raise the bound EPERM",
         "enter a user namespace EPERM",
         "move a file EXDEV",

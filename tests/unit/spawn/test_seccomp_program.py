@@ -101,6 +101,12 @@ def test_a_job_cannot_change_the_project_of_a_file(architecture: str) -> None:
     assert decide(program, (architecture, numbers(architecture)["file_setattr"], 0)) == UNKNOWN
 
 
+@pytest.mark.parametrize("architecture", ["x86_64", "i386"])
+def test_a_job_cannot_encrypt_a_directory(architecture: str) -> None:
+    call = (architecture, numbers(architecture)["ioctl"], 0)
+    assert decide(seccomp_program.compile_for("x86_64"), call, 0x800C6613) == REFUSE
+
+
 def test_allowed_system_calls_have_no_conditions() -> None:
     program = seccomp_program.compile_for("x86_64", ("clone3", "keyctl", "socket"))
     assert decide(program, ("x86_64", 435, 0)) == ALLOW

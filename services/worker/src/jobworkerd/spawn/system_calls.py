@@ -10,6 +10,7 @@ Differences from that profile:
 - x32 programs cannot run, because the profile's mapping would double the length of the filter.
 - socketcall(2) cannot create sockets, because its arguments cannot be checked.
 - ioctl(2) cannot change the flags and the project of a file. A job could leave the quota of its scratch.
+- ioctl(2) cannot encrypt a directory. Without the key, the server could not remove the scratch of the job.
 """
 
 from collections.abc import Mapping, Sequence
@@ -127,8 +128,9 @@ ALLOWED_ARGUMENTS: Mapping[str, Sequence[int]] = MappingProxyType(
 )
 """System calls that jobs can use with these values of the first argument. Others fail with EPERM."""
 
-REFUSED_IOCTLS = (0x40086602, 0x40046602, 0x401C5820)
-"""FS_IOC_SETFLAGS, its variant for 32 bits and FS_IOC_FSSETXATTR of include/uapi/linux/fs.h.
+REFUSED_IOCTLS = (0x40086602, 0x40046602, 0x401C5820, 0x800C6613)
+"""FS_IOC_SETFLAGS, its variant for 32 bits, FS_IOC_FSSETXATTR and FS_IOC_SET_ENCRYPTION_POLICY.
 
-The second argument of ioctl(2). They fail with EPERM, as file_setattr(2) fails with ENOSYS.
+The second argument of ioctl(2), of include/uapi/linux/fs.h and fscrypt.h. They fail with EPERM, as
+file_setattr(2) fails with ENOSYS.
 """
