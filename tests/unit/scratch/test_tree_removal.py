@@ -1,5 +1,6 @@
 """The removal of trees that hostile jobs have made."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from host_resources import descriptors
@@ -101,6 +103,37 @@ def test_links_and_special_files_are_removed_and_not_followed(tree: Path, tmp_pa
     empty(tree)
     assert not [*tree.iterdir()]
     assert host.read_text() == "kept"
+
+
+def without_space_for(names: int, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let renames fail while the top of a tree has more names, as on a full disk."""
+    rename = os.rename
+
+    def refuse(*arguments: Any, **directories: Any) -> None:
+        if len([*top.iterdir()]) > names:
+            raise OSError(errno.ENOSPC, "full")
+        rename(*arguments, **directories)
+
+    monkeypatch.setattr(os, "rename", refuse)
+
+
+def test_a_tree_on_a_full_disk_is_removed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10):
+        (tree / f"a/{number}").mkdir(parents=True)
+        (tree / f"b/c/{number}").mkdir(parents=True)
+        (tree / f"{number}").touch()
+    without_space_for(4, tree, monkeypatch)
+    empty(tree)
+    assert not [*tree.iterdir()]
+
+
+def test_a_removal_without_progress_on_a_full_disk_ends(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "file").touch()
+    without_space_for(0, tree, monkeypatch)
+    with pytest.raises(OSError, match="full"):
+        empty(tree)
+    assert [each.name for each in tree.iterdir()] == ["a"]
 
 
 def test_a_later_removal_continues_an_interrupted_one(tree: Path) -> None:

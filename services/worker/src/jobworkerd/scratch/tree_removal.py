@@ -3,13 +3,16 @@
 A directory is renamed into the top of the tree before it is opened. So no path has more than two names, and
 three descriptors suffice. Nothing outside of the tree is reached: symbolic links are not followed, and a
 mount point cannot be renamed.
+
+On a full disk, the top can have no room for another name. The removal of other directories makes room.
 """
 
-import itertools
+import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -17,7 +20,7 @@ class Interrupted(Exception):
     """Raised when a removal was asked to end early. A later one continues it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TreeRemoval:
     """The removal of everything in the directory `top`, a descriptor.
 
@@ -26,40 +29,55 @@ class TreeRemoval:
 
     top: int
     interrupted: Callable[[], bool]
+    _prefix: str = field(default_factory=lambda: os.urandom(8).hex(), init=False)
+    """The begin of names that neither a job nor an interrupted removal has used."""
+    _moves: int = field(default=0, init=False)
+    _steps: int = field(default=0, init=False)
+    """The number of removed entries, and of directories that were moved out of others."""
 
     def run(self) -> None:
         """Remove everything.
 
         Raises:
             Interrupted: `interrupted` returned true.
-            OSError: the kernel refused a step.
+            OSError: the kernel refused a step, or the disk has no room for any further step.
         """
-        names = _unused_names()
-        while self._remove_entries(names):
+        while self._remove_entries():
             pass
 
-    def _remove_entries(self, names: Iterator[str]) -> bool:
-        """Remove the entries of the top, or the files in them; return False if it had none."""
-        found = False
+    def _remove_entries(self) -> bool:
+        """Remove the entries of the top for which there is room; return False if it had none."""
+        found, before, refusal = False, self._steps, None
         for entry in self._entries(self.top):
             found = True
-            if entry.is_dir(follow_symlinks=False):
-                name = self._move_to_top(self.top, entry.name, names)
-                self._remove_directory(name, names)
-            else:
-                os.unlink(entry.name, dir_fd=self.top)
+            try:
+                self._remove_entry(entry)
+            except OSError as error:
+                if error.errno not in _NO_SPACE:
+                    raise
+                refusal = error
+        if refusal and self._steps == before:
+            raise refusal
         return found
 
-    def _remove_directory(self, name: str, names: Iterator[str]) -> None:
+    def _remove_entry(self, entry: os.DirEntry[str]) -> None:
+        if entry.is_dir(follow_symlinks=False):
+            is_moved = entry.name.startswith(self._prefix)
+            self._remove_directory(entry.name if is_moved else self._move_to_top(self.top, entry.name))
+        else:
+            os.unlink(entry.name, dir_fd=self.top)
+        self._steps += 1
+
+    def _remove_directory(self, name: str) -> None:
         directory = os.open(name, _DIRECTORY, dir_fd=self.top)
         try:
-            while self._dissolve(directory, names):
+            while self._dissolve(directory):
                 pass
         finally:
             os.close(directory)
         os.rmdir(name, dir_fd=self.top)
 
-    def _dissolve(self, directory: int, names: Iterator[str]) -> bool:
+    def _dissolve(self, directory: int) -> bool:
         """Remove the files of a directory, and move its subdirectories to the top.
 
         Return False if it had no entries. A scan can miss entries while others are removed.
@@ -68,14 +86,16 @@ class TreeRemoval:
         for entry in self._entries(directory):
             found = True
             if entry.is_dir(follow_symlinks=False):
-                self._move_to_top(directory, entry.name, names)
+                self._move_to_top(directory, entry.name)
             else:
                 os.unlink(entry.name, dir_fd=directory)
+            self._steps += 1
         return found
 
-    def _move_to_top(self, directory: int, name: str, names: Iterator[str]) -> str:
-        unused = next(names)
+    def _move_to_top(self, directory: int, name: str) -> str:
+        unused = f"{self._prefix}-{self._moves}"
         os.rename(name, unused, src_dir_fd=directory, dst_dir_fd=self.top)
+        self._moves += 1
         return unused
 
     def _entries(self, directory: int) -> Iterator[os.DirEntry[str]]:
@@ -84,9 +104,3 @@ class TreeRemoval:
                 if self.interrupted():
                     raise Interrupted
                 yield entry
-
-
-def _unused_names() -> Iterator[str]:
-    """Yield names that neither a job nor an interrupted removal has used."""
-    prefix = os.urandom(8).hex()
-    return (f"{prefix}-{number}" for number in itertools.count())
