@@ -87,7 +87,7 @@ type CreateJobRequest struct {
 	// writes separately. At most 2^31. 0 = the server's default (as shipped: unlimited).
 	MaxIoIops int64 `protobuf:"varint,33,opt,name=max_io_iops,json=maxIOIOPS,proto3" json:"max_io_iops,omitempty"`
 	// Bound on the job's private directories together, in MiB. They are in memory, where their content counts towards
-	// `max_memory`, or on disk. Writes beyond the bound fail with ENOSPC in memory, and with EDQUOT on disk. At most
+	// `max_memory`, or on disk. Writes beyond the bound fail with ENOSPC, or with EDQUOT on an ext4 disk. At most
 	// 16,777,216, or the server's `scratch.max`. 0 = the server's default (as shipped: 256).
 	MaxScratch int32 `protobuf:"varint,34,opt,name=max_scratch,json=maxScratch,proto3" json:"max_scratch,omitempty"`
 	// Source of the job's stdin. Default: NONE, or the terminal.

@@ -145,7 +145,7 @@ class CreateJobRequest(message.Message):
     """
     max_scratch: builtins.int
     """Bound on the job's private directories together, in MiB. They are in memory, where their content counts towards
-    `max_memory`, or on disk. Writes beyond the bound fail with ENOSPC in memory, and with EDQUOT on disk. At most
+    `max_memory`, or on disk. Writes beyond the bound fail with ENOSPC, or with EDQUOT on an ext4 disk. At most
     16,777,216, or the server's `scratch.max`. 0 = the server's default (as shipped: 256).
     """
     stdin: job_pb2.JobStdin.ValueType

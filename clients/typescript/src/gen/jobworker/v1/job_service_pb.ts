@@ -190,7 +190,7 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
 
   /**
    * Bound on the job's private directories together, in MiB. They are in memory, where their content counts towards
-   * `max_memory`, or on disk. Writes beyond the bound fail with ENOSPC in memory, and with EDQUOT on disk. At most
+   * `max_memory`, or on disk. Writes beyond the bound fail with ENOSPC, or with EDQUOT on an ext4 disk. At most
    * 16,777,216, or the server's `scratch.max`. 0 = the server's default (as shipped: 256).
    *
    * @generated from field: int32 max_scratch = 34;
