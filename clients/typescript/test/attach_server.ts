@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
+import type { Attachment } from "@jobworker/client";
 import type { AttachStart, InputChunk } from "../src/gen/jobworker/v1/job_attach_pb.js";
 import type { TerminalResizeSchema } from "../src/gen/jobworker/v1/job_pb.js";
 import type { AttachJobRequest, AttachJobResponseSchema } from "../src/gen/jobworker/v1/job_service_pb.js";
@@ -9,6 +10,17 @@ import { output, RESULT } from "./scripts.js";
 import { type Certificates, TestServer, unavailable } from "./server.js";
 
 type Response = MessageInitShape<typeof AttachJobResponseSchema>;
+
+/** The size of a piece of the input. */
+export const PART = 64 * 1024;
+
+/** Writes and ends the input. */
+export async function write(attachment: Attachment, ...data: Buffer[]): Promise<void> {
+  for (const each of data) {
+    await attachment.write(each);
+  }
+  await attachment.end();
+}
 
 /** Breaks a call when it has received this many parts. 0 = before the first answer. */
 interface Fault {

@@ -1,6 +1,6 @@
 /** A server that plays scripted streams. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { JobStatus, type JobStream } from "@jobworker/client";
+import { type Chunk, JobStatus } from "@jobworker/client";
 import { OutputSource } from "../src/gen/jobworker/v1/job_output_pb.js";
 import type {
   GetJobsStreamRequest,
@@ -58,7 +58,10 @@ export class Scripts {
 }
 
 /** Reads a stream to its end and returns the output as text. */
-export async function textOf(stream: JobStream, onChunk: () => unknown = () => undefined): Promise<string> {
+export async function textOf(
+  stream: AsyncIterable<Chunk>,
+  onChunk: () => unknown = () => undefined,
+): Promise<string> {
   const parts: Uint8Array[] = [];
   for await (const chunk of stream) {
     parts.push(chunk.data);
