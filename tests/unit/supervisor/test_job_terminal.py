@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 from job_context import NO_CGROUPS, commit_nothing, job_context, new_job, spare_setup
 from msgspec.structs import replace
 
+from jobworkerd.cgroup.group_scan import process_groups
 from jobworkerd.cgroup.hierarchy import Hierarchy
+from jobworkerd.cgroup.process_group import ProcessGroup
 from jobworkerd.config import IsolationConfig
 from jobworkerd.logs.format import data_file
 from jobworkerd.model import Job, TerminationReason
@@ -170,6 +174,52 @@ async def test_a_redraw_changes_the_size_until_its_end_or_another_resize(
     live.stop(StopRequest(TerminationReason.STOPPED), 0)
     job, _ = await output(tmp_path, live)
     assert not job.terminal_resizes
+
+
+async def foreground_group(live: LiveJob) -> int:
+    """Return the foreground group when it is not that of the main process."""
+    terminal = live.stdin
+    assert isinstance(terminal, JobTerminal)
+    async with asyncio.timeout(20):
+        while (group := terminal.foreground_group()) in {0, live.snapshot().pid}:
+            await asyncio.sleep(0.005)
+    return group
+
+
+async def test_a_signal_reaches_the_foreground_group(context: JobContext, tmp_path: Path) -> None:
+    live = await start(context, "exec bash -c 'set -m; sleep 1000; echo ended by $?'")
+    await foreground_group(live)
+    live.signal_foreground(signal.SIGTERM)
+    _, data = await output(tmp_path, live)
+    assert b"ended by 143" in data
+
+
+async def test_a_signal_reaches_a_foreground_group_without_its_leader(
+    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await start(context, "exec bash -c 'set -m; true | sleep 1000; echo ended by $?'")
+    async with asyncio.timeout(20):
+        while (group := await foreground_group(live)) in (members := process_groups().get(group, [group])):
+            await asyncio.sleep(0.005)
+    monkeypatch.setattr(ProcessGroup, "pids", lambda _: members)  # as the cgroup of the job
+    live.signal_foreground(signal.SIGTERM)
+    _, data = await output(tmp_path, live)
+    assert b"ended by 143" in data
+
+
+async def test_a_signal_does_not_reach_a_group_that_has_reused_the_number(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await start(context, "sleep 1000")
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as other:  # noqa: ASYNC220
+        with monkeypatch.context() as reuse:
+            reuse.setattr(JobTerminal, "foreground_group", lambda _: other.pid)
+            live.signal_foreground(signal.SIGKILL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.1)
+        other.kill()
+    live.kill_process_group()
+    await live.end()
 
 
 async def test_a_repeated_end_of_file_is_typed_once(context: JobContext, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 
 from jobworkerd.spawn import exec_protocol
@@ -82,6 +83,16 @@ class JobProcesses:
         """Return whether the main process has ended."""
         return self.main is not None and self.main.has_ended()
 
+    def has_group(self, group: int, pids: Callable[[], Iterable[int]]) -> bool:
+        """Return whether a process group is of the job. `pids` returns the processes of the job.
+
+        After the end of a group, the kernel can give its number to a group of another program.
+        """
+        with suppress(ProcessLookupError):  # the leader can end before its group
+            if self.main and os.getsid(group) == self.main.pid:
+                return True
+        return any(_is_member(pid, group) for pid in pids())
+
     def signal_main(self, number: int) -> None:
         """Signal the main process's group, and continue stopped processes so that they handle it."""
         if self.main:
@@ -129,3 +140,9 @@ class JobProcesses:
             self._parent.discard(self._init.pid)
             self._init.close()
             self._init = None
+
+
+def _is_member(pid: int, group: int) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid) == group
+    return False

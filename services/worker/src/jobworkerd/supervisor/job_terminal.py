@@ -157,7 +157,7 @@ class JobTerminal(JobInput):
         return self._copy(self._target)
 
     def foreground_group(self) -> int:
-        """Return the foreground process group, or 0 without one."""
+        """Return the foreground process group, which can have ended; 0 without one."""
         with suppress(OSError):
             if self._target is not None:
                 return os.tcgetpgrp(self._target)

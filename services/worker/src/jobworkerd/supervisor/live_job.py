@@ -138,11 +138,12 @@ class LiveJob:
     def signal_foreground(self, number: int) -> None:
         """Signal the foreground process group of the terminal, or else the process group of the job."""
         stdin = self._resources.stdin
-        if isinstance(stdin, JobTerminal) and (group := stdin.foreground_group()):
+        group = stdin.foreground_group() if isinstance(stdin, JobTerminal) else 0
+        if not group:
+            self.signal(number)
+        elif self._processes.has_group(group, self._resources.containment.pids):
             with suppress(ProcessLookupError):
                 os.killpg(group, number)
-        else:
-            self.signal(number)
 
     def _resized(self, size: Size) -> None:
         resize = TerminalResize(*size, log_offset=self.log_size)
