@@ -46,8 +46,9 @@ async def events(monkeypatch: pytest.MonkeyPatch, files: Files) -> list[str]:
         certificates = credentials.Certificates(Path("certs"), files, lambda *_: None, lambda _: None)  # type: ignore[arg-type]  # the part that is used
         await certificates.credentials()
         poll = asyncio.create_task(certificates.poll(lambda: looks.put_nowait(None)))
-        for _ in range(LOOKS):
-            await looks.get()
+        async with asyncio.timeout(10):
+            for _ in range(LOOKS):
+                await looks.get()
         poll.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await poll
@@ -60,6 +61,23 @@ async def test_a_pair_that_is_half_replaced_causes_no_warning(monkeypatch: pytes
 
 async def test_a_pair_that_stays_unusable_causes_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await events(monkeypatch, Files(FIRST, HALF)) == ["certificates not renewed"]
+
+
+class ExhaustedOnce(Files):
+    """A supervisor whose first response after the start does not fit into the memory."""
+
+    _is_exhausted = True
+
+    async def certificates(self, known: Sequence[int]) -> Certificates:
+        """Return the next files, but raise an error once after the start."""
+        if known and self._is_exhausted:
+            self._is_exhausted = False
+            raise MemoryError
+        return await super().certificates(known)
+
+
+async def test_the_files_are_looked_at_again_after_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await events(monkeypatch, ExhaustedOnce(FIRST, SECOND)) == ["certificates renewed"]
 
 
 class Unresponsive(Files):
@@ -111,6 +129,16 @@ async def test_a_connection_gets_files_that_were_replaced_before(
     (connect,) = connections
     assert await asyncio.to_thread(connect) is not None
     assert await asyncio.to_thread(connect) is None  # unchanged
+
+
+async def test_a_connection_gets_the_current_files_while_memory_is_missing(
+    connections: list[Callable[[], object]],
+) -> None:
+    await _start(ExhaustedOnce(FIRST, SECOND))
+    (connect,) = connections
+    assert await asyncio.to_thread(connect) is None
+    await asyncio.sleep(credentials._FRESH_SECONDS)
+    assert await asyncio.to_thread(connect) is not None
 
 
 async def test_a_flood_of_connections_does_not_wait_for_a_busy_loop(

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import datetime as dt
 import functools
 import ssl
@@ -94,9 +95,10 @@ class Certificates:
         """Check for replaced files twice per second, then call `check`. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            await self._refresh()
-            self._check_validity()
-            check()
+            with contextlib.suppress(MemoryError):  # the next look repeats it
+                await self._refresh()
+                self._check_validity()
+                check()
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return new certificates, or None. gRPC calls this for each connection, in a separate thread."""
@@ -113,7 +115,7 @@ class Certificates:
         pending = asyncio.run_coroutine_threadsafe(self._refresh(), self._loop)
         try:
             pending.result(_ANSWER_SECONDS)
-        except (TimeoutError, concurrent.futures.CancelledError):
+        except (TimeoutError, concurrent.futures.CancelledError, MemoryError):
             pending.cancel()
         self._waited = time.monotonic()
 
