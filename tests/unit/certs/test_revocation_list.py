@@ -3,6 +3,7 @@
 import datetime as dt
 import subprocess
 from pathlib import Path
+from typing import Never
 
 import pytest
 from cryptography import x509
@@ -48,6 +49,23 @@ def test_a_list_with_the_name_of_an_authority_needs_its_signature(issuers: list[
     forged = authority.Pair(issuers[0].certificate, issuers[1].key)
     with pytest.raises(ValueError, match=r"no authority in ca\.pem signed"):
         Revocations(add(forged, b"", 1), [issuers[0].certificate])
+
+
+class Exhausted:
+    """The certificate of an authority whose key does not fit into the memory."""
+
+    def __init__(self, subject: x509.Name) -> None:
+        self.subject = subject
+
+    def public_key(self) -> Never:
+        """Fail."""
+        raise MemoryError
+
+
+def test_a_lack_of_memory_is_not_a_wrong_signature(issuers: list[authority.Pair]) -> None:
+    exhausted = Exhausted(issuers[0].certificate.subject)
+    with pytest.raises(MemoryError):
+        Revocations(add(issuers[0], b"", 1), [exhausted])  # type: ignore[list-item]  # the part that is used
 
 
 @pytest.mark.parametrize("cut", [1, 30, 200])

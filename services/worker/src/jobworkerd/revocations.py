@@ -78,5 +78,7 @@ def _signed(authority: x509.Certificate, found: x509.CertificateRevocationList) 
     try:
         # The types of keys that can sign certificates can sign lists, too.
         return authority.subject == found.issuer and found.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - any error means that it did not sign the list
+    except MemoryError:  # the host is exhausted
+        raise
+    except Exception:  # noqa: BLE001 - any other error means that it did not sign the list
         return False
