@@ -5,6 +5,7 @@ import types
 from collections.abc import Coroutine, Generator
 
 import pytest
+from msgspec.structs import replace
 
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol.job_view import JobView
@@ -40,6 +41,13 @@ async def test_output_does_not_wake_the_waiters() -> None:
     assert steps.count == 1
     view.update(20, FINAL)
     await waiter
+
+
+async def test_the_final_job_has_the_last_resize() -> None:
+    view, last = JobView(RUNNING), TerminalResize(90, 30, log_offset=5)
+    view.update(20, replace(FINAL, terminal_resizes=(last,)))
+    async with asyncio.timeout(1):
+        assert [*await view.resized(TerminalResize(80, 24))] == [last]
 
 
 async def test_a_failure_ends_readers_and_waiters_now_and_later() -> None:

@@ -53,12 +53,17 @@ class JobView:
         """Store a newer state and wake the readers. A resize wakes the viewers, the end the waiters."""
         self.log_size = log_size
         if resize and resize not in self.resizes[-1:]:
-            self.resizes = add_resize(self.resizes, resize)
-            self._viewers.wake()
+            self._set_resizes(add_resize(self.resizes, resize))
         if job:
             self.job = job
+            if job.terminal_resizes != self.resizes:
+                self._set_resizes(job.terminal_resizes)
             self._waiters.wake()
         self._readers.wake()
+
+    def _set_resizes(self, resizes: Resizes) -> None:
+        self.resizes = resizes
+        self._viewers.wake()
 
     def fail(self, error: Exception) -> None:
         """End all present and future waits with an error."""
