@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from jobworker.v1 import job_attach_pb2
+from jobworker.v1 import job_attach_pb2, job_service_pb2
 from jobworker_client import (
     AttachedStream,
     Client,
@@ -20,6 +20,8 @@ from jobworker_client import (
     SyncClient,
     TerminalResized,
 )
+from jobworker_client.resumable_attach import ResumableAttach
+from jobworker_client.resumable_input import ResumableInput
 from jobworker_client.retry_policy import RetryPolicy
 from scripted import JOB_ID, FakeServer, StreamRequest, until
 from scripted_messages import RESTARTING, Refusal, StreamMessage
@@ -250,3 +252,13 @@ async def test_the_stdin_is_taken_over_until_the_server_answers(
     await attach(any_client, b"one", b"two", take_over=True)
     assert [start.take_over for start in server.attached] == [True, False]
     assert server.input == b"onetwo"
+
+
+def test_only_the_call_that_the_server_answers_redraws_the_terminal() -> None:
+    source = ResumableInput()
+    calls = ResumableAttach(job_attach_pb2.AttachStart(redraw=True), source, None)
+    request = job_service_pb2.GetJobsStreamRequest()
+    assert calls.next_start(request).redraw
+    assert calls.next_start(request).redraw, "the server has not answered"
+    source.accepted(0)
+    assert not calls.next_start(request).redraw

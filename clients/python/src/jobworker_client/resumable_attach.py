@@ -36,6 +36,8 @@ class ResumableAttach:
             start.input_id = self._source.id
             # Another client that has taken the stdin over since keeps it.
             start.take_over = start.take_over and not self._source.answered
+            # The programs have drawn their screen, and no byte of it is lost.
+            start.redraw = start.redraw and not self._source.answered
             self._source.start_call()
         return start
 
