@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -86,7 +85,11 @@ class KeeperProcess:
     """A running keeper with its own copy of the program."""
 
     def __init__(
-        self, directory: Path, environment: dict[str, str], prepare_seconds: int, **options: Any
+        self,
+        directory: Path,
+        environment: dict[str, str],
+        prepare_seconds: int,
+        open_files: tuple[int, int] | None,
     ) -> None:
         self.program = directory / "jobworkerd"
         _copy_program(self.program)
@@ -108,8 +111,12 @@ class KeeperProcess:
         os.write(settings, b"first settings")
         env = {**os.environ, **environment, "FAKE_ADDRESS": str(address), "PYTHONPATH": str(directory)}
         argv = [sys.executable, "-P", "-m", "jobworkerd.keeper", "--config-fd", str(settings), *ARGUMENTS]
+        if open_files:
+            # A `preexec_fn` would fork, and threads of gRPC can abort in the child.
+            soft, hard = open_files
+            argv = ["prlimit", f"--nofile={soft}:{hard}", *argv]
         with self.errors.open("wb") as stderr:
-            self.process = subprocess.Popen(argv, pass_fds=[settings], stderr=stderr, env=env, **options)
+            self.process = subprocess.Popen(argv, pass_fds=[settings], stderr=stderr, env=env)
         os.close(settings)
 
     async def supervisor(self) -> FakeSupervisor:
@@ -169,10 +176,14 @@ def _copy_program(target: Path) -> None:
 
 @contextlib.contextmanager
 def running(
-    directory: Path, environment: dict[str, str] | None = None, *, prepare_seconds: int = 60, **options: Any
+    directory: Path,
+    environment: dict[str, str] | None = None,
+    *,
+    prepare_seconds: int = 60,
+    open_files: tuple[int, int] | None = None,
 ) -> Iterator[KeeperProcess]:
-    """Run a keeper until the end of the context. `options` are those of subprocess.Popen."""
-    keeper = KeeperProcess(directory, environment or {}, prepare_seconds, **options)
+    """Run a keeper until the end of the context. `open_files` are its limits, soft and hard."""
+    keeper = KeeperProcess(directory, environment or {}, prepare_seconds, open_files)
     try:
         yield keeper
     finally:

@@ -3,12 +3,10 @@
 import asyncio
 import errno
 import os
-import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -25,11 +23,6 @@ SHUTDOWN = signal.SIGTERM
 async def keeper(tmp_path: Path) -> AsyncIterator[KeeperProcess]:
     with running(tmp_path) as process:
         yield process
-
-
-def limited(soft: int, hard: int) -> object:
-    """Return a function that lowers RLIMIT_NOFILE."""
-    return partial(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def hold(supervisor: FakeSupervisor, key: str, count: int = 1) -> None:
@@ -360,7 +353,7 @@ async def test_a_keeper_whose_new_version_cannot_start_stays(keeper: KeeperProce
 
 
 async def test_an_exhausted_keeper_refuses_and_continues(tmp_path: Path) -> None:
-    with running(tmp_path, preexec_fn=limited(40, 40)) as keeper:
+    with running(tmp_path, open_files=(40, 40)) as keeper:
         supervisor = await keeper.serving()
         results = await asyncio.gather(
             *(hold(supervisor, str(number), 2) for number in range(40)), return_exceptions=True
@@ -379,7 +372,7 @@ async def test_an_exhausted_keeper_refuses_and_continues(tmp_path: Path) -> None
 
 
 async def test_an_exhausted_keeper_starts_the_next_supervisor_when_it_can(tmp_path: Path) -> None:
-    with running(tmp_path, preexec_fn=limited(40, 40)) as keeper:
+    with running(tmp_path, open_files=(40, 40)) as keeper:
         supervisor = await keeper.serving()
         while True:
             try:
@@ -393,7 +386,7 @@ async def test_an_exhausted_keeper_starts_the_next_supervisor_when_it_can(tmp_pa
 
 
 async def test_the_keeper_can_hold_as_many_descriptors_as_the_hard_limit_allows(tmp_path: Path) -> None:
-    with running(tmp_path, preexec_fn=limited(64, 256)) as keeper:
+    with running(tmp_path, open_files=(64, 256)) as keeper:
         supervisor = await keeper.serving()
         for number in range(50):
             await hold(supervisor, str(number), 2)
