@@ -131,6 +131,22 @@ async def test_the_sizes_of_a_running_job_are_current(cli: Cli, server: FakeServ
     assert events == [["o", "a"], ["r", "90x30"], ["o", "b"], ["x", "0"]]
 
 
+async def test_known_sizes_are_not_requested_again(cli: Cli, server: FakeServer) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_RUNNING, log_size=2)
+    job.terminal.columns = 80
+
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        # A size that a second request would return.
+        job.terminal_resizes.add(columns=90, rows=30, log_offset=1)
+        yield output(b"a", 0)
+        yield StreamMessage(payload=b"b", offset=1, next_offset=2, source=STDOUT)
+        yield StreamMessage(result=job, offset=2)
+
+    server.streaming = streaming
+    completed = await cli("record", JOB_ID)
+    assert [json.loads(line)[1] for line in completed.stdout.splitlines()[1:]] == ["o", "o", "x"]
+
+
 async def test_output_without_a_terminal_gets_carriage_returns() -> None:
     [header, *events] = await recording(ended_job(), output(b"a\nb\n", 0))
     assert header["term"] == {"cols": 80, "rows": 24, "type": "xterm-256color"}

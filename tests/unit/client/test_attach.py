@@ -205,6 +205,23 @@ async def test_close_in_another_thread_ends_a_stream_whose_source_waits(
     assert not server.input
 
 
+async def test_a_failed_source_leaves_no_thread(config: ClientConfig, server: FakeServer) -> None:
+    server.add()
+
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        await asyncio.sleep(100)
+        yield StreamMessage()
+
+    server.streaming = streaming
+    with SyncClient(config) as client:
+        before = client_threads()
+        stream = client.attach(JOB_ID, blocking((OSError("broken source"),)))
+        with pytest.raises(OSError, match="broken source"):
+            await asyncio.wait_for(asyncio.to_thread(list, stream), 10)
+        await until(lambda: client_threads() <= before)
+        stream.close()
+
+
 async def test_broken_calls_leave_no_thread(config: ClientConfig, server: FakeServer) -> None:
     server.add()
     counts: list[int] = []

@@ -37,6 +37,7 @@ __all__ = [
     "RoleRequired",
     "ServerBusy",
     "ShuttingDown",
+    "StatusLost",
     "SupervisorUnavailable",
     "TooManyJobs",
     "Unauthenticated",
@@ -207,6 +208,10 @@ class DeadlineExceeded(JobWorkerError):
 
 class ConnectionLost(JobWorkerError):
     """The connection broke, and the client could not reconnect in time."""
+
+
+class StatusLost(ConnectionLost):
+    """The server ended the call, but gRPC does not know with which status. The next call gets it."""
 
 
 class UnexpectedOffset(JobWorkerError):

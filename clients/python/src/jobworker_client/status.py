@@ -13,6 +13,7 @@ from jobworker_client.errors import (
     DeadlineExceeded,
     FieldViolation,
     JobWorkerError,
+    StatusLost,
     Unreachable,
     parse_reason,
 )
@@ -87,7 +88,14 @@ def from_rpc(error: grpc.RpcError, *, server: str) -> JobWorkerError:
         return converted
     code = error.code().name
     details = error.details() or "no details"
-    if code == "UNAVAILABLE" or details == _STATUS_LOST:
+    if details == _STATUS_LOST:
+        return StatusLost(
+            f"{server} ended the call with an unknown status",
+            code="UNAVAILABLE",
+            reason=ClientReason.CONNECTION_LOST,
+            retryable=True,
+        )
+    if code == "UNAVAILABLE":
         return _connection_error(details, server)
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(f"{server} did not answer in time", code=code)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
-from jobworker_cli.results import is_final
 from jobworker_cli.settings.connect import resolve_job_id
 from jobworker_cli.stream.asciicast import AsciicastWriter
 from jobworker_cli.stream.follow import copy_stream, open_stream
@@ -45,8 +44,8 @@ async def _record(client: Client, job: job_pb2.Job, writer: AsciicastWriter) -> 
     await writer.begin()
 
     async def write(message: Chunk) -> None:
-        if job.HasField("terminal") and not is_final(writer.job):
-            # The record has the sizes of the terminal up to this message.
+        # The record has the sizes of the terminal up to its `log_size`.
+        if job.HasField("terminal") and message.next_offset > writer.job.log_size:
             writer.job = await client.get(job.id)
         await writer.write(message)
 

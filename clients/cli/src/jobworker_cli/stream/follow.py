@@ -13,6 +13,7 @@ from jobworker_client import (
     JobWorkerError,
     ReaderStalled,
     Reconnecting,
+    StatusLost,
     StreamEvent,
     TerminalResized,
     TruncatedRange,
@@ -38,7 +39,7 @@ class StderrNotifier:
         self._stall_printed = False
 
     def __call__(self, event: StreamEvent) -> None:
-        """Print one event. A size of the job's terminal is not worth a message."""
+        """Print one event, except sizes of the job's terminal."""
         if isinstance(event, TerminalResized):
             return
         if isinstance(event, TruncatedRange):
@@ -47,6 +48,8 @@ class StderrNotifier:
                 f"jobworker: {count} bytes of output from byte {event.from_offset} on are missing: "
                 f"{event.reason}"
             )
+        elif isinstance(event.error, StatusLost):
+            pass  # usually the end of a job that did not read all of its input
         elif not isinstance(event.error, ReaderStalled):
             # The message names the fault and then the remedy, which is what the client does next.
             fault, _, _ = str(event.error).partition("; ")

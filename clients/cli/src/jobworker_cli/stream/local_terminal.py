@@ -81,10 +81,12 @@ class LocalTerminal:
 
     def _restore(self) -> None:
         """Restore the modes of the terminal that this command or the job has changed."""
-        self._write(self._modes.reset() + (b"" if self._at_line_start else b"\r\n"))
-        self._at_line_start = True
-        with contextlib.suppress(termios.error):  # the terminal has hung up
-            termios.tcsetattr(_STDIN, termios.TCSADRAIN, self._saved)
+        try:
+            self._write(self._modes.reset() + (b"" if self._at_line_start else b"\r\n"))
+            self._at_line_start = True
+        finally:
+            with contextlib.suppress(termios.error):  # the terminal has hung up
+                termios.tcsetattr(_STDIN, termios.TCSADRAIN, self._saved)
 
     def _write(self, sequences: bytes) -> None:
         """Write to the terminal. It can have hung up, and stdout can be something else."""

@@ -158,3 +158,5 @@ class Outbox:
             call = self._call
         if call:
             call.cancel()
+        with self._changed:
+            self._changed.notify_all()  # ends the thread of the call
