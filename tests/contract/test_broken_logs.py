@@ -76,14 +76,26 @@ async def test_a_full_disk_for_logs_and_its_recovery(certs: Path, tmp_path: Path
 
 
 @contextlib.contextmanager
-def read_only(directory: Path) -> Iterator[None]:
-    """Make a directory read-only for calls with its path. Open files stay writable."""
-    subprocess.run(["mount", "--bind", directory, directory], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+def read_only(directory: Path, aside: Path) -> Iterator[None]:
+    """Make a directory read-only for calls with its path. Open files stay writable.
+
+    The mount is made read-only at `aside`: in its place, the server could have opened a file of it.
+    """
+    aside.mkdir()
+    with bound(directory, aside):
+        subprocess.run(["mount", "-o", "remount,bind,ro", aside], check=True)
+        with bound(aside, directory):
+            yield
+
+
+@contextlib.contextmanager
+def bound(source: Path, target: Path) -> Iterator[None]:
+    """Mount a directory at another path, too."""
+    subprocess.run(["mount", "--bind", source, target], check=True)
     try:
         yield
     finally:
-        subprocess.run(["umount", directory], check=True)
+        subprocess.run(["umount", target], check=True)
 
 
 @pytest.mark.root
@@ -92,7 +104,7 @@ async def test_a_read_only_directory_of_logs(certs: Path, tmp_path: Path) -> Non
         async with client(server, "admin") as admin:
             ticker = await admin.create("sh", "-c", TICKER)
             await admin.wrote(ticker.id, b"ready")
-            with read_only(jobs_dir(tmp_path)):
+            with read_only(jobs_dir(tmp_path), tmp_path / "aside"):
                 for _ in range(2):
                     await refuses(admin, "Read-only file system")
                 assert (await admin.stop(ticker.id)).exit_code == 5

@@ -106,8 +106,9 @@ class Server:
     def events(self) -> list[dict[str, str]]:
         """Return the events that the server has logged since its last start."""
         assert self.log
-        lines = self.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        # A read can see a part of the line that is being written.
+        complete, _, _ = self.log.read_bytes()[self._log_start :].decode(errors="replace").rpartition("\n")
+        return [json.loads(line) for line in complete.splitlines() if line.startswith("{")]
 
     def has_event(self, name: str) -> bool:
         """Return whether the server has logged an event with this name."""
