@@ -18,10 +18,10 @@ class DamagedPem(ValueError):
 
 @contextlib.contextmanager
 def damage_reported() -> Iterator[None]:
-    """Report all errors of the parser as `DamagedPem`.
+    """Report all errors of the cryptography package as `DamagedPem`, also a signature that is not valid.
 
     Raises:
-        DamagedPem: the parser raised an exception.
+        DamagedPem: the package raised an exception.
         MemoryError: the host is exhausted.
     """
     try:
@@ -49,7 +49,7 @@ def certificates(pem: bytes) -> list[x509.Certificate]:
     """Return all certificates. Their names are valid, but their extensions may be damaged.
 
     Raises:
-        DamagedPem: there is no certificate, or one of them cannot be parsed.
+        DamagedPem: the data contains no certificate, or one of them cannot be parsed.
     """
     with damage_reported():
         return [_with_names(each) for each in x509.load_pem_x509_certificates(pem)]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cryptography import x509
 
 from jobworkerd import pem_parser
+from jobworkerd.pem_parser import DamagedPem, damage_reported
 
 _END = b"-----END X509 CRL-----"
 
@@ -76,9 +77,8 @@ def _check_signature(found: x509.CertificateRevocationList, authorities: Sequenc
 
 def _signed(authority: x509.Certificate, found: x509.CertificateRevocationList) -> bool:
     try:
-        # The types of keys that can sign certificates can sign lists, too.
-        return authority.subject == found.issuer and found.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
-    except MemoryError:  # the host is exhausted
-        raise
-    except Exception:  # noqa: BLE001 - any other error means that it did not sign the list
+        with damage_reported():
+            # The types of keys that can sign certificates can sign lists, too.
+            return authority.subject == found.issuer and found.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+    except DamagedPem:  # of a key that cannot sign lists
         return False

@@ -13,7 +13,7 @@ from jobworkerd import pem_parser, server_certificate
 from jobworkerd.certs import files
 from jobworkerd.certs.errors import CertificatesError
 from jobworkerd.certs.roles import Role
-from jobworkerd.pem_parser import DamagedPem
+from jobworkerd.pem_parser import DamagedPem, damage_reported
 from jobworkerd.revocations import Revocations
 from jobworkerd.server_pair import ServerPair
 
@@ -244,8 +244,9 @@ def _revocation_problems(
 def is_issuer(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     """Return whether an authority issued a certificate."""
     try:
-        certificate.verify_directly_issued_by(authority)
-    except Exception:  # noqa: BLE001 - any error means that it is not the issuer
+        with damage_reported():
+            certificate.verify_directly_issued_by(authority)
+    except DamagedPem:
         return False
     return True
 
