@@ -70,7 +70,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.attached: list[job_attach_pb2.AttachStart] = []
         self.input = bytearray()
         """The input that AttachJob has accepted."""
-        self.breaks: list[int] = []
+        self.breaks, self.breaking = list[int](), RESTARTING
         self.sizes: list[tuple[int, int, int]] = []
         """The columns, the rows and the log offset of each size that AttachJob sends first."""
         self.controls: list[AttachRequest] = []
@@ -177,9 +177,9 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         requests: AsyncIterator[AttachRequest],
         context: "Context[AsyncIterator[AttachRequest], AsyncIterator[AttachResponse]]",
     ) -> AsyncIterator[AttachResponse]:
-        """Accept input, and send the log after the end of the input.
+        """Accept input and then send the log; without an input id, send it at once.
 
-        Without an input id, the log is sent at once. The call breaks after each number of parts in `breaks`.
+        The call breaks with the status `breaking` after each number of parts in `breaks`.
         """
         async with self._refusing("AttachJob", context):
             received = aiter(requests)
@@ -203,7 +203,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
     def _take_input(self, message: AttachRequest) -> None:
         if self.breaks and not self.breaks[0]:
             self.breaks.pop(0)
-            raise RESTARTING
+            raise self.breaking
         if self.breaks:
             self.breaks[0] -= 1
         assert message.input.offset <= len(self.input), "no gap"

@@ -48,6 +48,8 @@ class Refusal(Exception):
 
 FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 RESTARTING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is restarting; retry")
+STATUS_LOST = Refusal(grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""The status in grpc.aio of a call that the server ended while the client wrote to it."""
 
 
 def end_by_signal(

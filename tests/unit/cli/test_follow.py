@@ -16,7 +16,6 @@ from jobworker_client import (
     JobStream,
     JobWorkerError,
     Reconnecting,
-    StatusLost,
     SupervisorUnavailable,
 )
 from jobworker_client.aio.connection import Connection, StreamCall
@@ -147,8 +146,3 @@ def test_reconnect_is_reported_without_the_remedy_of_the_error(
     error = SupervisorUnavailable("the server is restarting; retry")
     StderrNotifier()(Reconnecting(error, offset))
     assert capsys.readouterr().err == f"jobworker: the server is restarting; {next_step}\n"
-
-
-def test_a_lost_status_of_grpc_is_not_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    StderrNotifier()(Reconnecting(StatusLost("no status", retryable=True), 3))
-    assert not capsys.readouterr().err

@@ -8,6 +8,7 @@ import pytest
 
 from jobworker.v1 import job_pb2
 from local_terminal import LocalTerminal
+from scripted_messages import STATUS_LOST
 from tests.unit.cli.conftest import (
     JOB_ID,
     MODULE,
@@ -151,8 +152,11 @@ async def test_a_queued_job_gets_the_terminal_when_it_starts(cli: Cli, server: F
 
 
 async def test_the_user_can_detach_while_the_server_is_away(cli: Cli, server: FakeServer) -> None:
-    server.refusals["AttachJob"] = [RESTARTING] * 1_000
     with terminal(cli, "run", "-it", "bash") as local:
+        await until(lambda: len(server.attached) == 1)
+        server.refusals["AttachJob"] = [RESTARTING] * 1_000
+        server.breaking, server.breaks = STATUS_LOST, [0]
+        local.type(b"-")
         await asyncio.to_thread(local.shows, b"; resuming at byte 0")
         for key in (b"a", b"b", b"c", b"d", b"\r", b"~", b"."):
             local.type(key)

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import grpc
 import pytest
 
 from jobworker.v1 import job_attach_pb2, job_service_pb2
@@ -24,7 +23,7 @@ from jobworker_client.resumable_attach import ResumableAttach
 from jobworker_client.resumable_input import ResumableInput
 from jobworker_client.retry_policy import RetryPolicy
 from scripted import JOB_ID, FakeServer, StreamRequest, until
-from scripted_messages import RESTARTING, Refusal, StreamMessage
+from scripted_messages import RESTARTING, STATUS_LOST, StreamMessage
 from tests.unit.client.conftest import AnyClient
 
 Item = bytes | float | Exception
@@ -87,7 +86,7 @@ async def test_input_continues_over_broken_calls(
 
 async def test_a_call_whose_status_is_lost_is_repeated(any_client: AnyClient, server: FakeServer) -> None:
     server.add()
-    server.refusals["AttachJob"] = [Refusal(grpc.StatusCode.INTERNAL, "Internal error from Core")]
+    server.refusals["AttachJob"] = [STATUS_LOST]
     await attach(any_client, b"one")
     assert server.input == b"one"
 

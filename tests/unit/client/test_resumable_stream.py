@@ -10,7 +10,9 @@ from jobworker_client import (
     DeadlineExceeded,
     JobNotFound,
     JobWorkerError,
+    ReaderStalled,
     Reconnecting,
+    StatusLost,
     StreamEvent,
     TruncatedRange,
     UnexpectedOffset,
@@ -27,6 +29,8 @@ KINDS = list(StreamMessage.DESCRIPTOR.oneofs_by_name["kind"].fields)
 
 LOST = ConnectionLost("lost", reason="CONNECTION_LOST", retryable=True)
 REFUSED = Unreachable("refused", reason="UNREACHABLE", retryable=True)
+UNKNOWN = StatusLost("unknown", reason="CONNECTION_LOST", retryable=True)
+STALLED = ReaderStalled("stalled", reason="READER_STALLED", retryable=True)
 
 
 def started(
@@ -130,6 +134,29 @@ def test_retries_without_progress_are_reported_once() -> None:
     stream.receive(Chunk(offset=0))
     stream.next_delay(LOST, 101)
     assert len(events) == 2
+
+
+@pytest.mark.parametrize(
+    ("failures", "reported"),
+    [
+        ([UNKNOWN], []),
+        ([UNKNOWN, LOST, LOST], [LOST]),
+        ([UNKNOWN, UNKNOWN, LOST], [UNKNOWN]),
+        ([LOST, UNKNOWN, REFUSED], [LOST]),
+        ([STALLED, LOST, LOST], [STALLED, LOST]),
+    ],
+)
+def test_an_outage_is_reported_whatever_its_first_error_is(
+    failures: list[JobWorkerError], reported: list[JobWorkerError]
+) -> None:
+    events: list[StreamEvent] = []
+    stream = started(events=events)
+    for _ in range(2):
+        for error in failures:
+            stream.next_delay(error, 100)
+            stream.next_request(100)
+        stream.receive(Chunk(offset=0))
+    assert [event.error for event in events if isinstance(event, Reconnecting)] == reported * 2
 
 
 def test_delays_grow_until_there_is_progress() -> None:

@@ -211,7 +211,10 @@ class ConnectionLost(JobWorkerError):
 
 
 class StatusLost(ConnectionLost):
-    """The server ended the call, but gRPC does not know with which status. The next call gets it."""
+    """The server ended the call, but gRPC does not know with which status. The next call gets it.
+
+    A job that ends before it has read all of its input is the usual cause.
+    """
 
 
 class UnexpectedOffset(JobWorkerError):

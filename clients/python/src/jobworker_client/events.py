@@ -32,7 +32,8 @@ class TruncatedRange:
 class Reconnecting:
     """The stream, the watch or the wait broke with `error`, and the client reconnects.
 
-    `offset` is the first byte to request. None means that no output arrived, so the first request repeats.
+    An outage is reported once. `offset` is the first byte to request. None means that no output arrived, so
+    the first request repeats.
     """
 
     error: JobWorkerError

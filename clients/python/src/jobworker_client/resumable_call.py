@@ -6,7 +6,7 @@ Makes no calls, and takes the time as an argument.
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
-from jobworker_client.errors import DeadlineExceeded, JobWorkerError
+from jobworker_client.errors import DeadlineExceeded, JobWorkerError, ReaderStalled, StatusLost
 from jobworker_client.events import EventHandler, Reconnecting
 from jobworker_client.retry_policy import RetryPolicy, StreamRetry
 
@@ -26,6 +26,7 @@ class ResumableCall(ABC, Generic[Request, Message, Item]):
         self._on_event = on_event
         self._retry = StreamRetry(policy)
         self._end: float | None = None
+        self._outage_reported = False
 
     def next_request(self, now: float) -> tuple[Request, float | None]:
         """Return the request for the next call and its timeout in seconds."""
@@ -78,9 +79,23 @@ class ResumableCall(ABC, Generic[Request, Message, Item]):
         except JobWorkerError:
             self.ended = True
             raise
-        if self._on_event is not None and self._retry.retries == 1:
-            self._on_event(Reconnecting(error, self._offset()))
+        self._report(error)
         return min(delay, self.time_left(now))
+
+    def _report(self, error: JobWorkerError) -> None:
+        """Report the first failure since the last progress.
+
+        The next call usually succeeds after two kinds of failures: a lost status is not reported unless the
+        next call fails, too. A stalled reader is reported, and so is an outage that follows.
+        """
+        first = self._retry.retries == 1
+        if first:
+            self._outage_reported = False
+        if self._outage_reported or (first and isinstance(error, StatusLost)):
+            return
+        self._outage_reported = not isinstance(error, ReaderStalled)
+        if self._on_event is not None:
+            self._on_event(Reconnecting(error, self._offset()))
 
     def time_left(self, now: float) -> float:
         """Return the time in seconds that is left to connect."""

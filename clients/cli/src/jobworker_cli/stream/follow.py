@@ -13,7 +13,6 @@ from jobworker_client import (
     JobWorkerError,
     ReaderStalled,
     Reconnecting,
-    StatusLost,
     StreamEvent,
     TerminalResized,
     TruncatedRange,
@@ -48,8 +47,6 @@ class StderrNotifier:
                 f"jobworker: {count} bytes of output from byte {event.from_offset} on are missing: "
                 f"{event.reason}"
             )
-        elif isinstance(event.error, StatusLost):
-            pass  # usually the end of a job that did not read all of its input
         elif not isinstance(event.error, ReaderStalled):
             # The message names the fault and then the remedy, which is what the client does next.
             fault, _, _ = str(event.error).partition("; ")
