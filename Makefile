@@ -17,7 +17,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header \
-  --no-emit-package jobworker-api --no-emit-package jobworker-worker --no-emit-package jobworker-client --no-emit-package jobworker-cli
+  --no-emit-package jobworker-api --no-emit-package jobworker-worker --no-emit-package jobworker-client --no-emit-package jobworker-cli \
+  --no-emit-package jobworker-dashboard
 
 .PHONY: help
 help: ## Show this list
@@ -26,12 +27,13 @@ help: ## Show this list
 .PHONY: setup
 setup: $(STAMP) $(BIN)/grpcurl $(PROTOC_PLUGINS) ## Create .venv with the tools of all targets
 
-# Only the server and the command, so that `make demo` does not install development tools.
-$(RUNTIME): requirements.txt gen/python/pyproject.toml services/worker/pyproject.toml clients/python/pyproject.toml clients/cli/pyproject.toml
+# Only the programs, so that `make demo` does not install development tools.
+$(RUNTIME): requirements.txt gen/python/pyproject.toml services/worker/pyproject.toml services/dashboard/pyproject.toml \
+  clients/python/pyproject.toml clients/cli/pyproject.toml
 	tools/make-venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  -e gen/python -e services/worker -e clients/python -e clients/cli
+	  -e gen/python -e services/worker -e services/dashboard -e clients/python -e clients/cli
 	touch $@
 
 $(STAMP): $(RUNTIME) requirements-dev.txt
@@ -139,7 +141,7 @@ test-install: $(STAMP) ## Install the Debian package on a machine with systemd, 
 	pytest tests/install -n 2 --dist loadfile -x -p no:cacheprovider --timeout 900
 
 .PHONY: wheels
-wheels: $(STAMP) ## Build the wheels of the four Python packages in dist/
+wheels: $(STAMP) ## Build the wheels of the five Python packages in dist/
 	tools/make-wheels dist
 
 .PHONY: deb

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DISTRIBUTIONS = ("jobworker_api", "jobworker_cli", "jobworker_client", "jobworker_worker")
+DISTRIBUTIONS = (
+    "jobworker_api",
+    "jobworker_cli",
+    "jobworker_client",
+    "jobworker_dashboard",
+    "jobworker_worker",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +42,18 @@ def output(*command: str | Path, directory: Path, **variables: str) -> str:
     return done.stdout
 
 
-def test_all_four_are_built_and_a_build_can_be_repeated(wheels: Path, tmp_path: Path) -> None:
+def test_all_are_built_and_a_build_can_be_repeated(wheels: Path, tmp_path: Path) -> None:
     assert sorted(wheel.name.split("-")[0] for wheel in wheels.iterdir()) == list(DISTRIBUTIONS)
     subprocess.run([ROOT / "tools/make-wheels", tmp_path], check=True)
     for wheel in wheels.iterdir():
         assert wheel.read_bytes() == (tmp_path / wheel.name).read_bytes(), wheel.name
 
 
-def test_pip_installs_both_programs(wheels: Path, tmp_path: Path) -> None:
+def test_pip_installs_all_programs(wheels: Path, tmp_path: Path) -> None:
     programs = new_environment(tmp_path / "venv")
     names = [name.replace("_", "-") for name in DISTRIBUTIONS]
     output(programs / "pip", "install", "--quiet", "--find-links", wheels, *names, directory=tmp_path)
-    for name in ("jobworker", "jobworkerd"):
+    for name in ("jobworker", "jobworkerd", "jobworkerd-dashboard"):
         assert output(programs / name, "--version", directory=tmp_path).startswith(f"{name} ")
     code = "import jobworker_client; print(jobworker_client.__file__)"
     assert str(tmp_path) in output(programs / "python", "-c", code, directory=tmp_path)
