@@ -13,6 +13,8 @@ PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 PROTOC_PLUGINS := $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
 TS := clients/typescript
 TS_MODULES := $(TS)/node_modules/.package-lock.json
+WEB := services/dashboard/web
+WEB_MODULES := $(WEB)/node_modules/.package-lock.json
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -53,6 +55,10 @@ $(TS_MODULES): $(TS)/package.json $(TS)/package-lock.json
 	tools/node npm --prefix $(TS) ci
 	touch $@
 
+$(WEB_MODULES): $(WEB)/package.json $(WEB)/package-lock.json
+	tools/node npm --prefix $(WEB) ci
+	touch $@
+
 .PHONY: generate
 generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Generate code and docs/api.md from proto/
 	tools/generate
@@ -83,8 +89,9 @@ lint: $(STAMP) ## Check protos, prose, style, types, layers, workflows, lock fil
 	check-jsonschema --builtin-schema vendor.compose-spec packaging/image/compose.yaml
 
 .PHONY: drift
-drift: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Check that the generated code matches proto/
+drift: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) $(WEB_MODULES) ## Check that the generated code and the page of the dashboard match their sources
 	tools/check-generated
+	tools/check-bundle
 
 # Go is optional here. `make clients-go` installs it, and fails if the Go code is not formatted.
 .PHONY: format
@@ -158,18 +165,29 @@ clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client
 	tools/node npm --prefix $(TS) run build
 	tools/node npm --prefix $(TS) test
 
+# The built page is committed, so that the installation does not need Node.
+.PHONY: dashboard
+dashboard: $(TS_MODULES) $(WEB_MODULES) ## Build the page of the dashboard
+	tools/node npm --prefix $(WEB) run build
+
+.PHONY: dashboard-test
+dashboard-test: $(TS_MODULES) $(WEB_MODULES) ## Check the sources of the page and run their unit tests
+	tools/node npm --prefix $(WEB) run lint
+	tools/node npm --prefix $(WEB) run types
+	tools/node npm --prefix $(WEB) test
+
 .PHONY: clients-examples
 clients-examples: ## Compile the Java and Rust examples if Maven and Cargo are installed
 	tools/build-examples
 
 .PHONY: host
 host: ## Run all tests that do not need cgroup v2
-	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts clients-examples contract interop pages
+	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts dashboard-test clients-examples contract interop pages
 
 # Reports missing packages before the slow steps begin.
 .PHONY: preflight
 preflight:
-	@echo "make test installs packages from PyPI, npm and the Go module proxy in $(CURDIR)/$(VENV) and $(TS)/node_modules."
+	@echo "make test installs packages from PyPI, npm and the Go module proxy in $(CURDIR)/$(VENV), $(TS)/node_modules and $(WEB)/node_modules."
 	@IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --needs
 	tools/make-venv --check
 
@@ -185,7 +203,7 @@ test-first:
 
 .PHONY: test-second
 test-second:
-	MAKEFLAGS= $(MAKE) --no-print-directory ENGINE=$(ENGINE) clients-ts contract-guest interop pages
+	MAKEFLAGS= $(MAKE) --no-print-directory ENGINE=$(ENGINE) clients-ts dashboard-test contract-guest interop pages
 
 # The demo runs on this host unless ENGINE is set on the command line.
 DEMO_ENGINE = $(if $(filter file,$(origin ENGINE)),host,$(ENGINE))
@@ -229,5 +247,5 @@ lock: $(STAMP) ## Update the lock files
 
 .PHONY: clean
 clean: ## Remove the files that other targets create
-	rm -rf $(TS)/node_modules $(TS)/dist
+	rm -rf $(TS)/node_modules $(TS)/dist $(WEB)/node_modules $(WEB)/dist
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
