@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from api_server import JOB_ID, Authority, Client, ScriptedSupervisor
+from api_server import JOB_ID, Authority, Client, ScriptedSupervisor, eventually
 from certificates import Issued
 
 from jobworker.v1 import job_service_pb2
@@ -41,6 +41,8 @@ class Started:
     async def address(self) -> str:
         """Return the listen address when the process is ready."""
         await asyncio.wait_for(self.supervisor.ready.wait(), 20)
+        # The event arrives on another channel, perhaps later.
+        await eventually(lambda: self.event("listening"))
         event = self.event("listening")
         assert event
         return str(event["address"])

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,25 +71,19 @@ async def start(context: JobContext, script: str) -> LiveJob:
     return await LiveJob.start(job, context, lambda _: None, lambda _: None, commit_nothing)
 
 
-async def appears(path: Path) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not path.exists():  # noqa: ASYNC240
-            await asyncio.sleep(0.005)
-
-
-async def disappears(path: Path) -> None:
-    async with asyncio.timeout(20):
-        while path.exists():  # noqa: ASYNC240
+        while not condition():
             await asyncio.sleep(0.005)
 
 
 async def test_the_files_of_a_job_are_in_its_tree_until_its_end(
     context: JobContext, trees: Path, quotas: FakeQuotas
 ) -> None:
-    script = "for i in /tmp /var/tmp /dev/shm $HOME; do echo x >$i/file; done; echo >/tmp/all; sleep 1000"
+    script = "for i in /tmp /var/tmp /dev/shm $HOME; do echo x >$i/file; done; : >/tmp/all; sleep 1000"
     live = await start(context, script)
     tree = trees / live.id
-    await appears(tree / "-tmp/all")
+    await until((tree / "-tmp/all").exists)
     assert sorted(str(path.relative_to(tree)) for path in tree.rglob("file")) == [
         "-dev-shm/file",
         "-home/job/file",
@@ -97,12 +91,11 @@ async def test_the_files_of_a_job_are_in_its_tree_until_its_end(
         "-var-tmp/file",
     ]
     assert [*quotas.bounds.values()] == [(5 * MIB, 320)]
-    assert live.snapshot(live_usage=True).usage.scratch_bytes == 9
+    assert live.snapshot(live_usage=True).usage.scratch_bytes == 8
     live.kill_process_group()
     ended = await live.end()
-    assert ended.usage.scratch_bytes == 9
-    await disappears(tree)
-    assert not quotas.bounds
+    assert ended.usage.scratch_bytes == 8
+    await until(lambda: not tree.exists() and not quotas.bounds)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE])
@@ -113,13 +106,13 @@ async def test_a_failing_disk_fails_the_start_and_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     earlier = await (await start(context, "true")).end()
-    await disappears(trees / earlier.id)
+    await until(lambda: not (trees / earlier.id).exists())
     before = descriptors()
     with monkeypatch.context() as fault:
         fault.setattr(project_quota, "set_bounds", refuse)
         with pytest.raises(HostExhausted, match=f"scratch of the job.*: {os.strerror(number)}"):
             await start(context, "true")
-    await disappears(trees / new_job("true").id)
+    await until(lambda: not (trees / new_job("true").id).exists())
     assert not {name: count for name, count in opened_since(before).items() if str(trees) in name}
 
 
