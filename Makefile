@@ -124,6 +124,11 @@ pages: setup $(TS_MODULES) ## Run the code blocks of README.md and docs/ against
 	tools/node npm --prefix $(TS) run build
 	pytest tests/docs
 
+.PHONY: browser
+browser: setup ## Test the dashboard in Chromium; traces of failed tests are in .cache/browser
+	tools/chromium --setup
+	pytest tests/browser
+
 # The results of these tests do not depend on the controllers, and the guest is many times slower than the host.
 HOST_ONLY = abuse api_user authorization broken_disk broken_file_system broken_logs certificate_tools certificates cli cli_restarts \
   cli_stream cli_terminal cli_tmux examples exhaustion files generic_clients go_client go_stubs hard_cases hard_commands \
@@ -182,13 +187,14 @@ clients-examples: ## Compile the Java and Rust examples if Maven and Cargo are i
 
 .PHONY: host
 host: ## Run all tests that do not need cgroup v2
-	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts dashboard-test clients-examples contract interop pages
+	MAKEFLAGS= $(MAKE) --no-print-directory unit clients-go clients-ts dashboard-test clients-examples contract interop pages browser
 
 # Reports missing packages before the slow steps begin.
 .PHONY: preflight
 preflight:
 	@echo "make test installs packages from PyPI, npm and the Go module proxy in $(CURDIR)/$(VENV), $(TS)/node_modules and $(WEB)/node_modules."
 	@IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --needs
+	@tools/chromium --check
 	tools/make-venv --check
 
 # The guest is one process on one core, so tests of the host run at the same time, in two sequences of similar length.
@@ -203,7 +209,7 @@ test-first:
 
 .PHONY: test-second
 test-second:
-	MAKEFLAGS= $(MAKE) --no-print-directory ENGINE=$(ENGINE) clients-ts dashboard-test contract-guest interop pages
+	MAKEFLAGS= $(MAKE) --no-print-directory ENGINE=$(ENGINE) clients-ts dashboard-test contract-guest interop pages browser
 
 # The demo runs on this host unless ENGINE is set on the command line.
 DEMO_ENGINE = $(if $(filter file,$(origin ENGINE)),host,$(ENGINE))
