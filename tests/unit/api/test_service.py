@@ -13,6 +13,7 @@ from jobworkerd import errors
 from jobworkerd.config import Config
 from jobworkerd.model import JobStatus, LimitsUpdate
 from jobworkerd.protocol import messages
+from jobworkerd.trace_context import TraceContext
 
 
 async def test_create_sends_the_validated_request_with_the_subject_of_the_client(api: Api) -> None:
@@ -25,6 +26,18 @@ async def test_create_sends_the_validated_request_with_the_subject_of_the_client
     limits = replace(LIMITS, max_cpu=25)
     assert start.spec == replace(SPEC, owner=start.spec.owner, limits=limits, max_scratch=256)
     assert start.spec.owner.startswith("CN=alice,OU=Admin,")
+
+
+async def test_create_sends_the_trace_of_the_client(api: Api) -> None:
+    trace = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03", "a=1,b=2")
+    metadata = [("traceparent", trace.traceparent), ("tracestate", "a=1"), ("tracestate", "b=2")]
+    request = job_service_pb2.CreateJobRequest(command="true")
+    async with api.client() as client:
+        await client.stub.CreateJob(request, metadata=metadata)
+        await client.stub.CreateJob(request)
+    starts = [each for each in api.supervisor.requests if isinstance(each, messages.StartJob)]
+    assert [each.trace for each in starts] == [trace, None]
+    assert starts[0].spec == starts[1].spec
 
 
 async def test_get_returns_the_job(api: Api) -> None:

@@ -11,6 +11,7 @@ from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.trace_context import TraceContext
 from sample_jobs import FINAL, RUNNING
 
 
@@ -45,8 +46,8 @@ class Table:
         self.changes = JobChanges()
         self.inputs = Inputs()
 
-    async def start(self, spec: JobSpec) -> Job:
-        self.calls.append(("start", spec))
+    async def start(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
+        self.calls.append(("start", spec, *([trace] if trace else [])))
         await self.held.wait()
         return RUNNING
 

@@ -25,6 +25,9 @@ from tests.unit.api.interceptors.conftest import (
     nothing,
 )
 
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+SPAN_ID = "b7ad6b7169203331"
+
 
 async def _no_job(_context: Context) -> None:
     structlog.contextvars.bind_contextvars(job_id="j-1")
@@ -117,3 +120,19 @@ async def test_lines_of_other_calls_do_not_mix(serve: Serve, logged: Logged) -> 
         await asyncio.gather(*(client.call("Write") for _ in range(3)))
         await eventually(lambda: len(_lines(logged)) == 3)
     assert {line["number"] for line in logged} == {0, 1, 2}
+
+
+async def test_lines_have_the_ids_of_the_clients_trace(serve: Serve, logged: Logged) -> None:
+    async with serve(bug, AccessLog(), Errors()) as client:
+        with contextlib.suppress(aio.AioRpcError):
+            await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-00")
+        await eventually(lambda: _lines(logged))
+    assert len(logged) == 2
+    assert {(line["trace_id"], line["span_id"]) for line in logged} == {(TRACE_ID, SPAN_ID)}
+
+
+async def test_lines_of_a_call_without_a_valid_trace_have_no_ids(serve: Serve, logged: Logged) -> None:
+    async with serve(nothing, AccessLog()) as client:
+        await client.call("Write", traceparent=f"00-{TRACE_ID}-{'0' * 16}-01")
+        await eventually(lambda: _lines(logged))
+    assert not logged[0].keys() & {"trace_id", "span_id"}

@@ -10,13 +10,15 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
+from jobworkerd.api import call_trace
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
 from jobworkerd.api.interceptors.telemetry import Telemetry
 from jobworkerd.api.rpc import Context
 from jobworkerd.errors import JobNotFound
+from jobworkerd.trace_context import TraceContext
 from tests.unit.api.interceptors.conftest import METHODS, SERVICE, Behaviour, Serve, bug, nothing
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -95,3 +97,35 @@ async def test_the_trace_of_the_client_is_continued(serve: Serve, logged: Logged
     assert f"{span.parent.span_id:016x}" == SPAN_ID
     assert f"{span.context.trace_id:032x}" == TRACE_ID
     assert [line["trace_id"] for line in logged] == [TRACE_ID]
+    assert [line["span_id"] for line in logged] == [f"{span.context.span_id:016x}"]
+
+
+@pytest.mark.parametrize("flags", ["00", "01", "03"])
+async def test_the_span_of_the_call_is_the_parent_of_the_job(serve: Serve, flags: str) -> None:
+    collected, contexts = Collected(), list[TraceContext | None]()
+
+    async def create(context: Context) -> None:
+        contexts.append(call_trace.of_call(context))
+
+    async with serve(create, collected.interceptor) as client:
+        await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-{flags}")
+        await eventually(lambda: flags == "00" or collected.spans())
+    (trace,) = contexts
+    assert trace
+    assert trace.trace_id == TRACE_ID
+    assert trace.span_id != SPAN_ID
+    assert trace.traceparent[-2:] == flags
+    assert {trace.span_id} >= {f"{span.context.span_id:016x}" for span in collected.spans()}
+
+
+async def test_without_an_exporter_of_spans_the_client_is_the_parent_of_the_job(serve: Serve) -> None:
+    interceptor = Telemetry(NoOpTracerProvider(), MeterProvider(shutdown_on_exit=False))
+    contexts = list[TraceContext | None]()
+
+    async def create(context: Context) -> None:
+        contexts.append(call_trace.of_call(context))
+
+    async with serve(create, interceptor) as client:
+        await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-03")
+        await client.call("Write")
+    assert contexts == [TraceContext(f"00-{TRACE_ID}-{SPAN_ID}-03"), None]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
-from jobworkerd.api import attach_validation, job_messages, page_token, validation
+from jobworkerd.api import attach_validation, call_trace, job_messages, page_token, validation
 from jobworkerd.api.attach import AttachCall, read_start
 from jobworkerd.api.bounds import MAX_PAGE_BYTES
 from jobworkerd.api.convert import job_to_proto
@@ -60,7 +60,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             raise ShuttingDown
         owner = self._identities.principal(context).subject
         spec = validation.job_spec(request, self._config, owner)
-        job = await self._supervisor.start_job(spec)
+        job = await self._supervisor.start_job(spec, call_trace.of_call(context))
         log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 

@@ -91,6 +91,7 @@ def _exporting(
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import NoOpTracerProvider
 
     from jobworkerd.api.interceptors.telemetry import Telemetry
 
@@ -110,7 +111,8 @@ def _exporting(
         for each in span_outputs:
             tracers.add_span_processor(BatchSpanProcessor(each))
         try:
-            yield (Telemetry(tracers, meters),)
+            # A span that is not exported must not become the parent of others.
+            yield (Telemetry(tracers if span_outputs else NoOpTracerProvider(), meters),)
         finally:
             _shut_down([tracers, meters], [*span_outputs, *metric_outputs])
 

@@ -17,6 +17,7 @@ from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
 from jobworkerd.protocol.subscriptions import Subscriptions
+from jobworkerd.trace_context import TraceContext
 
 _NO_ANSWER = "the supervisor does not answer"
 
@@ -85,9 +86,9 @@ class SupervisorClient(asyncio.Protocol):
         """Return the server's certificates, without their contents if their version is the known one."""
         return await self._call(messages.GetCertificates(known), messages.Certificates)
 
-    async def start_job(self, spec: JobSpec) -> Job:
+    async def start_job(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
         """Start a job, and return it when its command runs."""
-        return (await self._call(messages.StartJob(spec), messages.OneJob)).job
+        return (await self._call(messages.StartJob(spec, trace), messages.OneJob)).job
 
     async def get_job(self, job_id: str) -> Job:
         """Return a job with its current usage."""

@@ -16,6 +16,7 @@ from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 from jobworkerd.protocol.change_log import Change
 from jobworkerd.protocol.input_messages import InputAccepted, InputRequest
 from jobworkerd.terminal import TerminalResize
+from jobworkerd.trace_context import TraceContext
 
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 """A larger page would block the event loop of the supervisor."""
@@ -28,9 +29,13 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class StartJob(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Starts a job. The reply is the running or queued `Job`, or a `Failure`."""
+    """Starts a job. The reply is the running or queued `Job`, or a `Failure`.
+
+    `trace` is not in the specification, because a retry has another one and must find the same job.
+    """
 
     spec: JobSpec
+    trace: TraceContext | None = None
 
 
 class GetJob(msgspec.Struct, frozen=True, tag=True, gc=False):

@@ -11,6 +11,7 @@ from jobworkerd.exhaustion import describe, is_exhaustion
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.job_changes import ChangeSender, JobChanges
+from jobworkerd.trace_context import TraceContext
 
 
 class JobTable(Protocol):
@@ -23,7 +24,7 @@ class JobTable(Protocol):
     def changes(self) -> JobChanges:
         """The numbered changes of all jobs."""
 
-    async def start(self, spec: JobSpec) -> Job:
+    async def start(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
         """Start a job and return it when its command runs, or let it wait and return it with its position."""
 
     def get(self, job_id: str, *, live_usage: bool = False) -> Job:
@@ -180,8 +181,8 @@ class ApiConnection(asyncio.Protocol):
     def _answer(self, request: messages.Request) -> bytes:
         """Return the frame of the reply; empty if the reply is sent later."""
         match request.body:
-            case messages.StartJob(spec):
-                self._answer_later(request, _one_job(self._jobs.start(spec)))
+            case messages.StartJob(spec, trace):
+                self._answer_later(request, _one_job(self._jobs.start(spec, trace)))
             case messages.StopJob():
                 self._answer_later(request, _one_job(self._jobs.stop(request.body)))
             case messages.DeleteJob():

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobworkerd.errors import CommandNotStarted, LimitUnavailable
@@ -15,6 +15,7 @@ from jobworkerd.spawn.exec_protocol import ExecRequest, Failed, RequestedNetwork
 from jobworkerd.spawn.private_mounts import Accounts
 from jobworkerd.spawn.spare import Spare
 from jobworkerd.spawn.users import User
+from jobworkerd.trace_context import TraceContext
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -34,21 +35,30 @@ _PRIVATE_HINT = (
 )
 
 
-def environment(spec: JobSpec, user: User, home: str) -> dict[str, str]:
+def environment(spec: JobSpec, user: User, home: str, trace: TraceContext | None = None) -> dict[str, str]:
     """Return the job's environment: defaults and the job's own variables, never the server's."""
     term = {"TERM": spec.terminal.term} if spec.terminal else {}
-    return {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"} | term | spec.env
+    defaults = {"PATH": PATH, "HOME": home or user.home, "USER": user.name, "LANG": "C.UTF-8"}
+    return defaults | term | _trace_variables(spec.env, trace) | spec.env
 
 
-def exec_request(spec: JobSpec, user: User, home: str, accounts: Accounts = ()) -> ExecRequest:
+def _trace_variables(env: Mapping[str, str], trace: TraceContext | None) -> dict[str, str]:
+    """Return the variables of a trace. The client's own trace must not get the state of another one."""
+    return trace.variables if trace and "TRACEPARENT" not in env else {}
+
+
+def exec_request(
+    spec: JobSpec, user: User, home: str, accounts: Accounts = (), trace: TraceContext | None = None
+) -> ExecRequest:
     """Return the `ExecRequest` for a job.
 
-    `home` is the job's private directory, or empty. `accounts` are the entries that name the user.
+    `home` is the job's private directory, or empty. `accounts` are the entries that name the user. `trace` is
+    the parent of the spans of the command.
     """
     return ExecRequest(
         directory=spec.working_directory.encode(),
         argv=[spec.command.encode(), *(arg.encode() for arg in spec.args)],
-        env={name.encode(): value.encode() for name, value in environment(spec, user, home).items()},
+        env={name.encode(): value.encode() for name, value in environment(spec, user, home, trace).items()},
         user=user.identity,
         home=home.encode(),
         accounts=accounts,

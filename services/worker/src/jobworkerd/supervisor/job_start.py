@@ -84,7 +84,7 @@ class JobStart:
         named = isolation_report.has_accounts(wanted, spare.refused)
         entries = accounts.entries(user, home, self._context.users.widest) if named else ()
         spec = replace(job.spec, working_directory=job.spec.working_directory or home or "/")
-        request = process.exec_request(spec, user, home, entries)
+        request = process.exec_request(spec, user, home, entries, job.trace)
         await self._send(spare, request, spec, user)
         self._state.set(
             job=replace(job, spec=spec, applied_isolation=applied),

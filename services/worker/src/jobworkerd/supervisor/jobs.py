@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from msgspec.structs import replace
+
 from jobworkerd.config import Config
 from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning, ShuttingDown
 from jobworkerd.job_id import JobIds, is_job_id
@@ -28,6 +30,7 @@ from jobworkerd.supervisor.queued_jobs import QueuedJobs
 from jobworkerd.supervisor.removal import Removal
 from jobworkerd.supervisor.request_ids import RequestIds
 from jobworkerd.supervisor.retention import Retention
+from jobworkerd.trace_context import TraceContext
 
 
 class Jobs:
@@ -77,7 +80,7 @@ class Jobs:
         adoption = Adoption(self._context, self._on_change, self._live_jobs.continue_job, self._ended)
         return await adoption.adopt(held)
 
-    async def start(self, spec: JobSpec) -> Job:
+    async def start(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
         """Start a job and return it when its command runs, or let it wait and return it with its position.
 
         A repeated request id of the same owner returns the first job in its current state.
@@ -98,7 +101,7 @@ class Jobs:
             return self.get(first)
         if self._draining:
             raise ShuttingDown
-        job = self._new_job(spec)
+        job = self._new_job(spec, trace)
         started: asyncio.Future[Job] = self._context.loop.create_future()
         with self._request_ids.starting(spec, job.id, started):
             try:
@@ -110,7 +113,7 @@ class Jobs:
             started.set_result(created)
         return created
 
-    def _new_job(self, spec: JobSpec) -> Job:
+    def _new_job(self, spec: JobSpec, trace: TraceContext | None) -> Job:
         """Return a job that starts, or waits if there is no room for it.
 
         Raises:
@@ -119,7 +122,8 @@ class Jobs:
         waits = self._admission.must_wait(spec)
         status = JobStatus.QUEUED if waits else JobStatus.INITIALIZING
         now = time.time_ns()
-        return Job(id=self._ids.new(now), spec=spec, status=status, create_time_ns=now, was_queued=waits)
+        new = Job(id=self._ids.new(now), spec=spec, status=status, create_time_ns=now, was_queued=waits)
+        return replace(new, trace=trace) if trace else new
 
     async def _create(self, job: Job, started: asyncio.Future[Job]) -> Job:
         if job.status is not JobStatus.QUEUED:

@@ -5,6 +5,7 @@ import time
 import grpc
 import structlog
 
+from jobworkerd.api import call_trace
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, status_of
@@ -15,7 +16,8 @@ _FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.Sta
 class AccessLog(ServerInterceptor):
     """Logs method, peer, status and duration in ms, at level error for faults of the server.
 
-    The line also has the values that other interceptors bind: subject, role and job id.
+    The line also has the values that other interceptors bind: subject, role and job id. It and all other
+    lines of the call have the ids of the call's trace.
     """
 
     def __init__(self) -> None:
@@ -23,6 +25,8 @@ class AccessLog(ServerInterceptor):
 
     async def intercept(self, call: Call, run: Run) -> object:
         start = time.perf_counter()
+        if trace := call_trace.of_call(call.context):
+            structlog.contextvars.bind_contextvars(trace_id=trace.trace_id, span_id=trace.span_id)
         try:
             answer = await run(call)
         except BaseException as error:

@@ -6,14 +6,23 @@ https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
 import time
 
 import grpc
-import structlog
 from opentelemetry import propagate
-from opentelemetry.context import Context as TraceContext
+from opentelemetry.context import Context as ParentContext
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, format_trace_id
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+    format_span_id,
+    format_trace_id,
+)
 
+from jobworkerd.api import call_trace
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import Call, status_of
+from jobworkerd.trace_context import TraceContext
 
 _SCOPE = "jobworkerd.api"
 
@@ -59,7 +68,7 @@ class Telemetry(ServerInterceptor):
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            _bind_trace_id(span)
+            _set_current(span)
             try:
                 answer = await run(call)
             except BaseException as error:
@@ -77,11 +86,15 @@ class Telemetry(ServerInterceptor):
         self._durations.record(time.perf_counter() - start, attributes | outcome)
 
 
-def _parent_context(call: Call) -> TraceContext:
+def _parent_context(call: Call) -> ParentContext:
     metadata = call.context.invocation_metadata() or ()
     return propagate.extract({key: value for key, value in metadata if isinstance(value, str)})
 
 
-def _bind_trace_id(span: Span) -> None:
-    trace_id = format_trace_id(span.get_span_context().trace_id)
-    structlog.contextvars.bind_contextvars(trace_id=trace_id)
+def _set_current(span: Span) -> None:
+    """Make the span the parent of what the call does. Without an exporter of spans there can be none."""
+    context = span.get_span_context()
+    if context.is_valid:
+        ids = f"{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}"
+        traceparent = f"00-{ids}-{context.trace_flags:02x}"
+        call_trace.current.set(TraceContext(traceparent, context.trace_state.to_header()))

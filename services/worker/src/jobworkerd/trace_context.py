@@ -1,0 +1,52 @@
+"""The place of a job in a distributed trace, in the format of W3C Trace Context.
+
+https://www.w3.org/TR/trace-context/
+"""
+
+import re
+
+import msgspec
+
+_MAX_STATE = 512
+"""Characters of `tracestate` that a recipient must pass on. A longer value is dropped, not cut."""
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?"
+)
+_TRACESTATE = re.compile(r"[ -~\t]*")
+_VERSION = "00"
+
+
+class TraceContext(msgspec.Struct, frozen=True, gc=False):
+    """The parent of a new span: a valid `traceparent` of version 00, and its `tracestate`."""
+
+    traceparent: str
+    tracestate: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace in hexadecimal digits."""
+        return self.traceparent[3:35]
+
+    @property
+    def span_id(self) -> str:
+        """The id of the parent in hexadecimal digits."""
+        return self.traceparent[36:52]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that pass the context to a process."""
+        state = {"TRACESTATE": self.tracestate} if self.tracestate else {}
+        return {"TRACEPARENT": self.traceparent} | state
+
+
+def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:
+    """Return the context of these headers; None if `traceparent` is invalid.
+
+    An invalid `tracestate` is dropped. A later version has the fields of version 00 and perhaps others.
+    """
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None or (found[1] == _VERSION and found[3]):
+        return None
+    usable = len(tracestate) <= _MAX_STATE and _TRACESTATE.fullmatch(tracestate)
+    return TraceContext(f"{_VERSION}-{found[2]}", tracestate if usable else "")
