@@ -1,4 +1,84 @@
-/** The page: its frame and the view that the address names. */
+/** The page: its frame, and the view that the address names. */
+import { useEffect } from "preact/hooks";
+import { EmptyState } from "../ui/empty_state.js";
+import { connection } from "./connection.js";
+import { Header } from "./header.js";
+import { KeyHelp } from "./key_help.js";
+import { Link } from "./link.js";
+import { LoginPage, SessionFailed } from "./login.js";
+import { Notices } from "./notices.js";
+import { Page } from "./page.js";
+import { navigate, path } from "./router.js";
+import { loadSession, logIn, session, user } from "./session.js";
+import "./app.css";
+
+/** The whole page. */
 export function App() {
-  return <h1>jobworker</h1>;
+  useEffect(() => void startSession(), []);
+  return (
+    <>
+      <a class="skip-link" href="#main">
+        Skip to the content
+      </a>
+      <Header user={user.value} />
+      <ConnectionBanner />
+      <View />
+      <Notices />
+      <KeyHelp />
+    </>
+  );
+}
+
+/** Exchanges the token of `/login#TOKEN`, if there is one. The token leaves the address bar and the history at once. */
+async function startSession(): Promise<void> {
+  const token = location.hash.slice(1);
+  if (path.peek() !== "/login" || !token) {
+    await loadSession();
+    return;
+  }
+  navigate("/login", { replace: true });
+  await logIn(token);
+  if (session.peek().kind === "user") {
+    navigate("/", { replace: true });
+  }
+}
+
+/** Warns that the view can be out of date. */
+function ConnectionBanner() {
+  return connection.value === "reconnecting" ? (
+    <div class="banner" role="alert">
+      The connection to the server is lost. Reconnecting…
+    </div>
+  ) : null;
+}
+
+function View() {
+  const state = session.value;
+  switch (state.kind) {
+    case "loading":
+      return <main id="main" class="page" aria-busy="true" />;
+    case "login":
+      return <LoginPage message={state.message} />;
+    case "failed":
+      return <SessionFailed message={state.message} />;
+    case "user":
+      return <Routed />;
+  }
+}
+
+function Routed() {
+  return <NotFound />;
+}
+
+function NotFound() {
+  return (
+    <Page title="Not found" heading={<span class="visually-hidden">Not found</span>}>
+      <EmptyState title="This page does not exist">
+        <p>
+          The dashboard has no page <code>{path.value}</code>.
+        </p>
+        <Link href="/">Show all jobs</Link>
+      </EmptyState>
+    </Page>
+  );
 }

@@ -1,0 +1,78 @@
+/** The user that the dashboard acts for. */
+import { computed, signal } from "@preact/signals";
+
+/** The user, as `GET /session` returns it. */
+export interface Session {
+  /** Subject of the user's certificate (RFC 4514), which is also the owner of the jobs that the user creates. */
+  readonly subject: string;
+  readonly role: string;
+  /** Address of the server, such as `localhost:50051`. */
+  readonly server: string;
+  /** `own` = the dashboard has the user's certificate. `delegated` = the user has logged in to a shared dashboard. */
+  readonly mode: "own" | "delegated";
+  readonly version: string;
+}
+
+type SessionState =
+  | { readonly kind: "loading" }
+  | { readonly kind: "user"; readonly user: Session }
+  | { readonly kind: "login"; readonly message: string }
+  | { readonly kind: "failed"; readonly message: string };
+
+/** The user, or the reason why the user is not known. */
+export const session = signal<SessionState>({ kind: "loading" });
+
+/** The user, once the session is known. */
+export const user = computed(() => (session.value.kind === "user" ? session.value.user : undefined));
+
+/** True if the user may create, stop and delete jobs. The server checks it again. */
+export const isAdmin = computed(() => user.value?.role.toLowerCase() === "admin");
+
+/** Asks the dashboard who the user is. */
+export async function loadSession(): Promise<void> {
+  await request({ method: "GET" });
+}
+
+/** Exchanges the one-time token of a login link for a session. */
+export async function logIn(token: string): Promise<void> {
+  await request({
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ token }),
+  });
+}
+
+/** Ends the session in this page: a call was refused because the user is not logged in any more. */
+export function requireLogin(message: string): void {
+  session.value = { kind: "login", message };
+}
+
+async function request(init: RequestInit): Promise<void> {
+  try {
+    const response = await fetch("/session", { ...init, credentials: "same-origin", cache: "no-store" });
+    session.value = await readSession(response);
+  } catch (error) {
+    session.value = { kind: "failed", message: `The dashboard did not answer: ${String(error)}` };
+  }
+}
+
+async function readSession(response: Response): Promise<SessionState> {
+  if (response.ok) {
+    return { kind: "user", user: (await response.json()) as Session };
+  }
+  const message = await messageOf(response);
+  if (response.status === 401 || response.status === 403) {
+    return { kind: "login", message };
+  }
+  return { kind: "failed", message: message || `The dashboard answered with HTTP ${response.status}.` };
+}
+
+/** Returns the message of an error response of the dashboard, or "". */
+async function messageOf(response: Response): Promise<string> {
+  try {
+    const { message } = (await response.json()) as { message?: unknown };
+    return typeof message === "string" ? message : "";
+  } catch {
+    return "";
+  }
+}
