@@ -23,7 +23,7 @@ import grpc
 from abuse import FEW_DESCRIPTORS, attacks, exhaustion
 from attaching import attaching
 from creation import creation, isolation
-from history import HISTORY, database_cost, fill, long_history
+from history import HISTORY, database_cost, long_history
 from recovery import KEEPER_JOBS, busy_recovery, keeper_memory, recovery, supervisor_recovery
 from request_rates import RECORDS, lists, rates
 from result import Result, table
@@ -34,6 +34,7 @@ from trickle import replays, trickle
 from watching import watching
 
 from live import Server, make_certificates
+from past_jobs import fill
 
 BIN = Path(sys.executable).parent
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
@@ -127,7 +128,7 @@ def history(bench: Bench) -> list[Result]:
     with bench.server("recorded") as recorded:
         with bench.server("unrecorded", PYTHONPATH=stub) as unrecorded:
             results = [asyncio.run(database_cost(recorded, unrecorded))]
-        fill(bench.directory / "long/state")
+        fill(bench.directory / "long/state", HISTORY)
         keep = {"JOBWORKERD_RETENTION_MAX_JOBS": str(HISTORY * 2)}
         with bench.server("long", **keep) as long, bench.server("empty") as empty:
             return [*results, *asyncio.run(long_history(long, empty))]
