@@ -11,7 +11,8 @@ import pytest
 
 from jobworkerd.logs import retention
 from jobworkerd.logs.cursor import Chunk, open_cursor
-from jobworkerd.logs.writer import LogWriter, readable_bytes
+from jobworkerd.logs.pipe import readable_bytes
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 from jobworkerd.supervisor.pump import Pump
 

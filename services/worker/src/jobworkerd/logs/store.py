@@ -8,10 +8,12 @@ from pathlib import Path
 
 from jobworkerd.errors import HostExhausted
 from jobworkerd.logs.deferred_reclaim import DeferredReclaim
+from jobworkerd.logs.directory import remove_log, stored_bytes
 from jobworkerd.logs.ended import EndedLogs, EndedLogsInMemory
 from jobworkerd.logs.files import open_files
-from jobworkerd.logs.format import data_file, index_file
+from jobworkerd.logs.format import data_file
 from jobworkerd.logs.retention import extent_of, trim
+from jobworkerd.logs.totals import LogTotals
 from jobworkerd.logs.writer import LogWriter
 
 NEXT = "next"
@@ -58,6 +60,7 @@ class LogStore:
         self._to_remove: list[Path] = [self._next_directory]
         self._total = self._ended.total
         self._failing = False
+        self.totals = LogTotals()
 
     @property
     def total_bytes(self) -> int:
@@ -109,7 +112,7 @@ class LogStore:
         Raises:
             FileNotFoundError: the job has no log.
         """
-        writer = LogWriter.resume(self._jobs_dir / job_id, self._grown)
+        writer = LogWriter.resume(self._jobs_dir / job_id, self._grown, self.totals)
         self._live[job_id] = writer
         self._total += writer.extent.stored
         return writer
@@ -138,7 +141,7 @@ class LogStore:
         # The directory inherits the group of `jobs_dir`, which can read the logs.
         directory.mkdir(mode=0o750)
         try:
-            return LogWriter.create(directory, self._grown)
+            return LogWriter.create(directory, self._grown, self.totals)
         except OSError:
             self._remove(directory)
             raise
@@ -149,6 +152,7 @@ class LogStore:
         writer.record_loss()
         writer.close()
         if writer.unrecorded:
+            self.totals.add(writer.unrecorded, lost=True)
             what = f"{writer.unrecorded} bytes of output of job {job_id} are lost without a record"
             self._on_error(OSError(errno.EIO, what))
         self._ended.set_stored(job_id, writer.extent.stored)
@@ -176,7 +180,7 @@ class LogStore:
         """Remove a log, even if it has not ended."""
         if job_id in self._live:
             self.end(job_id)
-        self._total -= _stored(self._jobs_dir / job_id)
+        self._total -= stored_bytes(self._jobs_dir / job_id)
         self._ended.set_stored(job_id, 0)
         self.remove_files(job_id)
 
@@ -208,7 +212,7 @@ class LogStore:
         """Remove the directories of removed logs, and return the error that ended this."""
         try:
             while self._to_remove:
-                _remove_log(self._to_remove[0])
+                remove_log(self._to_remove[0])
                 del self._to_remove[0]
         except OSError as error:
             self._on_error(error)
@@ -280,24 +284,6 @@ class LogStore:
             left = trim(files, extent_of(files), most).stored
         self._ended.set_stored(job_id, left)
         self._total -= stored - left
-
-
-def _stored(directory: Path) -> int:
-    """Return the space of an ended log; 0 if it does not exist."""
-    try:
-        with open_files(directory) as files:
-            return extent_of(files).stored
-    except FileNotFoundError:
-        return 0
-    except OSError:  # without a free descriptor, a close estimate
-        return sum(file.stat().st_blocks * 512 for file in (data_file(directory), index_file(directory)))
-
-
-def _remove_log(directory: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        for file in (data_file(directory), index_file(directory)):
-            file.unlink(missing_ok=True)
-        directory.rmdir()
 
 
 def _step(bound: int) -> int:

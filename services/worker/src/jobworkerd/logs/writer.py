@@ -11,10 +11,7 @@ into preallocated space of the index, and the last free record is reserved for a
 """
 
 import errno
-import fcntl
 import os
-import struct
-import termios
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,8 +28,10 @@ from jobworkerd.logs.format import (
     pack_intent,
     record_position,
 )
+from jobworkerd.logs.pipe import readable_bytes
 from jobworkerd.logs.recovery import End, recover
 from jobworkerd.logs.retention import Extent, extent_of, trim
+from jobworkerd.logs.totals import LogTotals
 from jobworkerd.model import OutputSource
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -47,7 +46,9 @@ OnGrowth = Callable[["LogWriter", int], None]
 class LogWriter:
     """The only writer of a log; owns its two file descriptors until `close`."""
 
-    def __init__(self, files: LogFiles, end: End, on_growth: OnGrowth | None = None) -> None:
+    def __init__(
+        self, files: LogFiles, end: End, on_growth: OnGrowth | None, totals: LogTotals | None
+    ) -> None:
         """Take over the open files of a log, which ends at `end`; see `create` and `resume`."""
         self.extent = end.extent
         self._files = files
@@ -55,6 +56,7 @@ class LogWriter:
         self._space = end.space
         self._time_ns = end.last.time_ns if end.last else 0
         self._on_growth = on_growth
+        self._totals = totals or LogTotals()
         self._suspended: Path | None = None
         """The directory of a resumed log that could not be opened yet."""
         self._unrecorded = 0
@@ -62,15 +64,17 @@ class LogWriter:
         """The source in the intent for the next byte."""
 
     @classmethod
-    def create(cls, directory: Path, on_growth: OnGrowth | None = None) -> Self:
+    def create(
+        cls, directory: Path, on_growth: OnGrowth | None = None, totals: LogTotals | None = None
+    ) -> Self:
         """Create the files in an existing directory.
 
-        `on_growth` is called with the number of bytes by which the log has grown.
+        `on_growth` is called with the number of bytes by which the log has grown. `totals` counts the output.
 
         Raises:
             OSError: the files cannot be created or already exist. No descriptor remains open.
         """
-        writer = cls(open_both(directory, _NEW_FILE), End(Extent(), None, 0), on_growth)
+        writer = cls(open_both(directory, _NEW_FILE), End(Extent(), None, 0), on_growth, totals)
         try:
             writer._preallocate()
             os.pwrite(writer._files.index, HEADER.pack(*Header(0, 0)), 0)
@@ -80,7 +84,9 @@ class LogWriter:
         return writer
 
     @classmethod
-    def resume(cls, directory: Path, on_growth: OnGrowth | None = None) -> Self:
+    def resume(
+        cls, directory: Path, on_growth: OnGrowth | None = None, totals: LogTotals | None = None
+    ) -> Self:
         """Continue the log of a writer that died, after its last byte; see `recovery`.
 
         If the disk is broken or the host is exhausted, the writer repeats this with each output. Until then,
@@ -89,7 +95,7 @@ class LogWriter:
         Raises:
             FileNotFoundError: the directory has no log.
         """
-        writer = cls(LogFiles(-1, -1), End(Extent(), None, 0), on_growth)
+        writer = cls(LogFiles(-1, -1), End(Extent(), None, 0), on_growth, totals)
         writer._suspended = directory
         try:
             writer._attach()
@@ -275,7 +281,9 @@ class LogWriter:
         os.pwrite(self._files.index, pack(record) + intent, record_position(number))
         self._intent = source
         self._last = record
-        self._unrecorded -= record.end - self.size
+        added = record.end - self.size
+        self._totals.add(added, lost=source is None)
+        self._unrecorded -= added
         self.extent = self.extent._replace(size=record.end, records=number + 1)
 
     def _try_to_intend(self, source: OutputSource, copied: int = 0) -> bool:
@@ -291,9 +299,3 @@ class LogWriter:
         os.pwrite(self._files.index, intent, record_position(self.extent.records))
         if not copied:
             self._intent = source
-
-
-def readable_bytes(pipe: int) -> int:
-    """Return the number of bytes in a pipe (FIONREAD, ioctl_tty(2))."""
-    answer = fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0))
-    return int(struct.unpack("i", answer)[0])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from jobworkerd.scratch.disk import ScratchDisk
 from jobworkerd.spawn.parent import Parent
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.users import Users
+from jobworkerd.supervisor.counters import Counters
 from jobworkerd.supervisor.holder import Holder
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class JobContext:
     """Reports the name and the error of a failed step."""
     warn: Callable[..., None]
     """Writes a warning with fields to the server's log."""
+    counters: Counters = field(default_factory=Counters)
 
     async def attempt(self, what: str, step: Callable[[], T], *, failed: T) -> T:
         """Return the result of one step of a job's end. On an error, report the error and return

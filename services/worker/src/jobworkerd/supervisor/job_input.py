@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from jobworkerd.errors import InputOffsetOutOfRange, StdinInUse
 from jobworkerd.exhaustion import is_exhaustion
-from jobworkerd.logs.writer import readable_bytes
+from jobworkerd.logs.pipe import readable_bytes
 from jobworkerd.model import Stdin
 from jobworkerd.supervisor import input_state
 from jobworkerd.supervisor.holder import HeldJob, Holder, input_key

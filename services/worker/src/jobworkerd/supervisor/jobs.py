@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -137,6 +137,7 @@ class Jobs:
     def _ended(self, job: Job) -> None:
         """Publish a final job, whose record is committed."""
         self._events.ended(job)
+        self._context.counters.ended(job)
         self.changes.changed(job.id)
         self._on_change(job.id)
         # After the notices of the end: the file system takes long to remove a large log.
@@ -261,9 +262,9 @@ class Jobs:
         return [entry.live for entry in self._live.values() if entry.final is None]
 
     @property
-    def live_ids(self) -> tuple[str, ...]:
-        """The ids of the jobs that are not final."""
-        return tuple(self._live)
+    def live_ids(self) -> Collection[str]:
+        """The ids of the jobs that start or run."""
+        return self._live.keys()
 
     @property
     def pids(self) -> Sequence[int]:

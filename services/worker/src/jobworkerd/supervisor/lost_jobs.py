@@ -37,6 +37,7 @@ def end_lost_jobs(
         lost = _lost(job, context, cause, cgroups.get(job.id))
         records.update_later(lost)
         events.lost(lost)
+        context.counters.ended(lost)
 
 
 def _sweep_former_base(context: JobContext, job_ids: Collection[str]) -> Mapping[str, Removed]:

@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Callable
 
-from jobworkerd.logs.writer import LogWriter, readable_bytes
+from jobworkerd.logs.pipe import readable_bytes
+from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})

@@ -169,6 +169,6 @@ async def _stop_jobs(jobs: Jobs, config: Config, events: EventLog) -> End:
         async with asyncio.timeout(config.shutdown_timeout + _KILLED_WITHIN_SECONDS):
             await jobs.shut_down(config.shutdown_timeout)
     except TimeoutError:
-        events.error("jobs did not end", job_ids=jobs.live_ids)
+        events.error("jobs did not end", job_ids=list(jobs.live_ids))
         return End.JOBS_LEFT
     return End.JOBS_ENDED
