@@ -1,28 +1,5 @@
-/** The client of jobworkerd and the messages that it returns. */
-export { durationFromMs, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
-export type { Attachment, TerminalSize } from "./attachment.js";
-export type { CallOptions } from "./call_context.js";
-export type { Chunk, OutputChunk, Source, TruncatedChunk, TruncatedRange } from "./chunk.js";
-export {
-  type AttachOptions,
-  Client,
-  type JobFilter,
-  type JobRequest,
-  type LimitChanges,
-  type StopOptions,
-  type StreamOptions,
-  type WatchFilter,
-} from "./client.js";
-export type { ClientConfig, Role } from "./config.js";
-export { type Code, ConfigError, type FieldViolation, JobWorkerError, type Reason } from "./errors.js";
-export { ErrorReason } from "./gen/jobworker/v1/error_reason_pb.js";
-export * from "./gen/jobworker/v1/job_pb.js";
-export {
-  type CreateJobRequest,
-  CreateJobRequestSchema,
-  type UpdateJobRequest,
-  UpdateJobRequestSchema,
-} from "./gen/jobworker/v1/job_service_pb.js";
-export { RemovalReason } from "./gen/jobworker/v1/job_watch_pb.js";
-export type { JobStream } from "./job_stream.js";
-export type { JobChanged, JobRemoved, JobWatch, WatchEvent, WatchSynced } from "./job_watch.js";
+/** The client of jobworkerd for Node, and the messages that it returns. */
+export * from "./core/index.js";
+export type { Attachment } from "./node/attachment.js";
+export { Client } from "./node/client.js";
+export type { ClientConfig, Role } from "./node/config.js";

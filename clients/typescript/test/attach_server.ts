@@ -7,7 +7,7 @@ import type { AttachStart, InputChunk } from "../src/gen/jobworker/v1/job_attach
 import type { TerminalResizeSchema } from "../src/gen/jobworker/v1/job_pb.js";
 import type { AttachJobRequest, AttachJobResponseSchema } from "../src/gen/jobworker/v1/job_service_pb.js";
 import { output, RESULT } from "./scripts.js";
-import { type Certificates, TestServer, unavailable } from "./server.js";
+import { type Certificates, type Methods, TestServer, unavailable } from "./server.js";
 
 type Response = MessageInitShape<typeof AttachJobResponseSchema>;
 
@@ -15,7 +15,7 @@ type Response = MessageInitShape<typeof AttachJobResponseSchema>;
 export const PART = 64 * 1024;
 
 /** Writes and ends the input. */
-export async function write(attachment: Attachment, ...data: Buffer[]): Promise<void> {
+export async function write(attachment: Pick<Attachment, "write" | "end">, ...data: Buffer[]): Promise<void> {
   for (const each of data) {
     await attachment.write(each);
   }
@@ -56,8 +56,12 @@ export class AttachServer {
     this.#behavior = behavior;
   }
 
+  get methods(): Methods {
+    return { attachJob: (requests) => this.#attach(requests) };
+  }
+
   async start(): Promise<TestServer> {
-    return await TestServer.start(this.#certs, { attachJob: (requests) => this.#attach(requests) });
+    return await TestServer.start(this.#certs, this.methods);
   }
 
   /** Waits for the next event that is not consumed. */

@@ -3,7 +3,7 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
 import { JobStatus, timestampDate } from "@jobworker/client";
-import { DEFAULT_RETRY_POLICY } from "../src/retry_policy.js";
+import { DEFAULT_RETRY_POLICY } from "../src/core/retry_policy.js";
 import { failsWith } from "./failure.js";
 import { Certificates, type Methods, serverError, TestServer, unavailable } from "./server.js";
 

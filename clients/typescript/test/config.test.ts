@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Client, type ClientConfig } from "@jobworker/client";
-import { configFromEnv, resolveConfig } from "../src/config.js";
+import { configFromEnv, resolveConfig } from "../src/node/config.js";
 import { Certificates, TestServer } from "./server.js";
 
 const certs = new Certificates();

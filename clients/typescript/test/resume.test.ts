@@ -3,12 +3,12 @@ import { after, test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { type Chunk, JobStatus } from "@jobworker/client";
-import { CallContext } from "../src/call_context.js";
-import { resolveConfig } from "../src/config.js";
-import { Connection } from "../src/connection.js";
+import { CallContext } from "../src/core/call_context.js";
+import { ResumableStream } from "../src/core/resumable_stream.js";
+import { DEFAULT_RETRY_POLICY } from "../src/core/retry_policy.js";
 import { GetJobsStreamRequestSchema } from "../src/gen/jobworker/v1/job_service_pb.js";
-import { ResumableStream } from "../src/resumable_stream.js";
-import { DEFAULT_RETRY_POLICY } from "../src/retry_policy.js";
+import { resolveConfig } from "../src/node/config.js";
+import { TlsConnection } from "../src/node/connection.js";
 import { output, RESULT, Scripts, textOf } from "./scripts.js";
 import { Certificates, serverError } from "./server.js";
 
@@ -115,7 +115,7 @@ test("an error that is not retryable ends the stream", async () => {
 test("a stream fails after the resume timeout", async () => {
   const scripts = new Scripts(certs, [output(0, "one"), "hang"]);
   const server = await scripts.start();
-  const connection = new Connection(
+  const connection = new TlsConnection(
     resolveConfig({ server: `127.0.0.1:${server.port}`, certs: certs.directory }),
   );
   const request = create(GetJobsStreamRequestSchema, { id: "1" });

@@ -6,7 +6,7 @@ import type {
   GetJobsStreamRequest,
   GetJobsStreamResponseSchema,
 } from "../src/gen/jobworker/v1/job_service_pb.js";
-import { type Certificates, TestServer } from "./server.js";
+import { type Certificates, type Methods, TestServer } from "./server.js";
 
 export type Message = MessageInitShape<typeof GetJobsStreamResponseSchema>;
 
@@ -37,10 +37,12 @@ export class Scripts {
     this.#scripts = scripts;
   }
 
+  get methods(): Methods {
+    return { getJobsStream: (request, { signal }) => this.#play(request, signal) };
+  }
+
   async start(): Promise<TestServer> {
-    return await TestServer.start(this.#certs, {
-      getJobsStream: (request, { signal }) => this.#play(request, signal),
-    });
+    return await TestServer.start(this.#certs, this.methods);
   }
 
   async *#play(request: GetJobsStreamRequest, signal: AbortSignal): AsyncGenerator<Message> {

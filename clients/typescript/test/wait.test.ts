@@ -3,16 +3,16 @@ import { after, test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { JobStatus } from "@jobworker/client";
-import { CallContext } from "../src/call_context.js";
-import { resolveConfig } from "../src/config.js";
-import { Connection } from "../src/connection.js";
+import { CallContext } from "../src/core/call_context.js";
+import { waitForEnd } from "../src/core/job_wait.js";
+import { DEFAULT_RETRY_POLICY } from "../src/core/retry_policy.js";
 import {
   type WaitJobRequest,
   type WaitJobResponse,
   WaitJobResponseSchema,
 } from "../src/gen/jobworker/v1/job_service_pb.js";
-import { waitForEnd } from "../src/job_wait.js";
-import { DEFAULT_RETRY_POLICY } from "../src/retry_policy.js";
+import { resolveConfig } from "../src/node/config.js";
+import { TlsConnection } from "../src/node/connection.js";
 import { Certificates, serverError, TestServer } from "./server.js";
 
 const certs = new Certificates();
@@ -71,7 +71,7 @@ test("wait for an unknown job fails at once", async () => {
 test("wait fails after the resume timeout", async () => {
   const { server } = await start(RUNNING, UNAVAILABLE);
   await using _ = server;
-  const connection = new Connection(
+  const connection = new TlsConnection(
     resolveConfig({ server: `127.0.0.1:${server.port}`, certs: certs.directory }),
   );
   const policy = { ...DEFAULT_RETRY_POLICY, resumeTimeoutMs: 20, streamBackoffMs: [1] as const };

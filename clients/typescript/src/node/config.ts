@@ -1,13 +1,11 @@
 /** The client's configuration, checked before the first call. */
 import { join } from "node:path";
 import type { SecureContext } from "node:tls";
-import { ConfigError } from "./errors.js";
+import { checkedTimeout } from "../core/call_context.js";
+import { ConfigError } from "../core/errors.js";
 import { readSecureContext } from "./pem.js";
 
 const DEFAULT_PORT = "50051";
-
-// gRPC encodes a timeout in at most eight digits, and Connect uses milliseconds: about 27 hours.
-const MAX_TIMEOUT_MS = 99_999_999;
 
 /** The role of a client certificate. An admin can call every method, a viewer those that change nothing. */
 export type Role = "admin" | "viewer";
@@ -75,21 +73,6 @@ export function resolveConfig(config: ClientConfig): ResolvedConfig {
     serverName: config.serverName,
     timeoutMs: checkedTimeout(config.timeoutMs ?? 30_000),
   };
-}
-
-/**
- * Returns a timeout in whole milliseconds.
- *
- * @throws ConfigError if the timeout is out of range.
- */
-export function checkedTimeout(timeoutMs: number): number {
-  const whole = Math.ceil(timeoutMs);
-  if (whole >= 1 && whole <= MAX_TIMEOUT_MS) {
-    return whole;
-  }
-  throw new ConfigError(
-    `timeoutMs: ${timeoutMs} is out of range; use more than 0 and at most ${MAX_TIMEOUT_MS} (27 hours)`,
-  );
 }
 
 /** Returns HOST:PORT. The port is optional, and an IPv6 address must be in brackets. */

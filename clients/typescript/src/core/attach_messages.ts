@@ -1,7 +1,11 @@
 /** The messages that an attachment sends. */
 import { clone, create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type AttachStart, AttachStartSchema, TerminalSizeSchema } from "./gen/jobworker/v1/job_attach_pb.js";
-import type { AttachJobRequestSchema, GetJobsStreamRequest } from "./gen/jobworker/v1/job_service_pb.js";
+import {
+  type AttachStart,
+  AttachStartSchema,
+  TerminalSizeSchema,
+} from "../gen/jobworker/v1/job_attach_pb.js";
+import type { AttachJobRequestSchema, GetJobsStreamRequest } from "../gen/jobworker/v1/job_service_pb.js";
 
 type Message = MessageInitShape<typeof AttachJobRequestSchema>;
 export type TerminalSize = Omit<MessageInitShape<typeof TerminalSizeSchema>, "$typeName">;

@@ -2,8 +2,11 @@
 import type { ClientHttp2Session, ClientHttp2Stream, Http2Session } from "node:http2";
 import { Code, ConnectError, createClient, type Client as Stub } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import type { Connection } from "../core/connection.js";
+import type { JobWorkerError } from "../core/errors.js";
+import { JobService } from "../gen/jobworker/v1/job_service_pb.js";
 import type { ResolvedConfig } from "./config.js";
-import { JobService } from "./gen/jobworker/v1/job_service_pb.js";
+import { fromCall } from "./errors.js";
 
 // Pings detect a dead server after 40 s. They are sent only while a call is open because servers close idle
 // connections that send pings (GOAWAY too_many_pings).
@@ -80,15 +83,14 @@ function pingOrDestroy(session: ClientHttp2Session, onAnswer: () => void): void 
 }
 
 /** A connection that uses mutual TLS 1.3. */
-export class Connection {
-  /** `HOST:PORT`. */
-  readonly server: string;
+export class TlsConnection implements Connection {
   readonly stub: Stub<typeof JobService>;
+  readonly #server: string;
   readonly #sessions: SessionManager;
 
   constructor(config: ResolvedConfig) {
     const baseUrl = `https://${config.server}`;
-    this.server = config.server;
+    this.#server = config.server;
     this.#sessions = new SessionManager(baseUrl, KEEPALIVE, {
       secureContext: config.secureContext,
       minVersion: "TLSv1.3",
@@ -104,12 +106,14 @@ export class Connection {
     this.stub = createClient(JobService, transport);
   }
 
-  /** Connects unless already connected. Returns whether there is a connection. */
   async connect(): Promise<boolean> {
     return (await this.#sessions.connect()) !== "error";
   }
 
-  /** Closes the connection and ends its calls. */
+  errorOf(error: unknown): JobWorkerError {
+    return fromCall(error, this.#server);
+  }
+
   close(): void {
     this.#sessions.abort();
   }

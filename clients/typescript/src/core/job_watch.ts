@@ -1,16 +1,16 @@
 /** The jobs that match a filter, and their changes, over as many calls as needed. */
 import { clone, equals } from "@bufbuild/protobuf";
-import { CallContext } from "./call_context.js";
-import type { Connection } from "./connection.js";
-import { fromCall, JobWorkerError } from "./errors.js";
-import { type Job, JobSchema } from "./gen/jobworker/v1/job_pb.js";
+import { type Job, JobSchema } from "../gen/jobworker/v1/job_pb.js";
 import {
   type JobChange,
   RemovalReason,
   type WatchJobsRequest,
   WatchJobsRequestSchema,
   type WatchJobsResponse,
-} from "./gen/jobworker/v1/job_watch_pb.js";
+} from "../gen/jobworker/v1/job_watch_pb.js";
+import { CallContext } from "./call_context.js";
+import type { Connection } from "./connection.js";
+import { JobWorkerError } from "./errors.js";
 import { reconnect } from "./reconnect.js";
 import { DEFAULT_RETRY_POLICY, StreamRetry } from "./retry_policy.js";
 
@@ -82,7 +82,7 @@ export class JobWatch implements AsyncIterable<WatchEvent> {
       try {
         yield* this.#readCall(context);
       } catch (error) {
-        const failure = fromCall(error, this.#connection.server);
+        const failure = this.#connection.errorOf(error);
         this.#retry.failCall();
         if (!failure.retryable || !(await reconnect(this.#connection, this.#retry, context))) {
           throw failure;

@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext, type SecureContext } from "node:tls";
-import { ConfigError } from "./errors.js";
+import { ConfigError } from "../core/errors.js";
 
 const BLOCK = /^-----BEGIN ([A-Z0-9 ]+)-----/gm;
 const CERTIFICATE = /^-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/gm;

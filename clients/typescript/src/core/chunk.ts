@@ -3,8 +3,8 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import {
   OutputSource,
   type TruncatedRange as TruncatedRangeMessage,
-} from "./gen/jobworker/v1/job_output_pb.js";
-import type { GetJobsStreamResponse } from "./gen/jobworker/v1/job_service_pb.js";
+} from "../gen/jobworker/v1/job_output_pb.js";
+import type { GetJobsStreamResponse } from "../gen/jobworker/v1/job_service_pb.js";
 
 /** One of a job's two output streams. */
 export type Source = "stdout" | "stderr";

@@ -1,21 +1,18 @@
 /** An attachment to a job: its output as an asynchronous iterable, and its input. */
-import { Writable } from "node:stream";
-import { AttachMessages, type TerminalSize } from "./attach_messages.js";
+
+import type { AttachStart } from "../gen/jobworker/v1/job_attach_pb.js";
+import type { Job, TerminalResize } from "../gen/jobworker/v1/job_pb.js";
+import type { GetJobsStreamRequest, GetJobsStreamResponse } from "../gen/jobworker/v1/job_service_pb.js";
+import { AttachMessages } from "./attach_messages.js";
 import { BoundedQueue } from "./bounded_queue.js";
 import type { CallContext, ConnectOptions } from "./call_context.js";
 import type { Chunk } from "./chunk.js";
 import type { Connection } from "./connection.js";
-import { fromCall, JobWorkerError } from "./errors.js";
-import type { AttachStart } from "./gen/jobworker/v1/job_attach_pb.js";
-import type { Job, TerminalResize } from "./gen/jobworker/v1/job_pb.js";
-import type { GetJobsStreamRequest, GetJobsStreamResponse } from "./gen/jobworker/v1/job_service_pb.js";
+import { JobWorkerError } from "./errors.js";
 import { ResumableStream } from "./resumable_stream.js";
 
 // How many chunks the client receives before they are read.
 const BUFFERED_CHUNKS = 16;
-
-// How much a stream of Node collects while a write waits. The client sends so much before it has an answer.
-const WRITABLE_BYTES = 256 * 1024;
 
 // How long `detach` waits for the server's answer.
 const DETACH_TIMEOUT_MS = 1_000;
@@ -118,16 +115,6 @@ export class Attachment implements AsyncIterable<Chunk>, AsyncDisposable {
     });
   }
 
-  /** Returns the input as a stream of Node, for example for `pipeline(process.stdin, attachment.writable())`. */
-  writable(): Writable {
-    return new Writable({
-      highWaterMark: WRITABLE_BYTES,
-      writev: (parts, done) =>
-        void this.write(Buffer.concat(parts.map(({ chunk }) => chunk))).then(() => done(), done),
-      final: (done) => void this.end().then(() => done(), done),
-    });
-  }
-
   /**
    * Sends a signal, such as SIGINT, to the foreground process group of the job's terminal. Without a terminal, it is sent
    * to the process group of the job. The signal waits for a connection. If the server refuses it, the attachment fails.
@@ -207,7 +194,7 @@ export class Attachment implements AsyncIterable<Chunk>, AsyncDisposable {
         await this.#context.race(this.#received.put(next.value));
       }
     } catch (error) {
-      this.#failure = this.#isDetaching ? undefined : fromCall(error, this.#connection.server);
+      this.#failure = this.#isDetaching ? undefined : this.#connection.errorOf(error);
     }
     this.#context[Symbol.dispose]();
     this.#messages.close(
@@ -266,5 +253,3 @@ export class Attachment implements AsyncIterable<Chunk>, AsyncDisposable {
 function inputError(message: string): JobWorkerError {
   return new JobWorkerError(message, "FAILED_PRECONDITION");
 }
-
-export type { TerminalSize };

@@ -1,9 +1,8 @@
 /** Waits for the end of a job over as many calls as needed. */
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { WaitJobResponse } from "../gen/jobworker/v1/job_service_pb.js";
 import type { CallContext, ConnectOptions } from "./call_context.js";
 import type { Connection } from "./connection.js";
-import { fromCall } from "./errors.js";
-import type { WaitJobResponse } from "./gen/jobworker/v1/job_service_pb.js";
 import { retryCall } from "./retry.js";
 import { DEFAULT_RETRY_POLICY, StreamRetry } from "./retry_policy.js";
 
@@ -22,13 +21,13 @@ export async function waitForEnd(
   context: CallContext,
   policy = DEFAULT_RETRY_POLICY,
 ): Promise<WaitJobResponse> {
-  const { stub, server } = connection;
+  const { stub } = connection;
   const first: Call = (options) => stub.waitJob({ id, timeout: durationFromMs(0) }, options);
   const retry = new StreamRetry(policy);
-  let response = await retryCall(first, context, server);
+  let response = await retryCall(first, context, connection);
   while (!response.done) {
     retry.madeProgress();
-    response = await resumeCall((options) => stub.waitJob({ id }, options), context, server, retry);
+    response = await resumeCall((options) => stub.waitJob({ id }, options), context, connection, retry);
   }
   return response;
 }
@@ -37,7 +36,7 @@ export async function waitForEnd(
 async function resumeCall(
   call: Call,
   context: CallContext,
-  server: string,
+  connection: Connection,
   retry: StreamRetry,
 ): Promise<WaitJobResponse> {
   for (;;) {
@@ -46,7 +45,7 @@ async function resumeCall(
       return await call(context.connectOptions);
     } catch (error) {
       context.signal.throwIfAborted();
-      const failure = fromCall(error, server);
+      const failure = connection.errorOf(error);
       retry.failCall();
       if (!failure.retryable || retry.remainingMs <= 0) {
         throw failure;

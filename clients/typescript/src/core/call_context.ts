@@ -1,8 +1,8 @@
 /** The deadline and the cancellation of a call. */
-import { setMaxListeners } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
-import { checkedTimeout } from "./config.js";
-import { JobWorkerError } from "./errors.js";
+import { ConfigError, JobWorkerError } from "./errors.js";
+
+// gRPC encodes a timeout in at most eight digits, and Connect uses milliseconds: about 27 hours.
+const MAX_TIMEOUT_MS = 99_999_999;
 
 /** Options of every call. */
 export interface CallOptions {
@@ -59,7 +59,16 @@ export class CallContext implements Disposable {
 
   /** Sleeps. Throws the call's error if the context ends first. */
   async sleep(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.signal }).catch(() => this.signal.throwIfAborted());
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      await this.race(
+        new Promise<void>((resolve) => {
+          timer = setTimeout(resolve, ms);
+        }),
+      );
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Awaits a promise. Throws the call's error if the context ends first. */
@@ -100,10 +109,32 @@ export class CallContext implements Disposable {
       onAbort();
       return;
     }
-    // Node warns of a leak at 11 listeners. These are removed with their calls.
-    setMaxListeners(0, parent);
-    parent.addEventListener("abort", onAbort, { once: true });
-    this.#cleanups.push(() => parent.removeEventListener("abort", onAbort));
+    this.#cleanups.push(listen(parent, onAbort));
+  }
+}
+
+// The listeners of each signal, which one real listener calls, because Node warns of a leak at 11.
+const LISTENERS = new WeakMap<AbortSignal, Set<() => void>>();
+
+/** Calls a listener when the signal aborts. Returns a function that removes the listener. */
+function listen(signal: AbortSignal, listener: () => void): () => void {
+  const listeners = LISTENERS.get(signal) ?? new Set();
+  if (listeners.size === 0) {
+    LISTENERS.set(signal, listeners);
+    signal.addEventListener("abort", notifyListeners, { once: true });
+  }
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0) {
+      signal.removeEventListener("abort", notifyListeners);
+    }
+  };
+}
+
+function notifyListeners({ target }: Event): void {
+  for (const listener of LISTENERS.get(target as AbortSignal) ?? []) {
+    listener();
   }
 }
 
@@ -111,4 +142,19 @@ function cancelled(reason: unknown): JobWorkerError {
   return reason instanceof JobWorkerError
     ? reason
     : new JobWorkerError("the caller cancelled the call", "CANCELLED", { cause: reason });
+}
+
+/**
+ * Returns a timeout in whole milliseconds.
+ *
+ * @throws ConfigError if the timeout is out of range.
+ */
+export function checkedTimeout(timeoutMs: number): number {
+  const whole = Math.ceil(timeoutMs);
+  if (whole >= 1 && whole <= MAX_TIMEOUT_MS) {
+    return whole;
+  }
+  throw new ConfigError(
+    `timeoutMs: ${timeoutMs} is out of range; use more than 0 and at most ${MAX_TIMEOUT_MS} (27 hours)`,
+  );
 }

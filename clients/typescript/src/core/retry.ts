@@ -1,6 +1,6 @@
 /** Retries of unary calls. */
 import type { CallContext, ConnectOptions } from "./call_context.js";
-import { fromCall } from "./errors.js";
+import type { Connection } from "./connection.js";
 import { DEFAULT_RETRY_POLICY } from "./retry_policy.js";
 
 /**
@@ -10,7 +10,7 @@ import { DEFAULT_RETRY_POLICY } from "./retry_policy.js";
 export async function retryCall<T>(
   call: (options: ConnectOptions) => Promise<T>,
   context: CallContext,
-  server: string,
+  connection: Connection,
 ): Promise<T> {
   const failures: Error[] = [];
   for (const delay of [...DEFAULT_RETRY_POLICY.callBackoffMs, Number.POSITIVE_INFINITY]) {
@@ -19,7 +19,7 @@ export async function retryCall<T>(
       return await call(context.connectOptions);
     } catch (error) {
       context.signal.throwIfAborted();
-      const failure = fromCall(error, server);
+      const failure = connection.errorOf(error);
       if (!failure.retryable) {
         throw failure;
       }

@@ -1,8 +1,9 @@
 /** The output of a job as an asynchronous iterable. */
+
+import type { Job } from "../gen/jobworker/v1/job_pb.js";
 import type { CallContext } from "./call_context.js";
 import type { Chunk } from "./chunk.js";
 import { JobWorkerError } from "./errors.js";
-import type { Job } from "./gen/jobworker/v1/job_pb.js";
 import type { ResumableStream } from "./resumable_stream.js";
 
 /**

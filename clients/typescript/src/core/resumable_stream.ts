@@ -1,16 +1,16 @@
 /** One reader of a job's output that survives broken connections. */
 import { clone } from "@bufbuild/protobuf";
-import { CallContext, type ConnectOptions } from "./call_context.js";
-import { type Chunk, splitMessage, truncatedChunk } from "./chunk.js";
-import type { Connection } from "./connection.js";
-import { fromCall, JobWorkerError } from "./errors.js";
-import { OutputSource } from "./gen/jobworker/v1/job_output_pb.js";
-import type { Job } from "./gen/jobworker/v1/job_pb.js";
+import { OutputSource } from "../gen/jobworker/v1/job_output_pb.js";
+import type { Job } from "../gen/jobworker/v1/job_pb.js";
 import {
   type GetJobsStreamRequest,
   GetJobsStreamRequestSchema,
   type GetJobsStreamResponse,
-} from "./gen/jobworker/v1/job_service_pb.js";
+} from "../gen/jobworker/v1/job_service_pb.js";
+import { CallContext, type ConnectOptions } from "./call_context.js";
+import { type Chunk, splitMessage, truncatedChunk } from "./chunk.js";
+import type { Connection } from "./connection.js";
+import { JobWorkerError } from "./errors.js";
 import { reconnect } from "./reconnect.js";
 import { DEFAULT_RETRY_POLICY, StreamRetry } from "./retry_policy.js";
 
@@ -61,7 +61,7 @@ export class ResumableStream {
       try {
         return yield* this.#readCall(context);
       } catch (error) {
-        const failure = fromCall(error, this.#connection.server);
+        const failure = this.#connection.errorOf(error);
         this.#retry.failCall();
         if (!failure.retryable || !(await reconnect(this.#connection, this.#retry, context))) {
           throw failure;

@@ -1,24 +1,23 @@
-/** The client: one method per RPC. */
-import { randomUUID } from "node:crypto";
+/** The calls of every client: one method per RPC. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { Attachment, type TerminalSize } from "./attachment.js";
-import { CallContext, type CallOptions, type ConnectOptions } from "./call_context.js";
-import type { Source } from "./chunk.js";
-import { type ClientConfig, configFromEnv, resolveConfig } from "./config.js";
-import { Connection } from "./connection.js";
-import { JobWorkerError } from "./errors.js";
-import { AttachStartSchema } from "./gen/jobworker/v1/job_attach_pb.js";
-import { OutputSource } from "./gen/jobworker/v1/job_output_pb.js";
-import type { Job } from "./gen/jobworker/v1/job_pb.js";
+import { AttachStartSchema } from "../gen/jobworker/v1/job_attach_pb.js";
+import { OutputSource } from "../gen/jobworker/v1/job_output_pb.js";
+import type { Job } from "../gen/jobworker/v1/job_pb.js";
 import {
   type CreateJobRequestSchema,
   type GetJobsStreamRequest,
   GetJobsStreamRequestSchema,
   type ListJobsRequestSchema,
   type UpdateJobRequestSchema,
-} from "./gen/jobworker/v1/job_service_pb.js";
-import { WatchJobsRequestSchema } from "./gen/jobworker/v1/job_watch_pb.js";
+} from "../gen/jobworker/v1/job_service_pb.js";
+import { WatchJobsRequestSchema } from "../gen/jobworker/v1/job_watch_pb.js";
+import type { TerminalSize } from "./attach_messages.js";
+import { Attachment } from "./attachment.js";
+import { CallContext, type CallOptions, type ConnectOptions } from "./call_context.js";
+import type { Source } from "./chunk.js";
+import type { Connection } from "./connection.js";
+import { JobWorkerError } from "./errors.js";
 import { JobStream } from "./job_stream.js";
 import { waitForEnd } from "./job_wait.js";
 import { JobWatch } from "./job_watch.js";
@@ -101,26 +100,14 @@ export interface AttachOptions extends CallOptions, Pick<StreamOptions, "offset"
  * Methods fail with a `JobWorkerError`. Calls are retried while the server is unavailable, and streams resume at their
  * offset.
  */
-export class Client implements Disposable {
+export abstract class JobClient implements Disposable {
   readonly #connection: Connection;
   readonly #timeoutMs: number;
   readonly #closing = new AbortController();
 
-  /**
-   * Reads the certificates. Does not connect yet.
-   *
-   * @throws ConfigError if a value or a file is unusable.
-   */
-  constructor(config: ClientConfig = {}) {
-    const resolved = resolveConfig(config);
-    this.#connection = new Connection(resolved);
-    this.#timeoutMs = resolved.timeoutMs;
-  }
-
-  /** Returns a client for the `JOBWORKER_` environment variables. Values in `config` override them. */
-  static fromEnv(config: ClientConfig = {}, env: NodeJS.ProcessEnv = process.env): Client {
-    const overrides = Object.entries(config).filter(([, value]) => value !== undefined);
-    return new Client({ ...configFromEnv(env), ...Object.fromEntries(overrides) });
+  protected constructor(connection: Connection, timeoutMs: number) {
+    this.#connection = connection;
+    this.#timeoutMs = timeoutMs;
   }
 
   /**
@@ -129,7 +116,7 @@ export class Client implements Disposable {
    * job.
    */
   async create(request: JobRequest, options: CallOptions = {}): Promise<Job> {
-    const retryable = { ...request, requestId: request.requestId || randomUUID() };
+    const retryable = { ...request, requestId: request.requestId || crypto.randomUUID() };
     return jobOf(await this.#call(options, this.#timeoutMs, (stub, call) => stub.createJob(retryable, call)));
   }
 
@@ -197,17 +184,22 @@ export class Client implements Disposable {
    * terminal: set `stdin` or `terminal` in `create`.
    */
   attach(id: string, options: AttachOptions = {}): Attachment {
+    return new Attachment(...this.attachment(id, options));
+  }
+
+  /** Returns the parameters of an attachment. */
+  protected attachment(id: string, options: AttachOptions): ConstructorParameters<typeof Attachment> {
     const { input = true, takeOver = false, redraw = false, size } = options;
     const output = streamRequest(id, { offset: options.offset, tailBytes: options.tailBytes });
     const start = create(AttachStartSchema, {
       id,
-      inputId: input ? randomUUID() : "",
+      inputId: input ? crypto.randomUUID() : "",
       takeOver,
       redraw,
       ...(output.tailBytes === undefined ? {} : { tailBytes: output.tailBytes }),
       ...(size ? { size } : {}),
     });
-    return new Attachment(this.#connection, start, output, this.#context(options, undefined));
+    return [this.#connection, start, output, this.#context(options, undefined)];
   }
 
   /** Returns the jobs that match, and then each change. The first iteration makes the call. */
@@ -237,7 +229,7 @@ export class Client implements Disposable {
     method: (stub: Connection["stub"], call: ConnectOptions) => Promise<T>,
   ): Promise<T> {
     using context = this.#context(options, defaultTimeoutMs);
-    return await retryCall((call) => method(this.#connection.stub, call), context, this.#connection.server);
+    return await retryCall((call) => method(this.#connection.stub, call), context, this.#connection);
   }
 
   #context({ signal, timeoutMs }: CallOptions, defaultTimeoutMs: number | undefined): CallContext {
