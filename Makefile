@@ -15,6 +15,10 @@ TS := clients/typescript
 TS_MODULES := $(TS)/node_modules/.package-lock.json
 WEB := services/dashboard/web
 WEB_MODULES := $(WEB)/node_modules/.package-lock.json
+DOCS := .cache/docs
+DOCS_STAMP := $(DOCS)/.installed
+SITE := tools/site
+SITE_MODULES := $(SITE)/node_modules/.package-lock.json
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -57,6 +61,15 @@ $(TS_MODULES): $(TS)/package.json $(TS)/package-lock.json
 
 $(WEB_MODULES): $(WEB)/package.json $(WEB)/package-lock.json
 	tools/node npm --prefix $(WEB) ci
+	touch $@
+
+$(DOCS_STAMP): requirements-docs.txt
+	tools/make-venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-docs.txt
+	touch $@
+
+$(SITE_MODULES): $(SITE)/package.json $(SITE)/package-lock.json
+	tools/node npm --prefix $(SITE) ci
 	touch $@
 
 .PHONY: generate
@@ -125,7 +138,7 @@ pages: setup $(TS_MODULES) ## Run the code blocks of README.md and docs/ against
 	pytest tests/docs
 
 .PHONY: browser
-browser: setup ## Test the dashboard in Chromium; traces of failed tests are in .cache/browser
+browser: setup docs ## Test the dashboard and the documentation site in Chromium; traces of failed tests are in .cache/browser
 	tools/chromium --setup
 	pytest tests/browser
 
@@ -151,6 +164,14 @@ contract-guest: setup ## Run the contract tests with cgroup v2, on this host or 
 test-install: $(STAMP) ## Install the Debian package on a machine with systemd, in a guest kernel (as root)
 	tests/install/setup
 	pytest tests/install -n 2 --dist loadfile -x -p no:cacheprovider --timeout 900
+
+# No --quiet: it would hide the warnings from --strict, too.
+.PHONY: docs
+docs: $(RUNTIME) $(DOCS_STAMP) $(SITE_MODULES) ## Build the pages in docs/ as a site in dist/docs; a broken link fails
+	rm -rf $(DOCS)/pages
+	tools/make-reference-pages $(DOCS)/pages
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+	tools/check-site dist/docs
 
 .PHONY: wheels
 wheels: $(STAMP) ## Build the wheels of the five Python packages in dist/
@@ -192,7 +213,7 @@ host: ## Run all tests that do not need cgroup v2
 # Reports missing packages before the slow steps begin.
 .PHONY: preflight
 preflight:
-	@echo "make test installs packages from PyPI, npm and the Go module proxy in $(CURDIR)/$(VENV), $(TS)/node_modules and $(WEB)/node_modules."
+	@echo "make test installs packages from PyPI, npm and the Go module proxy in $(CURDIR)/$(VENV), $(DOCS), $(TS)/node_modules, $(WEB)/node_modules and $(SITE)/node_modules."
 	@IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --needs
 	@tools/chromium --check
 	tools/make-venv --check
@@ -250,8 +271,9 @@ bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": the
 lock: $(STAMP) ## Update the lock files
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(LOCK) requirements-docs.in -o requirements-docs.txt
 
 .PHONY: clean
 clean: ## Remove the files that other targets create
-	rm -rf $(TS)/node_modules $(TS)/dist $(WEB)/node_modules $(WEB)/dist
+	rm -rf $(TS)/node_modules $(TS)/dist $(WEB)/node_modules $(WEB)/dist $(SITE)/node_modules
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
