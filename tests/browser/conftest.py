@@ -16,7 +16,8 @@ from live import Server, make_certificates, seen_by_jobs
 from live_client import Client, client
 from tests.browser.faults import Faults
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 KEPT = ROOT / ".cache/browser"
 """Traces and pictures of failed tests."""
 
@@ -28,9 +29,10 @@ OpenPage = Callable[..., Awaitable[Page]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests in the event loop of the session, which the browser belongs to."""
+    """Run the tests of this directory in the event loop of the session, which the browser belongs to."""
     for item in items:
-        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
