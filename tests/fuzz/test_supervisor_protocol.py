@@ -11,10 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from jobworkerd.metrics.instruments import Snapshot
 from jobworkerd.model import JobSpec
 from jobworkerd.protocol import framing, messages
 from jobworkerd.protocol.input_messages import FeedInput
-from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.protocol.server import ApiConnection, ServerParts
+from jobworkerd.supervisor.metrics_collection import MetricsCollection
 from tests.fuzz.campaign import campaign
 from tests.fuzz.mutations import mutated, values_of
 from tests.unit.supervisor.job_table import Server, running_table
@@ -50,7 +52,7 @@ class Supervisor:
         connection = ApiConnection(
             self.table.jobs,
             self.table.jobs.inputs.session(),
-            lambda _: messages.Certificates(),
+            ServerParts(lambda _: messages.Certificates(), MetricsCollection(lambda: Snapshot(0, ()), list)),
             on_ready=lambda: None,
             on_fault=lambda *_: None,  # a fault is answered, and logged
         )

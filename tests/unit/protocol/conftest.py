@@ -8,7 +8,7 @@ import pytest
 
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient
-from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.protocol.server import ApiConnection, ServerParts
 from tests.unit.protocol.socket_pair import Pair, Table
 
 
@@ -19,12 +19,17 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     connection = ApiConnection(
         table,
         table.inputs,
-        lambda known: messages.Certificates((1, 2, 3), b"" if known == (1, 2, 3) else b"ca"),
+        ServerParts(
+            lambda known: messages.Certificates((1, 2, 3), b"" if known == (1, 2, 3) else b"ca"),
+            table.metrics,
+        ),
         on_ready=lambda: events.append("ready"),
         on_fault=lambda *fault: faults.append(fault),
     )
     await asyncio.get_running_loop().create_connection(lambda: connection, sock=theirs)
-    connected = await SupervisorClient.connect(ours, lambda: events.append("drain"), events.append)
+    connected = await SupervisorClient.connect(
+        ours, lambda: events.append("drain"), events.append, lambda: b"snapshot"
+    )
     send, sent = connection._send, list[messages.ToApi]()
 
     def record(message: messages.ToApi) -> None:
@@ -33,6 +38,7 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
 
     monkeypatch.setattr(connection, "_send", record)
     monkeypatch.setattr(connection._change_sender, "_send", record)
+    monkeypatch.setattr(connection._metrics, "_send", record)
     yield Pair(connected, connection, table, events, faults, sent)
     table.held.set()
     connection.close()

@@ -10,6 +10,7 @@ from jobworkerd.protocol import input_messages, messages
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.protocol.job_view import JobView
+from jobworkerd.protocol.metrics_messages import Metrics as ServerMetrics
 from jobworkerd.protocol.server import ApiConnection
 from jobworkerd.trace_context import TraceContext
 from sample_jobs import FINAL, RUNNING
@@ -34,6 +35,26 @@ class Inputs:
         self.closed = True
 
 
+class Metrics:
+    """The metrics of a test. `collect` waits for `held`."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+        self.exporting: list[object] = []
+        self.ended_processes: list[object] = []
+
+    async def collect(self) -> ServerMetrics:
+        await self.held.wait()
+        return ServerMetrics(b"supervisor", (b"first", None))
+
+    def export(self, process: object) -> ServerMetrics:
+        self.exporting.append(process)
+        return ServerMetrics(b"exported")
+
+    def ended(self, process: object) -> None:
+        self.ended_processes.append(process)
+
+
 class Table:
     """The jobs of a test. `get` raises `failure`; `start` waits for `held`."""
 
@@ -45,6 +66,7 @@ class Table:
         self.calls: list[object] = []
         self.changes = JobChanges()
         self.inputs = Inputs()
+        self.metrics = Metrics()
 
     async def start(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
         self.calls.append(("start", spec, *([trace] if trace else [])))

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from jobworkerd.protocol import framing, input_messages, messages
-from jobworkerd.protocol.server import ApiConnection
-from tests.unit.protocol.socket_pair import Table
+from jobworkerd.protocol.server import ApiConnection, ServerParts
+from tests.unit.protocol.socket_pair import Metrics, Table
 
 
 def _frame(body: bytes) -> bytes:
@@ -50,7 +50,7 @@ async def hostile() -> AsyncIterator[Hostile]:
     connection = ApiConnection(
         Table(),
         Table().inputs,
-        lambda _: messages.Certificates(),
+        ServerParts(lambda _: messages.Certificates(), Metrics()),
         on_ready=lambda: None,
         on_fault=lambda what, _: hostile.faults.append(what),
     )

@@ -10,7 +10,7 @@ import pytest
 from jobworkerd import errors
 from jobworkerd.model import JobStatus, LimitsUpdate
 from jobworkerd.protocol import client, messages
-from jobworkerd.protocol.client import SupervisorFault
+from jobworkerd.protocol.replies import SupervisorFault
 from sample_jobs import FINAL, RUNNING, SPEC
 from tests.unit.protocol.socket_pair import Pair, until
 

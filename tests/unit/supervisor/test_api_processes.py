@@ -16,7 +16,8 @@ from host_resources import descriptors, opened_since
 
 from jobworkerd.config import Config, LoggingConfig
 from jobworkerd.protocol.messages import Certificates
-from jobworkerd.protocol.server import ApiConnection, InputSession
+from jobworkerd.protocol.metrics_session import MetricsSource
+from jobworkerd.protocol.server import ApiConnection, InputSession, ServerParts
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs
@@ -58,7 +59,7 @@ async def serving(
         connection = ApiConnection(
             create_autospec(Jobs),
             create_autospec(InputSession),
-            lambda _: Certificates(),
+            ServerParts(lambda _: Certificates(), create_autospec(MetricsSource)),
             on_ready=on_ready,
             on_fault=lambda *_: None,
         )

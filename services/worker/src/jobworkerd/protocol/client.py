@@ -6,16 +6,17 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 
-from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable, from_wire
+from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
+from jobworkerd.protocol.metrics_messages import ExportMetrics, GetMetrics, Metrics, Scrape, Scraped
+from jobworkerd.protocol.replies import T, expect
 from jobworkerd.protocol.subscriptions import Subscriptions
 from jobworkerd.trace_context import TraceContext
 
@@ -23,20 +24,6 @@ _NO_ANSWER = "the supervisor does not answer"
 
 _MAX_FINAL = 10_000
 """Maximum number of ids of final jobs in memory, about 1 MB."""
-
-T = TypeVar(
-    "T",
-    messages.OneJob,
-    messages.JobPage,
-    messages.Watching,
-    input_messages.InputAccepted,
-    messages.Certificates,
-    messages.Done,
-)
-
-
-class SupervisorFault(RuntimeError):
-    """Raised when the supervisor reports an internal error. The log of the supervisor has the details."""
 
 
 class SupervisorClient(asyncio.Protocol):
@@ -46,10 +33,16 @@ class SupervisorClient(asyncio.Protocol):
     the supervisor does not answer (see `watch`), and SupervisorFault.
     """
 
-    def __init__(self, on_drain: Callable[[], None], on_limits_problem: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        on_drain: Callable[[], None],
+        on_limits_problem: Callable[[str], None],
+        metrics: Callable[[], bytes],
+    ) -> None:
         self._on_drain = on_drain
         self._draining = False
         self._on_limits_problem = on_limits_problem
+        self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         decoder: msgspec.msgpack.Decoder[messages.ToApi] = msgspec.msgpack.Decoder(messages.ToApi)
         self._decoder = framing.FrameDecoder(decoder)
@@ -58,7 +51,7 @@ class SupervisorClient(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._replies: dict[int, asyncio.Future[messages.ReplyBody]] = {}
         self._subscriptions = Subscriptions(
-            self, partial(_expect, expected=messages.OneJob), partial(_expect, expected=messages.Watching)
+            self, partial(expect, expected=messages.OneJob), partial(expect, expected=messages.Watching)
         )
         self._final: set[str] = set()
         self._liveness = Liveness()
@@ -67,15 +60,19 @@ class SupervisorClient(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, sock: socket.socket, on_drain: Callable[[], None], on_limits_problem: Callable[[str], None]
+        cls,
+        sock: socket.socket,
+        on_drain: Callable[[], None],
+        on_limits_problem: Callable[[str], None],
+        metrics: Callable[[], bytes] = bytes,
     ) -> "SupervisorClient":
         """Take over the socket. `on_drain` is called at the start of the shutdown.
 
         `on_limits_problem` is called with the reason why limits can no longer be enforced, and with an empty
-        reason when they can be enforced again.
+        reason when they can be enforced again. `metrics` returns the encoded metrics of this process.
         """
         loop = asyncio.get_running_loop()
-        _, client = await loop.create_connection(lambda: cls(on_drain, on_limits_problem), sock=sock)
+        _, client = await loop.create_connection(lambda: cls(on_drain, on_limits_problem, metrics), sock=sock)
         return client
 
     async def ready(self) -> None:
@@ -85,6 +82,14 @@ class SupervisorClient(asyncio.Protocol):
     async def certificates(self, known: tuple[int, ...]) -> messages.Certificates:
         """Return the server's certificates, without their contents if their version is the known one."""
         return await self._call(messages.GetCertificates(known), messages.Certificates)
+
+    async def metrics(self) -> Metrics:
+        """Return the metrics of all processes of the server."""
+        return await self._call(GetMetrics(), Metrics)
+
+    async def export_metrics(self) -> Metrics:
+        """Return the metrics of the supervisor, which are empty if another process exports them."""
+        return await self._call(ExportMetrics(), Metrics)
 
     async def start_job(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
         """Start a job, and return it when its command runs."""
@@ -96,7 +101,7 @@ class SupervisorClient(asyncio.Protocol):
             case messages.FinalJob(job):
                 return job
             case body:
-                return _expect(body, messages.OneJob).job
+                return expect(body, messages.OneJob).job
 
     def keeps_final(self, job_id: str) -> bool:
         """Return whether the supervisor still has a job that `get_job` has returned as final."""
@@ -231,6 +236,8 @@ class SupervisorClient(asyncio.Protocol):
                     self._on_limits_problem(reason)
                 case messages.Forgotten(job_id):
                     self._final.discard(job_id)
+                case Scrape():
+                    self._send(Scraped(self._metrics()))
                 case messages.Drain():
                     self._draining = True
                     self._on_drain()
@@ -252,7 +259,7 @@ class SupervisorClient(asyncio.Protocol):
         self._final.add(job_id)
 
     async def _call(self, body: messages.RequestBody, expected: type[T]) -> T:
-        return _expect(await self.request(body)[1], expected)
+        return expect(await self.request(body)[1], expected)
 
     def request(self, body: messages.RequestBody) -> tuple[int, "asyncio.Future[messages.ReplyBody]"]:
         """Send a request, and return its number and its future reply."""
@@ -282,14 +289,3 @@ class SupervisorClient(asyncio.Protocol):
         unsent, self._unsent = self._unsent, []
         if self._transport:
             self._transport.write(b"".join(unsent))
-
-
-def _expect(body: messages.ReplyBody, expected: type[T]) -> T:
-    match body:
-        case messages.Failure(name, attributes):
-            raise from_wire(name, attributes)
-        case messages.Fault(what):
-            raise SupervisorFault(what)
-        case _ if isinstance(body, expected):
-            return body
-    raise SupervisorFault(f"unexpected reply {type(body).__name__}")

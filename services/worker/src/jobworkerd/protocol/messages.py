@@ -4,7 +4,7 @@ An API process sends `Request`s. The supervisor answers each with one `Reply` th
 `Follow`, the supervisor sends notices: `Progress` with the newest state of the job, until `Unfollow` or until
 the job is final. After `WatchJobs`, it sends `Changes` of all jobs, until `UnwatchJobs`. It sends
 `LimitsProblem` when the problem changes, `Forgotten` when a final job is removed, and `Drain` once, at the
-start of the shutdown.
+start of the shutdown. After a `Scrape`, the API process sends `Scraped`.
 """
 
 import sys
@@ -15,6 +15,7 @@ import msgspec
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 from jobworkerd.protocol.change_log import Change
 from jobworkerd.protocol.input_messages import InputAccepted, InputRequest
+from jobworkerd.protocol.metrics_messages import Metrics, MetricsRequest, Scrape
 from jobworkerd.terminal import TerminalResize
 from jobworkerd.trace_context import TraceContext
 
@@ -152,6 +153,7 @@ RequestBody = (
     | UnwatchJobs
     | GetCertificates
     | InputRequest
+    | MetricsRequest
 )
 
 
@@ -225,7 +227,9 @@ class Fault(msgspec.Struct, frozen=True, tag=True, gc=False):
     what: str
 
 
-ReplyBody = Fault | OneJob | FinalJob | JobPage | Watching | InputAccepted | Certificates | Done | Failure
+ReplyBody = (
+    Fault | OneJob | FinalJob | JobPage | Watching | InputAccepted | Certificates | Metrics | Done | Failure
+)
 
 
 class Request(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -283,4 +287,4 @@ class Forgotten(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 ToSupervisor = Request
-ToApi = Reply | Progress | Changes | Forgotten | LimitsProblem | Drain
+ToApi = Reply | Progress | Changes | Forgotten | LimitsProblem | Drain | Scrape

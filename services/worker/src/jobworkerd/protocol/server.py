@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -11,6 +11,8 @@ from jobworkerd.exhaustion import describe, is_exhaustion
 from jobworkerd.model import Job, JobSpec
 from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.job_changes import ChangeSender, JobChanges
+from jobworkerd.protocol.metrics_messages import MetricsRequest
+from jobworkerd.protocol.metrics_session import MetricsSession, MetricsSource
 from jobworkerd.trace_context import TraceContext
 
 
@@ -59,6 +61,13 @@ class InputSession(Protocol):
         """End all attachments."""
 
 
+class ServerParts(NamedTuple):
+    """The parts that API processes use besides jobs. `certificates` gets the version that a process has."""
+
+    certificates: Callable[[tuple[int, ...]], messages.Certificates]
+    metrics: MetricsSource
+
+
 class ApiConnection(asyncio.Protocol):
     """Answers the requests of one API process, and sends it notices of the jobs that it follows.
 
@@ -69,14 +78,15 @@ class ApiConnection(asyncio.Protocol):
         self,
         jobs: JobTable,
         inputs: InputSession,
-        certificates: Callable[[tuple[int, ...]], messages.Certificates],
+        server: ServerParts,
         *,
         on_ready: Callable[[], None],
         on_fault: Callable[[str, BaseException], None],
     ) -> None:
         self._jobs = jobs
         self._inputs = inputs
-        self._certificates = certificates
+        self._certificates = server.certificates
+        self._metrics = MetricsSession(server.metrics, self._send)
         self._on_ready = on_ready
         self._on_fault = on_fault
         self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.Request))
@@ -102,6 +112,7 @@ class ApiConnection(asyncio.Protocol):
         self._changed.clear()
         self._change_sender.stop()
         self._inputs.close()
+        self._metrics.close()
 
     def data_received(self, data: bytes) -> None:
         """Answer requests with one write, except those that wait for a job.
@@ -144,6 +155,10 @@ class ApiConnection(asyncio.Protocol):
         if job_id in self._final:
             self._final.discard(job_id)
             self._send(messages.Forgotten(job_id))
+
+    def scrape(self) -> "asyncio.Future[bytes] | None":
+        """Request the snapshot of the process, if it is connected."""
+        return self._metrics.scrape() if self._transport else None
 
     def drain(self) -> None:
         """Send a notice that the server shuts down."""
@@ -189,6 +204,8 @@ class ApiConnection(asyncio.Protocol):
                 self._answer_later(request, _done(self._jobs.delete(request.body)))
             case _ if isinstance(request.body, input_messages.InputRequest):
                 self._answer_later(request, self._inputs.handle(request.body))
+            case _ if isinstance(request.body, MetricsRequest):
+                self._answer_later(request, self._metrics.handle(request.body))
             case messages.ListJobs() | messages.GetJobs():
                 self._answer_later(request, self._page(request.body))
             case _:

@@ -50,7 +50,7 @@ class ApiProcesses:
         self._jobs_dir = jobs_dir
         self._log = log
         self._connect = connect
-        self._connections: set[ApiConnection] = set()
+        self._connections: dict[int, ApiConnection] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
         self._limits_problem = ""
@@ -62,7 +62,7 @@ class ApiProcesses:
             ApiFailed: a process ended by itself before it served.
         """
         ready = [asyncio.Event() for _ in range(self._config.api.process_count)]
-        self._tasks = [asyncio.create_task(self._keep(each)) for each in ready]
+        self._tasks = [asyncio.create_task(self._keep(*each)) for each in enumerate(ready)]
         all_ready = asyncio.create_task(_all(ready))
         await asyncio.wait([all_ready, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         if not all_ready.done():
@@ -71,24 +71,29 @@ class ApiProcesses:
 
     def job_changed(self, job_id: str) -> None:
         """Notify the followers of a job that its log or its status has changed."""
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.job_changed(job_id)
 
     def limits_problem(self, reason: str) -> None:
         """Notify all present and future processes why limits are not enforced; empty if they are."""
         self._limits_problem = reason
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.limits_problem(reason)
 
     def job_forgotten(self, job_id: str) -> None:
         """Notify all processes that a final job was removed."""
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.job_forgotten(job_id)
+
+    def scrape(self) -> "list[asyncio.Future[bytes] | None]":
+        """Request the metrics of each process, by its number. None stands for one that is not connected."""
+        connections = map(self._connections.get, range(len(self._tasks)))
+        return [each.scrape() if each else None for each in connections]
 
     def drain(self) -> None:
         """Notify all processes that the server shuts down."""
         self._closing = True
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.drain()
 
     async def close(self, within: float) -> None:
@@ -96,7 +101,7 @@ class ApiProcesses:
         seconds.
         """
         self._closing = True
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.close()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=within)
@@ -105,7 +110,7 @@ class ApiProcesses:
             if late:
                 await asyncio.wait(late)
 
-    async def _keep(self, ready: asyncio.Event) -> None:
+    async def _keep(self, number: int, ready: asyncio.Event) -> None:
         """Run one API process at a time, with a backoff between processes that never served. Return if the
         server ends, or if the first process ends by itself before it serves.
         """
@@ -118,7 +123,7 @@ class ApiProcesses:
                 ready.set()
 
             try:
-                exit_code = await self._run(on_ready)
+                exit_code = await self._run(number, on_ready)
             except OSError as error:
                 exit_code = None
                 self._log.error("api process not started", reason=str(error))
@@ -132,14 +137,14 @@ class ApiProcesses:
                 await asyncio.sleep(backoff)
                 backoff = min(2 * backoff, _LAST_BACKOFF_SECONDS)
 
-    async def _run(self, on_ready: Callable[[], None]) -> int:
+    async def _run(self, number: int, on_ready: Callable[[], None]) -> int:
         """Run one API process, and return its exit code; negative for a signal.
 
         Raises:
             OSError: the process cannot be started. Nothing is left behind.
         """
         connection = self._connect(on_ready)
-        self._connections.add(connection)
+        self._connections[number] = connection
         try:
             child, pidfd = await self._start_one(connection)
             self._log.debug("api process started", pid=child.pid)
@@ -147,7 +152,7 @@ class ApiProcesses:
                 connection.limits_problem(self._limits_problem)
             return await _exit_code(child, pidfd)
         finally:
-            self._connections.discard(connection)
+            del self._connections[number]
             connection.close()
 
     async def _start_one(self, connection: ApiConnection) -> "tuple[subprocess.Popen[bytes], int]":

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from jobworkerd.cgroup.sweep import Removed
 from jobworkerd.config import Config
 from jobworkerd.keeper.client import Handlers, KeeperClient
-from jobworkerd.protocol.server import ApiConnection
+from jobworkerd.metrics.instruments import Snapshot
+from jobworkerd.protocol.server import ApiConnection, ServerParts
 from jobworkerd.spawn import accounts, writable_paths
 from jobworkerd.spawn.host_watch import HostWatch
 from jobworkerd.spawn.identity import Identity
@@ -26,6 +27,7 @@ from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.log_sweep import LogSweep
 from jobworkerd.supervisor.lost_jobs import end_lost_jobs
 from jobworkerd.supervisor.memory_watch import MemoryWatch
+from jobworkerd.supervisor.metrics_collection import MetricsCollection
 from jobworkerd.supervisor.shutdown import Shutdown
 
 _KILLED_WITHIN_SECONDS = 10.0
@@ -70,7 +72,7 @@ async def serve(server: Server, context: JobContext) -> End:
         return ApiConnection(
             jobs,
             jobs.inputs.session(),
-            partial(certificates.read, Path(config.certs_dir)),
+            ServerParts(partial(certificates.read, Path(config.certs_dir)), metrics),
             on_ready=on_ready,
             on_fault=lambda what, error: events.error("fault", error, request=what),
         )
@@ -78,6 +80,7 @@ async def serve(server: Server, context: JobContext) -> End:
     config, user, jobs_dir, keeper, events, *_ = server
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
+    metrics = MetricsCollection(partial(_snapshot, server, context, jobs), apis.scrape)
     writable = writable_paths.watched_paths(config)
     watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.preparation.host_changed)
     memory_watch = _watch_memory(config, context, jobs, events)
@@ -132,6 +135,11 @@ async def serve(server: Server, context: JobContext) -> End:
         jobs.close()
     events.info("ended")
     return end
+
+
+def _snapshot(server: Server, context: JobContext, jobs: Jobs) -> Snapshot:
+    queued = len(jobs.queued.admission)
+    return context.counters.snapshot(len(jobs.live_ids), queued, context.logs.totals, server.jobs_dir)
 
 
 async def _continue_jobs(jobs: Jobs, server: Server, context: JobContext) -> None:

@@ -16,7 +16,8 @@ import structlog
 from jobworkerd import pem_parser, server_certificate
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.protocol import messages
-from jobworkerd.protocol.client import SupervisorClient, SupervisorFault
+from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.protocol.replies import SupervisorFault
 from jobworkerd.server_pair import ServerPair
 from jobworkerd.startup import CannotStart
 
