@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_service_pb2, login_service_pb2
 from tests.docs.pages import Use, blocks
 from tests.docs.playing import Session
 from tests.interop.paths import ROOT
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
-SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+METHODS = [
+    f"{service.full_name}/{method.name}"
+    for file in (job_service_pb2.DESCRIPTOR, login_service_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+    for method in service.methods
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -20,9 +25,9 @@ def test_the_page_does_what_it_says(page: Path, session: Session) -> None:
 
 
 @pytest.mark.parametrize("program", ["rpc", "bufrpc"])
-@pytest.mark.parametrize("method", [method.name for method in SERVICE.methods])
+@pytest.mark.parametrize("method", METHODS)
 def test_there_is_a_recipe_for_each_rpc(program: str, method: str) -> None:
     code = "\n".join(each.code for each in blocks(ROOT / "docs/grpcurl.md") if each.use is Use.RUN)
     commands = code.replace("\\\n", " ").splitlines()
-    call = re.compile(rf"{program} .*\b{SERVICE.full_name}/{method}\b")
+    call = re.compile(rf"{program} .*\b{method}\b")
     assert any(call.match(command) for command in commands)

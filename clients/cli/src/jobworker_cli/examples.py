@@ -22,6 +22,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "update": "jobworker update --max-memory=1024 --max-cpu=200 019a4c",
         "top": "jobworker top --once --interval 5s",
         "stats": "jobworker stats -f 019a4c",
+        "dashboard": "jobworker dashboard --port 8080 --no-browser",
         "add": "jobworker context add prod --server jobs.example.org:50051 --certs ~/prod --role viewer",
         "use": "jobworker context use prod",
         "show": "jobworker --role viewer context show prod",

@@ -13,6 +13,7 @@ import typer
 from jobworker_cli.commands.attach import attach
 from jobworker_cli.commands.context import app as contexts_app
 from jobworker_cli.commands.create import create
+from jobworker_cli.commands.dashboard import app as dashboard_app
 from jobworker_cli.commands.delete import delete
 from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
@@ -36,7 +37,8 @@ __all__ = ["app", "main"]
 EPILOG = """\b
 Exit codes:
   0    success; for run, attach, stream and wait: the job exited with 0
-  1    the call failed (create, get, list, queue, stop, update, delete, prune, top, stats)
+  1    the call failed (create, get, list, queue, stop, update, delete, prune, top, stats,
+       dashboard)
   2    the command line is invalid
   124  the job exceeded its timeout or its queue timeout (run, attach, stream, wait; not with
        --preserve-status)
@@ -153,6 +155,7 @@ app.command(epilog=epilog("update"))(update)
 app.command(epilog=epilog("top"))(top)
 app.command(epilog=epilog("stats"))(stats)
 app.add_typer(contexts_app, name="context")
+app.add_typer(dashboard_app, name="dashboard", epilog=epilog("dashboard"))
 
 
 def open_closed_streams() -> None:

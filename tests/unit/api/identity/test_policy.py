@@ -8,13 +8,14 @@ from grpc import aio
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_service_pb2, login_service_pb2
 from jobworkerd.api.identity.policy import POLICY, roles_for
 from jobworkerd.api.identity.principal import Role
 from jobworkerd.protocol import messages
 
 FILES: list[FileDescriptor] = [
     job_service_pb2.DESCRIPTOR,
+    login_service_pb2.DESCRIPTOR,
     health_pb2.DESCRIPTOR,
     reflection_pb2.DESCRIPTOR,
 ]

@@ -40,6 +40,7 @@ from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
 from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.api.log_lines import LogLines
+from jobworkerd.api.login_service import LoginService
 from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService
 from jobworkerd.api.telemetry import telemetry
@@ -124,6 +125,7 @@ async def serve(
         config.api,
         [*extra, AccessLog(), Errors(), call_bounds, Authorization(identities, active_calls)],
         JobService(config, jobs_dir, supervisor, identities, draining),
+        LoginService(identities),
         health,
     )
     certificates = Certificates(

@@ -15,7 +15,13 @@ from jobworkerd.api.streaming import headers
 
 _V1 = "grpc.reflection.v1.ServerReflection"
 
-_DESCRIBED = ("jobworker.v1.JobService", "grpc.health.v1.Health", _V1, reflection.SERVICE_NAME)
+_DESCRIBED = (
+    "jobworker.v1.JobService",
+    "jobworker.v1.LoginService",
+    "grpc.health.v1.Health",
+    _V1,
+    reflection.SERVICE_NAME,
+)
 
 
 def add_reflection(server: aio.Server) -> None:

@@ -1,4 +1,4 @@
-"""Adds JobService to a server.
+"""Adds the services of the API to a server.
 
 The generated code cannot send serialized messages, send headers before the first message of a stream, or
 return another status for requests that it cannot parse.
@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
-from jobworker.v1 import job_service_pb2
+from jobworker.v1 import job_service_pb2, login_service_pb2
 from jobworkerd.api.bounds import MAX_REQUEST_BYTES
+from jobworkerd.api.login_service import LoginService
 from jobworkerd.api.rpc import Context, unreadable
 from jobworkerd.api.service import JobService
 from jobworkerd.api.streaming import headers
@@ -28,7 +30,15 @@ def add_job_service(server: aio.Server, service: JobService) -> None:
 
     The serializer of gRPC would serialize a message once for each reader.
     """
-    described = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+    _add(server, job_service_pb2.DESCRIPTOR.services_by_name["JobService"], service)
+
+
+def add_login_service(server: aio.Server, service: LoginService) -> None:
+    """Add the service."""
+    _add(server, login_service_pb2.DESCRIPTOR.services_by_name["LoginService"], service)
+
+
+def _add(server: aio.Server, described: ServiceDescriptor, service: object) -> None:
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in described.methods:
         behaviour = getattr(service, method.name)

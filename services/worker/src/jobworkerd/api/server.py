@@ -11,8 +11,9 @@ from grpc_health.v1 import health_pb2_grpc
 from jobworkerd.api.bounds import MAX_REQUEST_BYTES
 from jobworkerd.api.health import Health
 from jobworkerd.api.interceptors.server_interceptor import InterceptorChain, ServerInterceptor
+from jobworkerd.api.login_service import LoginService
 from jobworkerd.api.reflection import add_reflection
-from jobworkerd.api.registration import add_job_service
+from jobworkerd.api.registration import add_job_service, add_login_service
 from jobworkerd.api.service import JobService
 from jobworkerd.config import ApiConfig
 from jobworkerd.startup import CannotStart
@@ -59,11 +60,16 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
 
 
 def build(
-    config: ApiConfig, interceptors: Sequence[ServerInterceptor], service: JobService, health: Health
+    config: ApiConfig,
+    interceptors: Sequence[ServerInterceptor],
+    service: JobService,
+    login_service: LoginService,
+    health: Health,
 ) -> aio.Server:
     """Return a server with all services that does not listen yet. The first interceptor is outermost."""
     server = aio.server(interceptors=[InterceptorChain(interceptors)], options=options(config))
     add_job_service(server, service)
+    add_login_service(server, login_service)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if config.reflection:
         add_reflection(server)

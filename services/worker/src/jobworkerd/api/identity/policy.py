@@ -20,6 +20,7 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
         "jobworker.v1.JobService/WatchJobs": _ADMIN_AND_VIEWER,
         "jobworker.v1.JobService/GetJobsStream": _ADMIN_AND_VIEWER,
         "jobworker.v1.JobService/AttachJob": _ADMIN,
+        "jobworker.v1.LoginService/GetIdentity": _ADMIN_AND_VIEWER,
         "grpc.health.v1.Health/Check": _ADMIN_AND_VIEWER,
         "grpc.health.v1.Health/List": _ADMIN_AND_VIEWER,
         "grpc.health.v1.Health/Watch": _ADMIN_AND_VIEWER,

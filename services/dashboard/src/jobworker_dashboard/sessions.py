@@ -1,0 +1,131 @@
+"""The sessions of browsers: a login exchanges a one-time token for a cookie."""
+
+import hashlib
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobworker_dashboard.backend import Metadata
+from jobworker_dashboard.connect_error import ConnectError
+
+MAX_SESSIONS = 1_000
+MAX_SESSIONS_PER_SUBJECT = 20
+MAX_STREAMS = 1_000
+MAX_STREAMS_PER_SESSION = 128
+
+_ID_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Session:
+    """A user for whom the dashboard calls the server.
+
+    Attributes:
+        subject: the subject of the user's certificate.
+        role: `Admin` or `Viewer`, as far as the certificate has a role.
+        metadata: what each call to the server carries.
+        expires: the time of the end in seconds since the epoch.
+    """
+
+    subject: str
+    role: str
+    metadata: Metadata = ()
+    expires: float = float("inf")
+
+
+class Login(Protocol):
+    """Decides whose session a one-time token begins."""
+
+    mode: str
+    """`own` if the dashboard has the certificate of the user, or `delegated`."""
+
+    async def session(self, token: str) -> Session:
+        """Return a new session.
+
+        Raises:
+            ConnectError: the token is not valid, or the server did not answer.
+        """
+
+
+class Sessions:
+    """The sessions in memory, by the hash of their cookie. They end with the dashboard."""
+
+    def __init__(self, login: Login, clock: Callable[[], float] = time.time) -> None:
+        self._login = login
+        self._clock = clock
+        self._sessions: dict[bytes, Session] = {}
+        self._streams: Counter[bytes] = Counter()
+
+    @property
+    def mode(self) -> str:
+        """`own` or `delegated`."""
+        return self._login.mode
+
+    def find(self, cookie: str) -> Session:
+        """Return the session of a cookie.
+
+        Raises:
+            ConnectError: no session has this cookie, or the session has expired.
+        """
+        session = self._sessions.get(_key(cookie))
+        if session is None:
+            raise ConnectError("unauthenticated", "no session; open the link of `jobworker dashboard`")
+        if session.expires <= self._clock():
+            self.end(cookie)
+            raise ConnectError("unauthenticated", "the session has expired; log in again")
+        return session
+
+    async def begin(self, token: str) -> tuple[str, Session]:
+        """Exchange a one-time token for a session. Return its cookie and the session.
+
+        Raises:
+            ConnectError: the token is not valid, or the server did not answer.
+        """
+        session = await self._login.session(token)
+        self._make_room(session.subject)
+        cookie = secrets.token_urlsafe(_ID_BYTES)
+        self._sessions[_key(cookie)] = session
+        return cookie, session
+
+    def end(self, cookie: str) -> None:
+        """End a session, if there is one."""
+        self._sessions.pop(_key(cookie), None)
+
+    @contextmanager
+    def stream(self, cookie: str) -> Iterator[None]:
+        """Count a stream of a session.
+
+        Raises:
+            ConnectError: the session or the dashboard has the maximum number of streams.
+        """
+        key = _key(cookie)
+        if self._streams[key] >= MAX_STREAMS_PER_SESSION or self._streams.total() >= MAX_STREAMS:
+            raise ConnectError(
+                "resource_exhausted",
+                f"{self._streams[key]} streams of this session are open; close tabs of the dashboard",
+            )
+        self._streams[key] += 1
+        try:
+            yield
+        finally:
+            self._streams[key] -= 1
+            if not self._streams[key]:
+                del self._streams[key]
+
+    def _make_room(self, subject: str) -> None:
+        """Remove expired sessions, and the oldest ones beyond a bound."""
+        now = self._clock()
+        self._sessions = {key: each for key, each in self._sessions.items() if each.expires > now}
+        of_subject = [key for key, each in self._sessions.items() if each.subject == subject]
+        excess = of_subject[: max(0, len(of_subject) - MAX_SESSIONS_PER_SUBJECT + 1)]
+        for key in excess or list(self._sessions)[: max(0, len(self._sessions) - MAX_SESSIONS + 1)]:
+            del self._sessions[key]
+
+
+def _key(cookie: str) -> bytes:
+    """Return the hash of a cookie, so that a look-up does not depend on how much of a guess is right."""
+    return hashlib.sha256(cookie.encode()).digest()

@@ -1,0 +1,164 @@
+"""Calls, the session, the files of the page, and what the dashboard refuses."""
+
+import asyncio
+import json
+
+import pytest
+
+from jobworker_dashboard import http_server, request_body
+from jobworker_dashboard.connect_error import ConnectError
+from jobworker_dashboard.request_body import MAX_BYTES
+from jobworker_dashboard.security import HEADERS
+from served_dashboard import STREAM, TOKEN, UNARY, Served
+
+
+def status(head: str) -> int:
+    """Return the status in the head of a response."""
+    return int(head.split(" ", 2)[1])
+
+
+async def test_a_call_passes_bytes_deadline_session_and_trace(served: Served) -> None:
+    head, body = await served.http("POST", UNARY, b"\x0a\x01x", connect_timeout_ms="1500", traceparent="00-a")
+    assert (status(head), body) == (200, b"\x0a\x01x")
+    assert "cache-control: no-store" in head
+    ((path, metadata, timeout),) = served.backend.calls
+    assert (path, timeout) == (UNARY, 1.5)
+    assert list(metadata) == [("session", b"secret"), ("traceparent", "00-a")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"content_type": "application/json"}, 400),
+        ({"content_encoding": "gzip"}, 400),
+        ({"connect_timeout_ms": "-1"}, 400),
+        ({"connect_timeout_ms": "99999999999"}, 400),
+        ({"cookie": "other=1"}, 401),
+        ({"origin": "http://evil.example"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"host": "evil.example"}, 421),
+    ],
+)
+async def test_refused_calls_do_not_reach_the_server(
+    served: Served, headers: dict[str, str], code: int
+) -> None:
+    head, _ = await served.http("POST", UNARY, b"", **headers)
+    assert (status(head), served.backend.calls) == (code, [])
+
+
+@pytest.mark.parametrize("path", [STREAM, "/jobworker.v1.LoginService/GetIdentity", "/a.B/C"])
+async def test_other_methods_are_not_passed_on(served: Served, path: str) -> None:
+    head, body = await served.http("POST", path)
+    assert (status(head), json.loads(body)["code"]) == (501, "unimplemented")
+    assert not served.backend.calls
+
+
+async def test_a_client_that_is_gone_ends_its_call(served: Served) -> None:
+    served.backend.hangs = True
+    _, writer = await served.connection()
+    writer.write(served.head("POST", UNARY))
+    while not served.backend.calls:
+        await asyncio.sleep(0.01)
+    writer.transport.abort()
+    await asyncio.wait_for(served.backend.cancelled.wait(), 30)
+
+
+async def test_a_large_body_is_refused(served: Served) -> None:
+    head, body = await served.http("POST", UNARY, bytes(MAX_BYTES + 1))
+    assert (status(head), json.loads(body)["code"]) == (429, "resource_exhausted")
+    assert "connection: close" in head
+
+
+async def test_a_slow_body_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_body, "SECONDS", 0.05)
+    head, body = await served.http("POST", UNARY, content_length="5")
+    assert (status(head), json.loads(body)["code"]) == (504, "deadline_exceeded")
+
+
+async def test_a_connection_without_a_request_is_closed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.05)
+    reader, writer = await served.connection()
+    writer.write(b"GET / HTTP/1.1\r\n")
+    assert await asyncio.wait_for(reader.read(), 30) == b""
+    writer.close()
+
+
+async def test_large_headers_are_refused(served: Served) -> None:
+    reader, writer = await served.connection()
+    writer.write(b"GET / HTTP/1.1\r\nx-large: " + b"x" * 70_000)
+    assert (await reader.read()).startswith(b"HTTP/1.1 400")
+    writer.close()
+
+
+async def test_a_login_sets_a_cookie_that_scripts_and_other_hosts_cannot_read(served: Served) -> None:
+    head, body = await served.http("POST", "/session", json.dumps({"token": TOKEN}).encode())
+    (cookie,) = (line for line in head.splitlines() if line.startswith("set-cookie"))
+    for attribute in ("__host-jobworker=", "httponly", "secure", "samesite=strict", "path=/"):
+        assert attribute in cookie
+    assert json.loads(body)["subject"] == "CN=alice"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 1}', b'{"token": "wrong"}', b"\xff"])
+async def test_a_refused_login_sets_no_cookie(served: Served, body: bytes) -> None:
+    head, _ = await served.http("POST", "/session", body)
+    assert status(head) in {400, 401}
+    assert "set-cookie" not in head
+
+
+async def test_a_logout_ends_the_session(served: Served) -> None:
+    assert status((await served.http("DELETE", "/session"))[0]) == 204
+    assert status((await served.http("GET", "/session"))[0]) == 401
+
+
+async def test_a_session_that_the_server_rejects_ends(served: Served) -> None:
+    served.backend.answer = lambda _: ConnectError("unauthenticated", "expired")
+    assert status((await served.http("POST", UNARY))[0]) == 401
+    assert status((await served.http("GET", "/session"))[0]) == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/create", "/jobs/0199f3a0", "/?status=running"])
+async def test_the_page_handles_its_paths(served: Served, path: str) -> None:
+    head, body = await served.http("GET", path)
+    assert status(head) == 200
+    assert "content-type: text/html" in head
+    assert "cache-control: no-cache" in head
+    assert b"<html" in body
+
+
+async def test_files_with_a_hash_in_their_name_are_cached_for_ever(served: Served) -> None:
+    _, page = await served.http("GET", "/")
+    script = page.decode().partition('src="')[2].partition('"')[0]
+    assert script.startswith("/assets/")
+    head, _ = await served.http("GET", script, accept_encoding="gzip")
+    assert "immutable" in head
+    assert "content-type: text/javascript" in head
+    tag = head.partition("etag: ")[2].partition("\r\n")[0]
+    again, body = await served.http("GET", script, if_none_match=tag)
+    assert (status(again), body) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/unknown", "/assets/../__init__.py", "/%2e%2e/__init__.py", "/jobs/a/b"])
+async def test_an_unknown_file_is_not_found(served: Served, path: str) -> None:
+    assert status((await served.http("GET", path))[0]) == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/", {}),
+        ("GET", "/unknown", {}),
+        ("GET", "/session", {"cookie": "none=1"}),
+        ("POST", UNARY, {}),
+        ("PUT", "/", {}),
+        ("GET", "/", {"host": "evil.example"}),
+        ("POST", UNARY, {"origin": "http://evil.example"}),
+    ],
+)
+async def test_all_responses_have_the_security_headers(
+    served: Served, method: str, path: str, headers: dict[str, str]
+) -> None:
+    head, _ = await served.http(method, path, b"", **headers)
+    for name, value in HEADERS.items():
+        assert f"{name}: {value}\r\n".lower() in f"{head}\r\n"
