@@ -1,11 +1,13 @@
 /** Renders the dashboard. */
+// Before the components, whose styles override these.
+import "./style/theme.css";
+import "./style/base.css";
+import "./ui/ui.css";
+
 import { render } from "preact";
 import { App } from "./app/app.js";
 import { listenForKeys } from "./app/keys.js";
 import { applyTheme } from "./app/theme.js";
-import "./style/theme.css";
-import "./style/base.css";
-import "./ui/ui.css";
 
 applyTheme();
 listenForKeys();

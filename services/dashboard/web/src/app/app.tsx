@@ -1,5 +1,7 @@
 /** The page: its frame, and the view that the address names. */
 import { useEffect } from "preact/hooks";
+import { JobPage } from "../job/job_page.js";
+import { JobsPage } from "../jobs/jobs_page.js";
 import { EmptyState } from "../ui/empty_state.js";
 import { connection } from "./connection.js";
 import { Header } from "./header.js";
@@ -14,7 +16,12 @@ import "./app.css";
 
 /** The whole page. */
 export function App() {
-  useEffect(() => void startSession(), []);
+  useEffect(() => {
+    void startSession();
+    // A link that is pasted while the login page is open changes only the fragment.
+    addEventListener("hashchange", startSession);
+    return () => removeEventListener("hashchange", startSession);
+  }, []);
   return (
     <>
       <a class="skip-link" href="#main">
@@ -33,7 +40,9 @@ export function App() {
 async function startSession(): Promise<void> {
   const token = location.hash.slice(1);
   if (path.peek() !== "/login" || !token) {
-    await loadSession();
+    if (session.peek().kind !== "user") {
+      await loadSession();
+    }
     return;
   }
   navigate("/login", { replace: true });
@@ -67,6 +76,13 @@ function View() {
 }
 
 function Routed() {
+  const [, view, id] = path.value.split("/");
+  if (path.value === "/") {
+    return <JobsPage />;
+  }
+  if (view === "jobs" && id) {
+    return <JobPage key={id} id={id} />;
+  }
   return <NotFound />;
 }
 

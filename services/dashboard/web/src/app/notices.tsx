@@ -1,7 +1,6 @@
 /** Short messages about what has just happened. */
 import { signal } from "@preact/signals";
 import { IconButton } from "../ui/button.js";
-import { errorText } from "../ui/error_text.js";
 
 const SHOWN_MS = 6000;
 
@@ -22,14 +21,6 @@ export function notify(text: string, kind: Notice["kind"] = "ok"): void {
   notices.value = [...notices.peek().filter((each) => each.text !== text), notice];
   if (kind === "ok") {
     setTimeout(() => dismiss(notice.id), SHOWN_MS);
-  }
-}
-
-/** Shows the message of an error. Errors that abort a call on purpose are not shown. */
-export function reportError(error: unknown): void {
-  const text = errorText(error);
-  if (text) {
-    notify(text, "bad");
   }
 }
 

@@ -1,0 +1,88 @@
+/** The jobs of the table, kept current by one watch. */
+
+import {
+  type BrowserClient,
+  type Job,
+  type JobWatch,
+  JobWorkerError,
+  type WatchFilter,
+} from "@jobworker/client/browser";
+import { signal } from "@preact/signals";
+
+// The client has already retried for 30 s.
+const RESTART_MS = 1000;
+// Jobs of an unfinished snapshot that are worth replacing the jobs of the previous filter.
+const FIRST_JOBS = 50;
+
+/** The jobs that match a filter. Changes become visible together, at most once per frame. */
+export class JobList {
+  /** The jobs by id, and the number of the state: the map itself changes in place. */
+  readonly state = signal<{ readonly jobs: ReadonlyMap<string, Job> }>({ jobs: new Map() });
+  /** True once all jobs that match are known. */
+  readonly synced = signal(false);
+  /** The error that ended the watch. */
+  readonly failure = signal<unknown>(undefined);
+  readonly #client: BrowserClient;
+  #abort = new AbortController();
+  #frame = 0;
+
+  constructor(client: BrowserClient) {
+    this.#client = client;
+  }
+
+  /** Watches the jobs that match `filter` instead of the present ones. */
+  start(filter: WatchFilter): void {
+    this.stop();
+    this.#abort = new AbortController();
+    this.failure.value = undefined;
+    this.synced.value = false;
+    void this.#run(filter, this.#abort.signal);
+  }
+
+  /** Ends the watch. The jobs stay visible. */
+  stop(): void {
+    this.#abort.abort();
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+  }
+
+  async #run(filter: WatchFilter, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.#read(this.#client.watch(filter, { signal }));
+      } catch (error) {
+        if (signal.aborted) {
+          return;
+        }
+        if (!(error instanceof JobWorkerError && error.retryable)) {
+          this.failure.value = error;
+          return;
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
+    }
+  }
+
+  async #read(watch: JobWatch): Promise<void> {
+    let synced = false;
+    for await (const event of watch) {
+      if (event.type === "synced") {
+        synced = true;
+        this.synced.value = true;
+        this.#show(watch.jobs);
+      } else if (synced || watch.jobs.size === FIRST_JOBS || this.state.peek().jobs === watch.jobs) {
+        this.#showInNextFrame(watch.jobs);
+      }
+    }
+  }
+
+  #showInNextFrame(jobs: ReadonlyMap<string, Job>): void {
+    this.#frame ||= requestAnimationFrame(() => this.#show(jobs));
+  }
+
+  #show(jobs: ReadonlyMap<string, Job>): void {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.state.value = { jobs };
+  }
+}
