@@ -1,6 +1,7 @@
 """A `JobContext` and jobs for unit tests that start real processes."""
 
 import asyncio
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from own_children import OwnChildren
 from jobworkerd.cgroup.group_scan import GroupScan
 from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.populated import PopulatedWatcher
-from jobworkerd.config import IsolationConfig
+from jobworkerd.config import IsolationConfig, LoggingConfig
 from jobworkerd.logs.store import LogStore
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy
 from jobworkerd.protocol.job_changes import JobChanges
@@ -24,8 +25,10 @@ from jobworkerd.spawn.isolation import Isolation
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
 from jobworkerd.spawn.users import Users
+from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import Holder
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_spans import JobSpans
 
 NO_CGROUPS = "no cgroups here"
 JOB_ID = "01981c6d-0000-7000-8000-000000000000"
@@ -77,6 +80,7 @@ def job_context(
             scratch=scratch,
             read_buffer=memoryview(bytearray(4096)),
             changes=JobChanges(),
+            spans=JobSpans(loop, EventLog(LoggingConfig(), io.StringIO())),
             warn=warn,
             on_fault=on_fault,
         )

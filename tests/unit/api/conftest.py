@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from jobworkerd.api import main
 from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
+from jobworkerd.api.telemetry import Exporting
 from jobworkerd.config import ApiConfig, Config, Defaults
 
 
@@ -59,7 +60,7 @@ def start_api(config: Config, authority: Authority, logged: Logged) -> StartApi:
                 replace(config, defaults=defaults),
                 Path(config.state_dir) / "jobs",
                 theirs,
-                extra,
+                Exporting(extra),
                 structlog.get_logger(),
             )
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from jobworkerd import errors
 from jobworkerd.model import Job, JobSpec
@@ -55,6 +55,24 @@ class Metrics:
         self.ended_processes.append(process)
 
 
+class Spans:
+    """The spans of final jobs. It remembers its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+        self.send: Callable[[Job], None] | None = None
+
+    def connected(self, send: Callable[[Job], None], *, exports: bool) -> None:
+        self.send = send
+        self.calls.append(("connected", exports))
+
+    def disconnected(self, send: Callable[[Job], None]) -> None:
+        self.calls.append(("disconnected", send == self.send))
+
+    def exported(self, job_ids: Iterable[str]) -> None:
+        self.calls.append(("exported", job_ids))
+
+
 class Table:
     """The jobs of a test. `get` raises `failure`; `start` waits for `held`."""
 
@@ -67,6 +85,7 @@ class Table:
         self.changes = JobChanges()
         self.inputs = Inputs()
         self.metrics = Metrics()
+        self.spans = Spans()
 
     async def start(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
         self.calls.append(("start", spec, *([trace] if trace else [])))

@@ -17,6 +17,7 @@ from jobworkerd.supervisor.adoption import Adoption
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.live_job import LiveJob
+from jobworkerd.trace_context import JobTrace
 
 
 class Parent(OwnChildren):
@@ -81,11 +82,13 @@ class Supervisor:
     ended: list[Job] = field(default_factory=list)
     orphans: set[int] = field(default_factory=set)
 
-    async def start(self, *argv: str, was_queued: bool = False, **spec: object) -> LiveJob:
+    async def start(
+        self, *argv: str, was_queued: bool = False, trace: JobTrace | None = None, **spec: object
+    ) -> LiveJob:
         """Start a job."""
         self.live, self.ended, self.number = [], [], self.number + 1
         job = new_job(*argv, job_id=f"0198a000-{self.number:04x}-7000-8000-000000000000")
-        job = replace(job, spec=replace(job.spec, **spec), was_queued=was_queued)
+        job = replace(job, spec=replace(job.spec, **spec), was_queued=was_queued, trace=trace)
         commit = self.context.records.insert
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(LiveJob, "abandon", _nothing)  # a killed supervisor cleans nothing up

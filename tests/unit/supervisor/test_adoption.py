@@ -21,6 +21,7 @@ from jobworkerd.spawn import process
 from jobworkerd.supervisor import job_state, stored_jobs
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.outcome import StopRequest
+from jobworkerd.trace_context import JobTrace, TraceContext
 from tests.unit.supervisor.job_table import CONFIG, Server, until
 from tests.unit.supervisor.killed_supervisor import Holder, Killed, Parent, Supervisor
 
@@ -383,6 +384,43 @@ async def test_a_final_job_is_held_until_the_disk_accepts_its_record(
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while live.id in supervisor.holder.entries:
             await asyncio.sleep(0.01)
+
+
+async def test_the_span_of_a_job_survives_a_kill_at_each_step(supervisor: Supervisor) -> None:
+    parent = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", exported=True)
+    trace = JobTrace.below(parent)
+    assert trace
+    kills = 0
+    for kill_at in range(1, 100):
+        supervisor.holder.arm(kill_at, before=True)
+        try:
+            await supervisor.start("true", trace=trace)
+            await supervisor.end()
+        except Killed:
+            kills += 1
+            supervisor.kill()
+            job = await supervisor.finish()
+        else:
+            break
+        assert job
+        assert job.trace
+        assert (job.trace.parent, job.trace.span_id) == (parent, trace.span_id), kill_at
+        await settled(supervisor)
+    assert kills >= 3
+
+
+async def test_the_span_of_a_job_whose_record_is_final_is_sent_by_the_next_supervisor(
+    supervisor: Supervisor,
+) -> None:
+    """The earlier supervisor was killed between the commit and the notice."""
+    trace = JobTrace.below(TraceContext("00-" + "1" * 32 + "-" + "2" * 16 + "-01", exported=True))
+    live = await supervisor.start("true", trace=trace)
+    await supervisor.context.records.update(await live.end())
+    await supervisor.succeed()
+    assert supervisor.ended == []
+    found: list[Job] = []
+    supervisor.context.spans.connected(found.append, exports=True)
+    assert [job.id for job in found] == [live.id]
 
 
 async def test_a_state_that_cannot_be_read_is_lost(supervisor: Supervisor) -> None:

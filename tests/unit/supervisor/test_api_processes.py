@@ -15,9 +15,10 @@ import pytest
 from host_resources import descriptors, opened_since
 
 from jobworkerd.config import Config, LoggingConfig
+from jobworkerd.protocol.job_table import InputSession
 from jobworkerd.protocol.messages import Certificates
 from jobworkerd.protocol.metrics_session import MetricsSource
-from jobworkerd.protocol.server import ApiConnection, InputSession, ServerParts
+from jobworkerd.protocol.server import ApiConnection, ServerParts
 from jobworkerd.supervisor.api_processes import ApiFailed, ApiProcesses
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.jobs import Jobs

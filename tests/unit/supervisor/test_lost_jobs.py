@@ -20,6 +20,7 @@ from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.lost_jobs import end_lost_jobs
+from jobworkerd.trace_context import JobTrace, TraceContext
 
 IDS = JobIds()
 
@@ -51,7 +52,8 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], obj
 
 
 def job(status: JobStatus) -> Job:
-    return replace(new_job("true", job_id=IDS.new()), status=status, pid=7)
+    trace = JobTrace.below(TraceContext("00-" + "1" * 32 + "-" + "2" * 16 + "-01", exported=True))
+    return replace(new_job("true", job_id=IDS.new()), status=status, pid=7, trace=trace)
 
 
 def found(context: JobContext, job_id: str) -> Job:
@@ -88,6 +90,9 @@ async def test_unfinished_jobs_are_lost_and_others_stay(
         running.id,
         initializing.id,
     ]
+    spans: list[Job] = []
+    context.spans.connected(spans.append, exports=True)
+    assert [each.id for each in spans] == [running.id, initializing.id]
     assert context.records.unfinished() == [adopted]
     assert context.records.final_jobs() == 2
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import msgspec
 
 from jobworkerd.terminal import Resizes, Terminal
-from jobworkerd.trace_context import TraceContext
+from jobworkerd.trace_context import JobTrace
 
 
 class JobStatus(enum.Enum):
@@ -242,7 +242,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `queue_position` counts from 1; it is 0 and `queue_reason` is empty unless the status is QUEUED.
     `was_queued` is true if a client can have seen the job before its start, so a failed start is its end.
-    `trace` is the span that created the job. The specification does not contain it: a retry has another one.
+    `trace` is not in the specification, because a retry has another one and must find the same job.
     """
 
     id: str
@@ -264,7 +264,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     queue_position: int = 0
     queue_reason: str = ""
     was_queued: bool = False
-    trace: TraceContext | None = None
+    trace: JobTrace | None = None
 
 
 class IllegalTransition(RuntimeError):

@@ -3,6 +3,7 @@
 https://www.w3.org/TR/trace-context/
 """
 
+import os
 import re
 
 import msgspec
@@ -18,10 +19,14 @@ _VERSION = "00"
 
 
 class TraceContext(msgspec.Struct, frozen=True, gc=False):
-    """The parent of a new span: a valid `traceparent` of version 00, and its `tracestate`."""
+    """The parent of a new span: a valid `traceparent` of version 00, and its `tracestate`.
+
+    `exported` is true if an API process exports the parent, and must export its children as well.
+    """
 
     traceparent: str
     tracestate: str = ""
+    exported: bool = False
 
     @property
     def trace_id(self) -> str:
@@ -38,6 +43,44 @@ class TraceContext(msgspec.Struct, frozen=True, gc=False):
         """The environment variables that pass the context to a process."""
         state = {"TRACESTATE": self.tracestate} if self.tracestate else {}
         return {"TRACEPARENT": self.traceparent} | state
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """A step of the start of a job."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+class JobTrace(msgspec.Struct, frozen=True, gc=False):
+    """The trace of a job: its parent, and the span of its whole life if that is exported.
+
+    `span_id` is the id of that span; empty if it is not exported. Only a span has `steps`.
+    """
+
+    parent: TraceContext
+    span_id: str = ""
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def below(cls, parent: TraceContext | None) -> "JobTrace | None":
+        """Return the trace of a new job, which has none without a parent."""
+        return cls(parent, _new_span_id() if parent.exported else "") if parent else None
+
+    @property
+    def context(self) -> TraceContext:
+        """The parent of the spans of the command."""
+        if not self.span_id:
+            return self.parent
+        traceparent = self.parent.traceparent
+        return TraceContext(f"{traceparent[:36]}{self.span_id}{traceparent[52:]}", self.parent.tracestate)
+
+
+def _new_span_id() -> str:
+    while not any(span_id := os.urandom(8)):
+        pass  # an id of zeros is invalid
+    return span_id.hex()
 
 
 def parse(traceparent: str, tracestate: str = "") -> TraceContext | None:

@@ -38,12 +38,11 @@ from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.call_bounds import CallBounds
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
-from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.api.log_lines import LogLines
 from jobworkerd.api.login_service import LoginService
 from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.service import JobService
-from jobworkerd.api.telemetry import telemetry
+from jobworkerd.api.telemetry import Exporting, telemetry
 from jobworkerd.config import Config, from_json, listen_address
 from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
 from jobworkerd.keeper import memory_file
@@ -72,14 +71,14 @@ def run(arguments: Sequence[str]) -> int:
     # The directories above may be inaccessible to the user of this process.
     jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
     try:
-        exporting = telemetry(os.environ)
+        exporting = telemetry(os.environ, config.log.max_bytes)
         preload.load()
         # Loaded modules stay, and a garbage collection that includes them delays all calls by 20 ms.
         gc.freeze()
         privileges.drop(given.uid, given.gid, listen_address(config.listen)[1])
-        with exporting as extra:
+        with exporting as exported:
             sock = socket.socket(fileno=given.socket_fd)
-            uvloop.run(_with_log_lines(lines, serve(config, jobs_dir, sock, extra, log)))
+            uvloop.run(_with_log_lines(lines, serve(config, jobs_dir, sock, exported, log)))
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the message is sufficient
         return 1
@@ -103,10 +102,10 @@ async def serve(
     config: Config,
     jobs_dir: Path,
     sock: socket.socket,
-    extra: Sequence[ServerInterceptor],
+    exporting: Exporting,
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
-    """Serve until the other end of the socket is closed; `extra` interceptors are outermost.
+    """Serve until the other end of the socket is closed; the interceptors of `exporting` are outermost.
 
     Raises:
         CannotStart: the certificates are unusable, the address cannot be bound, or the supervisor ended.
@@ -120,11 +119,21 @@ async def serve(
     identities = Identities()
     active_calls = ActiveCalls(identities)
     clients = Clients(config.quota)
+    service = JobService(config, jobs_dir, supervisor, identities, draining)
+    if job_spans := exporting.job_spans:
+        service.on_created = job_spans.created
+        job_spans.acknowledge_with(supervisor.acknowledge_spans)
     call_bounds = CallBounds(identities, clients, config.api.max_concurrent_rpcs)
     grpc_server = server.build(
         config.api,
-        [*extra, AccessLog(), Errors(), call_bounds, Authorization(identities, active_calls)],
-        JobService(config, jobs_dir, supervisor, identities, draining),
+        [
+            *exporting.interceptors,
+            AccessLog(),
+            Errors(),
+            call_bounds,
+            Authorization(identities, active_calls),
+        ],
+        service,
         LoginService(identities),
         health,
     )
@@ -148,7 +157,7 @@ async def serve(
     watching = asyncio.create_task(supervisor.watch(partial(_report_supervisor, health, log)))
     try:
         with contextlib.suppress(SupervisorUnavailable):
-            await supervisor.ready()
+            await supervisor.ready(job_spans.ended if job_spans else None)
         await _until_closed(supervisor, health, draining)
     finally:
         polling.cancel()

@@ -22,6 +22,7 @@ from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.trace_context import TraceContext
 
 _CACHE_BYTES = 8 * 1024 * 1024
 """Enough for several thousand jobs."""
@@ -49,6 +50,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._supervisor = supervisor
         self._identities = identities
         self._draining = draining
+        self.on_created: Callable[[Job, TraceContext | None], None] = lambda _job, _trace: None
+        """Called with each created job and the span of its request."""
         self._messages = JobMessages(_CACHE_BYTES)
         self._watches = Watches(supervisor, self._messages)
 
@@ -60,8 +63,10 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             raise ShuttingDown
         owner = self._identities.principal(context).subject
         spec = validation.job_spec(request, self._config, owner)
-        job = await self._supervisor.start_job(spec, call_trace.of_call(context))
+        trace = call_trace.of_call(context)
+        job = await self._supervisor.start_job(spec, trace)
         log_job_id(job)
+        self.on_created(job, trace)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
 
     async def GetJob(  # type: ignore[override]  # the stubs declare messages only

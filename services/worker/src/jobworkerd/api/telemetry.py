@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
+
+    from jobworkerd.api.job_spans import JobSpans
 
 _SERVICE_NAME = "jobworkerd"
 
@@ -36,10 +38,17 @@ class _Closable(Protocol):
         """Shut down; a provider sends its buffered data first."""
 
 
+class Exporting(NamedTuple):
+    """The parts that export telemetry: interceptors, and the spans of jobs if spans are exported."""
+
+    interceptors: Sequence[ServerInterceptor] = ()
+    job_spans: "JobSpans | None" = None
+
+
 def telemetry(
-    environment: Mapping[str, str],
-) -> contextlib.AbstractContextManager[Sequence[ServerInterceptor]]:
-    """Return a context manager that yields the interceptors for telemetry, none without an exporter.
+    environment: Mapping[str, str], max_log_bytes: int
+) -> contextlib.AbstractContextManager[Exporting]:
+    """Return a context manager that yields the parts that export telemetry, none without an exporter.
 
     This function loads the modules. Threads and connections start when the context is entered, and buffered
     data is sent when it is left.
@@ -51,11 +60,11 @@ def telemetry(
     metrics = _exporters(environment, "OTEL_METRICS_EXPORTER")
     _warn_about_logs(environment)
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not traces | metrics:
-        return contextlib.nullcontext(())
+        return contextlib.nullcontext(Exporting())
     for signal, exporters in (("TRACES", traces), ("METRICS", metrics)):
         if "otlp" in exporters:
             _check_protocol(environment, signal)
-    return _exporting(traces, metrics)
+    return _exporting(traces, metrics, max_log_bytes)
 
 
 def _check_protocol(environment: Mapping[str, str], signal: str) -> None:
@@ -85,15 +94,16 @@ def _exporters(environment: Mapping[str, str], variable: str) -> frozenset[str]:
 
 
 def _exporting(
-    traces: frozenset[str], metrics: frozenset[str]
-) -> contextlib.AbstractContextManager[Sequence[ServerInterceptor]]:
+    traces: frozenset[str], metrics: frozenset[str], max_log_bytes: int
+) -> contextlib.AbstractContextManager[Exporting]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.trace import NoOpTracerProvider
 
     from jobworkerd.api.interceptors.telemetry import Telemetry
+    from jobworkerd.api.job_spans import JobSpans
+    from jobworkerd.api.span_output import SpanOutput
 
     # gRPC loads it for the first channel, when the process may no longer be able to read it.
     importlib.import_module("grpc._channel")
@@ -102,17 +112,23 @@ def _exporting(
     metric_exporters = [_metric_exporter(name) for name in metrics]
 
     @contextlib.contextmanager
-    def exporting() -> Iterator[Sequence[ServerInterceptor]]:
+    def exporting() -> Iterator[Exporting]:
         span_outputs = [make() for make in span_exporters]
         metric_outputs = [make() for make in metric_exporters]
         readers = [PeriodicExportingMetricReader(each) for each in metric_outputs]
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        for each in span_outputs:
-            tracers.add_span_processor(BatchSpanProcessor(each))
+        job_spans = JobSpans(resource, max_log_bytes)
+        outputs = [SpanOutput(each, job_spans.finished) for each in span_outputs]
+        for each in outputs:
+            tracers.add_span_processor(each)
+        job_spans.attach([each.on_end for each in outputs])
         try:
-            # A span that is not exported must not become the parent of others.
-            yield (Telemetry(tracers if span_outputs else NoOpTracerProvider(), meters),)
+            if outputs:
+                yield Exporting((Telemetry(tracers, meters),), job_spans)
+            else:
+                # A span that is not exported must not become the parent of others.
+                yield Exporting((Telemetry(NoOpTracerProvider(), meters),))
         finally:
             _shut_down([tracers, meters], [*span_outputs, *metric_outputs])
 

@@ -17,6 +17,7 @@ from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
 from jobworkerd.protocol.metrics_messages import ExportMetrics, GetMetrics, Metrics, Scrape, Scraped
 from jobworkerd.protocol.replies import T, expect
+from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
 from jobworkerd.protocol.subscriptions import Subscriptions
 from jobworkerd.trace_context import TraceContext
 
@@ -43,6 +44,7 @@ class SupervisorClient(asyncio.Protocol):
         self._draining = False
         self._on_limits_problem = on_limits_problem
         self._metrics = metrics
+        self._on_span: Callable[[Job], None] = lambda _: None
         self._loop = asyncio.get_running_loop()
         decoder: msgspec.msgpack.Decoder[messages.ToApi] = msgspec.msgpack.Decoder(messages.ToApi)
         self._decoder = framing.FrameDecoder(decoder)
@@ -75,9 +77,17 @@ class SupervisorClient(asyncio.Protocol):
         _, client = await loop.create_connection(lambda: cls(on_drain, on_limits_problem, metrics), sock=sock)
         return client
 
-    async def ready(self) -> None:
-        """Report that this process serves."""
-        await self._call(messages.Ready(), messages.Done)
+    async def ready(self, on_span: Callable[[Job], None] | None = None) -> None:
+        """Report that this process serves, and that it exports spans if `on_span` is given.
+
+        `on_span` is called with each final job whose span this process has to export.
+        """
+        self._on_span = on_span or self._on_span
+        await self._call(messages.Ready(exports_spans=on_span is not None), messages.Done)
+
+    def acknowledge_spans(self, job_ids: Sequence[str]) -> None:
+        """Report that the spans of these jobs are exported or lost."""
+        self.send_if_connected(SpansExported(tuple(job_ids)))
 
     async def certificates(self, known: tuple[int, ...]) -> messages.Certificates:
         """Return the server's certificates, without their contents if their version is the known one."""
@@ -238,6 +248,8 @@ class SupervisorClient(asyncio.Protocol):
                     self._final.discard(job_id)
                 case Scrape():
                     self._send(Scraped(self._metrics()))
+                case SpanEnded(job):
+                    self._on_span(job)
                 case messages.Drain():
                     self._draining = True
                     self._on_drain()

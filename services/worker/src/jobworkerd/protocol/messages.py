@@ -16,6 +16,7 @@ from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 from jobworkerd.protocol.change_log import Change
 from jobworkerd.protocol.input_messages import InputAccepted, InputRequest
 from jobworkerd.protocol.metrics_messages import Metrics, MetricsRequest, Scrape
+from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
 from jobworkerd.terminal import TerminalResize
 from jobworkerd.trace_context import TraceContext
 
@@ -30,9 +31,8 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class StartJob(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Starts a job. The reply is the running or queued `Job`, or a `Failure`.
-
-    `trace` is not in the specification, because a retry has another one and must find the same job.
+    """Starts a job. The reply is the running or queued `Job`, or a `Failure`. `trace` is the span of the
+    request.
     """
 
     spec: JobSpec
@@ -121,7 +121,9 @@ class UnwatchJobs(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Reports that the API process serves. The reply is `Done`."""
+    """Reports that the API process serves, and whether it exports spans. The reply is `Done`."""
+
+    exports_spans: bool = False
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -140,6 +142,7 @@ class GetCertificates(msgspec.Struct, frozen=True, tag=True, gc=False):
 RequestBody = (
     Ready
     | Ping
+    | SpansExported
     | StartJob
     | GetJob
     | StopJob
@@ -287,4 +290,4 @@ class Forgotten(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 ToSupervisor = Request
-ToApi = Reply | Progress | Changes | Forgotten | LimitsProblem | Drain | Scrape
+ToApi = Reply | Progress | Changes | Forgotten | LimitsProblem | Drain | Scrape | SpanEnded

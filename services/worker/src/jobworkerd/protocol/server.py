@@ -1,64 +1,20 @@
 """The supervisor's end of the connection to one API process."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Coroutine
+from typing import NamedTuple
 
 import msgspec
 
 from jobworkerd.errors import HostExhausted, JobWorkerError, to_wire
 from jobworkerd.exhaustion import describe, is_exhaustion
-from jobworkerd.model import Job, JobSpec
+from jobworkerd.model import Job
 from jobworkerd.protocol import framing, input_messages, messages
-from jobworkerd.protocol.job_changes import ChangeSender, JobChanges
+from jobworkerd.protocol.job_changes import ChangeSender
+from jobworkerd.protocol.job_table import InputSession, JobTable
 from jobworkerd.protocol.metrics_messages import MetricsRequest
 from jobworkerd.protocol.metrics_session import MetricsSession, MetricsSource
-from jobworkerd.trace_context import TraceContext
-
-
-class JobTable(Protocol):
-    """The operations that the supervisor offers to API processes.
-
-    Each method can raise a JobWorkerError, or an OSError if the host is exhausted.
-    """
-
-    @property
-    def changes(self) -> JobChanges:
-        """The numbered changes of all jobs."""
-
-    async def start(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
-        """Start a job and return it when its command runs, or let it wait and return it with its position."""
-
-    def get(self, job_id: str, *, live_usage: bool = False) -> Job:
-        """Return a job in its current state."""
-
-    def progress(self, job_id: str) -> messages.Progress:
-        """Return the notice of the current state of a job."""
-
-    def list(self, request: messages.ListJobs) -> messages.JobPage:
-        """Return a page of jobs."""
-
-    def find(self, job_ids: Sequence[str]) -> messages.JobPage:
-        """Return those jobs that exist."""
-
-    async def stop(self, request: messages.StopJob) -> Job:
-        """Stop a job, and return the final job."""
-
-    def update(self, request: messages.UpdateJob) -> Job:
-        """Change limits of a running job, and return it."""
-
-    async def delete(self, request: messages.DeleteJob) -> None:
-        """Delete a final job."""
-
-
-class InputSession(Protocol):
-    """The attachments of one API process to running jobs."""
-
-    def handle(self, request: input_messages.InputRequest) -> Coroutine[None, None, messages.ReplyBody]:
-        """Handle a request. It can raise a JobWorkerError, or an OSError if the host is exhausted."""
-
-    def close(self) -> None:
-        """End all attachments."""
+from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
 
 
 class ServerParts(NamedTuple):
@@ -87,6 +43,7 @@ class ApiConnection(asyncio.Protocol):
         self._inputs = inputs
         self._certificates = server.certificates
         self._metrics = MetricsSession(server.metrics, self._send)
+        self._spans = jobs.spans
         self._on_ready = on_ready
         self._on_fault = on_fault
         self._decoder = framing.FrameDecoder(msgspec.msgpack.Decoder(messages.Request))
@@ -113,6 +70,7 @@ class ApiConnection(asyncio.Protocol):
         self._change_sender.stop()
         self._inputs.close()
         self._metrics.close()
+        self._spans.disconnected(self._send_span)
 
     def data_received(self, data: bytes) -> None:
         """Answer requests with one write, except those that wait for a job.
@@ -267,9 +225,15 @@ class ApiConnection(asyncio.Protocol):
                 return self._certificates(known)
             case messages.Unfollow(job_id):
                 self._followed.discard(job_id)
-            case messages.Ready():
+            case messages.Ready(exports_spans):
                 self._on_ready()
+                self._spans.connected(self._send_span, exports=exports_spans)
+            case SpansExported(job_ids):
+                self._spans.exported(job_ids)
         return messages.Done()
+
+    def _send_span(self, job: Job) -> None:
+        self._send(SpanEnded(job))
 
     def _get(self, job_id: str) -> messages.OneJob | messages.FinalJob:
         job = self._jobs.get(job_id, live_usage=True)

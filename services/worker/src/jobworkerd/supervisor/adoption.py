@@ -80,6 +80,9 @@ class Adoption:
             final = replace(job, log_size=max(size, job.log_size))
             await context.records.update(final)
             self._on_end(final)
+        elif record:
+            # The earlier supervisor was killed at the end of the job, perhaps before it sent the span.
+            context.spans.ended(record)
         release_when_stored(context, job.id, partial(release_job, context.holder, job.id))
 
     def _lose(self, job_id: str, error: Exception) -> None:

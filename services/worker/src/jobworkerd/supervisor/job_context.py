@@ -20,6 +20,7 @@ from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.users import Users
 from jobworkerd.supervisor.counters import Counters
 from jobworkerd.supervisor.holder import Holder
+from jobworkerd.supervisor.job_spans import JobSpans
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class JobContext:
     read_buffer: memoryview
     changes: JobChanges
     """The numbered changes of the jobs' records."""
+    spans: JobSpans
+    """The spans of final jobs."""
     on_fault: Callable[[str, BaseException], None]
     """Reports the name and the error of a failed step."""
     warn: Callable[..., None]

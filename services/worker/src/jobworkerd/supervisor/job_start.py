@@ -25,6 +25,7 @@ from jobworkerd.supervisor.job_phase import Phase
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.job_state import HeldState
 from jobworkerd.supervisor.limits import refuse_if_strict
+from jobworkerd.supervisor.step_times import StepTimes
 
 
 class JobStart:
@@ -45,6 +46,7 @@ class JobStart:
         self._context = context
         self._io_paths = io_paths
         self._on_main = on_main
+        self._steps = StepTimes()
 
     async def prepare(self, commit: Callable[[Job], Awaitable[None]]) -> None:
         """Acquire the job's resources and let its spare process execute the command."""
@@ -52,11 +54,13 @@ class JobStart:
         spec = state.job.spec
         spare = await resources.take_spare()
         await self._isolate(spare, resources.take_user())
+        self._steps.done("spare_process")
         with headroom.reserved():
             resources.make_containment()
         applied = resources.containment.apply(spec.limits, self._io_paths)
         state.set(job=replace(state.job, applied_limits=applied))
         refuse_if_strict(spec.limits_policy, applied, state.job.applied_isolation)
+        self._steps.done("cgroup")
         resources.open_log()
         weight = resources.containment.boost_cpu_weight()
         state.set(cpu_weight=weight, no_cgroup=resources.containment.no_cgroup)
@@ -68,6 +72,7 @@ class JobStart:
         await commit(state.job)
         for each in held:
             await each
+        self._steps.done("record")
         self._release()
 
     def _release(self) -> None:
@@ -84,7 +89,7 @@ class JobStart:
         named = isolation_report.has_accounts(wanted, spare.refused)
         entries = accounts.entries(user, home, self._context.users.widest) if named else ()
         spec = replace(job.spec, working_directory=job.spec.working_directory or home or "/")
-        request = process.exec_request(spec, user, home, entries, job.trace)
+        request = process.exec_request(spec, user, home, entries, job.trace.context if job.trace else None)
         await self._send(spare, request, spec, user)
         self._state.set(
             job=replace(job, spec=spec, applied_isolation=applied),
@@ -124,8 +129,12 @@ class JobStart:
         """Wait until the main process runs the command."""
         main = await self._main_process()
         self._resources.containment.restore_cpu_weight()
+        self._steps.done("exec")
         start = max(time.time_ns(), self._state.job.create_time_ns)
-        running = transition(self._state.job, JobStatus.RUNNING, start_time_ns=start, pid=main.pid)
+        trace = self._steps.added_to(self._state.job.trace)
+        running = transition(
+            self._state.job, JobStatus.RUNNING, start_time_ns=start, pid=main.pid, trace=trace
+        )
         self._state.change(job=running, phase=Phase.RUNNING, started_ns=time.monotonic_ns(), spare=0)
         self._processes.discard_spare()
         self._processes.close_control_socket()

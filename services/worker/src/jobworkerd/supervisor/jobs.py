@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from msgspec.structs import replace
-
 from jobworkerd.config import Config
 from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning, ShuttingDown
 from jobworkerd.job_id import JobIds, is_job_id
@@ -23,6 +21,7 @@ from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_entry import JobEntry
 from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.job_inputs import JobInputs
+from jobworkerd.supervisor.job_spans import JobSpans
 from jobworkerd.supervisor.live_job import LiveJob
 from jobworkerd.supervisor.live_jobs import LiveJobs
 from jobworkerd.supervisor.outcome import StopRequest
@@ -30,7 +29,7 @@ from jobworkerd.supervisor.queued_jobs import QueuedJobs
 from jobworkerd.supervisor.removal import Removal
 from jobworkerd.supervisor.request_ids import RequestIds
 from jobworkerd.supervisor.retention import Retention
-from jobworkerd.trace_context import TraceContext
+from jobworkerd.trace_context import JobTrace, TraceContext
 
 
 class Jobs:
@@ -122,8 +121,8 @@ class Jobs:
         waits = self._admission.must_wait(spec)
         status = JobStatus.QUEUED if waits else JobStatus.INITIALIZING
         now = time.time_ns()
-        new = Job(id=self._ids.new(now), spec=spec, status=status, create_time_ns=now, was_queued=waits)
-        return replace(new, trace=trace) if trace else new
+        job_id, job_trace = self._ids.new(now), JobTrace.below(trace)
+        return Job(id=job_id, spec=spec, status=status, create_time_ns=now, was_queued=waits, trace=job_trace)
 
     async def _create(self, job: Job, started: asyncio.Future[Job]) -> Job:
         if job.status is not JobStatus.QUEUED:
@@ -138,6 +137,7 @@ class Jobs:
         """Publish a final job, whose record is committed."""
         self._events.ended(job)
         self._context.counters.ended(job)
+        self._context.spans.ended(job)
         self.changes.changed(job.id)
         self._on_change(job.id)
         # After the notices of the end: the file system takes long to remove a large log.
@@ -288,6 +288,11 @@ class Jobs:
     def changes(self) -> JobChanges:
         """The numbered changes of all jobs."""
         return self._context.changes
+
+    @property
+    def spans(self) -> JobSpans:
+        """The spans of final jobs."""
+        return self._context.spans
 
     def kill_all(self) -> None:
         """Kill all jobs without a grace period, so that `shut_down` returns soon."""

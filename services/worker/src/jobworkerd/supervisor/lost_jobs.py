@@ -38,6 +38,7 @@ def end_lost_jobs(
         records.update_later(lost)
         events.lost(lost)
         context.counters.ended(lost)
+        context.spans.ended(lost)
 
 
 def _sweep_former_base(context: JobContext, job_ids: Collection[str]) -> Mapping[str, Removed]:

@@ -44,6 +44,7 @@ from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import HeldJob, join_entries
 from jobworkerd.supervisor.isolation_setup import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_spans import JobSpans
 from jobworkerd.supervisor.port import PortTaken, reserve
 from jobworkerd.supervisor.predecessor import when_free
 from jobworkerd.supervisor.server_entry import ServerEntry
@@ -183,6 +184,8 @@ async def _serve_with(
     )
     stack.callback(logs.close)
     scratch = await _open_scratch(config, events, stack)
+    spans = JobSpans(loop, events)
+    stack.callback(spans.close)
     context = JobContext(
         loop=loop,
         hierarchy=hierarchy,
@@ -199,6 +202,7 @@ async def _serve_with(
         scratch=scratch,
         read_buffer=memoryview(bytearray(MOST_BYTES)),
         changes=JobChanges(),
+        spans=spans,
         on_fault=lambda what, error: events.error("fault", error, step=what),
         warn=events.warning,
     )

@@ -97,4 +97,5 @@ def _set_current(span: Span) -> None:
     if context.is_valid:
         ids = f"{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}"
         traceparent = f"00-{ids}-{context.trace_flags:02x}"
-        call_trace.current.set(TraceContext(traceparent, context.trace_state.to_header()))
+        state = context.trace_state.to_header()
+        call_trace.current.set(TraceContext(traceparent, state, exported=span.is_recording()))
