@@ -240,6 +240,10 @@ demo: ## Run jobs on a temporary server (ENGINE=guest: in a guest kernel that en
 	@$(MAKE) --no-print-directory $(RUNTIME)
 	@tools/demo $(DEMO_ENGINE)
 
+.PHONY: demo-dashboard
+demo-dashboard: $(RUNTIME) ## Start a temporary server with ten jobs and the dashboard, and print its address
+	@tools/demo-dashboard
+
 .PHONY: picture
 picture: $(STAMP) ## Record the demo in a guest kernel as docs/demo.svg
 	tools/record-demo docs/demo.svg

@@ -3,7 +3,7 @@
 import re
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,25 @@ def server(certs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         yield started
 
 
+@pytest.fixture
+def resources() -> Iterator[ExitStack]:
+    """Servers and dashboards of one test, which end after its pages."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def own_server(certs: Path, tmp_path: Path, resources: ExitStack) -> Server:
+    """A server for one test that stops or breaks it."""
+    return resources.enter_context(Server.started(BIN, certs, tmp_path / "state"))
+
+
+@pytest.fixture
+def own_dashboard(own_server: Server, resources: ExitStack) -> Dashboard:
+    """The dashboard of this server."""
+    return resources.enter_context(Dashboard.started(own_server))
+
+
 @pytest.fixture(scope="session")
 def dashboards(server: Server) -> Iterator[dict[str, Dashboard]]:
     """The dashboards of the shared server by role."""
@@ -97,9 +116,9 @@ async def log_in(browser: Browser, dashboard: Dashboard) -> StorageState:
 
 
 @pytest.fixture
-def faults(dashboards: dict[str, Dashboard]) -> Iterator[Faults]:
+def faults() -> Iterator[Faults]:
     """Faults of the pages of a test, which fail it unless it expects them."""
-    recorded = Faults(tuple(each.origin for each in dashboards.values()))
+    recorded = Faults()
     yield recorded
     assert not recorded.unexpected()
 
@@ -111,14 +130,20 @@ async def open_page(
     dashboards: dict[str, Dashboard],
     logins: dict[str, StorageState],
     faults: Faults,
+    resources: ExitStack,  # noqa: ARG001 - its servers end after the pages
 ) -> AsyncIterator[OpenPage]:
     """Return a function that opens a page of the dashboard in its own session of the browser."""
     contexts: list[BrowserContext] = []
 
-    async def opened(path: str = "/", role: str = "admin", **options: Any) -> Page:
-        base = dashboards[role].origin
-        options.setdefault("viewport", _VIEWPORT)
-        context = await browser.new_context(base_url=base, storage_state=logins[role], **options)
+    async def opened(
+        path: str = "/", role: str = "admin", *, at: Dashboard | None = None, **options: Any
+    ) -> Page:
+        """Open a path of a role's dashboard, or of the dashboard `at`."""
+        dashboard = at or dashboards[role]
+        faults.origins.add(dashboard.origin)
+        if "storage_state" not in options:
+            options["storage_state"] = await log_in(browser, at) if at else logins[role]
+        context = await browser.new_context(base_url=dashboard.origin, **{"viewport": _VIEWPORT, **options})
         contexts.append(context)
         faults.watch(context)
         await context.tracing.start(snapshots=True)

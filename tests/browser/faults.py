@@ -12,10 +12,11 @@ _LOCAL = ("data:", "blob:")
 class Faults:
     """The faults of all pages of a test.
 
-    Chromium reports violations of the content policy as errors in the console.
+    `origins` are those of the dashboards. Chromium reports violations of the content policy as errors in the
+    console.
     """
 
-    origins: tuple[str, ...]
+    origins: set[str] = field(default_factory=set)
     found: list[str] = field(default_factory=list)
     _expected: list[re.Pattern[str]] = field(default_factory=list)
 

@@ -35,7 +35,7 @@ async def opened(browser: Browser, script: str, worker: str = "") -> AsyncIterat
         headers = {"content-type": kind, "content-security-policy": POLICY}
         await route.fulfill(body=body, headers=headers)
 
-    faults = Faults((ORIGIN,))
+    faults = Faults({ORIGIN})
     async with await browser.new_context() as context:
         faults.watch(context)
         await context.route("**/*", answer)

@@ -39,15 +39,15 @@ class Dashboard:
         argv: list[str | Path] = [BIN / "jobworker", "dashboard", "--no-browser"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env) as process:
             try:
-                login, origin = _printed_address(process)
+                login, origin = printed_address(process)
                 yield cls(origin, login, psutil.Process(process.pid))
             finally:
                 process.send_signal(signal.SIGINT)
                 process.communicate(timeout=60)
 
 
-def _printed_address(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """Read what the command prints until it names the address to open; return that and its origin."""
+def printed_address(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Read what a command prints until it names the address to open; return that and its origin."""
     assert process.stdout
     printed = ""
     for line in process.stdout:
