@@ -1,5 +1,6 @@
 /** The page: its frame, and the view that the address names. */
 import { useEffect } from "preact/hooks";
+import { CreatePage } from "../create/create_page.js";
 import { JobPage } from "../job/job_page.js";
 import { JobsPage } from "../jobs/jobs_page.js";
 import { EmptyState } from "../ui/empty_state.js";
@@ -79,6 +80,9 @@ function Routed() {
   const [, view, id] = path.value.split("/");
   if (path.value === "/") {
     return <JobsPage />;
+  }
+  if (path.value === "/create") {
+    return <CreatePage />;
   }
   if (view === "jobs" && id) {
     return <JobPage key={id} id={id} />;

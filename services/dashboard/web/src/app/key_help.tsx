@@ -3,6 +3,17 @@ import { signal } from "@preact/signals";
 import { Button } from "../ui/button.js";
 import { Dialog } from "../ui/dialog.js";
 import { groups, keysOf, useKeys } from "./keys.js";
+import { navigate } from "./router.js";
+import { isAdmin } from "./session.js";
+
+const SYMBOLS: ReadonlyMap<string, string> = new Map([
+  ["ArrowDown", "↓"],
+  ["ArrowUp", "↑"],
+  ["ArrowLeft", "←"],
+  ["ArrowRight", "→"],
+  ["Escape", "Esc"],
+  [" ", "Space"],
+]);
 
 const open = signal(false);
 
@@ -11,9 +22,12 @@ export function showKeyHelp(): void {
   open.value = true;
 }
 
-/** The dialog, when it is open, and the shortcut `?`. */
+/** The dialog, when it is open, and the shortcuts that work on all pages. */
 export function KeyHelp() {
-  useKeys("Everywhere", [{ keys: "?", help: "Show the keyboard shortcuts", run: showKeyHelp }]);
+  useKeys("All pages", [
+    { keys: "?", help: "Show the keyboard shortcuts", run: showKeyHelp },
+    ...(isAdmin.value ? [{ keys: "c", help: "Create a job", run: () => navigate("/create") }] : []),
+  ]);
   if (!open.value) {
     return null;
   }
@@ -30,7 +44,7 @@ export function KeyHelp() {
               <div key={binding.help}>
                 <dt>
                   {keysOf(binding).map((key) => (
-                    <kbd key={key}>{key}</kbd>
+                    <kbd key={key}>{SYMBOLS.get(key) ?? key}</kbd>
                   ))}
                 </dt>
                 <dd>{binding.help}</dd>
