@@ -4,7 +4,7 @@ import { bisect } from "./bisect.js";
 import { EscapeParser } from "./escape_parser.js";
 import { countRow, newPage, PAGE_BYTES, type Page, type PageContent, type PageEntry } from "./page.js";
 import { type RowSink, RowSplitter } from "./row_splitter.js";
-import type { Filter, SourceIndex } from "./source.js";
+import { BOTH, type Filter, type SourceIndex } from "./source.js";
 
 const RESIDENT_BYTES = 192 * 1024 * 1024;
 
@@ -19,7 +19,8 @@ export class LogPages implements RowSink {
   readonly #limit: number;
   #splitter = new RowSplitter();
   #parsers: [EscapeParser, EscapeParser] = [new EscapeParser(), new EscapeParser()];
-  #lines = 0;
+  // Lines of each source.
+  readonly #lines: [number, number] = [0, 0];
   // Rows whose beginning is overwritten and too long to read: the offset of the row, and the offset of the rest.
   readonly #restarts = new Map<number, number>();
   readonly #lastRow: [number, number] = [0, 0];
@@ -43,6 +44,12 @@ export class LogPages implements RowSink {
   rowCount(filter: Filter): number {
     const last = this.pages.at(-1);
     return last ? last.before[filter] + last.rows[filter] : 0;
+  }
+
+  /** Returns the number of lines, of which a row can be only a part. */
+  lineCount(filter: Filter): number {
+    const [stdout, stderr] = this.#lines;
+    return filter === BOTH ? stdout + stderr : (this.#lines[filter - 1] as number);
   }
 
   /** Appends output. `offset` is `end`, except for the first output of all. */
@@ -141,7 +148,7 @@ export class LogPages implements RowSink {
     const page = this.pages.at(-1) as Page;
     page.content?.startRow(offset, source, continued);
     countRow(page, offset, source);
-    this.#lines += Number(!continued);
+    this.#lines[source] += Number(!continued);
     this.#lastRow[source] = offset;
   }
 
@@ -164,7 +171,7 @@ export class LogPages implements RowSink {
       split: this.#splitter.state,
       parsers: [this.#parsers[0].state, this.#parsers[1].state],
     };
-    const counts = { before: before as [number, number, number], lines: this.#lines };
+    const counts = { before: before as [number, number, number], lines: this.lineCount(BOTH) };
     const page = newPage(from, Math.max(time, last?.time ?? 0), counts, entry);
     this.pages.push(page);
     return page;

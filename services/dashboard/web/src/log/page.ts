@@ -4,6 +4,7 @@ import { bisect } from "./bisect.js";
 import { EscapeParser, type ParserState } from "./escape_parser.js";
 import type { RowSink, SplitState } from "./row_splitter.js";
 import { BOTH, type Filter, type SourceIndex, STDOUT, selects } from "./source.js";
+import { NOT_PLAIN } from "./visible.js";
 
 export const PAGE_BYTES = 262_144;
 const FIRST_BYTES = 8192;
@@ -33,6 +34,9 @@ export class PageContent implements RowSink {
   readonly #times: number[] = [];
   readonly #rows: number[] = [];
   #states: ParserState[] | undefined;
+  // Bit 0 = there is output of stdout, bit 1 = of stderr.
+  #sources = 0;
+  #hasContinued = false;
 
   constructor(from: number) {
     this.from = from;
@@ -59,11 +63,13 @@ export class PageContent implements RowSink {
       this.#runs.push(this.length * RUN_BITS + source);
       this.#times.push(time);
     }
+    this.#sources |= 1 << source;
     this.length += data.length;
     this.#states = undefined;
   }
 
   startRow(offset: number, source: SourceIndex, continued: boolean): void {
+    this.#hasContinued ||= continued;
     this.#rows.push((offset - this.from) * ROW_BITS + source + (continued ? CONTINUED_BIT : 0));
   }
 
@@ -147,10 +153,30 @@ export class PageContent implements RowSink {
   /** Returns the state of the escape sequences at the beginning of a row. */
   rowState(row: number, entry: PageEntry): ParserState {
     if (!this.#states) {
-      const settled = entry.parsers.every((parser) => parser.mode === 0 && parser.link === "");
-      this.#states = settled && !this.bytes.includes(ESC) ? [] : this.#allStates(entry);
+      this.#states = isSettled(entry) && !this.bytes.includes(ESC) ? [] : this.#allStates(entry);
     }
     return this.#states[row] ?? entry.parsers[this.rowSource(row)];
+  }
+
+  /**
+   * Returns the texts of the rows from `first` up to `end`, which is a row of the page, too, or undefined if this needs
+   * more than decoding. It is much faster than reading row by row.
+   */
+  plainText(first: number, end: number, entry: PageEntry): string | undefined {
+    if (end <= first || !this.#isSimple(entry)) {
+      return undefined;
+    }
+    const bytes = this.#bytes.subarray(
+      this.rowOffset(first) - this.from,
+      this.rowOffset(end) - this.from - 1,
+    );
+    const text = decoder.decode(bytes);
+    return NOT_PLAIN.test(text) ? undefined : text;
+  }
+
+  /** Reports whether each row is a contiguous line without a style. */
+  #isSimple(entry: PageEntry): boolean {
+    return this.#sources < 3 && !this.#hasContinued && isSettled(entry);
   }
 
   #allStates(entry: PageEntry): ParserState[] {
@@ -192,6 +218,13 @@ export class PageContent implements RowSink {
     return run + 1 < this.#runs.length ? this.#runBegin(run + 1) : this.length;
   }
 }
+
+/** Reports whether no sequence and no link is open at the beginning of a page. */
+function isSettled(entry: PageEntry): boolean {
+  return entry.parsers.every((parser) => parser.mode === 0 && parser.link === "");
+}
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The part of a page that stays in memory while its content is dropped. */
 export interface Page {

@@ -4,9 +4,9 @@ import type { ParserState } from "./escape_parser.js";
 import type { LogPages, Place } from "./log_pages.js";
 import type { Page, PageContent } from "./page.js";
 import { MAX_ROW_SPREAD } from "./row_splitter.js";
-import { rowSpans } from "./row_text.js";
+import { rowSpans, rowText } from "./row_text.js";
 import type { Span } from "./screen_line.js";
-import type { Filter, SourceIndex } from "./source.js";
+import { BOTH, type Filter, type SourceIndex } from "./source.js";
 
 /** A row of output. */
 export interface OutputRow {
@@ -57,6 +57,34 @@ export class RowReader {
       rows.push(this.#row(this.#place(filter, nth)));
     }
     return rows;
+  }
+
+  /** Returns the visible texts of rows, separated by line feeds. Throws `MissingPage`. */
+  texts(filter: Filter, first: number, end: number): string {
+    const texts: string[] = [];
+    for (let nth = first; nth < end; ) {
+      const place = this.#place(filter, nth);
+      const page = this.#log.pages[place.page] as Page;
+      const last = Math.min(page.rows[filter] - 1, place.row + end - nth);
+      const block =
+        filter === BOTH && !page.gap ? page.content?.plainText(place.row, last, page.entry) : undefined;
+      if (block === undefined) {
+        texts.push(this.#text(place));
+        nth += 1;
+      } else {
+        texts.push(block);
+        nth += last - place.row;
+      }
+    }
+    return texts.join("\n");
+  }
+
+  #text(place: Place): string {
+    if (this.#log.pages[place.page]?.gap) {
+      return "";
+    }
+    const { bytes, state } = this.read(place);
+    return rowText(bytes, state);
   }
 
   /** Returns the bytes of a row of output, with its line end, and the state in which it begins. */
@@ -121,7 +149,9 @@ export class RowReader {
     const pieces: Uint8Array[] = [];
     let index = this.#log.pageOfOffset(from);
     for (; index < this.#log.pages.length && (this.#log.pages[index] as Page).from < to; index += 1) {
-      pieces.push(...this.#loaded(index).content.pieces(source, from, to));
+      if (!this.#log.pages[index]?.gap) {
+        pieces.push(...this.#loaded(index).content.pieces(source, from, to));
+      }
     }
     return pieces.length === 1 ? (pieces[0] as Uint8Array) : concatenate(pieces);
   }

@@ -1,7 +1,7 @@
 /** One line of a terminal, in which output can overwrite itself. */
 import { EscapeParser, type ParserState, type Terminal } from "./escape_parser.js";
 import { PLAIN, type Style, sameStyle } from "./style.js";
-import { controlSymbol, visibleForm } from "./visible.js";
+import { caretNotation, visibleForm } from "./visible.js";
 
 /** A piece of a row in one style. */
 export interface Span {
@@ -66,7 +66,7 @@ export class ScreenLine implements Terminal {
         this.#column = 0;
         break;
       default:
-        this.#put(controlSymbol(byte), true);
+        this.#put(caretNotation(byte), true);
     }
   }
 

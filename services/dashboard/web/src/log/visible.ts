@@ -25,7 +25,7 @@ export function visibleForm(character: string): string | undefined {
   return `<U+${code}>`;
 }
 
-/** Returns the symbol of an ASCII control character, such as `␇` for the bell. */
-export function controlSymbol(byte: number): string {
-  return byte === 0x7f ? "␡" : String.fromCharCode(0x2400 + byte);
+/** Returns the caret notation of an ASCII control character, such as `^G` for the bell. */
+export function caretNotation(byte: number): string {
+  return `^${String.fromCharCode(byte ^ 0x40)}`;
 }

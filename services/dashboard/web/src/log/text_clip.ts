@@ -1,0 +1,54 @@
+/** The text of a selection that can be larger than the part of a log that is on the page. */
+import type { TextPoint } from "./messages.js";
+import type { Row } from "./row_reader.js";
+
+const BATCH_ROWS = 1000;
+// A clipboard keeps all of its text in memory.
+const MAX_CHARACTERS = 32 * 1024 * 1024;
+
+/** Returns the text between two places. Rows of one line are joined. */
+export async function clipText(
+  from: TextPoint,
+  to: TextPoint,
+  rowsOf: (first: number, end: number) => Promise<readonly Row[]>,
+): Promise<string> {
+  const parts: string[] = [];
+  let size = 0;
+  for (let first = from.row; first <= to.row; first += BATCH_ROWS) {
+    const rows = await rowsOf(first, Math.min(to.row + 1, first + BATCH_ROWS));
+    const text = joinRows(rows, first, from, to);
+    size += text.length;
+    if (size > MAX_CHARACTERS) {
+      throw new Error(
+        `The selection has more than ${MAX_CHARACTERS / 1024 / 1024} MiB. Download the log instead.`,
+      );
+    }
+    parts.push(text);
+  }
+  return parts.join("");
+}
+
+/** Returns the selected text of consecutive rows, of which the first one has the number `first`. */
+export function joinRows(rows: readonly Row[], first: number, from: TextPoint, to: TextPoint): string {
+  let text = "";
+  rows.forEach((row, index) => {
+    const nth = first + index;
+    const begin = nth === from.row ? from.column : 0;
+    const end = nth === to.row ? to.column : undefined;
+    const isContinued = row.kind === "output" && row.continued;
+    text += nth > from.row && !isContinued ? "\n" : "";
+    text += visibleText(row).slice(begin, end);
+  });
+  return text;
+}
+
+/** Returns the text of a row as the page shows it. */
+export function visibleText(row: Row): string {
+  return row.kind === "gap" ? gapText(row.range) : row.spans.map((span) => span.text).join("");
+}
+
+/** Returns the text of a row for output that the server does not have. */
+export function gapText({ fromOffset, toOffset, reason }: Extract<Row, { kind: "gap" }>["range"]): string {
+  const bytes = toOffset - fromOffset;
+  return `${bytes} bytes are missing (offset ${fromOffset} to ${toOffset}). ${reason}`;
+}
