@@ -1,7 +1,132 @@
-/** The view of one job. */
+/** The page of one job. */
+import { type Job, JobStdin } from "@jobworker/client/browser";
+import { useEffect, useMemo } from "preact/hooks";
+import { client, reportError } from "../app/client.js";
+import { useKeys } from "../app/keys.js";
+import { Link } from "../app/link.js";
 import { Page } from "../app/page.js";
+import { query, setQuery } from "../app/router.js";
+import { AttachTab } from "../attach/attach_tab.js";
+import { JobActions } from "../jobs/job_actions.js";
+import { commandLine } from "../ui/command_line.js";
+import { EmptyState } from "../ui/empty_state.js";
+import { statusReason } from "../ui/status.js";
+import { StatusBadge } from "../ui/status_badge.js";
+import { Tabs, tabId } from "../ui/tabs.js";
+import { JobFeed } from "./job_feed.js";
+import { currentRates } from "./limits.js";
+import { RecordTab } from "./record_tab.js";
+import { UsageTab } from "./usage_tab.js";
+import "./job.css";
 
-/** The record, the usage and the output of a job. */
+const TABS = [
+  { id: "record", text: "Record" },
+  { id: "usage", text: "Usage" },
+  { id: "attach", text: "Attach" },
+] as const;
+
+type TabId = (typeof TABS)[number]["id"];
+
+/** The page of the job with this id. The tab is in the query. */
 export function JobPage({ id }: { id: string }) {
-  return <Page title={`Job ${id}`}>{null}</Page>;
+  const feed = useMemo(() => new JobFeed(client, id), [id]);
+  useEffect(() => {
+    const leaving = new AbortController();
+    feed.run(leaving.signal, () => !document.hidden).catch(reportError);
+    return () => leaving.abort();
+  }, [feed]);
+  const job = feed.job.value;
+  if (feed.state.value === "missing") {
+    return <MissingJob id={id} />;
+  }
+  return job ? <KnownJob job={job} feed={feed} /> : <Page title="Job">{null}</Page>;
+}
+
+function MissingJob({ id }: { id: string }) {
+  return (
+    <Page title="Job not found" heading={<span class="visually-hidden">Job not found</span>}>
+      <EmptyState title="This job does not exist">
+        <p>
+          The server has no job <code>{id}</code>. It was deleted, or the address is incomplete.
+        </p>
+        <Link href="/">Show all jobs</Link>
+      </EmptyState>
+    </Page>
+  );
+}
+
+function KnownJob({ job, feed }: { job: Job; feed: JobFeed }) {
+  const tabs = TABS.filter(({ id }) => id !== "attach" || takesInput(job));
+  const requested = query.value.get("tab");
+  const current: TabId = TABS.find(({ id }) => id === requested)?.id ?? "record";
+  const select = (tab: TabId) => setQuery({ tab });
+  useKeys(
+    "Job",
+    tabs.map(({ id, text }, index) => ({
+      keys: String(index + 1),
+      help: `Show the tab ${text}`,
+      run: () => select(id),
+    })),
+  );
+  const text = commandLine(job.command, job.args);
+  return (
+    <Page
+      title={text}
+      heading={<Heading job={job} text={text} />}
+      actions={<JobActions job={job} />}
+      fill={current === "attach"}
+    >
+      <Situation job={job} isDeleted={feed.state.value === "deleted"} />
+      <Tabs label="Views of the job" tabs={tabs} current={current} onSelect={select} />
+      <div class={`job-panel ${current}`} role="tabpanel" aria-labelledby={tabId(current)}>
+        <Panel tab={current} job={job} feed={feed} />
+      </div>
+    </Page>
+  );
+}
+
+function Panel({ tab, job, feed }: { tab: TabId; job: Job; feed: JobFeed }) {
+  switch (tab) {
+    case "record":
+      return <RecordTab job={job} rates={currentRates(feed.history.series)} />;
+    case "usage":
+      return <UsageTab feed={feed} job={job} />;
+    case "attach":
+      return <AttachTab job={job} />;
+  }
+}
+
+function Heading({ job, text }: { job: Job; text: string }) {
+  return (
+    <span class="job-heading">
+      <StatusBadge job={job} />
+      <span class="mono ellipsis" title={text}>
+        {text}
+      </span>
+    </span>
+  );
+}
+
+/** The sentence of the server about the status of the job. */
+function Situation({ job, isDeleted }: { job: Job; isDeleted: boolean }) {
+  const reason = statusReason(job);
+  return (
+    <>
+      {isDeleted && (
+        <p class="message warn" role="alert">
+          This job was deleted. The page shows its last state.
+        </p>
+      )}
+      {reason && (
+        <p class="job-reason">
+          {job.queuePosition > 0 ? `Position ${job.queuePosition}: ${reason}` : reason}
+        </p>
+      )}
+    </>
+  );
+}
+
+/** Reports whether clients can pass input to the job. */
+function takesInput({ terminal, stdin }: Job): boolean {
+  return terminal !== undefined || stdin === JobStdin.OPEN || stdin === JobStdin.ONCE;
 }
