@@ -8,6 +8,7 @@ import { Page } from "../app/page.js";
 import { query, setQuery } from "../app/router.js";
 import { AttachTab } from "../attach/attach_tab.js";
 import { JobActions } from "../jobs/job_actions.js";
+import { LogView } from "../log/log_view.js";
 import { commandLine } from "../ui/command_line.js";
 import { EmptyState } from "../ui/empty_state.js";
 import { statusReason } from "../ui/status.js";
@@ -20,6 +21,7 @@ import { UsageTab } from "./usage_tab.js";
 import "./job.css";
 
 const TABS = [
+  { id: "log", text: "Log" },
   { id: "record", text: "Record" },
   { id: "usage", text: "Usage" },
   { id: "attach", text: "Attach" },
@@ -58,7 +60,7 @@ function MissingJob({ id }: { id: string }) {
 function KnownJob({ job, feed }: { job: Job; feed: JobFeed }) {
   const tabs = TABS.filter(({ id }) => id !== "attach" || takesInput(job));
   const requested = query.value.get("tab");
-  const current: TabId = TABS.find(({ id }) => id === requested)?.id ?? "record";
+  const current: TabId = TABS.find(({ id }) => id === requested)?.id ?? "log";
   const select = (tab: TabId) => setQuery({ tab });
   useKeys(
     "Job",
@@ -74,7 +76,7 @@ function KnownJob({ job, feed }: { job: Job; feed: JobFeed }) {
       title={text}
       heading={<Heading job={job} text={text} />}
       actions={<JobActions job={job} />}
-      fill={current === "attach"}
+      fill={current === "log" || current === "attach"}
     >
       <Situation job={job} isDeleted={feed.state.value === "deleted"} />
       <Tabs label="Views of the job" tabs={tabs} current={current} onSelect={select} />
@@ -87,6 +89,8 @@ function KnownJob({ job, feed }: { job: Job; feed: JobFeed }) {
 
 function Panel({ tab, job, feed }: { tab: TabId; job: Job; feed: JobFeed }) {
   switch (tab) {
+    case "log":
+      return <LogView jobId={job.id} />;
     case "record":
       return <RecordTab job={job} rates={currentRates(feed.history.series)} />;
     case "usage":
