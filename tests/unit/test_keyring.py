@@ -29,7 +29,7 @@ else:
 """
 
 
-@pytest.mark.parametrize("leave", ["keyring.join_new_session()", "privileges.drop(None, None, 0)"])
+@pytest.mark.parametrize("leave", ["keyring.join_new_session()", "privileges.drop(None, None, ())"])
 def test_an_inherited_key_is_inaccessible(leave: str) -> None:
     script = LEAVES_A_KEY_BEHIND.format(leave=leave)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ Codecs are modules, too: Python imports a codec when a string first needs it.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,10 +25,14 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.config import ApiConfig, Config
+from jobworkerd.config import ApiConfig, Config, MetricsConfig, listen_address
 from jobworkerd.logs.writer import LogWriter
+from jobworkerd.metrics.definitions import CERTIFICATE_EXPIRY, QUEUE_LENGTH, RPC_DURATION
+from jobworkerd.metrics.instruments import Sample, Snapshot, decode, encode, sample
 from jobworkerd.model import OutputSource
 from jobworkerd.protocol import messages
+from jobworkerd.protocol.metrics_messages import GetMetrics, Metrics, Scrape, Scraped
+from jobworkerd.supervisor.port import reserve
 
 _AUDITED = """
 import json, os, sys
@@ -198,6 +203,63 @@ async def _renew(
         await eventually(reported)
         async with connected(address, authority) as client:
             assert await get(client) == JOB_ID
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "0.0.0.0:0"])
+async def test_scrapes(start: Start, config: Config, authority: Authority, listen: str) -> None:
+    """Without and with TLS, in both forms, and with an unusable request."""
+    port = reserve(listen)
+    config = replace(config, metrics=MetricsConfig(listen=port.address))
+    context = None if listen.startswith("127.") else _client_context(authority)
+    with port.sock:
+        samples = await _scraped(start, config, authority, context)
+    durations = [each.attributes for each in samples if each.metric == RPC_DURATION.name]
+    assert durations == [("jobworker.v1.JobService/GetJob", "NOT_FOUND")]
+    certificates = {each.attributes for each in samples if each.metric == CERTIFICATE_EXPIRY.name}
+    assert certificates == {("server",), ("ca",)}
+
+
+async def _scraped(
+    start: Start, config: Config, authority: Authority, context: ssl.SSLContext | None
+) -> Sequence[Sample]:
+    """Scrape the endpoint after a failed call, and return the samples of the process."""
+    async with start(config, ("-c", _AUDITED)) as started:
+        started.supervisor.script = _metrics
+        async with connected(await started.address(), authority) as client:
+            await _fails(client.stub.GetJob(job_service_pb2.GetJobRequest(id="?")))
+        for accept in (b"*/*", b"application/openmetrics-text", b"\xff"):
+            request = b"GET /metrics HTTP/1.1\r\nAccept: %s\r\n\r\n" % accept
+            assert "jobworker_queue_length 3" in await _http(config, request, context)
+        assert "400 Bad Request" in await _http(config, b"\xff\r\n\r\n", context)
+        await started.supervisor.say(Scrape())
+        await eventually(lambda: any(isinstance(each, Scraped) for each in started.supervisor.requests))
+        assert await started.end() == 0
+    assert _loaded_late(started) == []
+    (scraped,) = [each for each in started.supervisor.requests if isinstance(each, Scraped)]
+    return decode(scraped.snapshot).samples
+
+
+def _metrics(request: messages.RequestBody) -> messages.ReplyBody:
+    if isinstance(request, GetMetrics):
+        return Metrics(encode(Snapshot(0, (sample(QUEUE_LENGTH, 3),))), (None,))
+    return messages.OneJob(FINAL_JOB)
+
+
+def _client_context(authority: Authority) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=authority.ca.cert_pem.bytes().decode())
+    authority.client("alice", "Viewer").configure_cert(context)
+    return context
+
+
+async def _http(config: Config, request: bytes, context: ssl.SSLContext | None) -> str:
+    name = "localhost" if context else None
+    _, port = listen_address(config.metrics.listen)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+    writer.write(request)
+    async with asyncio.timeout(20):
+        answer = (await reader.read()).decode()
+    writer.close()
+    return answer
 
 
 async def test_an_unusable_address(start: Start, config: Config) -> None:

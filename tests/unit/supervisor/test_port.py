@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from jobworkerd.config import listen_address
-from jobworkerd.supervisor.port import PortTaken, reserve
+from jobworkerd.supervisor.port import PortTaken, reserve, take_over
 
 
 def listener(address: str) -> socket.socket:
@@ -18,14 +18,16 @@ def listener(address: str) -> socket.socket:
 
 
 def test_port_0_becomes_a_number() -> None:
-    reserved, address = reserve("127.0.0.1:0")
+    port = reserve("127.0.0.1:0")
+    reserved, address = port.sock, port.address
     with reserved:
         assert address == f"127.0.0.1:{reserved.getsockname()[1]}"
         assert not address.endswith(":0")
 
 
 def test_the_reserved_port_can_be_shared_and_accepts_no_connections() -> None:
-    reserved, address = reserve("127.0.0.1:0")
+    port = reserve("127.0.0.1:0")
+    reserved, address = port.sock, port.address
     with reserved:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(listen_address(address), timeout=10)
@@ -46,23 +48,35 @@ def test_a_port_in_use() -> None:
 
 
 def test_a_port_of_another_server_of_the_same_user() -> None:
-    reserved, address = reserve("127.0.0.1:0")
+    port = reserve("127.0.0.1:0")
+    reserved, address = port.sock, port.address
     with reserved, listener(address), pytest.raises(PortTaken):
         reserve(address)
 
 
 def test_a_port_that_another_server_has_reserved() -> None:
-    reserved, address = reserve("127.0.0.1:0")
+    port = reserve("127.0.0.1:0")
+    reserved, address = port.sock, port.address
     with reserved, pytest.raises(PortTaken):
         reserve(address)
 
 
 def test_a_released_port_can_be_reserved_again() -> None:
-    reserved, address = reserve("127.0.0.1:0")
+    port = reserve("127.0.0.1:0")
+    reserved, address = port.sock, port.address
     reserved.close()
-    again, same = reserve(address)
-    with again:
-        assert same == address
+    again = reserve(address)
+    with again.sock:
+        assert again.address == address
+
+
+def test_the_next_supervisor_keeps_the_port_of_the_same_setting() -> None:
+    earlier = reserve("127.0.0.1:0")
+    assert take_over(earlier, "127.0.0.1:0", None) is earlier
+    changed = take_over(earlier, "localhost:0", None)
+    with changed.sock:
+        assert earlier.sock.fileno() == -1
+        assert changed.address.startswith("localhost:")
 
 
 def test_an_address_of_another_host() -> None:

@@ -27,6 +27,14 @@ Listen = Annotated[
     ),
 ]
 
+MetricsListen = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([^\x00-\x20]+:[0-9]+)?$",
+        description="HOST:PORT or [IPV6]:PORT with a port from 0 to 65535, or empty for no endpoint",
+    ),
+]
+
 _DOTTED_NUMBERS = re.compile(r"[0-9.]+")
 
 
@@ -205,6 +213,26 @@ class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     format: Literal["auto", "json", "console"] = "auto"
 
 
+class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the Prometheus endpoint.
+
+    `listen`: its address; empty = no endpoint. Clients need a certificate unless the address is loopback.
+    """
+
+    listen: MetricsListen = ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs of this host can connect. A host name other than localhost does not count."""
+        host, _ = listen_address(self.listen)
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
 class StateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the job records.
 
@@ -274,6 +302,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state: StateConfig = StateConfig()
     retention: RetentionConfig = RetentionConfig()
     logging: LoggingConfig = LoggingConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
 
 def to_json(config: Config) -> bytes:

@@ -38,19 +38,39 @@ class ServerPair:
         """Return when the certificate expires if that is soon, or an empty string."""
         return server_certificate.expiry_notice(self._parsed, dt.datetime.now(dt.UTC))
 
+    @property
+    def expiry(self) -> dt.datetime:
+        """The time at which the certificate expires."""
+        return self._parsed.not_valid_after_utc
+
+    def tls_context(self, authorities: bytes) -> ssl.SSLContext:
+        """Return a context for TLS 1.3 that requires a client certificate of one of the authorities.
+
+        Raises:
+            ssl.SSLError: OpenSSL cannot use the pair or an authority.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=authorities.decode("ascii"))
+        self._load_into(context)
+        return context
+
     @functools.cached_property
     def _parsed(self) -> x509.Certificate:
         return pem_parser.certificate(self.certificate)
 
     def _load_problem(self) -> str:
         """Load the pair to get the reason for an error: gRPC reports only that it cannot listen."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with _as_file(self.certificate) as certificate, _as_file(self.key) as key:
-            try:
-                context.load_cert_chain(certificate, key, password=_NO_PASSWORD)
-            except ssl.SSLError as error:
-                return server_certificate.pair_problem(error, self.key)
+        try:
+            self._load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        except ssl.SSLError as error:
+            return server_certificate.pair_problem(error, self.key)
         return ""
+
+    def _load_into(self, context: ssl.SSLContext) -> None:
+        with _as_file(self.certificate) as certificate, _as_file(self.key) as key:
+            context.load_cert_chain(certificate, key, password=_NO_PASSWORD)
 
 
 @contextlib.contextmanager

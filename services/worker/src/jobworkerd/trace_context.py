@@ -16,6 +16,8 @@ _TRACEPARENT = re.compile(
 )
 _TRACESTATE = re.compile(r"[ -~\t]*")
 _VERSION = "00"
+_SAMPLED = 1
+"""The bit of the flags that says that the caller exports the trace."""
 
 
 class TraceContext(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +34,11 @@ class TraceContext(msgspec.Struct, frozen=True, gc=False):
     def trace_id(self) -> str:
         """The id of the trace in hexadecimal digits."""
         return self.traceparent[3:35]
+
+    @property
+    def sampled_id(self) -> str:
+        """The id of the trace if its participants export it, or an empty string."""
+        return self.trace_id if int(self.traceparent[53:55], 16) & _SAMPLED else ""
 
     @property
     def span_id(self) -> str:

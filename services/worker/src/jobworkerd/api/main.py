@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import importlib
 import os
 import socket
 from collections.abc import Coroutine, Sequence
@@ -38,12 +39,15 @@ from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.call_bounds import CallBounds
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
+from jobworkerd.api.interceptors.rpc_metrics import RpcMetrics
 from jobworkerd.api.log_lines import LogLines
 from jobworkerd.api.login_service import LoginService
 from jobworkerd.api.memory import trim_periodically
+from jobworkerd.api.metrics.api_metrics import ApiMetrics
 from jobworkerd.api.service import JobService
+from jobworkerd.api.streaming.streams import Streams
 from jobworkerd.api.telemetry import Exporting, telemetry
-from jobworkerd.config import Config, from_json, listen_address
+from jobworkerd.config import Config, MetricsConfig, from_json, listen_address
 from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
 from jobworkerd.keeper import memory_file
 from jobworkerd.model import LimitsPolicy
@@ -72,10 +76,13 @@ def run(arguments: Sequence[str]) -> int:
     jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
     try:
         exporting = telemetry(os.environ, config.log.max_bytes)
+        if config.metrics.listen:
+            importlib.import_module("jobworkerd.api.metrics.prometheus")
         preload.load()
         # Loaded modules stay, and a garbage collection that includes them delays all calls by 20 ms.
         gc.freeze()
-        privileges.drop(given.uid, given.gid, listen_address(config.listen)[1])
+        listens = [each for each in (config.listen, config.metrics.listen) if each]
+        privileges.drop(given.uid, given.gid, [listen_address(each)[1] for each in listens])
         with exporting as exported:
             sock = socket.socket(fileno=given.socket_fd)
             uvloop.run(_with_log_lines(lines, serve(config, jobs_dir, sock, exported, log)))
@@ -113,13 +120,18 @@ async def serve(
     draining = asyncio.Event()
     health = Health()
     strict = config.defaults.limits_policy is LimitsPolicy.STRICT
+    metrics = ApiMetrics()
     supervisor = await SupervisorClient.connect(
-        sock, draining.set, partial(_report_limits, health, log, SERVICES if strict else ())
+        sock,
+        draining.set,
+        partial(_report_limits, health, log, SERVICES if strict else ()),
+        metrics.encoded,
     )
     identities = Identities()
     active_calls = ActiveCalls(identities)
     clients = Clients(config.quota)
-    service = JobService(config, jobs_dir, supervisor, identities, draining)
+    streams = Streams(supervisor, jobs_dir, config.log, metrics.readers)
+    service = JobService(config, streams, supervisor, identities, draining)
     if job_spans := exporting.job_spans:
         service.on_created = job_spans.created
         job_spans.acknowledge_with(supervisor.acknowledge_spans)
@@ -128,6 +140,7 @@ async def serve(
         config.api,
         [
             *exporting.interceptors,
+            *([RpcMetrics(metrics.rpc_durations)] if config.metrics.listen else ()),
             AccessLog(),
             Errors(),
             call_bounds,
@@ -146,8 +159,10 @@ async def serve(
         return
     except SupervisorUnavailable as error:
         raise CannotStart(_SUPERVISOR_ENDED) from error
+    metrics.expiries = certificates.expiries
     address = server.listen(grpc_server, config.listen, credentials)
     clients.port = listen_address(address)[1]
+    scraping = _serve_metrics(config.metrics, supervisor, identities, certificates)
     await grpc_server.start()
     log.info("listening", address=address)
     health.remove(STARTING)
@@ -164,9 +179,31 @@ async def serve(
         trimming.cancel()
         ending.cancel()
         watching.cancel()
+        if scraping:
+            scraping.cancel()
         health.add(DRAINING)
         end = shutdown.stop if draining.is_set() else shutdown.abandon
         await end(grpc_server, active_calls, clients.port)
+
+
+def _serve_metrics(
+    config: MetricsConfig,
+    supervisor: SupervisorClient,
+    identities: Identities,
+    certificates: Certificates,
+) -> "asyncio.Task[None] | None":
+    """Serve the Prometheus endpoint, if there is one.
+
+    Raises:
+        CannotStart: the address cannot be bound.
+    """
+    if not config.listen:
+        return None
+    from jobworkerd.api.metrics import prometheus
+
+    tls = None if config.is_loopback else certificates.tls_context
+    sock = prometheus.bind(*listen_address(config.listen))
+    return asyncio.create_task(prometheus.endpoint(supervisor.metrics, identities, tls).serve(sock))
 
 
 def _report_supervisor(

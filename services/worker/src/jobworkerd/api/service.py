@@ -5,7 +5,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
 from jobworkerd.api import attach_validation, call_trace, job_messages, page_token, validation
@@ -40,13 +39,13 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     def __init__(
         self,
         config: Config,
-        jobs_dir: Path,
+        streams: Streams,
         supervisor: SupervisorClient,
         identities: Identities,
         draining: asyncio.Event,
     ) -> None:
         self._config = config
-        self._streams = Streams(supervisor, jobs_dir, config.log)
+        self._streams = streams
         self._supervisor = supervisor
         self._identities = identities
         self._draining = draining

@@ -145,7 +145,7 @@ def _accept(key: Key, given: _Given) -> object:
     try:
         plain = size_in(key.unit, given.value) if key.unit else given.value
         value: object = msgspec.convert(plain, key.annotation, strict=not given.is_text)
-        if key.name == "listen":
+        if key.name == "listen" or (key.name == "metrics.listen" and value):
             listen_address(str(value))
     except msgspec.ValidationError as error:
         raise SettingsError(_rejection(key, given)) from error

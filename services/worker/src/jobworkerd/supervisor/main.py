@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import socket
 import sys
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
@@ -30,7 +29,6 @@ from jobworkerd.records.store import Records
 from jobworkerd.scratch import requirements
 from jobworkerd.scratch.disk import ScratchDisk
 from jobworkerd.spawn import accounts, seccomp_program, writable_paths
-from jobworkerd.spawn.identity import Identity
 from jobworkerd.spawn.private_mounts import HOME
 from jobworkerd.spawn.spare_pool import SparePool
 from jobworkerd.spawn.spare_setup import Setup
@@ -45,7 +43,7 @@ from jobworkerd.supervisor.holder import HeldJob, join_entries
 from jobworkerd.supervisor.isolation_setup import isolation_for
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_spans import JobSpans
-from jobworkerd.supervisor.port import PortTaken, reserve
+from jobworkerd.supervisor.port import PortTaken, ReservedPort, take_over
 from jobworkerd.supervisor.predecessor import when_free
 from jobworkerd.supervisor.server_entry import ServerEntry
 from jobworkerd.supervisor.serving import ENDS_OF_SUPERVISOR, End, Server, serve
@@ -159,9 +157,11 @@ async def _serve_with(
         lambda: open_hierarchy(config.cgroup_base, pids, earlier.base if earlier else None)
     )
     stack.callback(hierarchy.close)
-    port, address = await when_free(lambda: _reserve(config, user, earlier))
+    uid = user.uid if user else None
+    port = await when_free(lambda: take_over(earlier.port if earlier else None, config.listen, uid))
     stack.callback(port.close)
-    entry = ServerEntry(state_dir.lock, port, config.listen, address, hierarchy.occupied)
+    metrics_port = await _reserve_metrics_port(config, uid, earlier, stack)
+    entry = ServerEntry(state_dir.lock, port, metrics_port, hierarchy.occupied)
     await entry.hold(keeper)
     removed = _report(hierarchy, held, events)
     _raise_share(hierarchy, events)
@@ -207,8 +207,10 @@ async def _serve_with(
         warn=events.warning,
     )
     earlier_jobs = join_entries(keeper, {key: _held_job(entry) for key, entry in held.items()})
+    if metrics_port:
+        config = replace(config, metrics=replace(config.metrics, listen=metrics_port.address))
     server = Server(
-        replace(config, listen=address), user, state_dir.jobs, keeper, events, earlier_jobs, removed
+        replace(config, listen=port.address), user, state_dir.jobs, keeper, events, earlier_jobs, removed
     )
     end = await serve(server, context)
     if end in ENDS_OF_SUPERVISOR:
@@ -223,13 +225,18 @@ def _held_job(entry: HeldEntry) -> HeldJob:
     return held
 
 
-def _reserve(config: Config, user: Identity | None, earlier: ServerEntry | None) -> tuple[socket.socket, str]:
-    """Reserve the port, or take over the port of an earlier supervisor with the same setting."""
-    if earlier and earlier.listen == config.listen:
-        return earlier.port, earlier.address
-    if earlier:
-        earlier.port.close()
-    return reserve(config.listen, user.uid if user else None)
+async def _reserve_metrics_port(
+    config: Config, uid: int | None, earlier: ServerEntry | None, stack: ExitStack
+) -> ReservedPort | None:
+    """Reserve the port of the Prometheus endpoint, if there is one. `stack` releases it."""
+    before = earlier.metrics_port if earlier else None
+    if not config.metrics.listen:
+        if before:
+            before.close()
+        return None
+    port = await when_free(lambda: take_over(before, config.metrics.listen, uid))
+    stack.callback(port.close)
+    return port
 
 
 def _open_records(config: Config, events: EventLog) -> Records:

@@ -7,6 +7,7 @@ SO_REUSEPORT (socket(7)) the API processes bind the same port.
 
 import os
 import socket
+from dataclasses import dataclass
 
 from jobworkerd.config import listen_address
 
@@ -15,8 +16,21 @@ class PortTaken(OSError):
     """Raised when the address cannot be bound."""
 
 
-def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
-    """Return a bound socket, which the caller closes, and the address with the real port.
+@dataclass(frozen=True)
+class ReservedPort:
+    """A bound socket. `listen` is the address in the settings, `address` the one with the real port."""
+
+    sock: socket.socket
+    listen: str
+    address: str
+
+    def close(self) -> None:
+        """Let other programs use the port."""
+        self.sock.close()
+
+
+def reserve(listen: str, uid: int | None = None) -> ReservedPort:
+    """Return a reserved port, which the caller closes.
 
     `uid` is the user of the API processes, if it is not the user of this process.
 
@@ -44,7 +58,20 @@ def reserve(listen: str, uid: int | None = None) -> tuple[socket.socket, str]:
     except OSError as error:
         raise PortTaken(error.errno, f"cannot listen on {listen}: {error.strerror}") from error
     number = reserved.getsockname()[1]
-    return reserved, f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+    return ReservedPort(reserved, listen, f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
+
+
+def take_over(earlier: ReservedPort | None, listen: str, uid: int | None) -> ReservedPort:
+    """Return the port of an earlier supervisor with the same setting, or close it and reserve a port.
+
+    Raises:
+        PortTaken: the port is in use, or this host does not have the address.
+    """
+    if earlier and earlier.listen == listen:
+        return earlier
+    if earlier:
+        earlier.close()
+    return reserve(listen, uid)
 
 
 def _change_owner(sock: socket.socket, uid: int) -> None:

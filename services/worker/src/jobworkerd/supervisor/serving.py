@@ -110,7 +110,9 @@ async def serve(server: Server, context: JobContext) -> End:
         await asyncio.wait([starting, *ends], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            events.info("serving", address=config.listen, cgroup_base=str(context.hierarchy.base or ""))
+            endpoint = {"metrics": config.metrics.listen} if config.metrics.listen else {}
+            base = str(context.hierarchy.base or "")
+            events.info("serving", address=config.listen, cgroup_base=base, **endpoint)
             keeper.ready()
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         starting.cancel()

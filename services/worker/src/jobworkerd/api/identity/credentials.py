@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc
@@ -100,6 +100,17 @@ class Certificates:
                 await self._refresh()
                 self._check_validity()
                 check()
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return a context with the current certificates, for another server of this process."""
+        assert self._pair
+        return _tls_context(self._pair, self._ca)
+
+    def expiries(self) -> Mapping[str, float]:
+        """Return when each certificate in use expires, in seconds since the epoch."""
+        if self._pair is None:
+            return {}
+        return {"server": self._pair.expiry.timestamp(), "ca": _last_expiry(self._ca).timestamp()}
 
     def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return new certificates, or None. gRPC calls this for each connection, in a separate thread."""
@@ -239,6 +250,11 @@ def _load_authorities(pem: bytes) -> None:
     """
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem.decode("ascii"))
     pem_parser.certificates(pem)
+
+
+@functools.lru_cache(maxsize=1)
+def _tls_context(pair: ServerPair, authorities: bytes) -> ssl.SSLContext:
+    return pair.tls_context(authorities)
 
 
 @functools.lru_cache(maxsize=1)

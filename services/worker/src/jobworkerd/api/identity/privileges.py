@@ -7,6 +7,7 @@ calling thread and its future threads.
 
 import ctypes
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from jobworkerd import keyring
@@ -39,8 +40,8 @@ class _Sets(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable"))
 
 
-def drop(uid: int | None, gid: int | None, port: int) -> None:
-    """Change to a user without capabilities, except for the one that listening on a low port needs.
+def drop(uid: int | None, gid: int | None, ports: Collection[int]) -> None:
+    """Change to a user without capabilities, except for the one that listening on low `ports` needs.
 
     If `uid` is None, the process keeps its user and its capabilities. In both cases it cannot gain
     privileges, it leaves the session keyring in which the server was started, and only root can trace it. If
@@ -52,7 +53,7 @@ def drop(uid: int | None, gid: int | None, port: int) -> None:
     os.umask(_UMASK)
     try:
         if uid is not None and gid is not None:
-            _become(uid, gid, {_CAP_NET_BIND_SERVICE} if _is_low(port) else set())
+            _become(uid, gid, {_CAP_NET_BIND_SERVICE} if any(map(_is_low, ports)) else set())
         prctl(_PR_SET_NO_NEW_PRIVS, 1)
         # The memory of the process contains the key of the server. This also disables core dumps.
         prctl(_PR_SET_DUMPABLE, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd.api import convert
+from jobworkerd.api.metrics.api_metrics import ReaderCounts
 from jobworkerd.api.streaming.encoding import Encoded
 from jobworkerd.api.streaming.log_reader import LogReader
 from jobworkerd.api.streaming.message_cache import MessageCache, Sources
@@ -52,9 +53,12 @@ class StreamRequest:
 class Streams:
     """Streams the logs in the directories of the jobs. Streams share encoded messages."""
 
-    def __init__(self, supervisor: SupervisorClient, jobs_dir: Path, config: LogConfig) -> None:
+    def __init__(
+        self, supervisor: SupervisorClient, jobs_dir: Path, config: LogConfig, readers: ReaderCounts
+    ) -> None:
         self.supervisor = supervisor
         self.config = config
+        self.readers = readers
         self.cache = MessageCache(_CACHE_BYTES)
         self.rate_limiter = RateLimiter()
         self._jobs_dir = jobs_dir
@@ -94,7 +98,8 @@ class LogStream:
             ReaderStalled: the client read nothing during the stall timeout.
         """
         request, view = self._request, self.view
-        with PacedWriter(request.job_id, context, self._streams.config) as writer:
+        paced = PacedWriter(request.job_id, context, self._streams.config)
+        with self._streams.readers.reading(), paced as writer:
             offset = await self._write_output(writer)
             job = (
                 view.job if view.job.status.final else await self._streams.supervisor.get_job(request.job_id)
