@@ -106,12 +106,16 @@ test("a job that has ended is not requested", async () => {
 
 test("a job that was deleted stays visible, and one that does not exist is missing", async () => {
   const deleted = await feedOf(new FakeClient(failed, removed(RemovalReason.DELETED)));
-  assert.deepEqual([deleted.state.value, deleted.job.value?.id], ["deleted", "1"]);
+  assert.deepEqual([deleted.state.value.kind, deleted.job.value?.id], ["deleted", "1"]);
   const missing = await feedOf(new FakeClient(removed(RemovalReason.NOT_FOUND)));
-  assert.deepEqual([missing.state.value, missing.job.value], ["missing", undefined]);
+  assert.deepEqual([missing.state.value.kind, missing.job.value], ["missing", undefined]);
 });
 
 test("an error that a retry does not fix ends the feed", async () => {
   const refused = new JobWorkerError("log in again", "UNAUTHENTICATED");
-  await assert.rejects(feedOf(new FakeClient(running, refused)), { code: "UNAUTHENTICATED" });
+  const fake = new FakeClient(running, refused) as unknown as BrowserClient;
+  const feed = new JobFeed(fake, "1");
+  const run = feed.run(new AbortController().signal, () => false);
+  await assert.rejects(run, { code: "UNAUTHENTICATED" });
+  assert.deepEqual(feed.state.value, { kind: "failed", message: "log in again" });
 });

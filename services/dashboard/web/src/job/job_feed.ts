@@ -1,6 +1,7 @@
 /** The state of one job, as new as the server reports it. */
 import { type BrowserClient, type Job, JobStatus, JobWorkerError } from "@jobworker/client/browser";
 import { signal } from "@preact/signals";
+import { errorText } from "../ui/error_text.js";
 import { isFinal } from "../ui/status.js";
 import { UsageHistory } from "./usage_history.js";
 
@@ -15,13 +16,15 @@ const MEASURE_TIMEOUT_MS = 5000;
 type Client = Pick<BrowserClient, "get" | "watch">;
 
 /** `missing` = the job never existed, or was deleted before the page was opened. */
-export type FeedState = "loading" | "live" | "missing" | "deleted";
+export type FeedState =
+  | { readonly kind: "loading" | "live" | "missing" | "deleted" }
+  | { readonly kind: "failed"; readonly message: string };
 
 /** Follows one job: its record by a watch, and its usage by a request each second while it runs. */
 export class JobFeed {
   /** The newest record. It stays after the job was deleted. */
   readonly job = signal<Job | undefined>(undefined);
-  readonly state = signal<FeedState>("loading");
+  readonly state = signal<FeedState>({ kind: "loading" });
   /** The usage since the page was opened. `measurements` changes with it. */
   readonly history = new UsageHistory();
   readonly measurements = signal(0);
@@ -37,7 +40,7 @@ export class JobFeed {
   /**
    * Follows the job until the signal aborts or the job does not exist. `isVisible` says whether the page is visible.
    *
-   * @throws JobWorkerError if the server refuses the watch.
+   * @throws JobWorkerError if the server refuses the watch. The state is then `failed`.
    */
   async run(aborted: AbortSignal, isVisible: () => boolean): Promise<void> {
     const timer = setInterval(() => {
@@ -59,7 +62,7 @@ export class JobFeed {
     try {
       for await (const event of this.#client.watch({ ids: [this.#id] }, { signal: aborted })) {
         if (event.type === "removed") {
-          this.state.value = this.job.peek() ? "deleted" : "missing";
+          this.state.value = { kind: this.job.peek() ? "deleted" : "missing" };
           return true;
         }
         if (event.type === "changed") {
@@ -69,6 +72,7 @@ export class JobFeed {
       }
     } catch (error) {
       if (!aborted.aborted && !(error instanceof JobWorkerError && error.retryable)) {
+        this.state.value = { kind: "failed", message: errorText(error) };
         throw error;
       }
     }
@@ -91,13 +95,19 @@ export class JobFeed {
     }
   }
 
+  #setLive(): void {
+    if (this.state.peek().kind !== "live") {
+      this.state.value = { kind: "live" };
+    }
+  }
+
   #show(job: Job): void {
     const known = this.job.peek();
     // A response that is older than the end of the job.
     if (known && isFinal(known) && !isFinal(job)) {
       return;
     }
-    this.state.value = "live";
+    this.#setLive();
     this.job.value = job.usage || !known?.usage ? job : { ...job, usage: known.usage };
     if (job.usage && !isFinal(job)) {
       this.history.add(job.usage, Date.now() / 1000);

@@ -1,7 +1,7 @@
 /** The page of one job. */
 import { type Job, JobStdin } from "@jobworker/client/browser";
 import { useEffect, useMemo } from "preact/hooks";
-import { client, reportError } from "../app/client.js";
+import { client, endsSession } from "../app/client.js";
 import { useKeys } from "../app/keys.js";
 import { Link } from "../app/link.js";
 import { Page } from "../app/page.js";
@@ -34,23 +34,29 @@ export function JobPage({ id }: { id: string }) {
   const feed = useMemo(() => new JobFeed(client, id), [id]);
   useEffect(() => {
     const leaving = new AbortController();
-    feed.run(leaving.signal, () => !document.hidden).catch(reportError);
+    feed.run(leaving.signal, () => !document.hidden).catch(endsSession);
     return () => leaving.abort();
   }, [feed]);
   const job = feed.job.value;
-  if (feed.state.value === "missing") {
-    return <MissingJob id={id} />;
+  if (job) {
+    return <KnownJob job={job} feed={feed} />;
   }
-  return job ? <KnownJob job={job} feed={feed} /> : <Page title="Job">{null}</Page>;
+  const state = feed.state.value;
+  switch (state.kind) {
+    case "missing":
+      return <NoJob title="This job does not exist" text={`The server has no job ${id}.`} />;
+    case "failed":
+      return <NoJob title="The server did not return the job" text={state.message} />;
+    default:
+      return <Page title="Job">{null}</Page>;
+  }
 }
 
-function MissingJob({ id }: { id: string }) {
+function NoJob({ title, text }: { title: string; text: string }) {
   return (
-    <Page title="Job not found" heading={<span class="visually-hidden">Job not found</span>}>
-      <EmptyState title="This job does not exist">
-        <p>
-          The server has no job <code>{id}</code>. It was deleted, or the address is incomplete.
-        </p>
+    <Page title={title} heading={<span class="visually-hidden">{title}</span>}>
+      <EmptyState title={title}>
+        <p>{text}</p>
         <Link href="/">Show all jobs</Link>
       </EmptyState>
     </Page>
@@ -78,7 +84,7 @@ function KnownJob({ job, feed }: { job: Job; feed: JobFeed }) {
       actions={<JobActions job={job} />}
       fill={current === "log" || current === "attach"}
     >
-      <Situation job={job} isDeleted={feed.state.value === "deleted"} />
+      <Situation job={job} isDeleted={feed.state.value.kind === "deleted"} />
       <Tabs label="Views of the job" tabs={tabs} current={current} onSelect={select} />
       <div class={`job-panel ${current}`} role="tabpanel" aria-labelledby={tabId(current)}>
         <Panel tab={current} job={job} feed={feed} />
