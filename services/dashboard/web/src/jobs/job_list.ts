@@ -11,8 +11,9 @@ import { signal } from "@preact/signals";
 
 // The client has already retried for 30 s.
 const RESTART_MS = 1000;
-// Jobs of an unfinished snapshot that are worth replacing the jobs of the previous filter.
+// An unfinished snapshot replaces the jobs of the previous filter when it has so many jobs, and is shown that often.
 const FIRST_JOBS = 50;
+const SNAPSHOT_MS = 200;
 
 /** The jobs that match a filter. Changes become visible together, at most once per frame. */
 export class JobList {
@@ -65,12 +66,16 @@ export class JobList {
 
   async #read(watch: JobWatch): Promise<void> {
     let synced = false;
+    let nextTime = 0;
     for await (const event of watch) {
       if (event.type === "synced") {
         synced = true;
         this.synced.value = true;
         this.#show(watch.jobs);
-      } else if (synced || watch.jobs.size === FIRST_JOBS || this.state.peek().jobs === watch.jobs) {
+      } else if (synced) {
+        this.#showInNextFrame(watch.jobs);
+      } else if (watch.jobs.size >= FIRST_JOBS && performance.now() >= nextTime) {
+        nextTime = performance.now() + SNAPSHOT_MS;
         this.#showInNextFrame(watch.jobs);
       }
     }

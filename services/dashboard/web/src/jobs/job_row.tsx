@@ -112,7 +112,10 @@ function UnenforcedMark({ job, onShow }: { job: Job; onShow: (job: Job) => void 
 }
 
 function Labels({ labels }: { labels: Job["labels"] }) {
-  const all = Object.entries(labels).map(([key, value]) => ({ key, value }));
+  // The server sends a map in any order.
+  const all = Object.entries(labels)
+    .map(([key, value]) => ({ key, value }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
   const rest = all.slice(SHOWN_LABELS);
   return (
     <span class="row-labels">

@@ -19,7 +19,8 @@ import { SelectionBar } from "./selection_bar.js";
 import { Toolbar } from "./toolbar.js";
 import { useTableKeys } from "./use_table_keys.js";
 
-const SUGGESTED_LABELS = 200;
+// The number of jobs whose owners and labels the filters suggest.
+const SUGGESTING_JOBS = 500;
 
 // The watch goes on while the user looks at a job, so that the table is complete when the user comes back.
 const list = new JobList(client);
@@ -99,16 +100,14 @@ function Heading({ count }: { count: number }) {
   );
 }
 
-/** Returns what the filters can suggest: the owners and the labels of the newest jobs. */
+/** Returns what the filters can suggest: the owners and the labels of the first jobs. */
 function suggest(jobs: readonly Job[]): { owners: readonly string[]; labels: readonly string[] } {
   const owners = new Set<string>();
   const labels = new Set<string>();
-  for (const job of jobs) {
+  for (const job of jobs.slice(0, SUGGESTING_JOBS)) {
     owners.add(job.owner);
     for (const [key, value] of Object.entries(job.labels)) {
-      if (labels.size < SUGGESTED_LABELS) {
-        labels.add(formatLabel({ key, value }));
-      }
+      labels.add(formatLabel({ key, value }));
     }
   }
   return { owners: [...owners], labels: [...labels].sort() };

@@ -1,8 +1,11 @@
 /** Values of jobs that change without a message of the watch: the position in the queue and the size of the output. */
 import { type BrowserClient, type Job, JobStatus } from "@jobworker/client/browser";
 import { signal } from "@preact/signals";
+import { endsSession } from "../app/client.js";
 
 const INTERVAL_MS = 3000;
+// Until there are jobs to ask for.
+const IDLE_MS = 300;
 const MAX_JOBS = 200;
 const LIVE = [JobStatus.QUEUED, JobStatus.INITIALIZING, JobStatus.RUNNING];
 
@@ -16,10 +19,11 @@ export async function refreshLiveJobs(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    if (isNeeded() && document.visibilityState === "visible") {
+    const isDue = isNeeded() && document.visibilityState === "visible";
+    if (isDue) {
       await refresh(client, signal);
     }
-    await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
+    await new Promise((resolve) => setTimeout(resolve, isDue ? INTERVAL_MS : IDLE_MS));
   }
 }
 
@@ -33,7 +37,8 @@ async function refresh(client: BrowserClient, signal: AbortSignal): Promise<void
       }
     }
     liveJobs.value = jobs;
-  } catch {
-    // The watch reports the errors of the connection. The values stay as they are.
+  } catch (error) {
+    // The values stay as they are. The watch reports other errors.
+    endsSession(error);
   }
 }

@@ -42,18 +42,16 @@ type Key = string | number;
 
 /** Returns the jobs in an order. Jobs with the same value are sorted by their creation, newest first. */
 export function sortJobs(jobs: Iterable<Job>, { column, descending }: Order, now: number): Job[] {
-  const sorted = [...jobs];
-  if (column === "created") {
-    return sorted.sort((a, b) => (descending ? -1 : 1) * compare(a.id, b.id));
-  }
-  const keys = new Map(sorted.map((job) => [job, keyOf(job, column, now)]));
   const sign = descending ? -1 : 1;
-  const keyed = (job: Job): Key => keys.get(job) ?? "";
-  return sorted.sort((a, b) => sign * compare(keyed(a), keyed(b)) || compare(b.id, a.id));
+  const keyed = Array.from(jobs, (job) => ({ job, key: keyOf(job, column, now) }));
+  keyed.sort((a, b) => sign * compare(a.key, b.key) || compare(b.job.id, a.job.id));
+  return keyed.map(({ job }) => job);
 }
 
-function keyOf(job: Job, column: Exclude<Column, "created">, now: number): Key {
+function keyOf(job: Job, column: Column, now: number): Key {
   switch (column) {
+    case "created":
+      return job.id;
     case "status":
       return STATUSES.indexOf(job.status);
     case "command":

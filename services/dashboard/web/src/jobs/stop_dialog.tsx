@@ -30,29 +30,37 @@ export function StopDialog({ jobs, onClose, onDone }: JobsDialogProps) {
   return (
     <Dialog title={jobs.length === 1 ? "Stop this job?" : `Stop ${jobs.length} jobs?`} onClose={onClose}>
       <Commands jobs={jobs} />
-      <div class="field">
-        <label for={field}>Grace period</label>
-        <input
-          id={field}
-          value={grace}
-          placeholder="as in the job"
-          aria-invalid={Boolean(period.error)}
-          aria-describedby={`${field}-help`}
-          onInput={(event) => setGrace(event.currentTarget.value)}
-        />
-        <span id={`${field}-help`} class={period.error ? "field-error" : "field-help"}>
-          {period.error || "Time between the stop signal and SIGKILL, such as 30s."}
-        </span>
-      </div>
-      <div class="dialog-buttons">
-        <Button onClick={onClose}>Cancel</Button>
-        <Button kind="danger" onClick={() => stop(0)}>
-          Kill now
-        </Button>
-        <Button kind="primary" disabled={Boolean(period.error)} onClick={() => stop(period.value)}>
-          {jobs.length === 1 ? "Stop the job" : "Stop the jobs"}
-        </Button>
-      </div>
+      <form
+        class="dialog-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          stop(period.value);
+        }}
+      >
+        <div class="field">
+          <label for={field}>Grace period</label>
+          <input
+            id={field}
+            value={grace}
+            placeholder="as in the job"
+            aria-invalid={Boolean(period.error)}
+            aria-describedby={`${field}-help`}
+            onInput={(event) => setGrace(event.currentTarget.value)}
+          />
+          <span id={`${field}-help`} class={period.error ? "field-error" : "field-help"}>
+            {period.error || "Time between the stop signal and SIGKILL, such as 30s."}
+          </span>
+        </div>
+        <div class="dialog-buttons">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button kind="danger" onClick={() => stop(0)}>
+            Kill now
+          </Button>
+          <Button type="submit" kind="primary" disabled={Boolean(period.error)}>
+            {jobs.length === 1 ? "Stop the job" : "Stop the jobs"}
+          </Button>
+        </div>
+      </form>
     </Dialog>
   );
 }

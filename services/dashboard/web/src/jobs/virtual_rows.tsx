@@ -2,8 +2,10 @@
 import type { ComponentChildren, CSSProperties, HTMLAttributes } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-// Rows beyond the edges, so that a fast scroll does not show empty space.
-const OVERSCAN = 10;
+// The rows change only after a scroll by so many of them. More rows than that exist beyond the edges, so that a fast
+// scroll does not show empty space.
+const STEP = 5;
+const OVERSCAN = 12;
 
 interface VirtualRowsProps {
   /** The keys of the rows, in their order. */
@@ -24,7 +26,7 @@ interface VirtualRowsProps {
 export function VirtualRows(props: VirtualRowsProps) {
   const { keys, rowHeight, reveal, renderRow, head, attributes, position } = props;
   const box = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: position.top, height: 0 });
+  const [view, setView] = useState({ first: 0, height: 0 });
 
   useLayoutEffect(() => {
     const element = box.current;
@@ -33,7 +35,9 @@ export function VirtualRows(props: VirtualRowsProps) {
     }
     const measure = () => {
       position.top = element.scrollTop;
-      setView({ top: element.scrollTop, height: element.clientHeight });
+      const first = Math.floor(element.scrollTop / rowHeight / STEP) * STEP;
+      const height = element.clientHeight;
+      setView((old) => (old.first === first && old.height === height ? old : { first, height }));
     };
     element.scrollTop = position.top;
     measure();
@@ -44,7 +48,7 @@ export function VirtualRows(props: VirtualRowsProps) {
       observer.disconnect();
       element.removeEventListener("scroll", measure);
     };
-  }, [position]);
+  }, [position, rowHeight]);
 
   // Rows that are added above the visible ones do not move them, except at the top of the list.
   const shown = useRef(keys);
@@ -70,8 +74,8 @@ export function VirtualRows(props: VirtualRowsProps) {
     // Only a new key scrolls: other changes of the rows must not.
   }, [reveal]);
 
-  const first = Math.max(0, Math.floor(view.top / rowHeight) - OVERSCAN);
-  const last = Math.min(keys.length, Math.ceil((view.top + view.height) / rowHeight) + OVERSCAN);
+  const first = Math.max(0, view.first - OVERSCAN);
+  const last = Math.min(keys.length, view.first + Math.ceil(view.height / rowHeight) + STEP + OVERSCAN);
   const rows = [];
   for (let index = first; index < last; index += 1) {
     rows.push(
