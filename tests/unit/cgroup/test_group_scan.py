@@ -61,20 +61,24 @@ async def test_jobs_that_wait_at_the_same_time_share_a_scan(leader: int, scans: 
 async def test_a_scan_that_has_begun_is_too_old_for_a_new_caller(
     leader: int, scans: Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scan, begun = GroupScan(), asyncio.Event()
+    scan, begun, finishing = GroupScan(), asyncio.Event(), asyncio.Event()
 
     async def slow(step: Mock) -> object:
         groups = step()
         begun.set()
-        await asyncio.sleep(0.05)
+        await finishing.wait()
         return groups
 
     monkeypatch.setattr(group_scan, "retry_while_exhausted", slow)
     first = asyncio.create_task(scan.members(leader))
     await begun.wait()
     os.killpg(leader, signal.SIGKILL)
-    os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it ends at once
-    assert await scan.members(leader) == ()
+    while leader in process_groups():
+        await asyncio.sleep(0.01)
+    second = asyncio.create_task(scan.members(leader))
+    await asyncio.sleep(0)
+    finishing.set()
+    assert await second == ()
     assert len(await first) == 2
     assert scans.call_count == 2
 
