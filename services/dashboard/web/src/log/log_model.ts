@@ -3,6 +3,7 @@ import { batch, signal } from "@preact/signals";
 import { reportError } from "../app/client.js";
 import { notify } from "../app/notices.js";
 import { query as addressQuery, path, setQuery } from "../app/router.js";
+import { requireLogin } from "../app/session.js";
 import { LogClient } from "./log_client.js";
 import { LogWindow, type WindowElements } from "./log_window.js";
 import { MatchHighlights } from "./match_highlights.js";
@@ -22,6 +23,7 @@ const EMPTY: LogState = {
   phase: "live",
   outcome: undefined,
   error: "",
+  errorCode: "",
 };
 
 export class LogModel {
@@ -204,6 +206,9 @@ export class LogModel {
 
   #onState(state: LogState): void {
     this.state.value = state;
+    if (state.errorCode === "UNAUTHENTICATED") {
+      requireLogin(state.error);
+    }
     this.#window?.setTotal(state.rows[this.filter.peek()]);
     void this.#showAwaited();
   }

@@ -1,5 +1,5 @@
 /** The worker's side of a log view: the stream of a job, its rows, the search and downloads. */
-import { BrowserClient, type Chunk, JobWorkerError, type Source } from "@jobworker/client/browser";
+import { BrowserClient, type Chunk, type JobWorkerError, type Source } from "@jobworker/client/browser";
 import { collectDownload } from "./download.js";
 import { LogPages } from "./log_pages.js";
 import type { MatchPlace } from "./match_index.js";
@@ -39,7 +39,7 @@ export class LogSession implements Promised<LogMethods> {
   #jobId = "";
   #phase: LogState["phase"] = "live";
   #outcome: Outcome | undefined;
-  #error = "";
+  #error = { error: "", errorCode: "" };
   #lastTime = 0;
   #stateTimer: ReturnType<typeof setTimeout> | undefined;
   #stateTime = 0;
@@ -119,9 +119,9 @@ export class LogSession implements Promised<LogMethods> {
       try {
         await this.#readStream(client);
       } catch (error) {
-        this.#error = (error as Error).message;
+        const { code, retryable, message } = error as JobWorkerError;
+        this.#error = { error: message, errorCode: code };
         this.#setPhase("failed");
-        const retryable = error instanceof JobWorkerError && error.retryable;
         await this.#waitForRetry(retryable ? RETRY_MS : undefined);
       }
     }
@@ -142,13 +142,13 @@ export class LogSession implements Promised<LogMethods> {
   }
 
   #add(chunk: Chunk): void {
-    this.#error = "";
     if (chunk.truncated) {
       this.#log.addGap(chunk.truncated);
     } else {
       this.#lastTime = chunk.time.getTime();
       this.#log.add(chunk.data, chunk.offset, sourceIndex(chunk.source), this.#lastTime);
     }
+    this.#error = { error: "", errorCode: "" };
     this.#setPhase("live");
   }
 
@@ -180,8 +180,8 @@ export class LogSession implements Promised<LogMethods> {
     const rows = FILTERS.map((filter) => this.#log.rowCount(filter)) as unknown as LogState["rows"];
     const lines = FILTERS.map((filter) => this.#log.lineCount(filter)) as unknown as LogState["lines"];
     const times = { firstTime: pages.find((page) => page.content)?.time ?? 0, lastTime: this.#lastTime };
-    const [phase, outcome, error] = [this.#phase, this.#outcome, this.#error];
-    this.#post({ kind: "state", state: { rows, lines, end, ...times, phase, outcome, error } });
+    const [phase, outcome] = [this.#phase, this.#outcome];
+    this.#post({ kind: "state", state: { rows, lines, end, ...times, ...this.#error, phase, outcome } });
   }
 
   #startSearch(filter: Filter, query: Query): SearchFeed {

@@ -63,8 +63,9 @@ export interface LogState {
   readonly phase: "live" | "reconnecting" | "ended" | "failed";
   /** The end of the job. */
   readonly outcome: Outcome | undefined;
-  /** The error after which the stream stopped. */
+  /** The message and the code of the error after which the stream stopped. */
   readonly error: string;
+  readonly errorCode: string;
 }
 
 /** The progress of a search. */

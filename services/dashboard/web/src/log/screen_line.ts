@@ -18,7 +18,7 @@ export interface Span {
 const MAX_COLUMNS = 8192;
 const MAX_MOVE = 1024;
 // A row that changes its style with each character must not become thousands of elements.
-const MAX_SPANS = 256;
+const MAX_SPANS = 96;
 
 interface Cell {
   readonly text: string;

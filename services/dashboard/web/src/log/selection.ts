@@ -19,6 +19,10 @@ export class LogSelection {
   readonly #readText: ReadText;
   #anchor: TextPoint | undefined;
   #focus: TextPoint | undefined;
+  // True from the press of the mouse button to its release. The anchor is then where the drag began, although the
+  // browser moves its own anchor if the row leaves the page.
+  #isDragging = false;
+  #hasDragAnchor = false;
   // The ends of the part that was selected last.
   #shown: { anchor: TextPoint; focus: TextPoint } | undefined;
   readonly #stop = new AbortController();
@@ -30,6 +34,9 @@ export class LogSelection {
     const { signal } = this.#stop;
     document.addEventListener("selectionchange", () => this.#onSelectionChange(), { signal });
     document.addEventListener("copy", (event) => this.#onCopy(event), { signal });
+    elements.layer.addEventListener("pointerdown", (event) => this.#startDrag(event), { signal });
+    document.addEventListener("pointerup", () => this.#endDrag(), { signal });
+    document.addEventListener("pointercancel", () => this.#endDrag(), { signal });
     elements.scroller.addEventListener("keydown", (event) => this.#onKeyDown(event), { signal });
   }
 
@@ -92,10 +99,30 @@ export class LogSelection {
       return;
     }
     const [anchor, focus] = ends;
+    if (this.#isDragging && this.#hasDragAnchor) {
+      this.#focus = focus;
+      this.#shown = undefined;
+      return;
+    }
+    this.#hasDragAnchor = this.#isDragging;
     // An end that did not move stands for the place where the selection began or ended outside of the page.
     this.#anchor = this.#shown && isSame(anchor, this.#shown.anchor) ? this.#anchor : anchor;
     this.#focus = this.#shown && isSame(focus, this.#shown.focus) ? this.#focus : focus;
     this.#shown = { anchor, focus };
+  }
+
+  #startDrag(event: PointerEvent): void {
+    this.#isDragging = event.button === 0;
+    // With the shift key, the anchor stays where it was.
+    this.#hasDragAnchor = event.shiftKey && this.#anchor !== undefined;
+    this.#shown = undefined;
+  }
+
+  #endDrag(): void {
+    if (this.#isDragging) {
+      this.#isDragging = false;
+      this.restore();
+    }
   }
 
   /** Returns the ends of the browser's selection, if both are in rows. */

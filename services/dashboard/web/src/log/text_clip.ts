@@ -4,7 +4,7 @@ import type { Row } from "./row_reader.js";
 
 const BATCH_ROWS = 1000;
 // A clipboard keeps all of its text in memory.
-const MAX_CHARACTERS = 32 * 1024 * 1024;
+const MAX_BYTES = 32 * 1024 * 1024;
 
 /** Returns the text between two places. Rows of one line are joined. */
 export async function clipText(
@@ -12,18 +12,15 @@ export async function clipText(
   to: TextPoint,
   rowsOf: (first: number, end: number) => Promise<readonly Row[]>,
 ): Promise<string> {
+  const [first] = await rowsOf(from.row, from.row + 1);
+  const [last] = await rowsOf(to.row, to.row + 1);
+  if ((last?.offset ?? 0) - (first?.offset ?? 0) > MAX_BYTES) {
+    throw new Error(`The selection has more than ${MAX_BYTES / 1024 / 1024} MiB. Download the log instead.`);
+  }
   const parts: string[] = [];
-  let size = 0;
-  for (let first = from.row; first <= to.row; first += BATCH_ROWS) {
-    const rows = await rowsOf(first, Math.min(to.row + 1, first + BATCH_ROWS));
-    const text = joinRows(rows, first, from, to);
-    size += text.length;
-    if (size > MAX_CHARACTERS) {
-      throw new Error(
-        `The selection has more than ${MAX_CHARACTERS / 1024 / 1024} MiB. Download the log instead.`,
-      );
-    }
-    parts.push(text);
+  for (let row = from.row; row <= to.row; row += BATCH_ROWS) {
+    const rows = await rowsOf(row, Math.min(to.row + 1, row + BATCH_ROWS));
+    parts.push(joinRows(rows, row, from, to));
   }
   return parts.join("");
 }
