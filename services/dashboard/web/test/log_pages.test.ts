@@ -40,6 +40,13 @@ test("rows have a line number, an offset, a source and a time", () => {
   );
 });
 
+test("the last row is open until its line ends", () => {
+  const log = logOf([["one\ntwo", STDOUT]]);
+  assert.deepEqual([log.isLastOpen(BOTH), log.isLastOpen(ONLY_STDERR)], [true, false]);
+  log.add(bytes("err\n"), log.end, STDERR, 0);
+  assert.deepEqual([log.isLastOpen(BOTH), log.isLastOpen(ONLY_STDOUT)], [false, true]);
+});
+
 test("a filter selects the rows of one stream", () => {
   const log = logOf([
     ["a\n", STDOUT],

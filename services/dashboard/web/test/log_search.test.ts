@@ -46,6 +46,17 @@ test("matches are numbered over all rows and wrap around", () => {
   assert.deepEqual(index.at(-1), index.at(2));
 });
 
+test("rows at the end can be replaced", () => {
+  const index = new MatchIndex();
+  index.add(1, 2);
+  index.add(5, 1);
+  index.removeFrom(5);
+  assert.equal(index.total, 2);
+  index.add(5, 3);
+  assert.equal(index.total, 5);
+  assert.deepEqual(index.at(4), { ordinal: 4, row: 5, nth: 2 });
+});
+
 test("the next match from a row", () => {
   const index = new MatchIndex();
   for (let row = 0; row < 10_000; row += 10) {

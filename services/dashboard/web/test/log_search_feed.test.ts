@@ -48,7 +48,7 @@ test("all rows are searched in batches, and rows that come later", async () => {
     }
     return { value: batches.length };
   });
-  const source = { count: () => rows, texts: async (first: number) => `${first}` };
+  const source = { count: () => rows, isLastOpen: () => false, texts: async (first: number) => `${first}` };
   const feed = new SearchFeed(query, source, worker as unknown as Worker, (state) => states.push(state));
   await until(() => states.at(-1)?.phase === "complete");
   assert.deepEqual(batches, [0, 4096, 8192]);
@@ -60,10 +60,31 @@ test("all rows are searched in batches, and rows that come later", async () => {
   feed.close();
 });
 
+test("a row that can get longer is searched again", async () => {
+  const searched: string[] = [];
+  const states: SearchState[] = [];
+  const worker = new FakeWorker((call) => {
+    if (call.kind === "rows") {
+      searched.push(`${call.first}: ${call.text}`);
+    }
+    return { value: 0 };
+  });
+  let text = "Pass";
+  const source = { count: () => 3, isLastOpen: () => text !== "Password\n", texts: async () => text };
+  const feed = new SearchFeed(query, source, worker as unknown as Worker, (state) => states.push(state));
+  await until(() => states.length > 0);
+  assert.deepEqual([states[0]?.phase, states[0]?.searchedRows], ["complete", 2]);
+  text = "Password\n";
+  feed.continue();
+  await until(() => states.at(-1)?.searchedRows === 3);
+  assert.deepEqual(searched, ["0: Pass", "2: Password\n"]);
+  feed.close();
+});
+
 test("an invalid expression ends the search with its message", async () => {
   const states: SearchState[] = [];
   const worker = new FakeWorker(() => ({ error: "Invalid regular expression" }));
-  const source = { count: () => 1, texts: async () => "" };
+  const source = { count: () => 1, isLastOpen: () => false, texts: async () => "" };
   new SearchFeed(query, source, worker as unknown as Worker, (state) => states.push(state));
   await until(() => states.length > 0);
   assert.deepEqual([states[0]?.phase, states[0]?.message], ["failed", "Invalid regular expression"]);
@@ -77,6 +98,7 @@ test("a search that does not answer is ended", async (context) => {
   let isAsked = false;
   const source = {
     count: () => 1,
+    isLastOpen: () => false,
     texts: async () => {
       isAsked = true;
       return "xxxx";
@@ -94,7 +116,7 @@ test("a search that does not answer is ended", async (context) => {
 
 test("calls of a closed search fail", async () => {
   const worker = new FakeWorker(() => undefined);
-  const source = { count: () => 0, texts: async () => "" };
+  const source = { count: () => 0, isLastOpen: () => false, texts: async () => "" };
   const feed = new SearchFeed(query, source, worker as unknown as Worker, () => {});
   const pending = feed.match(0);
   feed.close();

@@ -117,6 +117,13 @@ export class LogPages implements RowSink {
     return this.#lastRow[source] === rowOffset && this.#splitter.isOpen(source);
   }
 
+  /** Reports whether output can still be added to the last row that the filter selects. */
+  isLastOpen(filter: Filter): boolean {
+    const [stdout, stderr] = this.#lastRow;
+    const source = filter === BOTH ? Number(stderr > stdout) : filter - 1;
+    return this.#splitter.isOpen(source as SourceIndex);
+  }
+
   /** Marks a page as used now, and drops the content of others if there is too much. */
   use(page: Page): void {
     this.#forget(page);

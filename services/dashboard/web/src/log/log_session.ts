@@ -186,8 +186,8 @@ export class LogSession implements Promised<LogMethods> {
 
   #startSearch(filter: Filter, query: Query): SearchFeed {
     const rows = {
-      // The last row can get longer until the job has ended.
-      count: () => Math.max(0, this.#log.rowCount(filter) - Number(this.#phase !== "ended")),
+      count: () => this.#log.rowCount(filter),
+      isLastOpen: () => this.#phase !== "ended" && this.#log.isLastOpen(filter),
       texts: (first: number, end: number) => this.#withPages(() => this.#reader.texts(filter, first, end)),
     };
     const report = (state: SearchState) => this.#post({ kind: "search", state });

@@ -36,6 +36,11 @@ export class MatchIndex {
     this.#length += 1;
   }
 
+  /** Removes a row and all rows after it. */
+  removeFrom(row: number): void {
+    this.#length = bisect(this.#length, (each) => (this.#rows[each] as number) >= row);
+  }
+
   /** Returns a match by its number, which wraps around at both ends. */
   at(ordinal: number): MatchPlace | undefined {
     const { total } = this;

@@ -21,13 +21,10 @@ export function outcomeOf(job: Job): Outcome | undefined {
     return undefined;
   }
   const { exitCode, termination } = job;
-  const details = [
-    exitCode === undefined ? "" : `exit code ${exitCode}`,
-    termination?.signalName ? `signal ${termination.signalName}` : "",
-  ].filter(Boolean);
-  const cause = details.length ? `${name} with ${details.join(", ")}.` : `${name}.`;
+  const code = exitCode === undefined ? "" : `exit code ${exitCode}`;
+  const details = termination?.message || code;
   return {
     succeeded: job.status === JobStatus.COMPLETED,
-    text: termination?.message ? `${cause} ${termination.message}` : cause,
+    text: details ? `${name}: ${details}` : name,
   };
 }

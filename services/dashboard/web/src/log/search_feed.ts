@@ -9,8 +9,10 @@ const STUCK_MS = 5000;
 
 /** The log as the search sees it. */
 export interface SearchedRows {
-  /** Returns the number of rows that do not change any more. */
+  /** Returns the number of rows. */
   count(): number;
+  /** Reports whether output can still be added to the last row. */
+  isLastOpen(): boolean;
   /** Returns the texts of rows, separated by line feeds. */
   texts(first: number, end: number): Promise<string>;
 }
@@ -70,11 +72,7 @@ export class SearchFeed {
     try {
       await this.#call({ kind: "start", query });
       while (!this.#isClosed) {
-        const end = Math.min(this.#searched + BATCH_ROWS, this.#rows.count());
-        if (end > this.#searched) {
-          await this.#searchRows(end);
-        }
-        const isComplete = this.#searched >= this.#rows.count();
+        const isComplete = await this.#searchBatch();
         this.#tell(isComplete ? "complete" : "running", "");
         if (isComplete) {
           await new Promise<void>((resolve) => {
@@ -87,11 +85,19 @@ export class SearchFeed {
     }
   }
 
-  async #searchRows(end: number): Promise<void> {
+  /** Searches the next rows. Returns true if they were the last ones. */
+  async #searchBatch(): Promise<boolean> {
     const first = this.#searched;
-    const text = await this.#rows.texts(first, end);
-    this.#matches = (await this.#call({ kind: "rows", first, text })) as number;
-    this.#searched = end;
+    const end = Math.min(first + BATCH_ROWS, this.#rows.count());
+    if (end > first) {
+      const isOpen = end === this.#rows.count() && this.#rows.isLastOpen();
+      const text = await this.#rows.texts(first, end);
+      this.#matches = (await this.#call({ kind: "rows", first, text })) as number;
+      // A row that can get longer is searched again.
+      this.#searched = isOpen ? end - 1 : end;
+      return isOpen || end === this.#rows.count();
+    }
+    return true;
   }
 
   async #call(call: SearchCall): Promise<unknown> {

@@ -34,8 +34,9 @@ function handle(call: SearchCall): unknown {
   }
 }
 
-/** Searches rows, and returns the number of matches so far. */
+/** Searches rows, instead of an earlier search of the same rows. Returns the number of matches so far. */
 function searchRows(first: number, text: string): number {
+  matches.removeFrom(first);
   let row = first;
   for (const line of text.split("\n")) {
     const count = matcher?.count(line) ?? 0;

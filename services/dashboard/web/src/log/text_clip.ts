@@ -1,4 +1,5 @@
 /** The text of a selection that can be larger than the part of a log that is on the page. */
+import { formatBytes } from "../ui/format.js";
 import type { TextPoint } from "./messages.js";
 import type { Row } from "./row_reader.js";
 
@@ -46,6 +47,6 @@ export function visibleText(row: Row): string {
 
 /** Returns the text of a row for output that the server does not have. */
 export function gapText({ fromOffset, toOffset, reason }: Extract<Row, { kind: "gap" }>["range"]): string {
-  const bytes = toOffset - fromOffset;
-  return `${bytes} bytes are missing (offset ${fromOffset} to ${toOffset}). ${reason}`;
+  const size = formatBytes(toOffset - fromOffset);
+  return `${size} of the log are missing: bytes ${fromOffset} to ${toOffset}. ${reason}`;
 }
