@@ -124,8 +124,12 @@ clients-go: ## Check and test the Go client
 	tools/go -C clients/go vet ./...
 	tools/go -C clients/go test ./...
 
+.PHONY: metrics-tools
+metrics-tools: ## Download Debian's prometheus and promtool to .cache, for the tests of the metrics
+	tools/prometheus --setup
+
 .PHONY: contract
-contract: setup $(TS_MODULES) ## Run the contract tests that do not need cgroup v2, on this host
+contract: setup metrics-tools $(TS_MODULES) ## Run the contract tests that do not need cgroup v2, on this host
 	pytest tests/contract -m "not cgroup" -n 3 --dist loadfile
 
 .PHONY: interop
@@ -144,7 +148,7 @@ browser: setup docs ## Test the dashboard and the documentation site in Chromium
 
 # The results of these tests do not depend on the controllers, and the guest is many times slower than the host.
 HOST_ONLY = abuse api_user authorization broken_disk broken_file_system broken_logs certificate_tools certificates cli cli_restarts \
-  cli_stream cli_terminal cli_tmux dashboard examples exhaustion files generic_clients go_client go_stubs hard_cases hard_commands \
+  cli_stream cli_terminal cli_tmux dashboard examples exhaustion files generic_clients go_client go_stubs hard_cases hard_commands metrics \
   python_client python_examples \
   queue queue_order server_certificates server_life shutdown signals stalled_log stdin stream survival survival_calls terminal \
   survival_commands survival_creates survival_failed_start survival_history survival_output survival_reload system_calls \
@@ -216,6 +220,7 @@ preflight:
 	@echo "make test installs packages from PyPI, npm and the Go module proxy in $(CURDIR)/$(VENV), $(DOCS), $(TS)/node_modules, $(WEB)/node_modules and $(SITE)/node_modules."
 	@IN_GUEST_ENGINE=$${IN_GUEST_ENGINE:-$(ENGINE)} tests/guest/in-guest --needs
 	@tools/chromium --check
+	@tools/prometheus --check
 	tools/make-venv --check
 
 # The guest is one process on one core, so tests of the host run at the same time, in two sequences of similar length.

@@ -25,6 +25,7 @@ from jobworkerd.metrics.definitions import (
 )
 from jobworkerd.metrics.instruments import Histogram, Sample, Snapshot, sample
 from jobworkerd.model import Job, JobStatus
+from jobworkerd.trace_context import JobTrace
 
 
 class Counters:
@@ -38,13 +39,14 @@ class Counters:
         self._oom_kills = 0
 
     @contextmanager
-    def start(self) -> Iterator[None]:
+    def start(self, trace: JobTrace | None = None) -> Iterator[None]:
         """Measure a start. It counts if this context ends without an error: the command runs then."""
         begin = time.perf_counter()
         self._starting += 1
         try:
             yield
-            self._starts.record(time.perf_counter() - begin)
+            trace_id = trace.parent.sampled_id if trace else ""
+            self._starts.record(time.perf_counter() - begin, trace_id=trace_id)
         finally:
             self._starting -= 1
 

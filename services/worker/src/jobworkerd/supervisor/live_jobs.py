@@ -48,7 +48,7 @@ class LiveJobs:
     ) -> Job:
         """Start a job and return it when its command runs. `commit` stores its record before that."""
         start = LiveJob.start(job, self._context, partial(self._add, started), self._on_change, commit)
-        with self._context.counters.start():
+        with self._context.counters.start(job.trace):
             return await self._follow(job.id, start)
 
     def _add(self, started: asyncio.Future[Job], live: LiveJob) -> None:
