@@ -24,10 +24,10 @@ def test_the_page_does_what_it_says(page: Path, session: Session) -> None:
     session.play(page)
 
 
-@pytest.mark.parametrize("program", ["rpc", "bufrpc"])
+@pytest.mark.parametrize("program", ["rpc|delegate", "bufrpc|bufdelegate"])
 @pytest.mark.parametrize("method", METHODS)
 def test_there_is_a_recipe_for_each_rpc(program: str, method: str) -> None:
     code = "\n".join(each.code for each in blocks(ROOT / "docs/grpcurl.md") if each.use is Use.RUN)
     commands = code.replace("\\\n", " ").splitlines()
-    call = re.compile(rf"{program} .*\b{method}\b")
+    call = re.compile(rf"(?:{program}) .*\b{method}\b")
     assert any(call.match(command) for command in commands)

@@ -5,6 +5,7 @@ import contextlib
 import tempfile
 from functools import partial
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import trustme
 from cryptography import x509
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from jobworkerd import pem_parser, server_certificate
 from jobworkerd.api.identity.principal import Identities, parse_certificate
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.rpc import Credential
 from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
@@ -103,7 +105,7 @@ DAMAGED = mutated(PEM) | mutated(DER).map(_as_pem) | st.binary(max_size=100)
 @example(pem=PEM, chain=with_unknown_version(PEM), authorities=with_unknown_version(PEM))
 @given(pem=DAMAGED, chain=st.just(b"") | DAMAGED, authorities=st.just(AUTHORITY.cert_pem.bytes()) | DAMAGED)
 def test_damaged_certificates(pem: bytes, chain: bytes, authorities: bytes) -> None:
-    identities = Identities()
+    identities = Identities(SessionTokens(AsyncMock()))
     try:
         identities.trust(authorities)
     except ValueError:

@@ -16,6 +16,7 @@ from jobworkerd.model import JobSpec
 from jobworkerd.protocol import framing, messages
 from jobworkerd.protocol.input_messages import FeedInput
 from jobworkerd.protocol.server import ApiConnection, ServerParts
+from jobworkerd.supervisor.logins import Logins
 from jobworkerd.supervisor.metrics_collection import MetricsCollection
 from tests.fuzz.campaign import campaign
 from tests.fuzz.mutations import mutated, values_of
@@ -52,7 +53,11 @@ class Supervisor:
         connection = ApiConnection(
             self.table.jobs,
             self.table.jobs.inputs.session(),
-            ServerParts(lambda _: messages.Certificates(), MetricsCollection(lambda: Snapshot(0, ()), list)),
+            ServerParts(
+                lambda _: messages.Certificates(),
+                MetricsCollection(lambda: Snapshot(0, ()), list),
+                Logins(self.table.context.records.session_key).handle,
+            ),
             on_ready=lambda: None,
             on_fault=lambda *_: None,  # a fault is answered, and logged
         )

@@ -142,8 +142,14 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def client(self, unit: str | None = "Admin", name: str = "alice") -> AsyncIterator[Client]:
-        """Connect with a certificate that has this OU."""
-        async with grpc.aio.secure_channel(self.address, self._credentials(unit, name)) as channel:
+        """Connect with a new certificate that has this OU."""
+        async with self.client_with(self.authority.client(name, unit)) as client:
+            yield client
+
+    @contextlib.asynccontextmanager
+    async def client_with(self, certificate: trustme.LeafCert) -> AsyncIterator[Client]:
+        """Connect with a certificate."""
+        async with grpc.aio.secure_channel(self.address, self._credentials(certificate)) as channel:
             yield Client(channel)
 
     async def status(self, unit: str | None, method: str, request: bytes) -> grpc.StatusCode:
@@ -155,7 +161,8 @@ class Api:
         return await asyncio.to_thread(self._blocking_status, unit, method, request)
 
     def _blocking_status(self, unit: str | None, method: str, request: bytes) -> grpc.StatusCode:
-        with grpc.secure_channel(self.address, self._credentials(unit, "alice")) as channel:
+        certificate = self.authority.client("alice", unit)
+        with grpc.secure_channel(self.address, self._credentials(certificate)) as channel:
             stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{method}")
             call = stream(iter([request]), timeout=30)
             try:
@@ -166,8 +173,7 @@ class Api:
             call.cancel()
             return grpc.StatusCode.OK
 
-    def _credentials(self, unit: str | None, name: str) -> grpc.ChannelCredentials:
-        certificate = self.authority.client(name, unit)
+    def _credentials(self, certificate: trustme.LeafCert) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(
             self.authority.ca.cert_pem.bytes(),
             certificate.private_key_pem.bytes(),

@@ -66,7 +66,7 @@ def start_api(config: Config, authority: Authority, logged: Logged) -> StartApi:
         )
         try:
             await first(supervisor.ready.wait(), running)
-            (listening,) = (line for line in logged if line["event"] == "listening")
+            *_, listening = (line for line in logged if line["event"] == "listening")
             yield Api(str(listening["address"]), authority, supervisor, logged, running)
         finally:
             supervisor.close()

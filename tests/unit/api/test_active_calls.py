@@ -1,6 +1,7 @@
 """Calls that other code ends."""
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 from certificates import authority, issue
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Identities
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.rpc import Credential
 from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
@@ -21,7 +23,7 @@ PRESENTED = Credential(issue(AUTHORITY).certificate, b"")
 @pytest.fixture
 def identities() -> Identities:
     """Identities that trust the authority."""
-    identities = Identities()
+    identities = Identities(SessionTokens(AsyncMock()))
     identities.trust(AUTHORITY.certificate)
     return identities
 

@@ -112,7 +112,7 @@ class TestConnections:
         """Yield connections of one client."""
         async with contextlib.AsyncExitStack() as stack:
             options = [("grpc.use_local_subchannel_pool", 1)]
-            credentials = api._credentials("Viewer", "mallory")
+            credentials = api._credentials(api.authority.client("mallory", "Viewer"))
             yield [
                 Client(await stack.enter_async_context(aio.secure_channel(api.address, credentials, options)))
                 for _ in range(count)

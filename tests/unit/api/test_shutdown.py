@@ -4,6 +4,7 @@ import asyncio
 import collections
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.api import shutdown
 from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Identities
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.config import Config
 from jobworkerd.protocol import messages
 
@@ -88,7 +90,7 @@ async def test_the_server_stops_as_soon_as_no_more_calls_arrive(monkeypatch: pyt
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with asyncio.timeout(30):
-        await shutdown.stop(server, ActiveCalls(Identities()), port)
+        await shutdown.stop(server, ActiveCalls(Identities(SessionTokens(AsyncMock()))), port)
 
 
 async def test_clients_of_a_lost_supervisor_can_repeat_each_failed_call(
@@ -187,6 +189,6 @@ async def test_a_call_ends_before_the_process() -> None:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test/Slow")
         code = asyncio.ensure_future(call(b"").code())
         await running.wait()
-        await shutdown.abandon(server, ActiveCalls(Identities()), port)
+        await shutdown.abandon(server, ActiveCalls(Identities(SessionTokens(AsyncMock()))), port)
         assert ended == ["slow"]
         assert await code is grpc.StatusCode.UNAVAILABLE

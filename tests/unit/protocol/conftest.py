@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -22,6 +23,7 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
         ServerParts(
             lambda known: messages.Certificates((1, 2, 3), b"" if known == (1, 2, 3) else b"ca"),
             table.metrics,
+            AsyncMock(),
         ),
         on_ready=lambda: events.append("ready"),
         on_fault=lambda *fault: faults.append(fault),

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -50,7 +51,7 @@ async def hostile() -> AsyncIterator[Hostile]:
     connection = ApiConnection(
         Table(),
         Table().inputs,
-        ServerParts(lambda _: messages.Certificates(), Metrics()),
+        ServerParts(lambda _: messages.Certificates(), Metrics(), AsyncMock()),
         on_ready=lambda: None,
         on_fault=lambda what, _: hostile.faults.append(what),
     )

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import create_autospec
+from unittest.mock import AsyncMock, create_autospec
 
 import pytest
 from host_resources import descriptors, opened_since
@@ -60,7 +60,7 @@ async def serving(
         connection = ApiConnection(
             create_autospec(Jobs),
             create_autospec(InputSession),
-            ServerParts(lambda _: Certificates(), create_autospec(MetricsSource)),
+            ServerParts(lambda _: Certificates(), create_autospec(MetricsSource), AsyncMock()),
             on_ready=on_ready,
             on_fault=lambda *_: None,
         )

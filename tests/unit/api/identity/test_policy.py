@@ -12,6 +12,14 @@ from jobworker.v1 import job_service_pb2, login_service_pb2
 from jobworkerd.api.identity.policy import POLICY, roles_for
 from jobworkerd.api.identity.principal import Role
 from jobworkerd.protocol import messages
+from jobworkerd.protocol.login_messages import (
+    CreateLogin,
+    GetSessionKey,
+    Login,
+    LoginToken,
+    RedeemLogin,
+    SessionKey,
+)
 
 FILES: list[FileDescriptor] = [
     job_service_pb2.DESCRIPTOR,
@@ -43,6 +51,12 @@ def test_only_methods_that_change_state_need_an_admin() -> None:
     assert admins_alone == {f"{service}/{name}" for name in changing}
 
 
+def test_a_delegate_alone_can_only_redeem_logins_and_check_the_health() -> None:
+    delegates = {method for method, roles in POLICY.items() if Role.DELEGATE in roles}
+    health = {f"grpc.health.v1.Health/{name}" for name in ("Check", "List", "Watch")}
+    assert delegates == {"jobworker.v1.LoginService/RedeemLogin", *health}
+
+
 BY_ID = {"GetJob", "StopJob", "UpdateJob", "DeleteJob", "GetJobsStream"}
 
 
@@ -53,11 +67,14 @@ async def _call(api: Api, unit: str | None, method: str) -> grpc.StatusCode:
 
 
 @pytest.mark.parametrize("method", sorted(POLICY))
-@pytest.mark.parametrize("unit", ["Admin", "Viewer", "Intern", None])
+@pytest.mark.parametrize("unit", ["Admin", "Viewer", "Delegate", "Intern", None])
 async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) -> None:
     replies: dict[type, messages.ReplyBody] = {
         messages.ListJobs: messages.JobPage(()),
         messages.DeleteJob: messages.Done(),
+        CreateLogin: LoginToken("token", 60),
+        RedeemLogin: Login(),
+        GetSessionKey: SessionKey(b"key"),
     }
     api.supervisor.script = lambda body: replies.get(type(body), messages.OneJob(FINAL_JOB))
     code = await _call(api, unit, method)
@@ -66,7 +83,7 @@ async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) 
     assert code != grpc.StatusCode.UNIMPLEMENTED
     (decision,) = api.events("authorization")
     assert (decision["method"], decision["decision"]) == (method, "allowed" if allowed else "denied")
-    assert decision["role"] == (unit if unit in {"Admin", "Viewer"} else "")
+    assert decision["role"] == (unit if unit in {"Admin", "Viewer", "Delegate"} else "")
     assert str(decision["subject"]).startswith("CN=alice")
     assert decision["reason"]
 

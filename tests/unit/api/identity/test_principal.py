@@ -3,6 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Sequence
+from unittest.mock import AsyncMock
 
 import pytest
 from certificates import Issued, issue, name
@@ -14,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from damaged_pem import with_unknown_version, with_untyped_name
 
 from jobworkerd.api.identity.principal import Identities, Principal, Role, parse_certificate
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.rpc import Credential
 from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
@@ -53,6 +55,8 @@ def _name(attributes: Attributes) -> x509.Name:
         (["viewer"], Role.VIEWER),
         (["Engineering", "Viewer"], Role.VIEWER),
         (["Viewer", "Admin"], Role.ADMIN),
+        (["Delegate"], Role.DELEGATE),
+        (["Delegate", "Viewer"], Role.VIEWER),
         ([], None),
         (["Administrators"], None),
         (["Admin "], None),
@@ -93,6 +97,9 @@ class _Connection:
     def auth_context(self) -> dict[str, Iterable[bytes]]:
         return {name: [value] for name, value in self._properties.items() if value is not None}
 
+    def invocation_metadata(self) -> None:
+        """Return no metadata."""
+
 
 ADMIN_PEM = _pem([(OU, "Admin"), (CN, "alice")])
 
@@ -109,14 +116,14 @@ ADMIN_PEM = _pem([(OU, "Admin"), (CN, "alice")])
 )
 def test_a_connection_without_identity_is_refused(version: bytes | None, pem: bytes | None) -> None:
     with pytest.raises(Unauthenticated):
-        Identities().principal(_Connection(version, pem))  # type: ignore[arg-type]  # the part that is used
+        Identities(SessionTokens(AsyncMock())).principal(_Connection(version, pem))  # type: ignore[arg-type]  # the part that is used
 
 
 AUTHORITY = make_authority(ec.generate_private_key(ec.SECP256R1()))
 
 
 def _identities(*authorities: Issued) -> Identities:
-    identities = Identities()
+    identities = Identities(SessionTokens(AsyncMock()))
     identities.trust(b"".join(each.certificate for each in authorities))
     return identities
 

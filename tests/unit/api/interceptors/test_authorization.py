@@ -4,6 +4,7 @@ test_policy tests the policy over mTLS.
 """
 
 import dataclasses
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ from grpc import aio
 
 from jobworkerd.api.active_calls import ActiveCalls
 from jobworkerd.api.identity.principal import Identities, Principal, Role
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
@@ -42,7 +44,9 @@ def _authorization(identities: Identities) -> Authorization:
 async def test_a_method_without_a_rule_is_denied_to_an_admin(
     serve: Serve, logged: Logged, method: str
 ) -> None:
-    async with serve(nothing, Errors(), _Certificate(), _authorization(_AdminAlways())) as client:
+    async with serve(
+        nothing, Errors(), _Certificate(), _authorization(_AdminAlways(SessionTokens(AsyncMock())))
+    ) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call(method)
     assert refusal(caught.value).reason == "ROLE_REQUIRED"
@@ -50,7 +54,7 @@ async def test_a_method_without_a_rule_is_denied_to_an_admin(
 
 
 async def test_a_connection_without_a_certificate_is_unauthenticated(serve: Serve, logged: Logged) -> None:
-    async with serve(nothing, Errors(), _authorization(Identities())) as client:
+    async with serve(nothing, Errors(), _authorization(Identities(SessionTokens(AsyncMock())))) as client:
         with pytest.raises(aio.AioRpcError) as caught:
             await client.call("Write")
     refused = refusal(caught.value)

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 import trustme
@@ -15,6 +16,7 @@ from cryptography import x509
 from host_resources import descriptors, opened_since
 
 from jobworkerd.api.identity.principal import Identities
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.metrics import endpoint as endpoint_module
 from jobworkerd.api.metrics import prometheus
 from jobworkerd.api.metrics.text_format import OPENMETRICS, TEXT
@@ -45,7 +47,9 @@ async def serving(
     """Serve an endpoint and yield its port."""
     sock = prometheus.bind("127.0.0.1", 0)
     port = sock.getsockname()[1]
-    task = asyncio.create_task(prometheus.endpoint(get, identities or Identities(), tls).serve(sock))
+    task = asyncio.create_task(
+        prometheus.endpoint(get, identities or Identities(SessionTokens(AsyncMock())), tls).serve(sock)
+    )
     try:
         yield port
     finally:
@@ -157,7 +161,7 @@ class Tls:
         self.authority = Authority()
         self.authority.write_server(directory)
         self.directory = directory
-        self.identities = Identities()
+        self.identities = Identities(SessionTokens(AsyncMock()))
         self.identities.trust(self.authority.ca.cert_pem.bytes())
 
     def server(self) -> ssl.SSLContext:

@@ -9,6 +9,7 @@ package jobworkerv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -110,7 +111,9 @@ type Identity struct {
 	// Subject of the client certificate (RFC 4514). It becomes the `owner` of the client's jobs.
 	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The role in the client certificate: `Admin` or `Viewer`.
-	Role          string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// Subject of the delegate that acts for the client. Empty = the client called the server itself.
+	Delegate      string `protobuf:"bytes,3,opt,name=delegate,proto3" json:"delegate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,19 +162,243 @@ func (x *Identity) GetRole() string {
 	return ""
 }
 
+func (x *Identity) GetDelegate() string {
+	if x != nil {
+		return x.Delegate
+	}
+	return ""
+}
+
+// Request of LoginService.CreateLogin.
+type CreateLoginRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLoginRequest) Reset() {
+	*x = CreateLoginRequest{}
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLoginRequest) ProtoMessage() {}
+
+func (x *CreateLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLoginRequest.ProtoReflect.Descriptor instead.
+func (*CreateLoginRequest) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_login_service_proto_rawDescGZIP(), []int{3}
+}
+
+// Response of LoginService.CreateLogin.
+type CreateLoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The one-time token: a secret.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Time from which on the token is not valid.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLoginResponse) Reset() {
+	*x = CreateLoginResponse{}
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLoginResponse) ProtoMessage() {}
+
+func (x *CreateLoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLoginResponse.ProtoReflect.Descriptor instead.
+func (*CreateLoginResponse) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_login_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CreateLoginResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *CreateLoginResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// Request of LoginService.RedeemLogin.
+type RedeemLoginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The one-time token.
+	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedeemLoginRequest) Reset() {
+	*x = RedeemLoginRequest{}
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedeemLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedeemLoginRequest) ProtoMessage() {}
+
+func (x *RedeemLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedeemLoginRequest.ProtoReflect.Descriptor instead.
+func (*RedeemLoginRequest) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_login_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RedeemLoginRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+// Response of LoginService.RedeemLogin.
+type RedeemLoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user for whom the delegate can call the server.
+	Identity *Identity `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	// The session token: a secret. Only this delegate can use it.
+	SessionToken []byte `protobuf:"bytes,2,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
+	// Time of the end of the session: 12 h later, or the expiry of the user's certificate.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedeemLoginResponse) Reset() {
+	*x = RedeemLoginResponse{}
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedeemLoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedeemLoginResponse) ProtoMessage() {}
+
+func (x *RedeemLoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_login_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedeemLoginResponse.ProtoReflect.Descriptor instead.
+func (*RedeemLoginResponse) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_login_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RedeemLoginResponse) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *RedeemLoginResponse) GetSessionToken() []byte {
+	if x != nil {
+		return x.SessionToken
+	}
+	return nil
+}
+
+func (x *RedeemLoginResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 var File_jobworker_v1_login_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_login_service_proto_rawDesc = "" +
 	"\n" +
-	" jobworker/v1/login_service.proto\x12\fjobworker.v1\"\x14\n" +
+	" jobworker/v1/login_service.proto\x12\fjobworker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
 	"\x12GetIdentityRequest\"I\n" +
 	"\x13GetIdentityResponse\x122\n" +
-	"\bidentity\x18\x01 \x01(\v2\x16.jobworker.v1.IdentityR\bidentity\"8\n" +
+	"\bidentity\x18\x01 \x01(\v2\x16.jobworker.v1.IdentityR\bidentity\"T\n" +
 	"\bIdentity\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\tR\x04role2g\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1a\n" +
+	"\bdelegate\x18\x03 \x01(\tR\bdelegate\"\x14\n" +
+	"\x12CreateLoginRequest\"h\n" +
+	"\x13CreateLoginResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"*\n" +
+	"\x12RedeemLoginRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"\xab\x01\n" +
+	"\x13RedeemLoginResponse\x122\n" +
+	"\bidentity\x18\x01 \x01(\v2\x16.jobworker.v1.IdentityR\bidentity\x12#\n" +
+	"\rsession_token\x18\x02 \x01(\fR\fsessionToken\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime2\x8f\x02\n" +
 	"\fLoginService\x12W\n" +
-	"\vGetIdentity\x12 .jobworker.v1.GetIdentityRequest\x1a!.jobworker.v1.GetIdentityResponse\"\x03\x90\x02\x01B\xbe\x01\n" +
+	"\vGetIdentity\x12 .jobworker.v1.GetIdentityRequest\x1a!.jobworker.v1.GetIdentityResponse\"\x03\x90\x02\x01\x12R\n" +
+	"\vCreateLogin\x12 .jobworker.v1.CreateLoginRequest\x1a!.jobworker.v1.CreateLoginResponse\x12R\n" +
+	"\vRedeemLogin\x12 .jobworker.v1.RedeemLoginRequest\x1a!.jobworker.v1.RedeemLoginResponseB\xbe\x01\n" +
 	"\x10dev.jobworker.v1B\x11LoginServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (
@@ -186,21 +413,33 @@ func file_jobworker_v1_login_service_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_login_service_proto_rawDescData
 }
 
-var file_jobworker_v1_login_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_jobworker_v1_login_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_jobworker_v1_login_service_proto_goTypes = []any{
-	(*GetIdentityRequest)(nil),  // 0: jobworker.v1.GetIdentityRequest
-	(*GetIdentityResponse)(nil), // 1: jobworker.v1.GetIdentityResponse
-	(*Identity)(nil),            // 2: jobworker.v1.Identity
+	(*GetIdentityRequest)(nil),    // 0: jobworker.v1.GetIdentityRequest
+	(*GetIdentityResponse)(nil),   // 1: jobworker.v1.GetIdentityResponse
+	(*Identity)(nil),              // 2: jobworker.v1.Identity
+	(*CreateLoginRequest)(nil),    // 3: jobworker.v1.CreateLoginRequest
+	(*CreateLoginResponse)(nil),   // 4: jobworker.v1.CreateLoginResponse
+	(*RedeemLoginRequest)(nil),    // 5: jobworker.v1.RedeemLoginRequest
+	(*RedeemLoginResponse)(nil),   // 6: jobworker.v1.RedeemLoginResponse
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_jobworker_v1_login_service_proto_depIdxs = []int32{
 	2, // 0: jobworker.v1.GetIdentityResponse.identity:type_name -> jobworker.v1.Identity
-	0, // 1: jobworker.v1.LoginService.GetIdentity:input_type -> jobworker.v1.GetIdentityRequest
-	1, // 2: jobworker.v1.LoginService.GetIdentity:output_type -> jobworker.v1.GetIdentityResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	7, // 1: jobworker.v1.CreateLoginResponse.expire_time:type_name -> google.protobuf.Timestamp
+	2, // 2: jobworker.v1.RedeemLoginResponse.identity:type_name -> jobworker.v1.Identity
+	7, // 3: jobworker.v1.RedeemLoginResponse.expire_time:type_name -> google.protobuf.Timestamp
+	0, // 4: jobworker.v1.LoginService.GetIdentity:input_type -> jobworker.v1.GetIdentityRequest
+	3, // 5: jobworker.v1.LoginService.CreateLogin:input_type -> jobworker.v1.CreateLoginRequest
+	5, // 6: jobworker.v1.LoginService.RedeemLogin:input_type -> jobworker.v1.RedeemLoginRequest
+	1, // 7: jobworker.v1.LoginService.GetIdentity:output_type -> jobworker.v1.GetIdentityResponse
+	4, // 8: jobworker.v1.LoginService.CreateLogin:output_type -> jobworker.v1.CreateLoginResponse
+	6, // 9: jobworker.v1.LoginService.RedeemLogin:output_type -> jobworker.v1.RedeemLoginResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_login_service_proto_init() }
@@ -214,7 +453,7 @@ func file_jobworker_v1_login_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_login_service_proto_rawDesc), len(file_jobworker_v1_login_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,13 +20,20 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	LoginService_GetIdentity_FullMethodName = "/jobworker.v1.LoginService/GetIdentity"
+	LoginService_CreateLogin_FullMethodName = "/jobworker.v1.LoginService/CreateLogin"
+	LoginService_RedeemLogin_FullMethodName = "/jobworker.v1.LoginService/RedeemLogin"
 )
 
 // LoginServiceClient is the client API for LoginService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Tells clients who they are.
+// Logs users in to a program that acts for them, such as the shared dashboard.
+//
+// That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+// To call another method for a user, it sends the session token of that user in the metadata
+// `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+// The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
 //
 // The errors that any method of JobService can have apply here, too.
 type LoginServiceClient interface {
@@ -34,6 +41,20 @@ type LoginServiceClient interface {
 	//
 	// Admin and Viewer. Safe to retry.
 	GetIdentity(ctx context.Context, in *GetIdentityRequest, opts ...grpc.CallOption) (*GetIdentityResponse, error)
+	// Creates a one-time token with which a delegate begins a session for the caller. The token is valid for 60 s. The
+	// newest 8 tokens of a subject are valid. A delegate cannot call it, not even for a user.
+	//
+	// Admin and Viewer. Safe to retry.
+	//
+	// INVALID_ARGUMENT (INVALID_REQUEST).
+	CreateLogin(ctx context.Context, in *CreateLoginRequest, opts ...grpc.CallOption) (*CreateLoginResponse, error)
+	// Exchanges a one-time token for a session token. A token can be exchanged once. A restart of the server's
+	// supervisor drops all one-time tokens, but no session.
+	//
+	// Delegate only. Not safe to retry.
+	//
+	// INVALID_ARGUMENT (INVALID_REQUEST).
+	RedeemLogin(ctx context.Context, in *RedeemLoginRequest, opts ...grpc.CallOption) (*RedeemLoginResponse, error)
 }
 
 type loginServiceClient struct {
@@ -54,11 +75,36 @@ func (c *loginServiceClient) GetIdentity(ctx context.Context, in *GetIdentityReq
 	return out, nil
 }
 
+func (c *loginServiceClient) CreateLogin(ctx context.Context, in *CreateLoginRequest, opts ...grpc.CallOption) (*CreateLoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateLoginResponse)
+	err := c.cc.Invoke(ctx, LoginService_CreateLogin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *loginServiceClient) RedeemLogin(ctx context.Context, in *RedeemLoginRequest, opts ...grpc.CallOption) (*RedeemLoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RedeemLoginResponse)
+	err := c.cc.Invoke(ctx, LoginService_RedeemLogin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LoginServiceServer is the server API for LoginService service.
 // All implementations must embed UnimplementedLoginServiceServer
 // for forward compatibility.
 //
-// Tells clients who they are.
+// Logs users in to a program that acts for them, such as the shared dashboard.
+//
+// That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+// To call another method for a user, it sends the session token of that user in the metadata
+// `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+// The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
 //
 // The errors that any method of JobService can have apply here, too.
 type LoginServiceServer interface {
@@ -66,6 +112,20 @@ type LoginServiceServer interface {
 	//
 	// Admin and Viewer. Safe to retry.
 	GetIdentity(context.Context, *GetIdentityRequest) (*GetIdentityResponse, error)
+	// Creates a one-time token with which a delegate begins a session for the caller. The token is valid for 60 s. The
+	// newest 8 tokens of a subject are valid. A delegate cannot call it, not even for a user.
+	//
+	// Admin and Viewer. Safe to retry.
+	//
+	// INVALID_ARGUMENT (INVALID_REQUEST).
+	CreateLogin(context.Context, *CreateLoginRequest) (*CreateLoginResponse, error)
+	// Exchanges a one-time token for a session token. A token can be exchanged once. A restart of the server's
+	// supervisor drops all one-time tokens, but no session.
+	//
+	// Delegate only. Not safe to retry.
+	//
+	// INVALID_ARGUMENT (INVALID_REQUEST).
+	RedeemLogin(context.Context, *RedeemLoginRequest) (*RedeemLoginResponse, error)
 	mustEmbedUnimplementedLoginServiceServer()
 }
 
@@ -78,6 +138,12 @@ type UnimplementedLoginServiceServer struct{}
 
 func (UnimplementedLoginServiceServer) GetIdentity(context.Context, *GetIdentityRequest) (*GetIdentityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetIdentity not implemented")
+}
+func (UnimplementedLoginServiceServer) CreateLogin(context.Context, *CreateLoginRequest) (*CreateLoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateLogin not implemented")
+}
+func (UnimplementedLoginServiceServer) RedeemLogin(context.Context, *RedeemLoginRequest) (*RedeemLoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RedeemLogin not implemented")
 }
 func (UnimplementedLoginServiceServer) mustEmbedUnimplementedLoginServiceServer() {}
 func (UnimplementedLoginServiceServer) testEmbeddedByValue()                      {}
@@ -118,6 +184,42 @@ func _LoginService_GetIdentity_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LoginService_CreateLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LoginServiceServer).CreateLogin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LoginService_CreateLogin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LoginServiceServer).CreateLogin(ctx, req.(*CreateLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LoginService_RedeemLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RedeemLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LoginServiceServer).RedeemLogin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LoginService_RedeemLogin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LoginServiceServer).RedeemLogin(ctx, req.(*RedeemLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LoginService_ServiceDesc is the grpc.ServiceDesc for LoginService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -128,6 +230,14 @@ var LoginService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetIdentity",
 			Handler:    _LoginService_GetIdentity_Handler,
+		},
+		{
+			MethodName: "CreateLogin",
+			Handler:    _LoginService_CreateLogin_Handler,
+		},
+		{
+			MethodName: "RedeemLogin",
+			Handler:    _LoginService_RedeemLogin_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

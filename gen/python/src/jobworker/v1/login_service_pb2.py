@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n jobworker/v1/login_service.proto\x12\x0cjobworker.v1\"\x14\n\x12GetIdentityRequest\"I\n\x13GetIdentityResponse\x12\x32\n\x08identity\x18\x01 \x01(\x0b\x32\x16.jobworker.v1.IdentityR\x08identity\"8\n\x08Identity\x12\x18\n\x07subject\x18\x01 \x01(\tR\x07subject\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role2g\n\x0cLoginService\x12W\n\x0bGetIdentity\x12 .jobworker.v1.GetIdentityRequest\x1a!.jobworker.v1.GetIdentityResponse\"\x03\x90\x02\x01\x42\xbe\x01\n\x10\x64\x65v.jobworker.v1B\x11LoginServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\x0cJobWorker.V1\xca\x02\x0cJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n jobworker/v1/login_service.proto\x12\x0cjobworker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n\x12GetIdentityRequest\"I\n\x13GetIdentityResponse\x12\x32\n\x08identity\x18\x01 \x01(\x0b\x32\x16.jobworker.v1.IdentityR\x08identity\"T\n\x08Identity\x12\x18\n\x07subject\x18\x01 \x01(\tR\x07subject\x12\x12\n\x04role\x18\x02 \x01(\tR\x04role\x12\x1a\n\x08\x64\x65legate\x18\x03 \x01(\tR\x08\x64\x65legate\"\x14\n\x12\x43reateLoginRequest\"h\n\x13\x43reateLoginResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"*\n\x12RedeemLoginRequest\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\"\xab\x01\n\x13RedeemLoginResponse\x12\x32\n\x08identity\x18\x01 \x01(\x0b\x32\x16.jobworker.v1.IdentityR\x08identity\x12#\n\rsession_token\x18\x02 \x01(\x0cR\x0csessionToken\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime2\x8f\x02\n\x0cLoginService\x12W\n\x0bGetIdentity\x12 .jobworker.v1.GetIdentityRequest\x1a!.jobworker.v1.GetIdentityResponse\"\x03\x90\x02\x01\x12R\n\x0b\x43reateLogin\x12 .jobworker.v1.CreateLoginRequest\x1a!.jobworker.v1.CreateLoginResponse\x12R\n\x0bRedeemLogin\x12 .jobworker.v1.RedeemLoginRequest\x1a!.jobworker.v1.RedeemLoginResponseB\xbe\x01\n\x10\x64\x65v.jobworker.v1B\x11LoginServiceProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\x0cJobWorker.V1\xca\x02\x0cJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.jobworker.v1B\021LoginServiceProtoP\001ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\242\002\003JWX\252\002\014JobWorker.V1\312\002\014JobWorker\\V1\342\002\030JobWorker\\V1\\GPBMetadata\352\002\rJobWorker::V1'
   _globals['_LOGINSERVICE'].methods_by_name['GetIdentity']._loaded_options = None
   _globals['_LOGINSERVICE'].methods_by_name['GetIdentity']._serialized_options = b'\220\002\001'
-  _globals['_GETIDENTITYREQUEST']._serialized_start=50
-  _globals['_GETIDENTITYREQUEST']._serialized_end=70
-  _globals['_GETIDENTITYRESPONSE']._serialized_start=72
-  _globals['_GETIDENTITYRESPONSE']._serialized_end=145
-  _globals['_IDENTITY']._serialized_start=147
-  _globals['_IDENTITY']._serialized_end=203
-  _globals['_LOGINSERVICE']._serialized_start=205
-  _globals['_LOGINSERVICE']._serialized_end=308
+  _globals['_GETIDENTITYREQUEST']._serialized_start=83
+  _globals['_GETIDENTITYREQUEST']._serialized_end=103
+  _globals['_GETIDENTITYRESPONSE']._serialized_start=105
+  _globals['_GETIDENTITYRESPONSE']._serialized_end=178
+  _globals['_IDENTITY']._serialized_start=180
+  _globals['_IDENTITY']._serialized_end=264
+  _globals['_CREATELOGINREQUEST']._serialized_start=266
+  _globals['_CREATELOGINREQUEST']._serialized_end=286
+  _globals['_CREATELOGINRESPONSE']._serialized_start=288
+  _globals['_CREATELOGINRESPONSE']._serialized_end=392
+  _globals['_REDEEMLOGINREQUEST']._serialized_start=394
+  _globals['_REDEEMLOGINREQUEST']._serialized_end=436
+  _globals['_REDEEMLOGINRESPONSE']._serialized_start=439
+  _globals['_REDEEMLOGINRESPONSE']._serialized_end=610
+  _globals['_LOGINSERVICE']._serialized_start=613
+  _globals['_LOGINSERVICE']._serialized_end=884
 # @@protoc_insertion_point(module_scope)

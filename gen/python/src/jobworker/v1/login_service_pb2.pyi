@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -61,18 +62,115 @@ class Identity(message.Message):
 
     SUBJECT_FIELD_NUMBER: builtins.int
     ROLE_FIELD_NUMBER: builtins.int
+    DELEGATE_FIELD_NUMBER: builtins.int
     subject: builtins.str
     """Subject of the client certificate (RFC 4514). It becomes the `owner` of the client's jobs."""
     role: builtins.str
     """The role in the client certificate: `Admin` or `Viewer`."""
+    delegate: builtins.str
+    """Subject of the delegate that acts for the client. Empty = the client called the server itself."""
     def __init__(
         self,
         *,
         subject: builtins.str = ...,
         role: builtins.str = ...,
+        delegate: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["role", b"role", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["delegate", b"delegate", "role", b"role", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CreateLoginRequest(message.Message):
+    """Request of LoginService.CreateLogin."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class CreateLoginResponse(message.Message):
+    """Response of LoginService.CreateLogin."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    """The one-time token: a secret."""
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """Time from which on the token is not valid."""
+
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RedeemLoginRequest(message.Message):
+    """Request of LoginService.RedeemLogin."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    """The one-time token."""
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RedeemLoginResponse(message.Message):
+    """Response of LoginService.RedeemLogin."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    IDENTITY_FIELD_NUMBER: builtins.int
+    SESSION_TOKEN_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    session_token: builtins.bytes
+    """The session token: a secret. Only this delegate can use it."""
+    @builtins.property
+    def identity(self) -> Identity:
+        """The user for whom the delegate can call the server."""
+
+    @builtins.property
+    def expire_time(self) -> timestamp_pb2.Timestamp:
+        """Time of the end of the session: 12 h later, or the expiry of the user's certificate."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity | None = ...,
+        session_token: builtins.bytes = ...,
+        expire_time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time", "identity", b"identity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["expire_time", b"expire_time", "identity", b"identity", "session_token", b"session_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -26,7 +26,12 @@ if _version_not_supported:
 
 
 class LoginServiceStub:
-    """Tells clients who they are.
+    """Logs users in to a program that acts for them, such as the shared dashboard.
+
+    That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+    To call another method for a user, it sends the session token of that user in the metadata
+    `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+    The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
 
     The errors that any method of JobService can have apply here, too.
     """
@@ -42,10 +47,25 @@ class LoginServiceStub:
                 request_serializer=jobworker_dot_v1_dot_login__service__pb2.GetIdentityRequest.SerializeToString,
                 response_deserializer=jobworker_dot_v1_dot_login__service__pb2.GetIdentityResponse.FromString,
                 _registered_method=True)
+        self.CreateLogin = channel.unary_unary(
+                '/jobworker.v1.LoginService/CreateLogin',
+                request_serializer=jobworker_dot_v1_dot_login__service__pb2.CreateLoginRequest.SerializeToString,
+                response_deserializer=jobworker_dot_v1_dot_login__service__pb2.CreateLoginResponse.FromString,
+                _registered_method=True)
+        self.RedeemLogin = channel.unary_unary(
+                '/jobworker.v1.LoginService/RedeemLogin',
+                request_serializer=jobworker_dot_v1_dot_login__service__pb2.RedeemLoginRequest.SerializeToString,
+                response_deserializer=jobworker_dot_v1_dot_login__service__pb2.RedeemLoginResponse.FromString,
+                _registered_method=True)
 
 
 class LoginServiceServicer:
-    """Tells clients who they are.
+    """Logs users in to a program that acts for them, such as the shared dashboard.
+
+    That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+    To call another method for a user, it sends the session token of that user in the metadata
+    `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+    The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
 
     The errors that any method of JobService can have apply here, too.
     """
@@ -59,6 +79,30 @@ class LoginServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateLogin(self, request, context):
+        """Creates a one-time token with which a delegate begins a session for the caller. The token is valid for 60 s. The
+        newest 8 tokens of a subject are valid. A delegate cannot call it, not even for a user.
+
+        Admin and Viewer. Safe to retry.
+
+        INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedeemLogin(self, request, context):
+        """Exchanges a one-time token for a session token. A token can be exchanged once. A restart of the server's
+        supervisor drops all one-time tokens, but no session.
+
+        Delegate only. Not safe to retry.
+
+        INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoginServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -66,6 +110,16 @@ def add_LoginServiceServicer_to_server(servicer, server):
                     servicer.GetIdentity,
                     request_deserializer=jobworker_dot_v1_dot_login__service__pb2.GetIdentityRequest.FromString,
                     response_serializer=jobworker_dot_v1_dot_login__service__pb2.GetIdentityResponse.SerializeToString,
+            ),
+            'CreateLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLogin,
+                    request_deserializer=jobworker_dot_v1_dot_login__service__pb2.CreateLoginRequest.FromString,
+                    response_serializer=jobworker_dot_v1_dot_login__service__pb2.CreateLoginResponse.SerializeToString,
+            ),
+            'RedeemLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeemLogin,
+                    request_deserializer=jobworker_dot_v1_dot_login__service__pb2.RedeemLoginRequest.FromString,
+                    response_serializer=jobworker_dot_v1_dot_login__service__pb2.RedeemLoginResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -76,7 +130,12 @@ def add_LoginServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LoginService:
-    """Tells clients who they are.
+    """Logs users in to a program that acts for them, such as the shared dashboard.
+
+    That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+    To call another method for a user, it sends the session token of that user in the metadata
+    `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+    The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
 
     The errors that any method of JobService can have apply here, too.
     """
@@ -98,6 +157,60 @@ class LoginService:
             '/jobworker.v1.LoginService/GetIdentity',
             jobworker_dot_v1_dot_login__service__pb2.GetIdentityRequest.SerializeToString,
             jobworker_dot_v1_dot_login__service__pb2.GetIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobworker.v1.LoginService/CreateLogin',
+            jobworker_dot_v1_dot_login__service__pb2.CreateLoginRequest.SerializeToString,
+            jobworker_dot_v1_dot_login__service__pb2.CreateLoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeemLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobworker.v1.LoginService/RedeemLogin',
+            jobworker_dot_v1_dot_login__service__pb2.RedeemLoginRequest.SerializeToString,
+            jobworker_dot_v1_dot_login__service__pb2.RedeemLoginResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,7 +13,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LoginServiceStub:
-    """Tells clients who they are.
+    """Logs users in to a program that acts for them, such as the shared dashboard.
+
+    That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+    To call another method for a user, it sends the session token of that user in the metadata
+    `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+    The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
 
     The errors that any method of JobService can have apply here, too.
     """
@@ -24,9 +29,30 @@ class LoginServiceStub:
 
     Admin and Viewer. Safe to retry.
     """
+    CreateLogin: _aio.UnaryUnaryMultiCallable[_login_service_pb2.CreateLoginRequest, _login_service_pb2.CreateLoginResponse]
+    """Creates a one-time token with which a delegate begins a session for the caller. The token is valid for 60 s. The
+    newest 8 tokens of a subject are valid. A delegate cannot call it, not even for a user.
+
+    Admin and Viewer. Safe to retry.
+
+    INVALID_ARGUMENT (INVALID_REQUEST).
+    """
+    RedeemLogin: _aio.UnaryUnaryMultiCallable[_login_service_pb2.RedeemLoginRequest, _login_service_pb2.RedeemLoginResponse]
+    """Exchanges a one-time token for a session token. A token can be exchanged once. A restart of the server's
+    supervisor drops all one-time tokens, but no session.
+
+    Delegate only. Not safe to retry.
+
+    INVALID_ARGUMENT (INVALID_REQUEST).
+    """
 
 class LoginServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tells clients who they are.
+    """Logs users in to a program that acts for them, such as the shared dashboard.
+
+    That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+    To call another method for a user, it sends the session token of that user in the metadata
+    `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+    The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
 
     The errors that any method of JobService can have apply here, too.
     """
@@ -40,6 +66,34 @@ class LoginServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the identity with which the server authorizes the caller.
 
         Admin and Viewer. Safe to retry.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateLogin(
+        self,
+        request: _login_service_pb2.CreateLoginRequest,
+        context: _aio.ServicerContext[_login_service_pb2.CreateLoginRequest, _abc.Awaitable[_login_service_pb2.CreateLoginResponse]],
+    ) -> _abc.Awaitable[_login_service_pb2.CreateLoginResponse]:
+        """Creates a one-time token with which a delegate begins a session for the caller. The token is valid for 60 s. The
+        newest 8 tokens of a subject are valid. A delegate cannot call it, not even for a user.
+
+        Admin and Viewer. Safe to retry.
+
+        INVALID_ARGUMENT (INVALID_REQUEST).
+        """
+
+    @_abc_1.abstractmethod
+    def RedeemLogin(
+        self,
+        request: _login_service_pb2.RedeemLoginRequest,
+        context: _aio.ServicerContext[_login_service_pb2.RedeemLoginRequest, _abc.Awaitable[_login_service_pb2.RedeemLoginResponse]],
+    ) -> _abc.Awaitable[_login_service_pb2.RedeemLoginResponse]:
+        """Exchanges a one-time token for a session token. A token can be exchanged once. A restart of the server's
+        supervisor drops all one-time tokens, but no session.
+
+        Delegate only. Not safe to retry.
+
+        INVALID_ARGUMENT (INVALID_REQUEST).
         """
 
 def add_LoginServiceServicer_to_server(servicer: LoginServiceServicer, server: _aio.Server) -> None: ...

@@ -35,6 +35,7 @@ from jobworkerd.api.health import (
 from jobworkerd.api.identity import privileges
 from jobworkerd.api.identity.credentials import Certificates
 from jobworkerd.api.identity.principal import Identities
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.interceptors.authorization import Authorization
 from jobworkerd.api.interceptors.call_bounds import CallBounds
 from jobworkerd.api.interceptors.errors import Errors
@@ -52,6 +53,8 @@ from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
 from jobworkerd.keeper import memory_file
 from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.protocol.login_messages import GetSessionKey, SessionKey
+from jobworkerd.protocol.replies import expect
 from jobworkerd.startup import CannotStart
 
 _SUPERVISOR_ENDED = (
@@ -127,7 +130,8 @@ async def serve(
         partial(_report_limits, health, log, SERVICES if strict else ()),
         metrics.encoded,
     )
-    identities = Identities()
+    sessions = SessionTokens(partial(_session_key, supervisor))
+    identities = Identities(sessions)
     active_calls = ActiveCalls(identities)
     clients = Clients(config.quota)
     streams = Streams(supervisor, jobs_dir, config.log, metrics.readers)
@@ -135,7 +139,7 @@ async def serve(
     if job_spans := exporting.job_spans:
         service.on_created = job_spans.created
         job_spans.acknowledge_with(supervisor.acknowledge_spans)
-    call_bounds = CallBounds(identities, clients, config.api.max_concurrent_rpcs)
+    call_bounds = CallBounds(identities, sessions, clients, config.api.max_concurrent_rpcs)
     grpc_server = server.build(
         config.api,
         [
@@ -147,7 +151,7 @@ async def serve(
             Authorization(identities, active_calls),
         ],
         service,
-        LoginService(identities),
+        LoginService(supervisor, identities, sessions),
         health,
     )
     certificates = Certificates(
@@ -204,6 +208,10 @@ def _serve_metrics(
     tls = None if config.is_loopback else certificates.tls_context
     sock = prometheus.bind(*listen_address(config.listen))
     return asyncio.create_task(prometheus.endpoint(supervisor.metrics, identities, tls).serve(sock))
+
+
+async def _session_key(supervisor: SupervisorClient) -> bytes:
+    return expect(await supervisor.request(GetSessionKey())[1], SessionKey).key
 
 
 def _report_supervisor(

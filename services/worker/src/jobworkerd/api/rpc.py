@@ -28,10 +28,14 @@ UNREAD = object()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Credential:
-    """A client certificate and its intermediate certificates, as PEM blocks from the handshake."""
+    """A client certificate and its intermediate certificates, as PEM blocks from the handshake.
+
+    `session` is the session token of a delegate that acts for a user.
+    """
 
     certificate: bytes
     chain: bytes
+    session: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

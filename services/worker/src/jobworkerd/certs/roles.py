@@ -4,11 +4,12 @@ import enum
 
 
 class Role(enum.StrEnum):
-    """The role of a certificate; ADMIN and VIEWER are clients."""
+    """The role of a certificate. ADMIN and VIEWER are clients, and a DELEGATE acts for them."""
 
     SERVER = "server"
     ADMIN = "admin"
     VIEWER = "viewer"
+    DELEGATE = "delegate"
 
     @property
     def organizational_unit(self) -> str | None:

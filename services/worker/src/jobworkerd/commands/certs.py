@@ -65,6 +65,8 @@ def issue(
 ) -> None:
     """Create a certificate, signed by the authority in the directory, or renew one (--force).
 
+    A delegate acts for users that have logged in to it, such as a shared dashboard.
+
     A server certificate that is renewed without --host keeps its hosts.
     """
     from jobworkerd.certs import issuance

@@ -15,6 +15,7 @@ import msgspec
 from jobworkerd.model import Job, JobSpec, JobStatus, LimitsUpdate
 from jobworkerd.protocol.change_log import Change
 from jobworkerd.protocol.input_messages import InputAccepted, InputRequest
+from jobworkerd.protocol.login_messages import LoginReply, LoginRequest
 from jobworkerd.protocol.metrics_messages import Metrics, MetricsRequest, Scrape
 from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
 from jobworkerd.terminal import TerminalResize
@@ -155,6 +156,7 @@ RequestBody = (
     | WatchJobs
     | UnwatchJobs
     | GetCertificates
+    | LoginRequest
     | InputRequest
     | MetricsRequest
 )
@@ -231,7 +233,17 @@ class Fault(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 ReplyBody = (
-    Fault | OneJob | FinalJob | JobPage | Watching | InputAccepted | Certificates | Metrics | Done | Failure
+    Fault
+    | OneJob
+    | FinalJob
+    | JobPage
+    | Watching
+    | InputAccepted
+    | Certificates
+    | LoginReply
+    | Metrics
+    | Done
+    | Failure
 )
 
 

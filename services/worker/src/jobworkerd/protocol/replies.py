@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from jobworkerd.errors import from_wire
 from jobworkerd.protocol import input_messages, messages
+from jobworkerd.protocol.login_messages import Login, LoginToken, SessionKey
 from jobworkerd.protocol.metrics_messages import Metrics
 
 T = TypeVar(
@@ -13,6 +14,9 @@ T = TypeVar(
     messages.Watching,
     input_messages.InputAccepted,
     messages.Certificates,
+    LoginToken,
+    Login,
+    SessionKey,
     Metrics,
     messages.Done,
 )

@@ -12,6 +12,7 @@ from jobworkerd.model import Job
 from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.job_changes import ChangeSender
 from jobworkerd.protocol.job_table import InputSession, JobTable
+from jobworkerd.protocol.login_messages import LoginReply, LoginRequest
 from jobworkerd.protocol.metrics_messages import MetricsRequest
 from jobworkerd.protocol.metrics_session import MetricsSession, MetricsSource
 from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
@@ -22,6 +23,7 @@ class ServerParts(NamedTuple):
 
     certificates: Callable[[tuple[int, ...]], messages.Certificates]
     metrics: MetricsSource
+    logins: Callable[[LoginRequest], Coroutine[None, None, LoginReply]]
 
 
 class ApiConnection(asyncio.Protocol):
@@ -42,6 +44,7 @@ class ApiConnection(asyncio.Protocol):
         self._jobs = jobs
         self._inputs = inputs
         self._certificates = server.certificates
+        self._logins = server.logins
         self._metrics = MetricsSession(server.metrics, self._send)
         self._spans = jobs.spans
         self._on_ready = on_ready
@@ -164,6 +167,8 @@ class ApiConnection(asyncio.Protocol):
                 self._answer_later(request, self._inputs.handle(request.body))
             case _ if isinstance(request.body, MetricsRequest):
                 self._answer_later(request, self._metrics.handle(request.body))
+            case _ if isinstance(request.body, LoginRequest):
+                self._answer_later(request, self._logins(request.body))
             case messages.ListJobs() | messages.GetJobs():
                 self._answer_later(request, self._page(request.body))
             case _:

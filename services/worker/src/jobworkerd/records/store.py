@@ -17,6 +17,7 @@ from jobworkerd.records.job_cache import JobCache
 from jobworkerd.records.pages import Page, read_page
 from jobworkerd.records.request_hashes import RequestHashes
 from jobworkerd.records.sealing import Sealer
+from jobworkerd.records.session_key import SessionKey
 from jobworkerd.records.state_key import StateKey
 from jobworkerd.records.write_queue import WriteQueue
 from jobworkerd.records.writes import Delete, Save, SetMeta
@@ -73,6 +74,7 @@ class Records:
         state_key = StateKey(state_dir)
         self.sealer = Sealer(state_key)
         self.request_hashes = RequestHashes(state_key)
+        self.session_key = SessionKey(state_key)
         self.ended_logs = RecordedLogs(self._connection, self._queue)
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_events import JobEvents
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.log_sweep import LogSweep
+from jobworkerd.supervisor.logins import Logins
 from jobworkerd.supervisor.lost_jobs import end_lost_jobs
 from jobworkerd.supervisor.memory_watch import MemoryWatch
 from jobworkerd.supervisor.metrics_collection import MetricsCollection
@@ -72,7 +73,7 @@ async def serve(server: Server, context: JobContext) -> End:
         return ApiConnection(
             jobs,
             jobs.inputs.session(),
-            ServerParts(partial(certificates.read, Path(config.certs_dir)), metrics),
+            parts,
             on_ready=on_ready,
             on_fault=lambda what, error: events.error("fault", error, request=what),
         )
@@ -80,7 +81,11 @@ async def serve(server: Server, context: JobContext) -> End:
     config, user, jobs_dir, keeper, events, *_ = server
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
-    metrics = MetricsCollection(partial(_snapshot, server, context, jobs), apis.scrape)
+    parts = ServerParts(
+        partial(certificates.read, Path(config.certs_dir)),
+        MetricsCollection(partial(_snapshot, server, context, jobs), apis.scrape),
+        Logins(context.records.session_key).handle,
+    )
     writable = writable_paths.watched_paths(config)
     watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.preparation.host_changed)
     memory_watch = _watch_memory(config, context, jobs, events)

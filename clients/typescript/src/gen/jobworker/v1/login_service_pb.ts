@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file jobworker/v1/login_service.proto.
  */
 export const file_jobworker_v1_login_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBqb2J3b3JrZXIvdjEvbG9naW5fc2VydmljZS5wcm90bxIMam9id29ya2VyLnYxIhQKEkdldElkZW50aXR5UmVxdWVzdCI/ChNHZXRJZGVudGl0eVJlc3BvbnNlEigKCGlkZW50aXR5GAEgASgLMhYuam9id29ya2VyLnYxLklkZW50aXR5IikKCElkZW50aXR5Eg8KB3N1YmplY3QYASABKAkSDAoEcm9sZRgCIAEoCTJnCgxMb2dpblNlcnZpY2USVwoLR2V0SWRlbnRpdHkSIC5qb2J3b3JrZXIudjEuR2V0SWRlbnRpdHlSZXF1ZXN0GiEuam9id29ya2VyLnYxLkdldElkZW50aXR5UmVzcG9uc2UiA5ACAUK+AQoQZGV2LmpvYndvcmtlci52MUIRTG9naW5TZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw");
+  fileDesc("CiBqb2J3b3JrZXIvdjEvbG9naW5fc2VydmljZS5wcm90bxIMam9id29ya2VyLnYxIhQKEkdldElkZW50aXR5UmVxdWVzdCI/ChNHZXRJZGVudGl0eVJlc3BvbnNlEigKCGlkZW50aXR5GAEgASgLMhYuam9id29ya2VyLnYxLklkZW50aXR5IjsKCElkZW50aXR5Eg8KB3N1YmplY3QYASABKAkSDAoEcm9sZRgCIAEoCRIQCghkZWxlZ2F0ZRgDIAEoCSIUChJDcmVhdGVMb2dpblJlcXVlc3QiVQoTQ3JlYXRlTG9naW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIwoSUmVkZWVtTG9naW5SZXF1ZXN0Eg0KBXRva2VuGAEgASgJIocBChNSZWRlZW1Mb2dpblJlc3BvbnNlEigKCGlkZW50aXR5GAEgASgLMhYuam9id29ya2VyLnYxLklkZW50aXR5EhUKDXNlc3Npb25fdG9rZW4YAiABKAwSLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMo8CCgxMb2dpblNlcnZpY2USVwoLR2V0SWRlbnRpdHkSIC5qb2J3b3JrZXIudjEuR2V0SWRlbnRpdHlSZXF1ZXN0GiEuam9id29ya2VyLnYxLkdldElkZW50aXR5UmVzcG9uc2UiA5ACARJSCgtDcmVhdGVMb2dpbhIgLmpvYndvcmtlci52MS5DcmVhdGVMb2dpblJlcXVlc3QaIS5qb2J3b3JrZXIudjEuQ3JlYXRlTG9naW5SZXNwb25zZRJSCgtSZWRlZW1Mb2dpbhIgLmpvYndvcmtlci52MS5SZWRlZW1Mb2dpblJlcXVlc3QaIS5qb2J3b3JrZXIudjEuUmVkZWVtTG9naW5SZXNwb25zZUK+AQoQZGV2LmpvYndvcmtlci52MUIRTG9naW5TZXJ2aWNlUHJvdG9QAVpGZ2l0aHViLmNvbS9qb2J3b3JrZXIvam9id29ya2VyL2NsaWVudHMvZ28vZ2VuL2pvYndvcmtlci92MTtqb2J3b3JrZXJ2MaICA0pXWKoCDEpvYldvcmtlci5WMcoCDEpvYldvcmtlclxWMeICGEpvYldvcmtlclxWMVxHUEJNZXRhZGF0YeoCDUpvYldvcmtlcjo6VjFiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * Request of LoginService.GetIdentity.
@@ -67,6 +69,13 @@ export type Identity = Message<"jobworker.v1.Identity"> & {
    * @generated from field: string role = 2;
    */
   role: string;
+
+  /**
+   * Subject of the delegate that acts for the client. Empty = the client called the server itself.
+   *
+   * @generated from field: string delegate = 3;
+   */
+  delegate: string;
 };
 
 /**
@@ -77,7 +86,111 @@ export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
   messageDesc(file_jobworker_v1_login_service, 2);
 
 /**
- * Tells clients who they are.
+ * Request of LoginService.CreateLogin.
+ *
+ * @generated from message jobworker.v1.CreateLoginRequest
+ */
+export type CreateLoginRequest = Message<"jobworker.v1.CreateLoginRequest"> & {
+};
+
+/**
+ * Describes the message jobworker.v1.CreateLoginRequest.
+ * Use `create(CreateLoginRequestSchema)` to create a new message.
+ */
+export const CreateLoginRequestSchema: GenMessage<CreateLoginRequest> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_login_service, 3);
+
+/**
+ * Response of LoginService.CreateLogin.
+ *
+ * @generated from message jobworker.v1.CreateLoginResponse
+ */
+export type CreateLoginResponse = Message<"jobworker.v1.CreateLoginResponse"> & {
+  /**
+   * The one-time token: a secret.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Time from which on the token is not valid.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message jobworker.v1.CreateLoginResponse.
+ * Use `create(CreateLoginResponseSchema)` to create a new message.
+ */
+export const CreateLoginResponseSchema: GenMessage<CreateLoginResponse> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_login_service, 4);
+
+/**
+ * Request of LoginService.RedeemLogin.
+ *
+ * @generated from message jobworker.v1.RedeemLoginRequest
+ */
+export type RedeemLoginRequest = Message<"jobworker.v1.RedeemLoginRequest"> & {
+  /**
+   * The one-time token.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message jobworker.v1.RedeemLoginRequest.
+ * Use `create(RedeemLoginRequestSchema)` to create a new message.
+ */
+export const RedeemLoginRequestSchema: GenMessage<RedeemLoginRequest> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_login_service, 5);
+
+/**
+ * Response of LoginService.RedeemLogin.
+ *
+ * @generated from message jobworker.v1.RedeemLoginResponse
+ */
+export type RedeemLoginResponse = Message<"jobworker.v1.RedeemLoginResponse"> & {
+  /**
+   * The user for whom the delegate can call the server.
+   *
+   * @generated from field: jobworker.v1.Identity identity = 1;
+   */
+  identity?: Identity | undefined;
+
+  /**
+   * The session token: a secret. Only this delegate can use it.
+   *
+   * @generated from field: bytes session_token = 2;
+   */
+  sessionToken: Uint8Array;
+
+  /**
+   * Time of the end of the session: 12 h later, or the expiry of the user's certificate.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message jobworker.v1.RedeemLoginResponse.
+ * Use `create(RedeemLoginResponseSchema)` to create a new message.
+ */
+export const RedeemLoginResponseSchema: GenMessage<RedeemLoginResponse> = /*@__PURE__*/
+  messageDesc(file_jobworker_v1_login_service, 6);
+
+/**
+ * Logs users in to a program that acts for them, such as the shared dashboard.
+ *
+ * That program is a *delegate*: its certificate has the OU `Delegate`. It may call RedeemLogin and the health service.
+ * To call another method for a user, it sends the session token of that user in the metadata
+ * `jobworker-session-bin`. The server then authorizes the call as if the user had made it, with the role of the user.
+ * The session ends when the certificate of the user expires, is revoked, or is no longer of the server's authority.
  *
  * The errors that any method of JobService can have apply here, too.
  *
@@ -95,6 +208,36 @@ export const LoginService: GenService<{
     methodKind: "unary";
     input: typeof GetIdentityRequestSchema;
     output: typeof GetIdentityResponseSchema;
+  },
+  /**
+   * Creates a one-time token with which a delegate begins a session for the caller. The token is valid for 60 s. The
+   * newest 8 tokens of a subject are valid. A delegate cannot call it, not even for a user.
+   *
+   * Admin and Viewer. Safe to retry.
+   *
+   * INVALID_ARGUMENT (INVALID_REQUEST).
+   *
+   * @generated from rpc jobworker.v1.LoginService.CreateLogin
+   */
+  createLogin: {
+    methodKind: "unary";
+    input: typeof CreateLoginRequestSchema;
+    output: typeof CreateLoginResponseSchema;
+  },
+  /**
+   * Exchanges a one-time token for a session token. A token can be exchanged once. A restart of the server's
+   * supervisor drops all one-time tokens, but no session.
+   *
+   * Delegate only. Not safe to retry.
+   *
+   * INVALID_ARGUMENT (INVALID_REQUEST).
+   *
+   * @generated from rpc jobworker.v1.LoginService.RedeemLogin
+   */
+  redeemLogin: {
+    methodKind: "unary";
+    input: typeof RedeemLoginRequestSchema;
+    output: typeof RedeemLoginResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_jobworker_v1_login_service, 0);

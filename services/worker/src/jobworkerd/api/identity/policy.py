@@ -7,6 +7,8 @@ from jobworkerd.api.identity.principal import Role
 
 _ADMIN = (Role.ADMIN,)
 _ADMIN_AND_VIEWER = (Role.ADMIN, Role.VIEWER)
+_DELEGATE = (Role.DELEGATE,)
+_ALL = (Role.ADMIN, Role.VIEWER, Role.DELEGATE)
 
 POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
     {
@@ -21,13 +23,18 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
         "jobworker.v1.JobService/GetJobsStream": _ADMIN_AND_VIEWER,
         "jobworker.v1.JobService/AttachJob": _ADMIN,
         "jobworker.v1.LoginService/GetIdentity": _ADMIN_AND_VIEWER,
-        "grpc.health.v1.Health/Check": _ADMIN_AND_VIEWER,
-        "grpc.health.v1.Health/List": _ADMIN_AND_VIEWER,
-        "grpc.health.v1.Health/Watch": _ADMIN_AND_VIEWER,
+        "jobworker.v1.LoginService/CreateLogin": _ADMIN_AND_VIEWER,
+        "jobworker.v1.LoginService/RedeemLogin": _DELEGATE,
+        "grpc.health.v1.Health/Check": _ALL,
+        "grpc.health.v1.Health/List": _ALL,
+        "grpc.health.v1.Health/Watch": _ALL,
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _ADMIN_AND_VIEWER,
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ADMIN_AND_VIEWER,
     }
 )
+
+NOT_DELEGATED = frozenset({"jobworker.v1.LoginService/CreateLogin"})
+"""Methods that a delegate cannot call for a user. With CreateLogin, a session could prolong itself."""
 
 
 def roles_for(method: str) -> tuple[Role, ...]:

@@ -3,8 +3,8 @@
 import structlog
 
 from jobworkerd.api.active_calls import ActiveCalls
-from jobworkerd.api.identity.policy import roles_for
-from jobworkerd.api.identity.principal import Identities, Principal, credential
+from jobworkerd.api.identity.policy import NOT_DELEGATED, roles_for
+from jobworkerd.api.identity.principal import Identities, Principal, Role, credential
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.log_lines import PER_CALL
 from jobworkerd.api.rpc import Call, Credential, is_long, log_job_id
@@ -38,12 +38,16 @@ class Authorization(ServerInterceptor):
             raise
         role = principal.role.value if principal.role else ""
         structlog.contextvars.bind_contextvars(subject=principal.subject, role=role)
+        if principal.delegate:
+            structlog.contextvars.bind_contextvars(delegate=principal.delegate)
         self._check_role(call, principal, role)
         return presented
 
     def _check_role(self, call: Call, principal: Principal, role: str) -> None:
         allowed = roles_for(call.method)
-        if principal.role in allowed:
+        if principal.delegate and (principal.role is Role.DELEGATE or call.method in NOT_DELEGATED):
+            role = f"{role} through a delegate"
+        elif principal.role in allowed:
             self._decided(call, "allowed", f"role {role} is allowed")
             return
         error = RoleRequired(

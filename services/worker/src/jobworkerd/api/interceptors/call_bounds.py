@@ -3,7 +3,8 @@
 import asyncio
 
 from jobworkerd.api.clients import Client, Clients
-from jobworkerd.api.identity.principal import Identities, Principal, credential
+from jobworkerd.api.identity.principal import Identities, Principal, credential, without_session
+from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import UNREAD, Call, Context, Credential, read_request
 from jobworkerd.errors import CREDENTIAL_ERRORS, InvalidRequest, QuotaExceeded, ServerBusy, Unauthenticated
@@ -21,17 +22,22 @@ _METADATA_BYTES = 16 * 1024
 class CallBounds(ServerInterceptor):
     """Refuses calls beyond a bound before their request is read, and reads the request."""
 
-    def __init__(self, identities: Identities, clients: Clients, max_concurrent_rpcs: int) -> None:
+    def __init__(
+        self, identities: Identities, sessions: SessionTokens, clients: Clients, max_concurrent_rpcs: int
+    ) -> None:
         self._identities = identities
+        self._sessions = sessions
         self._clients = clients
         self._max_rpcs = max_concurrent_rpcs
         self._rpcs = 0
         self._reading: dict[asyncio.Task[object], float] = {}
 
     async def intercept(self, call: Call, run: Run) -> object:
-        call = _with_credential(call)
-        client = self._clients.client(self._principal(call.credential))
+        call = await self._with_credential(call)
+        caller, connected = self._principals(call.credential)
+        client = self._clients.client(caller)
         with client:
+            self._clients.admit(call.context.peer(), self._clients.client(connected))
             self._check(call, client)
             self._rpcs += 1
             try:
@@ -41,6 +47,28 @@ class CallBounds(ServerInterceptor):
             finally:
                 self._rpcs -= 1
 
+    async def _with_credential(self, call: Call) -> Call:
+        """Return the call with the credential of the client, so that no other code asks gRPC for it again."""
+        try:
+            presented = credential(call.context)
+        except Unauthenticated:
+            return call
+        if presented.session:
+            await self._sessions.load_key()
+        return Call(call.method, call.context, call.request, presented)
+
+    def _principals(self, presented: Credential | None) -> tuple[Principal | None, Principal | None]:
+        """Return the client of a call and that of its connection. They differ if a delegate makes the call.
+
+        A delegate makes calls of many users over one connection. A call with a session that is not valid is
+        its own.
+        """
+        if presented is None or not presented.session:
+            caller = self._principal(presented)
+            return caller, caller
+        connected = self._principal(without_session(presented))
+        return self._principal(presented) or connected, connected
+
     def _principal(self, presented: Credential | None) -> Principal | None:
         try:
             return self._identities.check(presented) if presented else None
@@ -48,7 +76,6 @@ class CallBounds(ServerInterceptor):
             return None
 
     def _check(self, call: Call, client: Client) -> None:
-        self._clients.admit(call.context.peer(), client)
         if client.rpcs > _LARGE_METADATA_CALLS and (size := _metadata_bytes(call.context)) > _METADATA_BYTES:
             why = f"{_LARGE_METADATA_CALLS} RPCs are in progress, and this one has {size} bytes of metadata"
             raise QuotaExceeded("metadata", _METADATA_BYTES, why, f"send at most {_METADATA_BYTES} bytes")
@@ -83,14 +110,6 @@ class CallBounds(ServerInterceptor):
             for task in [task for task, begin in self._reading.items() if begin < late]:
                 del self._reading[task]
                 task.cancel()
-
-
-def _with_credential(call: Call) -> Call:
-    """Return the call with the credential of the client, so that no other code asks gRPC for it again."""
-    try:
-        return Call(call.method, call.context, call.request, credential(call.context))
-    except Unauthenticated:
-        return call
 
 
 def _metadata_bytes(context: Context) -> int:

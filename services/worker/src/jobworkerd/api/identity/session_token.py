@@ -1,0 +1,80 @@
+"""Session tokens: a delegate shows with each call for which user it acts.
+
+A token contains the certificate of the user. So each call of the delegate passes the same checks as a call of
+the user: expiry, authority and revocation, also of the issuers. All API processes have the same key.
+"""
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from jobworkerd.errors import Unauthenticated
+
+METADATA_KEY = "jobworker-session-bin"
+
+MAX_BYTES = 12 * 1024
+"""Size of a token. The metadata of a call must stay below the bound on metadata."""
+
+SECONDS = 12 * 3_600.0
+"""Longest time of a session."""
+
+_DIGEST = "sha256"
+_DIGEST_BYTES = 32
+
+_LOG_IN = "log in again with: jobworker dashboard login"
+
+
+class DelegatedSession(msgspec.Struct, frozen=True, array_like=True):
+    """A user for whom a delegate acts.
+
+    `certificate` and `chain` are those of the user. `expires` is in seconds since the epoch.
+    """
+
+    delegate: str
+    certificate: bytes
+    chain: bytes
+    expires: float
+
+
+class SessionTokens:
+    """Signs and verifies tokens. The first use of the server requests the key."""
+
+    def __init__(self, request_key: Callable[[], Awaitable[bytes]]) -> None:
+        self._request_key = request_key
+        self._key = b""
+        self._decoder = msgspec.msgpack.Decoder(DelegatedSession)
+
+    async def load_key(self) -> None:
+        """Get the key, unless this process has it. `sign` and `verify` need it.
+
+        Raises:
+            JobWorkerError: the supervisor did not answer.
+        """
+        if not self._key:
+            self._key = await self._request_key()
+
+    def sign(self, session: DelegatedSession) -> bytes:
+        """Return the token of a session."""
+        content = msgspec.msgpack.encode(session)
+        return self._digest(content) + content
+
+    def verify(self, token: bytes, delegate: str) -> DelegatedSession:
+        """Return the session of a token that a delegate presents.
+
+        Raises:
+            Unauthenticated: the token is damaged, of another delegate, of another server or expired.
+        """
+        digest, content = token[:_DIGEST_BYTES], token[_DIGEST_BYTES:]
+        if not self._key or not hmac.compare_digest(digest, self._digest(content)):
+            raise Unauthenticated(f"the session token is not one of this server; {_LOG_IN}")
+        session = self._decoder.decode(content)
+        if session.delegate != delegate:
+            raise Unauthenticated(f"the session token belongs to another delegate; {_LOG_IN}")
+        if session.expires <= time.time():
+            raise Unauthenticated(f"the session has expired; {_LOG_IN}")
+        return session
+
+    def _digest(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, _DIGEST)
