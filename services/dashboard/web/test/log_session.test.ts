@@ -66,6 +66,12 @@ test("a page that the server has discarded is a gap with its rows", async () => 
   assert.equal(log.rowCount(BOTH), rows);
 });
 
+test("a page that the server does not send is an error", async () => {
+  const log = droppedLog();
+  async function* nothing(): AsyncGenerator<Chunk, void, undefined> {}
+  await assert.rejects(new PageLoader(log, nothing).load(0), /offset 0 to 262144/);
+});
+
 test("a failure to load a page does not prevent the next attempt", async () => {
   const log = droppedLog();
   let attempts = 0;

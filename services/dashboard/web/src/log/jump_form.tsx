@@ -4,7 +4,7 @@ import { Button } from "../ui/button.js";
 import type { LogModel } from "./log_model.js";
 
 export function JumpForm({ model }: { model: LogModel }) {
-  const { firstTime, lastTime } = model.state.value;
+  const { firstTime } = model.state.value;
   const [time, setTime] = useState(() => localTime(firstTime || Date.now()));
   const [line, setLine] = useState("1");
   const id = useId();
@@ -39,8 +39,6 @@ export function JumpForm({ model }: { model: LogModel }) {
           type="datetime-local"
           step={1}
           required
-          min={firstTime ? localTime(firstTime) : undefined}
-          max={lastTime ? localTime(lastTime + 1000) : undefined}
           value={time}
           onInput={(event) => setTime(event.currentTarget.value)}
         />

@@ -7,6 +7,8 @@ import type { LogMethods, LogState, MethodName, SearchState, WorkerMessage } fro
 export interface LogEvents {
   readonly onState: (state: LogState) => void;
   readonly onSearch: (state: SearchState | undefined) => void;
+  /** The worker cannot run, for example because the server has a newer version of the page. */
+  readonly onFailure: () => void;
   /** Bytes of the present download so far. */
   readonly onDownload: (bytes: number) => void;
 }
@@ -26,6 +28,7 @@ export class LogClient {
   constructor(jobId: string, baseUrl: string, events: LogEvents) {
     this.#events = events;
     this.#worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#receive(data);
+    this.#worker.onerror = () => events.onFailure();
     void this.call("open", jobId, baseUrl);
   }
 

@@ -46,19 +46,19 @@ export class LogModel {
   // The offset or the line of the address, until output has reached it.
   #awaited: { readonly offset?: number; readonly line?: number } | undefined;
   #showsFirstMatch = false;
-  // The offset that the view itself has put into the address.
-  #markedOffset: string | undefined;
+  // The place in the address, as it was read or written last.
+  #place = "";
 
   constructor(jobId: string, baseUrl: string) {
     this.#jobId = jobId;
     this.#client = new LogClient(jobId, baseUrl, {
       onState: (state) => this.#onState(state),
+      onFailure: () => notify("The log view has failed. Reload the page.", "bad"),
       onSearch: (state) => this.#onSearch(state),
       onDownload: (bytes) => {
         this.downloaded.value = this.downloaded.peek() === undefined ? undefined : bytes;
       },
     });
-    this.readAddress();
   }
 
   /** Draws the log into elements, until `close`. */
@@ -75,9 +75,6 @@ export class LogModel {
       this.#client.call("text", this.filter.peek(), from, to),
     );
     window.setTotal(this.state.peek().rows[this.filter.peek()]);
-    if (this.#awaited) {
-      window.follow(false);
-    }
   }
 
   close(): void {
@@ -87,12 +84,15 @@ export class LogModel {
     this.#client.close();
   }
 
-  /** Shows the line that the address names. */
+  /** Shows the line that the address names, if this is another line than before. */
   readAddress(): void {
     const query = addressQuery.peek();
-    const [offset, line] = [query.get("offset"), query.get("line")];
-    if ((offset || line) && offset !== this.#markedOffset) {
-      this.#awaited = offset ? { offset: Number(offset) } : { line: Number(line) };
+    const place = query.get("offset") ?? `line ${query.get("line") ?? ""}`;
+    const isOther = place !== this.#place && place !== "line ";
+    this.#place = place;
+    if (isOther) {
+      const [offset, line] = [query.get("offset"), query.get("line")].map(Number) as [number, number];
+      this.#awaited = query.has("offset") ? { offset } : { line };
       this.#window?.follow(false);
       void this.#showAwaited();
     }
@@ -100,7 +100,7 @@ export class LogModel {
 
   /** Puts the link to an offset into the address, and marks its row. */
   async markOffset(offset: number): Promise<void> {
-    this.#markedOffset = String(offset);
+    this.#place = String(offset);
     setQuery({ offset: String(offset), line: undefined }, { replace: true });
     const row = await this.#client.call("rowAtOffset", this.filter.peek(), offset);
     this.#window?.mark(row);
@@ -215,7 +215,9 @@ export class LogModel {
 
   #onSearch(state: SearchState | undefined): void {
     this.search.value = state;
-    if (state?.matches && this.#showsFirstMatch) {
+    // The first match after the top of the view is known once the search has passed it.
+    const hasPassed = state?.phase === "complete" || (state?.searchedRows ?? 0) > (this.#window?.topRow ?? 0);
+    if (state?.matches && hasPassed && this.#showsFirstMatch) {
       this.#showsFirstMatch = false;
       void this.#showMatch(this.#client.call("matchFrom", this.#window?.topRow ?? 0));
     }
@@ -277,6 +279,7 @@ export class LogModel {
     this.#window?.setFilter(filter, this.state.peek().rows[filter], row);
     if (this.searchQuery.peek()) {
       this.find(this.searchQuery.peek());
+      this.#showsFirstMatch = false;
     }
   }
 

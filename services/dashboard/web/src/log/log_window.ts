@@ -116,6 +116,13 @@ export class LogWindow {
     this.schedule();
   }
 
+  /** Stays at the present place. */
+  stopFollowing(): void {
+    if (this.#isFollowing) {
+      this.follow(false);
+    }
+  }
+
   /** Moves by pixels. */
   scrollBy(pixels: number): void {
     this.#moveBy(pixels);

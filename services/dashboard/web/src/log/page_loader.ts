@@ -50,6 +50,9 @@ export class PageLoader {
     if (page?.isComplete) {
       this.#finish(page);
     }
+    if (!first.content && !first.gap) {
+      throw new Error(`The server did not send the output from offset ${first.from} to ${first.to} again.`);
+    }
   }
 
   #missingFrom(index: number): Page[] {

@@ -1,10 +1,12 @@
 /** The rows around the view. */
+import { reportError } from "../app/client.js";
 import type { LogClient } from "./log_client.js";
 import type { Row } from "./row_reader.js";
 import type { Filter } from "./source.js";
 
 // Enough for some screens above and below.
 const MAX_ROWS = 2000;
+const RETRY_MS = 3000;
 
 export class RowCache {
   readonly #client: LogClient;
@@ -72,10 +74,12 @@ export class RowCache {
       if (filter === this.#filter) {
         this.#store(first, rows);
       }
-    } finally {
-      this.#isLoading = false;
-      this.#onRows();
+    } catch (error) {
+      reportError(error);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
+    this.#isLoading = false;
+    this.#onRows();
   }
 
   #store(first: number, rows: readonly Row[]): void {

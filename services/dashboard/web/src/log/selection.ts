@@ -99,6 +99,10 @@ export class LogSelection {
       return;
     }
     const [anchor, focus] = ends;
+    if (this.#isDragging && !isSame(anchor, focus)) {
+      // The text must not move away from the mouse.
+      this.#window.stopFollowing();
+    }
     if (this.#isDragging && this.#hasDragAnchor) {
       this.#focus = focus;
       this.#shown = undefined;
