@@ -15,7 +15,7 @@ const EARLIER_BYTES = 1024 * 1024;
 
 type Client = Pick<BrowserClient, "get" | "attach">;
 
-/** The progress of a session. */
+/** The progress of a session. A session is `attached` when the earlier output is shown. */
 export type SessionState =
   | { readonly kind: "attaching" | "attached" | "detached" }
   /** Another client feeds the stdin of the job. */
@@ -36,6 +36,8 @@ export interface Output {
 /** Attaches to a job, and passes output and input on until the user detaches. */
 export class AttachSession {
   readonly state = signal<SessionState>({ kind: "detached" });
+  /** Whether the user has ended the input. */
+  readonly isInputEnded = signal(false);
   readonly #client: Client;
   readonly #id: string;
   readonly #output: Output;
@@ -62,7 +64,6 @@ export class AttachSession {
       this.#offset ??= Math.max(0, end - EARLIER_BYTES);
       const attachment = this.#client.attach(this.#id, { ...options, offset: this.#offset });
       this.#attachment = attachment;
-      this.state.value = { kind: "attached" };
       await this.#copy(attachment, end);
     } catch (error) {
       this.state.value = failureOf(error);
@@ -88,8 +89,9 @@ export class AttachSession {
     }
   }
 
-  /** Ends the input. */
+  /** Ends the input, after the input before it. */
   endInput(): void {
+    this.isInputEnded.value = true;
     const attachment = this.#attachment;
     void this.#sending.then(() => attachment?.end()).catch(() => undefined);
   }
@@ -125,6 +127,7 @@ export class AttachSession {
     const goLive = (): void => {
       if (!isLive && attachment.offset >= end) {
         isLive = true;
+        this.state.value = { kind: "attached" };
         this.#output.goLive();
       }
     };

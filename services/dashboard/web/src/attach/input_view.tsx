@@ -26,10 +26,14 @@ export function InputView({ id }: { id: string }) {
     <>
       <SessionBar session={session} onAttach={attach}>
         <Button onClick={() => session.signal("SIGINT")}>Send SIGINT</Button>
-        <Button onClick={() => session.endInput()}>End the input</Button>
+        <Button disabled={session.isInputEnded.value} onClick={() => session.endInput()}>
+          End the input
+        </Button>
       </SessionBar>
       <RecentOutput text={text.value} />
-      {session.state.value.kind === "attached" && <LineForm onLine={(line) => session.send(line)} />}
+      {session.state.value.kind === "attached" && !session.isInputEnded.value && (
+        <LineForm onLine={(line) => session.send(line)} />
+      )}
     </>
   );
 }

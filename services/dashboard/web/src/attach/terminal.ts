@@ -27,7 +27,6 @@ export class PageTerminal implements Output, Disposable {
   readonly #fit = new FitAddon();
   readonly #events: TerminalEvents;
   readonly #cleanups: (() => void)[] = [];
-  #isLive = false;
   // The size of the job's terminal, which is that of the smallest client.
   #jobSize: TerminalSize | undefined;
 
@@ -40,6 +39,8 @@ export class PageTerminal implements Output, Disposable {
       scrollback: SCROLLBACK_LINES,
       minimumContrastRatio: CONTRAST,
       cursorBlink: true,
+      // Until `goLive`. The terminal does not answer queries in earlier output: the program that asked has its answer.
+      disableStdin: true,
       // Output must not open pages.
       linkHandler: { activate: () => undefined },
     });
@@ -68,22 +69,18 @@ export class PageTerminal implements Output, Disposable {
   }
 
   goLive(): void {
-    this.#isLive = true;
+    this.#terminal.options.disableStdin = false;
+    this.#terminal.focus();
+  }
+
+  /** Ends the input of the user, and the answers of the terminal. */
+  freeze(): void {
+    this.#terminal.options.disableStdin = true;
   }
 
   resized(size: TerminalSize): void {
     this.#jobSize = size;
     this.#resize();
-  }
-
-  /** Lets the user type, or not. */
-  setEnabled(enabled: boolean): void {
-    this.#terminal.options.disableStdin = !enabled;
-    if (enabled) {
-      this.#terminal.focus();
-    } else {
-      this.#isLive = false;
-    }
   }
 
   [Symbol.dispose](): void {
@@ -95,8 +92,9 @@ export class PageTerminal implements Output, Disposable {
   #listen(element: HTMLElement): void {
     const terminal = this.#terminal;
     const encoder = new TextEncoder();
-    terminal.onData((text) => this.#send(encoder.encode(text)));
-    terminal.onBinary((text) => this.#send(Uint8Array.from(text, (char) => char.charCodeAt(0))));
+    const { onInput } = this.#events;
+    terminal.onData((text) => onInput(encoder.encode(text)));
+    terminal.onBinary((text) => onInput(Uint8Array.from(text, (char) => char.charCodeAt(0))));
     terminal.attachCustomKeyEventHandler((event) => !this.#leaves(event));
     const resizes = new ResizeObserver(() => {
       // The job's terminal can grow if this was the smallest client.
@@ -106,13 +104,6 @@ export class PageTerminal implements Output, Disposable {
     });
     resizes.observe(element);
     this.#cleanups.push(() => resizes.disconnect());
-  }
-
-  /** Sends input. Answers to queries in earlier output are dropped, because the program that asked has had its answer. */
-  #send(data: Uint8Array): void {
-    if (this.#isLive) {
-      this.#events.onInput(data);
-    }
   }
 
   /** Handles the key that leaves the terminal, which has all others for itself. */

@@ -61,7 +61,6 @@ export function TerminalView({ id }: { id: string }) {
 }
 
 async function attach({ session, terminal }: Running, takeOver: boolean): Promise<void> {
-  terminal.setEnabled(true);
   await session.attach({ takeOver, size: terminal.size, redraw: true });
-  terminal.setEnabled(false);
+  terminal.freeze();
 }

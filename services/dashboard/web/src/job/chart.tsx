@@ -67,7 +67,7 @@ export function Chart({ title, times, lines, format, minScale, base, limit }: Ch
   return (
     <section class="chart panel" aria-label={title}>
       <div class="chart-head">
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         {lines.map(({ name, color, values }) => (
           <span key={name} class="chart-value">
             <span class="chart-swatch" style={{ background: `var(${color})` }} />

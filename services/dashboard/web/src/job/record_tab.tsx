@@ -1,5 +1,6 @@
 /** The record of a job. */
 import { IsolationPart, type Job, timestampDate } from "@jobworker/client/browser";
+import { Link } from "../app/link.js";
 import { commandLine } from "../ui/command_line.js";
 import { CopyButton } from "../ui/copy_button.js";
 import { Duration, Time } from "../ui/time.js";
@@ -64,11 +65,16 @@ function Labels({ labels }: { labels: readonly (readonly [string, string])[] }) 
   return (
     <span class="labels">
       {labels.map(([key, value]) => (
-        <span key={key} class="chip" title={`${key}=${value}`}>
+        <Link
+          key={key}
+          class="chip"
+          href={`/?label=${encodeURIComponent(`${key}=${value}`)}`}
+          title="Show the jobs with this label"
+        >
           <span class="ellipsis">
             {key}={value}
           </span>
-        </span>
+        </Link>
       ))}
     </span>
   );
