@@ -152,7 +152,7 @@ HOST_ONLY = abuse api_user authorization broken_disk broken_file_system broken_l
   python_client python_examples \
   queue queue_order server_certificates server_life shutdown signals stalled_log stdin stream survival survival_calls terminal \
   survival_commands survival_creates survival_failed_start survival_history survival_output survival_reload system_calls \
-  troubleshooting typescript_client wait watch
+  traces troubleshooting typescript_client wait watch
 # Neither do the results of these, but an unprivileged user can run them only in the guest.
 NEED_ROOT = accounts attacks devices isolation keyrings killed_keeper mounts rootless
 NOT_IN_GUEST = $(HOST_ONLY) $(if $(filter 0,$(shell id -u)),$(NEED_ROOT))

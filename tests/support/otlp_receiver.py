@@ -1,13 +1,17 @@
-"""A receiver of spans: the trace service of an OpenTelemetry collector, which keeps what it gets."""
+"""A receiver of spans: the trace service of an OpenTelemetry collector, over gRPC and as JSON over HTTP."""
 
+import base64
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass
+from http import server as http_server
 from typing import Any
 
 import grpc
+from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
@@ -46,25 +50,30 @@ class ReceivedSpan:
 
 
 class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """The spans that have arrived at a port of 127.0.0.1. Threads of gRPC add them."""
+    """The spans that have arrived at two ports of 127.0.0.1. Threads add them."""
 
     def __init__(self) -> None:
         self.port = 0
+        self.http_port = 0
         self._spans: list[ReceivedSpan] = []
         self._changed = threading.Condition()
+        self._accepting = threading.Event()
+        self._accepting.set()
+        self._waiting: list[tuple[trace_service_pb2.ExportTraceServiceRequest, grpc.ServicerContext]] = []
 
     @classmethod
     @contextlib.contextmanager
     def started(cls) -> Iterator["OtlpReceiver"]:
-        """Listen on a free port until the end of the context."""
+        """Listen on free ports until the end of the context."""
         receiver = cls()
-        server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+        server = grpc.server(futures.ThreadPoolExecutor(max_workers=20))
         add = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
         add(receiver, server)  # type: ignore[no-untyped-call]  # generated
         receiver.port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:
-            yield receiver
+            with _json_over_http(receiver) as receiver.http_port:
+                yield receiver
         finally:
             server.stop(grace=None).wait()
 
@@ -80,13 +89,39 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
     def Export(  # noqa: N802 - the name of the RPC
         self,
         request: trace_service_pb2.ExportTraceServiceRequest,
-        context: grpc.ServicerContext,  # noqa: ARG002 - gRPC's signature
+        context: grpc.ServicerContext,
     ) -> trace_service_pb2.ExportTraceServiceResponse:
+        """Keep the spans of a request, unless its sender has ended in the meantime."""
+        if not self._accepting.is_set():
+            self._waiting.append((request, context))
+            self._accepting.wait(_GIVE_UP_SECONDS)
+        if context.is_active():
+            self.add(request)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    @contextlib.contextmanager
+    def stuck(self) -> Iterator[None]:
+        """Answer no request in the context, like a collector that is overloaded."""
+        self._accepting.clear()
+        try:
+            yield
+        finally:
+            self._waiting.clear()
+            self._accepting.set()
+
+    def waiting(self, name: str) -> list[grpc.ServicerContext]:
+        """Return the unanswered requests with a span of this name, whose senders have not ended."""
+        return [
+            context
+            for request, context in self._waiting
+            if context.is_active() and any(span.name == name for span in _received(request))
+        ]
+
+    def add(self, request: trace_service_pb2.ExportTraceServiceRequest) -> None:
         """Keep the spans of a request."""
         with self._changed:
             self._spans += _received(request)
             self._changed.notify_all()
-        return trace_service_pb2.ExportTraceServiceResponse()
 
     def spans(self, trace_id: str = "") -> list[ReceivedSpan]:
         """Return the spans of a trace, or all spans, in the order of their arrival."""
@@ -125,6 +160,38 @@ def tree(spans: Sequence[ReceivedSpan]) -> str:
                 yield from lines(each.span_id, depth + 1)
 
     return "\n".join(lines(None, 0))
+
+
+@contextlib.contextmanager
+def _json_over_http(receiver: OtlpReceiver) -> Iterator[int]:
+    """Yield the port that accepts POST /v1/traces."""
+
+    class Handler(http_server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])), object_hook=_decode_ids)
+            receiver.add(json_format.ParseDict(body, trace_service_pb2.ExportTraceServiceRequest()))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Print nothing."""
+
+    with http_server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _decode_ids(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an object whose ids are in base64, as protobuf needs them. OTLP has hexadecimal digits."""
+    ids = {"traceId", "spanId", "parentSpanId"}
+    encoded = {key: base64.b64encode(bytes.fromhex(value[key])).decode() for key in ids & value.keys()}
+    return value | encoded
 
 
 def _received(request: trace_service_pb2.ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:

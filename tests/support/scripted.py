@@ -50,6 +50,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         jobs: the jobs by id.
         log: the output of every job, all of stdout, unless `streaming` is replaced.
         refusals: the refusals of the next calls, by the name of the method.
+        traces: the method and the values of `traceparent` and `tracestate` of each call.
         creating, stopping, watching, streaming: the handlers of CreateJob, StopJob, WatchJobs and
             GetJobsStream.
         aging: called with each job before GetJob or ListJobs returns it.
@@ -59,6 +60,7 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         self.jobs: dict[str, job_pb2.Job] = {}
         self.log = b""
         self.refusals: dict[str, list[Refusal]] = {}
+        self.traces: list[tuple[str, str, str]] = []
         self.created: list[CreateRequest] = []
         self.listed: list[ListRequest] = []
         self.stopped: list[StopRequest] = []
@@ -221,6 +223,9 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
 
     @contextlib.asynccontextmanager
     async def _refusing(self, method: str, context: "Context[Request, Response]") -> AsyncIterator[None]:
+        metadata = dict(context.invocation_metadata() or ())
+        parent, state = metadata.get("traceparent", ""), metadata.get("tracestate", "")
+        self.traces.append((method, str(parent), str(state)))
         try:
             if refusals := self.refusals.get(method):
                 raise refusals.pop(0)

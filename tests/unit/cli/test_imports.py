@@ -14,7 +14,7 @@ main()
 """
 
 # typer before 0.29 does not need pydantic. An environment with it is outdated; run `make setup`.
-NEVER = {"pydantic", "rich", "cryptography", "typing_inspection", "click"}
+NEVER = {"pydantic", "rich", "cryptography", "typing_inspection", "click", "opentelemetry"}
 WITH_A_SERVER = {"grpc", "google.protobuf", "asyncio", "ssl", "jobworker_client", "jobworker.v1.job_pb2"}
 ON_DEMAND = {
     "google.protobuf.json_format",

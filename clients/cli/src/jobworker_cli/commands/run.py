@@ -36,4 +36,4 @@ def run(ctx: typer.Context, command: Command, *, options: RunOptions) -> None:
     transfer = parse_transfer(options.upload or (), options.download or ())
     action = run_detached if options.detach else functools.partial(run_job, transfer=transfer)
     request = create_request(command, options)
-    execute(ctx, lambda client: action(client, request, options), failure=125)
+    execute(ctx, lambda client: action(client, request, options), failure=125, span="jobworker run")

@@ -28,6 +28,7 @@ def execute(
     *,
     output: Format = Format.TABLE,
     failure: int = 1,
+    span: str = "",
 ) -> NoReturn:
     """Connect, run the action of a subcommand, and exit with its result.
 
@@ -36,14 +37,17 @@ def execute(
         action: returns the exit code.
         output: with JSON, errors are JSON too.
         failure: the exit code if the action fails.
+        span: the name of a span for the action, if the variables of OpenTelemetry ask for its export.
     """
     import asyncio
 
     from jobworker_cli.settings.resolve import connection_settings
+    from jobworker_cli.settings.tracing import traced
 
     debug = bool(ctx.find_root().params["debug"])
     try:
-        code = asyncio.run(_run_connected(connection_settings(ctx.find_root()), action))
+        running = _run_connected(connection_settings(ctx.find_root()), action)
+        code = asyncio.run(traced(span, running) if span else running)
         sys.stdout.flush()
     except BrokenPipeError:
         _die_of_sigpipe()

@@ -9,6 +9,7 @@ import grpc
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.stream import JobStream
+from jobworker_client.aio.stream_span import traced
 from jobworker_client.chunks import Chunk
 from jobworker_client.events import EventHandler
 from jobworker_client.resumable_attach import ResumableAttach
@@ -177,7 +178,8 @@ class _AttachConnection:
         start = self.calls.next_start(request)
         if self.source:
             self.source.start_call()
-        call = self._connection.stub.AttachJob(timeout=timeout)
+        stub = self._connection.stub
+        call = traced("AttachJob", lambda metadata: stub.AttachJob(timeout=timeout, metadata=metadata))
         return _AttachCall(call, start, self.source, self.controls, self.calls.resized)
 
 

@@ -8,6 +8,8 @@ import grpc
 from google.protobuf.message import Message
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc
+from jobworker_client import tracing
+from jobworker_client.aio.stream_span import traced
 from jobworker_client.channel import channel_parts
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import JobWorkerError
@@ -71,13 +73,17 @@ class Connection:
             JobWorkerError: the call failed.
         """
         try:
-            return await method(request, timeout=seconds)
+            with tracing.span(request) as metadata:
+                return await method(request, timeout=seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise self.to_error(error) from error
 
     def open(self, request: StreamRequest, timeout: float | None) -> StreamCall:
         """Start a stream with a timeout in seconds; its `read` raises `grpc.RpcError`."""
-        return self.stub.GetJobsStream(request, timeout=timeout)
+        return traced(
+            "GetJobsStream",
+            lambda metadata: self.stub.GetJobsStream(request, timeout=timeout, metadata=metadata),
+        )
 
     async def wait_ready(self, seconds: float) -> bool:
         """Wait for a connection for some seconds; return whether there is one."""

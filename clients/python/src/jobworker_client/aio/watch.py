@@ -4,6 +4,7 @@ import grpc
 
 from jobworker_client.aio.connection import Connection
 from jobworker_client.aio.resuming_iterator import ResumingIterator
+from jobworker_client.aio.stream_span import traced
 from jobworker_client.events import WatchEvent
 from jobworker_client.resumable_watch import ResumableWatch, WatchMessage, WatchRequest, WatchStatus
 
@@ -22,7 +23,9 @@ class _WatchConnection:
         self, request: WatchRequest, timeout: float | None
     ) -> "grpc.aio.UnaryStreamCall[WatchRequest, WatchMessage]":
         """Start a call with a timeout in seconds."""
-        return self._stub.WatchJobs(request, timeout=timeout)
+        return traced(
+            "WatchJobs", lambda metadata: self._stub.WatchJobs(request, timeout=timeout, metadata=metadata)
+        )
 
 
 class JobWatch(WatchStatus, ResumingIterator[WatchRequest, WatchMessage, WatchEvent]):

@@ -13,6 +13,7 @@ from jobworker_client.resumable_stream import ResumableStream, StreamRequest
 from jobworker_client.sync.connection import Connection, StreamCall
 from jobworker_client.sync.outbox import Outbox, Request
 from jobworker_client.sync.stream import SyncJobStream
+from jobworker_client.sync.stream_span import traced
 
 __all__ = ["SyncAttachedStream"]
 
@@ -28,7 +29,8 @@ class _AttachCall:
         self._outbox = outbox
         self._call: StreamCall[job_service_pb2.AttachJobResponse] | None = None
         start = outbox.start_call(self, request)
-        self._call = connection.stub.AttachJob(self._requests(start), timeout=timeout)
+        attach = traced("AttachJob", connection.stub.AttachJob)
+        self._call = attach(self._requests(start), timeout=timeout)
         if self._cancelled:  # by another thread, before there was a call
             self.cancel()
 

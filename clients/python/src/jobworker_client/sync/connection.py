@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from jobworker.v1 import job_service_pb2 as api
 from jobworker.v1 import job_service_pb2_grpc
 from jobworker.v1.job_watch_pb2 import WatchJobsRequest, WatchJobsResponse
+from jobworker_client import tracing
 from jobworker_client.channel import channel_parts
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import JobWorkerError
@@ -101,7 +102,8 @@ class Connection:
             JobWorkerError: the call failed.
         """
         try:
-            return method(request, timeout=seconds)
+            with tracing.span(request) as metadata:
+                return method(request, timeout=seconds, metadata=metadata)
         except grpc.RpcError as error:
             raise self.to_error(error) from error
 

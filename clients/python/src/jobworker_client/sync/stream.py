@@ -6,6 +6,7 @@ from jobworker_client.chunks import Chunk
 from jobworker_client.resumable_stream import ResumableStream, StreamRequest, StreamStatus
 from jobworker_client.sync.connection import Connection, StreamCall
 from jobworker_client.sync.resuming_iterator import ResumingIterator
+from jobworker_client.sync.stream_span import traced
 
 __all__ = ["SyncJobStream"]
 
@@ -21,4 +22,5 @@ class SyncJobStream(StreamStatus, ResumingIterator[StreamRequest, Chunk, Chunk])
     ) -> None:
         """Call GetJobsStream, or a method with the same interface."""
         StreamStatus.__init__(self, state)
-        ResumingIterator.__init__(self, connection, state, method or connection.stub.GetJobsStream)
+        default = traced("GetJobsStream", connection.stub.GetJobsStream)
+        ResumingIterator.__init__(self, connection, state, method or default)
