@@ -28,6 +28,13 @@ _VIEWPORT = {"width": 1280, "height": 800}
 OpenPage = Callable[..., Awaitable[Page]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make screenshots`."""
+    parser.addoption(
+        "--screenshots", type=Path, metavar="DIR", help="write the pictures of docs/dashboard.md"
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests of this directory in the event loop of the session, which the browser belongs to."""
     for item in items:

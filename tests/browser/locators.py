@@ -20,4 +20,9 @@ def search(page: Page) -> Locator:
 
 def log(page: Page) -> Locator:
     """Return the output in a log view."""
-    return page.get_by_role("log", name="Output")
+    return page.get_by_role("log", name="Output of the job")
+
+
+def button(page: Page, name: str) -> Locator:
+    """Return the button with exactly this name."""
+    return page.get_by_role("button", name=name, exact=True)

@@ -11,7 +11,8 @@ export function LimitsTable({ job, rates }: { job: Job; rates: Rates }) {
   return (
     <section class="panel job-section" aria-labelledby="limits">
       <h2 id="limits">Limits</h2>
-      <div class="table-scroll">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard scrolls it */}
+      <section class="table-scroll" aria-labelledby="limits" tabIndex={0}>
         <table class="job-table" aria-labelledby="limits">
           <thead>
             <tr>
@@ -34,7 +35,7 @@ export function LimitsTable({ job, rates }: { job: Job; rates: Rates }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </section>
     </section>
   );
 }

@@ -112,7 +112,8 @@ function Isolation({ job }: { job: Job }) {
   return (
     <section class="panel job-section" aria-labelledby="isolation">
       <h2 id="isolation">Isolation</h2>
-      <div class="table-scroll">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard scrolls it */}
+      <section class="table-scroll" aria-labelledby="isolation" tabIndex={0}>
         <table class="job-table" aria-labelledby="isolation">
           <thead>
             <tr>
@@ -131,7 +132,7 @@ function Isolation({ job }: { job: Job }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </section>
     </section>
   );
 }
