@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import BIN
+from otlp_metrics_receiver import OtlpMetricsReceiver
 from prometheus import Prometheus, promtool
 from restarts import kill_supervisor, lasting_client, persist
 
@@ -28,9 +29,19 @@ UP = "jobworker_api_process_up"
 
 
 @pytest.fixture(scope="module")
-def server(certs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def collector() -> Iterator[OtlpMetricsReceiver]:
+    """A collector to which the server exports its metrics by OTLP."""
+    with OtlpMetricsReceiver.started() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def server(
+    certs: Path, tmp_path_factory: pytest.TempPathFactory, collector: OtlpMetricsReceiver
+) -> Iterator[Server]:
     """A server with two API processes and an endpoint."""
     settings = {"JOBWORKERD_METRICS_LISTEN": "127.0.0.1:0", "JOBWORKERD_API_PROCESSES": "2"}
+    settings |= collector.variables
     with Server.started(BIN, certs, tmp_path_factory.mktemp("metrics"), **settings) as started:
         yield started
 
@@ -141,6 +152,20 @@ def test_the_alert_rules_use_existing_metrics(target: str) -> None:
     names = set(re.findall(r"^\w+", scrape(target), flags=re.MULTILINE))
     assert used
     assert used - names == set()
+
+
+def test_one_process_exports_the_metrics_of_the_supervisor(
+    server: Server, target: str, collector: OtlpMetricsReceiver
+) -> None:
+    until(lambda: len(collector.instances("jobworker.reader.active")) == len(PROCESSES))
+    (supervisor,) = until(lambda: collector.instances("jobworker.queue.length"))
+    assert collector.instances("jobworker.job.start.duration") == {supervisor}
+    for process in server.api_processes():
+        process.kill()
+        until(lambda pid=process.pid: not psutil.pid_exists(pid))  # type: ignore[misc]
+    until(lambda: up(target) == ALL_UP)
+    since = len(collector.metrics)
+    assert until(lambda: collector.instances("jobworker.queue.length", since)) == {supervisor}
 
 
 def test_a_process_that_does_not_answer_is_missing(server: Server, target: str) -> None:

@@ -74,6 +74,8 @@ async def _fails(call: grpc.aio.Call) -> None:
 @pytest.mark.parametrize("exporter", ["none", "console", "otlp"])
 async def test_calls_and_shutdown(start: Start, config: Config, authority: Authority, exporter: str) -> None:
     exporters = {"OTEL_TRACES_EXPORTER": exporter, "OTEL_METRICS_EXPORTER": exporter}
+    if exporter == "otlp":  # the others would fill the pipe
+        exporters["OTEL_METRIC_EXPORT_INTERVAL"] = "50"
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     LogWriter.create(_directory(config)).append(OutputSource.STDOUT, memoryview(b"one\ntwo\n"), 1)
     config = replace(config, api=ApiConfig(reflection=True))

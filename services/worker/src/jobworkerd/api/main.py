@@ -170,21 +170,21 @@ async def serve(
     await grpc_server.start()
     log.info("listening", address=address)
     health.remove(STARTING)
-    polling = asyncio.create_task(certificates.poll(active_calls.check))
-    trimming = asyncio.create_task(trim_periodically())
-    ending = asyncio.create_task(call_bounds.end_late_reads())
-    watching = asyncio.create_task(supervisor.watch(partial(_report_supervisor, health, log)))
+    background = [
+        asyncio.create_task(certificates.poll(active_calls.check)),
+        asyncio.create_task(trim_periodically()),
+        asyncio.create_task(call_bounds.end_late_reads()),
+        asyncio.create_task(supervisor.watch(partial(_report_supervisor, health, log))),
+    ]
+    if exporting.metrics:
+        exporting.metrics.start(partial(metrics.for_export, supervisor))
     try:
         with contextlib.suppress(SupervisorUnavailable):
             await supervisor.ready(job_spans.ended if job_spans else None)
         await _until_closed(supervisor, health, draining)
     finally:
-        polling.cancel()
-        trimming.cancel()
-        ending.cancel()
-        watching.cancel()
-        if scraping:
-            scraping.cancel()
+        for task in [*background, *scraping]:
+            task.cancel()
         health.add(DRAINING)
         end = shutdown.stop if draining.is_set() else shutdown.abandon
         await end(grpc_server, active_calls, clients.port)
@@ -195,19 +195,19 @@ def _serve_metrics(
     supervisor: SupervisorClient,
     identities: Identities,
     certificates: Certificates,
-) -> "asyncio.Task[None] | None":
-    """Serve the Prometheus endpoint, if there is one.
+) -> "list[asyncio.Task[None]]":
+    """Serve the Prometheus endpoint, if there is one, and return its task.
 
     Raises:
         CannotStart: the address cannot be bound.
     """
     if not config.listen:
-        return None
+        return []
     from jobworkerd.api.metrics import prometheus
 
     tls = None if config.is_loopback else certificates.tls_context
     sock = prometheus.bind(*listen_address(config.listen))
-    return asyncio.create_task(prometheus.endpoint(supervisor.metrics, identities, tls).serve(sock))
+    return [asyncio.create_task(prometheus.endpoint(supervisor.metrics, identities, tls).serve(sock))]
 
 
 async def _session_key(supervisor: SupervisorClient) -> bytes:

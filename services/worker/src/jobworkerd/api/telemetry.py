@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from jobworkerd.api.job_spans import JobSpans
+    from jobworkerd.api.metrics.otlp import MetricsExport
 
 _SERVICE_NAME = "jobworkerd"
+
+_DEFAULT_INTERVAL = 60.0
 
 _FLUSH_SECONDS = 1.0
 """Maximum wait for collectors at the end. The supervisor kills this process after 5 s."""
@@ -39,10 +42,11 @@ class _Closable(Protocol):
 
 
 class Exporting(NamedTuple):
-    """The parts that export telemetry: interceptors, and the spans of jobs if spans are exported."""
+    """The parts that export telemetry: interceptors, and those for the spans of jobs and for the metrics."""
 
     interceptors: Sequence[ServerInterceptor] = ()
     job_spans: "JobSpans | None" = None
+    metrics: "MetricsExport | None" = None
 
 
 def telemetry(
@@ -64,7 +68,13 @@ def telemetry(
     for signal, exporters in (("TRACES", traces), ("METRICS", metrics)):
         if "otlp" in exporters:
             _check_protocol(environment, signal)
-    return _exporting(traces, metrics, max_log_bytes)
+    return _exporting(traces, metrics, max_log_bytes, _interval(environment))
+
+
+def _interval(environment: Mapping[str, str]) -> float:
+    """Return the seconds between exports of metrics, as the SDK does."""
+    given = environment.get("OTEL_METRIC_EXPORT_INTERVAL", "").strip()
+    return int(given) / 1_000 if given.isdecimal() and int(given) else _DEFAULT_INTERVAL
 
 
 def _check_protocol(environment: Mapping[str, str], signal: str) -> None:
@@ -94,7 +104,7 @@ def _exporters(environment: Mapping[str, str], variable: str) -> frozenset[str]:
 
 
 def _exporting(
-    traces: frozenset[str], metrics: frozenset[str], max_log_bytes: int
+    traces: frozenset[str], metrics: frozenset[str], max_log_bytes: int, interval: float
 ) -> contextlib.AbstractContextManager[Exporting]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -103,6 +113,7 @@ def _exporting(
 
     from jobworkerd.api.interceptors.telemetry import Telemetry
     from jobworkerd.api.job_spans import JobSpans
+    from jobworkerd.api.metrics.otlp import MetricsExport
     from jobworkerd.api.span_output import SpanOutput
 
     # gRPC loads it for the first channel, when the process may no longer be able to read it.
@@ -115,6 +126,8 @@ def _exporting(
     def exporting() -> Iterator[Exporting]:
         span_outputs = [make() for make in span_exporters]
         metric_outputs = [make() for make in metric_exporters]
+        snapshots = MetricsExport([make() for make in metric_exporters], resource, interval)
+        export = snapshots if metric_exporters else None
         readers = [PeriodicExportingMetricReader(each) for each in metric_outputs]
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -125,12 +138,12 @@ def _exporting(
         job_spans.attach([each.on_end for each in outputs])
         try:
             if outputs:
-                yield Exporting((Telemetry(tracers, meters),), job_spans)
+                yield Exporting((Telemetry(tracers, meters),), job_spans, export)
             else:
                 # A span that is not exported must not become the parent of others.
-                yield Exporting((Telemetry(NoOpTracerProvider(), meters),))
+                yield Exporting((Telemetry(NoOpTracerProvider(), meters),), metrics=export)
         finally:
-            _shut_down([tracers, meters], [*span_outputs, *metric_outputs])
+            _shut_down([tracers, meters, snapshots], [*span_outputs, *metric_outputs])
 
     return exporting()
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from jobworkerd.errors import ReaderStalled
 from jobworkerd.metrics import process_usage
 from jobworkerd.metrics.definitions import CERTIFICATE_EXPIRY, READER_ACTIVE, READER_STALLS, RPC_DURATION
-from jobworkerd.metrics.instruments import Histogram, Sample, Snapshot, encode, sample
+from jobworkerd.metrics.instruments import Histogram, Sample, Snapshot, decode, encode, sample
+from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.metrics_messages import MAX_METRICS_BYTES
 
 
@@ -49,6 +50,15 @@ class ApiMetrics:
         """Return an encoded snapshot for the supervisor; empty if it is too large."""
         encoded = encode(self.snapshot())
         return encoded if len(encoded) <= MAX_METRICS_BYTES else b""
+
+    async def for_export(self, supervisor: SupervisorClient) -> tuple[Snapshot, Snapshot | None]:
+        """Return the snapshots of this process and of the supervisor; None if another process exports that.
+
+        Raises:
+            JobWorkerError: the supervisor does not answer.
+        """
+        encoded = (await supervisor.export_metrics()).supervisor
+        return self.snapshot(), decode(encoded) if encoded else None
 
     def _samples(self) -> Iterator[Sample]:
         yield from self.rpc_durations.samples()
