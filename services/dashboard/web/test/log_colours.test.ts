@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { contrast, cssColours, MIN_CONTRAST, readable, SURFACES, themeColours } from "../src/log/colours.js";
-import { DEFAULT_COLOUR, HIDDEN, INVERSE, PLAIN, TRUE_COLOUR } from "../src/log/style.js";
+import { DEFAULT_COLOUR, DIM, HIDDEN, INVERSE, PLAIN, TRUE_COLOUR } from "../src/log/style.js";
 
 const palette = Array.from({ length: 256 }, (_, index) => index);
 
@@ -42,6 +42,14 @@ test("inverse text swaps the colours", () => {
   const { text, background } = themeColours({ ...PLAIN, attributes: INVERSE }, "dark");
   assert.deepEqual(background, SURFACES.dark.text);
   assert.deepEqual(text, SURFACES.dark.background);
+});
+
+test("dim text is nearer to its background, and readable", () => {
+  for (const theme of ["light", "dark"] as const) {
+    const { text, background } = themeColours({ ...PLAIN, attributes: DIM }, theme);
+    const ratio = contrast(text, background);
+    assert.ok(ratio >= MIN_CONTRAST && ratio < contrast(SURFACES[theme].text, background));
+  }
 });
 
 test("a plain style has the colours of the page", () => {

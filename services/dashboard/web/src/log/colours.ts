@@ -1,5 +1,5 @@
 /** The colours of styles, with enough contrast in both themes. */
-import { BOLD, type Colour, DEFAULT_COLOUR, HIDDEN, INVERSE, type Style, TRUE_COLOUR } from "./style.js";
+import { BOLD, type Colour, DEFAULT_COLOUR, DIM, INVERSE, type Style, TRUE_COLOUR } from "./style.js";
 
 /** Red, green and blue from 0 to 255. */
 export type Rgb = readonly [number, number, number];
@@ -11,6 +11,9 @@ export const SURFACES = {
 } as const satisfies Record<string, { background: Rgb; text: Rgb }>;
 
 type Theme = keyof typeof SURFACES;
+
+// How much of the background's colour dim text has.
+const DIM_SHARE = 0.4;
 
 /** The contrast that WCAG AA requires of text. */
 export const MIN_CONTRAST = 4.5;
@@ -34,7 +37,7 @@ const known = new Map<string, CssColours>();
 
 /** Returns the CSS colours of a style, which follow the theme by themselves. */
 export function cssColours(style: Style): CssColours {
-  const key = `${style.foreground} ${style.background} ${style.attributes & (INVERSE | HIDDEN | BOLD)}`;
+  const key = `${style.foreground} ${style.background} ${style.attributes & (INVERSE | DIM | BOLD)}`;
   let colours = known.get(key);
   if (!colours) {
     if (known.size >= MAX_KNOWN) {
@@ -51,7 +54,8 @@ function resolve(style: Style): CssColours {
   const dark = themeColours(style, "dark");
   const both = (one: Rgb, other: Rgb) => `light-dark(${css(one)}, ${css(other)})`;
   const inverse = (style.attributes & INVERSE) !== 0;
-  const plain = style.foreground === DEFAULT_COLOUR && style.background === DEFAULT_COLOUR && !inverse;
+  const special = style.attributes & (INVERSE | DIM);
+  const plain = style.foreground === DEFAULT_COLOUR && style.background === DEFAULT_COLOUR && !special;
   const filled = style.background !== DEFAULT_COLOUR || inverse;
   return {
     color: plain ? undefined : both(light.text, dark.text),
@@ -67,7 +71,8 @@ export function themeColours(style: Style, theme: Theme): { text: Rgb; backgroun
   const text = rgb(style.foreground === DEFAULT_COLOUR ? DEFAULT_COLOUR : style.foreground + bright);
   const pair = { text: text ?? surface.text, background: rgb(style.background) ?? surface.background };
   const shown = style.attributes & INVERSE ? { text: pair.background, background: pair.text } : pair;
-  return { text: readable(shown.text, shown.background), background: shown.background };
+  const dimmed = style.attributes & DIM ? mix(shown.text, shown.background, DIM_SHARE) : shown.text;
+  return { text: readable(dimmed, shown.background), background: shown.background };
 }
 
 /** Returns the colour, or the nearest darker or lighter one with enough contrast to the background. */

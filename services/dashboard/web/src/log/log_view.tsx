@@ -33,7 +33,7 @@ function JobLog({ jobId, baseUrl }: Required<LogViewProps>) {
   });
   useLogKeys(model, () => searchField.current?.select());
   return (
-    <section class="log" aria-label="Log">
+    <section class="log-panel" aria-label="Log">
       <LogToolbar model={model} />
       <SearchBar model={model} fieldRef={searchField} />
       <LogRows model={model} />

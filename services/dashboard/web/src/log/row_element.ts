@@ -4,12 +4,11 @@ import type { OutputRow, Row } from "./row_reader.js";
 import { safeLink } from "./safe_link.js";
 import type { Span } from "./screen_line.js";
 import { STDERR } from "./source.js";
-import { BOLD, DIM, HIDDEN, ITALIC, PLAIN, STRIKE, type Style, sameStyle, UNDERLINE } from "./style.js";
+import { BOLD, HIDDEN, ITALIC, PLAIN, STRIKE, type Style, sameStyle, UNDERLINE } from "./style.js";
 import { gapText } from "./text_clip.js";
 
 const CLASSES = [
   [BOLD, "bold"],
-  [DIM, "dim"],
   [ITALIC, "italic"],
   [UNDERLINE, "underline"],
   [HIDDEN, "hidden-text"],
