@@ -198,6 +198,30 @@ test("a call that has ended takes no message, so that the next call sends it", a
   await assert.rejects(socket.opened, { message: /the call has ended/ });
 });
 
+test("a call that ends before it is connected causes no error", async () => {
+  await using server = await DashboardServer.start({});
+  let onClose = (): void => undefined;
+  const closed = new Promise<void>((resolve) => {
+    onClose = resolve;
+  });
+  const errors: unknown[] = [];
+  class Observed extends NodeWebSocket {
+    constructor(url: string, protocol: string) {
+      super(url, protocol);
+      this.addEventListener("error", (event) => errors.push(event.message));
+      this.addEventListener("close", () => onClose());
+    }
+  }
+  using client = server.client({ webSocket: Observed as unknown as typeof WebSocket });
+  const controller = new AbortController();
+  const reading = textOf(client.stream("1", { signal: controller.signal }));
+  await new Promise((resolve) => setImmediate(resolve));
+  controller.abort();
+  await assert.rejects(reading, { code: "CANCELLED" });
+  await closed;
+  assert.deepEqual(errors, []);
+});
+
 test("a watch continues at its cursor", async () => {
   const cursors: string[] = [];
   await using server = await DashboardServer.start({

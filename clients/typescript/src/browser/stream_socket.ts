@@ -16,6 +16,9 @@ const SUBPROTOCOL = "jobworker.v1";
 // does not pause.
 const CONSUMED_STEP = 1024 * 1024;
 
+// The value of WebSocket.CONNECTING.
+const CONNECTING = 0;
+
 const ENDED = new ConnectError("the call has ended", Code.Canceled);
 
 /** The messages of the server as an asynchronous iterable, and the input of the call. */
@@ -99,7 +102,17 @@ export class StreamSocket implements AsyncIterable<Uint8Array<ArrayBuffer>> {
       this.#isEnded = true;
       this.#failToOpen(error ?? ENDED);
       this.#received.close(error);
-      this.#socket.close();
+      this.#close();
+    }
+  }
+
+  /** Closes the connection once it is open. Browsers log an error for a connection that is closed before. */
+  #close(): void {
+    const socket = this.#socket;
+    if (socket.readyState === CONNECTING) {
+      socket.onopen = () => socket.close();
+    } else {
+      socket.close();
     }
   }
 }

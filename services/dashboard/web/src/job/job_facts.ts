@@ -1,6 +1,7 @@
 /** The values of a record in words. */
 import { type Job, JobNetwork, JobStdin, LimitsPolicy, type Usage } from "@jobworker/client/browser";
 import { formatBytes, formatDuration } from "../ui/format.js";
+import { printable } from "../ui/printable.js";
 
 /** A name and its text. */
 export interface TextFact {
@@ -87,7 +88,7 @@ const POLICIES: Partial<Record<LimitsPolicy, string>> = {
 };
 
 function present(facts: readonly (readonly [string, string | false | 0 | undefined])[]): TextFact[] {
-  return facts.flatMap(([name, value]) => (value ? [{ name, value }] : []));
+  return facts.flatMap(([name, value]) => (value ? [{ name, value: printable(value) }] : []));
 }
 
 function stopText({ stopSignal, stopGracePeriod }: Job): string {

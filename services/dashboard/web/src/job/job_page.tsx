@@ -9,8 +9,9 @@ import { query, setQuery } from "../app/router.js";
 import { AttachTab } from "../attach/attach_tab.js";
 import { JobActions } from "../jobs/job_actions.js";
 import { LogView } from "../log/log_view.js";
-import { commandLine } from "../ui/command_line.js";
+import { shownCommand } from "../ui/command_line.js";
 import { EmptyState } from "../ui/empty_state.js";
+import { printable } from "../ui/printable.js";
 import { statusReason } from "../ui/status.js";
 import { StatusBadge } from "../ui/status_badge.js";
 import { Tabs, tabId } from "../ui/tabs.js";
@@ -76,7 +77,7 @@ function KnownJob({ job, feed }: { job: Job; feed: JobFeed }) {
       run: () => select(id),
     })),
   );
-  const text = commandLine(job.command, job.args);
+  const text = shownCommand(job.command, job.args);
   return (
     <Page
       title={text}
@@ -119,7 +120,7 @@ function Heading({ job, text }: { job: Job; text: string }) {
 
 /** The sentence of the server about the status of the job. */
 function Situation({ job, isDeleted }: { job: Job; isDeleted: boolean }) {
-  const reason = statusReason(job);
+  const reason = printable(statusReason(job));
   return (
     <>
       {isDeleted && (

@@ -3,6 +3,7 @@ import { IsolationPart, type Job, timestampDate } from "@jobworker/client/browse
 import { Link } from "../app/link.js";
 import { commandLine } from "../ui/command_line.js";
 import { CopyButton } from "../ui/copy_button.js";
+import { printable, printableLines } from "../ui/printable.js";
 import { Duration, Time } from "../ui/time.js";
 import { type Fact, Facts } from "./facts.js";
 import { resultFacts, settingFacts } from "./job_facts.js";
@@ -37,7 +38,7 @@ function Command({ job }: { job: Job }) {
   const text = commandLine(job.command, job.args);
   return (
     <div class="command">
-      <pre>{text}</pre>
+      <pre>{printableLines(text)}</pre>
       <CopyButton text={text} label="Copy the command" />
     </div>
   );
@@ -55,7 +56,7 @@ function identityFacts(job: Job): Fact[] {
         </span>
       ),
     },
-    { name: "Owner", value: job.owner },
+    { name: "Owner", value: printable(job.owner) },
     ...(labels.length > 0 ? [{ name: "Labels", value: <Labels labels={labels} /> }] : []),
     ...timeFacts(job),
   ];
@@ -100,7 +101,7 @@ function Timeline({ job }: { job: Job }) {
           <li key={title} class={kind}>
             <span class="timeline-time muted">{time ? <Time date={time} /> : "now"}</span>
             <span class="timeline-title">{title}</span>
-            {details && <span class="timeline-details">{details}</span>}
+            {details && <span class="timeline-details">{printable(details)}</span>}
           </li>
         ))}
       </ol>

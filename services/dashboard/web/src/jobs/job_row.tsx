@@ -3,7 +3,7 @@ import { type Job, timestampDate } from "@jobworker/client/browser";
 import type { CSSProperties } from "preact";
 import { Link } from "../app/link.js";
 import { query, setQuery } from "../app/router.js";
-import { commandLine } from "../ui/command_line.js";
+import { shownCommand } from "../ui/command_line.js";
 import { unenforced } from "../ui/enforcement.js";
 import { formatBytes } from "../ui/format.js";
 import { Icon } from "../ui/icons.js";
@@ -33,7 +33,7 @@ interface JobRowProps {
 export function JobRow(props: JobRowProps) {
   const { job, index, style, isCurrent, selected, onSelect, onFocus, onShowUnenforced } = props;
   const live = liveJobs.value.get(job.id);
-  const command = commandLine(job.command, job.args);
+  const command = shownCommand(job.command, job.args);
   return (
     <div
       role="row"

@@ -5,7 +5,7 @@ import { client, reportError } from "../app/client.js";
 import { notify } from "../app/notices.js";
 import { parseDuration } from "../create/quantities.js";
 import { Button } from "../ui/button.js";
-import { commandLine } from "../ui/command_line.js";
+import { shownCommand } from "../ui/command_line.js";
 import { Dialog } from "../ui/dialog.js";
 import { forEachJob } from "./for_each_job.js";
 
@@ -91,7 +91,7 @@ function Commands({ jobs }: { jobs: readonly Job[] }) {
     <ul class="dialog-commands">
       {jobs.slice(0, SHOWN_COMMANDS).map((job) => (
         <li key={job.id} class="mono ellipsis">
-          {commandLine(job.command, job.args)}
+          {shownCommand(job.command, job.args)}
         </li>
       ))}
       {more > 0 && <li class="muted">and {more} more</li>}
