@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, StorageState, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, StorageState, async_playwright, expect
 
 from dashboard import BIN, Dashboard
 from live import Server, make_certificates, seen_by_jobs
@@ -24,6 +24,9 @@ KEPT = ROOT / ".cache/browser"
 _FAILED = pytest.StashKey[bool]()
 _LAUNCH = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 _VIEWPORT = {"width": 1280, "height": 800}
+
+# Milliseconds. The tests share their cores with other tests.
+expect.set_options(timeout=30_000)
 
 OpenPage = Callable[..., Awaitable[Page]]
 
