@@ -150,7 +150,7 @@ browser: setup docs ## Test the dashboard and the documentation site in Chromium
 HOST_ONLY = abuse api_user authorization broken_disk broken_file_system broken_logs certificate_tools certificates cli cli_restarts \
   cli_stream cli_terminal cli_tmux dashboard examples exhaustion files generic_clients go_client go_stubs hard_cases hard_commands metrics \
   python_client python_examples \
-  queue queue_order server_certificates server_life shutdown signals stalled_log stdin stream survival survival_calls terminal \
+  queue queue_order server_certificates server_life shutdown shared_dashboard signals stalled_log stdin stream survival survival_calls terminal \
   survival_commands survival_creates survival_failed_start survival_history survival_output survival_reload system_calls \
   traces troubleshooting typescript_client wait watch
 # Neither do the results of these, but an unprivileged user can run them only in the guest.

@@ -1,88 +1,24 @@
 """`jobworker dashboard`: the calls of a page reach the server, and only those of the page."""
 
 import asyncio
-import base64
-import http.client
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
-from websockets.typing import Origin, Subprotocol
 
 from dashboard import Dashboard
+from dashboard_page import SERVICE, Page, log_in, reason, responses
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2, job_watch_pb2
 from live import Server
 from live_client import Client
 
 BIN = Path(sys.executable).parent
-SERVICE = "/jobworker.v1.JobService"
 UNKNOWN_ID = "0199f3a0-0000-7000-8000-000000000001"
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of the dashboard, with the cookie of its session."""
-
-    dashboard: Dashboard
-    cookie: str
-
-    @classmethod
-    def logged_in(cls, dashboard: Dashboard) -> "Page":
-        """Log in with the printed link."""
-        answer = log_in(dashboard, dashboard.login.partition("#")[2])
-        assert answer.status == 200
-        return cls(dashboard, answer.headers["set-cookie"].partition(";")[0])
-
-    def request(
-        self, method: str, path: str, body: bytes = b"", **headers: str
-    ) -> "tuple[http.client.HTTPResponse, bytes]":
-        """Send a request of the page. Headers replace those of the page; an empty one is not sent."""
-        given = {"cookie": self.cookie, "origin": self.dashboard.origin, "content-type": "application/proto"}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
-        return request(self.dashboard, method, path, body, {k: v for k, v in given.items() if v})
-
-    def call(self, method: str, message: Message) -> "tuple[http.client.HTTPResponse, bytes]":
-        """Call a method with one response."""
-        return self.request("POST", f"{SERVICE}/{method}", message.SerializeToString())
-
-    def stream(self, method: str, **headers: str) -> connect:
-        """Open a stream."""
-        given = {"cookie": self.cookie} | {name.replace("_", "-"): value for name, value in headers.items()}
-        return connect(
-            self.dashboard.origin.replace("http", "ws", 1) + f"{SERVICE}/{method}",
-            origin=Origin(given.pop("origin", self.dashboard.origin)),
-            subprotocols=[Subprotocol("jobworker.v1")],
-            additional_headers={name: value for name, value in given.items() if value},
-            max_size=None,
-            proxy=None,
-        )
-
-
-def request(
-    dashboard: Dashboard, method: str, path: str, body: bytes, headers: dict[str, str]
-) -> "tuple[http.client.HTTPResponse, bytes]":
-    """Send a request and return the response with its body."""
-    connection = http.client.HTTPConnection(dashboard.origin.removeprefix("http://"), timeout=60)
-    connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer, content
-
-
-def log_in(dashboard: Dashboard, token: str) -> http.client.HTTPResponse:
-    """Exchange a token for a cookie."""
-    body = json.dumps({"token": token}).encode()
-    return request(dashboard, "POST", "/session", body, {"origin": dashboard.origin})[0]
 
 
 @pytest.fixture(scope="module")
@@ -93,33 +29,13 @@ def dashboard(server: Server) -> Iterator[Dashboard]:
 
 @pytest.fixture(scope="module")
 def page(dashboard: Dashboard) -> Page:
-    return Page.logged_in(dashboard)
+    return Page.logged_in(dashboard.login)
 
 
 @pytest.fixture(scope="module")
 def viewer_page(server: Server) -> Iterator[Page]:
     with Dashboard.started(server, "viewer") as started:
-        yield Page.logged_in(started)
-
-
-async def responses(stream: ClientConnection) -> tuple[list[bytes], dict[str, object]]:
-    """Return the messages of a stream and its end. The close of the WebSocket follows."""
-    found: list[bytes] = []
-    async for message in stream:
-        if isinstance(message, str):
-            end: dict[str, object] = json.loads(message)
-            await stream.wait_closed()
-            assert stream.close_code == 1000
-            return found, end
-        found.append(message)
-    raise AssertionError(f"closed with {stream.close_code} before the end of the stream")
-
-
-def reason(error: object) -> str:
-    """Return the reason in the details of an error."""
-    assert isinstance(error, dict)
-    (value,) = (each["value"] for each in error["details"] if each["type"] == "google.rpc.ErrorInfo")
-    return str(error_details_pb2.ErrorInfo.FromString(base64.b64decode(value + "==")).reason)
+        yield Page.logged_in(started.login)
 
 
 def test_the_session_names_the_user(page: Page, viewer_page: Page) -> None:
@@ -132,8 +48,8 @@ def test_the_session_names_the_user(page: Page, viewer_page: Page) -> None:
 
 
 def test_the_link_works_once(dashboard: Dashboard, page: Page) -> None:
-    assert log_in(dashboard, dashboard.login.partition("#")[2]).status == 401
-    assert log_in(dashboard, "").status == 401
+    assert log_in(dashboard.origin, dashboard.login.partition("#")[2]).status == 401
+    assert log_in(dashboard.origin, "").status == 401
     assert page.request("GET", "/session")[0].status == 200
 
 
@@ -267,7 +183,7 @@ async def test_a_signal_ends_the_dashboard_with_its_streams(
     server: Server, number: signal.Signals, code: int
 ) -> None:
     with Dashboard.started(server) as started:
-        page = Page.logged_in(started)
+        page = Page.logged_in(started.login)
         async with page.stream("WatchJobs") as stream:
             await stream.send(job_watch_pb2.WatchJobsRequest().SerializeToString())
             await stream.recv()

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import cast
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -100,7 +102,7 @@ class Served:
     origin: str
     cookie: str
 
-    def websocket(self, path: str = STREAM, **headers: str) -> connect:
+    def websocket(self, path: str = STREAM, ssl: SSLContext | None = None, **headers: str) -> connect:
         """Connect as the page does."""
         return connect(
             self.origin.replace("http", "ws", 1) + path,
@@ -109,6 +111,7 @@ class Served:
             additional_headers={"cookie": self.cookie} | headers,
             max_size=None,
             proxy=None,
+            ssl=ssl,
         )
 
     async def http(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[str, bytes]:
@@ -122,27 +125,29 @@ class Served:
 
     def head(self, method: str, path: str, **headers: str) -> bytes:
         """Return the head of a request of the page. Headers replace those of the page."""
-        given = {"host": self.origin.removeprefix("http://"), "origin": self.origin, "cookie": self.cookie}
+        given = {"host": urlsplit(self.origin).netloc, "origin": self.origin, "cookie": self.cookie}
         given |= {"connection": "close", "content-type": app.MEDIA_TYPE}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
         return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode()
 
-    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a TCP connection."""
-        host, port = self.origin.removeprefix("http://").split(":")
-        return await asyncio.open_connection(host, int(port))
+    async def connection(
+        self, ssl: SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection."""
+        host, port = urlsplit(self.origin).netloc.split(":")
+        return await asyncio.open_connection(host, int(port), ssl=ssl)
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Served]:
+async def serving(tls: SSLContext | None = None) -> AsyncIterator[Served]:
     """Serve a dashboard until the end of the context."""
     backend = ScriptedBackend()
     sessions = Sessions(TokenLogin())
     cookie, _ = await sessions.begin(TOKEN)
     sock = listen(0)
-    origin = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    server = HttpServer(app.build(cast("Backend", backend), sessions, [origin]))
+    origin = f"http{'s' if tls else ''}://127.0.0.1:{sock.getsockname()[1]}"
+    server = HttpServer(app.build(cast("Backend", backend), sessions, [origin]), tls)
     running = asyncio.create_task(server.serve_on(sock))
     try:
         yield Served(backend, sessions, origin, f"{app.COOKIE}={cookie}")

@@ -18,13 +18,14 @@ def arguments(example: str) -> list[str]:
 
 @pytest.mark.parametrize("subcommand", EXAMPLES)
 async def test_help_has_the_example(cli: Cli, subcommand: str) -> None:
-    parents = ["context"] if EXAMPLES[subcommand].split("context ")[-1].startswith(subcommand) else []
+    words = arguments(EXAMPLES[subcommand])
+    parents = [each for each in ("context", "dashboard") if each in words[: words.index(subcommand)]]
     shown = (await cli(*parents, subcommand, "--help")).text
     assert shown.rstrip().endswith(f"Example:\n    {EXAMPLES[subcommand]}")
 
 
-# The dashboard serves until a signal ends it.
-@pytest.mark.parametrize("subcommand", [each for each in EXAMPLES if each != "dashboard"])
+# The dashboard serves until a signal ends it, and its tests cover the login.
+@pytest.mark.parametrize("subcommand", [each for each in EXAMPLES if each not in {"dashboard", "login"}])
 async def test_example_works(cli: Cli, server: FakeServer, subcommand: str) -> None:
     for prefix in ("019a4c", "019a4d"):
         server.add(f"{prefix}00-0000-7000-8000-000000000001")

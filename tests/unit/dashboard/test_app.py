@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import ssl
 
 import pytest
+import trustme
 
 from jobworker_dashboard import http_server, request_body
 from jobworker_dashboard.connect_error import ConnectError
 from jobworker_dashboard.request_body import MAX_BYTES
 from jobworker_dashboard.security import HEADERS
-from served_dashboard import STREAM, TOKEN, UNARY, Served
+from served_dashboard import STREAM, TOKEN, UNARY, Served, serving
 
 
 def status(head: str) -> int:
@@ -142,6 +144,21 @@ async def test_files_with_a_hash_in_their_name_are_cached_for_ever(served: Serve
 @pytest.mark.parametrize("path", ["/unknown", "/assets/../__init__.py", "/%2e%2e/__init__.py", "/jobs/a/b"])
 async def test_an_unknown_file_is_not_found(served: Served, path: str) -> None:
     assert status((await served.http("GET", path))[0]) == 404
+
+
+async def test_the_page_and_streams_over_tls() -> None:
+    authority = trustme.CA()
+    tls, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.configure_trust(client)
+    async with serving(tls) as served:
+        async with served.websocket(ssl=client) as page:
+            (await served.backend.streams.get()).responses.put_nowait(None)
+            assert await page.recv() == "{}"
+        reader, writer = await served.connection(ssl=client)
+        writer.write(served.head("GET", "/"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "top": "jobworker top --once --interval 5s",
         "stats": "jobworker stats -f 019a4c",
         "dashboard": "jobworker dashboard --port 8080 --no-browser",
+        "login": "jobworker dashboard login --url https://jobs.example.org",
         "add": "jobworker context add prod --server jobs.example.org:50051 --certs ~/prod --role viewer",
         "use": "jobworker context use prod",
         "show": "jobworker --role viewer context show prod",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from jobworker_cli.errors import CliError
 from jobworker_cli.output import print_message
-from jobworker_client import ClientConfig
+from jobworker_client import Client, ClientConfig
 
-__all__ = ["open_in_browser", "show_dashboard"]
+__all__ = ["log_in", "open_in_browser", "show_dashboard"]
 
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 """Without one of these variables, only browsers that would take the terminal can start."""
@@ -45,6 +45,22 @@ async def show_dashboard(config: ClientConfig, port: int, *, open_browser: bool)
     async with open_in_browser(own.link) if open_browser else contextlib.nullcontext():
         interrupted = await own.serve()
     return 128 + signal.SIGINT if interrupted else 0
+
+
+async def log_in(client: Client, url: str, *, open_browser: bool) -> int:
+    """Print a link that logs a browser in to a shared dashboard, and open it. Return the exit code.
+
+    Raises:
+        CliError: `url` is not an address.
+    """
+    if not url.startswith(("https://", "http://")):
+        raise CliError(f"--url {url} is not an address", hint="use https://HOST", exit_code=2)
+    created = await client.create_login()
+    link = f"{url.rstrip('/')}/login#{created.token}"
+    print(link, flush=True)
+    async with open_in_browser(link) if open_browser else contextlib.nullcontext():
+        pass
+    return 0
 
 
 @contextlib.asynccontextmanager

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from jobworker_cli.examples import epilog
 from jobworker_cli.settings.invocation import execute
 
 __all__ = ["app"]
@@ -32,3 +33,20 @@ def dashboard(
     from jobworker_cli.actions.dashboard import show_dashboard
 
     execute(ctx, lambda client: show_dashboard(client.config, port, open_browser=browser))
+
+
+@app.command(epilog=epilog("login"))
+def login(
+    ctx: typer.Context,
+    *,
+    url: Annotated[str, typer.Option(envvar="JOBWORKER_DASHBOARD", help="Address of the shared dashboard.")],
+    browser: Annotated[bool, typer.Option(help="Open the link in a browser.")] = True,
+) -> None:
+    """Log in to a shared dashboard.
+
+    Prints a link that works once within a minute. The dashboard then acts for you, with your role, for 12
+    hours at most.
+    """
+    from jobworker_cli.actions.dashboard import log_in
+
+    execute(ctx, lambda client: log_in(client, url, open_browser=browser))

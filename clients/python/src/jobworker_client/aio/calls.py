@@ -6,7 +6,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_pb2, job_service_pb2, login_service_pb2
 from jobworker_client import requests
 from jobworker_client.aio.connection import Connection
 from jobworker_client.base import DEADLINE, BaseClient
@@ -212,3 +212,20 @@ class JobCalls(BaseClient):
             except JobWorkerError as error:
                 await asyncio.sleep(wait.next_delay(error, monotonic()))
         return wait.job
+
+    async def create_login(self, *, deadline: float | None = None) -> login_service_pb2.CreateLoginResponse:
+        """Create a one-time token with which a delegate, such as a shared dashboard, acts for this client.
+
+        The token is a secret. It is valid for a minute.
+
+        >>> async def main() -> None:
+        ...     async with Client.from_env() as client:
+        ...         login = await client.create_login()
+        ...         print(len(login.token))
+        >>> asyncio.run(main())
+        43
+        """
+        request = login_service_pb2.CreateLoginRequest()
+        return await self._connection.call(
+            self._connection.login_stub.CreateLogin, request, self._or_default(deadline)
+        )
