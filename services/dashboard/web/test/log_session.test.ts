@@ -115,6 +115,9 @@ test("rows are found in a log of many pages", () => {
   assert.equal(locateLine(log, BOTH, 20_000), 19_999);
   const [row] = new RowReader(log).rows(BOTH, 20_000, 20_001) as [Row];
   assert.equal(locateOffset(log, BOTH, row.offset), 20_000);
+  // The second page begins inside a line.
+  const border = locateOffset(log, BOTH, 262_144);
+  assert.ok((new RowReader(log).rows(BOTH, border, border + 1)[0] as Row).offset < 262_144);
 });
 
 test("the text of rows is fast and the same as row by row", () => {

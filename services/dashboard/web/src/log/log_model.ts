@@ -246,7 +246,7 @@ export class LogModel {
       const row = awaited.line
         ? this.#client.call("rowAtLine", this.filter.peek(), line)
         : this.#client.call("rowAtOffset", this.filter.peek(), offset);
-      this.#window.show(await row, { mark: true });
+      await this.#show(row);
     }
   }
 

@@ -40,6 +40,7 @@ export class LogSession implements Promised<LogMethods> {
   #phase: LogState["phase"] = "live";
   #outcome: Outcome | undefined;
   #error = { error: "", errorCode: "" };
+  #firstTime = 0;
   #lastTime = 0;
   #stateTimer: ReturnType<typeof setTimeout> | undefined;
   #stateTime = 0;
@@ -146,6 +147,7 @@ export class LogSession implements Promised<LogMethods> {
       this.#log.addGap(chunk.truncated);
     } else {
       this.#lastTime = chunk.time.getTime();
+      this.#firstTime ||= this.#lastTime;
       this.#log.add(chunk.data, chunk.offset, sourceIndex(chunk.source), this.#lastTime);
     }
     this.#error = { error: "", errorCode: "" };
@@ -176,10 +178,10 @@ export class LogSession implements Promised<LogMethods> {
   #postState(): void {
     this.#stateTimer = undefined;
     this.#stateTime = performance.now() + STATE_INTERVAL_MS;
-    const { end, pages } = this.#log;
+    const { end } = this.#log;
     const rows = FILTERS.map((filter) => this.#log.rowCount(filter)) as unknown as LogState["rows"];
     const lines = FILTERS.map((filter) => this.#log.lineCount(filter)) as unknown as LogState["lines"];
-    const times = { firstTime: pages.find((page) => page.content)?.time ?? 0, lastTime: this.#lastTime };
+    const times = { firstTime: this.#firstTime, lastTime: this.#lastTime };
     const [phase, outcome] = [this.#phase, this.#outcome];
     this.#post({ kind: "state", state: { rows, lines, end, ...times, ...this.#error, phase, outcome } });
   }

@@ -106,6 +106,7 @@ export class LogWindow {
   /** Changes if rows wrap. */
   setWraps(wraps: boolean): void {
     this.#wraps = wraps;
+    this.#position = this.#position && { ...this.#position, pixels: 0 };
     this.#measure();
   }
 

@@ -45,6 +45,8 @@ function inPage(
   if (!page.content && !page.gap) {
     throw new MissingPage(index);
   }
-  const row = page.content ? Math.max(0, find(page.content, page)) : 0;
-  return Math.max(0, Math.min(log.rowNumber(filter, { page: index, row }), log.rowCount(filter) - 1));
+  const row = page.content ? find(page.content, page) : 0;
+  // A row before the first one of a page is the last one of an earlier page.
+  const number = row < 0 ? page.before[filter] - 1 : log.rowNumber(filter, { page: index, row });
+  return Math.max(0, Math.min(number, log.rowCount(filter) - 1));
 }
