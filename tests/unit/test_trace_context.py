@@ -21,6 +21,12 @@ def test_flags_are_unchanged(flags: str) -> None:
     assert parse(f"00-{IDS}-{flags}") == TraceContext(f"00-{IDS}-{flags}")
 
 
+@pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("ff", True)])
+def test_only_a_sampled_trace_can_be_found_later(flags: str, sampled: bool) -> None:  # noqa: FBT001
+    trace = TraceContext(f"00-{IDS}-{flags}")
+    assert trace.sampled_id == (trace.trace_id if sampled else "")
+
+
 @pytest.mark.parametrize(
     "invalid",
     [

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from jobworkerd.protocol import framing, input_messages, messages
+from jobworkerd.protocol.metrics_messages import MAX_METRICS_BYTES, Scraped
 from jobworkerd.protocol.server import ApiConnection, ServerParts
 from tests.unit.protocol.socket_pair import Metrics, Table
 
@@ -70,8 +71,9 @@ async def hostile() -> AsyncIterator[Hostile]:
         DEEP,
         b"\xff" * 4,
         _frame(b"\xc1"),
+        framing.encode(messages.Request(1, Scraped(bytes(MAX_METRICS_BYTES + 1)))),
     ],
-    ids=["text", "page", "after", "before", "deep", "long", "msgpack"],
+    ids=["text", "page", "after", "before", "deep", "long", "msgpack", "metrics"],
 )
 async def test_bytes_that_are_not_a_request_end_the_connection(hostile: Hostile, data: bytes) -> None:
     assert await hostile.send(data) == b""

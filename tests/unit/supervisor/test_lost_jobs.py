@@ -14,6 +14,7 @@ from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.cgroup.sweep import Removed
 from jobworkerd.config import IsolationConfig, LoggingConfig
 from jobworkerd.job_id import JobIds
+from jobworkerd.metrics.definitions import JOB_DURATION
 from jobworkerd.model import Job, JobStatus, OutputSource, TerminationReason, Usage
 from jobworkerd.supervisor import lost_jobs
 from jobworkerd.supervisor.event_log import EventLog
@@ -69,6 +70,7 @@ async def test_unfinished_jobs_are_lost_and_others_stay(
     end_lost_jobs(context, events, {})
     statuses = (JobStatus.RUNNING, JobStatus.INITIALIZING, JobStatus.COMPLETED, JobStatus.QUEUED)
     running, initializing, completed, queued = jobs = [job(status) for status in statuses]
+    jobs[0] = running = replace(running, start_time_ns=running.create_time_ns)
     adopted = job(JobStatus.RUNNING)
     for each in (*jobs, adopted):
         await context.records.insert(each)
@@ -93,6 +95,9 @@ async def test_unfinished_jobs_are_lost_and_others_stay(
     spans: list[Job] = []
     context.spans.connected(spans.append, exports=True)
     assert [each.id for each in spans] == [running.id, initializing.id]
+    samples = context.counters.snapshot(0, 0, context.logs.totals, Path("/")).samples
+    (duration,) = [each for each in samples if each.metric == JOB_DURATION.name]
+    assert (duration.attributes, sum(duration.counts)) == (("lost",), 1), "the other one never ran"
     assert context.records.unfinished() == [adopted]
     assert context.records.final_jobs() == 2
 

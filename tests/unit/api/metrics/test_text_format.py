@@ -63,8 +63,26 @@ def test_a_process_without_an_answer_is_down() -> None:
     assert len([each for each in found if each.startswith("jobworker_reader_active{")]) == 1
 
 
-def test_a_metric_of_another_version_is_left_out() -> None:
-    assert lines(snapshot(Sample("jobworker.unknown", 1))) == []
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        Sample("jobworker.unknown", 1),
+        Sample(PROCESS_CPU_TIME.name, 1),
+        Sample(LOG_WRITTEN.name, 1, ("more",)),
+        Sample(LOG_WRITTEN.name, 1, (), (1, 2)),
+        Sample(JOB_START_DURATION.name, 1.0, (), (1, 2)),
+    ],
+)
+def test_a_sample_that_does_not_fit_is_left_out(unfit: Sample) -> None:
+    found = lines(snapshot(sample(JOB_OOM_KILLS, 1), unfit))
+    assert found[2:] == ["jobworker_job_oom_kills_total 1"]
+
+
+def test_ids_of_traces_are_quoted() -> None:
+    counts = (1, *[0] * len(JOB_START_DURATION.bounds))
+    hostile = Sample(JOB_START_DURATION.name, 1.0, (), counts, {0: Exemplar(0.0, 1.5, '"} 1\nup 1')})
+    found = lines(snapshot(hostile), form=OPENMETRICS)
+    assert r'# {trace_id="\"} 1\nup 1"} 0.0 1.500' in found[3]
 
 
 def test_histograms_are_cumulative() -> None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from jobworkerd.metrics.definitions import ALL, API_PROCESS_UP, Metric
+from jobworkerd.metrics.definitions import ALL, API_PROCESS_UP, BY_NAME, Metric
 from jobworkerd.metrics.instruments import Sample, Snapshot, sample
 
 _API_PROCESS = "api_process"
@@ -24,7 +24,8 @@ Report = Sequence[tuple[Metric, Sequence[Series]]]
 def merge(supervisor: Snapshot, api_processes: Sequence[Snapshot | None]) -> Report:
     """Return the series of all processes. Those of API processes have the label `api_process`.
 
-    The number of an API process is its index. None stands for a process that has not answered.
+    The number of an API process is its index. None stands for a process that has not answered. Samples that
+    do not fit the definition of their metric are left out, so that a faulty process does not spoil all.
     """
     found: dict[str, list[Series]] = defaultdict(list)
     _add(found, supervisor.samples, {})
@@ -37,4 +38,12 @@ def merge(supervisor: Snapshot, api_processes: Sequence[Snapshot | None]) -> Rep
 
 def _add(found: dict[str, list[Series]], samples: Iterable[Sample], more: Mapping[str, str]) -> None:
     for each in samples:
-        found[each.metric].append(Series(more, each))
+        if _fits(each):
+            found[each.metric].append(Series(more, each))
+
+
+def _fits(sample: Sample) -> bool:
+    metric = BY_NAME.get(sample.metric)
+    if metric is None or len(sample.attributes) != len(metric.attributes):
+        return False
+    return len(sample.counts) == (len(metric.bounds) + 1 if metric.bounds else 0)

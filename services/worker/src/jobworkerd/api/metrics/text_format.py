@@ -7,7 +7,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from jobworkerd.api.metrics.merge import Report, Series
@@ -48,36 +48,35 @@ def _family(metric: Metric, series: Iterable[Series], form: str) -> Iterator[str
     yield f"# TYPE {family} {metric.kind.value}"
     if form == OPENMETRICS and metric.unit in _UNITS:
         yield f"# UNIT {family} {_UNITS[metric.unit]}"
+    bounds = [*map(_bound, metric.bounds), "+Inf"]
     for each in series:
         labels = _labels(metric, each)
         if metric.kind is Kind.HISTOGRAM:
-            yield from _histogram(name, metric, each, labels, form)
+            yield from _histogram(name, bounds, each, labels, form)
         else:
             yield f"{total}{_braces(labels)} {_number(each.sample.value)}"
 
 
-def _histogram(
-    name: str, metric: Metric, series: Series, labels: Mapping[str, str], form: str
-) -> Iterator[str]:
+def _histogram(name: str, bounds: Sequence[str], series: Series, labels: str, form: str) -> Iterator[str]:
     sample = series.sample
-    bounds = (*map(_bound, metric.bounds), "+Inf")
     counts = list(accumulate(sample.counts))
+    before_bound = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
     for bucket, (bound, count) in enumerate(zip(bounds, counts, strict=True)):
         exemplar = _exemplar(sample.exemplars.get(bucket)) if form == OPENMETRICS else ""
-        yield f"{name}_bucket{_braces({**labels, 'le': bound})} {count}{exemplar}"
+        yield f'{before_bound}le="{bound}"}} {count}{exemplar}'
     yield f"{name}_sum{_braces(labels)} {_number(sample.value)}"
     yield f"{name}_count{_braces(labels)} {counts[-1]}"
 
 
-def _labels(metric: Metric, series: Series) -> dict[str, str]:
-    names = (name.replace(".", "_") for name in metric.attributes)
-    return {**dict(zip(names, series.sample.attributes, strict=True)), **series.labels}
+def _labels(metric: Metric, series: Series) -> str:
+    """Return the labels of a series without braces."""
+    own = zip(metric.attributes, series.sample.attributes, strict=True)
+    pairs = (*own, *series.labels.items())
+    return ",".join(f'{name.replace(".", "_")}="{_quoted(value)}"' for name, value in pairs)
 
 
-def _braces(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_quoted(value)}"' for name, value in labels.items()) + "}"
+def _braces(labels: str) -> str:
+    return f"{{{labels}}}" if labels else ""
 
 
 def _bound(bound: float) -> str:
@@ -92,7 +91,7 @@ def _number(value: float) -> str:
 def _exemplar(exemplar: Exemplar | None) -> str:
     if exemplar is None:
         return ""
-    return f' # {{trace_id="{exemplar.trace_id}"}} {exemplar.value!r} {exemplar.time:.3f}'
+    return f' # {{trace_id="{_quoted(exemplar.trace_id)}"}} {exemplar.value!r} {exemplar.time:.3f}'
 
 
 def _quoted(text: str) -> str:
