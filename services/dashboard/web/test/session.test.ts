@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { afterEach, mock, test } from "node:test";
+import { isAdmin, loadSession, logIn, requireLogin, session, user } from "../src/app/session.js";
+
+const ALICE = { subject: "CN=alice,OU=Admin", role: "admin", server: "host:1", mode: "own", version: "1" };
+
+function answer(status: number, body: unknown) {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  return mock.method(globalThis, "fetch", async () => new Response(text, { status }));
+}
+
+afterEach(() => mock.restoreAll());
+
+test("the user comes from the session", async () => {
+  answer(200, ALICE);
+  await loadSession();
+  assert.deepEqual(user.value, ALICE);
+  assert.equal(isAdmin.value, true);
+});
+
+test("a viewer is not an admin", async () => {
+  answer(200, { ...ALICE, role: "Viewer" });
+  await loadSession();
+  assert.equal(isAdmin.value, false);
+});
+
+test("without a session, the user has to log in, and sees the reason", async () => {
+  answer(401, { message: "the session has expired" });
+  await loadSession();
+  assert.deepEqual(session.value, { kind: "login", message: "the session has expired" });
+  assert.equal(user.value, undefined);
+  assert.equal(isAdmin.value, false);
+});
+
+test("the token of a login link is sent in the body, not in the address", async () => {
+  const fetch = answer(200, ALICE);
+  await logIn("TOKEN");
+  const [address, init] = fetch.mock.calls[0]?.arguments ?? [];
+  assert.equal(address, "/session");
+  assert.equal(init?.method, "POST");
+  assert.deepEqual(JSON.parse(String(init?.body)), { token: "TOKEN" });
+});
+
+test("a dashboard that fails or does not answer is not a missing login", async () => {
+  answer(502, "<html>");
+  await loadSession();
+  assert.deepEqual(session.value, { kind: "failed", message: "The dashboard answered with HTTP 502." });
+  mock.restoreAll();
+  mock.method(globalThis, "fetch", async () => Promise.reject(new TypeError("Failed to fetch")));
+  await loadSession();
+  assert.match(session.value.kind === "failed" ? session.value.message : "", /did not answer/);
+});
+
+test("a refused call ends the session in the page", async () => {
+  answer(200, ALICE);
+  await loadSession();
+  requireLogin("revoked");
+  assert.deepEqual(session.value, { kind: "login", message: "revoked" });
+});
