@@ -21,7 +21,7 @@ test("the request has the values in the units of the API", () => {
     command: "sh -c 'echo $A'",
     env: "A=1=2\n\nB=",
     labels: "team=infra",
-    maxCpu: "1.5",
+    maxCpu: "1.5c",
     maxMemory: "1 GiB",
     maxIoBps: "20 MiB",
     timeout: "2m",

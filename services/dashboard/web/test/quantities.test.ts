@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseCores, parseDuration, parseInteger, parseSize } from "../src/create/quantities.js";
+import { parseCpu, parseDuration, parseInteger, parseSize } from "../src/create/quantities.js";
 
 test("sizes have binary units, and a default one", () => {
   const sizes = new Map([
@@ -28,14 +28,21 @@ test("durations can have several units, and seconds are the default", () => {
   }
 });
 
-test("cores become percent of one core", () => {
-  assert.equal(parseCores("1.5").value, 150);
-  assert.equal(parseCores("2 cores").value, 200);
-  assert.equal(parseCores("25%").value, 25);
+test("a share of the CPU is percent of one core, as for the command", () => {
+  const shares = new Map([
+    ["150", 150],
+    ["25%", 25],
+    ["1.5c", 150],
+    ["2 cores", 200],
+    ["1500m", 150],
+  ]);
+  for (const [text, value] of shares) {
+    assert.deepEqual(parseCpu(text), { value, error: "" });
+  }
 });
 
 test("an empty text has neither a value nor an error", () => {
-  for (const parse of [parseDuration, parseCores, parseInteger, (text: string) => parseSize(text, "m")]) {
+  for (const parse of [parseDuration, parseCpu, parseInteger, (text: string) => parseSize(text, "m")]) {
     assert.deepEqual(parse(" "), { value: undefined, error: "" });
   }
 });
@@ -44,6 +51,7 @@ test("other texts are errors with an example of a valid one", () => {
   assert.match(parseSize("1 parsec", "m").error, /512 MiB/);
   assert.match(parseDuration("soon").error, /90s/);
   assert.match(parseDuration("1h x").error, /90s/);
-  assert.match(parseCores("-1").error, /1\.5/);
+  assert.match(parseCpu("-1").error, /1\.5c/);
+  assert.match(parseCpu("1.5").error, /1\.5c/, "percent or cores?");
   assert.match(parseInteger("1.5").error, /whole/);
 });

@@ -12,7 +12,7 @@ import {
 } from "@jobworker/client/browser";
 import { commandLine } from "../ui/command_line.js";
 import { formatExactDuration, formatExactSize } from "./exact.js";
-import { type Parsed, parseCores, parseDuration, parseInteger, parseSize } from "./quantities.js";
+import { type Parsed, parseCpu, parseDuration, parseInteger, parseSize } from "./quantities.js";
 import { splitWords } from "./split_words.js";
 
 const MIB = 2 ** 20;
@@ -107,7 +107,7 @@ export function toRequest(draft: Draft): Converted {
     env: read("env", parsePairs(draft.env)) ?? {},
     labels: read("labels", parsePairs(draft.labels)) ?? {},
     workingDirectory: draft.workingDirectory.trim(),
-    maxCpu: read("maxCpu", parseCores(draft.maxCpu)) ?? 0,
+    maxCpu: read("maxCpu", parseCpu(draft.maxCpu)) ?? 0,
     maxMemory: mebibytes("maxMemory"),
     maxScratch: mebibytes("maxScratch"),
     maxPids: integer("maxPids"),

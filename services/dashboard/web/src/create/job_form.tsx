@@ -6,7 +6,9 @@ import { client, endsSession } from "../app/client.js";
 import { Link } from "../app/link.js";
 import { navigate } from "../app/router.js";
 import { Button } from "../ui/button.js";
+import { CopyButton } from "../ui/copy_button.js";
 import { errorText } from "../ui/error_text.js";
+import { cliCommand } from "./cli_command.js";
 import { type Draft, type DraftErrors, placeViolations, toRequest } from "./draft.js";
 import { ChoiceField, type FormState, TextField } from "./form_fields.js";
 import { splitWords } from "./split_words.js";
@@ -78,6 +80,7 @@ export function JobForm({ initial }: { initial: Draft }) {
       <CommandSection form={form} />
       <LimitsSection form={form} />
       <LifeSection form={form} />
+      <AsCommand draft={draft} />
       <div class="form-end">
         {failure && (
           <p class="message bad" role="alert">
@@ -191,6 +194,24 @@ function Argv({ line }: { line: string }) {
   );
 }
 
+/** The same job as a command, once the form has no mistakes. */
+function AsCommand({ draft }: { draft: Draft }) {
+  const { request, errors } = toRequest(draft);
+  if (Object.keys(errors).length > 0) {
+    return null;
+  }
+  const command = cliCommand(request);
+  return (
+    <details class="panel as-command">
+      <summary>The same job as a command</summary>
+      <div>
+        <pre class="mono">{command}</pre>
+        <CopyButton text={command} label="Copy the command" />
+      </div>
+    </details>
+  );
+}
+
 function LimitsSection({ form }: SectionProps) {
   return (
     <Section title="Limits">
@@ -199,7 +220,7 @@ function LimitsSection({ form }: SectionProps) {
         name="maxCpu"
         label="CPU limit"
         placeholder="server default"
-        help="Cores: 1.5, or 150%."
+        help="Of one core: 150%. Or in cores: 1.5c."
       />
       <TextField
         form={form}

@@ -51,14 +51,24 @@ export function parseDuration(text: string): Parsed<number> {
   return invalid(text, "Use a duration such as 90s, 15m or 1h 30m.");
 }
 
-/** Reads a number of cores such as `1.5`, or percent of one core such as `150%`, in percent of one core. */
-export function parseCores(text: string): Parsed<number> {
-  const match = /^\s*(\d+(?:\.\d+)?)\s*(%|cores?)?\s*$/i.exec(text);
-  if (match) {
-    const percent = Number(match[1]) * (match[2] === "%" ? 1 : 100);
-    return { value: Math.round(percent), error: "" };
+const CPU_UNITS: ReadonlyMap<string, number> = new Map([
+  ["", 1],
+  ["%", 1],
+  ["c", 100],
+  ["m", 0.1],
+]);
+
+/**
+ * Reads a share of the CPU in percent of one core, as the command `jobworker` does: `150` and `150%` are percent, `1.5c`
+ * is a number of cores, and `1500m` is thousandths of a core.
+ */
+export function parseCpu(text: string): Parsed<number> {
+  const match = /^\s*(?:(\d+)|(\d+(?:\.\d+)?)\s*(%|c(?:ores?)?|m))\s*$/i.exec(text);
+  const unit = CPU_UNITS.get((match?.[3] ?? "").slice(0, 1).toLowerCase());
+  if (match && unit !== undefined) {
+    return { value: Math.round(Number(match[1] ?? match[2]) * unit), error: "" };
   }
-  return invalid(text, "Use a number of cores such as 1.5, or percent of one core such as 150%.");
+  return invalid(text, "Use percent of one core such as 150%, or a number of cores such as 1.5c.");
 }
 
 /** Reads a whole number. */
