@@ -117,6 +117,15 @@ FLAGS: Mapping[str, object] = MappingProxyType(
                 "[default: auto]",
             ),
         ],
+        "metrics.listen": Annotated[
+            str | None,
+            typer.Option(
+                "--metrics-listen",
+                metavar="HOST:PORT",
+                help="Address of the Prometheus endpoint, such as 127.0.0.1:9464. Addresses other than "
+                "loopback require a client certificate. [default: no endpoint]",
+            ),
+        ],
     }
 )
 """The flags of settings by key. `resolve_settings` checks their values."""
