@@ -5,7 +5,7 @@ import { notify } from "../app/notices.js";
 import { query as addressQuery, path, setQuery } from "../app/router.js";
 import { requireLogin } from "../app/session.js";
 import { LogClient } from "./log_client.js";
-import { LogWindow, type WindowElements } from "./log_window.js";
+import { LogWindow } from "./log_window.js";
 import { MatchHighlights } from "./match_highlights.js";
 import type { MatchPlace } from "./match_index.js";
 import type { Query } from "./matcher.js";
@@ -13,6 +13,7 @@ import type { LogState, SearchState } from "./messages.js";
 import { saveBlob } from "./save_blob.js";
 import { LogSelection } from "./selection.js";
 import { BOTH, type Filter, ONLY_STDERR, ONLY_STDOUT } from "./source.js";
+import type { WindowElements } from "./window_elements.js";
 
 const EMPTY: LogState = {
   rows: [0, 0, 0],

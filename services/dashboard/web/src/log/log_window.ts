@@ -15,30 +15,10 @@ import {
   TOP,
 } from "./scroll_map.js";
 import type { Filter } from "./source.js";
+import type { WindowElements, WindowEvents } from "./window_elements.js";
 
 const MARGIN_ROWS = 8;
 const SETTLED_MS = 200;
-
-/** Events of a log window. */
-export interface WindowEvents {
-  onFollow(isFollowing: boolean): void;
-  /** The elements of rows have changed. */
-  onDraw(): void;
-  /** Returns the permanent link to an offset. */
-  hrefOf(offset: number): string;
-}
-
-/** The elements of a log window. */
-export interface WindowElements {
-  /** Scrolls. */
-  readonly scroller: HTMLElement;
-  /** Has the height of the whole log. */
-  readonly content: HTMLElement;
-  /** Stays in the view while the content scrolls, and clips the rows. */
-  readonly frame: HTMLElement;
-  /** Contains the rows. */
-  readonly layer: HTMLElement;
-}
 
 export class LogWindow {
   readonly cache: RowCache;
@@ -52,6 +32,8 @@ export class LogWindow {
   // Without a position, the last row is at the bottom edge.
   #position: Position | undefined = TOP;
   #isFollowing = true;
+  // Pixels to show above the position, once the heights of the rows there are known.
+  #context = 0;
   #target = -1;
   #scrollTop = 0;
   #frame = 0;
@@ -63,7 +45,7 @@ export class LogWindow {
     this.#list = new RowList(elements.layer, (offset) => events.hrefOf(offset));
     this.cache = new RowCache(client, filter, () => this.schedule());
     elements.scroller.addEventListener("scroll", this.#onScroll);
-    this.#resizes = new ResizeObserver(() => this.#measure());
+    this.#resizes = new ResizeObserver(() => this.relayout());
     this.#resizes.observe(elements.scroller);
   }
 
@@ -107,7 +89,7 @@ export class LogWindow {
   setWraps(wraps: boolean): void {
     this.#wraps = wraps;
     this.#position = this.#position && { ...this.#position, pixels: 0 };
-    this.#measure();
+    this.relayout();
   }
 
   /** Follows the output, or stops at the present place. */
@@ -141,11 +123,11 @@ export class LogWindow {
   /** Shows a row at the top edge, or in the upper third, and marks it if asked for. */
   show(row: number, { mark = false, context = true } = {}): void {
     this.#setFollowing(false);
-    const above = context ? Math.floor(this.#visibleRows / 3) * this.#rowHeight : 0;
-    const wanted = { row: Math.max(0, Math.min(row, this.#total - 1)), pixels: 0 };
-    const position = moveBy(wanted, -above, this.#total, (each) => this.#heightOf(each));
-    const last = this.#lastPosition();
-    this.#position = position.row < last.row ? position : last;
+    this.#position = { row: Math.max(0, Math.min(row, this.#total - 1)), pixels: 0 };
+    this.#context = context ? Math.floor(this.#visibleRows / 3) * this.#rowHeight : 0;
+    if (!this.#wraps) {
+      this.#adjustPosition();
+    }
     this.#target = mark ? row : this.#target;
     this.schedule();
   }
@@ -158,7 +140,11 @@ export class LogWindow {
 
   /** Measures everything again after a change of the layout. */
   relayout(): void {
-    this.#measure();
+    this.#list.forgetHeights();
+    const { scroller, frame, layer } = this.#elements;
+    this.#rowHeight = Number.parseFloat(getComputedStyle(layer).lineHeight) || this.#rowHeight;
+    frame.style.height = `${scroller.clientHeight}px`;
+    this.schedule();
   }
 
   /** Draws in the next frame. */
@@ -214,6 +200,23 @@ export class LogWindow {
     this.#setFollowing(this.#position === undefined);
   }
 
+  /** Corrects a position that was set before the heights of its rows were known. */
+  #adjustPosition(): void {
+    const position = this.#position;
+    if (position) {
+      const height = (row: number) => this.#heightOf(row);
+      const inRow = { row: position.row, pixels: Math.min(position.pixels, height(position.row) - 1) };
+      const wanted = moveBy(inRow, -this.#context, this.#total, height);
+      const last = this.#lastPosition();
+      const isBeyond = wanted.row > last.row || (wanted.row === last.row && wanted.pixels > last.pixels);
+      this.#context = 0;
+      this.#position = isBeyond ? last : wanted;
+      if (this.#position.row !== position.row) {
+        this.schedule();
+      }
+    }
+  }
+
   /** Returns the position at which the last row is at the bottom edge. */
   #lastPosition(): Position {
     const last = Math.max(0, this.#total - 1);
@@ -256,12 +259,15 @@ export class LogWindow {
 
   /** Moves the elements to the place that the position asks for. */
   #place(first: number, end: number): void {
+    if (this.#wraps) {
+      this.#list.measure(first, end);
+      this.#adjustPosition();
+    }
     let above = 0;
     let all = 0;
     for (let row = first; row < end; row += 1) {
-      const height = this.#wraps ? this.#list.measure(row) : this.#rowHeight;
-      above += this.#position && row < this.#position.row ? height : 0;
-      all += height;
+      above += this.#position && row < this.#position.row ? this.#heightOf(row) : 0;
+      all += this.#heightOf(row);
     }
     const { height } = this.#range;
     const shift = this.#position ? -above - this.#position.pixels : height - all;
@@ -286,13 +292,5 @@ export class LogWindow {
       this.#settled = undefined;
       this.schedule();
     }, SETTLED_MS);
-  }
-
-  #measure(): void {
-    this.#list.forgetHeights();
-    const { scroller, frame, layer } = this.#elements;
-    this.#rowHeight = Number.parseFloat(getComputedStyle(layer).lineHeight) || this.#rowHeight;
-    frame.style.height = `${scroller.clientHeight}px`;
-    this.schedule();
   }
 }

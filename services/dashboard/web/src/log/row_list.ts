@@ -47,12 +47,13 @@ export class RowList {
     return this.#heights.get(row) ?? this.averageHeight;
   }
 
-  /** Measures a row that is drawn. */
-  measure(row: number): number {
-    const height = this.#drawn.get(row)?.element.offsetHeight ?? this.averageHeight;
-    this.#heights.set(row, height);
-    this.averageHeight += (height - this.averageHeight) / Math.min(this.#heights.size, AVERAGED_ROWS);
-    return height;
+  /** Measures the rows from `first` to `end`, which are drawn. */
+  measure(first: number, end: number): void {
+    for (let row = first; row < end; row += 1) {
+      const height = this.#drawn.get(row)?.element.offsetHeight ?? this.averageHeight;
+      this.#heights.set(row, height);
+      this.averageHeight += (height - this.averageHeight) / Math.min(this.#heights.size, AVERAGED_ROWS);
+    }
   }
 
   /** Makes the elements of the rows from `first` to `end`, and removes the others. Marks the row `target`. */

@@ -6,10 +6,11 @@
  */
 import { reportError } from "../app/client.js";
 import { notify } from "../app/notices.js";
-import type { LogWindow, WindowElements } from "./log_window.js";
+import type { LogWindow } from "./log_window.js";
 import type { TextPoint } from "./messages.js";
 import { joinRows } from "./text_clip.js";
 import { columnOf, nodeAt } from "./text_range.js";
+import type { WindowElements } from "./window_elements.js";
 
 type ReadText = (from: TextPoint, to: TextPoint) => Promise<string>;
 
