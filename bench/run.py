@@ -24,11 +24,13 @@ from abuse import FEW_DESCRIPTORS, attacks, exhaustion
 from attaching import attaching
 from creation import creation, isolation
 from history import HISTORY, database_cost, long_history
+from otlp_receiver import OtlpReceiver
 from recovery import KEEPER_JOBS, busy_recovery, keeper_memory, recovery, supervisor_recovery
 from request_rates import RECORDS, lists, rates
 from result import Result, table
 from startup import startup
 from streams import KEPT_JOBS, fairness, latency, memory, throughput, two_processes
+from telemetry import EVERYTHING, telemetry_cost
 from throughput import contention_with_limits, job_rates
 from trickle import replays, trickle
 from watching import watching
@@ -86,6 +88,11 @@ def calls(bench: Bench) -> list[Result]:
         results.append(asyncio.run(recovery(server)))
         with bench.server("plain", **NOT_ISOLATED) as plain:
             results.append(asyncio.run(isolation(server, plain)))
+        with (
+            OtlpReceiver.started() as receiver,
+            bench.server("traced", **(receiver.variables | EVERYTHING)) as exporting,
+        ):
+            results.append(asyncio.run(telemetry_cost(exporting, server)))
     with bench.server("flood", JOBWORKERD_LOG_MAX_BYTES=str(1 << 28)) as server:
         results.append(fairness(server))
     return results

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
@@ -49,6 +50,18 @@ class ReceivedSpan:
         return _values(self.span.attributes)
 
 
+class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
+    """Accepts metrics, and drops them."""
+
+    def Export(  # noqa: N802 - the name of the RPC
+        self,
+        request: metrics_service_pb2.ExportMetricsServiceRequest,  # noqa: ARG002 - gRPC's signature
+        context: grpc.ServicerContext,  # noqa: ARG002 - gRPC's signature
+    ) -> metrics_service_pb2.ExportMetricsServiceResponse:
+        """Accept a request."""
+        return metrics_service_pb2.ExportMetricsServiceResponse()
+
+
 class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
     """The spans that have arrived at two ports of 127.0.0.1. Threads add them."""
 
@@ -69,6 +82,8 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=20))
         add = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
         add(receiver, server)  # type: ignore[no-untyped-call]  # generated
+        add = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server
+        add(_Metrics(), server)  # type: ignore[no-untyped-call]  # generated
         receiver.port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:

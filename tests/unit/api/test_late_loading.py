@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from api_process import Start, Started, connected, get, starter
-from api_server import FINAL_JOB, JOB_ID, Authority, Client, eventually
+from api_server import FINAL_JOB, JOB, JOB_ID, Authority, Client, eventually
 from certificates import authority as make_authority
 from certificates import issue, name, pair
 from cryptography import x509
@@ -29,10 +29,12 @@ from jobworkerd.config import ApiConfig, Config, MetricsConfig, listen_address
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.metrics.definitions import CERTIFICATE_EXPIRY, QUEUE_LENGTH, RPC_DURATION
 from jobworkerd.metrics.instruments import Sample, Snapshot, decode, encode, sample
-from jobworkerd.model import OutputSource
+from jobworkerd.model import JobStatus, OutputSource, Termination, TerminationReason, Usage
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.metrics_messages import GetMetrics, Metrics, Scrape, Scraped
+from jobworkerd.protocol.span_messages import SpanEnded
 from jobworkerd.supervisor.port import reserve
+from jobworkerd.trace_context import JobTrace, Step, TraceContext
 
 _AUDITED = """
 import json, os, sys
@@ -82,6 +84,7 @@ async def test_calls_and_shutdown(start: Start, config: Config, authority: Autho
     async with start(config, ("-c", _AUDITED), **exporters, **endpoint) as started:
         async with connected(await started.address(), authority) as client:
             await _call_all_methods(client, started)
+            await _trace_a_job(client, started)
         assert await started.end() == 0
     assert _loaded_late(started) == []
 
@@ -108,6 +111,27 @@ async def _call_all_methods(client: Client, started: Started) -> None:
     await _call_other_services(client)
     started.supervisor.script = lambda _: messages.Fault("the supervisor's")
     await _fails(stub.GetJob(job_service_pb2.GetJobRequest(id=JOB_ID)))
+
+
+async def _trace_a_job(client: Client, started: Started) -> None:
+    """Let the supervisor report the steps and the end of a job with a span."""
+    trace = TraceContext("00-" + "1" * 32 + "-" + "2" * 16 + "-01", "a=1", exported=True)
+    job = replace(JOB, trace=JobTrace(trace, "3" * 16, (Step("exec", 1, 2),)))
+
+    def answer(body: messages.RequestBody) -> messages.OneJob:
+        assert isinstance(body, messages.StartJob)
+        own = JobTrace(body.trace or trace, "3" * 16, (Step("exec", 1, 2),))
+        return messages.OneJob(replace(job, trace=own))
+
+    started.supervisor.script = answer
+    metadata = [("traceparent", trace.traceparent), ("tracestate", trace.tracestate)]
+    request = job_service_pb2.CreateJobRequest(command="true")
+    await client.stub.CreateJob(request, metadata=metadata, timeout=20)
+    termination = Termination(reason=TerminationReason.EXITED, signal=9, message="why")
+    usage = Usage(oom_kill_count=1)
+    final = replace(job, status=JobStatus.FAILED, termination=termination, usage=usage)
+    await started.supervisor.say(SpanEnded(final))
+    await client.stub.CreateJob(request, timeout=20)
 
 
 async def _read(client: Client, started: Started) -> None:

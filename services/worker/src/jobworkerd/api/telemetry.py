@@ -181,9 +181,9 @@ def _span_exporter(name: str) -> "Callable[[], SpanExporter]":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
         return ConsoleSpanExporter
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from jobworkerd.api.span_encoding import FastSpanExporter
 
-    return OTLPSpanExporter
+    return FastSpanExporter
 
 
 def _metric_exporter(name: str) -> "Callable[[], MetricExporter]":

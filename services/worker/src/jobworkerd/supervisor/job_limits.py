@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from jobworkerd.errors import LimitUnavailable
 from jobworkerd.model import AppliedLimit, LimitsUpdate
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_events import ids_of
 from jobworkerd.supervisor.job_resources import JobResources
 from jobworkerd.supervisor.job_state import HeldState
 from jobworkerd.supervisor.limits import changed, restored
@@ -75,4 +76,4 @@ class JobLimits:
             return
         job = replace(self._state.job, memory_high_lift_time_ns=time.time_ns())
         self._state.change(job=job)
-        self._context.warn("memory.high lifted", job_id=job.id, max_memory=job.spec.limits.max_memory)
+        self._context.warn("memory.high lifted", **ids_of(job), max_memory=job.spec.limits.max_memory)

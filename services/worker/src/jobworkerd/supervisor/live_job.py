@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason, Usage
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
+from jobworkerd.supervisor.job_events import ids_of
 from jobworkerd.supervisor.job_input import JobInput
 from jobworkerd.supervisor.job_limits import JobLimits
 from jobworkerd.supervisor.job_phase import Phase
@@ -236,7 +237,7 @@ class LiveJob:
     def _kill_has_no_effect(self) -> None:
         self._state.change(job=replace(self._job, kill_pending=True))
         processes = describe(self._resources.containment.pids)
-        self._context.warn("kill has no effect", job_id=self._job.id, processes=processes)
+        self._context.warn("kill has no effect", **ids_of(self._job), processes=processes)
 
     async def end(self) -> Job:
         """Wait until the started job has ended and return the final record.

@@ -22,7 +22,7 @@ from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
-from jobworkerd.supervisor.job_events import JobEvents
+from jobworkerd.supervisor.job_events import JobEvents, ids_of
 from jobworkerd.supervisor.jobs import Jobs
 from jobworkerd.supervisor.log_sweep import LogSweep
 from jobworkerd.supervisor.logins import Logins
@@ -175,7 +175,7 @@ def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: Event
         context.hierarchy.jobs if context.hierarchy.base else None,
         config.memory.high_patience,
         lambda: jobs.live,
-        lambda job_id: events.info("job near its memory limit", job_id=job_id),
+        lambda job_id: events.info("job near its memory limit", **ids_of(jobs.get(job_id))),
     )
 
 
