@@ -22,6 +22,7 @@ type Step = Chunk | Error | TerminalSize | (() => void);
 class FakeClient {
   readonly calls: unknown[] = [];
   readonly writes: string[] = [];
+  onGet = (): void => undefined;
   readonly #logSize: number;
   readonly #scripts: Step[][];
 
@@ -31,6 +32,7 @@ class FakeClient {
   }
 
   async get() {
+    this.onGet();
     return create(JobSchema, { logSize: BigInt(this.#logSize) });
   }
 
@@ -155,4 +157,21 @@ test("input that arrives during a write is sent as one piece, and the end after 
   session.send(bytes("before"));
   await session.attach();
   assert.deepEqual(fake.writes, ["a", "bc", "(end)"]);
+});
+
+test("a user who leaves before the attachment does not attach", async () => {
+  const fake = new FakeClient(0, [chunk(0, "new")]);
+  const { session } = sessionOf(fake);
+  fake.onGet = () => void session.detach();
+  await session.attach();
+  assert.deepEqual(fake.calls, []);
+  assert.deepEqual(session.state.value, { kind: "detached" });
+});
+
+test("an attachment has the newest size of the terminal", async () => {
+  const fake = new FakeClient(0, []);
+  const { session } = sessionOf(fake);
+  fake.onGet = () => session.resize({ columns: 100, rows: 30 });
+  await session.attach();
+  assert.deepEqual(fake.calls, [{ offset: 0, size: { columns: 100, rows: 30 } }]);
 });

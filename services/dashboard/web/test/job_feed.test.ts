@@ -98,6 +98,17 @@ test("a response that is older than the end of the job is ignored", async () => 
   assert.equal(feed.measurements.value, 0);
 });
 
+test("a queued job is requested, because the watch does not report its position", async () => {
+  const queued = create(JobSchema, { id: "1", status: JobStatus.QUEUED, queuePosition: 3 });
+  const fake: FakeClient = new FakeClient(
+    { type: "changed", job: queued },
+    () => fake.answer(create(JobSchema, { id: "1", status: JobStatus.QUEUED, queuePosition: 2 })),
+    removed(RemovalReason.DELETED),
+  );
+  const feed = await feedOf(fake);
+  assert.equal(feed.job.value?.queuePosition, 2);
+});
+
 test("a job that has ended is not requested", async () => {
   const fake = new FakeClient(failed, removed(RemovalReason.DELETED));
   await feedOf(fake);

@@ -42,6 +42,9 @@ export class AttachSession {
   readonly #id: string;
   readonly #output: Output;
   #attachment: Attachment | undefined;
+  // Ends the request before the attachment.
+  #leaving = new AbortController();
+  #size: TerminalSize | undefined;
   // Input that waits until the server has accepted the input before it.
   readonly #unsent: Uint8Array[] = [];
   #isSending = false;
@@ -56,15 +59,17 @@ export class AttachSession {
   }
 
   /** Attaches until the end of the job, or until `detach`. The output continues where an earlier call has ended. */
-  async attach(options: Pick<AttachOptions, "takeOver" | "size" | "redraw"> = {}): Promise<void> {
+  async attach(options: Pick<AttachOptions, "takeOver" | "redraw"> = {}): Promise<void> {
     this.state.value = { kind: "attaching" };
+    const leaving = new AbortController();
+    this.#leaving = leaving;
     try {
-      const { logSize } = await this.#client.get(this.#id);
-      const end = Number(logSize);
-      this.#offset ??= Math.max(0, end - EARLIER_BYTES);
-      const attachment = this.#client.attach(this.#id, { ...options, offset: this.#offset });
-      this.#attachment = attachment;
-      await this.#copy(attachment, end);
+      const { logSize } = await this.#client.get(this.#id, { signal: leaving.signal });
+      if (leaving.signal.aborted) {
+        this.state.value = { kind: "detached" };
+        return;
+      }
+      await this.#copy(this.#open(options, Number(logSize)), Number(logSize));
     } catch (error) {
       this.state.value = failureOf(error);
     } finally {
@@ -74,6 +79,7 @@ export class AttachSession {
 
   /** Ends the attachment. The job keeps running. */
   async detach(): Promise<void> {
+    this.#leaving.abort();
     await this.#attachment?.detach();
   }
 
@@ -101,9 +107,19 @@ export class AttachSession {
     this.#attachment?.signal(name);
   }
 
-  /** Reports the size of the terminal in characters. */
-  resize({ columns = 0, rows = 0 }: TerminalSize): void {
-    this.#attachment?.resize(columns, rows);
+  /** Reports the size of the terminal in characters, also for later attachments. */
+  resize(size: TerminalSize): void {
+    this.#size = size;
+    this.#attachment?.resize(size.columns ?? 0, size.rows ?? 0);
+  }
+
+  /** Attaches at the end of the shown output. `end` is the size of the log. */
+  #open(options: AttachOptions, end: number): Attachment {
+    this.#offset ??= Math.max(0, end - EARLIER_BYTES);
+    const size = this.#size ? { size: this.#size } : {};
+    const attachment = this.#client.attach(this.#id, { ...options, ...size, offset: this.#offset });
+    this.#attachment = attachment;
+    return attachment;
   }
 
   /** Sends the input. Keys that are pressed while the server accepts a piece form the next piece. */

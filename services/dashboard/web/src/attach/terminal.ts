@@ -97,8 +97,6 @@ export class PageTerminal implements Output, Disposable {
     terminal.onBinary((text) => onInput(Uint8Array.from(text, (char) => char.charCodeAt(0))));
     terminal.attachCustomKeyEventHandler((event) => !this.#leaves(event));
     const resizes = new ResizeObserver(() => {
-      // The job's terminal can grow if this was the smallest client.
-      this.#jobSize = undefined;
       this.#resize();
       this.#events.onResize(this.size);
     });

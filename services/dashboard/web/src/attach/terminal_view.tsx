@@ -61,6 +61,7 @@ export function TerminalView({ id }: { id: string }) {
 }
 
 async function attach({ session, terminal }: Running, takeOver: boolean): Promise<void> {
-  await session.attach({ takeOver, size: terminal.size, redraw: true });
+  session.resize(terminal.size);
+  await session.attach({ takeOver, redraw: true });
   terminal.freeze();
 }

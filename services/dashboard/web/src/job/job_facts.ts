@@ -2,16 +2,13 @@
 import { type Job, JobNetwork, JobStdin, LimitsPolicy, type Usage } from "@jobworker/client/browser";
 import { formatBytes, formatDuration } from "../ui/format.js";
 import { printable } from "../ui/printable.js";
+import type { Counter } from "./usage_history.js";
 
 /** A name and its text. */
 export interface TextFact {
   readonly name: string;
   readonly value: string;
 }
-
-type Counter = {
-  [Name in keyof Usage]-?: NonNullable<Usage[Name]> extends bigint ? Name : never;
-}[keyof Usage];
 
 const USAGE: readonly (readonly [Counter, string, (value: number) => string])[] = [
   ["wallUsec", "Run time", formatUsec],

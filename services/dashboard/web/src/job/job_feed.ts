@@ -20,7 +20,7 @@ export type FeedState =
   | { readonly kind: "loading" | "live" | "missing" | "deleted" }
   | { readonly kind: "failed"; readonly message: string };
 
-/** Follows one job: its record by a watch, and its usage by a request each second while it runs. */
+/** Follows one job: its record by a watch, and its usage, or its position in the queue, by a request each second. */
 export class JobFeed {
   /** The newest record. It stays after the job was deleted. */
   readonly job = signal<Job | undefined>(undefined);
@@ -79,9 +79,10 @@ export class JobFeed {
     return aborted.aborted;
   }
 
-  /** Requests the job with its usage, if it runs. */
+  /** Requests the usage of a running job, or the position of a queued one. The watch has neither. */
   async #measure(aborted: AbortSignal): Promise<void> {
-    if (this.#isMeasuring || this.job.peek()?.status !== JobStatus.RUNNING) {
+    const status = this.job.peek()?.status;
+    if (this.#isMeasuring || (status !== JobStatus.RUNNING && status !== JobStatus.QUEUED)) {
       return;
     }
     this.#isMeasuring = true;

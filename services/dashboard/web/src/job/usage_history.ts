@@ -22,7 +22,8 @@ export interface Series {
 }
 
 type Measure = Exclude<keyof Series, "times">;
-type Counter = {
+/** The name of a measured value that is an integer. */
+export type Counter = {
   [Name in keyof Usage]-?: NonNullable<Usage[Name]> extends bigint ? Name : never;
 }[keyof Usage];
 
