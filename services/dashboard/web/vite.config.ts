@@ -1,7 +1,7 @@
 /** Builds the page into the Python package of the dashboard. The same sources always give the same files. */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
-import { oxc, resolve } from "./vite.shared.ts";
+import { checks, oxc, resolve } from "./vite.shared.ts";
 
 export default defineConfig({
   oxc,
@@ -15,6 +15,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     license: { fileName: "licenses.txt" },
     reportCompressedSize: false,
+    rolldownOptions: { checks },
   },
   worker: { format: "es" },
 });

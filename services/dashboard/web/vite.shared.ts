@@ -11,3 +11,6 @@ export const resolve = {
 };
 
 export const oxc = { jsx: { runtime: "automatic", importSource: "preact" } } as const;
+
+/** No warnings about the duration of a build, which depends on the machine. */
+export const checks = { pluginTimings: false } as const;

@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
-import { oxc, resolve } from "./vite.shared.ts";
+import { checks, oxc, resolve } from "./vite.shared.ts";
 
 const tests = fileURLToPath(new URL("test", import.meta.url));
 
@@ -16,7 +16,8 @@ export default defineConfig({
     target: "node20",
     minify: false,
     sourcemap: true,
-    rollupOptions: {
+    rolldownOptions: {
+      checks,
       input: readdirSync(tests, { recursive: true, encoding: "utf8" })
         .filter((file) => file.endsWith(".test.ts"))
         .map((file) => `${tests}/${file}`),

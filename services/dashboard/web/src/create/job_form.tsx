@@ -8,6 +8,7 @@ import { navigate } from "../app/router.js";
 import { Button } from "../ui/button.js";
 import { CopyButton } from "../ui/copy_button.js";
 import { errorText } from "../ui/error_text.js";
+import { printableLines } from "../ui/printable.js";
 import { cliCommand } from "./cli_command.js";
 import { type Draft, type DraftErrors, placeViolations, toRequest } from "./draft.js";
 import { ChoiceField, type FormState, TextField } from "./form_fields.js";
@@ -185,7 +186,7 @@ function Argv({ line }: { line: string }) {
       <ol aria-label="Arguments">
         {words.map((word, index) => (
           <li key={index} class="mono">
-            {word || "(empty)"}
+            {printableLines(word) || "(empty)"}
           </li>
         ))}
       </ol>

@@ -7,6 +7,7 @@ import { shownCommand } from "../ui/command_line.js";
 import { unenforced } from "../ui/enforcement.js";
 import { formatBytes } from "../ui/format.js";
 import { Icon } from "../ui/icons.js";
+import { printable } from "../ui/printable.js";
 import { isFinal } from "../ui/status.js";
 import { StatusBadge } from "../ui/status_badge.js";
 import { commonName } from "../ui/subject.js";
@@ -69,10 +70,10 @@ export function JobRow(props: JobRowProps) {
         <button
           type="button"
           class="cell-button ellipsis"
-          title={`Show only the jobs of ${job.owner}`}
+          title={`Show only the jobs of ${printable(job.owner)}`}
           onClick={() => setQuery(filterQuery({ owner: job.owner }))}
         >
-          {commonName(job.owner)}
+          {printable(commonName(job.owner))}
         </button>
       </div>
       <div role="gridcell" class="cell-created">
@@ -123,7 +124,7 @@ function Labels({ labels }: { labels: Job["labels"] }) {
         <LabelChip key={label.key} label={label} />
       ))}
       {rest.length > 0 && (
-        <span class="muted small" title={rest.map(formatLabel).join("\n")}>
+        <span class="muted small" title={rest.map((label) => printable(formatLabel(label))).join("\n")}>
           +{rest.length}
         </span>
       )}
@@ -134,13 +135,14 @@ function Labels({ labels }: { labels: Job["labels"] }) {
 /** A label. A click shows only the jobs that have it, in addition to the other filters. */
 function LabelChip({ label }: { label: Label }) {
   const text = formatLabel(label);
+  const shown = printable(text);
   const filter = () => {
     const others = query.peek().getAll("label");
     setQuery({ label: [...others.filter((each) => each !== text), text] });
   };
   return (
-    <button type="button" class="chip" title={`Show only the jobs with ${text}`} onClick={filter}>
-      <span class="ellipsis">{text}</span>
+    <button type="button" class="chip" title={`Show only the jobs with ${shown}`} onClick={filter}>
+      <span class="ellipsis">{shown}</span>
     </button>
   );
 }

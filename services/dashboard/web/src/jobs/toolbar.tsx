@@ -5,6 +5,7 @@ import { setQuery } from "../app/router.js";
 import { user } from "../app/session.js";
 import { Button } from "../ui/button.js";
 import { Icon } from "../ui/icons.js";
+import { printable } from "../ui/printable.js";
 import { STATUSES, statusStyle } from "../ui/status.js";
 import { commonName } from "../ui/subject.js";
 import {
@@ -159,7 +160,7 @@ function OwnerFilter({ owner, owners }: { owner: string; owners: readonly string
       <option value={own}>My jobs</option>
       {[...others].sort().map((each) => (
         <option key={each} value={each}>
-          {commonName(each)}
+          {printable(commonName(each))}
         </option>
       ))}
     </select>
@@ -246,10 +247,10 @@ function LabelFilter({ filters, labels }: { filters: Filters; labels: readonly s
           key={formatLabel(label)}
           type="button"
           class="chip"
-          aria-label={`Remove the label filter ${formatLabel(label)}`}
+          aria-label={`Remove the label filter ${printable(formatLabel(label))}`}
           onClick={() => change({ labels: set.filter((each) => each !== label) })}
         >
-          <span class="ellipsis">{formatLabel(label)}</span>
+          <span class="ellipsis">{printable(formatLabel(label))}</span>
           <Icon name="close" />
         </button>
       ))}

@@ -1,7 +1,7 @@
 /** Commands in the form that a shell reads. */
 import { printable } from "./printable.js";
 
-// Characters that no shell gives a meaning, as in Python's `shlex.quote`.
+// Characters that no shell gives a meaning.
 const PLAIN = /^[\w@%+=:,./-]+$/;
 
 /** Returns the program and its arguments, quoted for a POSIX shell. */
@@ -14,6 +14,14 @@ export function shownCommand(command: string, args: readonly string[]): string {
   return printable(commandLine(command, args));
 }
 
+// Double quotes are easier to read around single ones, but leave these characters to the shell.
+const SPECIAL_IN_DOUBLE_QUOTES = /["$`\\!]/;
+
 function quote(word: string): string {
-  return PLAIN.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`;
+  if (PLAIN.test(word)) {
+    return word;
+  }
+  return word.includes("'") && !SPECIAL_IN_DOUBLE_QUOTES.test(word)
+    ? `"${word}"`
+    : `'${word.replaceAll("'", "'\\''")}'`;
 }
