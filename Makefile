@@ -249,6 +249,11 @@ demo: ## Run jobs on a temporary server (ENGINE=guest: in a guest kernel that en
 demo-dashboard: $(RUNTIME) ## Start a temporary server with ten jobs and the dashboard, and print its address
 	@tools/demo-dashboard
 
+.PHONY: screenshots
+screenshots: setup ## Take the pictures of docs/dashboard.md
+	tools/chromium --setup
+	pytest tests/browser/test_screenshots.py --screenshots docs/dashboard
+
 .PHONY: picture
 picture: $(STAMP) ## Record the demo in a guest kernel as docs/demo.svg
 	tools/record-demo docs/demo.svg
