@@ -144,10 +144,13 @@ async def test_two_api_processes_share_the_port(certs: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.root
-async def test_a_port_below_1024_leaves_one_capability(certs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("flag", "field"), [("--listen", "address"), ("--metrics-listen", "metrics")])
+async def test_a_port_below_1024_leaves_one_capability(
+    certs: Path, tmp_path: Path, flag: str, field: str
+) -> None:
     listen = f"127.0.0.1:{free_low_port()}"
-    with Server.started(BIN, certs, tmp_path, "--listen", listen) as server:
-        assert server.address == listen
+    with Server.started(BIN, certs, tmp_path, flag, listen) as server:
+        assert server.wait_for_event("serving")[field] == listen
         (process,) = server.api_processes()
         assert_it_may_nothing(process, CAP_NET_BIND_SERVICE)
         async with client(server, "admin") as admin:

@@ -71,13 +71,13 @@ def scrape(target: str) -> str:
 
     def get() -> str:
         try:
-            with urllib.request.urlopen(f"http://{target}/metrics", timeout=2) as response:
+            with urllib.request.urlopen(f"http://{target}/metrics", timeout=3) as response:
                 body: bytes = response.read()
                 return body.decode()
         except OSError:
             return ""
 
-    return until(get)
+    return until(get, 60)
 
 
 def values(target: str) -> dict[str, float]:

@@ -26,6 +26,7 @@ from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.metrics.definitions import QUEUE_LENGTH, READER_ACTIVE
 from jobworkerd.metrics.instruments import Snapshot, encode, sample
 from jobworkerd.protocol.metrics_messages import Metrics
+from jobworkerd.protocol.replies import SupervisorFault
 from jobworkerd.server_pair import ServerPair
 from jobworkerd.startup import CannotStart
 
@@ -118,14 +119,15 @@ async def test_a_head_request_has_no_body() -> None:
     assert (head.startswith("HTTP/1.1 200"), body) == (True, "")
 
 
-async def test_a_supervisor_that_does_not_answer() -> None:
+@pytest.mark.parametrize("error", [SupervisorUnavailable(), SupervisorFault("a fault")])
+async def test_a_supervisor_that_does_not_answer(error: Exception) -> None:
     async def fail() -> Metrics:
-        raise SupervisorUnavailable
+        raise error
 
     async with serving(fail) as port:
         head, body = await response(port)
     assert head.startswith("HTTP/1.1 503 Service Unavailable\r\n")
-    assert "restarting" in body
+    assert body == f"{error}\n"
 
 
 async def test_slow_clients_do_not_stop_others(monkeypatch: pytest.MonkeyPatch) -> None:

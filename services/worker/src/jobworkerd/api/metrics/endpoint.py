@@ -18,6 +18,7 @@ from jobworkerd.api.metrics import http
 from jobworkerd.api.metrics.http import BadRequest, Request, Response
 from jobworkerd.api.rpc import Credential
 from jobworkerd.errors import CREDENTIAL_ERRORS, JobWorkerError, RoleRequired
+from jobworkerd.protocol.replies import SupervisorFault
 from jobworkerd.startup import CannotStart
 
 _PATH = "/metrics"
@@ -132,7 +133,7 @@ class MetricsEndpoint:
     async def _scrape(self, request: Request) -> Response:
         try:
             return await self._report(request.headers.get("accept", ""))
-        except JobWorkerError as error:
+        except (JobWorkerError, SupervisorFault) as error:
             return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
 
 
