@@ -15,6 +15,10 @@ test("escape sequences are removed, even if they arrive in pieces", () => {
   assert.equal(textOf("a\x1b[3", "1mb"), "ab");
 });
 
+test("characters that control or reorder text are visible", () => {
+  assert.equal(textOf("a\x07b\r\nc\rd\u202ee"), "a\\x07b\nc\\rd\\u202ee");
+});
+
 test("a character can arrive in pieces", () => {
   assert.equal(textOf(new Uint8Array([0xc3]), new Uint8Array([0xa4])), "ä");
 });

@@ -1,4 +1,5 @@
 /** The end of an output as text. */
+import { printableLines } from "../ui/printable.js";
 
 // Sequences that only a terminal understands (ECMA-48, 5.4 and 8.3.89): CSI, OSC and single escapes.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are control characters
@@ -11,9 +12,9 @@ export class RecentText {
   readonly #decoder = new TextDecoder();
   #text = "";
 
-  /** The text without escape sequences. */
+  /** The text without escape sequences. Other characters that could deceive the reader are visible. */
   get text(): string {
-    return this.#text.replaceAll(ESCAPES, "");
+    return printableLines(this.#text.replaceAll(ESCAPES, "").replaceAll("\r\n", "\n"));
   }
 
   /** Adds output, which can end inside a character. */

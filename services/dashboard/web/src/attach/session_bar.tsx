@@ -1,5 +1,6 @@
 /** The state of a session, and the buttons that change it. */
 import type { ComponentChildren, Ref } from "preact";
+import { Button } from "../ui/button.js";
 import type { AttachSession, SessionState } from "./attach_session.js";
 
 interface SessionBarProps {
@@ -21,20 +22,20 @@ export function SessionBar({ session, onAttach, detachRef, children }: SessionBa
       {state.kind === "attached" && (
         <>
           {children}
-          <button type="button" class="button" ref={detachRef ?? null} onClick={() => void session.detach()}>
+          <Button buttonRef={detachRef ?? null} onClick={() => void session.detach()}>
             Detach
-          </button>
+          </Button>
         </>
       )}
       {state.kind === "in-use" && (
-        <button type="button" class="button danger" onClick={() => onAttach(true)}>
+        <Button kind="danger" onClick={() => onAttach(true)}>
           Take over
-        </button>
+        </Button>
       )}
       {(state.kind === "detached" || state.kind === "failed") && (
-        <button type="button" class="button primary" onClick={() => onAttach(false)}>
+        <Button kind="primary" onClick={() => onAttach(false)}>
           Attach
-        </button>
+        </Button>
       )}
     </div>
   );

@@ -12,12 +12,14 @@ interface ButtonProps {
   readonly icon?: IconName | undefined;
   readonly disabled?: boolean | undefined;
   readonly type?: "button" | "submit";
+  readonly buttonRef?: Ref<HTMLButtonElement>;
 }
 
 /** A button with text, and an icon before it if `icon` is set. */
-export function Button({ children, onClick, kind = "normal", icon, disabled, type = "button" }: ButtonProps) {
+export function Button({ kind = "normal", type = "button", ...props }: ButtonProps) {
+  const { children, onClick, icon, disabled, buttonRef = null } = props;
   return (
-    <button type={type} class={`button ${kind}`} disabled={disabled} onClick={onClick}>
+    <button type={type} class={`button ${kind}`} disabled={disabled} onClick={onClick} ref={buttonRef}>
       {icon && <Icon name={icon} />}
       {children}
     </button>
