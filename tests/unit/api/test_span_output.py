@@ -20,11 +20,6 @@ def span(number: int, flags: int = TraceFlags.SAMPLED) -> ReadableSpan:
     return ReadableSpan(f"span {number}", context, resource=RESOURCE)
 
 
-def shut_down(output: SpanOutput) -> None:
-    """Export the queued spans."""
-    output.shutdown()  # type: ignore[no-untyped-call]  # of the SDK
-
-
 class Exporter(SpanExporter):
     """An exporter that waits for `accepting`."""
 
@@ -57,14 +52,14 @@ def test_spans_that_exceed_the_queue_are_dropped_counted_and_reported(logged: Lo
     exporter, finished = Exporter(), list[str]()
     output = SpanOutput(exporter, lambda spans: finished.extend(each.name for each in spans))
     for number in range(2):
-        output.on_end(span(number))
+        output.add(span(number))
     assert exporter.waiting.wait(30)
     for number in range(2, 7):
-        output.on_end(span(number))
+        output.add(span(number))
     assert output.dropped == 3
     assert finished == ["span 4", "span 5", "span 6"]
     exporter.accepting.set()
-    shut_down(output)
+    output.shutdown()
     assert exporter.names == ["span 0", "span 1", "span 2", "span 3"]
     assert sorted(finished) == [f"span {number}" for number in range(7)]
     (line,) = logged
@@ -77,11 +72,11 @@ def test_the_queue_has_room_again_after_an_export(logged: Logged) -> None:
     exporter.accepting.set()
     output = SpanOutput(exporter, lambda spans: exported.release(len(spans)))
     for number in range(10):
-        output.on_end(span(number))
+        output.add(span(number))
         if number % 2:
             assert exported.acquire(timeout=30)
             assert exported.acquire(timeout=30)
-    shut_down(output)
+    output.shutdown()
     assert exporter.names == [f"span {number}" for number in range(10)]
     assert not logged
 
@@ -94,8 +89,8 @@ def test_spans_that_the_collector_refuses_are_reported(
     exporter.accepting.set()
     output = SpanOutput(exporter, lambda spans: finished.extend(each.name for each in spans))
     for number in range(3):
-        output.on_end(span(number))
-    shut_down(output)
+        output.add(span(number))
+    output.shutdown()
     assert finished == ["span 0", "span 1", "span 2"]
     lines = [line for line in logged if line["event"] == "spans lost"]
     assert sum(int(str(line["not_accepted"])) for line in lines) == 3
@@ -105,8 +100,8 @@ def test_a_span_that_is_not_sampled_is_not_exported(logged: Logged) -> None:
     exporter = Exporter()
     exporter.accepting.set()
     output = SpanOutput(exporter)
-    output.on_end(span(1, TraceFlags.DEFAULT))
-    output.on_end(span(2, TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID))
-    shut_down(output)
+    output.add(span(1, TraceFlags.DEFAULT))
+    output.add(span(2, TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID))
+    output.shutdown()
     assert exporter.names == ["span 2"]
     assert not logged

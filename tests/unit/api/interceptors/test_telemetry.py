@@ -7,16 +7,19 @@ from api_server import Logged, eventually
 from grpc import aio
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON, Sampler
+from opentelemetry.trace import SpanKind, StatusCode
 
 from jobworkerd.api import call_trace
 from jobworkerd.api.interceptors.errors import Errors
 from jobworkerd.api.interceptors.logging import AccessLog
 from jobworkerd.api.interceptors.telemetry import Telemetry
 from jobworkerd.api.rpc import Context
+from jobworkerd.api.rpc_spans import RpcSpans
 from jobworkerd.errors import JobNotFound
 from jobworkerd.trace_context import TraceContext
 from tests.unit.api.interceptors.conftest import METHODS, SERVICE, Behaviour, Serve, bug, nothing
@@ -28,12 +31,11 @@ SPAN_ID = "b7ad6b7169203331"
 class Collected:
     """Telemetry in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, sampler: Sampler = DEFAULT_ON) -> None:
         self._spans = InMemorySpanExporter()
         self._metrics = InMemoryMetricReader()
-        tracers = TracerProvider(shutdown_on_exit=False)
-        tracers.add_span_processor(SimpleSpanProcessor(self._spans))
-        self.interceptor = Telemetry(tracers, MeterProvider([self._metrics], shutdown_on_exit=False))
+        spans = RpcSpans(Resource({}), sampler, [SimpleSpanProcessor(self._spans).on_end])
+        self.interceptor = Telemetry(spans, MeterProvider([self._metrics], shutdown_on_exit=False))
 
     def spans(self) -> list[ReadableSpan]:
         return list(self._spans.get_finished_spans())
@@ -119,7 +121,7 @@ async def test_the_span_of_the_call_is_the_parent_of_the_job(serve: Serve, flags
 
 
 async def test_without_an_exporter_of_spans_the_client_is_the_parent_of_the_job(serve: Serve) -> None:
-    interceptor = Telemetry(NoOpTracerProvider(), MeterProvider(shutdown_on_exit=False))
+    interceptor = Telemetry(None, MeterProvider(shutdown_on_exit=False))
     contexts = list[TraceContext | None]()
 
     async def create(context: Context) -> None:
@@ -129,3 +131,19 @@ async def test_without_an_exporter_of_spans_the_client_is_the_parent_of_the_job(
         await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-03")
         await client.call("Write")
     assert contexts == [TraceContext(f"00-{TRACE_ID}-{SPAN_ID}-03"), None]
+
+
+async def test_the_sampler_decides(serve: Serve) -> None:
+    collected, contexts = Collected(ALWAYS_OFF), list[TraceContext | None]()
+
+    async def create(context: Context) -> None:
+        contexts.append(call_trace.of_call(context))
+
+    async with serve(create, collected.interceptor) as client:
+        await client.call("Write")
+        await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-01")
+    assert collected.spans() == []
+    assert [trace and (trace.traceparent[-2:], trace.exported) for trace in contexts] == [
+        ("02", False),
+        ("00", False),
+    ]

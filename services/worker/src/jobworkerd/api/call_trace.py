@@ -12,10 +12,11 @@ current: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
 
 def of_call(context: Context) -> TraceContext | None:
     """Return the span of the RPC, or else the span of the client; None without a trace."""
-    return current.get() or _from_metadata(context)
+    return current.get() or from_metadata(context)
 
 
-def _from_metadata(context: Context) -> TraceContext | None:
+def from_metadata(context: Context) -> TraceContext | None:
+    """Return the span of the client; None without a valid one."""
     metadata = context.invocation_metadata() or ()
     parent = next((str(value) for key, value in metadata if key == "traceparent"), "")
     if not parent:

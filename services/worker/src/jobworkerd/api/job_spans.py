@@ -86,8 +86,9 @@ class JobSpans:
         self._export(span)
 
     def _export_steps(self, steps: Sequence[Step], parent: SpanContext) -> None:
+        trace_id, flags, state = parent.trace_id, parent.trace_flags, parent.trace_state
         for step in steps:
-            context = _sibling(parent, self._new_id())
+            context = SpanContext(trace_id, self._new_id(), False, flags, state)  # noqa: FBT003
             name, start, end = f"{_JOB}.{step.name}", step.start_ns, step.end_ns
             self._export(self._new_span(name, context, parent, start_time=start, end_time=end))
 

@@ -104,10 +104,15 @@ def _status(status: Status) -> bytes:
 
 
 def _attributes(tag: bytes, attributes: Mapping[str, object] | None) -> Iterable[bytes]:
-    return [
-        _field(tag, _name_of(key) + _field(_VALUE, _value(value)))
-        for key, value in (attributes or {}).items()
-    ]
+    return [_attribute(tag, key, value) for key, value in attributes.items()] if attributes else ()
+
+
+def _attribute(tag: bytes, key: str, value: object) -> bytes:
+    name, content = _name_of(key), _value(value)
+    inner, outer = len(content), len(name) + len(content) + 2
+    if outer < 128:  # each length is one byte: the usual case takes half of the time
+        return b"".join((tag, _ONE_BYTE[outer], name, _VALUE, _ONE_BYTE[inner], content))
+    return _field(tag, name + _field(_VALUE, content))
 
 
 def _value(value: object) -> bytes:

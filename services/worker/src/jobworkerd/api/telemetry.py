@@ -109,16 +109,17 @@ def _exporting(
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import NoOpTracerProvider
 
     from jobworkerd.api.interceptors.telemetry import Telemetry
     from jobworkerd.api.job_spans import JobSpans
     from jobworkerd.api.metrics.otlp import MetricsExport
+    from jobworkerd.api.rpc_spans import RpcSpans
     from jobworkerd.api.span_output import SpanOutput
 
     # gRPC loads it for the first channel, when the process may no longer be able to read it.
     importlib.import_module("grpc._channel")
     resource = _resource()
+    sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
     span_exporters = [_span_exporter(name) for name in traces]
     metric_exporters = [_metric_exporter(name) for name in metrics]
 
@@ -130,20 +131,16 @@ def _exporting(
         export = snapshots if metric_exporters else None
         readers = [PeriodicExportingMetricReader(each) for each in metric_outputs]
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
-        tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         job_spans = JobSpans(resource, max_log_bytes)
         outputs = [SpanOutput(each, job_spans.finished) for each in span_outputs]
-        for each in outputs:
-            tracers.add_span_processor(each)
-        job_spans.attach([each.on_end for each in outputs])
+        add = [each.add for each in outputs]
+        job_spans.attach(add)
+        # A span that is not exported must not become the parent of others.
+        rpc_spans = RpcSpans(resource, sampler, add) if outputs else None
         try:
-            if outputs:
-                yield Exporting((Telemetry(tracers, meters),), job_spans, export)
-            else:
-                # A span that is not exported must not become the parent of others.
-                yield Exporting((Telemetry(NoOpTracerProvider(), meters),), metrics=export)
+            yield Exporting((Telemetry(rpc_spans, meters),), job_spans if outputs else None, export)
         finally:
-            _shut_down([tracers, meters, snapshots], [*span_outputs, *metric_outputs])
+            _shut_down([*outputs, meters, snapshots], [*span_outputs, *metric_outputs])
 
     return exporting()
 

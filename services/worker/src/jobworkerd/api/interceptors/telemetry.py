@@ -6,25 +6,16 @@ https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
 import time
 
 import grpc
-from opentelemetry import propagate
-from opentelemetry.context import Context as ParentContext
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import (
-    Span,
-    SpanKind,
-    Status,
-    StatusCode,
-    TracerProvider,
-    format_span_id,
-    format_trace_id,
-)
+from opentelemetry.trace import Status, StatusCode
 
 from jobworkerd.api import call_trace
 from jobworkerd.api.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.api.rpc import Call, status_of
-from jobworkerd.trace_context import TraceContext
+from jobworkerd.api.rpc_spans import RpcSpan, RpcSpans
 
 _SCOPE = "jobworkerd.api"
+_UNSET = Status()
 
 _DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 """Seconds, from the conventions."""
@@ -48,8 +39,9 @@ class Telemetry(ServerInterceptor):
     The histogram also counts the RPCs.
     """
 
-    def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
-        self._tracer = tracers.get_tracer(_SCOPE)
+    def __init__(self, spans: RpcSpans | None, meters: MeterProvider) -> None:
+        """Without `spans`, only record the durations."""
+        self._spans = spans
         self._durations = meters.get_meter(_SCOPE).create_histogram(
             "rpc.server.call.duration",
             unit="s",
@@ -60,42 +52,23 @@ class Telemetry(ServerInterceptor):
     async def intercept(self, call: Call, run: Run) -> object:
         start = time.perf_counter()
         attributes = {"rpc.system.name": "grpc", "rpc.method": call.method}
-        with self._tracer.start_as_current_span(
-            call.method,
-            context=_parent_context(call),
-            kind=SpanKind.SERVER,
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            _set_current(span)
-            try:
-                answer = await run(call)
-            except BaseException as error:
-                self._record(span, attributes, status_of(call.context, error), start)
-                raise
-            self._record(span, attributes, status_of(call.context), start)
-            return answer
+        span = self._spans.start(call.context, call.method, attributes) if self._spans else None
+        if span:
+            call_trace.current.set(span.trace)
+        try:
+            answer = await run(call)
+        except BaseException as error:
+            self._record(span, attributes, status_of(call.context, error), start)
+            raise
+        self._record(span, attributes, status_of(call.context), start)
+        return answer
 
-    def _record(self, span: Span, attributes: dict[str, str], status: grpc.StatusCode, start: float) -> None:
-        outcome = {"rpc.response.status_code": status.name}
+    def _record(
+        self, span: RpcSpan | None, attributes: dict[str, str], status: grpc.StatusCode, start: float
+    ) -> None:
+        result = attributes | {"rpc.response.status_code": status.name}
         if status in _FAULTS:
-            outcome["error.type"] = status.name
-            span.set_status(Status(StatusCode.ERROR))
-        span.set_attributes(outcome)
-        self._durations.record(time.perf_counter() - start, attributes | outcome)
-
-
-def _parent_context(call: Call) -> ParentContext:
-    metadata = call.context.invocation_metadata() or ()
-    return propagate.extract({key: value for key, value in metadata if isinstance(value, str)})
-
-
-def _set_current(span: Span) -> None:
-    """Make the span the parent of what the call does. Without an exporter of spans there can be none."""
-    context = span.get_span_context()
-    if context.is_valid:
-        ids = f"{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}"
-        traceparent = f"00-{ids}-{context.trace_flags:02x}"
-        state = context.trace_state.to_header()
-        call_trace.current.set(TraceContext(traceparent, state, exported=span.is_recording()))
+            result["error.type"] = status.name
+        self._durations.record(time.perf_counter() - start, result)
+        if self._spans and span:
+            self._spans.end(span, result, Status(StatusCode.ERROR) if status in _FAULTS else _UNSET)
