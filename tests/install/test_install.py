@@ -114,13 +114,13 @@ def test_the_dashboard_serves_after_its_setup(machine: Machine) -> None:
     unit = "jobworkerd-dashboard.service"
     assert machine.run(f"systemctl is-enabled {unit}", check=False).stdout.strip() == "disabled"
     machine.run("jobworkerd certs issue dashboard --role delegate")
-    machine.run("sed -i 's|^#url = .*|url = \"http://localhost:8080\"|' /etc/job-worker/dashboard.toml")
+    machine.run("sed -i 's|^#url = .*|url = \"http://127.0.0.1:8080\"|' /etc/job-worker/dashboard.toml")
     machine.run(f"systemctl start {unit}")
-    head = machine.output(
-        "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://localhost:8080/\").headers)'"
+    machine.eventually(
+        "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://127.0.0.1:8080/\").headers)'"
+        " | grep require-trusted-types-for"
     )
-    assert "require-trusted-types-for" in head
-    machine.run("jobworker dashboard login --url http://localhost:8080")
+    machine.run("jobworker dashboard login --url http://127.0.0.1:8080")
     assert machine.output(f"systemctl show --value -p User {unit}") != "root"
     machine.run(f"systemd-analyze security --threshold=30 {unit}; systemctl stop {unit}")
     machine.run("cd /opt/job-worker/certs && rm dashboard.pem dashboard-key.pem")

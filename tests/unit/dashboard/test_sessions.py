@@ -72,6 +72,16 @@ async def test_streams_of_a_session_are_bounded(table: Sessions, monkeypatch: py
         pass
 
 
+async def test_the_streams_of_a_session_end_with_it(table: Sessions, clock: list[float]) -> None:
+    cookies = [(await table.begin(name))[0] for name in ("CN=alice", "CN=bob")]
+    with table.stream(cookies[0]) as alice, table.stream(cookies[1]) as bob:
+        table.end(cookies[0])
+        assert (alice.is_set(), bob.is_set()) == (True, False)
+        clock[0] = 100.0
+        await table.begin("CN=carol")
+        assert bob.is_set()
+
+
 async def test_all_streams_are_bounded(table: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_STREAMS", 1)
     alice, _ = await table.begin("CN=alice")

@@ -98,6 +98,14 @@ async def test_requests_beyond_the_bound_end_the_stream(served: Served) -> None:
         assert stream.cancelled.is_set()
 
 
+async def test_a_logout_ends_the_streams_of_the_session(served: Served) -> None:
+    async with served.websocket() as page:
+        stream = await served.backend.streams.get()
+        await served.http("DELETE", "/session")
+        assert json.loads(await page.recv())["error"]["code"] == "unauthenticated"
+        await asyncio.wait_for(stream.cancelled.wait(), 30)
+
+
 @pytest.mark.parametrize("text", ["END", "-1", "1e3", "", "٣"])
 async def test_an_unknown_text_closes_the_stream(served: Served, text: str) -> None:
     async with served.websocket() as page:

@@ -123,9 +123,9 @@ class _Dashboard:
             session = self._sessions.find(cookie)
             if (path := websocket.url.path) not in methods.STREAMS:
                 raise _unimplemented(path)
-            with self._sessions.stream(cookie):
+            with self._sessions.stream(cookie) as session_ended:
                 stream = self._backend.stream(path, _metadata(session, websocket))
-                error = await StreamBridge(websocket, stream).run()
+                error = await StreamBridge(websocket, stream, session_ended).run()
         except ConnectError as refusal:
             await end(websocket, refusal)
         else:

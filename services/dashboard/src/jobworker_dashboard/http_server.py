@@ -21,6 +21,9 @@ _MAX_CONNECTIONS = 2_000
 _KEEP_ALIVE_SECONDS = 60
 _SHUTDOWN_SECONDS = 2
 
+_PONG_SECONDS = 60
+"""Time for the answer to a ping. A slow client first reads what is in the buffers of the connection."""
+
 
 class _Protocol(H11Protocol):
     """HTTP/1.1 with a bound on the time of the first request."""
@@ -53,6 +56,7 @@ class HttpServer(uvicorn.Server):
             ws="websockets-sansio",
             ws_max_size=MAX_BYTES,
             ws_per_message_deflate=False,
+            ws_ping_timeout=_PONG_SECONDS,
             lifespan="off",
             log_config=None,
             access_log=False,

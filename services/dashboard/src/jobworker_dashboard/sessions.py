@@ -1,9 +1,9 @@
 """The sessions of browsers: a login exchanges a one-time token for a cookie."""
 
+import asyncio
 import hashlib
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Sessions:
         self._login = login
         self._clock = clock
         self._sessions: dict[bytes, Session] = {}
-        self._streams: Counter[bytes] = Counter()
+        self._streams: dict[bytes, set[asyncio.Event]] = {}
 
     @property
     def mode(self) -> str:
@@ -92,38 +92,47 @@ class Sessions:
         return cookie, session
 
     def end(self, cookie: str) -> None:
-        """End a session, if there is one."""
-        self._sessions.pop(_key(cookie), None)
+        """End a session with its streams, if there is one."""
+        self._end(_key(cookie))
+
+    def _end(self, key: bytes) -> None:
+        self._sessions.pop(key, None)
+        for ended in self._streams.get(key, ()):
+            ended.set()
 
     @contextmanager
-    def stream(self, cookie: str) -> Iterator[None]:
-        """Count a stream of a session.
+    def stream(self, cookie: str) -> Iterator[asyncio.Event]:
+        """Count a stream of a session. Yield an event that is set when the session ends.
 
         Raises:
             ConnectError: the session or the dashboard has the maximum number of streams.
         """
         key = _key(cookie)
-        if self._streams[key] >= MAX_STREAMS_PER_SESSION or self._streams.total() >= MAX_STREAMS:
+        streams = self._streams.get(key, set())
+        if len(streams) >= MAX_STREAMS_PER_SESSION or sum(map(len, self._streams.values())) >= MAX_STREAMS:
             raise ConnectError(
                 "resource_exhausted",
-                f"{self._streams[key]} streams of this session are open; close tabs of the dashboard",
+                f"{len(streams)} streams of this session are open; close tabs of the dashboard",
             )
-        self._streams[key] += 1
+        ended = asyncio.Event()
+        self._streams[key] = streams
+        streams.add(ended)
         try:
-            yield
+            yield ended
         finally:
-            self._streams[key] -= 1
-            if not self._streams[key]:
+            streams.discard(ended)
+            if not streams:
                 del self._streams[key]
 
     def _make_room(self, subject: str) -> None:
-        """Remove expired sessions, and the oldest ones beyond a bound."""
+        """End expired sessions, and the oldest ones beyond a bound."""
         now = self._clock()
-        self._sessions = {key: each for key, each in self._sessions.items() if each.expires > now}
+        for key in [key for key, each in self._sessions.items() if each.expires <= now]:
+            self._end(key)
         of_subject = [key for key, each in self._sessions.items() if each.subject == subject]
         excess = of_subject[: max(0, len(of_subject) - MAX_SESSIONS_PER_SUBJECT + 1)]
         for key in excess or list(self._sessions)[: max(0, len(self._sessions) - MAX_SESSIONS + 1)]:
-            del self._sessions[key]
+            self._end(key)
 
 
 def _key(cookie: str) -> bytes:

@@ -6,6 +6,7 @@ numbers for the flow control. The last message to the page is the end of the str
 
 import asyncio
 import re
+from contextlib import suppress
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -18,12 +19,10 @@ SUBPROTOCOL = "jobworker.v1"
 _NORMAL = 1000
 _UNACCEPTABLE = 1003
 
-_CONSUMED = re.compile(r"[0-9]{1,18}", re.ASCII)
+_GONE = (WebSocketDisconnect, RuntimeError)
+"""The errors of a send to a client that is gone."""
 
-_QUEUE_FULL = ConnectError(
-    "resource_exhausted",
-    f"the requests exceed {MAX_QUEUED_BYTES} bytes; wait until the server has accepted earlier ones",
-)
+_CONSUMED = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class Unacceptable(Exception):
@@ -32,19 +31,18 @@ class Unacceptable(Exception):
 
 async def end(websocket: WebSocket, error: ConnectError | None = None) -> None:
     """Send the end of the stream and close the WebSocket. A client that is gone gets nothing."""
-    try:
+    with suppress(*_GONE):
         await websocket.send_text(error.end_of_stream() if error else "{}")
         await websocket.close(_NORMAL)
-    except (WebSocketDisconnect, RuntimeError):
-        return
 
 
 class StreamBridge:
     """One stream between a page and the server. It ends with the client, with the stream or with an error."""
 
-    def __init__(self, websocket: WebSocket, stream: BackendStream) -> None:
+    def __init__(self, websocket: WebSocket, stream: BackendStream, session_ended: asyncio.Event) -> None:
         self._websocket = websocket
         self._stream = stream
+        self._session_ended = session_ended
         self._window = Window()
         self._requests = RequestQueue()
 
@@ -53,15 +51,16 @@ class StreamBridge:
         receiving = asyncio.create_task(self._receive())
         writing = asyncio.create_task(self._write_requests())
         sending = asyncio.create_task(self._send_responses())
-        tasks = {receiving, writing, sending}
+        ending = asyncio.create_task(self._end_with_session())
+        tasks = {receiving, writing, sending, ending}
         try:
-            await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
-            return await self._finish(sending if sending.done() else receiving)
+            done, _ = await asyncio.wait(tasks - {writing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._stream.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return await self._finish(sending if sending in done else done.pop())
 
     async def _finish(self, ended: "asyncio.Task[None]") -> ConnectError | None:
         try:
@@ -70,7 +69,8 @@ class StreamBridge:
             await end(self._websocket, error)
             return error
         except Unacceptable:
-            await self._websocket.close(_UNACCEPTABLE)
+            with suppress(*_GONE):
+                await self._websocket.close(_UNACCEPTABLE)
         except WebSocketDisconnect:
             pass
         else:
@@ -93,7 +93,10 @@ class StreamBridge:
             if request is None:
                 self._receive_text(message["text"])
             elif not self._requests.put(request):
-                raise _QUEUE_FULL
+                why = (
+                    f"requests: more than {MAX_QUEUED_BYTES} bytes are not accepted yet; wait for the server"
+                )
+                raise ConnectError("resource_exhausted", why)
 
     def _receive_text(self, text: str) -> None:
         if text == "end":
@@ -102,6 +105,10 @@ class StreamBridge:
             self._window.consumed(int(text))
         else:
             raise Unacceptable
+
+    async def _end_with_session(self) -> None:
+        await self._session_ended.wait()
+        raise ConnectError("unauthenticated", "the session has ended; log in again")
 
     async def _write_requests(self) -> None:
         while (request := await self._requests.get()) is not None:

@@ -199,15 +199,30 @@ async def test_a_changed_session_token_is_refused(shared: Api) -> None:
         await list_jobs(dashboard, session(token))
 
 
-async def forged(api: Api, key: bytes = KEY, seconds: float = 60.0, unit: str = "Admin") -> bytes:
-    """Return a token as a server with this key signs it."""
+async def subject_of(client: Client) -> str:
+    identity = (await stub(client).GetIdentity(login_service_pb2.GetIdentityRequest())).identity
+    return identity.subject
+
+
+async def test_a_session_is_of_no_use_to_a_user_even_if_it_names_that_user(shared: Api) -> None:
+    async with shared.client("Admin", "mallory") as mallory:
+        token = await forged(shared, delegate=await subject_of(mallory))
+        await assert_refused(list_jobs(mallory, session(token)), *UNAUTHENTICATED)
+
+
+async def forged(
+    api: Api, key: bytes = KEY, seconds: float = 60.0, unit: str = "Admin", delegate: str = ""
+) -> bytes:
+    """Return a token as a server with this key signs it, by default for the delegate `dashboard`."""
     certificate = api.authority.client("alice", unit).cert_chain_pems[0].bytes()
     async with api.client("Delegate", "dashboard") as dashboard:
         answer = await redeem(dashboard, await token_of(api))
     tokens = SessionTokens(FixedKey().get)
     await tokens.load_key()
     tokens._key = key
-    return tokens.sign(DelegatedSession(answer.identity.delegate, certificate, b"", time.time() + seconds))
+    return tokens.sign(
+        DelegatedSession(delegate or answer.identity.delegate, certificate, b"", time.time() + seconds)
+    )
 
 
 async def test_a_token_of_another_key_and_an_expired_one_are_refused(shared: Api) -> None:
