@@ -1,6 +1,7 @@
 """`jobworker dashboard`: the calls of a page reach the server, and only those of the page."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -82,6 +83,27 @@ async def test_a_stream_has_all_output_and_its_end(page: Page, admin: Client) ->
     chunks = [job_service_pb2.GetJobsStreamResponse.FromString(message) for message in messages]
     output = b"".join(chunk.payload for chunk in chunks)
     assert output == b"".join(b"%d\n" % number for number in range(1, 200_001))
+
+
+async def test_pages_that_do_not_read_take_no_memory(page: Page, dashboard: Dashboard, admin: Client) -> None:
+    """While another page reads the same 64 MiB."""
+    size = 64 * 1024 * 1024
+    job = await admin.create("sh", "-c", f"head -c {size} /dev/zero")
+    before = dashboard.process.memory_info().rss
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(8):
+            idle = await stack.enter_async_context(page.stream("GetJobsStream"))
+            await idle.send(job_service_pb2.GetJobsStreamRequest(id=job.id).SerializeToString())
+            idle.transport.pause_reading()
+            stack.callback(idle.transport.abort)
+        async with page.stream("GetJobsStream") as stream:
+            await stream.send(job_service_pb2.GetJobsStreamRequest(id=job.id).SerializeToString())
+            received = 0
+            while isinstance(message := await stream.recv(), bytes):
+                received += len(message)
+                await stream.send(str(received))
+        assert received >= size
+        assert dashboard.process.memory_info().rss - before < size
 
 
 async def test_the_error_of_a_stream_is_its_end(page: Page) -> None:

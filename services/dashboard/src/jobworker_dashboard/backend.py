@@ -10,6 +10,13 @@ from jobworker_client import ClientConfig
 from jobworker_client.channel import channel_parts
 from jobworker_dashboard.connect_error import ConnectError
 
+_RECEIVE_WINDOW: tuple[tuple[str, int], ...] = (
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
+)
+"""Bytes of each stream that gRPC receives ahead. By default it adapts this window to the fastest stream, and
+then keeps a hundred MiB of each stream whose page does not read."""
+
 Metadata = Sequence[tuple[str, str | bytes]]
 
 Method: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
@@ -28,7 +35,9 @@ class Backend:
         """
         parts = channel_parts(config)
         self.server = config.server
-        self._channel = grpc.aio.secure_channel(parts.target, parts.credentials, options=parts.options)
+        self._channel = grpc.aio.secure_channel(
+            parts.target, parts.credentials, options=(*parts.options, *_RECEIVE_WINDOW)
+        )
 
     async def close(self) -> None:
         """End all calls."""

@@ -22,7 +22,7 @@ _KEEP_ALIVE_SECONDS = 60
 _SHUTDOWN_SECONDS = 2
 
 _PONG_SECONDS = 60
-"""Time for the answer to a ping. A slow client first reads what is in the buffers of the connection."""
+"""Time for the answer to a ping. A slow client first reads the buffers of the connection."""
 
 
 class _Protocol(H11Protocol):
