@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from jobworkerd.model import Job, JobStatus, memory_of
+from jobworkerd.job_memory import memory_of
+from jobworkerd.model import Job, JobStatus
 from jobworkerd.protocol.change_log import Change, ChangeLog, RemovalReason
 from jobworkerd.protocol.job_changes import JobChanges
 from sample_jobs import FINAL, RUNNING

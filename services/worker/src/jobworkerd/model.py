@@ -286,15 +286,3 @@ def without_env(job: Job) -> Job:
     """Return a job without its environment, which can contain secrets. Neither disk nor cache has it."""
     replace = msgspec.structs.replace
     return replace(job, spec=replace(job.spec, env={})) if job.spec.env else job
-
-
-_OTHER_BYTES = 2_000
-"""Memory of a job without its arguments, labels and resizes."""
-
-_RESIZE_BYTES = 100
-
-
-def memory_of(job: Job) -> int:
-    """Return the approximate memory of a job in bytes."""
-    texts = (job.spec.command, *job.spec.args, *job.spec.labels, *job.spec.labels.values())
-    return _OTHER_BYTES + sum(map(len, texts)) + _RESIZE_BYTES * len(job.terminal_resizes)

@@ -1,6 +1,6 @@
 """The spans of jobs, made from what the supervisor has measured.
 
-They are finished spans (`ReadableSpan`), which take half the time of spans that are opened and ended.
+They are finished spans (`ReadableSpan`), which take a part of the time of spans that are opened and ended.
 """
 
 import asyncio
@@ -12,11 +12,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, Status, StatusCode
 
+from jobworkerd.api.span_context import span_context
 from jobworkerd.model import Job, JobStatus
 from jobworkerd.signals import signal_name
-from jobworkerd.trace_context import JobTrace, Step, TraceContext
+from jobworkerd.trace_context import Step, TraceContext
 
 _SCOPE = InstrumentationScope("jobworkerd.supervisor")
 _JOB = "jobworker.job"
@@ -60,14 +61,14 @@ class JobSpans:
         A retry of the request has another span, and the first one has exported the steps.
         """
         if job.trace and job.trace.parent == request and job.trace.steps:
-            parent = _span_context(job.trace)
+            parent = span_context(job.trace.parent)
             self._export_steps(job.trace.steps, parent)
 
     def ended(self, job: Job) -> None:
         """Export the span of a final job."""
         trace = job.trace
         assert trace
-        parent = _span_context(trace)
+        parent = span_context(trace.parent)
         own = _sibling(parent, int(trace.span_id, 16))
         end = job.end_time_ns or job.create_time_ns
         if job.was_queued:
@@ -103,14 +104,6 @@ class JobSpans:
         if job.log_size > self._max_log_bytes:
             events.append(Event("log_truncated", {"jobworker.log.max_bytes": self._max_log_bytes}, end))
         return events
-
-
-def _span_context(trace: JobTrace) -> SpanContext:
-    """Return the context of the parent of a job."""
-    parent = trace.parent
-    flags = TraceFlags(int(parent.traceparent[53:], 16))
-    state = TraceState.from_header([parent.tracestate]) if parent.tracestate else None
-    return SpanContext(int(parent.trace_id, 16), int(parent.span_id, 16), False, flags, state)  # noqa: FBT003
 
 
 def _sibling(context: SpanContext, span_id: int) -> SpanContext:

@@ -13,10 +13,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, TraceFlags, TraceState
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, TraceFlags
 
 from jobworkerd.api import call_trace
 from jobworkerd.api.rpc import Context
+from jobworkerd.api.span_context import span_context
 from jobworkerd.trace_context import TraceContext
 
 _SCOPE = InstrumentationScope("jobworkerd.api")
@@ -56,7 +57,8 @@ class RpcSpans:
 
     def start(self, context: Context, name: str, attributes: Attributes) -> RpcSpan:
         """Start the span of a call."""
-        parent = _parent(call_trace.from_metadata(context))
+        incoming = call_trace.from_metadata(context)
+        parent = span_context(incoming, remote=True) if incoming else None
         trace_id = parent.trace_id if parent else self._ids.generate_trace_id()
         result = self._sample(parent, trace_id, name, attributes)
         random = parent.trace_flags & TraceFlags.RANDOM_TRACE_ID if parent else TraceFlags.RANDOM_TRACE_ID
@@ -90,11 +92,3 @@ class RpcSpans:
         )
         for output in self._outputs:
             output(finished)
-
-
-def _parent(incoming: TraceContext | None) -> SpanContext | None:
-    if incoming is None:
-        return None
-    flags = TraceFlags(int(incoming.traceparent[53:], 16))
-    state = TraceState.from_header([incoming.tracestate]) if incoming.tracestate else None
-    return SpanContext(int(incoming.trace_id, 16), int(incoming.span_id, 16), True, flags, state)  # noqa: FBT003

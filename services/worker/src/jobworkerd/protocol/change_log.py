@@ -13,7 +13,8 @@ from operator import itemgetter
 import msgspec
 from msgspec.structs import replace
 
-from jobworkerd.model import Job, memory_of
+from jobworkerd.job_memory import memory_of
+from jobworkerd.model import Job
 
 _MAX_CHANGES = 10_000
 """Changes in memory, about 3 MB."""

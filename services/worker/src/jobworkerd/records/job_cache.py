@@ -1,6 +1,7 @@
 """A small LRU cache of final jobs, which never change."""
 
-from jobworkerd.model import Job, memory_of
+from jobworkerd.job_memory import memory_of
+from jobworkerd.model import Job
 
 _MAX_BYTES = 1 << 20
 
