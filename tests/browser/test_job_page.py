@@ -3,7 +3,7 @@
 import re
 
 from google.protobuf import duration_pb2
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from jobworker.v1 import job_service_pb2
 from live_client import Client
@@ -18,11 +18,6 @@ DRAWN = """canvas => {
 }"""
 
 
-async def select(page: Page, tab: str) -> None:
-    """Select a tab of the page."""
-    await page.get_by_role("tab", name=tab).click()
-
-
 async def test_the_record_has_the_command_the_result_and_the_labels(
     open_page: OpenPage, admin: Client
 ) -> None:
@@ -35,6 +30,15 @@ async def test_the_record_has_the_command_the_result_and_the_labels(
     await expect(page.get_by_role("region", name="Result")).to_contain_text("Exit code3")
     await page.get_by_role("link", name="team=data").click()
     await expect(page).to_have_url(re.compile(r"/\?label=team%3Ddata$"))
+
+
+async def test_a_command_cannot_deceive_the_reader(open_page: OpenPage, admin: Client) -> None:
+    job, _ = await admin.run("true", "\u202etxt.exe", "<img src=x onerror=alert(1)>")
+    page = await open_page(f"/jobs/{job.id}?tab=record")
+    shown = r"true '\u202etxt.exe' '<img src=x onerror=alert(1)>'"
+    await expect(page.get_by_role("heading", level=1)).to_contain_text(shown)
+    await expect(page.get_by_role("region", name="Command")).to_contain_text(shown)
+    await expect(page).to_have_title(f"{shown} · jobworker")
 
 
 async def test_the_page_follows_the_job_to_its_end(open_page: OpenPage, admin: Client) -> None:
@@ -66,8 +70,9 @@ async def test_charts_are_drawn_while_the_job_runs(open_page: OpenPage, admin: C
     await expect(page.get_by_role("img", name="CPU")).to_be_visible()
     canvas = await chart.locator("canvas").element_handle()
     await page.wait_for_function(DRAWN, arg=canvas)
-    await select(page, "Record")
-    await select(page, "Usage")
+    await page.keyboard.press("2")
+    await expect(page.get_by_role("tab", name="Record")).to_have_attribute("aria-selected", "true")
+    await page.keyboard.press("3")
     await expect(chart).to_contain_text(re.compile(r"\d %"))
 
 
