@@ -15,7 +15,8 @@ interface PageProps {
 }
 
 // The first view keeps the focus where the browser puts it.
-let shownPath = path.peek();
+const firstPath = path.peek();
+let shownPath = firstPath;
 
 /** The main part of the page. A view with another path gets the focus on its heading, so that screen readers read it. */
 export function Page({ title, heading, actions, fill = false, children }: PageProps) {
@@ -25,7 +26,9 @@ export function Page({ title, heading, actions, fill = false, children }: PagePr
     document.title = `${title} · jobworker`;
   }, [title]);
   useEffect(() => {
-    if (shownPath !== current) {
+    // A view that replaces another one of the same path, such as the one that waited for the job, takes its focus away.
+    const isFocusLost = document.activeElement === document.body && current !== firstPath;
+    if (shownPath !== current || isFocusLost) {
       shownPath = current;
       headline.current?.focus();
     }

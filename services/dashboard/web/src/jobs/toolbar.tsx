@@ -232,7 +232,7 @@ function LabelFilter({ filters, labels }: { filters: Filters; labels: readonly s
       <input
         class="label-field"
         aria-label="Label"
-        placeholder="Label key=value"
+        placeholder="label=value"
         list={options}
         spellcheck={false}
         onChange={(event) => add(event.currentTarget)}

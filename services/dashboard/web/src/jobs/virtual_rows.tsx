@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 // The rows change only after a scroll by so many of them. More rows than that exist beyond the edges, so that a fast
 // scroll does not show empty space.
 const STEP = 5;
-const OVERSCAN = 12;
+const OVERSCAN = 8;
 
 interface VirtualRowsProps {
   /** The keys of the rows, in their order. */
