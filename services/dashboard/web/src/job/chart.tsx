@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { themeColor, visibleTheme } from "../app/theme.js";
 import { formatTime } from "../ui/format.js";
+import { chartData, type Line } from "./chart_data.js";
 import type { Value } from "./usage_history.js";
 import "uplot/dist/uPlot.min.css";
 import "./chart.css";
@@ -12,17 +13,7 @@ const HEIGHT = 150;
 // The charts show at least this period, so that the first seconds do not fill the width.
 const MIN_PERIOD_S = 60;
 
-// The line of the limit is drawn if the values come near it. Else it would press them to the bottom.
-const NEAR_LIMIT = 1 / 4;
-
 const BINARY_STEPS = Array.from({ length: 50 }, (_, exponent) => 2 ** exponent);
-
-/** One line of a chart. */
-export interface Line {
-  readonly name: string;
-  readonly color: `--${string}`;
-  readonly values: readonly Value[];
-}
 
 interface ChartProps {
   readonly title: string;
@@ -57,10 +48,11 @@ export function Chart({ title, times, lines, format, minScale, base, limit }: Ch
     return () => {
       resizes.disconnect();
       created.destroy();
+      plot.current = undefined;
     };
   }, [theme, isMeasured]);
 
-  useEffect(() => plot.current?.setData(dataOf(times, lines, limit)));
+  useEffect(() => plot.current?.setData(chartData(times, lines, limit)));
 
   const shown = hovered ?? times.length - 1;
   const time = hovered === null ? undefined : times[hovered];
@@ -92,17 +84,6 @@ export function Chart({ title, times, lines, format, minScale, base, limit }: Ch
 
 function formatValue(value: Value | undefined, format: (value: number) => string): string {
   return value === null || value === undefined ? "–" : format(value);
-}
-
-/** Returns the values of the lines and of the limit. */
-function dataOf(
-  times: readonly number[],
-  lines: readonly Line[],
-  limit: number | undefined,
-): uPlot.AlignedData {
-  const highest = Math.max(...lines.flatMap(({ values }) => values).map((value) => value ?? 0));
-  const near = limit !== undefined && highest >= limit * NEAR_LIMIT;
-  return [[...times], ...lines.map(({ values }) => [...values]), times.map(() => (near ? limit : null))];
 }
 
 function optionsOf(
