@@ -32,8 +32,10 @@ class FakeWorker {
 const query = { text: "x", isRegex: true, matchCase: false };
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
+/** Waits for a condition for a bounded number of turns, so that a failure does not keep the process alive. */
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) {
+  for (let turns = 0; !condition(); turns += 1) {
+    assert.ok(turns < 10_000, "the condition did not become true");
     await turn();
   }
 }
