@@ -168,6 +168,18 @@ test("the jobs of the previous filter stay until those of the new one are known"
   list.stop();
 });
 
+test("events of the previous filter that are read late are ignored", async () => {
+  const list = newList();
+  list.start({ owner: "first" });
+  lastWatch().change("a");
+  lastWatch().sync();
+  list.start({ owner: "second" });
+  await drawFrame();
+  assert.equal(shown(list), "");
+  assert.equal(list.synced.value, false);
+  list.stop();
+});
+
 test("a watch that found no server for too long starts again and keeps the jobs", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const list = newList();

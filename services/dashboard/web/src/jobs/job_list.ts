@@ -1,5 +1,4 @@
 /** The jobs of the table, kept current by one watch. */
-
 import {
   type BrowserClient,
   type Job,
@@ -17,7 +16,7 @@ const SNAPSHOT_MS = 200;
 
 /** The jobs that match a filter. Changes become visible together, at most once per frame. */
 export class JobList {
-  /** The jobs by id, and the number of the state: the map itself changes in place. */
+  /** The jobs by id. The map changes in place, so each change is a new object with the same map. */
   readonly state = signal<{ readonly jobs: ReadonlyMap<string, Job> }>({ jobs: new Map() });
   /** True once all jobs that match are known. */
   readonly synced = signal(false);
@@ -50,7 +49,7 @@ export class JobList {
   async #run(filter: WatchFilter, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        await this.#read(this.#client.watch(filter, { signal }));
+        await this.#read(this.#client.watch(filter, { signal }), signal);
       } catch (error) {
         if (signal.aborted) {
           return;
@@ -64,10 +63,12 @@ export class JobList {
     }
   }
 
-  async #read(watch: JobWatch): Promise<void> {
+  async #read(watch: JobWatch, signal: AbortSignal): Promise<void> {
     let synced = false;
     let nextTime = 0;
     for await (const event of watch) {
+      // Events that arrived before the end of the watch are not those of the present filter.
+      signal.throwIfAborted();
       if (event.type === "synced") {
         synced = true;
         this.synced.value = true;

@@ -71,6 +71,7 @@ export function JobsPage() {
       ) : (
         <JobsTable
           jobs={sorted}
+          filterKey={filterKey}
           order={order}
           onOrder={(next) => setQuery({ sort: formatOrder(next) }, { replace: true })}
           current={current.value}

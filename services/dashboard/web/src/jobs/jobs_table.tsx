@@ -3,7 +3,7 @@ import type { Job } from "@jobworker/client/browser";
 import { useMemo, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.js";
 import { JobRow } from "./job_row.js";
-import { type Column, nextOrder, type Order } from "./order.js";
+import { type Column, formatOrder, nextOrder, type Order } from "./order.js";
 import type { Selection } from "./selection.js";
 import { UnenforcedDialog } from "./unenforced_dialog.js";
 import { useMedia } from "./use_media.js";
@@ -27,6 +27,8 @@ const position = { top: 0 };
 
 interface JobsTableProps {
   readonly jobs: readonly Job[];
+  /** Text that is different for other filters. */
+  readonly filterKey: string;
   readonly order: Order;
   readonly onOrder: (order: Order) => void;
   /** Id of the row that the keyboard acts on. */
@@ -40,7 +42,7 @@ interface JobsTableProps {
 
 /** The jobs in rows, of which only the visible ones exist in the document. */
 export function JobsTable(props: JobsTableProps) {
-  const { jobs, order, onOrder, current, onCurrent, selection, busy } = props;
+  const { jobs, filterKey, order, onOrder, current, onCurrent, selection, busy } = props;
   const isNarrow = useMedia("(max-width: 760px)");
   const [explained, setExplained] = useState<Job>();
   const keys = useMemo(() => jobs.map((job) => job.id), [jobs]);
@@ -49,6 +51,7 @@ export function JobsTable(props: JobsTableProps) {
     <>
       <VirtualRows
         keys={keys}
+        listId={`${filterKey} ${formatOrder(order)}`}
         rowHeight={isNarrow ? NARROW_ROW_HEIGHT : ROW_HEIGHT}
         reveal={current}
         position={position}

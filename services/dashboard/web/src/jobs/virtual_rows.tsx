@@ -10,6 +10,8 @@ const OVERSCAN = 8;
 interface VirtualRowsProps {
   /** The keys of the rows, in their order. */
   readonly keys: readonly string[];
+  /** Another id = another list, which is shown from its start. */
+  readonly listId: string;
   readonly rowHeight: number;
   /** Key of the row to scroll to when it changes. Empty = none. */
   readonly reveal: string;
@@ -24,7 +26,7 @@ interface VirtualRowsProps {
 
 /** A scrolling element with the rows in view. */
 export function VirtualRows(props: VirtualRowsProps) {
-  const { keys, rowHeight, reveal, renderRow, head, attributes, position } = props;
+  const { keys, listId, rowHeight, reveal, renderRow, head, attributes, position } = props;
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ first: 0, height: 0 });
 
@@ -51,16 +53,19 @@ export function VirtualRows(props: VirtualRowsProps) {
   }, [position, rowHeight]);
 
   // Rows that are added above the visible ones do not move them, except at the top of the list.
-  const shown = useRef(keys);
+  const shown = useRef({ keys, listId });
   useLayoutEffect(() => {
+    const element = box.current;
     const index = Math.floor(position.top / rowHeight);
-    const anchor = shown.current[index];
-    const next = keys === shown.current || position.top === 0 || !anchor ? index : keys.indexOf(anchor);
-    shown.current = keys;
-    if (box.current && next >= 0) {
-      box.current.scrollTop += (next - index) * rowHeight;
+    const anchor = shown.current.keys[index];
+    const next = anchor ? keys.indexOf(anchor) : -1;
+    if (element && shown.current.listId !== listId) {
+      element.scrollTop = 0;
+    } else if (element && shown.current.keys !== keys && position.top > 0 && next >= 0) {
+      element.scrollTop += (next - index) * rowHeight;
     }
-  }, [keys, rowHeight, position]);
+    shown.current = { keys, listId };
+  }, [keys, listId, rowHeight, position]);
 
   useEffect(() => {
     const element = box.current;
