@@ -28,6 +28,13 @@ async def test_a_call_passes_bytes_deadline_session_and_trace(served: Served) ->
     assert list(metadata) == [("session", b"secret"), ("traceparent", "00-a")]
 
 
+@pytest.mark.parametrize("trace", ["caf\xe9", "00-a\tb", ""])
+async def test_a_trace_that_grpc_refuses_is_not_passed_on(served: Served, trace: str) -> None:
+    head, _ = await served.http("POST", UNARY, b"", traceparent=trace)
+    ((_, metadata, _),) = served.backend.calls
+    assert (status(head), list(metadata)) == (200, [("session", b"secret")])
+
+
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
@@ -102,15 +109,36 @@ async def test_a_login_sets_a_cookie_that_scripts_and_other_hosts_cannot_read(se
     assert json.loads(body)["subject"] == "CN=alice"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 1}', b'{"token": "wrong"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"token": 1}',
+        b'{"token": "wrong"}',
+        b"\xff",
+        b"[" * 10_000,
+    ],
+)
 async def test_a_refused_login_sets_no_cookie(served: Served, body: bytes) -> None:
     head, _ = await served.http("POST", "/session", body)
     assert status(head) in {400, 401}
     assert "set-cookie" not in head
 
 
+async def test_a_token_that_cannot_be_encoded_is_invalid(served: Served) -> None:
+    head, body = await served.http("POST", "/session", rb'{"token": "\ud800"}')
+    assert (status(head), json.loads(body)["code"]) == (400, "invalid_argument")
+
+
 async def test_a_logout_ends_the_session(served: Served) -> None:
     assert status((await served.http("DELETE", "/session"))[0]) == 204
+    assert status((await served.http("GET", "/session"))[0]) == 401
+
+
+async def test_a_login_ends_the_earlier_session_of_the_browser(served: Served) -> None:
+    await served.http("POST", "/session", json.dumps({"token": TOKEN}).encode())
     assert status((await served.http("GET", "/session"))[0]) == 401
 
 

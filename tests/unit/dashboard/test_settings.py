@@ -6,6 +6,7 @@ import pytest
 import trustme
 from typer.testing import CliRunner
 
+from jobworker_dashboard import shared_dashboard
 from jobworker_dashboard.main import app
 from jobworker_dashboard.settings import InvalidSettings, Settings, read_file
 
@@ -49,6 +50,14 @@ def test_other_urls_are_refused(url: str) -> None:
 def test_other_addresses_are_refused(listen: str) -> None:
     with pytest.raises(InvalidSettings, match="listen: "):
         Settings.parse(listen, "https://a", None, None)
+
+
+@pytest.mark.parametrize("listen", ["unknown.invalid:0", "a..b:0", "192.0.2.1:0"])
+def test_an_address_that_cannot_be_used_is_explained(listen: str) -> None:
+    settings = Settings.parse(listen, "https://a", PEM, PEM)
+    with pytest.raises(InvalidSettings, match=f"listen: {listen} .*use an address of this host") as failed:
+        shared_dashboard.listen(settings)
+    assert "Unknown error" not in str(failed.value)
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "jobs.example.org:1", "192.0.2.1:1"])

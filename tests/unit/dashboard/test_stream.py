@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from jobworker_dashboard.connect_error import ConnectError, ErrorDetail
-from jobworker_dashboard.flow import MAX_QUEUED_BYTES, WINDOW_BYTES
+from jobworker_dashboard.flow import MAX_QUEUED_BYTES, WINDOW_BYTES, RequestQueue
 from served_dashboard import Served
 
 PIECE = 64 * 1024
@@ -104,6 +104,13 @@ async def test_a_logout_ends_the_streams_of_the_session(served: Served) -> None:
         await served.http("DELETE", "/session")
         assert json.loads(await page.recv())["error"]["code"] == "unauthenticated"
         await asyncio.wait_for(stream.cancelled.wait(), 30)
+
+
+async def test_empty_requests_are_bounded_too() -> None:
+    queue = RequestQueue()
+    accepted = [queue.put(b"") for _ in range(100_000)]
+    assert accepted[0]
+    assert not accepted[-1]
 
 
 @pytest.mark.parametrize("text", ["END", "-1", "1e3", "", "٣"])

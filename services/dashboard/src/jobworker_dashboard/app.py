@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Collection, Coroutine
 from importlib.metadata import version
 from typing import Any
@@ -33,6 +34,9 @@ _MAX_TOKEN_BYTES = 16 * 1024
 _TIMEOUT_HEADER = "connect-timeout-ms"
 _MAX_TIMEOUT_MS = 86_400_000
 _TRACE_HEADER = "traceparent"
+_TRACE = re.compile(r"[0-9a-z-]{1,128}", re.ASCII)
+"""Characters of a trace context. gRPC refuses metadata with others than printable ASCII characters."""
+
 _PAGES = ("/", "/login", "/create", "/jobs/{id}")
 
 
@@ -65,12 +69,13 @@ class _Dashboard:
         return self._described(session)
 
     async def log_in(self, request: Request) -> Response:
-        """Exchange the token in the request for a cookie."""
+        """Exchange the token in the request for a cookie. An earlier session of the browser ends."""
         try:
             token = _token(await read_body(request, _MAX_TOKEN_BYTES))
             cookie, session = await self._sessions.begin(token)
         except ConnectError as error:
             return _error(error)
+        self._sessions.end(_cookie(request))
         response = self._described(session)
         response.set_cookie(COOKIE, cookie, secure=True, httponly=True, samesite="strict")
         return response
@@ -144,9 +149,10 @@ def _cookie(request: Request | WebSocket) -> str:
 def _token(body: bytes) -> str:
     try:
         token = json.loads(body)["token"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         token = None
-    if not isinstance(token, str):
+    # The code of a lone surrogate in JSON is a string that cannot be encoded.
+    if not isinstance(token, str) or not token.isascii():
         raise ConnectError("invalid_argument", 'body: not JSON with a token; send {"token": "..."}')
     return token
 
@@ -175,7 +181,7 @@ def _timeout(request: Request) -> float | None:
 
 def _metadata(session: Session, request: Request | WebSocket) -> Metadata:
     trace = request.headers.get(_TRACE_HEADER)
-    return [*session.metadata, *([(_TRACE_HEADER, trace)] if trace and trace.isprintable() else [])]
+    return [*session.metadata, *([(_TRACE_HEADER, trace)] if trace and _TRACE.fullmatch(trace) else [])]
 
 
 def _error(error: ConnectError) -> Response:

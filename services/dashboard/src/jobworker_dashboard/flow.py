@@ -10,6 +10,9 @@ bound, so the page reports what it has consumed."""
 MAX_QUEUED_BYTES = 1024 * 1024
 """Bytes of requests that the server has not accepted. A page sends four pieces of 64 KiB ahead at most."""
 
+_OVERHEAD_BYTES = 64
+"""Size of a request in the queue beyond its bytes. Without it, empty requests would have no bound."""
+
 
 class Window:
     """The bytes that can be sent before the page has to consume some."""
@@ -49,10 +52,10 @@ class RequestQueue:
 
     def put(self, request: bytes) -> bool:
         """Add a request, unless the queue is full or the client has ended its requests."""
-        if self._ended or (self._requests and self._bytes + len(request) > MAX_QUEUED_BYTES):
+        if self._ended or (self._requests and self._bytes + _size(request) > MAX_QUEUED_BYTES):
             return False
         self._requests.append(request)
-        self._bytes += len(request)
+        self._bytes += _size(request)
         self._changed.set()
         return True
 
@@ -69,5 +72,9 @@ class RequestQueue:
             self._changed.clear()
             await self._changed.wait()
         request = self._requests.popleft()
-        self._bytes -= len(request)
+        self._bytes -= _size(request)
         return request
+
+
+def _size(request: bytes) -> int:
+    return len(request) + _OVERHEAD_BYTES

@@ -1,6 +1,5 @@
 """The dashboard that several users share: a service with a certificate of the role Delegate."""
 
-import os
 import socket
 
 from jobworker_client import ClientConfig
@@ -22,9 +21,11 @@ def listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        why = os.strerror(error.errno or 0)
-        raise InvalidSettings(f"listen: {host}:{port} cannot be used: {why}") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "not a host name"
+        raise InvalidSettings(
+            f"listen: {host}:{port} cannot be used: {why}; use an address of this host with a free port"
+        ) from error
 
 
 async def serve(settings: Settings, config: ClientConfig) -> None:
