@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
-import { isAdmin, loadSession, logIn, requireLogin, session, user } from "../src/app/session.js";
+import { isAdmin, loadSession, logIn, logOut, requireLogin, session, user } from "../src/app/session.js";
 
 const ALICE = { subject: "CN=alice,OU=Admin", role: "admin", server: "host:1", mode: "own", version: "1" };
 
@@ -39,6 +39,22 @@ test("the token of a login link is sent in the body, not in the address", async 
   assert.equal(address, "/session");
   assert.equal(init?.method, "POST");
   assert.deepEqual(JSON.parse(String(init?.body)), { token: "TOKEN" });
+});
+
+test("after a logout, the user has to log in", async () => {
+  answer(200, ALICE);
+  await loadSession();
+  mock.restoreAll();
+  const fetch = mock.method(globalThis, "fetch", async () => new Response(null, { status: 204 }));
+  await logOut();
+  assert.equal(fetch.mock.calls[0]?.arguments[1]?.method, "DELETE");
+  assert.deepEqual(session.value, { kind: "login", message: "You have logged out." });
+});
+
+test("a logout that fails is not shown as one", async () => {
+  answer(502, "<html>");
+  await logOut();
+  assert.equal(session.value.kind, "failed");
 });
 
 test("a dashboard that fails or does not answer is not a missing login", async () => {

@@ -1,10 +1,10 @@
 /** The bar at the top: where the page is connected, who the user is, and what works on every view. */
-import { ButtonLink, IconButton } from "../ui/button.js";
+import { Button, ButtonLink, IconButton } from "../ui/button.js";
 import { commonName } from "../ui/subject.js";
 import { connection } from "./connection.js";
 import { showKeyHelp } from "./key_help.js";
 import { Link } from "./link.js";
-import { isAdmin, type Session } from "./session.js";
+import { isAdmin, logOut, type Session } from "./session.js";
 import { nextTheme, theme } from "./theme.js";
 
 const THEME_ICONS = { system: "system", light: "sun", dark: "moon" } as const;
@@ -20,6 +20,7 @@ export function Header({ user }: { user: Session | undefined }) {
       {user && <Server address={user.server} />}
       <span class="header-space" />
       {user && <User user={user} />}
+      {user?.mode === "delegated" && <LogOut />}
       {isAdmin.value && (
         <ButtonLink href="/create" icon="plus" kind="primary">
           New job
@@ -55,6 +56,15 @@ function User({ user }: { user: Session }) {
       <span class="header-subject ellipsis">{commonName(user.subject)}</span>
       <span class="header-role">{user.role.toLowerCase()}</span>
     </span>
+  );
+}
+
+/** A logout from one's own dashboard would need a new one, because its link works once. */
+function LogOut() {
+  return (
+    <Button kind="quiet" onClick={() => void logOut()}>
+      Log out
+    </Button>
   );
 }
 

@@ -24,7 +24,7 @@ export function LoginPage({ message }: { message: string }) {
           </dd>
           <dt>This shared dashboard</dt>
           <dd>
-            <code>jobworker dashboard login {location.origin}</code>
+            <code>jobworker dashboard login --url {location.origin}</code>
           </dd>
         </dl>
         <Button onClick={() => void loadSession()}>Try again</Button>

@@ -42,6 +42,11 @@ export async function logIn(token: string): Promise<void> {
   });
 }
 
+/** Ends the session of this browser, with the streams of all its tabs. */
+export async function logOut(): Promise<void> {
+  await request({ method: "DELETE" });
+}
+
 /** Ends the session in this page: a call was refused because the user is not logged in any more. */
 export function requireLogin(message: string): void {
   session.value = { kind: "login", message };
@@ -57,6 +62,9 @@ async function request(init: RequestInit): Promise<void> {
 }
 
 async function readSession(response: Response): Promise<SessionState> {
+  if (response.status === 204) {
+    return { kind: "login", message: "You have logged out." };
+  }
   if (response.ok) {
     return { kind: "user", user: (await response.json()) as Session };
   }
