@@ -94,6 +94,18 @@ async def test_a_connection_without_a_request_is_closed(
     writer.close()
 
 
+async def test_a_later_request_that_does_not_arrive_is_closed_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.5)
+    reader, writer = await served.connection()
+    writer.write(served.head("GET", "/session", connection="keep-alive"))
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"GET / HTTP/1.1\r\n")
+    await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+
+
 async def test_large_headers_are_refused(served: Served) -> None:
     reader, writer = await served.connection()
     writer.write(b"GET / HTTP/1.1\r\nx-large: " + b"x" * 70_000)

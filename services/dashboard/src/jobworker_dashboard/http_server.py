@@ -9,12 +9,12 @@ from collections.abc import Generator
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from jobworker_dashboard.request_body import MAX_BYTES
 
 HEADER_SECONDS = 10.0
-"""Time for the first request of a connection to arrive."""
+"""Time for the head of a request to arrive, from the connection or from its first byte on."""
 
 _MAX_HEADER_BYTES = 32 * 1024
 _MAX_CONNECTIONS = 2_000
@@ -26,11 +26,21 @@ _PONG_SECONDS = 60
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 with a bound on the time of the first request."""
+    """HTTP/1.1 with a bound on the time in which the head of a request arrives."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
-        self._timer = self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
+        self._timer = self._start_timer()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._has_request():
+            self._timer.cancel()
+        elif self._timer.cancelled():
+            self._timer = self._start_timer()
+
+    def _start_timer(self) -> asyncio.TimerHandle:
+        return self.loop.call_later(HEADER_SECONDS, self._close_if_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -42,8 +52,9 @@ class _Protocol(H11Protocol):
             self.transport.close()
 
     def _has_request(self) -> bool:
-        cycle: object | None = self.cycle  # uvicorn declares it without None
-        return cycle is not None
+        """Return whether a request is in progress."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn declares it without None
+        return cycle is not None and not cycle.response_complete
 
 
 class HttpServer(uvicorn.Server):
