@@ -1,16 +1,18 @@
 """`jobworker dashboard` on the side of the command: the browser and the missing package."""
 
+import asyncio
 import os
 import sys
 import webbrowser
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from jobworker_cli.actions import dashboard
 from jobworker_cli.errors import CliError
-from jobworker_client import ClientConfig
+from jobworker_client import Client, ClientConfig
 
 LINK = "http://127.0.0.1:8080/login#se&cret"
 
@@ -43,9 +45,40 @@ async def test_the_browser_gets_a_private_file_and_not_the_link(monkeypatch: pyt
     assert not os.access(urlsplit(address).path, os.F_OK)
 
 
+async def test_the_file_stays_until_a_slow_browser_has_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class LoggedIn:
+        token = "secret"
+
+    class FakeClient:
+        async def create_login(self) -> LoggedIn:
+            return LoggedIn()
+
+    waits: list[float] = []
+    sleep = asyncio.sleep
+    opened: list[Path] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        while not opened:
+            await sleep(0.01)
+        assert opened[0].exists()
+
+    def start(address: str) -> bool:
+        opened.append(Path(unquote(urlsplit(address).path)))
+        return True
+
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(webbrowser, "open", start)
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    client = cast("Client", FakeClient())
+    assert await dashboard.log_in(client, "https://jobs.example.org", open_browser=True) == 0
+    assert waits == [dashboard.BROWSER_SECONDS]
+    assert not opened[0].exists()
+
+
 async def test_without_a_display_no_browser_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in dashboard.DISPLAYS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("started"))
-    async with dashboard.open_in_browser(LINK):
-        pass
+    async with dashboard.open_in_browser(LINK) as opened:
+        assert not opened

@@ -19,6 +19,9 @@ __all__ = ["log_in", "open_in_browser", "show_dashboard"]
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 """Without one of these variables, only browsers that would take the terminal can start."""
 
+BROWSER_SECONDS = 10.0
+"""Time for a browser to start and read the file with the link."""
+
 
 async def show_dashboard(config: ClientConfig, port: int, *, open_browser: bool) -> int:
     """Serve until SIGINT or SIGTERM, and return the exit code.
@@ -58,19 +61,23 @@ async def log_in(client: Client, url: str, *, open_browser: bool) -> int:
     created = await client.create_login()
     link = f"{url.rstrip('/')}/login#{created.token}"
     print(link, flush=True)
-    async with open_in_browser(link) if open_browser else contextlib.nullcontext():
-        pass
+    opening_browser = open_in_browser(link) if open_browser else contextlib.nullcontext(enter_result=False)
+    async with opening_browser as opening:
+        if opening:
+            print_message(f"jobworker: ending in {BROWSER_SECONDS:g} s, when the browser has the link")
+            await asyncio.sleep(BROWSER_SECONDS)
     return 0
 
 
 @contextlib.asynccontextmanager
-async def open_in_browser(link: str) -> AsyncIterator[None]:
-    """Open a link with a secret, if there is a browser.
+async def open_in_browser(link: str) -> AsyncIterator[bool]:
+    """Open a link with a secret, if there is a browser. Yield whether there is one.
 
-    Other users can read the arguments of a browser. So it gets a private file that leads to the link.
+    Other users can read the arguments of a browser. So it gets a private file that leads to the link. The
+    file exists until the end of the context.
     """
     if not any(os.environ.get(name) for name in DISPLAYS):
-        yield
+        yield False
         return
     with tempfile.TemporaryDirectory(prefix="jobworker-dashboard-") as directory:
         page = Path(directory) / "dashboard.html"
@@ -79,6 +86,6 @@ async def open_in_browser(link: str) -> AsyncIterator[None]:
         # The start of a browser can take seconds.
         opening = asyncio.create_task(asyncio.to_thread(webbrowser.open, page.as_uri()))
         try:
-            yield
+            yield True
         finally:
             await opening
