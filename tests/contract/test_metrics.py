@@ -99,21 +99,21 @@ async def test_the_endpoint_passes_promtool(target: str, admin: Client) -> None:
 
 def test_all_api_processes_are_one_target(prometheus: Prometheus, target: str) -> None:
     (found,) = prometheus.get("targets")["activeTargets"]
-    assert (found["labels"], found["health"]) == ({"instance": target, "job": "jobworker"}, "up")
-    assert prometheus.values(UP, "api_process") == ALL_UP
-    assert prometheus.values("jobworker_reader_active", "api_process").keys() == ALL_UP.keys()
+    assert found["labels"] == {"instance": target, "job": "jobworker"}
+    # On a busy machine, a process can be late for one scrape.
+    until(lambda: prometheus.values(UP, "api_process") == ALL_UP)
+    until(lambda: prometheus.values("jobworker_reader_active", "api_process").keys() == ALL_UP.keys())
 
 
 async def test_jobs_and_their_output(prometheus: Prometheus, admin: Client) -> None:
-    before = prometheus.query("jobworker_log_written_bytes_total")[0][1]
+    ((_, before),) = until(lambda: prometheus.query("jobworker_log_written_bytes_total"))
     job = await admin.create("sh", "-c", "head -c 1000000 /dev/zero; exec sleep 1000")
     running = 'jobworker_job_active{state="running"} == 1'
     until(lambda: prometheus.query(running))
     until(lambda: prometheus.query(f"jobworker_log_written_bytes_total >= {before + 1_000_000}"))
     await admin.stop(job.id, seconds=0)
-    until(lambda: not prometheus.query(running))
-    ended = prometheus.values("jobworker_job_duration_seconds_count", "result")
-    assert ended["stopped"] == 1
+    until(lambda: prometheus.query('jobworker_job_duration_seconds_count{result="stopped"} == 1'))
+    until(lambda: prometheus.query(running.replace("== 1", "== 0")))
 
 
 async def test_exemplars_lead_to_traces(prometheus: Prometheus, admin: Client) -> None:
@@ -172,15 +172,18 @@ def test_a_process_that_does_not_answer_is_missing(server: Server, target: str) 
     stopped = server.api_processes()[0]
     stopped.send_signal(signal.SIGSTOP)
     try:
-        found = values(target)
+        found = until(lambda: without_one(values(target)), 60)
     finally:
         stopped.send_signal(signal.SIGCONT)
-    assert sorted(value for series, value in found.items() if series.startswith(UP)) == [0, 1]
     (missing,) = [number for number in PROCESSES if not found[f'{UP}{{api_process="{number}"}}']]
-    series = f'jobworker_reader_active{{api_process="{missing}"}}'
-    assert series not in found
-    until(lambda: series in values(target))
-    assert up(target) == ALL_UP
+    assert f'jobworker_reader_active{{api_process="{missing}"}}' not in found
+    until(lambda: up(target) == ALL_UP)
+
+
+def without_one(found: dict[str, float]) -> dict[str, float] | None:
+    """Return the series of a scrape if exactly one API process is missing."""
+    states = sorted(value for series, value in found.items() if series.startswith(UP))
+    return found if states == [0, 1] else None
 
 
 def test_a_process_that_is_killed_is_replaced(server: Server, target: str) -> None:

@@ -17,7 +17,7 @@ from live import until
 ROOT = Path(__file__).parents[2]
 _START_SECONDS = 60
 _CONFIG = """
-global: {{scrape_interval: 1s}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s}}
 scrape_configs:
   - job_name: jobworker
     static_configs: [{{targets: ["{target}"]}}]
@@ -42,7 +42,7 @@ def promtool(*arguments: str | Path, text: str = "") -> str:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A running Prometheus that scrapes one server every second."""
+    """A running Prometheus that scrapes one server every two seconds."""
 
     url: str
 

@@ -67,7 +67,7 @@ async def response(
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
     try:
         writer.write(request)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
     finally:
         writer.close()
@@ -130,15 +130,32 @@ async def test_a_supervisor_that_does_not_answer(error: Exception) -> None:
     assert body == f"{error}\n"
 
 
-async def test_slow_clients_do_not_stop_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More connections than the endpoint accepts at a time say nothing, and end after a time."""
-    monkeypatch.setattr(endpoint_module, "_REQUEST_SECONDS", 0.2)
+async def test_a_client_that_says_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "_REQUEST_SECONDS", 0.01)
     async with serving() as port:
-        with contextlib.ExitStack() as stack:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+
+async def test_connections_beyond_the_maximum_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_module, "_REQUEST_SECONDS", 60.0)
+    async with serving() as port:
+        with contextlib.ExitStack() as silent:
             for _ in range(40):
-                stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
-            head, _ = await response(port)
-            assert head.startswith("HTTP/1.1 200 OK")
+                silent.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            waiting = asyncio.create_task(response(port))
+            await eventually(lambda: len(_answering()) == endpoint_module._MAX_CONNECTIONS, 20)
+            assert not waiting.done()
+        head, _ = await waiting
+        assert head.startswith("HTTP/1.1 200 OK")
+
+
+def _answering() -> list["asyncio.Task[object]"]:
+    """Return the tasks of the accepted connections."""
+    return [each for each in asyncio.all_tasks() if "MetricsEndpoint._answer" in repr(each.get_coro())]
 
 
 async def test_nothing_remains_at_the_end() -> None:
