@@ -150,7 +150,7 @@ async def serving(tls: SSLContext | None = None) -> AsyncIterator[Served]:
     server = HttpServer(app.build(cast("Backend", backend), sessions, [origin]), tls)
     running = asyncio.create_task(server.serve_on(sock))
     try:
-        yield Served(backend, sessions, origin, f"{app.COOKIE}={cookie}")
+        yield Served(backend, sessions, origin, f"{app.cookie_name([origin])}={cookie}")
     finally:
         server.stop()
         await running

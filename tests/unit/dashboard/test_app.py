@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from jobworker_dashboard import http_server, request_body
+from jobworker_dashboard.app import cookie_name
 from jobworker_dashboard.connect_error import ConnectError
 from jobworker_dashboard.request_body import MAX_BYTES
 from jobworker_dashboard.security import HEADERS
@@ -116,9 +117,21 @@ async def test_large_headers_are_refused(served: Served) -> None:
 async def test_a_login_sets_a_cookie_that_scripts_and_other_hosts_cannot_read(served: Served) -> None:
     head, body = await served.http("POST", "/session", json.dumps({"token": TOKEN}).encode())
     (cookie,) = (line for line in head.splitlines() if line.startswith("set-cookie"))
-    for attribute in ("__host-jobworker=", "httponly", "secure", "samesite=strict", "path=/"):
+    for attribute in ("__host-jobworker-", "httponly", "secure", "samesite=strict", "path=/"):
         assert attribute in cookie
     assert json.loads(body)["subject"] == "CN=alice"
+
+
+@pytest.mark.parametrize(
+    ("origins", "name"),
+    [
+        (["https://jobs.example.org"], "__Host-jobworker"),
+        (["https://jobs.example.org:8443"], "__Host-jobworker-8443"),
+        (["http://127.0.0.1:1", "http://localhost:1"], "__Host-jobworker-1"),
+    ],
+)
+def test_dashboards_on_one_host_have_different_cookies(origins: list[str], name: str) -> None:
+    assert cookie_name(origins) == name
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Coroutine
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from jobworker_dashboard.sessions import Session, Sessions
 from jobworker_dashboard.static_files import StaticFiles
 from jobworker_dashboard.stream_bridge import SUBPROTOCOL, StreamBridge, end
 
-COOKIE = "__Host-jobworker"
+_COOKIE = "__Host-jobworker"
 """Browsers accept a cookie with this prefix only from this host, for all paths and with `Secure`."""
 
 MEDIA_TYPE = "application/proto"
@@ -42,7 +43,7 @@ _PAGES = ("/", "/login", "/create", "/jobs/{id}")
 
 def build(backend: Backend, sessions: Sessions, origins: Collection[str]) -> ASGIApp:
     """Return the application for a page that is served at some origins."""
-    dashboard = _Dashboard(backend, sessions)
+    dashboard = _Dashboard(backend, sessions, cookie_name(origins))
     static = StaticFiles()
     routes = [
         Route("/session", dashboard.show_session, methods=["GET"]),
@@ -56,14 +57,25 @@ def build(backend: Backend, sessions: Sessions, origins: Collection[str]) -> ASG
     return Security(Starlette(routes=routes), origins)
 
 
+def cookie_name(origins: Collection[str]) -> str:
+    """Return the name of the cookie of a page.
+
+    It contains the port, because a browser shares cookies between all ports of a host: a login to one
+    dashboard would end the session with another one.
+    """
+    ports = {str(port) for origin in origins if (port := urlsplit(origin).port)}
+    return "-".join([_COOKIE, *sorted(ports)])
+
+
 class _Dashboard:
-    def __init__(self, backend: Backend, sessions: Sessions) -> None:
+    def __init__(self, backend: Backend, sessions: Sessions, cookie: str) -> None:
         self._backend = backend
         self._sessions = sessions
+        self._cookie_name = cookie
 
     async def show_session(self, request: Request) -> Response:
         try:
-            session = self._sessions.find(_cookie(request))
+            session = self._sessions.find(self._cookie(request))
         except ConnectError as error:
             return _error(error)
         return self._described(session)
@@ -75,15 +87,15 @@ class _Dashboard:
             cookie, session = await self._sessions.begin(token)
         except ConnectError as error:
             return _error(error)
-        self._sessions.end(_cookie(request))
+        self._sessions.end(self._cookie(request))
         response = self._described(session)
-        response.set_cookie(COOKIE, cookie, secure=True, httponly=True, samesite="strict")
+        response.set_cookie(self._cookie_name, cookie, secure=True, httponly=True, samesite="strict")
         return response
 
     async def log_out(self, request: Request) -> Response:
-        self._sessions.end(_cookie(request))
+        self._sessions.end(self._cookie(request))
         response = Response(status_code=204, headers=_NO_STORE)
-        response.delete_cookie(COOKIE, secure=True, httponly=True, samesite="strict")
+        response.delete_cookie(self._cookie_name, secure=True, httponly=True, samesite="strict")
         return response
 
     def _described(self, session: Session) -> Response:
@@ -100,7 +112,7 @@ class _Dashboard:
 
     async def call(self, request: Request) -> Response:
         """Pass a call with one response on to the server."""
-        cookie = _cookie(request)
+        cookie = self._cookie(request)
         try:
             session = self._sessions.find(cookie)
             _check_call(request)
@@ -123,7 +135,7 @@ class _Dashboard:
         The page cannot see why a handshake was refused, so errors are sent as the end of the stream.
         """
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
-        cookie = _cookie(websocket)
+        cookie = self._cookie(websocket)
         try:
             session = self._sessions.find(cookie)
             if (path := websocket.url.path) not in methods.STREAMS:
@@ -136,14 +148,13 @@ class _Dashboard:
         else:
             self._end_if_rejected(cookie, error)
 
+    def _cookie(self, request: Request | WebSocket) -> str:
+        return request.cookies.get(self._cookie_name, "")
+
     def _end_if_rejected(self, cookie: str, error: ConnectError | None) -> None:
         """End the session if the server no longer accepts it."""
         if error and (error.code == "unauthenticated" or error.reason == "CERTIFICATE_REVOKED"):
             self._sessions.end(cookie)
-
-
-def _cookie(request: Request | WebSocket) -> str:
-    return request.cookies.get(COOKIE, "")
 
 
 def _token(body: bytes) -> str:
