@@ -26,6 +26,8 @@ export class LogWindow {
   readonly #events: WindowEvents;
   readonly #resizes: ResizeObserver;
   #total = 0;
+  // The newest number of rows. While the last rows are loaded, it is not used yet: fast output would always be ahead.
+  #newestTotal = 0;
   readonly #list: RowList;
   #rowHeight = 20;
   #wraps = false;
@@ -71,7 +73,10 @@ export class LogWindow {
   }
 
   setTotal(total: number): void {
-    this.#total = total;
+    this.#newestTotal = total;
+    if (!this.#isFollowing || !this.cache.isLoading) {
+      this.#total = total;
+    }
     this.cache.markOpenRows();
     this.schedule();
   }
@@ -79,6 +84,7 @@ export class LogWindow {
   setFilter(filter: Filter, total: number, row: number): void {
     this.cache.filter = filter;
     this.#total = total;
+    this.#newestTotal = total;
     this.#target = -1;
     this.#list.clear();
     this.#position = this.#isFollowing ? undefined : { row, pixels: 0 };
@@ -97,13 +103,6 @@ export class LogWindow {
     this.#setFollowing(isFollowing);
     this.#position = isFollowing ? undefined : (this.#position ?? this.#lastPosition());
     this.schedule();
-  }
-
-  /** Stays at the present place. */
-  stopFollowing(): void {
-    if (this.#isFollowing) {
-      this.follow(false);
-    }
   }
 
   /** Moves by pixels. */
@@ -255,6 +254,9 @@ export class LogWindow {
       this.#moveScrollBar();
     }
     this.#events.onDraw();
+    if (this.#total !== this.#newestTotal) {
+      this.setTotal(this.#newestTotal);
+    }
   }
 
   /** Moves the elements to the place that the position asks for. */

@@ -33,6 +33,10 @@ export class RowCache {
     this.#stale.clear();
   }
 
+  get isLoading(): boolean {
+    return this.#isLoading;
+  }
+
   /** Returns a row, maybe as it was before output was added to it. */
   get(row: number): Row | undefined {
     return this.#rows.get(row);

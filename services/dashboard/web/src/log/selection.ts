@@ -102,7 +102,7 @@ export class LogSelection {
     const [anchor, focus] = ends;
     if (this.#isDragging && !isSame(anchor, focus)) {
       // The text must not move away from the mouse.
-      this.#window.stopFollowing();
+      this.#window.follow(false);
     }
     if (this.#isDragging && this.#hasDragAnchor) {
       this.#focus = focus;
