@@ -53,7 +53,7 @@ def test_the_names_and_http_statuses_of_the_codes(code: grpc.StatusCode, name: s
 
 def test_the_details_of_the_server_are_kept() -> None:
     assert Code.NOT_FOUND.value[0] == code_pb2.NOT_FOUND
-    info = error_details_pb2.ErrorInfo(reason="JOB_NOT_FOUND", domain="jobworker.dev")
+    info = error_details_pb2.ErrorInfo(reason="JOB_NOT_FOUND", domain="example.dev")
     error = converted(failed(Code.NOT_FOUND, "no job", info))
     assert (error.code, error.message, error.reason) == ("not_found", "no job", "JOB_NOT_FOUND")
     (detail,) = json.loads(error.body())["details"]
