@@ -34,7 +34,7 @@ async def test_create_a_job(open_page: OpenPage, admin: Client) -> None:
     await expect(page.get_by_role("list", name="Arguments").get_by_role("listitem")).to_have_count(3)
     await field(page, "Environment variables").fill("NAME=value of a variable")
     await field(page, "Labels").fill("team=web")
-    await field(page, "CPU limit").fill("1.5")
+    await field(page, "CPU limit").fill("1.5c")
     await field(page, "Memory limit").fill("64 MiB")
     await field(page, "Timeout").fill("5m")
     job = await created(page, admin)
@@ -63,6 +63,13 @@ async def test_an_error_of_the_server_is_beside_its_field(open_page: OpenPage, f
     await button(page, "Create job").click()
     await expect(field(page, "Stop signal")).to_be_focused()
     await expect(page.get_by_text("SIGNONE").last).to_be_visible()
+
+
+async def test_the_form_shows_the_same_job_as_a_command(open_page: OpenPage) -> None:
+    page = await open_page("/create")
+    await field(page, "Command").fill("make test")
+    await page.get_by_text("The same job as a command").click()
+    await expect(page.get_by_text("jobworker run --queue-timeout=1h make test")).to_be_visible()
 
 
 async def test_clone_a_job(open_page: OpenPage, admin: Client) -> None:

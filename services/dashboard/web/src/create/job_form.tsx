@@ -195,21 +195,28 @@ function Argv({ line }: { line: string }) {
   );
 }
 
-/** The same job as a command, once the form has no mistakes. */
+/** The same job as a command, if the form has no mistakes. */
 function AsCommand({ draft }: { draft: Draft }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details class="panel as-command" onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>The same job as a command</summary>
+      {open && <Command draft={draft} />}
+    </details>
+  );
+}
+
+function Command({ draft }: { draft: Draft }) {
   const { request, errors } = toRequest(draft);
   if (Object.keys(errors).length > 0) {
-    return null;
+    return <p class="muted">Enter a command, and correct the fields that have errors.</p>;
   }
   const command = cliCommand(request);
   return (
-    <details class="panel as-command">
-      <summary>The same job as a command</summary>
-      <div>
-        <pre class="mono">{command}</pre>
-        <CopyButton text={command} label="Copy the command" />
-      </div>
-    </details>
+    <div>
+      <pre class="mono">{command}</pre>
+      <CopyButton text={command} label="Copy the command" />
+    </div>
   );
 }
 
