@@ -217,8 +217,8 @@ def hold(server: FakeServer) -> asyncio.Event:
     ended = asyncio.Event()
 
     async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
-        yield stdout(b"x", request.offset)
         try:
+            yield stdout(b"x", request.offset)
             await asyncio.Event().wait()
         finally:
             ended.set()
