@@ -1,5 +1,6 @@
 """A delegate acts for users that have logged in, and for no others."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
@@ -230,6 +231,20 @@ async def test_a_token_of_another_key_and_an_expired_one_are_refused(shared: Api
         await list_jobs(dashboard, session(await forged(shared)))
         for token in (await forged(shared, b"other"), await forged(shared, seconds=-1.0)):
             await assert_refused(list_jobs(dashboard, session(token)), *UNAUTHENTICATED)
+
+
+async def test_calls_that_wait_for_the_key_request_it_once() -> None:
+    requests = 0
+
+    async def request() -> bytes:
+        nonlocal requests
+        requests += 1
+        await asyncio.sleep(0)
+        return KEY
+
+    tokens = SessionTokens(request)
+    await asyncio.gather(*(tokens.load_key() for _ in range(3)))
+    assert requests == 1
 
 
 @pytest.mark.parametrize("unit", ["Delegate", "Intern"])

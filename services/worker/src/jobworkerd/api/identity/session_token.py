@@ -4,6 +4,7 @@ A token contains the certificate of the user. So each call of the delegate passe
 the user: expiry, authority and revocation, also of the issuers. All API processes have the same key.
 """
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
@@ -44,6 +45,7 @@ class SessionTokens:
     def __init__(self, request_key: Callable[[], Awaitable[bytes]]) -> None:
         self._request_key = request_key
         self._key = b""
+        self._loading = asyncio.Lock()
         self._decoder = msgspec.msgpack.Decoder(DelegatedSession)
 
     async def load_key(self) -> None:
@@ -52,6 +54,12 @@ class SessionTokens:
         Raises:
             JobWorkerError: the supervisor did not answer.
         """
+        if not self._key:
+            # One request at a time: any client can send a token, also while the key cannot be read.
+            async with self._loading:
+                await self._load_first()
+
+    async def _load_first(self) -> None:
         if not self._key:
             self._key = await self._request_key()
 
