@@ -59,13 +59,15 @@ async def test_the_oldest_session_gives_way_if_there_are_too_many(
     assert [table.find(cookie).subject for cookie in cookies[1:]] == ["CN=1", "CN=2"]
 
 
-async def test_streams_of_a_session_are_bounded(table: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MAX_STREAMS_PER_SESSION", 1)
+async def test_streams_of_a_user_are_bounded(table: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_STREAMS_PER_SUBJECT", 1)
     alice, _ = await table.begin("CN=alice")
+    elsewhere, _ = await table.begin("CN=alice")
     bob, _ = await table.begin("CN=bob")
     with table.stream(alice):
-        with pytest.raises(ConnectError, match="1 streams"), table.stream(alice):
-            pass
+        for cookie in (alice, elsewhere):
+            with pytest.raises(ConnectError, match="1 streams of CN=alice"), table.stream(cookie):
+                pass
         with table.stream(bob):
             pass
     with table.stream(alice):

@@ -15,7 +15,7 @@ from jobworker_dashboard.connect_error import ConnectError
 MAX_SESSIONS = 1_000
 MAX_SESSIONS_PER_SUBJECT = 20
 MAX_STREAMS = 1_000
-MAX_STREAMS_PER_SESSION = 128
+MAX_STREAMS_PER_SUBJECT = 128
 
 _ID_BYTES = 32
 
@@ -105,15 +105,16 @@ class Sessions:
         """Count a stream of a session. Yield an event that is set when the session ends.
 
         Raises:
-            ConnectError: the session or the dashboard has the maximum number of streams.
+            ConnectError: there is no session, or its user or the dashboard has the maximum number of streams.
         """
+        subject = self.find(cookie).subject
+        count = self._streams_of(subject)
+        if count >= MAX_STREAMS_PER_SUBJECT or sum(map(len, self._streams.values())) >= MAX_STREAMS:
+            raise ConnectError(
+                "resource_exhausted", f"{count} streams of {subject} are open; close tabs of the dashboard"
+            )
         key = _key(cookie)
         streams = self._streams.get(key, set())
-        if len(streams) >= MAX_STREAMS_PER_SESSION or sum(map(len, self._streams.values())) >= MAX_STREAMS:
-            raise ConnectError(
-                "resource_exhausted",
-                f"{len(streams)} streams of this session are open; close tabs of the dashboard",
-            )
         ended = asyncio.Event()
         self._streams[key] = streams
         streams.add(ended)
@@ -123,6 +124,10 @@ class Sessions:
             streams.discard(ended)
             if not streams:
                 del self._streams[key]
+
+    def _streams_of(self, subject: str) -> int:
+        sessions = (key for key, each in self._sessions.items() if each.subject == subject)
+        return sum(len(self._streams.get(key, ())) for key in sessions)
 
     def _make_room(self, subject: str) -> None:
         """End expired sessions, and the oldest ones beyond a bound."""
