@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import ssl
+from pathlib import Path
 
 import pytest
 import trustme
@@ -105,6 +107,12 @@ async def test_a_later_request_that_does_not_arrive_is_closed_too(
     writer.write(b"GET / HTTP/1.1\r\n")
     await asyncio.wait_for(reader.read(), 30)
     writer.close()
+
+
+def test_the_service_can_have_a_descriptor_for_each_connection() -> None:
+    unit = Path(__file__).parents[3] / "packaging/jobworkerd-dashboard.service"
+    (limit,) = re.findall(r"^LimitNOFILE=(\d+)$", unit.read_text(), re.MULTILINE) or ["1024"]
+    assert int(limit) > 2 * http_server._MAX_CONNECTIONS
 
 
 async def test_large_headers_are_refused(served: Served) -> None:
