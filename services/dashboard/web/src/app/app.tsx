@@ -40,15 +40,14 @@ export function App() {
 /** Exchanges the token of `/login#TOKEN`, if there is one. The token leaves the address bar and the history at once. */
 async function startSession(): Promise<void> {
   const token = location.hash.slice(1);
-  if (path.peek() !== "/login" || !token) {
-    if (session.peek().kind !== "user") {
-      await loadSession();
-    }
-    return;
+  const isLogin = path.peek() === "/login";
+  if (isLogin && token) {
+    navigate("/login", { replace: true });
+    await logIn(token);
+  } else if (session.peek().kind !== "user") {
+    await loadSession();
   }
-  navigate("/login", { replace: true });
-  await logIn(token);
-  if (session.peek().kind === "user") {
+  if (isLogin && session.peek().kind === "user") {
     navigate("/", { replace: true });
   }
 }
