@@ -34,6 +34,7 @@ from telemetry import EVERYTHING, telemetry_cost
 from throughput import contention_with_limits, job_rates
 from trickle import replays, trickle
 from watching import watching
+from web_page import web_page
 
 from live import Server, make_certificates
 from past_jobs import fill
@@ -164,6 +165,13 @@ def attach(bench: Bench) -> list[Result]:
         return attaching(server, bench.bare)
 
 
+def dashboard(bench: Bench) -> list[Result]:
+    """Measure the dashboard, in Chromium."""
+    subprocess.run([Path(__file__).parents[1] / "tools/chromium", "--setup"], check=True)
+    with bench.server("dashboard", JOBWORKERD_LOG_STALL_TIMEOUT="600") as server:
+        return web_page(server)
+
+
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "calls": calls,
     "requests": requests,
@@ -174,6 +182,7 @@ GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "restarts": restarts,
     "abuse": abuse,
     "attach": attach,
+    "dashboard": dashboard,
 }
 
 
