@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
-import { isAdmin, loadSession, logIn, logOut, requireLogin, session, user } from "../src/app/session.js";
+import {
+  followLoginLink,
+  isAdmin,
+  keepSession,
+  loadSession,
+  logIn,
+  logOut,
+  requireLogin,
+  session,
+  user,
+} from "../src/app/session.js";
 
 const ALICE = { subject: "CN=alice,OU=Admin", role: "admin", server: "host:1", mode: "own", version: "1" };
 
@@ -39,6 +49,34 @@ test("the token of a login link is sent in the body, not in the address", async 
   assert.equal(address, "/session");
   assert.equal(init?.method, "POST");
   assert.deepEqual(JSON.parse(String(init?.body)), { token: "TOKEN" });
+});
+
+test("a login link does not replace the session of a shared dashboard unasked", async () => {
+  const shared = { ...ALICE, mode: "delegated" as const };
+  const fetch = answer(200, shared);
+  await followLoginLink("TOKEN");
+  assert.deepEqual(session.value, { kind: "replace", user: shared, token: "TOKEN" });
+  assert.deepEqual(
+    fetch.mock.calls.map((call) => call.arguments[1]?.method),
+    ["GET"],
+  );
+  keepSession(shared);
+  assert.deepEqual(user.value, shared);
+});
+
+test("a login link is followed without a session, and on the user's own dashboard", async () => {
+  for (const [status, body] of [
+    [401, { message: "no session" }],
+    [200, ALICE],
+  ] as const) {
+    const fetch = answer(status, body);
+    await followLoginLink("TOKEN");
+    assert.deepEqual(
+      fetch.mock.calls.map((call) => call.arguments[1]?.method),
+      ["GET", "POST"],
+    );
+    mock.restoreAll();
+  }
 });
 
 test("after a logout, the user has to log in", async () => {

@@ -8,11 +8,11 @@ import { connection } from "./connection.js";
 import { Header } from "./header.js";
 import { KeyHelp } from "./key_help.js";
 import { Link } from "./link.js";
-import { LoginPage, SessionFailed } from "./login.js";
+import { LoginPage, ReplaceSession, SessionFailed } from "./login.js";
 import { Notices } from "./notices.js";
 import { Page } from "./page.js";
 import { navigate, path } from "./router.js";
-import { loadSession, logIn, session, user } from "./session.js";
+import { followLoginLink, loadSession, session, user } from "./session.js";
 import "./app.css";
 
 /** The whole page. */
@@ -43,7 +43,7 @@ async function startSession(): Promise<void> {
   const isLogin = path.peek() === "/login";
   if (isLogin && token) {
     navigate("/login", { replace: true });
-    await logIn(token);
+    await followLoginLink(token);
   } else if (session.peek().kind !== "user") {
     await loadSession();
   }
@@ -68,6 +68,8 @@ function View() {
       return <main id="main" class="page" aria-busy="true" />;
     case "login":
       return <LoginPage message={state.message} />;
+    case "replace":
+      return <ReplaceSession user={state.user} token={state.token} />;
     case "failed":
       return <SessionFailed message={state.message} />;
     case "user":

@@ -2,7 +2,8 @@
 import { Button } from "../ui/button.js";
 import { EmptyState } from "../ui/empty_state.js";
 import { Page } from "./page.js";
-import { loadSession } from "./session.js";
+import { navigate } from "./router.js";
+import { keepSession, loadSession, logIn, type Session } from "./session.js";
 
 /** Explains how to log in. `message` is the reason that the dashboard gave, if any. */
 export function LoginPage({ message }: { message: string }) {
@@ -28,6 +29,32 @@ export function LoginPage({ message }: { message: string }) {
           </dd>
         </dl>
         <Button onClick={() => void loadSession()}>Try again</Button>
+      </EmptyState>
+    </Page>
+  );
+}
+
+/** Asks whether a login link may replace the session. */
+export function ReplaceSession({ user, token }: { user: Session; token: string }) {
+  const keep = () => {
+    keepSession(user);
+    navigate("/", { replace: true });
+  };
+  const replace = async () => {
+    await logIn(token);
+    navigate("/", { replace: true });
+  };
+  return (
+    <Page title="Log in" heading={<span class="visually-hidden">Log in</span>}>
+      <EmptyState title="You are logged in already">
+        <p>
+          You are logged in as <code>{user.subject}</code>. The link that you opened starts another session.
+          If you did not create the link yourself, it can log you in as another user.
+        </p>
+        <Button kind="primary" onClick={keep}>
+          Keep this session
+        </Button>
+        <Button onClick={() => void replace()}>Log in with the link</Button>
       </EmptyState>
     </Page>
   );

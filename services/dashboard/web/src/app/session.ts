@@ -16,6 +16,7 @@ export interface Session {
 type SessionState =
   | { readonly kind: "loading" }
   | { readonly kind: "user"; readonly user: Session }
+  | { readonly kind: "replace"; readonly user: Session; readonly token: string }
   | { readonly kind: "login"; readonly message: string }
   | { readonly kind: "failed"; readonly message: string };
 
@@ -30,21 +31,39 @@ export const isAdmin = computed(() => user.value?.role.toLowerCase() === "admin"
 
 /** Asks the dashboard who the user is. */
 export async function loadSession(): Promise<void> {
-  await request({ method: "GET" });
+  session.value = await request({ method: "GET" });
 }
 
 /** Exchanges the one-time token of a login link for a session. */
 export async function logIn(token: string): Promise<void> {
-  await request({
+  session.value = await request({
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ token }),
   });
 }
 
+/**
+ * Follows a login link. Asks first if the link would replace the session of a shared dashboard, because another user can
+ * have made the link.
+ */
+export async function followLoginLink(token: string): Promise<void> {
+  const current = await request({ method: "GET" });
+  if (current.kind === "user" && current.user.mode === "delegated") {
+    session.value = { ...current, kind: "replace", token };
+  } else {
+    await logIn(token);
+  }
+}
+
+/** Goes on with the session that a login link would have replaced. */
+export function keepSession(user: Session): void {
+  session.value = { kind: "user", user };
+}
+
 /** Ends the session of this browser, with the streams of all its tabs. */
 export async function logOut(): Promise<void> {
-  await request({ method: "DELETE" });
+  session.value = await request({ method: "DELETE" });
 }
 
 /** Ends the session in this page: a call was refused because the user is not logged in any more. */
@@ -52,12 +71,12 @@ export function requireLogin(message: string): void {
   session.value = { kind: "login", message };
 }
 
-async function request(init: RequestInit): Promise<void> {
+async function request(init: RequestInit): Promise<SessionState> {
   try {
     const response = await fetch("/session", { ...init, credentials: "same-origin", cache: "no-store" });
-    session.value = await readSession(response);
+    return await readSession(response);
   } catch (error) {
-    session.value = { kind: "failed", message: `The dashboard did not answer: ${String(error)}` };
+    return { kind: "failed", message: `The dashboard did not answer: ${String(error)}` };
   }
 }
 
