@@ -68,3 +68,10 @@ async def test_missing_packages_and_other_protocols_are_reported(cli: Cli) -> No
     cli.env["OTEL_SDK_DISABLED"] = "true"
     result = await finished(await cli.start("run", "true"))
     assert (result.code, result.stderr) == (0, "")
+
+
+async def test_a_faulty_variable_changes_no_result(cli: Cli) -> None:
+    cli.env |= {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}
+    result = await finished(await cli.start("run", "true"))
+    assert result.code == 0
+    assert result.stderr.startswith("jobworker: spans are not exported: check the OTEL_… variables: ")

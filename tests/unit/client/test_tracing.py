@@ -7,13 +7,16 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from jobworker_client import Client, ClientConfig, JobNotFound, telemetry
+from jobworker_client.aio.stream_span import traced as aio_traced
+from jobworker_client.sync.stream_span import traced as sync_traced
 from scripted import JOB_ID, FakeServer, until
 from scripted_messages import Refusal
 from scripted_watch import play_watch
@@ -52,6 +55,7 @@ def traceparent(span: ReadableSpan) -> str:
         (PARENT, "vendor=1", (PARENT, "vendor=1")),
         (PARENT, "", (PARENT, "")),
         (PARENT, "a=\N{SNOWMAN}", (PARENT, "")),
+        (PARENT, f"a={600 * 'b'}", (PARENT, "")),
         ("", "vendor=1", ("", "")),
         ("line\nfeed", "vendor=1", ("", "")),
     ],
@@ -165,6 +169,57 @@ async def test_a_cancelled_call_ends_its_span(
             await call
     (span,) = exporter.get_finished_spans()
     assert (span.attributes or {})["rpc.response.status_code"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("fault", ["start", "end"])
+async def test_a_fault_of_open_telemetry_changes_no_call(
+    any_client: AnyClient, server: FakeServer, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """The processors of a program can raise any exception."""
+
+    class Faulty(SpanProcessor):
+        def on_start(self, *_: object, **__: object) -> None:
+            if fault == "start":
+                raise ZeroDivisionError
+
+        def on_end(self, *_: object) -> None:
+            raise ZeroDivisionError
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Faulty())
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setenv("TRACEPARENT", PARENT)
+    server.add()
+    assert (await any_client.call("get", JOB_ID)).id == JOB_ID
+    await any_client.rest(any_client.client.stream(JOB_ID))
+    parents = {parent for _, parent, _ in server.traces}
+    assert (parents == {PARENT}) == (fault == "start")
+
+
+async def test_a_propagator_can_use_any_case(
+    any_client: AnyClient, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The propagator of AWS X-Ray uses capitals. gRPC refuses keys with upper-case letters."""
+
+    def inject(carrier: dict[str, str], _context: Context) -> None:
+        carrier["Traceparent"] = PARENT
+
+    monkeypatch.setattr(propagate, "inject", inject)
+    server.add()
+    await any_client.call("get", JOB_ID)
+    assert server.traces == [("GetJob", PARENT, "")]
+
+
+async def test_a_stream_that_cannot_start_ends_its_span(exporter: InMemorySpanExporter) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise ValueError("Cannot invoke RPC on closed channel!")
+
+    with pytest.raises(ValueError, match="closed channel"):
+        aio_traced("WatchJobs", closed)  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="closed channel"):
+        sync_traced("WatchJobs", closed)(None)
+    statuses = [(span.attributes or {})["rpc.response.status_code"] for span in exporter.get_finished_spans()]
+    assert statuses == ["CANCELLED", "CANCELLED"]
 
 
 def test_a_program_without_a_provider_passes_its_trace_on(monkeypatch: pytest.MonkeyPatch) -> None:

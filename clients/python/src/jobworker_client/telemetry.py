@@ -35,7 +35,8 @@ def begin(method: str) -> CallTrace:
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
-    return CallTrace(tuple(metadata.items()), end)
+    # gRPC refuses keys with upper-case letters, which some propagators use.
+    return CallTrace(tuple((key.lower(), value) for key, value in metadata.items()), end)
 
 
 def parent_context() -> Context:

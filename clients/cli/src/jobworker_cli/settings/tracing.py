@@ -20,7 +20,7 @@ _FLUSH_SECONDS = 2.0
 
 async def traced(name: str, running: "Coroutine[None, None, int]") -> int:
     """Return the exit code of a coroutine, which runs in a span if spans are exported."""
-    if (provider := _provider(os.environ)) is None:
+    if (provider := _usable_provider(os.environ)) is None:
         return await running
     try:
         return await _in_span(provider, name, running)
@@ -43,6 +43,15 @@ async def _in_span(provider: "TracerProvider", name: str, running: "Coroutine[No
             span.set_status(Status(StatusCode.ERROR))
     await stream_span.ended()
     return code
+
+
+def _usable_provider(environment: Mapping[str, str]) -> "TracerProvider | None":
+    """Return a provider, or report that the variables have a faulty value."""
+    try:
+        return _provider(environment)
+    except Exception as error:  # noqa: BLE001 - the SDK raises what its conversions raise
+        print_message(f"jobworker: spans are not exported: check the OTEL_… variables: {error}")
+        return None
 
 
 def _provider(environment: Mapping[str, str]) -> "TracerProvider | None":

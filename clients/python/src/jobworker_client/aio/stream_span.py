@@ -21,7 +21,8 @@ _ending: set["asyncio.Task[None]"] = set()
 def traced(method: str, start: Callable[[Metadata], C]) -> C:
     """Start a call of a method with its metadata, and return it. Its span ends with the call."""
     trace = tracing.begin(method)
-    call = start(trace.metadata)
+    with tracing.ended_on_error(trace):
+        call = start(trace.metadata)
     if trace.has_span:
         task = asyncio.get_running_loop().create_task(_end(trace, call))
         _ending.add(task)

@@ -27,7 +27,8 @@ def traced(name: str, method: Callable[..., C]) -> Callable[..., C]:
 
     def start(request: object, *, timeout: float | None = None) -> C:
         trace = tracing.begin(name)
-        call = method(request, timeout=timeout, metadata=trace.metadata)
+        with tracing.ended_on_error(trace):
+            call = method(request, timeout=timeout, metadata=trace.metadata)
         if trace.has_span:
             ending = cast("_Call", call)
 
