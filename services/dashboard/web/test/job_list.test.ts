@@ -81,7 +81,7 @@ function lastWatch(): FakeWatch {
 
 /** Lets the list read all events. */
 async function settle(): Promise<void> {
-  for (let turn = 0; turn < 3; turn += 1) {
+  for (let turn = 0; turn < 10; turn += 1) {
     await new Promise(setImmediate);
   }
 }
@@ -129,6 +129,23 @@ test("a large snapshot is shown before it is complete", async () => {
   assert.equal(list.state.value.jobs.size, 60);
   assert.equal(list.synced.value, false);
   list.stop();
+});
+
+test("many events at once are read in parts, between which the page can draw", async () => {
+  let now = 0;
+  const clock = mock.method(performance, "now", () => ++now);
+  const list = newList();
+  list.start({});
+  lastWatch().change(...Array.from({ length: 1000 }, (_, index) => `job-${index}`));
+  lastWatch().sync();
+  await new Promise(setImmediate);
+  assert.equal(list.synced.value, false);
+  while (!list.synced.value) {
+    await settle();
+  }
+  assert.equal(list.state.value.jobs.size, 1000);
+  list.stop();
+  clock.mock.restore();
 });
 
 test("the changes between two frames are shown together", async () => {

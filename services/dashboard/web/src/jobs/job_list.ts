@@ -7,12 +7,15 @@ import {
   type WatchFilter,
 } from "@jobworker/client/browser";
 import { signal } from "@preact/signals";
+import { nextTask } from "../ui/tasks.js";
 
 // The client has already retried for 30 s.
 const RESTART_MS = 1000;
 // An unfinished snapshot replaces the jobs of the previous filter when it has so many jobs, and is shown that often.
 const FIRST_JOBS = 50;
 const SNAPSHOT_MS = 200;
+// The page draws and handles input after at most this much work on events, which can arrive all at once.
+const BUSY_MS = 15;
 
 /** The jobs that match a filter. Changes become visible together, at most once per frame. */
 export class JobList {
@@ -66,6 +69,7 @@ export class JobList {
   async #read(watch: JobWatch, signal: AbortSignal): Promise<void> {
     let synced = false;
     let nextTime = 0;
+    let begin = performance.now();
     for await (const event of watch) {
       // Events that arrived before the end of the watch are not those of the present filter.
       signal.throwIfAborted();
@@ -78,6 +82,10 @@ export class JobList {
       } else if (watch.jobs.size >= FIRST_JOBS && performance.now() >= nextTime) {
         nextTime = performance.now() + SNAPSHOT_MS;
         this.#showInNextFrame(watch.jobs);
+      }
+      if (performance.now() - begin > BUSY_MS) {
+        await nextTask();
+        begin = performance.now();
       }
     }
   }

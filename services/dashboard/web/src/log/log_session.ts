@@ -1,5 +1,6 @@
 /** The worker's side of a log view: the stream of a job, its rows, the search and downloads. */
 import { BrowserClient, type Chunk, type JobWorkerError, type Source } from "@jobworker/client/browser";
+import { nextTask } from "../ui/tasks.js";
 import { collectDownload } from "./download.js";
 import { LogPages } from "./log_pages.js";
 import type { MatchPlace } from "./match_index.js";
@@ -11,7 +12,6 @@ import { locateLine, locateOffset, locateTime } from "./row_locator.js";
 import { MissingPage, type Row, RowReader } from "./row_reader.js";
 import { SearchFeed } from "./search_feed.js";
 import { BOTH, type Filter, ONLY_STDERR, ONLY_STDOUT, sourceIndex } from "./source.js";
-import { nextTask } from "./tasks.js";
 import { clipText } from "./text_clip.js";
 
 const FILTERS = [BOTH, ONLY_STDOUT, ONLY_STDERR] as const;
