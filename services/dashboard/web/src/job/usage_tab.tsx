@@ -1,7 +1,9 @@
 /** The usage of a job: charts since the page was opened, the limits, and the totals. */
 import { type Job, JobStatus, Limit } from "@jobworker/client/browser";
+import { useEffect, useState } from "preact/hooks";
+import { reportError } from "../app/client.js";
 import { formatBytes } from "../ui/format.js";
-import { Chart } from "./chart.js";
+import type { Chart as ChartComponent } from "./chart.js";
 import { Facts } from "./facts.js";
 import { usageFacts } from "./job_facts.js";
 import type { JobFeed } from "./job_feed.js";
@@ -33,8 +35,12 @@ export function UsageTab({ feed, job }: { feed: JobFeed; job: Job }) {
 
 function Charts({ feed, job }: { feed: JobFeed; job: Job }) {
   const { times, cpu, memory, read, written, cpuPressure, memoryPressure, ioPressure } = feed.history.series;
+  const Chart = useChart();
   if (times.length === 0) {
     return <p class="muted">{emptyReason(job)}</p>;
+  }
+  if (!Chart) {
+    return null;
   }
   return (
     <section aria-label="Charts">
@@ -85,6 +91,15 @@ function Charts({ feed, job }: { feed: JobFeed; job: Job }) {
       </div>
     </section>
   );
+}
+
+/** Returns the component of a chart once its code is loaded, which the other views do not need. */
+function useChart(): typeof ChartComponent | undefined {
+  const [loaded, setLoaded] = useState<{ readonly Chart: typeof ChartComponent }>();
+  useEffect(() => {
+    import("./chart.js").then(setLoaded, reportError);
+  }, []);
+  return loaded?.Chart;
 }
 
 function formatPercent(value: number): string {
