@@ -60,12 +60,18 @@ class LogStore:
         self._to_remove: list[Path] = [self._next_directory]
         self._total = self._ended.total
         self._failing = False
-        self.totals = LogTotals()
+        self._totals = LogTotals()
 
     @property
     def total_bytes(self) -> int:
         """The space of all logs with their indexes."""
         return self._total
+
+    @property
+    def totals(self) -> LogTotals:
+        """The output of all jobs, with the losses that the disk has not recorded yet."""
+        unrecorded = sum(writer.unrecorded for writer in self._live.values())
+        return LogTotals(self._totals.written, self._totals.lost + unrecorded)
 
     def prepare(self) -> None:
         """Create the files of the next log in advance, because a file system can take long for that.
@@ -112,7 +118,7 @@ class LogStore:
         Raises:
             FileNotFoundError: the job has no log.
         """
-        writer = LogWriter.resume(self._jobs_dir / job_id, self._grown, self.totals)
+        writer = LogWriter.resume(self._jobs_dir / job_id, self._grown, self._totals)
         self._live[job_id] = writer
         self._total += writer.extent.stored
         return writer
@@ -141,7 +147,7 @@ class LogStore:
         # The directory inherits the group of `jobs_dir`, which can read the logs.
         directory.mkdir(mode=0o750)
         try:
-            return LogWriter.create(directory, self._grown, self.totals)
+            return LogWriter.create(directory, self._grown, self._totals)
         except OSError:
             self._remove(directory)
             raise
@@ -152,7 +158,7 @@ class LogStore:
         writer.record_loss()
         writer.close()
         if writer.unrecorded:
-            self.totals.add(writer.unrecorded, lost=True)
+            self._totals.add(writer.unrecorded, lost=True)
             what = f"{writer.unrecorded} bytes of output of job {job_id} are lost without a record"
             self._on_error(OSError(errno.EIO, what))
         self._ended.set_stored(job_id, writer.extent.stored)
