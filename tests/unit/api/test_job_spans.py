@@ -129,6 +129,11 @@ def test_a_queued_job_has_its_steps_and_its_wait_below_it(exported: Exported) ->
     ]
 
 
+def test_a_clock_that_was_set_back_makes_no_negative_wait(exported: Exported) -> None:
+    exported.ended(replace(JOB, was_queued=True, create_time_ns=25))
+    assert parents(exported.spans)[0] == ("jobworker.job.queue", SPAN_ID, 25, 25)
+
+
 def test_a_job_that_ended_in_the_queue_has_no_steps(exported: Exported) -> None:
     exported.ended(replace(JOB, was_queued=True, trace=JobTrace(REQUEST, SPAN_ID)))
     assert parents(exported.spans) == [

@@ -1,6 +1,7 @@
 """Spans and measurements in the in-memory exporters of the SDK."""
 
 import contextlib
+import time
 
 import pytest
 from api_server import Logged, eventually
@@ -131,6 +132,23 @@ async def test_without_an_exporter_of_spans_the_client_is_the_parent_of_the_job(
         await client.call("Write", traceparent=f"00-{TRACE_ID}-{SPAN_ID}-03")
         await client.call("Write")
     assert contexts == [TraceContext(f"00-{TRACE_ID}-{SPAN_ID}-03"), None]
+
+
+async def test_a_clock_that_is_set_back_makes_no_negative_span(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected = Collected()
+
+    async def set_back(_context: Context) -> None:
+        monkeypatch.setattr(time, "time_ns", lambda: 7)
+
+    async with serve(set_back, collected.interceptor) as client:
+        await client.call("Write")
+        await eventually(collected.spans)
+    (span,) = collected.spans()
+    assert span.start_time
+    assert span.end_time
+    assert span.end_time >= span.start_time
 
 
 async def test_the_sampler_decides(serve: Serve) -> None:

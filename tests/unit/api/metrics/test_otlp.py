@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from api_server import eventually
+import pytest
+from api_server import Logged, eventually
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
@@ -121,6 +122,25 @@ async def test_snapshots_are_exported_again_and_again() -> None:
     with exporting() as (export, exporter):
         export.start(collect)
         await eventually(lambda: len(exporter.received) > 2)
+
+
+async def test_a_bug_of_an_exporter_does_not_end_the_export(
+    monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    async def collect() -> Snapshots:
+        return API, None
+
+    with exporting() as (export, exporter):
+        working = exporter.export
+
+        def fail(_: MetricsData) -> MetricExportResult:
+            monkeypatch.setattr(exporter, "export", working)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(exporter, "export", fail)
+        export.start(collect)
+        await eventually(lambda: exporter.received)
+    assert [line["event"] for line in logged] == ["metrics not exported"]
 
 
 async def test_a_supervisor_that_does_not_answer_delays_the_export_only() -> None:

@@ -72,7 +72,7 @@ class JobSpans:
         own = _sibling(parent, int(trace.span_id, 16))
         end = job.end_time_ns or job.create_time_ns
         if job.was_queued:
-            left = trace.steps[0].start_ns if trace.steps else end
+            left = max(trace.steps[0].start_ns, job.create_time_ns) if trace.steps else end
             self._export_steps((Step("queue", job.create_time_ns, left), *trace.steps), own)
         span = self._new_span(
             _JOB,

@@ -34,6 +34,12 @@ class RpcSpan:
         self.context = context
         self.parent = parent
         self.start_ns = time.time_ns()
+        self._begin = time.perf_counter_ns()
+
+    @property
+    def end_ns(self) -> int:
+        """The time of this moment. It is not before the start, even if the wall clock was set back."""
+        return self.start_ns + time.perf_counter_ns() - self._begin
 
     @property
     def trace(self) -> TraceContext:
@@ -87,7 +93,7 @@ class RpcSpans:
             kind=SpanKind.SERVER,
             status=status,
             start_time=span.start_ns,
-            end_time=time.time_ns(),
+            end_time=span.end_ns,
             instrumentation_scope=_SCOPE,
         )
         for output in self._outputs:

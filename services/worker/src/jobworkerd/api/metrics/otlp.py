@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError
 from itertools import groupby
 
 import msgspec
+import structlog
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Gauge,
@@ -56,6 +57,7 @@ class MetricsExport:
         self._resource = resource
         self._interval = interval
         self._ended = threading.Event()
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     def start(self, collect: Collect) -> None:
         """Export from now on what `collect` returns in the running loop."""
@@ -71,9 +73,15 @@ class MetricsExport:
     def _run(self, loop: asyncio.AbstractEventLoop, collect: Collect) -> None:
         while not self._ended.wait(self._interval):
             if snapshots := _collected(loop, collect):
-                data = metrics_data(snapshots, self._resource)
-                for each in self._exporters:
-                    each.export(data)
+                self._export(snapshots)
+
+    def _export(self, snapshots: Snapshots) -> None:
+        try:
+            data = metrics_data(snapshots, self._resource)
+            for each in self._exporters:
+                each.export(data)
+        except Exception:  # noqa: BLE001 - a bug of an exporter must not end the thread
+            self._log.exception("metrics not exported")
 
 
 def _collected(loop: asyncio.AbstractEventLoop, collect: Collect) -> Snapshots | None:
