@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from api_server import Logged, eventually
 from msgspec.structs import replace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -64,6 +65,19 @@ def test_the_steps_are_children_of_the_call(exported: Exported) -> None:
     assert len({span.context.span_id for span in exported.spans}) == 2
     assert {f"{span.context.trace_id:032x}" for span in exported.spans} == {TRACE_ID}
     assert {int(span.context.trace_flags) for span in exported.spans} == {3}
+
+
+async def test_a_bug_fails_neither_the_call_nor_the_connection(exported: Exported, logged: Logged) -> None:
+    def fail(_: ReadableSpan) -> None:
+        raise ZeroDivisionError
+
+    acknowledged: list[str] = []
+    exported.job_spans.attach([fail])
+    exported.job_spans.acknowledge_with(acknowledged.extend)
+    exported.job_spans.created(JOB, REQUEST)
+    exported.job_spans.ended(JOB)
+    await eventually(lambda: acknowledged == [JOB.id])
+    assert [line["event"] for line in logged] == ["spans not exported", "spans not exported"]
 
 
 def test_a_retry_does_not_export_the_steps_again(exported: Exported) -> None:

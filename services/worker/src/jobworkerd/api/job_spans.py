@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+import structlog
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -38,6 +39,7 @@ class JobSpans:
         self._new_id = RandomIdGenerator().generate_span_id
         self._outputs: Sequence[Callable[[ReadableSpan], None]] = ()
         self._acknowledge: Acknowledge | None = None
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     def attach(self, outputs: Sequence[Callable[[ReadableSpan], None]]) -> None:
         """Set the functions that take finished spans."""
@@ -61,11 +63,21 @@ class JobSpans:
         A retry of the request has another span, and the first one has exported the steps.
         """
         if job.trace and job.trace.parent == request and job.trace.steps:
-            parent = span_context(job.trace.parent)
-            self._export_steps(job.trace.steps, parent)
+            try:
+                self._export_steps(job.trace.steps, span_context(job.trace.parent))
+            except Exception:  # noqa: BLE001 - the job runs, so a span must not fail the call
+                self._log.exception("spans not exported")
 
     def ended(self, job: Job) -> None:
-        """Export the span of a final job."""
+        """Export the span of a final job, or acknowledge it after a bug, so that it is not sent again."""
+        try:
+            self._export_job(job)
+        except Exception:  # noqa: BLE001 - it would end the connection to the supervisor
+            self._log.exception("spans not exported")
+            if self._acknowledge:
+                self._acknowledge([job.id])
+
+    def _export_job(self, job: Job) -> None:
         trace = job.trace
         assert trace
         parent = span_context(trace.parent)

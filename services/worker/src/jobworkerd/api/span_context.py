@@ -1,8 +1,13 @@
 """Conversion of W3C Trace Context to the types of OpenTelemetry."""
 
+import logging
+
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 
 from jobworkerd.trace_context import TraceContext
+
+# OpenTelemetry warns of each invalid `tracestate`, with which any client could fill the log.
+logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
 
 
 def span_context(trace: TraceContext, *, remote: bool = False) -> SpanContext:
