@@ -122,10 +122,45 @@ async def test_dropped_spans_are_counted_and_reported(
     spans.close()
     (line,) = log.getvalue().splitlines()
     event = json.loads(line)
-    assert (event["level"], event["event"], event["count"]) == ("warning", "job spans dropped", 3)
+    assert (event["level"], event["event"], event["count"]) == ("warning", "job spans dropped", 5)
+
+
+async def test_the_newest_spans_are_kept(spans: JobSpans, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_spans, "MAX_UNSENT", 2)
+    for number in range(5):
+        spans.ended(job(number))
     process = Process()
     spans.connected(process.take, exports=True)
     assert process.jobs == ["job 3", "job 4"]
+    spans.close()
+
+
+async def test_spans_that_no_process_got_are_reported_at_the_end(
+    spans: JobSpans, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API process reports itself which of its spans no collector has accepted."""
+    monkeypatch.setattr(job_spans, "MAX_SENT", 2)
+    process = Process()
+    spans.connected(process.take, exports=True)
+    for number in range(2):
+        spans.ended(job(number))
+    spans.disconnected(process.take)
+    spans.connected(process.take, exports=True)
+    for number in range(2, 5):
+        spans.ended(job(number))
+    spans.disconnected(process.take)
+    spans.close()
+    (line,) = log.getvalue().splitlines()
+    assert json.loads(line)["count"] == 3
+
+
+async def test_an_end_without_waiting_spans_reports_nothing(spans: JobSpans, log: io.StringIO) -> None:
+    process = Process()
+    spans.connected(process.take, exports=True)
+    spans.ended(job(1))
+    spans.disconnected(process.take)
+    spans.close()
+    assert log.getvalue() == ""
 
 
 async def test_a_span_in_memory_has_a_bounded_size(spans: JobSpans) -> None:

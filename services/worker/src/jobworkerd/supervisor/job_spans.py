@@ -36,6 +36,8 @@ class JobSpans:
         self._log = log
         self._unsent: dict[str, Job] = {}
         self._sent: dict[str, Job] = {}
+        self._left_by_last = 0
+        """Number of the first spans of `_unsent` that the last API process got before it ended."""
         self._exporters: list[Send] = []
         self._none_exports = False
         self._dropped = 0
@@ -59,12 +61,14 @@ class JobSpans:
         elif not exports and not self._exporters:
             self._none_exports = True
             self._unsent.clear()
+            self._left_by_last = 0
 
     def disconnected(self, send: Send) -> None:
         """Remove an API process, and send its spans to the next one."""
         if send in self._exporters:
             if send == self._exporters[0]:
                 self._unsent = self._sent | self._unsent
+                self._left_by_last = len(self._sent)
                 self._sent = {}
             self._exporters.remove(send)
             self._send()
@@ -79,10 +83,12 @@ class JobSpans:
         while self._exporters and self._unsent and len(self._sent) < MAX_SENT:
             job_id = next(iter(self._unsent))
             self._sent[job_id] = job = self._unsent.pop(job_id)
+            self._left_by_last = max(self._left_by_last - 1, 0)
             self._exporters[0](job)
 
     def _drop_oldest(self) -> None:
         del self._unsent[next(iter(self._unsent))]
+        self._left_by_last = max(self._left_by_last - 1, 0)
         self._dropped += 1
         if self._reporting is None:
             self._reporting = self._loop.call_later(_REPORT_SECONDS, self._report)
@@ -93,9 +99,13 @@ class JobSpans:
         self._dropped = 0
 
     def close(self) -> None:
-        """Report the dropped spans."""
+        """Report the dropped spans, and those that no API process got. A process reports its own losses."""
+        self._dropped += len(self._unsent) - self._left_by_last
+        self._unsent.clear()
+        self._left_by_last = 0
         if self._reporting:
             self._reporting.cancel()
+        if self._dropped:
             self._report()
 
 
