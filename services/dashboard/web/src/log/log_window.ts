@@ -30,6 +30,8 @@ export class LogWindow {
   #newestTotal = 0;
   readonly #list: RowList;
   #rowHeight = 20;
+  // The height of the view. To read it from the element, the browser would compute the layout in each drawing.
+  #height: number;
   #wraps = false;
   // Without a position, the last row is at the bottom edge.
   #position: Position | undefined = TOP;
@@ -44,6 +46,7 @@ export class LogWindow {
   constructor(client: LogClient, filter: Filter, elements: WindowElements, events: WindowEvents) {
     this.#elements = elements;
     this.#events = events;
+    this.#height = elements.scroller.clientHeight;
     this.#list = new RowList(elements.layer, (offset) => events.hrefOf(offset));
     this.cache = new RowCache(client, filter, () => this.schedule());
     elements.scroller.addEventListener("scroll", this.#onScroll);
@@ -142,7 +145,8 @@ export class LogWindow {
     this.#list.forgetHeights();
     const { scroller, frame, layer } = this.#elements;
     this.#rowHeight = Number.parseFloat(getComputedStyle(layer).lineHeight) || this.#rowHeight;
-    frame.style.height = `${scroller.clientHeight}px`;
+    this.#height = scroller.clientHeight;
+    frame.style.height = `${this.#height}px`;
     this.schedule();
   }
 
@@ -155,25 +159,23 @@ export class LogWindow {
   }
 
   get #visibleRows(): number {
-    return Math.ceil(this.#range.height / this.#rowHeight);
+    return Math.ceil(this.#height / this.#rowHeight);
   }
 
   get #range(): ScrollRange {
     const rowHeight = this.#wraps ? this.#list.averageHeight || this.#rowHeight : this.#rowHeight;
-    const height = this.#elements.scroller.clientHeight;
-    return { rows: this.#total, rowHeight, height, isUniform: !this.#wraps };
+    return { rows: this.#total, rowHeight, height: this.#height, isUniform: !this.#wraps };
   }
 
   readonly #onScroll = (): void => {
-    const { scrollTop } = this.#elements.scroller;
+    const { scrollTop, scrollHeight } = this.#elements.scroller;
     const delta = scrollTop - this.#scrollTop;
     if (Math.abs(delta) < 1) {
       return;
     }
     const range = this.#range;
     this.#scrollTop = scrollTop;
-    const { clientHeight, scrollHeight } = this.#elements.scroller;
-    if (scrollTop + clientHeight >= scrollHeight - 1) {
+    if (scrollTop + this.#height >= scrollHeight - 1) {
       this.#position = undefined;
       this.#setFollowing(true);
     } else if (isExact(range) || Math.abs(delta) > 3 * range.height || scrollTop <= 0) {
@@ -236,7 +238,7 @@ export class LogWindow {
   }
 
   #draw(): void {
-    if (this.#isFollowing && this.#total * this.#rowHeight > this.#range.height) {
+    if (this.#isFollowing && this.#total * this.#rowHeight > this.#height) {
       this.#position = undefined;
     }
     const first = Math.max(0, this.topRow - MARGIN_ROWS);
@@ -271,9 +273,8 @@ export class LogWindow {
       above += this.#position && row < this.#position.row ? this.#heightOf(row) : 0;
       all += this.#heightOf(row);
     }
-    const { height } = this.#range;
-    const shift = this.#position ? -above - this.#position.pixels : height - all;
-    this.#elements.layer.style.transform = `translateY(${all < height && first === 0 ? 0 : shift}px)`;
+    const shift = this.#position ? -above - this.#position.pixels : this.#height - all;
+    this.#elements.layer.style.transform = `translateY(${all < this.#height && first === 0 ? 0 : shift}px)`;
   }
 
   #moveScrollBar(): void {
