@@ -15,7 +15,8 @@ import { BOTH, type Filter, ONLY_STDERR, ONLY_STDOUT, sourceIndex } from "./sour
 import { clipText } from "./text_clip.js";
 
 const FILTERS = [BOTH, ONLY_STDOUT, ONLY_STDERR] as const;
-const STATE_INTERVAL_MS = 50;
+// The page draws fast output this often.
+const STATE_INTERVAL_MS = 100;
 const RETRY_MS = 5000;
 // The worker answers calls after at most this much output.
 const BUSY_MS = 15;
