@@ -17,7 +17,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-_COMMENT = re.compile(r"<!-- (?:(output)|not run: (\S.*)) -->\s*", re.DOTALL)
+_COMMENT = re.compile(r"\s*<!-- (?:(output)|not run: (\S.*)) -->\s*", re.DOTALL)
 
 
 class Use(enum.Enum):

@@ -77,6 +77,8 @@ def test_output_is_compared(reader: Session) -> None:
 
 def test_a_reason_excuses_a_block_and_only_the_next_one(reader: Session) -> None:
     play(reader, "<!-- not run: it would take a year -->", block("sh", "false"))
+    # Mkdocs needs four spaces in a list, and Markdown three.
+    play(reader, "1. A step:", "    <!-- not run: it would take a year -->\n    ```sh\n    false\n    ```")
     with pytest.raises(Wrong):
         play(reader, "<!-- not run: it would take a year -->", "Text.", block("sh", "false"))
     with pytest.raises(Wrong):
