@@ -1,11 +1,13 @@
 """Streams through the proxy of the dashboard, without a browser."""
 
 import asyncio
+import contextlib
 import json
 import urllib.request
 from collections.abc import Callable
 
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedOK
 from websockets.typing import Subprotocol
 
 from dashboard import Dashboard
@@ -42,8 +44,9 @@ async def read_stream(dashboard: Dashboard, cookie: str, request: bytes) -> int:
                 assert message == "{}", message
                 continue
             total += len(message)
-            # The proxy sends no more than 4 MiB that the client has not consumed.
-            await socket.send(str(total))
+            # The proxy sends no more than 4 MiB that the client has not consumed. It can have sent the end.
+            with contextlib.suppress(ConnectionClosedOK):
+                await socket.send(str(total))
     return total
 
 
