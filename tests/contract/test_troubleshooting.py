@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from examples import compiled
 from jobworkerd import errors
-from jobworkerd.api.status import ROWS, reason_name
+from jobworkerd.rpc_server.status import ROWS, reason_name
 from live import Server, make_certificates
 
 BIN = Path(sys.executable).parent

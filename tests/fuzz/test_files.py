@@ -15,9 +15,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobworkerd import pem_parser, server_certificate
-from jobworkerd.api.identity.principal import Identities, parse_certificate
-from jobworkerd.api.identity.session_token import SessionTokens
-from jobworkerd.api.rpc import Credential
 from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
 from jobworkerd.certs.errors import CertificatesError
@@ -33,6 +30,9 @@ from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 from jobworkerd.pem_parser import DamagedPem
 from jobworkerd.revocations import Revocations
+from jobworkerd.rpc_server.identity.principal import Identities, parse_certificate
+from jobworkerd.rpc_server.identity.session_token import SessionTokens
+from jobworkerd.rpc_server.rpc import Credential
 from jobworkerd.server_pair import ServerPair
 from jobworkerd.settings.keys import all_keys
 from jobworkerd.settings.resolve import SettingsError, resolve_settings

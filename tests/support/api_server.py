@@ -15,13 +15,13 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from jobworker.v1 import job_service_pb2_grpc
+from jobworkerd import certificate_files
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.metrics.definitions import JOB_OOM_KILLS
 from jobworkerd.metrics.instruments import Snapshot, encode, sample
 from jobworkerd.model import Job, JobSpec, JobStatus, Limits, LimitsPolicy, OutputSource
 from jobworkerd.protocol import framing, messages
 from jobworkerd.protocol.metrics_messages import ExportMetrics, Metrics
-from jobworkerd.supervisor import certificates
 
 JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
 LIMITS = Limits(max_cpu=10, max_memory=1, max_io_bps=0, max_pids=1024)
@@ -84,7 +84,7 @@ class ScriptedSupervisor:
                 await self.say(messages.Reply(request.seq, messages.Done()))
             return
         if isinstance(request.body, messages.GetCertificates):
-            found = certificates.read(self._certs_dir, request.body.known)
+            found = certificate_files.read(self._certs_dir, request.body.known)
             await self.say(messages.Reply(request.seq, found))
             return
         if isinstance(request.body, ExportMetrics):

@@ -10,7 +10,7 @@ from jobworkerd import keyring
 LEAVES_A_KEY_BEHIND = """
 import ctypes, os, sys
 from jobworkerd import keyring
-from jobworkerd.api.identity import privileges
+from jobworkerd.api import privileges
 libc = ctypes.CDLL(None)
 add_key, keyctl = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
 SESSION, SEARCH = ctypes.c_long(-3), 10

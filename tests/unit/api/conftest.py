@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,22 +12,12 @@ from api_server import Api, Authority, Logged, ScriptedSupervisor, StartApi, fir
 from msgspec.structs import replace
 
 from jobworkerd.api import main
-from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.api.telemetry import Exporting
 from jobworkerd.config import ApiConfig, Config, Defaults
+from jobworkerd.rpc_server.interceptors.server_interceptor import ServerInterceptor
+from server_fixtures import authority, logged
 
-
-@pytest.fixture(scope="session")
-def authority() -> Authority:
-    """An authority for all tests."""
-    return Authority()
-
-
-@pytest.fixture
-def logged() -> Iterator[Logged]:
-    """The events of the log, including values that are bound to the context."""
-    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
-        yield lines  # type: ignore[misc]  # a list of mappings, which are dicts
+__all__ = ["authority", "logged"]
 
 
 @pytest.fixture

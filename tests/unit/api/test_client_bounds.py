@@ -15,13 +15,13 @@ from grpc_status import rpc_status
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.api import clients
-from jobworkerd.api.clients import Clients
-from jobworkerd.api.identity.principal import Principal, Role
-from jobworkerd.api.interceptors import call_bounds
-from jobworkerd.api.peers import close_peers, normalized, open_peers
 from jobworkerd.config import ApiConfig, Config
 from jobworkerd.quotas import QuotaConfig, ViewerQuota
+from jobworkerd.rpc_server import clients
+from jobworkerd.rpc_server.clients import Clients
+from jobworkerd.rpc_server.identity.principal import Principal, Role
+from jobworkerd.rpc_server.interceptors import call_bounds
+from jobworkerd.rpc_server.peers import close_peers, normalized, open_peers
 
 GET = job_service_pb2.GetJobRequest(id=JOB_ID)
 GET_METHOD = "/jobworker.v1.JobService/GetJob"

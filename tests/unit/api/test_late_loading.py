@@ -38,10 +38,10 @@ from jobworkerd.trace_context import JobTrace, Step, TraceContext
 
 _AUDITED = """
 import json, os, sys
-from jobworkerd.api import environment
+from jobworkerd.rpc_server import environment
 environment.prepare()
 from jobworkerd.api import main
-from jobworkerd.api.identity import privileges
+from jobworkerd.api import privileges
 
 dropped = []
 def audit(event, arguments):

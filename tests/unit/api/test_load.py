@@ -14,11 +14,11 @@ from api_server import JOB, JOB_ID, Authority, Client, StartApi, refusal
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.api import memory, server
 from jobworkerd.config import ApiConfig, Config
 from jobworkerd.logs.writer import LogWriter
 from jobworkerd.model import OutputSource
 from jobworkerd.protocol import messages
+from jobworkerd.rpc_server import memory, server
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ async def test_telemetry_on_the_console(start: Start, config: Config, authority:
 async def test_slow_modules_are_not_imported() -> None:
     code = """
 import sys
-from jobworkerd.api import environment
+from jobworkerd.rpc_server import environment
 environment.prepare()
 import jobworkerd.api.main
 slow = {"rich", "typer", "pydantic", "opentelemetry.sdk"}

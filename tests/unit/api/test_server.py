@@ -12,10 +12,10 @@ from api_server import JOB_ID, Api, StartApi, refusal, write_log
 from grpc import aio
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.api import server
-from jobworkerd.api.rpc import Context
-from jobworkerd.api.server import options
 from jobworkerd.config import ApiConfig, Config
+from jobworkerd.rpc_server import server
+from jobworkerd.rpc_server.rpc import Context
+from jobworkerd.rpc_server.server import options
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from api_server import JOB_ID, Authority, Client, eventually, refusal, write_log
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.api import shutdown
-from jobworkerd.api.active_calls import ActiveCalls
-from jobworkerd.api.identity.principal import Identities
-from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.config import Config
 from jobworkerd.protocol import messages
+from jobworkerd.rpc_server import shutdown
+from jobworkerd.rpc_server.active_calls import ActiveCalls
+from jobworkerd.rpc_server.identity.principal import Identities
+from jobworkerd.rpc_server.identity.session_token import SessionTokens
 
 WORKERS = 50
 

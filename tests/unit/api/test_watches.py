@@ -10,15 +10,16 @@ from api_server import FINAL_JOB, JOB, JOB_ID
 from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_watch_pb2
-from jobworkerd.api import validation, watches
-from jobworkerd.api.job_messages import JobMessages
-from jobworkerd.api.rpc import Context
+from jobworkerd.api import watches
 from jobworkerd.api.watches import Watches
 from jobworkerd.model import Job
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.change_log import Change, ChangeLog, RemovalReason
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_feed import JobFeed
+from jobworkerd.rpc_server import validation
+from jobworkerd.rpc_server.job_messages import JobMessages
+from jobworkerd.rpc_server.rpc import Context
 
 EPOCH = 7
 RUNNING = job_pb2.JOB_STATUS_RUNNING

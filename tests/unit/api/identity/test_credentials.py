@@ -18,10 +18,10 @@ from unusable_pairs import UNUSABLE_PAIRS
 
 from jobworker.v1 import job_service_pb2
 from jobworkerd import server_certificate
-from jobworkerd.api.identity import principal
 from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
 from jobworkerd.config import Config
+from jobworkerd.rpc_server.identity import principal
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from grpc import aio
 from msgspec.structs import replace
 
 from jobworker.v1 import job_service_pb2, job_watch_pb2, login_service_pb2, login_service_pb2_grpc
-from jobworkerd.api.identity.session_token import METADATA_KEY, DelegatedSession, SessionTokens
 from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
 from jobworkerd.config import Config
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.login_messages import CreateLogin, GetSessionKey, RedeemLogin
 from jobworkerd.quotas import AdminQuota, QuotaConfig
+from jobworkerd.rpc_server.identity.session_token import METADATA_KEY, DelegatedSession, SessionTokens
 from jobworkerd.supervisor.logins import Logins
 
 T = TypeVar("T")

@@ -9,8 +9,6 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from jobworker.v1 import job_service_pb2, login_service_pb2
-from jobworkerd.api.identity.policy import POLICY, roles_for
-from jobworkerd.api.identity.principal import Role
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.login_messages import (
     CreateLogin,
@@ -20,6 +18,8 @@ from jobworkerd.protocol.login_messages import (
     RedeemLogin,
     SessionKey,
 )
+from jobworkerd.rpc_server.identity.policy import POLICY, roles_for
+from jobworkerd.rpc_server.identity.principal import Role
 
 FILES: list[FileDescriptor] = [
     job_service_pb2.DESCRIPTOR,

@@ -15,8 +15,6 @@ from certificates import pair
 from cryptography import x509
 from host_resources import descriptors, opened_since
 
-from jobworkerd.api.identity.principal import Identities
-from jobworkerd.api.identity.session_token import SessionTokens
 from jobworkerd.api.metrics import endpoint as endpoint_module
 from jobworkerd.api.metrics import prometheus
 from jobworkerd.api.metrics.text_format import OPENMETRICS, TEXT
@@ -27,6 +25,8 @@ from jobworkerd.metrics.definitions import QUEUE_LENGTH, READER_ACTIVE
 from jobworkerd.metrics.instruments import Snapshot, encode, sample
 from jobworkerd.protocol.metrics_messages import Metrics
 from jobworkerd.protocol.replies import SupervisorFault
+from jobworkerd.rpc_server.identity.principal import Identities
+from jobworkerd.rpc_server.identity.session_token import SessionTokens
 from jobworkerd.server_pair import ServerPair
 from jobworkerd.startup import CannotStart
 

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from jobworkerd.api import environment
+from jobworkerd.rpc_server import environment
 
 
 def main() -> int:

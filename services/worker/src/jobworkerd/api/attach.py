@@ -3,56 +3,21 @@
 import asyncio
 from collections.abc import Coroutine
 
-from grpc import aio
-
 from jobworker.v1 import job_attach_pb2, job_service_pb2
-from jobworkerd.api import attach_validation, convert
-from jobworkerd.api.attach_validation import AttachRequest
-from jobworkerd.api.rpc import Context
-from jobworkerd.api.streaming import encoding
 from jobworkerd.api.streaming.streams import LogStream
-from jobworkerd.errors import InvalidRequest, JobWorkerError
+from jobworkerd.errors import InvalidRequest
 from jobworkerd.protocol import input_messages
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.rpc_server import attach_requests, attach_validation, convert
+from jobworkerd.rpc_server.attach_validation import AttachRequest
+from jobworkerd.rpc_server.rpc import Context
+from jobworkerd.rpc_server.wire import field
 from jobworkerd.terminal import TerminalResize, resizes_from
-
-_START_SECONDS = 10.0
 
 MAX_UNANSWERED = 4
 """Parts of the input that a client can send before the server has answered the first of them."""
 
-Request = job_service_pb2.AttachJobRequest
 Response = job_service_pb2.AttachJobResponse
-
-
-async def read_start(context: Context) -> job_attach_pb2.AttachStart:
-    """Return the first message of a call.
-
-    Raises:
-        InvalidRequest: the client sends another message first, or none within 10 s.
-    """
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            message = await _read(context)
-    except TimeoutError:
-        raise InvalidRequest(
-            {"start": f"did not arrive within {_START_SECONDS:g} s; send it first"}
-        ) from None
-    if message is None or message.WhichOneof("kind") != "start":
-        raise InvalidRequest({"start": "missing; send it as the first message"})
-    return message.start
-
-
-async def _read(context: Context) -> Request | None:
-    """Return the next message; None after the last one.
-
-    Raises:
-        JobWorkerError: the message is too long or cannot be parsed.
-    """
-    message = await context.read()
-    if isinstance(message, JobWorkerError):
-        raise message
-    return None if message is aio.EOF else message
 
 
 class _Responses:
@@ -64,7 +29,7 @@ class _Responses:
 
     async def write(self, message: bytes, /) -> None:
         """Write a message of the output."""
-        await self._write(encoding.field(Response.OUTPUT_FIELD_NUMBER, message))
+        await self._write(field(Response.OUTPUT_FIELD_NUMBER, message))
 
     async def accepted(self, offset: int) -> None:
         """Write how much of the input has been accepted."""
@@ -161,7 +126,7 @@ class AttachCall:
 
     async def _read_requests(self) -> None:
         """Handle messages until the last one. The input is sent meanwhile, so that signals do not wait."""
-        while (message := await _read(self._context)) is not None:
+        while (message := await attach_requests.read_next(self._context)) is not None:
             match message.WhichOneof("kind"):
                 case "input":
                     await self._send_input(attach_validation.input_chunk(message.input, self._attachment))

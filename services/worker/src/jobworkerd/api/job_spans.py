@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
-from jobworkerd.api.span_context import span_context
 from jobworkerd.model import Job, JobStatus
+from jobworkerd.rpc_server.span_context import span_context
 from jobworkerd.signals import signal_name
 from jobworkerd.trace_context import Step, TraceContext
 

@@ -7,14 +7,14 @@ import time
 import structlog
 
 from jobworker.v1 import login_service_pb2, login_service_pb2_grpc
-from jobworkerd.api.identity import session_token
-from jobworkerd.api.identity.principal import Identities, Principal, credential
-from jobworkerd.api.identity.session_token import DelegatedSession, SessionTokens
-from jobworkerd.api.rpc import Context, Credential
 from jobworkerd.errors import InvalidRequest
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.login_messages import CreateLogin, Login, LoginToken, RedeemLogin
 from jobworkerd.protocol.replies import expect
+from jobworkerd.rpc_server.identity import session_token
+from jobworkerd.rpc_server.identity.principal import Identities, Principal, credential
+from jobworkerd.rpc_server.identity.session_token import DelegatedSession, SessionTokens
+from jobworkerd.rpc_server.rpc import Context, Credential
 
 _MAX_CERTIFICATE_BYTES = 8 * 1024
 """Size of a certificate with its intermediate certificates that fits into a session token."""

@@ -18,32 +18,9 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from jobworkerd.api import log_setup, preload, server, shutdown
-from jobworkerd.api.active_calls import ActiveCalls
-from jobworkerd.api.clients import Clients
-from jobworkerd.api.health import (
-    CERTIFICATES,
-    DRAINING,
-    EXPIRING,
-    LIMITS,
-    NO_ANSWER,
-    SERVICES,
-    STARTING,
-    UNLIMITED,
-    Health,
-)
-from jobworkerd.api.identity import privileges
-from jobworkerd.api.identity.credentials import Certificates
-from jobworkerd.api.identity.principal import Identities
-from jobworkerd.api.identity.session_token import SessionTokens
-from jobworkerd.api.interceptors.authorization import Authorization
-from jobworkerd.api.interceptors.call_bounds import CallBounds
-from jobworkerd.api.interceptors.errors import Errors
-from jobworkerd.api.interceptors.logging import AccessLog
-from jobworkerd.api.interceptors.rpc_metrics import RpcMetrics
-from jobworkerd.api.log_lines import LogLines
+from jobworker.v1 import job_service_pb2, login_service_pb2
+from jobworkerd.api import privileges
 from jobworkerd.api.login_service import LoginService
-from jobworkerd.api.memory import trim_periodically
 from jobworkerd.api.metrics.api_metrics import ApiMetrics
 from jobworkerd.api.service import JobService
 from jobworkerd.api.streaming.streams import Streams
@@ -55,6 +32,31 @@ from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.login_messages import GetSessionKey, SessionKey
 from jobworkerd.protocol.replies import expect
+from jobworkerd.rpc_server import log_setup, preload, server, shutdown
+from jobworkerd.rpc_server.active_calls import ActiveCalls
+from jobworkerd.rpc_server.clients import Clients
+from jobworkerd.rpc_server.health import (
+    CERTIFICATES,
+    DRAINING,
+    EXPIRING,
+    LIMITS,
+    NO_ANSWER,
+    SERVICES,
+    STARTING,
+    UNLIMITED,
+    Health,
+)
+from jobworkerd.rpc_server.identity.credentials import Certificates
+from jobworkerd.rpc_server.identity.principal import Identities
+from jobworkerd.rpc_server.identity.session_token import SessionTokens
+from jobworkerd.rpc_server.interceptors.authorization import Authorization
+from jobworkerd.rpc_server.interceptors.call_bounds import CallBounds
+from jobworkerd.rpc_server.interceptors.errors import Errors
+from jobworkerd.rpc_server.interceptors.logging import AccessLog
+from jobworkerd.rpc_server.interceptors.rpc_metrics import RpcMetrics
+from jobworkerd.rpc_server.log_lines import LogLines
+from jobworkerd.rpc_server.memory import trim_periodically
+from jobworkerd.rpc_server.registration import Service
 from jobworkerd.startup import CannotStart
 
 _SUPERVISOR_ENDED = (
@@ -73,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--gid", type=int, help="change to this group, and leave all others")
     given = parser.parse_args(arguments)
     config = _read_config(given.config_fd)
-    lines = log_setup.configure(config.logging)
+    lines = log_setup.configure(config.logging, "api")
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     # The directories above may be inaccessible to the user of this process.
     jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
@@ -150,8 +152,13 @@ async def serve(
             call_bounds,
             Authorization(identities, active_calls),
         ],
-        service,
-        LoginService(supervisor, identities, sessions),
+        [
+            Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], service),
+            Service(
+                login_service_pb2.DESCRIPTOR.services_by_name["LoginService"],
+                LoginService(supervisor, identities, sessions),
+            ),
+        ],
         health,
     )
     certificates = Certificates(

@@ -7,13 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
-from jobworkerd.api import attach_validation, call_trace, job_messages, page_token, validation
-from jobworkerd.api.attach import AttachCall, read_start
-from jobworkerd.api.bounds import MAX_PAGE_BYTES
-from jobworkerd.api.convert import job_to_proto
-from jobworkerd.api.identity.principal import Identities
-from jobworkerd.api.job_messages import JobMessages
-from jobworkerd.api.rpc import Context, log_job_id
+from jobworkerd.api.attach import AttachCall
 from jobworkerd.api.streaming.streams import Streams
 from jobworkerd.api.watches import Watches
 from jobworkerd.config import Config
@@ -21,6 +15,13 @@ from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.rpc_server import attach_validation, call_trace, job_messages, page_token, validation
+from jobworkerd.rpc_server.attach_requests import read_start
+from jobworkerd.rpc_server.bounds import MAX_PAGE_BYTES
+from jobworkerd.rpc_server.convert import job_to_proto
+from jobworkerd.rpc_server.identity.principal import Identities
+from jobworkerd.rpc_server.job_messages import JobMessages
+from jobworkerd.rpc_server.rpc import Context, log_job_id
 from jobworkerd.trace_context import TraceContext
 
 _CACHE_BYTES = 8 * 1024 * 1024

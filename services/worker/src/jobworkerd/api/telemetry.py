@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
-from jobworkerd.api.interceptors.server_interceptor import ServerInterceptor
+from jobworkerd.rpc_server.interceptors.server_interceptor import ServerInterceptor
 from jobworkerd.startup import CannotStart
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def _exporting(
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace import TracerProvider
 
-    from jobworkerd.api.interceptors.telemetry import Telemetry
     from jobworkerd.api.job_spans import JobSpans
     from jobworkerd.api.metrics.otlp import MetricsExport
-    from jobworkerd.api.rpc_spans import RpcSpans
-    from jobworkerd.api.span_output import SpanOutput
+    from jobworkerd.rpc_server.interceptors.telemetry import Telemetry
+    from jobworkerd.rpc_server.rpc_spans import RpcSpans
+    from jobworkerd.rpc_server.span_output import SpanOutput
 
     # gRPC loads it for the first channel, when the process may no longer be able to read it.
     importlib.import_module("grpc._channel")
@@ -178,7 +178,7 @@ def _span_exporter(name: str) -> "Callable[[], SpanExporter]":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
         return ConsoleSpanExporter
-    from jobworkerd.api.span_encoding import FastSpanExporter
+    from jobworkerd.rpc_server.span_encoding import FastSpanExporter
 
     return FastSpanExporter
 

@@ -2,24 +2,24 @@
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec.structs import replace
 
 from jobworker.v1 import job_watch_pb2
-from jobworkerd.api import watch_cursor
-from jobworkerd.api.job_messages import JobMessages
-from jobworkerd.api.rpc import Context
-from jobworkerd.api.streaming.rate_limiter import RateLimiter
-from jobworkerd.api.watch_cursor import UnusableCursor
 from jobworkerd.model import Job, JobStatus
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.change_log import Change, RemovalReason
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.protocol.job_filter import matches, matches_with_any_status
+from jobworkerd.rpc_server import watch_cursor
+from jobworkerd.rpc_server.job_messages import JobMessages
+from jobworkerd.rpc_server.requests import WatchRequest
+from jobworkerd.rpc_server.rpc import Context
+from jobworkerd.rpc_server.streaming.rate_limiter import RateLimiter
+from jobworkerd.rpc_server.watch_cursor import UnusableCursor
 
 BOOKMARK_SECONDS = 30.0
 _LIVE = frozenset(status for status in JobStatus if not status.final)
@@ -36,17 +36,6 @@ _EARLIER: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
 _REASONS: Mapping[RemovalReason, job_watch_pb2.RemovalReason.ValueType] = MappingProxyType(
     {reason: job_watch_pb2.RemovalReason.Value(f"REMOVAL_REASON_{reason.name}") for reason in RemovalReason}
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class WatchRequest:
-    """The validated fields of WatchJobsRequest. `fingerprint` identifies its filters."""
-
-    first_page: messages.ListJobs
-    ids: tuple[str, ...] = ()
-    max_final_jobs: int | None = None
-    cursor: str = ""
-    fingerprint: bytes = b""
 
 
 class Watches:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from jobworkerd import certificate_files
 from jobworkerd.cgroup.sweep import Removed
 from jobworkerd.config import Config
 from jobworkerd.keeper.client import Handlers, KeeperClient
@@ -16,7 +17,6 @@ from jobworkerd.spawn import accounts, writable_paths
 from jobworkerd.spawn.host_watch import HostWatch
 from jobworkerd.spawn.identity import Identity
 from jobworkerd.startup import CannotStart
-from jobworkerd.supervisor import certificates
 from jobworkerd.supervisor.api_processes import ApiProcesses
 from jobworkerd.supervisor.cgroup_watch import CgroupWatch
 from jobworkerd.supervisor.event_log import EventLog
@@ -82,7 +82,7 @@ async def serve(server: Server, context: JobContext) -> End:
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
     parts = ServerParts(
-        partial(certificates.read, Path(config.certs_dir)),
+        partial(certificate_files.read, Path(config.certs_dir)),
         MetricsCollection(partial(_snapshot, server, context, jobs), apis.scrape),
         Logins(context.records.session_key).handle,
     )

@@ -13,12 +13,12 @@ from http import HTTPStatus
 
 import structlog
 
-from jobworkerd.api.identity.principal import Identities, Role
 from jobworkerd.api.metrics import http
 from jobworkerd.api.metrics.http import BadRequest, Request, Response
-from jobworkerd.api.rpc import Credential
 from jobworkerd.errors import CREDENTIAL_ERRORS, JobWorkerError, RoleRequired
 from jobworkerd.protocol.replies import SupervisorFault
+from jobworkerd.rpc_server.identity.principal import Identities, Role
+from jobworkerd.rpc_server.rpc import Credential
 from jobworkerd.startup import CannotStart
 
 _PATH = "/metrics"

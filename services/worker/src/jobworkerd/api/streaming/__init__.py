@@ -1,4 +1,4 @@
-"""Streams job output to clients: log readers, encoded messages, their cache, and the pace of each stream.
+"""Streams job output to clients: log readers, encoded messages and their cache.
 
-`api.service` and `api.server` import this package. It has no code for identities and the policy.
+`api.service` imports this package. It has no code for identities and the policy.
 """

@@ -4,14 +4,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from jobworker.v1 import job_output_pb2, job_service_pb2
-from jobworkerd.api import convert
 from jobworkerd.logs.cursor import Chunk, Gap
+from jobworkerd.rpc_server import convert
+from jobworkerd.rpc_server.wire import field
 
 Response = job_service_pb2.GetJobsStreamResponse
 
 _SOURCE_NUMBERS = MappingProxyType({source: number for number, source in convert.SOURCES.items()})
-
-_LENGTH_DELIMITED = 2
 
 
 class Encoded(NamedTuple):
@@ -48,18 +47,3 @@ def _with_payload(chunk: Chunk) -> bytes:
         source_run_bytes=chunk.run_bytes,
     ).SerializeToString()
     return field(Response.PAYLOAD_FIELD_NUMBER, chunk.data, rest)
-
-
-def field(number: int, value: bytes, rest: bytes = b"") -> bytes:
-    """Return a field with a message, a string or bytes as its value, followed by other fields."""
-    return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(value)), value, rest))
-
-
-def _varint(value: int) -> bytes:
-    """Return a varint: seven bits per byte, lowest first; the top bit is set in all but the last byte."""
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)

@@ -2,52 +2,28 @@
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from jobworker.v1 import job_service_pb2
-from jobworkerd.api import convert
 from jobworkerd.api.metrics.api_metrics import ReaderCounts
 from jobworkerd.api.streaming.encoding import Encoded
 from jobworkerd.api.streaming.log_reader import LogReader
 from jobworkerd.api.streaming.message_cache import MessageCache, Sources
-from jobworkerd.api.streaming.paced_writer import MessageWriter, PacedWriter
-from jobworkerd.api.streaming.rate_limiter import RateLimiter
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import JobNotFound, OffsetOutOfRange
 from jobworkerd.logs.files import open_files
 from jobworkerd.logs.format import data_file
 from jobworkerd.logs.seek import last_bytes, last_lines, since
-from jobworkerd.model import OutputSource
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_view import JobView
+from jobworkerd.rpc_server import convert
+from jobworkerd.rpc_server.requests import StreamRequest
+from jobworkerd.rpc_server.streaming.paced_writer import MessageWriter, PacedWriter
+from jobworkerd.rpc_server.streaming.rate_limiter import RateLimiter
 
 _CACHE_BYTES = 16 * 1024 * 1024
 """64 of the largest messages with the default settings. Readers within this distance share messages."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StreamRequest:
-    """The validated fields of GetJobsStreamRequest. The stream starts at the latest of its four start
-    positions.
-
-    `since_ns` is in ns since the epoch. If `source` is None, both sources are sent.
-    """
-
-    job_id: str
-    offset: int = 0
-    tail_lines: int | None = None
-    tail_bytes: int | None = None
-    since_ns: int | None = None
-    source: OutputSource | None = None
-    mixed_sources: bool = False
-    follow: bool = True
-
-    @property
-    def needs_seek(self) -> bool:
-        """True if the start offset depends on the contents of the log."""
-        return not (self.tail_lines is None and self.tail_bytes is None and self.since_ns is None)
 
 
 class Streams:

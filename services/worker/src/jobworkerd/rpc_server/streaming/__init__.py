@@ -1,0 +1,1 @@
+"""The writer, the pace and the headers of a streaming call."""

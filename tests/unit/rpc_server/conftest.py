@@ -1,0 +1,3 @@
+from server_fixtures import authority, logged
+
+__all__ = ["authority", "logged"]
