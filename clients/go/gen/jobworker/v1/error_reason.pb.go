@@ -96,6 +96,12 @@ const (
 	ErrorReason_ERROR_REASON_STDIN_IN_USE ErrorReason = 21
 	// OUT_OF_RANGE: the input would have a gap. The metadata key `accepted` has the position from which to continue.
 	ErrorReason_ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE ErrorReason = 22
+	// UNAVAILABLE: the gateway cannot reach the node of the job. The metadata key `node` has its name. Retry after the
+	// delay in `google.rpc.RetryInfo`.
+	ErrorReason_ERROR_REASON_NODE_UNREACHABLE ErrorReason = 23
+	// UNAVAILABLE: the gateway cannot reach the control plane of the cluster, or its database. Retry after the delay in
+	// `google.rpc.RetryInfo`.
+	ErrorReason_ERROR_REASON_CLUSTER_UNAVAILABLE ErrorReason = 24
 )
 
 // Enum value maps for ErrorReason.
@@ -124,6 +130,8 @@ var (
 		20: "ERROR_REASON_NO_STDIN",
 		21: "ERROR_REASON_STDIN_IN_USE",
 		22: "ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE",
+		23: "ERROR_REASON_NODE_UNREACHABLE",
+		24: "ERROR_REASON_CLUSTER_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -149,6 +157,8 @@ var (
 		"ERROR_REASON_NO_STDIN":                  20,
 		"ERROR_REASON_STDIN_IN_USE":              21,
 		"ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE": 22,
+		"ERROR_REASON_NODE_UNREACHABLE":          23,
+		"ERROR_REASON_CLUSTER_UNAVAILABLE":       24,
 	}
 )
 
@@ -183,7 +193,7 @@ var File_jobworker_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\x9f\x06\n" +
+	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xe8\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -208,7 +218,9 @@ const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	" ERROR_REASON_CERTIFICATE_REVOKED\x10\x13\x12\x19\n" +
 	"\x15ERROR_REASON_NO_STDIN\x10\x14\x12\x1d\n" +
 	"\x19ERROR_REASON_STDIN_IN_USE\x10\x15\x12*\n" +
-	"&ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE\x10\x16B\xbd\x01\n" +
+	"&ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE\x10\x16\x12!\n" +
+	"\x1dERROR_REASON_NODE_UNREACHABLE\x10\x17\x12$\n" +
+	" ERROR_REASON_CLUSTER_UNAVAILABLE\x10\x18B\xbd\x01\n" +
 	"\x10dev.jobworker.v1B\x10ErrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

@@ -39,10 +39,10 @@ const (
 	// Final: the command exited with another code, a signal, an OOM kill or the timeout ended it, or a queued job could
 	// not start.
 	JobStatus_JOB_STATUS_FAILED JobStatus = 4
-	// Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job.
+	// Final: StopJob, the shutdown of the server, or the cluster ended the job. StopJob also ends a queued job.
 	JobStatus_JOB_STATUS_STOPPED JobStatus = 5
-	// Final: the main process of the server or the host died while the job ran. The result is unknown. Jobs outlive all
-	// other processes of the server.
+	// Final: the main process of the server or the host died while the job ran, or the cluster lost its node. The result is
+	// unknown. Jobs outlive all other processes of the server.
 	JobStatus_JOB_STATUS_LOST JobStatus = 6
 	// The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
 	// output. It stays queued when the server restarts.
@@ -289,6 +289,9 @@ const (
 	// The command never ran: it was the queued job's turn, but the job could not start. `message` has the error that
 	// CreateJob returns for a job that does not wait in the queue.
 	TerminationReason_TERMINATION_REASON_NOT_STARTED TerminationReason = 8
+	// The cluster ended the job: a job with a higher priority took its place, an administrator drained its node, or the
+	// node lost its lease. `message` says which.
+	TerminationReason_TERMINATION_REASON_EVICTED TerminationReason = 9
 )
 
 // Enum value maps for TerminationReason.
@@ -303,6 +306,7 @@ var (
 		6: "TERMINATION_REASON_LOST",
 		7: "TERMINATION_REASON_QUEUE_TIMED_OUT",
 		8: "TERMINATION_REASON_NOT_STARTED",
+		9: "TERMINATION_REASON_EVICTED",
 	}
 	TerminationReason_value = map[string]int32{
 		"TERMINATION_REASON_UNSPECIFIED":     0,
@@ -314,6 +318,7 @@ var (
 		"TERMINATION_REASON_LOST":            6,
 		"TERMINATION_REASON_QUEUE_TIMED_OUT": 7,
 		"TERMINATION_REASON_NOT_STARTED":     8,
+		"TERMINATION_REASON_EVICTED":         9,
 	}
 )
 
@@ -613,8 +618,20 @@ type Job struct {
 	// those that held for the least output are missing, but never the last one. Changes that a process of the job makes
 	// itself are not recorded. Set by the server.
 	TerminalResizes []*TerminalResize `protobuf:"bytes,50,rep,name=terminal_resizes,json=terminalResizes,proto3" json:"terminal_resizes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The queue of the cluster, as in the request. Always empty on a single host.
+	Queue string `protobuf:"bytes,37,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Labels of the nodes that the job can run on, as in the request. Always empty on a single host.
+	NodeSelector map[string]string `protobuf:"bytes,38,rep,name=node_selector,json=nodeSelector,proto3" json:"node_selector,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True if the cluster starts the job again after the loss of its node. Always false on a single host.
+	RetryOnLost bool `protobuf:"varint,39,opt,name=retry_on_lost,json=retryOnLost,proto3" json:"retry_on_lost,omitempty"`
+	// Name of the cluster's node that runs the job, or ran it. Empty while no node is chosen, and on a single host. Set by
+	// the server.
+	Node string `protobuf:"bytes,51,opt,name=node,proto3" json:"node,omitempty"`
+	// Number of the current attempt, or of the last one. The first attempt is 1. Only with `retry_on_lost`, a job has more
+	// than one. Its output is that of the last attempt. 0 on a single host. Set by the server.
+	Attempt       int32 `protobuf:"varint,52,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Job) Reset() {
@@ -918,6 +935,41 @@ func (x *Job) GetTerminalResizes() []*TerminalResize {
 		return x.TerminalResizes
 	}
 	return nil
+}
+
+func (x *Job) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *Job) GetNodeSelector() map[string]string {
+	if x != nil {
+		return x.NodeSelector
+	}
+	return nil
+}
+
+func (x *Job) GetRetryOnLost() bool {
+	if x != nil {
+		return x.RetryOnLost
+	}
+	return false
+}
+
+func (x *Job) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Job) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
 }
 
 // A pseudoterminal.
@@ -1551,7 +1603,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x0e\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x0f\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1599,8 +1651,16 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\vtermination\x18/ \x01(\v2\x19.jobworker.v1.TerminationR\vtermination\x12%\n" +
 	"\x0equeue_position\x180 \x01(\x05R\rqueuePosition\x12!\n" +
 	"\fqueue_reason\x181 \x01(\tR\vqueueReason\x12G\n" +
-	"\x10terminal_resizes\x182 \x03(\v2\x1c.jobworker.v1.TerminalResizeR\x0fterminalResizes\x1a9\n" +
+	"\x10terminal_resizes\x182 \x03(\v2\x1c.jobworker.v1.TerminalResizeR\x0fterminalResizes\x12\x14\n" +
+	"\x05queue\x18% \x01(\tR\x05queue\x12H\n" +
+	"\rnode_selector\x18& \x03(\v2#.jobworker.v1.Job.NodeSelectorEntryR\fnodeSelector\x12\"\n" +
+	"\rretry_on_lost\x18' \x01(\bR\vretryOnLost\x12\x12\n" +
+	"\x04node\x183 \x01(\tR\x04node\x12\x18\n" +
+	"\aattempt\x184 \x01(\x05R\aattempt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11NodeSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
@@ -1708,7 +1768,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\fLimitsPolicy\x12\x1d\n" +
 	"\x19LIMITS_POLICY_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19LIMITS_POLICY_BEST_EFFORT\x10\x01\x12\x18\n" +
-	"\x14LIMITS_POLICY_STRICT\x10\x02*\xc5\x02\n" +
+	"\x14LIMITS_POLICY_STRICT\x10\x02*\xe5\x02\n" +
 	"\x11TerminationReason\x12\"\n" +
 	"\x1eTERMINATION_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19TERMINATION_REASON_EXITED\x10\x01\x12\x1f\n" +
@@ -1718,7 +1778,8 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\x1aTERMINATION_REASON_STOPPED\x10\x05\x12\x1b\n" +
 	"\x17TERMINATION_REASON_LOST\x10\x06\x12&\n" +
 	"\"TERMINATION_REASON_QUEUE_TIMED_OUT\x10\a\x12\"\n" +
-	"\x1eTERMINATION_REASON_NOT_STARTED\x10\b*\xc8\x01\n" +
+	"\x1eTERMINATION_REASON_NOT_STARTED\x10\b\x12\x1e\n" +
+	"\x1aTERMINATION_REASON_EVICTED\x10\t*\xc8\x01\n" +
 	"\x05Limit\x12\x15\n" +
 	"\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLIMIT_MAX_CPU\x10\x01\x12\x14\n" +
@@ -1758,7 +1819,7 @@ func file_jobworker_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_jobworker_v1_job_proto_goTypes = []any{
 	(JobStatus)(0),                // 0: jobworker.v1.JobStatus
 	(JobNetwork)(0),               // 1: jobworker.v1.JobNetwork
@@ -1775,36 +1836,38 @@ var file_jobworker_v1_job_proto_goTypes = []any{
 	(*AppliedIsolation)(nil),      // 12: jobworker.v1.AppliedIsolation
 	(*Usage)(nil),                 // 13: jobworker.v1.Usage
 	nil,                           // 14: jobworker.v1.Job.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	nil,                           // 15: jobworker.v1.Job.NodeSelectorEntry
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_jobworker_v1_job_proto_depIdxs = []int32{
 	0,  // 0: jobworker.v1.Job.status:type_name -> jobworker.v1.JobStatus
-	15, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	15, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	16, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	16, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
 	14, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
-	15, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	16, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
-	16, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
+	16, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	17, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
+	17, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
 	3,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
 	1,  // 8: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	16, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
+	17, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
 	2,  // 10: jobworker.v1.Job.stdin:type_name -> jobworker.v1.JobStdin
 	8,  // 11: jobworker.v1.Job.terminal:type_name -> jobworker.v1.JobTerminal
 	11, // 12: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
 	12, // 13: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
 	13, // 14: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	15, // 15: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	16, // 15: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
 	10, // 16: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
 	9,  // 17: jobworker.v1.Job.terminal_resizes:type_name -> jobworker.v1.TerminalResize
-	4,  // 18: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	5,  // 19: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
-	6,  // 20: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	15, // 18: jobworker.v1.Job.node_selector:type_name -> jobworker.v1.Job.NodeSelectorEntry
+	4,  // 19: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
+	5,  // 20: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
+	6,  // 21: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }
@@ -1820,7 +1883,7 @@ func file_jobworker_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_proto_rawDesc), len(file_jobworker_v1_job_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

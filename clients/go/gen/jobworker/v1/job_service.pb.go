@@ -94,7 +94,14 @@ type CreateJobRequest struct {
 	Stdin JobStdin `protobuf:"varint,35,opt,name=stdin,proto3,enum=jobworker.v1.JobStdin" json:"stdin,omitempty"`
 	// Gives the job a terminal: stdin, stdout and stderr are one pseudoterminal, which is the controlling terminal of the
 	// job's session. All output has the source STDOUT. Clients type with AttachJob. With it, leave `stdin` unset.
-	Terminal      *JobTerminal `protobuf:"bytes,36,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	Terminal *JobTerminal `protobuf:"bytes,36,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	// Queue of the cluster: one that the gateway's configuration names. Empty = the default queue. Only for a gateway.
+	Queue string `protobuf:"bytes,37,opt,name=queue,proto3" json:"queue,omitempty"`
+	// Labels of the nodes that the job can run on. Bounds are those of `labels`. Empty = any node. Only for a gateway.
+	NodeSelector map[string]string `protobuf:"bytes,38,rep,name=node_selector,json=nodeSelector,proto3" json:"node_selector,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True = if the cluster loses the node of the job, evicts the job or drains its node, it starts the job again, on any
+	// node. The former attempt has ended by then. False = the job never runs twice. Only for a gateway.
+	RetryOnLost   bool `protobuf:"varint,39,opt,name=retry_on_lost,json=retryOnLost,proto3" json:"retry_on_lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +295,27 @@ func (x *CreateJobRequest) GetTerminal() *JobTerminal {
 		return x.Terminal
 	}
 	return nil
+}
+
+func (x *CreateJobRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *CreateJobRequest) GetNodeSelector() map[string]string {
+	if x != nil {
+		return x.NodeSelector
+	}
+	return nil
+}
+
+func (x *CreateJobRequest) GetRetryOnLost() bool {
+	if x != nil {
+		return x.RetryOnLost
+	}
+	return false
 }
 
 // The started or queued job.
@@ -1650,7 +1678,8 @@ var File_jobworker_v1_job_service_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_attach.proto\x1a\x1djobworker/v1/job_output.proto\x1a\x1cjobworker/v1/job_watch.proto\"\xc7\b\n" +
+	"\x1ejobworker/v1/job_service.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobworker/v1/job.proto\x1a\x1djobworker/v1/job_attach.proto\x1a\x1djobworker/v1/job_output.proto\x1a\x1cjobworker/v1/job_watch.proto\"\x99\n" +
+	"\n" +
 	"\x10CreateJobRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x17\n" +
@@ -1680,11 +1709,17 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\vmax_scratch\x18\" \x01(\x05R\n" +
 	"maxScratch\x12,\n" +
 	"\x05stdin\x18# \x01(\x0e2\x16.jobworker.v1.JobStdinR\x05stdin\x125\n" +
-	"\bterminal\x18$ \x01(\v2\x19.jobworker.v1.JobTerminalR\bterminal\x1a9\n" +
+	"\bterminal\x18$ \x01(\v2\x19.jobworker.v1.JobTerminalR\bterminal\x12\x14\n" +
+	"\x05queue\x18% \x01(\tR\x05queue\x12U\n" +
+	"\rnode_selector\x18& \x03(\v20.jobworker.v1.CreateJobRequest.NodeSelectorEntryR\fnodeSelector\x12\"\n" +
+	"\rretry_on_lost\x18' \x01(\bR\vretryOnLost\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11NodeSelectorEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x06\x10\fJ\x04\b\r\x10\x0e\"8\n" +
 	"\x11CreateJobResponse\x12#\n" +
@@ -1720,7 +1755,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\"\n" +
 	"\x10DeleteJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x13\n" +
-	"\x11DeleteJobResponse\"\x82\x03\n" +
+	"\x11DeleteJobResponse\"\x88\x03\n" +
 	"\x10UpdateJobRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\amax_cpu\x18\x03 \x01(\x05H\x00R\x06maxCPU\x88\x01\x01\x12\"\n" +
@@ -1741,7 +1776,7 @@ const file_jobworker_v1_job_service_proto_rawDesc = "" +
 	"\v_cpu_weightB\n" +
 	"\n" +
 	"\b_cpu_setB\x0e\n" +
-	"\f_max_io_iopsJ\x04\b\x02\x10\x03J\x04\b\f\x10\rJ\x04\b\x14\x10\x1e\"8\n" +
+	"\f_max_io_iopsJ\x04\b\x02\x10\x03J\x04\b\f\x10\rJ\x04\b\x14\x10\x1eJ\x04\b%\x10(\"8\n" +
 	"\x11UpdateJobResponse\x12#\n" +
 	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"U\n" +
 	"\x0eWaitJobRequest\x12\x0e\n" +
@@ -1819,7 +1854,7 @@ func file_jobworker_v1_job_service_proto_rawDescGZIP() []byte {
 	return file_jobworker_v1_job_service_proto_rawDescData
 }
 
-var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_jobworker_v1_job_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*CreateJobRequest)(nil),      // 0: jobworker.v1.CreateJobRequest
 	(*CreateJobResponse)(nil),     // 1: jobworker.v1.CreateJobResponse
@@ -1841,90 +1876,92 @@ var file_jobworker_v1_job_service_proto_goTypes = []any{
 	(*AttachJobResponse)(nil),     // 17: jobworker.v1.AttachJobResponse
 	nil,                           // 18: jobworker.v1.CreateJobRequest.LabelsEntry
 	nil,                           // 19: jobworker.v1.CreateJobRequest.EnvEntry
-	nil,                           // 20: jobworker.v1.ListJobsRequest.LabelsEntry
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(LimitsPolicy)(0),             // 22: jobworker.v1.LimitsPolicy
-	(JobNetwork)(0),               // 23: jobworker.v1.JobNetwork
-	(JobStdin)(0),                 // 24: jobworker.v1.JobStdin
-	(*JobTerminal)(nil),           // 25: jobworker.v1.JobTerminal
-	(*Job)(nil),                   // 26: jobworker.v1.Job
-	(JobStatus)(0),                // 27: jobworker.v1.JobStatus
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(OutputSource)(0),             // 29: jobworker.v1.OutputSource
-	(*TruncatedRange)(nil),        // 30: jobworker.v1.TruncatedRange
-	(*AttachStart)(nil),           // 31: jobworker.v1.AttachStart
-	(*InputChunk)(nil),            // 32: jobworker.v1.InputChunk
-	(*InputEnd)(nil),              // 33: jobworker.v1.InputEnd
-	(*JobSignal)(nil),             // 34: jobworker.v1.JobSignal
-	(*Detach)(nil),                // 35: jobworker.v1.Detach
-	(*TerminalSize)(nil),          // 36: jobworker.v1.TerminalSize
-	(*InputAccepted)(nil),         // 37: jobworker.v1.InputAccepted
-	(*TerminalResize)(nil),        // 38: jobworker.v1.TerminalResize
-	(*WatchJobsRequest)(nil),      // 39: jobworker.v1.WatchJobsRequest
-	(*WatchJobsResponse)(nil),     // 40: jobworker.v1.WatchJobsResponse
+	nil,                           // 20: jobworker.v1.CreateJobRequest.NodeSelectorEntry
+	nil,                           // 21: jobworker.v1.ListJobsRequest.LabelsEntry
+	(*durationpb.Duration)(nil),   // 22: google.protobuf.Duration
+	(LimitsPolicy)(0),             // 23: jobworker.v1.LimitsPolicy
+	(JobNetwork)(0),               // 24: jobworker.v1.JobNetwork
+	(JobStdin)(0),                 // 25: jobworker.v1.JobStdin
+	(*JobTerminal)(nil),           // 26: jobworker.v1.JobTerminal
+	(*Job)(nil),                   // 27: jobworker.v1.Job
+	(JobStatus)(0),                // 28: jobworker.v1.JobStatus
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(OutputSource)(0),             // 30: jobworker.v1.OutputSource
+	(*TruncatedRange)(nil),        // 31: jobworker.v1.TruncatedRange
+	(*AttachStart)(nil),           // 32: jobworker.v1.AttachStart
+	(*InputChunk)(nil),            // 33: jobworker.v1.InputChunk
+	(*InputEnd)(nil),              // 34: jobworker.v1.InputEnd
+	(*JobSignal)(nil),             // 35: jobworker.v1.JobSignal
+	(*Detach)(nil),                // 36: jobworker.v1.Detach
+	(*TerminalSize)(nil),          // 37: jobworker.v1.TerminalSize
+	(*InputAccepted)(nil),         // 38: jobworker.v1.InputAccepted
+	(*TerminalResize)(nil),        // 39: jobworker.v1.TerminalResize
+	(*WatchJobsRequest)(nil),      // 40: jobworker.v1.WatchJobsRequest
+	(*WatchJobsResponse)(nil),     // 41: jobworker.v1.WatchJobsResponse
 }
 var file_jobworker_v1_job_service_proto_depIdxs = []int32{
 	18, // 0: jobworker.v1.CreateJobRequest.labels:type_name -> jobworker.v1.CreateJobRequest.LabelsEntry
-	21, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
-	21, // 2: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
-	22, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
-	23, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
+	22, // 1: jobworker.v1.CreateJobRequest.timeout:type_name -> google.protobuf.Duration
+	22, // 2: jobworker.v1.CreateJobRequest.stop_grace_period:type_name -> google.protobuf.Duration
+	23, // 3: jobworker.v1.CreateJobRequest.limits_policy:type_name -> jobworker.v1.LimitsPolicy
+	24, // 4: jobworker.v1.CreateJobRequest.network:type_name -> jobworker.v1.JobNetwork
 	19, // 5: jobworker.v1.CreateJobRequest.env:type_name -> jobworker.v1.CreateJobRequest.EnvEntry
-	21, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
-	24, // 7: jobworker.v1.CreateJobRequest.stdin:type_name -> jobworker.v1.JobStdin
-	25, // 8: jobworker.v1.CreateJobRequest.terminal:type_name -> jobworker.v1.JobTerminal
-	26, // 9: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
-	26, // 10: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
-	27, // 11: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
-	20, // 12: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
-	28, // 13: jobworker.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
-	28, // 14: jobworker.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
-	26, // 15: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
-	21, // 16: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
-	26, // 17: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
-	26, // 18: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
-	21, // 19: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
-	26, // 20: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
-	29, // 21: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
-	28, // 22: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
-	30, // 23: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
-	26, // 24: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
-	29, // 25: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
-	28, // 26: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
-	31, // 27: jobworker.v1.AttachJobRequest.start:type_name -> jobworker.v1.AttachStart
-	32, // 28: jobworker.v1.AttachJobRequest.input:type_name -> jobworker.v1.InputChunk
-	33, // 29: jobworker.v1.AttachJobRequest.eof:type_name -> jobworker.v1.InputEnd
-	34, // 30: jobworker.v1.AttachJobRequest.signal:type_name -> jobworker.v1.JobSignal
-	35, // 31: jobworker.v1.AttachJobRequest.detach:type_name -> jobworker.v1.Detach
-	36, // 32: jobworker.v1.AttachJobRequest.resize:type_name -> jobworker.v1.TerminalSize
-	15, // 33: jobworker.v1.AttachJobResponse.output:type_name -> jobworker.v1.GetJobsStreamResponse
-	37, // 34: jobworker.v1.AttachJobResponse.input_accepted:type_name -> jobworker.v1.InputAccepted
-	38, // 35: jobworker.v1.AttachJobResponse.resized:type_name -> jobworker.v1.TerminalResize
-	0,  // 36: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
-	2,  // 37: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
-	4,  // 38: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
-	6,  // 39: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
-	10, // 40: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
-	8,  // 41: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
-	12, // 42: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
-	39, // 43: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
-	14, // 44: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
-	16, // 45: jobworker.v1.JobService.AttachJob:input_type -> jobworker.v1.AttachJobRequest
-	1,  // 46: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
-	3,  // 47: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
-	5,  // 48: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
-	7,  // 49: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
-	11, // 50: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
-	9,  // 51: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
-	13, // 52: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
-	40, // 53: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
-	15, // 54: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
-	17, // 55: jobworker.v1.JobService.AttachJob:output_type -> jobworker.v1.AttachJobResponse
-	46, // [46:56] is the sub-list for method output_type
-	36, // [36:46] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	22, // 6: jobworker.v1.CreateJobRequest.queue_timeout:type_name -> google.protobuf.Duration
+	25, // 7: jobworker.v1.CreateJobRequest.stdin:type_name -> jobworker.v1.JobStdin
+	26, // 8: jobworker.v1.CreateJobRequest.terminal:type_name -> jobworker.v1.JobTerminal
+	20, // 9: jobworker.v1.CreateJobRequest.node_selector:type_name -> jobworker.v1.CreateJobRequest.NodeSelectorEntry
+	27, // 10: jobworker.v1.CreateJobResponse.job:type_name -> jobworker.v1.Job
+	27, // 11: jobworker.v1.GetJobResponse.job:type_name -> jobworker.v1.Job
+	28, // 12: jobworker.v1.ListJobsRequest.statuses:type_name -> jobworker.v1.JobStatus
+	21, // 13: jobworker.v1.ListJobsRequest.labels:type_name -> jobworker.v1.ListJobsRequest.LabelsEntry
+	29, // 14: jobworker.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
+	29, // 15: jobworker.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
+	27, // 16: jobworker.v1.ListJobsResponse.jobs:type_name -> jobworker.v1.Job
+	22, // 17: jobworker.v1.StopJobRequest.grace_period:type_name -> google.protobuf.Duration
+	27, // 18: jobworker.v1.StopJobResponse.job:type_name -> jobworker.v1.Job
+	27, // 19: jobworker.v1.UpdateJobResponse.job:type_name -> jobworker.v1.Job
+	22, // 20: jobworker.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	27, // 21: jobworker.v1.WaitJobResponse.job:type_name -> jobworker.v1.Job
+	30, // 22: jobworker.v1.GetJobsStreamRequest.source:type_name -> jobworker.v1.OutputSource
+	29, // 23: jobworker.v1.GetJobsStreamRequest.since:type_name -> google.protobuf.Timestamp
+	31, // 24: jobworker.v1.GetJobsStreamResponse.truncated:type_name -> jobworker.v1.TruncatedRange
+	27, // 25: jobworker.v1.GetJobsStreamResponse.result:type_name -> jobworker.v1.Job
+	30, // 26: jobworker.v1.GetJobsStreamResponse.source:type_name -> jobworker.v1.OutputSource
+	29, // 27: jobworker.v1.GetJobsStreamResponse.time:type_name -> google.protobuf.Timestamp
+	32, // 28: jobworker.v1.AttachJobRequest.start:type_name -> jobworker.v1.AttachStart
+	33, // 29: jobworker.v1.AttachJobRequest.input:type_name -> jobworker.v1.InputChunk
+	34, // 30: jobworker.v1.AttachJobRequest.eof:type_name -> jobworker.v1.InputEnd
+	35, // 31: jobworker.v1.AttachJobRequest.signal:type_name -> jobworker.v1.JobSignal
+	36, // 32: jobworker.v1.AttachJobRequest.detach:type_name -> jobworker.v1.Detach
+	37, // 33: jobworker.v1.AttachJobRequest.resize:type_name -> jobworker.v1.TerminalSize
+	15, // 34: jobworker.v1.AttachJobResponse.output:type_name -> jobworker.v1.GetJobsStreamResponse
+	38, // 35: jobworker.v1.AttachJobResponse.input_accepted:type_name -> jobworker.v1.InputAccepted
+	39, // 36: jobworker.v1.AttachJobResponse.resized:type_name -> jobworker.v1.TerminalResize
+	0,  // 37: jobworker.v1.JobService.CreateJob:input_type -> jobworker.v1.CreateJobRequest
+	2,  // 38: jobworker.v1.JobService.GetJob:input_type -> jobworker.v1.GetJobRequest
+	4,  // 39: jobworker.v1.JobService.ListJobs:input_type -> jobworker.v1.ListJobsRequest
+	6,  // 40: jobworker.v1.JobService.StopJob:input_type -> jobworker.v1.StopJobRequest
+	10, // 41: jobworker.v1.JobService.UpdateJob:input_type -> jobworker.v1.UpdateJobRequest
+	8,  // 42: jobworker.v1.JobService.DeleteJob:input_type -> jobworker.v1.DeleteJobRequest
+	12, // 43: jobworker.v1.JobService.WaitJob:input_type -> jobworker.v1.WaitJobRequest
+	40, // 44: jobworker.v1.JobService.WatchJobs:input_type -> jobworker.v1.WatchJobsRequest
+	14, // 45: jobworker.v1.JobService.GetJobsStream:input_type -> jobworker.v1.GetJobsStreamRequest
+	16, // 46: jobworker.v1.JobService.AttachJob:input_type -> jobworker.v1.AttachJobRequest
+	1,  // 47: jobworker.v1.JobService.CreateJob:output_type -> jobworker.v1.CreateJobResponse
+	3,  // 48: jobworker.v1.JobService.GetJob:output_type -> jobworker.v1.GetJobResponse
+	5,  // 49: jobworker.v1.JobService.ListJobs:output_type -> jobworker.v1.ListJobsResponse
+	7,  // 50: jobworker.v1.JobService.StopJob:output_type -> jobworker.v1.StopJobResponse
+	11, // 51: jobworker.v1.JobService.UpdateJob:output_type -> jobworker.v1.UpdateJobResponse
+	9,  // 52: jobworker.v1.JobService.DeleteJob:output_type -> jobworker.v1.DeleteJobResponse
+	13, // 53: jobworker.v1.JobService.WaitJob:output_type -> jobworker.v1.WaitJobResponse
+	41, // 54: jobworker.v1.JobService.WatchJobs:output_type -> jobworker.v1.WatchJobsResponse
+	15, // 55: jobworker.v1.JobService.GetJobsStream:output_type -> jobworker.v1.GetJobsStreamResponse
+	17, // 56: jobworker.v1.JobService.AttachJob:output_type -> jobworker.v1.AttachJobResponse
+	47, // [47:57] is the sub-list for method output_type
+	37, // [37:47] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_service_proto_init() }
@@ -1963,7 +2000,7 @@ func file_jobworker_v1_job_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_service_proto_rawDesc), len(file_jobworker_v1_job_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

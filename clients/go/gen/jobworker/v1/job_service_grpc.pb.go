@@ -35,7 +35,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Starts, stops, inspects and streams jobs on one host.
+// Starts, stops, inspects and streams jobs on one host, or through a gateway on the hosts of a cluster.
 //
 // Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
 // call every method, `Viewer` only methods that change nothing.
@@ -49,7 +49,7 @@ const (
 // Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
 // specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
 // CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-// SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+// SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
 type JobServiceClient interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//
@@ -58,6 +58,9 @@ type JobServiceClient interface {
 	// (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
 	// The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
 	// needs more room than is free is not overtaken by smaller jobs.
+	//
+	// A gateway returns the job with status QUEUED when the cluster has stored it. Without `queue_timeout`, the job waits
+	// for as long as it takes. If the command cannot start, the job ends with FAILED.
 	//
 	// Admin only. Safe to retry if `request_id` is set.
 	//
@@ -297,7 +300,7 @@ type JobService_AttachJobClient = grpc.BidiStreamingClient[AttachJobRequest, Att
 // All implementations must embed UnimplementedJobServiceServer
 // for forward compatibility.
 //
-// Starts, stops, inspects and streams jobs on one host.
+// Starts, stops, inspects and streams jobs on one host, or through a gateway on the hosts of a cluster.
 //
 // Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
 // call every method, `Viewer` only methods that change nothing.
@@ -311,7 +314,7 @@ type JobService_AttachJobClient = grpc.BidiStreamingClient[AttachJobRequest, Att
 // Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
 // specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
 // CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-// SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+// SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
 type JobServiceServer interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//
@@ -320,6 +323,9 @@ type JobServiceServer interface {
 	// (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
 	// The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
 	// needs more room than is free is not overtaken by smaller jobs.
+	//
+	// A gateway returns the job with status QUEUED when the cluster has stored it. Without `queue_timeout`, the job waits
+	// for as long as it takes. If the command cannot start, the job ends with FAILED.
 	//
 	// Admin only. Safe to retry if `request_id` is set.
 	//

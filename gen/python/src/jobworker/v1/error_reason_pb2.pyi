@@ -111,6 +111,14 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE: _ErrorReason.ValueType  # 22
     """OUT_OF_RANGE: the input would have a gap. The metadata key `accepted` has the position from which to continue."""
+    ERROR_REASON_NODE_UNREACHABLE: _ErrorReason.ValueType  # 23
+    """UNAVAILABLE: the gateway cannot reach the node of the job. The metadata key `node` has its name. Retry after the
+    delay in `google.rpc.RetryInfo`.
+    """
+    ERROR_REASON_CLUSTER_UNAVAILABLE: _ErrorReason.ValueType  # 24
+    """UNAVAILABLE: the gateway cannot reach the control plane of the cluster, or its database. Retry after the delay in
+    `google.rpc.RetryInfo`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason for a failed call. `google.rpc.ErrorInfo` has the domain `jobworker.dev`, and its `reason` is the name of
@@ -207,3 +215,11 @@ has ended, or set `take_over`.
 """
 ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 22
 """OUT_OF_RANGE: the input would have a gap. The metadata key `accepted` has the position from which to continue."""
+ERROR_REASON_NODE_UNREACHABLE: ErrorReason.ValueType  # 23
+"""UNAVAILABLE: the gateway cannot reach the node of the job. The metadata key `node` has its name. Retry after the
+delay in `google.rpc.RetryInfo`.
+"""
+ERROR_REASON_CLUSTER_UNAVAILABLE: ErrorReason.ValueType  # 24
+"""UNAVAILABLE: the gateway cannot reach the control plane of the cluster, or its database. Retry after the delay in
+`google.rpc.RetryInfo`.
+"""

@@ -40,10 +40,10 @@ class _JobStatusEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_JobStatus.Va
     not start.
     """
     JOB_STATUS_STOPPED: _JobStatus.ValueType  # 5
-    """Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job."""
+    """Final: StopJob, the shutdown of the server, or the cluster ended the job. StopJob also ends a queued job."""
     JOB_STATUS_LOST: _JobStatus.ValueType  # 6
-    """Final: the main process of the server or the host died while the job ran. The result is unknown. Jobs outlive all
-    other processes of the server.
+    """Final: the main process of the server or the host died while the job ran, or the cluster lost its node. The result is
+    unknown. Jobs outlive all other processes of the server.
     """
     JOB_STATUS_QUEUED: _JobStatus.ValueType  # 7
     """The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
@@ -68,10 +68,10 @@ JOB_STATUS_FAILED: JobStatus.ValueType  # 4
 not start.
 """
 JOB_STATUS_STOPPED: JobStatus.ValueType  # 5
-"""Final: StopJob, or the shutdown of the server, ended the job. StopJob also ends a queued job."""
+"""Final: StopJob, the shutdown of the server, or the cluster ended the job. StopJob also ends a queued job."""
 JOB_STATUS_LOST: JobStatus.ValueType  # 6
-"""Final: the main process of the server or the host died while the job ran. The result is unknown. Jobs outlive all
-other processes of the server.
+"""Final: the main process of the server or the host died while the job ran, or the cluster lost its node. The result is
+unknown. Jobs outlive all other processes of the server.
 """
 JOB_STATUS_QUEUED: JobStatus.ValueType  # 7
 """The server accepted the job. It waits in the queue until the server has room for it. It has no process and no
@@ -185,6 +185,10 @@ class _TerminationReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Term
     """The command never ran: it was the queued job's turn, but the job could not start. `message` has the error that
     CreateJob returns for a job that does not wait in the queue.
     """
+    TERMINATION_REASON_EVICTED: _TerminationReason.ValueType  # 9
+    """The cluster ended the job: a job with a higher priority took its place, an administrator drained its node, or the
+    node lost its lease. `message` says which.
+    """
 
 class TerminationReason(_TerminationReason, metaclass=_TerminationReasonEnumTypeWrapper):
     """Cause of a job's end."""
@@ -212,6 +216,10 @@ TERMINATION_REASON_QUEUE_TIMED_OUT: TerminationReason.ValueType  # 7
 TERMINATION_REASON_NOT_STARTED: TerminationReason.ValueType  # 8
 """The command never ran: it was the queued job's turn, but the job could not start. `message` has the error that
 CreateJob returns for a job that does not wait in the queue.
+"""
+TERMINATION_REASON_EVICTED: TerminationReason.ValueType  # 9
+"""The cluster ended the job: a job with a higher priority took its place, an administrator drained its node, or the
+node lost its lease. `message` says which.
 """
 
 class _Limit:
@@ -350,6 +358,26 @@ class Job(message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @typing.final
+    class NodeSelectorEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: builtins.int
     COMMAND_FIELD_NUMBER: builtins.int
     ARGS_FIELD_NUMBER: builtins.int
@@ -389,6 +417,11 @@ class Job(message.Message):
     QUEUE_POSITION_FIELD_NUMBER: builtins.int
     QUEUE_REASON_FIELD_NUMBER: builtins.int
     TERMINAL_RESIZES_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
+    NODE_SELECTOR_FIELD_NUMBER: builtins.int
+    RETRY_ON_LOST_FIELD_NUMBER: builtins.int
+    NODE_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The job's id: a UUIDv7 (RFC 9562) in lower case. Ids sort by creation time and stay unique across restarts of the
     server. Set by the server.
@@ -458,6 +491,18 @@ class Job(message.Message):
     """
     queue_reason: builtins.str
     """Reason why the job has not started yet, in one sentence. Empty if the job is not QUEUED. Set by the server."""
+    queue: builtins.str
+    """The queue of the cluster, as in the request. Always empty on a single host."""
+    retry_on_lost: builtins.bool
+    """True if the cluster starts the job again after the loss of its node. Always false on a single host."""
+    node: builtins.str
+    """Name of the cluster's node that runs the job, or ran it. Empty while no node is chosen, and on a single host. Set by
+    the server.
+    """
+    attempt: builtins.int
+    """Number of the current attempt, or of the last one. The first attempt is 1. Only with `retry_on_lost`, a job has more
+    than one. Its output is that of the last attempt. 0 on a single host. Set by the server.
+    """
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """The arguments of the program, without the program itself."""
@@ -531,6 +576,10 @@ class Job(message.Message):
         itself are not recorded. Set by the server.
         """
 
+    @builtins.property
+    def node_selector(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels of the nodes that the job can run on, as in the request. Always empty on a single host."""
+
     def __init__(
         self,
         *,
@@ -573,10 +622,15 @@ class Job(message.Message):
         queue_position: builtins.int = ...,
         queue_reason: builtins.str = ...,
         terminal_resizes: abc.Iterable[TerminalResize] | None = ...,
+        queue: builtins.str = ...,
+        node_selector: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        retry_on_lost: builtins.bool = ...,
+        node: builtins.str = ...,
+        attempt: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "memory_high_lift_time", b"memory_high_lift_time", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "stop_grace_period", b"stop_grace_period", "terminal", b"terminal", "termination", b"termination", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "start_time", b"start_time", "status", b"status", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "terminal", b"terminal", "terminal_resizes", b"terminal_resizes", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_exit_code", b"_exit_code", "applied_isolation", b"applied_isolation", "applied_limits", b"applied_limits", "args", b"args", "attempt", b"attempt", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "id", b"id", "kill_pending", b"kill_pending", "labels", b"labels", "limits_policy", b"limits_policy", "log_size", b"log_size", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "memory_high_lift_time", b"memory_high_lift_time", "network", b"network", "node", b"node", "node_selector", b"node_selector", "owner", b"owner", "pid", b"pid", "priority", b"priority", "queue", b"queue", "queue_position", b"queue_position", "queue_reason", b"queue_reason", "queue_timeout", b"queue_timeout", "retry_on_lost", b"retry_on_lost", "start_time", b"start_time", "status", b"status", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "terminal", b"terminal", "terminal_resizes", b"terminal_resizes", "termination", b"termination", "timeout", b"timeout", "usage", b"usage", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -69,6 +69,26 @@ class CreateJobRequest(message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @typing.final
+    class NodeSelectorEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     COMMAND_FIELD_NUMBER: builtins.int
     ARGS_FIELD_NUMBER: builtins.int
     MAX_CPU_FIELD_NUMBER: builtins.int
@@ -92,6 +112,9 @@ class CreateJobRequest(message.Message):
     MAX_SCRATCH_FIELD_NUMBER: builtins.int
     STDIN_FIELD_NUMBER: builtins.int
     TERMINAL_FIELD_NUMBER: builtins.int
+    QUEUE_FIELD_NUMBER: builtins.int
+    NODE_SELECTOR_FIELD_NUMBER: builtins.int
+    RETRY_ON_LOST_FIELD_NUMBER: builtins.int
     command: builtins.str
     """The program: a path, or a name that the server looks up in the job's PATH. A relative path starts at the working
     directory. Required. At most 4,096 bytes, without NUL.
@@ -150,6 +173,12 @@ class CreateJobRequest(message.Message):
     """
     stdin: job_pb2.JobStdin.ValueType
     """Source of the job's stdin. Default: NONE, or the terminal."""
+    queue: builtins.str
+    """Queue of the cluster: one that the gateway's configuration names. Empty = the default queue. Only for a gateway."""
+    retry_on_lost: builtins.bool
+    """True = if the cluster loses the node of the job, evicts the job or drains its node, it starts the job again, on any
+    node. The former attempt has ended by then. False = the job never runs twice. Only for a gateway.
+    """
     @builtins.property
     def args(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Arguments of the program. At most 16,384 arguments of at most 131,071 bytes each (MAX_ARG_STRLEN of execve(2)),
@@ -192,6 +221,10 @@ class CreateJobRequest(message.Message):
         job's session. All output has the source STDOUT. Clients type with AttachJob. With it, leave `stdin` unset.
         """
 
+    @builtins.property
+    def node_selector(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels of the nodes that the job can run on. Bounds are those of `labels`. Empty = any node. Only for a gateway."""
+
     def __init__(
         self,
         *,
@@ -218,10 +251,13 @@ class CreateJobRequest(message.Message):
         max_scratch: builtins.int = ...,
         stdin: job_pb2.JobStdin.ValueType = ...,
         terminal: job_pb2.JobTerminal | None = ...,
+        queue: builtins.str = ...,
+        node_selector: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        retry_on_lost: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["queue_timeout", b"queue_timeout", "stop_grace_period", b"stop_grace_period", "terminal", b"terminal", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "network", b"network", "priority", b"priority", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "terminal", b"terminal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["args", b"args", "command", b"command", "cpu_set", b"cpu_set", "cpu_weight", b"cpu_weight", "env", b"env", "labels", b"labels", "limits_policy", b"limits_policy", "max_cpu", b"max_cpu", "max_io_bps", b"max_io_bps", "max_io_iops", b"max_io_iops", "max_memory", b"max_memory", "max_pids", b"max_pids", "max_scratch", b"max_scratch", "network", b"network", "node_selector", b"node_selector", "priority", b"priority", "queue", b"queue", "queue_timeout", b"queue_timeout", "request_id", b"request_id", "retry_on_lost", b"retry_on_lost", "stdin", b"stdin", "stop_grace_period", b"stop_grace_period", "stop_signal", b"stop_signal", "terminal", b"terminal", "timeout", b"timeout", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class JobServiceStub:
-    """Starts, stops, inspects and streams jobs on one host.
+    """Starts, stops, inspects and streams jobs on one host, or through a gateway on the hosts of a cluster.
 
     Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
     call every method, `Viewer` only methods that change nothing.
@@ -41,7 +41,7 @@ class JobServiceStub:
     Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-    SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
     """
 
     def __init__(self, channel):
@@ -103,7 +103,7 @@ class JobServiceStub:
 
 
 class JobServiceServicer:
-    """Starts, stops, inspects and streams jobs on one host.
+    """Starts, stops, inspects and streams jobs on one host, or through a gateway on the hosts of a cluster.
 
     Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
     call every method, `Viewer` only methods that change nothing.
@@ -117,7 +117,7 @@ class JobServiceServicer:
     Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-    SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
     """
 
     def CreateJob(self, request, context):
@@ -128,6 +128,9 @@ class JobServiceServicer:
         (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
         The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
         needs more room than is free is not overtaken by smaller jobs.
+
+        A gateway returns the job with status QUEUED when the cluster has stored it. Without `queue_timeout`, the job waits
+        for as long as it takes. If the command cannot start, the job ends with FAILED.
 
         Admin only. Safe to retry if `request_id` is set.
 
@@ -343,7 +346,7 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService:
-    """Starts, stops, inspects and streams jobs on one host.
+    """Starts, stops, inspects and streams jobs on one host, or through a gateway on the hosts of a cluster.
 
     Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
     call every method, `Viewer` only methods that change nothing.
@@ -357,7 +360,7 @@ class JobService:
     Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-    SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
     """
 
     @staticmethod

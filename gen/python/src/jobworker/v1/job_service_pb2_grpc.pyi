@@ -14,7 +14,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class JobServiceStub:
-    """Starts, stops, inspects and streams jobs on one host.
+    """Starts, stops, inspects and streams jobs on one host, or through a gateway on the hosts of a cluster.
 
     Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
     call every method, `Viewer` only methods that change nothing.
@@ -28,7 +28,7 @@ class JobServiceStub:
     Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-    SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -40,6 +40,9 @@ class JobServiceStub:
     (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
     The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
     needs more room than is free is not overtaken by smaller jobs.
+
+    A gateway returns the job with status QUEUED when the cluster has stored it. Without `queue_timeout`, the job waits
+    for as long as it takes. If the command cannot start, the job ends with FAILED.
 
     Admin only. Safe to retry if `request_id` is set.
 
@@ -155,7 +158,7 @@ class JobServiceStub:
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Starts, stops, inspects and streams jobs on one host.
+    """Starts, stops, inspects and streams jobs on one host, or through a gateway on the hosts of a cluster.
 
     Every client has a certificate. The role is the organizational unit (OU) of the certificate's subject: `Admin` may
     call every method, `Viewer` only methods that change nothing.
@@ -169,7 +172,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-    SUPERVISOR_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
     """
 
     @_abc_1.abstractmethod
@@ -185,6 +188,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         (TOO_MANY_JOBS). With `queue_timeout` it returns the job with status QUEUED instead, and the job starts later.
         The highest priority starts first, then the owner with the fewest running jobs, then the oldest job. A job that
         needs more room than is free is not overtaken by smaller jobs.
+
+        A gateway returns the job with status QUEUED when the cluster has stored it. Without `queue_timeout`, the job waits
+        for as long as it takes. If the command cannot start, the job ends with FAILED.
 
         Admin only. Safe to retry if `request_id` is set.
 
