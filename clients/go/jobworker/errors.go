@@ -41,6 +41,8 @@ var (
 	ErrReaderStalled         = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_READER_STALLED)
 	ErrShuttingDown          = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SHUTTING_DOWN)
 	ErrSupervisorUnavailable = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SUPERVISOR_UNAVAILABLE)
+	ErrNodeUnreachable       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_NODE_UNREACHABLE)
+	ErrClusterUnavailable    = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_CLUSTER_UNAVAILABLE)
 )
 
 // ErrUnexpectedOffset means that the server sent output at another offset than the client expected.

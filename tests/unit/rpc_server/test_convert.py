@@ -65,6 +65,12 @@ FULL_SPEC = JobSpec(
     request_id="r-1",
     priority=-7,
     queue_timeout=2.5,
+    queue="batch",
+    node_selector={"disk": "fast"},
+    retry_on_lost=True,
+    node="n1",
+    attempt=2,
+    fenced=True,
 )
 FULL = Job(
     id=JOB_ID,
@@ -97,9 +103,10 @@ FULL = Job(
     trace=JobTrace(TraceContext("00-a-b-01", "c=d"), "e", (Step("exec", 1, 2),)),
 )
 
-NOT_SHOWN = {"spec.env", "spec.request_id", "was_queued"}
+NOT_SHOWN = {"spec.env", "spec.request_id", "spec.fenced", "was_queued"}
 """The environment can contain secrets, and only the creator of the job needs the request id. Only the
-supervisor needs to know which jobs were queued. No field of the trace is shown, either.
+supervisor needs to know which jobs were queued, and which end with its lease. No field of the trace is
+shown, either.
 """
 
 

@@ -112,6 +112,9 @@ INVALID: list[tuple[str, object]] = [
     ("terminal", job_pb2.JobTerminal(columns=65_536)),
     ("terminal", job_pb2.JobTerminal(rows=-1)),
     ("terminal", job_pb2.JobTerminal(term="é")),
+    ("queue", "batch"),
+    ("node_selector", {"disk": "fast"}),
+    ("retry_on_lost", True),
 ]
 
 

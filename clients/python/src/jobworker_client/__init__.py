@@ -35,6 +35,7 @@ from jobworker_client.chunks import Chunk, source_runs, split_chunk
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import (
     CertificateRevoked,
+    ClusterUnavailable,
     CommandNotStarted,
     ConfigError,
     ConnectFailure,
@@ -52,6 +53,7 @@ from jobworker_client.errors import (
     JobWorkerError,
     LimitUnavailable,
     MessageTooLarge,
+    NodeUnreachable,
     NoStdin,
     OffsetOutOfRange,
     QuotaExceeded,
@@ -112,6 +114,7 @@ __all__ = [
     "Chunk",
     "Client",
     "ClientConfig",
+    "ClusterUnavailable",
     "CommandNotStarted",
     "ConfigError",
     "ConnectFailure",
@@ -149,6 +152,7 @@ __all__ = [
     "LimitsPolicy",
     "MessageTooLarge",
     "NoStdin",
+    "NodeUnreachable",
     "OffsetOutOfRange",
     "OutputSource",
     "QuotaExceeded",

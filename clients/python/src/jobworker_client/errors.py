@@ -14,6 +14,7 @@ __all__ = [
     "BY_REASON",
     "CertificateRevoked",
     "ClientReason",
+    "ClusterUnavailable",
     "CommandNotStarted",
     "ConfigError",
     "ConnectFailure",
@@ -30,6 +31,7 @@ __all__ = [
     "JobWorkerError",
     "LimitUnavailable",
     "MessageTooLarge",
+    "NodeUnreachable",
     "OffsetOutOfRange",
     "QuotaExceeded",
     "ReaderStalled",
@@ -202,6 +204,14 @@ class SupervisorUnavailable(JobWorkerError):
     """The server is restarting."""
 
 
+class NodeUnreachable(JobWorkerError):
+    """The gateway cannot reach the node of the job; `metadata["node"]` is its name."""
+
+
+class ClusterUnavailable(JobWorkerError):
+    """The gateway cannot reach the control plane of the cluster, or its database."""
+
+
 class DeadlineExceeded(JobWorkerError):
     """The call exceeded its deadline. The server may have carried it out nevertheless."""
 
@@ -278,6 +288,8 @@ BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTy
         ErrorReason.ERROR_REASON_READER_STALLED: ReaderStalled,
         ErrorReason.ERROR_REASON_SHUTTING_DOWN: ShuttingDown,
         ErrorReason.ERROR_REASON_SUPERVISOR_UNAVAILABLE: SupervisorUnavailable,
+        ErrorReason.ERROR_REASON_NODE_UNREACHABLE: NodeUnreachable,
+        ErrorReason.ERROR_REASON_CLUSTER_UNAVAILABLE: ClusterUnavailable,
     }
 )
 """The error class of each reason. An unknown reason of a newer server becomes a plain `JobWorkerError`."""

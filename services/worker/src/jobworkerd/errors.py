@@ -22,7 +22,9 @@
     ├── RoleRequired          the role of the client does not allow the method
     ├── ReaderStalled         a client did not read its stream for too long
     ├── ShuttingDown          the server shuts down and accepts no requests
-    └── SupervisorUnavailable the supervisor is gone or does not answer
+    ├── SupervisorUnavailable the supervisor is gone or does not answer
+    ├── NodeUnreachable       a gateway cannot reach the node of the job
+    └── ClusterUnavailable    a gateway cannot reach the control plane or its database
 
 The attributes are the data. `str()` is the message for the client. `to_wire` and `from_wire` carry an error
 from the supervisor to an API process by the name of its class and its attributes.
@@ -331,6 +333,27 @@ class SupervisorUnavailable(JobWorkerError):
 
     def __str__(self) -> str:
         return f"{self.why}; retry"
+
+
+@dataclasses.dataclass(eq=False)
+class NodeUnreachable(JobWorkerError):
+    """Raised when a gateway cannot reach the node of a job. `node` is its name. `why` is the cause."""
+
+    node: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"node {self.node} cannot be reached ({self.why}); retry"
+
+
+@dataclasses.dataclass(eq=False)
+class ClusterUnavailable(JobWorkerError):
+    """Raised when a gateway cannot reach the control plane or its database. `why` is the cause."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"the cluster is not available ({self.why}); retry"
 
 
 def _classes() -> dict[str, type[JobWorkerError]]:

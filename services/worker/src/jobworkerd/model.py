@@ -92,6 +92,7 @@ class TerminationReason(enum.Enum):
     LOST = "lost"
     QUEUE_TIMED_OUT = "queue_timed_out"
     NOT_STARTED = "not_started"
+    EVICTED = "evicted"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -146,6 +147,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     An empty `working_directory` means the private directory of the job, or `/` without one. `max_scratch`
     bounds the private directories in MiB; 0 = the job has none. A job without `queue_timeout` is refused if
     it cannot start at once.
+
+    Only jobs of a cluster have the fields from `queue` on. `attempt` counts from 1. A job that is `fenced`
+    ends with the lease of its host.
     """
 
     command: str
@@ -166,6 +170,12 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     queue_timeout: float | None = None
     stdin: Stdin = Stdin.NONE
     terminal: Terminal | None = None
+    queue: str = ""
+    node_selector: dict[str, str] = {}
+    retry_on_lost: bool = False
+    node: str = ""
+    attempt: int = 0
+    fenced: bool = False
 
 
 class AppliedLimit(msgspec.Struct, frozen=True, kw_only=True, gc=False):

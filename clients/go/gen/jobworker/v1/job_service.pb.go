@@ -97,7 +97,8 @@ type CreateJobRequest struct {
 	Terminal *JobTerminal `protobuf:"bytes,36,opt,name=terminal,proto3" json:"terminal,omitempty"`
 	// Queue of the cluster: one that the gateway's configuration names. Empty = the default queue. Only for a gateway.
 	Queue string `protobuf:"bytes,37,opt,name=queue,proto3" json:"queue,omitempty"`
-	// Labels of the nodes that the job can run on. Bounds are those of `labels`. Empty = any node. Only for a gateway.
+	// Labels of the nodes that the job can run on, as in Kubernetes. At most 64 labels, with values of at most 63
+	// characters. Empty = any node. Only for a gateway.
 	NodeSelector map[string]string `protobuf:"bytes,38,rep,name=node_selector,json=nodeSelector,proto3" json:"node_selector,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// True = if the cluster loses the node of the job, evicts the job or drains its node, it starts the job again, on any
 	// node. The former attempt has ended by then. False = the job never runs twice. Only for a gateway.

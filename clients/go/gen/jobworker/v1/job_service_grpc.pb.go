@@ -49,7 +49,8 @@ const (
 // Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
 // specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
 // CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-// SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+// SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
+// retry after UNAVAILABLE is always safe.
 type JobServiceClient interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//
@@ -314,7 +315,8 @@ type JobService_AttachJobClient = grpc.BidiStreamingClient[AttachJobRequest, Att
 // Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
 // specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
 // CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-// SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+// SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
+// retry after UNAVAILABLE is always safe.
 type JobServiceServer interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//

@@ -223,7 +223,9 @@ class CreateJobRequest(message.Message):
 
     @builtins.property
     def node_selector(self) -> containers.ScalarMap[builtins.str, builtins.str]:
-        """Labels of the nodes that the job can run on. Bounds are those of `labels`. Empty = any node. Only for a gateway."""
+        """Labels of the nodes that the job can run on, as in Kubernetes. At most 64 labels, with values of at most 63
+        characters. Empty = any node. Only for a gateway.
+        """
 
     def __init__(
         self,

@@ -28,7 +28,8 @@ class JobServiceStub:
     Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
+    retry after UNAVAILABLE is always safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -172,7 +173,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
-    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+    SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
+    retry after UNAVAILABLE is always safe.
     """
 
     @_abc_1.abstractmethod

@@ -33,6 +33,8 @@ QUEUE_TIMEOUT = Bound(0, 31_536_000, "s", unset="the job does not wait; 0 is not
 LABELS = Bound(0, 64, "labels")
 LABEL_KEY = Bound(1, 63, "characters", part="each key")
 LABEL_VALUE = Bound(0, 256, "bytes", part="each value")
+NODE_SELECTOR = Bound(0, 64, "labels", unset="any node")
+NODE_LABEL_VALUE = Bound(0, 63, "characters", part="each value")
 GRACE_PERIOD = Bound(0, 86_400, "s", unset="the server's default")
 STOP_GRACE_PERIOD = Bound(0, 86_400, "s", unset="the job's `stop_grace_period`")
 WAIT_TIMEOUT = Bound(0, 86_400, "s", unset="86400 s")
@@ -82,6 +84,7 @@ REQUEST_BOUNDS: Mapping[str, Mapping[str, tuple[Bound, ...]]] = MappingProxyType
             "max_scratch": (SCRATCH,),
             "priority": (PRIORITY,),
             "queue_timeout": (QUEUE_TIMEOUT,),
+            "node_selector": (NODE_SELECTOR, NODE_LABEL_VALUE),
             **_LIMITS,
         },
         "UpdateJobRequest": _LIMITS,

@@ -115,6 +115,11 @@ def job_to_proto(job: Job) -> job_pb2.Job:
         terminal=None if spec.terminal is None else job_pb2.JobTerminal(**asdict(spec.terminal)),
         terminal_resizes=[terminal_resize(each) for each in job.terminal_resizes],
         stdin=job_pb2.JobStdin.Value(f"JOB_STDIN_{spec.stdin.name}"),
+        queue=spec.queue,
+        node_selector=spec.node_selector,
+        retry_on_lost=spec.retry_on_lost,
+        node=spec.node,
+        attempt=spec.attempt,
         **asdict(spec.limits),
     )
 

@@ -94,6 +94,11 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReaso
                 grpc.StatusCode.UNAVAILABLE,
                 api.ERROR_REASON_SUPERVISOR_UNAVAILABLE,
             ),
+            errors.NodeUnreachable: (grpc.StatusCode.UNAVAILABLE, api.ERROR_REASON_NODE_UNREACHABLE),
+            errors.ClusterUnavailable: (
+                grpc.StatusCode.UNAVAILABLE,
+                api.ERROR_REASON_CLUSTER_UNAVAILABLE,
+            ),
         }
     )
 )
@@ -105,6 +110,8 @@ _RETRY_AFTER_MS: Mapping[type[errors.JobWorkerError], int] = MappingProxyType(
         errors.ReaderStalled: 100,
         errors.ShuttingDown: 1_000,
         errors.SupervisorUnavailable: 250,
+        errors.NodeUnreachable: 1_000,
+        errors.ClusterUnavailable: 1_000,
     }
 )
 

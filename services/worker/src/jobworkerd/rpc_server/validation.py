@@ -3,6 +3,8 @@
 An error names all fields that are not accepted, each with the first problem found.
 """
 
+from collections.abc import Collection
+
 from google.protobuf.duration_pb2 import Duration
 from msgspec.structs import replace
 
@@ -12,7 +14,15 @@ from jobworkerd.errors import InvalidRequest, JobNotFound
 from jobworkerd.job_id import is_job_id
 from jobworkerd.model import JobSpec, Stdin
 from jobworkerd.protocol import messages
-from jobworkerd.rpc_server import bounds, convert, job_filters, limits, page_token, watch_cursor
+from jobworkerd.rpc_server import (
+    bounds,
+    cluster_checks,
+    convert,
+    job_filters,
+    limits,
+    page_token,
+    watch_cursor,
+)
 from jobworkerd.rpc_server import field_checks as check
 from jobworkerd.rpc_server.requests import StreamRequest, WatchRequest
 from jobworkerd.signals import signal_number
@@ -21,8 +31,15 @@ from jobworkerd.terminal import Terminal
 _ID_IN_MESSAGES = 64
 
 
-def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: str) -> JobSpec:
+def job_spec(
+    request: job_service_pb2.CreateJobRequest,
+    config: Config,
+    owner: str,
+    queues: Collection[str] | None = None,
+) -> JobSpec:
     """Return the job that a request describes; the defaults of the server replace unset fields.
+
+    `queues` are the queues of the cluster. A single host has None, and refuses what only a cluster can do.
 
     Raises:
         InvalidRequest: a value is not accepted.
@@ -49,6 +66,7 @@ def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: s
         ),
         stdin=_stdin_problem(request),
         terminal=_terminal_problem(request.terminal),
+        **cluster_checks.problems(request, queues),
     )
     wanted = limits.limits(request, defaults)
     raise_violations(**config.capacity.excess(wanted.max_cpu, wanted.max_memory))
@@ -71,6 +89,9 @@ def job_spec(request: job_service_pb2.CreateJobRequest, config: Config, owner: s
         queue_timeout=_seconds(request.queue_timeout) if request.HasField("queue_timeout") else None,
         stdin=convert.STDINS.get(request.stdin, Stdin.NONE),
         terminal=_terminal(request.terminal) if request.HasField("terminal") else None,
+        queue=request.queue,
+        node_selector=dict(request.node_selector),
+        retry_on_lost=request.retry_on_lost,
     )
 
 

@@ -220,7 +220,8 @@ export type CreateJobRequest = Message<"jobworker.v1.CreateJobRequest"> & {
   queue: string;
 
   /**
-   * Labels of the nodes that the job can run on. Bounds are those of `labels`. Empty = any node. Only for a gateway.
+   * Labels of the nodes that the job can run on, as in Kubernetes. At most 64 labels, with values of at most 63
+   * characters. Empty = any node. Only for a gateway.
    *
    * @generated from field: map<string, string> node_selector = 38;
    */
@@ -985,7 +986,8 @@ export const AttachJobResponseSchema: GenMessage<AttachJobResponse> = /*@__PURE_
  * Errors have a `google.rpc.ErrorInfo` with domain `jobworker.dev` and a reason: see ErrorReason. Each method lists its
  * specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
  * CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
- * SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a retry after UNAVAILABLE is always safe.
+ * SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
+ * retry after UNAVAILABLE is always safe.
  *
  * @generated from service jobworker.v1.JobService
  */
