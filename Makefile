@@ -169,6 +169,14 @@ test-install: $(STAMP) ## Install the Debian package on a machine with systemd, 
 	tests/install/setup
 	pytest tests/install -n 2 --dist loadfile -x -p no:cacheprovider --timeout 900
 
+.PHONY: control-plane
+control-plane: ## Build the programs of the control plane in ~/.cache/jobworker, for test-cluster (15 to 30 minutes)
+	tools/control-plane --setup
+
+.PHONY: test-cluster
+test-cluster: setup control-plane ## Test a cluster of three hosts with a control plane of Kubernetes (as root)
+	pytest tests/cluster -p no:cacheprovider --timeout 600
+
 # No --quiet: it would hide the warnings from --strict, too.
 .PHONY: docs
 docs: $(RUNTIME) $(DOCS_STAMP) $(SITE_MODULES) ## Build the pages in docs/ as a site in dist/docs; a broken link fails
