@@ -6,8 +6,9 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from scripted_cluster import FakeCluster
 
-from jobworker.v1 import job_service_pb2_grpc
+from jobworker.v1 import cluster_service_pb2_grpc, job_service_pb2_grpc
 from scripted import FakeServer
 
 
@@ -40,10 +41,14 @@ async def endpoint(authority: trustme.CA) -> AsyncIterator["Endpoint"]:
 
 
 class Endpoint:
-    """A scripted server on a loopback port, which can stop and restart on the same port."""
+    """A scripted server on a loopback port, which can stop and restart on the same port.
+
+    With `cluster` it is a gateway from the next start on.
+    """
 
     def __init__(self, server: FakeServer, authority: trustme.CA) -> None:
         self.server = server
+        self.cluster: FakeCluster | None = None
         self.port = 0
         leaf = authority.issue_cert("localhost", "127.0.0.1")
         self._credentials = grpc.ssl_server_credentials(
@@ -57,6 +62,8 @@ class Endpoint:
         """Listen on a free port, or again on the first port."""
         server = grpc.aio.server()
         job_service_pb2_grpc.add_JobServiceServicer_to_server(self.server, server)
+        if self.cluster:
+            cluster_service_pb2_grpc.add_ClusterServiceServicer_to_server(self.cluster, server)
         self.port = server.add_secure_port(f"127.0.0.1:{self.port}", self._credentials)
         await server.start()
         self._server = server
@@ -72,3 +79,12 @@ class Endpoint:
 def server(endpoint: Endpoint) -> FakeServer:
     """Return the scripted server."""
     return endpoint.server
+
+
+@pytest.fixture
+async def cluster(endpoint: Endpoint) -> FakeCluster:
+    """Make the scripted server a gateway, and return its cluster."""
+    await endpoint.stop()
+    endpoint.cluster = FakeCluster()
+    await endpoint.start()
+    return endpoint.cluster

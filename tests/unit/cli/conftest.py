@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from scripted_cluster import FakeCluster
 
 from scripted import JOB_ID, CreateRequest, FakeServer, StopRequest, StreamRequest, play, until
-from scripted_endpoint import Endpoint, authority, certs, endpoint, server
+from scripted_endpoint import Endpoint, authority, certs, cluster, endpoint, server
 from scripted_messages import RESTARTING, Refusal, StreamMessage, end_by_signal, stderr, stdout
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Completed",
     "CreateRequest",
     "Endpoint",
+    "FakeCluster",
     "FakeServer",
     "Refusal",
     "StopRequest",
@@ -29,6 +31,7 @@ __all__ = [
     "StreamRequest",
     "authority",
     "certs",
+    "cluster",
     "end_by_signal",
     "endpoint",
     "finished",

@@ -25,6 +25,7 @@ async def test_help_has_the_example(cli: Cli, subcommand: str) -> None:
 
 
 # The dashboard serves until a signal ends it, and its tests cover the login.
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("subcommand", [each for each in EXAMPLES if each not in {"dashboard", "login"}])
 async def test_example_works(cli: Cli, server: FakeServer, subcommand: str) -> None:
     for prefix in ("019a4c", "019a4d"):

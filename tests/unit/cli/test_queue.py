@@ -18,6 +18,7 @@ from tests.unit.cli.conftest import (
     stdout,
     until,
 )
+from watch_messages import WatchMessage, WatchRequest, changed
 
 YEAR_SECONDS = 365 * 86_400
 
@@ -141,6 +142,40 @@ async def test_run_says_nothing_of_the_queue_if_the_job_starts_at_once(cli: Cli,
 
     server.creating = creating
     completed = await cli("run", "--queue", "true")
+    assert (completed.code, completed.stderr) == (0, "")
+
+
+async def test_run_follows_a_job_of_a_gateway_from_the_queue_to_its_node(
+    cli: Cli, server: FakeServer
+) -> None:
+    ends = asyncio.Event()
+
+    async def creating(_: CreateRequest) -> job_pb2.Job:
+        job = add_queued(server, 0)
+        job.queue_reason = ""
+        return job
+
+    async def watching(_: WatchRequest) -> AsyncIterator[WatchMessage]:
+        job = server.jobs[JOB_ID]
+        yield changed(job, 1)
+        job.status = job_pb2.JOB_STATUS_INITIALIZING
+        yield changed(job, 2)
+        job.applied_limits.add(limit=job_pb2.LIMIT_MAX_CPU, reason="the node has no CPU controller")
+        start(job)
+        yield changed(job, 3)
+        await ends.wait()
+
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        await ends.wait()
+        yield StreamMessage(result=server.add(), offset=0)
+
+    server.creating, server.watching, server.streaming = creating, watching, streaming
+    process = await cli.start("run", "true")
+    assert process.stderr
+    line = (await process.stderr.readline()).decode()
+    assert line == f"jobworker: not in force: max_cpu; for details: jobworker get {JOB_ID}\n"
+    ends.set()
+    completed = await finished(process)
     assert (completed.code, completed.stderr) == (0, "")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SUBCOMMANDS = ("create", "get", "list", "stop", "stream", "run", "wait", "update", "top", "stats")
+SUBCOMMANDS = ("create", "get", "list", "stop", "stream", "run", "wait", "update", "top", "stats", "nodes")
 
 
 def jobworker(*args: str) -> subprocess.CompletedProcess[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from jobworker_client import Chunk, Client, ClientConfig, Job, JobStream, SyncClient, SyncJobStream
-from scripted_endpoint import Endpoint, authority, certs, endpoint, server
+from jobworker_client import Chunk, Client, ClientConfig, Job, JobStream, Node, SyncClient, SyncJobStream
+from scripted_endpoint import Endpoint, authority, certs, cluster, endpoint, server
 
-__all__ = ["AnyClient", "any_client", "authority", "certs", "config", "endpoint", "server"]
+__all__ = ["AnyClient", "any_client", "authority", "certs", "cluster", "config", "endpoint", "server"]
 
 
 class AnyClient:
@@ -35,6 +35,13 @@ class AnyClient:
             return [job async for job in self.client.list(**job_filter)]
         jobs = self.client.list(**job_filter)
         return await asyncio.to_thread(builtins.list, jobs)
+
+    async def list_nodes(self, **options: Any) -> "builtins.list[Node]":
+        """Return the nodes that `list_nodes` yields."""
+        if isinstance(self.client, Client):
+            return [node async for node in self.client.list_nodes(**options)]
+        nodes = self.client.list_nodes(**options)
+        return await asyncio.to_thread(builtins.list, nodes)
 
     async def rest(self, stream: JobStream | SyncJobStream) -> "builtins.list[Chunk]":
         """Return the remaining chunks."""

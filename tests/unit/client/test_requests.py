@@ -28,6 +28,9 @@ def test_create_request_with_all_options() -> None:
         request_id="again",
         queue_timeout=timedelta(minutes=1),
         priority=-5,
+        queue="batch",
+        node_selector={"zone": "a"},
+        retry_on_lost=True,
     )
     expected = job_service_pb2.CreateJobRequest(
         command="python3",
@@ -46,6 +49,9 @@ def test_create_request_with_all_options() -> None:
         request_id="again",
         queue_timeout=Duration(seconds=60),
         priority=-5,
+        queue="batch",
+        node_selector={"zone": "a"},
+        retry_on_lost=True,
     )
     assert request == expected
     assert request.HasField("stop_grace_period")

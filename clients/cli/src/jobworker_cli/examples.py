@@ -11,6 +11,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
         "get": "jobworker get 019a4c",
         "list": "jobworker list --status failed --since 2h --command train.py -o wide",
         "queue": "jobworker queue -o wide",
+        "nodes": "jobworker nodes -o wide",
         "stop": "jobworker stop --grace-period 5s 019a4c 019a4d",
         "delete": "jobworker delete 019a4c 019a4d",
         "prune": "jobworker prune --older-than 7d --status completed --dry-run",

@@ -17,6 +17,7 @@ from jobworker_cli.commands.dashboard import app as dashboard_app
 from jobworker_cli.commands.delete import delete
 from jobworker_cli.commands.get import get
 from jobworker_cli.commands.list import list_jobs
+from jobworker_cli.commands.nodes import nodes
 from jobworker_cli.commands.prune import prune
 from jobworker_cli.commands.queue import queue
 from jobworker_cli.commands.record import record
@@ -37,13 +38,14 @@ __all__ = ["app", "main"]
 EPILOG = """\b
 Exit codes:
   0    success; for run, attach, stream and wait: the job exited with 0
-  1    the call failed (create, get, list, queue, stop, update, delete, prune, top, stats,
+  1    the call failed (create, get, list, queue, nodes, stop, update, delete, prune, top, stats,
        dashboard)
   2    the command line is invalid
   124  the job exceeded its timeout or its queue timeout (run, attach, stream, wait; not with
        --preserve-status)
   125  the server or the connection failed, the job is LOST, or the command of a queued job never ran
-       (run, attach, stream, wait, record); files were not copied (run)
+       (run, attach, stream, wait, record); the cluster evicted the job (run, attach, stream, wait; not
+       with --preserve-status); files were not copied (run)
   126  the command cannot be executed (run)
   127  the command does not exist (run)
   130  Ctrl-C
@@ -143,6 +145,7 @@ app.command(context_settings=COMMAND_SETTINGS, epilog=epilog("create"))(create)
 app.command(epilog=epilog("get"))(get)
 app.command("list", epilog=epilog("list"))(list_jobs)
 app.command(epilog=epilog("queue"))(queue)
+app.command(epilog=epilog("nodes"))(nodes)
 app.command(epilog=epilog("stop"))(stop)
 app.command(epilog=epilog("delete"))(delete)
 app.command(epilog=epilog("prune"))(prune)

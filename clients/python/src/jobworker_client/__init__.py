@@ -14,6 +14,7 @@ import importlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from jobworker.v1.cluster_service_pb2 import Node, NodeCondition, NodeResources
 from jobworker.v1.error_reason_pb2 import ErrorReason
 from jobworker.v1.job_output_pb2 import OutputSource
 from jobworker.v1.job_pb2 import (
@@ -152,6 +153,9 @@ __all__ = [
     "LimitsPolicy",
     "MessageTooLarge",
     "NoStdin",
+    "Node",
+    "NodeCondition",
+    "NodeResources",
     "NodeUnreachable",
     "OffsetOutOfRange",
     "OutputSource",

@@ -89,6 +89,11 @@ class JobOptions(TypedDict, total=False):
         stdin: `JobStdin.JOB_STDIN_OPEN` or `JOB_STDIN_ONCE` lets the job read what `attach` sends. Default:
             the job reads /dev/null.
         terminal: a `JobTerminal`, which gives the job a terminal. Default: none.
+        queue: queue of the cluster, one that the gateway's configuration names. Only for a gateway. Default:
+            its default queue.
+        node_selector: labels of the nodes that the job can run on. Only for a gateway. Default: any node.
+        retry_on_lost: True = the cluster starts the job again if it loses the node of the job, evicts the
+            job or drains its node. Only for a gateway. Default: the job never runs twice.
     """
 
     limits: Limits
@@ -105,6 +110,9 @@ class JobOptions(TypedDict, total=False):
     priority: int
     stdin: job_pb2.JobStdin.ValueType
     terminal: job_pb2.JobTerminal
+    queue: str
+    node_selector: Mapping[str, str]
+    retry_on_lost: bool
 
 
 class JobSelection(TypedDict, total=False):

@@ -55,6 +55,9 @@ def create_request(
         priority=options.get("priority", 0),
         stdin=options.get("stdin", job_pb2.JOB_STDIN_UNSPECIFIED),
         terminal=options.get("terminal"),
+        queue=options.get("queue", ""),
+        node_selector=options.get("node_selector"),
+        retry_on_lost=options.get("retry_on_lost", False),
         **limits,
     )
 

@@ -5,6 +5,9 @@ OpenTelemetry.
 https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -13,7 +16,10 @@ from jobworker_client.tracing import CallTrace, from_environment
 
 __all__ = ["begin", "parent_context"]
 
-_SERVICE = "jobworker.v1.JobService"
+_OTHER_SERVICES: Mapping[str, str] = MappingProxyType(
+    {"CreateLogin": "jobworker.v1.LoginService", "ListNodes": "jobworker.v1.ClusterService"}
+)
+"""The services of the methods that are not of JobService."""
 
 _EXPECTED = frozenset({"OK", "CANCELLED"})
 """Statuses that are expected: the client cancels a stream when it has read the result."""
@@ -21,7 +27,7 @@ _EXPECTED = frozenset({"OK", "CANCELLED"})
 
 def begin(method: str) -> CallTrace:
     """Start the span of a call, and return the metadata that makes it the parent of the server's span."""
-    name = f"{_SERVICE}/{method}"
+    name = f"{_OTHER_SERVICES.get(method, 'jobworker.v1.JobService')}/{method}"
     parent = parent_context()
     attributes = {"rpc.system.name": "grpc", "rpc.method": name}
     span = trace.get_tracer("jobworker_client").start_span(name, parent, SpanKind.CLIENT, attributes)

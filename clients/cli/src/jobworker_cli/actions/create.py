@@ -46,6 +46,9 @@ def create_request(command: list[str], options: JobOptions) -> job_service_pb2.C
         network=_network(options.network),
         max_scratch=options.scratch or 0,
         priority=options.priority,
+        queue=options.queue_name,
+        node_selector=key_values(options.node_selector or (), "--node-selector"),
+        retry_on_lost=options.retry_on_lost,
         **given_limits(options),  # type: ignore[arg-type]  # typer checks the types
     )
     if options.timeout is not None:

@@ -10,7 +10,7 @@ from jobworker_cli.render.tables import queue_table
 from jobworker_cli.render.times import elapsed
 from jobworker_cli.render.units import format_duration
 from jobworker_cli.render.views import queue_line
-from jobworker_cli.results import is_queued
+from jobworker_cli.results import has_not_started, is_queued
 from jobworker_cli.stream.signals import cancel_and_wait
 from jobworker_client import Client, JobChanged, JobRemoved, JobStatus, JobWorkerError
 
@@ -34,45 +34,56 @@ async def show_queue(client: Client, limit: int | None, output: Format) -> int:
 
 
 async def report_position(client: Client, job: job_pb2.Job) -> job_pb2.Job:
-    """Print the position of a queued job to stderr whenever it changes; return the job after the wait.
+    """Print the position of a queued job to stderr whenever it changes; return the job after its start.
 
-    If the server refuses to report the job or stays away, return its last known state.
+    A gateway returns each job as queued before it looks for a node. Such a job has no reason to wait yet, and
+    is not reported unless it gets one. If the server refuses to report the job or stays away, return its last
+    known state.
     """
-    if not is_queued(job):
+    if not has_not_started(job):
         return job
-    reporting = asyncio.create_task(_report_changes(client, job))
+    position = Position(client)
+    reporting = asyncio.create_task(position.report(job))
     try:
-        job = await _leaves_queue(client, job)
+        job = await _starts(client, job)
     finally:
         await cancel_and_wait(reporting)
-    if job.HasField("start_time"):
+    if position.printed and job.HasField("start_time"):
         waited = format_duration(elapsed(job.create_time, job.start_time))
         print_message(f"jobworker: started after {waited} in the queue")
     return job
 
 
-async def _leaves_queue(client: Client, job: job_pb2.Job) -> job_pb2.Job:
-    """Return the job as soon as it has left the queue."""
+async def _starts(client: Client, job: job_pb2.Job) -> job_pb2.Job:
+    """Return the job as soon as it runs or has ended."""
     with contextlib.suppress(JobWorkerError):
         async with client.watch(ids=[job.id]) as watch:
             async for event in watch:
                 if isinstance(event, JobChanged):
                     job = event.job
-                    if not is_queued(job):
+                    if not has_not_started(job):
                         break
                 if isinstance(event, JobRemoved):
                     break
     return job
 
 
-async def _report_changes(client: Client, job: job_pb2.Job) -> None:
-    """Print each position. A watch does not report it, because a start changes that of all other jobs."""
-    interval, printed = FIRST_INTERVAL, ""
-    while True:
-        if is_queued(job) and (line := queue_line(job)) != printed:
-            print_message(f"jobworker: {line}")
-            interval, printed = FIRST_INTERVAL, line
-        await asyncio.sleep(interval)
-        interval = min(interval * 1.5, LAST_INTERVAL)
-        with contextlib.suppress(JobWorkerError):
-            job = await client.get(job.id)
+class Position:
+    """The place of a job in the queue. A watch does not report it: a start changes that of all others."""
+
+    def __init__(self, client: Client) -> None:
+        self.printed = ""
+        """The last line that was printed, if any."""
+        self._client = client
+
+    async def report(self, job: job_pb2.Job) -> None:
+        """Print the position, and each change of it."""
+        interval = FIRST_INTERVAL
+        while True:
+            if is_queued(job) and job.queue_reason and (line := queue_line(job)) != self.printed:
+                print_message(f"jobworker: {line}")
+                interval, self.printed = FIRST_INTERVAL, line
+            await asyncio.sleep(interval)
+            interval = min(interval * 1.5, LAST_INTERVAL)
+            with contextlib.suppress(JobWorkerError):
+                job = await self._client.get(job.id)

@@ -19,6 +19,7 @@ from jobworker_client import (
     JobNotRunning,
     JobWorkerError,
     LimitUnavailable,
+    NodeUnreachable,
     QuotaExceeded,
     RoleRequired,
     ServerBusy,
@@ -40,6 +41,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "labels": "--label",
         "statuses": "--status",
         "tail_lines": "--tail",
+        "queue": "--queue-name",
         "created_after": "--since",
         "created_before": "--until",
         "command_contains": "--command",
@@ -60,6 +62,7 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         RoleRequired: "select another certificate with --role admin, or with --cert and --key",
         TooManyJobs: "use --queue to let the job wait; `jobworker list --status running` shows the running "
         "jobs, `jobworker queue` the waiting ones",
+        NodeUnreachable: "`jobworker nodes` shows the state of the nodes",
         QuotaExceeded: _SETTING,
         ServerBusy: _SETTING,
         LimitUnavailable: "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "

@@ -1,15 +1,18 @@
-"""Print jobs in the format of `-o`."""
+"""Print jobs and nodes in the format of `-o`."""
 
 import json
 import sys
 from collections.abc import Sequence
 
-from jobworker.v1 import job_pb2
-from jobworker_cli.output import Format
+from google.protobuf.message import Message
+
+from jobworker.v1 import cluster_service_pb2, job_pb2
+from jobworker_cli.output import Format, printable
+from jobworker_cli.render.node_table import nodes_table
 from jobworker_cli.render.tables import jobs_table
 from jobworker_cli.render.views import final_line, job_details
 
-__all__ = ["print_final_job", "print_final_jobs", "print_job", "print_jobs"]
+__all__ = ["print_final_job", "print_final_jobs", "print_job", "print_jobs", "print_nodes"]
 
 
 def print_job(job: job_pb2.Job, output: Format) -> None:
@@ -37,6 +40,21 @@ def print_jobs(jobs: Sequence[job_pb2.Job], output: Format) -> None:
                 print_job(job, output)
 
 
+def print_nodes(nodes: Sequence[cluster_service_pb2.Node], output: Format) -> None:
+    """Print a list of nodes; JSON is an array, and the id of a node is its name."""
+    match output:
+        case Format.ID:
+            for node in nodes:
+                print(printable(node.name))
+        case Format.JSON:
+            print(json.dumps([_as_dict(node) for node in nodes], indent=2))
+        case Format.JSONL:
+            for node in nodes:
+                print(json.dumps(_as_dict(node)))
+        case Format.TABLE | Format.WIDE:
+            print(nodes_table(nodes, wide=output is Format.WIDE))
+
+
 def print_final_job(job: job_pb2.Job, output: Format) -> None:
     """Print one of several jobs when it ends, except in a JSON array."""
     if output in {Format.TABLE, Format.WIDE}:
@@ -52,8 +70,8 @@ def print_final_jobs(jobs: Sequence[job_pb2.Job], output: Format) -> None:
         print_jobs(jobs, output)
 
 
-def _as_dict(job: job_pb2.Job) -> dict[str, object]:
-    """Return a job in the protobuf JSON mapping (https://protobuf.dev/programming-guides/json/).
+def _as_dict(message: Message) -> dict[str, object]:
+    """Return a message in the protobuf JSON mapping (https://protobuf.dev/programming-guides/json/).
 
     Fields without presence are included even if they are 0 or empty, so that programs find `maxIOBPS` and
     `args` in every job. The mapping writes int64 values as strings.
@@ -61,4 +79,4 @@ def _as_dict(job: job_pb2.Job) -> dict[str, object]:
     # Importing json_format takes longer than printing a table.
     from google.protobuf.json_format import MessageToDict
 
-    return MessageToDict(job, always_print_fields_with_no_presence=True)
+    return MessageToDict(message, always_print_fields_with_no_presence=True)

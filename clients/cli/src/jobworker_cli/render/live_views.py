@@ -7,7 +7,7 @@ from jobworker.v1 import job_pb2
 from jobworker_cli.output import printable
 from jobworker_cli.render.limits import applied_limit
 from jobworker_cli.render.rates import Rates, usage_rates
-from jobworker_cli.render.tables import table
+from jobworker_cli.render.tables import node_cells, table
 from jobworker_cli.render.units import format_duration, format_size
 from jobworker_cli.render.views import command_line
 
@@ -21,8 +21,12 @@ def usage_table(jobs: Sequence[job_pb2.Job], previous: Mapping[str, job_pb2.Usag
     """Return a table of jobs, sorted by CPU; `previous` maps job ids to the previous usage."""
     measured = [(job, usage_rates(previous.get(job.id), job.usage)) for job in jobs]
     measured.sort(key=lambda each: each[1].cpu or 0.0, reverse=True)
-    rows = [(printable(job.id), *_columns(job, rates), command_line(job)) for job, rates in measured]
-    return table([("ID", *HEADER, "COMMAND"), *rows])
+    node_column, *nodes = node_cells([job for job, _ in measured])
+    rows = [
+        (printable(job.id), *_columns(job, rates), *node, command_line(job))
+        for (job, rates), node in zip(measured, nodes, strict=True)
+    ]
+    return table([("ID", *HEADER, *node_column, "COMMAND"), *rows])
 
 
 def usage_header() -> str:

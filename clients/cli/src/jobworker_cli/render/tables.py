@@ -12,7 +12,7 @@ from jobworker_cli.render.units import format_size
 from jobworker_cli.render.views import COLOURS, command_line, outcome, run_time
 from jobworker_cli.results import status_name
 
-__all__ = ["jobs_table", "queue_table", "table"]
+__all__ = ["jobs_table", "node_cells", "queue_table", "table"]
 
 COLUMNS = ("ID", "STATUS", "EXIT", "STARTED", "RAN")
 WIDE_COLUMNS = ("OWNER", "CPU", "MEMORY", "OUTPUT", "LABELS")
@@ -24,9 +24,20 @@ def jobs_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:
 
     A wide table adds the owner, the limits, the size of the output and the labels, and is not cut.
     """
-    header = (*COLUMNS, *(WIDE_COLUMNS if wide else ()), "COMMAND")
-    rows = [(*_columns(job), *(_wide_columns(job) if wide else ()), command_line(job)) for job in jobs]
+    node_column, *nodes = node_cells(jobs)
+    header = (*COLUMNS, *node_column, *(WIDE_COLUMNS if wide else ()), "COMMAND")
+    rows = [
+        (*_columns(job), *node, *(_wide_columns(job) if wide else ()), command_line(job))
+        for job, node in zip(jobs, nodes, strict=True)
+    ]
     return table([header, *rows], cut=not wide)
+
+
+def node_cells(jobs: Sequence[job_pb2.Job]) -> list[tuple[str, ...]]:
+    """Return the column with the nodes, its header first. The cells are empty tuples if no job has a node."""
+    if not any(job.node for job in jobs):
+        return [(), *(() for _ in jobs)]
+    return [("NODE",), *((printable(job.node) or "-",) for job in jobs)]
 
 
 def queue_table(jobs: Sequence[job_pb2.Job], *, wide: bool = False) -> str:

@@ -1,7 +1,7 @@
 """Text about one job: all fields, the usage, or one line."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from jobworker.v1 import job_pb2
@@ -39,12 +39,14 @@ def command_line(job: job_pb2.Job) -> str:
 
 
 def outcome(job: job_pb2.Job) -> str:
-    """Return the result in one word: the exit code, `SIGKILL`, `oom`, `timeout`, or `-` without one."""
+    """Return the result in one word: an exit code, `SIGKILL`, `oom`, `timeout`, `evicted`, or `-`."""
     reason = job.termination.reason
     if reason == job_pb2.TERMINATION_REASON_OOM_KILLED:
         return "oom"
     if reason in TIMEOUTS:
         return "timeout"
+    if reason == job_pb2.TERMINATION_REASON_EVICTED:
+        return "evicted"
     if job.termination.signal:
         return printable(job.termination.signal_name) or f"signal {job.termination.signal}"
     return str(job.exit_code) if job.HasField("exit_code") else "-"
@@ -91,6 +93,10 @@ def _result(job: job_pb2.Job) -> list[Row]:
     rows = [("Job", job.id), ("Status", status_name(job))]
     if job.queue_position:
         rows += [("Position", str(job.queue_position)), ("Waits because", job.queue_reason)]
+    if job.node:
+        rows.append(("Node", job.node))
+    if job.attempt > 1:
+        rows.append(("Attempt", str(job.attempt)))
     if job.HasField("exit_code"):
         rows.append(("Exit code", str(job.exit_code)))
     if job.termination.signal:
@@ -116,16 +122,27 @@ def _run(job: job_pb2.Job) -> list[Row]:
         rows.append(("Queue timeout", format_duration(job.queue_timeout.ToTimedelta())))
     if job.priority:
         rows.append(("Priority", str(job.priority)))
+    rows += _placement(job)
     if job.HasField("timeout"):
         rows.append(("Timeout", format_duration(job.timeout.ToTimedelta())))
     if job.stop_signal:
         grace = format_duration(job.stop_grace_period.ToTimedelta())
         rows.append(("Stopped with", f"{job.stop_signal}, after {grace} SIGKILL"))
     rows.append(("Owner", job.owner))
-    if job.labels:
-        rows.append(("Labels", ", ".join(f"{key}={job.labels[key]}" for key in sorted(job.labels))))
+    rows.append(("Labels", _pairs(job.labels)))
     rows.append(("Output", format_size(job.log_size)))
     return [(name, text) for name, text in rows if text]
+
+
+def _placement(job: job_pb2.Job) -> Iterator[Row]:
+    yield "Queue", job.queue
+    yield "Node selector", _pairs(job.node_selector)
+    if job.retry_on_lost:
+        yield "If lost", "the cluster starts the job again"
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={values[key]}" for key in sorted(values))
 
 
 def _times(job: job_pb2.Job) -> Iterator[Row]:

@@ -13,7 +13,12 @@ import typer
 
 from jobworker_cli.output import Format
 from jobworker_cli.render.units import parse_duration
-from jobworker_cli.settings.completion import complete_final_job, complete_job, complete_running_job
+from jobworker_cli.settings.completion import (
+    complete_final_job,
+    complete_job,
+    complete_node_label,
+    complete_running_job,
+)
 from jobworker_cli.settings.limit_options import LimitOptions, amount_option
 from jobworker_cli.settings.quantities import parse_mebibytes
 from jobworker_cli.settings.stream_options import DetachKeys
@@ -70,7 +75,7 @@ PreserveStatus = Annotated[
     bool,
     typer.Option(
         "--preserve-status",
-        help="Exit with the job's own exit code after a timeout, instead of 124.",
+        help="Exit with the job's own exit code after a timeout or an eviction, instead of 124 or 125.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only ids, as with -o id.")]
@@ -208,6 +213,25 @@ class JobOptions(LimitOptions):
             min=-100, max=100, show_default=False, help="Place in the queue; higher numbers start first."
         ),
     ] = 0
+    queue_name: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Queue of the cluster. Only for a gateway. Default: its own"),
+    ] = ""
+    node_selector: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Label of the nodes that can run the job. Can be repeated: all of them. Only for a gateway.",
+            autocompletion=complete_node_label,
+        ),
+    ] = None
+    retry_on_lost: Annotated[
+        bool,
+        typer.Option(
+            "--retry-on-lost",
+            help="Start the job again if the cluster loses its node, or evicts it. Only for a gateway.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

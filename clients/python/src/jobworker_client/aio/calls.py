@@ -6,7 +6,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
-from jobworker.v1 import job_pb2, job_service_pb2, login_service_pb2
+from jobworker.v1 import cluster_service_pb2, job_pb2, job_service_pb2, login_service_pb2
 from jobworker_client import requests
 from jobworker_client.aio.connection import Connection
 from jobworker_client.base import DEADLINE, BaseClient
@@ -212,6 +212,26 @@ class JobCalls(BaseClient):
             except JobWorkerError as error:
                 await asyncio.sleep(wait.next_delay(error, monotonic()))
         return wait.job
+
+    async def list_nodes(
+        self, *, page_size: int = PAGE_SIZE, deadline: float | None = None
+    ) -> AsyncIterator[cluster_service_pb2.Node]:
+        """Yield the nodes of the cluster, by name. Only a gateway has nodes.
+
+        Each page is one call of at most `page_size` nodes (1 to 500). `deadline` bounds each of them.
+
+        A single host raises a `JobWorkerError` with the code `UNIMPLEMENTED`.
+        """
+        request = cluster_service_pb2.ListNodesRequest(page_size=page_size)
+        while True:
+            page = await self._connection.call(
+                self._connection.cluster_stub.ListNodes, request, self._or_default(deadline)
+            )
+            for node in page.nodes:
+                yield node
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     async def create_login(self, *, deadline: float | None = None) -> login_service_pb2.CreateLoginResponse:
         """Create a one-time token with which a delegate, such as a shared dashboard, acts for this client.

@@ -7,7 +7,12 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, login_service_pb2_grpc
+from jobworker.v1 import (
+    cluster_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    login_service_pb2_grpc,
+)
 from jobworker_client import tracing
 from jobworker_client.aio.stream_span import traced
 from jobworker_client.channel import channel_parts
@@ -36,6 +41,7 @@ class Connection:
         self._retry_policy = retry_policy
         self._channel = grpc.aio.secure_channel(parts.target, parts.credentials, options=parts.options)
         self.stub = job_service_pb2_grpc.JobServiceStub(self._channel)
+        self.cluster_stub = cluster_service_pb2_grpc.ClusterServiceStub(self._channel)
         self.login_stub = login_service_pb2_grpc.LoginServiceStub(self._channel)
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, Unpack
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import cluster_service_pb2, job_pb2, job_service_pb2
 from jobworker_client import requests
 from jobworker_client.base import DEADLINE, BaseClient
 from jobworker_client.config import ClientConfig
@@ -203,3 +203,22 @@ class SyncJobCalls(BaseClient):
             except JobWorkerError as error:
                 time.sleep(wait.next_delay(error, monotonic()))
         return wait.job
+
+    def list_nodes(
+        self, *, page_size: int = PAGE_SIZE, deadline: float | None = None
+    ) -> Iterator[cluster_service_pb2.Node]:
+        """Yield the nodes of the cluster, by name. Only a gateway has nodes.
+
+        Each page is one call of at most `page_size` nodes (1 to 500). `deadline` bounds each of them.
+
+        A single host raises a `JobWorkerError` with the code `UNIMPLEMENTED`.
+        """
+        request = cluster_service_pb2.ListNodesRequest(page_size=page_size)
+        while True:
+            page = self._connection.call(
+                self._connection.cluster_stub.ListNodes, request, self._or_default(deadline)
+            )
+            yield from page.nodes
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token

@@ -11,8 +11,9 @@ from typing import Protocol, TypeVar, cast
 import grpc
 from google.protobuf.message import Message
 
+from jobworker.v1 import cluster_service_pb2_grpc, job_service_pb2_grpc
 from jobworker.v1 import job_service_pb2 as api
-from jobworker.v1 import job_service_pb2_grpc
+from jobworker.v1.cluster_service_pb2 import ListNodesRequest, ListNodesResponse
 from jobworker.v1.job_watch_pb2 import WatchJobsRequest, WatchJobsResponse
 from jobworker_client import tracing
 from jobworker_client.channel import channel_parts
@@ -55,6 +56,12 @@ class Stub(Protocol):
     AttachJob: "grpc.StreamStreamMultiCallable[api.AttachJobRequest, api.AttachJobResponse]"
 
 
+class ClusterStub(Protocol):
+    """Types of the stub of ClusterService on a channel for threads."""
+
+    ListNodes: "grpc.UnaryUnaryMultiCallable[ListNodesRequest, ListNodesResponse]"
+
+
 class Connection:
     """A channel to one server. It connects on the first call, and reconnects when needed."""
 
@@ -63,8 +70,10 @@ class Connection:
         self._server = config.server
         self._retry_policy = retry_policy
         self._channel = grpc.secure_channel(parts.target, parts.credentials, options=parts.options)
-        stub = job_service_pb2_grpc.JobServiceStub(cast("grpc.aio.Channel", self._channel))
-        self.stub = cast("Stub", stub)
+        # The generated stubs only know the type of a channel for asyncio.
+        typed = cast("grpc.aio.Channel", self._channel)
+        self.stub = cast("Stub", job_service_pb2_grpc.JobServiceStub(typed))
+        self.cluster_stub = cast("ClusterStub", cluster_service_pb2_grpc.ClusterServiceStub(typed))
 
     def close(self) -> None:
         """Close the connection and cancel its calls."""
