@@ -20,14 +20,18 @@ const callTimeout = 30 * time.Second
 // Job is a command that the server runs or has run.
 type Job = jobworkerv1.Job
 
+// Node is one host of a cluster.
+type Node = jobworkerv1.Node
+
 // Client is a connection to one server. It is safe for concurrent use. A call that fails returns an *Error.
 //
 // Calls are retried while the server is unavailable. Unless the context has a deadline, Create, Get, Update,
-// Delete and each page of List time out after 30 s. Stop, Wait, Stream and Attach last as long as
+// Delete and each page of List and ListNodes time out after 30 s. Stop, Wait, Stream and Attach last as long as
 // the job, and Watch until it is closed.
 type Client struct {
 	connection *grpc.ClientConn
 	service    jobworkerv1.JobServiceClient
+	cluster    jobworkerv1.ClusterServiceClient
 	policy     retryPolicy
 }
 
@@ -38,7 +42,8 @@ func Dial(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{connection, jobworkerv1.NewJobServiceClient(connection), policy}, nil
+	service, cluster := jobworkerv1.NewJobServiceClient(connection), jobworkerv1.NewClusterServiceClient(connection)
+	return &Client{connection, service, cluster, policy}, nil
 }
 
 // FromEnv calls Dial with the result of ConfigFromEnv.
@@ -104,6 +109,35 @@ func (c *Client) page(ctx context.Context, request *jobworkerv1.ListJobsRequest)
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
 	return c.service.ListJobs(ctx, request)
+}
+
+// ListNodes returns the nodes of the cluster, by name. Pages are requested as the caller iterates. The sequence ends after
+// an error. Only a gateway has nodes: the error of a single host has the code Unimplemented.
+func (c *Client) ListNodes(ctx context.Context) iter.Seq2[*Node, error] {
+	return func(yield func(*Node, error) bool) {
+		next := &jobworkerv1.ListNodesRequest{}
+		for {
+			page, err := c.nodePage(ctx, next)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, node := range page.GetNodes() {
+				if !yield(node, nil) {
+					return
+				}
+			}
+			if next.PageToken = page.GetNextPageToken(); next.PageToken == "" {
+				return
+			}
+		}
+	}
+}
+
+func (c *Client) nodePage(ctx context.Context, request *jobworkerv1.ListNodesRequest) (*jobworkerv1.ListNodesResponse, error) {
+	ctx, cancel := withCallTimeout(ctx)
+	defer cancel()
+	return c.cluster.ListNodes(ctx, request)
 }
 
 // Stop stops a job and returns it in its final status. The server sends the stop signal, and kills the job

@@ -84,6 +84,9 @@ func (a *authority) serve(t *testing.T, address string, service jobworkerv1.JobS
 		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients, MaxVersion: maxVersion,
 	})))
 	jobworkerv1.RegisterJobServiceServer(server, service)
+	if cluster, ok := service.(jobworkerv1.ClusterServiceServer); ok {
+		jobworkerv1.RegisterClusterServiceServer(server, cluster)
+	}
 	go server.Serve(listener)
 	t.Cleanup(server.Stop)
 	return server, listener.Addr().String()

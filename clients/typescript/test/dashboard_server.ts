@@ -8,7 +8,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { BrowserClient, type BrowserOptions } from "@jobworker/client/browser";
 import { WebSocket as NodeWebSocket, type RawData, type WebSocket as Socket, WebSocketServer } from "ws";
 import { JobService } from "../src/gen/jobworker/v1/job_service_pb.js";
-import type { Methods } from "./server.js";
+import { type ClusterMethods, type Methods, routes } from "./server.js";
 
 // How many bytes are sent that the page has not consumed.
 const WINDOW_BYTES = 4 * 1024 * 1024;
@@ -28,10 +28,8 @@ export class DashboardServer implements AsyncDisposable {
     this.#sockets.on("connection", (socket, { url }) => void this.#serve(socket, url ?? ""));
   }
 
-  static async start(methods: Methods): Promise<DashboardServer> {
-    const server = createServer(
-      connectNodeAdapter({ routes: (router) => router.service(JobService, methods) }),
-    );
+  static async start(methods: Methods, cluster?: ClusterMethods): Promise<DashboardServer> {
+    const server = createServer(connectNodeAdapter({ routes: routes(methods, cluster) }));
     const running = new DashboardServer(server, methods);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return running;

@@ -5,7 +5,7 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Client, type ClientConfig, durationFromMs } from "@jobworker/client";
 import {
@@ -13,9 +13,21 @@ import {
   ErrorInfoSchema,
   RetryInfoSchema,
 } from "../src/gen/google/rpc/error_details_pb.js";
+import { ClusterService } from "../src/gen/jobworker/v1/cluster_service_pb.js";
 import { JobService } from "../src/gen/jobworker/v1/job_service_pb.js";
 
 export type Methods = Partial<ServiceImpl<typeof JobService>>;
+export type ClusterMethods = ServiceImpl<typeof ClusterService>;
+
+/** Returns the routes of a server. With the methods of a cluster it is a gateway. */
+export function routes(methods: Methods, cluster?: ClusterMethods): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(JobService, methods);
+    if (cluster) {
+      router.service(ClusterService, cluster);
+    }
+  };
+}
 
 /** A directory of certificates from `jobworkerd certs init`. Disposing of it removes the directory. */
 export class Certificates implements Disposable {
@@ -56,7 +68,12 @@ export class TestServer implements AsyncDisposable {
     });
   }
 
-  static async start(certs: Certificates, methods: Methods, port = 0): Promise<TestServer> {
+  static async start(
+    certs: Certificates,
+    methods: Methods,
+    port = 0,
+    cluster?: ClusterMethods,
+  ): Promise<TestServer> {
     const pem = {
       ca: certs.read("ca.pem"),
       cert: certs.read("server.pem"),
@@ -64,7 +81,7 @@ export class TestServer implements AsyncDisposable {
     };
     const server = createSecureServer(
       { ...pem, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },
-      connectNodeAdapter({ routes: (router) => router.service(JobService, methods) }),
+      connectNodeAdapter({ routes: routes(methods, cluster) }),
     );
     const running = new TestServer(server, certs);
     await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));

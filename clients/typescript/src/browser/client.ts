@@ -3,6 +3,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { JobClient } from "../core/client.js";
 import type { Connection } from "../core/connection.js";
 import { fromServer, JobWorkerError } from "../core/errors.js";
+import { ClusterService } from "../gen/jobworker/v1/cluster_service_pb.js";
 import { JobService } from "../gen/jobworker/v1/job_service_pb.js";
 import { createBrowserTransport } from "./transport.js";
 
@@ -22,6 +23,7 @@ export interface BrowserOptions {
 /** Connections to the dashboard. The browser opens one for each stream. */
 class DashboardConnection implements Connection {
   readonly stub: Connection["stub"];
+  readonly clusterStub: Connection["clusterStub"];
   readonly #onState: (state: ConnectionState) => void;
   #state: ConnectionState = "connected";
 
@@ -29,6 +31,7 @@ class DashboardConnection implements Connection {
     this.#onState = onState;
     const transport = createBrowserTransport(baseUrl, webSocket, (error) => this.#observe(error));
     this.stub = createClient(JobService, transport);
+    this.clusterStub = createClient(ClusterService, transport);
   }
 
   /** Returns true, because each call connects itself. */

@@ -1,6 +1,7 @@
 /** The calls of every client: one method per RPC. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { Node } from "../gen/jobworker/v1/cluster_service_pb.js";
 import { AttachStartSchema } from "../gen/jobworker/v1/job_attach_pb.js";
 import { OutputSource } from "../gen/jobworker/v1/job_output_pb.js";
 import type { Job } from "../gen/jobworker/v1/job_pb.js";
@@ -133,6 +134,23 @@ export abstract class JobClient implements Disposable {
       const request = { ...filters, pageToken };
       const page = await this.#call(options, this.#timeoutMs, (stub, call) => stub.listJobs(request, call));
       yield* page.jobs;
+      pageToken = page.nextPageToken;
+    } while (pageToken);
+  }
+
+  /**
+   * Yields the nodes of the cluster, by name. `timeoutMs` bounds the request of each page. Only a gateway has nodes: the
+   * call of a single host fails with UNIMPLEMENTED.
+   */
+  async *listNodes(options: CallOptions = {}): AsyncGenerator<Node, void, undefined> {
+    const { clusterStub } = this.#connection;
+    let pageToken = "";
+    do {
+      const request = { pageToken };
+      const page = await this.#call(options, this.#timeoutMs, (_, call) =>
+        clusterStub.listNodes(request, call),
+      );
+      yield* page.nodes;
       pageToken = page.nextPageToken;
     } while (pageToken);
   }

@@ -1,5 +1,6 @@
 /** The interface between the calls of a client and its connection, which differs between Node and browsers. */
 import type { Client as Stub } from "@connectrpc/connect";
+import type { ClusterService } from "../gen/jobworker/v1/cluster_service_pb.js";
 import type { JobService } from "../gen/jobworker/v1/job_service_pb.js";
 import type { JobWorkerError } from "./errors.js";
 
@@ -7,6 +8,8 @@ import type { JobWorkerError } from "./errors.js";
 export interface Connection {
   /** Makes the calls. */
   readonly stub: Stub<typeof JobService>;
+  /** Makes the calls that only a gateway answers. */
+  readonly clusterStub: Stub<typeof ClusterService>;
   /** Connects unless already connected. Returns whether there is a connection. */
   connect(): Promise<boolean>;
   /** Converts the error of a call. */

@@ -1,5 +1,6 @@
 /** The names that the clients for Node and for browsers share. */
 export { durationFromMs, durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
+export type { Node, NodeCondition, NodeResources } from "../gen/jobworker/v1/cluster_service_pb.js";
 export { ErrorReason } from "../gen/jobworker/v1/error_reason_pb.js";
 export * from "../gen/jobworker/v1/job_pb.js";
 export {

@@ -4,6 +4,7 @@ import { Code, ConnectError, createClient, type Client as Stub } from "@connectr
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { Connection } from "../core/connection.js";
 import type { JobWorkerError } from "../core/errors.js";
+import { ClusterService } from "../gen/jobworker/v1/cluster_service_pb.js";
 import { JobService } from "../gen/jobworker/v1/job_service_pb.js";
 import type { ResolvedConfig } from "./config.js";
 import { fromCall } from "./errors.js";
@@ -85,6 +86,7 @@ function pingOrDestroy(session: ClientHttp2Session, onAnswer: () => void): void 
 /** A connection that uses mutual TLS 1.3. */
 export class TlsConnection implements Connection {
   readonly stub: Stub<typeof JobService>;
+  readonly clusterStub: Stub<typeof ClusterService>;
   readonly #server: string;
   readonly #sessions: SessionManager;
 
@@ -104,6 +106,7 @@ export class TlsConnection implements Connection {
       readMaxBytes: MAX_MESSAGE_BYTES,
     });
     this.stub = createClient(JobService, transport);
+    this.clusterStub = createClient(ClusterService, transport);
   }
 
   async connect(): Promise<boolean> {
