@@ -253,12 +253,14 @@ class FakeServer(job_service_pb2_grpc.JobServiceServicer):
         job = self._job(request.id)
         return WaitResponse(job=job, done=job.status != job_pb2.JOB_STATUS_RUNNING)
 
-    async def _watch_jobs(self, _: WatchRequest) -> AsyncIterator[WatchMessage]:
-        """Yield `jobs`, a bookmark, and each change."""
+    async def _watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchMessage]:
+        """Yield `jobs`, or those with the ids of the request, a bookmark, and each change."""
         sent: dict[str, bytes] = {}
         revision = 0
         while True:
             for job in list(self.jobs.values()):
+                if request.ids and job.id not in request.ids:
+                    continue
                 if sent.get(job.id) != (state := job.SerializeToString()):
                     sent[job.id] = state
                     yield changed(job, revision)

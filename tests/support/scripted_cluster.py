@@ -42,10 +42,11 @@ class FakeCluster(cluster_service_pb2_grpc.ClusterServiceServicer):
         context: "grpc.aio.ServicerContext[NodesRequest, Awaitable[NodesResponse]]",
     ) -> NodesResponse:
         """Return a page of `nodes`; the page token is the number of preceding nodes."""
+        size = request.page_size or 500
         self.listed.append(request)
         if self.refusals:
             await context.abort_with_status(rpc_status.to_status(self.refusals.pop(0).status))
         first = int(request.page_token or 0)
-        end = first + request.page_size
+        end = first + size
         token = str(end) if len(self.nodes) > end else ""
         return NodesResponse(nodes=self.nodes[first:end], next_page_token=token)

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 from jobworker_dashboard import methods
 from jobworker_dashboard.backend import Backend, Metadata
 from jobworker_dashboard.connect_error import ConnectError
+from jobworker_dashboard.gateway_probe import GatewayProbe
 from jobworker_dashboard.request_body import read_body
 from jobworker_dashboard.security import Security
 from jobworker_dashboard.sessions import Session, Sessions
@@ -38,7 +39,7 @@ _TRACE_HEADER = "traceparent"
 _TRACE = re.compile(r"[0-9a-z-]{1,128}", re.ASCII)
 """Characters of a trace context. gRPC refuses metadata with others than printable ASCII characters."""
 
-_PAGES = ("/", "/login", "/create", "/jobs/{id}")
+_PAGES = ("/", "/login", "/create", "/nodes", "/jobs/{id}")
 
 
 def build(backend: Backend, sessions: Sessions, origins: Collection[str]) -> ASGIApp:
@@ -72,13 +73,14 @@ class _Dashboard:
         self._backend = backend
         self._sessions = sessions
         self._cookie_name = cookie
+        self._probe = GatewayProbe(backend)
 
     async def show_session(self, request: Request) -> Response:
         try:
             session = self._sessions.find(self._cookie(request))
         except ConnectError as error:
             return _error(error)
-        return self._described(session)
+        return await self._described(session)
 
     async def log_in(self, request: Request) -> Response:
         """Exchange the token in the request for a cookie. An earlier session of the browser ends."""
@@ -88,7 +90,7 @@ class _Dashboard:
         except ConnectError as error:
             return _error(error)
         self._sessions.end(self._cookie(request))
-        response = self._described(session)
+        response = await self._described(session)
         response.set_cookie(self._cookie_name, cookie, secure=True, httponly=True, samesite="strict")
         return response
 
@@ -98,12 +100,13 @@ class _Dashboard:
         response.delete_cookie(self._cookie_name, secure=True, httponly=True, samesite="strict")
         return response
 
-    def _described(self, session: Session) -> Response:
+    async def _described(self, session: Session) -> Response:
         return JSONResponse(
             {
                 "subject": session.subject,
                 "role": session.role,
                 "server": self._backend.server,
+                "gateway": await self._probe.is_gateway(session.metadata),
                 "mode": self._sessions.mode,
                 "version": version("jobworker-dashboard"),
             },

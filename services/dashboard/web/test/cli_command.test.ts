@@ -29,12 +29,16 @@ test("each field has its option, and values are quoted for a shell", () => {
     limitsPolicy: LimitsPolicy.STRICT,
     network: JobNetwork.NONE,
     priority: "-5",
+    queueName: "batch",
+    nodeSelector: "zone=a\ngpu=",
+    retryOnLost: true,
     input: "terminal",
   });
   assert.equal(
     command,
     "jobworker run --max-cpu=150 --max-memory=1024 --scratch=64 '--env=A=1 2' --label=team=infra " +
-      "--timeout=1h30m --stop-grace-period=250ms --strict --network=none --queue-timeout=2m --priority=-5 -it " +
+      "--timeout=1h30m --stop-grace-period=250ms --strict --network=none --queue-timeout=2m --priority=-5 " +
+      "--queue-name=batch --node-selector=zone=a --node-selector=gpu= --retry-on-lost -it " +
       "sh -c 'echo $A'",
   );
 });

@@ -110,3 +110,21 @@ test("exact quantities lose nothing", () => {
   assert.equal(formatExactDuration(5_400_250), "1h 30m 250ms");
   assert.equal(formatExactDuration(0), "0s");
 });
+
+test("the place in a cluster is sent, and copied from a job", () => {
+  const placed = { queueName: " batch ", nodeSelector: "zone=a", retryOnLost: true };
+  const { request, errors } = toRequest({ ...EMPTY_DRAFT, command: "true", ...placed });
+  assert.deepEqual(errors, {});
+  assert.deepEqual(
+    [request.queue, request.nodeSelector, request.retryOnLost],
+    ["batch", { zone: "a" }, true],
+  );
+  const copy = fromJob(
+    create(JobSchema, { command: "true", queue: "batch", nodeSelector: { zone: "a" }, retryOnLost: true }),
+  );
+  assert.deepEqual([copy.queueName, copy.nodeSelector, copy.retryOnLost], ["batch", "zone=a", true]);
+  const wrong = toRequest({ ...EMPTY_DRAFT, command: "true", nodeSelector: "zone" });
+  assert.deepEqual(Object.keys(wrong.errors), ["nodeSelector"]);
+  const refused = placeViolations([{ field: "queue", description: "unknown" }]);
+  assert.deepEqual(refused, { errors: { queueName: "unknown" }, others: [] });
+});

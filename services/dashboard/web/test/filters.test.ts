@@ -1,8 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { JobStatus } from "@jobworker/client/browser";
+import { create, JobSchema, JobStatus } from "@jobworker/client/browser";
 import { changeQuery } from "../src/app/query.js";
-import { filterQuery, isFiltered, NO_FILTERS, readFilters, toWatchFilter } from "../src/jobs/filters.js";
+import {
+  filterQuery,
+  isFiltered,
+  NO_FILTERS,
+  onNode,
+  readFilters,
+  toWatchFilter,
+} from "../src/jobs/filters.js";
 
 const NOW = new Date("2026-11-26T18:00:00Z");
 
@@ -12,7 +19,7 @@ function filtersOf(search: string) {
 
 test("filters survive the address", () => {
   const filters = filtersOf(
-    "status=failed,lost&owner=CN%3Dalice&label=a%3D1&label=b%3Dx%3Dy&q=make&since=1h",
+    "status=failed,lost&owner=CN%3Dalice&label=a%3D1&label=b%3Dx%3Dy&node=n1&q=make&since=1h",
   );
   assert.deepEqual(filters.statuses, [JobStatus.FAILED, JobStatus.LOST]);
   assert.deepEqual(filters.labels, [
@@ -55,4 +62,13 @@ test("times without a period are those of the local zone", () => {
   const filter = toWatchFilter(filtersOf("from=2026-11-26T08:00&to=2026-11-26T09:30"), NOW);
   assert.deepEqual(filter.createdAfter, new Date(2026, 10, 26, 8, 0));
   assert.deepEqual(filter.createdBefore, new Date(2026, 10, 26, 9, 30));
+});
+
+test("the page filters by the node, and the server does not", () => {
+  const jobs = new Map(["n1", "n2", ""].map((node) => [node, create(JobSchema, { id: node, node })]));
+  const filters = filtersOf("node=n2");
+  assert.deepEqual([...onNode(jobs, filters).keys()], ["n2"]);
+  assert.equal(onNode(jobs, NO_FILTERS), jobs);
+  assert.equal(isFiltered(filters), true);
+  assert.deepEqual(toWatchFilter(filters, NOW), toWatchFilter(NO_FILTERS, NOW));
 });

@@ -56,3 +56,9 @@ test("a running job has run until now", () => {
   const jobs = [job("a", { start: 0, end: 50_000 }), job("b", { start: 10_000 }), job("c", {})];
   assert.equal(ids(sortJobs(jobs, { column: "duration", descending: true }, NOW)), "b a c");
 });
+
+test("jobs are sorted by their nodes", () => {
+  const jobs = ["b", "a", ""].map((node) => create(JobSchema, { id: `on ${node}`, node }));
+  assert.deepEqual(parseOrder("node"), { column: "node", descending: false });
+  assert.equal(ids(sortJobs(jobs, parseOrder("-node"), NOW)), "on b on a on ");
+});

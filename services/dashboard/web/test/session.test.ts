@@ -3,6 +3,7 @@ import { afterEach, mock, test } from "node:test";
 import {
   followLoginLink,
   isAdmin,
+  isGateway,
   keepSession,
   loadSession,
   logIn,
@@ -12,7 +13,14 @@ import {
   user,
 } from "../src/app/session.js";
 
-const ALICE = { subject: "CN=alice,OU=Admin", role: "admin", server: "host:1", mode: "own", version: "1" };
+const ALICE = {
+  subject: "CN=alice,OU=Admin",
+  role: "admin",
+  server: "host:1",
+  gateway: true,
+  mode: "own",
+  version: "1",
+};
 
 function answer(status: number, body: unknown) {
   const text = typeof body === "string" ? body : JSON.stringify(body);
@@ -26,6 +34,7 @@ test("the user comes from the session", async () => {
   await loadSession();
   assert.deepEqual(user.value, ALICE);
   assert.equal(isAdmin.value, true);
+  assert.equal(isGateway.value, true);
 });
 
 test("a viewer is not an admin", async () => {

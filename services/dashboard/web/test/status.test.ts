@@ -43,3 +43,8 @@ test("only limits that are not in force are reported, with the server's reason",
     { name: "unknown", inForce: false, reason: "" },
   ]);
 });
+
+test("an evicted job says so", () => {
+  const termination = { reason: TerminationReason.EVICTED, signalName: "SIGTERM" };
+  assert.equal(statusDetail(create(JobSchema, { status: JobStatus.STOPPED, termination })), "evicted");
+});

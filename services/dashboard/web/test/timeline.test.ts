@@ -76,3 +76,15 @@ test("a job that never started has only its end", () => {
   };
   assert.deepEqual(titles(expired), ["Failed: it waited for 1m"]);
 });
+
+test("a job of a cluster has its node, and waits without a position at first", () => {
+  const created = { createTime: at(1000) };
+  assert.deepEqual(titles({ ...created, status: JobStatus.QUEUED }), [
+    "Created: by ",
+    "Waits in the queue: ",
+  ]);
+  assert.deepEqual(
+    titles({ ...created, status: JobStatus.RUNNING, startTime: at(3000), node: "n1", attempt: 2 }),
+    ["Created: by ", "Started: after 2.0s on n1 in attempt 2"],
+  );
+});

@@ -3,6 +3,7 @@ import { useEffect } from "preact/hooks";
 import { CreatePage } from "../create/create_page.js";
 import { JobPage } from "../job/job_page.js";
 import { JobsPage } from "../jobs/jobs_page.js";
+import { NodesPage } from "../nodes/nodes_page.js";
 import { EmptyState } from "../ui/empty_state.js";
 import { connection } from "./connection.js";
 import { Header } from "./header.js";
@@ -84,6 +85,9 @@ function Routed() {
   }
   if (path.value === "/create") {
     return <CreatePage />;
+  }
+  if (path.value === "/nodes") {
+    return <NodesPage />;
   }
   if (view === "jobs" && id) {
     return <JobPage key={id} id={id} />;

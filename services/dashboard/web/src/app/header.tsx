@@ -4,7 +4,7 @@ import { commonName } from "../ui/subject.js";
 import { connection } from "./connection.js";
 import { showKeyHelp } from "./key_help.js";
 import { Link } from "./link.js";
-import { isAdmin, logOut, type Session } from "./session.js";
+import { isAdmin, isGateway, logOut, type Session } from "./session.js";
 import { nextTheme, theme } from "./theme.js";
 
 const THEME_ICONS = { system: "system", light: "sun", dark: "moon" } as const;
@@ -15,9 +15,14 @@ export function Header({ user }: { user: Session | undefined }) {
     <header class="header">
       <Link href="/" class="header-name" label="jobworker: all jobs">
         <Logo />
-        jobworker
+        <span class="header-word">jobworker</span>
       </Link>
       {user && <Server address={user.server} />}
+      {isGateway.value && (
+        <Link href="/nodes" class="header-link">
+          Nodes
+        </Link>
+      )}
       <span class="header-space" />
       {user && <User user={user} />}
       {user?.mode === "delegated" && <LogOut />}

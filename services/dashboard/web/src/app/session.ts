@@ -8,6 +8,8 @@ export interface Session {
   readonly role: string;
   /** Address of the server, such as `localhost:50051`. */
   readonly server: string;
+  /** True = the server is the gateway of a cluster. */
+  readonly gateway: boolean;
   /** `own` = the dashboard has the user's certificate. `delegated` = the user has logged in to a shared dashboard. */
   readonly mode: "own" | "delegated";
   readonly version: string;
@@ -28,6 +30,9 @@ export const user = computed(() => (session.value.kind === "user" ? session.valu
 
 /** True if the user may create, stop and delete jobs. The server checks it again. */
 export const isAdmin = computed(() => user.value?.role.toLowerCase() === "admin");
+
+/** True if the server runs jobs on the nodes of a cluster. */
+export const isGateway = computed(() => user.value?.gateway ?? false);
 
 /** Asks the dashboard who the user is. */
 export async function loadSession(): Promise<void> {

@@ -31,6 +31,9 @@ function options(request: JobRequest): string[] {
     ...option("--network", networkName(request.network)),
     ...duration("--queue-timeout", queueTimeout),
     ...option("--priority", request.priority),
+    ...option("--queue-name", request.queue),
+    ...pairs("--node-selector", request.nodeSelector),
+    ...(request.retryOnLost ? ["--retry-on-lost"] : []),
     ...(request.terminal ? ["-it"] : request.stdin ? ["-i"] : []),
   ];
 }

@@ -46,6 +46,11 @@ export interface Draft {
   readonly queue: boolean;
   readonly queueTimeout: string;
   readonly priority: string;
+  /** The queue of a cluster. */
+  readonly queueName: string;
+  /** One `KEY=VALUE` per line: labels of the nodes of a cluster. */
+  readonly nodeSelector: string;
+  readonly retryOnLost: boolean;
 }
 
 /** The form as it opens. */
@@ -71,6 +76,9 @@ export const EMPTY_DRAFT: Draft = {
   queue: true,
   queueTimeout: "1h",
   priority: "",
+  queueName: "",
+  nodeSelector: "",
+  retryOnLost: false,
 };
 
 /** Errors by field. */
@@ -119,6 +127,9 @@ export function toRequest(draft: Draft): Converted {
     network: draft.network,
     stopSignal: draft.stopSignal.trim(),
     priority: integer("priority"),
+    queue: draft.queueName.trim(),
+    nodeSelector: read("nodeSelector", parsePairs(draft.nodeSelector)) ?? {},
+    retryOnLost: draft.retryOnLost,
     ...duration("timeout"),
     ...duration("stopGracePeriod"),
     ...(draft.queue ? duration("queueTimeout") : {}),
@@ -135,9 +146,7 @@ export function fromJob(job: Job): Draft {
   return {
     ...EMPTY_DRAFT,
     command: commandLine(job.command, job.args),
-    labels: Object.entries(job.labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .join("\n"),
+    labels: lines(job.labels),
     workingDirectory: job.workingDirectory,
     maxCpu: job.maxCpu ? `${job.maxCpu}%` : "",
     maxMemory: mebibytes(job.maxMemory),
@@ -156,11 +165,21 @@ export function fromJob(job: Job): Draft {
     queue: job.queueTimeout !== undefined,
     queueTimeout: duration(job.queueTimeout) || EMPTY_DRAFT.queueTimeout,
     priority: whole(job.priority),
+    queueName: job.queue,
+    nodeSelector: lines(job.nodeSelector),
+    retryOnLost: job.retryOnLost,
   };
+}
+
+function lines(pairs: Job["labels"]): string {
+  return Object.entries(pairs)
+    .map(([key, value]) => `${key}=${value}`)
+    .join("\n");
 }
 
 const OTHER_NAMES: Readonly<Record<string, keyof Draft>> = {
   args: "command",
+  queue: "queueName",
   stdin: "input",
   terminal: "input",
 };

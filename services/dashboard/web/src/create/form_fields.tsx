@@ -65,6 +65,37 @@ export function TextField({
   );
 }
 
+/** The fields of a draft that are on or off. */
+type CheckFieldName = {
+  [Name in keyof Draft]: Draft[Name] extends boolean ? Name : never;
+}[keyof Draft];
+
+interface CheckFieldProps {
+  readonly form: FormState;
+  readonly name: CheckFieldName;
+  readonly label: string;
+  readonly help: string;
+}
+
+/** A field of the draft that is on or off. */
+export function CheckField({ form, name, label, help }: CheckFieldProps) {
+  return (
+    <div class="field">
+      <label class="check-label">
+        <input
+          type="checkbox"
+          name={name}
+          checked={form.draft[name]}
+          onChange={(event) => form.change({ [name]: event.currentTarget.checked })}
+        />
+        {label}
+      </label>
+      <span class="field-help">{help}</span>
+      {form.errors[name] && <span class="field-error">{form.errors[name]}</span>}
+    </div>
+  );
+}
+
 interface ChoiceFieldProps<Name extends keyof Draft> {
   readonly form: FormState;
   readonly name: Name;

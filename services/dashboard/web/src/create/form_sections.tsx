@@ -2,7 +2,7 @@
 import { JobNetwork, LimitsPolicy } from "@jobworker/client/browser";
 import type { ComponentChildren } from "preact";
 import { printableLines } from "../ui/printable.js";
-import { ChoiceField, type FormState, TextField } from "./form_fields.js";
+import { CheckField, ChoiceField, type FormState, TextField } from "./form_fields.js";
 import { splitWords } from "./split_words.js";
 
 interface SectionProps {
@@ -160,22 +160,49 @@ export function LimitsSection({ form }: SectionProps) {
   );
 }
 
+/** The place in a cluster. */
+export function ClusterSection({ form }: SectionProps) {
+  return (
+    <Section title="Cluster">
+      <TextField form={form} name="queueName" label="Queue" placeholder="default queue" />
+      <TextField
+        form={form}
+        name="nodeSelector"
+        label="Node selector"
+        rows={3}
+        mono
+        placeholder="key=value"
+        help="Labels of the nodes that can run the job. One per line."
+      />
+      <CheckField
+        form={form}
+        name="retryOnLost"
+        label="Start again if lost"
+        help="If the cluster loses the node or evicts the job. Only for commands that can run twice."
+      />
+    </Section>
+  );
+}
+
 /** The queue, the timeout and the stop. */
-export function LifeSection({ form }: SectionProps) {
+export function LifeSection({ form, isGateway }: SectionProps & { readonly isGateway: boolean }) {
   return (
     <Section title="Start and end">
-      <div class="field">
-        <label class="check-label">
-          <input
-            type="checkbox"
-            name="queue"
-            checked={form.draft.queue}
-            onChange={(event) => form.change({ queue: event.currentTarget.checked })}
-          />
-          Wait in the queue
-        </label>
-        <span class="field-help">If the server has no room for the job.</span>
-      </div>
+      {isGateway ? (
+        <CheckField
+          form={form}
+          name="queue"
+          label="Limit the time in the queue"
+          help="Each job of a cluster starts in the queue."
+        />
+      ) : (
+        <CheckField
+          form={form}
+          name="queue"
+          label="Wait in the queue"
+          help="If the server has no room for the job."
+        />
+      )}
       {form.draft.queue && (
         <TextField
           form={form}

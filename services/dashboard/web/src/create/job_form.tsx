@@ -4,12 +4,13 @@ import { useRef, useState } from "preact/hooks";
 import { client, endsSession } from "../app/client.js";
 import { Link } from "../app/link.js";
 import { navigate } from "../app/router.js";
+import { isGateway } from "../app/session.js";
 import { Button } from "../ui/button.js";
 import { errorText } from "../ui/error_text.js";
 import { AsCommand } from "./as_command.js";
 import { type Draft, type DraftErrors, placeViolations, toRequest } from "./draft.js";
 import type { FormState } from "./form_fields.js";
-import { CommandSection, LifeSection, LimitsSection } from "./form_sections.js";
+import { ClusterSection, CommandSection, LifeSection, LimitsSection } from "./form_sections.js";
 import "./create.css";
 
 /** The form, filled in with `initial`. Shows the job that it creates. */
@@ -77,7 +78,8 @@ export function JobForm({ initial }: { initial: Draft }) {
     >
       <CommandSection form={form} />
       <LimitsSection form={form} />
-      <LifeSection form={form} />
+      <LifeSection form={form} isGateway={isGateway.value} />
+      {isGateway.value && <ClusterSection form={form} />}
       <AsCommand draft={draft} />
       <div class="form-end">
         {failure && (

@@ -58,6 +58,10 @@ export function settingFacts(job: Job): TextFact[] {
     ["Directory", job.workingDirectory],
     ["PID", job.pid && String(job.pid)],
     ["Priority", job.priority && String(job.priority)],
+    ["Attempt", job.attempt > 1 && String(job.attempt)],
+    ["Queue", job.queue],
+    ["Node selector", pairsText(job.nodeSelector)],
+    ["If lost", job.retryOnLost && "the cluster starts the job again"],
     ["Queue timeout", job.queueTimeout && formatSeconds(job.queueTimeout)],
     ["Timeout", job.timeout && formatSeconds(job.timeout)],
     ["Stopped with", job.stopSignal && stopText(job)],
@@ -86,6 +90,13 @@ const POLICIES: Partial<Record<LimitsPolicy, string>> = {
 
 function present(facts: readonly (readonly [string, string | false | 0 | undefined])[]): TextFact[] {
   return facts.flatMap(([name, value]) => (value ? [{ name, value: printable(value) }] : []));
+}
+
+function pairsText(pairs: Job["nodeSelector"]): string {
+  return Object.entries(pairs)
+    .map(([key, value]) => `${key}=${value}`)
+    .sort()
+    .join(", ");
 }
 
 function stopText({ stopSignal, stopGracePeriod }: Job): string {

@@ -1,6 +1,7 @@
 /** The limits of a job in a table. */
 import type { Job } from "@jobworker/client/browser";
 import { Icon } from "../ui/icons.js";
+import { Use } from "../ui/use.js";
 import { type LimitRow, limitRows, type Rates } from "./limits.js";
 
 // From this share on, the bar has the colour of a warning.
@@ -27,7 +28,7 @@ export function LimitsTable({ job, rates }: { job: Job; rates: Rates }) {
               <tr key={row.limit}>
                 <th scope="row">{row.name}</th>
                 <td class="numeric">{row.requested}</td>
-                <td class="numeric">{row.use && <Use name={row.name} {...row.use} />}</td>
+                <td class="numeric">{row.use && <Use name={row.name} {...row.use} high={HIGH} />}</td>
                 <td>
                   <Enforcement row={row} />
                 </td>
@@ -37,17 +38,6 @@ export function LimitsTable({ job, rates }: { job: Job; rates: Rates }) {
         </table>
       </section>
     </section>
-  );
-}
-
-function Use({ name, text, share }: { name: string; text: string; share: number | undefined }) {
-  return (
-    <span class="use">
-      {text}
-      {share !== undefined && (
-        <meter class="use-bar" aria-label={`${name} in use`} value={share} high={HIGH} optimum={0} />
-      )}
-    </span>
   );
 }
 

@@ -57,9 +57,18 @@ function identityFacts(job: Job): Fact[] {
       ),
     },
     { name: "Owner", value: printable(job.owner) },
+    ...(job.node ? [{ name: "Node", value: <NodeLink name={job.node} /> }] : []),
     ...(labels.length > 0 ? [{ name: "Labels", value: <Labels labels={labels} /> }] : []),
     ...timeFacts(job),
   ];
+}
+
+function NodeLink({ name }: { name: string }) {
+  return (
+    <Link href={`/?node=${encodeURIComponent(name)}`} title="Show the jobs on this node">
+      {printable(name)}
+    </Link>
+  );
 }
 
 function Labels({ labels }: { labels: readonly (readonly [string, string])[] }) {

@@ -22,7 +22,7 @@ export function timeline(job: Job): Moment[] {
   const moments = [
     created && moment("Created", created, `by ${commonName(job.owner)}`),
     ...waiting(job, created),
-    started && moment("Started", started, startDetails(created, started)),
+    started && moment("Started", started, startDetails(job, created, started)),
     ...warnings(job),
     ...ending(job, started),
   ];
@@ -37,7 +37,8 @@ function waiting(job: Job, created: Date | undefined): Moment[] {
   if (job.status !== JobStatus.QUEUED) {
     return [];
   }
-  const place = moment(`Waits at position ${job.queuePosition} of the queue`, undefined, job.queueReason);
+  const where = job.queuePosition > 0 ? `at position ${job.queuePosition} of the queue` : "in the queue";
+  const place = moment(`Waits ${where}`, undefined, job.queueReason);
   const timeout = job.queueTimeout && created ? durationMs(job.queueTimeout) : undefined;
   const deadline =
     created && timeout !== undefined
@@ -46,9 +47,14 @@ function waiting(job: Job, created: Date | undefined): Moment[] {
   return [place, ...deadline];
 }
 
-function startDetails(created: Date | undefined, started: Date): string {
+function startDetails({ node, attempt }: Job, created: Date | undefined, started: Date): string {
   const waited = created ? Number(started) - Number(created) : 0;
-  return waited > 0 ? `after ${formatDuration(waited)}` : "";
+  const details = [
+    waited > 0 ? `after ${formatDuration(waited)}` : "",
+    node && `on ${node}`,
+    attempt > 1 ? `in attempt ${attempt}` : "",
+  ];
+  return details.filter(Boolean).join(" ");
 }
 
 function warnings(job: Job): Moment[] {

@@ -1,5 +1,5 @@
 /** The filters and the order of the jobs table, as they are in the address. */
-import { JobStatus, type WatchFilter } from "@jobworker/client/browser";
+import { type Job, JobStatus, type WatchFilter } from "@jobworker/client/browser";
 import type { QueryChanges } from "../app/query.js";
 import { STATUSES } from "../ui/status.js";
 
@@ -25,6 +25,8 @@ export interface Filters {
   readonly statuses: readonly JobStatus[];
   readonly owner: string;
   readonly labels: readonly Label[];
+  /** Name of a node. The page applies it, because the server has no such filter. */
+  readonly node: string;
   /** A part of the command line, or the start of a job id. */
   readonly text: string;
   /** A key of `PERIODS`. */
@@ -42,6 +44,7 @@ export function readFilters(query: URLSearchParams): Filters {
     statuses: STATUSES.filter((status) => names.includes(JobStatus[status])),
     owner: query.get("owner") ?? "",
     labels: query.getAll("label").map(parseLabel),
+    node: query.get("node") ?? "",
     text: query.get("q") ?? "",
     period: PERIODS.has(period) ? period : "",
     from: dateOf(query.get("from")) ? (query.get("from") ?? "") : "",
@@ -51,11 +54,12 @@ export function readFilters(query: URLSearchParams): Filters {
 
 /** Returns the query of the filters that are set in `filters`. The others do not change. */
 export function filterQuery(filters: Partial<Filters>): QueryChanges {
-  const { statuses, owner, labels, text, period, from, to } = filters;
+  const { statuses, owner, labels, node, text, period, from, to } = filters;
   return {
     ...(statuses && { status: statuses.map((status) => JobStatus[status].toLowerCase()).join(",") }),
     ...(owner !== undefined && { owner }),
     ...(labels && { label: labels.map(formatLabel) }),
+    ...(node !== undefined && { node }),
     ...(text !== undefined && { q: text }),
     ...(period !== undefined && { since: period }),
     ...(from !== undefined && { from }),
@@ -85,6 +89,11 @@ export function toWatchFilter(filters: Filters, now: Date): WatchFilter {
     createdBefore: period === undefined ? dateOf(filters.to) : undefined,
     maxFinalJobs: MAX_FINAL_JOBS,
   };
+}
+
+/** Returns the jobs of the node of the filter, or all jobs without one. */
+export function onNode(jobs: ReadonlyMap<string, Job>, { node }: Filters): ReadonlyMap<string, Job> {
+  return node ? new Map([...jobs].filter(([, job]) => job.node === node)) : jobs;
 }
 
 /** Returns `KEY=VALUE`. */

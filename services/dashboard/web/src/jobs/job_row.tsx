@@ -22,6 +22,8 @@ interface JobRowProps {
   /** Position in the whole table, from 0. */
   readonly index: number;
   readonly style: CSSProperties;
+  /** True = the row has a cell for the node. */
+  readonly hasNode: boolean;
   readonly isCurrent: boolean;
   /** Undefined = the user cannot select jobs. */
   readonly selected: boolean | undefined;
@@ -32,7 +34,7 @@ interface JobRowProps {
 
 /** A job. A click anywhere on it opens the job, except on its buttons. */
 export function JobRow(props: JobRowProps) {
-  const { job, index, style, isCurrent, selected, onSelect, onFocus, onShowUnenforced } = props;
+  const { job, index, style, hasNode, isCurrent, selected, onSelect, onFocus, onShowUnenforced } = props;
   const live = liveJobs.value.get(job.id);
   const command = shownCommand(job.command, job.args);
   return (
@@ -76,6 +78,18 @@ export function JobRow(props: JobRowProps) {
           {printable(commonName(job.owner))}
         </button>
       </div>
+      {hasNode && (
+        <div role="gridcell" class="cell-node">
+          <button
+            type="button"
+            class="cell-button ellipsis"
+            title={`Show only the jobs on ${printable(job.node)}`}
+            onClick={() => setQuery(filterQuery({ node: job.node }))}
+          >
+            {printable(job.node)}
+          </button>
+        </div>
+      )}
       <div role="gridcell" class="cell-created">
         {job.createTime && <Time date={timestampDate(job.createTime)} />}
       </div>

@@ -8,7 +8,7 @@ import { query, setQuery } from "../app/router.js";
 import { isAdmin } from "../app/session.js";
 import { now } from "../ui/clock.js";
 import { isFinal } from "../ui/status.js";
-import { formatLabel, isFiltered, MAX_FINAL_JOBS, readFilters, toWatchFilter } from "./filters.js";
+import { formatLabel, isFiltered, MAX_FINAL_JOBS, onNode, readFilters, toWatchFilter } from "./filters.js";
 import { JobList } from "./job_list.js";
 import { JobsTable } from "./jobs_table.js";
 import { refreshLiveJobs } from "./live_figures.js";
@@ -33,12 +33,14 @@ export function JobsPage() {
   const filters = readFilters(query.value);
   const order = parseOrder(query.value.get("sort"));
   const filterKey = JSON.stringify(filters);
-  const { jobs } = list.state.value;
+  const all = list.state.value.jobs;
+  const jobs = useMemo(() => onNode(all, filters), [list.state.value, filters.node]);
   const sorted = useMemo(
     () => sortJobs(jobs.values(), order, now.peek()),
-    [list.state.value, order.column, order.descending],
+    [list.state.value, filters.node, order.column, order.descending],
   );
   const suggestions = useMemo(() => suggest(sorted), [sorted]);
+  const nodes = useMemo(() => nodesOf(all.values()), [list.state.value]);
   const failure = list.failure.value;
 
   useEffect(() => {
@@ -62,7 +64,7 @@ export function JobsPage() {
 
   return (
     <Page title="Jobs" heading={<Heading count={sorted.length} />} fill>
-      <Toolbar filters={filters} {...suggestions} />
+      <Toolbar filters={filters} nodes={nodes} {...suggestions} />
       {isAdmin.value && <SelectionBar jobs={jobs} selection={selection} />}
       {failure ? (
         <Failure error={failure} onRetry={() => list.start(toWatchFilter(filters, new Date()))} />
@@ -72,6 +74,7 @@ export function JobsPage() {
         <JobsTable
           jobs={sorted}
           filterKey={filterKey}
+          hasNodes={nodes.length > 0}
           order={order}
           onOrder={(next) => setQuery({ sort: formatOrder(next) }, { replace: true })}
           current={current.value}
@@ -99,6 +102,16 @@ function Heading({ count }: { count: number }) {
       </span>
     </>
   );
+}
+
+/** Returns the names of the nodes of the jobs. */
+function nodesOf(jobs: Iterable<Job>): readonly string[] {
+  const names = new Set<string>();
+  for (const { node } of jobs) {
+    names.add(node);
+  }
+  names.delete("");
+  return [...names].sort();
 }
 
 /** Returns what the filters can suggest: the owners and the labels of the first jobs. */

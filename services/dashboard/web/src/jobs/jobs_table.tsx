@@ -17,6 +17,7 @@ const HEADINGS: readonly { readonly column: Column; readonly text: string }[] = 
   { column: "status", text: "Status" },
   { column: "command", text: "Command" },
   { column: "owner", text: "Owner" },
+  { column: "node", text: "Node" },
   { column: "created", text: "Created" },
   { column: "duration", text: "Duration" },
   { column: "output", text: "Output" },
@@ -29,6 +30,8 @@ interface JobsTableProps {
   readonly jobs: readonly Job[];
   /** Text that is different for other filters. */
   readonly filterKey: string;
+  /** True = there is a column for the nodes. */
+  readonly hasNodes: boolean;
   readonly order: Order;
   readonly onOrder: (order: Order) => void;
   /** Id of the row that the keyboard acts on. */
@@ -42,7 +45,7 @@ interface JobsTableProps {
 
 /** The jobs in rows, of which only the visible ones exist in the document. */
 export function JobsTable(props: JobsTableProps) {
-  const { jobs, filterKey, order, onOrder, current, onCurrent, selection, busy } = props;
+  const { jobs, filterKey, hasNodes, order, onOrder, current, onCurrent, selection, busy } = props;
   const isNarrow = useMedia("(max-width: 760px)");
   const [explained, setExplained] = useState<Job>();
   const keys = useMemo(() => jobs.map((job) => job.id), [jobs]);
@@ -57,7 +60,7 @@ export function JobsTable(props: JobsTableProps) {
         position={position}
         attributes={{
           role: "grid",
-          class: selection ? "jobs-table panel selectable" : "jobs-table panel",
+          class: `jobs-table panel${selection ? " selectable" : ""}${hasNodes ? " with-nodes" : ""}`,
           "aria-label": "Jobs",
           "aria-rowcount": jobs.length + 1,
           "aria-busy": busy,
@@ -66,7 +69,7 @@ export function JobsTable(props: JobsTableProps) {
           <div role="rowgroup" class="table-head">
             <div role="row" aria-rowindex={1} class="row">
               {selection && <SelectAll jobs={jobs} selection={selection} />}
-              {HEADINGS.map(({ column, text }) => (
+              {HEADINGS.filter(({ column }) => hasNodes || column !== "node").map(({ column, text }) => (
                 <Heading key={column} column={column} text={text} order={order} onOrder={onOrder} />
               ))}
             </div>
@@ -81,6 +84,7 @@ export function JobsTable(props: JobsTableProps) {
                 job={job}
                 index={index}
                 style={style}
+                hasNode={hasNodes}
                 isCurrent={job.id === current}
                 selected={selected?.has(job.id)}
                 onSelect={(id, on) => selection?.set([id], on)}

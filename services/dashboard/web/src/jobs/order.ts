@@ -4,7 +4,7 @@ import { commandLine } from "../ui/command_line.js";
 import { STATUSES } from "../ui/status.js";
 
 /** The columns that the table can be sorted by. */
-export const COLUMNS = ["status", "command", "owner", "created", "duration", "output"] as const;
+export const COLUMNS = ["status", "command", "owner", "node", "created", "duration", "output"] as const;
 
 export type Column = (typeof COLUMNS)[number];
 
@@ -58,6 +58,8 @@ function keyOf(job: Job, column: Column, now: number): Key {
       return commandLine(job.command, job.args);
     case "owner":
       return job.owner;
+    case "node":
+      return job.node;
     case "duration":
       return durationOf(job, now);
     case "output":

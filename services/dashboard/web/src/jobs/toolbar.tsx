@@ -39,10 +39,12 @@ interface ToolbarProps {
   readonly owners: readonly string[];
   /** The labels of the known jobs, as `KEY=VALUE`. */
   readonly labels: readonly string[];
+  /** The nodes of the known jobs. */
+  readonly nodes: readonly string[];
 }
 
 /** The filters. On narrow screens, those below the search field are hidden until the user opens them. */
-export function Toolbar({ filters, owners, labels }: ToolbarProps) {
+export function Toolbar({ filters, owners, labels, nodes }: ToolbarProps) {
   const [open, setOpen] = useState(false);
   const details = useId();
   return (
@@ -61,6 +63,7 @@ export function Toolbar({ filters, owners, labels }: ToolbarProps) {
       <div id={details} class={open ? "toolbar-details open" : "toolbar-details"}>
         <StatusFilter statuses={filters.statuses} />
         <OwnerFilter owner={filters.owner} owners={owners} />
+        <NodeFilter node={filters.node} nodes={nodes} />
         <PeriodFilter filters={filters} />
         <LabelFilter filters={filters} labels={labels} />
         {isFiltered(filters) && (
@@ -161,6 +164,24 @@ function OwnerFilter({ owner, owners }: { owner: string; owners: readonly string
       {[...others].sort().map((each) => (
         <option key={each} value={each}>
           {printable(commonName(each))}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** The nodes to choose from. Nothing if no job has a node. */
+function NodeFilter({ node, nodes }: { node: string; nodes: readonly string[] }) {
+  const all = [...new Set([...nodes, node])].filter(Boolean).sort();
+  if (all.length === 0) {
+    return null;
+  }
+  return (
+    <select aria-label="Node" value={node} onChange={(event) => change({ node: event.currentTarget.value })}>
+      <option value="">All nodes</option>
+      {all.map((each) => (
+        <option key={each} value={each}>
+          {printable(each)}
         </option>
       ))}
     </select>

@@ -51,6 +51,9 @@ export function statusDetail(job: Job, queuePosition = job.queuePosition): strin
   if (job.killPending) {
     return "does not die";
   }
+  if (job.termination?.reason === TerminationReason.EVICTED) {
+    return "evicted";
+  }
   return job.status === JobStatus.FAILED ? failure(job) : "";
 }
 
