@@ -1,0 +1,1 @@
+"""The gateway: the API of the server, for the jobs of a cluster."""
