@@ -3,6 +3,7 @@ SHELL := /bin/bash -euo pipefail
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
+CLUSTER := $(VENV)/.cluster
 STAMP := $(VENV)/.installed
 # Root on a host with cgroup v2 does not need a guest. Otherwise user-mode-linux is the fastest guest for Python.
 ENGINE = $(shell [ "$$(id -u)" = 0 ] && grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null && echo host || echo uml)
@@ -24,7 +25,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header \
   --no-emit-package jobworker-api --no-emit-package jobworker-worker --no-emit-package jobworker-client --no-emit-package jobworker-cli \
-  --no-emit-package jobworker-dashboard
+  --no-emit-package jobworker-dashboard --no-emit-package jobworker-cluster --no-emit-package jobworker-gateway \
+  --no-emit-package jobworker-agent
 
 .PHONY: help
 help: ## Show this list
@@ -42,7 +44,15 @@ $(RUNTIME): requirements.txt gen/python/pyproject.toml services/worker/pyproject
 	  -e gen/python -e services/worker -e services/dashboard -e clients/python -e clients/cli
 	touch $@
 
-$(STAMP): $(RUNTIME) requirements-dev.txt
+# The programs of a cluster are separate, so that a single host gets none of their dependencies.
+$(CLUSTER): $(RUNTIME) requirements-cluster.txt services/cluster/pyproject.toml services/gateway/pyproject.toml \
+  services/agent/pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-cluster.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  -e services/cluster -e services/gateway -e services/agent
+	touch $@
+
+$(STAMP): $(CLUSTER) requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
 	touch $@
 
@@ -71,6 +81,9 @@ $(DOCS_STAMP): requirements-docs.txt
 $(SITE_MODULES): $(SITE)/package.json $(SITE)/package-lock.json
 	tools/node npm --prefix $(SITE) ci
 	touch $@
+
+.PHONY: cluster-setup
+cluster-setup: $(CLUSTER) ## Create .venv with the programs only, those of a cluster among them
 
 .PHONY: generate
 generate: $(STAMP) $(PROTOC_PLUGINS) $(TS_MODULES) ## Generate code and docs/api.md from proto/
@@ -186,7 +199,7 @@ docs: $(RUNTIME) $(DOCS_STAMP) $(SITE_MODULES) ## Build the pages in docs/ as a 
 	tools/check-site dist/docs
 
 .PHONY: wheels
-wheels: $(STAMP) ## Build the wheels of the five Python packages in dist/
+wheels: $(STAMP) ## Build the wheels of the eight Python packages in dist/
 	tools/make-wheels dist
 
 .PHONY: deb
@@ -292,7 +305,8 @@ bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": the
 .PHONY: lock
 lock: $(STAMP) ## Update the lock files
 	$(LOCK) requirements.in -o requirements.txt
-	$(LOCK) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	$(LOCK) -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
+	$(LOCK) -c requirements.txt -c requirements-cluster.txt requirements-dev.in -o requirements-dev.txt
 	$(LOCK) requirements-docs.in -o requirements-docs.txt
 
 .PHONY: clean

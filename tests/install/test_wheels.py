@@ -9,10 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DISTRIBUTIONS = (
+    "jobworker_agent",
     "jobworker_api",
     "jobworker_cli",
     "jobworker_client",
+    "jobworker_cluster",
     "jobworker_dashboard",
+    "jobworker_gateway",
     "jobworker_worker",
 )
 
@@ -53,7 +56,7 @@ def test_pip_installs_all_programs(wheels: Path, tmp_path: Path) -> None:
     programs = new_environment(tmp_path / "venv")
     names = [name.replace("_", "-") for name in DISTRIBUTIONS]
     output(programs / "pip", "install", "--quiet", "--find-links", wheels, *names, directory=tmp_path)
-    for name in ("jobworker", "jobworkerd", "jobworkerd-dashboard"):
+    for name in ("jobworker", "jobworkerd", "jobworkerd-dashboard", "jobworker-gateway", "jobworker-agent"):
         assert output(programs / name, "--version", directory=tmp_path).startswith(f"{name} ")
     code = "import jobworker_client; print(jobworker_client.__file__)"
     assert str(tmp_path) in output(programs / "python", "-c", code, directory=tmp_path)

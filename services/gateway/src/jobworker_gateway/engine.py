@@ -1,9 +1,10 @@
 """The part of the cluster that decides when and where jobs run, as the gateway's service sees it.
 
-Kubernetes is the only implementation. The service knows nothing of Pods, so that another one could follow.
+Kubernetes is the only implementation. The service does not know Pods, so that another one could follow.
 
-A job passes three places. The engine stores it before CreateJob answers. The table has it while it is not final, and
-for a short time after. The archive has it as soon as it is final: a status is final only if it is in the archive.
+A job passes three places. The engine stores it before CreateJob answers. The table has it while it is not
+final, and for a short time after. The archive has it as soon as it is final: a status is final only if it
+is in the archive.
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ from jobworker_gateway.job_table import JobTable, LiveJob
 class AcceptedJob:
     """A job that the gateway has validated and that the cluster shall run.
 
-    `job` is the initial record, with the id, the owner, the time of creation and status QUEUED. `request` is what a
-    node gets. Both have the gateway's defaults. `request_hash` is a hash of the request as the client sent it; it
-    matters only if the request has a `request_id`.
+    `job` is the initial record, with the id, the owner, the time of creation and status QUEUED. `request`
+    is what a node gets. Both have the gateway's defaults. `request_hash` is a hash of the request as the
+    client sent it; it matters only if the request has a `request_id`.
     """
 
     job: job_pb2.Job
@@ -32,8 +33,8 @@ class AcceptedJob:
 class ArchivedJob:
     """A final job.
 
-    `request_key` identifies the owner and the `request_id` together. It and `request_hash` are empty if the client sent
-    no `request_id`.
+    `request_key` identifies the owner and the `request_id` together. It and `request_hash` are empty if the
+    client sent no `request_id`.
     """
 
     job: job_pb2.Job
@@ -48,7 +49,10 @@ class Archive(Protocol):
     """
 
     async def add(self, final: ArchivedJob) -> job_pb2.Job:
-        """Store a final job, unless the archive has one with this id. Return the job that the archive has then."""
+        """Store a final job, unless the archive has one with this id.
+
+        Return the job that the archive has then.
+        """
 
     async def find(self, job_id: str) -> job_pb2.Job | None:
         """Return a final job; None if the archive has none with this id."""
@@ -81,8 +85,8 @@ class Engine(Protocol):
     async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
         """Store a job durably and return it with status QUEUED. The table has it then.
 
-        A request with the `request_id` of an earlier one of the same owner returns the job of that request, in its
-        current state.
+        A request with the `request_id` of an earlier one of the same owner returns the job of that request,
+        in its current state.
 
         Raises:
             InvalidRequest: the queue does not exist.
@@ -92,14 +96,15 @@ class Engine(Protocol):
     async def find(self, job_id: str) -> LiveJob | None:
         """Ask the cluster for a job that the table does not have yet; None if the cluster does not have it.
 
-        A caller that then finds no job in the archive either can answer NOT_FOUND: look in the archive after this.
+        A caller that then finds no job in the archive either can answer NOT_FOUND: look in the archive
+        after this.
         """
 
     async def cancel(self, job_id: str, subject: str) -> bool:
         """Let the cluster end a job that has not started, for a client, and return whether it does so.
 
-        True: the job becomes final; wait for it with `jobs.changed`. False: the command runs, so that only its node
-        can stop it, or the job is final already.
+        True: the job becomes final; wait for it with `jobs.changed`. False: the command runs, so that only
+        its node can stop it, or the job is final already.
 
         Raises:
             JobNotFound: the cluster does not have the job. The archive can have it.

@@ -22,9 +22,9 @@ FINAL = frozenset(
 class LiveJob:
     """The state of a job. Its messages are never modified: each change is a new LiveJob.
 
-    `address` is the host and port of its node's server, empty while no node is chosen. `attempt_uid` differs between
-    the attempts of a job. The status is final only if the archive has the job. `queue_position` is not set: see
-    JobTable.
+    `address` is the host and port of its node's server, empty while no node is chosen. `attempt_uid`
+    differs between the attempts of a job. The status is final only if the archive has the job.
+    `queue_position` is not set: see JobTable.
     """
 
     job: job_pb2.Job
@@ -56,6 +56,11 @@ class JobTable:
     def __len__(self) -> int:
         """Return the number of jobs."""
         return len(self._ids)
+
+    @property
+    def waiters(self) -> int:
+        """Number of jobs for which a task waits."""
+        return len(self._waiters)
 
     def get(self, job_id: str) -> LiveJob | None:
         """Return a job; None if the table does not have it."""
