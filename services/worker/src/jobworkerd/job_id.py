@@ -71,6 +71,11 @@ def key_at(time_ns: int) -> int:
     return (time_ns << _RAND_A_BITS) // 1_000_000
 
 
+def time_of(job_id: str) -> int:
+    """Return the time in a job id, in nanoseconds since the epoch."""
+    return key_of(job_id) * 1_000_000 >> _RAND_A_BITS
+
+
 def key_range(prefix: str) -> tuple[int, int]:
     """Return the first key of the ids with a prefix, and the first key after them.
 

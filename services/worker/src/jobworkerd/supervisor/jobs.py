@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 from jobworkerd.config import Config
+from jobworkerd.create_rate import CreateRate
 from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning, ShuttingDown
 from jobworkerd.job_id import JobIds, is_job_id
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
@@ -14,7 +15,6 @@ from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, Progress, StopJob, UpdateJob
 from jobworkerd.supervisor.adoption import Adoption
-from jobworkerd.supervisor.create_rate import CreateRate
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
@@ -66,7 +66,9 @@ class Jobs:
         self._admission = self.queued.admission
         self.preparation = self._live_jobs.preparation
         self._request_ids = RequestIds(records)
-        self._create_rate = CreateRate(config, context.loop.time)
+        self._create_rate = CreateRate(
+            config.quota.admin.create_rate, config.max_create_rate, context.loop.time
+        )
         self.inputs = JobInputs(self.get, lambda job_id: self._live[job_id].live, self._events)
         self._draining = False
 

@@ -2,11 +2,9 @@
 
 import pytest
 
-from jobworkerd.config import Config
+from jobworkerd import create_rate
+from jobworkerd.create_rate import CreateRate
 from jobworkerd.errors import QuotaExceeded, ServerBusy
-from jobworkerd.quotas import AdminQuota, QuotaConfig
-from jobworkerd.supervisor import create_rate
-from jobworkerd.supervisor.create_rate import CreateRate
 
 
 class Clock:
@@ -27,8 +25,7 @@ def clock() -> Clock:
 
 
 def rate_of(clock: Clock, one: float = 0, total: float = 0) -> CreateRate:
-    quota = QuotaConfig(admin=AdminQuota(create_rate=one))
-    return CreateRate(Config(quota=quota, max_create_rate=total), clock)
+    return CreateRate(one, total, clock)
 
 
 def accepted(rate: CreateRate, owner: str, calls: int) -> int:

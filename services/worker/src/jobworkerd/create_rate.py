@@ -6,7 +6,6 @@ the calls of one second, and at least one call.
 
 from collections.abc import Callable
 
-from jobworkerd.config import Config
 from jobworkerd.errors import QuotaExceeded, ServerBusy
 
 _ALL = ""
@@ -42,8 +41,9 @@ class _Buckets:
 class CreateRate:
     """The rates of `quota.admin.create_rate` and `max_create_rate`."""
 
-    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
-        self._one, self._all = config.quota.admin.create_rate, config.max_create_rate
+    def __init__(self, one: float, total: float, clock: Callable[[], float]) -> None:
+        """Bound the calls per second of each client, and of all together; 0 = not bounded."""
+        self._one, self._all = one, total
         self._clients, self._total = _Buckets(self._one), _Buckets(self._all)
         self._clock = clock
 
