@@ -1,0 +1,93 @@
+"""The archive that several gateways share, in PostgreSQL."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from jobworker_gateway.archive.sql_archive import Rows, SqlArchive
+from jobworker_gateway.archive.statements import Statement, Types
+from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.startup import CannotStart
+
+_TYPES = Types(text='TEXT COLLATE "C"', binary="BYTEA")
+"""Ids are compared byte by byte, as in SQLite."""
+
+_CONNECTIONS = 8
+_WAIT_SECONDS = 5.0
+_STATEMENT_TIMEOUT = "-c statement_timeout=10000"
+
+_LOCK = Statement("SELECT pg_advisory_xact_lock(?)", (0x6A6F_6277,))
+"""Two gateways that create the tables at the same time would fail without it."""
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+
+class PostgresArchive(SqlArchive):
+    """An archive in a database. It reconnects when the database returns."""
+
+    position = "strpos"
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(cls, dsn: str) -> Self:
+        """Open the archive in a database, which has to exist.
+
+        Raises:
+            CannotStart: the database cannot be reached, or the user may not use it.
+        """
+        pool: Pool = AsyncConnectionPool(
+            dsn,
+            kwargs={"options": _STATEMENT_TIMEOUT},
+            min_size=1,
+            max_size=_CONNECTIONS,
+            timeout=_WAIT_SECONDS,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+        try:
+            await pool.open(wait=True, timeout=_WAIT_SECONDS)
+            archive = cls(pool)
+            await archive.open(_TYPES, _LOCK)
+        except (ClusterUnavailable, PoolTimeout, psycopg.Error) as error:
+            await pool.close()
+            raise CannotStart(f"archive: the database cannot be used: {error}; check its address") from error
+        except CannotStart:
+            await pool.close()
+            raise
+        return archive
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _read(self, query: Statement) -> Rows:
+        try:
+            async with self._pool.connection() as connection:
+                return await (await _execute(connection, query)).fetchall()
+        except (psycopg.Error, PoolTimeout) as error:
+            raise _unavailable(error) from error
+
+    async def _write(self, transaction: Sequence[Statement]) -> int:
+        try:
+            async with self._pool.connection() as connection, connection.pipeline():
+                cursors = [await _execute(connection, each) for each in transaction]
+        except (psycopg.Error, PoolTimeout) as error:
+            raise _unavailable(error) from error
+        return cursors[0].rowcount
+
+
+async def _execute(connection: Connection, statement: Statement) -> psycopg.AsyncCursor[TupleRow]:
+    # As bytes, because psycopg accepts only literals as a text.
+    sql = statement.sql.replace("?", "%s").encode()
+    return await connection.execute(sql, tuple(statement.arguments))
+
+
+def _unavailable(error: Exception) -> ClusterUnavailable:
+    # A message of the database can have several lines, with details for the administrator of the database.
+    why = str(error).strip().partition("\n")[0]
+    return ClusterUnavailable(f"the archive failed: {why or type(error).__name__}")

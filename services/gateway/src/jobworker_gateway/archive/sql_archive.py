@@ -1,0 +1,123 @@
+"""The archive in an SQL database."""
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jobworker.v1 import job_pb2
+from jobworker_gateway.archive import statements
+from jobworker_gateway.archive.paging import PageQuery
+from jobworker_gateway.archive.statements import Statement
+from jobworker_gateway.engine import ArchivedJob
+from jobworkerd.protocol.messages import ListJobs
+from jobworkerd.startup import CannotStart
+
+
+class ArchivePage(NamedTuple):
+    """A page of final jobs, newest first. `next_before` is empty if no page follows.
+
+    All jobs of the archive that match and are not older than `next_before` are in the page.
+    """
+
+    jobs: tuple[job_pb2.Job, ...]
+    next_before: str
+
+
+Rows = Sequence[Sequence[object]]
+
+
+class SqlArchive(abc.ABC):
+    """The archive, whatever the database is.
+
+    Each method raises ClusterUnavailable if the database does not answer.
+    """
+
+    position: str
+    """The function of the database that finds a text in a text."""
+
+    async def open(self, types: statements.Types, *before: Statement) -> None:
+        """Create missing tables, after the statements `before` in the same transaction.
+
+        Raises:
+            CannotStart: the tables are those of another version.
+        """
+        await self._write((*before, *statements.schema(types)))
+        ((version,),) = await self._read(statements.find_version())
+        if version != statements.VERSION:
+            raise CannotStart(
+                f"archive: its tables have version {version}, and this gateway needs {statements.VERSION}; "
+                "use another archive, or a gateway of the release that created this one"
+            )
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Close the database. No call may be in progress."""
+
+    async def add(self, final: ArchivedJob) -> job_pb2.Job:
+        """Store a final job, unless the archive has one with this id.
+
+        Return the job that the archive has then.
+        """
+        if await self._write(statements.add(final)):
+            return final.job
+        return await self.find(final.job.id) or final.job
+
+    async def find(self, job_id: str) -> job_pb2.Job | None:
+        """Return a final job; None if the archive has none with this id."""
+        found = _jobs(await self._read(statements.find(job_id)))
+        return found[0] if found else None
+
+    async def find_all(self, job_ids: Sequence[str]) -> tuple[job_pb2.Job, ...]:
+        """Return those of at most 1,000 jobs that the archive has, newest first."""
+        return _jobs(await self._read(statements.find_records(job_ids))) if job_ids else ()
+
+    async def find_request(self, request_key: str) -> ArchivedJob | None:
+        """Return the final job of a request; None if the archive has none with this key."""
+        for record, request_hash in await self._read(statements.find_request(request_key)):
+            assert isinstance(record, bytes)
+            return ArchivedJob(job_pb2.Job.FromString(record), request_key, str(request_hash))
+        return None
+
+    async def page(self, request: ListJobs) -> ArchivePage:
+        """Return a page of the jobs that match. It can be empty although another one follows."""
+        if "\0" in request.command_contains:  # no command contains it, and PostgreSQL refuses it
+            return ArchivePage((), "")
+        query = PageQuery(request, self.position)
+        stop = await self._read(query.stop) if query.stop else ()
+        stop_id = str(stop[0][0]) if stop else ""
+        found = [(str(job_id), int(str(size))) for job_id, size in await self._read(query.rows(stop_id))]
+        ids = _fitting(found, request)
+        next_before = ids[-1] if len(ids) < len(found) else stop_id
+        return ArchivePage(await self.find_all(ids), next_before)
+
+    async def delete(self, job_id: str) -> bool:
+        """Delete a job. Return False if the archive has none with this id."""
+        return bool(await self._write((statements.delete(job_id),)))
+
+    @abc.abstractmethod
+    async def _read(self, query: Statement) -> Rows:
+        """Return the rows of a query."""
+
+    @abc.abstractmethod
+    async def _write(self, transaction: Sequence[Statement]) -> int:
+        """Execute a transaction, and return the number of rows that its first statement changed."""
+
+
+def _jobs(rows: Rows) -> tuple[job_pb2.Job, ...]:
+    jobs = []
+    for (record,) in rows:
+        assert isinstance(record, bytes)
+        jobs.append(job_pb2.Job.FromString(record))
+    return tuple(jobs)
+
+
+def _fitting(found: Sequence[tuple[str, int]], request: ListJobs) -> list[str]:
+    """Return the ids of the jobs that fit into a page, at least the first one."""
+    ids: list[str] = []
+    left = request.max_bytes
+    for job_id, size in found[: request.page_size]:
+        left -= size
+        if ids and left < 0:
+            break
+        ids.append(job_id)
+    return ids

@@ -1,0 +1,91 @@
+"""The archive of a single gateway, in a file."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, TypeVar
+
+from jobworker_gateway.archive.sql_archive import Rows, SqlArchive
+from jobworker_gateway.archive.statements import Statement, Types
+from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.startup import CannotStart
+
+T = TypeVar("T")
+
+_TYPES = Types(text="TEXT", binary="BLOB")
+
+_BUSY_SECONDS = 5.0
+
+
+class SqliteArchive(SqlArchive):
+    """An archive in one file. One thread uses the connection, so that the disk does not delay other calls."""
+
+    position = "instr"
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._connection = connection
+        self._thread = thread
+
+    @classmethod
+    async def connect(cls, path: Path) -> Self:
+        """Open the archive in a file, which is created if it is missing.
+
+        Raises:
+            CannotStart: the file cannot be used.
+        """
+        thread = ThreadPoolExecutor(1, "archive")
+        try:
+            connection = await asyncio.wrap_future(thread.submit(_open, path))
+        except sqlite3.Error as error:
+            thread.shutdown()
+            raise CannotStart(f"archive: {path} cannot be used: {error}; choose another file") from error
+        archive = cls(connection, thread)
+        try:
+            await archive.open(_TYPES)
+        except ClusterUnavailable as error:
+            await archive.close()
+            raise CannotStart(f"archive: {path} cannot be used: {error.why}; choose another file") from error
+        except CannotStart:
+            await archive.close()
+            raise
+        return archive
+
+    async def close(self) -> None:
+        await asyncio.wrap_future(self._thread.submit(self._connection.close))
+        self._thread.shutdown()
+
+    async def _read(self, query: Statement) -> Rows:
+        return await self._run(lambda: self._connection.execute(query.sql, tuple(query.arguments)).fetchall())
+
+    async def _write(self, transaction: Sequence[Statement]) -> int:
+        return await self._run(lambda: self._commit(transaction))
+
+    def _commit(self, transaction: Sequence[Statement]) -> int:
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            counts = [
+                self._connection.execute(each.sql, tuple(each.arguments)).rowcount for each in transaction
+            ]
+        return counts[0]
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            # A caller that is cancelled does not cancel a statement that has started.
+            return await asyncio.wrap_future(self._thread.submit(work))
+        except sqlite3.Error as error:
+            raise ClusterUnavailable(f"the archive failed: {error}") from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # The cluster forgets a job once it is archived, so that a commit has to survive a power failure.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

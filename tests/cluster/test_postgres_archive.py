@@ -1,0 +1,98 @@
+"""The archive in a real PostgreSQL server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
+
+import psycopg
+import pytest
+
+from archive_suite import ArchiveSuite
+from cluster_jobs import final, job_id
+from jobworker_gateway.archive.postgres import PostgresArchive
+from jobworker_gateway.engine import ArchivedJob
+from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.startup import CannotStart
+from tests.cluster.place import LOOPBACK
+from tests.cluster.postgresql import running
+from tests.cluster.service import Service
+
+
+class Server(NamedTuple):
+    """A running server, and the URL of its database."""
+
+    service: Service
+    url: str
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests."""
+    with running(LOOPBACK, tmp_path_factory.mktemp("postgresql") / "log") as started:
+        wait_for(started[1])
+        yield Server(*started)
+
+
+@pytest.fixture
+async def archive(server: Server) -> AsyncIterator[PostgresArchive]:
+    """An empty archive."""
+    await drop_tables(server)
+    opened = await PostgresArchive.connect(server.url)
+    yield opened
+    await opened.close()
+
+
+def wait_for(url: str) -> None:
+    """Wait until a database accepts connections."""
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+        else:
+            return
+
+
+async def drop_tables(server: Server) -> None:
+    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+        await connection.execute("DROP TABLE IF EXISTS archive_version, label, job")
+
+
+class TestPostgres(ArchiveSuite):
+    """The tests of each archive, with PostgreSQL."""
+
+
+async def test_several_gateways_create_the_tables_at_the_same_time(server: Server) -> None:
+    await drop_tables(server)
+    others = await asyncio.gather(*(PostgresArchive.connect(server.url) for _ in range(5)))
+    job = final(job_id(0))
+    await others[0].add(ArchivedJob(job))
+    assert [await each.find(job.id) for each in others] == [job] * 5
+    for each in others:
+        await each.close()
+
+
+async def test_two_gateways_agree_on_the_first_record(archive: PostgresArchive, server: Server) -> None:
+    other = await PostgresArchive.connect(server.url)
+    records = [final(job_id(0), status, labels={"by": status}) for status in ("COMPLETED", "LOST")]
+    found = await asyncio.gather(archive.add(ArchivedJob(records[0])), other.add(ArchivedJob(records[1])))
+    assert found[0] == found[1] == await archive.find(job_id(0))
+    assert found[0] in records
+    await other.close()
+
+
+async def test_the_archive_returns_with_the_database(archive: PostgresArchive, server: Server) -> None:
+    job = final(job_id(0))
+    await archive.add(ArchivedJob(job))
+    server.service.hold()
+    with pytest.raises(ClusterUnavailable, match="the archive failed: "):
+        await archive.find(job.id)
+    server.service.release()
+    wait_for(server.url)
+    assert await archive.find(job.id) == job
+
+
+async def test_an_absent_database_is_an_error_at_the_start() -> None:
+    with pytest.raises(CannotStart, match="the database cannot be used"):
+        await PostgresArchive.connect("host=/nonexistent user=jobworker dbname=postgres")

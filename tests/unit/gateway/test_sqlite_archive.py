@@ -1,0 +1,70 @@
+"""The archive in a file."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from archive_suite import ArchiveSuite
+from cluster_jobs import final, job_id
+from jobworker_gateway.archive.sqlite import SqliteArchive
+from jobworker_gateway.engine import ArchivedJob
+from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.startup import CannotStart
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[SqliteArchive]:
+    """An empty archive."""
+    opened = await SqliteArchive.connect(tmp_path / "archive.sqlite")
+    yield opened
+    await opened.close()
+
+
+class TestSqlite(ArchiveSuite):
+    """The tests of each archive, with SQLite."""
+
+
+async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "archive.sqlite"
+    job = final(job_id(0))
+    first = await SqliteArchive.connect(file)
+    await first.add(ArchivedJob(job))
+    await first.close()
+    second = await SqliteArchive.connect(file)
+    assert await second.find(job.id) == job
+    await second.close()
+
+
+async def test_a_directory_is_not_an_archive(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match=r"archive: .* cannot be used"):
+        await SqliteArchive.connect(tmp_path)
+
+
+async def test_a_damaged_file_is_not_an_archive(tmp_path: Path) -> None:
+    file = tmp_path / "archive.sqlite"
+    file.write_bytes(b"no database" * 1_000)
+    with pytest.raises(CannotStart, match=r"archive: .* cannot be used: file is not a database"):
+        await SqliteArchive.connect(file)
+
+
+async def test_tables_of_another_version_are_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "archive.sqlite"
+    await (await SqliteArchive.connect(file)).close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE archive_version SET version = 2")
+    connection.close()
+    with pytest.raises(CannotStart, match="its tables have version 2, and this gateway needs 1"):
+        await SqliteArchive.connect(file)
+
+
+async def test_an_error_of_the_database_is_reported(archive: SqliteArchive, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "archive.sqlite") as connection:
+        connection.execute("DROP TABLE label")
+    connection.close()
+    job = final(job_id(0), labels={"a": "1"})
+    with pytest.raises(ClusterUnavailable, match="the archive failed: no such table: label"):
+        await archive.add(ArchivedJob(job))
+    # The transaction has no effect.
+    assert await archive.find(job.id) is None
