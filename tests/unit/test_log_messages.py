@@ -1,4 +1,4 @@
-"""docs/operations.md describes every message that the server logs at WARN or ERROR.
+"""docs/operations.md describes every message that the server or a gateway logs at WARN or ERROR.
 
 The messages are those of the calls in the code: `log.warning("no cgroups")` and `on_fault("kill", error)`,
 which logs the error `fault` of the step `kill`.
@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import jobworker_gateway
 import jobworkerd
 
-PACKAGE = Path(jobworkerd.__file__).parent
+PACKAGES = [Path(package.__path__[0]) for package in (jobworkerd, jobworker_gateway)]
 PAGE = Path(__file__).parents[2] / "docs/operations.md"
 LEVELS = {"warning": "WARN", "warn": "WARN", "error": "ERROR", "exception": "ERROR", "critical": "ERROR"}
 STEPS = {"on_fault", "_on_fault", "attempt"}
@@ -45,10 +46,13 @@ class Call(NamedTuple):
 
 def calls() -> Iterator[Call]:
     """Yield all logging calls. The message is None if it is not a literal or a constant."""
-    modules = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
-    constants = {name: value for tree in modules.values() for name, value in module_constants(tree)}
-    for path, tree in modules.items():
-        name = str(path.relative_to(PACKAGE))
+    modules = {
+        path: (str(path.relative_to(package)), ast.parse(path.read_text()))
+        for package in PACKAGES
+        for path in sorted(package.rglob("*.py"))
+    }
+    constants = {name: value for _, tree in modules.values() for name, value in module_constants(tree)}
+    for name, tree in modules.values():
         for node in walk(tree, FORWARDING.get(name, set())):
             if isinstance(node, ast.Call) and (found := logged(node, constants)):
                 message, expression = found

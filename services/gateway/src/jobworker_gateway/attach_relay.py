@@ -1,0 +1,157 @@
+"""Relays AttachJob between a client and the node of a job, in both directions.
+
+Each direction holds one message, so a slow side slows down the other one. A broken connection to the node
+ends the call: the client knows which input was accepted, and resumes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from jobworker.v1 import job_attach_pb2, job_service_pb2
+from jobworker_gateway.jobs import Jobs
+from jobworker_gateway.node_connections import NodeConnections
+from jobworker_gateway.node_stream import NodeStream
+from jobworker_gateway.relay import has_log
+from jobworkerd.config import LogConfig
+from jobworkerd.errors import InvalidRequest, JobNotRunning, NodeUnreachable, OffsetOutOfRange
+from jobworkerd.rpc_server.attach_requests import read_next
+from jobworkerd.rpc_server.convert import STATUSES
+from jobworkerd.rpc_server.rpc import Context
+from jobworkerd.rpc_server.streaming.paced_writer import PacedWriter
+
+Output = job_service_pb2.GetJobsStreamResponse
+Request = job_service_pb2.AttachJobRequest
+Response = job_service_pb2.AttachJobResponse
+
+_PATH = "/jobworker.v1.JobService/AttachJob"
+
+
+class AttachRelay:
+    """An AttachJob call with an accepted `start`."""
+
+    def __init__(
+        self, start: job_attach_pb2.AttachStart, subject: str, jobs: Jobs, nodes: NodeConnections
+    ) -> None:
+        self._start = start
+        self._subject = subject
+        self._jobs = jobs
+        self._nodes = nodes
+        self._stream: NodeStream | None = None
+
+    @contextlib.asynccontextmanager
+    async def accepted(self) -> AsyncIterator["AttachRelay"]:
+        """Let the node accept the call, if the job has one, and end the call to the node afterwards.
+
+        Raises:
+            JobNotFound: no job has this id.
+            NodeError: the node refuses the call.
+            NodeUnreachable: the node does not answer.
+            OffsetOutOfRange: the job has no output, and the offset is not 0.
+        """
+        async with contextlib.AsyncExitStack() as self._calls:
+            self._live = await self._jobs.get(self._start.id)
+            if has_log(self._live.job):
+                await self._reach_node()
+            elif self._start.offset:
+                raise OffsetOutOfRange(self._start.id, self._start.offset, 0)
+            yield self
+
+    async def run(self, context: Context, config: LogConfig) -> None:
+        """Pass messages on until the result of the job is sent, or the client detaches.
+
+        Raises:
+            JobNotFound: the job was deleted.
+            JobWorkerError: the client has sent a message that is not accepted.
+            NodeError: the node has ended the call.
+            NodeUnreachable: the connection to the node broke.
+            ReaderStalled: the client read nothing during the stall timeout.
+        """
+        loop = asyncio.get_running_loop()
+        requests = loop.create_task(self._pass_requests(context))
+        responses = loop.create_task(self._pass_responses(context, config))
+        try:
+            await asyncio.wait({requests, responses}, return_when=asyncio.FIRST_COMPLETED)
+            if not responses.done() and requests.result():
+                await responses
+        finally:
+            for task in (requests, responses):
+                task.cancel()
+            await asyncio.gather(requests, responses, return_exceptions=True)
+        if not responses.cancelled():
+            responses.result()
+
+    async def _pass_requests(self, context: Context) -> bool:
+        """Pass the messages of the client on. Return False if it detaches before the job has started."""
+        while (message := await read_next(context)) is not None:
+            if self._stream:
+                await self._stream.write(message.SerializeToString())
+            elif message.WhichOneof("kind") == "detach":
+                return False
+            else:
+                self._take_early(message)
+        if self._stream:
+            await self._stream.done_writing()
+        return True
+
+    def _take_early(self, message: Request) -> None:
+        """Handle a message that arrives before the job has started.
+
+        Raises:
+            InvalidRequest: the client must not send input yet.
+            JobNotRunning: the job can get no signal yet.
+        """
+        match message.WhichOneof("kind"):
+            case "resize":
+                self._start.size.CopyFrom(message.resize)
+            case "signal":
+                raise JobNotRunning(self._start.id, STATUSES[self._live.job.status].value)
+            case "start":
+                raise InvalidRequest({"start": "sent twice; send it once, as the first message"})
+            case _:
+                raise InvalidRequest({"input": "sent before the answer to start; wait for input_accepted"})
+
+    async def _pass_responses(self, context: Context, config: LogConfig) -> None:
+        """Pass the messages of the node on until the last one."""
+        with PacedWriter(self._start.id, context, config) as writer:
+            if not await self._started(writer):
+                return
+            assert self._stream
+            while (data := await self._stream.read()) is not None:
+                message = Response.FromString(data)
+                if message.output.WhichOneof("kind") == "result":
+                    await self._write_result(writer, message.output.next_offset)
+                    return
+                await writer.write(data)
+
+    async def _started(self, writer: PacedWriter) -> bool:
+        """Wait until the node has the job. Return False if the job has ended without a start."""
+        if self._stream:
+            return True
+        if self._start.HasField("tail_bytes"):
+            await _write(writer, Output(start_offset=0, offset=0, next_offset=0))
+            self._start.ClearField("tail_bytes")
+        while not has_log(self._live.job):
+            if self._live.final:
+                await _write(writer, Output(result=self._live.job))
+                return False
+            self._live = await self._jobs.changed(self._live)
+        await self._reach_node()
+        return True
+
+    async def _reach_node(self) -> None:
+        connection = await self._calls.enter_async_context(self._nodes.open(self._jobs.node(self._live)))
+        stream = connection.stream(_PATH, self._subject)
+        self._calls.callback(stream.cancel)
+        await stream.begin(Request(start=self._start).SerializeToString())
+        self._stream = stream
+
+    async def _write_result(self, writer: PacedWriter, offset: int) -> None:
+        ended = await self._jobs.end_of_attempt(self._live)
+        if not ended.final:
+            raise NodeUnreachable(self._live.job.node, "the job starts again, maybe elsewhere")
+        await _write(writer, Output(result=ended.job, offset=offset, next_offset=offset))
+
+
+async def _write(writer: PacedWriter, output: Output) -> None:
+    await writer.write(Response(output=output).SerializeToString())

@@ -1,0 +1,148 @@
+"""Stops, changes and deletes jobs: at their nodes while they run, and in the cluster otherwise."""
+
+import contextlib
+
+import grpc
+from google.protobuf.message import Message
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_gateway.change_feed import ChangeFeed
+from jobworker_gateway.job_table import LiveJob
+from jobworker_gateway.jobs import Jobs
+from jobworker_gateway.node_connections import NodeConnections
+from jobworker_gateway.node_errors import NodeError
+from jobworker_gateway.relay import has_log
+from jobworkerd.errors import (
+    ClusterUnavailable,
+    JobNotFinal,
+    JobNotFound,
+    JobNotRunning,
+    LimitUnavailable,
+    NodeUnreachable,
+)
+from jobworkerd.rpc_server.convert import STATUSES
+
+_SERVICE = "/jobworker.v1.JobService"
+
+_USAGE_SECONDS = 2.0
+"""Time for a node to answer with the usage of a job. After it, the client gets the job without usage."""
+
+_RECORD_SECONDS = 2.0
+"""Time between the end of a job on its node and its record in the archive."""
+
+_DELETE_SECONDS = 10.0
+
+
+class JobControl:
+    """The calls for one job."""
+
+    def __init__(self, jobs: Jobs, nodes: NodeConnections, feed: ChangeFeed) -> None:
+        self._jobs = jobs
+        self._nodes = nodes
+        self._feed = feed
+
+    async def current(self, live: LiveJob, subject: str) -> job_pb2.Job:
+        """Return a job, with its current usage if it runs and its node answers."""
+        if live.job.status != job_pb2.JOB_STATUS_RUNNING:
+            return self._jobs.shown(live)
+        request = job_service_pb2.GetJobRequest(id=live.job.id)
+        try:
+            answer = await self._call("GetJob", request, live, subject, _USAGE_SECONDS)
+        except (NodeError, NodeUnreachable):
+            return live.job
+        job = job_service_pb2.GetJobResponse.FromString(answer).job
+        if job.status == job_pb2.JOB_STATUS_RUNNING:
+            return job
+        # It has just ended. Only the record of the cluster is final.
+        return await self._jobs.ended_within(live.job.id, _RECORD_SECONDS) or live.job
+
+    async def stop(
+        self, request: job_service_pb2.StopJobRequest, subject: str, seconds: float | None
+    ) -> job_pb2.Job:
+        """Stop a job, and return it with its final status. The node has `seconds` to answer.
+
+        A running job needs only its node for that, not the control plane of the cluster.
+
+        Raises:
+            ClusterUnavailable: the job does not run yet, and the cluster does not answer.
+            JobNotFound: no job has this id.
+            NodeError: the node refuses the call.
+            NodeUnreachable: the node does not answer.
+        """
+        live = await self._jobs.get(request.id)
+        while not live.final:
+            if live.job.status == job_pb2.JOB_STATUS_RUNNING:
+                answer = await self._call("StopJob", request, live, subject, seconds)
+                stopped = job_service_pb2.StopJobResponse.FromString(answer).job
+                return await self._jobs.ended_within(request.id, _RECORD_SECONDS) or stopped
+            if await self._jobs.engine.cancel(request.id, subject):
+                return await self._jobs.ended(request.id)
+            live = await self._jobs.changed(live)
+        return live.job
+
+    async def update(self, request: job_service_pb2.UpdateJobRequest, subject: str) -> job_pb2.Job:
+        """Change limits of a running job. The request has no limit that is set to a default.
+
+        Raises:
+            JobNotFound: no job has this id.
+            JobNotRunning: the job does not run.
+            LimitUnavailable: the job would need more than the cluster has reserved for it.
+            NodeError: the node refuses the call.
+            NodeUnreachable: the node does not answer.
+        """
+        live = await self._jobs.get(request.id)
+        if live.job.status != job_pb2.JOB_STATUS_RUNNING:
+            raise JobNotRunning(request.id, STATUSES[live.job.status].value)
+        for name in ("max_cpu", "max_memory"):
+            wanted, reserved = getattr(request, name), getattr(live.job, name)
+            if wanted > reserved:
+                why = (
+                    f"{wanted} is more than the {reserved} that the cluster has reserved for the job; "
+                    "use less, or create another job"
+                )
+                raise LimitUnavailable(name, why)
+        answer = await self._call("UpdateJob", request, live, subject, None)
+        updated = job_service_pb2.UpdateJobResponse.FromString(answer).job
+        # The final record has the limits of the node in any case.
+        with contextlib.suppress(ClusterUnavailable, JobNotFound):
+            await self._jobs.engine.update(updated)
+        return updated
+
+    async def delete(self, job_id: str, subject: str) -> None:
+        """Delete the output and the record of a final job.
+
+        The output of a lost job can stay on its node, which removes it by its own retention settings.
+
+        Raises:
+            ClusterUnavailable: the archive does not answer.
+            JobNotFinal: the job has not ended.
+            JobNotFound: no job has this id.
+            NodeError: the node refuses the call.
+            NodeUnreachable: the node does not answer, so that the output cannot be deleted.
+        """
+        live = await self._jobs.get(job_id)
+        if not live.final:
+            raise JobNotFinal(job_id, STATUSES[live.job.status].value)
+        if has_log(live.job) and live.job.node in self._jobs.engine.nodes:
+            await self._delete_output(live, subject)
+        if not await self._jobs.archive.delete(job_id):
+            raise JobNotFound(job_id)
+        self._feed.removed(live.job)
+
+    async def _delete_output(self, live: LiveJob, subject: str) -> None:
+        request = job_service_pb2.DeleteJobRequest(id=live.job.id)
+        is_lost = live.job.status == job_pb2.JOB_STATUS_LOST
+        try:
+            await self._call("DeleteJob", request, live, subject, _DELETE_SECONDS)
+        except NodeError as error:
+            if not (is_lost or error.status.code is grpc.StatusCode.NOT_FOUND):
+                raise
+        except NodeUnreachable:
+            if not is_lost:
+                raise
+
+    async def _call(
+        self, method: str, request: Message, live: LiveJob, subject: str, seconds: float | None
+    ) -> bytes:
+        async with self._nodes.open(self._jobs.node(live)) as node:
+            return await node.unary(f"{_SERVICE}/{method}", request, subject, seconds)

@@ -1,0 +1,65 @@
+"""Pages of jobs, newest first: those of the archive and those of the table, as one list."""
+
+from typing import NamedTuple
+
+from jobworker.v1 import job_pb2
+from jobworker_gateway.job_filter import matches
+from jobworker_gateway.job_table import LiveJob
+from jobworker_gateway.jobs import Jobs
+from jobworkerd.protocol.messages import ListJobs
+
+
+class JobPage(NamedTuple):
+    """A page of jobs, newest first. `next_before` is empty if no page follows."""
+
+    jobs: tuple[job_pb2.Job, ...]
+    next_before: str
+
+
+async def read_page(jobs: Jobs, request: ListJobs) -> JobPage:
+    """Return a page of the jobs that match. It can be empty although another one follows.
+
+    The archive is read first. A job that ends meanwhile is still in the table, so that no job is missing.
+    The state in the archive is the true one. The state in the table can be older.
+
+    Raises:
+        ClusterUnavailable: the archive does not answer.
+    """
+    archived, stop = await jobs.archive.page(request)
+    found = {job.id: job for job in archived}
+    live = _live(jobs, request, stop)
+    # A final job of the table that the page lacks was archived after the page was read, or deleted.
+    ended = [each.job.id for each in live if each.final and each.job.id not in found]
+    found.update((job.id, job) for job in await jobs.archive.find_all(ended))
+    for each in live:
+        if not each.final:
+            found.setdefault(each.job.id, jobs.shown(each))
+    merged = sorted(found.values(), key=lambda job: job.id, reverse=True)
+    page = _fitting(merged, request)
+    return JobPage(tuple(page), page[-1].id if len(page) < len(merged) else stop)
+
+
+def _live(jobs: Jobs, request: ListJobs, stop: str) -> list[LiveJob]:
+    """Return the jobs of the table that match, down to the end of the archive's page.
+
+    One more than a page is enough to know that another page follows.
+    """
+    found: list[LiveJob] = []
+    for each in jobs.engine.jobs.newest(request.before):
+        if each.job.id < stop or len(found) > request.page_size:
+            break
+        if matches(request, each.job):
+            found.append(each)
+    return found
+
+
+def _fitting(found: list[job_pb2.Job], request: ListJobs) -> list[job_pb2.Job]:
+    """Return the jobs that fit into a page, at least the first one."""
+    page: list[job_pb2.Job] = []
+    left = request.max_bytes
+    for job in found[: request.page_size]:
+        left -= job.ByteSize()
+        if page and left < 0:
+            break
+        page.append(job)
+    return page

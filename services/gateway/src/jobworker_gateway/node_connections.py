@@ -1,0 +1,180 @@
+"""Connections to the servers of the nodes, with the certificate of the gateway."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import structlog
+from google.protobuf.message import Message
+from grpc import aio
+
+from jobworker_client import ClientConfig
+from jobworker_client.channel import channel_parts
+from jobworker_client.errors import ConfigError
+from jobworker_gateway.node_errors import from_rpc
+from jobworker_gateway.node_stream import NodeStream, StreamCall
+from jobworkerd.errors import NodeUnreachable
+
+SUBJECT_KEY = "jobworker-subject-bin"
+"""The metadata that names the user for whom the gateway calls."""
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    # A cut link ends the calls after 10 s. Servers accept a ping every 5 s.
+    ("grpc.keepalive_time_ms", 6_000),
+    ("grpc.keepalive_timeout_ms", 4_000),
+    ("grpc.http2.ping_timeout_ms", 4_000),
+    # gRPC adapts its window to the fastest stream, and would then hold megabytes of each slow one.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 * 1024),
+)
+
+_IDLE_SECONDS = 300.0
+_LOOK_SECONDS = 5.0
+"""Shortest time between two looks at the certificate files."""
+
+UnaryMethod: TypeAlias = "aio.UnaryUnaryMultiCallable[bytes, bytes]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """The name of a node, and the address of its server."""
+
+    name: str
+    address: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CertificateFiles:
+    """The files of the gateway's certificate for nodes."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+    def version(self) -> tuple[tuple[int, int, int], ...]:
+        """Return a value that changes with the files."""
+        stats = [file.stat() for file in (self.ca, self.cert, self.key)]
+        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats)
+
+
+class NodeConnection:
+    """A channel to one node. It connects on the first call, and reconnects when needed."""
+
+    def __init__(self, node: Node, channel: aio.Channel, opened: float) -> None:
+        self.calls = 0
+        self.used = opened
+        self.retired = False
+        """True if it ends with its last call."""
+        self.node = node
+        self._channel = channel
+
+    async def unary(
+        self,
+        path: str,
+        request: Message,
+        subject: str,
+        timeout: float | None,  # noqa: ASYNC109 - the deadline of the call
+    ) -> bytes:
+        """Return the serialized response to one request of a user.
+
+        Raises:
+            NodeError: the node refuses the call.
+            NodeUnreachable: the node does not answer.
+        """
+        method: UnaryMethod = self._channel.unary_unary(path)
+        try:
+            return await method(request.SerializeToString(), metadata=_metadata(subject), timeout=timeout)
+        except aio.AioRpcError as error:
+            raise from_rpc(error, self.node.name) from None
+
+    def stream(self, path: str, subject: str) -> NodeStream:
+        """Open a stream. A method with one request is a stream with one request, with the same bytes."""
+        call: StreamCall = self._channel.stream_stream(path)(metadata=_metadata(subject))
+        return NodeStream(call, self.node.name)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+
+class NodeConnections:
+    """One connection for each node that clients use. Unused ones are closed."""
+
+    def __init__(self, files: CertificateFiles, clock: Callable[[], float]) -> None:
+        self._files = files
+        self._clock = clock
+        self._connections: dict[str, NodeConnection] = {}
+        self._version: tuple[tuple[int, int, int], ...] = ()
+        self._looked = clock() - _LOOK_SECONDS
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    @asynccontextmanager
+    async def open(self, node: Node) -> AsyncIterator[NodeConnection]:
+        """Return a connection for a call.
+
+        Raises:
+            NodeUnreachable: the node has no usable address, or the certificate of the gateway is not usable.
+        """
+        await self._close_unused()
+        connection = self._connections.get(node.address) or self._connect(node)
+        connection.calls += 1
+        try:
+            yield connection
+        finally:
+            connection.calls -= 1
+            connection.used = self._clock()
+            if connection.retired and not connection.calls:
+                await connection.close()
+
+    async def close(self) -> None:
+        """Close all connections. Their calls fail."""
+        connections, self._connections = self._connections, {}
+        for connection in connections.values():
+            await connection.close()
+
+    def _connect(self, node: Node) -> NodeConnection:
+        files = self._files
+        config = ClientConfig(server=node.address, ca=files.ca, cert=files.cert, key=files.key)
+        try:
+            parts = channel_parts(config)
+        except ConfigError as error:
+            raise NodeUnreachable(node.name, str(error)) from error
+        options = {**dict(parts.options), **dict(_OPTIONS)}
+        channel = aio.secure_channel(parts.target, parts.credentials, options=tuple(options.items()))
+        connection = self._connections[node.address] = NodeConnection(node, channel, self._clock())
+        return connection
+
+    async def _close_unused(self) -> None:
+        """Close idle connections, and those with a certificate that has been replaced."""
+        now = self._clock()
+        if now < self._looked + _LOOK_SECONDS:
+            return
+        self._looked = now
+        is_renewed = self._is_renewed()
+        for address, connection in list(self._connections.items()):
+            connection.retired = is_renewed or (
+                not connection.calls and now > connection.used + _IDLE_SECONDS
+            )
+            if connection.retired:
+                del self._connections[address]
+                if not connection.calls:
+                    await connection.close()
+
+    def _is_renewed(self) -> bool:
+        """Tell whether the files have changed, and can be used, since the last look."""
+        try:
+            version = self._files.version()
+            if version == self._version:
+                return False
+            channel_parts(ClientConfig(server="localhost", **dataclasses.asdict(self._files)))
+        except (OSError, ConfigError) as error:
+            self._log.warning("certificate for nodes not usable", reason=str(error))
+            return False
+        is_first, self._version = not self._version, version
+        return not is_first
+
+
+def _metadata(subject: str) -> aio.Metadata:
+    return aio.Metadata((SUBJECT_KEY, subject.encode()))

@@ -1,0 +1,80 @@
+"""One streaming call to a node."""
+
+import asyncio
+from typing import TypeAlias
+
+import grpc
+from grpc import aio
+
+from jobworker_gateway.node_errors import from_rpc
+
+StreamCall: TypeAlias = "aio.StreamStreamCall[bytes, bytes]"
+
+
+class NodeStream:
+    """A call with a stream of serialized requests and a stream of serialized responses.
+
+    It reads a response when the caller asks for it, so a slow client slows the node down.
+    """
+
+    def __init__(self, call: StreamCall, node: str) -> None:
+        self._call = call
+        self._node = node
+
+    def cancel(self) -> None:
+        """End the call, if it has not ended."""
+        self._call.cancel()
+
+    async def write(self, request: bytes) -> None:
+        """Send a request when the node can take it. After the end of the call, `read` has the reason."""
+        try:
+            await self._call.write(request)
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            await self._call.code()
+
+    async def done_writing(self) -> None:
+        """Send no more requests."""
+        try:
+            await self._call.done_writing()
+        except (aio.AioRpcError, asyncio.InvalidStateError):
+            await self._call.code()
+
+    async def request(self, request: bytes) -> None:
+        """Send the only request, and wait until the node accepts it.
+
+        Raises:
+            NodeError: the node refuses the request.
+            NodeUnreachable: the node does not answer.
+        """
+        await self.write(request)
+        await self.done_writing()
+        await self._accepted()
+
+    async def begin(self, request: bytes) -> None:
+        """Send the first request, and wait until the node accepts it.
+
+        Raises:
+            NodeError: the node refuses the request.
+            NodeUnreachable: the node does not answer.
+        """
+        await self.write(request)
+        await self._accepted()
+
+    async def _accepted(self) -> None:
+        """Wait for the headers, which the node sends when it accepts the request. A refusal ends the call."""
+        await self._call.initial_metadata()
+        if self._call.done() and await self._call.code() is not grpc.StatusCode.OK:
+            await self.read()
+
+    async def read(self) -> bytes | None:
+        """Return the next response; None at the end of a successful call.
+
+        Raises:
+            NodeError: the node has ended the call.
+            NodeUnreachable: the connection broke.
+        """
+        try:
+            response: object = await self._call.read()
+        except aio.AioRpcError as error:
+            raise from_rpc(error, self._node) from None
+        return response if isinstance(response, bytes) else None

@@ -1,0 +1,47 @@
+"""Bounds what one client can have in the cluster. The counts are those that this gateway sees."""
+
+from collections.abc import Callable
+
+from jobworker.v1 import job_pb2
+from jobworker_gateway.job_table import JobTable
+from jobworkerd.create_rate import CreateRate
+from jobworkerd.errors import QuotaExceeded
+from jobworkerd.quotas import AdminQuota
+
+_STARTED = (job_pb2.JOB_STATUS_INITIALIZING, job_pb2.JOB_STATUS_RUNNING)
+
+
+class Quotas:
+    """The bounds of `quota.admin` and `max_create_rate`.
+
+    The cluster starts a queued job without asking. So the jobs in the queue count as running jobs, too.
+    """
+
+    def __init__(
+        self, quota: AdminQuota, max_create_rate: float, jobs: JobTable, clock: Callable[[], float]
+    ) -> None:
+        self._quota = quota
+        self._jobs = jobs
+        self._rate = CreateRate(quota.create_rate, max_create_rate, clock)
+
+    def check(self, owner: str) -> None:
+        """Count a CreateJob call.
+
+        Raises:
+            QuotaExceeded: the owner has too many jobs, or calls too often.
+            ServerBusy: all clients together call too often.
+        """
+        queued = self._jobs.count(owner, job_pb2.JOB_STATUS_QUEUED)
+        running = queued + sum(self._jobs.count(owner, status) for status in _STARTED)
+        quota = self._quota
+        if 0 < quota.queued_jobs <= queued:
+            why = f"{queued} jobs are in the queue"
+            raise QuotaExceeded(
+                "quota.admin.queued_jobs", quota.queued_jobs, why, "retry when jobs have started"
+            )
+        if 0 < quota.running_jobs <= running:
+            why = f"{running} jobs are running or in the queue"
+            raise QuotaExceeded(
+                "quota.admin.running_jobs", quota.running_jobs, why, "retry when jobs have ended"
+            )
+        self._rate.take(owner)

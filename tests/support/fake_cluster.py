@@ -1,0 +1,87 @@
+"""A cluster in memory: the engine of the gateway, with its table, and an archive in a file."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from jobworker.v1 import cluster_service_pb2, job_pb2
+from jobworker_gateway.archive.sqlite import SqliteArchive
+from jobworker_gateway.engine import AcceptedJob, ArchivedJob
+from jobworker_gateway.job_table import FINAL, JobTable, LiveJob
+from jobworker_gateway.jobs import Jobs
+from jobworkerd.errors import ClusterUnavailable
+
+
+class FakeEngine:
+    """An engine whose jobs a test moves. `hidden` are jobs that only the cluster has, not the table."""
+
+    problem = ""
+
+    def __init__(self) -> None:
+        self.jobs = JobTable()
+        self.nodes: dict[str, cluster_service_pb2.Node] = {}
+        self.hidden: dict[str, LiveJob] = {}
+        self.submitted: list[AcceptedJob] = []
+        self.cancelled: list[tuple[str, str]] = []
+        self.updated: list[job_pb2.Job] = []
+        self.cancels = True
+        """The result of `cancel`."""
+        self.is_down = False
+
+    async def run(self) -> None:
+        """Do nothing: the test moves the jobs."""
+
+    async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
+        """Put the job into the table."""
+        self.submitted.append(accepted)
+        return self.jobs.put(LiveJob(accepted.job)).job
+
+    async def find(self, job_id: str) -> LiveJob | None:
+        """Return a hidden job."""
+        if self.is_down:
+            raise ClusterUnavailable("the control plane does not answer")
+        return self.jobs.get(job_id) or self.hidden.get(job_id)
+
+    async def cancel(self, job_id: str, subject: str) -> bool:
+        """Note the call."""
+        if self.is_down:
+            raise ClusterUnavailable("the control plane does not answer")
+        self.cancelled.append((job_id, subject))
+        return self.cancels
+
+    async def update(self, job: job_pb2.Job) -> None:
+        """Note the call."""
+        if self.is_down:
+            raise ClusterUnavailable("the control plane does not answer")
+        self.updated.append(job)
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeCluster:
+    """The engine, the archive, and the jobs in both."""
+
+    engine: FakeEngine
+    archive: SqliteArchive
+    jobs: Jobs
+
+    async def put(self, job: job_pb2.Job, address: str = "", attempt: str = "") -> None:
+        """Store a state of a job. A final one is archived first, as an engine does."""
+        if job.status in FINAL:
+            await self.archive.add(ArchivedJob(job))
+        self.engine.jobs.put(LiveJob(job, attempt, address))
+
+    def add_node(self, name: str, address: str) -> None:
+        """Add a node that is ready."""
+        self.engine.nodes[name] = cluster_service_pb2.Node(name=name, address=address, ready=True)
+
+
+@asynccontextmanager
+async def fake_cluster(directory: Path) -> AsyncIterator[FakeCluster]:
+    """Open a cluster without jobs and nodes."""
+    engine = FakeEngine()
+    archive = await SqliteArchive.connect(directory / "archive.sqlite")
+    try:
+        yield FakeCluster(engine, archive, Jobs(engine, archive))
+    finally:
+        await archive.close()

@@ -1,0 +1,364 @@
+"""The calls of a gateway that are neither streams nor watches."""
+
+import asyncio
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from cluster_jobs import ALICE, BOB, final, job, job_id
+from fake_cluster import FakeCluster
+from gateway_calls import Call, service_of
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_gateway.job_table import LiveJob
+from jobworker_gateway.node_connections import NodeConnections
+from jobworker_gateway.node_errors import NodeError
+from jobworker_gateway.service import GatewayJobService
+from jobworkerd import errors
+from jobworkerd.config import Config
+from jobworkerd.quotas import AdminQuota, QuotaConfig
+from scripted_node import Context, ScriptedNode, answer, fail
+
+ID = job_id(0)
+RUNNING = job(ID, node="one", attempt=1, max_cpu=100, max_memory=64)
+CreateJobRequest = job_service_pb2.CreateJobRequest
+
+
+@pytest.fixture
+async def service(cluster: FakeCluster, nodes: NodeConnections) -> GatewayJobService:
+    """The service of Alice."""
+    return service_of(cluster.jobs, nodes)
+
+
+async def create(service: GatewayJobService, request: CreateJobRequest) -> job_pb2.Job:
+    return (await service.CreateJob(request, Call().context)).job
+
+
+async def get(service: GatewayJobService, job_id: str = ID) -> job_pb2.Job:
+    return (await service.GetJob(job_service_pb2.GetJobRequest(id=job_id), Call().context)).job
+
+
+async def test_a_created_job_has_the_defaults_of_the_gateway(
+    cluster: FakeCluster, service: GatewayJobService
+) -> None:
+    request = CreateJobRequest(
+        command="sleep",
+        args=["5"],
+        env={"SECRET": "s"},
+        queue="batch",
+        node_selector={"disk": "ssd"},
+        retry_on_lost=True,
+        request_id="r1",
+    )
+    created = await create(service, request)
+    assert created.status == job_pb2.JOB_STATUS_QUEUED
+    assert (created.owner, created.queue, created.retry_on_lost) == (ALICE, "batch", True)
+    assert (created.max_cpu, created.max_memory, created.stop_signal) == (10, 1, "SIGTERM")
+    (accepted,) = cluster.engine.submitted
+    assert accepted.job == created
+    assert b"SECRET" not in created.SerializeToString()
+    sent = accepted.request
+    assert (dict(sent.env), sent.max_pids, sent.stop_grace_period.seconds) == ({"SECRET": "s"}, 1_024, 10)
+    assert dict(sent.node_selector) == {"disk": "ssd"}
+    assert await get(service, created.id) == accepted_position(created)
+
+
+def accepted_position(queued: job_pb2.Job) -> job_pb2.Job:
+    found = job_pb2.Job()
+    found.CopyFrom(queued)
+    found.queue_position = 1
+    return found
+
+
+async def test_different_requests_have_different_hashes(
+    cluster: FakeCluster, service: GatewayJobService
+) -> None:
+    for command in ("true", "true", "false"):
+        await create(service, CreateJobRequest(command=command, request_id="r", env={"a": "1", "b": "2"}))
+    first, second, third = (each.request_hash for each in cluster.engine.submitted)
+    assert first == second != third
+
+
+@pytest.mark.parametrize(
+    ("request_", "problem"),
+    [
+        (CreateJobRequest(command=""), "command: empty"),
+        (CreateJobRequest(command="true", queue="none"), "queue: unknown queue 'none'; use batch"),
+        (CreateJobRequest(command="true", node_selector={"a b": "c"}), "node_selector: 'a b' is not a key"),
+    ],
+)
+async def test_a_wrong_request_is_refused(
+    cluster: FakeCluster, service: GatewayJobService, request_: CreateJobRequest, problem: str
+) -> None:
+    with pytest.raises(errors.InvalidRequest, match=problem):
+        await create(service, request_)
+    assert not cluster.engine.submitted
+
+
+async def test_a_large_request_is_refused(service: GatewayJobService) -> None:
+    with pytest.raises(errors.MessageTooLarge) as caught:
+        await create(service, CreateJobRequest(command="true", args=["x" * 131_071]))
+    assert caught.value.max_bytes == 131_072
+
+
+async def test_a_gateway_that_stops_accepts_no_jobs(service: GatewayJobService) -> None:
+    service.draining.set()
+    with pytest.raises(errors.ShuttingDown):
+        await create(service, CreateJobRequest(command="true"))
+
+
+@pytest.mark.parametrize(
+    ("quota", "name"),
+    [
+        (AdminQuota(running_jobs=2), "quota.admin.running_jobs"),
+        (AdminQuota(queued_jobs=1), "quota.admin.queued_jobs"),
+        (AdminQuota(create_rate=0.001), "quota.admin.create_rate"),
+    ],
+)
+async def test_an_owner_has_a_quota(
+    cluster: FakeCluster, nodes: NodeConnections, quota: AdminQuota, name: str
+) -> None:
+    service = service_of(cluster.jobs, nodes, Config(quota=QuotaConfig(admin=quota)))
+    await cluster.put(RUNNING)
+    await cluster.put(job(job_id(1), owner=BOB))
+    await create(service, CreateJobRequest(command="true"))
+    with pytest.raises(errors.QuotaExceeded) as caught:
+        await create(service, CreateJobRequest(command="true"))
+    assert caught.value.quota == name
+    assert len(cluster.engine.submitted) == 1
+
+
+async def test_a_running_job_comes_from_its_node(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    with_usage = job(ID, node="one", usage=job_pb2.Usage(pids_peak_count=3))
+    node.on("GetJob", answer(job_service_pb2.GetJobResponse(job=with_usage)))
+    assert await get(service) == with_usage
+    assert node.calls == [("GetJob", ALICE)]
+
+
+async def test_a_running_job_without_its_node_comes_from_the_cluster(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    await node.stop()
+    assert await get(service) == RUNNING
+
+
+async def test_a_job_that_just_ended_has_the_record_of_the_cluster(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+
+    async def end(context: Context) -> None:
+        await cluster.put(final(ID, "FAILED"))
+        ended = job_service_pb2.GetJobResponse(job=job(ID, "COMPLETED"))
+        await answer(ended)(context)
+
+    node.on("GetJob", end)
+    assert await get(service) == final(ID, "FAILED")
+
+
+async def test_a_final_job_is_found_although_the_table_is_behind(
+    cluster: FakeCluster, service: GatewayJobService
+) -> None:
+    await cluster.put(final(ID))
+    cluster.engine.jobs.put(LiveJob(RUNNING))
+    assert await get(service) == final(ID)
+
+
+async def test_a_job_is_found_in_the_cluster_before_the_table_has_it(
+    cluster: FakeCluster, service: GatewayJobService
+) -> None:
+    cluster.engine.hidden[ID] = LiveJob(job(ID, "QUEUED"))
+    assert await get(service) == job(ID, "QUEUED")
+
+
+async def test_an_unknown_job_is_not_found_only_if_the_cluster_answers(
+    cluster: FakeCluster, service: GatewayJobService
+) -> None:
+    with pytest.raises(errors.JobNotFound):
+        await get(service)
+    cluster.engine.is_down = True
+    with pytest.raises(errors.ClusterUnavailable):
+        await get(service)
+
+
+async def test_a_wait_ends_with_the_job_or_with_its_timeout(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    node.on("GetJob", answer(job_service_pb2.GetJobResponse(job=RUNNING)))
+    request = job_service_pb2.WaitJobRequest(id=ID, timeout=Duration())
+    answered = await service.WaitJob(request, Call().context)
+    assert (answered.done, answered.job) == (False, RUNNING)
+    waiting = asyncio.create_task(service.WaitJob(job_service_pb2.WaitJobRequest(id=ID), Call().context))
+    await asyncio.sleep(0)
+    await cluster.put(final(ID))
+    assert (await waiting).done
+    assert (await waiting).job == final(ID)
+
+
+async def test_a_running_job_is_stopped_at_its_node_without_the_control_plane(
+    cluster: FakeCluster,
+    node: ScriptedNode,
+    service: GatewayJobService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jobworker_gateway.job_control._RECORD_SECONDS", 0.05)
+    await cluster.put(RUNNING)
+    cluster.engine.is_down = True
+    node.on("StopJob", answer(job_service_pb2.StopJobResponse(job=job(ID, "STOPPED"))))
+    request = job_service_pb2.StopJobRequest(id=ID)
+    stopped = (await service.StopJob(request, Call(seconds=10).context)).job
+    assert stopped == job(ID, "STOPPED")
+    assert node.calls == [("StopJob", ALICE)]
+
+
+async def test_a_queued_job_is_stopped_in_the_cluster(
+    cluster: FakeCluster, service: GatewayJobService
+) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    stopping = asyncio.create_task(service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context))
+    while not cluster.engine.cancelled:
+        await asyncio.sleep(0.001)
+    assert cluster.engine.cancelled == [(ID, ALICE)]
+    await cluster.put(job(ID, "STOPPED"))
+    assert (await stopping).job == job(ID, "STOPPED")
+
+
+async def test_a_job_that_starts_while_it_is_stopped_is_stopped_at_its_node(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    cluster.engine.cancels = False
+
+    async def stop(context: Context) -> None:
+        await cluster.put(final(ID, "STOPPED"))
+        await answer(job_service_pb2.StopJobResponse(job=job(ID, "STOPPED")))(context)
+
+    node.on("StopJob", stop)
+    stopping = asyncio.create_task(service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context))
+    while not cluster.engine.cancelled:
+        await asyncio.sleep(0.001)
+    await cluster.put(RUNNING)
+    assert (await stopping).job == final(ID, "STOPPED")
+
+
+async def test_a_stop_of_an_unreachable_node_is_an_error(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    await node.stop()
+    with pytest.raises(errors.NodeUnreachable):
+        await service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context)
+
+
+async def test_limits_are_changed_at_the_node_and_in_the_record(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    changed = job(ID, node="one", max_cpu=10)
+    requests = []
+
+    async def update(context: Context) -> None:
+        data = await context.read()
+        assert isinstance(data, bytes)
+        requests.append(job_service_pb2.UpdateJobRequest.FromString(data))
+        await context.write(job_service_pb2.UpdateJobResponse(job=changed).SerializeToString())
+
+    node.on("UpdateJob", update)
+    request = job_service_pb2.UpdateJobRequest(id=ID, max_cpu=0, max_memory=64)
+    assert (await service.UpdateJob(request, Call().context)).job == changed
+    # 0 is the default of the gateway, not that of the node.
+    assert requests == [job_service_pb2.UpdateJobRequest(id=ID, max_cpu=10, max_memory=64)]
+    assert cluster.engine.updated == [changed]
+
+
+@pytest.mark.parametrize("limit", ["max_cpu", "max_memory"])
+async def test_a_running_job_gets_no_more_than_the_cluster_has_reserved(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, limit: str
+) -> None:
+    await cluster.put(RUNNING)
+    request = job_service_pb2.UpdateJobRequest(id=ID)
+    setattr(request, limit, 200)
+    with pytest.raises(errors.LimitUnavailable, match=f"{limit} cannot be enforced: 200 is more than"):
+        await service.UpdateJob(request, Call().context)
+    assert not node.calls
+
+
+async def test_only_a_running_job_is_changed(cluster: FakeCluster, service: GatewayJobService) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    with pytest.raises(errors.JobNotRunning, match="is queued"):
+        await service.UpdateJob(job_service_pb2.UpdateJobRequest(id=ID), Call().context)
+
+
+async def delete(service: GatewayJobService) -> None:
+    await service.DeleteJob(job_service_pb2.DeleteJobRequest(id=ID), Call().context)
+
+
+@pytest.mark.parametrize(
+    "script", [answer(job_service_pb2.DeleteJobResponse()), fail(errors.JobNotFound(ID))]
+)
+async def test_a_deleted_job_is_gone_although_the_table_still_has_it(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, script: object
+) -> None:
+    await cluster.put(final(ID))
+    node.on("DeleteJob", script)  # type: ignore[arg-type]  # a script
+    await delete(service)
+    assert node.calls == [("DeleteJob", ALICE)]
+    with pytest.raises(errors.JobNotFound):
+        await get(service)
+    with pytest.raises(errors.JobNotFound):
+        await delete(service)
+    listed = await service.ListJobs(job_service_pb2.ListJobsRequest(), Call().context)
+    assert not listed.jobs
+
+
+async def test_a_job_that_runs_is_not_deleted(cluster: FakeCluster, service: GatewayJobService) -> None:
+    await cluster.put(RUNNING)
+    with pytest.raises(errors.JobNotFinal, match="is running"):
+        await delete(service)
+
+
+async def test_the_record_stays_while_the_output_cannot_be_deleted(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(final(ID))
+    await node.stop()
+    with pytest.raises(errors.NodeUnreachable):
+        await delete(service)
+    assert await get(service) == final(ID)
+    # An administrator has removed the node.
+    cluster.engine.nodes.clear()
+    await delete(service)
+    with pytest.raises(errors.JobNotFound):
+        await get(service)
+
+
+async def test_a_lost_job_is_deleted_without_its_node(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(final(ID, "LOST"))
+    await node.stop()
+    await delete(service)
+
+
+async def test_an_error_of_the_node_is_the_clients(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    refusal = errors.LimitUnavailable("cpu_set", "the host has no core 7")
+    node.on("UpdateJob", fail(refusal))
+    with pytest.raises(NodeError) as caught:
+        await service.UpdateJob(job_service_pb2.UpdateJobRequest(id=ID, cpu_set="7"), Call().context)
+    assert caught.value.status.details == str(refusal)
+
+
+async def test_a_node_that_refuses_the_gateway_is_unreachable_for_the_client(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    node.on("StopJob", fail(errors.Unauthenticated("the certificate has expired")))
+    with pytest.raises(errors.NodeUnreachable, match="refuses the certificate of the gateway"):
+        await service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context)
