@@ -1,0 +1,330 @@
+"""A small client of the Kubernetes API. It speaks JSON, because the classes of the generated one cost more
+than the requests themselves.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from kubernetes_asyncio import config
+from kubernetes_asyncio.client import Configuration
+from kubernetes_asyncio.client.rest import RESTClientObject
+from kubernetes_asyncio.config.config_exception import ConfigException
+
+Json = dict[str, Any]
+
+_PAGE = 500
+_CALL_SECONDS = 5.0
+_METADATA_ONLY = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+_CONTENT = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+
+
+class KubeError(Exception):
+    """The apiserver refused a request. `status` is the HTTP status, `str()` the message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFound(KubeError):
+    """The object does not exist."""
+
+
+class Conflict(KubeError):
+    """The object exists already, or it has changed, or a precondition does not hold."""
+
+
+class Gone(KubeError):
+    """The resource version is too old for a watch or for the next page."""
+
+
+class Unreachable(KubeError):
+    """The apiserver did not answer, or it cannot answer now. The request may have been executed."""
+
+
+class InvalidKubeconfig(ValueError):
+    """Raised for a kubeconfig that cannot be used. `str()` names it."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of objects, such as the Pods of a namespace. `namespace` is empty for all namespaces and for
+    kinds without one.
+    """
+
+    api: str
+    plural: str
+    namespace: str = ""
+
+    def path(self, name: str = "", subresource: str = "") -> str:
+        """Return the path of the collection, of an object or of a part of it."""
+        scope = f"/namespaces/{self.namespace}" if self.namespace else ""
+        parts = (f"/{self.api}{scope}/{self.plural}", name, subresource)
+        return "/".join(part for part in parts if part)
+
+
+def pods(namespace: str = "") -> Resource:
+    """Return the Pods of a namespace, or of all."""
+    return Resource("api/v1", "pods", namespace)
+
+
+def secrets(namespace: str) -> Resource:
+    """Return the Secrets of a namespace."""
+    return Resource("api/v1", "secrets", namespace)
+
+
+NODES = Resource("api/v1", "nodes")
+NODE_LEASES = Resource("apis/coordination.k8s.io/v1", "leases", "kube-node-lease")
+PRIORITY_CLASSES = Resource("apis/scheduling.k8s.io/v1", "priorityclasses")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The objects of a kind to list or watch. With `metadata_only`, they lack everything else."""
+
+    resource: Resource
+    labels: str = ""
+    fields: str = ""
+    metadata_only: bool = False
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters of the request."""
+        return {
+            name: value
+            for name, value in (("labelSelector", self.labels), ("fieldSelector", self.fields))
+            if value
+        }
+
+
+@dataclass(frozen=True)
+class Page:
+    """All objects of a selection at one resource version."""
+
+    items: list[Json]
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Conditions and grace period of a deletion. With `uid` or `version`, only the object that has it."""
+
+    uid: str = ""
+    version: int = 0
+    grace_seconds: int | None = None
+
+    @property
+    def body(self) -> Json:
+        """The body of the request."""
+        options: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if self.uid or self.version:
+            preconditions = {"uid": self.uid, "resourceVersion": str(self.version or "")}
+            options["preconditions"] = {name: value for name, value in preconditions.items() if value}
+        if self.grace_seconds is not None:
+            options["gracePeriodSeconds"] = self.grace_seconds
+        return options
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Json | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: aiohttp.ClientTimeout = field(default_factory=lambda: aiohttp.ClientTimeout(total=_CALL_SECONDS))
+
+
+class Kube:
+    """Calls the apiserver. Each call can raise a KubeError; Unreachable is worth a retry."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        """Use `connect`, which reads the configuration."""
+        self._configuration = configuration
+        self._host = configuration.host or ""
+        self._rest = RESTClientObject(configuration)
+        self._session: aiohttp.ClientSession = self._rest.pool_manager
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None) -> Self:
+        """Return a client for a kubeconfig file, or for the service account of the Pod that this process
+        runs in.
+
+        Raises:
+            InvalidKubeconfig: the file or the service account cannot be used.
+        """
+        configuration = Configuration()
+        try:
+            if kubeconfig:
+                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+            else:
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            return cls(configuration)
+        except (ConfigException, OSError, ValueError, ssl.SSLError) as error:
+            source = kubeconfig or "the service account of this Pod"
+            raise InvalidKubeconfig(f"kubeconfig: {source} cannot be used: {error}") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._rest.close()
+
+    async def get(self, resource: Resource, name: str) -> Json:
+        """Return an object.
+
+        Raises:
+            NotFound: it does not exist.
+        """
+        return await self._call(_Request("GET", resource.path(name)))
+
+    async def create(self, resource: Resource, body: Json) -> Json:
+        """Create an object and return it.
+
+        Raises:
+            Conflict: an object with this name exists.
+        """
+        return await self._call(_Request("POST", resource.path(), body=body))
+
+    async def patch(
+        self, resource: Resource, name: str, body: Json, *, subresource: str = "", kind: str = "merge"
+    ) -> Json:
+        """Change an object and return it. `kind` is `merge` (RFC 7396) or `strategic`.
+
+        A `uid` or a `resourceVersion` in the metadata of `body` is a precondition.
+
+        Raises:
+            NotFound: it does not exist.
+            Conflict: a precondition does not hold.
+        """
+        path = resource.path(name, subresource)
+        return await self._call(_Request("PATCH", path, body=body, headers={"Content-Type": _CONTENT[kind]}))
+
+    async def delete(self, resource: Resource, name: str, how: Delete) -> None:
+        """Delete an object, or let it be deleted once it has no finalizers.
+
+        Raises:
+            NotFound: it does not exist.
+            Conflict: an object with another uid has the name.
+        """
+        await self._call(_Request("DELETE", resource.path(name), body=how.body))
+
+    async def list(self, selection: Selection) -> Page:
+        """Return all objects of a selection, read in pages.
+
+        Raises:
+            Gone: the pages took too long to read.
+        """
+        items: list[Json] = []
+        query = selection.query | {"limit": str(_PAGE)}
+        accept = "application/json" + (_METADATA_ONLY.format("List") if selection.metadata_only else "")
+        while True:
+            request = _Request("GET", selection.resource.path(), query, headers={"Accept": accept})
+            found = await self._call(request)
+            items += found.get("items") or []
+            following = found["metadata"].get("continue")
+            if not following:
+                return Page(items, found["metadata"]["resourceVersion"])
+            query["continue"] = following
+
+    async def watch(
+        self, selection: Selection, resource_version: str, seconds: int
+    ) -> AsyncIterator[tuple[str, Json]]:
+        """Yield the types and objects of changes after a resource version, for a time.
+
+        The types are `ADDED`, `MODIFIED`, `DELETED`, and `BOOKMARK`, whose object only has a version.
+
+        Raises:
+            Gone: the resource version is too old.
+        """
+        query = selection.query | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(seconds),
+        }
+        accept = "application/json" + (_METADATA_ONLY.format("") if selection.metadata_only else "")
+        # The server ends the watch in time. If its end does not arrive, the connection is broken.
+        timeout = aiohttp.ClientTimeout(sock_connect=_CALL_SECONDS, sock_read=seconds + _CALL_SECONDS)
+        request = _Request(
+            "GET", selection.resource.path(), query, headers={"Accept": accept}, timeout=timeout
+        )
+        try:
+            async with await self._send(request) as response:
+                await _check(response)
+                async for line in response.content:
+                    yield _event(line)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise Unreachable(0, _cause(error)) from error
+
+    async def _call(self, request: _Request) -> Json:
+        try:
+            async with await self._send(request) as response:
+                await _check(response)
+                found: Json = json.loads(await response.read())
+                return found
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise Unreachable(0, _cause(error)) from error
+
+    async def _send(self, request: _Request) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", **request.headers}
+        if request.body is not None:
+            headers.setdefault("Content-Type", "application/json")
+        # The token of a service account changes while the process runs.
+        for setting in (await self._configuration.auth_settings()).values():
+            headers[setting["key"]] = setting["value"]
+        return await self._session.request(
+            request.method,
+            self._host + request.path,
+            params=request.query,
+            data=None if request.body is None else json.dumps(request.body),
+            headers=headers,
+            timeout=request.timeout,
+            server_hostname=self._rest.server_hostname,
+        )
+
+
+def _event(line: bytes) -> tuple[str, Json]:
+    event = json.loads(line)
+    if event["type"] == "ERROR":
+        raise _error(int(event["object"].get("code", 0)), event["object"].get("message", ""))
+    return event["type"], event["object"]
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    if response.status < 300:
+        return
+    text = await response.text()
+    try:
+        message = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = text[:500] or str(response.reason)
+    raise _error(response.status, message)
+
+
+def _error(status: int, message: str) -> KubeError:
+    match status:
+        case 404:
+            return NotFound(status, message)
+        case 409:
+            return Conflict(status, message)
+        case 410:
+            return Gone(status, message)
+        case 429:
+            return Unreachable(status, message)
+        case _ if status >= 500 or status == 0:
+            return Unreachable(status, message)
+    return KubeError(status, message)
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return f"the apiserver did not answer in {_CALL_SECONDS:g} s"
+    return str(error) or type(error).__name__

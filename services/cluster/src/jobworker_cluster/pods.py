@@ -1,0 +1,178 @@
+"""The Pod of a job, as the scheduler, the agents and the gateways see it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jobworker.v1 import job_pb2
+from jobworker_cluster import names, records
+from jobworker_cluster.job_secrets import JobSecret
+from jobworker_cluster.kube import Json
+
+_MARGIN_SECONDS = 10
+"""Time that a stop may take in addition to the grace period of the job."""
+
+_UNREACHABLE_SECONDS = 5
+"""Time after which the Pods of an unreachable node are deleted."""
+
+
+class InvalidPod(ValueError):
+    """Raised for a Pod that has the label of a job but lacks other parts. A gateway did not create it."""
+
+
+@dataclass(frozen=True)
+class JobPod:
+    """One attempt of a job.
+
+    `initial` is the record at the creation of the job, `record` that of the node: None before the start.
+    `node` is empty until the scheduler has chosen one. `deleted` is true once the Pod was deleted: then
+    `stopped_by` is the client that stopped the job, or `disruption` the reason of the cluster, such as
+    `PreemptionByScheduler`. `held` is true while the finalizer keeps the Pod. `waits_for` is the scheduler's
+    reason why no node is chosen.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    attempt: int
+    secret: str
+    secret_uid: str
+    request_hash: str
+    gateway: str
+    initial: job_pb2.Job
+    record: job_pb2.Job | None = None
+    node: str = ""
+    phase: str = "Pending"
+    deleted: bool = False
+    held: bool = True
+    stopped_by: str = ""
+    queue_timed_out: bool = False
+    disruption: str = ""
+    waits_for: str = ""
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.initial.id
+
+    @property
+    def merged(self) -> job_pb2.Job:
+        """The record of the job as far as the node has written it. The initial one before the start."""
+        return records.merge(self.initial, self.record) if self.record else self.initial
+
+    @property
+    def final(self) -> bool:
+        """Whether the node has written a final status."""
+        return self.record is not None and records.is_final(self.record)
+
+
+@dataclass(frozen=True)
+class PodPlan:
+    """The decisions of a gateway about an attempt. `gateway` identifies the process."""
+
+    secret: JobSecret
+    attempt: int
+    gateway: str
+    priority_class: str
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(pod: Json) -> JobPod:
+    """Return the attempt in a Pod.
+
+    Raises:
+        InvalidPod: a part is missing or malformed.
+    """
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    try:
+        record = annotations.get(names.RECORD)
+        return JobPod(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            version=int(metadata["resourceVersion"]),
+            attempt=int(annotations[names.ATTEMPT]),
+            secret=_secret(spec),
+            secret_uid=annotations.get(names.SECRET_UID, ""),
+            request_hash=annotations.get(names.REQUEST_HASH, ""),
+            gateway=annotations.get(names.GATEWAY, ""),
+            initial=records.decode(annotations[names.JOB]),
+            record=records.decode(record) if record else None,
+            node=spec.get("nodeName") or "",
+            phase=status.get("phase") or "Pending",
+            deleted="deletionTimestamp" in metadata,
+            held=names.RECORD in (metadata.get("finalizers") or ()),
+            stopped_by=annotations.get(names.STOPPED_BY, ""),
+            queue_timed_out=names.QUEUE_TIMED_OUT in annotations,
+            disruption=(conditions.get("DisruptionTarget") or {}).get("reason", ""),
+            waits_for=(conditions.get("PodScheduled") or {}).get("message", ""),
+        )
+    except (KeyError, ValueError) as error:
+        raise InvalidPod(f"Pod {metadata.get('name')}: {error}") from error
+
+
+def build(plan: PodPlan) -> Json:
+    """Return the Pod of an attempt. Its Secret must exist, because the Pod is the permission to read it."""
+    secret, job, request = plan.secret, plan.secret.job, plan.secret.request
+    amounts = {"cpu": f"{job.max_cpu * 10}m", "memory": f"{job.max_memory}Mi"}
+    grace = math.ceil(request.stop_grace_period.ToNanoseconds() / 1e9) + _MARGIN_SECONDS
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.pod_name(job.id),
+            "labels": {
+                names.JOB: "true",
+                names.JOB_ID: job.id,
+                names.QUEUE: job.queue or "default",
+                names.OWNER: names.owner_label(job.owner),
+            },
+            "annotations": {
+                names.JOB: records.encode(job),
+                names.OWNER: job.owner,
+                names.ATTEMPT: str(plan.attempt),
+                names.SECRET_UID: secret.uid,
+                names.REQUEST_HASH: secret.request_hash,
+                names.GATEWAY: plan.gateway,
+            },
+            "finalizers": [names.RECORD],
+        },
+        "spec": {
+            "containers": [
+                {
+                    "name": names.CONTAINER,
+                    "image": names.IMAGE,
+                    "resources": {"requests": amounts, "limits": amounts},
+                }
+            ],
+            "volumes": [{"name": names.SPEC_VOLUME, "secret": {"secretName": secret.name}}],
+            "restartPolicy": "Never",
+            "priorityClassName": plan.priority_class,
+            "nodeSelector": {**job.node_selector, **plan.node_selector, names.NODE: "true"},
+            "tolerations": [
+                {"key": names.NODE, "operator": "Exists"},
+                *(
+                    {
+                        "key": f"node.kubernetes.io/{state}",
+                        "operator": "Exists",
+                        "effect": "NoExecute",
+                        "tolerationSeconds": _UNREACHABLE_SECONDS,
+                    }
+                    for state in ("not-ready", "unreachable")
+                ),
+            ],
+            "terminationGracePeriodSeconds": grace,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+        },
+    }
+
+
+def _secret(spec: Json) -> str:
+    for volume in spec.get("volumes") or ():
+        if volume["name"] == names.SPEC_VOLUME:
+            return str(volume["secret"]["secretName"])
+    raise KeyError(f"volume {names.SPEC_VOLUME}")

@@ -1,0 +1,136 @@
+"""Follows the objects of a selection: one list, then watches for as long as no change is missed."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from jobworker_cluster.kube import Gone, Json, Kube, KubeError, Selection
+
+logger = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 20
+"""Bounds the time after which a broken connection is noticed. A new watch costs the apiserver little."""
+
+_FIRST_DELAY_SECONDS = 0.1
+_LAST_DELAY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The state at the start, and after changes were missed: all objects that exist."""
+
+    items: list[Json]
+    resource_version: int
+
+
+@dataclass(frozen=True)
+class Changed:
+    """An object was added or modified."""
+
+    item: Json
+    resource_version: int
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """An object was deleted. `item` is its last state."""
+
+    item: Json
+    resource_version: int
+
+
+@dataclass(frozen=True)
+class Current:
+    """Nothing else has changed up to a resource version."""
+
+    resource_version: int
+
+
+Event = Listed | Changed | Deleted | Current
+
+
+@dataclass
+class Backoff:
+    """The growing, random delays between attempts, so that clients do not return at the same moment."""
+
+    first: float = _FIRST_DELAY_SECONDS
+    last: float = _LAST_DELAY_SECONDS
+    _bound: float = field(default=0.0, init=False)
+
+    def next(self) -> float:
+        """Return the next delay."""
+        self._bound = min(self.last, 2 * self._bound or self.first)
+        return random.uniform(self._bound / 2, self._bound)  # noqa: S311 - not for secrets
+
+    def reset(self) -> None:
+        """Begin with the first delay again, after a success."""
+        self._bound = 0.0
+
+
+class Reflector:
+    """Yields the events of a selection until it is cancelled, however often the connection breaks.
+
+    `problem` is the reason why the events are late, in one sentence. It is empty while they are not.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        selection: Selection,
+        *,
+        watch_seconds: int = _WATCH_SECONDS,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._kube = kube
+        self._selection = selection
+        self._watch_seconds = watch_seconds
+        self._backoff = backoff or Backoff()
+        self._version = ""
+        self.problem = f"{selection.resource.plural}: not listed yet"
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield a Listed, then changes. Another Listed follows if changes were missed."""
+        while True:
+            try:
+                if not self._version:
+                    yield await self._list()
+                async for event in self._watch():
+                    yield event
+            except Gone:
+                logger.debug("a watch of %s was too old; listing again", self._selection.resource.plural)
+                self._version = ""
+                await asyncio.sleep(self._backoff.next())
+            except KubeError as error:
+                self._fail(error)
+                await asyncio.sleep(self._backoff.next())
+
+    async def _list(self) -> Listed:
+        page = await self._kube.list(self._selection)
+        self._succeed(page.resource_version)
+        return Listed(page.items, int(page.resource_version))
+
+    async def _watch(self) -> AsyncIterator[Event]:
+        async for kind, item in self._kube.watch(self._selection, self._version, self._watch_seconds):
+            version = item["metadata"]["resourceVersion"]
+            self._succeed(version)
+            match kind:
+                case "ADDED" | "MODIFIED":
+                    yield Changed(item, int(version))
+                case "DELETED":
+                    yield Deleted(item, int(version))
+                case "BOOKMARK":
+                    yield Current(int(version))
+        # The apiserver ended the watch in time, so it answers.
+        self.problem = ""
+
+    def _succeed(self, version: str) -> None:
+        self._version = version
+        self._backoff.reset()
+        self.problem = ""
+
+    def _fail(self, error: KubeError) -> None:
+        if not self.problem:
+            logger.warning("%s: the watch is interrupted: %s", self._selection.resource.plural, error)
+        self.problem = f"{self._selection.resource.plural}: {error}"
