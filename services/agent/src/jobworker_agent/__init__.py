@@ -1,1 +1,1 @@
-"""The agent: makes the host of a server a node of a cluster, and runs its jobs there."""
+"""The agent: makes the host of a jobworkerd a node of a Kubernetes cluster, without a kubelet."""

@@ -1,0 +1,91 @@
+"""The objects in Kubernetes that the agent reads and writes."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from jobworker.v1 import job_pb2
+from jobworker_agent.pod_status import JsonObject
+from jobworker_cluster.pods import JobPod
+
+
+class ClusterUnavailable(Exception):
+    """The same call can succeed later: Kubernetes does not answer, or refuses the identity of the agent."""
+
+
+class SecretUnreadable(Exception):
+    """The Secret does not exist, or the agent may not read it (yet)."""
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """The Node object, as far as the agent compares it with its own state.
+
+    `ready` is the value of the condition Ready and `ready_since` the time of its last change; both are
+    empty before the first one.
+    """
+
+    uid: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    tainted: bool = True
+    ready: str = ""
+    ready_since: str = ""
+
+
+@dataclass(frozen=True)
+class PodsListed:
+    """All Pods of the node. A Pod that is not among them is gone."""
+
+    pods: tuple[JobPod, ...]
+
+
+@dataclass(frozen=True)
+class PodSeen:
+    """A new Pod, or a new state of one."""
+
+    pod: JobPod
+
+
+@dataclass(frozen=True)
+class PodGone:
+    """A Pod that does not exist any more."""
+
+    uid: str
+
+
+PodEvent: TypeAlias = PodsListed | PodSeen | PodGone
+
+
+class Cluster(Protocol):
+    """The objects of this node. Each method raises ClusterUnavailable if the same call can succeed later."""
+
+    async def node(self) -> NodeView | None:
+        """Return the Node; None if it does not exist."""
+
+    async def create_node(self, node: JsonObject) -> None:
+        """Create the Node."""
+
+    async def patch_node(self, patch: JsonObject) -> None:
+        """Change labels and annotations of the Node."""
+
+    async def patch_node_status(self, patch: JsonObject) -> None:
+        """Change the status of the Node."""
+
+    async def renew_lease(self, seconds: int, node_uid: str) -> None:
+        """Renew the Lease of the node, or create it. It is deleted with the Node."""
+
+    async def read_spec(self, secret: str) -> bytes:
+        """Return the serialized CreateJobRequest in a Secret.
+
+        Raises:
+            SecretUnreadable: the Secret does not exist, has no request, or the agent may not read it.
+        """
+
+    async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
+        """Write the record and the status of a Pod, and return false if the Pod does not exist any more."""
+
+    def pods(self) -> AsyncIterator[PodEvent]:
+        """Iterate over the Pods of the node, and then their changes. It never ends by itself.
+
+        It retries after errors, and begins with all Pods again when it has missed changes.
+        """

@@ -1,0 +1,180 @@
+"""The objects of this node, in Kubernetes."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from jobworker.v1 import job_pb2
+from jobworker_agent.cluster import (
+    Cluster,
+    ClusterUnavailable,
+    NodeView,
+    PodEvent,
+    PodGone,
+    PodSeen,
+    PodsListed,
+    SecretUnreadable,
+)
+from jobworker_agent.node_object import NodeIdentity
+from jobworker_agent.pod_status import JsonObject, pod_status
+from jobworker_cluster import names, records
+from jobworker_cluster.kube import (
+    NODE_LEASES,
+    NODES,
+    Conflict,
+    Json,
+    Kube,
+    KubeError,
+    NotFound,
+    Selection,
+    pods,
+    secrets,
+)
+from jobworker_cluster.pods import InvalidPod, JobPod, read
+from jobworker_cluster.reflector import Changed, Deleted, Listed, Reflector
+
+
+@asynccontextmanager
+async def connect(kubeconfig: Path | None, identity: NodeIdentity, namespace: str) -> AsyncIterator[Cluster]:
+    """Return the objects of a node for as long as the context lasts.
+
+    Raises:
+        InvalidKubeconfig: the kubeconfig cannot be used.
+    """
+    kube = await Kube.connect(kubeconfig)
+    try:
+        yield KubeCluster(kube, identity, namespace)
+    finally:
+        await kube.close()
+
+
+class KubeCluster:
+    """The Node, the Lease and the Pods of a node. See Cluster."""
+
+    def __init__(self, kube: Kube, identity: NodeIdentity, namespace: str) -> None:
+        self._kube = kube
+        self._identity = identity
+        self._name = identity.name
+        self._pods = pods(namespace)
+        self._secrets = secrets(namespace)
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    async def node(self) -> NodeView | None:
+        """See Cluster."""
+        with _unavailable():
+            try:
+                return _node_view(await self._kube.get(NODES, self._name))
+            except NotFound:
+                return None
+
+    async def create_node(self, node: JsonObject) -> None:
+        """See Cluster. A Node that exists by now is not an error."""
+        with _unavailable(), suppress(Conflict):
+            await self._kube.create(NODES, dict(node))
+
+    async def patch_node(self, patch: JsonObject) -> None:
+        """See Cluster."""
+        with _unavailable():
+            await self._kube.patch(NODES, self._name, dict(patch), kind="strategic")
+
+    async def patch_node_status(self, patch: JsonObject) -> None:
+        """See Cluster."""
+        with _unavailable():
+            await self._kube.patch(NODES, self._name, dict(patch), subresource="status", kind="strategic")
+
+    async def renew_lease(self, seconds: int, node_uid: str) -> None:
+        """See Cluster."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec = {"holderIdentity": self._name, "leaseDurationSeconds": seconds, "renewTime": now}
+        owner = {"apiVersion": "v1", "kind": "Node", "name": self._name, "uid": node_uid}
+        with _unavailable():
+            try:
+                await self._kube.patch(NODE_LEASES, self._name, {"spec": spec})
+            except NotFound:
+                metadata = {"name": self._name, "ownerReferences": [owner]}
+                await self._kube.create(NODE_LEASES, {"metadata": metadata, "spec": spec})
+
+    async def read_spec(self, secret: str) -> bytes:
+        """See Cluster."""
+        with _unavailable():
+            try:
+                found = await self._kube.get(self._secrets, secret)
+                return base64.b64decode(found["data"][names.SPEC_KEY], validate=True)
+            except KubeError as error:
+                if error.status not in {403, 404}:
+                    raise
+                raise SecretUnreadable(str(error)) from error
+            except (KeyError, TypeError, binascii.Error) as error:
+                raise SecretUnreadable(f"it has no key {names.SPEC_KEY}") from error
+
+    async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
+        """See Cluster."""
+        annotations = {names.RECORD: records.encode(records.strip(job))}
+        patch = {
+            # Kubernetes refuses the patch if a later attempt has the name now.
+            "metadata": {"uid": pod.uid, "annotations": annotations},
+            "status": pod_status(job, self._identity.ip),
+        }
+        with _unavailable():
+            try:
+                await self._kube.patch(self._pods, pod.name, patch, subresource="status", kind="strategic")
+            except NotFound:
+                return False
+            except KubeError as error:
+                if error.status not in {409, 422} or not await self._has_other_uid(pod):
+                    raise
+                return False
+        return True
+
+    async def pods(self) -> AsyncIterator[PodEvent]:
+        """See Cluster."""
+        selection = Selection(self._pods, names.ALL_JOBS, f"spec.nodeName={self._name}")
+        async for event in Reflector(self._kube, selection).events():
+            match event:
+                case Listed(items):
+                    yield PodsListed(tuple(pod for item in items if (pod := self._read(item))))
+                case Changed(item):
+                    if pod := self._read(item):
+                        yield PodSeen(pod)
+                case Deleted(item):
+                    yield PodGone(item["metadata"]["uid"])
+
+    def _read(self, item: Json) -> JobPod | None:
+        try:
+            return read(item)
+        except InvalidPod as error:
+            self._log.warning("pod ignored", error=str(error))
+            return None
+
+    async def _has_other_uid(self, pod: JobPod) -> bool:
+        try:
+            found = await self._kube.get(self._pods, pod.name)
+        except NotFound:
+            return True
+        return bool(found["metadata"]["uid"] != pod.uid)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except KubeError as error:
+        raise ClusterUnavailable(str(error)) from error
+
+
+def _node_view(node: Json) -> NodeView:
+    metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+    conditions: list[Json] = status.get("conditions") or []
+    ready = next((each for each in conditions if each["type"] == "Ready"), {})
+    return NodeView(
+        uid=metadata["uid"],
+        annotations=metadata.get("annotations") or {},
+        tainted=any(taint["key"] == names.NODE for taint in spec.get("taints") or ()),
+        ready=ready.get("status", ""),
+        ready_since=ready.get("lastTransitionTime", ""),
+    )

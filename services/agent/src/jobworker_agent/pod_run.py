@@ -1,0 +1,145 @@
+"""The life of one attempt: takes one step after the other until the Pod has the final record."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import structlog
+
+from jobworker.v1 import job_pb2
+from jobworker_agent import records_of_end
+from jobworker_agent.cluster import ClusterUnavailable, SecretUnreadable
+from jobworker_agent.host_errors import HostError, JobUnknown
+from jobworker_agent.start import Starter
+from jobworker_agent.steps import Done, Evict, Look, Progress, Report, Start, Step, Stop, Wait, next_step
+from jobworker_cluster.pods import JobPod
+from jobworker_cluster.records import is_final
+from jobworker_cluster.reflector import Backoff
+
+_SECRET_TRIES = 8
+"""Tries to read a Secret, over about 20 s. The authorizer learns of a new Pod a moment after the agent."""
+
+T = TypeVar("T")
+
+
+class PodRun:
+    """One attempt. `run` is its only task; `update` and `remove` tell it about changes of the Pod."""
+
+    def __init__(
+        self, pod: JobPod, starter: Starter, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._pod = pod
+        self._starter = starter
+        self._host = starter.host
+        self._sleep = sleep
+        self._progress = Progress()
+        self._backoff = Backoff(first=0.25, last=10.0)
+        self._secret_tries = 0
+        self._removed = False
+        self._changed = asyncio.Event()
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
+            job=pod.job_id, attempt=pod.attempt, pod_uid=pod.uid
+        )
+
+    def update(self, pod: JobPod) -> None:
+        """Use a new state of the Pod for the next step."""
+        self._pod = pod
+        self._changed.set()
+
+    def remove(self) -> None:
+        """End after the step in progress, because the Pod does not exist any more."""
+        self._removed = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Take steps until the attempt is reported, or the Pod does not exist any more."""
+        while not self._removed:
+            self._changed.clear()
+            step = next_step(self._pod, self._progress)
+            if isinstance(step, Done):
+                return
+            await self._try(step)
+
+    async def _try(self, step: Step) -> None:
+        try:
+            await self._take(step)
+        except (HostError, ClusterUnavailable, SecretUnreadable) as error:
+            reason = error.reason if isinstance(error, HostError) else type(error).__name__
+            self._log.info(
+                "job step delayed", step=type(step).__name__.lower(), reason=reason, error=str(error)
+            )
+        except Exception:  # noqa: BLE001 - one broken Pod must not end the agent, which keeps the others
+            self._log.exception("job step failed", step=type(step).__name__.lower())
+        else:
+            self._backoff.reset()
+            return
+        await self._or_change(self._sleep(self._backoff.next()))
+
+    async def _take(self, step: Step) -> None:
+        try:
+            await self._take_known(step)
+        except JobUnknown:
+            self._progress = replace(self._progress, job=None, asked=True)
+
+    async def _take_known(self, step: Step) -> None:
+        pod = self._pod
+        match step:
+            case Start():
+                self._learn(await self._start(pod))
+            case Look():
+                job = await self._host.find(pod.job_id, pod.initial.owner)
+                self._learn(job if job and job.attempt == pod.attempt else None)
+            case Wait():
+                if job := await self._or_change(self._host.wait(pod.job_id, pod.initial.owner)):
+                    self._learn(job)
+            case Stop(subject):
+                self._log.info("stop started", stopped_by=subject)
+                self._learn(await self._host.stop(pod.job_id, subject))
+            case Evict(message):
+                self._log.info("eviction started", message=message)
+                self._learn(await self._host.evict(pod.job_id, message))
+            case Report(job):
+                await self._report(pod, job)
+
+    async def _start(self, pod: JobPod) -> job_pb2.Job:
+        try:
+            return await self._starter.start(pod)
+        except SecretUnreadable as error:
+            self._secret_tries += 1
+            if self._secret_tries < _SECRET_TRIES:
+                raise
+            return records_of_end.not_started(pod, f"the Secret {pod.secret} cannot be read: {error}")
+
+    def _learn(self, job: job_pb2.Job | None) -> None:
+        former = self._progress.job
+        self._progress = replace(self._progress, job=job, asked=True)
+        if job and (former is None or former.status != job.status):
+            self._log.info("job found", status=job_pb2.JobStatus.Name(job.status))
+
+    async def _report(self, pod: JobPod, job: job_pb2.Job) -> None:
+        if not await self._starter.cluster.report(pod, job):
+            self._log.info("pod gone", status=job_pb2.JobStatus.Name(job.status))
+            self._removed = True
+            return
+        self._progress = replace(self._progress, reported=job)
+        if is_final(job):
+            self._log.info(
+                "job reported", status=job_pb2.JobStatus.Name(job.status), message=job.termination.message
+            )
+
+    async def _or_change(self, action: Awaitable[T]) -> T | None:
+        """Return the result of an action, or None as soon as the Pod has changed. Ends the action then."""
+        task = asyncio.ensure_future(action)
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({task, changed}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            await _end(task)
+            await _end(changed)
+
+
+async def _end(task: "asyncio.Future[T]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,78 @@
+"""Starts an attempt on the host."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
+from jobworker_agent import records_of_end
+from jobworker_agent.cluster import Cluster
+from jobworker_agent.host import Host
+from jobworker_agent.host_errors import HostUnavailable, JobUnknown, OtherAttempt, RunRefused
+from jobworker_cluster.pods import JobPod
+
+
+class LeaseState(Protocol):
+    """The lease of the node, as a start sees it."""
+
+    @property
+    def held(self) -> bool:
+        """Whether the cluster counts on this node."""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Starts attempts on the host of a node."""
+
+    node: str
+    host: Host
+    cluster: Cluster
+    lease: LeaseState
+
+    async def start(self, pod: JobPod) -> job_pb2.Job:
+        """Return the started job, or its final record if it cannot start.
+
+        Raises:
+            HostUnavailable, ClusterUnavailable, SecretUnreadable: a later call can succeed.
+        """
+        if not self.lease.held:
+            # The cluster may already have given up this attempt.
+            raise HostUnavailable("NO_LEASE", "the lease of the node has ended")
+        try:
+            request = self._request(pod, await self.cluster.read_spec(pod.secret))
+            return await self._run(request)
+        except DecodeError:
+            return records_of_end.not_started(pod, f"the Secret {pod.secret} has no valid request")
+        except RunRefused as error:
+            return records_of_end.not_started(pod, str(error))
+
+    def _request(self, pod: JobPod, spec: bytes) -> node_service_pb2.RunJobRequest:
+        job = job_service_pb2.CreateJobRequest.FromString(spec)
+        job.request_id = pod.uid
+        return node_service_pb2.RunJobRequest(
+            id=pod.job_id,
+            owner=pod.initial.owner,
+            node=self.node,
+            attempt=pod.attempt,
+            fenced=job.retry_on_lost,
+            job=job,
+        )
+
+    async def _run(self, request: node_service_pb2.RunJobRequest) -> job_pb2.Job:
+        try:
+            return await self.host.run(request)
+        except OtherAttempt:
+            await self._remove(request)
+        try:
+            return await self.host.run(request)
+        except OtherAttempt as error:
+            raise HostUnavailable(error.reason, str(error)) from error
+
+    async def _remove(self, request: node_service_pb2.RunJobRequest) -> None:
+        """Remove an earlier attempt, which the cluster has given up, with its output."""
+        try:
+            await self.host.evict(request.id, records_of_end.ORPHANED)
+        except JobUnknown:
+            return
+        await self.host.delete(request.id, request.owner)

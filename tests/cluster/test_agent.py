@@ -1,0 +1,195 @@
+"""The agent and a real control plane, with the certificate of a node. The host is a fake."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_agent.agent import run
+from jobworker_agent.cluster import Cluster, SecretUnreadable
+from jobworker_agent.kube_cluster import connect
+from jobworker_agent.node_object import NodeIdentity
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kube_api import ApiError, KubeApi
+from tests.unit.agent.fakes import ID, OWNER, FakeHost
+
+PODS = "/api/v1/namespaces/jobworker/pods"
+POD = f"{PODS}/job-{ID}"
+SECRETS = "/api/v1/namespaces/jobworker/secrets"
+
+
+class Node:
+    """A node with its agent, and the job that the scheduler gives to it."""
+
+    def __init__(self, name: str, api: KubeApi, cluster: Cluster) -> None:
+        self.name = name
+        self.api = api
+        self.cluster = cluster
+        self.host = FakeHost()
+
+    def create_job(self, priority_class: str = "jobworker-normal", cpu: str = "4") -> None:
+        """Create the objects of a job as a gateway does."""
+        spec = job_service_pb2.CreateJobRequest(command="true").SerializeToString()
+        self._create(SECRETS, {"metadata": {"name": f"job-{ID}"}, "data": {"spec": _base64(spec)}})
+        job = job_pb2.Job(id=ID, command="true", owner=OWNER).SerializeToString()
+        annotations = {"job": _base64(job), "owner": OWNER, "attempt": "1"}
+        metadata = {
+            "name": f"job-{ID}",
+            "labels": {"jobworker.dev/job": "true"},
+            "annotations": {f"jobworker.dev/{key}": value for key, value in annotations.items()},
+            "finalizers": ["jobworker.dev/record"],
+        }
+        volumes = [{"name": "spec", "secret": {"secretName": f"job-{ID}"}}]
+        self._create(
+            PODS, {"metadata": metadata, "spec": {**self._spec(priority_class, cpu), "volumes": volumes}}
+        )
+
+    def create_urgent_pod(self) -> None:
+        """Create a Pod that needs the room of the job."""
+        self._create(PODS, {"metadata": {"name": "urgent"}, "spec": self._spec("jobworker-urgent", "4")})
+
+    def evict(self) -> None:
+        """Evict the Pod as `kubectl drain` does."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": f"job-{ID}"}}
+        self._create(f"{POD}/eviction", eviction)
+
+    def pod(self) -> dict[str, Any]:
+        """Return the Pod."""
+        return self.api.call("GET", POD)
+
+    def record(self) -> job_pb2.Job:
+        """Return the record that the agent has written; an empty one before."""
+        annotations = self.pod()["metadata"]["annotations"]
+        return job_pb2.Job.FromString(base64.b64decode(annotations.get("jobworker.dev/record", "")))
+
+    def ready(self) -> str:
+        """Return the condition Ready of the Node."""
+        conditions = self.api.call("GET", f"/api/v1/nodes/{self.name}")["status"]["conditions"]
+        return next(str(each["status"]) for each in conditions if each["type"] == "Ready")
+
+    def clean_up(self) -> None:
+        """Remove all objects."""
+        for path in (f"{PODS}/urgent", POD, f"{SECRETS}/job-{ID}", f"/api/v1/nodes/{self.name}"):
+            try:
+                if path == POD:
+                    patch = {"metadata": {"finalizers": None}}
+                    self.api.call("PATCH", path, patch, "application/merge-patch+json")
+                self.api.call("DELETE", path, {"gracePeriodSeconds": 0})
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+
+    def _create(self, path: str, body: dict[str, Any]) -> None:
+        self.api.call("POST", path, body)
+
+    def _spec(self, priority_class: str, cpu: str) -> dict[str, Any]:
+        resources = {"cpu": cpu, "memory": "64Mi"}
+        return {
+            "containers": [
+                {
+                    "name": "job",
+                    "image": "jobworker.dev/job",
+                    "resources": {"requests": resources, "limits": resources},
+                }
+            ],
+            "nodeSelector": {"kubernetes.io/hostname": self.name},
+            "tolerations": [{"key": "jobworker.dev/node", "operator": "Exists"}],
+            "priorityClassName": priority_class,
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 20,
+        }
+
+
+@asynccontextmanager
+async def _node(plane: ControlPlane, name: str) -> AsyncIterator[Node]:
+    identity = NodeIdentity(name, "127.0.0.1:50051", {})
+    async with connect(
+        plane.kubeconfig(f"system:node:{name}", "system:nodes"), identity, "jobworker"
+    ) as cluster:
+        node = Node(name, plane.api(), cluster)
+        agent = asyncio.ensure_future(run(identity, node.host, cluster))
+        try:
+            yield node
+        finally:
+            agent.cancel()
+            await asyncio.gather(agent, return_exceptions=True)
+            node.clean_up()
+
+
+@pytest.fixture
+async def node(control_plane: ControlPlane) -> AsyncIterator[Node]:
+    async with _node(control_plane, "node-a") as node:
+        yield node
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if await asyncio.to_thread(condition):
+                    return
+            except (ApiError, KeyError):
+                pass
+            await asyncio.sleep(0.05)
+
+
+async def test_a_job_runs_on_a_node_without_a_kubelet(node: Node) -> None:
+    await _until(lambda: node.ready() == "True")
+    node.create_job()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+    assert node.pod()["status"]["phase"] == "Running"
+    ended = node.host.end(job_pb2.JOB_STATUS_COMPLETED)
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_COMPLETED)
+    pod = node.pod()
+    assert pod["status"]["phase"] == "Succeeded"
+    assert node.record().end_time == ended.end_time
+    [start] = node.host.starts
+    assert start.job.request_id == pod["metadata"]["uid"]
+    assert all(seconds <= 15 for seconds in node.host.leases)
+
+
+async def test_a_drained_job_says_so(node: Node) -> None:
+    node.create_job()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+    node.evict()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_STOPPED)
+    assert node.record().termination.message == "drained: an administrator removed the jobs from the node"
+
+
+async def test_a_preempted_job_says_so(node: Node) -> None:
+    node.create_job(priority_class="jobworker-low")
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+    node.create_urgent_pod()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_STOPPED)
+    assert node.record().termination.message == "preempted: a job with a higher priority took its place"
+
+
+async def test_a_job_whose_pod_was_removed_is_stopped(node: Node) -> None:
+    node.create_job()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+    node.clean_up()
+    await _until(lambda: node.host.jobs[ID].status == job_pb2.JOB_STATUS_STOPPED)
+
+
+async def test_a_deleted_node_registers_again(node: Node) -> None:
+    await _until(lambda: node.ready() == "True")
+    node.api.call("DELETE", f"/api/v1/nodes/{node.name}")
+    await _until(lambda: node.ready() == "True")
+
+
+async def test_a_node_cannot_read_the_jobs_of_others(control_plane: ControlPlane, node: Node) -> None:
+    node.create_job()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+    assert await node.cluster.read_spec(f"job-{ID}")
+    async with _node(control_plane, "node-b") as other:
+        with pytest.raises(SecretUnreadable):
+            await other.cluster.read_spec(f"job-{ID}")
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,177 @@
+"""Calls to a server over TLS, with the certificate of the agent."""
+# ruff: noqa: ARG002, N802 - the methods of the server have the names and the parameters of the API
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import trustme
+
+from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
+from jobworker.v1.job_service_pb2_grpc import JobServiceServicer, add_JobServiceServicer_to_server
+from jobworker.v1.node_service_pb2_grpc import NodeServiceServicer, add_NodeServiceServicer_to_server
+from jobworker_agent.host import GrpcHost
+from jobworker_agent.host_address import HostAddress
+from jobworker_agent.host_errors import HostUnavailable, RunRefused
+from tests.unit.agent.fakes import ID, OWNER
+
+
+@dataclass
+class Server(NodeServiceServicer, JobServiceServicer):
+    """A server that remembers the clients and the subjects of its calls."""
+
+    subjects: list[bytes] = field(default_factory=list)
+    clients: list[bytes] = field(default_factory=list)
+    leases: list[int] = field(default_factory=list)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: grpc.StatusCode | None = None
+
+    async def GetHost(
+        self, request: node_service_pb2.GetHostRequest, context: Any
+    ) -> node_service_pb2.GetHostResponse:
+        self.clients.append(context.auth_context()["x509_common_name"][0])
+        if self.failure:
+            await context.abort(self.failure, "why")
+        return node_service_pb2.GetHostResponse(max_jobs=7)
+
+    async def RenewLease(
+        self, request: node_service_pb2.RenewLeaseRequest, context: Any
+    ) -> node_service_pb2.RenewLeaseResponse:
+        self.leases.append(request.duration.ToMilliseconds())
+        return node_service_pb2.RenewLeaseResponse()
+
+    async def StopJob(
+        self, request: job_service_pb2.StopJobRequest, context: Any
+    ) -> job_service_pb2.StopJobResponse:
+        self.subjects.append(dict(context.invocation_metadata() or ())["jobworker-subject-bin"])
+        return job_service_pb2.StopJobResponse(job=job_pb2.Job(id=request.id))
+
+    async def WaitJob(
+        self, request: job_service_pb2.WaitJobRequest, context: Any
+    ) -> job_service_pb2.WaitJobResponse:
+        self.waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@dataclass
+class Certificates:
+    """An authority, and the files of the agent."""
+
+    directory: Path
+    authority: trustme.CA = field(default_factory=trustme.CA)
+
+    def issue(self, name: str) -> None:
+        """Write a certificate with this common name, which is newer than the one before."""
+        certificate = self.authority.issue_cert(common_name=name)
+        (self.directory / "agent.pem").write_bytes(certificate.cert_chain_pems[0].bytes())
+        (self.directory / "agent-key.pem").write_bytes(certificate.private_key_pem.bytes())
+        self.authority.cert_pem.write_to_path(str(self.directory / "ca.pem"))
+        newest = max(path.stat().st_mtime_ns for path in self.directory.iterdir())
+        os.utime(self.directory / "ca.pem", ns=(newest + 1, newest + 1))
+
+    def address(self, port: int) -> HostAddress:
+        """Return the address of a server on this host."""
+        names = ("ca.pem", "agent.pem", "agent-key.pem")
+        return HostAddress(f"127.0.0.1:{port}", "", *(self.directory / name for name in names))
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    certificates = Certificates(tmp_path)
+    certificates.issue("agent-1")
+    return certificates
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()  # type: ignore[abstract]  # the other methods answer UNIMPLEMENTED
+
+
+@pytest.fixture
+async def host(server: Server, certificates: Certificates) -> AsyncIterator[GrpcHost]:
+    own = certificates.authority.issue_cert("127.0.0.1")
+    pair = own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes()
+    credentials = grpc.ssl_server_credentials([pair], certificates.authority.cert_pem.bytes(), True)  # noqa: FBT003
+    grpc_server = grpc.aio.server()
+    add_NodeServiceServicer_to_server(server, grpc_server)
+    add_JobServiceServicer_to_server(server, grpc_server)
+    port = grpc_server.add_secure_port("127.0.0.1:0", credentials)
+    await grpc_server.start()
+    host = GrpcHost(certificates.address(port))
+    try:
+        yield host
+    finally:
+        await host.close()
+        await grpc_server.stop(None)
+
+
+async def test_a_call_for_a_client_names_its_subject(host: GrpcHost, server: Server) -> None:
+    job = await host.stop(ID, "CN=Zoë,OU=Admin")
+    assert job.id == ID
+    assert server.subjects == ["CN=Zoë,OU=Admin".encode()]
+
+
+async def test_a_lease_is_renewed_with_fractions_of_a_second(host: GrpcHost, server: Server) -> None:
+    await host.renew_lease(11.25)
+    assert server.leases == [11_250]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(grpc.StatusCode.UNAVAILABLE, HostUnavailable), (grpc.StatusCode.INVALID_ARGUMENT, RunRefused)],
+)
+async def test_an_error_of_the_server_has_a_kind(
+    host: GrpcHost, server: Server, code: grpc.StatusCode, kind: type[Exception]
+) -> None:
+    server.failure = code
+    with pytest.raises(kind, match="why"):
+        await host.describe()
+
+
+async def test_a_new_certificate_is_used_after_the_old_one_was_refused(
+    host: GrpcHost, server: Server, certificates: Certificates
+) -> None:
+    server.failure = grpc.StatusCode.UNAUTHENTICATED
+    certificates.issue("agent-2")
+    with pytest.raises(HostUnavailable):
+        await host.describe()
+    server.failure = None
+    assert (await host.describe()).max_jobs == 7
+    assert server.clients == [b"agent-1", b"agent-2"]
+
+
+async def test_the_calls_of_the_old_connection_can_be_repeated(
+    host: GrpcHost, server: Server, certificates: Certificates
+) -> None:
+    """A cancelled call would end the task that made it."""
+    waiting = asyncio.ensure_future(host.wait(ID, OWNER))
+    await server.waiting.wait()
+    server.failure = grpc.StatusCode.UNAUTHENTICATED
+    certificates.issue("agent-2")
+    with pytest.raises(HostUnavailable):
+        await host.describe()
+    with pytest.raises(HostUnavailable, match="the connection was closed"):
+        await waiting
+
+
+async def test_a_call_that_is_cancelled_is_cancelled(host: GrpcHost, server: Server) -> None:
+    waiting = asyncio.ensure_future(host.wait(ID, OWNER))
+    await server.waiting.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_server_that_is_away_is_unavailable(certificates: Certificates) -> None:
+    host = GrpcHost(certificates.address(1))
+    with pytest.raises(HostUnavailable) as caught:
+        await host.describe()
+    assert caught.value.reason == "UNAVAILABLE"
+    await host.close()

@@ -1,0 +1,266 @@
+"""The life of an attempt, with a host and a cluster that fail."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from jobworker.v1 import job_pb2
+from jobworker_agent.cluster import ClusterUnavailable
+from jobworker_agent.host_errors import HostUnavailable, JobUnknown, RunRefused
+from jobworker_agent.pod_run import PodRun
+from jobworker_agent.start import Starter
+from jobworker_cluster.pods import JobPod
+from tests.unit.agent.fakes import ID, FakeCluster, FakeHost, Faults, HeldLease, Killed, a_job, a_pod
+
+RUNNING = job_pb2.JOB_STATUS_RUNNING
+COMPLETED = job_pb2.JOB_STATUS_COMPLETED
+BUSY = HostUnavailable("TOO_MANY_JOBS", "the host is full")
+RESTARTING = HostUnavailable("SUPERVISOR_UNAVAILABLE", "the server restarts")
+AWAY = ClusterUnavailable("connection refused")
+
+
+class Node:
+    """A host with its cluster, and an agent that can start again."""
+
+    def __init__(self, pod: JobPod | None = None, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.host = FakeHost(self.faults)
+        self.cluster = FakeCluster(pod or a_pod(), self.faults)
+        self.lease = HeldLease()
+        self.slept: list[float] = []
+        self.on_sleep: Callable[[], None] = lambda: None
+
+    def new_run(self) -> PodRun:
+        assert self.cluster.pod
+        starter = Starter("host1", self.host, self.cluster, self.lease)
+        return PodRun(self.cluster.pod, starter, self._sleep)
+
+    def statuses(self) -> list[job_pb2.JobStatus.ValueType]:
+        return [job.status for job in self.cluster.reports]
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.on_sleep()
+        assert len(self.slept) < 100, "the run does not end"
+        await asyncio.sleep(0)
+
+
+async def test_a_job_is_started_reported_awaited_and_reported() -> None:
+    node = Node()
+    node.host.ends_by_itself = True
+    await node.new_run().run()
+    assert node.faults.calls == ["read_spec", "run", "report", "wait", "report"]
+    assert node.statuses() == [RUNNING, COMPLETED]
+    [start] = node.host.starts
+    assert (start.id, start.owner, start.node, start.attempt) == (ID, "CN=alice,OU=Admin", "host1", 1)
+    assert start.fenced
+    assert start.job.request_id == "uid-1"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("die_at", range(5))
+async def test_an_agent_that_is_killed_at_any_step_continues_after_a_restart(
+    die_at: int, moment: str
+) -> None:
+    node = Node()
+    node.host.ends_by_itself = True
+    node.faults.die_at, node.faults.die_after = die_at, moment == "after"
+    killed = False
+    try:
+        await node.new_run().run()
+    except Killed:
+        killed = True
+    assert killed or moment == "after"  # a call without an effect has no moment after it
+    await node.new_run().run()
+    assert len(node.host.starts) == 1
+    assert node.statuses()[-1] == COMPLETED
+    assert node.statuses().count(COMPLETED) == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("die_at", range(6))
+async def test_an_agent_that_is_killed_during_an_eviction_continues_it(die_at: int, moment: str) -> None:
+    node = Node()
+
+    def evict_after_start() -> None:
+        assert node.cluster.pod
+        node.cluster.pod = replace(node.cluster.pod, deleted=True, disruption="EvictionByEvictionAPI")
+
+    node.cluster.on_report = evict_after_start
+    node.faults.die_at, node.faults.die_after = die_at, moment == "after"
+    for _ in range(3):
+        run = node.new_run()
+        task = asyncio.ensure_future(run.run())
+        while not task.done():
+            await asyncio.sleep(0)
+            assert node.cluster.pod
+            run.update(node.cluster.pod)
+        if not isinstance(task.exception(), Killed):
+            break
+    assert len(node.host.starts) == 1
+    assert node.statuses()[-1] == job_pb2.JOB_STATUS_STOPPED
+    assert node.cluster.reports[-1].termination.message.startswith("drained: ")
+
+
+@pytest.mark.parametrize("call", ["read_spec", "run", "report", "wait"])
+@pytest.mark.parametrize("error", [RESTARTING, BUSY, AWAY, ValueError("a defect of the agent")])
+async def test_a_step_that_fails_for_a_while_is_repeated(call: str, error: Exception) -> None:
+    node = Node()
+    node.host.ends_by_itself = True
+    node.faults.errors[call] = [error] * 20
+    await node.new_run().run()
+    assert len(node.host.starts) == 1
+    assert node.statuses()[-2:] == [RUNNING, COMPLETED]
+    assert len(node.slept) == 20
+    assert max(node.slept) <= 10.0
+
+
+async def test_a_final_record_waits_until_the_cluster_is_back() -> None:
+    """Kubernetes is away from before the end of the job until long after it."""
+    node = Node()
+    node.host.ends_by_itself = True
+    node.cluster.on_report = lambda: node.faults.errors.update(report=[AWAY] * 50)
+    run = node.new_run()
+    node.on_sleep = lambda: node.cluster.__setattr__("on_report", lambda: None)
+    await run.run()
+    assert node.statuses() == [RUNNING, COMPLETED]
+    assert node.faults.calls.count("report") == 52
+
+
+async def test_no_job_starts_without_a_lease() -> None:
+    node = Node()
+    node.host.ends_by_itself = True
+    node.lease.held = False
+    node.on_sleep = lambda: node.lease.__setattr__("held", len(node.slept) == 5)
+    await node.new_run().run()
+    assert len(node.slept) == 5
+    assert node.statuses() == [RUNNING, COMPLETED]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (None, "the Secret secret-1 cannot be read: it does not exist"),
+        (b"\xff", "the Secret secret-1 has no valid request"),
+    ],
+)
+async def test_a_job_without_a_usable_secret_fails(spec: bytes | None, message: str) -> None:
+    node = Node()
+    node.cluster.spec = spec
+    await node.new_run().run()
+    [job] = node.cluster.reports
+    assert job.status == job_pb2.JOB_STATUS_FAILED
+    assert job.termination.reason == job_pb2.TERMINATION_REASON_NOT_STARTED
+    assert job.termination.message == message
+    assert not node.host.starts
+
+
+async def test_a_secret_that_appears_late_is_used() -> None:
+    node = Node()
+    node.host.ends_by_itself = True
+    spec, node.cluster.spec = node.cluster.spec, None
+    node.on_sleep = lambda: node.cluster.__setattr__("spec", spec)
+    await node.new_run().run()
+    assert node.statuses() == [RUNNING, COMPLETED]
+
+
+async def test_a_job_that_the_host_refuses_fails_with_the_reason() -> None:
+    node = Node()
+    node.faults.errors["run"] = [RunRefused("COMMAND_NOT_STARTED", "command: no such program")]
+    await node.new_run().run()
+    [job] = node.cluster.reports
+    assert job.status == job_pb2.JOB_STATUS_FAILED
+    assert job.termination.message == "command: no such program"
+
+
+async def test_the_next_attempt_replaces_the_output_of_the_one_before() -> None:
+    node = Node(a_pod("uid-2", attempt=2))
+    node.host.ends_by_itself = True
+    node.host.jobs[ID] = a_job(job_pb2.JOB_STATUS_STOPPED)
+    node.host.request_ids[ID] = "uid-1"
+    await node.new_run().run()
+    assert node.faults.calls[:5] == ["read_spec", "run", "evict", "delete", "run"]
+    assert node.cluster.reports[-1].attempt == 2
+
+
+async def test_an_attempt_that_still_runs_ends_before_the_next_one() -> None:
+    node = Node(a_pod("uid-2", attempt=2))
+    node.host.ends_by_itself = True
+    node.host.jobs[ID] = a_job()
+    node.host.request_ids[ID] = "uid-1"
+    await node.new_run().run()
+    assert len(node.host.starts) == 1
+    assert node.statuses() == [RUNNING, COMPLETED]
+
+
+async def test_a_pod_that_is_deleted_before_the_start_never_starts() -> None:
+    node = Node(replace(a_pod(), deleted=True, stopped_by="CN=bob"))
+    await node.new_run().run()
+    assert node.faults.calls == ["find", "report"]
+    [job] = node.cluster.reports
+    assert job.termination.stopped_by == "CN=bob"
+
+
+async def test_the_record_of_another_attempt_is_not_that_of_a_deleted_pod() -> None:
+    node = Node(replace(a_pod("uid-2", attempt=2), deleted=True))
+    node.host.jobs[ID] = a_job(COMPLETED, attempt=1)
+    await node.new_run().run()
+    assert node.statuses() == [job_pb2.JOB_STATUS_STOPPED]
+
+
+async def test_a_pod_that_is_deleted_while_it_waits_for_room_never_starts() -> None:
+    node = Node()
+    node.faults.errors["run"] = [BUSY] * 1_000
+    run = node.new_run()
+    node.on_sleep = lambda: run.update(replace(a_pod(), deleted=True))
+    await run.run()
+    assert node.statuses() == [job_pb2.JOB_STATUS_STOPPED]
+    assert not node.host.starts
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "call"), [("CN=bob", "stop"), ("", "evict")], ids=["by a client", "by the cluster"]
+)
+async def test_a_pod_that_is_deleted_while_it_runs_ends_its_job(stopped_by: str, call: str) -> None:
+    node = Node()
+    run = node.new_run()
+    node.cluster.on_report = lambda: run.update(replace(a_pod(), deleted=True, stopped_by=stopped_by))
+    await run.run()
+    assert node.faults.calls[-2:] == [call, "report"]
+    assert node.cluster.reports[-1].termination.stopped_by == stopped_by
+
+
+async def test_a_stop_goes_on_after_a_restart_of_the_server() -> None:
+    node = Node(replace(a_pod(), deleted=True, record=a_job()))
+    node.host.jobs[ID] = a_job()
+    node.faults.errors["evict"] = [RESTARTING] * 3
+    await node.new_run().run()
+    assert node.statuses() == [job_pb2.JOB_STATUS_STOPPED]
+
+
+@pytest.mark.parametrize("call", ["wait", "evict"])
+async def test_a_job_whose_record_disappears_is_lost(call: str) -> None:
+    node = Node(replace(a_pod(), record=a_job(), deleted=call == "evict"))
+    node.host.jobs[ID] = a_job()
+    node.faults.errors[call] = [JobUnknown("JOB_NOT_FOUND", "no job has this id")]
+    await node.new_run().run()
+    assert node.statuses() == [job_pb2.JOB_STATUS_LOST]
+    assert not node.host.starts
+
+
+async def test_a_run_ends_when_its_pod_is_gone() -> None:
+    node = Node()
+    run = node.new_run()
+    node.cluster.pod = None
+    await run.run()
+    assert node.cluster.reports == []
+
+
+async def test_a_run_ends_while_it_waits_when_its_pod_is_removed() -> None:
+    node = Node()
+    run = node.new_run()
+    node.cluster.on_report = run.remove
+    await run.run()
+    assert node.statuses() == [RUNNING]
