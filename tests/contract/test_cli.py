@@ -33,6 +33,19 @@ def test_create_get_and_list(jobworker: Jobworker) -> None:
     assert re.search(rf"{job_id} +FAILED +3 .*sh -c 'exit 3'", line)
 
 
+def test_a_single_host_has_no_nodes_and_refuses_the_options_of_a_cluster(
+    jobworker: Jobworker, server: Server
+) -> None:
+    done = jobworker("nodes")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"error: {server.address} is a single host; only a gateway has nodes" in done.stderr.decode()
+    options = ("--queue-name", "batch", "--node-selector", "zone=a", "--retry-on-lost")
+    refused = jobworker("create", *options, "true")
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    for option in ("--queue-name", "--node-selector", "--retry-on-lost"):
+        assert f"{option}: set, but this server is a single host" in refused.stderr.decode()
+
+
 def test_viewer_can_read_but_not_create(jobworker: Jobworker, server: Server) -> None:
     viewer = Jobworker(server, "viewer")
     job_id = jobworker.create("true")

@@ -44,7 +44,7 @@ def test_the_session_names_the_user(page: Page, viewer_page: Page) -> None:
     assert answer.status == 200
     session = json.loads(body)
     assert session["subject"].startswith("CN=admin")
-    assert (session["role"], session["mode"]) == ("Admin", "own")
+    assert (session["role"], session["mode"], session["gateway"]) == ("Admin", "own", False)
     assert json.loads(viewer_page.request("GET", "/session")[1])["role"] == "Viewer"
 
 

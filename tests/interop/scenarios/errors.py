@@ -24,6 +24,13 @@ def invalid_arguments(env: Environment) -> None:
     assert sorted(expected.error.fields) == ["max_cpu", "working_directory"]
 
 
+def options_of_a_cluster(env: Environment) -> None:
+    with expect_error("INVALID_ARGUMENT", "INVALID_REQUEST") as expected:
+        env.admin.create("true", queue="batch", node_selector={"zone": "a"}, retry_on_lost=True)
+    assert sorted(expected.error.fields) == ["node_selector", "queue", "retry_on_lost"]
+    assert "single host" in expected.error.message
+
+
 def command_not_found(env: Environment) -> None:
     with expect_error("INVALID_ARGUMENT", "COMMAND_NOT_STARTED") as expected:
         env.admin.create("/no/such/command")

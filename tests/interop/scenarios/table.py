@@ -70,6 +70,7 @@ SCENARIOS = (
     Scenario("attach: detach and take over", attachments.detach_and_take_over),
     Scenario("error: unknown id", errors.unknown_id),
     Scenario("error: invalid arguments", errors.invalid_arguments),
+    Scenario("error: options of a cluster", errors.options_of_a_cluster),
     Scenario("error: command not found", errors.command_not_found),
     Scenario("error: attach to a job without stdin", attachments.job_without_stdin),
     Scenario("error: update of an ended job", errors.update_of_ended_job),

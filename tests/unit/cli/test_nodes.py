@@ -3,10 +3,21 @@
 import json
 import signal
 
+import grpc
 import pytest
 
 from jobworker.v1 import job_pb2
-from tests.unit.cli.conftest import JOB_ID, Cli, Endpoint, FakeCluster, FakeServer, end_by_signal
+from tests.unit.cli.conftest import (
+    JOB_ID,
+    Cli,
+    Endpoint,
+    FakeCluster,
+    FakeServer,
+    Refusal,
+    end_by_signal,
+    play,
+    stdout,
+)
 from tests.unit.cli.test_completion import complete
 
 OTHER_ID = JOB_ID[:-1] + "2"
@@ -131,6 +142,36 @@ async def test_evicted_job_exits_with_125_or_its_own_code(
 async def test_evicted_job_has_a_word_in_the_table(cli: Cli, server: FakeServer) -> None:
     end_by_signal(server.add(), signal.SIGTERM, EVICTED, "evicted")
     assert "  evicted  " in (await cli("list")).text
+
+
+PAST_THE_END = Refusal(grpc.StatusCode.OUT_OF_RANGE, "5 is past the end", "OFFSET_OUT_OF_RANGE")
+
+
+async def test_run_follows_a_job_that_the_cluster_starts_again(cli: Cli, server: FakeServer) -> None:
+    play(server, [stdout(b"first", 0), PAST_THE_END], [stdout(b"second", 0)])
+    completed = await cli("run", "--retry-on-lost", "true")
+    assert (completed.code, completed.stdout) == (0, b"firstsecond")
+    assert (
+        completed.stderr
+        == "jobworker: the cluster has started the job again; its output starts from the beginning\n"
+    )
+
+
+@pytest.mark.parametrize("words", [("run", "true"), ("stream", JOB_ID)])
+async def test_output_of_another_attempt_has_a_hint(
+    cli: Cli, server: FakeServer, words: tuple[str, ...]
+) -> None:
+    play(server, [stdout(b"first", 0), PAST_THE_END])
+    completed = await cli(*words)
+    assert (completed.code, completed.stdout) == (125, b"first")
+    hint = f"hint: the cluster has started the job again; `jobworker stream {JOB_ID}` follows it\n"
+    assert completed.stderr == f"error: 5 is past the end (OFFSET_OUT_OF_RANGE)\n{hint}"
+
+
+async def test_wrong_offset_of_the_user_has_no_hint(cli: Cli, server: FakeServer) -> None:
+    play(server, [PAST_THE_END])
+    completed = await cli("stream", "--offset", "5", JOB_ID)
+    assert completed.stderr == "error: 5 is past the end (OFFSET_OUT_OF_RANGE)\n"
 
 
 async def test_labels_of_nodes_are_completed(cli: Cli, cluster: FakeCluster) -> None:

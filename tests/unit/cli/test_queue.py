@@ -3,14 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from jobworker.v1 import job_pb2
+from jobworker_cli.actions import queue
+from jobworker_client import Client
 from tests.unit.cli.conftest import (
     JOB_ID,
     Cli,
     CreateRequest,
+    Endpoint,
     FakeServer,
     StreamMessage,
     StreamRequest,
@@ -151,9 +155,7 @@ async def test_run_follows_a_job_of_a_gateway_from_the_queue_to_its_node(
     ends = asyncio.Event()
 
     async def creating(_: CreateRequest) -> job_pb2.Job:
-        job = add_queued(server, 0)
-        job.queue_reason = ""
-        return job
+        return add_queued(server, 1)
 
     async def watching(_: WatchRequest) -> AsyncIterator[WatchMessage]:
         job = server.jobs[JOB_ID]
@@ -172,11 +174,36 @@ async def test_run_follows_a_job_of_a_gateway_from_the_queue_to_its_node(
     server.creating, server.watching, server.streaming = creating, watching, streaming
     process = await cli.start("run", "true")
     assert process.stderr
-    line = (await process.stderr.readline()).decode()
-    assert line == f"jobworker: not in force: max_cpu; for details: jobworker get {JOB_ID}\n"
+    message = f"jobworker: not in force: max_cpu; for details: jobworker get {JOB_ID}\n".encode()
+    assert await process.stderr.readuntil(message)
     ends.set()
-    completed = await finished(process)
-    assert (completed.code, completed.stderr) == (0, "")
+    assert (await finished(process)).code == 0
+
+
+@pytest.mark.parametrize("patience", [0, 3_600])
+async def test_a_short_wait_is_not_reported(
+    endpoint: Endpoint,
+    certs: Path,
+    server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    patience: int,
+) -> None:
+    monkeypatch.setattr(queue, "PATIENCE", patience)
+    job = add_queued(server, 0)
+
+    async def watching(_: WatchRequest) -> AsyncIterator[WatchMessage]:
+        yield changed(job, 1)
+        start(job)
+        yield changed(job, 2)
+
+    server.watching = watching
+    async with Client.from_directory(certs, server=f"localhost:{endpoint.port}") as client:
+        started = await queue.report_position(client, job)
+    assert started.status == job_pb2.JOB_STATUS_RUNNING
+    printed = [line.partition(" after ")[0] for line in capsys.readouterr().err.splitlines()]
+    reported = ["jobworker: in the queue: 0 things are missing", "jobworker: started"]
+    assert printed == ([] if patience else reported)
 
 
 @pytest.mark.parametrize(

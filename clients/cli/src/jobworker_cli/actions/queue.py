@@ -16,6 +16,9 @@ from jobworker_client import Client, JobChanged, JobRemoved, JobStatus, JobWorke
 
 __all__ = ["report_position", "show_queue"]
 
+# Seconds. A gateway returns each job as queued, and most start at once. A shorter wait is not reported.
+PATIENCE = 0.5
+
 # Seconds. A position far behind changes rarely, and thousands of jobs can wait.
 FIRST_INTERVAL = 1.0
 LAST_INTERVAL = 10.0
@@ -36,9 +39,8 @@ async def show_queue(client: Client, limit: int | None, output: Format) -> int:
 async def report_position(client: Client, job: job_pb2.Job) -> job_pb2.Job:
     """Print the position of a queued job to stderr whenever it changes; return the job after its start.
 
-    A gateway returns each job as queued before it looks for a node. Such a job has no reason to wait yet, and
-    is not reported unless it gets one. If the server refuses to report the job or stays away, return its last
-    known state.
+    A job that starts soon is not reported. If the server refuses to report the job or stays away, return its
+    last known state.
     """
     if not has_not_started(job):
         return job
@@ -78,9 +80,10 @@ class Position:
 
     async def report(self, job: job_pb2.Job) -> None:
         """Print the position, and each change of it."""
+        await asyncio.sleep(PATIENCE)
         interval = FIRST_INTERVAL
         while True:
-            if is_queued(job) and job.queue_reason and (line := queue_line(job)) != self.printed:
+            if is_queued(job) and (line := queue_line(job)) != self.printed:
                 print_message(f"jobworker: {line}")
                 interval, self.printed = FIRST_INTERVAL, line
             await asyncio.sleep(interval)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable
 from jobworker.v1 import job_attach_pb2, job_pb2, job_service_pb2
 from jobworker_cli.actions.create import create
 from jobworker_cli.actions.queue import report_position
+from jobworker_cli.errors import CliError
 from jobworker_cli.files.pack import UploadFailed
 from jobworker_cli.files.transfer import Transfer
 from jobworker_cli.output import print_message
@@ -23,9 +24,13 @@ from jobworker_cli.stream.local_terminal import copy_terminal, terminal_size
 from jobworker_cli.stream.output_writer import OutputWriter, open_writer
 from jobworker_cli.stream.signals import SignalQueue, cancel_and_wait, catch_signals, wait_for_signal
 from jobworker_cli.stream.stdin import has_unread_stdin, read_stdin
-from jobworker_client import Client, CommandNotStarted, JobStream, JobWorkerError
+from jobworker_client import Client, CommandNotStarted, ErrorReason, JobStream, JobWorkerError
+from jobworker_client.errors import reason_name
 
 __all__ = ["run_detached", "run_job"]
+
+# The reason of a stream whose position is that of an earlier attempt.
+PAST_THE_END = reason_name(ErrorReason.ERROR_REASON_OFFSET_OUT_OF_RANGE)
 
 # As in shells that cannot run a command (POSIX, "Exit Status for Commands"), and in `docker run`.
 NOT_EXECUTABLE = 126
@@ -124,11 +129,27 @@ class Run:
 
     async def _copy(self, job_id: str) -> job_pb2.Job:
         if self._transfer is None:
-            return await copy_stream(self._open_stream(job_id), self._writer.write)
+            return await self._copy_attempts(job_id)
         with contextlib.closing(self._transfer.receiver(self._writer.write)) as receiver:
             job = await copy_stream(self._open_stream(job_id), receiver.write)
             self.problems = await receiver.finish()
         return job
+
+    async def _copy_attempts(self, job_id: str) -> job_pb2.Job:
+        """Copy the output. If the cluster starts the job again, copy that of the new attempt, too.
+
+        The input cannot be repeated, so a job with input ends with an error then.
+        """
+        while True:
+            try:
+                return await copy_stream(self._open_stream(job_id), self._writer.write)
+            except CliError as error:
+                repeatable = self._request.retry_on_lost and not self._options.interactive
+                if not repeatable or error.reason != PAST_THE_END:
+                    raise
+                print_message(
+                    "jobworker: the cluster has started the job again; its output starts from the beginning"
+                )
 
     def _open_stream(self, job_id: str) -> JobStream:
         stdin: AsyncIterable[bytes] | None = read_stdin() if self._options.interactive else None

@@ -60,8 +60,9 @@ def final_line(job: job_pb2.Job) -> str:
 
 
 def queue_line(job: job_pb2.Job) -> str:
-    """Return the position of a queued job and the reason of the wait."""
-    return f"position {job.queue_position} in the queue: {printable(job.queue_reason)}"
+    """Return the position of a queued job and the reason of the wait, as far as the server knows them."""
+    place = f"position {job.queue_position} in the queue" if job.queue_position else "in the queue"
+    return f"{place}: {printable(job.queue_reason)}" if job.queue_reason else place
 
 
 def job_details(job: job_pb2.Job) -> str:

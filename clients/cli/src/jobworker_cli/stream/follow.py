@@ -11,6 +11,7 @@ from jobworker_client import (
     Client,
     JobStream,
     JobWorkerError,
+    OffsetOutOfRange,
     ReaderStalled,
     Reconnecting,
     StreamEvent,
@@ -96,10 +97,14 @@ async def copy_stream(stream: JobStream, write: Write, resume: str = "") -> job_
         CliError: the server refused the request or stayed unavailable.
         OSError: `write` failed.
     """
+    start = stream.request.offset
     try:
         async with stream:
             async for chunk in stream:
                 await write(chunk)
+    except OffsetOutOfRange as error:
+        again = f"the cluster has started the job again; `jobworker stream {stream.request.id}` follows it"
+        raise to_cli_error(error, hint=again if stream.request.offset > start else "") from error
     except JobWorkerError as error:
         raise to_cli_error(error, hint=_resume_hint(error, resume, stream.request)) from error
     return stream.result
