@@ -26,6 +26,16 @@ def test_a_pod_has_what_the_scheduler_and_the_agent_need() -> None:
     assert built["metadata"]["labels"]["jobworker.dev/queue"] == "gpu"
 
 
+def test_a_pod_leaves_a_node_without_an_agent_but_not_one_whose_server_restarts() -> None:
+    built = pods.build(PodPlan(accepted(job()), 1, "this", "jobworker-normal"))
+    seconds = {each["key"]: each.get("tolerationSeconds") for each in built["spec"]["tolerations"]}
+    assert seconds == {
+        "jobworker.dev/node": None,
+        "node.kubernetes.io/not-ready": None,
+        "node.kubernetes.io/unreachable": 5,
+    }
+
+
 def test_a_pod_is_read_as_it_was_built() -> None:
     found = job(labels={"team": "red"})
     read = pod(found, uid="u", node="node-1", phase="Running", attempt=3)

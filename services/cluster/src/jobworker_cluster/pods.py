@@ -154,15 +154,14 @@ def build(plan: PodPlan) -> Json:
             "nodeSelector": {**job.node_selector, **plan.node_selector, names.NODE: "true"},
             "tolerations": [
                 {"key": names.NODE, "operator": "Exists"},
-                *(
-                    {
-                        "key": f"node.kubernetes.io/{state}",
-                        "operator": "Exists",
-                        "effect": "NoExecute",
-                        "tolerationSeconds": _UNREACHABLE_SECONDS,
-                    }
-                    for state in ("not-ready", "unreachable")
-                ),
+                # The agent runs, but the server does not. The jobs run without it.
+                {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
+                {
+                    "key": "node.kubernetes.io/unreachable",
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": _UNREACHABLE_SECONDS,
+                },
             ],
             "terminationGracePeriodSeconds": grace,
             "automountServiceAccountToken": False,
