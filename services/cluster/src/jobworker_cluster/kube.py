@@ -116,7 +116,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Delete:
-    """Conditions and grace period of a deletion. With `uid` or `version`, only the object that has it."""
+    """Options of a deletion. With `uid` or `version`, only the object that has it is deleted."""
 
     uid: str = ""
     version: int = 0

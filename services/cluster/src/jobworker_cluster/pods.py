@@ -25,7 +25,7 @@ class JobPod:
     """One attempt of a job.
 
     `initial` is the record at the creation of the job, `record` that of the node: None before the start.
-    `node` is empty until the scheduler has chosen one. `deleted` is true once the Pod was deleted: then
+    `node` is empty until the scheduler has chosen one. `deleted` is true if the Pod must end: then
     `stopped_by` is the client that stopped the job, or `disruption` the reason of the cluster, such as
     `PreemptionByScheduler`. `held` is true while the finalizer keeps the Pod. `waits_for` is the scheduler's
     reason why no node is chosen.
@@ -69,7 +69,7 @@ class JobPod:
 
 @dataclass(frozen=True)
 class PodPlan:
-    """The decisions of a gateway about an attempt. `gateway` identifies the process."""
+    """Decisions of a gateway about an attempt. `gateway` identifies the process."""
 
     secret: JobSecret
     attempt: int
