@@ -1,0 +1,167 @@
+"""Creates and releases the Pods of jobs. Every step can be repeated, and done by several gateways at once."""
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jobworker.v1 import job_pb2
+from jobworker_cluster import job_secrets, names, pods
+from jobworker_cluster.job_secrets import JobSecret
+from jobworker_cluster.kube import Conflict, Delete, Json, Kube, NotFound, Selection, secrets
+from jobworker_cluster.kube import pods as pods_of
+from jobworker_cluster.pods import JobPod, PodPlan
+from jobworker_gateway.engine import Archive, ArchivedJob
+from jobworker_gateway.kubernetes import final_records, time_now
+from jobworker_gateway.kubernetes.priorities import Priorities
+from jobworkerd.errors import ClusterUnavailable
+
+logger = logging.getLogger(__name__)
+
+_CREATE_SECONDS = 60
+"""Time in which a gateway creates the first Pod of a job. Afterwards, a Pod that is missing was removed."""
+
+DEFAULT_QUEUE = "default"
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The Pods of one namespace. `gateway` identifies this process."""
+
+    kube: Kube
+    namespace: str
+    archive: Archive
+    priorities: Priorities
+    queues: Mapping[str, Mapping[str, str]]
+    gateway: str
+
+    async def pod(self, job_id: str) -> JobPod | None:
+        """Return the Pod of a job; None if it has none."""
+        try:
+            return pods.read(await self.kube.get(pods_of(self.namespace), names.pod_name(job_id)))
+        except NotFound:
+            return None
+
+    async def secret(self, job_id: str) -> JobSecret | None:
+        """Return the Secret of a job; None if it has none, because the job is in the archive or unknown."""
+        selection = Selection(secrets(self.namespace), labels=f"{names.JOB_ID}={job_id}")
+        items = (await self.kube.list(selection)).items
+        return job_secrets.read(items[0]) if items else None
+
+    async def create(self, secret: JobSecret) -> JobPod:
+        """Create the next Pod of a job, and return it or the one that another gateway created."""
+        body = pods.build(await self._plan(secret))
+        while True:
+            try:
+                return pods.read(await self.kube.create(pods_of(self.namespace), body))
+            except Conflict:
+                if found := await self.pod(secret.job.id):
+                    return found
+
+    async def resume(self, secret: JobSecret, last_attempt: int = 0) -> JobPod | job_pb2.Job:
+        """Continue a job that has a Secret and no Pod. Return the Pod, or the final job.
+
+        A gateway was interrupted after the Secret was stored, after an attempt was released, or after the
+        job was archived. Otherwise the Pod was removed by hand, and its command may have run: `last_attempt`
+        is the number of the attempt that this gateway has seen, 0 if none.
+        """
+        job_id = secret.job.id
+        if archived := await self.archive.find(job_id):
+            await self.delete_secret(secret.name, secret.uid)
+            return archived
+        if secret.next_attempt <= last_attempt or (
+            secret.next_attempt == 1 and _age(secret) > _CREATE_SECONDS
+        ):
+            final = final_records.removed(secret.job, time_now.timestamp())
+            archived = await self.archive.add(ArchivedJob(final, secret.request_key, secret.request_hash))
+            await self.delete_secret(secret.name, secret.uid)
+            return archived
+        pod = await self.create(secret)
+        # Another gateway can have archived the job since the Secret was read.
+        if archived := await self.archive.find(job_id):
+            await self.release(pod)
+            return archived
+        return pod
+
+    async def advance(self, pod: JobPod) -> JobSecret | None:
+        """Note in the Secret that an attempt is over. None: the job has no Secret any more.
+
+        Raises:
+            Conflict: another gateway has changed the Secret.
+        """
+        resource = secrets(self.namespace)
+        try:
+            secret = job_secrets.read(await self.kube.get(resource, pod.secret))
+            if secret.next_attempt > pod.attempt:
+                return secret
+            annotations = {names.ATTEMPT: str(pod.attempt + 1)}
+            metadata = {"resourceVersion": str(secret.version), "annotations": annotations}
+            return job_secrets.read(await self.kube.patch(resource, secret.name, {"metadata": metadata}))
+        except NotFound:
+            return None
+
+    async def release(self, pod: JobPod, *, unchanged: bool = False) -> None:
+        """Remove the finalizer of a Pod and delete it. With `unchanged`, only if it has not changed.
+
+        Raises:
+            Conflict: the Pod has changed, with `unchanged`.
+        """
+        resource = pods_of(self.namespace)
+        metadata: Json = {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [names.RECORD]}
+        if unchanged:
+            metadata["resourceVersion"] = str(pod.version)
+        try:
+            if pod.held:
+                await self.kube.patch(resource, pod.name, {"metadata": metadata}, kind="strategic")
+            await self.kube.delete(resource, pod.name, Delete(pod.uid, grace_seconds=0))
+        except NotFound:
+            pass
+        except Conflict:
+            if unchanged:
+                raise
+
+    async def delete(self, pod: JobPod) -> None:
+        """Let the cluster delete a Pod. Its agent or a gateway then reports the end of the job.
+
+        Raises:
+            Conflict: the Pod has changed, for example because it has a node now, and no client stopped it.
+        """
+        how = Delete(pod.uid) if pod.stopped_by else Delete(pod.uid, pod.version)
+        with contextlib.suppress(NotFound):
+            await self.kube.delete(pods_of(self.namespace), pod.name, how)
+
+    async def annotate(self, pod: JobPod, name: str, value: str, *, unchanged: bool = False) -> JobPod | None:
+        """Set an annotation of a Pod and return it; None if the Pod does not exist any more.
+
+        With `unchanged`, None also if the Pod has changed.
+        """
+        metadata: Json = {"uid": pod.uid, "annotations": {name: value}}
+        if unchanged:
+            metadata["resourceVersion"] = str(pod.version)
+        try:
+            found = await self.kube.patch(pods_of(self.namespace), pod.name, {"metadata": metadata})
+        except (NotFound, Conflict):
+            return None
+        return pods.read(found)
+
+    async def delete_secret(self, name: str, uid: str) -> None:
+        """Delete the Secret of an archived job, but not another one that has its name since."""
+        with contextlib.suppress(NotFound, Conflict):
+            await self.kube.delete(secrets(self.namespace), name, Delete(uid))
+
+    async def _plan(self, secret: JobSecret) -> PodPlan:
+        queue = secret.job.queue or DEFAULT_QUEUE
+        if queue not in self.queues and queue != DEFAULT_QUEUE:
+            raise ClusterUnavailable(f"queue {queue} is not in the configuration of this gateway; add it")
+        return PodPlan(
+            secret=secret,
+            attempt=secret.next_attempt,
+            gateway=self.gateway,
+            priority_class=await self.priorities.class_for(secret.job.priority),
+            node_selector=self.queues.get(queue, {}),
+        )
+
+
+def _age(secret: JobSecret) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(secret.create_time)).total_seconds()

@@ -1,0 +1,181 @@
+"""The Pods and Secrets of jobs, as the watches and the calls of this gateway report them."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from jobworker.v1 import job_pb2
+from jobworker_cluster import names, pods
+from jobworker_cluster.kube import Json
+from jobworker_cluster.pods import InvalidPod, JobPod
+from jobworker_gateway.job_table import JobTable, LiveJob
+from jobworker_gateway.kubernetes import views
+from jobworker_gateway.kubernetes.allocations import Allocations
+from jobworker_gateway.kubernetes.nodes import NodeTable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SeenSecret:
+    """A Secret of a job, without its data."""
+
+    name: str
+    uid: str
+
+
+class ClusterState:
+    """Keeps the table of jobs current.
+
+    `on_change` gets the id of each job of which a Pod or a Secret appears, changes or disappears.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        nodes: NodeTable,
+        allocations: Allocations,
+        on_change: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pods: dict[str, JobPod] = {}
+        self.secrets: dict[str, SeenSecret] = {}
+        self.vanished: dict[str, int] = {}
+        """Jobs whose Pod has disappeared, and the number of its attempt.
+
+        Another Pod or the archive follows.
+        """
+
+        self.unaccepted: set[str] = set()
+        """Jobs with a Pod but without a Secret. Their Pods may be those of a slow gateway."""
+
+        self._table = table
+        self._nodes = nodes
+        self._allocations = allocations
+        self._on_change = on_change
+        self._clock = clock
+        self._version = 0
+        self._finals: dict[str, float] = {}
+
+    def list_pods(self, items: Iterable[Json], version: int) -> None:
+        """Replace all Pods by those of a list."""
+        found = [pod for pod in map(_read, items) if pod]
+        present = {pod.job_id for pod in found}
+        self._version = version
+        self.unaccepted = present - self.secrets.keys()
+        for pod in found:
+            self._put(pod)
+        # A Pod that this gateway created after the list is not in it.
+        for pod in [each for each in self.pods.values() if each.job_id not in present]:
+            if pod.version <= version:
+                self._drop(pod)
+
+    def change_pod(self, item: Json, version: int) -> None:
+        """Note a new or changed Pod."""
+        self._version = version
+        if pod := _read(item):
+            self._put(pod)
+
+    def delete_pod(self, item: Json, version: int) -> None:
+        """Note that a Pod has disappeared."""
+        self._version = version
+        pod = _read(item)
+        known = self.pods.get(pod.job_id) if pod else None
+        if pod and known and known.uid == pod.uid:
+            self._drop(known)
+
+    def advance(self, version: int) -> None:
+        """Note that nothing else has changed up to a version."""
+        self._version = version
+
+    def learn(self, pod: JobPod) -> LiveJob | None:
+        """Note a Pod from a call of this gateway, and return the job as the table has it then.
+
+        None: the Pod has disappeared since. Versions of the cluster tell the newer state.
+        """
+        if pod.version > self._version:
+            self._put(pod)
+        return self._table.get(pod.job_id)
+
+    def finish(self, job: job_pb2.Job) -> None:
+        """Note that the archive has a job."""
+        if job.id in self.pods or self._table.get(job.id):
+            self._finals.setdefault(job.id, self._clock())
+            pod = self.pods.get(job.id)
+            address = self._nodes.address(job.node)
+            self._table.put(LiveJob(job, pod.uid if pod else "", address))
+        if job.id not in self.pods:
+            self.forget(job.id)
+
+    def is_final(self, job_id: str) -> bool:
+        """Return whether the archive has a job, as far as this gateway knows."""
+        return job_id in self._finals
+
+    def seconds_final(self, job_id: str) -> float:
+        """Return for how long this gateway has known that the archive has a job."""
+        return self._clock() - self._finals[job_id]
+
+    def forget(self, job_id: str) -> None:
+        """Remove a job that has no Pod."""
+        self._finals.pop(job_id, None)
+        self.vanished.pop(job_id, None)
+        self._table.remove(job_id)
+
+    def list_secrets(self, items: Iterable[Json]) -> list[str]:
+        """Replace all Secrets by those of a list. Return the ids of the jobs without a Pod."""
+        self.secrets = dict(filter(None, map(_seen_secret, items)))
+        return [job_id for job_id in self.secrets if job_id not in self.pods]
+
+    def change_secret(self, item: Json) -> str:
+        """Note a new or changed Secret. Return the id of the job if it has no Pod, else an empty string."""
+        if found := _seen_secret(item):
+            job_id, self.secrets[job_id] = found[0], found[1]
+            return "" if job_id in self.pods else job_id
+        return ""
+
+    def delete_secret(self, item: Json) -> None:
+        """Note that a Secret has disappeared."""
+        if found := _seen_secret(item):
+            job_id, secret = found
+            known = self.secrets.get(job_id)
+            if known and known.uid == secret.uid:
+                del self.secrets[job_id]
+                if job_id in self.pods and not self.is_final(job_id):
+                    self.unaccepted.add(job_id)
+                    self._on_change(job_id)
+
+    def _put(self, pod: JobPod) -> None:
+        known = self.pods.get(pod.job_id)
+        if known and known.version > pod.version:
+            return
+        self.pods[pod.job_id] = pod
+        self.vanished.pop(pod.job_id, None)
+        self._allocations.replace(known, pod)
+        if not self.is_final(pod.job_id):
+            self._table.put(LiveJob(views.job_of(pod), pod.uid, self._nodes.address(pod.node)))
+            self._on_change(pod.job_id)
+
+    def _drop(self, pod: JobPod) -> None:
+        del self.pods[pod.job_id]
+        self.unaccepted.discard(pod.job_id)
+        self._allocations.replace(pod, None)
+        if self.is_final(pod.job_id):
+            self.forget(pod.job_id)
+        else:
+            self.vanished[pod.job_id] = pod.attempt
+            self._on_change(pod.job_id)
+
+
+def _read(item: Json) -> JobPod | None:
+    try:
+        return pods.read(item)
+    except InvalidPod as error:
+        logger.debug("not a Pod of a gateway: %s", error)
+        return None
+
+
+def _seen_secret(item: Json) -> tuple[str, SeenSecret] | None:
+    metadata = item["metadata"]
+    job_id = (metadata.get("labels") or {}).get(names.JOB_ID)
+    return (job_id, SeenSecret(metadata["name"], metadata["uid"])) if job_id else None

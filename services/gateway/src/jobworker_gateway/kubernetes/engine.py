@@ -1,0 +1,258 @@
+"""The engine on Kubernetes: watches, calls and timers, put together."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Self
+
+from jobworker.v1 import cluster_service_pb2, job_pb2
+from jobworker_cluster import names, records
+from jobworker_cluster.kube import NODE_LEASES, NODES, Kube, KubeError, Selection, secrets
+from jobworker_cluster.kube import pods as pods_of
+from jobworker_cluster.pods import JobPod
+from jobworker_cluster.reflector import Changed, Current, Deleted, Listed, Reflector
+from jobworker_gateway.engine import AcceptedJob, Archive
+from jobworker_gateway.job_table import JobTable, LiveJob
+from jobworker_gateway.kubernetes.allocations import Allocations
+from jobworker_gateway.kubernetes.attempts import Attempts
+from jobworker_gateway.kubernetes.cluster_state import ClusterState
+from jobworker_gateway.kubernetes.finalizer import Finalizer
+from jobworker_gateway.kubernetes.keyed_tasks import KeyedTasks
+from jobworker_gateway.kubernetes.nodes import NodeTable
+from jobworker_gateway.kubernetes.priorities import Priorities
+from jobworker_gateway.kubernetes.queue_timeouts import QueueTimeouts
+from jobworker_gateway.kubernetes.settings import KubernetesSettings
+from jobworker_gateway.kubernetes.submission import Submission
+from jobworkerd.errors import ClusterUnavailable, JobNotFound
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.5
+_MISSING_POD_SECONDS = 3.0
+"""Time in which the gateway that stored a Secret creates the Pod. Afterwards, any gateway does."""
+
+
+class KubernetesEngine:
+    """An `Engine` on Kubernetes. Use `connect`, and close it after `run` has ended."""
+
+    def __init__(self, settings: KubernetesSettings, archive: Archive, kube: Kube) -> None:
+        self._kube = kube
+        allocations = Allocations()
+        self._jobs = JobTable()
+        self._nodes = NodeTable(allocations, settings.lost_after)
+        self._timeouts = QueueTimeouts()
+        self._missing_pods: dict[str, float] = {}
+        self._attempts = Attempts(
+            kube, settings.namespace, archive, Priorities(kube), settings.queues, os.urandom(8).hex()
+        )
+        self._state = ClusterState(self._jobs, self._nodes, allocations, self._changed)
+        self._finalizer = Finalizer(self._state, self._attempts, self._nodes, self._later)
+        self._submission = Submission(self._attempts)
+        self._tasks = KeyedTasks(self._finalizer.reconcile)
+        all_secrets = Selection(secrets(settings.namespace), names.ALL_JOBS, metadata_only=True)
+        self._leases_seen = Reflector(kube, Selection(NODE_LEASES))
+        self._nodes_seen = Reflector(kube, Selection(NODES, labels=names.ALL_NODES))
+        self._secrets_seen = Reflector(kube, all_secrets)
+        self._pods_seen = Reflector(kube, Selection(pods_of(settings.namespace), names.ALL_JOBS))
+
+    @classmethod
+    async def connect(cls, settings: KubernetesSettings, archive: Archive) -> Self:
+        """Return an engine for the cluster of a kubeconfig.
+
+        Raises:
+            InvalidKubeconfig: it cannot be used.
+        """
+        return cls(settings, archive, await Kube.connect(settings.kubeconfig))
+
+    async def close(self) -> None:
+        """Close the connections to the apiserver."""
+        await self._kube.close()
+
+    @property
+    def jobs(self) -> JobTable:
+        """The jobs that are not archived, as this gateway sees them."""
+        return self._jobs
+
+    @property
+    def nodes(self) -> Mapping[str, cluster_service_pb2.Node]:
+        """The nodes by name."""
+        return self._nodes
+
+    @property
+    def problem(self) -> str:
+        """The reason why `jobs` and `nodes` are not current; empty if they are."""
+        watches = (self._nodes_seen, self._leases_seen, self._secrets_seen, self._pods_seen)
+        return next((each.problem for each in watches if each.problem), "")
+
+    async def run(self) -> None:
+        """Keep the table current and archive final jobs, until cancelled."""
+        secrets_listed = asyncio.Event()
+        nodes_listed = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow_leases())
+                group.create_task(self._follow_nodes(nodes_listed))
+                group.create_task(self._follow_secrets(secrets_listed))
+                # A Pod without a Secret or a node is an exception, so both must be known first.
+                await secrets_listed.wait()
+                await nodes_listed.wait()
+                group.create_task(self._follow_pods())
+                group.create_task(self._tick())
+        finally:
+            await self._tasks.close()
+
+    async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
+        """Store a job durably and return it with status QUEUED. The table has it then."""
+        with _cluster_errors():
+            found = await self._submission.submit(accepted)
+            if isinstance(found, job_pb2.Job):
+                return found
+            live = self._state.learn(found)
+            return live.job if live else await self._archived(found)
+
+    async def find(self, job_id: str) -> LiveJob | None:
+        """Ask the cluster for a job that the table does not have yet."""
+        with _cluster_errors():
+            if pod := await self._current(job_id):
+                return self._state.learn(pod)
+        return None
+
+    async def cancel(self, job_id: str, subject: str) -> bool:
+        """Let the cluster end a job that has not started, for a client."""
+        with _cluster_errors():
+            pod = await self._current(job_id)
+            if pod is None:
+                raise JobNotFound(job_id)
+            if pod.record:
+                self._state.learn(pod)
+                return False
+            marked = await self._attempts.annotate(pod, names.STOPPED_BY, subject)
+            if marked is None:
+                raise JobNotFound(job_id)
+            await self._attempts.delete(marked)
+        return True
+
+    async def update(self, job: job_pb2.Job) -> None:
+        """Replace the record of a running job, after its node has changed the limits."""
+        with _cluster_errors():
+            pod = await self._attempts.pod(job.id)
+            if pod is None:
+                raise JobNotFound(job.id)
+            initial = records.encode(records.with_limits(pod.initial, job))
+            if changed := await self._attempts.annotate(pod, names.JOB, initial):
+                self._state.learn(changed)
+
+    async def _current(self, job_id: str) -> JobPod | None:
+        """Return the Pod of a job; create it if a gateway was interrupted before it did so."""
+        if pod := await self._attempts.pod(job_id):
+            return pod
+        secret = await self._attempts.secret(job_id)
+        if secret is None:
+            return None
+        found = await self._attempts.resume(secret, self._state.vanished.get(job_id, 0))
+        return found if isinstance(found, JobPod) else None
+
+    async def _archived(self, pod: JobPod) -> job_pb2.Job:
+        """Return a job that has ended since its Pod was created."""
+        archived = await self._attempts.archive.find(pod.job_id)
+        return archived or pod.initial
+
+    def _changed(self, job_id: str) -> None:
+        if pod := self._state.pods.get(job_id):
+            self._missing_pods.pop(job_id, None)
+            self._timeouts.see(pod)
+        if self._finalizer.is_needed(job_id):
+            self._tasks.schedule(job_id)
+
+    def _later(self, job_id: str, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._again, job_id)
+
+    def _again(self, job_id: str) -> None:
+        if job_id in self._state.pods:
+            self._tasks.schedule(job_id)
+
+    async def _follow_leases(self) -> None:
+        async for event in self._leases_seen.events():
+            match event:
+                case Listed(items=items):
+                    for item in items:
+                        self._nodes.put_lease(item)
+                case Changed(item=item):
+                    self._nodes.put_lease(item)
+
+    async def _follow_nodes(self, listed: asyncio.Event) -> None:
+        async for event in self._nodes_seen.events():
+            match event:
+                case Listed(items=items):
+                    self._nodes.replace(items)
+                    listed.set()
+                case Changed(item=item):
+                    self._nodes.put(item)
+                case Deleted(item=item):
+                    self._nodes.remove(item["metadata"]["name"])
+
+    async def _follow_secrets(self, listed: asyncio.Event) -> None:
+        async for event in self._secrets_seen.events():
+            match event:
+                case Listed(items=items):
+                    self._miss_pods(*self._state.list_secrets(items))
+                    listed.set()
+                case Changed(item=item):
+                    self._miss_pods(self._state.change_secret(item))
+                case Deleted(item=item):
+                    self._state.delete_secret(item)
+
+    async def _follow_pods(self) -> None:
+        async for event in self._pods_seen.events():
+            match event:
+                case Listed(items=items, resource_version=version):
+                    self._state.list_pods(items, version)
+                case Changed(item=item, resource_version=version):
+                    self._state.change_pod(item, version)
+                case Deleted(item=item, resource_version=version):
+                    self._state.delete_pod(item, version)
+                case Current(resource_version=version):
+                    self._state.advance(version)
+
+    def _miss_pods(self, *job_ids: str) -> None:
+        for job_id in filter(None, job_ids):
+            self._missing_pods.setdefault(job_id, time.monotonic() + _MISSING_POD_SECONDS)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            for job_id in self._timeouts.due():
+                await self._time_out(job_id)
+            for job_id in tuple(self._finalizer.doomed):
+                pod = self._state.pods.get(job_id)
+                if pod is None or self._nodes.suspects(pod.node):
+                    self._tasks.schedule(job_id)
+            now = time.monotonic()
+            for job_id in [each for each, due in self._missing_pods.items() if due <= now]:
+                del self._missing_pods[job_id]
+                if job_id in self._state.secrets and job_id not in self._state.pods:
+                    self._tasks.schedule(job_id)
+
+    async def _time_out(self, job_id: str) -> None:
+        """Mark a job that was in the queue for too long. `decide` then lets it be deleted."""
+        pod = self._state.pods.get(job_id)
+        if pod is None or pod.node or pod.deleted:
+            return
+        try:
+            if await self._attempts.annotate(pod, names.QUEUE_TIMED_OUT, "true", unchanged=True):
+                return
+        except KubeError as error:
+            logger.debug("job %s stays in the queue: %s", job_id, error)
+        # It has changed in the meantime, and may still be in the queue.
+        self._timeouts.see(pod)
+
+
+@contextlib.contextmanager
+def _cluster_errors() -> Iterator[None]:
+    try:
+        yield
+    except KubeError as error:
+        raise ClusterUnavailable(str(error)) from error

@@ -1,0 +1,72 @@
+"""The records of jobs whose end no node reports."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobworker.v1 import job_pb2
+from jobworker_cluster.pods import JobPod
+
+
+def stopped(pod: JobPod, now: Timestamp) -> job_pb2.Job:
+    """Return the record of a job that a client stopped in the queue."""
+    termination = job_pb2.Termination(
+        reason=job_pb2.TERMINATION_REASON_STOPPED,
+        message=f"stopped by {pod.stopped_by} while it was in the queue; the command never ran",
+        stopped_by=pod.stopped_by,
+    )
+    return _ended(pod.initial, job_pb2.JOB_STATUS_STOPPED, termination, now)
+
+
+def queue_timed_out(pod: JobPod, now: Timestamp) -> job_pb2.Job:
+    """Return the record of a job that was in the queue for its longest time."""
+    longest = pod.initial.queue_timeout.ToNanoseconds() / 1e9
+    termination = job_pb2.Termination(
+        reason=job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT,
+        message=f"reached the queue timeout of {longest:g} s; the command never ran",
+    )
+    return _ended(pod.initial, job_pb2.JOB_STATUS_FAILED, termination, now)
+
+
+def evicted_from_queue(pod: JobPod, now: Timestamp) -> job_pb2.Job:
+    """Return the record of a job whose Pod was deleted in the queue, but not by a gateway."""
+    termination = job_pb2.Termination(
+        reason=job_pb2.TERMINATION_REASON_EVICTED,
+        message="an administrator of the cluster deleted the Pod of the job; the command never ran",
+    )
+    return _ended(pod.initial, job_pb2.JOB_STATUS_STOPPED, termination, now)
+
+
+def lost(pod: JobPod, now: Timestamp) -> job_pb2.Job:
+    """Return the record of a job whose node is gone."""
+    termination = job_pb2.Termination(
+        reason=job_pb2.TERMINATION_REASON_LOST,
+        message=f"the cluster lost node {pod.node}; the result of the job is unknown",
+    )
+    job = _ended(pod.merged, job_pb2.JOB_STATUS_LOST, termination, now)
+    job.node, job.attempt, job.pid = pod.node, pod.attempt, 0
+    return job
+
+
+def removed(initial: job_pb2.Job, now: Timestamp) -> job_pb2.Job:
+    """Return the record of a job whose Pod has disappeared. Nothing is known of the command."""
+    termination = job_pb2.Termination(
+        reason=job_pb2.TERMINATION_REASON_LOST,
+        message="the Pod of the job was removed from the cluster; the result of the job is unknown",
+    )
+    return _ended(initial, job_pb2.JOB_STATUS_LOST, termination, now)
+
+
+def _ended(
+    job: job_pb2.Job,
+    status: job_pb2.JobStatus.ValueType,
+    termination: job_pb2.Termination,
+    now: Timestamp,
+) -> job_pb2.Job:
+    ended = job_pb2.Job()
+    ended.CopyFrom(job)
+    ended.status = status
+    ended.termination.CopyFrom(termination)
+    ended.queue_position, ended.queue_reason = 0, ""
+    # The clock of the gateway that created the job, or that of the node, may be ahead.
+    latest = max(now.ToNanoseconds(), job.create_time.ToNanoseconds(), job.start_time.ToNanoseconds())
+    ended.end_time.FromNanoseconds(latest)
+    return ended

@@ -1,0 +1,124 @@
+"""Ends jobs: archives their final records, removes them from the cluster, and starts next attempts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from jobworker.v1 import job_pb2
+from jobworker_cluster import names
+from jobworker_cluster.pods import JobPod
+from jobworker_gateway.engine import ArchivedJob
+from jobworker_gateway.kubernetes import decisions, time_now
+from jobworker_gateway.kubernetes.attempts import Attempts
+from jobworker_gateway.kubernetes.cluster_state import ClusterState
+from jobworker_gateway.kubernetes.decisions import Archive, DeletePod, Retry, Wait
+from jobworker_gateway.kubernetes.nodes import NodeTable
+
+TAKE_OVER_SECONDS = 2.0
+"""Time after which a gateway removes the Pod of another one, which then probably has ended."""
+
+
+@dataclass(frozen=True)
+class Finalizer:
+    """Does what `decisions.decide` says. The order of its steps makes each of them safe to repeat.
+
+    The archive gets the record first. Then the Secret goes, so that no agent can start the job any more.
+    The Pod goes last: a job without a Pod is in the archive, between two attempts, or not started yet.
+
+    `later` calls `reconcile` for a job after a time.
+    """
+
+    state: ClusterState
+    attempts: Attempts
+    nodes: NodeTable
+    later: Callable[[str, float], None]
+    doomed: set[str] = field(default_factory=set)
+    """Jobs that end with their node if the node is gone."""
+
+    def is_needed(self, job_id: str) -> bool:
+        """Return whether `reconcile` has something to do for a job that has changed."""
+        pod = self.state.pods.get(job_id)
+        if pod is None or job_id in self.state.unaccepted or decisions.depends_on_node(pod):
+            return True
+        return not isinstance(decisions.decide(pod, time_now.timestamp(), node_gone=False), Wait)
+
+    async def reconcile(self, job_id: str) -> None:
+        """Do the next steps for a job.
+
+        Raises:
+            KubeError, ClusterUnavailable: it must be tried again.
+        """
+        self.doomed.discard(job_id)
+        pod = self.state.pods.get(job_id)
+        if pod is None:
+            await self._without_pod(job_id)
+        elif self.state.is_final(job_id):
+            await self._remove(pod)
+        elif decisions.depends_on_node(pod):
+            await self._end_with_node(pod)
+        else:
+            await self._act(pod, node_gone=False)
+
+    async def _end_with_node(self, pod: JobPod) -> None:
+        if not self.nodes.suspects(pod.node):
+            self.doomed.add(pod.job_id)
+            return
+        # Ask for the node first: what it has reported before its loss is in the Pod then.
+        gone = await self.nodes.is_gone(pod.node, self.attempts.kube)
+        if not gone:
+            self.doomed.add(pod.job_id)
+        fresh = await self.attempts.pod(pod.job_id)
+        if fresh and fresh.uid == pod.uid:
+            await self._act(fresh, node_gone=gone)
+
+    async def _act(self, pod: JobPod, *, node_gone: bool) -> None:
+        match decisions.decide(pod, time_now.timestamp(), node_gone=node_gone):
+            case Archive(job=job):
+                await self._archive(pod, job)
+            case Retry():
+                await self._retry(pod)
+            case DeletePod():
+                await self.attempts.delete(pod)
+            case Wait() if pod.job_id in self.state.unaccepted:
+                await self._check_archive(pod)
+
+    async def _archive(self, pod: JobPod, job: job_pb2.Job) -> None:
+        key = names.key_of_secret(pod.secret)
+        archived = await self.attempts.archive.add(ArchivedJob(job, key, pod.request_hash))
+        self.state.finish(archived)
+        await self._remove(pod)
+
+    async def _remove(self, pod: JobPod) -> None:
+        """Remove an archived job from the cluster. The gateway that created the Pod is the first to do so."""
+        if pod.gateway != self.attempts.gateway and self._is_new(pod.job_id):
+            self.later(pod.job_id, TAKE_OVER_SECONDS)
+            return
+        await self.attempts.delete_secret(pod.secret, pod.secret_uid)
+        await self.attempts.release(pod)
+
+    def _is_new(self, job_id: str) -> bool:
+        return self.state.is_final(job_id) and self.state.seconds_final(job_id) < TAKE_OVER_SECONDS
+
+    async def _retry(self, pod: JobPod) -> None:
+        if await self.attempts.advance(pod):
+            await self.attempts.release(pod, unchanged=True)
+            await self._without_pod(pod.job_id)
+
+    async def _check_archive(self, pod: JobPod) -> None:
+        """Remove a Pod that a slow gateway created after another one had archived the job."""
+        if archived := await self.attempts.archive.find(pod.job_id):
+            self.state.finish(archived)
+            await self.attempts.release(pod)
+        self.state.unaccepted.discard(pod.job_id)
+
+    async def _without_pod(self, job_id: str) -> None:
+        if secret := await self.attempts.secret(job_id):
+            found = await self.attempts.resume(secret, self.state.vanished.get(job_id, 0))
+            if isinstance(found, JobPod):
+                self.state.learn(found)
+            else:
+                self.state.finish(found)
+        elif archived := await self.attempts.archive.find(job_id):
+            self.state.finish(archived)
+        else:
+            # A client deleted the final job, or an administrator deleted its Secret and its Pod.
+            self.state.forget(job_id)

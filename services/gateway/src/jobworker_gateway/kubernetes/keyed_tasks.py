@@ -1,0 +1,63 @@
+"""One task per job that needs attention."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from jobworker_cluster.kube import Conflict, KubeError, Unreachable
+from jobworker_cluster.reflector import Backoff
+from jobworkerd.errors import ClusterUnavailable
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 32
+"""Jobs in work at one time. It bounds the load of the apiserver after an outage."""
+
+
+class KeyedTasks:
+    """Calls `work` for each scheduled job until it succeeds, never twice at once for the same job."""
+
+    def __init__(self, work: Callable[[str], Awaitable[None]], *, at_once: int = _AT_ONCE) -> None:
+        self._work = work
+        self._slots = asyncio.Semaphore(at_once)
+        self._pending: set[str] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def schedule(self, job_id: str) -> None:
+        """Call `work` for a job soon: also if it is at work now, because it may have missed a change."""
+        self._pending.add(job_id)
+        if job_id not in self._tasks:
+            self._tasks[job_id] = asyncio.create_task(self._run(job_id), name=f"reconcile {job_id}")
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait for their end."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, job_id: str) -> None:
+        backoff = Backoff()
+        try:
+            while job_id in self._pending:
+                self._pending.discard(job_id)
+                if not await self._succeeds(job_id):
+                    self._pending.add(job_id)
+                    await asyncio.sleep(backoff.next())
+        finally:
+            del self._tasks[job_id]
+
+    async def _succeeds(self, job_id: str) -> bool:
+        async with self._slots:
+            try:
+                await self._work(job_id)
+            except (Conflict, Unreachable, ClusterUnavailable) as error:
+                # Another gateway was faster, or the cluster does not answer, which the watches report.
+                logger.debug("job %s is tried again: %s", job_id, error)
+            except KubeError as error:
+                logger.warning("job %s: the cluster refused a request: %s", job_id, error)
+            except Exception:
+                logger.exception("job %s: unexpected error", job_id)
+            else:
+                return True
+        return False

@@ -1,0 +1,34 @@
+"""The jobs that may be in the queue for a limited time."""
+
+import heapq
+import time
+from collections.abc import Callable
+
+from jobworker_cluster.pods import JobPod
+
+
+class QueueTimeouts:
+    """Finds the jobs that have reached their `queue_timeout`, by the clock of this gateway."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._ends: list[tuple[float, str]] = []
+        self._known: set[str] = set()
+
+    def see(self, pod: JobPod) -> None:
+        """Note a Pod, which may be known already."""
+        job = pod.initial
+        if not pod.node and job.HasField("queue_timeout") and pod.job_id not in self._known:
+            self._known.add(pod.job_id)
+            end = (job.create_time.ToNanoseconds() + job.queue_timeout.ToNanoseconds()) / 1e9
+            heapq.heappush(self._ends, (end, pod.job_id))
+
+    def due(self) -> list[str]:
+        """Return the jobs whose time in the queue is over. Some of them may have left it."""
+        found = []
+        now = self._clock()
+        while self._ends and self._ends[0][0] <= now:
+            _, job_id = heapq.heappop(self._ends)
+            self._known.discard(job_id)
+            found.append(job_id)
+        return found

@@ -1,0 +1,107 @@
+"""Accepts jobs: first the Secret, then the Pod."""
+
+from dataclasses import dataclass
+
+from jobworker.v1 import job_pb2
+from jobworker_cluster import job_secrets, names
+from jobworker_cluster.job_secrets import JobSecret
+from jobworker_cluster.kube import Conflict, KubeError, NotFound, Unreachable, secrets
+from jobworker_cluster.pods import JobPod
+from jobworker_gateway.engine import AcceptedJob
+from jobworker_gateway.kubernetes.attempts import DEFAULT_QUEUE, Attempts
+from jobworkerd.errors import ClusterUnavailable, InvalidRequest, RequestIdReused
+
+_TRIALS = 5
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Stores jobs in the cluster."""
+
+    attempts: Attempts
+
+    async def submit(self, accepted: AcceptedJob) -> JobPod | job_pb2.Job:
+        """Return the Pod of a new job, or what an earlier request with the same request id has become.
+
+        Raises:
+            InvalidRequest: the cluster cannot run the job.
+            RequestIdReused: the earlier request was a different one.
+            KubeError, ClusterUnavailable: the cluster does not answer, or refuses the request.
+        """
+        self._check_queue(accepted.job)
+        key = names.request_key(accepted.job.owner, accepted.request.request_id)
+        for _ in range(_TRIALS):
+            if archived := await self._archived(accepted, key):
+                return archived
+            try:
+                return await self._start(accepted, key, await self._store(accepted, key))
+            except Conflict:
+                if earlier := await self._earlier(accepted, key):
+                    return await self.attempts.resume(earlier)
+        raise ClusterUnavailable("another request with the same request_id is in progress")
+
+    def _check_queue(self, job: job_pb2.Job) -> None:
+        queues = self.attempts.queues
+        queue = job.queue or DEFAULT_QUEUE
+        if queue not in queues and queue != DEFAULT_QUEUE:
+            known = ", ".join(sorted({DEFAULT_QUEUE, *queues}))
+            raise InvalidRequest({"queue": f"{queue!r} does not exist; use one of {known}"})
+        for label, value in queues.get(queue, {}).items():
+            if job.node_selector.get(label, value) != value:
+                raise InvalidRequest(
+                    {"node_selector": f"{label} is {value!r} on the nodes of queue {queue}; leave it unset"}
+                )
+
+    async def _archived(self, accepted: AcceptedJob, key: str) -> job_pb2.Job | None:
+        earlier = await self.attempts.archive.find_request(key) if key else None
+        if earlier is None:
+            return None
+        _check_same(accepted, earlier.job.id, earlier.request_hash)
+        return earlier.job
+
+    async def _store(self, accepted: AcceptedJob, key: str) -> JobSecret:
+        """Create the Secret.
+
+        Raises:
+            Conflict: the request id has one already.
+        """
+        name = names.secret_name(accepted.job.id, key)
+        body = job_secrets.build(name, accepted.job, accepted.request, accepted.request_hash)
+        return job_secrets.read(await self.attempts.kube.create(secrets(self.attempts.namespace), body))
+
+    async def _start(self, accepted: AcceptedJob, key: str, secret: JobSecret) -> JobPod | job_pb2.Job:
+        # The earlier job can have become final between the look into the archive and the new Secret.
+        try:
+            if archived := await self._archived(accepted, key):
+                await self.attempts.delete_secret(secret.name, secret.uid)
+                return archived
+            return await self.attempts.create(secret)
+        except Unreachable:
+            raise
+        except (KubeError, RequestIdReused) as error:
+            await self.attempts.delete_secret(secret.name, secret.uid)
+            if isinstance(error, KubeError):
+                raise _refused(error) from error
+            raise
+
+    async def _earlier(self, accepted: AcceptedJob, key: str) -> JobSecret | None:
+        """Return the Secret of the earlier request; None if the archive has the job now."""
+        name = names.secret_name(accepted.job.id, key)
+        try:
+            found = await self.attempts.kube.get(secrets(self.attempts.namespace), name)
+        except NotFound:
+            return None
+        earlier = job_secrets.read(found)
+        _check_same(accepted, earlier.job.id, earlier.request_hash)
+        return earlier
+
+
+def _check_same(accepted: AcceptedJob, job_id: str, request_hash: str) -> None:
+    if request_hash != accepted.request_hash:
+        raise RequestIdReused(accepted.request.request_id, job_id)
+
+
+def _refused(error: KubeError) -> InvalidRequest | ClusterUnavailable:
+    if error.status == 422 and "nodeSelector" in str(error):
+        return InvalidRequest({"node_selector": f"the cluster does not accept it: {error}"})
+    return ClusterUnavailable(f"the cluster refuses the job: {error}")

@@ -1,0 +1,29 @@
+"""The state of a job in its Pod, as clients see it."""
+
+from jobworker.v1 import job_pb2
+from jobworker_cluster.pods import JobPod
+
+_WAITS = "waits for the scheduler of the cluster"
+
+
+def job_of(pod: JobPod) -> job_pb2.Job:
+    """Return the job in a Pod, with a status that is not final: only the archive can make it final."""
+    job = job_pb2.Job()
+    job.CopyFrom(pod.merged)
+    job.node, job.attempt = pod.node, pod.attempt
+    if pod.final:
+        job.ClearField("end_time")
+        job.ClearField("exit_code")
+        job.ClearField("termination")
+    job.status = _status(pod)
+    job.queue_position = 0
+    job.queue_reason = (pod.waits_for or _WAITS) if job.status == job_pb2.JOB_STATUS_QUEUED else ""
+    return job
+
+
+def _status(pod: JobPod) -> job_pb2.JobStatus.ValueType:
+    if not pod.node:
+        return job_pb2.JOB_STATUS_QUEUED
+    if pod.record and pod.record.HasField("start_time"):
+        return job_pb2.JOB_STATUS_RUNNING
+    return job_pb2.JOB_STATUS_INITIALIZING

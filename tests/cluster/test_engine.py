@@ -1,0 +1,284 @@
+"""The engine of the gateway against a real control plane. The test plays the agents."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_archive import FakeArchive
+from job_pods import ran
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_cluster import job_secrets, names, records
+from jobworker_cluster.kube import NODE_LEASES, NODES, Delete, Json, Kube, NotFound, Selection, pods, secrets
+from jobworker_gateway.engine import AcceptedJob
+from jobworker_gateway.job_table import LiveJob
+from jobworker_gateway.kubernetes.engine import KubernetesEngine
+from jobworker_gateway.kubernetes.settings import KubernetesSettings
+from jobworkerd import job_id
+from jobworkerd.errors import InvalidRequest, RequestIdReused
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.packaged import NAMESPACE
+
+PODS, SECRETS = pods(NAMESPACE), secrets(NAMESPACE)
+RUNNING, COMPLETED = job_pb2.JOB_STATUS_RUNNING, job_pb2.JOB_STATUS_COMPLETED
+STOPPED, LOST, QUEUED = job_pb2.JOB_STATUS_STOPPED, job_pb2.JOB_STATUS_LOST, job_pb2.JOB_STATUS_QUEUED
+ids = job_id.JobIds()
+_RENEWAL_SECONDS = 0.3
+
+
+class Cluster:
+    """An apiserver, and a node without an agent."""
+
+    def __init__(self, kube: Kube, kubeconfig: Path) -> None:
+        self.kube = kube
+        self.archive = FakeArchive()
+        self.settings = KubernetesSettings(NAMESPACE, kubeconfig, {"gpu": {"gpu": "true"}}, lost_after=2.0)
+        self.node = f"node-{uuid.uuid4().hex[:8]}"
+        self.renewals = 0
+
+    async def join(self) -> None:
+        metadata = {
+            "name": self.node,
+            "labels": {names.NODE: "true", "test": self.node},
+            "annotations": {names.ADDRESS: "192.0.2.1:50051"},
+        }
+        await self.kube.create(
+            NODES, {"metadata": metadata, "spec": {"taints": [{"key": names.NODE, "effect": "NoSchedule"}]}}
+        )
+        amounts = {"cpu": "2", "memory": "1Gi", "pods": "10"}
+        ready = {"type": "Ready", "status": "True", "reason": "Test", "message": ""}
+        status = {"status": {"capacity": amounts, "allocatable": amounts, "conditions": [ready]}}
+        await self.kube.patch(NODES, self.node, status, subresource="status")
+        lease = {"holderIdentity": self.node, "leaseDurationSeconds": 3600, "renewTime": now()}
+        await self.kube.create(NODE_LEASES, {"metadata": {"name": self.node}, "spec": lease})
+
+    async def leave(self) -> None:
+        with contextlib.suppress(NotFound):
+            await self.kube.delete(NODES, self.node, Delete())
+        with contextlib.suppress(NotFound):
+            await self.kube.delete(NODE_LEASES, self.node, Delete())
+
+    async def renew(self) -> None:
+        while True:
+            await self.kube.patch(NODE_LEASES, self.node, {"spec": {"renewTime": now()}})
+            self.renewals += 1
+            await asyncio.sleep(_RENEWAL_SECONDS)
+
+    async def pod(self, found: job_pb2.Job) -> Json:
+        return await self.kube.get(PODS, names.pod_name(found.id))
+
+    async def report(self, found: job_pb2.Job, record: job_pb2.Job, phase: str) -> None:
+        text = records.encode(records.strip(record))
+        body = {"metadata": {"annotations": {names.RECORD: text}}, "status": {"phase": phase}}
+        await self.kube.patch(PODS, names.pod_name(found.id), body, subresource="status")
+
+    async def is_empty(self) -> bool:
+        found = [await self.kube.list(Selection(each, names.ALL_JOBS)) for each in (PODS, SECRETS)]
+        return not any(page.items for page in found)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane) -> AsyncIterator[Cluster]:
+    kubeconfig = control_plane.kubeconfig("admin", "system:masters")
+    kube = await Kube.connect(kubeconfig)
+    made = Cluster(kube, kubeconfig)
+    try:
+        await made.join()
+        yield made
+    finally:
+        await made.leave()
+        await kube.close()
+
+
+@contextlib.asynccontextmanager
+async def gateway(cluster: Cluster) -> AsyncIterator[KubernetesEngine]:
+    engine = await KubernetesEngine.connect(cluster.settings, cluster.archive)
+    running = asyncio.create_task(engine.run())
+    try:
+        await until(lambda: not engine.problem)
+        yield engine
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await engine.close()
+
+
+@pytest.fixture
+async def engine(cluster: Cluster) -> AsyncIterator[KubernetesEngine]:
+    async with gateway(cluster) as started:
+        yield started
+        async with asyncio.timeout(10):
+            while not await cluster.is_empty():
+                await asyncio.sleep(0.05)
+
+
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def accepted(cluster: Cluster, request_id: str = "", **fields: Any) -> AcceptedJob:
+    found = job_pb2.Job(
+        **{
+            "id": ids.new(),
+            "command": "true",
+            "owner": "CN=ada,OU=Admin",
+            "status": QUEUED,
+            "max_cpu": 100,
+            "max_memory": 64,
+            "node_selector": {"test": cluster.node},
+            **fields,
+        }
+    )
+    found.create_time.GetCurrentTime()
+    return AcceptedJob(found, job_service_pb2.CreateJobRequest(command="true", request_id=request_id), "h")
+
+
+def seen(engine: KubernetesEngine, found: job_pb2.Job) -> LiveJob:
+    live = engine.jobs.get(found.id)
+    assert live
+    return live
+
+
+async def status(engine: KubernetesEngine, found: job_pb2.Job, wanted: int) -> job_pb2.Job:
+    """Wait until a job has a status. It leaves the table some time after it is final."""
+    async with asyncio.timeout(30):
+        live = engine.jobs.get(found.id)
+        while live and live.job.status != wanted:
+            live = await engine.jobs.changed(found.id, live.revision)
+    if live:
+        return live.job
+    archived = cluster_archive(engine).rows[found.id].job
+    assert archived.status == wanted
+    return archived
+
+
+def cluster_archive(engine: KubernetesEngine) -> FakeArchive:
+    archive = engine._attempts.archive
+    assert isinstance(archive, FakeArchive)
+    return archive
+
+
+async def test_a_job_runs_and_is_archived(cluster: Cluster, engine: KubernetesEngine) -> None:
+    created = await engine.submit(accepted(cluster))
+    assert created.status == QUEUED
+    bound = await status(engine, created, job_pb2.JOB_STATUS_INITIALIZING)
+    assert (bound.node, engine.nodes[cluster.node].allocated.cpu) == (cluster.node, 100)
+    assert seen(engine, created).address == "192.0.2.1:50051"
+    await cluster.report(created, ran(created, RUNNING), "Running")
+    await status(engine, created, RUNNING)
+    await cluster.report(created, ran(created, COMPLETED), "Succeeded")
+    await status(engine, created, COMPLETED)
+    await until(lambda: engine.jobs.get(created.id) is None)
+    assert cluster.archive.rows[created.id].job.status == COMPLETED
+    assert engine.nodes[cluster.node].allocated.cpu == 0
+
+
+async def test_a_job_in_the_queue_can_be_cancelled(cluster: Cluster, engine: KubernetesEngine) -> None:
+    created = await engine.submit(accepted(cluster, queue="gpu"))
+    assert await engine.cancel(created.id, "CN=bob")
+    final = await status(engine, created, STOPPED)
+    assert final.termination.stopped_by == "CN=bob"
+
+
+async def test_a_job_leaves_the_queue_after_its_timeout(cluster: Cluster, engine: KubernetesEngine) -> None:
+    job = accepted(cluster, queue="gpu")
+    job.job.queue_timeout.FromMilliseconds(300)
+    created = await engine.submit(job)
+    final = await status(engine, created, job_pb2.JOB_STATUS_FAILED)
+    assert final.termination.reason == job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT
+
+
+@pytest.mark.parametrize("retry", [False, True])
+async def test_a_job_is_lost_with_its_node(
+    cluster: Cluster, engine: KubernetesEngine, *, retry: bool
+) -> None:
+    created = await engine.submit(accepted(cluster, retry_on_lost=retry))
+    await status(engine, created, job_pb2.JOB_STATUS_INITIALIZING)
+    await cluster.report(created, ran(created, RUNNING), "Running")
+    await status(engine, created, RUNNING)
+    await cluster.kube.delete(PODS, names.pod_name(created.id), Delete())
+    if retry:
+        second = await status(engine, created, job_pb2.JOB_STATUS_INITIALIZING)
+        assert second.attempt == 2
+        assert not cluster.archive.rows
+        await cluster.report(created, ran(created, COMPLETED), "Succeeded")
+        final = await status(engine, created, COMPLETED)
+        assert final.attempt == 2
+    else:
+        final = await status(engine, created, LOST)
+        assert cluster.node in final.termination.message
+    await until(lambda: engine.jobs.get(created.id) is None)
+
+
+async def test_a_renewed_lease_keeps_a_job(cluster: Cluster, engine: KubernetesEngine) -> None:
+    renewing = asyncio.create_task(cluster.renew())
+    created = await engine.submit(accepted(cluster))
+    await status(engine, created, job_pb2.JOB_STATUS_INITIALIZING)
+    await cluster.kube.delete(PODS, names.pod_name(created.id), Delete())
+    enough = cluster.renewals + 2 * cluster.settings.lost_after / _RENEWAL_SECONDS
+    await until(lambda: cluster.renewals >= enough)
+    assert seen(engine, created).job.status == job_pb2.JOB_STATUS_INITIALIZING
+    renewing.cancel()
+    await cluster.report(created, ran(created, STOPPED, "EVICTED"), "Failed")
+    await status(engine, created, STOPPED)
+    await until(lambda: engine.jobs.get(created.id) is None)
+
+
+async def test_two_gateways_see_and_end_the_same_jobs(cluster: Cluster, engine: KubernetesEngine) -> None:
+    async with gateway(cluster) as other:
+        created = await engine.submit(accepted(cluster, retry_on_lost=True, request_id="r"))
+        assert await other.find(created.id)
+        await status(other, created, job_pb2.JOB_STATUS_INITIALIZING)
+        again = accepted(cluster, retry_on_lost=True, request_id="r")
+        assert (await other.submit(again)).id == created.id
+        with pytest.raises(RequestIdReused):
+            await other.submit(AcceptedJob(again.job, again.request, "different"))
+        await cluster.report(created, ran(created, STOPPED, "EVICTED"), "Failed")
+        await until(lambda: seen(engine, created).job.attempt == 2)
+        await status(engine, created, job_pb2.JOB_STATUS_INITIALIZING)
+        await status(other, created, job_pb2.JOB_STATUS_INITIALIZING)
+        await cluster.report(created, ran(created, COMPLETED), "Succeeded")
+        await asyncio.gather(*(status(each, created, COMPLETED) for each in (engine, other)))
+        await until(lambda: not (engine.jobs.get(created.id) or other.jobs.get(created.id)))
+        assert (await other.submit(again)).status == COMPLETED
+
+
+async def test_a_secret_without_a_pod_becomes_a_job(cluster: Cluster, engine: KubernetesEngine) -> None:
+    job = accepted(cluster, queue="gpu")
+    name = names.secret_name(job.job.id, "")
+    await cluster.kube.create(SECRETS, job_secrets.build(name, job.job, job.request, "h"))
+    await until(lambda: engine.jobs.get(job.job.id))
+    assert await engine.cancel(job.job.id, "CN=bob")
+    await status(engine, job.job, STOPPED)
+
+
+async def test_a_job_whose_pod_was_removed_is_lost(cluster: Cluster, engine: KubernetesEngine) -> None:
+    renewing = asyncio.create_task(cluster.renew())
+    created = await engine.submit(accepted(cluster))
+    await status(engine, created, job_pb2.JOB_STATUS_INITIALIZING)
+    name = names.pod_name(created.id)
+    await cluster.kube.patch(PODS, name, {"metadata": {"finalizers": None}})
+    await cluster.kube.delete(PODS, name, Delete(grace_seconds=0))
+    final = await status(engine, created, LOST)
+    assert "removed from the cluster" in final.termination.message
+    renewing.cancel()
+
+
+async def test_an_unknown_queue_and_an_invalid_selector_are_refused(
+    cluster: Cluster, engine: KubernetesEngine
+) -> None:
+    with pytest.raises(InvalidRequest, match="use one of default, gpu"):
+        await engine.submit(accepted(cluster, queue="none"))
+    with pytest.raises(InvalidRequest, match="node_selector"):
+        await engine.submit(accepted(cluster, node_selector={"a b": "?"}))

@@ -1,0 +1,23 @@
+"""An archive in memory, with the semantics of the real ones."""
+
+from dataclasses import dataclass, field
+
+from jobworker.v1 import job_pb2
+from jobworker_gateway.engine import ArchivedJob
+
+
+@dataclass
+class FakeArchive:
+    """The final jobs by id. The first record of a job wins."""
+
+    rows: dict[str, ArchivedJob] = field(default_factory=dict)
+
+    async def add(self, final: ArchivedJob) -> job_pb2.Job:
+        return self.rows.setdefault(final.job.id, final).job
+
+    async def find(self, job_id: str) -> job_pb2.Job | None:
+        found = self.rows.get(job_id)
+        return found.job if found else None
+
+    async def find_request(self, request_key: str) -> ArchivedJob | None:
+        return next((each for each in self.rows.values() if each.request_key == request_key), None)
