@@ -18,7 +18,7 @@ _STRATEGIC = "application/strategic-merge-patch+json"
 class FakeApiserver:
     """Objects by their paths, with one sequence of versions.
 
-    `faults` are statuses with which the next requests fail. `history` are the changes that watches can
+    `always` is the status of all answers, unless it is 0. `history` are the changes that watches can
     replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests.
     """
 
@@ -26,7 +26,7 @@ class FakeApiserver:
     version: int = 1
     oldest: int = 0
     history: list[tuple[int, str, Json]] = field(default_factory=list)
-    faults: list[int] = field(default_factory=list)
+    always: int = 0
     requests: list[str] = field(default_factory=list)
     bookmarks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -63,8 +63,8 @@ class FakeApiserver:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         self.requests.append(f"{request.method} {request.path}")
-        if self.faults:
-            return _status(self.faults.pop(0), "a fault")
+        if self.always:
+            return _status(self.always, "a fault")
         if request.query.get("watch"):
             return await self._watch(request)
         match request.method:

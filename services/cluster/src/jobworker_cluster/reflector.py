@@ -1,14 +1,11 @@
 """Follows the objects of a selection: one list, then watches for as long as no change is missed."""
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from jobworker_cluster.kube import Gone, Json, Kube, KubeError, Selection
-
-logger = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 20
 """Bounds the time after which a broken connection is noticed. A new watch costs the apiserver little."""
@@ -99,11 +96,10 @@ class Reflector:
                 async for event in self._watch():
                     yield event
             except Gone:
-                logger.debug("a watch of %s was too old; listing again", self._selection.resource.plural)
                 self._version = ""
                 await asyncio.sleep(self._backoff.next())
             except KubeError as error:
-                self._fail(error)
+                self.problem = f"{self._selection.resource.plural}: {error}"
                 await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> Listed:
@@ -129,8 +125,3 @@ class Reflector:
         self._version = version
         self._backoff.reset()
         self.problem = ""
-
-    def _fail(self, error: KubeError) -> None:
-        if not self.problem:
-            logger.warning("%s: the watch is interrupted: %s", self._selection.resource.plural, error)
-        self.problem = f"{self._selection.resource.plural}: {error}"

@@ -1,7 +1,6 @@
 """Creates and releases the Pods of jobs. Every step can be repeated, and done by several gateways at once."""
 
 import contextlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +15,6 @@ from jobworker_gateway.engine import Archive, ArchivedJob
 from jobworker_gateway.kubernetes import final_records, time_now
 from jobworker_gateway.kubernetes.priorities import Priorities
 from jobworkerd.errors import ClusterUnavailable
-
-logger = logging.getLogger(__name__)
 
 _CREATE_SECONDS = 60
 """Time in which a gateway creates the first Pod of a job. Afterwards, a Pod that is missing was removed."""

@@ -1,9 +1,10 @@
 """The Pods and Secrets of jobs, as the watches and the calls of this gateway report them."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import structlog
 
 from jobworker.v1 import job_pb2
 from jobworker_cluster import names, pods
@@ -13,8 +14,6 @@ from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworker_gateway.kubernetes import views
 from jobworker_gateway.kubernetes.allocations import Allocations
 from jobworker_gateway.kubernetes.nodes import NodeTable
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _read(item: Json) -> JobPod | None:
     try:
         return pods.read(item)
     except InvalidPod as error:
-        logger.debug("not a Pod of a gateway: %s", error)
+        structlog.get_logger().warning("pod ignored", error=str(error))
         return None
 
 

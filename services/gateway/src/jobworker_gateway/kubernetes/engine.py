@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Self
+
+import structlog
 
 from jobworker.v1 import cluster_service_pb2, job_pb2
 from jobworker_cluster import names, records
@@ -28,8 +29,6 @@ from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworker_gateway.kubernetes.submission import Submission
 from jobworkerd.errors import ClusterUnavailable, JobNotFound
 
-logger = logging.getLogger(__name__)
-
 _TICK_SECONDS = 0.5
 _MISSING_POD_SECONDS = 3.0
 """Time in which the gateway that stored a Secret creates the Pod. Afterwards, any gateway does."""
@@ -40,6 +39,8 @@ class KubernetesEngine:
 
     def __init__(self, settings: KubernetesSettings, archive: Archive, kube: Kube) -> None:
         self._kube = kube
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._reported = False
         allocations = Allocations()
         self._jobs = JobTable()
         self._nodes = NodeTable(allocations, settings.lost_after)
@@ -224,6 +225,7 @@ class KubernetesEngine:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
+            self._report_problem()
             for job_id in self._timeouts.due():
                 await self._time_out(job_id)
             for job_id in tuple(self._finalizer.doomed):
@@ -236,6 +238,15 @@ class KubernetesEngine:
                 if job_id in self._state.secrets and job_id not in self._state.pods:
                     self._tasks.schedule(job_id)
 
+    def _report_problem(self) -> None:
+        """Log when the cluster stops to answer, and when it answers again."""
+        problem = self.problem
+        if problem and not self._reported:
+            self._log.warning("cluster not reachable", reason=problem)
+        elif self._reported and not problem:
+            self._log.info("cluster reachable again")
+        self._reported = bool(problem)
+
     async def _time_out(self, job_id: str) -> None:
         """Mark a job that was in the queue for too long. `decide` then lets it be deleted."""
         pod = self._state.pods.get(job_id)
@@ -244,8 +255,8 @@ class KubernetesEngine:
         try:
             if await self._attempts.annotate(pod, names.QUEUE_TIMED_OUT, "true", unchanged=True):
                 return
-        except KubeError as error:
-            logger.debug("job %s stays in the queue: %s", job_id, error)
+        except KubeError:
+            pass  # the next tick tries again
         # It has changed in the meantime, and may still be in the queue.
         self._timeouts.see(pod)
 

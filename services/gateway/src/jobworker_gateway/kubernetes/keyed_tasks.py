@@ -1,14 +1,13 @@
 """One task per job that needs attention."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
+
+import structlog
 
 from jobworker_cluster.kube import Conflict, KubeError, Unreachable
 from jobworker_cluster.reflector import Backoff
 from jobworkerd.errors import ClusterUnavailable
-
-logger = logging.getLogger(__name__)
 
 _AT_ONCE = 32
 """Jobs in work at one time. It bounds the load of the apiserver after an outage."""
@@ -19,6 +18,7 @@ class KeyedTasks:
 
     def __init__(self, work: Callable[[str], Awaitable[None]], *, at_once: int = _AT_ONCE) -> None:
         self._work = work
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._slots = asyncio.Semaphore(at_once)
         self._pending: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -53,11 +53,11 @@ class KeyedTasks:
                 await self._work(job_id)
             except (Conflict, Unreachable, ClusterUnavailable) as error:
                 # Another gateway was faster, or the cluster does not answer, which the watches report.
-                logger.debug("job %s is tried again: %s", job_id, error)
+                self._log.debug("job step repeated", job_id=job_id, reason=str(error))
             except KubeError as error:
-                logger.warning("job %s: the cluster refused a request: %s", job_id, error)
-            except Exception:
-                logger.exception("job %s: unexpected error", job_id)
+                self._log.warning("cluster refuses the gateway", job_id=job_id, reason=str(error))
+            except Exception:  # noqa: BLE001 - a job must not keep others from their end
+                self._log.exception("job step failed", job_id=job_id)
             else:
                 return True
         return False
