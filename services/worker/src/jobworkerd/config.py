@@ -38,19 +38,14 @@ MetricsListen = Annotated[
 _DOTTED_NUMBERS = re.compile(r"[0-9.]+")
 
 
-class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Values for jobs whose requests do not set their own; units as in `model.Limits`.
-
-    `open_files` and `max_open_files` are the soft and the hard RLIMIT_NOFILE of each process (getrlimit(2)).
-    """
+class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Values for jobs whose requests do not set their own; units as in `model.Limits`."""
 
     max_cpu: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_BOUNDS["max_cpu"].maximum)] = 10
     max_memory: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_BOUNDS["max_memory"].maximum)] = 1
     max_io_bps: Annotated[int, msgspec.Meta(ge=0, le=LIMIT_BOUNDS["max_io_bps"].maximum)] = 0
     max_io_iops: Annotated[int, msgspec.Meta(ge=0, le=LIMIT_BOUNDS["max_io_iops"].maximum)] = 0
     max_pids: Annotated[int, msgspec.Meta(ge=0, le=LIMIT_BOUNDS["max_pids"].maximum)] = 1024
-    open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 1_024
-    max_open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 524_288
     stop_grace_period: Seconds = 10.0
     limits_policy: LimitsPolicy = LimitsPolicy.BEST_EFFORT
 
@@ -64,6 +59,16 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             max_io_iops=self.max_io_iops,
             max_pids=self.max_pids,
         )
+
+
+class Defaults(RequestDefaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The defaults of a host.
+
+    `open_files` and `max_open_files` are the soft and the hard RLIMIT_NOFILE of each process (getrlimit(2)).
+    """
+
+    open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 1_024
+    max_open_files: Annotated[int, msgspec.Meta(ge=16, le=2**30)] = 524_288
 
 
 Processes = Annotated[

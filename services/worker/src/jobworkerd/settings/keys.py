@@ -1,5 +1,7 @@
 """The names of the settings, derived from the fields of `config.Config`, and their accepted values.
 
+Another program of the project names its settings in the same way, with a struct and a prefix of its choice.
+
 The field `max_cpu` in the field `defaults` is the key `defaults.max_cpu`: `max_cpu` in the table
 `[defaults]` of the file, `JOBWORKERD_DEFAULTS_MAX_CPU` in the environment.
 """
@@ -15,16 +17,17 @@ from jobworkerd.limit_bounds import MIB
 
 PREFIX = "JOBWORKERD_"
 
-Value = str | int | float | bool | list[str]
+Value = str | int | float | bool | list[str] | dict[str, object]
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """One setting. `path` consists of its table, if any, and its name."""
+    """One setting. `path` consists of its table, if any, and its name. `prefix` is that of its variable."""
 
     path: tuple[str, ...]
     annotation: type
     default: Value
+    prefix: str = PREFIX
 
     @property
     def name(self) -> str:
@@ -39,7 +42,7 @@ class Key:
     @property
     def variable(self) -> str:
         """The environment variable, such as `JOBWORKERD_DEFAULTS_MAX_CPU`."""
-        return PREFIX + "_".join(self.path).upper()
+        return self.prefix + "_".join(self.path).upper()
 
     @property
     def flag(self) -> str:
@@ -64,7 +67,7 @@ class Key:
             return MIB
         return 1 if self.name.endswith("_bytes") or self.name == "defaults.max_io_bps" else 0
 
-    def value(self, config: Config) -> Value:
+    def value(self, config: msgspec.Struct) -> Value:
         """Return the value of the key in a configuration."""
         found: object = config
         for name in self.path:
@@ -72,23 +75,29 @@ class Key:
         return _builtin(found)
 
 
-def all_keys() -> tuple[Key, ...]:
+def all_keys(settings: type[msgspec.Struct] = Config, prefix: str = PREFIX) -> tuple[Key, ...]:
     """Return all settings in the order of the fields, which is also that of a TOML file."""
-    return tuple(_keys(Config, ()))
+    return tuple(_keys(settings, prefix, ()))
 
 
-def _keys(struct: type[msgspec.Struct], above: tuple[str, ...]) -> Iterator[Key]:
+def _keys(struct: type[msgspec.Struct], prefix: str, above: tuple[str, ...]) -> Iterator[Key]:
     for field in msgspec.structs.fields(struct):
         path = (*above, field.name)
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from _keys(field.type, path)
+            yield from _keys(field.type, prefix, path)
         else:
-            yield Key(path, field.type, _builtin(field.default))
+            yield Key(path, field.type, _default(field), prefix)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Value:
+    # A default that can be modified, such as an empty table, is a factory in msgspec.
+    factory = field.default_factory
+    return _builtin(field.default if factory is msgspec.NODEFAULT else factory())
 
 
 def _builtin(value: object) -> Value:
     builtin = msgspec.to_builtins(value)
-    assert isinstance(builtin, str | int | float | list | tuple)
+    assert isinstance(builtin, str | int | float | list | tuple | dict)
     return list(builtin) if isinstance(builtin, tuple) else builtin
 
 

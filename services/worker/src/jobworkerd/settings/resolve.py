@@ -10,11 +10,12 @@ import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from jobworkerd.config import Config, listen_address
-from jobworkerd.settings.keys import PREFIX, Key, all_keys
+from jobworkerd.settings.keys import Key, all_keys
 from jobworkerd.settings.sizes import size_in
 from jobworkerd.settings.user_defaults import user_defaults
 
@@ -37,6 +38,13 @@ class Settings:
     sources: Mapping[str, str]
 
 
+class Files(NamedTuple):
+    """The configuration file: `given` must exist, and otherwise `default` is used if it exists."""
+
+    given: Path | None
+    default: Path
+
+
 @dataclasses.dataclass(frozen=True)
 class _Given:
     """A value from a source. If it is text, the type of its key decides whether `10` is a number."""
@@ -55,17 +63,36 @@ def resolve_settings(file: Path | None, environ: Mapping[str, str], flags: Mappi
     Raises:
         SettingsError: a source cannot be read, a name is unknown, or a value is not accepted.
     """
-    known = {key.name: key for key in all_keys()}
     own = user_defaults(environ)
+    files = Files(file, own.file if own else DEFAULT_FILE)
+    values, sources = resolve_values(all_keys(), files, environ, flags, own.values if own else {})
+    return Settings(msgspec.convert(values, Config), sources)
+
+
+def resolve_values(
+    keys: Iterable[Key],
+    files: Files,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    defaults: Mapping[str, object],
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the values of the sources as nested tables, and the source of each value by key.
+
+    `defaults` replace those of the keys.
+
+    Raises:
+        SettingsError: a source cannot be read, a name is unknown, or a value is not accepted.
+    """
+    known = {key.name: key for key in keys}
     given = {
-        **({name: _Given(value, DEFAULT) for name, value in own.values.items()} if own else {}),
-        **_from_file(file, own.file if own else DEFAULT_FILE, known),
+        **{name: _Given(value, DEFAULT) for name, value in defaults.items()},
+        **_from_file(files, known),
         **_from_environment(environ, known),
         **_from_flags(flags, known),
     }
     values = {name: _accept(known[name], found) for name, found in given.items()}
     sources = {name: given[name].source if name in given else DEFAULT for name in known}
-    return Settings(msgspec.convert(_nested(values), Config), sources)
+    return _nested(values), sources
 
 
 def _read(path: Path) -> Mapping[str, object]:
@@ -80,12 +107,13 @@ def _read(path: Path) -> Mapping[str, object]:
         raise SettingsError(f"configuration file {path} is not valid TOML: {error}") from error
 
 
-def _from_file(file: Path | None, default: Path, known: Mapping[str, Key]) -> dict[str, _Given]:
-    if file is None and not default.exists():
+def _from_file(files: Files, known: Mapping[str, Key]) -> dict[str, _Given]:
+    if files.given is None and not files.default.exists():
         return {}
-    source = f"file {file or default}"
+    file = files.given or files.default
+    source = f"file {file}"
     given = {}
-    for name, value in _flat(_read(file or default), known, source):
+    for name, value in _flat(_read(file), known, source):
         if name not in known:
             raise SettingsError(f"unknown key {name} ({source}); {_suggestion(name, known)}")
         given[name] = _Given(value, source)
@@ -109,9 +137,10 @@ def _flat(
 
 def _from_environment(environ: Mapping[str, str], known: Mapping[str, Key]) -> dict[str, _Given]:
     variables = {key.variable: key for key in known.values()}
+    prefixes = tuple({key.prefix for key in known.values()})
     given = {}
     for variable, text in environ.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(prefixes):
             continue
         if variable not in variables:
             raise SettingsError(
