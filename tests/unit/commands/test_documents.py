@@ -15,7 +15,7 @@ from jobworkerd.settings.resolve import resolve_settings
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "packaging/config.toml").read_text()
-DOCUMENTATION = (ROOT / "docs/configuration.md").read_text()
+DOCUMENTATION, _, _ = (ROOT / "docs/configuration.md").read_text().partition("## Gateway of a cluster")
 UNIT = (ROOT / "packaging/jobworkerd.service").read_text()
 
 

@@ -25,6 +25,7 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
         "jobworker.v1.LoginService/GetIdentity": _ADMIN_AND_VIEWER,
         "jobworker.v1.LoginService/CreateLogin": _ADMIN_AND_VIEWER,
         "jobworker.v1.LoginService/RedeemLogin": _DELEGATE,
+        "jobworker.v1.ClusterService/ListNodes": _ADMIN_AND_VIEWER,
         "grpc.health.v1.Health/Check": _ALL,
         "grpc.health.v1.Health/List": _ALL,
         "grpc.health.v1.Health/Watch": _ALL,

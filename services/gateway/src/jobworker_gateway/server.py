@@ -1,0 +1,117 @@
+"""Serves the API for a cluster, until it is told to stop."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from jobworker.v1 import cluster_service_pb2, job_service_pb2, login_service_pb2
+from jobworker_gateway.archive.sql_archive import SqlArchive
+from jobworker_gateway.certificates import CertificateDirectory
+from jobworker_gateway.cluster_service import ClusterService
+from jobworker_gateway.creation import Creation
+from jobworker_gateway.engine import Engine
+from jobworker_gateway.health import NAMES, ClusterHealth
+from jobworker_gateway.jobs import Jobs
+from jobworker_gateway.login_service import GatewayLoginService
+from jobworker_gateway.node_connections import CertificateFiles, NodeConnections
+from jobworker_gateway.node_errors import NodeErrors
+from jobworker_gateway.service import GatewayJobService
+from jobworker_gateway.settings import GatewayConfig
+from jobworkerd.config import listen_address
+from jobworkerd.errors import Unauthenticated
+from jobworkerd.rpc_server import server, shutdown
+from jobworkerd.rpc_server.active_calls import ActiveCalls
+from jobworkerd.rpc_server.clients import Clients
+from jobworkerd.rpc_server.health import CERTIFICATES, DRAINING, EXPIRING, Health
+from jobworkerd.rpc_server.identity.credentials import Certificates
+from jobworkerd.rpc_server.identity.principal import Identities
+from jobworkerd.rpc_server.identity.session_token import METADATA_KEY, SessionTokens
+from jobworkerd.rpc_server.interceptors.authorization import Authorization
+from jobworkerd.rpc_server.interceptors.call_bounds import CallBounds
+from jobworkerd.rpc_server.interceptors.errors import Errors
+from jobworkerd.rpc_server.interceptors.logging import AccessLog
+from jobworkerd.rpc_server.memory import trim_periodically
+from jobworkerd.rpc_server.registration import Service
+
+
+async def serve(
+    settings: GatewayConfig,
+    engine: Engine,
+    archive: SqlArchive,
+    stopped: asyncio.Event,
+    log: structlog.typing.FilteringBoundLogger,
+) -> None:
+    """Serve until `stopped` is set, then end every call with a status.
+
+    Raises:
+        CannotStart: the certificates are unusable, or the address cannot be bound.
+    """
+    config = settings.server
+    health = Health(NAMES)
+    sessions = SessionTokens(_no_sessions)
+    identities = Identities(sessions)
+    active_calls = ActiveCalls(identities)
+    clients = Clients(config.quota)
+    call_bounds = CallBounds(identities, sessions, clients, config.api.max_concurrent_rpcs)
+    nodes = NodeConnections(CertificateFiles(*settings.node_files), asyncio.get_running_loop().time)
+    creation = Creation(config, settings.queues)
+    service = GatewayJobService(config, creation, Jobs(engine, archive), nodes, identities)
+    grpc_server = server.build(
+        config.api,
+        [AccessLog(), Errors(), NodeErrors(), call_bounds, Authorization(identities, active_calls)],
+        _services(service, identities, engine),
+        health,
+    )
+    directory = Path(config.certs_dir)
+    certificates = Certificates(
+        directory, CertificateDirectory(directory), identities.trust, partial(_show_expiry, health)
+    )
+    address = server.listen(grpc_server, config.listen, await certificates.credentials())
+    clients.port = listen_address(address)[1]
+    await grpc_server.start()
+    log.info("listening", address=address)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(each)
+            for each in (
+                engine.run(),
+                ClusterHealth(health, engine, archive).watch(),
+                certificates.poll(active_calls.check),
+                call_bounds.end_late_reads(),
+                trim_periodically(),
+            )
+        ]
+        try:
+            await stopped.wait()
+        finally:
+            health.add(DRAINING)
+            service.draining.set()
+            await shutdown.stop(grpc_server, active_calls, clients.port)
+            await nodes.close()
+            for task in tasks:
+                task.cancel()
+
+
+def _services(job_service: GatewayJobService, identities: Identities, engine: Engine) -> list[Service]:
+    return [
+        Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], job_service),
+        Service(
+            login_service_pb2.DESCRIPTOR.services_by_name["LoginService"], GatewayLoginService(identities)
+        ),
+        Service(cluster_service_pb2.DESCRIPTOR.services_by_name["ClusterService"], ClusterService(engine)),
+    ]
+
+
+async def _no_sessions() -> bytes:
+    """Refuse a session token: a gateway has no key for them."""
+    raise Unauthenticated(f"a gateway has no sessions; call without the metadata {METADATA_KEY}")
+
+
+def _show_expiry(health: Health, reason: str) -> None:
+    """Let the health service report that a certificate has to be renewed."""
+    if reason:
+        health.add(EXPIRING, (CERTIFICATES,))
+    else:
+        health.remove(EXPIRING)
