@@ -227,3 +227,15 @@ async def test_a_client_that_leaves_ends_the_call_to_the_node(
     with pytest.raises(asyncio.CancelledError):
         await client.running
     await ended.wait()
+
+
+async def test_a_job_that_starts_again_ends_the_call(
+    cluster: FakeCluster, node: ScriptedNode, client: Client
+) -> None:
+    await cluster.put(RUNNING, attempt="first")
+    node.on("AttachJob", answer(payload("abc"), LOCAL_END))
+    await client.attach(start())
+    await client.next()
+    await cluster.put(job(ID, "QUEUED", attempt=2), attempt="second")
+    with pytest.raises(errors.NodeUnreachable, match="the job starts again"):
+        await client.running

@@ -148,3 +148,15 @@ async def test_a_wrong_list_of_nodes_is_refused(
 ) -> None:
     with pytest.raises(InvalidRequest, match=problem):
         await ClusterService(cluster.engine).ListNodes(request_, Call().context)
+
+
+async def test_a_page_ends_where_the_archive_stopped(
+    cluster: FakeCluster, nodes: NodeConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "SCANNED_ROWS", 2)
+    for each in IDS[2:]:
+        await cluster.archive.add(ArchivedJob(final(each)))
+    await cluster.archive.add(ArchivedJob(final(IDS[1], command="wanted")))
+    await cluster.put(job(IDS[0], command="wanted"))
+    pages = await list_all(cluster, nodes, command_contains="wanted")
+    assert pages == [[], [], [], [], [IDS[1], IDS[0]]]

@@ -344,6 +344,14 @@ async def test_a_lost_job_is_deleted_without_its_node(
     await delete(service)
 
 
+async def test_a_lost_job_that_still_runs_on_its_node_is_deleted(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(final(ID, "LOST"))
+    node.on("DeleteJob", fail(errors.JobNotFinal(ID, "running")))
+    await delete(service)
+
+
 async def test_an_error_of_the_node_is_the_clients(
     cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
 ) -> None:

@@ -16,6 +16,10 @@ from jobworker_gateway.engine import ArchivedJob
 from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.service import GatewayJobService
+from jobworker_gateway.watches import Watch
+from jobworkerd.protocol.messages import ListJobs
+from jobworkerd.rpc_server.requests import WatchRequest
+from jobworkerd.rpc_server.streaming.rate_limiter import RateLimiter
 from scripted_node import ScriptedNode, answer
 
 IDS = [job_id(number) for number in range(6)]
@@ -193,3 +197,20 @@ def test_a_feed_keeps_the_end_of_a_removed_job() -> None:
     table.put(LiveJob(final(IDS[0])))
     feed.removed(final(IDS[0]))
     assert [bool(change.removal) for change in feed.since(0, 10)] == [False, True]
+
+
+async def test_a_client_that_is_too_slow_starts_again(cluster: FakeCluster) -> None:
+    feed, call = ChangeFeed(max_changes=1), Call()
+    feed.follow(cluster.engine.jobs)
+    watch = Watch(WatchRequest(first_page=ListJobs(page_size=10)), cluster.jobs, feed, RateLimiter())
+    writing = asyncio.ensure_future(watch.write(call.context))
+    first = Response.FromString(await call.responses.get())
+    assert first.HasField("bookmark")
+    for each in IDS[:3]:
+        await cluster.archive.add(ArchivedJob(final(each)))
+    for each in IDS[:3]:
+        cluster.engine.jobs.put(LiveJob(final(each)))
+    found = [brief(Response.FromString(await call.responses.get())) for _ in range(5)]
+    writing.cancel()
+    snapshot = [("COMPLETED", each) for each in (IDS[2], IDS[1], IDS[0])]
+    assert found == [("reset", ""), *snapshot, ("bookmark", "")]
