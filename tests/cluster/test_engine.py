@@ -242,6 +242,7 @@ async def test_two_gateways_see_and_end_the_same_jobs(cluster: Cluster, engine: 
         await status(other, created, job_pb2.JOB_STATUS_INITIALIZING)
         again = accepted(cluster, retry_on_lost=True, request_id="r")
         assert (await other.submit(again)).id == created.id
+        assert await other.knows(again.job.owner, "r")
         with pytest.raises(RequestIdReused):
             await other.submit(AcceptedJob(again.job, again.request, "different"))
         await cluster.report(created, ran(created, STOPPED, "EVICTED"), "Failed")
@@ -252,6 +253,8 @@ async def test_two_gateways_see_and_end_the_same_jobs(cluster: Cluster, engine: 
         await asyncio.gather(*(status(each, created, COMPLETED) for each in (engine, other)))
         await until(lambda: not (engine.jobs.get(created.id) or other.jobs.get(created.id)))
         assert (await other.submit(again)).status == COMPLETED
+        assert await other.knows(again.job.owner, "r")
+        assert not await other.knows(again.job.owner, "unused")
 
 
 async def test_a_secret_without_a_pod_becomes_a_job(cluster: Cluster, engine: KubernetesEngine) -> None:

@@ -37,6 +37,10 @@ class FakeEngine:
         self.submitted.append(accepted)
         return self.jobs.put(LiveJob(accepted.job)).job
 
+    async def knows(self, owner: str, request_id: str) -> bool:
+        """Return whether the request was submitted."""
+        return (owner, request_id) in [(each.job.owner, each.request.request_id) for each in self.submitted]
+
     async def find(self, job_id: str) -> LiveJob | None:
         """Return a hidden job."""
         if self.is_down:

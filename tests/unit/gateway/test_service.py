@@ -127,6 +127,15 @@ async def test_an_owner_has_a_quota(
     assert len(cluster.engine.submitted) == 1
 
 
+async def test_a_retry_needs_no_room(cluster: FakeCluster, nodes: NodeConnections) -> None:
+    service = service_of(cluster.jobs, nodes, Config(quota=QuotaConfig(admin=AdminQuota(running_jobs=1))))
+    for _ in range(2):
+        await create(service, CreateJobRequest(command="true", request_id="r"))
+    with pytest.raises(errors.QuotaExceeded):
+        await create(service, CreateJobRequest(command="true", request_id="other"))
+    assert len(cluster.engine.submitted) == 2
+
+
 async def test_a_running_job_comes_from_its_node(
     cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
 ) -> None:

@@ -93,6 +93,9 @@ class Engine(Protocol):
             RequestIdReused: the earlier request was a different one.
         """
 
+    async def knows(self, owner: str, request_id: str) -> bool:
+        """Return whether an owner has a job of a request with this `request_id`, live or in the archive."""
+
     async def find(self, job_id: str) -> LiveJob | None:
         """Ask the cluster for a job that the table does not have yet; None if the cluster does not have it.
 

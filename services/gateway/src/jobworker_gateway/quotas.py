@@ -24,12 +24,20 @@ class Quotas:
         self._jobs = jobs
         self._rate = CreateRate(quota.create_rate, max_create_rate, clock)
 
-    def check(self, owner: str) -> None:
+    def count_call(self, owner: str) -> None:
         """Count a CreateJob call.
 
         Raises:
-            QuotaExceeded: the owner has too many jobs, or calls too often.
+            QuotaExceeded: the owner calls too often.
             ServerBusy: all clients together call too often.
+        """
+        self._rate.take(owner)
+
+    def check_room(self, owner: str) -> None:
+        """Check whether the owner can have another job.
+
+        Raises:
+            QuotaExceeded: the owner has too many jobs.
         """
         queued = self._jobs.count(owner, job_pb2.JOB_STATUS_QUEUED)
         running = queued + sum(self._jobs.count(owner, status) for status in _STARTED)
@@ -44,4 +52,3 @@ class Quotas:
             raise QuotaExceeded(
                 "quota.admin.running_jobs", quota.running_jobs, why, "retry when jobs have ended"
             )
-        self._rate.take(owner)

@@ -19,7 +19,7 @@ from jobworker_gateway.quotas import Quotas
 from jobworker_gateway.relay import Relays
 from jobworker_gateway.watches import Watch
 from jobworkerd.config import Config
-from jobworkerd.errors import ShuttingDown
+from jobworkerd.errors import QuotaExceeded, ShuttingDown
 from jobworkerd.rpc_server import attach_validation, page_token, validation
 from jobworkerd.rpc_server.attach_requests import read_start
 from jobworkerd.rpc_server.identity.principal import Identities
@@ -65,10 +65,23 @@ class GatewayJobService(job_service_pb2_grpc.JobServiceServicer):
             raise ShuttingDown
         owner = self._subject(context)
         accepted = self._creation.accept(request, owner)
-        self._quotas.check(owner)
+        self._quotas.count_call(owner)
+        await self._check_room(owner, request.request_id)
         job = await self._jobs.engine.submit(accepted)
         log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job)
+
+    async def _check_room(self, owner: str, request_id: str) -> None:
+        """Check whether an owner can have another job. A retry does not make another one.
+
+        Raises:
+            QuotaExceeded: the owner has too many jobs.
+        """
+        try:
+            self._quotas.check_room(owner)
+        except QuotaExceeded:
+            if not request_id or not await self._jobs.engine.knows(owner, request_id):
+                raise
 
     async def GetJob(
         self, request: job_service_pb2.GetJobRequest, context: Context

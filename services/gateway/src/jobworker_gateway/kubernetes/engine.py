@@ -114,6 +114,11 @@ class KubernetesEngine:
             live = self._state.learn(found)
             return live.job if live else await self._archived(found)
 
+    async def knows(self, owner: str, request_id: str) -> bool:
+        """Return whether an owner has a job of a request."""
+        with _cluster_errors():
+            return await self._submission.knows(owner, request_id)
+
     async def find(self, job_id: str) -> LiveJob | None:
         """Ask the cluster for a job that the table does not have yet."""
         with _cluster_errors():

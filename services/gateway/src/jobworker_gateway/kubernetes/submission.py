@@ -40,6 +40,20 @@ class Submission:
                     return await self.attempts.resume(earlier)
         raise ClusterUnavailable("another request with the same request_id is in progress")
 
+    async def knows(self, owner: str, request_id: str) -> bool:
+        """Return whether an owner has a job of a request.
+
+        Raises:
+            KubeError, ClusterUnavailable: the cluster does not answer.
+        """
+        key = names.request_key(owner, request_id)
+        # A job that ends in between is in the archive before its Secret is deleted.
+        try:
+            await self.attempts.kube.get(secrets(self.attempts.namespace), names.secret_name("", key))
+        except NotFound:
+            return await self.attempts.archive.find_request(key) is not None
+        return True
+
     def _check_queue(self, job: job_pb2.Job) -> None:
         queues = self.attempts.queues
         queue = job.queue or DEFAULT_QUEUE
