@@ -8,6 +8,7 @@ from cluster_jobs import ALICE, BOB, final, job, job_id
 from fake_cluster import FakeCluster
 from gateway_calls import Call, service_of
 from jobworker.v1 import cluster_service_pb2, job_pb2, job_service_pb2
+from jobworker_gateway import listing
 from jobworker_gateway.archive import paging
 from jobworker_gateway.cluster_service import ClusterService
 from jobworker_gateway.engine import ArchivedJob
@@ -57,6 +58,7 @@ async def test_pages_have_all_jobs_newest_first(
     assert max(map(len, pages)) == min(size, len(IDS))
 
 
+@pytest.mark.parametrize("examined", [1, 2, 100])
 @pytest.mark.parametrize(
     ("fields", "numbers"),
     [
@@ -72,9 +74,11 @@ async def test_filters_apply_to_both(
     nodes: NodeConnections,
     fields: dict[str, Any],
     numbers: list[int],
+    examined: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(paging, "SCANNED_ROWS", 2)
+    monkeypatch.setattr(listing, "EXAMINED_JOBS", examined)
     pages = await list_all(filled, nodes, page_size=2, **fields)
     assert [each for page in pages for each in page] == [IDS[number] for number in numbers]
 

@@ -8,6 +8,9 @@ from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.jobs import Jobs
 from jobworkerd.protocol.messages import ListJobs
 
+EXAMINED_JOBS = 5_000
+"""Jobs of the table that a page examines at most. Other calls wait for that, about 20 ms."""
+
 
 class JobPage(NamedTuple):
     """A page of jobs, newest first. `next_before` is empty if no page follows."""
@@ -26,8 +29,8 @@ async def read_page(jobs: Jobs, request: ListJobs) -> JobPage:
         ClusterUnavailable: the archive does not answer.
     """
     archived, stop = await jobs.archive.page(request)
-    found = {job.id: job for job in archived}
-    live = _live(jobs, request, stop)
+    live, end = _live(jobs, request, stop)
+    found = {job.id: job for job in archived if job.id >= end}
     # A final job of the table that the page lacks was archived after the page was read, or deleted.
     ended = [each.job.id for each in live if each.final and each.job.id not in found]
     found.update((job.id, job) for job in await jobs.archive.find_all(ended))
@@ -36,21 +39,23 @@ async def read_page(jobs: Jobs, request: ListJobs) -> JobPage:
             found.setdefault(each.job.id, jobs.shown(each))
     merged = sorted(found.values(), key=lambda job: job.id, reverse=True)
     page = _fitting(merged, request)
-    return JobPage(tuple(page), page[-1].id if len(page) < len(merged) else stop)
+    return JobPage(tuple(page), page[-1].id if len(page) < len(merged) else end)
 
 
-def _live(jobs: Jobs, request: ListJobs, stop: str) -> list[LiveJob]:
-    """Return the jobs of the table that match, down to the end of the archive's page.
+def _live(jobs: Jobs, request: ListJobs, stop: str) -> tuple[list[LiveJob], str]:
+    """Return the jobs of the table that match, down to the end of the archive's page, and the end of both.
 
     One more than a page is enough to know that another page follows.
     """
     found: list[LiveJob] = []
-    for each in jobs.engine.jobs.newest(request.before):
+    for number, each in enumerate(jobs.engine.jobs.newest(request.before), 1):
         if each.job.id < stop or len(found) > request.page_size:
             break
         if matches(request, each.job):
             found.append(each)
-    return found
+        if number == EXAMINED_JOBS:
+            return found, each.job.id
+    return found, stop
 
 
 def _fitting(found: list[job_pb2.Job], request: ListJobs) -> list[job_pb2.Job]:
