@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobworker.v1 import job_service_pb2, login_service_pb2
+from jobworker.v1 import job_service_pb2, login_service_pb2, node_service_pb2
 from tests.docs.pages import Use, blocks
 from tests.docs.playing import Session
 from tests.interop.paths import ROOT
@@ -13,7 +13,7 @@ from tests.interop.paths import ROOT
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
 METHODS = [
     f"{service.full_name}/{method.name}"
-    for file in (job_service_pb2.DESCRIPTOR, login_service_pb2.DESCRIPTOR)
+    for file in (job_service_pb2.DESCRIPTOR, login_service_pb2.DESCRIPTOR, node_service_pb2.DESCRIPTOR)
     for service in file.services_by_name.values()
     for method in service.methods
 ]
@@ -24,7 +24,7 @@ def test_the_page_does_what_it_says(page: Path, session: Session) -> None:
     session.play(page)
 
 
-@pytest.mark.parametrize("program", ["rpc|delegate", "bufrpc|bufdelegate"])
+@pytest.mark.parametrize("program", ["rpc|delegate|gateway", "bufrpc|bufdelegate|bufgateway"])
 @pytest.mark.parametrize("method", METHODS)
 def test_there_is_a_recipe_for_each_rpc(program: str, method: str) -> None:
     code = "\n".join(each.code for each in blocks(ROOT / "docs/grpcurl.md") if each.use is Use.RUN)

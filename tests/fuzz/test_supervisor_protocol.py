@@ -15,6 +15,7 @@ from jobworkerd.metrics.instruments import Snapshot
 from jobworkerd.model import JobSpec
 from jobworkerd.protocol import framing, messages
 from jobworkerd.protocol.input_messages import FeedInput
+from jobworkerd.protocol.node_messages import RunJob
 from jobworkerd.protocol.server import ApiConnection, ServerParts
 from jobworkerd.supervisor.logins import Logins
 from jobworkerd.supervisor.metrics_collection import MetricsCollection
@@ -22,13 +23,14 @@ from tests.fuzz.campaign import campaign
 from tests.fuzz.mutations import mutated, values_of
 from tests.unit.supervisor.job_table import Server, running_table
 
+JOB_ID = "0199f3a0-0000-7000-8000-000000000001"
+
 _SPEC = values_of(JobSpec).map(lambda spec: msgspec.structs.replace(spec, command="/nonexistent/true"))
 """These jobs are not isolated, so no command may run."""
 
-BODIES = values_of(messages.RequestBody).filter(lambda body: not isinstance(body, messages.StartJob))
-REQUESTS = st.builds(
-    messages.Request, st.integers(-(2**63), 2**63 - 1), BODIES | st.builds(messages.StartJob, _SPEC)
-)
+_STARTS = st.builds(messages.StartJob, _SPEC) | st.builds(RunJob, st.text() | st.just(JOB_ID), _SPEC)
+BODIES = values_of(messages.RequestBody).filter(lambda body: not isinstance(body, messages.StartJob | RunJob))
+REQUESTS = st.builds(messages.Request, st.integers(-(2**63), 2**63 - 1), BODIES | _STARTS)
 FRAMES = REQUESTS.map(framing.encode)
 HOSTILE = st.lists(
     st.binary(max_size=100) | FRAMES | FRAMES.flatmap(mutated) | st.just(b"\xff" * 4) | st.just(b"\0\0\0\0"),
@@ -57,6 +59,7 @@ class Supervisor:
                 lambda _: messages.Certificates(),
                 MetricsCollection(lambda: Snapshot(0, ()), list),
                 Logins(self.table.context.records.session_key).handle,
+                self.table.cluster.handle,
             ),
             on_ready=lambda: None,
             on_fault=lambda *_: None,  # a fault is answered, and logged

@@ -12,6 +12,7 @@ from api_server import Api, Authority, Logged, ScriptedSupervisor, StartApi, fir
 from msgspec.structs import replace
 
 from jobworkerd.api import main
+from jobworkerd.api.host import describe_host
 from jobworkerd.api.telemetry import Exporting
 from jobworkerd.config import ApiConfig, Config, Defaults
 from jobworkerd.rpc_server.interceptors.server_interceptor import ServerInterceptor
@@ -48,7 +49,7 @@ def start_api(config: Config, authority: Authority, logged: Logged) -> StartApi:
         running = asyncio.create_task(
             main.serve(
                 replace(config, defaults=defaults),
-                Path(config.state_dir) / "jobs",
+                describe_host(config, Path(config.state_dir) / "jobs"),
                 theirs,
                 Exporting(extra),
                 structlog.get_logger(),

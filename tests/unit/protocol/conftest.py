@@ -24,6 +24,7 @@ async def pair(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
             lambda known: messages.Certificates((1, 2, 3), b"" if known == (1, 2, 3) else b"ca"),
             table.metrics,
             AsyncMock(),
+            AsyncMock(),
         ),
         on_ready=lambda: events.append("ready"),
         on_fault=lambda *fault: faults.append(fault),

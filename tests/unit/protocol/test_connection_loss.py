@@ -15,7 +15,7 @@ from tests.unit.protocol.socket_pair import Pair, until, waiting
 
 async def test_a_closed_socket_fails_all_calls(pair: Pair) -> None:
     async with pair.client.follow("a") as view:
-        call = asyncio.create_task(pair.client.start_job(SPEC))
+        call = asyncio.create_task(pair.client.start_job(messages.StartJob(SPEC)))
         subscriber = asyncio.create_task(view.changed(3))
         await until(lambda: waiting(view) and ("start", SPEC) in pair.table.calls)
         pair.connection.close()
@@ -58,7 +58,7 @@ async def test_calls_fail_until_the_supervisor_answers_again(ticks: list[bool], 
     assert ticks == []
     async with watched(pair) as states, asyncio.timeout(30):
         async with pair.client.follow("a") as view:
-            call = asyncio.create_task(pair.client.start_job(SPEC))
+            call = asyncio.create_task(pair.client.start_job(messages.StartJob(SPEC)))
             subscriber = asyncio.create_task(view.changed(3))
             await until(lambda: waiting(view) and ("start", SPEC) in pair.table.calls)
             pair.stop_reading()
@@ -103,7 +103,7 @@ async def test_a_dropped_subscriber_does_not_unfollow_for_a_new_one(ticks: list[
 
 async def test_a_request_has_no_deadline_while_pings_are_answered(ticks: list[bool], pair: Pair) -> None:
     async with watched(pair) as states, asyncio.timeout(30):
-        call = asyncio.create_task(pair.client.start_job(SPEC))
+        call = asyncio.create_task(pair.client.start_job(messages.StartJob(SPEC)))
         await until(lambda: sum(ticks) > 20)
         pair.table.held.set()
         assert await call == RUNNING

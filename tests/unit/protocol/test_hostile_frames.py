@@ -52,7 +52,7 @@ async def hostile() -> AsyncIterator[Hostile]:
     connection = ApiConnection(
         Table(),
         Table().inputs,
-        ServerParts(lambda _: messages.Certificates(), Metrics(), AsyncMock()),
+        ServerParts(lambda _: messages.Certificates(), Metrics(), AsyncMock(), AsyncMock()),
         on_ready=lambda: None,
         on_fault=lambda what, _: hostile.faults.append(what),
     )

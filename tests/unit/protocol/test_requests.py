@@ -50,7 +50,7 @@ async def test_replies(pair: Pair) -> None:
     stopping = messages.StopJob(job_id="a", subject="CN=bob", grace_period=0.5)
     deleting = messages.DeleteJob("a", "CN=bob")
     await pair.client.ready()
-    assert await pair.client.start_job(SPEC) == RUNNING
+    assert await pair.client.start_job(messages.StartJob(SPEC)) == RUNNING
     assert await pair.client.get_job("a") == RUNNING
     assert await pair.client.list_jobs(listing) == messages.JobPage((RUNNING,), next_before="a")
     assert await pair.client.update_job(updating) == RUNNING
@@ -61,7 +61,7 @@ async def test_replies(pair: Pair) -> None:
 
 
 async def test_a_slow_reply_does_not_delay_others(pair: Pair) -> None:
-    starting = asyncio.create_task(pair.client.start_job(SPEC))
+    starting = asyncio.create_task(pair.client.start_job(messages.StartJob(SPEC)))
     await until(lambda: pair.table.calls)
     assert await pair.client.get_job("a") == RUNNING
     assert not starting.done()
@@ -86,11 +86,10 @@ async def test_a_failed_delete_reaches_the_client(pair: Pair) -> None:
 
 
 def test_all_errors_of_the_supervisor_are_sent() -> None:
-    # The API process raises these itself.
+    of_api_processes = {errors.InvalidRequest, errors.MessageTooLarge}
+    of_gateways = {errors.NodeUnreachable, errors.ClusterUnavailable}
     sent = {type(error) for error in SENT_ERRORS}
-    assert sent | {errors.InvalidRequest, errors.MessageTooLarge} == set(
-        errors.JobWorkerError.__subclasses__()
-    )
+    assert sent | of_api_processes | of_gateways == set(errors.JobWorkerError.__subclasses__())
 
 
 async def test_a_bug_of_the_supervisor_is_a_fault(pair: Pair) -> None:

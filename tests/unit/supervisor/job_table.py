@@ -14,6 +14,7 @@ from jobworkerd.cgroup.hierarchy import Hierarchy
 from jobworkerd.config import Config, IsolationConfig, LoggingConfig
 from jobworkerd.model import Job, JobSpec, JobStatus
 from jobworkerd.protocol.messages import StopJob
+from jobworkerd.supervisor.cluster_jobs import ClusterJobs
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.jobs import Jobs
@@ -38,6 +39,7 @@ class Server:
         self.changed: list[str] = []
         events = EventLog(LoggingConfig(format="json"), self.log)
         self.jobs = Jobs(config, context, events, self._changed, self.forgotten.append)
+        self.cluster = ClusterJobs(self.jobs, context, events)
 
     def _changed(self, job_id: str) -> None:
         progress = self.jobs.progress(job_id)

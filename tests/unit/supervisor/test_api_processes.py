@@ -60,7 +60,7 @@ async def serving(
         connection = ApiConnection(
             create_autospec(Jobs),
             create_autospec(InputSession),
-            ServerParts(lambda _: Certificates(), create_autospec(MetricsSource), AsyncMock()),
+            ServerParts(lambda _: Certificates(), create_autospec(MetricsSource), AsyncMock(), AsyncMock()),
             on_ready=on_ready,
             on_fault=lambda *_: None,
         )

@@ -16,6 +16,7 @@ from jobworkerd.config import IsolationConfig, LoggingConfig
 from jobworkerd.job_id import JobIds
 from jobworkerd.metrics.definitions import JOB_DURATION
 from jobworkerd.model import Job, JobStatus, OutputSource, TerminationReason, Usage
+from jobworkerd.supervisor import boot as host_boot
 from jobworkerd.supervisor import lost_jobs
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.job_context import JobContext
@@ -48,7 +49,7 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], obj
     """Set the id of the boot. The first one is `one`."""
     file = tmp_path / "boot_id"
     file.write_text("one\n")
-    monkeypatch.setattr(lost_jobs, "_BOOT_ID_FILE", file)
+    monkeypatch.setattr(host_boot, "_BOOT_ID_FILE", file)
     return file.write_text
 
 

@@ -28,10 +28,20 @@ class JobIds:
     def __init__(self, last_key: int = 0) -> None:
         """Create ids after the one with `last_key` (see `key_of`)."""
         self._last = last_key
+        self._reserved: frozenset[int] = frozenset()
+
+    def reserve(self, job_id: str) -> None:
+        """Skip the time of an id that another program has created, and that can be in the future."""
+        if (key := key_of(job_id)) > self._last:
+            self._reserved |= {key}
 
     def new(self, time_ns: int | None = None) -> str:
         """Return the next id, which is created at `time_ns` (default: now)."""
         self._last = max(key_at(time.time_ns() if time_ns is None else time_ns), self._last + 1)
+        if self._reserved:
+            while self._last in self._reserved:
+                self._last += 1
+            self._reserved = frozenset(key for key in self._reserved if key > self._last)
         milliseconds, rand_a = divmod(self._last, 1 << _RAND_A_BITS)
         rand_b = int.from_bytes(os.urandom(8), "big") >> 2
         return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b))
@@ -72,8 +82,8 @@ def key_at(time_ns: int) -> int:
 
 
 def time_of(job_id: str) -> int:
-    """Return the time in a job id, in nanoseconds since the epoch."""
-    return key_of(job_id) * 1_000_000 >> _RAND_A_BITS
+    """Return the first time at which a job id can be created, in nanoseconds since the epoch."""
+    return -(-key_of(job_id) * 1_000_000 >> _RAND_A_BITS)
 
 
 def key_range(prefix: str) -> tuple[int, int]:

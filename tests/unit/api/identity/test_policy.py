@@ -8,7 +8,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from jobworker.v1 import cluster_service_pb2, job_service_pb2, login_service_pb2
+from jobworker.v1 import cluster_service_pb2, job_service_pb2, login_service_pb2, node_service_pb2
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.login_messages import (
     CreateLogin,
@@ -18,6 +18,7 @@ from jobworkerd.protocol.login_messages import (
     RedeemLogin,
     SessionKey,
 )
+from jobworkerd.protocol.node_messages import GetHost, Host, ListRuns, Runs
 from jobworkerd.rpc_server.identity.policy import POLICY, roles_for
 from jobworkerd.rpc_server.identity.principal import Role
 
@@ -25,6 +26,7 @@ FILES: list[FileDescriptor] = [
     job_service_pb2.DESCRIPTOR,
     login_service_pb2.DESCRIPTOR,
     cluster_service_pb2.DESCRIPTOR,
+    node_service_pb2.DESCRIPTOR,
     health_pb2.DESCRIPTOR,
     reflection_pb2.DESCRIPTOR,
 ]
@@ -61,6 +63,14 @@ def test_a_delegate_alone_can_only_redeem_logins_and_check_the_health() -> None:
     assert delegates == {"jobworker.v1.LoginService/RedeemLogin", *health}
 
 
+def test_a_gateway_can_run_jobs_of_the_cluster_and_check_the_health() -> None:
+    gateways = {method for method, roles in POLICY.items() if Role.GATEWAY in roles}
+    health = {f"grpc.health.v1.Health/{name}" for name in ("Check", "List", "Watch")}
+    service = "jobworker.v1.NodeService"
+    names = ("GetHost", "RunJob", "ListRuns", "EvictJob", "RenewLease")
+    assert gateways == {*(f"{service}/{name}" for name in names), *health}
+
+
 BY_ID = {"GetJob", "StopJob", "UpdateJob", "DeleteJob", "GetJobsStream"}
 
 
@@ -71,7 +81,7 @@ async def _call(api: Api, unit: str | None, method: str) -> grpc.StatusCode:
 
 
 @pytest.mark.parametrize("method", sorted(set(POLICY) - OF_GATEWAYS))
-@pytest.mark.parametrize("unit", ["Admin", "Viewer", "Delegate", "Intern", None])
+@pytest.mark.parametrize("unit", ["Admin", "Viewer", "Delegate", "Gateway", "Intern", None])
 async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) -> None:
     replies: dict[type, messages.ReplyBody] = {
         messages.ListJobs: messages.JobPage(()),
@@ -79,6 +89,8 @@ async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) 
         CreateLogin: LoginToken("token", 60),
         RedeemLogin: Login(),
         GetSessionKey: SessionKey(b"key"),
+        GetHost: Host(""),
+        ListRuns: Runs(()),
     }
     api.supervisor.script = lambda body: replies.get(type(body), messages.OneJob(FINAL_JOB))
     code = await _call(api, unit, method)
@@ -87,7 +99,7 @@ async def test_every_cell_of_the_table(api: Api, method: str, unit: str | None) 
     assert code != grpc.StatusCode.UNIMPLEMENTED
     (decision,) = api.events("authorization")
     assert (decision["method"], decision["decision"]) == (method, "allowed" if allowed else "denied")
-    assert decision["role"] == (unit if unit in {"Admin", "Viewer", "Delegate"} else "")
+    assert decision["role"] == (unit if unit in {role.value for role in Role} else "")
     assert str(decision["subject"]).startswith("CN=alice")
     assert decision["reason"]
 

@@ -18,10 +18,12 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from jobworker.v1 import job_service_pb2, login_service_pb2
+from jobworker.v1 import job_service_pb2, login_service_pb2, node_service_pb2
 from jobworkerd.api import privileges
+from jobworkerd.api.host import Host, describe_host
 from jobworkerd.api.login_service import LoginService
 from jobworkerd.api.metrics.api_metrics import ApiMetrics
+from jobworkerd.api.node_service import NodeService
 from jobworkerd.api.service import JobService
 from jobworkerd.api.streaming.streams import Streams
 from jobworkerd.api.telemetry import Exporting, telemetry
@@ -77,20 +79,20 @@ def run(arguments: Sequence[str]) -> int:
     config = _read_config(given.config_fd)
     lines = log_setup.configure(config.logging, "api")
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    # The directories above may be inaccessible to the user of this process.
-    jobs_dir = Path(f"/proc/self/fd/{given.jobs_fd}")
     try:
         exporting = telemetry(os.environ, config.log.max_bytes)
         if config.metrics.listen:
             importlib.import_module("jobworkerd.api.metrics.prometheus")
         preload.load()
+        # The directories above may be inaccessible to the user of this process.
+        host = describe_host(config, Path(f"/proc/self/fd/{given.jobs_fd}"))
         # Loaded modules stay, and a garbage collection that includes them delays all calls by 20 ms.
         gc.freeze()
         listens = [each for each in (config.listen, config.metrics.listen) if each]
         privileges.drop(given.uid, given.gid, [listen_address(each)[1] for each in listens])
         with exporting as exported:
             sock = socket.socket(fileno=given.socket_fd)
-            uvloop.run(_with_log_lines(lines, serve(config, jobs_dir, sock, exported, log)))
+            uvloop.run(_with_log_lines(lines, serve(config, host, sock, exported, log)))
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the message is sufficient
         return 1
@@ -112,7 +114,7 @@ def _read_config(descriptor: int) -> Config:
 
 async def serve(
     config: Config,
-    jobs_dir: Path,
+    host: Host,
     sock: socket.socket,
     exporting: Exporting,
     log: structlog.typing.FilteringBoundLogger,
@@ -133,10 +135,10 @@ async def serve(
         metrics.encoded,
     )
     sessions = SessionTokens(partial(_session_key, supervisor))
-    identities = Identities(sessions)
+    identities = Identities(sessions, is_host=True)
     active_calls = ActiveCalls(identities)
     clients = Clients(config.quota)
-    streams = Streams(supervisor, jobs_dir, config.log, metrics.readers)
+    streams = Streams(supervisor, host.jobs_dir, config.log, metrics.readers)
     service = JobService(config, streams, supervisor, identities, draining)
     if job_spans := exporting.job_spans:
         service.on_created = job_spans.created
@@ -157,6 +159,10 @@ async def serve(
             Service(
                 login_service_pb2.DESCRIPTOR.services_by_name["LoginService"],
                 LoginService(supervisor, identities, sessions),
+            ),
+            Service(
+                node_service_pb2.DESCRIPTOR.services_by_name["NodeService"],
+                NodeService(config, host, identities, service),
             ),
         ],
         health,

@@ -15,6 +15,7 @@ from jobworkerd.errors import ShuttingDown
 from jobworkerd.model import Job
 from jobworkerd.protocol import messages
 from jobworkerd.protocol.client import SupervisorClient
+from jobworkerd.protocol.node_messages import RunJob
 from jobworkerd.rpc_server import attach_validation, call_trace, job_messages, page_token, validation
 from jobworkerd.rpc_server.attach_requests import read_start
 from jobworkerd.rpc_server.bounds import MAX_PAGE_BYTES
@@ -47,7 +48,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> None:
         self._config = config
         self._streams = streams
-        self._supervisor = supervisor
+        self.supervisor = supervisor
         self._identities = identities
         self._draining = draining
         self.on_created: Callable[[Job, TraceContext | None], None] = lambda _job, _trace: None
@@ -59,15 +60,24 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.CreateJobRequest, context: Context
     ) -> job_service_pb2.CreateJobResponse:
         """Start a job."""
-        if self._draining.is_set():
-            raise ShuttingDown
         owner = self._identities.principal(context).subject
         spec = validation.job_spec(request, self._config, owner)
         trace = call_trace.of_call(context)
-        job = await self._supervisor.start_job(spec, trace)
+        job = await self.create(messages.StartJob(spec, trace), trace)
         log_job_id(job)
-        self.on_created(job, trace)
         return job_service_pb2.CreateJobResponse(job=job_to_proto(job))
+
+    async def create(self, request: messages.StartJob | RunJob, trace: TraceContext | None) -> Job:
+        """Start a job and return it.
+
+        Raises:
+            JobWorkerError: the server shuts down, or the supervisor refused the job.
+        """
+        if self._draining.is_set():
+            raise ShuttingDown
+        job = await self.supervisor.start_job(request)
+        self.on_created(job, trace)
+        return job
 
     async def GetJob(  # type: ignore[override]  # the stubs declare messages only
         self,
@@ -77,9 +87,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Return a job as a serialized message."""
         log_job_id(request)
         job_id = validation.job_id(request.id)
-        message = self._messages.cached(job_id) if self._supervisor.keeps_final(job_id) else b""
+        message = self._messages.cached(job_id) if self.supervisor.keeps_final(job_id) else b""
         if not message:
-            message = self._messages.serialize(await self._supervisor.get_job(job_id))
+            message = self._messages.serialize(await self.supervisor.get_job(job_id))
         return job_messages.get_job_response(message)
 
     async def ListJobs(  # type: ignore[override]  # as above
@@ -88,7 +98,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         context: Context,  # noqa: ARG002 - gRPC's signature
     ) -> bytes:
         """Return a page of jobs as a serialized message."""
-        page = await self._supervisor.list_jobs(validation.list_jobs(request))
+        page = await self.supervisor.list_jobs(validation.list_jobs(request))
         jobs = await self._fill_page(page.jobs)
         before = page.jobs[len(jobs) - 1].id if len(jobs) < len(page.jobs) else page.next_before
         token = page_token.make(before, request) if before else ""
@@ -118,7 +128,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> bytes:
         """Wait for the end of a job and return the job as a serialized message."""
         log_job_id(request)
-        job = await self._supervisor.wait_job(*validation.wait_job(request))
+        job = await self.supervisor.wait_job(*validation.wait_job(request))
         return job_messages.wait_job_response(self._messages.serialize(job), done=job.status.final)
 
     async def StopJob(
@@ -127,7 +137,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Stop a job."""
         log_job_id(request)
         stop = validation.stop_job(request, self._identities.principal(context).subject)
-        job = await self._supervisor.stop_job(stop)
+        job = await self.supervisor.stop_job(stop)
         return job_service_pb2.StopJobResponse(job=job_to_proto(job))
 
     async def UpdateJob(
@@ -137,7 +147,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         log_job_id(request)
         subject = self._identities.principal(context).subject
         update = validation.update_job(request, self._config.defaults, subject)
-        job = await self._supervisor.update_job(update)
+        job = await self.supervisor.update_job(update)
         return job_service_pb2.UpdateJobResponse(job=job_to_proto(job))
 
     async def DeleteJob(
@@ -146,7 +156,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Delete the record and the log of a job that has ended."""
         log_job_id(request)
         subject = self._identities.principal(context).subject
-        await self._supervisor.delete_job(messages.DeleteJob(validation.job_id(request.id), subject))
+        await self.supervisor.delete_job(messages.DeleteJob(validation.job_id(request.id), subject))
         return job_service_pb2.DeleteJobResponse()
 
     @contextlib.asynccontextmanager
@@ -171,7 +181,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         request = attach_validation.attach(start)
         subject = self._identities.principal(context).subject
         async with self._streams.open(request.stream) as stream:
-            call = AttachCall(request, stream, self._supervisor, subject)
+            call = AttachCall(request, stream, self.supervisor, subject)
             yield lambda: call.run(context)
 
     @contextlib.asynccontextmanager

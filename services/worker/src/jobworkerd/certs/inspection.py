@@ -138,12 +138,12 @@ def hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def role(certificate: x509.Certificate) -> str:
-    """Return the role of a certificate: `CA`, `server`, `Admin`, `Viewer`, `Delegate` or `none`."""
+    """Return the role of a certificate, such as `Admin`; `none` if it has none, and `CA` for an authority."""
     if _is_authority(certificate):
         return "CA"
     units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     found = {str(unit.value).casefold() for unit in units}
-    for candidate in (Role.ADMIN, Role.VIEWER, Role.DELEGATE):
+    for candidate in (Role.ADMIN, Role.VIEWER, Role.DELEGATE, Role.GATEWAY):
         if candidate in found and _is_for(certificate, ExtendedKeyUsageOID.CLIENT_AUTH):
             return candidate.capitalize()
     return "server" if _is_for(certificate, ExtendedKeyUsageOID.SERVER_AUTH) else "none"

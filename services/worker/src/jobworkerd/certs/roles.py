@@ -4,12 +4,16 @@ import enum
 
 
 class Role(enum.StrEnum):
-    """The role of a certificate. ADMIN and VIEWER are clients, and a DELEGATE acts for them."""
+    """The role of a certificate. ADMIN and VIEWER are clients, and a DELEGATE acts for them.
+
+    A GATEWAY runs the jobs of a cluster on its hosts.
+    """
 
     SERVER = "server"
     ADMIN = "admin"
     VIEWER = "viewer"
     DELEGATE = "delegate"
+    GATEWAY = "gateway"
 
     @property
     def organizational_unit(self) -> str | None:

@@ -65,7 +65,8 @@ def issue(
 ) -> None:
     """Create a certificate, signed by the authority in the directory, or renew one (--force).
 
-    A delegate acts for users that have logged in to it, such as a shared dashboard.
+    A delegate acts for users that have logged in to it, such as a shared dashboard. A gateway runs the jobs
+    of a cluster, and acts for all its users. The agent of a host has this role, too.
 
     A server certificate that is renewed without --host keeps its hosts.
     """

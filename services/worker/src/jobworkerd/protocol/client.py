@@ -10,16 +10,16 @@ from functools import partial
 import msgspec
 
 from jobworkerd.errors import JobWorkerError, ShuttingDown, SupervisorUnavailable
-from jobworkerd.model import Job, JobSpec
+from jobworkerd.model import Job
 from jobworkerd.protocol import framing, input_messages, messages
 from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.protocol.job_view import JobView
 from jobworkerd.protocol.liveness import TICK_SECONDS, Liveness
 from jobworkerd.protocol.metrics_messages import ExportMetrics, GetMetrics, Metrics, Scrape, Scraped
+from jobworkerd.protocol.node_messages import RunJob
 from jobworkerd.protocol.replies import T, expect
 from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
 from jobworkerd.protocol.subscriptions import Subscriptions
-from jobworkerd.trace_context import TraceContext
 
 _NO_ANSWER = "the supervisor does not answer"
 
@@ -101,9 +101,9 @@ class SupervisorClient(asyncio.Protocol):
         """Return the metrics of the supervisor, which are empty if another process exports them."""
         return await self._call(ExportMetrics(), Metrics)
 
-    async def start_job(self, spec: JobSpec, trace: TraceContext | None = None) -> Job:
+    async def start_job(self, request: messages.StartJob | RunJob) -> Job:
         """Start a job, and return it when its command runs."""
-        return (await self._call(messages.StartJob(spec, trace), messages.OneJob)).job
+        return (await self._call(request, messages.OneJob)).job
 
     async def get_job(self, job_id: str) -> Job:
         """Return a job with its current usage."""

@@ -17,6 +17,7 @@ from jobworkerd.protocol.change_log import Change
 from jobworkerd.protocol.input_messages import InputAccepted, InputRequest
 from jobworkerd.protocol.login_messages import LoginReply, LoginRequest
 from jobworkerd.protocol.metrics_messages import Metrics, MetricsRequest, Scrape
+from jobworkerd.protocol.node_messages import NodeReply, NodeRequest
 from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
 from jobworkerd.terminal import TerminalResize
 from jobworkerd.trace_context import TraceContext
@@ -157,6 +158,7 @@ RequestBody = (
     | UnwatchJobs
     | GetCertificates
     | LoginRequest
+    | NodeRequest
     | InputRequest
     | MetricsRequest
 )
@@ -241,6 +243,7 @@ ReplyBody = (
     | InputAccepted
     | Certificates
     | LoginReply
+    | NodeReply
     | Metrics
     | Done
     | Failure

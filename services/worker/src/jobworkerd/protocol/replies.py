@@ -6,6 +6,7 @@ from jobworkerd.errors import from_wire
 from jobworkerd.protocol import input_messages, messages
 from jobworkerd.protocol.login_messages import Login, LoginToken, SessionKey
 from jobworkerd.protocol.metrics_messages import Metrics
+from jobworkerd.protocol.node_messages import Host, Runs
 
 T = TypeVar(
     "T",
@@ -17,6 +18,8 @@ T = TypeVar(
     LoginToken,
     Login,
     SessionKey,
+    Host,
+    Runs,
     Metrics,
     messages.Done,
 )

@@ -15,6 +15,7 @@ from jobworkerd.protocol.job_table import InputSession, JobTable
 from jobworkerd.protocol.login_messages import LoginReply, LoginRequest
 from jobworkerd.protocol.metrics_messages import MetricsRequest
 from jobworkerd.protocol.metrics_session import MetricsSession, MetricsSource
+from jobworkerd.protocol.node_messages import NodeRequest
 from jobworkerd.protocol.span_messages import SpanEnded, SpansExported
 
 
@@ -24,6 +25,7 @@ class ServerParts(NamedTuple):
     certificates: Callable[[tuple[int, ...]], messages.Certificates]
     metrics: MetricsSource
     logins: Callable[[LoginRequest], Coroutine[None, None, LoginReply]]
+    cluster: Callable[[NodeRequest], Coroutine[None, None, messages.ReplyBody]]
 
 
 class ApiConnection(asyncio.Protocol):
@@ -45,6 +47,7 @@ class ApiConnection(asyncio.Protocol):
         self._inputs = inputs
         self._certificates = server.certificates
         self._logins = server.logins
+        self._cluster = server.cluster
         self._metrics = MetricsSession(server.metrics, self._send)
         self._spans = jobs.spans
         self._on_ready = on_ready
@@ -169,6 +172,8 @@ class ApiConnection(asyncio.Protocol):
                 self._answer_later(request, self._metrics.handle(request.body))
             case _ if isinstance(request.body, LoginRequest):
                 self._answer_later(request, self._logins(request.body))
+            case _ if isinstance(request.body, NodeRequest):
+                self._answer_later(request, self._cluster(request.body))
             case messages.ListJobs() | messages.GetJobs():
                 self._answer_later(request, self._page(request.body))
             case _:

@@ -253,6 +253,16 @@ class Records:
         """
         return self._row("SELECT 1 FROM job WHERE key = ? AND id = ?", key_of(job_id), job_id) is not None
 
+    def id_at(self, key: int) -> str:
+        """Return the id of the job with a key; empty without one.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        self._flush()
+        row = self._row("SELECT id FROM job WHERE key = ?", key)
+        return row[0] if row else ""
+
     def newest_key(self) -> int:
         """Return the key of the newest job id; 0 without a record.
 
@@ -284,6 +294,10 @@ class Records:
     def set_meta(self, name: str, value: str) -> None:
         """Store a value of the server itself."""
         self._queue.add_lazily(SetMeta(name, value))
+
+    async def store_meta(self, name: str, value: str) -> None:
+        """Store a value of the server itself, and return after the first attempt."""
+        await self._queue.add(SetMeta(name, value), keep=True)
 
     def _flush(self) -> None:
         """Commit pending changes before a read. While the disk fails, the timer retries them."""

@@ -13,6 +13,9 @@ from jobworkerd.rpc_server.peers import close_peers, normalized, open_peers
 
 _UNKNOWN = Principal("", None)
 
+_UNBOUNDED = ViewerQuota(connections=0, concurrent_rpcs=0)
+"""For a gateway, which makes the calls of all users of a cluster."""
+
 _READS_AT_ONCE = 64
 """Requests of one client that are read at the same time. gRPC keeps up to 2 MiB of each one in memory."""
 
@@ -106,10 +109,17 @@ class Clients:
             return found
         if len(self._clients) >= _MAX_IDLE_CLIENTS:
             self._forget_idle()
-        is_admin = principal.role is Role.ADMIN
-        quota = self._quota.admin if is_admin else self._quota.viewer
-        client = self._clients[principal.subject] = Client("admin" if is_admin else "viewer", quota)
+        client = self._clients[principal.subject] = Client(*self._bounds(principal.role))
         return client
+
+    def _bounds(self, role: Role | None) -> tuple[str, ViewerQuota]:
+        match role:
+            case Role.ADMIN:
+                return "admin", self._quota.admin
+            case Role.GATEWAY:
+                return "gateway", _UNBOUNDED
+            case _:
+                return "viewer", self._quota.viewer
 
     def _forget_idle(self) -> None:
         """Forget the clients without calls. Their connections count again at the next call."""

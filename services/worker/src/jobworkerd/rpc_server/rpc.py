@@ -30,12 +30,14 @@ UNREAD = object()
 class Credential:
     """A client certificate and its intermediate certificates, as PEM blocks from the handshake.
 
-    `session` is the session token of a delegate that acts for a user.
+    `session` is the session token of a delegate that acts for a user. `subject` is the user for whom a
+    gateway acts.
     """
 
     certificate: bytes
     chain: bytes
     session: bytes = b""
+    subject: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -84,8 +84,7 @@ class Admission:
             TooManyJobs: the job would have to wait, but has no `queue_timeout`.
         """
         is_blocked = self._queue.is_blocked(spec.owner)
-        shortage = self._capacity.shortage(spec.limits.max_cpu, spec.limits.max_memory)
-        why = f"{_jobs(self._count())} in the queue" if self._is_waited_for() else shortage
+        why = self._shortage(spec)
         if spec.queue_timeout is not None:
             return is_blocked or bool(why)
         if is_blocked:
@@ -93,6 +92,20 @@ class Admission:
         if why:
             raise TooManyJobs(why, _REMEDY)
         return False
+
+    def require_room(self, spec: JobSpec) -> None:
+        """Check that a job of the cluster can start now. The bounds on each client do not apply to it.
+
+        Raises:
+            TooManyJobs: there is no room for it, or other jobs wait for the room.
+        """
+        if why := self._shortage(spec):
+            raise TooManyJobs(why, "retry when a job has ended")
+
+    def _shortage(self, spec: JobSpec) -> str:
+        if self._is_waited_for():
+            return f"{_jobs(self._count())} in the queue"
+        return self._capacity.shortage(spec.limits.max_cpu, spec.limits.max_memory)
 
     def _is_waited_for(self) -> bool:
         """Return whether the next room is for a job that waits."""
@@ -109,8 +122,10 @@ class Admission:
     def take(self, job: Job) -> None:
         """Count a job as running; do nothing if it has waited and therefore counts already."""
         if job.id not in self._owners:
-            limits = job.spec.limits
-            self._take(job.id, job.spec.owner, limits.max_cpu, limits.max_memory)
+            spec = job.spec
+            # The gateway bounds the jobs of each client in the whole cluster. They do not count here.
+            owner = "" if spec.node else spec.owner
+            self._take(job.id, owner, spec.limits.max_cpu, spec.limits.max_memory)
 
     def _take(self, job_id: str, owner: str, max_cpu: int, max_memory: int) -> None:
         self._capacity.take(job_id, max_cpu, max_memory)
@@ -124,7 +139,7 @@ class Admission:
 
     def release(self, job_id: str) -> None:
         """Count a job as ended, if it counts as running, and start the next jobs."""
-        if owner := self._owners.pop(job_id, None):
+        if (owner := self._owners.pop(job_id, None)) is not None:
             self._capacity.release(job_id)
             self._queue.ended(owner)
             self.start_next()

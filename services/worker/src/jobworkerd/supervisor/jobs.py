@@ -8,8 +8,15 @@ from functools import partial
 
 from jobworkerd.config import Config
 from jobworkerd.create_rate import CreateRate
-from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning, ShuttingDown
-from jobworkerd.job_id import JobIds, is_job_id
+from jobworkerd.errors import (
+    CommandNotStarted,
+    HostExhausted,
+    JobNotFinal,
+    JobNotFound,
+    JobNotRunning,
+    ShuttingDown,
+)
+from jobworkerd.job_id import JobIds, is_job_id, key_of, time_of
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.protocol.job_changes import JobChanges
@@ -102,7 +109,53 @@ class Jobs:
             return self.get(first)
         if self._draining:
             raise ShuttingDown
-        job = self._new_job(spec, trace)
+        return await self._start(self._new_job(spec, trace))
+
+    async def start_with_id(self, job_id: str, spec: JobSpec, trace: TraceContext | None) -> Job:
+        """Start a job of the cluster, which has an id already. No job with this id exists.
+
+        Raises:
+            RequestIdReused: the owner used the request id for another job.
+            ShuttingDown: the server shuts down.
+            TooManyJobs, LimitUnavailable, CommandNotStarted, HostExhausted, OSError: as in `start`.
+        """
+        self._request_ids.check_unused(spec)
+        self._check_key(job_id)
+        if self._draining:
+            raise ShuttingDown
+        self._admission.require_room(spec)
+        self._ids.reserve(job_id)
+        created_ns, job_trace = time_of(job_id), JobTrace.below(trace)
+        status = JobStatus.INITIALIZING
+        return await self._start(
+            Job(id=job_id, spec=spec, status=status, create_time_ns=created_ns, trace=job_trace)
+        )
+
+    def _check_key(self, job_id: str) -> None:
+        """Check that no other job has the key of a job, which is its key in the database, too.
+
+        Raises:
+            CommandNotStarted: one has.
+        """
+        key = key_of(job_id)
+        other = next((each for each in self._live if key_of(each) == key), "") or self._records.id_at(key)
+        if other:
+            why = f"job {other} of this host was created at the same time; create another job"
+            raise CommandNotStarted("id", "EEXIST", why)
+
+    async def started(self, job_id: str) -> Job:
+        """Return a job in its current state, but not before its command runs.
+
+        Raises:
+            JobNotFound: no job has this id.
+            JobWorkerError, OSError: the start of the job failed.
+        """
+        if (entry := self._live.get(job_id)) and not entry.started.done():
+            await asyncio.shield(entry.started)
+        return self.get(job_id)
+
+    async def _start(self, job: Job) -> Job:
+        spec = job.spec
         started: asyncio.Future[Job] = self._context.loop.create_future()
         with self._request_ids.starting(spec, job.id, started):
             try:
@@ -203,19 +256,42 @@ class Jobs:
         Raises:
             JobNotFound: no job has this id, or the job was starting and its start failed.
         """
+        stop = StopRequest(TerminationReason.STOPPED, request.subject)
         while not (job := self.get(request.job_id)).status.final:
             if entry := self._live.get(job.id):
-                await self._stop_live(entry, job, request)
+                grace = job.spec.stop_grace_period if request.grace_period is None else request.grace_period
+                self._events.stop_requested(job, request.subject, grace)
+                await self._stop_live(entry, stop, grace)
             else:
                 await self.queued.stop(job, request.subject)
         return job
 
-    async def _stop_live(self, entry: JobEntry, job: Job, request: StopJob) -> None:
+    async def evict(self, job_id: str, message: str, by: str) -> Job:
+        """Stop a job of the cluster with its grace period; return the final job.
+
+        Raises:
+            JobNotFound: no job of the cluster has this id, or its start failed.
+        """
+        stop = StopRequest(TerminationReason.EVICTED, message=message)
+        while (job := self.get(job_id)).spec.node:
+            if job.status.final:
+                return job
+            entry, grace = self._live[job.id], job.spec.stop_grace_period
+            self._events.stop_requested(job, by, grace)
+            await self._stop_live(entry, stop, grace)
+        raise JobNotFound(job_id)
+
+    def kill_fenced(self, message: str) -> Sequence[str]:
+        """Kill the jobs that end with the lease of the host, and return their ids."""
+        fenced = [live for live in self.live if live.snapshot().spec.fenced]
+        for live in fenced:
+            live.stop(StopRequest(TerminationReason.EVICTED, message=message), 0)
+        return [live.id for live in fenced]
+
+    async def _stop_live(self, entry: JobEntry, request: StopRequest, grace: float) -> None:
         """Stop a job that has started, or wait until its start has failed."""
-        grace = job.spec.stop_grace_period if request.grace_period is None else request.grace_period
-        self._events.stop_requested(job, request.subject, grace)
         if entry.final is None:
-            entry.live.stop(StopRequest(TerminationReason.STOPPED, request.subject), grace)
+            entry.live.stop(request, grace)
         if not entry.started.done():
             await asyncio.wait([entry.started])
         if entry.ending:

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from jobworkerd.cgroup.sweep import Removed, sweep_former_base
 from jobworkerd.model import Job, JobStatus, Termination, TerminationReason, transition
+from jobworkerd.supervisor.boot import boot_id
 from jobworkerd.supervisor.job_context import JobContext
 from jobworkerd.supervisor.job_events import JobEvents
 
 _BOOT_ID = "boot_id"
 _CGROUP_BASE = "cgroup_base"
-_BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
 def end_lost_jobs(
@@ -28,9 +28,9 @@ def end_lost_jobs(
         OSError: the records cannot be read.
     """
     records = context.records
-    boot_id = _BOOT_ID_FILE.read_text().strip()
-    cause = _cause(records.meta(_BOOT_ID), boot_id)
-    records.set_meta(_BOOT_ID, boot_id)
+    current = boot_id()
+    cause = _cause(records.meta(_BOOT_ID), current)
+    records.set_meta(_BOOT_ID, current)
     unfinished = [job for job in records.unfinished() if job.id not in adopted]
     cgroups = {**removed, **_sweep_former_base(context, {job.id for job in unfinished})}
     for job in unfinished:
@@ -56,8 +56,8 @@ def _sweep_former_base(context: JobContext, job_ids: Collection[str]) -> Mapping
     return removed
 
 
-def _cause(earlier_boot_id: str, boot_id: str) -> str:
-    if earlier_boot_id and earlier_boot_id != boot_id:
+def _cause(earlier_boot: str, current_boot: str) -> str:
+    if earlier_boot and earlier_boot != current_boot:
         return "the host restarted"
     return "the server was killed"
 

@@ -23,13 +23,15 @@ from jobworkerd.signals import signal_name
 
 @dataclass(frozen=True)
 class StopRequest:
-    """A request to stop a job, with the reason TIMED_OUT or STOPPED.
+    """A request to stop a job, with the reason TIMED_OUT, STOPPED or EVICTED.
 
-    `by` is the subject of the client that called StopJob; empty if the server shuts down.
+    `by` is the subject of the client that called StopJob; empty if the server shuts down. `message` says why
+    the cluster evicts the job.
     """
 
     reason: TerminationReason
     by: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,9 @@ def _message(
         case TerminationReason.STOPPED:
             assert request
             return f"stopped by {request.by or 'the shutdown of the server'}; {ending}"
+        case TerminationReason.EVICTED:
+            assert request
+            return f"{request.message}; {ending}"
         case _:
             return ending
 
@@ -142,7 +147,7 @@ def _denied_forks(spec: JobSpec, stats: FinalStats) -> str:
 
 
 def _status(reason: TerminationReason, exit_code: int | None) -> JobStatus:
-    if reason is TerminationReason.STOPPED:
+    if reason in {TerminationReason.STOPPED, TerminationReason.EVICTED}:
         return JobStatus.STOPPED
     if reason is TerminationReason.EXITED and exit_code == 0:
         return JobStatus.COMPLETED

@@ -46,6 +46,16 @@ class RequestIds:
             raise RequestIdReused(spec.request_id, first.job_id)
         return first.job_id
 
+    def check_unused(self, spec: JobSpec) -> None:
+        """Check that the request id of a job has started no other job.
+
+        Raises:
+            RequestIdReused: it has.
+        """
+        starting = self._starting.get((spec.owner, spec.request_id))
+        if first := starting or self._records.first_request(spec):
+            raise RequestIdReused(spec.request_id, first.job_id)
+
     @contextmanager
     def starting(self, spec: JobSpec, job_id: str, started: asyncio.Future[Job]) -> Iterator[None]:
         """Let equal requests wait for a job that starts in the context. `started` gets its result."""

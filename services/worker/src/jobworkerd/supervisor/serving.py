@@ -19,6 +19,7 @@ from jobworkerd.spawn.identity import Identity
 from jobworkerd.startup import CannotStart
 from jobworkerd.supervisor.api_processes import ApiProcesses
 from jobworkerd.supervisor.cgroup_watch import CgroupWatch
+from jobworkerd.supervisor.cluster_jobs import ClusterJobs
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
@@ -81,10 +82,12 @@ async def serve(server: Server, context: JobContext) -> End:
     config, user, jobs_dir, keeper, events, *_ = server
     apis = ApiProcesses(config, user, jobs_dir, events, connect)
     jobs = Jobs(config, context, events, apis.job_changed, apis.job_forgotten)
+    cluster = ClusterJobs(jobs, context, events)
     parts = ServerParts(
         partial(certificate_files.read, Path(config.certs_dir)),
         MetricsCollection(partial(_snapshot, server, context, jobs), apis.scrape),
         Logins(context.records.session_key).handle,
+        cluster.handle,
     )
     writable = writable_paths.watched_paths(config)
     watch = HostWatch(context.loop, map(Path, accounts.FILES), writable, jobs.preparation.host_changed)
@@ -92,15 +95,9 @@ async def serve(server: Server, context: JobContext) -> End:
     cgroup_watch = CgroupWatch(
         context.loop, context.hierarchy, lambda: jobs.live, events, apis.limits_problem
     )
-    await _continue_jobs(jobs, server, context)
+    await _continue_jobs(jobs, cluster, server, context)
     jobs.preparation.prepare()
-    log_sweep = LogSweep(
-        context.loop,
-        jobs_dir,
-        context.logs,
-        context.records.has,
-        lambda error: events.error("fault", error, step="log sweep"),
-    )
+    log_sweep = _sweep_logs(jobs_dir, context, events)
     shutdown = Shutdown(jobs, events)
     replaced, lost = asyncio.Event(), asyncio.Event()
     keeper.watch(Handlers(shutdown.handle, replaced.set, events.note, lost.set))
@@ -134,12 +131,8 @@ async def serve(server: Server, context: JobContext) -> End:
     finally:
         if end is not End.HANDED_OVER:
             await apis.close(_API_ENDS_WITHIN_SECONDS)
-        watch.close()
-        memory_watch.close()
-        cgroup_watch.close()
-        log_sweep.close()
-        shutdown.close()
-        jobs.close()
+        for part in (watch, memory_watch, cgroup_watch, log_sweep, shutdown, cluster.lease, jobs):
+            part.close()
     events.info("ended")
     return end
 
@@ -149,7 +142,7 @@ def _snapshot(server: Server, context: JobContext, jobs: Jobs) -> Snapshot:
     return context.counters.snapshot(len(jobs.live_ids), queued, context.logs.totals, server.jobs_dir)
 
 
-async def _continue_jobs(jobs: Jobs, server: Server, context: JobContext) -> None:
+async def _continue_jobs(jobs: Jobs, cluster: ClusterJobs, server: Server, context: JobContext) -> None:
     """Take over the jobs of an earlier supervisor and the queue, and end the lost jobs.
 
     Raises:
@@ -162,11 +155,22 @@ async def _continue_jobs(jobs: Jobs, server: Server, context: JobContext) -> Non
             context.scratch.sweep(jobs.live_ids)
         end_lost_jobs(context, JobEvents(server.events), server.removed, adopted)
         jobs.queued.load()
+        cluster.lease.resume()
     except OSError as error:
         raise CannotStart(
             f"the records cannot be read ({error}); check the disk of --state-dir, or restore its files "
             "from a backup"
         ) from error
+
+
+def _sweep_logs(jobs_dir: Path, context: JobContext, events: EventLog) -> LogSweep:
+    return LogSweep(
+        context.loop,
+        jobs_dir,
+        context.logs,
+        context.records.has,
+        lambda error: events.error("fault", error, step="log sweep"),
+    )
 
 
 def _watch_memory(config: Config, context: JobContext, jobs: Jobs, events: EventLog) -> MemoryWatch:

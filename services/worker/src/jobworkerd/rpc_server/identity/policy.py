@@ -8,7 +8,8 @@ from jobworkerd.rpc_server.identity.principal import Role
 _ADMIN = (Role.ADMIN,)
 _ADMIN_AND_VIEWER = (Role.ADMIN, Role.VIEWER)
 _DELEGATE = (Role.DELEGATE,)
-_ALL = (Role.ADMIN, Role.VIEWER, Role.DELEGATE)
+_GATEWAY = (Role.GATEWAY,)
+_ALL = tuple(Role)
 
 POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
     {
@@ -26,6 +27,11 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
         "jobworker.v1.LoginService/CreateLogin": _ADMIN_AND_VIEWER,
         "jobworker.v1.LoginService/RedeemLogin": _DELEGATE,
         "jobworker.v1.ClusterService/ListNodes": _ADMIN_AND_VIEWER,
+        "jobworker.v1.NodeService/GetHost": _GATEWAY,
+        "jobworker.v1.NodeService/RunJob": _GATEWAY,
+        "jobworker.v1.NodeService/ListRuns": _GATEWAY,
+        "jobworker.v1.NodeService/EvictJob": _GATEWAY,
+        "jobworker.v1.NodeService/RenewLease": _GATEWAY,
         "grpc.health.v1.Health/Check": _ALL,
         "grpc.health.v1.Health/List": _ALL,
         "grpc.health.v1.Health/Watch": _ALL,
@@ -36,6 +42,10 @@ POLICY: Mapping[str, tuple[Role, ...]] = MappingProxyType(
 
 NOT_DELEGATED = frozenset({"jobworker.v1.LoginService/CreateLogin"})
 """Methods that a delegate cannot call for a user. With CreateLogin, a session could prolong itself."""
+
+
+SERVICE_FOR_USERS = "jobworker.v1.JobService/"
+"""The methods that a gateway can call for a user."""
 
 
 def roles_for(method: str) -> tuple[Role, ...]:

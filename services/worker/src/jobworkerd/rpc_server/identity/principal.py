@@ -22,6 +22,11 @@ from jobworkerd.rpc_server.identity.authorities import Authorities
 from jobworkerd.rpc_server.identity.session_token import MAX_BYTES, METADATA_KEY, SessionTokens
 from jobworkerd.rpc_server.rpc import Context, Credential
 
+SUBJECT_KEY = "jobworker-subject-bin"
+"""The metadata with the subject of the user for whom a gateway acts."""
+
+_MAX_SUBJECT_BYTES = 4_096
+
 _CACHED_CERTIFICATES = 1024
 
 
@@ -32,18 +37,22 @@ class Role(enum.Enum):
     VIEWER = "Viewer"
     DELEGATE = "Delegate"
     """Acts for users that have logged in, with their roles."""
+    GATEWAY = "Gateway"
+    """Runs the jobs of a cluster on this host, and acts for all users of the cluster."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Principal:
     """A client: the subject of its certificate (RFC 4514), and its role, if the certificate has one.
 
-    `delegate` is the subject of the delegate that acts for the client; empty without one.
+    `delegate` is the subject of the delegate that acts for the client, and `gateway` that of the gateway;
+    empty without one.
     """
 
     subject: str
     role: Role | None
     delegate: str = ""
+    gateway: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,8 +74,10 @@ class Identities:
     """Authenticates RPCs. The result for a certificate is cached until the authorities or the
     revocation lists are replaced."""
 
-    def __init__(self, sessions: SessionTokens) -> None:
+    def __init__(self, sessions: SessionTokens, *, is_host: bool = False) -> None:
+        """Only a host lets gateways act for users; a gateway has to check the users itself."""
         self._sessions = sessions
+        self._is_host = is_host
         self._authorities = Authorities(b"")
         self._verdict = functools.lru_cache(maxsize=_CACHED_CERTIFICATES)(self._judge)
 
@@ -90,15 +101,18 @@ class Identities:
         return self.check(credential(context))
 
     def check(self, presented: Credential) -> Principal:
-        """Return the principal of a credential: with a session, the user for whom the delegate acts.
+        """Return the principal of a credential: with a session or a subject, the user for whom the delegate
+        or the gateway acts.
 
         Raises:
             Unauthenticated: the credential is not valid or has expired.
             CertificateRevoked: the certificate or one of its issuers is revoked.
         """
+        if presented.subject:
+            return self._gateways_user(presented)
         if not presented.session:
             return self._valid(presented).principal
-        delegate = self._valid(without_session(presented)).principal
+        delegate = self._valid(of_connection(presented)).principal
         if delegate.role is not Role.DELEGATE:
             raise Unauthenticated(
                 f"{METADATA_KEY} needs a certificate with OU Delegate; omit it to call with your own role"
@@ -106,6 +120,16 @@ class Identities:
         session = self._sessions.verify(presented.session, delegate.subject)
         user = self._valid(Credential(session.certificate, session.chain)).principal
         return Principal(user.subject, user.role, delegate.subject)
+
+    def _gateways_user(self, presented: Credential) -> Principal:
+        gateway = self._valid(of_connection(presented)).principal
+        if not self._is_host or gateway.role is not Role.GATEWAY or presented.session:
+            raise Unauthenticated(
+                f"{SUBJECT_KEY} needs a certificate with OU Gateway, a host and no {METADATA_KEY}; "
+                "omit it to call with your own role"
+            )
+        # The gateway has checked the role of the user.
+        return Principal(presented.subject, Role.ADMIN, gateway=gateway.subject)
 
     def expiry(self, presented: Credential) -> float:
         """Return the expiry of a certificate or its authority, in seconds since the epoch.
@@ -148,7 +172,7 @@ def credential(context: Context) -> Credential:
         raise Unauthenticated("the connection does not use TLS 1.3; use a client that supports it")
     for pem in properties.get("x509_pem_cert", ()):
         chain = b"".join(properties.get("x509_pem_cert_chain", ()))
-        return Credential(pem, chain, _session(context))
+        return Credential(pem, chain, _session(context), _subject(context))
     raise Unauthenticated("the client sent no certificate; use one of the server's authority")
 
 
@@ -167,13 +191,31 @@ def _session(context: Context) -> bytes:
     return token
 
 
-def without_session(presented: Credential) -> Credential:
+def _subject(context: Context) -> str:
+    """Return the subject of the user for whom a gateway acts; empty without one.
+
+    Raises:
+        Unauthenticated: there are several subjects, or one that no certificate can have.
+    """
+    found = [value for key, value in context.invocation_metadata() or () if key == SUBJECT_KEY]
+    if not found:
+        return ""
+    raw = found[0]
+    try:
+        if len(found) == 1 and isinstance(raw, bytes) and 0 < len(raw) <= _MAX_SUBJECT_BYTES:
+            return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    raise Unauthenticated(f"{SUBJECT_KEY} is not one subject in UTF-8, with 1 to {_MAX_SUBJECT_BYTES} bytes")
+
+
+def of_connection(presented: Credential) -> Credential:
     """Return the credential of the connection alone."""
     return Credential(presented.certificate, presented.chain)
 
 
 def parse_certificate(pem: bytes) -> Principal:
-    """Return the principal of a certificate. If it has several roles, Admin and then Viewer win.
+    """Return the principal of a certificate. If it has several roles, the first one in `Role` wins.
 
     Raises:
         Unauthenticated: the certificate cannot be parsed.
@@ -190,7 +232,7 @@ def parse_certificate(pem: bytes) -> Principal:
 
 
 def _role(names: set[str]) -> Role | None:
-    for role in (Role.ADMIN, Role.VIEWER, Role.DELEGATE):
+    for role in Role:
         if role.value.casefold() in names:
             return role
     return None

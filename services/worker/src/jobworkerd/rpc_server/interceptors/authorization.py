@@ -4,7 +4,7 @@ import structlog
 
 from jobworkerd.errors import CREDENTIAL_ERRORS, RoleRequired
 from jobworkerd.rpc_server.active_calls import ActiveCalls
-from jobworkerd.rpc_server.identity.policy import NOT_DELEGATED, roles_for
+from jobworkerd.rpc_server.identity.policy import NOT_DELEGATED, SERVICE_FOR_USERS, roles_for
 from jobworkerd.rpc_server.identity.principal import Identities, Principal, Role, credential
 from jobworkerd.rpc_server.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.rpc_server.log_lines import PER_CALL
@@ -40,6 +40,8 @@ class Authorization(ServerInterceptor):
         structlog.contextvars.bind_contextvars(subject=principal.subject, role=role)
         if principal.delegate:
             structlog.contextvars.bind_contextvars(delegate=principal.delegate)
+        if principal.gateway:
+            structlog.contextvars.bind_contextvars(gateway=principal.gateway)
         self._check_role(call, principal, role)
         return presented
 
@@ -47,6 +49,8 @@ class Authorization(ServerInterceptor):
         allowed = roles_for(call.method)
         if principal.delegate and (principal.role is Role.DELEGATE or call.method in NOT_DELEGATED):
             role = f"{role} through a delegate"
+        elif principal.gateway and not call.method.startswith(SERVICE_FOR_USERS):
+            role = f"{role} through a gateway"
         elif principal.role in allowed:
             self._decided(call, "allowed", f"role {role} is allowed")
             return

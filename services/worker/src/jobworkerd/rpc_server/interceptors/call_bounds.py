@@ -4,7 +4,7 @@ import asyncio
 
 from jobworkerd.errors import CREDENTIAL_ERRORS, InvalidRequest, QuotaExceeded, ServerBusy, Unauthenticated
 from jobworkerd.rpc_server.clients import Client, Clients
-from jobworkerd.rpc_server.identity.principal import Identities, Principal, credential, without_session
+from jobworkerd.rpc_server.identity.principal import Identities, Principal, credential, of_connection
 from jobworkerd.rpc_server.identity.session_token import SessionTokens
 from jobworkerd.rpc_server.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.rpc_server.rpc import UNREAD, Call, Context, Credential, read_request
@@ -61,12 +61,11 @@ class CallBounds(ServerInterceptor):
         """Return the client of a call and that of its connection. They differ if a delegate makes the call.
 
         A delegate makes calls of many users over one connection. A call with a session that is not valid is
-        its own.
+        its own. All calls of a gateway are its own, because it has checked the quotas of the users.
         """
+        connected = self._principal(of_connection(presented)) if presented else None
         if presented is None or not presented.session:
-            caller = self._principal(presented)
-            return caller, caller
-        connected = self._principal(without_session(presented))
+            return connected, connected
         return self._principal(presented) or connected, connected
 
     def _principal(self, presented: Credential | None) -> Principal | None:
