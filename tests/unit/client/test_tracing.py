@@ -94,6 +94,14 @@ async def test_each_call_is_a_span(
     assert [parent for _, parent, _ in server.traces] == [traceparent(span) for span in spans]
 
 
+@pytest.mark.usefixtures("cluster")
+async def test_spans_name_the_service_of_the_call(
+    any_client: AnyClient, exporter: InMemorySpanExporter
+) -> None:
+    assert await any_client.list_nodes() == []
+    assert [span.name for span in exporter.get_finished_spans()] == ["jobworker.v1.ClusterService/ListNodes"]
+
+
 async def test_streams_are_spans_until_their_end(
     any_client: AnyClient, server: FakeServer, exporter: InMemorySpanExporter
 ) -> None:

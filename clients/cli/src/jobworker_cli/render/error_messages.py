@@ -52,7 +52,7 @@ _SETTING = "the administrator of the server can change the setting"
 
 HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
     {
-        CommandNotStarted: "the job uses the files of the server's host and its own private directories; "
+        CommandNotStarted: "the job uses the files of its host and its own private directories; "
         "the server looks up a command name in the PATH of the job (--env PATH=...)",
         JobNotFound: "`jobworker list` shows the jobs of the server",
         JobNotFinal: "stop the job with `jobworker stop`, or wait for its end with `jobworker wait`",
@@ -66,7 +66,7 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         QuotaExceeded: _SETTING,
         ServerBusy: _SETTING,
         LimitUnavailable: "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
-        "server's host shows the missing requirements",
+        "host of the job shows the missing requirements",
         DeadlineExceeded: "increase --timeout",
         InvalidAddress: "set --server (JOBWORKER_SERVER)",
         InvalidCertificateFile: "set --certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and "
