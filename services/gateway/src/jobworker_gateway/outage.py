@@ -9,6 +9,9 @@ from jobworkerd.errors import NodeUnreachable
 _FIRST_DELAY = 0.1
 _MAX_DELAY = 1.0
 
+_PAUSE_SECONDS = 30.0
+"""More than an attempt takes. After a longer time without a failure, the next one begins another outage."""
+
 
 class Outage:
     """Failures without a success in between, and the delay before the next attempt."""
@@ -16,17 +19,20 @@ class Outage:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._begin = 0.0
+        self._last = 0.0
         self._delay = _FIRST_DELAY
         self._error: NodeError | NodeUnreachable | None = None
 
     def add(self, error: NodeError | NodeUnreachable) -> None:
         """Count a failure."""
-        if self._error is None:
-            self._begin = self._clock()
+        now = self._clock()
+        if self._error is None or now > self._last + _PAUSE_SECONDS:
+            self._begin, self._delay = now, _FIRST_DELAY
+        self._last = now
         self._error = error
 
     def end(self) -> None:
-        """Forget the failures: the node has answered."""
+        """Forget the failures: the node has sent output."""
         self._error = None
         self._delay = _FIRST_DELAY
 
