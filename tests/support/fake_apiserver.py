@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -20,6 +20,7 @@ class FakeApiserver:
 
     `always` is the status of all answers, unless it is 0. `history` are the changes that watches can
     replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests.
+    `before_get` has what happens just before an object is read.
     """
 
     objects: dict[str, Json] = field(default_factory=dict)
@@ -28,6 +29,7 @@ class FakeApiserver:
     history: list[tuple[int, str, Json]] = field(default_factory=list)
     always: int = 0
     requests: list[str] = field(default_factory=list)
+    before_get: dict[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
     bookmarks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _watches: set[web.StreamResponse] = field(default_factory=set)
@@ -69,6 +71,8 @@ class FakeApiserver:
             return await self._watch(request)
         match request.method:
             case "GET":
+                if first := self.before_get.get(request.path):
+                    await first()
                 return self._get(request)
             case "POST":
                 return await self._create(request)

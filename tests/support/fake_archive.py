@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from jobworker.v1 import job_pb2
 from jobworker_gateway.engine import ArchivedJob
+from jobworkerd.errors import ClusterUnavailable
 
 
 @dataclass
@@ -11,8 +12,13 @@ class FakeArchive:
     """The final jobs by id. The first record of a job wins."""
 
     rows: dict[str, ArchivedJob] = field(default_factory=dict)
+    available: bool = True
+    refused: int = 0
 
     async def add(self, final: ArchivedJob) -> job_pb2.Job:
+        if not self.available:
+            self.refused += 1
+            raise ClusterUnavailable("the database does not answer")
         return self.rows.setdefault(final.job.id, final).job
 
     async def find(self, job_id: str) -> job_pb2.Job | None:

@@ -239,7 +239,8 @@ class Kube:
     ) -> AsyncIterator[tuple[str, Json]]:
         """Yield the types and objects of changes after a resource version, for a time.
 
-        The types are `ADDED`, `MODIFIED`, `DELETED`, and `BOOKMARK`, whose object only has a version.
+        The types are `ADDED`, `MODIFIED`, `DELETED`, and `BOOKMARK`, whose object only has a version. The
+        first one is `OPENED`, without an object: the apiserver has accepted the request.
 
         Raises:
             Gone: the resource version is too old.
@@ -259,6 +260,7 @@ class Kube:
         try:
             async with await self._send(request) as response:
                 await _check(response)
+                yield "OPENED", {}
                 async for line in response.content:
                     yield _event(line)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:

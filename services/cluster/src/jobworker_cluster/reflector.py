@@ -109,6 +109,9 @@ class Reflector:
 
     async def _watch(self) -> AsyncIterator[Event]:
         async for kind, item in self._kube.watch(self._selection, self._version, self._watch_seconds):
+            if kind == "OPENED":
+                self._succeed(self._version)
+                continue
             version = item["metadata"]["resourceVersion"]
             self._succeed(version)
             match kind:
@@ -118,8 +121,6 @@ class Reflector:
                     yield Deleted(item, int(version))
                 case "BOOKMARK":
                     yield Current(int(version))
-        # The apiserver ended the watch in time, so it answers.
-        self.problem = ""
 
     def _succeed(self, version: str) -> None:
         self._version = version

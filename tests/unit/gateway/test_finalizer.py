@@ -1,0 +1,419 @@
+"""The engine against an apiserver in memory: crashes between two steps, and gateways that act at once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from fake_apiserver import FakeApiserver, apiserver
+from fake_archive import FakeArchive
+from job_pods import job, pod_item, ran, secret_item
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_cluster import names, records
+from jobworker_cluster.kube import Json, Kube
+from jobworker_gateway.engine import AcceptedJob, ArchivedJob
+from jobworker_gateway.kubernetes import final_records, time_now
+from jobworker_gateway.kubernetes.engine import KubernetesEngine
+from jobworker_gateway.kubernetes.settings import KubernetesSettings
+from jobworkerd.errors import ClusterUnavailable, InvalidRequest, JobNotFound, RequestIdReused
+
+PODS = "/api/v1/namespaces/jobworker/pods"
+SECRETS = "/api/v1/namespaces/jobworker/secrets"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+RUNNING, COMPLETED = job_pb2.JOB_STATUS_RUNNING, job_pb2.JOB_STATUS_COMPLETED
+STOPPED, LOST, QUEUED = job_pb2.JOB_STATUS_STOPPED, job_pb2.JOB_STATUS_LOST, job_pb2.JOB_STATUS_QUEUED
+INITIALIZING = job_pb2.JOB_STATUS_INITIALIZING
+ONCE, AGAIN = job(), job(retry_on_lost=True)
+POD, SECRET = f"{PODS}/job-{ONCE.id}", f"{SECRETS}/job-{ONCE.id}"
+NEW = {"creationTimestamp": "2100-01-01T00:00:00Z"}
+
+
+@dataclass
+class World:
+    """A cluster, its archive and any number of gateways."""
+
+    server: FakeApiserver
+    connect: Callable[[], Kube]
+    archive: FakeArchive = field(default_factory=FakeArchive)
+
+    async def accept(self, found: job_pb2.Job, **fields: Any) -> None:
+        await self.server.put(f"{SECRETS}/job-{found.id}", secret_item(found, **fields))
+
+    async def start(self, found: job_pb2.Job, **fields: Any) -> None:
+        """Store an accepted job with its Pod."""
+        await self.accept(found, **NEW)
+        await self.server.put(f"{PODS}/job-{found.id}", pod_item(found, **fields))
+
+    async def change(
+        self, found: job_pb2.Job, record: job_pb2.Job | None = None, phase: str = "Pending"
+    ) -> None:
+        """Let the scheduler bind a Pod to a node, and the node change it."""
+        item: Json = self.server.objects[f"{PODS}/job-{found.id}"]
+        item["spec"]["nodeName"] = "node-1"
+        item["status"]["phase"] = phase
+        if record:
+            item["metadata"]["annotations"][names.RECORD] = records.encode(records.strip(record))
+        await self.server.put(f"{PODS}/job-{found.id}", item)
+
+    @contextlib.asynccontextmanager
+    async def gateway(self, lost_after: float = 0.0) -> AsyncIterator[KubernetesEngine]:
+        settings = KubernetesSettings(queues={"gpu": {"gpu": "true"}}, lost_after=lost_after)
+        engine = KubernetesEngine(settings, self.archive, self.connect())
+        running = asyncio.create_task(engine.run())
+        try:
+            await until(lambda: not engine.problem)
+            yield engine
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await engine.close()
+
+    @property
+    def jobs_left(self) -> list[str]:
+        return [path for path in self.server.objects if path.startswith((PODS, SECRETS))]
+
+    def final(self, found: job_pb2.Job) -> job_pb2.Job:
+        return self.archive.rows[found.id].job
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with apiserver() as (server, kube):
+        for name, value in (("jobworker-low", -100), ("jobworker-normal", 0), ("jobworker-high", 50)):
+            labels = {names.PRIORITY: "true"}
+            await server.put(
+                f"{CLASSES}/{name}", {"metadata": {"name": name, "labels": labels}, "value": value}
+            )
+        yield World(server, lambda: Kube(kube._configuration))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def status(
+    engine: KubernetesEngine, found: job_pb2.Job, wanted: job_pb2.JobStatus.ValueType
+) -> job_pb2.Job:
+    async with asyncio.timeout(30):
+        live = engine.jobs.get(found.id)
+        while live is None or live.job.status != wanted:
+            live = await engine.jobs.changed(found.id, live.revision if live else 0)
+            await asyncio.sleep(0)
+        return live.job
+
+
+def attempt(engine: KubernetesEngine) -> int:
+    live = engine.jobs.get(AGAIN.id)
+    return live.job.attempt if live else 0
+
+
+def accepted(found: job_pb2.Job, request_id: str = "", request_hash: str = "h") -> AcceptedJob:
+    request = job_service_pb2.CreateJobRequest(command="true", request_id=request_id)
+    return AcceptedJob(found, request, request_hash)
+
+
+async def test_a_job_is_archived_before_it_leaves_the_cluster(world: World) -> None:
+    async with world.gateway() as engine:
+        created = await engine.submit(accepted(ONCE))
+        assert (created.status, created.queue_reason) == (QUEUED, "waits for the scheduler of the cluster")
+        await world.change(ONCE)
+        await status(engine, ONCE, INITIALIZING)
+        await world.change(ONCE, record=ran(ONCE, RUNNING), phase="Running")
+        await status(engine, ONCE, RUNNING)
+        world.server.requests.clear()
+        await world.change(ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded")
+        assert (await status(engine, ONCE, COMPLETED)).node == "node-1"
+        assert ONCE.id in world.archive.rows
+        await until(lambda: not engine.jobs.get(ONCE.id))
+    changes = [each for each in world.server.requests if not each.startswith("GET")]
+    assert changes == [f"DELETE {SECRET}", f"PATCH {POD}", f"DELETE {POD}"]
+    assert not world.jobs_left
+
+
+async def test_no_status_is_final_while_the_archive_does_not_answer(world: World) -> None:
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
+    async with world.gateway() as engine:
+        await status(engine, ONCE, RUNNING)
+        world.archive.available = False
+        await world.change(ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded")
+        await until(lambda: world.archive.refused)
+        live = engine.jobs.get(ONCE.id)
+        assert live
+        assert (live.job.status, live.job.HasField("end_time")) == (RUNNING, False)
+        assert len(world.jobs_left) == 2
+        world.archive.available = True
+        await status(engine, ONCE, COMPLETED)
+        await until(lambda: not world.jobs_left)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+async def test_another_gateway_goes_on_after_a_crash_between_two_steps(world: World, steps: int) -> None:
+    """One gateway ended after it archived the job, removed its Secret, or removed the finalizer."""
+    record = ran(ONCE, COMPLETED)
+    await world.start(ONCE, node="node-1", record=record, gateway="former")
+    await world.archive.add(ArchivedJob(record))
+    if steps > 1:
+        await world.server.remove(SECRET)
+    if steps > 2:
+        item = world.server.objects[POD]
+        item["metadata"]["finalizers"] = []
+        await world.server.put(POD, item)
+    async with world.gateway():
+        await until(lambda: not world.jobs_left)
+    assert world.final(ONCE) == record
+
+
+async def test_two_gateways_end_a_job_at_once(world: World) -> None:
+    async with world.gateway() as one, world.gateway() as two:
+        await one.submit(accepted(ONCE))
+        await world.change(ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded")
+        await until(lambda: not one.jobs.get(ONCE.id) and not two.jobs.get(ONCE.id))
+        assert await one.find(ONCE.id) is None
+    assert not world.jobs_left
+    assert len(world.archive.rows) == 1
+
+
+async def test_the_gateway_that_created_a_pod_removes_it(world: World) -> None:
+    async with world.gateway() as one, world.gateway() as two:
+        await one.submit(accepted(ONCE))
+        await until(lambda: two.jobs.get(ONCE.id))
+        await world.change(ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded")
+        await until(lambda: not one.jobs.get(ONCE.id) and not two.jobs.get(ONCE.id))
+    assert world.server.requests.count(f"PATCH {POD}") == 1
+
+
+async def test_a_crash_between_secret_and_pod_starts_the_job(world: World) -> None:
+    await world.accept(ONCE, **NEW)
+    async with world.gateway() as engine:
+        found = await engine.find(ONCE.id)
+        assert found
+        assert found.job.status == QUEUED
+        assert engine.jobs.get(ONCE.id) == found
+    assert POD in world.server.objects
+
+
+async def test_nobody_has_to_ask_for_a_job_without_a_pod(world: World) -> None:
+    await world.accept(ONCE, **NEW)
+    async with world.gateway():
+        await until(lambda: POD in world.server.objects)
+
+
+async def test_the_secret_of_an_archived_job_is_removed(world: World) -> None:
+    """The gateway ended after it archived a job without a Pod."""
+    await world.archive.add(ArchivedJob(final_records.removed(ONCE, time_now.timestamp())))
+    await world.accept(ONCE, **NEW)
+    async with world.gateway() as engine:
+        assert await engine.find(ONCE.id) is None
+    assert not world.jobs_left
+    assert f"POST {PODS}" not in world.server.requests
+
+
+async def test_a_pod_that_is_missing_for_long_was_removed(world: World) -> None:
+    await world.accept(ONCE)
+    async with world.gateway() as engine:
+        assert await engine.find(ONCE.id) is None
+    assert world.final(ONCE).status == LOST
+    assert not world.jobs_left
+
+
+async def test_a_pod_that_disappears_without_a_result_was_removed(world: World) -> None:
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
+    async with world.gateway() as engine:
+        await status(engine, ONCE, RUNNING)
+        await world.server.remove(POD)
+        await until(lambda: ONCE.id in world.archive.rows)
+        await until(lambda: not world.jobs_left)
+    assert world.final(ONCE).termination.message.startswith("the Pod of the job was removed")
+
+
+async def test_a_lost_job_starts_again(world: World) -> None:
+    await world.start(AGAIN, node="node-1", record=ran(AGAIN, RUNNING), deleted=True)
+    async with world.gateway() as engine:
+        await until(lambda: world.server.objects.get(POD, {}).get("spec", {}).get("nodeName") is None)
+        await until(lambda: POD in world.server.objects)
+        await until(lambda: attempt(engine) == 2)
+        assert world.server.objects[SECRET]["metadata"]["annotations"][names.ATTEMPT] == "2"
+    assert not world.archive.rows
+
+
+async def test_a_crash_between_two_attempts_starts_the_next_one(world: World) -> None:
+    """The gateway noted the next attempt and released the former one, long ago."""
+    await world.accept(AGAIN, attempt=3)
+    async with world.gateway() as engine:
+        found = await engine.find(AGAIN.id)
+        assert found
+        assert found.job.attempt == 3
+
+
+async def test_two_gateways_start_the_next_attempt_once(world: World) -> None:
+    async with world.gateway() as one, world.gateway() as two:
+        await one.submit(accepted(AGAIN))
+        await until(lambda: two.jobs.get(AGAIN.id))
+        await world.change(AGAIN, record=ran(AGAIN, STOPPED, "EVICTED"), phase="Failed")
+        await until(lambda: attempt(one) == attempt(two) == 2)
+    creations = world.server.history
+    attempts = [
+        change["object"]["metadata"]["annotations"][names.ATTEMPT]
+        for _, kind, change in creations
+        if kind == "ADDED" and change["path"] == POD
+    ]
+    assert attempts == ["1", "2"]
+
+
+async def test_a_record_that_arrives_while_the_loss_is_decided_wins(world: World) -> None:
+    """The watch of the gateway has not seen the record yet."""
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING), deleted=True)
+    world.server.before_get[f"{LEASES}/node-1"] = lambda: world.change(
+        ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded"
+    )
+    async with world.gateway():
+        await until(lambda: not world.jobs_left)
+    assert world.final(ONCE).status == COMPLETED
+
+
+async def test_a_record_that_arrives_after_the_loss_changes_nothing(world: World) -> None:
+    lost = final_records.removed(ONCE, time_now.timestamp())
+    await world.archive.add(ArchivedJob(lost))
+    await world.start(ONCE, node="node-1", record=ran(ONCE, COMPLETED), phase="Succeeded")
+    async with world.gateway() as engine:
+        await until(lambda: not world.jobs_left)
+        assert await engine.find(ONCE.id) is None
+    assert world.final(ONCE) == lost
+
+
+async def test_a_renewed_lease_keeps_a_job_that_ends(world: World) -> None:
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING), deleted=True)
+    await world.server.put(f"{LEASES}/node-1", {"metadata": {"name": "node-1", "uid": "l"}})
+
+    async def renew() -> None:
+        await world.server.put(f"{LEASES}/node-1", {"metadata": {"name": "node-1", "uid": "l"}})
+
+    world.server.before_get[f"{LEASES}/node-1"] = renew
+    async with world.gateway(lost_after=0.05) as engine:
+        await until(lambda: world.server.requests.count(f"GET {LEASES}/node-1") >= 3)
+        assert not world.archive.rows
+        await status(engine, ONCE, RUNNING)
+
+
+async def test_the_pod_of_a_slow_gateway_is_removed(world: World) -> None:
+    """A gateway created the Pod after another one had given the job up."""
+    lost = final_records.removed(ONCE, time_now.timestamp())
+    await world.archive.add(ArchivedJob(lost))
+    await world.server.put(POD, pod_item(ONCE))
+    async with world.gateway():
+        await until(lambda: not world.jobs_left)
+    assert world.final(ONCE) == lost
+
+
+async def test_a_stop_in_the_queue_ends_the_job(world: World) -> None:
+    async with world.gateway() as engine:
+        await engine.submit(accepted(AGAIN))
+        assert await engine.cancel(AGAIN.id, "CN=bob")
+        final = await status(engine, AGAIN, STOPPED)
+        await until(lambda: not world.jobs_left)
+        with pytest.raises(JobNotFound):
+            await engine.cancel(AGAIN.id, "CN=bob")
+    assert final.termination.stopped_by == "CN=bob"
+
+
+async def test_a_stop_that_was_interrupted_is_completed(world: World) -> None:
+    await world.start(ONCE, stopped_by="CN=bob")
+    async with world.gateway():
+        await until(lambda: not world.jobs_left)
+    assert world.final(ONCE).termination.stopped_by == "CN=bob"
+
+
+async def test_a_stop_of_a_running_job_is_for_its_node(world: World) -> None:
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
+    async with world.gateway() as engine:
+        assert not await engine.cancel(ONCE.id, "CN=bob")
+    assert "deletionTimestamp" not in world.server.objects[POD]["metadata"]
+
+
+async def test_a_job_that_waits_for_too_long_ends(world: World) -> None:
+    late = job()
+    late.queue_timeout.FromMilliseconds(1)
+    async with world.gateway() as engine:
+        await engine.submit(accepted(late))
+        final = await status(engine, late, job_pb2.JOB_STATUS_FAILED)
+        await until(lambda: not world.jobs_left)
+    assert final.termination.reason == job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT
+
+
+async def test_an_update_shows_in_the_table(world: World) -> None:
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
+    async with world.gateway() as engine:
+        await engine.update(job_pb2.Job(id=ONCE.id, max_cpu=50))
+        await until(lambda: (live := engine.jobs.get(ONCE.id)) and live.job.max_cpu == 50)
+        with pytest.raises(JobNotFound):
+            await engine.update(job_pb2.Job(id="none"))
+
+
+async def test_a_request_id_is_accepted_once(world: World) -> None:
+    first, second, third = job(1), job(2), job(3)
+    async with world.gateway() as one, world.gateway() as two:
+        created = await asyncio.gather(
+            one.submit(accepted(first, "r")),
+            two.submit(accepted(second, "r")),
+            two.submit(accepted(third, "r")),
+        )
+        assert len({each.id for each in created}) == 1
+        winner = created[0]
+        with pytest.raises(RequestIdReused):
+            await two.submit(accepted(job(4), "r", "other"))
+        await world.change(winner, record=ran(winner, COMPLETED), phase="Succeeded")
+        await until(lambda: not world.jobs_left)
+        assert (await two.submit(accepted(job(5), "r"))).id == winner.id
+        with pytest.raises(RequestIdReused):
+            await two.submit(accepted(job(6), "r", "other"))
+    assert not world.jobs_left
+
+
+async def test_a_queue_has_its_nodes_and_its_name(world: World) -> None:
+    async with world.gateway() as engine:
+        await engine.submit(accepted(job(queue="gpu", priority=60)))
+        with pytest.raises(InvalidRequest, match="'none' does not exist; use one of default, gpu"):
+            await engine.submit(accepted(job(2, queue="none")))
+        with pytest.raises(InvalidRequest, match="node_selector"):
+            await engine.submit(accepted(job(2, queue="gpu", node_selector={"gpu": "false"})))
+    spec = world.server.objects[POD]["spec"]
+    assert (spec["nodeSelector"]["gpu"], spec["priorityClassName"]) == ("true", "jobworker-high")
+
+
+async def test_a_control_plane_that_does_not_answer_is_an_error(world: World) -> None:
+    async with world.gateway() as engine:
+        world.server.always = 503
+        with pytest.raises(ClusterUnavailable, match="a fault"):
+            await engine.submit(accepted(ONCE))
+        with pytest.raises(ClusterUnavailable):
+            await engine.find(ONCE.id)
+        world.server.cut()
+        await until(lambda: engine.problem)
+        world.server.always = 0
+        await until(lambda: not engine.problem)
+
+
+async def test_a_gateway_that_starts_sees_all_jobs(world: World) -> None:
+    jobs = [job(number) for number in range(1, 40)]
+    for each in jobs:
+        await world.start(each)
+    async with world.gateway() as engine:
+        await until(lambda: len(engine.jobs) == len(jobs))
+        assert [live.job.id for live in engine.jobs.newest()] == [each.id for each in reversed(jobs)]
+        assert engine.jobs.queue_position(jobs[4].id) == 5
+
+
+async def test_pods_of_others_are_ignored(world: World) -> None:
+    other = pod_item(ONCE)
+    del other["metadata"]["annotations"]
+    await world.server.put(POD, other)
+    async with world.gateway() as engine:
+        await world.server.put(f"{PODS}/{job(2).id}", pod_item(job(2)))
+        await until(lambda: engine.jobs.get(job(2).id))
+        assert not engine.jobs.get(ONCE.id)
