@@ -30,7 +30,7 @@ def clients() -> Authority:
 def directory(tmp_path: Path, clients: Authority, control_plane: ControlPlane) -> Path:
     """The files of a gateway."""
     (tmp_path / "certs").mkdir()
-    clients.write_server(tmp_path / "certs")
+    clients.write_gateway(tmp_path / "certs")
     shutil.copy(control_plane.kubeconfig(GATEWAY, "system:serviceaccounts"), tmp_path / "kubeconfig")
     return tmp_path
 

@@ -109,6 +109,13 @@ class Authority:
         issued.private_key_pem.write_to_path(directory / "server-key.pem")
         issued.cert_chain_pems[0].write_to_path(directory / "server.pem")
 
+    def write_gateway(self, directory: Path) -> None:
+        """Write the files of a gateway to a directory: those of a server, and a certificate for nodes."""
+        self.write_server(directory)
+        issued = self.client("gateway", "Gateway")
+        issued.private_key_pem.write_to_path(directory / "gateway-key.pem")
+        issued.cert_chain_pems[0].write_to_path(directory / "gateway.pem")
+
     def client(self, name: str, unit: str | None) -> trustme.LeafCert:
         """Issue a client certificate, with or without an OU."""
         return self.ca.issue_cert(

@@ -51,7 +51,7 @@ def gateway_settings(directory: Path, authority: Authority) -> GatewayConfig:
     """Write certificates, and return the settings of a gateway on a free port."""
     certs = directory / "certs"
     certs.mkdir()
-    authority.write_server(certs)
+    authority.write_gateway(certs)
     return GatewayConfig(listen="127.0.0.1:0", certs_dir=str(certs), queues={"gpu": {"gpu": "yes"}})
 
 
@@ -66,10 +66,12 @@ async def running_gateway(directory: Path, authority: Authority, logged: Logged)
         )
         try:
             await eventually(lambda: running.done() or _address(logged))
+            if running.done():
+                await running
             yield Gateway(_address(logged), authority, cluster, stopped, logged, running)
         finally:
             stopped.set()
-            await running
+            await asyncio.wait((running,))
 
 
 def _address(logged: Logged) -> str:

@@ -29,7 +29,7 @@ def clients() -> Authority:
 def directory(tmp_path: Path, clients: Authority) -> Path:
     """A directory with certificates and the address of a Kubernetes that does not answer."""
     (tmp_path / "certs").mkdir()
-    clients.write_server(tmp_path / "certs")
+    clients.write_gateway(tmp_path / "certs")
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     return tmp_path
 
@@ -52,7 +52,7 @@ async def test_without_kubernetes_a_gateway_starts_and_does_not_serve(
     [
         ("kubeconfig", "/missing", "/missing"),
         ("archive", "sqlite:/missing/archive.sqlite", "archive: /missing/archive.sqlite cannot be used"),
-        ("certs-dir", "/missing", "/missing/ca.pem: No such file or directory"),
+        ("certs-dir", "/missing", "certificate for nodes: "),
     ],
 )
 async def test_a_gateway_that_cannot_start_says_why(

@@ -1,7 +1,7 @@
 """The process of the gateway: services, roles, health and shutdown."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -10,13 +10,14 @@ from api_server import Authority, Logged, eventually, refusal
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from fake_cluster import fake_cluster
+from fake_cluster import FakeEngine, fake_cluster
 from jobworker.v1 import (
     cluster_service_pb2,
     cluster_service_pb2_grpc,
     job_pb2,
     job_service_pb2,
     job_service_pb2_grpc,
+    job_watch_pb2,
     login_service_pb2,
     login_service_pb2_grpc,
 )
@@ -171,3 +172,42 @@ async def test_missing_certificates_end_the_start(tmp_path: Path, authority: Aut
             CannotStart, match=r"server-key\.pem: No such file or directory; create certificates"
         ):
             await server.serve(settings, cluster.engine, cluster.archive, asyncio.Event(), None)  # type: ignore[arg-type]  # nothing is logged
+
+
+async def test_a_missing_certificate_for_nodes_ends_the_start(tmp_path: Path, authority: Authority) -> None:
+    settings = gateway_settings(tmp_path, authority)
+    (tmp_path / "certs/gateway.pem").unlink()
+    async with fake_cluster(tmp_path) as cluster:
+        with pytest.raises(CannotStart) as caught:
+            await server.serve(settings, cluster.engine, cluster.archive, asyncio.Event(), None)  # type: ignore[arg-type]  # nothing is logged
+    assert str(caught.value) == (
+        f"certificate for nodes: {tmp_path}/certs/gateway.pem: cannot read the file: "
+        "No such file or directory; create it with `jobworkerd certs issue gateway --role gateway`"
+    )
+
+
+async def _read_to_the_end(stream: AsyncIterable[object]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def test_a_failure_of_the_engine_ends_the_gateway_and_its_calls(
+    tmp_path: Path, authority: Authority, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = asyncio.Event()
+
+    async def run(_: FakeEngine) -> None:
+        await fails.wait()
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(FakeEngine, "run", run)
+    async with running_gateway(tmp_path, authority, logged) as gateway, gateway.client() as channel:
+        stub = job_service_pb2_grpc.JobServiceStub(channel)
+        watch = aiter(stub.WatchJobs(job_watch_pb2.WatchJobsRequest()))
+        await anext(watch)
+        fails.set()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await _read_to_the_end(watch)
+        with pytest.raises(ExceptionGroup):
+            await gateway.running
+    assert refusal(caught.value).reason == "SHUTTING_DOWN"

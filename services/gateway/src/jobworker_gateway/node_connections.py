@@ -16,6 +16,7 @@ from jobworker_client.errors import ConfigError
 from jobworker_gateway.node_errors import from_rpc
 from jobworker_gateway.node_stream import NodeStream, StreamCall
 from jobworkerd.errors import NodeUnreachable
+from jobworkerd.startup import CannotStart
 
 SUBJECT_KEY = "jobworker-subject-bin"
 """The metadata that names the user for whom the gateway calls."""
@@ -112,6 +113,20 @@ class NodeConnections:
         self._looked = clock() - _LOOK_SECONDS
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
+    def check(self) -> None:
+        """Check that the files of the gateway can be used.
+
+        Raises:
+            CannotStart: a file is missing or cannot be used.
+        """
+        try:
+            self._load()
+        except ConfigError as error:
+            raise CannotStart(
+                f"certificate for nodes: {error}; create it with "
+                "`jobworkerd certs issue gateway --role gateway`"
+            ) from error
+
     @asynccontextmanager
     async def open(self, node: Node) -> AsyncIterator[NodeConnection]:
         """Return a connection for a call.
@@ -170,12 +185,20 @@ class NodeConnections:
             version = self._files.version()
             if version == self._version:
                 return False
-            channel_parts(ClientConfig(server="localhost", **dataclasses.asdict(self._files)))
+            self._load()
         except (OSError, ConfigError) as error:
             self._log.warning("certificate for nodes not usable", reason=str(error))
             return False
         is_first, self._version = not self._version, version
         return not is_first
+
+    def _load(self) -> None:
+        """Load the files as for a connection.
+
+        Raises:
+            ConfigError: a file is missing or cannot be used.
+        """
+        channel_parts(ClientConfig(server="localhost", **dataclasses.asdict(self._files)))
 
 
 def _metadata(subject: str) -> aio.Metadata:

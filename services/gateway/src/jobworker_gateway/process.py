@@ -33,6 +33,9 @@ def run(settings: GatewayConfig) -> int:
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the message is sufficient
         return 1
+    except Exception:  # the log of the process must have it, as one line
+        log.exception("gateway ended")
+        return 1
     finally:
         lines.finish()
     return 0

@@ -46,7 +46,7 @@ async def serve(
     """Serve until `stopped` is set, then end every call with a status.
 
     Raises:
-        CannotStart: the certificates are unusable, or the address cannot be bound.
+        CannotStart: a certificate is unusable, or the address cannot be bound.
     """
     config = settings.server
     health = Health(NAMES)
@@ -56,6 +56,7 @@ async def serve(
     clients = Clients(config.quota)
     call_bounds = CallBounds(identities, sessions, clients, config.api.max_concurrent_rpcs)
     nodes = NodeConnections(CertificateFiles(*settings.node_files), asyncio.get_running_loop().time)
+    nodes.check()
     creation = Creation(config, settings.queues)
     service = GatewayJobService(config, creation, Jobs(engine, archive), nodes, identities)
     grpc_server = server.build(
