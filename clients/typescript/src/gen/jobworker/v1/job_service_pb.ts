@@ -1120,6 +1120,8 @@ export const JobService: GenService<{
    * limits and removal, but not the growth of the log. It sends states, not events: a client that reads slowly gets the
    * newest state of each job. It always gets the final status, except with a filter that excludes it.
    *
+   * A cluster can have several gateways. A watch sends the removal of a job only if DeleteJob was called at its gateway.
+   *
    * To resume after an error, call again with the cursor of the last bookmark. There is no error for an old cursor: the
    * server sends a `reset` and a new snapshot.
    *
@@ -1143,6 +1145,9 @@ export const JobService: GenService<{
    *
    * Admin and Viewer. Safe to retry: a client that lost the connection resumes at the `next_offset` of the last
    * message that it processed. Errors do not contain the offset because only the client knows it.
+   *
+   * If a cluster starts a job with `retry_on_lost` again, the log starts again at 0. A stream with output of the former
+   * attempt ends with OUT_OF_RANGE (OFFSET_OUT_OF_RANGE). Start another one at 0.
    *
    * The server sends the response headers when it accepts the request, before the first message.
    *
