@@ -70,3 +70,17 @@ def test_ids_of_two_processes_sort_within_a_millisecond(clock: Clock) -> None:
 def test_two_generators_never_return_the_same_id(clock: Clock) -> None:
     assert clock.now_ns == NOW_NS
     assert JobIds().new() != JobIds().new()
+
+
+def test_reserved_ids_are_skipped(clock: Clock) -> None:
+    key = job_id.key_at(clock.now_ns)
+    ids = JobIds(key)
+    for reserved in (key - 5, key + 1, key + 2, key + 4):
+        ids.reserve(JobIds(reserved - 1).new(0))
+    assert [job_id.key_of(ids.new()) - key for _ in range(4)] == [3, 5, 6, 7]
+
+
+def test_the_time_of_an_id_leads_back_to_its_key(clock: Clock) -> None:
+    for step in range(5_000):
+        new = JobIds().new(clock.now_ns + step)
+        assert job_id.key_at(job_id.time_of(new)) == job_id.key_of(new)

@@ -214,3 +214,31 @@ def test_a_damaged_certificate_is_refused(damaged: Callable[[bytes], bytes]) -> 
         with pytest.raises(ValueError, match="InvalidVersion"):
             identities.trust(authority)
     assert _principal(identities, client).role is Role.ADMIN
+
+
+class TestGateway:
+    """The user that a gateway names."""
+
+    USER = "CN=alice,OU=Viewer"
+
+    def _user(self, unit: str, *, is_host: bool = True, session: bytes = b"") -> Principal:
+        identities = Identities(SessionTokens(AsyncMock()), is_host=is_host)
+        identities.trust(AUTHORITY.certificate)
+        issued = issue(AUTHORITY, subject=x509.Name([x509.NameAttribute(OU, unit)]))
+        return identities.check(Credential(issued.certificate, b"", session, self.USER))
+
+    def test_a_host_believes_a_gateway(self) -> None:
+        assert self._user("Gateway") == Principal(self.USER, Role.ADMIN, gateway="OU=Gateway")
+
+    @pytest.mark.parametrize("unit", ["Admin", "Viewer", "Delegate"])
+    def test_no_other_role_can_name_a_user(self, unit: str) -> None:
+        with pytest.raises(Unauthenticated, match="OU Gateway"):
+            self._user(unit)
+
+    def test_a_gateway_does_not_believe_another_one(self) -> None:
+        with pytest.raises(Unauthenticated, match="a host"):
+            self._user("Gateway", is_host=False)
+
+    def test_a_gateway_cannot_name_a_user_and_have_a_session(self) -> None:
+        with pytest.raises(Unauthenticated):
+            self._user("Gateway", session=b"token")
