@@ -111,7 +111,7 @@ lint: $(STAMP) ## Check protos, prose, style, types, layers, workflows, lock fil
 	lint-imports
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github/workflows
-	hadolint packaging/image/Dockerfile
+	hadolint packaging/image/Dockerfile packaging/image/gateway.Dockerfile
 	check-jsonschema --builtin-schema vendor.compose-spec packaging/image/compose.yaml
 
 .PHONY: drift
@@ -206,9 +206,17 @@ wheels: $(STAMP) ## Build the wheels of the eight Python packages in dist/
 deb: $(STAMP) ## Build the Debian package in dist/
 	tools/make-deb dist
 
+.PHONY: deb-cluster
+deb-cluster: $(STAMP) ## Build the Debian package of the agent and the gateway in dist/
+	tools/make-deb --package jobworker-cluster dist
+
 .PHONY: image
 image: ## Build the container image with Docker or Podman
 	tools/make-image
+
+.PHONY: image-gateway
+image-gateway: ## Build the container image of the gateway with Docker or Podman
+	tools/make-image gateway
 
 .PHONY: clients-ts
 clients-ts: $(STAMP) $(TS_MODULES) ## Build and test the TypeScript client

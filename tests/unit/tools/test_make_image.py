@@ -27,9 +27,9 @@ def add_engine(programs: Path, name: str, *, works: bool) -> None:
     engine.chmod(0o755)
 
 
-def make_image(programs: Path) -> "subprocess.CompletedProcess[str]":
+def make_image(programs: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [ROOT / "tools/make-image"],
+        [ROOT / "tools/make-image", *arguments],
         env={"PATH": f"{programs}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
@@ -50,6 +50,19 @@ def test_the_engine_that_works_builds_the_image(programs: Path, engine: str) -> 
     tags = f"--tag jobworker:{VERSION} --tag jobworker:latest"
     expected = f"{engine} build --file packaging/image/Dockerfile {tags} .\n"
     assert make_image(programs).stdout == expected
+
+
+def test_the_gateway_has_an_image_of_its_own(programs: Path) -> None:
+    add_engine(programs, "podman", works=True)
+    tags = f"--tag jobworker-gateway:{VERSION} --tag jobworker-gateway:latest"
+    expected = f"podman build --file packaging/image/gateway.Dockerfile {tags} .\n"
+    assert make_image(programs, "gateway").stdout == expected
+
+
+def test_an_unknown_image_is_an_error(programs: Path) -> None:
+    done = make_image(programs, "agent")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "make-image: unknown image agent; use gateway, or nothing for the server\n"
 
 
 def test_the_daemonset_runs_the_image_of_this_version() -> None:
