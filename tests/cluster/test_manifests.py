@@ -7,11 +7,12 @@ import pytest
 from live import until
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kube_api import ApiError, Json, KubeApi
-from tests.cluster.packaged import NAMESPACE
+from tests.cluster.packaged import NAMESPACE, objects
 
 _PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 _SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+_STRICT = "meets-restricted"
 _HOSTS = ("host-a", "host-b")
 
 GATEWAY = f"system:serviceaccount:{NAMESPACE}:jobworker-gateway"
@@ -134,3 +135,25 @@ def test_gateways_do_not_change_nodes(control_plane: ControlPlane) -> None:
     api = control_plane.api()
     assert _may(api, GATEWAY, "list", "nodes")
     assert not any(_may(api, GATEWAY, verb, "nodes") for verb in ("create", "patch", "update", "delete"))
+
+
+def test_the_pods_of_gateways_meet_the_strictest_standard(control_plane: ControlPlane) -> None:
+    """In a namespace that refuses all Pods with privileges."""
+    api = control_plane.api()
+    (deployment,) = [each for each in objects() if each["kind"] == "Deployment"]
+    pod: Json = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "gateway"},
+        "spec": {**deployment["spec"]["template"]["spec"], "serviceAccountName": "default"},
+    }
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _STRICT, "labels": labels}})
+    path = f"/api/v1/namespaces/{_STRICT}"
+    try:
+        until(lambda: _status(api, "GET", f"{path}/serviceaccounts/default") == 200)
+        api.call("POST", f"{path}/pods?dryRun=All", pod)
+        pod["spec"]["securityContext"]["runAsNonRoot"] = False
+        assert _status(api, "POST", f"{path}/pods?dryRun=All", pod) == 403
+    finally:
+        api.call("DELETE", path)

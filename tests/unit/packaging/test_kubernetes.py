@@ -1,5 +1,6 @@
 """The manifests in packaging/kubernetes: their schema, and what they promise. tests/cluster applies them."""
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -11,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "packaging/kubernetes"
 CLUSTER = MANIFESTS / "cluster"
+VERSION = tomllib.loads((ROOT / "services/worker/pyproject.toml").read_text())["project"]["version"]
 FILES = sorted(path for path in MANIFESTS.rglob("*.yaml") if path.name != "kustomization.yaml")
 
 Document = dict[str, object]
@@ -50,6 +52,15 @@ def test_the_kustomization_lists_all_files_but_the_identity_of_agents() -> None:
     listed = next(documents(CLUSTER / "kustomization.yaml"))["resources"]
     files = {path.name for path in CLUSTER.glob("*.yaml")}
     assert set(cast("list[str]", listed)) == files - {"kustomization.yaml", "agent-service-account.yaml"}
+
+
+def test_the_deployment_runs_the_image_of_this_version() -> None:
+    assert f"image: jobworker-gateway:{VERSION}\n" in (CLUSTER / "gateway.yaml").read_text()
+
+
+def test_variables_of_a_kubernetes_service_are_no_settings() -> None:
+    """Kubernetes adds JOBWORKER_GATEWAY_PORT for the service, which the gateway would refuse."""
+    assert "enableServiceLinks: false\n" in (CLUSTER / "gateway.yaml").read_text()
 
 
 def test_no_role_has_a_wildcard() -> None:
