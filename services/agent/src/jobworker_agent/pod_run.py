@@ -17,8 +17,11 @@ from jobworker_cluster.pods import JobPod
 from jobworker_cluster.records import is_final
 from jobworker_cluster.reflector import Backoff
 
-_SECRET_TRIES = 8
-"""Tries to read a Secret, over about 20 s. The authorizer learns of a new Pod a moment after the agent."""
+_FIRST_DELAY_SECONDS = 0.02
+"""Delay before the first retry: the authorizer often learns of a new Pod milliseconds after the agent."""
+
+_SECRET_TRIES = 11
+"""Tries to read a Secret, over about 15 s."""
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ class PodRun:
         self._host = starter.host
         self._sleep = sleep
         self._progress = Progress()
-        self._backoff = Backoff(first=0.25, last=10.0)
+        self._backoff = Backoff(first=_FIRST_DELAY_SECONDS, last=10.0)
         self._secret_tries = 0
         self._removed = False
         self._changed = asyncio.Event()
