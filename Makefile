@@ -310,6 +310,10 @@ fuzz: setup ## Send arbitrary requests, messages and files to the server for FUZ
 bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)
 	PYTHONPATH=tests/support python bench/run.py $(ONLY)
 
+.PHONY: bench-scale
+bench-scale: setup control-plane ## Measure a cluster of 500 virtual nodes with Kubernetes' control plane (as root)
+	PYTHONPATH=.:tests/support:tests/contract python bench/cluster_scale.py
+
 .PHONY: lock
 lock: $(STAMP) ## Update the lock files
 	$(LOCK) requirements.in -o requirements.txt
