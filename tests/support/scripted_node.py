@@ -26,6 +26,8 @@ class ScriptedNode:
     def __init__(self, authority: trustme.CA, directory: Path) -> None:
         self.calls: list[tuple[str, str]] = []
         """The method and the subject of each call."""
+        self.peers: set[str] = set()
+        """The connections of all calls."""
         self.scripts: dict[str, list[Script]] = {}
         self.port = 0
         leaf = authority.issue_cert("localhost", "127.0.0.1")
@@ -64,6 +66,7 @@ class ScriptedNode:
         subject = dict(context.invocation_metadata() or ()).get(SUBJECT_KEY, b"")
         assert isinstance(subject, bytes)
         self.calls.append((method, subject.decode()))
+        self.peers.add(context.peer())
         scripts = self.scripts[method]
         await (scripts.pop(0) if len(scripts) > 1 else scripts[0])(context)
 

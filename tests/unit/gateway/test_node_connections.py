@@ -1,6 +1,7 @@
 """The connections of a gateway to nodes."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,24 @@ async def test_calls_share_a_connection_until_it_is_idle(node: ScriptedNode) -> 
     assert await opened(nodes, node) is first
     clock.now += 301
     assert await opened(nodes, node) is not first
+    await nodes.close()
+
+
+async def test_many_calls_have_several_connections(
+    node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_connections, "MAX_CALLS", 2)
+    nodes, waiting = NodeConnections(node.files, Clock()), asyncio.Event()
+    node.on("GetJobsStream", then_wait(waiting))
+    async with AsyncExitStack() as open_:
+        used = set()
+        for _ in range(5):
+            connection = await open_.enter_async_context(nodes.open(Node("one", node.address)))
+            stream = connection.stream("/jobworker.v1.JobService/GetJobsStream", ALICE)
+            open_.callback(stream.cancel)
+            await stream.request(b"")
+            used.add(connection)
+        assert len(used) == len(node.peers) == 3
     await nodes.close()
 
 

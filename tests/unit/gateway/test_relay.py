@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -181,6 +182,30 @@ async def test_a_slow_client_holds_up_the_node(
     client.reads.release()
     await streaming
     assert len(client.output) == count * size
+
+
+async def test_a_slow_client_does_not_hold_up_another_one(
+    cluster: FakeCluster, node: ScriptedNode, nodes: NodeConnections
+) -> None:
+    await cluster.put(final(ID))
+    chunks = [chunk("x" * 262_144, number * 262_144) for number in range(200)]
+    node.on("GetJobsStream", answer(*chunks, LOCAL_END))
+    relays = Relays(cluster.jobs, nodes, LogConfig(stall_timeout=60.0), asyncio.get_running_loop().time)
+    slow = [Client() for _ in range(5)]
+    async with AsyncExitStack() as open_:
+        for each in slow:
+            each.reads_at_once = False
+            opened = await open_.enter_async_context(relays.open(Request(id=ID), ALICE))
+            streaming = asyncio.ensure_future(opened.write(each))
+            open_.callback(streaming.cancel)
+        while not all(each.writes for each in slow):
+            await asyncio.sleep(0.001)
+        fast = Client()
+        opened = await open_.enter_async_context(relays.open(Request(id=ID), ALICE))
+        await opened.write(fast)
+        assert len(fast.output) == 200 * 262_144
+        assert [each.writes for each in slow] == [1] * 5
+        assert len(node.peers) == 1
 
 
 async def test_a_client_that_stalls_is_ended(

@@ -31,7 +31,12 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # gRPC adapts its window to the fastest stream, and would then hold megabytes of each slow one.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 256 * 1024),
+    # Without this, the connections to one node would be one.
+    ("grpc.use_local_subchannel_pool", 1),
 )
+
+MAX_CALLS = 512
+"""Calls on one connection. A server accepts 1,024. Further ones, such as a StopJob, would wait."""
 
 _IDLE_SECONDS = 300.0
 _LOOK_SECONDS = 5.0
@@ -103,12 +108,12 @@ class NodeConnection:
 
 
 class NodeConnections:
-    """One connection for each node that clients use. Unused ones are closed."""
+    """Connections to each node that clients use: one for every 512 calls. Unused ones are closed."""
 
     def __init__(self, files: CertificateFiles, clock: Callable[[], float]) -> None:
         self._files = files
         self._clock = clock
-        self._connections: dict[str, NodeConnection] = {}
+        self._connections: list[NodeConnection] = []
         self._version: tuple[tuple[int, int, int], ...] = ()
         self._looked = clock() - _LOOK_SECONDS
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -135,7 +140,7 @@ class NodeConnections:
             NodeUnreachable: the node has no usable address, or the certificate of the gateway is not usable.
         """
         await self._close_unused()
-        connection = self._connections.get(node.address) or self._connect(node)
+        connection = self._with_room(node) or self._connect(node)
         connection.calls += 1
         try:
             yield connection
@@ -147,9 +152,13 @@ class NodeConnections:
 
     async def close(self) -> None:
         """Close all connections. Their calls fail."""
-        connections, self._connections = self._connections, {}
-        for connection in connections.values():
+        connections, self._connections = self._connections, []
+        for connection in connections:
             await connection.close()
+
+    def _with_room(self, node: Node) -> NodeConnection | None:
+        with_room = (each for each in self._connections if each.node == node and each.calls < MAX_CALLS)
+        return next(with_room, None)
 
     def _connect(self, node: Node) -> NodeConnection:
         files = self._files
@@ -160,7 +169,8 @@ class NodeConnections:
             raise NodeUnreachable(node.name, str(error)) from error
         options = {**dict(parts.options), **dict(_OPTIONS)}
         channel = aio.secure_channel(parts.target, parts.credentials, options=tuple(options.items()))
-        connection = self._connections[node.address] = NodeConnection(node, channel, self._clock())
+        connection = NodeConnection(node, channel, self._clock())
+        self._connections.append(connection)
         return connection
 
     async def _close_unused(self) -> None:
@@ -170,14 +180,14 @@ class NodeConnections:
             return
         self._looked = now
         is_renewed = self._is_renewed()
-        for address, connection in list(self._connections.items()):
-            connection.retired = is_renewed or (
-                not connection.calls and now > connection.used + _IDLE_SECONDS
-            )
-            if connection.retired:
-                del self._connections[address]
-                if not connection.calls:
-                    await connection.close()
+        for connection in self._connections:
+            is_idle = not connection.calls and now > connection.used + _IDLE_SECONDS
+            connection.retired = is_renewed or is_idle
+        unused = [each for each in self._connections if each.retired]
+        self._connections = [each for each in self._connections if not each.retired]
+        for connection in unused:
+            if not connection.calls:
+                await connection.close()
 
     def _is_renewed(self) -> bool:
         """Tell whether the files have changed, and can be used, since the last look."""
