@@ -10,10 +10,12 @@ import grpc
 import structlog
 import trustme
 from api_server import Authority, Logged, eventually
+from msgspec.structs import replace
 
 from fake_cluster import FakeCluster, fake_cluster
 from jobworker_gateway import server
 from jobworker_gateway.settings import GatewayConfig
+from jobworkerd.config import MetricsConfig
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ def gateway_settings(directory: Path, authority: Authority) -> GatewayConfig:
 
 
 @asynccontextmanager
-async def running_gateway(directory: Path, authority: Authority, logged: Logged) -> AsyncIterator[Gateway]:
-    """Run a gateway until the context is left."""
-    settings = gateway_settings(directory, authority)
+async def running_gateway(
+    directory: Path, authority: Authority, logged: Logged, **changed: MetricsConfig
+) -> AsyncIterator[Gateway]:
+    """Run a gateway until the context is left. `changed` are settings."""
+    settings = replace(gateway_settings(directory, authority), **changed)
     stopped = asyncio.Event()
     async with fake_cluster(directory) as cluster:
         running = asyncio.create_task(

@@ -105,6 +105,16 @@ async def test_a_session_of_a_host_is_refused(gateway: Gateway) -> None:
     assert "a gateway has no sessions" in str(caught.value.details())
 
 
+async def test_the_certificate_of_a_gateway_cannot_act_for_users_at_a_gateway(gateway: Gateway) -> None:
+    async with gateway.client("Gateway") as channel:
+        stub = job_service_pb2_grpc.JobServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ListJobs(
+                job_service_pb2.ListJobsRequest(), metadata=(("jobworker-subject-bin", b"CN=alice"),)
+            )
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_reflection_lists_the_services_of_a_gateway(gateway: Gateway) -> None:
     async with gateway.client("Viewer") as channel:
         call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jobworkerd.api.metrics.text_format import prometheus_name
 from jobworkerd.metrics.definitions import ALL, Kind, Metric
+from jobworkerd.rpc_server.metrics.text_format import prometheus_name
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTATION = (ROOT / "docs/observability.md").read_text().splitlines()

@@ -79,6 +79,13 @@ class JobTable:
         """Return the number of jobs of an owner with a status."""
         return self._counts[owner, status]
 
+    def by_status(self) -> Counter[job_pb2.JobStatus.ValueType]:
+        """Return the numbers of jobs by status."""
+        found: Counter[job_pb2.JobStatus.ValueType] = Counter()
+        for (_, status), count in self._counts.items():
+            found[status] += count
+        return found
+
     def queue_position(self, job_id: str) -> int:
         """Return the position of a queued job, from 1, by priority and age; 0 if it is not queued."""
         live = self._jobs.get(job_id)

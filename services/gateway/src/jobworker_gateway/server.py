@@ -1,6 +1,7 @@
 """Serves the API for a cluster, until it is told to stop."""
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from jobworker_gateway.engine import Engine
 from jobworker_gateway.health import NAMES, ClusterHealth
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.login_service import GatewayLoginService
+from jobworker_gateway.metrics import GatewayMetrics
 from jobworker_gateway.node_connections import CertificateFiles, NodeConnections
 from jobworker_gateway.node_errors import NodeErrors
 from jobworker_gateway.service import GatewayJobService
 from jobworker_gateway.settings import GatewayConfig
-from jobworkerd.config import listen_address
+from jobworkerd.config import MetricsConfig, listen_address
 from jobworkerd.errors import Unauthenticated
 from jobworkerd.rpc_server import server, shutdown
 from jobworkerd.rpc_server.active_calls import ActiveCalls
@@ -32,7 +34,9 @@ from jobworkerd.rpc_server.interceptors.authorization import Authorization
 from jobworkerd.rpc_server.interceptors.call_bounds import CallBounds
 from jobworkerd.rpc_server.interceptors.errors import Errors
 from jobworkerd.rpc_server.interceptors.logging import AccessLog
+from jobworkerd.rpc_server.interceptors.rpc_metrics import RpcMetrics
 from jobworkerd.rpc_server.memory import trim_periodically
+from jobworkerd.rpc_server.metrics.endpoint import MetricsEndpoint, bind
 from jobworkerd.rpc_server.registration import Service
 
 
@@ -59,18 +63,22 @@ async def serve(
     nodes.check()
     creation = Creation(config, settings.queues)
     service = GatewayJobService(config, creation, Jobs(engine, archive), nodes, identities)
-    grpc_server = server.build(
-        config.api,
-        [AccessLog(), Errors(), NodeErrors(), call_bounds, Authorization(identities, active_calls)],
-        _services(service, identities, engine),
-        health,
-    )
     directory = Path(config.certs_dir)
     certificates = Certificates(
         directory, CertificateDirectory(directory), identities.trust, partial(_show_expiry, health)
     )
+    metrics = GatewayMetrics(engine, certificates.expiries)
+    measured = [RpcMetrics(metrics.rpc_durations)] if config.metrics.listen else []
+    authorization = Authorization(identities, active_calls)
+    grpc_server = server.build(
+        config.api,
+        [*measured, AccessLog(), Errors(), NodeErrors(), call_bounds, authorization],
+        _services(service, identities, engine),
+        health,
+    )
     address = server.listen(grpc_server, config.listen, await certificates.credentials())
     clients.port = listen_address(address)[1]
+    scraping = _serve_metrics(config.metrics, metrics, identities, certificates)
     await grpc_server.start()
     log.info("listening", address=address)
     async with asyncio.TaskGroup() as group:
@@ -82,6 +90,7 @@ async def serve(
                 certificates.poll(active_calls.check),
                 call_bounds.end_late_reads(),
                 trim_periodically(),
+                *scraping,
             )
         ]
         try:
@@ -93,6 +102,21 @@ async def serve(
             await nodes.close()
             for task in tasks:
                 task.cancel()
+
+
+def _serve_metrics(
+    config: MetricsConfig, metrics: GatewayMetrics, identities: Identities, certificates: Certificates
+) -> list[Coroutine[None, None, None]]:
+    """Return the coroutine that serves the Prometheus endpoint, if there is one.
+
+    Raises:
+        CannotStart: the address cannot be bound.
+    """
+    if not config.listen:
+        return []
+    tls = None if config.is_loopback else certificates.tls_context
+    sock = bind(*listen_address(config.listen))
+    return [MetricsEndpoint(metrics.report, identities, tls).serve(sock)]
 
 
 def _services(job_service: GatewayJobService, identities: Identities, engine: Engine) -> list[Service]:

@@ -19,6 +19,7 @@ from jobworkerd.config import (
     Listen,
     LogConfig,
     LoggingConfig,
+    MetricsConfig,
     RequestDefaults,
     ScratchConfig,
 )
@@ -123,6 +124,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     isolation: GatewayIsolationConfig = GatewayIsolationConfig()
     scratch: GatewayScratchConfig = GatewayScratchConfig()
     logging: LoggingConfig = LoggingConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @property
     def server(self) -> Config:
@@ -144,6 +146,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             isolation=IsolationConfig(network=self.isolation.network),
             scratch=ScratchConfig(default=scratch.default, max=scratch.max),
             logging=self.logging,
+            metrics=self.metrics,
         )
 
     @property

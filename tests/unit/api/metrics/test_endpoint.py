@@ -15,9 +15,7 @@ from certificates import pair
 from cryptography import x509
 from host_resources import descriptors, opened_since
 
-from jobworkerd.api.metrics import endpoint as endpoint_module
 from jobworkerd.api.metrics import prometheus
-from jobworkerd.api.metrics.text_format import OPENMETRICS, TEXT
 from jobworkerd.certs import revocation_list
 from jobworkerd.certs.authority import load_pair
 from jobworkerd.errors import SupervisorUnavailable
@@ -27,6 +25,8 @@ from jobworkerd.protocol.metrics_messages import Metrics
 from jobworkerd.protocol.replies import SupervisorFault
 from jobworkerd.rpc_server.identity.principal import Identities
 from jobworkerd.rpc_server.identity.session_token import SessionTokens
+from jobworkerd.rpc_server.metrics import endpoint as endpoint_module
+from jobworkerd.rpc_server.metrics.text_format import OPENMETRICS, TEXT
 from jobworkerd.server_pair import ServerPair
 from jobworkerd.startup import CannotStart
 

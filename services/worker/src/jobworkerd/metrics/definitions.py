@@ -1,4 +1,4 @@
-"""All metrics of the server, in the order of the Prometheus endpoint.
+"""All metrics of a server or a gateway, in the order of the Prometheus endpoint.
 
 Names and units follow OpenTelemetry. A test compares the table in docs/observability.md with this module.
 """
@@ -83,6 +83,9 @@ API_PROCESS_UP = Metric(
     "{process}",
     "1 if the API process has answered this scrape, 0 if its metrics are missing.",
 )
+CLUSTER_NODES = Metric(
+    "jobworker.cluster.nodes", Kind.GAUGE, "{node}", "Nodes that a gateway sees.", ("ready",)
+)
 DISK_AVAILABLE = Metric(
     "jobworker.disk.available",
     Kind.GAUGE,
@@ -119,6 +122,7 @@ ALL: tuple[Metric, ...] = (
     READER_STALLS,
     CERTIFICATE_EXPIRY,
     API_PROCESS_UP,
+    CLUSTER_NODES,
     DISK_AVAILABLE,
     DISK_SIZE,
     RPC_DURATION,

@@ -14,7 +14,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def samples(process: str) -> Iterator[Sample]:
-    """Yield the samples of this process, whose kind is `process`: `supervisor` or `api`."""
+    """Yield the samples of this process, whose kind is `process`, such as `supervisor`."""
     yield sample(PROCESS_CPU_TIME, time.process_time(), process)
     with suppress(OSError):  # without a free descriptor
         pages = int(_STATM.read_text().split()[1])

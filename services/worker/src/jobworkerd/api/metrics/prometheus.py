@@ -7,13 +7,13 @@ from http import HTTPStatus
 
 import msgspec
 
-from jobworkerd.api.metrics import text_format
-from jobworkerd.api.metrics.endpoint import MetricsEndpoint, bind
-from jobworkerd.api.metrics.http import Response
-from jobworkerd.api.metrics.merge import merge
 from jobworkerd.metrics.instruments import Snapshot, decode
 from jobworkerd.protocol.metrics_messages import Metrics
 from jobworkerd.rpc_server.identity.principal import Identities
+from jobworkerd.rpc_server.metrics import text_format
+from jobworkerd.rpc_server.metrics.endpoint import MetricsEndpoint, bind
+from jobworkerd.rpc_server.metrics.http import Response
+from jobworkerd.rpc_server.metrics.merge import merge
 
 __all__ = ["bind", "endpoint"]
 

@@ -1,7 +1,7 @@
 """The Prometheus endpoint: GET /metrics.
 
-All API processes listen on its port, so a scrape reaches any of them. A plain endpoint is only for programs
-of this host. On other addresses clients need a certificate, as for gRPC.
+All API processes of a host listen on its port, so a scrape reaches any of them. A plain endpoint is only for
+programs of this host. On other addresses clients need a certificate, as for gRPC.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from http import HTTPStatus
 
 import structlog
 
-from jobworkerd.api.metrics import http
-from jobworkerd.api.metrics.http import BadRequest, Request, Response
 from jobworkerd.errors import CREDENTIAL_ERRORS, JobWorkerError, RoleRequired
 from jobworkerd.protocol.replies import SupervisorFault
 from jobworkerd.rpc_server.identity.principal import Identities, Role
+from jobworkerd.rpc_server.metrics import http
+from jobworkerd.rpc_server.metrics.http import BadRequest, Request, Response
 from jobworkerd.rpc_server.rpc import Credential
 from jobworkerd.startup import CannotStart
 

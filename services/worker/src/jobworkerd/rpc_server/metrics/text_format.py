@@ -10,9 +10,9 @@ https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from jobworkerd.api.metrics.merge import Report, Series
 from jobworkerd.metrics.definitions import Kind, Metric
 from jobworkerd.metrics.instruments import Exemplar
+from jobworkerd.rpc_server.metrics.merge import Report, Series
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

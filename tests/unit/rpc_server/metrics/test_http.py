@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobworkerd.api.metrics.http import MAX_HEAD_BYTES, BadRequest, Request, Response, parse, read_request
+from jobworkerd.rpc_server.metrics.http import (
+    MAX_HEAD_BYTES,
+    BadRequest,
+    Request,
+    Response,
+    parse,
+    read_request,
+)
 
 
 def test_a_request_of_prometheus() -> None:

@@ -3,8 +3,6 @@
 import pytest
 from msgspec.structs import replace
 
-from jobworkerd.api.metrics.merge import merge
-from jobworkerd.api.metrics.text_format import OPENMETRICS, TEXT, content_type, render
 from jobworkerd.metrics.definitions import (
     API_PROCESS_UP,
     JOB_OOM_KILLS,
@@ -15,6 +13,8 @@ from jobworkerd.metrics.definitions import (
     RPC_DURATION,
 )
 from jobworkerd.metrics.instruments import Exemplar, Histogram, Sample, Snapshot, sample
+from jobworkerd.rpc_server.metrics.merge import merge
+from jobworkerd.rpc_server.metrics.text_format import OPENMETRICS, TEXT, content_type, render
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

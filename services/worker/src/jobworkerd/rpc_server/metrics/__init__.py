@@ -1,0 +1,1 @@
+"""The Prometheus endpoint of a server, whatever it measures."""
