@@ -146,7 +146,7 @@ async def test_named_jobs_are_watched(cluster: FakeCluster, watcher: Watcher) ->
     await cluster.put(job(IDS[0]))
     await cluster.put(job(IDS[1]))
     await watcher.start(ids=[IDS[0], IDS[5]])
-    assert (await watcher.until_bookmark())[0] == [("RUNNING", IDS[0]), ("NOT_FOUND", IDS[5])]
+    assert (await watcher.until_bookmark())[0] == [("NOT_FOUND", IDS[5]), ("RUNNING", IDS[0])]
     await cluster.put(final(IDS[1]))
     await cluster.put(final(IDS[0]))
     assert brief(await watcher.next()) == ("COMPLETED", IDS[0])

@@ -122,7 +122,7 @@ class Watch:
 
     async def _named_jobs(self, context: Context) -> AsyncIterator[Sequence[job_pb2.Job]]:
         """Yield the jobs that the request names. Write a removal for each one that does not exist."""
-        for job_id in self._request.ids:
+        for job_id in sorted(self._request.ids, reverse=True):
             try:
                 job = self._jobs.shown(await self._jobs.get(job_id))
             except JobNotFound:
