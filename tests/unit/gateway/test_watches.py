@@ -199,6 +199,17 @@ def test_a_feed_keeps_the_end_of_a_removed_job() -> None:
     assert [bool(change.removal) for change in feed.since(0, 10)] == [False, True]
 
 
+def test_a_feed_has_neither_the_same_state_twice_nor_a_deleted_job_again() -> None:
+    feed, table = ChangeFeed(), JobTable()
+    feed.follow(table)
+    table.put(LiveJob(final(IDS[0])))
+    table.put(LiveJob(final(IDS[0]), address="one:1"))
+    assert feed.revision == 1
+    feed.removed(final(IDS[0]))
+    table.put(LiveJob(final(IDS[0], log_size=7)))
+    assert feed.revision == 2
+
+
 async def test_a_client_that_is_too_slow_starts_again(cluster: FakeCluster) -> None:
     feed, call = ChangeFeed(max_changes=1), Call()
     feed.follow(cluster.engine.jobs)

@@ -68,6 +68,10 @@ class ChangeFeed:
         return change if change and change.revision == revision else None
 
     def _add_live(self, live: LiveJob) -> None:
+        """Add the state of a job, unless it is the former one, or the job is deleted."""
+        former = self._changes.get((live.job.id, False))
+        if (former and former.job == live.job) or (live.job.id, True) in self._changes:
+            return
         self._add(live.job, job_watch_pb2.REMOVAL_REASON_UNSPECIFIED)
 
     def _add(self, job: job_pb2.Job, removal: job_watch_pb2.RemovalReason.ValueType) -> None:
