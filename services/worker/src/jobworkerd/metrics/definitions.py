@@ -84,7 +84,7 @@ API_PROCESS_UP = Metric(
     "1 if the API process has answered this scrape, 0 if its metrics are missing.",
 )
 CLUSTER_NODES = Metric(
-    "jobworker.cluster.nodes", Kind.GAUGE, "{node}", "Nodes that a gateway sees.", ("ready",)
+    "jobworker.cluster.nodes", Kind.GAUGE, "{node}", "Nodes of the cluster, at a gateway.", ("ready",)
 )
 DISK_AVAILABLE = Metric(
     "jobworker.disk.available",
