@@ -15,12 +15,12 @@ from playwright.async_api import expect
 from dashboard import Dashboard
 from jobworker.v1 import job_pb2
 from live import Server
-from scripted import JOB_ID
-from scripted_messages import Refusal
+from scripted import JOB_ID, StreamRequest
+from scripted_messages import Refusal, StreamMessage, stdout
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import OpenPage
 from tests.browser.faults import Faults
-from tests.browser.locators import button, row, table
+from tests.browser.locators import button, log, row, table
 
 OTHER_ID = JOB_ID[:-1] + "2"
 QUEUED_ID = JOB_ID[:-1] + "3"
@@ -159,6 +159,29 @@ async def test_the_record_has_the_place_of_the_job(open_page: OpenPage, dashboar
     await expect(page.get_by_role("list", name="Timeline")).to_contain_text("on node1 in attempt 2")
     await facts.get_by_role("link", name="node1").click()
     await expect(page).to_have_url(re.compile(r"/\?node=node1$"))
+
+
+async def test_the_log_of_another_attempt_replaces_the_former_one(
+    open_page: OpenPage, dashboard: Dashboard, gateway: FakeGateway
+) -> None:
+    job, again = gateway.jobs.jobs[JOB_ID], asyncio.Event()
+
+    async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
+        output = b"first\n" if job.attempt == 2 else b"second\n"
+        if request.offset < len(output):
+            yield stdout(output[request.offset :], request.offset)
+        await again.wait()
+        if output == b"first\n":
+            raise Refusal(grpc.StatusCode.OUT_OF_RANGE, "the job has started again", "OFFSET_OUT_OF_RANGE")
+        yield StreamMessage(result=job, offset=len(output))
+
+    gateway.jobs.streaming = streaming
+    page = await open_page(f"/jobs/{JOB_ID}", at=dashboard)
+    await expect(log(page)).to_contain_text("first")
+    job.attempt = 3
+    again.set()
+    await expect(log(page)).to_contain_text("second")
+    await expect(log(page)).not_to_contain_text("first")
 
 
 async def test_the_form_places_a_job(open_page: OpenPage, dashboard: Dashboard, gateway: FakeGateway) -> None:

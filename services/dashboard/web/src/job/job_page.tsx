@@ -97,7 +97,7 @@ function KnownJob({ job, feed }: { job: Job; feed: JobFeed }) {
 function Panel({ tab, job, feed }: { tab: TabId; job: Job; feed: JobFeed }) {
   switch (tab) {
     case "log":
-      return <LogView jobId={job.id} />;
+      return <LogView jobId={job.id} attempt={job.attempt} />;
     case "record":
       return <RecordTab job={job} rates={currentRates(feed.history.series)} />;
     case "usage":

@@ -13,17 +13,19 @@ import "./output.css";
 
 interface LogViewProps {
   readonly jobId: string;
+  /** Number of the attempt, which has its own output. A host that runs a job once has none: 0. */
+  readonly attempt: number;
   /** The origin of the dashboard. */
   readonly baseUrl?: string;
 }
 
 /** The log of one job. It fills its container, which must have a height. */
-export function LogView({ jobId, baseUrl = location.origin }: LogViewProps) {
-  // Another job is another view with its own worker.
-  return <JobLog key={jobId} jobId={jobId} baseUrl={baseUrl} />;
+export function LogView({ jobId, attempt, baseUrl = location.origin }: LogViewProps) {
+  // Another job or attempt is another view with its own worker. A queued job can have no attempt yet.
+  return <JobLog key={`${jobId} ${Math.max(1, attempt)}`} jobId={jobId} baseUrl={baseUrl} />;
 }
 
-function JobLog({ jobId, baseUrl }: Required<LogViewProps>) {
+function JobLog({ jobId, baseUrl }: { jobId: string; baseUrl: string }) {
   const model = useMemo(() => new LogModel(jobId, baseUrl), []);
   useEffect(() => () => model.close(), []);
   const searchField = useRef<HTMLInputElement>(null);
