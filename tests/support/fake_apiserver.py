@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from kubernetes_asyncio.client import Configuration
 
+from jobworker_cluster.access import Access
 from jobworker_cluster.kube import Json, Kube
 
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -210,9 +211,7 @@ async def apiserver() -> AsyncIterator[tuple[FakeApiserver, Kube]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    configuration = Configuration()
-    configuration.host = fake.url
-    kube = Kube(configuration)
+    kube = Kube(Access(fake.url, ssl.create_default_context()))
     try:
         yield fake, kube
     finally:

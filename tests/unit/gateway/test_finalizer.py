@@ -88,7 +88,7 @@ async def world() -> AsyncIterator[World]:
             await server.put(
                 f"{CLASSES}/{name}", {"metadata": {"name": name, "labels": labels}, "value": value}
             )
-        yield World(server, lambda: Kube(kube._configuration))
+        yield World(server, lambda: Kube(kube._access))
 
 
 async def until(condition: Callable[[], object]) -> None:

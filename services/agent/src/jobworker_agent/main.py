@@ -130,7 +130,7 @@ def serve(  # noqa: PLR0913 - one parameter per setting
 def _run(settings: Settings, log_level: str, log_format: str) -> None:
     # Imported here, because --help needs none of it.
     from jobworker_agent import agent, log_setup
-    from jobworker_cluster.kube import InvalidKubeconfig
+    from jobworker_cluster.access import InvalidKubeconfig
 
     listener = log_setup.configure(log_level, log_format)
     try:

@@ -4,22 +4,24 @@ ten times as long to decode a Pod.
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import Configuration
-from kubernetes_asyncio.client.rest import RESTClientObject
-from kubernetes_asyncio.config.config_exception import ConfigException
+
+from jobworker_cluster.access import Access, read_access
 
 Json = dict[str, Any]
 
 _PAGE = 500
 _CALL_SECONDS = 5.0
+_CONNECTIONS = 100
+_MAX_OBJECT_BYTES = 1 << 21
+"""More than the largest object. aiohttp cannot read longer lines than its buffer, and a watch sends one per
+object.
+"""
 _METADATA_ONLY = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _CONTENT = {
     "merge": "application/merge-patch+json",
@@ -49,10 +51,6 @@ class Gone(KubeError):
 
 class Unreachable(KubeError):
     """The apiserver did not answer, or it cannot answer now. The request may have been executed."""
-
-
-class InvalidKubeconfig(ValueError):
-    """Raised for a kubeconfig that cannot be used. `str()` names it."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +145,13 @@ class _Request:
 class Kube:
     """Calls the apiserver. Each call can raise a KubeError; Unreachable is worth a retry."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        """Use `connect`, which reads the configuration."""
-        self._configuration = configuration
-        self._host = configuration.host or ""
-        self._rest = RESTClientObject(configuration)
-        self._session: aiohttp.ClientSession = self._rest.pool_manager
+    def __init__(self, access: Access) -> None:
+        """The first call connects."""
+        self._access = access
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=access.context)
+        self._session = aiohttp.ClientSession(
+            connector=connector, trust_env=True, read_bufsize=_MAX_OBJECT_BYTES
+        )
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None) -> Self:
@@ -162,20 +161,11 @@ class Kube:
         Raises:
             InvalidKubeconfig: the file or the service account cannot be used.
         """
-        configuration = Configuration()
-        try:
-            if kubeconfig:
-                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-            else:
-                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            return cls(configuration)
-        except (ConfigException, OSError, ValueError, ssl.SSLError) as error:
-            source = kubeconfig or "the service account of this Pod"
-            raise InvalidKubeconfig(f"kubeconfig: {source} cannot be used: {error}") from error
+        return cls(read_access(kubeconfig))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._rest.close()
+        await self._session.close()
 
     async def get(self, resource: Resource, name: str) -> Json:
         """Return an object.
@@ -276,20 +266,17 @@ class Kube:
             raise Unreachable(0, _cause(error)) from error
 
     async def _send(self, request: _Request) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", **request.headers}
+        headers = {"Accept": "application/json", **self._access.headers(), **request.headers}
         if request.body is not None:
             headers.setdefault("Content-Type", "application/json")
-        # The token of a service account changes while the process runs.
-        for setting in (await self._configuration.auth_settings()).values():
-            headers[setting["key"]] = setting["value"]
         return await self._session.request(
             request.method,
-            self._host + request.path,
+            self._access.server + request.path,
             params=request.query,
             data=None if request.body is None else json.dumps(request.body),
             headers=headers,
             timeout=request.timeout,
-            server_hostname=self._rest.server_hostname,
+            server_hostname=self._access.server_name,
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from jobworker_cluster.kube import InvalidKubeconfig
+from jobworker_cluster.access import InvalidKubeconfig
 from jobworker_gateway import server
 from jobworker_gateway.archives import open_archive
 from jobworker_gateway.engine import Archive, Engine

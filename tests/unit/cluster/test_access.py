@@ -1,0 +1,172 @@
+"""Credentials for Kubernetes, from files."""
+
+import base64
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+from aiohttp import web
+
+from jobworker_cluster import access
+from jobworker_cluster.access import Access, InvalidKubeconfig, read_access
+from jobworker_cluster.kube import NODES, Kube, KubeError
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """The authority of the API server and of its clients."""
+    return trustme.CA()
+
+
+@pytest.fixture
+async def server(authority: trustme.CA) -> AsyncIterator[str]:
+    """A server that answers with the common name, or the token, of its client."""
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.transport
+        certificate = request.transport.get_extra_info("peercert")
+        subject = dict(pair for (pair,) in certificate["subject"]) if certificate else {}
+        name = subject.get("commonName") or request.headers.get("Authorization", "")
+        return web.json_response({"metadata": {"name": name}})
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    authority.issue_cert("api.example.org").configure_cert(context)
+    authority.configure_trust(context)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    yield f"https://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+def _write(directory: Path, cluster: dict[str, Any], user: dict[str, Any], **fields: Any) -> Path:
+    own = {"cluster": "k", "user": "u"}
+    config = {
+        "current-context": "c",
+        "contexts": [
+            {"name": "other", "context": {}},
+            {"name": "c", "context": own},
+        ],
+        "clusters": [{"name": "k", "cluster": {"tls-server-name": "api.example.org", **cluster}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path = directory / "kubeconfig"
+    path.write_text(yaml.safe_dump(config | fields))
+    return path
+
+
+async def _name(found: Access) -> str:
+    """Return how the server sees a client."""
+    kube = Kube(found)
+    try:
+        return str((await kube.get(NODES, "n"))["metadata"]["name"])
+    finally:
+        await kube.close()
+
+
+def _base64(pem: trustme.Blob) -> str:
+    return base64.b64encode(pem.bytes()).decode()
+
+
+async def test_a_certificate_in_the_file_authenticates(
+    server: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    own = authority.issue_cert(common_name="system:node:a")
+    user = {
+        "client-certificate-data": _base64(own.cert_chain_pems[0]),
+        "client-key-data": _base64(own.private_key_pem),
+    }
+    cluster = {"server": f"{server}/", "certificate-authority-data": _base64(authority.cert_pem)}
+    assert await _name(read_access(_write(tmp_path, cluster, user))) == "system:node:a"
+
+
+async def test_files_are_relative_to_the_kubeconfig(
+    server: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    own = authority.issue_cert(common_name="system:node:b")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    own.cert_chain_pems[0].write_to_path(str(tmp_path / "node.pem"))
+    own.private_key_pem.write_to_path(str(tmp_path / "node-key.pem"))
+    user = {"client-certificate": "node.pem", "client-key": "node-key.pem"}
+    cluster = {"server": server, "certificate-authority": "ca.pem"}
+    assert await _name(read_access(_write(tmp_path, cluster, user))) == "system:node:b"
+
+
+async def test_a_token_file_that_was_replaced_is_read_again(
+    server: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("one\n")
+    cluster = {"server": server, "certificate-authority-data": _base64(authority.cert_pem)}
+    found = read_access(_write(tmp_path, cluster, {"tokenFile": "token"}))
+    assert await _name(found) == "Bearer one"
+    (tmp_path / "token").write_text("two\n")
+    assert await _name(found) == "Bearer two"
+
+
+async def test_a_token_in_the_file_authenticates(server: str, tmp_path: Path) -> None:
+    cluster = {"server": server, "insecure-skip-tls-verify": True}
+    assert await _name(read_access(_write(tmp_path, cluster, {"token": "three"}))) == "Bearer three"
+
+
+async def test_a_server_of_another_authority_is_refused(server: str, tmp_path: Path) -> None:
+    cluster = {"server": server, "certificate-authority-data": _base64(trustme.CA().cert_pem)}
+    with pytest.raises(KubeError, match="certificate verify failed"):
+        await _name(read_access(_write(tmp_path, cluster, {})))
+
+
+def test_the_service_account_of_a_pod_is_the_default(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    (tmp_path / "token").write_text("four")
+    monkeypatch.setattr(access, "_SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "2001:db8::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    found = read_access(None)
+    assert found.server == "https://[2001:db8::1]:443"
+    assert found.headers() == {"Authorization": "Bearer four"}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "user", "fields", "why"),
+    [
+        ({}, {}, {}, "it has no 'server'"),
+        (
+            {"server": "https://a"},
+            {"exec": {}},
+            {},
+            "exec is not supported; use a client",
+        ),
+        ({"server": "https://a"}, {}, {"current-context": "d"}, "it has no context d"),
+        ({"server": "https://a"}, {}, {"users": []}, "it has no user u"),
+        ({"server": "https://a", "certificate-authority": "missing.pem"}, {}, {}, "missing.pem"),
+        ({"server": "https://a", "certificate-authority-data": "?"}, {}, {}, "base64"),
+        ({"server": "https://a"}, {"client-certificate-data": "eA=="}, {}, "PEM"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_says_why(
+    tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], fields: dict[str, Any], why: str
+) -> None:
+    path = _write(tmp_path, cluster, user, **fields)
+    with pytest.raises(InvalidKubeconfig, match=f"kubeconfig: {path} cannot be used: .*{why}"):
+        read_access(path)
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "5"])
+def test_a_file_that_is_no_kubeconfig_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kubeconfig").write_text(text)
+    with pytest.raises(InvalidKubeconfig):
+        read_access(tmp_path / "kubeconfig")
+
+
+def test_a_process_outside_of_a_pod_needs_a_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(InvalidKubeconfig, match="the service account of this Pod cannot be used"):
+        read_access(None)
