@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from jobworkerd.model import Job, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import Done, ListJobs, OneJob
 from jobworkerd.protocol.node_messages import EvictJob, GetHost, Host, ListRuns, RenewLease, Run, RunJob, Runs
 from jobworkerd.quotas import AdminQuota, QuotaConfig
+from jobworkerd.supervisor import jobs
 from tests.unit.supervisor.job_table import CONFIG, ONE_JOB, Server, command, running_table
 
 HOUR_NS = 3_600 * 10**9
@@ -93,14 +95,17 @@ async def test_two_jobs_cannot_have_one_key(tmp_path: Path, ended: bool) -> None
         assert server.jobs.get(first.id).status.final == ended
 
 
-async def test_ids_of_the_host_skip_given_ones(tmp_path: Path) -> None:
+async def test_ids_of_the_host_skip_given_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = time.time_ns()
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(time_ns=lambda: now_ns))
     async with running_table(tmp_path) as server:
-        last = await server.run("true")
-        ahead = JobIds(key_of(last.id) + 10**9).new()
-        given = await run(server, request("true", job_id=ahead))
-        assert (await server.run("true")).id < given.id
+        last = key_of((await server.run("true")).id)
+        given = [JobIds(last + ahead).new(0) for ahead in (0, 10**9)]
+        for number, each in enumerate(given):
+            await run(server, request("true", job_id=each, request_id=str(number)))
+        assert key_of((await server.run("true")).id) == last + 2
     async with running_table(tmp_path) as server:
-        assert (await server.run("true")).id > given.id
+        assert (await server.run("true")).id > given[-1]
 
 
 async def test_lists_have_the_order_of_ids(tmp_path: Path) -> None:
