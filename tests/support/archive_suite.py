@@ -1,5 +1,6 @@
 """Tests of the archive of a gateway, for each database."""
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -91,8 +92,8 @@ class ArchiveSuite:
         await archive.add(ArchivedJob(first))
         assert await archive.add(ArchivedJob(second)) == first
         assert await archive.find(IDS[0]) == first
-        page = await archive.page(ListJobs(page_size=3, labels={"a": "1"}))
-        assert page.jobs == (first,)
+        for labels, found in (({"a": "1"}, (first,)), ({"b": "2"}, ())):
+            assert (await archive.page(ListJobs(page_size=3, labels=labels))).jobs == found
 
     async def test_a_job_is_found_by_its_request(self, archive: SqlArchive) -> None:
         job = ArchivedJob(final(IDS[0]), "key", "hash")
@@ -107,9 +108,27 @@ class ArchiveSuite:
         assert await archive.delete(IDS[0])
         assert not await archive.delete(IDS[0])
         assert await archive.find(IDS[0]) is None
+        assert await archive.find_all([IDS[0]]) == ()
         assert await archive.find_request("key") is None
-        await archive.add(ArchivedJob(final(IDS[0])))
+        assert (await archive.page(ListJobs(page_size=3))).jobs == ()
         assert (await archive.page(ListJobs(page_size=3, labels={"a": "1"}))).jobs == ()
+
+    async def test_a_gateway_that_is_late_does_not_bring_a_deleted_job_back(
+        self, archive: SqlArchive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = final(IDS[0], labels={"a": "1"})
+        await archive.add(ArchivedJob(job))
+        await archive.delete(IDS[0])
+        assert await archive.add(ArchivedJob(job)) == job
+        assert await archive.find(IDS[0]) is None
+        assert (await archive.page(ListJobs(page_size=3, labels={"a": "1"}))).jobs == ()
+        # The row is removed with a later deletion.
+        later = time.time_ns() + 3_601 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda: later)
+        await archive.add(ArchivedJob(final(IDS[1])))
+        await archive.delete(IDS[1])
+        assert await archive.add(ArchivedJob(job)) == job
+        assert await archive.find(IDS[0]) == job
 
     async def test_jobs_are_found_by_their_ids(self, filled: SqlArchive) -> None:
         found = await filled.find_all((IDS[2], job_id(100), IDS[7]))

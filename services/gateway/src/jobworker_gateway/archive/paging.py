@@ -90,8 +90,9 @@ class PageQuery:
             self._checked.add(f"{position}(job.command, ?) > 0", request.command_contains)
 
     def _add_range(self) -> None:
-        """Bound the ids, which contain the time of creation."""
+        """Bound the ids, which contain the time of creation, and skip deleted jobs."""
         request = self._request
+        self._followed.add("job.record IS NOT NULL")
         if request.before:
             self._followed.add(f"{self._id} < ?", request.before)
         if request.id_prefix:

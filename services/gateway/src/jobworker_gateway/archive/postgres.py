@@ -74,11 +74,14 @@ class PostgresArchive(SqlArchive):
 
     async def _write(self, transaction: Sequence[Statement]) -> int:
         try:
-            async with self._pool.connection() as connection, connection.pipeline():
-                cursors = [await _execute(connection, each) for each in transaction]
+            async with self._pool.connection() as connection:
+                first, *others = transaction
+                count = (await _execute(connection, first)).rowcount
+                for each in others if count else ():
+                    await _execute(connection, each)
         except (psycopg.Error, PoolTimeout) as error:
             raise _unavailable(error) from error
-        return cursors[0].rowcount
+        return count
 
 
 async def _execute(connection: Connection, statement: Statement) -> psycopg.AsyncCursor[TupleRow]:

@@ -1,6 +1,7 @@
 """The archive in an SQL database."""
 
 import abc
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class SqlArchive(abc.ABC):
     async def add(self, final: ArchivedJob) -> job_pb2.Job:
         """Store a final job, unless the archive has one with this id.
 
-        Return the job that the archive has then.
+        Return the job that the archive has then. A job that was deleted is not added again.
         """
         if await self._write(statements.add(final)):
             return final.job
@@ -92,7 +93,7 @@ class SqlArchive(abc.ABC):
 
     async def delete(self, job_id: str) -> bool:
         """Delete a job. Return False if the archive has none with this id."""
-        return bool(await self._write((statements.delete(job_id),)))
+        return bool(await self._write(statements.delete(job_id, time.time_ns())))
 
     @abc.abstractmethod
     async def _read(self, query: Statement) -> Rows:
@@ -100,7 +101,10 @@ class SqlArchive(abc.ABC):
 
     @abc.abstractmethod
     async def _write(self, transaction: Sequence[Statement]) -> int:
-        """Execute a transaction, and return the number of rows that its first statement changed."""
+        """Execute a transaction, and return the number of rows that its first statement changed.
+
+        If it changed none, the rest is left out.
+        """
 
 
 def _jobs(rows: Rows) -> tuple[job_pb2.Job, ...]:

@@ -65,10 +65,11 @@ class SqliteArchive(SqlArchive):
     def _commit(self, transaction: Sequence[Statement]) -> int:
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            counts = [
-                self._connection.execute(each.sql, tuple(each.arguments)).rowcount for each in transaction
-            ]
-        return counts[0]
+            first, *others = transaction
+            count = self._connection.execute(first.sql, tuple(first.arguments)).rowcount
+            for each in others if count else ():
+                self._connection.execute(each.sql, tuple(each.arguments))
+        return count
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from jobworker.v1 import job_pb2
 from jobworker_gateway.engine import ArchivedJob
@@ -12,6 +13,9 @@ VERSION = 1
 
 _COMMAND_LENGTH = 1_024
 """Characters of the command line that lists search."""
+
+
+_DELETED_NS = 3_600 * 10**9
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ def schema(types: Types) -> Sequence[Statement]:
     """Return the statements that create missing tables.
 
     The value of a label is binary, because it can contain NUL. The owner is indexed by a hash, because
-    PostgreSQL indexes at most 2,704 bytes.
+    PostgreSQL indexes at most 2,704 bytes. The row of a deleted job has no record.
     """
     text, binary = types.text, types.binary
     tables = (
@@ -48,10 +52,11 @@ def schema(types: Types) -> Sequence[Statement]:
             command {text} NOT NULL,
             request_key {text} NOT NULL,
             request_hash {text} NOT NULL,
-            record {binary} NOT NULL
+            record {binary}
         )""",
         "CREATE INDEX IF NOT EXISTS job_owner ON job (owner_key, id)",
         "CREATE INDEX IF NOT EXISTS job_status ON job (status, id)",
+        "CREATE INDEX IF NOT EXISTS job_deleted ON job (end_time_ns) WHERE record IS NULL",
         "CREATE INDEX IF NOT EXISTS job_request ON job (request_key) WHERE request_key <> ''",
         f"""CREATE TABLE IF NOT EXISTS label (
             name {text} NOT NULL,
@@ -71,7 +76,7 @@ def find_version() -> Statement:
 
 
 def add(final: ArchivedJob) -> Sequence[Statement]:
-    """Return the statements of the transaction that adds a job, unless its id has a row."""
+    """Return the transaction that adds a job, unless its id has a row."""
     job = final.job
     row = (
         job.id,
@@ -84,21 +89,19 @@ def add(final: ArchivedJob) -> Sequence[Statement]:
         final.request_hash,
         job.SerializeToString(),
     )
-    labels = [
-        Statement(
-            "INSERT INTO label (name, value, job_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (name, value.encode(), job.id),
-        )
-        for name, value in sorted(job.labels.items())
-    ]
     marks = ", ".join("?" for _ in row)
     # The marks are the only part that is not a constant.
-    return (Statement(f"INSERT INTO job VALUES ({marks}) ON CONFLICT DO NOTHING", row), *labels)  # noqa: S608
+    insert = Statement(f"INSERT INTO job VALUES ({marks}) ON CONFLICT DO NOTHING", row)  # noqa: S608
+    if not job.labels:
+        return (insert,)
+    labels = [(name, value.encode(), job.id) for name, value in job.labels.items()]
+    marks = ", ".join("(?, ?, ?)" for _ in labels)
+    return insert, Statement(f"INSERT INTO label VALUES {marks}", [*chain(*labels)])  # noqa: S608
 
 
 def find(job_id: str) -> Statement:
     """Return the query for the record of a job."""
-    return Statement("SELECT record FROM job WHERE id = ?", (job_id,))
+    return Statement("SELECT record FROM job WHERE id = ? AND record IS NOT NULL", (job_id,))
 
 
 def find_request(request_key: str) -> Statement:
@@ -112,12 +115,27 @@ def find_request(request_key: str) -> Statement:
 def find_records(ids: Sequence[str]) -> Statement:
     """Return the query for the records of jobs, newest first."""
     marks = ", ".join("?" for _ in ids)
-    return Statement(f"SELECT record FROM job WHERE id IN ({marks}) ORDER BY id DESC", ids)  # noqa: S608
+    return Statement(
+        f"SELECT record FROM job WHERE id IN ({marks}) AND record IS NOT NULL ORDER BY id DESC",  # noqa: S608
+        ids,
+    )
 
 
-def delete(job_id: str) -> Statement:
-    """Return the statement that deletes a job."""
-    return Statement("DELETE FROM job WHERE id = ?", (job_id,))
+def delete(job_id: str, now_ns: int) -> Sequence[Statement]:
+    """Return the transaction that deletes a job.
+
+    The row stays for an hour without the record. Another gateway can still be about to add the job, and must
+    not bring it back.
+    """
+    return (
+        Statement(
+            "UPDATE job SET record = NULL, owner_key = '', command = '', request_key = '', "
+            "request_hash = '', end_time_ns = ? WHERE id = ? AND record IS NOT NULL",
+            (now_ns, job_id),
+        ),
+        Statement("DELETE FROM label WHERE job_id = ?", (job_id,)),
+        Statement("DELETE FROM job WHERE record IS NULL AND end_time_ns < ?", (now_ns - _DELETED_NS,)),
+    )
 
 
 def owner_key(owner: str) -> str:
