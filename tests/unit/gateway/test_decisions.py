@@ -120,3 +120,10 @@ def test_nothing_is_final_before_its_time(fields: dict[str, Any], decision: obje
 @pytest.mark.parametrize("fields", [{}, {"node": "node-1"}, {"node": "node-1", "record": ran(ONCE, RUNNING)}])
 def test_a_gone_node_alone_does_not_end_a_job(fields: dict[str, Any]) -> None:
     assert decide(pod(ONCE, **fields), NOW, node_gone=True) == WAIT
+
+
+@pytest.mark.parametrize("record", [ran(AGAIN, RUNNING), ran(AGAIN, STOPPED, "EVICTED")])
+def test_a_job_without_its_secret_cannot_start_again(record: job_pb2.Job) -> None:
+    lost = pod(AGAIN, node="node-1", record=record, deleted=True)
+    assert decide(lost, NOW, node_gone=True) == Retry()
+    assert isinstance(decide(lost, NOW, node_gone=True, accepted=False), Archive)

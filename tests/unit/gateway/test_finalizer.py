@@ -242,6 +242,13 @@ async def test_a_lost_job_starts_again(world: World) -> None:
     assert not world.archive.rows
 
 
+async def test_a_lost_job_without_its_secret_cannot_start_again(world: World) -> None:
+    await world.server.put(POD, pod_item(AGAIN, node="node-1", record=ran(AGAIN, RUNNING), deleted=True))
+    async with world.gateway():
+        await until(lambda: not world.jobs_left)
+    assert world.final(AGAIN).status == LOST
+
+
 async def test_a_crash_between_two_attempts_starts_the_next_one(world: World) -> None:
     """The gateway noted the next attempt and released the former one, long ago."""
     await world.accept(AGAIN, attempt=3)

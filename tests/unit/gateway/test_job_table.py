@@ -8,8 +8,8 @@ QUEUED, RUNNING = job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_RUNNING
 COMPLETED = job_pb2.JOB_STATUS_COMPLETED
 
 
-def live(job_id: str, status: job_pb2.JobStatus.ValueType = QUEUED, priority: int = 0) -> LiveJob:
-    return LiveJob(job_pb2.Job(id=job_id, status=status, owner="CN=ada", priority=priority))
+def live(job_id: str, status: job_pb2.JobStatus.ValueType = QUEUED, rank: int = 0) -> LiveJob:
+    return LiveJob(job_pb2.Job(id=job_id, status=status, owner="CN=ada"), rank=rank)
 
 
 def ids(table: JobTable, before: str = "") -> list[str]:
@@ -49,10 +49,10 @@ def test_a_change_replaces_a_job_and_its_counts() -> None:
     assert (table.count("CN=ada", RUNNING), len(table)) == (0, 1)
 
 
-def test_the_queue_is_ordered_by_priority_and_age() -> None:
-    table = table_of(live("a"), live("b", priority=50), live("c"), live("d", RUNNING), live("e", priority=50))
+def test_the_queue_is_ordered_by_rank_and_age() -> None:
+    table = table_of(live("a"), live("b", rank=50), live("c"), live("d", RUNNING), live("e", rank=50))
     assert [table.queue_position(job_id) for job_id in "beacdx"] == [1, 2, 3, 4, 0, 0]
-    table.put(live("b", RUNNING, priority=50))
+    table.put(live("b", RUNNING, rank=50))
     assert table.queue_position("e") == 1
 
 

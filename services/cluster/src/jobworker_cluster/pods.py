@@ -28,7 +28,7 @@ class JobPod:
     `node` is empty until the scheduler has chosen one. `deleted` is true if the Pod must end: then
     `stopped_by` is the client that stopped the job, or `disruption` the reason of the cluster, such as
     `PreemptionByScheduler`. `held` is true while the finalizer keeps the Pod. `waits_for` is the scheduler's
-    reason why no node is chosen.
+    reason why no node is chosen, and `priority` the value of the class by which it orders Pods.
     """
 
     namespace: str
@@ -50,6 +50,7 @@ class JobPod:
     queue_timed_out: bool = False
     disruption: str = ""
     waits_for: str = ""
+    priority: int = 0
 
     @property
     def job_id(self) -> str:
@@ -108,6 +109,7 @@ def read(pod: Json) -> JobPod:
             stopped_by=annotations.get(names.STOPPED_BY, ""),
             queue_timed_out=names.QUEUE_TIMED_OUT in annotations,
             disruption=(conditions.get("DisruptionTarget") or {}).get("reason", ""),
+            priority=spec.get("priority") or 0,
             waits_for=(conditions.get("PodScheduled") or {}).get("message", ""),
         )
     except (KeyError, ValueError) as error:

@@ -4,7 +4,7 @@ import asyncio
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobworker.v1 import job_pb2
 
@@ -23,13 +23,15 @@ class LiveJob:
     """The state of a job. Its messages are never modified: each change is a new LiveJob.
 
     `address` is the host and port of its node's server, empty while no node is chosen. `attempt_uid`
-    differs between the attempts of a job. The status is final only if the archive has the job.
+    differs between the attempts of a job. Of the jobs in the queue, those with a higher `rank` start first,
+    then the older ones. The status is final only if the archive has the job.
     `queue_position` is not set: see JobTable.
     """
 
     job: job_pb2.Job
     attempt_uid: str = ""
     address: str = ""
+    rank: int = 0
     revision: int = 0
 
     @property
@@ -87,11 +89,11 @@ class JobTable:
         return found
 
     def queue_position(self, job_id: str) -> int:
-        """Return the position of a queued job, from 1, by priority and age; 0 if it is not queued."""
+        """Return the position of a queued job, from 1, by rank and age; 0 if it is not queued."""
         live = self._jobs.get(job_id)
         if live is None or live.job.status != job_pb2.JOB_STATUS_QUEUED:
             return 0
-        return bisect_left(self._queue, _queue_key(live.job)) + 1
+        return bisect_left(self._queue, _queue_key(live)) + 1
 
     def listen(self, listener: Callable[[LiveJob], None]) -> None:
         """Call the listener with each new state of a job, until `unlisten`. It must not raise."""
@@ -120,13 +122,13 @@ class JobTable:
         job_id = live.job.id
         former = self._jobs.get(job_id)
         self.revision += 1
-        live = LiveJob(live.job, live.attempt_uid, live.address, self.revision)
+        live = replace(live, revision=self.revision)
         if former:
-            self._uncount(former.job)
+            self._uncount(former)
         else:
             insort(self._ids, job_id)
         self._jobs[job_id] = live
-        self._count(live.job)
+        self._count(live)
         self._wake(job_id)
         for listener in tuple(self._listeners):
             listener(live)
@@ -136,21 +138,21 @@ class JobTable:
         """Remove a job that has left the cluster. Only the engine calls this."""
         if former := self._jobs.pop(job_id, None):
             del self._ids[bisect_left(self._ids, job_id)]
-            self._uncount(former.job)
+            self._uncount(former)
             self._wake(job_id)
 
-    def _count(self, job: job_pb2.Job) -> None:
-        self._counts[job.owner, job.status] += 1
-        if job.status == job_pb2.JOB_STATUS_QUEUED:
-            insort(self._queue, _queue_key(job))
+    def _count(self, live: LiveJob) -> None:
+        self._counts[live.job.owner, live.job.status] += 1
+        if live.job.status == job_pb2.JOB_STATUS_QUEUED:
+            insort(self._queue, _queue_key(live))
 
-    def _uncount(self, job: job_pb2.Job) -> None:
-        key = job.owner, job.status
+    def _uncount(self, live: LiveJob) -> None:
+        key = live.job.owner, live.job.status
         self._counts[key] -= 1
         if not self._counts[key]:
             del self._counts[key]
-        if job.status == job_pb2.JOB_STATUS_QUEUED:
-            del self._queue[bisect_left(self._queue, _queue_key(job))]
+        if live.job.status == job_pb2.JOB_STATUS_QUEUED:
+            del self._queue[bisect_left(self._queue, _queue_key(live))]
 
     def _wake(self, job_id: str) -> None:
         for event in self._waiters.get(job_id, ()):
@@ -163,6 +165,6 @@ class JobTable:
             del self._waiters[job_id]
 
 
-def _queue_key(job: job_pb2.Job) -> tuple[int, str]:
-    """Return a key in the order in which jobs start: by priority, then by age."""
-    return -job.priority, job.id
+def _queue_key(live: LiveJob) -> tuple[int, str]:
+    """Return a key in the order in which jobs start: by rank, then by age."""
+    return -live.rank, live.job.id

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from jobworker.v1 import job_pb2
 from jobworker_cluster import job_secrets, names, pods
-from jobworker_cluster.job_secrets import JobSecret
+from jobworker_cluster.job_secrets import InvalidSecret, JobSecret
 from jobworker_cluster.kube import Conflict, Delete, Json, Kube, NotFound, Selection, secrets
 from jobworker_cluster.kube import pods as pods_of
-from jobworker_cluster.pods import JobPod, PodPlan
+from jobworker_cluster.pods import InvalidPod, JobPod, PodPlan
 from jobworker_gateway.engine import Archive, ArchivedJob
 from jobworker_gateway.kubernetes import final_records, time_now
 from jobworker_gateway.kubernetes.priorities import Priorities
@@ -37,24 +37,30 @@ class Attempts:
         """Return the Pod of a job; None if it has none."""
         try:
             return pods.read(await self.kube.get(pods_of(self.namespace), names.pod_name(job_id)))
-        except NotFound:
+        except (NotFound, InvalidPod):
             return None
 
     async def secret(self, job_id: str) -> JobSecret | None:
         """Return the Secret of a job; None if it has none, because the job is in the archive or unknown."""
         selection = Selection(secrets(self.namespace), labels=f"{names.JOB_ID}={job_id}")
-        items = (await self.kube.list(selection)).items
-        return job_secrets.read(items[0]) if items else None
+        try:
+            return next(map(job_secrets.read, (await self.kube.list(selection)).items), None)
+        except InvalidSecret:
+            return None
 
     async def create(self, secret: JobSecret) -> JobPod:
-        """Create the next Pod of a job, and return it or the one that another gateway created."""
+        """Create the next Pod of a job, and return it or the one that another gateway created.
+
+        Raises:
+            Conflict: the Pod of another gateway has disappeared at once.
+        """
         body = pods.build(await self._plan(secret))
-        while True:
-            try:
-                return pods.read(await self.kube.create(pods_of(self.namespace), body))
-            except Conflict:
-                if found := await self.pod(secret.job.id):
-                    return found
+        try:
+            return pods.read(await self.kube.create(pods_of(self.namespace), body))
+        except Conflict:
+            if found := await self.pod(secret.job.id):
+                return found
+            raise
 
     async def resume(self, secret: JobSecret, last_attempt: int = 0) -> JobPod | job_pb2.Job:
         """Continue a job that has a Secret and no Pod. Return the Pod, or the final job.

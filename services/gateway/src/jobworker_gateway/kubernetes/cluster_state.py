@@ -152,7 +152,8 @@ class ClusterState:
         self.vanished.pop(pod.job_id, None)
         self._allocations.replace(known, pod)
         if not self.is_final(pod.job_id):
-            self._table.put(LiveJob(views.job_of(pod), pod.uid, self._nodes.address(pod.node)))
+            address = self._nodes.address(pod.node)
+            self._table.put(LiveJob(views.job_of(pod), pod.uid, address, pod.priority))
             self._on_change(pod.job_id)
 
     def _drop(self, pod: JobPod) -> None:

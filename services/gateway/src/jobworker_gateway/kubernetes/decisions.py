@@ -37,29 +37,29 @@ Decision = Wait | Archive | Retry | DeletePod
 WAIT = Wait()
 
 
-def decide(pod: JobPod, now: Timestamp, *, node_gone: bool) -> Decision:
-    """Return what to do about an attempt. `node_gone` is whether the cluster has lost the node of the Pod.
+def decide(pod: JobPod, now: Timestamp, *, node_gone: bool, accepted: bool = True) -> Decision:
+    """Return what to do about an attempt.
+
+    `node_gone` is whether the cluster has lost the node of the Pod. Without its Secret, a job is not
+    `accepted`, and cannot start again.
 
     The order matters: what the node has reported is true, whatever happened to the node later.
     """
+    retries = accepted and pod.initial.retry_on_lost and not pod.stopped_by
     if pod.record is not None and records.is_final(pod.record):
-        return Retry() if _retries(pod) and _is_lost(pod.record) else Archive(_with_attempt(pod))
+        return Retry() if retries and _is_lost(pod.record) else Archive(_with_attempt(pod))
     if not pod.deleted and (pod.stopped_by or (pod.queue_timed_out and not pod.node)):
         return DeletePod()
     if pod.deleted and not pod.node:
         return Archive(_ended_in_queue(pod, now))
     if node_gone and pod.node and (pod.deleted or pod.phase == "Failed"):
-        return Retry() if _retries(pod) else Archive(final_records.lost(pod, now))
+        return Retry() if retries else Archive(final_records.lost(pod, now))
     return WAIT
 
 
 def depends_on_node(pod: JobPod) -> bool:
     """Return whether only the loss of the node can end the job, if the node reports nothing."""
     return bool(pod.node) and not pod.final and (pod.deleted or pod.phase == "Failed")
-
-
-def _retries(pod: JobPod) -> bool:
-    return pod.initial.retry_on_lost and not pod.stopped_by
 
 
 def _is_lost(record: job_pb2.Job) -> bool:

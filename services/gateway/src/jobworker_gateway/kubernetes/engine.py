@@ -53,6 +53,7 @@ class KubernetesEngine:
         self._finalizer = Finalizer(self._state, self._attempts, self._nodes, self._later)
         self._submission = Submission(self._attempts)
         self._tasks = KeyedTasks(self._finalizer.reconcile)
+        self._ends_in_queue = KeyedTasks(self._time_out)
         all_secrets = Selection(secrets(settings.namespace), names.ALL_JOBS, metadata_only=True)
         self._leases_seen = Reflector(kube, Selection(NODE_LEASES))
         self._nodes_seen = Reflector(kube, Selection(NODES, labels=names.ALL_NODES))
@@ -103,6 +104,7 @@ class KubernetesEngine:
                 group.create_task(self._follow_pods())
                 group.create_task(self._tick())
         finally:
+            await self._ends_in_queue.close()
             await self._tasks.close()
 
     async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
@@ -129,17 +131,15 @@ class KubernetesEngine:
     async def cancel(self, job_id: str, subject: str) -> bool:
         """Let the cluster end a job that has not started, for a client."""
         with _cluster_errors():
-            pod = await self._current(job_id)
-            if pod is None:
-                raise JobNotFound(job_id)
-            if pod.record:
-                self._state.learn(pod)
-                return False
-            marked = await self._attempts.annotate(pod, names.STOPPED_BY, subject)
-            if marked is None:
-                raise JobNotFound(job_id)
-            await self._attempts.delete(marked)
-        return True
+            while pod := await self._current(job_id):
+                if pod.record:
+                    self._state.learn(pod)
+                    return False
+                # Another attempt can have taken the place of the Pod.
+                if marked := await self._attempts.annotate(pod, names.STOPPED_BY, subject):
+                    await self._attempts.delete(marked)
+                    return True
+        raise JobNotFound(job_id)
 
     async def update(self, job: job_pb2.Job) -> None:
         """Replace the record of a running job, after its node has changed the limits."""
@@ -232,7 +232,7 @@ class KubernetesEngine:
             await asyncio.sleep(_TICK_SECONDS)
             self._report_problem()
             for job_id in self._timeouts.due():
-                await self._time_out(job_id)
+                self._ends_in_queue.schedule(job_id)
             for job_id in tuple(self._finalizer.doomed):
                 pod = self._state.pods.get(job_id)
                 if pod is None or self._nodes.suspects(pod.node):
@@ -257,13 +257,9 @@ class KubernetesEngine:
         pod = self._state.pods.get(job_id)
         if pod is None or pod.node or pod.deleted:
             return
-        try:
-            if await self._attempts.annotate(pod, names.QUEUE_TIMED_OUT, "true", unchanged=True):
-                return
-        except KubeError:
-            pass  # the next tick tries again
-        # It has changed in the meantime, and may still be in the queue.
-        self._timeouts.see(pod)
+        if not await self._attempts.annotate(pod, names.QUEUE_TIMED_OUT, "true", unchanged=True):
+            # It has changed in the meantime, and may still be in the queue.
+            self._timeouts.see(pod)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+from structlog.typing import FilteringBoundLogger
+
 from jobworker.v1 import job_pb2
 from jobworker_cluster import names
 from jobworker_cluster.pods import JobPod
@@ -31,6 +34,7 @@ class Finalizer:
     attempts: Attempts
     nodes: NodeTable
     later: Callable[[str, float], None]
+    log: FilteringBoundLogger = field(default_factory=structlog.get_logger)
     doomed: set[str] = field(default_factory=set)
     """Jobs that end with their node if the node is gone."""
 
@@ -70,12 +74,14 @@ class Finalizer:
         if fresh and fresh.uid == pod.uid:
             await self._act(fresh, node_gone=gone)
 
-    async def _act(self, pod: JobPod, *, node_gone: bool) -> None:
-        match decisions.decide(pod, time_now.timestamp(), node_gone=node_gone):
+    async def _act(self, pod: JobPod, *, node_gone: bool, accepted: bool = True) -> None:
+        now = time_now.timestamp()
+        match decisions.decide(pod, now, node_gone=node_gone, accepted=accepted):
             case Archive(job=job):
                 await self._archive(pod, job)
             case Retry():
-                await self._retry(pod)
+                if not await self._retry(pod):
+                    await self._act(pod, node_gone=node_gone, accepted=False)
             case DeletePod():
                 await self.attempts.delete(pod)
             case Wait() if pod.job_id in self.state.unaccepted:
@@ -85,6 +91,8 @@ class Finalizer:
         key = names.key_of_secret(pod.secret)
         archived = await self.attempts.archive.add(ArchivedJob(job, key, pod.request_hash))
         self.state.finish(archived)
+        status = job_pb2.JobStatus.Name(archived.status).removeprefix("JOB_STATUS_").lower()
+        self.log.info("job ended", job_id=pod.job_id, status=status, node=archived.node, owner=archived.owner)
         await self._remove(pod)
 
     async def _remove(self, pod: JobPod) -> None:
@@ -98,10 +106,17 @@ class Finalizer:
     def _is_new(self, job_id: str) -> bool:
         return self.state.is_final(job_id) and self.state.seconds_final(job_id) < TAKE_OVER_SECONDS
 
-    async def _retry(self, pod: JobPod) -> None:
-        if await self.attempts.advance(pod):
-            await self.attempts.release(pod, unchanged=True)
-            await self._without_pod(pod.job_id)
+    async def _retry(self, pod: JobPod) -> bool:
+        """Start the next attempt.
+
+        False: the Secret of the job was removed, so that only the archive is left.
+        """
+        if not await self.attempts.advance(pod):
+            return False
+        self.log.info("job starts again", job_id=pod.job_id, attempt=pod.attempt + 1, lost_node=pod.node)
+        await self.attempts.release(pod, unchanged=True)
+        await self._without_pod(pod.job_id)
+        return True
 
     async def _check_archive(self, pod: JobPod) -> None:
         """Remove a Pod that a slow gateway created after another one had archived the job."""

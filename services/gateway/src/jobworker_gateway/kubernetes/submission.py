@@ -90,9 +90,9 @@ class Submission:
                 await self.attempts.delete_secret(secret.name, secret.uid)
                 return archived
             return await self.attempts.create(secret)
-        except Unreachable:
-            raise
-        except (KubeError, RequestIdReused) as error:
+        except (Conflict, Unreachable):
+            raise  # the Pod may exist, so the job is accepted
+        except (KubeError, ClusterUnavailable, RequestIdReused) as error:
             await self.attempts.delete_secret(secret.name, secret.uid)
             if isinstance(error, KubeError):
                 raise _refused(error) from error
