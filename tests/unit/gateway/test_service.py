@@ -98,6 +98,8 @@ async def test_a_large_request_is_refused(service: GatewayJobService) -> None:
     with pytest.raises(errors.MessageTooLarge) as caught:
         await create(service, CreateJobRequest(command="true", args=["x" * 131_071]))
     assert caught.value.max_bytes == 131_072
+    with pytest.raises(errors.InvalidRequest, match="argument 0 has 131072 bytes"):
+        await create(service, CreateJobRequest(command="true", args=["x" * 131_072]))
 
 
 async def test_a_gateway_that_stops_accepts_no_jobs(service: GatewayJobService) -> None:

@@ -36,9 +36,9 @@ class Creation:
             InvalidRequest: a value is not accepted.
             MessageTooLarge: the request is too large for the cluster.
         """
+        spec = validation.job_spec(request, self._config, owner, self._queues)
         if (size := request.ByteSize()) > MAX_BYTES:
             raise MessageTooLarge(size, MAX_BYTES)
-        spec = validation.job_spec(request, self._config, owner, self._queues)
         new_id = self._ids.new()
         job = convert.job_to_proto(
             Job(id=new_id, spec=spec, status=JobStatus.QUEUED, create_time_ns=job_id.time_of(new_id))
