@@ -215,7 +215,9 @@ class JobOptions(LimitOptions):
     ] = 0
     queue_name: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Queue of the cluster. Only for a gateway. Default: its own"),
+        typer.Option(
+            metavar="NAME", help="Queue of the cluster. Only for a gateway. Default: its default queue"
+        ),
     ] = ""
     node_selector: Annotated[
         list[str] | None,
