@@ -196,6 +196,13 @@ async def test_a_host_that_cannot_enforce_limits_is_not_ready(
     assert _ready(cluster)["message"] == "no controller memory"
 
 
+async def test_a_host_without_limits_is_ready_if_they_are_not_required(host: FakeHost) -> None:
+    host.answer = node_service_pb2.GetHostResponse(limits_problem="no controller memory")
+    state = await HostWatch(host, requires_limits=False).check()
+    assert state
+    assert state.ready == "True"
+
+
 async def test_a_status_that_the_cluster_has_set_to_unknown_is_written_again(
     keeper: NodeKeeper, cluster: FakeCluster
 ) -> None:

@@ -55,7 +55,8 @@ async def run(identity: NodeIdentity, host: Host, cluster: Cluster) -> None:
         orphans = Orphans(host, lambda: runs.uids)
         runs = PodRuns(lambda pod: PodRun(pod, starter), tasks, orphans.check)
         watch = PodWatch(cluster, runs.apply)
-        node = NodeKeeper(identity, read_system(), cluster, HostWatch(host))
+        host_watch = HostWatch(host, requires_limits=identity.requires_limits)
+        node = NodeKeeper(identity, read_system(), cluster, host_watch)
         lease = NodeLease(cluster, host, node.uid, watch.restart)
         starter = Starter(identity.name, host, cluster, lease)
         for name, work in (

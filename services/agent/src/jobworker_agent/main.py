@@ -21,6 +21,13 @@ app = typer.Typer(
 )
 
 
+class LimitsPolicy(StrEnum):
+    """What a host must enforce to be a node."""
+
+    strict = "strict"
+    best_effort = "best_effort"
+
+
 class LogLevel(StrEnum):
     """Levels of the log."""
 
@@ -78,6 +85,13 @@ def serve(  # noqa: PLR0913 - one parameter per setting
     ] = 0,
     max_memory: Annotated[int, typer.Option(help="Memory for jobs, in MiB. 0 = that of the host.")] = 0,
     max_jobs: Annotated[int, typer.Option(help="Maximum number of jobs. 0 = that of the host.")] = 0,
+    limits_policy: Annotated[
+        LimitsPolicy,
+        typer.Option(
+            help="`strict` = the Node is not ready while the host cannot enforce the limits of jobs. "
+            "`best_effort` = jobs run without the limits that the host cannot enforce."
+        ),
+    ] = LimitsPolicy.strict,
     kubeconfig: Annotated[
         Path | None,
         typer.Option(help="Access to Kubernetes. Default: the service account of the Pod of the agent."),
@@ -115,6 +129,7 @@ def serve(  # noqa: PLR0913 - one parameter per setting
                 address or server,
                 label or [],
                 {"max_cpu": max_cpu, "max_memory": max_memory, "max_jobs": max_jobs},
+                requires_limits=limits_policy is LimitsPolicy.strict,
             ),
             server=address_of_server,
             kubeconfig=kubeconfig,

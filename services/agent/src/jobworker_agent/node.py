@@ -45,8 +45,12 @@ def read_system() -> SystemInfo:
 class HostWatch:
     """Asks the host for its state, and tolerates a short silence."""
 
-    def __init__(self, host: Host, clock: Callable[[], float] = boot_time) -> None:
+    def __init__(
+        self, host: Host, clock: Callable[[], float] = boot_time, *, requires_limits: bool = True
+    ) -> None:
+        """`requires_limits`: a host that cannot enforce limits is not ready."""
         self._host = host
+        self._requires_limits = requires_limits
         self._clock = clock
         self._answered_at = clock()
         self._last: HostState | None = None
@@ -61,7 +65,7 @@ class HostWatch:
             known = self._last.host if self._last else None
             return HostState(known, f"jobworkerd does not answer: {error}")
         self._answered_at = self._clock()
-        self._last = HostState(answer, answer.limits_problem)
+        self._last = HostState(answer, answer.limits_problem if self._requires_limits else "")
         return self._last
 
 

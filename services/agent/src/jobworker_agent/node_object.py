@@ -16,7 +16,10 @@ TAINT = {"key": names.NODE, "value": "", "effect": "NoSchedule"}
 
 @dataclass(frozen=True)
 class NodeIdentity:
-    """The node as the configuration describes it. A maximum of 0 means that of the host."""
+    """The node as the configuration describes it. A maximum of 0 means that of the host.
+
+    With `requires_limits`, the node is not ready while its host cannot enforce the limits of jobs.
+    """
 
     name: str
     address: str
@@ -24,6 +27,7 @@ class NodeIdentity:
     max_cpu: int = 0
     max_memory: int = 0
     max_jobs: int = 0
+    requires_limits: bool = True
 
     @property
     def host(self) -> str:

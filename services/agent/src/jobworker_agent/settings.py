@@ -19,6 +19,7 @@ TEXTS = (
     "server",
     "server_name",
     "certs_dir",
+    "limits_policy",
     "log_level",
     "log_format",
 )
@@ -47,7 +48,14 @@ class Settings:
     namespace: str
 
 
-def node_identity(node: str, address: str, labels: list[str], maxima: Mapping[str, int]) -> NodeIdentity:
+def node_identity(
+    node: str,
+    address: str,
+    labels: list[str],
+    maxima: Mapping[str, int],
+    *,
+    requires_limits: bool = True,
+) -> NodeIdentity:
     """Check the settings of the node. `maxima` has `max_cpu`, `max_memory` and `max_jobs`.
 
     Raises:
@@ -64,7 +72,7 @@ def node_identity(node: str, address: str, labels: list[str], maxima: Mapping[st
         raise InvalidSettings(
             f"address: other hosts cannot reach {address}; use an address of this host for gateways"
         )
-    return NodeIdentity(name, address, _parse_labels(labels), **maxima)
+    return NodeIdentity(name, address, _parse_labels(labels), **maxima, requires_limits=requires_limits)
 
 
 def host_address(server: str, server_name: str, certs_dir: Path) -> HostAddress:
