@@ -188,7 +188,7 @@ control-plane: ## Build the programs of the control plane in ~/.cache/jobworker,
 
 .PHONY: test-cluster
 test-cluster: setup control-plane ## Test a cluster of three hosts with a control plane of Kubernetes (as root)
-	pytest tests/cluster -p no:cacheprovider --timeout 600
+	pytest tests/cluster -s -p no:cacheprovider --timeout 600
 
 # No --quiet: it would hide the warnings from --strict, too.
 .PHONY: docs
@@ -278,6 +278,10 @@ demo: ## Run jobs on a temporary server (ENGINE=guest: in a guest kernel that en
 demo-dashboard: $(RUNTIME) ## Start a temporary server with ten jobs and the dashboard, and print its address
 	@tools/demo-dashboard
 
+.PHONY: demo-cluster
+demo-cluster: $(STAMP) control-plane ## Run 30 jobs on a temporary cluster of three hosts, and let a host fail (as root)
+	@python tools/demo-cluster
+
 .PHONY: screenshots
 screenshots: setup ## Take the pictures of docs/dashboard.md
 	tools/chromium --setup
@@ -307,8 +311,8 @@ fuzz: setup ## Send arbitrary requests, messages and files to the server for FUZ
 	pytest tests/fuzz -s --timeout 0 -p no:cacheprovider
 
 .PHONY: bench
-bench: setup ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)
-	PYTHONPATH=tests/support python bench/run.py $(ONLY)
+bench: setup control-plane ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)
+	PYTHONPATH=tests/support:. python bench/run.py $(ONLY)
 
 .PHONY: bench-scale
 bench-scale: setup control-plane ## Measure a cluster of 500 virtual nodes with Kubernetes' control plane (as root)

@@ -22,6 +22,7 @@ from pathlib import Path
 import grpc
 from abuse import FEW_DESCRIPTORS, attacks, exhaustion
 from attaching import attaching
+from cluster import cluster_cases
 from creation import creation, isolation
 from history import HISTORY, database_cost, long_history
 from otlp_receiver import OtlpReceiver
@@ -38,6 +39,7 @@ from web_page import web_page
 
 from live import Server, make_certificates
 from past_jobs import fill
+from tests.cluster import whole
 
 BIN = Path(sys.executable).parent
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
@@ -172,6 +174,12 @@ def dashboard(bench: Bench) -> list[Result]:
         return web_page(server)
 
 
+def cluster(bench: Bench) -> list[Result]:
+    """Measure a cluster of three hosts with a control plane of Kubernetes."""
+    with whole.running(bench.directory / "cluster") as running:
+        return asyncio.run(cluster_cases(running))
+
+
 GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "calls": calls,
     "requests": requests,
@@ -183,6 +191,7 @@ GROUPS: Mapping[str, Callable[[Bench], list[Result]]] = {
     "abuse": abuse,
     "attach": attach,
     "dashboard": dashboard,
+    "cluster": cluster,
 }
 
 

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 class LimitsPolicy(StrEnum):
-    """What a host must enforce to be a node."""
+    """The limits that a host must enforce to be a ready node."""
 
     strict = "strict"
     best_effort = "best_effort"
