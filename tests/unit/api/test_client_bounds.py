@@ -94,6 +94,19 @@ async def test_all_clients_have_a_maximum_of_concurrent_rpcs(api: Api) -> None:
         await until_served(client)
 
 
+async def test_a_gateway_has_only_the_bounds_on_all_clients(api: Api) -> None:
+    async with api.client("Gateway") as gateway:
+        calls = await watch(gateway, 22)
+        for user in (b"CN=ann", b"CN=bob"):
+            response = await gateway.stub.GetJob(GET, timeout=20, metadata=(("jobworker-subject-bin", user),))
+            assert response.job.id == JOB_ID
+        calls += await watch(gateway, 3)
+        reason, metadata, _ = await refused(gateway, metadata=(("jobworker-subject-bin", b"CN=ann"),))
+        assert (reason, metadata["setting"]) == ("SERVER_BUSY", "api.max_concurrent_rpcs")
+        for call in calls:
+            call.cancel()
+
+
 async def test_metadata_of_many_calls_are_bounded(api: Api) -> None:
     large = [(f"x-{number}", "x" * 8_000) for number in range(4)]
     async with api.client("Viewer", "mallory") as client:

@@ -153,11 +153,12 @@ func (x *GetHostResponse) GetLimitsProblem() string {
 // A job to run.
 type RunJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The job's id: a UUIDv7 that the gateway has drawn. `create_time` of the job is the time in it.
+	// The job's id: a UUIDv7 that the gateway has drawn. `create_time` of the job is the time in it, which can be at most
+	// one hour ahead of the clock of the host.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Subject of the client that created the job.
+	// Subject of the client that created the job. 1 to 4,096 bytes.
 	Owner string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Name of this host in the cluster.
+	// Name of this host in the cluster. 1 to 253 characters.
 	Node string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
 	// Number of the attempt, from 1.
 	Attempt int32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`

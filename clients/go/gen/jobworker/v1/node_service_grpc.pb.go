@@ -50,7 +50,7 @@ type NodeServiceClient interface {
 	//
 	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
 	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the host has a job with this id from another
-	// attempt).
+	// attempt). TOO_MANY_JOBS can also mean that the host has no lease for a job with `fenced`.
 	RunJob(ctx context.Context, in *RunJobRequest, opts ...grpc.CallOption) (*RunJobResponse, error)
 	// Lists the jobs of the cluster that the host runs. Jobs that users of the host itself started are not among them.
 	//
@@ -154,7 +154,7 @@ type NodeServiceServer interface {
 	//
 	// INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
 	// RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the host has a job with this id from another
-	// attempt).
+	// attempt). TOO_MANY_JOBS can also mean that the host has no lease for a job with `fenced`.
 	RunJob(context.Context, *RunJobRequest) (*RunJobResponse, error)
 	// Lists the jobs of the cluster that the host runs. Jobs that users of the host itself started are not among them.
 	//

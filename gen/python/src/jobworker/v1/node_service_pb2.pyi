@@ -89,11 +89,13 @@ class RunJobRequest(message.Message):
     FENCED_FIELD_NUMBER: builtins.int
     JOB_FIELD_NUMBER: builtins.int
     id: builtins.str
-    """The job's id: a UUIDv7 that the gateway has drawn. `create_time` of the job is the time in it."""
+    """The job's id: a UUIDv7 that the gateway has drawn. `create_time` of the job is the time in it, which can be at most
+    one hour ahead of the clock of the host.
+    """
     owner: builtins.str
-    """Subject of the client that created the job."""
+    """Subject of the client that created the job. 1 to 4,096 bytes."""
     node: builtins.str
-    """Name of this host in the cluster."""
+    """Name of this host in the cluster. 1 to 253 characters."""
     attempt: builtins.int
     """Number of the attempt, from 1."""
     fenced: builtins.bool

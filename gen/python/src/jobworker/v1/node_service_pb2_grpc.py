@@ -97,7 +97,7 @@ class NodeServiceServicer:
 
         INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
         RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the host has a job with this id from another
-        attempt).
+        attempt). TOO_MANY_JOBS can also mean that the host has no lease for a job with `fenced`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

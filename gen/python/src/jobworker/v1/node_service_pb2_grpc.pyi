@@ -37,7 +37,7 @@ class NodeServiceStub:
 
     INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
     RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the host has a job with this id from another
-    attempt).
+    attempt). TOO_MANY_JOBS can also mean that the host has no lease for a job with `fenced`.
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_node_service_pb2.ListRunsRequest, _node_service_pb2.ListRunsResponse]
     """Lists the jobs of the cluster that the host runs. Jobs that users of the host itself started are not among them.
@@ -96,7 +96,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
 
         INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
         RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the host has a job with this id from another
-        attempt).
+        attempt). TOO_MANY_JOBS can also mean that the host has no lease for a job with `fenced`.
         """
 
     @_abc_1.abstractmethod

@@ -96,21 +96,22 @@ export const GetHostResponseSchema: GenMessage<GetHostResponse> = /*@__PURE__*/
  */
 export type RunJobRequest = Message<"jobworker.v1.RunJobRequest"> & {
   /**
-   * The job's id: a UUIDv7 that the gateway has drawn. `create_time` of the job is the time in it.
+   * The job's id: a UUIDv7 that the gateway has drawn. `create_time` of the job is the time in it, which can be at most
+   * one hour ahead of the clock of the host.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Subject of the client that created the job.
+   * Subject of the client that created the job. 1 to 4,096 bytes.
    *
    * @generated from field: string owner = 2;
    */
   owner: string;
 
   /**
-   * Name of this host in the cluster.
+   * Name of this host in the cluster. 1 to 253 characters.
    *
    * @generated from field: string node = 3;
    */
@@ -356,7 +357,7 @@ export const NodeService: GenService<{
    *
    * INVALID_ARGUMENT (INVALID_REQUEST, COMMAND_NOT_STARTED), FAILED_PRECONDITION (LIMIT_UNAVAILABLE),
    * RESOURCE_EXHAUSTED (TOO_MANY_JOBS), ALREADY_EXISTS (REQUEST_ID_REUSED: the host has a job with this id from another
-   * attempt).
+   * attempt). TOO_MANY_JOBS can also mean that the host has no lease for a job with `fenced`.
    *
    * @generated from rpc jobworker.v1.NodeService.RunJob
    */
