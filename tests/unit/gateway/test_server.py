@@ -6,9 +6,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+import structlog
 from api_server import Authority, Logged, eventually, refusal
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from msgspec.structs import replace
 
 from fake_cluster import FakeEngine, fake_cluster
 from jobworker.v1 import (
@@ -182,6 +184,17 @@ async def test_missing_certificates_end_the_start(tmp_path: Path, authority: Aut
             CannotStart, match=r"server-key\.pem: No such file or directory; create certificates"
         ):
             await server.serve(settings, cluster.engine, cluster.archive, asyncio.Event(), None)  # type: ignore[arg-type]  # nothing is logged
+
+
+async def test_a_second_gateway_does_not_share_the_port(
+    gateway: Gateway, tmp_path: Path, authority: Authority
+) -> None:
+    (tmp_path / "second").mkdir()
+    settings = replace(gateway_settings(tmp_path / "second", authority), listen=gateway.address)
+    with pytest.raises(CannotStart, match=r"cannot listen on .*: Address already in use"):
+        await server.serve(
+            settings, gateway.cluster.engine, gateway.cluster.archive, asyncio.Event(), structlog.get_logger()
+        )
 
 
 async def test_a_missing_certificate_for_nodes_ends_the_start(tmp_path: Path, authority: Authority) -> None:

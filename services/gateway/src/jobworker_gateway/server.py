@@ -75,8 +75,10 @@ async def serve(
         [*measured, AccessLog(), Errors(), NodeErrors(), call_bounds, authorization],
         _services(service, identities, engine),
         health,
+        shares_port=False,
     )
-    address = server.listen(grpc_server, config.listen, await certificates.credentials())
+    credentials = await certificates.credentials()
+    address = server.listen(grpc_server, config.listen, credentials, shares_port=False)
     clients.port = listen_address(address)[1]
     scraping = _serve_metrics(config.metrics, metrics, identities, certificates)
     await grpc_server.start()

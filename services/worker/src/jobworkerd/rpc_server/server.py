@@ -30,7 +30,7 @@ and the server has not yet handled. Without the bound, the resets of one client 
 which then ends calls of all clients with CANCELLED."""
 
 
-def options(config: ApiConfig) -> list[tuple[str, int]]:
+def options(config: ApiConfig, *, shares_port: bool = True) -> list[tuple[str, int]]:
     """Return the options of gRPC (see include/grpc/impl/channel_arg_names.h).
 
     The server detects a lost client after `keepalive` plus 10 s. Clients ping quiet streams at most every 10
@@ -38,8 +38,8 @@ def options(config: ApiConfig) -> list[tuple[str, int]]:
     """
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [
-        # The supervisor holds the port, and several API processes can listen on it.
-        ("grpc.so_reuseport", 1),
+        # The supervisor of a host holds the port, and several API processes can listen on it.
+        ("grpc.so_reuseport", int(shares_port)),
         # The other half of the descriptors is for logs, which take two each.
         ("grpc.max_allowed_incoming_connections", min(config.max_connections, max(open_files // 2, 1))),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
@@ -62,12 +62,17 @@ def build(
     interceptors: Sequence[ServerInterceptor],
     services: Sequence[Service],
     health: Health,
+    *,
+    shares_port: bool = True,
 ) -> aio.Server:
     """Return a server with these services, health and reflection, which does not listen yet.
 
-    The first interceptor is outermost.
+    The first interceptor is outermost. With `shares_port`, other processes of the same user can listen on the
+    same port.
     """
-    server = aio.server(interceptors=[InterceptorChain(interceptors)], options=options(config))
+    server = aio.server(
+        interceptors=[InterceptorChain(interceptors)], options=options(config, shares_port=shares_port)
+    )
     for each in services:
         add_service(server, each)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -76,7 +81,9 @@ def build(
     return server
 
 
-def listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials) -> str:
+def listen(
+    server: aio.Server, address: str, credentials: grpc.ServerCredentials, *, shares_port: bool = True
+) -> str:
     """Bind the server and return the address with the actual port.
 
     Raises:
@@ -85,11 +92,11 @@ def listen(server: aio.Server, address: str, credentials: grpc.ServerCredentials
     try:
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise CannotStart(f"cannot listen on {address}: {_bind_problem(address)}") from error
+        raise CannotStart(f"cannot listen on {address}: {_bind_problem(address, shares_port)}") from error
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _bind_problem(address: str) -> str:
+def _bind_problem(address: str, shares_port: bool) -> str:  # noqa: FBT001 - as in listen
     """Return the reason for a failed bind, which gRPC does not report, by repeating the bind."""
     host, _, port = address.rpartition(":")
     try:
@@ -97,7 +104,7 @@ def _bind_problem(address: str) -> str:
             host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares_port))
             probe.bind(where)
     except OSError as error:
         return error.strerror or str(error)

@@ -25,7 +25,7 @@ gRPC's clients then wait for a second or more.
 async def stop(server: aio.Server, active_calls: ActiveCalls, port: int) -> None:
     """Stop the server when no more calls arrive, or after two seconds of calls without a pause.
 
-    Queued calls fail in the meantime, because the supervisor has ended.
+    Calls are answered in the meantime. At a host most of them fail, because its supervisor has ended.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(_ANSWER_SECONDS):
