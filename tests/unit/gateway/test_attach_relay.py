@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from grpc import aio
 
 from cluster_jobs import ALICE, final, job, job_id
 from fake_cluster import FakeCluster
@@ -173,6 +174,39 @@ async def test_a_client_can_wait_for_a_queued_job(
     await client.running
     # The node gets the size that the terminal has now, and sends the output from its begin.
     assert starts == [job_attach_pb2.AttachStart(id=ID, input_id="i", size=size)]
+
+
+async def test_a_resize_while_the_job_starts_is_not_lost(
+    cluster: FakeCluster, node: ScriptedNode, client: Client
+) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    begun, accepts = asyncio.Event(), asyncio.Event()
+    received: list[Request] = []
+
+    async def script(context: Context) -> None:
+        await context.read()
+        begun.set()
+        await accepts.wait()
+        await context.send_initial_metadata(())
+        data = await context.read()
+        assert isinstance(data, bytes)
+        received.append(Request.FromString(data))
+        end: object = await context.read()
+        assert end is aio.EOF
+        await context.write(payload("abc").SerializeToString())
+
+    node.on("AttachJob", script)
+    await client.attach(start())
+    await cluster.put(RUNNING)
+    await begun.wait()
+    resize = Request(resize=job_attach_pb2.TerminalSize(columns=72, rows=19))
+    client.call.send(resize)
+    client.call.end()
+    while client.call.requests.qsize() > 1:  # until the resize is read
+        await asyncio.sleep(0)
+    accepts.set()
+    assert await client.next() == payload("abc")
+    assert received == [resize]
 
 
 async def test_a_client_can_detach_from_a_queued_job(

@@ -38,6 +38,9 @@ class AttachRelay:
         self._jobs = jobs
         self._nodes = nodes
         self._stream: NodeStream | None = None
+        self._is_opening = False
+        """Whether the node gets `start` now. Later messages follow it."""
+        self._opened = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def accepted(self) -> AsyncIterator["AttachRelay"]:
@@ -84,15 +87,19 @@ class AttachRelay:
     async def _pass_requests(self, context: Context) -> bool:
         """Pass the messages of the client on. Return False if it detaches before the job has started."""
         while (message := await read_next(context)) is not None:
-            if self._stream:
-                await self._stream.write(message.SerializeToString())
+            if self._is_opening:
+                await (await self._opened_stream()).write(message.SerializeToString())
             elif message.WhichOneof("kind") == "detach":
                 return False
             else:
                 self._take_early(message)
-        if self._stream:
-            await self._stream.done_writing()
+        await (await self._opened_stream()).done_writing()
         return True
+
+    async def _opened_stream(self) -> NodeStream:
+        await self._opened.wait()
+        assert self._stream
+        return self._stream
 
     def _take_early(self, message: Request) -> None:
         """Handle a message that arrives before the job has started.
@@ -143,8 +150,10 @@ class AttachRelay:
         connection = await self._calls.enter_async_context(self._nodes.open(self._jobs.node(self._live)))
         stream = connection.stream(_PATH, self._subject)
         self._calls.callback(stream.cancel)
+        self._is_opening = True
         await stream.begin(Request(start=self._start).SerializeToString())
         self._stream = stream
+        self._opened.set()
 
     async def _write_result(self, writer: PacedWriter, offset: int) -> None:
         ended = await self._jobs.end_of_attempt(self._live)
