@@ -8,7 +8,6 @@ them share the CPUs of this machine. docs/scale.md explains the figures.
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import subprocess
 import sys
@@ -19,11 +18,12 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 import psutil
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from virtual_nodes import CPU, MAX_JOBS
+from virtual_host import CPU, MAX_JOBS
 
+from gateway_program import serving
 from jobworker.v1 import job_pb2, job_service_pb2, job_watch_pb2
 from live import Server, make_certificates, until
 from live_client import Client, client
@@ -45,24 +45,23 @@ class Part:
 
     name: str
     services: Sequence[Service]
-    before: float = 0.0
-
-    def _processes(self) -> Iterator[psutil.Process]:
-        for service in self.services:
-            if pid := service.pid:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    main = psutil.Process(pid)
-                    yield from (main, *main.children(recursive=True))
+    before: dict[int, float] = field(default_factory=dict)
 
     def cpu(self) -> float:
-        """Return the CPU time since the last look, in seconds."""
-        now = sum(sum(each.cpu_times()[:2]) for each in self._processes())
-        since, self.before = now - self.before, now
+        """Return the CPU time since the last look, in seconds, without that of ended processes."""
+        now = {each.pid: sum(each.cpu_times()[:2]) for each in self._processes()}
+        since = sum(total - self.before.get(pid, 0.0) for pid, total in now.items())
+        self.before = now
         return since
 
     def memory(self) -> float:
         """Return the resident memory in MiB."""
         return sum(each.memory_info().rss for each in self._processes()) / 2**20
+
+    def _processes(self) -> Iterator[psutil.Process]:
+        for service in self.services:
+            if pid := service.pid:
+                yield psutil.Process(pid)
 
 
 @dataclass
@@ -71,6 +70,7 @@ class Load:
 
     created: dict[str, float] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
+    retries: int = 0
     final: dict[str, tuple[float, job_pb2.Job]] = field(default_factory=dict)
 
     @property
@@ -95,7 +95,9 @@ def rows(parts: Sequence[Part], seconds: float, jobs: int = 0) -> Iterator[str]:
     for part in parts:
         cpu = part.cpu()
         each = f"{cpu / jobs * 1e3:8.1f} ms per job" if jobs else ""
-        yield f"  {part.name:20} {cpu / seconds:6.2f} cores {part.memory():8.0f} MiB {each}".rstrip()
+        starts = sum(service.starts - 1 for service in part.services)
+        again = f"  started again {starts} times" if starts else ""
+        yield f"  {part.name:20} {cpu / seconds:6.2f} cores {part.memory():8.0f} MiB {each}{again}".rstrip()
 
 
 def start_nodes(
@@ -144,22 +146,28 @@ def start_gateway(plane: ControlPlane, stack: ExitStack, directory: Path) -> tup
     return Part("gateway", [service]), Server(address=address, certs=certs)
 
 
-async def wait_until_serving(admin: Client) -> None:
-    """Wait until the gateway knows the state of the cluster."""
-    health = health_pb2_grpc.HealthStub(admin.channel)
-    async for answer in health.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True):
-        if answer.status == health_pb2.HealthCheckResponse.SERVING:
-            return
-
-
 async def create_jobs(admin: Client, load: Load, numbers: Iterator[int]) -> None:
     """Create jobs one after another until the numbers are used up."""
-    for _ in numbers:
+    for number in numbers:
+        request = job_service_pb2.CreateJobRequest(
+            command="true", max_cpu=100, max_memory=64, request_id=f"job {number}"
+        )
         began = time.monotonic()
-        request = job_service_pb2.CreateJobRequest(command="true", max_cpu=100, max_memory=64)
-        job = (await admin.stub.CreateJob(request, timeout=120)).job
+        while (job := await create(admin, request)) is None:
+            load.retries += 1
+            await asyncio.sleep(1)
         load.created[job.id] = began
         load.latencies.append(time.monotonic() - began)
+
+
+async def create(admin: Client, request: job_service_pb2.CreateJobRequest) -> job_pb2.Job | None:
+    """Create a job; None if the control plane does not answer now."""
+    try:
+        return (await admin.stub.CreateJob(request, timeout=60)).job
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return None
 
 
 async def watch_ends(admin: Client, load: Load, jobs: int) -> None:
@@ -178,7 +186,7 @@ async def run_jobs(server: Server, jobs: int, parts: Sequence[Part]) -> Load:
     load = Load()
     async with AsyncExitStack() as stack:
         admins = [await stack.enter_async_context(client(server, "admin")) for _ in range(4)]
-        await wait_until_serving(admins[0])
+        await serving(admins[0].channel)
         for part in parts:
             part.cpu()
         watch = asyncio.create_task(watch_ends(admins[0], load, jobs))
@@ -198,7 +206,7 @@ def report(load: Load, job_seconds: float) -> Iterator[str]:
     starts = [seconds_between(job.create_time, job.start_time) for job in jobs if job.HasField("start_time")]
     statuses = {job_pb2.JobStatus.Name(job.status) for job in jobs}
     yield f"statuses: {', '.join(sorted(statuses))}"
-    yield f"CreateJob: {median_and_p99(load.latencies)}"
+    yield f"CreateJob: {median_and_p99(load.latencies)}, {load.retries} retries"
     yield f"accepted: {len(load.created) / accepted:.1f} jobs per second"
     yield f"from CreateJob to start: {median_and_p99(starts)}"
     yield f"ended: {len(jobs)} jobs in {load.seconds:.1f} s; each takes {job_seconds:g} s"

@@ -1,11 +1,13 @@
 """A control plane of Kubernetes: one of each program on this host, or several in network namespaces."""
 
 import contextlib
+import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.cluster import audit
 from tests.cluster.kube_api import KubeApi, wait_until_ready
 from tests.cluster.pki import ClusterCertificates
 from tests.cluster.place import LOOPBACK, Place
@@ -76,6 +78,11 @@ class ControlPlane:
     def services(self) -> list[Service]:
         """All programs."""
         return [*self.etcd, *self.apiservers, *self.schedulers, *self.controller_managers]
+
+    @property
+    def audit_log(self) -> Path:
+        """The calls of the service accounts at the first apiserver."""
+        return self.directory / "audit0.log"
 
     def api(self, number: int = 0) -> KubeApi:
         """Return an apiserver, called by an administrator."""
@@ -159,6 +166,8 @@ class _Starter:
 
     def _apiserver(self, number: int, place: Place, port: int) -> Service:
         tokens = self._certificates.service_accounts
+        policy = self._directory / "audit-policy.json"
+        policy.write_text(json.dumps(audit.POLICY))
         return self._service(
             "kube-apiserver",
             number,
@@ -178,6 +187,8 @@ class _Starter:
             "--service-cluster-ip-range=10.96.0.0/16",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self._directory / f'audit{number}.log'}",
             "--v=1",
         )
 

@@ -1,6 +1,5 @@
 """The program `jobworker-gateway` and a real control plane without hosts."""
 
-import asyncio
 import contextlib
 import shutil
 import signal
@@ -10,9 +9,8 @@ from pathlib import Path
 import grpc
 import pytest
 from api_server import Authority, refusal
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway_program import connect, ended, event, started
+from gateway_program import connect, ended, event, serving, started
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker.v1.job_service_pb2_grpc import JobServiceStub
 from tests.cluster.control_plane import ControlPlane
@@ -41,17 +39,10 @@ async def _gateway(directory: Path, clients: Authority) -> AsyncIterator[JobServ
     async with started(directory) as process:
         address = (await event(process, "listening"))["address"]
         async with connect(address, clients, "Admin") as channel:
-            await _serving(channel)
+            await serving(channel)
             yield JobServiceStub(channel)
         process.send_signal(signal.SIGTERM)
         assert await ended(process) == 0
-
-
-async def _serving(channel: grpc.aio.Channel) -> None:
-    async with asyncio.timeout(60):
-        async for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
-            if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                return
 
 
 async def test_a_job_waits_without_hosts_and_its_end_survives_the_gateway(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 from api_server import Authority
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 PROGRAM = Path(sys.executable).with_name("jobworker-gateway")
 
@@ -62,3 +63,11 @@ def connect(address: str, authority: Authority, unit: str) -> grpc.aio.Channel:
         authority.ca.cert_pem.bytes(), issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
     )
     return grpc.aio.secure_channel(address, credentials)
+
+
+async def serving(channel: grpc.aio.Channel) -> None:
+    """Wait until the gateway knows the state of the cluster."""
+    async with asyncio.timeout(_SECONDS):
+        async for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return
