@@ -185,6 +185,17 @@ async def test_the_next_attempt_replaces_the_output_of_the_one_before() -> None:
     assert node.cluster.reports[-1].attempt == 2
 
 
+@pytest.mark.parametrize("call", ["evict", "delete"])
+async def test_an_attempt_that_cannot_be_removed_does_not_fail_the_next_one(call: str) -> None:
+    node = Node(a_pod("uid-2", attempt=2))
+    node.host.ends_by_itself = True
+    node.host.jobs[ID] = a_job()
+    node.host.request_ids[ID] = "uid-1"
+    node.faults.errors[call] = [RunRefused("JOB_NOT_FINAL", "the job runs")] * 3
+    await node.new_run().run()
+    assert node.statuses() == [RUNNING, COMPLETED]
+
+
 async def test_an_attempt_that_still_runs_ends_before_the_next_one() -> None:
     node = Node(a_pod("uid-2", attempt=2))
     node.host.ends_by_itself = True

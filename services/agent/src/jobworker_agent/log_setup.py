@@ -16,16 +16,25 @@ _MAX_LINES = 10_000
 """Lines that wait for the reader of stderr. Further lines are dropped."""
 
 
-class _DroppingHandler(QueueHandler):
-    """Drops a line if too many wait."""
+class DroppingHandler(QueueHandler):
+    """Drops a line if too many wait, and reports how many it dropped before the next one."""
+
+    def __init__(self, lines: "queue.Queue[logging.LogRecord]") -> None:
+        super().__init__(lines)
+        self._dropped = 0
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        """Pass a line to the thread that writes it."""
         try:
+            if self._dropped:
+                self.queue.put_nowait(_lines_dropped(self._dropped))
+                self._dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
-            return
+            self._dropped += 1
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Return the line as it is, because the thread is in the same process."""
         return record
 
 
@@ -54,7 +63,7 @@ def configure(level: str, log_format: str) -> QueueListener:
     )
     lines: queue.Queue[logging.LogRecord] = queue.Queue(_MAX_LINES)
     listener = QueueListener(lines, stderr)
-    logging.basicConfig(handlers=[_DroppingHandler(lines)], level=max(number, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[DroppingHandler(lines)], level=max(number, logging.WARNING), force=True)
     logging.getLogger("jobworker_agent").setLevel(number)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -64,6 +73,11 @@ def configure(level: str, log_format: str) -> QueueListener:
     )
     listener.start()
     return listener
+
+
+def _lines_dropped(count: int) -> logging.LogRecord:
+    fields = {"name": __name__, "msg": f"log lines dropped: {count}"}
+    return logging.makeLogRecord({**fields, "levelno": logging.ERROR, "levelname": "ERROR"})
 
 
 def _rendering(*, as_json: bool) -> list[Processor]:

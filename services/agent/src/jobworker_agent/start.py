@@ -73,6 +73,8 @@ class Starter:
         """Remove an earlier attempt, which the cluster has given up, with its output."""
         try:
             await self.host.evict(request.id, records_of_end.ORPHANED)
+            await self.host.delete(request.id, request.owner)
         except JobUnknown:
             return
-        await self.host.delete(request.id, request.owner)
+        except RunRefused as error:  # not an error of this attempt
+            raise HostUnavailable(error.reason, str(error)) from error
