@@ -132,8 +132,9 @@ async def test_a_connection_gets_files_that_were_replaced_before(
 
 
 async def test_a_connection_gets_the_current_files_while_memory_is_missing(
-    connections: list[Callable[[], object]],
+    connections: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(credentials, "_ANSWER_SECONDS", 600)
     await _start(ExhaustedOnce(FIRST, SECOND))
     (connect,) = connections
     assert await asyncio.to_thread(connect) is None
