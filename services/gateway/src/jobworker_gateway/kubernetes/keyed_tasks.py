@@ -20,17 +20,21 @@ class KeyedTasks:
         self._work = work
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._slots = asyncio.Semaphore(at_once)
+        self._closed = False
         self._pending: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def schedule(self, job_id: str) -> None:
         """Call `work` for a job soon: also if it is at work now, because it may have missed a change."""
+        if self._closed:
+            return
         self._pending.add(job_id)
         if job_id not in self._tasks:
             self._tasks[job_id] = asyncio.create_task(self._run(job_id), name=f"reconcile {job_id}")
 
     async def close(self) -> None:
-        """Cancel all tasks and wait for their end."""
+        """Cancel all tasks and wait for their end. Timers can still schedule jobs, without an effect."""
+        self._closed = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
