@@ -1,0 +1,96 @@
+"""The jobs of the fault schedule as its clients saw them, and the violations that they found."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from jobworker.v1 import job_pb2
+from tests.cluster.faults.plan import JobPlan
+
+FINAL = {
+    job_pb2.JOB_STATUS_COMPLETED,
+    job_pb2.JOB_STATUS_FAILED,
+    job_pb2.JOB_STATUS_STOPPED,
+    job_pb2.JOB_STATUS_LOST,
+}
+
+
+@dataclass
+class Entry:
+    """One job. `final` is the first final record that a call returned, at the monotonic time `final_at`.
+
+    `streamed` is the output that its follower has received; None = no client has followed it.
+    """
+
+    plan: JobPlan
+    job_id: str = ""
+    final: job_pb2.Job | None = None
+    final_at: float = 0.0
+    streamed: bytearray | None = None
+
+
+class Ledger:
+    """The jobs by id, the counts, and the violations."""
+
+    def __init__(self, seed: int, journal: Path) -> None:
+        """`journal` is a file for the faults and the violations with their times."""
+        self.seed = seed
+        self.counts: Counter[str] = Counter()
+        self.jobs: dict[str, Entry] = {}
+        self.violations: list[str] = []
+        self._journal: TextIO = journal.open("w", buffering=1)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def note(self, text: str) -> None:
+        """Write a line with the time to the journal."""
+        self._journal.write(f"{time.time():.3f} {text}\n")
+
+    def violation(self, what: str, entry: Entry | None = None, detail: object = "") -> None:
+        """Record a broken promise with all that is necessary to find the job again."""
+        job = f" {entry.plan.request_id} job_id={entry.job_id}" if entry else ""
+        text = f"violation: {what}: seed={self.seed}{job} {detail}"
+        self.violations.append(text)
+        self.note(text)
+
+    def accept(self, entry: Entry, job: job_pb2.Job) -> None:
+        """Record that a create succeeded."""
+        if entry.job_id and entry.job_id != job.id:
+            self.violation("a request id started two jobs", entry, f"also {job.id}")
+        entry.job_id = job.id
+        self.jobs[job.id] = entry
+        self.counts["accepted"] += 1
+        self.note(f"accepted {entry.plan.request_id} as {job.id}")
+
+    def observe(self, job: job_pb2.Job, since: float) -> None:
+        """Compare a record, from a call that began at a monotonic time, with the final record of the job."""
+        entry = self.jobs[job.id]
+        if job.status in FINAL and entry.final is None:
+            entry.final, entry.final_at = job, time.monotonic()
+            self.counts[job_pb2.JobStatus.Name(job.status)] += 1
+            self.note(f"{entry.plan.request_id} is {_outcome(job)}")
+        elif job.status in FINAL and entry.final and _outcome(job) != _outcome(entry.final):
+            self.violation("two final states", entry, f"{_outcome(entry.final)}, then {_outcome(job)}")
+        elif job.status not in FINAL and entry.final and entry.final_at < since:
+            status = job_pb2.JobStatus.Name(job.status)
+            self.violation("a final job is not final", entry, f"{_outcome(entry.final)}, then {status}")
+
+    def not_found(self, entry: Entry, where: str) -> None:
+        """Record that a gateway did not find a job that it must have."""
+        self.violation("an accepted job is not found", entry, where)
+
+    def unfinished(self) -> list[Entry]:
+        """Return the jobs without a final record."""
+        return [entry for entry in self.jobs.values() if entry.final is None]
+
+
+def _outcome(job: job_pb2.Job) -> str:
+    """Return the facts about the end of a job that can never change."""
+    status = job_pb2.JobStatus.Name(job.status).removeprefix("JOB_STATUS_")
+    reason = job_pb2.TerminationReason.Name(job.termination.reason).removeprefix("TERMINATION_REASON_")
+    end = job.end_time.ToJsonString()
+    return f"{status} {reason} exit_code={job.exit_code} node={job.node} attempt={job.attempt} end={end}"

@@ -1,0 +1,81 @@
+"""The jobs of the fault schedule: what each writes and how it ends follow from the seed alone."""
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+_EXIT_CODES = (0, 0, 0, 0, 1, 7)
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """One job. It writes numbered lines with pauses, and each execution appends its times to a file.
+
+    `retries`: the job has `retry_on_lost`. `stopped`: a client stops it while it runs.
+    """
+
+    request_id: str
+    lines: int
+    pause: float
+    exit_code: int
+    priority: int
+    retries: bool
+    stopped: bool
+
+    @classmethod
+    def make(cls, seed: int, number: int) -> "JobPlan":
+        """Return the job with this number."""
+        rng = random.Random(f"{seed}/{number}")
+        return cls(
+            request_id=f"faults-{seed}-{number:04}",
+            lines=rng.randint(5, 60),
+            pause=round(rng.uniform(0.1, 0.4), 2),
+            exit_code=rng.choice(_EXIT_CODES),
+            priority=rng.choice((-5, 0, 0, 0, 50)),
+            retries=rng.random() < 0.2,
+            stopped=rng.random() < 0.1,
+        )
+
+    @property
+    def output(self) -> bytes:
+        """All output of an execution that is not stopped."""
+        return b"".join(f"{self.request_id} line {each}\n".encode() for each in range(1, self.lines + 1))
+
+    def script(self, runs: Path) -> str:
+        """Return the Bash script of the job. Each line of `runs` has a time, the job and its execution."""
+        record = f'echo "$EPOCHREALTIME {self.request_id} $started" >>{runs}'
+        return "\n".join(
+            [
+                "started=$EPOCHREALTIME",
+                record,
+                f"for ((line = 1; line <= {self.lines}; line++)); do",
+                f'  echo "{self.request_id} line $line"',
+                f"  sleep {self.pause}",
+                f"  {record}",
+                "done",
+                f"exit {self.exit_code}",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a job: the first and the last time at which it was seen alive, in seconds."""
+
+    first: float
+    last: float
+
+
+def executions(runs: Path) -> dict[str, list[Execution]]:
+    """Return the executions by request id, the oldest first."""
+    times: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for line in runs.read_text().splitlines():
+        time, request_id, started = line.split()
+        times[request_id][started].append(float(time))
+    return {
+        request_id: sorted(
+            (Execution(min(each), max(each)) for each in found.values()), key=lambda each: each.first
+        )
+        for request_id, found in times.items()
+    }
