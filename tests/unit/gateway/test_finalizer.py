@@ -222,6 +222,18 @@ async def test_a_pod_that_is_missing_for_long_was_removed(world: World) -> None:
     assert not world.jobs_left
 
 
+async def test_a_pod_that_the_gateway_has_not_listed_yet_is_not_missing(world: World) -> None:
+    """A gateway that starts beside a slow apiserver has the Secrets long before the Pods."""
+    await world.accept(ONCE)
+    await world.server.put(POD, pod_item(ONCE, node="node-1", record=ran(ONCE, RUNNING)))
+    async with world.gateway() as engine:
+        await status(engine, ONCE, RUNNING)
+        del engine._state.pods[ONCE.id]
+        await engine._finalizer.reconcile(ONCE.id)
+        assert ONCE.id not in world.archive.rows
+        assert POD in world.jobs_left
+
+
 async def test_a_pod_that_disappears_without_a_result_was_removed(world: World) -> None:
     await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
     async with world.gateway() as engine:

@@ -63,7 +63,9 @@ class Attempts:
             raise
 
     async def resume(self, secret: JobSecret, last_attempt: int = 0) -> JobPod | job_pb2.Job:
-        """Continue a job that has a Secret and no Pod. Return the Pod, or the final job.
+        """Continue a job that has a Secret and, as far as this gateway knows, no Pod.
+
+        Return the Pod, or the final job.
 
         A gateway was interrupted after the Secret was stored, after an attempt was released, or after the
         job was archived. Otherwise the Pod was removed by hand, and its command may have run: `last_attempt`
@@ -73,6 +75,9 @@ class Attempts:
         if archived := await self.archive.find(job_id):
             await self.delete_secret(secret.name, secret.uid)
             return archived
+        # A gateway that has just started can list the Secrets long before the Pods.
+        if pod := await self.pod(job_id):
+            return pod
         if secret.next_attempt <= last_attempt or (
             secret.next_attempt == 1 and _age(secret) > _CREATE_SECONDS
         ):
