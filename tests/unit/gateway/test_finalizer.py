@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 
 from fake_apiserver import FakeApiserver, apiserver
 from fake_archive import FakeArchive
@@ -416,6 +417,18 @@ async def test_a_control_plane_that_does_not_answer_is_an_error(world: World) ->
         await until(lambda: engine.problem)
         world.server.always = 0
         await until(lambda: not engine.problem)
+
+
+async def test_the_log_tells_once_that_the_cluster_is_away_and_back(world: World) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with world.gateway() as engine:
+            world.server.always = 503
+            world.server.cut()
+            await until(lambda: any(line["event"] == "cluster not reachable" for line in lines))
+            world.server.always = 0
+            await until(lambda: any(line["event"] == "cluster reachable again" for line in lines))
+            assert not engine.problem
+    assert [line["event"] for line in lines] == ["cluster not reachable", "cluster reachable again"]
 
 
 async def test_a_gateway_that_starts_sees_all_jobs(world: World) -> None:

@@ -10,6 +10,9 @@ from jobworker_cluster.kube import Gone, Json, Kube, KubeError, Selection
 _WATCH_SECONDS = 20
 """Bounds the time after which a broken connection is noticed. A new watch costs the apiserver little."""
 
+NOT_LISTED = "not listed yet"
+"""The problem of a reflector that has just started."""
+
 _FIRST_DELAY_SECONDS = 0.1
 _LAST_DELAY_SECONDS = 5.0
 
@@ -85,7 +88,7 @@ class Reflector:
         self._watch_seconds = watch_seconds
         self._backoff = backoff or Backoff()
         self._version = ""
-        self.problem = f"{selection.resource.plural}: not listed yet"
+        self.problem = f"{selection.resource.plural}: {NOT_LISTED}"
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield a Listed, then changes. Another Listed follows if changes were missed."""

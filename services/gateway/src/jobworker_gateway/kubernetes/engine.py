@@ -14,7 +14,7 @@ from jobworker_cluster import names, records
 from jobworker_cluster.kube import NODE_LEASES, NODES, Kube, KubeError, Selection, secrets
 from jobworker_cluster.kube import pods as pods_of
 from jobworker_cluster.pods import JobPod
-from jobworker_cluster.reflector import Changed, Current, Deleted, Listed, Reflector
+from jobworker_cluster.reflector import NOT_LISTED, Changed, Current, Deleted, Listed, Reflector
 from jobworker_gateway.engine import AcceptedJob, Archive
 from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworker_gateway.kubernetes.allocations import Allocations
@@ -245,7 +245,7 @@ class KubernetesEngine:
 
     def _report_problem(self) -> None:
         """Log when the cluster stops to answer, and when it answers again."""
-        problem = self.problem
+        problem = "" if self.problem.endswith(NOT_LISTED) else self.problem
         if problem and not self._reported:
             self._log.warning("cluster not reachable", reason=problem)
         elif self._reported and not problem:
