@@ -68,6 +68,7 @@ def connect(address: str, authority: Authority, unit: str) -> grpc.aio.Channel:
 async def serving(channel: grpc.aio.Channel) -> None:
     """Wait until the gateway knows the state of the cluster."""
     async with asyncio.timeout(_SECONDS):
-        async for answer in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
+        request = health_pb2.HealthCheckRequest()
+        async for answer in health_pb2_grpc.HealthStub(channel).Watch(request, wait_for_ready=True):
             if answer.status == health_pb2.HealthCheckResponse.SERVING:
                 return
