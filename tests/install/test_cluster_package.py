@@ -76,7 +76,7 @@ def test_the_programs_run_as_users_and_wait_for_the_cluster(machine: Machine) ->
     files = "ca.pem server.pem server-key.pem gateway.pem gateway-key.pem /host/kubeconfig"
     put = f"install -o jobworker-gateway -m 600 {files} /etc/job-worker/gateway"
     machine.run(f"cd /opt/job-worker/certs && {put}")
-    machine.run("sed -i 's|^#listen = .*|listen = \"127.0.0.1:50061\"|' /etc/job-worker/gateway.toml")
+    machine.run("sed -i '0,/^#listen = .*/s||listen = \"127.0.0.1:50061\"|' /etc/job-worker/gateway.toml")
     machine.run(f"sed -i 's|^#address = .*|address = \"{ADDRESS}:50051\"|' /etc/job-worker/agent.toml")
     for unit in UNITS:
         machine.run(f"systemctl start {unit}")
