@@ -72,6 +72,28 @@ async def test_a_lease_can_begin_again(host: Host) -> None:
     lease.close()
 
 
+async def test_a_renewal_does_not_hide_the_end_of_the_lease(host: Host) -> None:
+    """The agent renews the lease of a host that was suspended before the timer looks at the clock."""
+    lease = host.lease()
+    await lease.renew(5)
+    host.ended.clear()
+    host.now += 600
+    await lease.renew(5)
+    assert host.ended.is_set()
+    assert lease.holds
+    lease.close()
+
+
+async def test_a_renewal_in_time_ends_nothing(host: Host) -> None:
+    lease = host.lease()
+    await lease.renew(5)
+    host.ended.clear()
+    host.now += 4
+    await lease.renew(5)
+    assert not host.ended.is_set()
+    lease.close()
+
+
 async def test_the_next_supervisor_continues_the_lease(host: Host) -> None:
     first = host.lease()
     await first.renew(60)

@@ -51,6 +51,10 @@ class Lease:
 
     async def renew(self, seconds: float) -> None:
         """Let the lease end in some seconds. Return when a restart cannot shorten it any more."""
+        if not self.holds:
+            # It can have ended since the last look, while the host was suspended. The cluster may have given
+            # up its jobs, so they must not continue with the new lease.
+            self._on_end()
         self._end = self._clock() + seconds
         self._look()
         await self._records.store_meta(_META, f"{self._boot} {self._end!r}")
