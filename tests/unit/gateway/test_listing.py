@@ -108,6 +108,18 @@ async def test_a_job_that_is_archived_during_the_list_is_not_missing(
     assert pages == [IDS[::-1]]
 
 
+async def test_deleted_jobs_in_the_table_hide_no_other_job(
+    cluster: FakeCluster, nodes: NodeConnections
+) -> None:
+    for each in IDS[:3]:
+        await cluster.put(job(each, node="one"))
+    for each in IDS[3:]:
+        await cluster.put(final(each))
+        await cluster.archive.delete(each)
+    pages = await list_all(cluster, nodes, page_size=2)
+    assert [each for page in pages for each in page] == IDS[2::-1]
+
+
 async def test_a_queued_job_has_its_position(filled: FakeCluster, nodes: NodeConnections) -> None:
     service = service_of(filled.jobs, nodes)
     request = job_service_pb2.ListJobsRequest(statuses=[job_pb2.JOB_STATUS_QUEUED])

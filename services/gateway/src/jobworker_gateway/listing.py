@@ -45,15 +45,16 @@ async def read_page(jobs: Jobs, request: ListJobs) -> JobPage:
 def _live(jobs: Jobs, request: ListJobs, stop: str) -> tuple[list[LiveJob], str]:
     """Return the jobs of the table that match, down to the end of the archive's page, and the end of both.
 
-    One more than a page is enough to know that another page follows.
+    One more than a page is enough to know that another page follows. It ends there, because those that are
+    final can have been deleted: then older ones are in the next page.
     """
     found: list[LiveJob] = []
     for number, each in enumerate(jobs.engine.jobs.newest(request.before), 1):
-        if each.job.id < stop or len(found) > request.page_size:
+        if each.job.id < stop:
             break
         if matches(request, each.job):
             found.append(each)
-        if number == EXAMINED_JOBS:
+        if number == EXAMINED_JOBS or len(found) > request.page_size:
             return found, each.job.id
     return found, stop
 
