@@ -1,5 +1,6 @@
 """A cluster in memory: the engine of the gateway, with its table, and an archive in a file."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +34,10 @@ class FakeEngine:
         """Do nothing: the test moves the jobs."""
 
     async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
-        """Put the job into the table."""
+        """Put the job into the table, after other calls had their turn."""
+        await asyncio.sleep(0)
+        if self.is_down:
+            raise ClusterUnavailable("the control plane does not answer")
         self.submitted.append(accepted)
         return self.jobs.put(LiveJob(accepted.job)).job
 

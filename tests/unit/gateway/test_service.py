@@ -129,6 +129,25 @@ async def test_an_owner_has_a_quota(
     assert len(cluster.engine.submitted) == 1
 
 
+async def test_calls_at_the_same_time_have_one_quota(cluster: FakeCluster, nodes: NodeConnections) -> None:
+    service = service_of(cluster.jobs, nodes, Config(quota=QuotaConfig(admin=AdminQuota(running_jobs=3))))
+    await cluster.put(RUNNING)
+    calls = (create(service, CreateJobRequest(command="true")) for _ in range(5))
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [each for each in answers if isinstance(each, errors.QuotaExceeded)]
+    assert (len(refused), len(cluster.engine.submitted)) == (3, 2)
+
+
+async def test_a_failed_call_leaves_its_room(cluster: FakeCluster, nodes: NodeConnections) -> None:
+    service = service_of(cluster.jobs, nodes, Config(quota=QuotaConfig(admin=AdminQuota(running_jobs=1))))
+    cluster.engine.is_down = True
+    for _ in range(2):
+        with pytest.raises(errors.ClusterUnavailable):
+            await create(service, CreateJobRequest(command="true"))
+    cluster.engine.is_down = False
+    await create(service, CreateJobRequest(command="true"))
+
+
 async def test_a_retry_needs_no_room(cluster: FakeCluster, nodes: NodeConnections) -> None:
     service = service_of(cluster.jobs, nodes, Config(quota=QuotaConfig(admin=AdminQuota(running_jobs=1))))
     for _ in range(2):

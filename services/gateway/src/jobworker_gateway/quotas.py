@@ -1,6 +1,8 @@
 """Bounds what one client can have in the cluster. The counts are those that this gateway sees."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from jobworker.v1 import job_pb2
 from jobworker_gateway.job_table import JobTable
@@ -23,6 +25,8 @@ class Quotas:
         self._quota = quota
         self._jobs = jobs
         self._rate = CreateRate(quota.create_rate, max_create_rate, clock)
+        self._submitted: defaultdict[str, set[str]] = defaultdict(set)
+        """The jobs that the cluster stores now, by owner."""
 
     def count_call(self, owner: str) -> None:
         """Count a CreateJob call.
@@ -39,7 +43,7 @@ class Quotas:
         Raises:
             QuotaExceeded: the owner has too many jobs.
         """
-        queued = self._jobs.count(owner, job_pb2.JOB_STATUS_QUEUED)
+        queued = self._jobs.count(owner, job_pb2.JOB_STATUS_QUEUED) + self._not_in_table(owner)
         running = queued + sum(self._jobs.count(owner, status) for status in _STARTED)
         quota = self._quota
         if 0 < quota.queued_jobs <= queued:
@@ -52,3 +56,18 @@ class Quotas:
             raise QuotaExceeded(
                 "quota.admin.running_jobs", quota.running_jobs, why, "retry when jobs have ended"
             )
+
+    @contextmanager
+    def submitting(self, job: job_pb2.Job) -> Iterator[None]:
+        """Count a job until the table has it, so that concurrent calls cannot exceed a quota together."""
+        submitted = self._submitted[job.owner]
+        submitted.add(job.id)
+        try:
+            yield
+        finally:
+            submitted.discard(job.id)
+            if not submitted:
+                del self._submitted[job.owner]
+
+    def _not_in_table(self, owner: str) -> int:
+        return sum(self._jobs.get(job_id) is None for job_id in self._submitted.get(owner, ()))

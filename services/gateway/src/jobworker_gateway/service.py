@@ -67,7 +67,8 @@ class GatewayJobService(job_service_pb2_grpc.JobServiceServicer):
         accepted = self._creation.accept(request, owner)
         self._quotas.count_call(owner)
         await self._check_room(owner, request.request_id)
-        job = await self._jobs.engine.submit(accepted)
+        with self._quotas.submitting(accepted.job):
+            job = await self._jobs.engine.submit(accepted)
         log_job_id(job)
         return job_service_pb2.CreateJobResponse(job=job)
 
