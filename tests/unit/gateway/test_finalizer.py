@@ -13,12 +13,14 @@ from fake_apiserver import FakeApiserver, apiserver
 from fake_archive import FakeArchive
 from job_pods import job, pod_item, ran, secret_item
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cluster import names, records
+from jobworker_cluster import job_secrets, names, pods, records
 from jobworker_cluster.kube import Json, Kube
+from jobworker_cluster.pods import JobPod
 from jobworker_gateway.engine import AcceptedJob, ArchivedJob
 from jobworker_gateway.kubernetes import final_records, time_now
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
+from jobworker_gateway.kubernetes.submission import Submission
 from jobworkerd.errors import ClusterUnavailable, InvalidRequest, JobNotFound, RequestIdReused
 
 PODS = "/api/v1/namespaces/jobworker/pods"
@@ -203,6 +205,57 @@ async def test_nobody_has_to_ask_for_a_job_without_a_pod(world: World) -> None:
     await world.accept(ONCE, **NEW)
     async with world.gateway():
         await until(lambda: POD in world.server.objects)
+
+
+async def test_a_crash_before_the_second_look_into_the_archive_starts_nothing(world: World) -> None:
+    """An earlier job of the request ended just before the Secret was stored. Then the gateway ended."""
+    key = names.request_key(ONCE.owner, "r")
+    await world.archive.add(ArchivedJob(final_records.removed(ONCE, time_now.timestamp()), key, "hash"))
+    again = job(2)
+    await world.server.put(
+        f"{SECRETS}/request-{key}", secret_item(again, "r", creationTimestamp=NEW["creationTimestamp"])
+    )
+    async with world.gateway() as engine:
+        assert await engine.find(again.id) is None
+    assert not world.jobs_left
+    assert f"POST {PODS}" not in world.server.requests
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(0.5, 0), (5.0, 1)])
+async def test_a_job_is_withdrawn_only_before_another_gateway_can_start_it(
+    world: World, seconds: float, left: int
+) -> None:
+    for path in [each for each in world.server.objects if each.startswith(CLASSES)]:
+        await world.server.remove(path)
+    times = iter((100.0, 100.0 + seconds))
+    async with world.gateway() as engine:
+        submission = Submission(engine._attempts, lambda: next(times))
+        with pytest.raises(ClusterUnavailable, match="PriorityClass"):
+            await submission.submit(accepted(ONCE))
+        assert len(world.jobs_left) == left
+
+
+async def test_a_next_attempt_that_has_just_begun_is_not_a_removed_pod(world: World) -> None:
+    """Another gateway releases the attempt after this one has read the Secret."""
+    stale = job_secrets.read(secret_item(AGAIN))
+    await world.accept(AGAIN, attempt=2)
+    async with world.gateway() as engine:
+        found = await engine._attempts.resume(stale)
+        assert isinstance(found, JobPod)
+        assert found.attempt == 2
+    assert not world.archive.rows
+
+
+async def test_the_secret_of_a_later_job_is_not_that_of_a_pod(world: World) -> None:
+    """A client deleted the job, and used its request id again."""
+    first, later = job(retry_on_lost=True), job(2)
+    key = names.request_key(first.owner, "r")
+    path = f"{SECRETS}/request-{key}"
+    await world.server.put(path, secret_item(later, "r", creationTimestamp=NEW["creationTimestamp"]))
+    former = pods.read(pod_item(first, secret=job_secrets.read(secret_item(first, "r"))))
+    async with world.gateway() as engine:
+        assert await engine._attempts.advance(former) is None
+    assert names.ATTEMPT not in world.server.objects[path]["metadata"]["annotations"]
 
 
 async def test_the_secret_of_an_archived_job_is_removed(world: World) -> None:

@@ -72,7 +72,7 @@ class Attempts:
         is the number of the attempt that this gateway has seen, 0 if none.
         """
         job_id = secret.job.id
-        if archived := await self.archive.find(job_id):
+        if archived := await self._archived(secret):
             await self.delete_secret(secret.name, secret.uid)
             return archived
         # A gateway that has just started can list the Secrets long before the Pods.
@@ -81,6 +81,10 @@ class Attempts:
         if secret.next_attempt <= last_attempt or (
             secret.next_attempt == 1 and _age(secret) > _CREATE_SECONDS
         ):
+            # Another gateway can have released the attempt, to start the next one, since the Secret was read.
+            fresh = await self.secret(job_id)
+            if fresh and fresh.next_attempt > secret.next_attempt:
+                return await self.resume(fresh, last_attempt)
             final = final_records.removed(secret.job, time_now.timestamp())
             archived = await self.archive.add(ArchivedJob(final, secret.request_key, secret.request_hash))
             await self.delete_secret(secret.name, secret.uid)
@@ -101,6 +105,8 @@ class Attempts:
         resource = secrets(self.namespace)
         try:
             secret = job_secrets.read(await self.kube.get(resource, pod.secret))
+            if secret.job.id != pod.job_id:  # a later job of the same request has the name now
+                return None
             if secret.next_attempt > pod.attempt:
                 return secret
             annotations = {names.ATTEMPT: str(pod.attempt + 1)}
@@ -157,6 +163,18 @@ class Attempts:
         """Delete the Secret of an archived job, but not another one that has its name since."""
         with contextlib.suppress(NotFound, Conflict):
             await self.kube.delete(secrets(self.namespace), name, Delete(uid))
+
+    async def _archived(self, secret: JobSecret) -> job_pb2.Job | None:
+        """Return the final job of a Secret, or an earlier one of the same request.
+
+        The earlier job became final just before the Secret was stored, and the gateway was interrupted before
+        it saw that. The command must not run again.
+        """
+        if found := await self.archive.find(secret.job.id):
+            return found
+        key = secret.request_key
+        earlier = await self.archive.find_request(key) if key else None
+        return earlier.job if earlier else None
 
     async def _plan(self, secret: JobSecret) -> PodPlan:
         queue = secret.job.queue or DEFAULT_QUEUE

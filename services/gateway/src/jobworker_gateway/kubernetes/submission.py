@@ -1,5 +1,7 @@
 """Accepts jobs: first the Secret, then the Pod."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2
@@ -13,12 +15,16 @@ from jobworkerd.errors import ClusterUnavailable, InvalidRequest, RequestIdReuse
 
 _TRIALS = 5
 
+_WITHDRAW_SECONDS = 2.0
+"""Time in which a job can be withdrawn. After 3 s, another gateway creates the Pod, and the job may run."""
+
 
 @dataclass(frozen=True)
 class Submission:
     """Stores jobs in the cluster."""
 
     attempts: Attempts
+    clock: Callable[[], float] = time.monotonic
 
     async def submit(self, accepted: AcceptedJob) -> JobPod | job_pb2.Job:
         """Return the Pod of a new job, or what an earlier request with the same request id has become.
@@ -33,8 +39,9 @@ class Submission:
         for _ in range(_TRIALS):
             if archived := await self._archived(accepted, key):
                 return archived
+            began = self.clock()
             try:
-                return await self._start(accepted, key, await self._store(accepted, key))
+                return await self._start(accepted, key, await self._store(accepted, key), began)
             except Conflict:
                 if earlier := await self._earlier(accepted, key):
                     return await self.attempts.resume(earlier)
@@ -83,7 +90,9 @@ class Submission:
         body = job_secrets.build(name, accepted.job, accepted.request, accepted.request_hash)
         return job_secrets.read(await self.attempts.kube.create(secrets(self.attempts.namespace), body))
 
-    async def _start(self, accepted: AcceptedJob, key: str, secret: JobSecret) -> JobPod | job_pb2.Job:
+    async def _start(
+        self, accepted: AcceptedJob, key: str, secret: JobSecret, began: float
+    ) -> JobPod | job_pb2.Job:
         # The earlier job can have become final between the look into the archive and the new Secret.
         try:
             if archived := await self._archived(accepted, key):
@@ -92,8 +101,13 @@ class Submission:
             return await self.attempts.create(secret)
         except (Conflict, Unreachable):
             raise  # the Pod may exist, so the job is accepted
-        except (KubeError, ClusterUnavailable, RequestIdReused) as error:
+        except RequestIdReused:
             await self.attempts.delete_secret(secret.name, secret.uid)
+            raise
+        except (KubeError, ClusterUnavailable) as error:
+            # Without its Secret, a job that another gateway has started would run again at a retry.
+            if self.clock() - began < _WITHDRAW_SECONDS:
+                await self.attempts.delete_secret(secret.name, secret.uid)
             if isinstance(error, KubeError):
                 raise _refused(error) from error
             raise
