@@ -13,6 +13,7 @@ from jobworker_agent.agent import run
 from jobworker_agent.cluster import Cluster, SecretUnreadable
 from jobworker_agent.kube_cluster import connect
 from jobworker_agent.node_object import NodeIdentity
+from jobworker_cluster import pods
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kube_api import ApiError, KubeApi
 from tests.unit.agent.fakes import ID, OWNER, FakeHost
@@ -185,10 +186,10 @@ async def test_a_deleted_node_registers_again(node: Node) -> None:
 async def test_a_node_cannot_read_the_jobs_of_others(control_plane: ControlPlane, node: Node) -> None:
     node.create_job()
     await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
-    assert await node.cluster.read_spec(f"job-{ID}")
+    assert await node.cluster.read_spec(pods.read(node.pod()))
     async with _node(control_plane, "node-b") as other:
         with pytest.raises(SecretUnreadable):
-            await other.cluster.read_spec(f"job-{ID}")
+            await other.cluster.read_spec(pods.read(node.pod()))
 
 
 def _base64(data: bytes) -> str:

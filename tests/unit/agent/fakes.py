@@ -212,9 +212,9 @@ class FakeCluster:
         assert seconds == 15
         self.leases.append(node_uid)
 
-    async def read_spec(self, secret: str) -> bytes:
+    async def read_spec(self, pod: JobPod) -> bytes:
         self.faults.before("read_spec")
-        assert secret == "secret-1"
+        assert pod.secret == "secret-1"
         if self.spec is None:
             raise SecretUnreadable("it does not exist")
         return self.spec

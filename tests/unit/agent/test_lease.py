@@ -113,6 +113,20 @@ async def test_the_pods_are_listed_again_when_the_cluster_is_back(
     assert returns == [1_009.0]
 
 
+async def test_the_pods_are_listed_again_after_the_host_was_suspended(
+    cluster: SlowCluster, host: FakeHost, clock: Clock
+) -> None:
+    """No renewal has failed, but the cluster may have given up the node."""
+    returns: list[float] = []
+    lease = NodeLease(cluster, host, lambda: "uid", lambda: returns.append(clock.now), clock)
+    await lease.renew()
+    returns.clear()
+    for seconds in (3.0, 600.0, 3.0):
+        clock.now += seconds
+        await lease.renew()
+    assert returns == [1_603.0]
+
+
 async def test_a_node_that_was_deleted_gets_no_lease(
     cluster: SlowCluster, host: FakeHost, clock: Clock
 ) -> None:

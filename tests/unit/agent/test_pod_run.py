@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_agent.cluster import ClusterUnavailable
+from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
 from jobworker_agent.host_errors import HostUnavailable, JobUnknown, RunRefused
 from jobworker_agent.pod_run import PodRun
 from jobworker_agent.start import Starter
@@ -57,6 +57,18 @@ async def test_a_job_is_started_reported_awaited_and_reported() -> None:
     assert (start.id, start.owner, start.node, start.attempt) == (ID, "CN=alice,OU=Admin", "host1", 1)
     assert start.fenced
     assert start.job.request_id == "uid-1"
+
+
+async def test_an_attempt_that_the_cluster_has_given_up_does_not_start() -> None:
+    node = Node()
+    node.faults.errors["read_spec"] = [AttemptOver("attempt 2 has begun")]
+    await node.new_run().run()
+    assert node.host.starts == []
+    [record] = node.cluster.reports
+    assert (record.status, record.termination.reason) == (
+        job_pb2.JOB_STATUS_STOPPED,
+        job_pb2.TERMINATION_REASON_EVICTED,
+    )
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -17,6 +17,10 @@ class SecretUnreadable(Exception):
     """The Secret does not exist, or the agent may not read it (yet)."""
 
 
+class AttemptOver(Exception):
+    """The cluster has given up this attempt, so it must not start."""
+
+
 @dataclass(frozen=True)
 class NodeView:
     """The Node object, as far as the agent compares it with its own state.
@@ -74,10 +78,11 @@ class Cluster(Protocol):
     async def renew_lease(self, seconds: int, node_uid: str) -> None:
         """Renew the Lease of the node, or create it. It is deleted with the Node."""
 
-    async def read_spec(self, secret: str) -> bytes:
-        """Return the serialized CreateJobRequest in a Secret.
+    async def read_spec(self, pod: JobPod) -> bytes:
+        """Return the serialized CreateJobRequest in the Secret of a Pod.
 
         Raises:
+            AttemptOver: the Secret is that of a later attempt, or of a later job of the same request.
             SecretUnreadable: the Secret does not exist, has no request, or the agent may not read it.
         """
 

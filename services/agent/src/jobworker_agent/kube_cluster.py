@@ -11,6 +11,7 @@ import structlog
 
 from jobworker.v1 import job_pb2
 from jobworker_agent.cluster import (
+    AttemptOver,
     Cluster,
     ClusterUnavailable,
     NodeView,
@@ -99,11 +100,12 @@ class KubeCluster:
                 metadata = {"name": self._name, "ownerReferences": [owner]}
                 await self._kube.create(NODE_LEASES, {"metadata": metadata, "spec": spec})
 
-    async def read_spec(self, secret: str) -> bytes:
+    async def read_spec(self, pod: JobPod) -> bytes:
         """See Cluster."""
         with _unavailable():
             try:
-                found = await self._kube.get(self._secrets, secret)
+                found = await self._kube.get(self._secrets, pod.secret)
+                _check_current(pod, found["metadata"])
                 return base64.b64decode(found["data"][names.SPEC_KEY], validate=True)
             except KubeError as error:
                 if error.status not in {403, 404}:
@@ -165,6 +167,19 @@ def _unavailable() -> Iterator[None]:
         yield
     except KubeError as error:
         raise ClusterUnavailable(str(error)) from error
+
+
+def _check_current(pod: JobPod, secret: Json) -> None:
+    """Check the metadata of a Secret. A gateway changes it before it removes the Pod of an attempt.
+
+    So it is current even if this agent was cut off or suspended, and still believes in the Pod.
+    """
+    job_id = (secret.get("labels") or {}).get(names.JOB_ID, pod.job_id)
+    if job_id != pod.job_id:
+        raise AttemptOver(f"its Secret is that of job {job_id}")
+    attempt = (secret.get("annotations") or {}).get(names.ATTEMPT, "1")
+    if int(attempt) > pod.attempt:
+        raise AttemptOver(f"attempt {attempt} has begun")
 
 
 def _node_view(node: Json) -> NodeView:

@@ -44,7 +44,7 @@ class NodeLease:
     ) -> None:
         """`node_uid` returns the uid of the Node; empty while it does not exist.
 
-        `on_return` is called when the cluster answers again after a failure.
+        `on_return` is called when the cluster answers again after a failure, or after the end of the lease.
         """
         self._cluster = cluster
         self._host = host
@@ -73,6 +73,8 @@ class NodeLease:
         if not (node_uid := self._node_uid()):
             return  # a Node that was deleted must not keep its jobs
         began = self._clock()
+        if 0 < self._ends_at <= began:  # also without a failure, if the host was suspended
+            self._cut_off = True
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._cluster.renew_lease(LEASE_SECONDS, node_uid)

@@ -44,6 +44,12 @@ def not_wanted(pod: JobPod) -> job_pb2.Job:
     return _ended(pod, job_pb2.JOB_STATUS_STOPPED, termination)
 
 
+def given_up(pod: JobPod) -> job_pb2.Job:
+    """Return the record of an attempt that the cluster gave up before its start."""
+    termination = job_pb2.Termination(reason=job_pb2.TERMINATION_REASON_EVICTED, message=ORPHANED)
+    return _ended(pod, job_pb2.JOB_STATUS_STOPPED, termination)
+
+
 def not_started(pod: JobPod, why: str) -> job_pb2.Job:
     """Return the record of a job that cannot start."""
     termination = job_pb2.Termination(

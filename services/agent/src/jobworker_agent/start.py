@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
 from jobworker_agent import records_of_end
-from jobworker_agent.cluster import Cluster
+from jobworker_agent.cluster import AttemptOver, Cluster
 from jobworker_agent.host import Host
 from jobworker_agent.host_errors import HostUnavailable, JobUnknown, OtherAttempt, RunRefused
 from jobworker_cluster.pods import JobPod
@@ -40,8 +40,10 @@ class Starter:
             # The cluster may already have given up this attempt.
             raise HostUnavailable("NO_LEASE", "the lease of the node has ended")
         try:
-            request = self._request(pod, await self.cluster.read_spec(pod.secret))
+            request = self._request(pod, await self.cluster.read_spec(pod))
             return await self._run(request)
+        except AttemptOver:
+            return records_of_end.given_up(pod)
         except DecodeError:
             return records_of_end.not_started(pod, f"the Secret {pod.secret} has no valid request")
         except RunRefused as error:

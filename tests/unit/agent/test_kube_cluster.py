@@ -1,0 +1,39 @@
+"""The Secret of an attempt, which decides whether the attempt may start."""
+
+from dataclasses import replace
+
+import pytest
+
+from fake_apiserver import apiserver
+from job_pods import job, pod, secret_item
+from jobworker.v1 import job_service_pb2
+from jobworker_agent.cluster import AttemptOver
+from jobworker_agent.kube_cluster import KubeCluster
+from jobworker_agent.node_object import NodeIdentity
+
+SECRETS = "/api/v1/namespaces/jobworker/secrets"
+IDENTITY = NodeIdentity("node-1", "192.0.2.1:50051", {}, 0, 0, 0)
+FIRST = pod(job())
+
+
+@pytest.mark.parametrize(("next_attempt", "attempt"), [(1, 1), (2, 2)])
+async def test_the_secret_of_the_current_attempt_has_the_request(next_attempt: int, attempt: int) -> None:
+    async with apiserver() as (server, kube):
+        await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(), attempt=next_attempt))
+        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        spec = await cluster.read_spec(replace(FIRST, attempt=attempt))
+    assert job_service_pb2.CreateJobRequest.FromString(spec).command == "true"
+
+
+async def test_an_attempt_is_over_once_its_secret_has_the_next_one() -> None:
+    async with apiserver() as (server, kube):
+        await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(), attempt=2))
+        with pytest.raises(AttemptOver, match="attempt 2"):
+            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
+
+
+async def test_a_later_job_of_the_same_request_does_not_start_as_the_first() -> None:
+    async with apiserver() as (server, kube):
+        await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(2)))
+        with pytest.raises(AttemptOver, match=job(2).id):
+            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
