@@ -10,7 +10,7 @@ def stopped(pod: JobPod, now: Timestamp) -> job_pb2.Job:
     """Return the record of a job that a client stopped in the queue."""
     termination = job_pb2.Termination(
         reason=job_pb2.TERMINATION_REASON_STOPPED,
-        message=f"stopped by {pod.stopped_by} while it was in the queue; the command never ran",
+        message=f"stopped by {pod.stopped_by} while it was in the queue; {_history(pod)}",
         stopped_by=pod.stopped_by,
     )
     return _ended(pod.initial, job_pb2.JOB_STATUS_STOPPED, termination, now)
@@ -30,7 +30,7 @@ def evicted_from_queue(pod: JobPod, now: Timestamp) -> job_pb2.Job:
     """Return the record of a job whose Pod was deleted in the queue, but not by a gateway."""
     termination = job_pb2.Termination(
         reason=job_pb2.TERMINATION_REASON_EVICTED,
-        message="an administrator of the cluster deleted the Pod of the job; the command never ran",
+        message=f"an administrator of the cluster deleted the Pod of the job; {_history(pod)}",
     )
     return _ended(pod.initial, job_pb2.JOB_STATUS_STOPPED, termination, now)
 
@@ -53,6 +53,10 @@ def removed(initial: job_pb2.Job, now: Timestamp) -> job_pb2.Job:
         message="the Pod of the job was removed from the cluster; the result of the job is unknown",
     )
     return _ended(initial, job_pb2.JOB_STATUS_LOST, termination, now)
+
+
+def _history(pod: JobPod) -> str:
+    return "the command never ran" if pod.attempt == 1 else "its earlier attempts ended without a result"
 
 
 def _ended(
