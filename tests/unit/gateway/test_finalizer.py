@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -470,6 +470,22 @@ async def test_a_control_plane_that_does_not_answer_is_an_error(world: World) ->
         await until(lambda: engine.problem)
         world.server.always = 0
         await until(lambda: not engine.problem)
+
+
+async def test_no_node_is_lost_because_the_control_plane_was_away(world: World) -> None:
+    """A job that ends has a node that is alive, but that could not renew its Lease either."""
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING), deleted=True)
+    await world.server.put(f"{LEASES}/node-1", {"metadata": {"name": "node-1", "uid": "l"}})
+    async with world.gateway(lost_after=1_000.0) as engine:
+        await status(engine, ONCE, RUNNING)
+        seen = engine._nodes._leases["node-1"]
+        engine._nodes._leases["node-1"] = replace(seen, since=seen.since - 2_000.0)
+        world.server.always = 503
+        world.server.cut()
+        await until(lambda: engine._leases_seen.problem)
+        world.server.always = 0
+        await until(lambda: not engine.problem)
+        assert not engine._nodes.suspects("node-1")
 
 
 async def test_the_log_tells_once_that_the_cluster_is_away_and_back(world: World) -> None:

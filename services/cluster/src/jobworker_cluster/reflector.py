@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from jobworker_cluster.kube import Gone, Json, Kube, KubeError, Selection
@@ -73,6 +73,7 @@ class Reflector:
     """Yields the events of a selection until it is cancelled, however often the connection breaks.
 
     `problem` is the reason why the events are late, in one sentence. It is empty while they are not.
+    `on_problem` is called after each attempt that failed.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Reflector:
         *,
         watch_seconds: int = _WATCH_SECONDS,
         backoff: Backoff | None = None,
+        on_problem: Callable[[], None] = lambda: None,
     ) -> None:
         self._kube = kube
         self._selection = selection
         self._watch_seconds = watch_seconds
         self._backoff = backoff or Backoff()
+        self._on_problem = on_problem
         self._version = ""
         self.problem = f"{selection.resource.plural}: {NOT_LISTED}"
 
@@ -103,6 +106,7 @@ class Reflector:
                 await asyncio.sleep(self._backoff.next())
             except KubeError as error:
                 self.problem = f"{self._selection.resource.plural}: {error}"
+                self._on_problem()
                 await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> Listed:

@@ -33,6 +33,9 @@ _TICK_SECONDS = 0.5
 _MISSING_POD_SECONDS = 3.0
 """Time in which the gateway that stored a Secret creates the Pod. Afterwards, any gateway does."""
 
+_LEASE_WATCH_SECONDS = 5
+"""A silent cut of the network is noticed 5 s later, well before the nodes behind it are given up."""
+
 
 class KubernetesEngine:
     """An `Engine` on Kubernetes. Use `connect`, and close it after `run` has ended."""
@@ -55,7 +58,12 @@ class KubernetesEngine:
         self._tasks = KeyedTasks(self._finalizer.reconcile)
         self._ends_in_queue = KeyedTasks(self._time_out)
         all_secrets = Selection(secrets(settings.namespace), names.ALL_JOBS, metadata_only=True)
-        self._leases_seen = Reflector(kube, Selection(NODE_LEASES))
+        self._leases_seen = Reflector(
+            kube,
+            Selection(NODE_LEASES),
+            watch_seconds=_LEASE_WATCH_SECONDS,
+            on_problem=self._nodes.excuse_silence,
+        )
         self._nodes_seen = Reflector(kube, Selection(NODES, labels=names.ALL_NODES))
         self._secrets_seen = Reflector(kube, all_secrets)
         self._pods_seen = Reflector(kube, Selection(pods_of(settings.namespace), names.ALL_JOBS))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jobworker.v1 import cluster_service_pb2
@@ -68,6 +68,11 @@ class NodeTable(Mapping[str, cluster_service_pb2.Node]):
     def put_lease(self, item: Json) -> None:
         """Note the state of a node's Lease."""
         self._see(item["metadata"]["name"], _renewal(item))
+
+    def excuse_silence(self) -> None:
+        """Let the silence of each node begin now: while the cluster does not answer, no Lease is renewed."""
+        now = self._clock()
+        self._leases = {name: replace(seen, since=now) for name, seen in self._leases.items()}
 
     def suspects(self, name: str) -> bool:
         """Return whether a node may be gone: its Lease has not changed for too long, or it has none.

@@ -18,7 +18,12 @@ class QueueTimeouts:
     def see(self, pod: JobPod) -> None:
         """Note a Pod, which may be known already. A job that starts again has left the queue in time."""
         job = pod.initial
-        if pod.attempt == 1 and not pod.node and job.HasField("queue_timeout") and pod.job_id not in self._known:
+        if (
+            pod.attempt == 1
+            and not pod.node
+            and job.HasField("queue_timeout")
+            and pod.job_id not in self._known
+        ):
             self._known.add(pod.job_id)
             end = (job.create_time.ToNanoseconds() + job.queue_timeout.ToNanoseconds()) / 1e9
             heapq.heappush(self._ends, (end, pod.job_id))

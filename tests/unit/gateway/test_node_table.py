@@ -1,0 +1,42 @@
+"""The silence of nodes, by the clock of the gateway."""
+
+from jobworker_cluster.kube import Json
+from jobworker_gateway.kubernetes.allocations import Allocations
+from jobworker_gateway.kubernetes.nodes import NodeTable
+
+
+class Clock:
+    """The clock of the gateway."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lease(version: str) -> Json:
+    return {"metadata": {"name": "node-1", "resourceVersion": version}}
+
+
+def test_a_node_is_suspected_once_its_lease_is_silent_for_too_long() -> None:
+    clock = Clock()
+    nodes = NodeTable(Allocations(), 25.0, clock)
+    nodes.put_lease(lease("1"))
+    clock.now += 24
+    nodes.put_lease(lease("2"))
+    clock.now += 24
+    assert not nodes.suspects("node-1")
+    clock.now += 1
+    assert nodes.suspects("node-1")
+
+
+def test_the_silence_of_nodes_does_not_count_while_the_cluster_is_away() -> None:
+    clock = Clock()
+    nodes = NodeTable(Allocations(), 25.0, clock)
+    nodes.put_lease(lease("1"))
+    clock.now += 600
+    nodes.excuse_silence()
+    assert not nodes.suspects("node-1")
+    clock.now += 25
+    assert nodes.suspects("node-1")
