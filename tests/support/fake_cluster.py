@@ -77,7 +77,8 @@ class FakeCluster:
         """Store a state of a job. A final one is archived first, as an engine does."""
         if job.status in FINAL:
             await self.archive.add(ArchivedJob(job))
-        self.engine.jobs.put(LiveJob(job, attempt, address))
+        reserved = job.max_cpu, job.max_memory
+        self.engine.jobs.put(LiveJob(job, attempt, address, reserved=reserved))
 
     def add_node(self, name: str, address: str) -> None:
         """Add a node that is ready."""

@@ -26,6 +26,24 @@ def test_a_pod_has_what_the_scheduler_and_the_agent_need() -> None:
     assert built["metadata"]["labels"]["jobworker.dev/queue"] == "gpu"
 
 
+@pytest.mark.parametrize(
+    ("amounts", "reserved"),
+    [
+        ({"cpu": "2500m", "memory": "512Mi"}, (250, 512)),
+        # The apiserver stores the shortest notation.
+        ({"cpu": "1", "memory": "2Gi"}, (100, 2_048)),
+        ({}, (0, 0)),
+    ],
+)
+def test_the_reservation_stays_when_the_limits_change(
+    amounts: dict[str, str], reserved: tuple[int, int]
+) -> None:
+    item = pod_item(job(max_cpu=10, max_memory=1))
+    item["spec"]["containers"][0]["resources"] = {"requests": amounts, "limits": amounts}
+    found = pods.read(item)
+    assert (found.reserved_cpu, found.reserved_memory) == reserved
+
+
 def test_a_pod_leaves_a_node_without_an_agent_but_not_one_whose_server_restarts() -> None:
     built = pods.build(PodPlan(accepted(job()), 1, "this", "jobworker-normal"))
     seconds = {each["key"]: each.get("tolerationSeconds") for each in built["spec"]["tolerations"]}

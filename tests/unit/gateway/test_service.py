@@ -305,6 +305,16 @@ async def test_limits_are_changed_at_the_node_and_in_the_record(
     assert cluster.engine.updated == [changed]
 
 
+async def test_a_limit_that_was_lowered_can_be_raised_again(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    lowered = job(ID, node="one", max_cpu=10, max_memory=8)
+    cluster.engine.jobs.put(LiveJob(lowered, reserved=(RUNNING.max_cpu, RUNNING.max_memory)))
+    node.on("UpdateJob", answer(job_service_pb2.UpdateJobResponse(job=RUNNING)))
+    request = job_service_pb2.UpdateJobRequest(id=ID, max_cpu=100, max_memory=64)
+    assert (await service.UpdateJob(request, Call().context)).job == RUNNING
+
+
 @pytest.mark.parametrize("limit", ["max_cpu", "max_memory"])
 async def test_a_running_job_gets_no_more_than_the_cluster_has_reserved(
     cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, limit: str

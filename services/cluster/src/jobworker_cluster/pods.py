@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobworker.v1 import job_pb2
-from jobworker_cluster import names, records
+from jobworker_cluster import names, quantities, records
 from jobworker_cluster.job_secrets import JobSecret
 from jobworker_cluster.kube import Json
 
@@ -28,7 +28,8 @@ class JobPod:
     `node` is empty until the scheduler has chosen one. `deleted` is true if the Pod must end: then
     `stopped_by` is the client that stopped the job, or `disruption` the reason of the cluster, such as
     `PreemptionByScheduler`. `held` is true while the finalizer keeps the Pod. `waits_for` is the scheduler's
-    reason why no node is chosen, and `priority` the value of the class by which it orders Pods.
+    reason why no node is chosen, and `priority` the value of the class by which it orders Pods. What it
+    reserves for the job, in percent of one core and in MiB, never changes: the limits of the job do.
     """
 
     namespace: str
@@ -51,6 +52,8 @@ class JobPod:
     disruption: str = ""
     waits_for: str = ""
     priority: int = 0
+    reserved_cpu: int = 0
+    reserved_memory: int = 0
 
     @property
     def job_id(self) -> str:
@@ -88,6 +91,7 @@ def read(pod: Json) -> JobPod:
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
     annotations = metadata.get("annotations") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    reserved = _reserved(spec)
     try:
         record = annotations.get(names.RECORD)
         return JobPod(
@@ -111,6 +115,8 @@ def read(pod: Json) -> JobPod:
             disruption=(conditions.get("DisruptionTarget") or {}).get("reason", ""),
             priority=spec.get("priority") or 0,
             waits_for=(conditions.get("PodScheduled") or {}).get("message", ""),
+            reserved_cpu=quantities.percent(reserved.get("cpu", "0")),
+            reserved_memory=quantities.mebibytes(reserved.get("memory", "0")),
         )
     except (KeyError, ValueError) as error:
         raise InvalidPod(f"Pod {metadata.get('name')}: {error}") from error
@@ -170,6 +176,13 @@ def build(plan: PodPlan) -> Json:
             "enableServiceLinks": False,
         },
     }
+
+
+def _reserved(spec: Json) -> Mapping[str, str]:
+    for container in spec.get("containers") or ():
+        found: Mapping[str, str] = (container.get("resources") or {}).get("requests") or {}
+        return found
+    return {}
 
 
 def _secret(spec: Json) -> str:

@@ -93,9 +93,8 @@ class JobControl:
         live = await self._jobs.get(request.id)
         if live.job.status != job_pb2.JOB_STATUS_RUNNING:
             raise JobNotRunning(request.id, STATUSES[live.job.status].value)
-        for name in ("max_cpu", "max_memory"):
-            wanted, reserved = getattr(request, name), getattr(live.job, name)
-            if wanted > reserved:
+        for name, reserved in zip(("max_cpu", "max_memory"), live.reserved, strict=True):
+            if (wanted := getattr(request, name)) > reserved:
                 why = (
                     f"{wanted} is more than the {reserved} that the cluster has reserved for the job; "
                     "use less, or create another job"

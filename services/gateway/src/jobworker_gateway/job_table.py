@@ -24,7 +24,8 @@ class LiveJob:
 
     `address` is the host and port of its node's server, empty while no node is chosen. `attempt_uid`
     differs between the attempts of a job. Of the jobs in the queue, those with a higher `rank` start first,
-    then the older ones. The status is final only if the archive has the job.
+    then the older ones. `reserved` is what the cluster has reserved for the job, in percent of one core and
+    in MiB: UpdateJob can have lowered its limits. The status is final only if the archive has the job.
     `queue_position` is not set: see JobTable.
     """
 
@@ -32,6 +33,7 @@ class LiveJob:
     attempt_uid: str = ""
     address: str = ""
     rank: int = 0
+    reserved: tuple[int, int] = (0, 0)
     revision: int = 0
 
     @property

@@ -30,8 +30,7 @@ class Allocations:
         if not pod.node or pod.phase in {"Succeeded", "Failed"}:
             return
         cpu, memory, jobs = self._sums[pod.node]
-        job = pod.initial
-        sums = (cpu + sign * job.max_cpu, memory + sign * job.max_memory, jobs + sign)
+        sums = (cpu + sign * pod.reserved_cpu, memory + sign * pod.reserved_memory, jobs + sign)
         self._sums[pod.node] = sums
         if not sums[2]:
             del self._sums[pod.node]

@@ -153,7 +153,8 @@ class ClusterState:
         self._allocations.replace(known, pod)
         if not self.is_final(pod.job_id):
             address = self._nodes.address(pod.node)
-            self._table.put(LiveJob(views.job_of(pod), pod.uid, address, pod.priority))
+            reserved = pod.reserved_cpu, pod.reserved_memory
+            self._table.put(LiveJob(views.job_of(pod), pod.uid, address, pod.priority, reserved))
             self._on_change(pod.job_id)
 
     def _drop(self, pod: JobPod) -> None:

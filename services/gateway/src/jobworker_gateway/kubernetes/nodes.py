@@ -6,12 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jobworker.v1 import cluster_service_pb2
-from jobworker_cluster import names
+from jobworker_cluster import names, quantities
 from jobworker_cluster.kube import NODE_LEASES, Json, Kube, NotFound
-from jobworker_gateway.kubernetes import quantities
 from jobworker_gateway.kubernetes.allocations import Allocations
-
-_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -127,8 +124,8 @@ def read_node(item: Json) -> cluster_service_pb2.Node:
 
 def _resources(amounts: Json) -> cluster_service_pb2.NodeResources:
     return cluster_service_pb2.NodeResources(
-        cpu=int(quantities.parse(amounts.get("cpu", "0")) * 100),
-        memory=int(quantities.parse(amounts.get("memory", "0")) / _MIB),
+        cpu=quantities.percent(amounts.get("cpu", "0")),
+        memory=quantities.mebibytes(amounts.get("memory", "0")),
         jobs=int(quantities.parse(amounts.get("pods", "0"))),
     )
 

@@ -34,6 +34,16 @@ def parse(text: str) -> Decimal:
         return _exponent(text)
 
 
+def percent(text: str) -> int:
+    """Return an amount of CPU in percent of one core."""
+    return int(parse(text) * 100)
+
+
+def mebibytes(text: str) -> int:
+    """Return an amount of memory in MiB."""
+    return int(parse(text) / _UNITS["Mi"])
+
+
 def _exponent(text: str) -> Decimal:
     try:
         return Decimal(text)
