@@ -76,6 +76,15 @@ async def echo(context: Context) -> None:
         await context.write(payload(message.input.data.decode()).SerializeToString())
 
 
+async def test_only_the_cluster_says_that_a_job_does_not_exist(
+    cluster: FakeCluster, node: ScriptedNode, client: Client
+) -> None:
+    await cluster.put(RUNNING)
+    node.on("AttachJob", fail(errors.JobNotFound(ID)))
+    with pytest.raises(errors.NodeUnreachable, match="it has no record of the job"):
+        await client.attach(start())
+
+
 async def test_messages_pass_in_both_directions_until_the_client_detaches(
     cluster: FakeCluster, node: ScriptedNode, client: Client
 ) -> None:

@@ -263,6 +263,33 @@ async def test_without_follow_a_queued_job_is_the_result(
     assert client.messages[0].result.queue_position == 1
 
 
+async def test_without_follow_a_job_that_has_just_ended_has_the_record_of_the_cluster(
+    cluster: FakeCluster, node: ScriptedNode, client: Client, stream: Stream
+) -> None:
+    await cluster.put(RUNNING)
+    node.on("GetJobsStream", answer(chunk("abc", 0), LOCAL_END))
+    streaming = asyncio.create_task(stream(follow=False))
+    while not client.messages:
+        await asyncio.sleep(0.001)
+    await cluster.put(final(ID, "FAILED"))
+    await streaming
+    assert client.messages[-1].result == final(ID, "FAILED")
+
+
+async def test_without_follow_a_job_is_not_final_before_the_cluster_says_so(
+    cluster: FakeCluster,
+    node: ScriptedNode,
+    client: Client,
+    stream: Stream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jobworker_gateway.relay._RECORD_SECONDS", 0.01, raising=False)
+    await cluster.put(RUNNING)
+    node.on("GetJobsStream", answer(chunk("abc", 0), LOCAL_END))
+    await stream(follow=False)
+    assert client.messages[-1].result == RUNNING
+
+
 async def test_the_output_of_a_lost_job_that_cannot_be_read_is_reported_as_missing(
     cluster: FakeCluster, node: ScriptedNode, client: Client, stream: Stream
 ) -> None:

@@ -284,6 +284,18 @@ async def test_a_stop_of_an_unreachable_node_is_an_error(
         await service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context)
 
 
+async def test_only_the_cluster_says_that_a_job_does_not_exist(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING)
+    node.on("StopJob", fail(errors.JobNotFound(ID)))
+    with pytest.raises(errors.NodeUnreachable, match="it has no record of the job"):
+        await service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context)
+    node.on("UpdateJob", fail(errors.JobNotFound(ID)))
+    with pytest.raises(errors.NodeUnreachable, match="it has no record of the job"):
+        await service.UpdateJob(job_service_pb2.UpdateJobRequest(id=ID), Call().context)
+
+
 async def test_limits_are_changed_at_the_node_and_in_the_record(
     cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
 ) -> None:

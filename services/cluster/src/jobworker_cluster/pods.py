@@ -28,8 +28,8 @@ class JobPod:
     `node` is empty until the scheduler has chosen one. `deleted` is true if the Pod must end: then
     `stopped_by` is the client that stopped the job, or `disruption` the reason of the cluster, such as
     `PreemptionByScheduler`. `held` is true while the finalizer keeps the Pod. `waits_for` is the scheduler's
-    reason why no node is chosen, and `priority` the value of the class by which it orders Pods. What it
-    reserves for the job, in percent of one core and in MiB, never changes: the limits of the job do.
+    reason why no node is chosen, and `priority` the value of the class by which it orders Pods. The
+    `reserved` amounts, in percent of one core and in MiB, never change. The limits of the job can.
     """
 
     namespace: str

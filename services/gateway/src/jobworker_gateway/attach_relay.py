@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from jobworker.v1 import job_attach_pb2, job_service_pb2
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.node_connections import NodeConnections
+from jobworker_gateway.node_errors import NodeError, forgotten
 from jobworker_gateway.node_stream import NodeStream
 from jobworker_gateway.relay import has_log
 from jobworkerd.config import LogConfig
@@ -151,7 +152,12 @@ class AttachRelay:
         stream = connection.stream(_PATH, self._subject)
         self._calls.callback(stream.cancel)
         self._is_opening = True
-        await stream.begin(Request(start=self._start).SerializeToString())
+        try:
+            await stream.begin(Request(start=self._start).SerializeToString())
+        except NodeError as error:
+            if self._live.final:
+                raise
+            raise forgotten(error, self._live.job.node) from error
         self._stream = stream
         self._opened.set()
 

@@ -10,7 +10,7 @@ from jobworker_gateway.change_feed import ChangeFeed
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.node_connections import NodeConnections
-from jobworker_gateway.node_errors import NodeError
+from jobworker_gateway.node_errors import NodeError, forgotten
 from jobworker_gateway.relay import has_log
 from jobworkerd.errors import (
     ClusterUnavailable,
@@ -72,7 +72,7 @@ class JobControl:
         live = await self._jobs.get(request.id)
         while not live.final:
             if live.job.status == job_pb2.JOB_STATUS_RUNNING:
-                answer = await self._call("StopJob", request, live, subject, seconds)
+                answer = await self._change("StopJob", request, live, subject, seconds)
                 stopped = job_service_pb2.StopJobResponse.FromString(answer).job
                 return await self._jobs.ended_within(request.id, _RECORD_SECONDS) or stopped
             if await self._jobs.engine.cancel(request.id, subject):
@@ -100,7 +100,7 @@ class JobControl:
                     "use less, or create another job"
                 )
                 raise LimitUnavailable(name, why)
-        answer = await self._call("UpdateJob", request, live, subject, None)
+        answer = await self._change("UpdateJob", request, live, subject, None)
         updated = job_service_pb2.UpdateJobResponse.FromString(answer).job
         # The final record has the limits of the node in any case.
         with contextlib.suppress(ClusterUnavailable, JobNotFound):
@@ -139,6 +139,15 @@ class JobControl:
         except NodeUnreachable:
             if not is_lost:
                 raise
+
+    async def _change(
+        self, method: str, request: Message, live: LiveJob, subject: str, seconds: float | None
+    ) -> bytes:
+        """Call the node of a job that the cluster has, although the node can have lost it."""
+        try:
+            return await self._call(method, request, live, subject, seconds)
+        except NodeError as error:
+            raise forgotten(error, live.job.node) from error
 
     async def _call(
         self, method: str, request: Message, live: LiveJob, subject: str, seconds: float | None

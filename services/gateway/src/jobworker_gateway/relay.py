@@ -35,6 +35,10 @@ _FINAL_OUTAGE_SECONDS = 5.0
 """Enough for a restart of the node's server."""
 
 
+_RECORD_SECONDS = 2.0
+"""Time between the end of a job on its node and its record in the archive."""
+
+
 class Relays:
     """Opens relays."""
 
@@ -223,10 +227,15 @@ class Relay:
             live = await self._jobs.end_of_attempt(live)
             if not live.final:
                 return
-        else:
-            live = await self._jobs.get(self._request.id)
         self._request.offset = last.next_offset
-        self._end(live.job if live.final else last.result)
+        self._end(live.job if live.final else await self._current(last.result))
+
+    async def _current(self, job: job_pb2.Job) -> job_pb2.Job:
+        """Return a job without waiting for its end, for the state that its node has sent."""
+        live = await self._jobs.get(job.id)
+        if live.final or job.status not in FINAL:
+            return live.job if live.final else job
+        return await self._jobs.ended_within(job.id, _RECORD_SECONDS) or live.job
 
     async def _write_missing(self, writer: PacedWriter) -> None:
         """Write which output is missing, and end the output."""
