@@ -70,6 +70,20 @@ def test_what_is_not_accepted_is_named(tmp_path: Path, text: str, sentence: str)
     assert str(caught.value).startswith(sentence.format(file=file))
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgre://jobs:s3cr@t@db/jobs", '"postgre://jobs:***@db/jobs"'),
+        ("postgre://jobs@db/jobs", '"postgre://jobs@db/jobs"'),
+        ("http://[::1]:5432/jobs", '"http://[::1]:5432/jobs"'),
+    ],
+)
+def test_an_error_does_not_show_the_password_of_an_address(address: str, shown: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        resolve(None, {"JOBWORKER_GATEWAY_ARCHIVE": address}, {})
+    assert str(caught.value).startswith(f"archive: {shown} (environment JOBWORKER_GATEWAY_ARCHIVE) is not")
+
+
 def test_a_variable_of_a_queue_is_refused() -> None:
     with pytest.raises(
         SettingsError, match=r"JOBWORKER_GATEWAY_QUEUES.* is not accepted; use a table in the file"

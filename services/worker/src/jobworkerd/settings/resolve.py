@@ -7,6 +7,7 @@ silently.
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from jobworkerd.settings.user_defaults import user_defaults
 
 DEFAULT_FILE = Path("/opt/job-worker/config.toml")
 """The configuration file of root that is used if `--config` is not given and the file exists."""
+
+_PASSWORD = re.compile(r'(://[^:@/"]*:)[^"]*@')
 
 DEFAULT = "default"
 """The source of a value that no other source sets."""
@@ -188,7 +191,8 @@ def _rejection(key: Key, given: _Given) -> str:
 
 
 def _quoted(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """Return a value for a message, which can get into a log: without the password of an address."""
+    return _PASSWORD.sub(r"\1***@", json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _nested(values: Mapping[str, object]) -> dict[str, object]:
