@@ -332,6 +332,17 @@ async def test_a_final_job_on_an_unreachable_node_is_an_error(
         await stream()
 
 
+async def test_a_node_that_accepts_streams_but_sends_nothing_is_an_error(
+    cluster: FakeCluster, node: ScriptedNode, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_FINAL_OUTAGE_SECONDS", 0.3)
+    await cluster.put(final(ID))
+    node.on("GetJobsStream", answer())
+    with pytest.raises(errors.NodeUnreachable, match="it ended the stream without a result"):
+        await stream()
+    assert len(node.calls) < 10
+
+
 async def test_a_job_that_starts_again_ends_a_stream_with_output(
     cluster: FakeCluster, node: ScriptedNode, client: Client, stream: Stream
 ) -> None:

@@ -88,6 +88,8 @@ class Relay:
         self._calls = calls
         self._outage = Outage(relays.clock)
         self._stream: NodeStream | None = None
+        self._is_silent = True
+        """Whether the stream of the node has sent nothing yet."""
         self._missing = ""
         """The reason why the rest of the output cannot be read."""
         self._result: Response | None = None
@@ -137,11 +139,22 @@ class Relay:
                 self._end(self._jobs.shown(live))
             else:
                 await self._jobs.changed(live)
-        elif not await self._reach_node() and not self._missing:
-            if live.job.status == job_pb2.JOB_STATUS_LOST:
-                self._missing = f"node {live.job.node} of the job is lost"
-            else:
-                await self._outage.wait(_FINAL_OUTAGE_SECONDS if live.final else _LIVE_OUTAGE_SECONDS)
+        elif not await self._reach_node():
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait before the node is called again, unless it is known that it cannot answer.
+
+        Raises:
+            NodeError, NodeUnreachable: see `Outage.wait`.
+        """
+        live = self._live
+        if self._missing:
+            return
+        if live.job.status == job_pb2.JOB_STATUS_LOST:
+            self._missing = f"node {live.job.node} of the job is lost"
+        else:
+            await self._outage.wait(_FINAL_OUTAGE_SECONDS if live.final else _LIVE_OUTAGE_SECONDS)
 
     async def _reach_node(self) -> bool:
         """Open the stream of the node; return False if the node does not answer now.
@@ -158,7 +171,7 @@ class Relay:
         except (NodeError, NodeUnreachable) as error:
             await self._fail(error)
             return False
-        self._stream = stream
+        self._stream, self._is_silent = stream, True
         return True
 
     async def _pass_on(self, writer: PacedWriter, stream: NodeStream) -> None:
@@ -167,7 +180,10 @@ class Relay:
             data = await self._read(stream)
         except (NodeError, NodeUnreachable) as error:
             await self._fail(error)
+            if self._is_silent:
+                await self._pause()
             return
+        self._is_silent = False
         self._outage.end()
         message = Response.FromString(data)
         if message.WhichOneof("kind") == "result":
