@@ -1,10 +1,12 @@
 """The attempts of a node, and the orphans."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from jobworker.v1 import job_pb2, node_service_pb2
 from jobworker_agent.cluster import PodGone, PodSeen, PodsListed
 from jobworker_agent.host_errors import HostUnavailable
 from jobworker_agent.orphans import Orphans
@@ -121,3 +123,37 @@ async def test_orphans_are_stopped_after_errors_of_the_host(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert host.jobs[ID].termination.message == "evicted: the cluster has given up this attempt"
+
+
+class HostThatRestarts(FakeHost):
+    """The next attempt takes the place of the orphan while the first stop of it fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs[ID] = a_job()
+        self.request_ids[ID] = "uid-0"
+        self.asked_again = asyncio.Event()
+
+    async def evict(self, job_id: str, message: str) -> job_pb2.Job:
+        if self.request_ids[ID] == "uid-0":
+            self.request_ids[ID] = "uid-2"
+            raise HostUnavailable("SUPERVISOR_UNAVAILABLE", "restarts")
+        self.asked_again.set()
+        return await super().evict(job_id, message)
+
+    async def runs(self) -> Sequence[node_service_pb2.Run]:
+        if self.request_ids[ID] == "uid-2":
+            self.asked_again.set()
+        return await super().runs()
+
+
+async def test_a_stop_that_failed_does_not_end_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobworker_agent.orphans._FIRST_DELAY_SECONDS", 0.0)
+    host = HostThatRestarts()
+    orphans = Orphans(host, lambda: frozenset({"uid-2"}))
+    orphans.check()
+    task = asyncio.ensure_future(orphans.run())
+    await host.asked_again.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not is_final(host.jobs[ID])

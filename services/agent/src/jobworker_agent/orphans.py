@@ -26,6 +26,7 @@ class Orphans:
         self._uids = uids
         self._due = asyncio.Event()
         self._ending: set[str] = set()
+        self._backoff = Backoff(first=_FIRST_DELAY_SECONDS)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     def check(self) -> None:
@@ -65,21 +66,17 @@ class Orphans:
         return [run for run in runs if run.request_id not in known and run.request_id not in self._ending]
 
     async def _end(self, run: node_service_pb2.Run) -> None:
-        self._log.warning("orphan stopped", job=run.id, pod_uid=run.request_id)
         try:
-            await self._evict(run.id)
+            await self._host.evict(run.id, ORPHANED)
+        except JobUnknown:
+            return
+        except HostError as error:
+            self._log.info("orphan not stopped", job=run.id, reason=error.reason, error=str(error))
+            await asyncio.sleep(self._backoff.next())
+            # The next attempt can have the id of the job by now, so this is not simply repeated.
+            self.check()
+        else:
+            self._backoff.reset()
+            self._log.warning("orphan stopped", job=run.id, pod_uid=run.request_id)
         finally:
             self._ending.discard(run.request_id)
-
-    async def _evict(self, job_id: str) -> None:
-        backoff = Backoff(first=_FIRST_DELAY_SECONDS)
-        while True:
-            try:
-                await self._host.evict(job_id, ORPHANED)
-            except JobUnknown:
-                return
-            except HostError as error:
-                self._log.info("orphan not stopped", job=job_id, reason=error.reason, error=str(error))
-            else:
-                return
-            await asyncio.sleep(backoff.next())
