@@ -14,11 +14,13 @@ from fake_archive import FakeArchive
 from job_pods import job, pod_item, ran, secret_item
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cluster import job_secrets, names, pods, records
-from jobworker_cluster.kube import Json, Kube
+from jobworker_cluster.kube import Conflict, Json, Kube
 from jobworker_cluster.pods import JobPod
 from jobworker_gateway.engine import AcceptedJob, ArchivedJob
 from jobworker_gateway.kubernetes import final_records, time_now
+from jobworker_gateway.kubernetes.attempts import Attempts
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
+from jobworker_gateway.kubernetes.priorities import Priorities
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworker_gateway.kubernetes.submission import Submission
 from jobworkerd.errors import ClusterUnavailable, InvalidRequest, JobNotFound, RequestIdReused
@@ -233,6 +235,23 @@ async def test_a_job_is_withdrawn_only_before_another_gateway_can_start_it(
         with pytest.raises(ClusterUnavailable, match="PriorityClass"):
             await submission.submit(accepted(ONCE))
         assert len(world.jobs_left) == left
+
+
+@pytest.mark.parametrize("finalizers", [[], [names.RECORD]])
+async def test_an_attempt_that_has_changed_is_not_released(world: World, finalizers: list[str]) -> None:
+    """A gateway removed the finalizer and ended. Then the agent reported a result."""
+    item = pod_item(AGAIN, node="node-1", record=ran(AGAIN, RUNNING), deleted=True)
+    item["metadata"] |= {"finalizers": finalizers, "deletionGracePeriodSeconds": 30}
+    seen = pods.read(await world.server.put(POD, item))
+    await world.change(AGAIN, record=ran(AGAIN, COMPLETED))
+    kube = world.connect()
+    attempts = Attempts(kube, "jobworker", world.archive, Priorities(kube), {}, "this")
+    try:
+        with pytest.raises(Conflict):
+            await attempts.release(seen, unchanged=True)
+    finally:
+        await kube.close()
+    assert POD in world.jobs_left
 
 
 async def test_a_next_attempt_that_has_just_begun_is_not_a_removed_pod(world: World) -> None:

@@ -121,14 +121,18 @@ class Attempts:
         Raises:
             Conflict: the Pod has changed, with `unchanged`.
         """
-        resource = pods_of(self.namespace)
+        resource, version = pods_of(self.namespace), pod.version
         metadata: Json = {"uid": pod.uid, "$deleteFromPrimitiveList/finalizers": [names.RECORD]}
         if unchanged:
-            metadata["resourceVersion"] = str(pod.version)
+            metadata["resourceVersion"] = str(version)
         try:
             if pod.held:
-                await self.kube.patch(resource, pod.name, {"metadata": metadata}, kind="strategic")
-            await self.kube.delete(resource, pod.name, Delete(pod.uid, grace_seconds=0))
+                patch = {"metadata": metadata}
+                found = await self.kube.patch(resource, pod.name, patch, kind="strategic")
+                version = int(found["metadata"]["resourceVersion"])
+            # A result that the agent reports now, or a stop, must not disappear with the Pod.
+            how = Delete(pod.uid, version if unchanged else 0, grace_seconds=0)
+            await self.kube.delete(resource, pod.name, how)
         except NotFound:
             pass
         except Conflict:
