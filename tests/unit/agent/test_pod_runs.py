@@ -125,6 +125,22 @@ async def test_orphans_are_stopped_after_errors_of_the_host(
     assert host.jobs[ID].termination.message == "evicted: the cluster has given up this attempt"
 
 
+async def test_a_job_that_starts_after_the_last_check_is_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call that starts it has failed, and its Pod is gone."""
+    monkeypatch.setattr("jobworker_agent.orphans._PERIOD_SECONDS", 0.0)
+    host = FakeHost()
+    host.jobs[ID] = a_job()
+    host.request_ids[ID] = "uid-0"
+    task = asyncio.ensure_future(Orphans(host, frozenset[str]).run())
+    try:
+        async with asyncio.timeout(20):
+            await host.changed.wait()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert is_final(host.jobs[ID])
+
+
 class HostThatRestarts(FakeHost):
     """The next attempt takes the place of the orphan while the first stop of it fails."""
 

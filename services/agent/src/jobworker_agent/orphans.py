@@ -5,6 +5,7 @@ The cluster has given them up: it declared them LOST, or started another attempt
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import structlog
 
@@ -16,9 +17,12 @@ from jobworker_cluster.reflector import Backoff
 
 _FIRST_DELAY_SECONDS = 0.25
 
+_PERIOD_SECONDS = 60.0
+"""Longest time between two comparisons. A call that failed can start a job after the last check."""
+
 
 class Orphans:
-    """Compares the jobs on the host with the Pods of the node after each `check`."""
+    """Compares the jobs on the host with the Pods of the node after each `check`, and once per minute."""
 
     def __init__(self, host: Host, uids: Callable[[], Collection[str] | None]) -> None:
         """`uids` returns the uids of the Pods of the node; None if they are not known yet."""
@@ -34,11 +38,13 @@ class Orphans:
         self._due.set()
 
     async def run(self) -> None:
-        """Stop orphans after each check, until cancelled."""
+        """Stop orphans until cancelled."""
         backoff = Backoff(first=_FIRST_DELAY_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             while True:
-                await self._due.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PERIOD_SECONDS):
+                        await self._due.wait()
                 self._due.clear()
                 try:
                     found = await self.find()
