@@ -55,6 +55,9 @@ REQUESTS = [
     ListJobs(page_size=3, command_contains="100%_ü"),
     ListJobs(page_size=3, command_contains="%"),
     ListJobs(page_size=3, command_contains="a\0b"),
+    # A client can send filters that no job can match.
+    ListJobs(page_size=3, labels={"te\0am": "a"}),
+    ListJobs(page_size=3, labels={f"label-{number}": "a" for number in range(2_000)}),
     ListJobs(page_size=3, max_bytes=1),
 ]
 

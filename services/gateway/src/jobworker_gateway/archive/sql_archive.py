@@ -11,6 +11,7 @@ from jobworker_gateway.archive.paging import PageQuery
 from jobworker_gateway.archive.statements import Statement
 from jobworker_gateway.engine import ArchivedJob
 from jobworkerd.protocol.messages import ListJobs
+from jobworkerd.rpc_server.bounds import LABELS
 from jobworkerd.startup import CannotStart
 
 
@@ -81,7 +82,7 @@ class SqlArchive(abc.ABC):
 
     async def page(self, request: ListJobs) -> ArchivePage:
         """Return a page of the jobs that match. It can be empty although another one follows."""
-        if "\0" in request.command_contains:  # no command contains it, and PostgreSQL refuses it
+        if not _can_match(request):
             return ArchivePage((), "")
         query = PageQuery(request, self.position)
         stop = await self._read(query.stop) if query.stop else ()
@@ -105,6 +106,12 @@ class SqlArchive(abc.ABC):
 
         If it changed none, the rest is left out.
         """
+
+
+def _can_match(request: ListJobs) -> bool:
+    """Return False for filters that no job matches and that a database refuses: NUL, and many labels."""
+    texts = (request.command_contains, *request.labels)
+    return LABELS.maximum >= len(request.labels) and not any("\0" in text for text in texts)
 
 
 def _jobs(rows: Rows) -> tuple[job_pb2.Job, ...]:
