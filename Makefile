@@ -161,8 +161,8 @@ browser: setup docs ## Test the dashboard and the documentation site in Chromium
 
 # The results of these tests do not depend on the controllers, and the guest is many times slower than the host.
 HOST_ONLY = abuse api_user authorization broken_disk broken_file_system broken_logs certificate_tools certificates cli cli_restarts \
-  cli_stream cli_terminal cli_tmux dashboard examples exhaustion files generic_clients go_client go_stubs hard_cases hard_commands metrics \
-  python_client python_examples \
+  cli_stream cli_terminal cli_tmux dashboard examples exhaustion files gateway_relay generic_clients go_client go_stubs hard_cases hard_commands metrics \
+  node_service python_client python_examples \
   queue queue_order server_certificates server_life shutdown shared_dashboard signals stalled_log stdin stream survival survival_calls terminal \
   survival_commands survival_creates survival_failed_start survival_history survival_output survival_reload system_calls \
   traces troubleshooting typescript_client wait watch

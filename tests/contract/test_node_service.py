@@ -130,7 +130,7 @@ async def test_a_job_runs_with_its_id_for_its_owner(gateway: Gateway, admin: Cli
     other = await admin.create("true")
     assert other.id > job.id
     listed = job_service_pb2.ListJobsRequest(
-        created_before=Timestamp(seconds=job.create_time.seconds + 1), page_size=1
+        created_before=Timestamp(seconds=job.create_time.seconds + 1), owner=ALICE, page_size=1
     )
     page = await admin.stub.ListJobs(listed, timeout=30)
     assert [each.id for each in page.jobs] == [job.id]

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -25,14 +26,14 @@ EVICTED = job_pb2.TERMINATION_REASON_EVICTED
 
 
 async def test_nodes_are_a_table(cli: Cli, cluster: FakeCluster) -> None:
-    cluster.add("node1").create_time.GetCurrentTime()
+    cluster.add("node1").create_time.FromDatetime(datetime.now(UTC) - timedelta(hours=36))
     away = cluster.add("node2", ready=False, schedulable=False)
     away.conditions[0].message = "the node has stopped to report"
     result = await cli("nodes")
     assert (result.code, result.stderr) == (0, "")
     assert result.text == (
         "NAME   READY  SCHEDULABLE  CPU         MEMORY           JOBS     AGE  VERSION  PROBLEM\n"
-        "node1  yes    yes          50% / 400%  512 MiB / 8 GiB  1 / 100  0s   0.1.0    -\n"
+        "node1  yes    yes          50% / 400%  512 MiB / 8 GiB  1 / 100  1d   0.1.0    -\n"
         "node2  no     no           50% / 400%  512 MiB / 8 GiB  1 / 100  -    0.1.0    "
         "the node has stopped to report\n"
     )

@@ -123,8 +123,9 @@ def _connect_while_the_loop_is_busy(connect: Callable[[], object]) -> bool:
 
 
 async def test_a_connection_gets_files_that_were_replaced_before(
-    connections: list[Callable[[], object]],
+    connections: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(credentials, "_ANSWER_SECONDS", 600)
     await _start(Files(FIRST, SECOND))
     (connect,) = connections
     assert await asyncio.to_thread(connect) is not None
