@@ -52,6 +52,12 @@ async def test_pages_are_complete_and_newest_first(records: Records, make_job: M
     assert records.page(ListJobs(page_size=2)).next_before == jobs[3].id
 
 
+async def test_more_labels_than_a_job_can_have_match_no_job(records: Records, make_job: MakeJob) -> None:
+    save(records, make_job())
+    labels = {f"label-{number}": "a" for number in range(2_000)}
+    assert records.page(ListJobs(page_size=5, labels=labels)) == Page((), "")
+
+
 async def test_the_next_page_does_not_need_the_job_of_its_token(records: Records, make_job: MakeJob) -> None:
     jobs = [make_job() for _ in range(4)]
     save(records, *jobs)

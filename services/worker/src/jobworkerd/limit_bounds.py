@@ -8,6 +8,9 @@ MAX_INT64 = 2**63 - 1
 
 MIB = 2**20
 
+MAX_LABELS = 64
+"""Labels that a job can have at most."""
+
 MAX_SCRATCH = 16_777_216
 """MiB, as for `max_memory`, which the private directories count towards."""
 

@@ -10,8 +10,8 @@ from jobworker_gateway.archive import statements
 from jobworker_gateway.archive.paging import PageQuery
 from jobworker_gateway.archive.statements import Statement
 from jobworker_gateway.engine import ArchivedJob
+from jobworkerd.limit_bounds import MAX_LABELS
 from jobworkerd.protocol.messages import ListJobs
-from jobworkerd.rpc_server.bounds import LABELS
 from jobworkerd.startup import CannotStart
 
 
@@ -111,7 +111,7 @@ class SqlArchive(abc.ABC):
 def _can_match(request: ListJobs) -> bool:
     """Return False for filters that no job matches and that a database refuses: NUL, and many labels."""
     texts = (request.command_contains, *request.labels)
-    return LABELS.maximum >= len(request.labels) and not any("\0" in text for text in texts)
+    return len(request.labels) <= MAX_LABELS and not any("\0" in text for text in texts)
 
 
 def _jobs(rows: Rows) -> tuple[job_pb2.Job, ...]:

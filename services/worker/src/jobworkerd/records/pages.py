@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from jobworkerd.job_id import key_of
+from jobworkerd.limit_bounds import MAX_LABELS
 from jobworkerd.model import Job
 from jobworkerd.protocol.job_filter import matches
 from jobworkerd.protocol.messages import ListJobs
@@ -31,6 +32,8 @@ def read_page(request: ListJobs, connection: sqlite3.Connection, queue: WriteQue
     Raises:
         OSError: the disk failed.
     """
+    if len(request.labels) > MAX_LABELS:  # no job has as many, and SQLite would refuse the statement
+        return Page((), "")
     changes = {change.target: change for change in queue.unsaved()}
     with disk_errors():
         query = PageQuery(request, connection)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from jobworkerd import job_id
 from jobworkerd.cores import MAX_CORE
-from jobworkerd.limit_bounds import LIMIT_BOUNDS, MAX_INT64, MAX_SCRATCH, Bound
+from jobworkerd.limit_bounds import LIMIT_BOUNDS, MAX_INT64, MAX_LABELS, MAX_SCRATCH, Bound
 
 MAX_REQUEST_BYTES = 512 * 1024
 DEFAULT_PAGE_SIZE = 50
@@ -30,7 +30,7 @@ TIMEOUT = Bound(0, 315_576_000_000, "s", unset="no timeout; 0 is not accepted")
 SCRATCH = Bound(1, MAX_SCRATCH, "MiB", zero="the server's default")
 PRIORITY = Bound(-100, 100)
 QUEUE_TIMEOUT = Bound(0, 31_536_000, "s", unset="the job does not wait; 0 is not accepted")
-LABELS = Bound(0, 64, "labels")
+LABELS = Bound(0, MAX_LABELS, "labels")
 LABEL_KEY = Bound(1, 63, "characters", part="each key")
 LABEL_VALUE = Bound(0, 256, "bytes", part="each value")
 NODE_SELECTOR = Bound(0, 64, "labels", unset="any node")
