@@ -38,3 +38,17 @@ def test_a_job_that_starts_again_is_not_due() -> None:
     timeouts = QueueTimeouts()
     timeouts.see(pod(LATE, attempt=2))
     assert timeouts.due() == []
+
+
+def test_jobs_that_have_a_node_take_no_memory() -> None:
+    clock = Clock()
+    timeouts = QueueTimeouts(clock)
+    for number in range(1, 1_000):
+        each = job(number)
+        each.queue_timeout.FromSeconds(60)
+        timeouts.see(pod(each))
+        if number > 1:
+            timeouts.see(pod(each, node="node-1"))
+    assert len(timeouts._ends) < 100
+    clock.now += 60
+    assert timeouts.due() == [job(1).id]

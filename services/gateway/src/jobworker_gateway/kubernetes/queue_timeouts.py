@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from jobworker_cluster.pods import JobPod
 
+_SLACK = 64
+"""Entries of jobs that have left the queue, kept to avoid a copy of the heap for each of them."""
+
 
 class QueueTimeouts:
     """Finds the jobs that have reached their `queue_timeout`, by the clock of this gateway."""
@@ -17,13 +20,11 @@ class QueueTimeouts:
 
     def see(self, pod: JobPod) -> None:
         """Note a Pod, which may be known already. A job that starts again has left the queue in time."""
+        if pod.node:
+            self._forget(pod.job_id)
+            return
         job = pod.initial
-        if (
-            pod.attempt == 1
-            and not pod.node
-            and job.HasField("queue_timeout")
-            and pod.job_id not in self._known
-        ):
+        if pod.attempt == 1 and job.HasField("queue_timeout") and pod.job_id not in self._known:
             self._known.add(pod.job_id)
             end = (job.create_time.ToNanoseconds() + job.queue_timeout.ToNanoseconds()) / 1e9
             heapq.heappush(self._ends, (end, pod.job_id))
@@ -34,6 +35,13 @@ class QueueTimeouts:
         now = self._clock()
         while self._ends and self._ends[0][0] <= now:
             _, job_id = heapq.heappop(self._ends)
-            self._known.discard(job_id)
-            found.append(job_id)
+            if job_id in self._known:
+                self._known.discard(job_id)
+                found.append(job_id)
         return found
+
+    def _forget(self, job_id: str) -> None:
+        self._known.discard(job_id)
+        if len(self._ends) > 2 * len(self._known) + _SLACK:
+            self._ends = [each for each in self._ends if each[1] in self._known]
+            heapq.heapify(self._ends)
