@@ -16,7 +16,8 @@ from live import Server
 
 PAGE = Path(__file__).parents[2] / "docs/clients.md"
 SECTION = PAGE.read_text().partition("## Python\n")[2].partition("\n## ")[0]
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", SECTION, flags=re.DOTALL | re.MULTILINE)
+# A comment before a block says why the block cannot run.
+BLOCKS = re.findall(r"^(?<!-->\n)```python\n(.*?)^```$", SECTION, flags=re.DOTALL | re.MULTILINE)
 
 PUBLIC = {name: getattr(jobworker_client, name) for name in jobworker_client.__all__}
 
