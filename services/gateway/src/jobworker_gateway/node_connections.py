@@ -108,7 +108,7 @@ class NodeConnection:
 
 
 class NodeConnections:
-    """Connections to each node that clients use: one for every 512 calls. Unused ones are closed."""
+    """Connections to the nodes of open calls: one per 512 calls of a node. Unused ones are closed."""
 
     def __init__(self, files: CertificateFiles, clock: Callable[[], float]) -> None:
         self._files = files

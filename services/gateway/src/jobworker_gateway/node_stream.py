@@ -1,6 +1,7 @@
 """One streaming call to a node."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TypeAlias
 
 import grpc
@@ -27,15 +28,15 @@ class NodeStream:
 
     async def write(self, request: bytes) -> None:
         """Send a request when the node can take it. After the end of the call, `read` has the reason."""
-        try:
-            await self._call.write(request)
-        except (aio.AioRpcError, asyncio.InvalidStateError):
-            await self._call.code()
+        await self._send(self._call.write(request))
 
     async def done_writing(self) -> None:
         """Send no more requests."""
+        await self._send(self._call.done_writing())
+
+    async def _send(self, sending: Awaitable[None]) -> None:
         try:
-            await self._call.done_writing()
+            await sending
         except (aio.AioRpcError, asyncio.InvalidStateError):
             await self._call.code()
 
