@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from jobworker.v1 import job_service_pb2, job_service_pb2_grpc, job_watch_pb2
 from jobworker.v1.job_attach_pb2 import AttachStart
-from live import Server, make_certificates
+from live import Server, make_certificates, until
 from live_client import Client, client, refused, until_status_known
 
 T = TypeVar("T")
@@ -177,7 +177,10 @@ async def test_the_server_uses_renewed_certificates_without_a_restart(tmp_path: 
             async with client(server, "admin") as after:
                 await after.create("true")
             await before.create("true")
-        assert ssl.get_server_certificate(_host_and_port(server)) == (certs / "server.pem").read_text() != old
+        new = (certs / "server.pem").read_text()
+        assert new != old
+        # The server asks for replaced files at most every 0.1 seconds.
+        until(lambda: ssl.get_server_certificate(_host_and_port(server)) == new)
 
 
 def _renew_all(bin_dir: Path, certs: Path) -> None:

@@ -38,10 +38,15 @@ class Jobworker:
 
     @contextlib.contextmanager
     def started(self, *args: str, stdin: int | None = None) -> Iterator["subprocess.Popen[bytes]"]:
-        """Start `jobworker`, and kill it at the end of the context. `stdin` is as in `Popen`."""
+        """Start `jobworker`, and kill it at the end of the context. `stdin` is as in `Popen`.
+
+        The pipes have no buffer, because `communicate` does not return what a `readline` has read ahead.
+        """
         argv = [str(BIN / "jobworker"), *args]
         pipe = subprocess.PIPE
-        with subprocess.Popen(argv, stdin=stdin, stdout=pipe, stderr=pipe, env=self.env) as process:
+        with subprocess.Popen(
+            argv, bufsize=0, stdin=stdin, stdout=pipe, stderr=pipe, env=self.env
+        ) as process:
             try:
                 yield process
             finally:
