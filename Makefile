@@ -186,8 +186,13 @@ test-install: $(STAMP) ## Install the Debian package on a machine with systemd, 
 control-plane: ## Build the programs of the control plane in ~/.cache/jobworker, for test-cluster (15 to 30 minutes)
 	tools/control-plane --setup
 
+# The gateways of the tests keep their records there.
+.PHONY: postgresql
+postgresql: ## Install PostgreSQL with apt-get if it is missing (root)
+	tools/postgresql --setup
+
 .PHONY: test-cluster
-test-cluster: setup control-plane ## Test a cluster of three hosts with a control plane of Kubernetes (as root)
+test-cluster: setup postgresql control-plane ## Test a cluster of three hosts with a control plane of Kubernetes (as root)
 	pytest tests/cluster -s -p no:cacheprovider --timeout 600
 
 # No --quiet: it would hide the warnings from --strict, too.
@@ -279,7 +284,7 @@ demo-dashboard: $(RUNTIME) ## Start a temporary server with ten jobs and the das
 	@tools/demo-dashboard
 
 .PHONY: demo-cluster
-demo-cluster: $(STAMP) control-plane ## Run 30 jobs on a temporary cluster of three hosts, and let a host fail (as root)
+demo-cluster: $(STAMP) postgresql control-plane ## Run 30 jobs on a temporary cluster of three hosts, and let a host fail (as root)
 	@python tools/demo-cluster
 
 .PHONY: screenshots
@@ -311,7 +316,7 @@ fuzz: setup ## Send arbitrary requests, messages and files to the server for FUZ
 	pytest tests/fuzz -s --timeout 0 -p no:cacheprovider
 
 .PHONY: bench
-bench: setup control-plane ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)
+bench: setup postgresql control-plane ## Measure the server beside its bare parts (ONLY="calls jobs": these groups of cases)
 	PYTHONPATH=tests/support:. python bench/run.py $(ONLY)
 
 .PHONY: bench-scale

@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.cluster.place import Place
 from tests.cluster.service import Service
 
+_ROOT = Path(__file__).parents[2]
+
 _USER = 65534  # PostgreSQL refuses to run as root
 _USED = "jobworker"
 
@@ -55,6 +57,5 @@ def _as_user() -> tuple[str | Path, ...]:
 
 
 def _programs() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    assert found, "PostgreSQL is not installed; run as root: apt-get install postgresql"
-    return found[-1].parent
+    found = subprocess.run([_ROOT / "tools/postgresql"], check=True, capture_output=True, text=True)
+    return Path(found.stdout.strip())
