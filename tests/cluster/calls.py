@@ -1,9 +1,9 @@
 """Calls that several tests of a cluster make."""
 
-import asyncio
-
-from jobworker.v1 import job_pb2
+from jobworker.v1 import job_pb2, job_service_pb2
 from live_client import Client
+
+_NOT_FINAL = (job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_INITIALIZING, job_pb2.JOB_STATUS_RUNNING)
 
 
 def on(node: str) -> dict[str, str]:
@@ -11,10 +11,9 @@ def on(node: str) -> dict[str, str]:
     return {"kubernetes.io/hostname": node}
 
 
-async def started(client: Client, job_id: str) -> job_pb2.Job:
-    """Wait until a job runs, and return it."""
-    async with asyncio.timeout(60):
-        while (job := await client.get(job_id)).status != job_pb2.JOB_STATUS_RUNNING:
-            assert job.status in {job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_INITIALIZING}, job
-            await asyncio.sleep(0.02)
-    return job
+async def stop_all(client: Client) -> None:
+    """Stop all jobs, so that the next test finds an idle cluster."""
+    request = job_service_pb2.ListJobsRequest(statuses=_NOT_FINAL)
+    while jobs := (await client.stub.ListJobs(request, timeout=30)).jobs:
+        for job in jobs:
+            await client.stop(job.id, seconds=0)

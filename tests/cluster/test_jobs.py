@@ -12,7 +12,7 @@ from jobworker.v1 import (
 )
 from jobworker_command import LIMITS, Jobworker
 from live_client import Client, refused
-from tests.cluster.calls import on, started
+from tests.cluster.calls import on
 from tests.cluster.whole import Cluster
 
 _NOWHERE = {"kubernetes.io/hostname": "no-such-host"}
@@ -43,7 +43,7 @@ async def test_a_command_that_does_not_exist_is_in_the_record(admin: Client) -> 
 
 async def test_a_running_job_is_stopped_through_the_other_gateway(admin: Client, other_admin: Client) -> None:
     job = await admin.create("sleep", "600")
-    await started(admin, job.id)
+    await admin.started(job.id)
     stopped = await other_admin.stop(job.id)
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
     assert stopped.termination.reason == job_pb2.TERMINATION_REASON_STOPPED
@@ -92,7 +92,7 @@ async def test_an_unknown_queue_is_refused(admin: Client) -> None:
 async def test_nodes_are_listed_with_what_is_assigned(admin: Client, cluster: Cluster) -> None:
     job = await admin.create("sleep", "600", max_cpu=150, max_memory=256, node_selector=on("node-2"))
     try:
-        await started(admin, job.id)
+        await admin.started(job.id)
         stub = cluster_service_pb2_grpc.ClusterServiceStub(admin.channel)
         nodes = (await stub.ListNodes(cluster_service_pb2.ListNodesRequest(), timeout=30)).nodes
         assert [node.name for node in nodes] == [host.name for host in cluster.hosts]
@@ -111,7 +111,7 @@ async def test_lists_of_all_gateways_have_waiting_running_and_ended_jobs(
     labels = {"test": "lists"}
     ended, _ = await admin.run("true", labels=labels)
     running = await admin.create("sleep", "600", labels=labels)
-    await started(admin, running.id)
+    await admin.started(running.id)
     waiting = await admin.create("true", labels=labels, node_selector=_NOWHERE)
     try:
         request = job_service_pb2.ListJobsRequest(labels=labels)

@@ -9,7 +9,7 @@ import pytest
 from jobworker.v1 import job_pb2
 from live import eventually, pids_with
 from live_client import Client
-from tests.cluster.calls import on, started
+from tests.cluster.calls import on
 from tests.cluster.hosts import CPU
 from tests.cluster.whole import Cluster
 
@@ -19,7 +19,7 @@ _LOST_SECONDS = 60
 async def test_the_highest_priority_starts_first(admin: Client) -> None:
     whole_node = {"max_cpu": CPU, "node_selector": on("node-1")}
     blocker = await admin.create("sleep", "600", **whole_node)
-    await started(admin, blocker.id)
+    await admin.started(blocker.id)
     jobs = {}
     for priority in (-5, 0, 60, 0, 50, -5):
         job = await admin.create("true", priority=priority, **whole_node)
@@ -33,7 +33,7 @@ async def test_the_highest_priority_starts_first(admin: Client) -> None:
 
 async def test_an_urgent_job_takes_the_place_of_another(admin: Client) -> None:
     victim = await admin.create("sleep", "600", max_cpu=CPU, node_selector=on("node-1"))
-    await started(admin, victim.id)
+    await admin.started(victim.id)
     urgent = await admin.create("true", max_cpu=CPU, priority=100, node_selector=on("node-1"))
     assert (await admin.ended(urgent.id)).status == job_pb2.JOB_STATUS_COMPLETED
     evicted = await admin.ended(victim.id)
@@ -46,7 +46,7 @@ async def test_a_high_priority_ends_no_job(admin: Client) -> None:
     async with AsyncExitStack() as stack:
         running = await admin.create("sleep", "600", max_cpu=CPU, node_selector=on("node-1"))
         stack.push_async_callback(admin.stop, running.id, seconds=0)
-        await started(admin, running.id)
+        await admin.started(running.id)
         high = await admin.create("true", max_cpu=CPU, priority=50, node_selector=on("node-1"))
         stack.push_async_callback(admin.stop, high.id, seconds=0)
         async with asyncio.timeout(30):
@@ -57,7 +57,7 @@ async def test_a_high_priority_ends_no_job(admin: Client) -> None:
 
 async def test_a_drained_node_evicts_its_jobs_and_gets_no_more(admin: Client, cluster: Cluster) -> None:
     drained = await admin.create("sleep", "600", node_selector=on("node-3"))
-    await started(admin, drained.id)
+    await admin.started(drained.id)
     try:
         cluster.api().drain("node-3")
         evicted = await admin.ended(drained.id)
@@ -79,7 +79,7 @@ async def test_a_job_of_a_node_that_is_cut_off_is_lost_and_ends_there(
 ) -> None:
     marker = "600.25"
     job = await admin.create("sleep", marker, node_selector=on("node-2"))
-    await started(admin, job.id)
+    await admin.started(job.id)
     place = cluster.host("node-2").place
     try:
         cluster.network.cut(place)
@@ -102,7 +102,7 @@ async def test_a_job_with_retry_on_lost_ends_before_it_runs_on_another_node(
 ) -> None:
     marker = "600.5"
     job = await admin.create("sleep", marker, retry_on_lost=True)
-    first = (await started(admin, job.id)).node
+    first = (await admin.started(job.id)).node
     (pid,) = pids_with(marker)
     process = psutil.Process(pid)
     place = cluster.host(first).place

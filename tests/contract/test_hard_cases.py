@@ -75,10 +75,10 @@ def command(job_files: Path) -> Path:
 
 
 async def starting(admin: Client, *argv: str, **fields: Any) -> tuple[asyncio.Task[job_pb2.Job], job_pb2.Job]:
-    """Call CreateJob; return the pending call and the job as first listed."""
+    """Call CreateJob; return the pending call and the job as first listed outside of the queue."""
     labels = {"test": uuid.uuid4().hex}
     creation = asyncio.create_task(admin.create(*argv, labels=labels, **fields))
-    while not (jobs := await listed(admin, labels)):
+    while not (jobs := await listed(admin, labels)) or jobs[0].status == job_pb2.JOB_STATUS_QUEUED:
         if creation.done():
             creation.result()
     return creation, jobs[0]

@@ -224,6 +224,7 @@ async def test_pressure_is_reported_if_the_kernel_measures_it(admin: Client) -> 
 
 async def test_list_includes_usage_on_request(viewer: Client, admin: Client) -> None:
     job = await admin.create("sleep", "100")
+    await admin.started(job.id)
     for live_usage in (True, False):
         request = job_service_pb2.ListJobsRequest(id_prefix=job.id, live_usage=live_usage)
         (listed,) = (await viewer.stub.ListJobs(request, timeout=30)).jobs

@@ -1,5 +1,6 @@
 """Calls a live server through the generated stubs, with the checks that most contract tests share."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -105,6 +106,14 @@ class Client:
                 case None:
                     raise AssertionError("a message has a kind")
         return output
+
+    async def started(self, job_id: str) -> job_pb2.Job:
+        """Wait until a job runs, and return it. A gateway answers CreateJob while the job still waits."""
+        async with asyncio.timeout(60):
+            while (job := await self.get(job_id)).status != job_pb2.JOB_STATUS_RUNNING:
+                assert job.status in {job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_INITIALIZING}, job
+                await asyncio.sleep(0.02)
+        return job
 
     async def ended(self, job_id: str) -> job_pb2.Job:
         """Wait until a job is final, and return it."""
