@@ -88,6 +88,20 @@ def test_the_subject_has_the_format_of_rfc_4514() -> None:
     assert parse_certificate(pem) == Principal("CN=alice,OU=Admin,O=Acme\\, Inc.", Role.ADMIN)
 
 
+@pytest.mark.parametrize("is_host", [True, False], ids=["host", "gateway"])
+def test_a_subject_is_refused_if_it_is_too_long_for_a_call_to_a_node(*, is_host: bool) -> None:
+    def principal(length: int) -> Principal:
+        names = [x509.NameAttribute(CN, "x" * 60 + "é") for _ in range(62)]
+        client = issue(AUTHORITY, subject=x509.Name([*names, x509.NameAttribute(CN, "y" * length)]))
+        identities = Identities(SessionTokens(AsyncMock()), is_host=is_host)
+        identities.trust(AUTHORITY.certificate)
+        return identities.check(Credential(client.certificate, b""))
+
+    assert len(principal(1).subject.encode()) == 4_096
+    with pytest.raises(Unauthenticated, match="the client certificate has 4097 bytes; use at most"):
+        principal(2)
+
+
 class _Connection:
     """A context with the properties of a connection."""
 

@@ -12,9 +12,9 @@ from jobworkerd.limit_bounds import Bound
 from jobworkerd.protocol.node_messages import EvictJob, RenewLease, RunJob
 from jobworkerd.rpc_server import field_checks as check
 from jobworkerd.rpc_server import validation
+from jobworkerd.rpc_server.bounds import SUBJECT
 from jobworkerd.trace_context import TraceContext
 
-_OWNER = Bound(1, 4_096, "bytes")
 _NODE = Bound(1, 253, "characters")
 _ATTEMPT = Bound(1, 2**31 - 1)
 _MESSAGE = Bound(1, 1_024, "characters")
@@ -33,7 +33,7 @@ def run_job(request: node_service_pb2.RunJobRequest, config: Config, trace: Trac
     job = request.job
     validation.raise_violations(
         id=_id_problem(request.id),
-        owner=_size_problem(_OWNER, len(request.owner.encode())),
+        owner=_size_problem(SUBJECT, len(request.owner.encode())),
         node=_size_problem(_NODE, len(request.node)),
         attempt=_ATTEMPT.value_problem(request.attempt),
         fenced="unset, but job.retry_on_lost needs it; set it" * (job.retry_on_lost and not request.fenced),

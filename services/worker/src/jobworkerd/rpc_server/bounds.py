@@ -44,7 +44,10 @@ PAGE_SIZE = Bound(1, 1_000, "jobs", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 # The supervisor reads a dozen files per job with `live_usage`, and serves no other request meanwhile.
 LIVE_PAGE_SIZE = Bound(1, 100, "jobs", part="with `live_usage`", zero=f"{DEFAULT_PAGE_SIZE} jobs")
 ID_PREFIX = Bound(0, job_id.LENGTH, "characters", unset="any id")
-OWNER = Bound(0, 4_096, "bytes", unset="any owner")
+SUBJECT = Bound(1, 4_096, "bytes")
+"""The subject of a client certificate, and each field that has one."""
+
+OWNER = Bound(0, SUBJECT.maximum, "bytes", unset="any owner")
 SNAPSHOT_PAGE_SIZE = 100
 """Jobs that the supervisor reads at once for the snapshot of a watch."""
 

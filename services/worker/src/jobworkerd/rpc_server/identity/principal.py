@@ -18,14 +18,13 @@ from cryptography.x509.oid import NameOID
 from jobworkerd import pem_parser
 from jobworkerd.errors import CREDENTIAL_ERRORS, CertificateRevoked, Unauthenticated
 from jobworkerd.pem_parser import DamagedPem
+from jobworkerd.rpc_server.bounds import SUBJECT
 from jobworkerd.rpc_server.identity.authorities import Authorities
 from jobworkerd.rpc_server.identity.session_token import MAX_BYTES, METADATA_KEY, SessionTokens
 from jobworkerd.rpc_server.rpc import Context, Credential
 
 SUBJECT_KEY = "jobworker-subject-bin"
 """The metadata with the subject of the user for whom a gateway acts."""
-
-_MAX_SUBJECT_BYTES = 4_096
 
 _CACHED_CERTIFICATES = 1024
 
@@ -153,6 +152,7 @@ class Identities:
     def _judge(self, presented: Credential) -> "_Valid | _Invalid":
         try:
             principal = parse_certificate(presented.certificate)
+            _check_size(principal.subject)
             return _Valid(principal, self._authorities.expiry(presented.certificate, presented.chain))
         except CREDENTIAL_ERRORS as error:
             return _Invalid(error)
@@ -202,11 +202,11 @@ def _subject(context: Context) -> str:
         return ""
     raw = found[0]
     try:
-        if len(found) == 1 and isinstance(raw, bytes) and 0 < len(raw) <= _MAX_SUBJECT_BYTES:
+        if len(found) == 1 and isinstance(raw, bytes) and SUBJECT.minimum <= len(raw) <= SUBJECT.maximum:
             return raw.decode()
     except UnicodeDecodeError:
         pass
-    raise Unauthenticated(f"{SUBJECT_KEY} is not one subject in UTF-8, with 1 to {_MAX_SUBJECT_BYTES} bytes")
+    raise Unauthenticated(f"{SUBJECT_KEY} is not one subject in UTF-8, with {SUBJECT.accepted}")
 
 
 def of_connection(presented: Credential) -> Credential:
@@ -229,6 +229,18 @@ def parse_certificate(pem: bytes) -> Principal:
     units = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     names = {str(unit.value).casefold() for unit in units}
     return Principal(subject.rfc4514_string(), _role(names))
+
+
+def _check_size(subject: str) -> None:
+    """Check that a subject fits into the fields and the metadata that name a user.
+
+    Raises:
+        Unauthenticated: it does not.
+    """
+    if problem := SUBJECT.size_problem(len(subject.encode())):
+        raise Unauthenticated(
+            f"the subject of the client certificate {problem}; issue a certificate with a shorter one"
+        )
 
 
 def _role(names: set[str]) -> Role | None:
