@@ -130,6 +130,12 @@ def fail(error: errors.JobWorkerError, *messages: Message) -> Script:
     return script
 
 
+async def hang(context: Context) -> None:
+    """Read the request and do nothing: no headers, no messages, no end."""
+    await context.read()
+    await asyncio.Event().wait()
+
+
 def then_wait(waiting: asyncio.Event, *messages: Message) -> Script:
     """Return a script that writes messages, sets an event and does not end."""
 

@@ -12,10 +12,11 @@ from cluster_jobs import ALICE, final, job, job_id
 from fake_cluster import FakeCluster
 from gateway_calls import Call, service_of
 from jobworker.v1 import job_attach_pb2, job_service_pb2
+from jobworker_gateway import node_stream
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError
 from jobworkerd import errors
-from scripted_node import Context, ScriptedNode, answer, fail
+from scripted_node import Context, ScriptedNode, answer, fail, hang
 
 ID = job_id(0)
 RUNNING = job(ID, node="one", attempt=1)
@@ -130,6 +131,16 @@ async def test_an_error_of_the_node_passes_unchanged(
     with pytest.raises(NodeError) as caught:
         await client.running
     assert caught.value.status.details == str(errors.StdinInUse(ID))
+
+
+async def test_a_node_that_does_not_accept_the_call_is_an_error(
+    cluster: FakeCluster, node: ScriptedNode, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_stream, "ACCEPT_SECONDS", 0.1, raising=False)
+    await cluster.put(RUNNING)
+    node.on("AttachJob", hang)
+    with pytest.raises(errors.NodeUnreachable, match="it did not accept the call within"):
+        await client.attach(start())
 
 
 async def test_a_broken_connection_ends_the_call(

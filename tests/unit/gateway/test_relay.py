@@ -10,13 +10,13 @@ import pytest
 from cluster_jobs import ALICE, final, job, job_id
 from fake_cluster import FakeCluster
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_gateway import relay
+from jobworker_gateway import node_stream, relay
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError
 from jobworker_gateway.relay import Relays
 from jobworkerd import errors
 from jobworkerd.config import LogConfig
-from scripted_node import Context, ScriptedNode, answer, fail, then_wait
+from scripted_node import Context, ScriptedNode, answer, fail, hang, then_wait
 
 ID = job_id(0)
 Request = job_service_pb2.GetJobsStreamRequest
@@ -341,6 +341,31 @@ async def test_a_node_that_accepts_streams_but_sends_nothing_is_an_error(
     with pytest.raises(errors.NodeUnreachable, match="it ended the stream without a result"):
         await stream()
     assert len(node.calls) < 10
+
+
+async def test_a_stream_is_opened_again_if_the_node_does_not_accept_it(
+    cluster: FakeCluster,
+    node: ScriptedNode,
+    client: Client,
+    stream: Stream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_stream, "ACCEPT_SECONDS", 0.3, raising=False)
+    await cluster.put(final(ID))
+    node.on("GetJobsStream", hang, answer(chunk("abc", 0), LOCAL_END))
+    await stream()
+    assert client.output == b"abc"
+
+
+async def test_a_node_that_accepts_no_stream_is_an_error(
+    cluster: FakeCluster, node: ScriptedNode, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_stream, "ACCEPT_SECONDS", 0.1, raising=False)
+    monkeypatch.setattr(relay, "_FINAL_OUTAGE_SECONDS", 0.3)
+    await cluster.put(final(ID))
+    node.on("GetJobsStream", hang)
+    with pytest.raises(errors.NodeUnreachable, match="it did not accept the call within"):
+        await stream()
 
 
 async def test_a_job_that_starts_again_ends_a_stream_with_output(

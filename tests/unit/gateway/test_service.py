@@ -16,7 +16,7 @@ from jobworker_gateway.service import GatewayJobService
 from jobworkerd import errors
 from jobworkerd.config import Config
 from jobworkerd.quotas import AdminQuota, QuotaConfig
-from scripted_node import Context, ScriptedNode, answer, fail
+from scripted_node import Context, ScriptedNode, answer, fail, hang
 
 ID = job_id(0)
 RUNNING = job(ID, node="one", attempt=1, max_cpu=100, max_memory=64)
@@ -315,6 +315,16 @@ async def test_limits_are_changed_at_the_node_and_in_the_record(
     # 0 is the default of the gateway, not that of the node.
     assert requests == [job_service_pb2.UpdateJobRequest(id=ID, max_cpu=10, max_memory=64)]
     assert cluster.engine.updated == [changed]
+
+
+async def test_a_node_that_does_not_answer_a_change_of_limits_is_unreachable(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobworker_gateway.job_control._UPDATE_SECONDS", 0.1, raising=False)
+    await cluster.put(RUNNING)
+    node.on("UpdateJob", hang)
+    with pytest.raises(errors.NodeUnreachable, match="Deadline Exceeded"):
+        await service.UpdateJob(job_service_pb2.UpdateJobRequest(id=ID), Call().context)
 
 
 async def test_a_limit_that_was_lowered_can_be_raised_again(

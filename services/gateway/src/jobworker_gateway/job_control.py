@@ -32,6 +32,9 @@ _RECORD_SECONDS = 2.0
 
 _DELETE_SECONDS = 10.0
 
+_UPDATE_SECONDS = 30.0
+"""For a lower limit of the memory, the kernel can have to reclaim memory first."""
+
 
 class JobControl:
     """The calls for one job."""
@@ -100,7 +103,7 @@ class JobControl:
                     "use less, or create another job"
                 )
                 raise LimitUnavailable(name, why)
-        answer = await self._change("UpdateJob", request, live, subject, None)
+        answer = await self._change("UpdateJob", request, live, subject, _UPDATE_SECONDS)
         updated = job_service_pb2.UpdateJobResponse.FromString(answer).job
         # The final record has the limits of the node in any case.
         with contextlib.suppress(ClusterUnavailable, JobNotFound):

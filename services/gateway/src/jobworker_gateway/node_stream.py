@@ -1,13 +1,18 @@
 """One streaming call to a node."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import grpc
 from grpc import aio
 
 from jobworker_gateway.node_errors import from_rpc
+from jobworkerd.errors import NodeUnreachable
+
+ACCEPT_SECONDS = 10.0
+"""Time for a node to accept a call. The gRPC threads of a server that hangs still answer pings."""
 
 StreamCall: TypeAlias = "aio.StreamStreamCall[bytes, bytes]"
 
@@ -45,25 +50,33 @@ class NodeStream:
 
         Raises:
             NodeError: the node refuses the request.
-            NodeUnreachable: the node does not answer.
+            NodeUnreachable: the node does not answer in time.
         """
-        await self.write(request)
-        await self.done_writing()
-        await self._accepted()
+        async with self._accepting():
+            await self.write(request)
+            await self.done_writing()
 
     async def begin(self, request: bytes) -> None:
         """Send the first request, and wait until the node accepts it.
 
         Raises:
             NodeError: the node refuses the request.
-            NodeUnreachable: the node does not answer.
+            NodeUnreachable: the node does not answer in time.
         """
-        await self.write(request)
-        await self._accepted()
+        async with self._accepting():
+            await self.write(request)
 
-    async def _accepted(self) -> None:
+    @asynccontextmanager
+    async def _accepting(self) -> AsyncIterator[None]:
         """Wait for the headers, which the node sends when it accepts the request. A refusal ends the call."""
-        await self._call.initial_metadata()
+        try:
+            async with asyncio.timeout(ACCEPT_SECONDS):
+                yield
+                await self._call.initial_metadata()
+        except TimeoutError:
+            self.cancel()
+            problem = f"it did not accept the call within {ACCEPT_SECONDS:g} s"
+            raise NodeUnreachable(self._node, problem) from None
         if self._call.done() and await self._call.code() is not grpc.StatusCode.OK:
             await self.read()
 
