@@ -63,6 +63,27 @@ async def test_a_gateway_that_cannot_start_says_why(
         assert await ended(process) == 1
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jobs:s3cr%zzet@127.0.0.1:1/jobs",
+        "jobs:s3cret%@127.0.0.1:1/jobs",
+        "jobs:p%00s3cret@127.0.0.1:1/jobs",
+        "jobs:p@s3cret@127.0.0.1:1/jobs",
+        "jobs:s3cret/p@127.0.0.1:1/jobs",
+        "jobs:s3cret@[::1/jobs",
+        "jobs@127.0.0.1:1/jobs?password=s3cr%zzet",
+    ],
+)
+async def test_no_part_of_a_password_is_in_the_log(directory: Path, address: str) -> None:
+    async with started(directory, archive=f"postgresql://{address}") as process:
+        _, stderr = await process.communicate()
+    assert process.returncode == 1
+    log = stderr.decode()
+    assert "s3cr" not in log
+    assert "write each special character of the password as % and two hexadecimal digits" in log
+
+
 async def test_a_setting_that_is_not_accepted_ends_the_start(directory: Path) -> None:
     async with started(directory, namespace="Jobs") as process:
         _, stderr = await process.communicate()

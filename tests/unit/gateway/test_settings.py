@@ -74,6 +74,10 @@ def test_what_is_not_accepted_is_named(tmp_path: Path, text: str, sentence: str)
     ("address", "shown"),
     [
         ("postgre://jobs:s3cr@t@db/jobs", '"postgre://jobs:***@db/jobs"'),
+        (
+            "postgre://jobs@db/jobs?password=s3cr@t&sslpassword=0ther",
+            '"postgre://jobs@db/jobs?password=***&sslpassword=***"',
+        ),
         ("postgre://jobs@db/jobs", '"postgre://jobs@db/jobs"'),
         ("http://[::1]:5432/jobs", '"http://[::1]:5432/jobs"'),
     ],

@@ -7,6 +7,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from jobworker_gateway.archive import postgres_address
 from jobworker_gateway.archive.sql_archive import Rows, SqlArchive
 from jobworker_gateway.archive.statements import Statement, Types
 from jobworkerd.errors import ClusterUnavailable
@@ -39,8 +40,9 @@ class PostgresArchive(SqlArchive):
         """Open the archive in a database, which has to exist.
 
         Raises:
-            CannotStart: the database cannot be reached, or the user may not use it.
+            CannotStart: the address is wrong, the database cannot be reached, or the user may not use it.
         """
+        postgres_address.check(dsn)
         pool: Pool = AsyncConnectionPool(
             dsn,
             kwargs={"options": _STATEMENT_TIMEOUT},

@@ -23,7 +23,8 @@ from jobworkerd.settings.user_defaults import user_defaults
 DEFAULT_FILE = Path("/opt/job-worker/config.toml")
 """The configuration file of root that is used if `--config` is not given and the file exists."""
 
-_PASSWORD = re.compile(r'(://[^:@/"]*:)[^"]*@')
+_PASSWORD = re.compile(r'(://[^:@/"]*:)[^"]*(?=@)|(password=)[^&"]*')
+"""The password of an address: before its last @, or as a parameter."""
 
 DEFAULT = "default"
 """The source of a value that no other source sets."""
@@ -192,7 +193,7 @@ def _rejection(key: Key, given: _Given) -> str:
 
 def _quoted(value: object) -> str:
     """Return a value for a message, which can get into a log: without the password of an address."""
-    return _PASSWORD.sub(r"\1***@", json.dumps(value, ensure_ascii=False, default=str))
+    return _PASSWORD.sub(r"\1\2***", json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _nested(values: Mapping[str, object]) -> dict[str, object]:

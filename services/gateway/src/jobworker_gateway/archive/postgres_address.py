@@ -1,0 +1,34 @@
+"""Checks the address of a PostgreSQL database.
+
+The library quotes parts of a wrong address in its errors and in the log, also parts of its password.
+"""
+
+import re
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from jobworkerd.startup import CannotStart
+
+_UNESCAPED = re.compile(r"[^@/]*[@/][^?]*@")
+"""An @ after another one, or after a /. The library ends the password at the first of them."""
+
+_ESCAPES = "write each special character of the password as % and two hexadecimal digits, such as %40 for @"
+
+
+def check(url: str) -> None:
+    """Check that the library finds the user, the password and the host where they are.
+
+    Raises:
+        CannotStart: it does not. The message has no part of the address.
+    """
+    if _UNESCAPED.match(url.partition("://")[2]):
+        raise CannotStart(f"archive: the address has an unescaped @ or / in its password; {_ESCAPES}")
+    try:
+        conninfo_to_dict(url)
+    except psycopg.Error:
+        # Without the cause, which quotes the address.
+        raise CannotStart(
+            "archive: the address is not accepted; "
+            f"use postgresql://USER:PASSWORD@HOST/DATABASE, and {_ESCAPES}"
+        ) from None
