@@ -46,6 +46,20 @@ async def server(authority: trustme.CA) -> AsyncIterator[str]:
     await runner.cleanup()
 
 
+@pytest.fixture
+async def proxy() -> AsyncIterator[str]:
+    """An HTTP proxy that answers itself, with the name of the server that it was asked for."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.json_response({"metadata": {"name": f"through the proxy to {request.host}"}})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
 def _write(directory: Path, cluster: dict[str, Any], user: dict[str, Any], **fields: Any) -> Path:
     own = {"cluster": "k", "user": "u"}
     config = {
@@ -119,6 +133,33 @@ async def test_a_server_of_another_authority_is_refused(server: str, tmp_path: P
     cluster = {"server": server, "certificate-authority-data": _base64(trustme.CA().cert_pem)}
     with pytest.raises(KubeError, match="certificate verify failed"):
         await _name(read_access(_write(tmp_path, cluster, {})))
+
+
+async def test_a_password_of_the_user_is_not_sent(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    cluster = {"server": server, "insecure-skip-tls-verify": True}
+    assert await _name(read_access(_write(tmp_path, cluster, {}))) == ""
+
+
+async def test_the_proxy_of_the_environment_is_used(
+    proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "localhost")
+    found = read_access(_write(tmp_path, {"server": "http://api.example.org:6443"}, {}))
+    assert await _name(found) == "through the proxy to api.example.org"
+
+
+async def test_a_server_can_need_no_proxy(
+    server: str, proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    cluster = {"server": server, "insecure-skip-tls-verify": True}
+    assert await _name(read_access(_write(tmp_path, cluster, {"token": "five"}))) == "Bearer five"
 
 
 def test_the_service_account_of_a_pod_is_the_default(

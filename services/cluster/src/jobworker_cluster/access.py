@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 
@@ -27,12 +29,13 @@ class InvalidKubeconfig(ValueError):
 class Access:
     """The way to the apiserver. `server_name` is the name in its certificate if the address has another one.
 
-    Programs replace the file of a token before the token expires.
+    Programs replace the file of a token before the token expires. `proxy` is the URL of an HTTP proxy.
     """
 
     server: str
     context: ssl.SSLContext
     server_name: str | None = None
+    proxy: str | None = None
     token: str = ""
     token_file: Path | None = None
 
@@ -63,7 +66,8 @@ def read_access(kubeconfig: Path | None) -> Access:
 def _from_service_account() -> Access:
     address = f"{_bracketed(os.environ['KUBERNETES_SERVICE_HOST'])}:{os.environ['KUBERNETES_SERVICE_PORT']}"
     context = ssl.create_default_context(cafile=str(_SERVICE_ACCOUNT / "ca.crt"))
-    return Access(f"https://{address}", context, token_file=_SERVICE_ACCOUNT / "token")
+    server = f"https://{address}"
+    return Access(server, context, proxy=_proxy(server), token_file=_SERVICE_ACCOUNT / "token")
 
 
 def _from_file(path: Path) -> Access:
@@ -74,13 +78,21 @@ def _from_file(path: Path) -> Access:
     if unsupported := {"exec", "auth-provider", "username"} & user.keys():
         raise ValueError(f"{unsupported.pop()} is not supported; use a client certificate or a token")
     token_file = user.get("tokenFile")
+    server = cluster["server"].rstrip("/")
     return Access(
-        server=cluster["server"].rstrip("/"),
+        server=server,
         context=_context(path.parent, cluster, user),
         server_name=cluster.get("tls-server-name"),
+        proxy=_proxy(server),
         token=user.get("token", ""),
         token_file=path.parent / token_file if token_file else None,
     )
+
+
+def _proxy(server: str) -> str | None:
+    """Return the proxy in the environment for a server, such as that in `https_proxy`."""
+    url = urlsplit(server)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
 def _named(config: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:

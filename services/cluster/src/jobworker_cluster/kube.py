@@ -149,8 +149,9 @@ class Kube:
         """The first call connects."""
         self._access = access
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=access.context)
+        # With `trust_env`, aiohttp would look for ~/.netrc and for proxies in a thread before each request.
         self._session = aiohttp.ClientSession(
-            connector=connector, trust_env=True, read_bufsize=_MAX_OBJECT_BYTES
+            connector=connector, proxy=access.proxy, read_bufsize=_MAX_OBJECT_BYTES
         )
 
     @classmethod
