@@ -107,10 +107,13 @@ class ArchiveSuite:
         assert await archive.find_request("") is None
 
     async def test_a_deleted_job_leaves_nothing(self, archive: SqlArchive) -> None:
+        assert not await archive.is_deleted(IDS[0])
         await archive.add(ArchivedJob(final(IDS[0], labels={"a": "1"}), "key", "hash"))
+        assert not await archive.is_deleted(IDS[0])
         assert await archive.delete(IDS[0])
         assert not await archive.delete(IDS[0])
         assert await archive.find(IDS[0]) is None
+        assert await archive.is_deleted(IDS[0])
         assert await archive.find_all([IDS[0]]) == ()
         assert await archive.find_request("key") is None
         assert (await archive.page(ListJobs(page_size=3))).jobs == ()

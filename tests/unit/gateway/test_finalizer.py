@@ -467,6 +467,24 @@ async def test_a_request_id_is_accepted_once(world: World) -> None:
     assert not world.jobs_left
 
 
+@pytest.mark.parametrize("asks", [False, True])
+async def test_the_request_id_of_a_deleted_job_is_free_at_once(world: World, *, asks: bool) -> None:
+    """Another gateway archived the job, and has not removed its Secret and its Pod yet."""
+    first, later = job(1), job(2)
+    path, pod = f"{SECRETS}/request-{names.request_key(first.owner, 'r')}", f"{PODS}/job-{first.id}"
+    secret = secret_item(first, "r", creationTimestamp=NEW["creationTimestamp"])
+    seen = job_secrets.read(await world.server.put(path, secret))
+    ended = pod_item(first, node="node-1", record=ran(first, COMPLETED), gateway="other", secret=seen)
+    await world.server.put(pod, ended)
+    world.archive.deleted.add(first.id)
+    async with world.gateway() as engine:
+        assert not (asks and await engine.knows(first.owner, "r"))
+        assert (await engine.submit(accepted(later, "r", "other"))).id == later.id
+        await until(lambda: pod not in world.server.objects)
+    # The end of the former job leaves the Secret of the later one alone.
+    assert job_secrets.read(world.server.objects[path]).job.id == later.id
+
+
 async def test_a_queue_has_its_nodes_and_its_name(world: World) -> None:
     async with world.gateway() as engine:
         await engine.submit(accepted(job(queue="gpu", priority=60)))

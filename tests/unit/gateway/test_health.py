@@ -29,6 +29,10 @@ class Archive:
             raise ClusterUnavailable(f"the archive failed: no {job_id}")
         return None
 
+    async def is_deleted(self, job_id: str) -> bool:
+        """Refuse."""
+        raise AssertionError(job_id)
+
     async def find_request(self, request_key: str) -> ArchivedJob | None:
         """Refuse."""
         raise AssertionError(request_key)

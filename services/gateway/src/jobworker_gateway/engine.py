@@ -57,6 +57,9 @@ class Archive(Protocol):
     async def find(self, job_id: str) -> job_pb2.Job | None:
         """Return a final job; None if the archive has none with this id."""
 
+    async def is_deleted(self, job_id: str) -> bool:
+        """Return whether a client has deleted a final job. The archive knows that for an hour."""
+
     async def find_request(self, request_key: str) -> ArchivedJob | None:
         """Return the final job of a request; None if the archive has none with this key."""
 

@@ -69,6 +69,10 @@ class SqlArchive(abc.ABC):
         found = _jobs(await self._read(statements.find(job_id)))
         return found[0] if found else None
 
+    async def is_deleted(self, job_id: str) -> bool:
+        """Return whether a client has deleted a final job. The archive knows that for an hour."""
+        return bool(await self._read(statements.find_deleted(job_id)))
+
     async def find_all(self, job_ids: Sequence[str]) -> tuple[job_pb2.Job, ...]:
         """Return those of at most 1,000 jobs that the archive has, newest first."""
         return _jobs(await self._read(statements.find_records(job_ids))) if job_ids else ()

@@ -104,6 +104,11 @@ def find(job_id: str) -> Statement:
     return Statement("SELECT record FROM job WHERE id = ? AND record IS NOT NULL", (job_id,))
 
 
+def find_deleted(job_id: str) -> Statement:
+    """Return the query for the row of a deleted job."""
+    return Statement("SELECT id FROM job WHERE id = ? AND record IS NULL", (job_id,))
+
+
 def find_request(request_key: str) -> Statement:
     """Return the query for the record and the hash of the job of a request."""
     sql = (

@@ -55,11 +55,9 @@ class Submission:
         """
         key = names.request_key(owner, request_id)
         # A job that ends in between is in the archive before its Secret is deleted.
-        try:
-            await self.attempts.kube.get(secrets(self.attempts.namespace), names.secret_name("", key))
-        except NotFound:
-            return await self.attempts.archive.find_request(key) is not None
-        return True
+        if await self._current(names.secret_name("", key)):
+            return True
+        return await self.attempts.archive.find_request(key) is not None
 
     def _check_queue(self, job: job_pb2.Job) -> None:
         queues = self.attempts.queues
@@ -113,15 +111,25 @@ class Submission:
             raise
 
     async def _earlier(self, accepted: AcceptedJob, key: str) -> JobSecret | None:
-        """Return the Secret of the earlier request; None if the archive has the job now."""
-        name = names.secret_name(accepted.job.id, key)
+        """Return the Secret of the earlier request; None if the archive has the job now, or had it."""
+        earlier = await self._current(names.secret_name(accepted.job.id, key))
+        if earlier:
+            _check_same(accepted, earlier.job.id, earlier.request_hash)
+        return earlier
+
+    async def _current(self, name: str) -> JobSecret | None:
+        """Return a Secret; None if it does not exist, or if a client has deleted its job.
+
+        The Secret of a final job stays for a moment, in which a client can delete the job.
+        """
         try:
-            found = await self.attempts.kube.get(secrets(self.attempts.namespace), name)
+            found = job_secrets.read(await self.attempts.kube.get(secrets(self.attempts.namespace), name))
         except NotFound:
             return None
-        earlier = job_secrets.read(found)
-        _check_same(accepted, earlier.job.id, earlier.request_hash)
-        return earlier
+        if await self.attempts.archive.is_deleted(found.job.id):
+            await self.attempts.delete_secret(found.name, found.uid)
+            return None
+        return found
 
 
 def _check_same(accepted: AcceptedJob, job_id: str, request_hash: str) -> None:
