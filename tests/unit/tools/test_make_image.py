@@ -1,5 +1,6 @@
-"""tools/make-image: the engine that it chooses, and the names of the image."""
+"""tools/make-image and its files: the engine, the names of the image, and the parts of each image."""
 
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_host_without_an_engine_gets_one_sentence(programs: Path) -> None:
 @pytest.mark.parametrize("engine", ["docker build", "podman build --format docker"])
 def test_the_engine_that_works_builds_the_image(programs: Path, engine: str) -> None:
     """The default format of Podman, OCI, has no health check."""
-    add_engine(programs, engine.split()[0], works=True)
+    add_engine(programs, engine.split(maxsplit=1)[0], works=True)
     tags = f"--tag jobworker:{VERSION} --tag jobworker:latest"
     expected = f"{engine} --file packaging/image/Dockerfile {tags} .\n"
     assert make_image(programs).stdout == expected
@@ -64,6 +65,28 @@ def test_an_unknown_image_is_an_error(programs: Path) -> None:
     done = make_image(programs, "agent")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "make-image: unknown image agent; use gateway, or nothing for the server\n"
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "gateway.Dockerfile"])
+def test_an_image_has_all_packages_of_this_project_that_its_packages_need(name: str) -> None:
+    """`--no-deps` installs an image without them, too, and its program does not start."""
+    lines = (ROOT / "packaging/image" / name).read_text().replace("\\\n", " ").splitlines()
+    (command,) = [each for each in lines if "--no-deps" in each]
+    projects = [
+        tomllib.loads((ROOT / each / "pyproject.toml").read_text())["project"]
+        for each in re.findall(r"\./(\S+)", command)
+    ]
+    needed = {need for project in projects for need in project.get("dependencies", ())}
+    own = {need.split("==")[0] for need in needed if need.startswith("jobworker-")}
+    assert own - {project["name"] for project in projects} == set()
+
+
+def test_the_probe_of_a_gateway_reads_the_certificates_that_the_deployment_mounts() -> None:
+    """`jobworkerd` of another user than root would search them in its home."""
+    image = (ROOT / "packaging/image/gateway.Dockerfile").read_text()
+    manifest = (ROOT / "packaging/kubernetes/cluster/gateway.yaml").read_text()
+    (directory,) = re.findall(r"JOBWORKERD_CERTS_DIR=(\S+)", image)
+    assert re.search(rf"name: certs\n +mountPath: {directory}\n", manifest)
 
 
 def test_the_daemonset_runs_the_image_of_this_version() -> None:
