@@ -11,7 +11,7 @@ from grpc import aio
 from cluster_jobs import ALICE, final, job, job_id
 from fake_cluster import FakeCluster
 from gateway_calls import Call, service_of
-from jobworker.v1 import job_attach_pb2, job_service_pb2
+from jobworker.v1 import job_attach_pb2, job_output_pb2, job_service_pb2
 from jobworker_gateway import node_stream
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError
@@ -259,6 +259,48 @@ async def test_a_job_that_never_ran_has_only_a_result(cluster: FakeCluster, clie
     await cluster.put(job(ID, "STOPPED"))
     await client.attach(start())
     assert (await client.next()).output.result == job(ID, "STOPPED")
+    await client.running
+
+
+@pytest.mark.parametrize(
+    ("fields", "begin", "first"),
+    [
+        ({}, 0, []),
+        ({"offset": 4}, 4, []),
+        ({"tail_bytes": 3}, 0, [Response(output=Output(start_offset=0))]),
+    ],
+)
+async def test_output_that_the_node_has_removed_is_reported_as_missing(
+    cluster: FakeCluster,
+    node: ScriptedNode,
+    client: Client,
+    fields: dict[str, int],
+    begin: int,
+    first: list[Response],
+) -> None:
+    ended = final(ID, log_size=10)
+    await cluster.put(ended)
+    node.on("AttachJob", fail(errors.JobNotFound(ID)))
+    await client.attach(start(**fields), send("abc"))
+    why = "node one has removed the output"
+    missing = job_output_pb2.TruncatedRange(from_offset=begin, to_offset=10, reason=why)
+    assert [await client.next() for _ in range(2 + len(first))] == [
+        *first,
+        Response(output=Output(truncated=missing, offset=begin, next_offset=10)),
+        Response(output=Output(result=ended, offset=10, next_offset=10)),
+    ]
+    await client.running
+
+
+async def test_the_output_of_a_lost_job_on_an_unreachable_node_is_reported_as_missing(
+    cluster: FakeCluster, node: ScriptedNode, client: Client
+) -> None:
+    lost = final(ID, "LOST", log_size=10)
+    await cluster.put(lost)
+    await node.stop()
+    await client.attach(start())
+    assert (await client.next()).output.truncated.reason == "node one of the job is lost"
+    assert (await client.next()).output.result == lost
     await client.running
 
 

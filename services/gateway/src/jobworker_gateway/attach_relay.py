@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from jobworker.v1 import job_attach_pb2, job_service_pb2
+from jobworker_gateway import missing_output
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError, forgotten
@@ -42,6 +43,8 @@ class AttachRelay:
         self._is_opening = False
         """Whether the node gets `start` now. Later messages follow it."""
         self._opened = asyncio.Event()
+        self._missing = ""
+        """The reason why the output of a final job cannot be read."""
 
     @contextlib.asynccontextmanager
     async def accepted(self) -> AsyncIterator["AttachRelay"]:
@@ -133,32 +136,43 @@ class AttachRelay:
                 await writer.write(data)
 
     async def _started(self, writer: PacedWriter) -> bool:
-        """Wait until the node has the job. Return False if the job has ended without a start."""
-        if self._stream:
-            return True
+        """Wait until the node has the job. Return False after the result of a job without output."""
+        if not self._is_opening:
+            await self._write_start(writer)
+            while not has_log(self._live.job):
+                if self._live.final:
+                    await _write(writer, Output(result=self._live.job))
+                    return False
+                self._live = await self._jobs.changed(self._live)
+            await self._reach_node()
+        if self._missing:
+            await self._write_start(writer)
+            for message in missing_output.messages(self._live.job, self._start.offset, self._missing):
+                await _write(writer, message)
+        return not self._missing
+
+    async def _write_start(self, writer: PacedWriter) -> None:
+        """Answer a request for the end of output that cannot be read: the stream starts at its begin."""
         if self._start.HasField("tail_bytes"):
             await _write(writer, Output(start_offset=0, offset=0, next_offset=0))
             self._start.ClearField("tail_bytes")
-        while not has_log(self._live.job):
-            if self._live.final:
-                await _write(writer, Output(result=self._live.job))
-                return False
-            self._live = await self._jobs.changed(self._live)
-        await self._reach_node()
-        return True
+            self._start.offset = 0
 
     async def _reach_node(self) -> None:
-        connection = await self._calls.enter_async_context(self._nodes.open(self._jobs.node(self._live)))
-        stream = connection.stream(_PATH, self._subject)
-        self._calls.callback(stream.cancel)
         self._is_opening = True
         try:
-            await stream.begin(Request(start=self._start).SerializeToString())
-        except NodeError as error:
-            if self._live.final:
+            node = self._jobs.node(self._live)
+            connection = await self._calls.enter_async_context(self._nodes.open(node))
+            self._stream = connection.stream(_PATH, self._subject)
+            self._calls.callback(self._stream.cancel)
+            await self._stream.begin(Request(start=self._start).SerializeToString())
+        except (NodeError, NodeUnreachable) as error:
+            self._missing = missing_output.reason(self._live.job, error)
+            if self._missing:
+                return
+            if isinstance(error, NodeUnreachable) or self._live.final:
                 raise
             raise forgotten(error, self._live.job.node) from error
-        self._stream = stream
         self._opened.set()
 
     async def _write_result(self, writer: PacedWriter, offset: int) -> None:

@@ -11,7 +11,8 @@ from typing import Final
 
 import grpc
 
-from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_gateway import missing_output
 from jobworker_gateway.job_table import FINAL, LiveJob
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.node_connections import NodeConnections
@@ -152,7 +153,7 @@ class Relay:
         if self._missing:
             return
         if live.job.status == job_pb2.JOB_STATUS_LOST:
-            self._missing = f"node {live.job.node} of the job is lost"
+            self._missing = missing_output.lost(live.job)
         else:
             await self._outage.wait(_FINAL_OUTAGE_SECONDS if live.final else _LIVE_OUTAGE_SECONDS)
 
@@ -210,7 +211,7 @@ class Relay:
         await self._calls.aclose()
         is_forgotten = isinstance(error, NodeError) and error.status.code is grpc.StatusCode.NOT_FOUND
         if is_forgotten and self._live.final:
-            self._missing = f"node {self._live.job.node} has removed the output"
+            self._missing = missing_output.removed(self._live.job)
         elif isinstance(error, NodeError) and not (error.temporary or is_forgotten):
             raise error
         self._outage.add(error)
@@ -256,13 +257,9 @@ class Relay:
     async def _write_missing(self, writer: PacedWriter) -> None:
         """Write which output is missing, and end the output."""
         await self._write_start(writer)
-        begin, end = self._request.offset, self._live.job.log_size
-        if begin < end:
-            missing = job_output_pb2.TruncatedRange(from_offset=begin, to_offset=end, reason=self._missing)
-            message = Response(truncated=missing, offset=begin, next_offset=end)
+        *missing, self._result = missing_output.messages(self._live.job, self._request.offset, self._missing)
+        for message in missing:
             await writer.write(message.SerializeToString())
-            self._advance(message)
-        self._end(self._live.job)
 
     def _end(self, job: job_pb2.Job) -> None:
         offset = self._request.offset
