@@ -135,6 +135,24 @@ async def test_a_server_of_another_authority_is_refused(server: str, tmp_path: P
         await _name(read_access(_write(tmp_path, cluster, {})))
 
 
+async def test_an_authority_without_newer_extensions_is_accepted_with_each_python(
+    server: str, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes accepts it; Python 3.13 would not."""
+    usual = ssl.create_default_context
+
+    def strict(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        context = usual(*arguments, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    cluster = {"server": server, "certificate-authority-data": _base64(authority.cert_pem)}
+    found = read_access(_write(tmp_path, cluster, {"token": "six"}))
+    assert not found.context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert await _name(found) == "Bearer six"
+
+
 async def test_a_password_of_the_user_is_not_sent(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
