@@ -537,6 +537,22 @@ async def test_the_log_tells_once_that_the_cluster_is_away_and_back(world: World
     assert [line["event"] for line in lines] == ["cluster not reachable", "cluster reachable again"]
 
 
+async def test_the_log_tells_that_the_cluster_is_away_when_the_gateway_starts(world: World) -> None:
+    world.server.always = 503
+    engine = KubernetesEngine(KubernetesSettings(), world.archive, world.connect())
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(engine.run())
+        try:
+            await until(lambda: lines)
+            world.server.always = 0
+            await until(lambda: not engine.problem and len(lines) > 1)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await engine.close()
+    assert [line["event"] for line in lines] == ["cluster not reachable", "cluster reachable again"]
+
+
 async def test_a_gateway_that_starts_sees_all_jobs(world: World) -> None:
     jobs = [job(number) for number in range(1, 40)]
     for each in jobs:

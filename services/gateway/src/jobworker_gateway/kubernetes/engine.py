@@ -43,7 +43,6 @@ class KubernetesEngine:
     def __init__(self, settings: KubernetesSettings, archive: Archive, kube: Kube) -> None:
         self._kube = kube
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-        self._reported = False
         allocations = Allocations()
         self._jobs = JobTable()
         self._nodes = NodeTable(allocations, settings.lost_after)
@@ -103,6 +102,8 @@ class KubernetesEngine:
         nodes_listed = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
+                # The first list can fail for as long as a certificate or a right is missing.
+                group.create_task(self._report_problems())
                 group.create_task(self._follow_leases())
                 group.create_task(self._follow_nodes(nodes_listed))
                 group.create_task(self._follow_secrets(secrets_listed))
@@ -238,7 +239,6 @@ class KubernetesEngine:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self._report_problem()
             for job_id in self._timeouts.due():
                 self._ends_in_queue.schedule(job_id)
             for job_id in tuple(self._finalizer.doomed):
@@ -251,14 +251,17 @@ class KubernetesEngine:
                 if job_id in self._state.secrets and job_id not in self._state.pods:
                     self._tasks.schedule(job_id)
 
-    def _report_problem(self) -> None:
+    async def _report_problems(self) -> None:
         """Log when the cluster stops to answer, and when it answers again."""
-        problem = "" if self.problem.endswith(NOT_LISTED) else self.problem
-        if problem and not self._reported:
-            self._log.warning("cluster not reachable", reason=problem)
-        elif self._reported and not problem:
-            self._log.info("cluster reachable again")
-        self._reported = bool(problem)
+        reported = False
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            problem = "" if self.problem.endswith(NOT_LISTED) else self.problem
+            if problem and not reported:
+                self._log.warning("cluster not reachable", reason=problem)
+            elif reported and not self.problem:
+                self._log.info("cluster reachable again")
+            reported = bool(self.problem) if reported else bool(problem)
 
     async def _time_out(self, job_id: str) -> None:
         """Mark a job that was in the queue for too long. `decide` then lets it be deleted."""
