@@ -108,6 +108,29 @@ async def test_a_job_that_is_archived_during_the_list_is_not_missing(
     assert pages == [IDS[::-1]]
 
 
+async def test_a_job_that_is_archived_and_leaves_the_table_during_the_list_is_not_missing(
+    filled: FakeCluster, nodes: NodeConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = filled.archive.page
+
+    async def page(*arguments: Any) -> Any:
+        found = await read(*arguments)
+        await filled.put(final(IDS[1]))
+        filled.engine.jobs.remove(IDS[1])
+        return found
+
+    monkeypatch.setattr(filled.archive, "page", page)
+    assert await list_all(filled, nodes) == [IDS[::-1]]
+
+
+async def test_a_final_job_that_the_table_has_running_is_not_among_the_running_ones(
+    filled: FakeCluster, nodes: NodeConnections
+) -> None:
+    await filled.archive.add(ArchivedJob(final(IDS[4])))
+    pages = await list_all(filled, nodes, statuses=[job_pb2.JOB_STATUS_RUNNING])
+    assert pages == [[IDS[7], IDS[1]]]
+
+
 async def test_deleted_jobs_in_the_table_hide_no_other_job(
     cluster: FakeCluster, nodes: NodeConnections
 ) -> None:

@@ -22,20 +22,26 @@ class JobPage(NamedTuple):
 async def read_page(jobs: Jobs, request: ListJobs) -> JobPage:
     """Return a page of the jobs that match. It can be empty although another one follows.
 
-    The archive is read first. A job that ends meanwhile is still in the table, so that no job is missing.
-    The state in the archive is the true one. The state in the table can be older.
+    The archive is read between two looks at the table. A job that ends meanwhile is at least in one of them,
+    so that no job is missing. The state in the archive is the true one. The state in the table can be older.
 
     Raises:
         ClusterUnavailable: the archive does not answer.
     """
+    table = jobs.engine.jobs
+    before, before_end = _live(jobs, request, "")
     archived, stop = await jobs.archive.page(request)
-    live, end = _live(jobs, request, stop)
+    live, end = _live(jobs, request, max(stop, before_end))
     found = {job.id: job for job in archived if job.id >= end}
-    # A final job of the table that the page lacks was archived after the page was read, or deleted.
-    ended = [each.job.id for each in live if each.final and each.job.id not in found]
-    found.update((job.id, job) for job in await jobs.archive.find_all(ended))
+    left = [each for each in before if each.job.id >= end and table.get(each.job.id) is None]
+    # The archive can have them by now. With a filter for statuses, its page lacks jobs that the table has
+    # with an older status.
+    unsure = left + [each for each in live if each.final or request.statuses]
+    ids = [each.job.id for each in unsure if each.job.id not in found]
+    ended = {job.id: job for job in await jobs.archive.find_all(ids)}
+    found.update((job.id, job) for job in ended.values() if matches(request, job))
     for each in live:
-        if not each.final:
+        if not each.final and each.job.id not in ended:
             found.setdefault(each.job.id, jobs.shown(each))
     merged = sorted(found.values(), key=lambda job: job.id, reverse=True)
     page = _fitting(merged, request)

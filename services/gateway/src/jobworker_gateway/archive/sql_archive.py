@@ -74,7 +74,7 @@ class SqlArchive(abc.ABC):
         return bool(await self._read(statements.find_deleted(job_id)))
 
     async def find_all(self, job_ids: Sequence[str]) -> tuple[job_pb2.Job, ...]:
-        """Return those of at most 1,000 jobs that the archive has, newest first."""
+        """Return those of at most 10,000 jobs that the archive has, newest first."""
         return _jobs(await self._read(statements.find_records(job_ids))) if job_ids else ()
 
     async def find_request(self, request_key: str) -> ArchivedJob | None:
