@@ -143,7 +143,10 @@ def test_a_full_screen_program(tmux: Tmux) -> None:
     window.type(f"{RUN} sh -c '{vim}'", "Enter")
     window.shows("1 101\n")
     assert (window.mode("alternate_on"), window.mode("mouse_any_flag")) == ("1", "1")
-    window.type("Escape", ":", "Enter", "~", "C-z")
+    # The keys have no effect on vim later: it loses a SIGWINCH that arrives while it reads keys.
+    window.type("Escape", ":echo 40+2", "Enter")
+    window.shows("\n42")
+    window.type("~", "C-z")
     window.shows("Stopped")
     assert (window.mode("alternate_on"), window.mode("mouse_any_flag")) == ("0", "0")
     window.is_sane()
@@ -157,10 +160,26 @@ def test_a_full_screen_program(tmux: Tmux) -> None:
     window.type("Escape", ":", "Enter", "~", ".")
     job_id = window.shows("detached from job ").partition(";")[0]
     assert (window.mode("alternate_on"), window.mode("mouse_any_flag")) == ("0", "0")
-    window.type(f"jobworker attach {job_id}", "Enter")
+    # Without `clear`, the normal screen would have an old prompt when vim leaves its own.
+    window.type(f"clear; jobworker attach {job_id}", "Enter")
     window.shows("99 199\n")
     assert (window.mode("alternate_on"), window.mode("mouse_any_flag")) == ("1", "1")
     window.type(":q!", "Enter")
     window.shows("local$")
     window.resize(100, 30)
     window.is_sane()
+
+
+def test_a_program_that_draws_only_at_a_new_size(tmux: Tmux) -> None:
+    """For example, programs with curses. The window is empty after `fg`, but has its old size."""
+    window = Window(tmux, "first", 100, 30)
+    draw = 'new=$(stty size); [ "$new" = "$old" ] || printf "\\033[2J\\033[Hdrawn $((40 + 2))\\n"; old=$new'
+    loop = 'trap draw WINCH; printf "\\033[?1049h"; draw; while :; do sleep 0.05; done'
+    window.type(f"clear; {RUN} bash -c 'draw() {{ {draw}; }}; {loop}'", "Enter")
+    window.shows("drawn 42")
+    window.type("Enter", "~", "C-z")
+    window.shows("Stopped")
+    window.type("clear; fg", "Enter")
+    window.shows("drawn 42")
+    window.type("C-c")
+    window.shows("local$")

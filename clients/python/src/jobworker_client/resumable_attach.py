@@ -24,6 +24,9 @@ class ResumableAttach:
         self._source = source
         self._on_event = on_event
         self._size: TerminalResized | None = None
+        self._redraw = start.redraw
+        """Whether a redraw was requested since the last call started."""
+        self._started_with_redraw = False
 
     def next_start(self, request: job_service_pb2.GetJobsStreamRequest) -> job_attach_pb2.AttachStart:
         """Return the first message of the next call. `request` describes the output that remains."""
@@ -36,15 +39,22 @@ class ResumableAttach:
             start.input_id = self._source.id
             # Another client that has taken the stdin over since keeps it.
             start.take_over = start.take_over and not self._source.answered
-            # The programs have drawn their screen, and no byte of it is lost.
-            start.redraw = start.redraw and not self._source.answered
+            # After the answer, programs draw their screen, and no byte of it is lost. A `resize` has no
+            # answer, and the call of a process that was suspended for long is often broken.
+            unanswered = self._started_with_redraw and not self._source.attached
+            start.redraw = self._started_with_redraw = self._redraw or unanswered
+            self._redraw = False
             self._source.start_call()
         return start
 
-    def resize(self, columns: int, rows: int) -> job_service_pb2.AttachJobRequest:
-        """Return the message for a new size of the client's terminal, which later calls also start with."""
-        size = job_attach_pb2.TerminalSize(columns=columns, rows=rows)
-        self._start.size.CopyFrom(size)
+    def resize(self, columns: int, rows: int, *, redraw: bool) -> job_service_pb2.AttachJobRequest:
+        """Return the message for a new size of the client's terminal, which later calls also start with.
+
+        With `redraw`, the next call repeats the redraw.
+        """
+        self._start.size.CopyFrom(job_attach_pb2.TerminalSize(columns=columns, rows=rows))
+        self._redraw = self._redraw or redraw
+        size = job_attach_pb2.TerminalSize(columns=columns, rows=rows, redraw=redraw)
         return job_service_pb2.AttachJobRequest(resize=size)
 
     def resized(self, resize: job_pb2.TerminalResize) -> None:

@@ -35,12 +35,13 @@ class ResumableInput:
         self.id = input_id or str(uuid.uuid4())
         self.answered = False
         """True if the server has answered a call with this input."""
+        self.attached = False
+        """True if the server has answered the current or last call."""
         self.complete = False
         """True if the server has accepted the end of the input."""
         self._offset = 0
         self._pieces: deque[bytes] = deque()
         self._ending = False
-        self._attached = False
         self._sent = 0
         """The number of pieces that this call has sent."""
         self._end_sent = False
@@ -65,13 +66,13 @@ class ResumableInput:
 
     def start_call(self) -> None:
         """Note that a new call starts, which sends everything that is not accepted."""
-        self._attached = self._end_sent = False
+        self.attached = self._end_sent = False
         self._sent = 0
 
     @property
     def can_send(self) -> bool:
         """Whether there is a next message, and the server has answered what must precede it."""
-        if not self._attached:
+        if not self.attached:
             return False
         if self._pieces:
             return self._sent < len(self._pieces)
@@ -94,7 +95,7 @@ class ResumableInput:
         """
         if self._end_sent:
             self.complete = True
-        self.answered = self._attached = True
+        self.answered = self.attached = True
         while self._pieces and offset > self._offset:
             piece = self._pieces.popleft()
             count = min(offset - self._offset, len(piece))

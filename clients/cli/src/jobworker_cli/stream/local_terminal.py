@@ -142,10 +142,10 @@ class LocalTerminal:
             f"  {start}{start}   the character {start}",
         )
 
-    def _resized(self) -> None:
+    def _resized(self, *, redraw: bool = False) -> None:
         """Report the size to the job."""
         if self._stream:
-            self._stream.resize(*terminal_size())
+            self._stream.resize(*terminal_size(), redraw=redraw)
 
     def _suspend(self) -> None:
         """Stop this process with the modes restored, until a shell continues it."""
@@ -159,9 +159,7 @@ class LocalTerminal:
     def _continued(self) -> None:
         """Enter raw mode again, and let the programs in the terminal draw their screen again."""
         self._enter()
-        self._resized()
-        if self._stream:
-            self._stream.signal("SIGWINCH")
+        self._resized(redraw=True)
 
 
 async def copy_terminal(

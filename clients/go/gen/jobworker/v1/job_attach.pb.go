@@ -132,7 +132,10 @@ type TerminalSize struct {
 	// Width in characters, from 1 to 65,535.
 	Columns int32 `protobuf:"varint,1,opt,name=columns,proto3" json:"columns,omitempty"`
 	// Height in lines, from 1 to 65,535.
-	Rows          int32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	Rows int32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// True = let the programs in the terminal draw their screen again, as `redraw` of AttachStart does. Only in `resize` of
+	// AttachJobRequest: for a client whose terminal has lost its content, but not its connection.
+	Redraw        bool `protobuf:"varint,3,opt,name=redraw,proto3" json:"redraw,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -179,6 +182,13 @@ func (x *TerminalSize) GetRows() int32 {
 		return x.Rows
 	}
 	return 0
+}
+
+func (x *TerminalSize) GetRedraw() bool {
+	if x != nil {
+		return x.Redraw
+	}
+	return false
 }
 
 // A piece of the input.
@@ -426,10 +436,11 @@ const file_jobworker_v1_job_attach_proto_rawDesc = "" +
 	"\ttake_over\x18\x05 \x01(\bR\btakeOver\x12.\n" +
 	"\x04size\x18\x06 \x01(\v2\x1a.jobworker.v1.TerminalSizeR\x04size\x12\x16\n" +
 	"\x06redraw\x18\a \x01(\bR\x06redrawB\r\n" +
-	"\v_tail_bytes\"<\n" +
+	"\v_tail_bytes\"T\n" +
 	"\fTerminalSize\x12\x18\n" +
 	"\acolumns\x18\x01 \x01(\x05R\acolumns\x12\x12\n" +
-	"\x04rows\x18\x02 \x01(\x05R\x04rows\"8\n" +
+	"\x04rows\x18\x02 \x01(\x05R\x04rows\x12\x16\n" +
+	"\x06redraw\x18\x03 \x01(\bR\x06redraw\"8\n" +
 	"\n" +
 	"InputChunk\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +

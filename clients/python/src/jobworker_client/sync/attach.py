@@ -101,9 +101,12 @@ class SyncAttachedStream(SyncJobStream):
         """
         self._outbox.signal(name)
 
-    def resize(self, columns: int, rows: int) -> None:
-        """Report the size of the client's terminal, for a job with a terminal and with input."""
-        self._outbox.resize(columns, rows)
+    def resize(self, columns: int, rows: int, *, redraw: bool = False) -> None:
+        """Report the size of the client's terminal, for a job with a terminal and with input.
+
+        With `redraw`, the programs in the terminal draw their screen again, also at the same size.
+        """
+        self._outbox.resize(columns, rows, redraw=redraw)
 
     def _cancel_call(self) -> None:
         super()._cancel_call()

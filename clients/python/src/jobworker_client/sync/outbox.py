@@ -89,10 +89,10 @@ class Outbox:
             self._controls.append(Request(signal=job_attach_pb2.JobSignal(name=name)))
             self._changed.notify_all()
 
-    def resize(self, columns: int, rows: int) -> None:
+    def resize(self, columns: int, rows: int, *, redraw: bool) -> None:
         """Send a size of the client's terminal."""
         with self._changed:
-            self._controls.append(self._calls.resize(columns, rows))
+            self._controls.append(self._calls.resize(columns, rows, redraw=redraw))
             self._changed.notify_all()
 
     def accepted(self, offset: int) -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djobworker/v1/job_attach.proto\x12\x0cjobworker.v1\"\xe8\x01\n\x0b\x41ttachStart\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\"\n\ntail_bytes\x18\x03 \x01(\x03H\x00R\ttailBytes\x88\x01\x01\x12\x19\n\x08input_id\x18\x04 \x01(\tR\x07inputId\x12\x1b\n\ttake_over\x18\x05 \x01(\x08R\x08takeOver\x12.\n\x04size\x18\x06 \x01(\x0b\x32\x1a.jobworker.v1.TerminalSizeR\x04size\x12\x16\n\x06redraw\x18\x07 \x01(\x08R\x06redrawB\r\n\x0b_tail_bytes\"<\n\x0cTerminalSize\x12\x18\n\x07\x63olumns\x18\x01 \x01(\x05R\x07\x63olumns\x12\x12\n\x04rows\x18\x02 \x01(\x05R\x04rows\"8\n\nInputChunk\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\"\"\n\x08InputEnd\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\"\x1f\n\tJobSignal\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"\x08\n\x06\x44\x65tach\"\'\n\rInputAccepted\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offsetB\xbb\x01\n\x10\x64\x65v.jobworker.v1B\x0eJobAttachProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\x0cJobWorker.V1\xca\x02\x0cJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djobworker/v1/job_attach.proto\x12\x0cjobworker.v1\"\xe8\x01\n\x0b\x41ttachStart\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\"\n\ntail_bytes\x18\x03 \x01(\x03H\x00R\ttailBytes\x88\x01\x01\x12\x19\n\x08input_id\x18\x04 \x01(\tR\x07inputId\x12\x1b\n\ttake_over\x18\x05 \x01(\x08R\x08takeOver\x12.\n\x04size\x18\x06 \x01(\x0b\x32\x1a.jobworker.v1.TerminalSizeR\x04size\x12\x16\n\x06redraw\x18\x07 \x01(\x08R\x06redrawB\r\n\x0b_tail_bytes\"T\n\x0cTerminalSize\x12\x18\n\x07\x63olumns\x18\x01 \x01(\x05R\x07\x63olumns\x12\x12\n\x04rows\x18\x02 \x01(\x05R\x04rows\x12\x16\n\x06redraw\x18\x03 \x01(\x08R\x06redraw\"8\n\nInputChunk\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\"\"\n\x08InputEnd\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offset\"\x1f\n\tJobSignal\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"\x08\n\x06\x44\x65tach\"\'\n\rInputAccepted\x12\x16\n\x06offset\x18\x01 \x01(\x03R\x06offsetB\xbb\x01\n\x10\x64\x65v.jobworker.v1B\x0eJobAttachProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\x0cJobWorker.V1\xca\x02\x0cJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTACHSTART']._serialized_start=48
   _globals['_ATTACHSTART']._serialized_end=280
   _globals['_TERMINALSIZE']._serialized_start=282
-  _globals['_TERMINALSIZE']._serialized_end=342
-  _globals['_INPUTCHUNK']._serialized_start=344
-  _globals['_INPUTCHUNK']._serialized_end=400
-  _globals['_INPUTEND']._serialized_start=402
-  _globals['_INPUTEND']._serialized_end=436
-  _globals['_JOBSIGNAL']._serialized_start=438
-  _globals['_JOBSIGNAL']._serialized_end=469
-  _globals['_DETACH']._serialized_start=471
-  _globals['_DETACH']._serialized_end=479
-  _globals['_INPUTACCEPTED']._serialized_start=481
-  _globals['_INPUTACCEPTED']._serialized_end=520
+  _globals['_TERMINALSIZE']._serialized_end=366
+  _globals['_INPUTCHUNK']._serialized_start=368
+  _globals['_INPUTCHUNK']._serialized_end=424
+  _globals['_INPUTEND']._serialized_start=426
+  _globals['_INPUTEND']._serialized_end=460
+  _globals['_JOBSIGNAL']._serialized_start=462
+  _globals['_JOBSIGNAL']._serialized_end=493
+  _globals['_DETACH']._serialized_start=495
+  _globals['_DETACH']._serialized_end=503
+  _globals['_INPUTACCEPTED']._serialized_start=505
+  _globals['_INPUTACCEPTED']._serialized_end=544
 # @@protoc_insertion_point(module_scope)

@@ -81,19 +81,25 @@ class TerminalSize(message.Message):
 
     COLUMNS_FIELD_NUMBER: builtins.int
     ROWS_FIELD_NUMBER: builtins.int
+    REDRAW_FIELD_NUMBER: builtins.int
     columns: builtins.int
     """Width in characters, from 1 to 65,535."""
     rows: builtins.int
     """Height in lines, from 1 to 65,535."""
+    redraw: builtins.bool
+    """True = let the programs in the terminal draw their screen again, as `redraw` of AttachStart does. Only in `resize` of
+    AttachJobRequest: for a client whose terminal has lost its content, but not its connection.
+    """
     def __init__(
         self,
         *,
         columns: builtins.int = ...,
         rows: builtins.int = ...,
+        redraw: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["columns", b"columns", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["columns", b"columns", "redraw", b"redraw", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,7 +138,8 @@ class AttachCall:
                     await self._supervisor.signal_job(input_messages.SignalJob(job_id, number, self._subject))
                 case "resize":
                     size = attach_validation.terminal_size(message.resize)
-                    await self._supervisor.resize_input(self._attachment, size)
+                    redraw = message.resize.redraw
+                    await self._supervisor.resize_input(self._attachment, size, redraw=redraw)
                 case "detach":
                     self._end()
                     return

@@ -152,9 +152,9 @@ class SupervisorClient(asyncio.Protocol):
         """
         return (await self._call(request, input_messages.InputAccepted)).offset
 
-    async def resize_input(self, attachment: int, size: tuple[int, int]) -> None:
-        """Report the size of the terminal of an attachment."""
-        await self._call(input_messages.ResizeInput(attachment, size), messages.Done)
+    async def resize_input(self, attachment: int, size: tuple[int, int], *, redraw: bool) -> None:
+        """Report the size of the terminal of an attachment; with `redraw`, programs draw again."""
+        await self._call(input_messages.ResizeInput(attachment, size, redraw), messages.Done)
 
     def detach_input(self, attachment: int) -> None:
         """End an attachment, if there is one, without waiting for the reply."""

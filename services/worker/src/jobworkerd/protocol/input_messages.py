@@ -37,10 +37,14 @@ class EndInput(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class ResizeInput(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Reports the columns and rows of the terminal of an attachment. The reply is `Done`."""
+    """Reports the columns and rows of the terminal of an attachment; `redraw` as in `AttachInput`.
+
+    The reply is `Done`.
+    """
 
     attachment: int
     size: tuple[Cells, Cells]
+    redraw: bool = False
 
 
 class DetachInput(msgspec.Struct, frozen=True, tag=True, gc=False):

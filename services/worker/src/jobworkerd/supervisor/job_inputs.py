@@ -100,8 +100,8 @@ class InputSession:
                 return self._end(number, offset)
             case input_messages.DetachInput(number):
                 return self._detach(number)
-            case input_messages.ResizeInput(number, size):
-                return self._resized(number, size)
+            case input_messages.ResizeInput(number, size, redraw):
+                return self._resized(number, size, redraw=redraw)
             case input_messages.SignalJob():
                 return self._signal(request)
 
@@ -134,8 +134,8 @@ class InputSession:
         self._detach_now(number)
         return messages.Done()
 
-    async def _resized(self, number: int, size: Size) -> messages.Done:
-        self._resize(number, size)
+    async def _resized(self, number: int, size: Size, *, redraw: bool) -> messages.Done:
+        self._resize(number, size, redraw=redraw)
         return messages.Done()
 
     def _resize(self, number: int, size: Size, *, redraw: bool = False) -> None:

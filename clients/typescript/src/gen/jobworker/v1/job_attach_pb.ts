@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobworker/v1/job_attach.proto.
  */
 export const file_jobworker_v1_job_attach: GenFile = /*@__PURE__*/
-  fileDesc("Ch1qb2J3b3JrZXIvdjEvam9iX2F0dGFjaC5wcm90bxIMam9id29ya2VyLnYxIrABCgtBdHRhY2hTdGFydBIKCgJpZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSFwoKdGFpbF9ieXRlcxgDIAEoA0gAiAEBEhAKCGlucHV0X2lkGAQgASgJEhEKCXRha2Vfb3ZlchgFIAEoCBIoCgRzaXplGAYgASgLMhouam9id29ya2VyLnYxLlRlcm1pbmFsU2l6ZRIOCgZyZWRyYXcYByABKAhCDQoLX3RhaWxfYnl0ZXMiLQoMVGVybWluYWxTaXplEg8KB2NvbHVtbnMYASABKAUSDAoEcm93cxgCIAEoBSIqCgpJbnB1dENodW5rEg4KBm9mZnNldBgBIAEoAxIMCgRkYXRhGAIgASgMIhoKCElucHV0RW5kEg4KBm9mZnNldBgBIAEoAyIZCglKb2JTaWduYWwSDAoEbmFtZRgBIAEoCSIICgZEZXRhY2giHwoNSW5wdXRBY2NlcHRlZBIOCgZvZmZzZXQYASABKANCuwEKEGRldi5qb2J3b3JrZXIudjFCDkpvYkF0dGFjaFByb3RvUAFaRmdpdGh1Yi5jb20vam9id29ya2VyL2pvYndvcmtlci9jbGllbnRzL2dvL2dlbi9qb2J3b3JrZXIvdjE7am9id29ya2VydjGiAgNKV1iqAgxKb2JXb3JrZXIuVjHKAgxKb2JXb3JrZXJcVjHiAhhKb2JXb3JrZXJcVjFcR1BCTWV0YWRhdGHqAg1Kb2JXb3JrZXI6OlYxYgZwcm90bzM");
+  fileDesc("Ch1qb2J3b3JrZXIvdjEvam9iX2F0dGFjaC5wcm90bxIMam9id29ya2VyLnYxIrABCgtBdHRhY2hTdGFydBIKCgJpZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSFwoKdGFpbF9ieXRlcxgDIAEoA0gAiAEBEhAKCGlucHV0X2lkGAQgASgJEhEKCXRha2Vfb3ZlchgFIAEoCBIoCgRzaXplGAYgASgLMhouam9id29ya2VyLnYxLlRlcm1pbmFsU2l6ZRIOCgZyZWRyYXcYByABKAhCDQoLX3RhaWxfYnl0ZXMiPQoMVGVybWluYWxTaXplEg8KB2NvbHVtbnMYASABKAUSDAoEcm93cxgCIAEoBRIOCgZyZWRyYXcYAyABKAgiKgoKSW5wdXRDaHVuaxIOCgZvZmZzZXQYASABKAMSDAoEZGF0YRgCIAEoDCIaCghJbnB1dEVuZBIOCgZvZmZzZXQYASABKAMiGQoJSm9iU2lnbmFsEgwKBG5hbWUYASABKAkiCAoGRGV0YWNoIh8KDUlucHV0QWNjZXB0ZWQSDgoGb2Zmc2V0GAEgASgDQrsBChBkZXYuam9id29ya2VyLnYxQg5Kb2JBdHRhY2hQcm90b1ABWkZnaXRodWIuY29tL2pvYndvcmtlci9qb2J3b3JrZXIvY2xpZW50cy9nby9nZW4vam9id29ya2VyL3YxO2pvYndvcmtlcnYxogIDSldYqgIMSm9iV29ya2VyLlYxygIMSm9iV29ya2VyXFYx4gIYSm9iV29ya2VyXFYxXEdQQk1ldGFkYXRh6gINSm9iV29ya2VyOjpWMWIGcHJvdG8z");
 
 /**
  * The first message of an AttachJob call: which job, which part of its output, and whether the call feeds its stdin.
@@ -99,6 +99,14 @@ export type TerminalSize = Message<"jobworker.v1.TerminalSize"> & {
    * @generated from field: int32 rows = 2;
    */
   rows: number;
+
+  /**
+   * True = let the programs in the terminal draw their screen again, as `redraw` of AttachStart does. Only in `resize` of
+   * AttachJobRequest: for a client whose terminal has lost its content, but not its connection.
+   *
+   * @generated from field: bool redraw = 3;
+   */
+  redraw: boolean;
 };
 
 /**
