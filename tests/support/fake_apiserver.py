@@ -20,7 +20,8 @@ class FakeApiserver:
     """Objects by their paths, with one sequence of versions.
 
     `always` is the status of all answers, unless it is 0. `history` are the changes that watches can
-    replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests.
+    replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests, and
+    `lists` the versions that those for lists named.
     `before_get` has what happens just before an object is read.
     """
 
@@ -30,6 +31,7 @@ class FakeApiserver:
     history: list[tuple[int, str, Json]] = field(default_factory=list)
     always: int = 0
     requests: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
     before_get: dict[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
     bookmarks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -86,6 +88,11 @@ class FakeApiserver:
             return web.json_response(self.objects[request.path])
         if request.path.rsplit("/", 1)[-1] not in {"pods", "secrets", "nodes", "leases", "priorityclasses"}:
             return _status(404, f"{request.path} not found")
+        wanted = request.query.get("resourceVersion", "")
+        if "continue" not in request.query:
+            self.lists.append(wanted)
+        if wanted and int(wanted) > self.version:
+            return _status(504, f"Timeout: Too large resource version: {wanted}, current: {self.version}")
         found = [item for path, item in sorted(self.objects.items()) if _selects(request, path, item)]
         start, size = int(request.query.get("continue", 0)), int(request.query.get("limit", 0)) or len(found)
         metadata: Json = {"resourceVersion": str(self.version)}

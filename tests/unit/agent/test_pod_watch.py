@@ -13,18 +13,18 @@ from tests.unit.agent.fakes import FakeCluster
 
 @dataclass
 class SilentCluster(FakeCluster):
-    """The list works, and the watch after it stays silent."""
+    """A watch that stays silent after its first event."""
 
-    lists: int = 0
+    watches: int = 0
 
     async def pods(self) -> AsyncIterator[PodEvent]:
-        self.lists += 1
+        self.watches += 1
         yield PodsListed(())
         await asyncio.Event().wait()
 
 
-async def _until_lists(cluster: SilentCluster, count: int) -> None:
-    while cluster.lists < count:
+async def _until_watches(cluster: SilentCluster, count: int) -> None:
+    while cluster.watches < count:
         await asyncio.sleep(0)
 
 
@@ -33,9 +33,9 @@ async def test_a_silent_watch_is_replaced_at_once() -> None:
     events: list[PodEvent] = []
     watch = PodWatch(cluster, events.append)
     task = asyncio.ensure_future(watch.run())
-    await _until_lists(cluster, 1)
+    await _until_watches(cluster, 1)
     watch.restart()
-    await _until_lists(cluster, 2)
+    await _until_watches(cluster, 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert events == [PodsListed(())] * 2

@@ -109,6 +109,40 @@ async def test_a_version_that_is_too_old_is_a_new_list(served: tuple[FakeApiserv
     found = await waiting
     assert isinstance(found, Listed)
     assert names(found) == ["a"]
+    # Thousands of clients that read all objects from etcd at the same moment would keep it from answering.
+    assert fake.lists == ["", "2"]
+
+
+async def test_a_store_that_was_restored_is_listed_without_a_version(
+    served: tuple[FakeApiserver, Kube],
+) -> None:
+    fake, kube = served
+    await fake.put(f"{PODS}/a", item("a"))
+    events = reflector(kube).events()
+    await anext(events)
+    waiting = asyncio.ensure_future(anext(events))
+    await until(lambda: fake.requests.count(f"GET {PODS}") > 1)
+    fake.version = 1
+    fake.oldest = 100
+    fake.cut()
+    found = await waiting
+    assert isinstance(found, Listed)
+    assert found.resource_version == 1
+    assert fake.lists == ["", "2", ""]
+
+
+async def test_a_second_iteration_goes_on_after_the_first(served: tuple[FakeApiserver, Kube]) -> None:
+    fake, kube = served
+    followed = reflector(kube)
+    first = followed.events()
+    await anext(first)
+    waiting = asyncio.ensure_future(anext(first))
+    await until(lambda: fake.requests.count(f"GET {PODS}") > 1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await fake.put(f"{PODS}/a", item("a"))
+    assert names(await anext(followed.events())) == ["a"]
+    assert fake.lists == [""]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 403, 410])

@@ -92,5 +92,6 @@ class Cluster(Protocol):
     def pods(self) -> AsyncIterator[PodEvent]:
         """Iterate over the Pods of the node, and then their changes. It never ends by itself.
 
-        It retries after errors, and begins with all Pods again when it has missed changes.
+        It retries after errors, and begins with all Pods again when it has missed changes. After an
+        iteration that was cancelled, the next one continues with the changes since then.
         """

@@ -63,6 +63,8 @@ class KubeCluster:
         self._name = identity.name
         self._pods = pods(namespace)
         self._secrets = secrets(namespace)
+        selection = Selection(self._pods, names.ALL_JOBS, f"spec.nodeName={self._name}")
+        self._pods_seen = Reflector(kube, selection)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     async def node(self) -> NodeView | None:
@@ -135,8 +137,7 @@ class KubeCluster:
 
     async def pods(self) -> AsyncIterator[PodEvent]:
         """See Cluster."""
-        selection = Selection(self._pods, names.ALL_JOBS, f"spec.nodeName={self._name}")
-        async for event in Reflector(self._kube, selection).events():
+        async for event in self._pods_seen.events():
             match event:
                 case Listed(items):
                     yield PodsListed(tuple(pod for item in items if (pod := self._read(item))))

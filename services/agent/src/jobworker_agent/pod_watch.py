@@ -15,7 +15,7 @@ class PodWatch:
         self._task: asyncio.Task[None] | None = None
 
     def restart(self) -> None:
-        """Begin with a new list at once.
+        """Watch over a new connection at once.
 
         After a cut of the network, the connection of a watch can stay silent for half a minute. Meanwhile
         the node would run jobs that the cluster has given up.

@@ -22,6 +22,8 @@ _MAX_OBJECT_BYTES = 1 << 21
 """More than the largest object. aiohttp cannot read longer lines than its buffer, and a watch sends one per
 object.
 """
+_TOO_NEW = "Too large resource version"
+"""In the message of such a 504 (NewTooLargeResourceVersionError of k8s.io/apiserver)."""
 _METADATA_ONLY = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _CONTENT = {
     "merge": "application/merge-patch+json",
@@ -47,6 +49,10 @@ class Conflict(KubeError):
 
 class Gone(KubeError):
     """The resource version is too old for a watch or for the next page."""
+
+
+class TooNew(KubeError):
+    """The apiserver has never seen the resource version: its store was restored from a backup."""
 
 
 class Unreachable(KubeError):
@@ -207,14 +213,20 @@ class Kube:
         """
         await self._call(_Request("DELETE", resource.path(name), body=how.body))
 
-    async def list(self, selection: Selection) -> Page:
+    async def list(self, selection: Selection, not_older_than: str = "") -> Page:
         """Return all objects of a selection, read in pages.
+
+        Without a resource version, an apiserver whose etcd is older than 3.4.31 or 3.5.13 reads all objects
+        of the kind from it. With one, it answers from its memory, as soon as that is not older.
 
         Raises:
             Gone: the pages took too long to read.
+            TooNew: the apiserver has not seen the version.
         """
         items: list[Json] = []
         query = selection.query | {"limit": str(_PAGE)}
+        if not_older_than:
+            query |= {"resourceVersion": not_older_than, "resourceVersionMatch": "NotOlderThan"}
         accept = "application/json" + (_METADATA_ONLY.format("List") if selection.metadata_only else "")
         while True:
             request = _Request("GET", selection.resource.path(), query, headers={"Accept": accept})
@@ -223,7 +235,7 @@ class Kube:
             following = found["metadata"].get("continue")
             if not following:
                 return Page(items, found["metadata"]["resourceVersion"])
-            query["continue"] = following
+            query = selection.query | {"limit": str(_PAGE), "continue": following}
 
     async def watch(
         self, selection: Selection, resource_version: str, seconds: int
@@ -300,18 +312,16 @@ async def _check(response: aiohttp.ClientResponse) -> None:
 
 
 def _error(status: int, message: str) -> KubeError:
-    match status:
-        case 404:
-            return NotFound(status, message)
-        case 409:
-            return Conflict(status, message)
-        case 410:
-            return Gone(status, message)
-        case 429:
-            return Unreachable(status, message)
-        case _ if status >= 500 or status == 0:
-            return Unreachable(status, message)
-    return KubeError(status, message)
+    return _kind(status, message)(status, message)
+
+
+def _kind(status: int, message: str) -> type[KubeError]:
+    known: dict[int, type[KubeError]] = {404: NotFound, 409: Conflict, 410: Gone, 429: Unreachable}
+    if _TOO_NEW in message:
+        return TooNew
+    if status >= 500 or status == 0:
+        return Unreachable
+    return known.get(status, KubeError)
 
 
 def _cause(error: BaseException) -> str:

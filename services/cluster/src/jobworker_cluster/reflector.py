@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from jobworker_cluster.kube import Gone, Json, Kube, KubeError, Selection
+from jobworker_cluster.kube import Gone, Json, Kube, KubeError, Selection, TooNew
 
 _WATCH_SECONDS = 20
 """Bounds the time after which a broken connection is noticed. A new watch costs the apiserver little."""
@@ -91,27 +91,35 @@ class Reflector:
         self._backoff = backoff or Backoff()
         self._on_problem = on_problem
         self._version = ""
+        self._is_listed = False
         self.problem = f"{selection.resource.plural}: {NOT_LISTED}"
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield a Listed, then changes. Another Listed follows if changes were missed."""
+        """Yield a Listed, then changes. Another Listed follows if changes were missed.
+
+        An iteration that follows a cancelled one continues with the changes since then.
+        """
         while True:
             try:
-                if not self._version:
+                if not self._is_listed:
                     yield await self._list()
                 async for event in self._watch():
                     yield event
             except Gone:
-                self._version = ""
+                self._is_listed = False
+                await asyncio.sleep(self._backoff.next())
+            except TooNew as error:
+                self._is_listed, self._version = False, ""
+                self._report(error)
                 await asyncio.sleep(self._backoff.next())
             except KubeError as error:
-                self.problem = f"{self._selection.resource.plural}: {error}"
-                self._on_problem()
+                self._report(error)
                 await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> Listed:
-        page = await self._kube.list(self._selection)
+        page = await self._kube.list(self._selection, not_older_than=self._version)
         self._succeed(page.resource_version)
+        self._is_listed = True
         return Listed(page.items, int(page.resource_version))
 
     async def _watch(self) -> AsyncIterator[Event]:
@@ -128,6 +136,10 @@ class Reflector:
                     yield Deleted(item, int(version))
                 case "BOOKMARK":
                     yield Current(int(version))
+
+    def _report(self, error: KubeError) -> None:
+        self.problem = f"{self._selection.resource.plural}: {error}"
+        self._on_problem()
 
     def _succeed(self, version: str) -> None:
         self._version = version
