@@ -219,6 +219,12 @@ class FakeCluster:
             raise SecretUnreadable("it does not exist")
         return self.spec
 
+    async def note_shortage(self, pod: JobPod, why: str) -> None:
+        self.faults.before("note_shortage")
+        assert self.pod
+        assert self.pod.uid == pod.uid
+        self.pod = replace(self.pod, shortage=why)
+
     async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
         self.faults.before("report")
         if self.pod is None or self.pod.uid != pod.uid:

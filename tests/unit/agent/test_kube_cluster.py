@@ -1,17 +1,19 @@
-"""The Secret of an attempt, which decides whether the attempt may start."""
+"""The Secret of an attempt, which decides whether it may start, and the Pod of one that waits for room."""
 
 from dataclasses import replace
 
 import pytest
 
 from fake_apiserver import apiserver
-from job_pods import job, pod, secret_item
+from job_pods import job, pod, pod_item, secret_item
 from jobworker.v1 import job_service_pb2
 from jobworker_agent.cluster import AttemptOver
 from jobworker_agent.kube_cluster import KubeCluster
 from jobworker_agent.node_object import NodeIdentity
+from jobworker_cluster import pods
 
 SECRETS = "/api/v1/namespaces/jobworker/secrets"
+PODS = "/api/v1/namespaces/jobworker/pods"
 IDENTITY = NodeIdentity("node-1", "192.0.2.1:50051", {}, 0, 0, 0)
 FIRST = pod(job())
 
@@ -37,3 +39,12 @@ async def test_a_later_job_of_the_same_request_does_not_start_as_the_first() -> 
         await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(2)))
         with pytest.raises(AttemptOver, match=job(2).id):
             await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
+
+
+@pytest.mark.parametrize("uid", ["uid-1", "uid-2"])
+async def test_the_shortage_of_the_host_is_in_the_pod_of_the_attempt(uid: str) -> None:
+    async with apiserver() as (server, kube):
+        path = f"{PODS}/{FIRST.name}"
+        await server.put(path, pod_item(job(), uid=uid))
+        await KubeCluster(kube, IDENTITY, "jobworker").note_shortage(FIRST, "8 jobs are running")
+        assert pods.read(server.objects[path]).shortage == ("8 jobs are running" if uid == FIRST.uid else "")

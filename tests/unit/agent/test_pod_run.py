@@ -16,7 +16,7 @@ from tests.unit.agent.fakes import ID, FakeCluster, FakeHost, Faults, HeldLease,
 
 RUNNING = job_pb2.JOB_STATUS_RUNNING
 COMPLETED = job_pb2.JOB_STATUS_COMPLETED
-BUSY = HostUnavailable("TOO_MANY_JOBS", "the host is full")
+BUSY = HostUnavailable("TOO_MANY_JOBS", "8 jobs are running; retry when a job has ended")
 RESTARTING = HostUnavailable("SUPERVISOR_UNAVAILABLE", "the server restarts")
 AWAY = ClusterUnavailable("connection refused")
 
@@ -114,6 +114,43 @@ async def test_an_agent_that_is_killed_during_an_eviction_continues_it(die_at: i
     assert len(node.host.starts) == 1
     assert node.statuses()[-1] == job_pb2.JOB_STATUS_STOPPED
     assert node.cluster.reports[-1].termination.message.startswith("drained: ")
+
+
+async def test_the_pod_of_a_job_that_waits_for_room_says_so() -> None:
+    """Users of the host can have taken the room that the scheduler counted on."""
+    node = Node()
+    node.host.ends_by_itself = True
+    node.faults.errors["run"] = [RESTARTING, BUSY, BUSY, BUSY]
+    run = node.new_run()
+
+    def see_pod() -> None:
+        assert node.cluster.pod
+        run.update(node.cluster.pod)
+
+    node.on_sleep = see_pod
+    await run.run()
+    assert node.faults.calls.count("note_shortage") == 1
+    assert node.cluster.pod
+    assert node.cluster.pod.shortage == "8 jobs are running"
+    assert node.statuses() == [RUNNING, COMPLETED]
+
+
+@pytest.mark.parametrize(("attempt", "seconds", "ends"), [(1, 10, True), (2, 10, False), (1, 10**10, False)])
+async def test_a_job_that_waits_for_room_has_its_queue_timeout(
+    attempt: int, seconds: int, *, ends: bool
+) -> None:
+    pod = a_pod(attempt=attempt)
+    pod.initial.queue_timeout.FromSeconds(seconds)
+    node = Node(pod)
+    node.host.ends_by_itself = True
+    node.faults.errors["run"] = [BUSY]
+    await node.new_run().run()
+    assert len(node.host.starts) == (not ends)
+    if ends:
+        [record] = node.cluster.reports
+        assert record.status == job_pb2.JOB_STATUS_FAILED
+        assert record.termination.reason == job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT
+        assert record.termination.message == "reached the queue timeout of 10 s; the command never ran"
 
 
 @pytest.mark.parametrize("call", ["read_spec", "run", "report", "wait"])

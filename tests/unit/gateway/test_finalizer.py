@@ -141,6 +141,17 @@ async def test_a_job_is_archived_before_it_leaves_the_cluster(world: World) -> N
     assert not world.jobs_left
 
 
+async def test_a_job_whose_node_has_no_room_is_in_the_queue(world: World) -> None:
+    """Users of the host have taken the room that the scheduler counted on."""
+    await world.start(ONCE, node="node-1", shortage="8 jobs are running")
+    async with world.gateway() as engine:
+        waiting = await status(engine, ONCE, QUEUED)
+        assert waiting.queue_reason == "waits for room on node node-1: 8 jobs are running"
+        assert waiting.node == "node-1"
+        await world.change(ONCE, record=ran(ONCE, RUNNING), phase="Running")
+        assert not (await status(engine, ONCE, RUNNING)).queue_reason
+
+
 async def test_no_status_is_final_while_the_archive_does_not_answer(world: World) -> None:
     await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
     async with world.gateway() as engine:

@@ -86,6 +86,9 @@ class Cluster(Protocol):
             SecretUnreadable: the Secret does not exist, has no request, or the agent may not read it.
         """
 
+    async def note_shortage(self, pod: JobPod, why: str) -> None:
+        """Write into a Pod what the host lacks to start it, for clients."""
+
     async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
         """Write the record and the status of a Pod, and return false if the Pod does not exist any more."""
 

@@ -116,6 +116,12 @@ class KubeCluster:
             except (KeyError, TypeError, binascii.Error) as error:
                 raise SecretUnreadable(f"it has no key {names.SPEC_KEY}") from error
 
+    async def note_shortage(self, pod: JobPod, why: str) -> None:
+        """See Cluster."""
+        patch = {"metadata": {"uid": pod.uid, "annotations": {names.SHORTAGE: why}}}
+        with _unavailable(), suppress(NotFound, Conflict):
+            await self._kube.patch(self._pods, pod.name, patch, subresource="status", kind="strategic")
+
     async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
         """See Cluster."""
         annotations = {names.RECORD: records.encode(records.strip(job))}

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import structlog
 
-from jobworker.v1 import job_pb2
+from jobworker.v1 import error_reason_pb2, job_pb2
 from jobworker_agent import records_of_end
 from jobworker_agent.cluster import ClusterUnavailable, SecretUnreadable
-from jobworker_agent.host_errors import HostError, JobUnknown
+from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, reason_name
 from jobworker_agent.start import Starter
 from jobworker_agent.steps import Done, Evict, Look, Progress, Report, Start, Step, Stop, Wait, next_step
 from jobworker_cluster.pods import JobPod
@@ -22,6 +22,8 @@ _FIRST_DELAY_SECONDS = 0.02
 
 _SECRET_TRIES = 11
 """Tries to read a Secret, over about 15 s."""
+
+_NO_ROOM = reason_name(error_reason_pb2.ERROR_REASON_TOO_MANY_JOBS)
 
 T = TypeVar("T")
 
@@ -113,6 +115,16 @@ class PodRun:
             if self._secret_tries < _SECRET_TRIES:
                 raise
             return records_of_end.not_started(pod, f"the Secret {pod.secret} cannot be read: {error}")
+        except HostUnavailable as error:
+            if error.reason != _NO_ROOM:
+                raise
+            # Nothing has run. Users of the host can have taken the room that the scheduler counted on.
+            if timed_out := records_of_end.queue_timed_out(pod):
+                return timed_out
+            why, _, _remedy = str(error).partition("; ")
+            if why != pod.shortage:
+                await self._starter.cluster.note_shortage(pod, why)
+            raise
 
     def _learn(self, job: job_pb2.Job | None) -> None:
         former = self._progress.job

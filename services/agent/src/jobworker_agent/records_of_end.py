@@ -1,10 +1,12 @@
 """Final records that the agent writes itself, because the host has none."""
 
+import time
 from types import MappingProxyType
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2
+from jobworker_cluster import records
 from jobworker_cluster.pods import JobPod
 
 _EVICTIONS = MappingProxyType(
@@ -56,6 +58,20 @@ def not_started(pod: JobPod, why: str) -> job_pb2.Job:
         reason=job_pb2.TERMINATION_REASON_NOT_STARTED, message=why[:_MAX_MESSAGE]
     )
     return _ended(pod, job_pb2.JOB_STATUS_FAILED, termination)
+
+
+def queue_timed_out(pod: JobPod) -> job_pb2.Job | None:
+    """Return the record of a job that has not started within its queue timeout; None if it can still wait.
+
+    As in the queue of the cluster, only the first attempt has one.
+    """
+    initial = pod.initial
+    if pod.attempt > 1 or not initial.HasField("queue_timeout"):
+        return None
+    end = initial.create_time.ToNanoseconds() + initial.queue_timeout.ToNanoseconds()
+    if time.time_ns() < end:
+        return None
+    return _ended(pod, job_pb2.JOB_STATUS_FAILED, records.queue_timed_out(initial))
 
 
 def vanished(pod: JobPod) -> job_pb2.Job:

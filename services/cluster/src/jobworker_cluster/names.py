@@ -29,6 +29,9 @@ RECORD = f"{PREFIX}/record"
 Pod, which keeps the record until a gateway has archived it.
 """
 
+SHORTAGE = f"{PREFIX}/shortage"
+"""Annotation of a Pod that its node cannot start yet: what the host lacks."""
+
 STOPPED_BY = f"{PREFIX}/stopped-by"
 QUEUE_TIMED_OUT = f"{PREFIX}/queue-timed-out"
 REQUEST_HASH = f"{PREFIX}/request-sha256"

@@ -28,8 +28,9 @@ class JobPod:
     `node` is empty until the scheduler has chosen one. `deleted` is true if the Pod must end: then
     `stopped_by` is the client that stopped the job, or `disruption` the reason of the cluster, such as
     `PreemptionByScheduler`. `held` is true while the finalizer keeps the Pod. `waits_for` is the scheduler's
-    reason why no node is chosen, and `priority` the value of the class by which it orders Pods. The
-    `reserved` amounts, in percent of one core and in MiB, never change. The limits of the job can.
+    reason why no node is chosen, `shortage` what the chosen one lacks to start the job, and `priority` the
+    value of the class by which the scheduler orders Pods. The `reserved` amounts, in percent of one core and
+    in MiB, never change. The limits of the job can.
     """
 
     namespace: str
@@ -51,6 +52,7 @@ class JobPod:
     queue_timed_out: bool = False
     disruption: str = ""
     waits_for: str = ""
+    shortage: str = ""
     priority: int = 0
     reserved_cpu: int = 0
     reserved_memory: int = 0
@@ -115,6 +117,7 @@ def read(pod: Json) -> JobPod:
             disruption=(conditions.get("DisruptionTarget") or {}).get("reason", ""),
             priority=spec.get("priority") or 0,
             waits_for=(conditions.get("PodScheduled") or {}).get("message", ""),
+            shortage=annotations.get(names.SHORTAGE, ""),
             reserved_cpu=quantities.percent(reserved.get("cpu", "0")),
             reserved_memory=quantities.mebibytes(reserved.get("memory", "0")),
         )

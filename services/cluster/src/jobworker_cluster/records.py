@@ -72,6 +72,15 @@ def with_limits(initial: job_pb2.Job, job: job_pb2.Job) -> job_pb2.Job:
     return _overlay(initial, job, _LIMITS)
 
 
+def queue_timed_out(initial: job_pb2.Job) -> job_pb2.Termination:
+    """Return why a job has ended that was in the queue for its longest time."""
+    longest = initial.queue_timeout.ToNanoseconds() / 1e9
+    return job_pb2.Termination(
+        reason=job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT,
+        message=f"reached the queue timeout of {longest:g} s; the command never ran",
+    )
+
+
 def _overlay(base: job_pb2.Job, top: job_pb2.Job, fields: tuple[str, ...]) -> job_pb2.Job:
     """Return `base` with these fields of `top`, set or not."""
     merged = job_pb2.Job()

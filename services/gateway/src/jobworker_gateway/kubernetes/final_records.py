@@ -3,6 +3,7 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2
+from jobworker_cluster import records
 from jobworker_cluster.pods import JobPod
 
 
@@ -18,12 +19,7 @@ def stopped(pod: JobPod, now: Timestamp) -> job_pb2.Job:
 
 def queue_timed_out(pod: JobPod, now: Timestamp) -> job_pb2.Job:
     """Return the record of a job that was in the queue for its longest time."""
-    longest = pod.initial.queue_timeout.ToNanoseconds() / 1e9
-    termination = job_pb2.Termination(
-        reason=job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT,
-        message=f"reached the queue timeout of {longest:g} s; the command never ran",
-    )
-    return _ended(pod.initial, job_pb2.JOB_STATUS_FAILED, termination, now)
+    return _ended(pod.initial, job_pb2.JOB_STATUS_FAILED, records.queue_timed_out(pod.initial), now)
 
 
 def evicted_from_queue(pod: JobPod, now: Timestamp) -> job_pb2.Job:

@@ -17,12 +17,18 @@ def job_of(pod: JobPod) -> job_pb2.Job:
         job.ClearField("termination")
     job.status = _status(pod)
     job.queue_position = 0
-    job.queue_reason = (pod.waits_for or _WAITS) if job.status == job_pb2.JOB_STATUS_QUEUED else ""
+    job.queue_reason = _queue_reason(pod) if job.status == job_pb2.JOB_STATUS_QUEUED else ""
     return job
 
 
+def _queue_reason(pod: JobPod) -> str:
+    if pod.node:
+        return f"waits for room on node {pod.node}: {pod.shortage}"
+    return pod.waits_for or _WAITS
+
+
 def _status(pod: JobPod) -> job_pb2.JobStatus.ValueType:
-    if not pod.node:
+    if not pod.node or (pod.shortage and not pod.record):
         return job_pb2.JOB_STATUS_QUEUED
     if pod.record and pod.record.HasField("start_time"):
         return job_pb2.JOB_STATUS_RUNNING
