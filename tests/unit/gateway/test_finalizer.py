@@ -17,7 +17,7 @@ from jobworker_cluster import job_secrets, names, pods, records
 from jobworker_cluster.kube import Conflict, Json, Kube
 from jobworker_cluster.pods import JobPod
 from jobworker_gateway.engine import AcceptedJob, ArchivedJob
-from jobworker_gateway.kubernetes import final_records, time_now
+from jobworker_gateway.kubernetes import final_records, finalizer, time_now
 from jobworker_gateway.kubernetes.attempts import Attempts
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
 from jobworker_gateway.kubernetes.priorities import Priorities
@@ -83,6 +83,18 @@ class World:
 
     def final(self, found: job_pb2.Job) -> job_pb2.Job:
         return self.archive.rows[found.id].job
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let gateways remove the Pods of others with almost no delay."""
+    monkeypatch.setattr(finalizer, "TAKE_OVER_SECONDS", 0.05)
+
+
+@pytest.fixture
+def patient(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it comes first
+    """Let gateways leave the Pods of others alone."""
+    monkeypatch.setattr(finalizer, "TAKE_OVER_SECONDS", 3600.0)
 
 
 @pytest.fixture
@@ -195,6 +207,7 @@ async def test_two_gateways_end_a_job_at_once(world: World) -> None:
     assert len(world.archive.rows) == 1
 
 
+@pytest.mark.usefixtures("patient")
 async def test_the_gateway_that_created_a_pod_removes_it(world: World) -> None:
     async with world.gateway() as one, world.gateway() as two:
         await one.submit(accepted(ONCE))
@@ -202,6 +215,21 @@ async def test_the_gateway_that_created_a_pod_removes_it(world: World) -> None:
         await world.change(ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded")
         await until(lambda: not one.jobs.get(ONCE.id) and not two.jobs.get(ONCE.id))
     assert world.server.requests.count(f"PATCH {POD}") == 1
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_pod_whose_secret_has_just_gone_is_left_to_its_gateway(world: World) -> None:
+    """The watch of the Secrets is faster than that of the Pods."""
+    await world.archive.add(ArchivedJob(ran(ONCE, COMPLETED)))
+    await world.server.put(POD, pod_item(ONCE, node="node-1", gateway="other"))
+    async with world.gateway() as engine:
+        await status(engine, ONCE, COMPLETED)
+        own = job(2)
+        await engine.submit(accepted(own))
+        await world.change(own, record=ran(own, COMPLETED), phase="Succeeded")
+        await until(lambda: not engine.jobs.get(own.id))
+    assert world.jobs_left == [POD]
+    assert f"PATCH {POD}" not in world.server.requests
 
 
 async def test_a_crash_between_secret_and_pod_starts_the_job(world: World) -> None:

@@ -16,8 +16,11 @@ from jobworker_gateway.kubernetes.cluster_state import ClusterState
 from jobworker_gateway.kubernetes.decisions import Archive, DeletePod, Retry, Wait
 from jobworker_gateway.kubernetes.nodes import NodeTable
 
-TAKE_OVER_SECONDS = 2.0
-"""Time after which a gateway removes the Pod of another one, which then probably has ended."""
+TAKE_OVER_SECONDS = 10.0
+"""Time after which a gateway removes the Pod of another one, which then probably has ended.
+
+The job is final before that. A shorter time would let all gateways do the same work when they are busy.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,13 @@ class Finalizer:
         return True
 
     async def _check_archive(self, pod: JobPod) -> None:
-        """Remove a Pod that a slow gateway created after another one had archived the job."""
+        """Remove a Pod that a slow gateway created after another one had archived the job.
+
+        Most often, the other one has just removed the Secret, and removes the Pod next.
+        """
         if archived := await self.attempts.archive.find(pod.job_id):
             self.state.finish(archived)
-            await self.attempts.release(pod)
+            await self._remove(pod)
         self.state.unaccepted.discard(pod.job_id)
 
     async def _without_pod(self, job_id: str) -> None:
