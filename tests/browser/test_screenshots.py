@@ -1,24 +1,31 @@
 """Takes the pictures of docs/dashboard.md for `make screenshots`."""
 
+import asyncio
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from fake_gateway import OWNER, FakeGateway
 from playwright.async_api import Locator, Page, ViewportSize, expect
 
+from dashboard import Dashboard
+from live import Server
+from scripted import JOB_ID
 from tests.browser.conftest import OpenPage
 from tests.browser.demo import JOBS, demo
 from tests.browser.locators import button, log, table
 
 DESKTOP = ViewportSize(width=1180, height=560)
 PHONE = ViewportSize(width=360, height=560)
+_DAY_SECONDS = 86_400
 CHART_SECONDS = 20
 """Time for the charts of the usage, which begin when the page opens."""
 
 
 @pytest.mark.timeout(400)
 async def test_pictures(request: pytest.FixtureRequest, open_page: OpenPage, resources: ExitStack) -> None:
-    """One test takes all pictures, since the demo takes seconds to start."""
+    """One test takes all pictures of the demo, which takes seconds to start."""
     folder: Path | None = request.config.getoption("--screenshots")
     if folder is None:
         pytest.skip("make screenshots takes the pictures")
@@ -31,6 +38,38 @@ async def test_pictures(request: pytest.FixtureRequest, open_page: OpenPage, res
     await take_usage(page, folder)
     await take_terminal(page, folder)
     await take_phone(page, folder)
+
+
+async def test_picture_of_nodes(
+    request: pytest.FixtureRequest, open_page: OpenPage, certs: Path, resources: ExitStack
+) -> None:
+    """The nodes are those of a scripted gateway, because a cluster needs root and a control plane."""
+    folder: Path | None = request.config.getoption("--screenshots")
+    if folder is None:
+        pytest.skip("make screenshots takes the pictures")
+    async with FakeGateway.started(certs) as gateway:
+        add_nodes(gateway)
+        # In a thread, because the gateway answers in this loop.
+        starting = Dashboard.started(Server(gateway.address, certs))
+        dashboard = await asyncio.to_thread(resources.enter_context, starting)
+        page = await open_page("/nodes", at=dashboard, viewport=DESKTOP, color_scheme="light")
+        await expect(page.get_by_role("row", name="node4")).to_contain_text("Not ready")
+        await take(page, folder / "nodes.png")
+        await page.context.close()
+
+
+def add_nodes(gateway: FakeGateway) -> None:
+    """Add nodes in all states, and a job."""
+    for number, (zone, disk) in enumerate([("a", "ssd"), ("b", "ssd"), ("a", "hdd"), ("b", "hdd")], start=1):
+        node = gateway.cluster.add(f"node{number}", ready=number < 4, schedulable=number != 3)
+        node.address = f"node{number}.example.org:50051"
+        node.labels["zone"], node.labels["disk"] = zone, disk
+        node.capacity.cpu, node.capacity.memory = 1_600, 65_536
+        node.allocated.cpu, node.allocated.memory = 350 * number, 7_168 * number
+        node.allocated.jobs = 3 * number
+        node.create_time.FromSeconds(int(time.time()) - 30 * _DAY_SECONDS)
+    gateway.cluster.nodes[-1].conditions[0].message = "the lease of the node has ended"
+    gateway.jobs.add(JOB_ID, node="node1", owner=OWNER)
 
 
 async def take(page: Page, path: Path) -> None:
