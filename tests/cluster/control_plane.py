@@ -23,8 +23,9 @@ _CONTROLLERS = (
     "garbage-collector-controller",
     "resourcequota-controller",
     "serviceaccount-controller",
+    "certificatesigningrequest-signing-controller",
 )
-"""Those that act on Pods, Nodes and namespaces; the others would only need time and memory."""
+"""Those that the cluster and docs/cluster.md need; the others would only need time and memory."""
 
 _LEADER = (
     "--leader-elect=true",
@@ -220,6 +221,8 @@ class _Starter:
             "--use-service-account-credentials=true",
             f"--service-account-private-key-file={self._certificates.service_accounts.key}",
             f"--root-ca-file={self._certificates.ca}",
+            f"--cluster-signing-cert-file={self._certificates.ca}",
+            f"--cluster-signing-key-file={self._certificates.ca_key}",
         )
 
     def _kubeconfig(self, server: str, name: str, user: str) -> Path:

@@ -44,6 +44,8 @@ class ClusterCertificates:
         builder = self._builder(self._name, self._key.public_key())
         certificate = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.ca_key = directory / "ca-key.pem"
+        _write_key(self.ca_key, self._key)
         self.service_accounts = Pair(directory / "tokens.pub", directory / "tokens.key")
         self._write_token_key()
 
