@@ -11,7 +11,7 @@ from jobworker_gateway.archive.sqlite import SqliteArchive
 from jobworker_gateway.engine import AcceptedJob, ArchivedJob
 from jobworker_gateway.job_table import FINAL, JobTable, LiveJob
 from jobworker_gateway.jobs import Jobs
-from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.errors import ClusterUnavailable, JobNotFound
 
 
 class FakeEngine:
@@ -28,6 +28,8 @@ class FakeEngine:
         self.updated: list[job_pb2.Job] = []
         self.cancels = True
         """The result of `cancel`."""
+        self.gone = set[str]()
+        """Jobs that the cluster does not have any more."""
         self.is_down = False
 
     async def run(self) -> None:
@@ -56,6 +58,8 @@ class FakeEngine:
         if self.is_down:
             raise ClusterUnavailable("the control plane does not answer")
         self.cancelled.append((job_id, subject))
+        if job_id in self.gone:
+            raise JobNotFound(job_id)
         return self.cancels
 
     async def update(self, job: job_pb2.Job) -> None:

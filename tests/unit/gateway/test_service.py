@@ -275,6 +275,18 @@ async def test_a_job_that_starts_while_it_is_stopped_is_stopped_at_its_node(
     assert (await stopping).job == final(ID, "STOPPED")
 
 
+async def test_a_job_that_ends_while_it_is_stopped_is_final(
+    cluster: FakeCluster, service: GatewayJobService
+) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    cluster.engine.gone = {ID}
+    stopping = asyncio.create_task(service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context))
+    while not cluster.engine.cancelled:
+        await asyncio.sleep(0.001)
+    await cluster.put(final(ID))
+    assert (await stopping).job == final(ID)
+
+
 async def test_a_stop_of_an_unreachable_node_is_an_error(
     cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
 ) -> None:

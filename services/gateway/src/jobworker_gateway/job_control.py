@@ -78,8 +78,10 @@ class JobControl:
                 answer = await self._change("StopJob", request, live, subject, seconds)
                 stopped = job_service_pb2.StopJobResponse.FromString(answer).job
                 return await self._jobs.ended_within(request.id, _RECORD_SECONDS) or stopped
-            if await self._jobs.engine.cancel(request.id, subject):
-                return await self._jobs.ended(request.id)
+            # The cluster does not have a job that has ended and was archived since the last look.
+            with contextlib.suppress(JobNotFound):
+                if await self._jobs.engine.cancel(request.id, subject):
+                    return await self._jobs.ended(request.id)
             live = await self._jobs.changed(live)
         return live.job
 
