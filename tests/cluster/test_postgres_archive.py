@@ -1,8 +1,10 @@
 """The archive in a real PostgreSQL server."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -14,6 +16,7 @@ from jobworker_gateway.archive.postgres import PostgresArchive
 from jobworker_gateway.engine import ArchivedJob
 from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.startup import CannotStart
+from tests.cluster.network import network
 from tests.cluster.place import LOOPBACK
 from tests.cluster.postgresql import running
 from tests.cluster.service import Service
@@ -80,6 +83,39 @@ async def test_two_gateways_agree_on_the_first_record(archive: PostgresArchive, 
     assert found[0] == found[1] == await archive.find(job_id(0))
     assert found[0] in records
     await other.close()
+
+
+async def test_a_host_of_the_database_that_disappears_blocks_no_call(tmp_path: Path) -> None:
+    with network() as net:
+        place = net.place("database", 1)
+        with running(place, tmp_path / "log") as (_, url):
+            wait_for(url)
+            archive = await PostgresArchive.connect(url)
+            async with await psycopg.AsyncConnection.connect(url) as other:
+                await other.execute("LOCK TABLE job")
+                reading = asyncio.ensure_future(archive.find(job_id(0)))
+                while not await waiting(other):
+                    await asyncio.sleep(0.05)
+                # The database has the query, so that no packet of this host is unacknowledged.
+                net.cut(place)
+                try:
+                    async with asyncio.timeout(60):
+                        with pytest.raises(ClusterUnavailable):
+                            await reading
+                finally:
+                    net.heal(place)
+            async with asyncio.timeout(60):
+                while True:
+                    with contextlib.suppress(ClusterUnavailable):
+                        assert await archive.find(job_id(0)) is None
+                        break
+            await archive.close()
+
+
+async def waiting(connection: psycopg.AsyncConnection) -> bool:
+    """Return whether a statement waits for a lock."""
+    found = await connection.execute("SELECT FROM pg_locks WHERE NOT granted")
+    return bool(found.rowcount)
 
 
 async def test_the_archive_returns_with_the_database(archive: PostgresArchive, server: Server) -> None:

@@ -15,4 +15,4 @@ from jobworker_gateway.archive import postgres_address
     ],
 )
 def test_an_address_with_an_escaped_password_is_accepted(address: str) -> None:
-    postgres_address.check(address)
+    postgres_address.parameters(address)

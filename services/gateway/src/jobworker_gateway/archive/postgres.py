@@ -1,6 +1,7 @@
 """The archive that several gateways share, in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Self
 
 import psycopg
@@ -18,7 +19,19 @@ _TYPES = Types(text='TEXT COLLATE "C"', binary="BYTEA")
 
 _CONNECTIONS = 8
 _WAIT_SECONDS = 5.0
-_STATEMENT_TIMEOUT = "-c statement_timeout=10000"
+_PARAMETERS: Mapping[str, str | int] = MappingProxyType(
+    {
+        "options": "-c statement_timeout=10000",
+        "connect_timeout": 5,
+        # The host of the database can disappear without an answer. The defaults of Linux notice that after
+        # two hours, and all calls would wait as long.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+)
+"""Parameters that apply unless the address has them."""
 
 _LOCK = Statement("SELECT pg_advisory_xact_lock(?)", (0x6A6F_6277,))
 """Two gateways that create the tables at the same time would fail without it."""
@@ -42,13 +55,15 @@ class PostgresArchive(SqlArchive):
         Raises:
             CannotStart: the address is wrong, the database cannot be reached, or the user may not use it.
         """
-        postgres_address.check(dsn)
+        given = postgres_address.parameters(dsn)
         pool: Pool = AsyncConnectionPool(
             dsn,
-            kwargs={"options": _STATEMENT_TIMEOUT},
+            kwargs={name: value for name, value in _PARAMETERS.items() if name not in given},
             min_size=1,
             max_size=_CONNECTIONS,
             timeout=_WAIT_SECONDS,
+            # The delays of the pool grow up to minutes. After this time, the next call tries at once.
+            reconnect_timeout=_WAIT_SECONDS,
             check=AsyncConnectionPool.check_connection,
             open=False,
         )

@@ -4,6 +4,7 @@ The library quotes parts of a wrong address in its errors and in the log, also p
 """
 
 import re
+from collections.abc import Collection
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -16,16 +17,17 @@ _UNESCAPED = re.compile(r"[^@/]*[@/][^?]*@")
 _ESCAPES = "write each special character of the password as % and two hexadecimal digits, such as %40 for @"
 
 
-def check(url: str) -> None:
-    """Check that the library finds the user, the password and the host where they are.
+def parameters(url: str) -> Collection[str]:
+    """Return the names of the parameters in an address.
 
     Raises:
-        CannotStart: it does not. The message has no part of the address.
+        CannotStart: the library does not find the user, the password and the host where they are. The
+            message has no part of the address.
     """
     if _UNESCAPED.match(url.partition("://")[2]):
         raise CannotStart(f"archive: the address has an unescaped @ or / in its password; {_ESCAPES}")
     try:
-        conninfo_to_dict(url)
+        return conninfo_to_dict(url).keys()
     except psycopg.Error:
         # Without the cause, which quotes the address.
         raise CannotStart(
