@@ -16,6 +16,7 @@ from jobworker_cluster.access import Access, read_access
 Json = dict[str, Any]
 
 _PAGE = 500
+_SMALLEST_PAGE = 50
 _CALL_SECONDS = 5.0
 _CONNECTIONS = 100
 _MAX_OBJECT_BYTES = 1 << 21
@@ -154,6 +155,9 @@ class Kube:
     def __init__(self, access: Access) -> None:
         """The first call connects."""
         self._access = access
+        self._pages: dict[Resource, int] = {}
+        """The sizes of the pages of lists that took too long."""
+
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=access.context)
         # With `trust_env`, aiohttp would look for ~/.netrc and for proxies in a thread before each request.
         self._session = aiohttp.ClientSession(
@@ -216,6 +220,8 @@ class Kube:
     async def list(self, selection: Selection, not_older_than: str = "") -> Page:
         """Return all objects of a selection, read in pages.
 
+        If a page takes too long, the next call for the kind reads smaller ones: a Pod can have 256 KiB.
+
         Without a resource version, an apiserver whose etcd is older than 3.4.31 or 3.5.13 reads all objects
         of the kind from it. With one, it answers from its memory, as soon as that is not older.
 
@@ -224,18 +230,25 @@ class Kube:
             TooNew: the apiserver has not seen the version.
         """
         items: list[Json] = []
-        query = selection.query | {"limit": str(_PAGE)}
+        limit = self._pages.get(selection.resource, _PAGE)
+        query = selection.query | {"limit": str(limit)}
         if not_older_than:
             query |= {"resourceVersion": not_older_than, "resourceVersionMatch": "NotOlderThan"}
         accept = "application/json" + (_METADATA_ONLY.format("List") if selection.metadata_only else "")
         while True:
             request = _Request("GET", selection.resource.path(), query, headers={"Accept": accept})
-            found = await self._call(request)
+            try:
+                found = await self._call(request)
+            except Unreachable as error:
+                if isinstance(error.__cause__, TimeoutError):
+                    self._pages[selection.resource] = max(limit // 5, _SMALLEST_PAGE)
+                raise
             items += found.get("items") or []
             following = found["metadata"].get("continue")
             if not following:
+                self._pages.pop(selection.resource, None)
                 return Page(items, found["metadata"]["resourceVersion"])
-            query = selection.query | {"limit": str(_PAGE), "continue": following}
+            query = selection.query | {"limit": str(limit), "continue": following}
 
     async def watch(
         self, selection: Selection, resource_version: str, seconds: int
