@@ -11,6 +11,7 @@ import pytest
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_agent.agent import run
 from jobworker_agent.cluster import Cluster, SecretUnreadable
+from jobworker_agent.host_errors import HostUnavailable
 from jobworker_agent.kube_cluster import connect
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_cluster import pods
@@ -152,6 +153,14 @@ async def test_a_job_runs_on_a_node_without_a_kubelet(node: Node) -> None:
     [start] = node.host.starts
     assert start.job.request_id == pod["metadata"]["uid"]
     assert all(seconds <= 15 for seconds in node.host.leases)
+
+
+async def test_a_job_that_waits_for_room_says_so(node: Node) -> None:
+    busy = HostUnavailable("TOO_MANY_JOBS", "8 jobs are running; retry when a job has ended")
+    node.host.faults.errors["run"] = [busy]
+    node.create_job()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+    assert node.pod()["metadata"]["annotations"]["jobworker.dev/shortage"] == "8 jobs are running"
 
 
 async def test_a_drained_job_says_so(node: Node) -> None:
