@@ -5,6 +5,7 @@
 import grpc
 
 from jobworker.v1 import login_service_pb2, login_service_pb2_grpc
+from jobworkerd.rpc_server.identity.identity_message import identity_message
 from jobworkerd.rpc_server.identity.principal import Identities
 from jobworkerd.rpc_server.rpc import Context
 
@@ -23,9 +24,7 @@ class GatewayLoginService(login_service_pb2_grpc.LoginServiceServicer):
         context: Context,
     ) -> login_service_pb2.GetIdentityResponse:
         """Return the identity of the caller."""
-        principal = self._identities.principal(context)
-        role = principal.role.value if principal.role else ""
-        identity = login_service_pb2.Identity(subject=principal.subject, role=role)
+        identity = identity_message(self._identities.principal(context))
         return login_service_pb2.GetIdentityResponse(identity=identity)
 
     async def CreateLogin(

@@ -12,6 +12,7 @@ from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.login_messages import CreateLogin, Login, LoginToken, RedeemLogin
 from jobworkerd.protocol.replies import expect
 from jobworkerd.rpc_server.identity import session_token
+from jobworkerd.rpc_server.identity.identity_message import identity_message
 from jobworkerd.rpc_server.identity.principal import Identities, Principal, credential
 from jobworkerd.rpc_server.identity.session_token import DelegatedSession, SessionTokens
 from jobworkerd.rpc_server.rpc import Context, Credential
@@ -35,7 +36,7 @@ class LoginService(login_service_pb2_grpc.LoginServiceServicer):
     ) -> login_service_pb2.GetIdentityResponse:
         """Return the identity of the caller."""
         principal = self._identities.principal(context)
-        return login_service_pb2.GetIdentityResponse(identity=_identity(principal))
+        return login_service_pb2.GetIdentityResponse(identity=identity_message(principal))
 
     async def CreateLogin(
         self,
@@ -70,13 +71,8 @@ class LoginService(login_service_pb2_grpc.LoginServiceServicer):
         expires = min(time.time() + session_token.SECONDS, self._identities.expiry(user))
         session = DelegatedSession(delegate, user.certificate, user.chain, expires)
         response = login_service_pb2.RedeemLoginResponse(
-            identity=_identity(Principal(principal.subject, principal.role, delegate)),
+            identity=identity_message(Principal(principal.subject, principal.role, delegate)),
             session_token=self._sessions.sign(session),
         )
         response.expire_time.FromMilliseconds(int(expires * 1_000))
         return response
-
-
-def _identity(principal: Principal) -> login_service_pb2.Identity:
-    role = principal.role.value if principal.role else ""
-    return login_service_pb2.Identity(subject=principal.subject, role=role, delegate=principal.delegate)
