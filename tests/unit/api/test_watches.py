@@ -10,7 +10,6 @@ from api_server import FINAL_JOB, JOB, JOB_ID
 from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_watch_pb2
-from jobworkerd.api import watches
 from jobworkerd.api.watches import Watches
 from jobworkerd.model import Job
 from jobworkerd.protocol import messages
@@ -20,6 +19,7 @@ from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.rpc_server import validation
 from jobworkerd.rpc_server.job_messages import JobMessages
 from jobworkerd.rpc_server.rpc import Context
+from jobworkerd.rpc_server.streaming import watch_call
 
 EPOCH = 7
 RUNNING = job_pb2.JOB_STATUS_RUNNING
@@ -251,7 +251,7 @@ async def test_the_bound_on_final_jobs_skips_the_pages_of_the_others() -> None:
 
 
 async def test_a_bookmark_follows_a_silent_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.02)
+    monkeypatch.setattr(watch_call, "BOOKMARK_SECONDS", 0.02)
     async with watching(Supervisor(JOB)) as client:
         assert await client.read() == ["1 RUNNING 0"]
         first = client.cursor
@@ -273,7 +273,7 @@ class SlowClient(Client):
 
 
 async def test_a_client_that_never_catches_up_gets_bookmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.02)
+    monkeypatch.setattr(watch_call, "BOOKMARK_SECONDS", 0.02)
     supervisor = Supervisor(JOB)
     async with watching(supervisor, SlowClient(supervisor)) as client:
         await client.read()

@@ -1,6 +1,5 @@
 """Streams the changes of jobs: a snapshot, and then the newest states in the order of the changes."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -14,14 +13,12 @@ from jobworkerd.protocol.change_log import Change, RemovalReason
 from jobworkerd.protocol.client import SupervisorClient
 from jobworkerd.protocol.job_feed import JobFeed
 from jobworkerd.protocol.job_filter import matches, matches_with_any_status
-from jobworkerd.rpc_server import watch_cursor
 from jobworkerd.rpc_server.job_messages import JobMessages
 from jobworkerd.rpc_server.requests import WatchRequest
 from jobworkerd.rpc_server.rpc import Context
 from jobworkerd.rpc_server.streaming.rate_limiter import RateLimiter
-from jobworkerd.rpc_server.watch_cursor import UnusableCursor
+from jobworkerd.rpc_server.streaming.watch_call import WatchCall, write_removal
 
-BOOKMARK_SECONDS = 30.0
 _LIVE = frozenset(status for status in JobStatus if not status.final)
 
 _EARLIER: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
@@ -53,82 +50,22 @@ class Watches:
             yield Watch(request, feed, self)
 
 
-class Watch:
-    """A WatchJobs call. It is a cursor in the feed and has no queue, however slow its client is."""
+class Watch(WatchCall[Change]):
+    """A WatchJobs call of a client of this host."""
 
     def __init__(self, request: WatchRequest, feed: JobFeed, watches: Watches) -> None:
-        self._request = request
-        self._filters = request.first_page
-        self._ids = frozenset(request.ids)
+        super().__init__(request, feed, feed.log, watches.rate_limiter)
         self._feed = feed
         self._watches = watches
-        self._revision = 0
-        self._next_bookmark = 0.0
 
-    async def write(self, context: Context) -> None:
-        """Write messages until the call ends.
-
-        Raises:
-            SupervisorUnavailable: the supervisor is gone or does not answer.
-        """
-        is_new = not self._request.cursor
-        while True:
-            try:
-                await self._begin(context, is_new=is_new)
-                await self._follow(context)
-            except UnusableCursor as error:
-                await _write(context, reset=job_watch_pb2.WatchReset(reason=str(error)))
-                is_new = True
-
-    async def _begin(self, context: Context, *, is_new: bool) -> None:
-        """Write a snapshot, or the changes after the cursor."""
-        if is_new:
-            self._revision = self._feed.log.revision
-            await self._write_snapshot(context)
-        else:
-            self._revision = await self._resume()
-            await self._write_changes(context)
-
-    async def _resume(self) -> int:
-        """Return the revision of the cursor.
-
-        Raises:
-            UnusableCursor: the cursor is not of this watch or of this supervisor.
-        """
-        request, feed = self._request, self._feed
-        revision = watch_cursor.revision_of(request.cursor, feed.epoch, request.fingerprint)
-        if revision > feed.log.revision:
-            # Another API process can have sent the cursor before this one receives the change.
-            newest = await self._watches.supervisor.get_jobs(())
-            if revision > newest.revision:
-                raise UnusableCursor("the cursor is not from this server")
-            await feed.reached(revision)
-        return revision
-
-    async def _follow(self, context: Context) -> None:
-        """Write changes and bookmarks without an end."""
-        while True:
-            await self._write_bookmark(context)
-            while await self._changed():
-                await self._write_changes(context)
-
-    async def _changed(self) -> bool:
-        """Wait for a change and for a turn. Return False when a bookmark is due."""
-        try:
-            async with asyncio.timeout_at(self._next_bookmark):
-                await self._feed.reached(self._revision + 1)
-                await self._watches.rate_limiter.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _write_bookmark(self, context: Context) -> None:
-        cursor = watch_cursor.make(self._feed.epoch, self._revision, self._request.fingerprint)
-        await _write(context, bookmark=job_watch_pb2.WatchBookmark(cursor=cursor))
-        self._next_bookmark = asyncio.get_running_loop().time() + BOOKMARK_SECONDS
+    async def _reach(self, revision: int) -> None:
+        # Another API process can have sent the cursor before this one receives the change.
+        newest = await self._watches.supervisor.get_jobs(())
+        if revision > newest.revision:
+            await super()._reach(revision)
+        await self._feed.reached(revision)
 
     async def _write_snapshot(self, context: Context) -> None:
-        """Write the jobs that match, and changes after each page, so that a long snapshot cannot miss one."""
         left = self._request.max_final_jobs
         async for page in self._named_jobs(context) if self._ids else self._listed_jobs():
             for job in page.jobs:
@@ -146,7 +83,7 @@ class Watch:
         for job_ids in _batches(self._request.ids):
             page = await self._watches.supervisor.get_jobs(job_ids)
             for job_id in sorted(set(job_ids) - {job.id for job in page.jobs}):
-                await self._write_removal(context, job_id, job_watch_pb2.REMOVAL_REASON_NOT_FOUND)
+                await write_removal(context, job_id, job_watch_pb2.REMOVAL_REASON_NOT_FOUND)
             yield replace(page, jobs=tuple(job for job in page.jobs if matches(self._filters, job)))
 
     async def _listed_jobs(self) -> AsyncIterator[messages.JobPage]:
@@ -164,20 +101,8 @@ class Watch:
             request = replace(request, before=page.next_before)
             left = None if left is None else left - sum(job.status.final for job in page.jobs)
 
-    async def _write_changes(self, context: Context) -> None:
-        """Write the changes up to now.
-
-        Raises:
-            UnusableCursor: the client is so slow that the log has no longer all changes.
-        """
-        log = self._feed.log
-        end = log.revision
-        while self._revision < end:
-            if self._revision < log.floor:
-                raise UnusableCursor("the changes since then are no longer known")
-            for change in await self._complete(log.since(self._revision, messages.MAX_IDS)):
-                await self._write_change(context, change)
-                self._revision = change.revision
+    async def _next_changes(self) -> Sequence[Change]:
+        return await self._complete(self._feed.log.since(self._revision, messages.MAX_IDS))
 
     async def _complete(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Return changes with their jobs. The jobs of old changes are not in the log."""
@@ -199,41 +124,23 @@ class Watch:
         )
 
     async def _write_change(self, context: Context, change: Change) -> None:
-        """Write the message of a change, if the job matches or has matched before."""
         if not self._names(change):
             return
         job, revision = change.job, change.revision
         if change.removal:
             # Without the job it is unknown whether the client has it.
             if job is None or matches(self._filters, job):
-                await self._write_removal(context, change.job_id, _REASONS[change.removal], revision)
+                await write_removal(context, change.job_id, _REASONS[change.removal], revision)
         elif job and matches(self._filters, job):
             await context.write(self._watches.messages.serialize_change(job, revision))
         elif job and self._has_matched(job):
             reason = job_watch_pb2.REMOVAL_REASON_NO_LONGER_MATCHES
-            await self._write_removal(context, job.id, reason, revision)
+            await write_removal(context, job.id, reason, revision)
 
     def _has_matched(self, job: Job) -> bool:
         """Return whether the job can have matched with an earlier status."""
         can_match = self._filters.statuses & _EARLIER.get(job.status, _LIVE)
         return bool(can_match) and matches_with_any_status(self._filters, job)
-
-    async def _write_removal(
-        self, context: Context, job_id: str, reason: job_watch_pb2.RemovalReason.ValueType, revision: int = 0
-    ) -> None:
-        removal = job_watch_pb2.JobRemoval(id=job_id, reason=reason, revision=revision)
-        await _write(context, removed=removal)
-
-
-async def _write(
-    context: Context,
-    *,
-    removed: job_watch_pb2.JobRemoval | None = None,
-    reset: job_watch_pb2.WatchReset | None = None,
-    bookmark: job_watch_pb2.WatchBookmark | None = None,
-) -> None:
-    message = job_watch_pb2.WatchJobsResponse(removed=removed, reset=reset, bookmark=bookmark)
-    await context.write(message.SerializeToString())
 
 
 def _batches(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
