@@ -88,6 +88,22 @@ def test_the_programs_run_as_users_and_wait_for_the_cluster(machine: Machine) ->
         assert machine.output(f"stat -c %U /proc/{pid}") != "root"
 
 
+def test_the_journal_says_that_the_cluster_does_not_answer(machine: Machine) -> None:
+    for unit, event in zip(UNITS, ("node not written", "cluster not reachable"), strict=True):
+        machine.eventually(f"journalctl -u {unit} | grep '{event}'")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_killed_program_starts_again(machine: Machine, unit: str) -> None:
+    machine.run(f"systemctl kill --signal=KILL {unit}")
+    machine.eventually(
+        f"systemctl show --value -p NRestarts {unit} | grep -x 1 && systemctl is-active {unit}"
+    )
+    # Not again: the second start needs nothing that the first one has used up.
+    machine.eventually("jobworkerd health --server localhost:50061 2>&1 | grep NOT_SERVING")
+    assert machine.output(f"systemctl show --value -p NRestarts {unit}") == "1"
+
+
 def test_a_removal_stops_the_programs_and_not_the_server(machine: Machine) -> None:
     machine.run("apt-get remove -y jobworker-cluster")
     assert machine.run("pgrep -f job-worker/cluster", check=False).stdout == ""
