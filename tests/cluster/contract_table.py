@@ -19,51 +19,55 @@ _IN_THE_RECORD = (
     "CreateJob of a gateway returns before a host executes the command, so the error is in the record: "
     "test_a_command_that_does_not_exist_is_in_the_record"
 )
-_STATUS_OF_CREATE = (
-    "it expects a running job when CreateJob has returned; a gateway returns the job with status QUEUED"
-)
-_HOST = "it examines processes, files or settings of the host that serves the API"
+_STATUS_OF_CREATE = "it prints the status that CreateJob returns, which is QUEUED at a gateway"
+_PROCESSES = "it examines the processes or files of the server that serves the API; a gateway runs no jobs"
+_HERE = "its job connects to a server or socket of the test, which a host of the cluster does not reach"
+_BUILDS = "it builds programs for long; a gateway serves TLS with the code of a single host"
 _NO_LOGIN = "a gateway creates no logins for dashboards"
-_FOUR_CORES = "each of its jobs needs four cores, which is a whole host of the test"
+_EXAMPLE = "test_python_examples.py::test_docstring_example_prints_its_output"
 _LIMITS = "the host of the test enforces no limits, and a gateway learns of it only after CreateJob"
 
 LEFT_OUT = (
-    LeftOut("test_accounts.py", _HOST),
-    LeftOut("test_attacks.py", _HOST),
-    LeftOut("test_authorization.py::test_every_method_that_reflection_lists", "it counts NodeService"),
-    LeftOut("test_cli.py::test_a_single_host_has_no_nodes", "it describes a single host"),
+    LeftOut("test_attacks.py::test_a_job_reaches_no_process_of_the_host", _PROCESSES),
+    LeftOut("test_attacks.py::test_a_job_without_a_network", _HERE),
+    LeftOut("test_cli.py::test_a_single_host_has_no_nodes", "a gateway has nodes, and accepts the options"),
     LeftOut("test_cli.py::test_run_of_a_file_without_execute_permission", _IN_THE_RECORD),
     LeftOut("test_cli.py::test_run_of_an_unknown_command", _IN_THE_RECORD),
-    LeftOut("test_cli.py::test_update_top_and_stats", "it expects the columns of a single host"),
-    LeftOut("test_cli_terminal.py", _FOUR_CORES),
-    LeftOut("test_cli_tmux.py", _FOUR_CORES),
-    LeftOut("test_dashboard.py::test_the_session_names_the_user", "it describes a single host"),
-    LeftOut("test_examples.py", "it builds programs; the same calls are in test_generic_clients.py"),
-    LeftOut("test_files.py", _FOUR_CORES),
+    LeftOut("test_dashboard.py::test_the_session_names_the_user", "the session says that it is a gateway"),
+    LeftOut("test_examples.py", "it builds programs for long; the same calls are in test_generic_clients.py"),
     LeftOut("test_go_stubs.py::test_an_unknown_command", _IN_THE_RECORD),
-    LeftOut("test_go_stubs.py::test_the_kinds_of_messages", "it expects the messages of a single host"),
-    LeftOut("test_hard_cases.py::test_sigstopped_job", _STATUS_OF_CREATE),
-    LeftOut("test_hard_cases.py::test_stop_at_any_point", "it describes the start of a job on one host"),
+    LeftOut(
+        "test_go_stubs.py::test_the_kinds_of_messages",
+        "it prints the limits that CreateJob returns; at a gateway, no host has applied any by then",
+    ),
     LeftOut("test_hard_cases.py::test_stop_during_a_start_that_fails", _IN_THE_RECORD),
-    LeftOut("test_hard_cases.py::test_stop_racing_with_exit", "it describes the end of a job on one host"),
-    LeftOut("test_hard_commands.py::test_argument_above_the_kernel_limit", "see test_long_argument"),
     LeftOut("test_hard_commands.py::test_command_that_cannot_be_executed", _IN_THE_RECORD),
     LeftOut("test_hard_commands.py::test_long_argument[131071]", "a request has at most 128 KiB"),
     LeftOut("test_hard_commands.py::test_missing_working_directory", _IN_THE_RECORD),
     LeftOut("test_hard_commands.py::test_name_without_a_slash", _IN_THE_RECORD),
-    LeftOut("test_isolation.py", _HOST),
+    LeftOut("test_isolation.py::test_a_job_cannot_read_keys_or_logs", _PROCESSES),
+    LeftOut("test_isolation.py::test_a_job_sees_and_signals_only", _PROCESSES),
+    LeftOut("test_isolation.py::test_a_job_without_a_network", _HERE),
+    LeftOut("test_isolation.py::test_each_job_has_a_user", "the hosts of the test have other ranges of UIDs"),
+    LeftOut("test_isolation.py::test_the_kernel_kills_and_preempts_jobs", _PROCESSES),
+    LeftOut(
+        "test_isolation.py::test_the_record_reports_the_isolation",
+        "the hosts of the test have writable paths",
+    ),
+    LeftOut("test_isolation.py::test_users_and_processes_are_released", _PROCESSES),
     LeftOut("test_jobs.py::test_command_that_cannot_be_executed", _IN_THE_RECORD),
-    LeftOut("test_jobs.py::test_get_of_a_running_job", _STATUS_OF_CREATE),
-    LeftOut("test_limit_updates.py", _STATUS_OF_CREATE),
     LeftOut("test_limits.py::test_strict_policy", _LIMITS),
     LeftOut("test_mounts.py::test_a_command_hidden", _IN_THE_RECORD),
     LeftOut("test_node_service.py", "a gateway has no NodeService, because it is not a node"),
-    LeftOut("test_python_examples.py", _STATUS_OF_CREATE),
-    LeftOut("test_server_life.py", _HOST),
+    LeftOut(f"{_EXAMPLE}[Client.create]", _STATUS_OF_CREATE),
+    LeftOut(f"{_EXAMPLE}[Client.create_login]", _NO_LOGIN),
+    LeftOut(f"{_EXAMPLE}[SyncClient.create]", _STATUS_OF_CREATE),
+    LeftOut("test_server_life.py::test_busy_jobs_do_not_starve_the_server", _PROCESSES),
     LeftOut("test_shared_dashboard.py", _NO_LOGIN),
-    LeftOut("test_stdin.py::test_run_detached_prints_the_id", _STATUS_OF_CREATE),
-    LeftOut("test_system_calls.py::test_the_system_calls_of_administrators", _HOST),
-    LeftOut("test_troubleshooting.py", _HOST),
-    LeftOut("test_typescript_client.py::test_create_wait_get_and_list", _STATUS_OF_CREATE),
+    LeftOut("test_troubleshooting.py::test_a_certificate_that_the_server_refuses", _BUILDS),
+    LeftOut("test_troubleshooting.py::test_a_port_that_is_closed", _BUILDS),
+    LeftOut("test_troubleshooting.py::test_a_server_whose_certificate_expired", _BUILDS),
+    LeftOut("test_troubleshooting.py::test_a_server_with_another_name", _BUILDS),
+    LeftOut("test_troubleshooting.py::test_an_authority_unknown", _BUILDS),
     LeftOut("test_watch.py::test_a_failed_start", _IN_THE_RECORD),
 )

@@ -23,7 +23,7 @@ from tests.cluster.service import Service
 BIN = Path(sys.executable).parent
 PORT = 50051
 
-CPU = 400
+CPU = 1600
 """Percent of one core per host: more than the machine has, because the jobs mostly sleep."""
 
 MEMORY = 4096

@@ -18,8 +18,10 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from live import SLOW, Server, eventually, pids_with
 from live_client import Client, refused
 
-RACES = 100 if SLOW else 1_000
-STOPS_DURING_START = 10 if SLOW else 200
+FEW = SLOW or "JOBWORKER_SERVER" in os.environ
+"""Whether a start is slow, as at a gateway. Only servers that the tests have not started have an address."""
+RACES = 100 if FEW else 1_000
+STOPS_DURING_START = 10 if FEW else 200
 AT_ONCE = 10
 SHORTEST_STEP, LONGEST_STEP = 0.000_5, 0.25
 AN_HOUR = 3_600
@@ -178,15 +180,19 @@ def assert_one_true_end(job: job_pb2.Job) -> None:
     else:
         assert job.termination.reason == job_pb2.TERMINATION_REASON_STOPPED
         assert job.status == job_pb2.JOB_STATUS_STOPPED
-        assert job.HasField("exit_code") == (not job.termination.signal)
-        assert job.exit_code == 7 or job.termination.signal_name == "SIGTERM"
+        if job.HasField("start_time"):
+            assert job.HasField("exit_code") == (not job.termination.signal)
+            assert job.exit_code == 7 or job.termination.signal_name == "SIGTERM"
+        else:  # at a gateway, a stop can find the job in the queue
+            assert not job.HasField("exit_code")
+            assert not job.termination.signal
     assert job.pid == 0
     assert job.start_time.ToNanoseconds() <= job.end_time.ToNanoseconds()
 
 
 async def test_sigstopped_job_handles_its_stop_signal(admin: Client) -> None:
     script = "trap 'echo bye; exit 3' TERM; while :; do kill -STOP $$; done"
-    job = await admin.create("sh", "-c", script)
+    job = await admin.started((await admin.create("sh", "-c", script)).id)
     await eventually(lambda: psutil.Process(job.pid).status() == psutil.STATUS_STOPPED)
     stopped = await admin.stop(job.id, seconds=AN_HOUR)
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED
@@ -195,7 +201,8 @@ async def test_sigstopped_job_handles_its_stop_signal(admin: Client) -> None:
 
 
 async def test_sigstopped_job_that_ignores_its_stop_signal_is_killed(admin: Client) -> None:
-    job = await admin.create("sh", "-c", "trap '' TERM; while :; do kill -STOP $$; done")
+    created = await admin.create("sh", "-c", "trap '' TERM; while :; do kill -STOP $$; done")
+    job = await admin.started(created.id)
     await eventually(lambda: psutil.Process(job.pid).status() == psutil.STATUS_STOPPED)
     stopped = await admin.stop(job.id, seconds=1)
     assert stopped.status == job_pb2.JOB_STATUS_STOPPED

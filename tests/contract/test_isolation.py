@@ -47,7 +47,7 @@ async def prints(admin: Client, script: str, **fields: object) -> str:
 
 
 async def test_the_record_reports_the_isolation_in_force(admin: Client) -> None:
-    job = await admin.create("true")
+    job, _ = await admin.run("true")
     assert {part_name(part) for part in job.applied_isolation if part.in_force} == PARTS
     assert not any(part.reason for part in job.applied_isolation)
 
@@ -141,10 +141,10 @@ async def test_the_private_directories_are_bounded_together(admin: Client) -> No
     for directory in $HOME /tmp /var/tmp /dev/shm; do head -c 5M /dev/zero >$directory/big; done
     cat $HOME/big /tmp/big /var/tmp/big /dev/shm/big | wc -c
     ls -A /home; id -un"""
-    job = await admin.create("sh", "-c", f"exec 2>&1; {script}", max_memory=512, max_scratch=12)
+    job, output = await admin.run("sh", "-c", f"exec 2>&1; {script}", max_memory=512, max_scratch=12)
     (part,) = [each for each in job.applied_isolation if part_name(each) == "scratch"]
     assert (part.in_force, part.value, job.max_scratch) == (True, "12 MiB", 12)
-    *errors, size, home, user = (await admin.stream(job.id)).bytes().decode().splitlines()
+    *errors, size, home, user = output.decode().splitlines()
     assert len(errors) == 2
     assert all("No space left" in each for each in errors)
     assert 11 << 20 < int(size) <= 12 << 20

@@ -262,6 +262,7 @@ async def test_leftover_process_is_killed_before_the_status_is_final(admin: Clie
 @pytest.mark.root
 async def test_get_of_a_running_job(admin: Client, viewer: Client) -> None:
     job = await admin.create("sleep", "1000")
+    await admin.started(job.id)
     seen = (await viewer.stub.GetJob(job_service_pb2.GetJobRequest(id=job.id), timeout=30)).job
     assert seen.status == job_pb2.JOB_STATUS_RUNNING
     assert seen.pid > 0

@@ -84,6 +84,7 @@ async def test_update_of_a_strict_job_is_all_or_nothing(admin: Client, server: S
 async def test_update_of_a_best_effort_job_records_what_is_not_in_force(admin: Client) -> None:
     """A tmpfs has no block device, so this holds on every host."""
     job = await admin.create("sleep", "100", working_directory="/dev/shm")
+    await admin.started(job.id)
     updated = await admin.update(job.id, max_io_bps=1 << 20)
     assert updated.max_io_bps == 1 << 20
     assert reasons(updated)["max_io_bps"]

@@ -222,5 +222,5 @@ async def test_refused_calls(admin: Client, viewer: Client) -> None:
 
 def test_run_detached_prints_the_id(jobworker: Jobworker) -> None:
     job_id = jobworker.printed("run", "-d", *ROOMY, "sleep", "600").strip()
-    assert jobworker.job(job_id)["status"] == "JOB_STATUS_RUNNING"
+    jobworker.until_running(job_id)
     jobworker("stop", "--now", job_id)

@@ -39,7 +39,7 @@ def has_32_bit_programs() -> bool:
 
 
 async def test_the_system_calls_of_administrators_are_refused(admin: Client) -> None:
-    job = await admin.create("true")
+    job, _ = await admin.run("true")
     assert part(job).in_force, part(job).reason
     found = await results(admin)
     expected = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from live import Server
+from live import Server, until
 
 __all__ = ["LIMITS", "Jobworker", "jobworker"]
 
@@ -64,6 +64,10 @@ class Jobworker:
         """Return a job from `get -o json`."""
         job: dict[str, Any] = json.loads(self.printed("get", "-o", "json", ref))
         return job
+
+    def until_running(self, job_id: str) -> None:
+        """Wait until a job runs. A gateway answers CreateJob while the job still waits."""
+        until(lambda: self.job(job_id)["status"] == "JOB_STATUS_RUNNING")
 
     def printed(self, *args: str) -> str:
         """Run a command that must succeed, and return its stdout."""
