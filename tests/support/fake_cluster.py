@@ -18,6 +18,7 @@ class FakeEngine:
     """An engine whose jobs a test moves. `hidden` are jobs that only the cluster has, not the table."""
 
     problem = ""
+    complete = True
 
     def __init__(self) -> None:
         self.jobs = JobTable()

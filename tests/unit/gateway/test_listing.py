@@ -13,7 +13,7 @@ from jobworker_gateway.archive import paging
 from jobworker_gateway.cluster_service import ClusterService
 from jobworker_gateway.engine import ArchivedJob
 from jobworker_gateway.node_connections import NodeConnections
-from jobworkerd.errors import InvalidRequest
+from jobworkerd.errors import ClusterUnavailable, InvalidRequest
 from scripted_node import ScriptedNode, answer
 
 IDS = [job_id(number) for number in range(10)]
@@ -141,6 +141,16 @@ async def test_deleted_jobs_in_the_table_hide_no_other_job(
         await cluster.archive.delete(each)
     pages = await list_all(cluster, nodes, page_size=2)
     assert [each for page in pages for each in page] == IDS[2::-1]
+
+
+async def test_a_gateway_that_does_not_know_all_jobs_yet_gives_no_list(
+    filled: FakeCluster, nodes: NodeConnections
+) -> None:
+    filled.engine.complete = False
+    with pytest.raises(ClusterUnavailable, match="retry"):
+        await list_all(filled, nodes)
+    with pytest.raises(ClusterUnavailable, match="retry"):
+        await ClusterService(filled.engine).ListNodes(cluster_service_pb2.ListNodesRequest(), Call().context)
 
 
 async def test_a_queued_job_has_its_position(filled: FakeCluster, nodes: NodeConnections) -> None:

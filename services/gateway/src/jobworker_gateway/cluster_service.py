@@ -6,7 +6,7 @@ import base64
 import binascii
 
 from jobworker.v1 import cluster_service_pb2, cluster_service_pb2_grpc
-from jobworker_gateway.engine import Engine
+from jobworker_gateway.engine import Engine, check_complete
 from jobworkerd.errors import InvalidRequest
 from jobworkerd.limit_bounds import Bound
 from jobworkerd.rpc_server.rpc import Context
@@ -30,6 +30,7 @@ class ClusterService(cluster_service_pb2_grpc.ClusterServiceServicer):
             raise InvalidRequest({"page_size": problem})
         after = _name(request.page_token)
         size = min(request.page_size or PAGE_SIZE.maximum, PAGE_SIZE.maximum)
+        check_complete(self._engine)
         names = sorted(name for name in self._engine.nodes if name > after)
         page = [self._engine.nodes[name] for name in names[:size]]
         token = _token(names[size - 1]) if len(names) > size else ""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from jobworker.v1 import cluster_service_pb2, job_pb2, job_service_pb2
 from jobworker_gateway.job_table import JobTable, LiveJob
+from jobworkerd.errors import ClusterUnavailable
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class Engine(Protocol):
     def problem(self) -> str:
         """The reason why `jobs` and `nodes` are not current, in one sentence. Empty if they are."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether `jobs` and `nodes` have been current since the start. Before that, some are missing."""
+
     async def run(self) -> None:
         """Keep the table current and archive final jobs, until cancelled."""
 
@@ -122,3 +127,13 @@ class Engine(Protocol):
         Raises:
             JobNotFound: the cluster does not have the job.
         """
+
+
+def check_complete(engine: Engine) -> None:
+    """Check that a list has all jobs and nodes.
+
+    Raises:
+        ClusterUnavailable: this gateway has just started.
+    """
+    if not engine.complete:
+        raise ClusterUnavailable("this gateway has just started and does not know all jobs yet; retry soon")

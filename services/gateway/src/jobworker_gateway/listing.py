@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from jobworker.v1 import job_pb2
+from jobworker_gateway.engine import check_complete
 from jobworker_gateway.job_filter import matches
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.jobs import Jobs
@@ -26,8 +27,9 @@ async def read_page(jobs: Jobs, request: ListJobs) -> JobPage:
     so that no job is missing. The state in the archive is the true one. The state in the table can be older.
 
     Raises:
-        ClusterUnavailable: the archive does not answer.
+        ClusterUnavailable: the archive does not answer, or this gateway has just started.
     """
+    check_complete(jobs.engine)
     table = jobs.engine.jobs
     before, before_end = _live(jobs, request, "")
     archived, stop = await jobs.archive.page(request)

@@ -43,6 +43,7 @@ class KubernetesEngine:
     def __init__(self, settings: KubernetesSettings, archive: Archive, kube: Kube) -> None:
         self._kube = kube
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._complete = False
         allocations = Allocations()
         self._jobs = JobTable()
         self._nodes = NodeTable(allocations, settings.lost_after)
@@ -95,6 +96,11 @@ class KubernetesEngine:
         """The reason why `jobs` and `nodes` are not current; empty if they are."""
         watches = (self._nodes_seen, self._leases_seen, self._secrets_seen, self._pods_seen)
         return next((each.problem for each in watches if each.problem), "")
+
+    @property
+    def complete(self) -> bool:
+        """Whether all jobs and nodes have been listed since the start."""
+        return self._complete
 
     async def run(self) -> None:
         """Keep the table current and archive final jobs, until cancelled."""
@@ -225,6 +231,7 @@ class KubernetesEngine:
             match event:
                 case Listed(items=items, resource_version=version):
                     self._state.list_pods(items, version)
+                    self._complete = True
                 case Changed(item=item, resource_version=version):
                     self._state.change_pod(item, version)
                 case Deleted(item=item, resource_version=version):
