@@ -9,6 +9,7 @@ them share the CPUs of this machine. docs/scale.md explains the figures.
 import argparse
 import asyncio
 import itertools
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from live import Server, make_certificates, until
 from live_client import Client, client
 from tests.cluster import control_plane, packaged
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.place import LOOPBACK
 from tests.cluster.service import Service
 
 BIN = Path(sys.executable).parent
@@ -135,7 +137,7 @@ def start_gateway(plane: ControlPlane, stack: ExitStack, directory: Path) -> tup
     certs = make_certificates(BIN, directory / "certs", "--host", "127.0.0.1")
     issue: list[str | Path] = [BIN / "jobworkerd", "certs", "issue", "gateway", "--role", "gateway"]
     subprocess.run([*issue, "--dir", certs], check=True, capture_output=True)
-    address = "127.0.0.1:50651"
+    address = f"{LOOPBACK.address}:{LOOPBACK.port(50051)}"
     argv: list[str | Path] = [BIN / "jobworker-gateway", "--listen", address, "--certs-dir", certs]
     argv += ["--archive", f"sqlite:{directory}/archive.sqlite", "--logging-level", "warning"]
     argv += ["--kubeconfig", plane.kubeconfig(GATEWAY, "system:serviceaccounts")]
@@ -248,6 +250,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--job-seconds", type=float, default=10.0)
     options = parser.parse_args()
+    # The programs of the cluster must end with this one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"room for {options.nodes * min(CPU // 100, MAX_JOBS)} running jobs")
     with tempfile.TemporaryDirectory(prefix="cluster-scale-") as directory:
         measure(Path(directory), options)
