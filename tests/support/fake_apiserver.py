@@ -21,8 +21,8 @@ class FakeApiserver:
 
     `always` is the status of all answers, unless it is 0. `history` are the changes that watches can
     replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests, and
-    `lists` the versions that those for lists named.
-    `before_get` has what happens just before an object is read.
+    `lists` the versions that those for lists named. `patches` are the bodies of the patches. `before_get` has
+    what happens just before an object is read.
     """
 
     objects: dict[str, Json] = field(default_factory=dict)
@@ -32,6 +32,7 @@ class FakeApiserver:
     always: int = 0
     requests: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
+    patches: list[Json] = field(default_factory=list)
     before_get: dict[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
     bookmarks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -119,6 +120,7 @@ class FakeApiserver:
         if path not in self.objects:
             return _status(404, f"{path} not found")
         body = await request.json()
+        self.patches.append(json.loads(json.dumps(body)))
         item = json.loads(json.dumps(self.objects[path]))
         for name in ("uid", "resourceVersion"):
             if body.get("metadata", {}).get(name, item["metadata"][name]) != item["metadata"][name]:

@@ -225,15 +225,15 @@ class FakeCluster:
         assert self.pod.uid == pod.uid
         self.pod = replace(self.pod, shortage=why)
 
-    async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
+    async def report(self, pod: JobPod, job: job_pb2.Job) -> JobPod | None:
         self.faults.before("report")
         if self.pod is None or self.pod.uid != pod.uid:
-            return False
+            return None
         self.reports.append(job)
         self.pod = replace(self.pod, record=job)
         self.on_report()
         self.faults.after()
-        return True
+        return self.pod
 
     async def pods(self) -> AsyncIterator[PodEvent]:
         for event in self.events:

@@ -1,4 +1,4 @@
-"""The Secret of an attempt, which decides whether it may start, and the Pod of one that waits for room."""
+"""The objects of a node: the Secrets and the Pods of its attempts, and its Lease."""
 
 from dataclasses import replace
 
@@ -6,12 +6,14 @@ import pytest
 
 from fake_apiserver import apiserver
 from job_pods import job, pod, pod_item, secret_item
-from jobworker.v1 import job_service_pb2
-from jobworker_agent.cluster import AttemptOver
+from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
 from jobworker_agent.kube_cluster import KubeCluster
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_cluster import pods
+from jobworker_cluster.kube import NODE_LEASES, Conflict
 
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1"
 SECRETS = "/api/v1/namespaces/jobworker/secrets"
 PODS = "/api/v1/namespaces/jobworker/pods"
 IDENTITY = NodeIdentity("node-1", "192.0.2.1:50051", {}, 0, 0, 0)
@@ -48,3 +50,40 @@ async def test_the_shortage_of_the_host_is_in_the_pod_of_the_attempt(uid: str) -
         await server.put(path, pod_item(job(), uid=uid))
         await KubeCluster(kube, IDENTITY, "jobworker").note_shortage(FIRST, "8 jobs are running")
         assert pods.read(server.objects[path]).shortage == ("8 jobs are running" if uid == FIRST.uid else "")
+
+
+async def test_a_record_that_arrives_after_a_later_one_is_refused() -> None:
+    async with apiserver() as (server, kube):
+        path = f"{PODS}/{FIRST.name}"
+        await server.put(path, pod_item(job()))
+        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        bound = pods.read(server.objects[path])
+        running = await cluster.report(bound, job(status=job_pb2.JOB_STATUS_RUNNING))
+        assert running
+        assert await cluster.report(running, job(status=job_pb2.JOB_STATUS_COMPLETED))
+        with pytest.raises(ClusterUnavailable):
+            await cluster.report(bound, job(status=job_pb2.JOB_STATUS_RUNNING))
+        record = pods.read(server.objects[path]).record
+    assert record
+    assert record.status == job_pb2.JOB_STATUS_COMPLETED
+
+
+async def test_a_renewal_that_arrives_after_a_later_one_is_refused() -> None:
+    async with apiserver() as (server, kube):
+        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        for _ in range(2):
+            await cluster.renew_lease(15, "node-uid")
+        late = server.patches[-1]
+        await cluster.renew_lease(15, "node-uid")
+        with pytest.raises(Conflict):
+            await kube.patch(NODE_LEASES, IDENTITY.name, late)
+
+
+async def test_a_lease_is_renewed_after_an_answer_was_lost() -> None:
+    async with apiserver() as (server, kube):
+        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        await cluster.renew_lease(15, "node-uid")
+        lease = server.objects[LEASE]
+        await server.put(LEASE, lease)
+        await cluster.renew_lease(15, "node-uid")
+        assert server.objects[LEASE]["spec"]["renewTime"] > lease["spec"]["renewTime"]

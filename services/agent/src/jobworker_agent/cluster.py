@@ -89,8 +89,11 @@ class Cluster(Protocol):
     async def note_shortage(self, pod: JobPod, why: str) -> None:
         """Write into a Pod what the host lacks to start it, for clients."""
 
-    async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
-        """Write the record and the status of a Pod, and return false if the Pod does not exist any more."""
+    async def report(self, pod: JobPod, job: job_pb2.Job) -> JobPod | None:
+        """Write the record and the status of a Pod, and return the Pod; None if it does not exist any more.
+
+        ClusterUnavailable is also raised if the Pod has changed. The caller soon learns its new state.
+        """
 
     def pods(self) -> AsyncIterator[PodEvent]:
         """Iterate over the Pods of the node, and then their changes. It never ends by itself.

@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,6 +64,7 @@ class KubeCluster:
         self._name = identity.name
         self._pods = pods(namespace)
         self._secrets = secrets(namespace)
+        self._lease_version = ""
         selection = Selection(self._pods, names.ALL_JOBS, f"spec.nodeName={self._name}")
         self._pods_seen = Reflector(kube, selection)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -97,10 +99,33 @@ class KubeCluster:
         owner = {"apiVersion": "v1", "kind": "Node", "name": self._name, "uid": node_uid}
         with _unavailable():
             try:
-                await self._kube.patch(NODE_LEASES, self._name, {"spec": spec})
+                await self._write_lease(spec)
             except NotFound:
                 metadata = {"name": self._name, "ownerReferences": [owner]}
-                await self._kube.create(NODE_LEASES, {"metadata": metadata, "spec": spec})
+                created = await self._kube.create(NODE_LEASES, {"metadata": metadata, "spec": spec})
+                self._lease_version = created["metadata"]["resourceVersion"]
+
+    async def _write_lease(self, spec: Json) -> None:
+        """Write a renewal, unless a later one has been written.
+
+        A renewal can arrive after a cut of the network, long after a later one. If it set the time back, the
+        controller manager would take a dead node for alive forever: it waits for a time that grows.
+        """
+        try:
+            await self._patch_lease(spec)
+        except Conflict:
+            # The answer of an earlier renewal was lost.
+            self._lease_version = ""
+            await self._patch_lease(spec)
+
+    async def _patch_lease(self, spec: Json) -> None:
+        if not self._lease_version:
+            # A patch without a change returns the object, and needs no right to read it.
+            current = await self._kube.patch(NODE_LEASES, self._name, {})
+            self._lease_version = current["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": self._lease_version}, "spec": spec}
+        written = await self._kube.patch(NODE_LEASES, self._name, patch)
+        self._lease_version = written["metadata"]["resourceVersion"]
 
     async def read_spec(self, pod: JobPod) -> bytes:
         """See Cluster."""
@@ -122,24 +147,27 @@ class KubeCluster:
         with _unavailable(), suppress(NotFound, Conflict):
             await self._kube.patch(self._pods, pod.name, patch, subresource="status", kind="strategic")
 
-    async def report(self, pod: JobPod, job: job_pb2.Job) -> bool:
+    async def report(self, pod: JobPod, job: job_pb2.Job) -> JobPod | None:
         """See Cluster."""
         annotations = {names.RECORD: records.encode(records.strip(job))}
         patch = {
-            # Kubernetes refuses the patch if a later attempt has the name now.
-            "metadata": {"uid": pod.uid, "annotations": annotations},
+            # Kubernetes refuses the patch if a later attempt has the name now. It also refuses a record that
+            # arrives after a later one, which can happen after a cut of the network.
+            "metadata": {"uid": pod.uid, "resourceVersion": str(pod.version), "annotations": annotations},
             "status": pod_status(job, self._identity.ip),
         }
         with _unavailable():
             try:
-                await self._kube.patch(self._pods, pod.name, patch, subresource="status", kind="strategic")
+                written = await self._kube.patch(
+                    self._pods, pod.name, patch, subresource="status", kind="strategic"
+                )
             except NotFound:
-                return False
+                return None
             except KubeError as error:
                 if error.status not in {409, 422} or not await self._has_other_uid(pod):
                     raise
-                return False
-        return True
+                return None
+        return replace(pod, record=job, version=int(written["metadata"]["resourceVersion"]))
 
     async def pods(self) -> AsyncIterator[PodEvent]:
         """See Cluster."""

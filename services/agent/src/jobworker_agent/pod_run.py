@@ -133,10 +133,13 @@ class PodRun:
             self._log.info("job found", status=job_pb2.JobStatus.Name(job.status))
 
     async def _report(self, pod: JobPod, job: job_pb2.Job) -> None:
-        if not await self._starter.cluster.report(pod, job):
+        written = await self._starter.cluster.report(pod, job)
+        if written is None:
             self._log.info("pod gone", status=job_pb2.JobStatus.Name(job.status))
             self._removed = True
             return
+        if written.version > self._pod.version:
+            self._pod = written
         self._progress = replace(self._progress, reported=job)
         if is_final(job):
             self._log.info(
