@@ -71,6 +71,16 @@ class Gateway:
         get = job_service_pb2.GetJobRequest(id=job_id)
         return (await self.jobs.GetJob(get, timeout=30, metadata=FOR_ALICE)).job
 
+    @contextlib.asynccontextmanager
+    async def followed(self, job_id: str) -> AsyncIterator[Any]:
+        """Read the output of a job, for alice."""
+        stream = job_service_pb2.GetJobsStreamRequest(id=job_id)
+        call = self.jobs.GetJobsStream(stream, timeout=60, metadata=FOR_ALICE)
+        try:
+            yield call
+        finally:
+            call.cancel()
+
     async def ended(self, job_id: str) -> job_pb2.Job:
         """Wait until a job is final, for alice."""
         wait = job_service_pb2.WaitJobRequest(id=job_id)
@@ -273,3 +283,23 @@ async def test_a_lease_that_ends_without_a_supervisor_ends_the_jobs(own_server: 
             await eventually(lambda: time.monotonic() > end)
         final = await persist(lambda: gateway.ended(job.id))
         assert final.termination.reason == job_pb2.TERMINATION_REASON_EVICTED
+
+
+async def test_another_attempt_shows_nothing_of_the_deleted_one(gateway: Gateway) -> None:
+    """A host runs the attempts of a job with one id, and API processes cache what never changes."""
+    first = await gateway.run("sh", "-c", "echo first; exit 3")
+    assert (await gateway.ended(first.id)).exit_code == 3
+    assert (await gateway.get(first.id)).exit_code == 3
+    async with gateway.followed(first.id) as slow_reader:
+        assert (await slow_reader.read()).payload == b"first\n"
+        delete = job_service_pb2.DeleteJobRequest(id=first.id)
+        await gateway.jobs.DeleteJob(delete, timeout=30, metadata=FOR_ALICE)
+        await gateway.run("sh", "-c", "echo other; sleep 600", id=first.id, attempt=2)
+        async with gateway.followed(first.id) as reader:
+            assert (await reader.read()).payload == b"other\n"
+        wait = job_service_pb2.WaitJobRequest(id=first.id, timeout=Duration(nanos=1))
+        waited = (await gateway.jobs.WaitJob(wait, timeout=30, metadata=FOR_ALICE)).job
+        for job in (waited, await gateway.get(first.id)):
+            assert (job.status, job.attempt) == (job_pb2.JOB_STATUS_RUNNING, 2)
+    await gateway.node.EvictJob(EvictJobRequest(id=first.id, message="the test ends"), timeout=30)
+    assert (await gateway.get(first.id)).termination.reason == job_pb2.TERMINATION_REASON_EVICTED

@@ -17,6 +17,7 @@ from jobworkerd.model import OutputSource
 
 OUT, ERR = OutputSource.STDOUT, OutputSource.STDERR
 Response = job_service_pb2.GetJobsStreamResponse
+RUN = ("job", "request")
 
 
 @given(st.binary(max_size=70_000), st.integers(0, 2**62), st.sampled_from([OUT, ERR]))
@@ -36,7 +37,7 @@ def test_a_gap_is_a_truncated_range_with_a_reason() -> None:
 
 
 def range_at(offset: int) -> Range:
-    return Range("job", offset, offset + 1, Sources())
+    return Range(RUN, offset, offset + 1, Sources())
 
 
 def test_the_cache_keeps_the_most_recently_used_messages() -> None:
@@ -75,16 +76,16 @@ def test_readers_from_different_offsets_share_all_but_the_first_message(
 
     monkeypatch.setattr(log_reader, "encode", counted)
     cache = MessageCache(1 << 20)
-    first = read_all(LogReader("job", tmp_path, cache, 0, Sources()), writer.size)
+    first = read_all(LogReader(RUN, tmp_path, cache, 0, Sources()), writer.size)
     assert len(encoded) == len(first)
-    second = read_all(LogReader("job", tmp_path, cache, 5_000, Sources()), writer.size)
+    second = read_all(LogReader(RUN, tmp_path, cache, 5_000, Sources()), writer.size)
     assert len(encoded) == len(first) + 1
     assert all(message in first for message in second[1:])
     assert (
         b"".join(Response.FromString(message.data).payload for message in second)
         == b"".join(b"%099d\n" % number for number in range(500))[5_000:]
     )
-    other = read_all(LogReader("another job", tmp_path, cache, 0, Sources()), writer.size)
+    other = read_all(LogReader(("other", ""), tmp_path, cache, 0, Sources()), writer.size)
     assert len(encoded) == 2 * len(first) + 1 == len(other) + len(first) + 1
     writer.close()
 
@@ -95,6 +96,6 @@ def test_readers_with_the_same_source_filter_share_messages(tmp_path: Path) -> N
         writer.append(OutputSource(1 + number % 2), memoryview(b"%d\n" % (number % 2)), number)
     cache = MessageCache(1 << 20)
     for source, expected in ((OUT, b"0\n"), (ERR, b"1\n"), (OUT, b"0\n")):
-        messages = read_all(LogReader("job", tmp_path, cache, 0, Sources(source)), writer.size)
+        messages = read_all(LogReader(RUN, tmp_path, cache, 0, Sources(source)), writer.size)
         assert b"".join(Response.FromString(each.data).payload for each in messages) == expected * 50
     writer.close()

@@ -32,6 +32,27 @@ def test_a_job_that_is_not_final_is_converted_each_time() -> None:
     assert messages.cached(JOB.id) == b""
 
 
+def test_a_new_run_of_a_job_replaces_the_message_of_the_deleted_one() -> None:
+    """A host deletes the job of an attempt that ended before it starts the next one, with the same id."""
+    messages = JobMessages(LARGE)
+    messages.serialize(FINAL_JOB)
+    spec = replace(JOB.spec, request_id="second")
+    running = replace(JOB, spec=spec, log_size=5)
+    assert messages.serialize(running) == job_to_proto(running).SerializeToString()
+    ended = replace(FINAL_JOB, spec=spec, exit_code=7)
+    assert messages.serialize(ended) == job_to_proto(ended).SerializeToString() == messages.cached(ended.id)
+
+
+def test_a_replaced_message_frees_its_room() -> None:
+    size = len(JobMessages(LARGE).serialize(FINAL_JOB)) + 256
+    messages = JobMessages(2 * size)
+    other = replace(FINAL_JOB, id=FINAL_JOB.id[:-1] + "b")
+    messages.serialize(other)
+    for run in range(10):
+        messages.serialize(replace(FINAL_JOB, spec=replace(JOB.spec, request_id=str(run))))
+    assert messages.cached(other.id)
+
+
 def test_the_least_recently_used_jobs_are_evicted_first() -> None:
     size = len(JobMessages(LARGE).serialize(FINAL_JOB)) + 256
     messages = JobMessages(2 * size)

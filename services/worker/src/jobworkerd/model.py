@@ -276,6 +276,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     was_queued: bool = False
     trace: JobTrace | None = None
 
+    @property
+    def run(self) -> tuple[str, str]:
+        """The id and the request id, which no other execution on the host shares.
+
+        The attempts of a job in a cluster have one id, and a host can run several of them in turn.
+        """
+        return self.id, self.spec.request_id
+
 
 class IllegalTransition(RuntimeError):
     """Raised for a transition that `ALLOWED` does not contain. This is a bug, never an error of a user."""

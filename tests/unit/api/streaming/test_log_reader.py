@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> LogStore:
 
 
 def test_a_removed_log_is_not_found_instead_of_a_gap(store: LogStore, tmp_path: Path) -> None:
-    with LogReader("job", tmp_path / "job", MessageCache(0), 0, Sources()) as reader:
+    with LogReader(("job", ""), tmp_path / "job", MessageCache(0), 0, Sources()) as reader:
         assert reader.read(SIZE, 1 << 18)
         store.discard("job")
         while store.reclaim():

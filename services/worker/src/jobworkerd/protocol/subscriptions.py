@@ -51,9 +51,12 @@ class Subscriptions:
 
     @asynccontextmanager
     async def follow(self, job_id: str) -> AsyncIterator[JobView]:
-        """Follow a job until the context ends. All subscribers of a job share one view."""
-        followed = self._followed.get(job_id)
-        if followed is None:
+        """Follow a job until the context ends. All subscribers of a job that runs share one view.
+
+        A final job can have been deleted, and another attempt of it can run, so it is read again.
+        """
+        followed, view = self._followed.get(job_id), self._views.get(job_id)
+        if followed is None or (view and view.job.status.final):
             followed = self._followed[job_id] = _Shared(self._view(job_id))
         followed.subscribers += 1
         try:

@@ -19,27 +19,30 @@ class JobMessages:
     """Serializes jobs, and caches at most `max_bytes` of final ones in an LRU cache."""
 
     _ENTRY_BYTES = 256
-    """Memory of an id, an empty bytes object, and their table entries."""
+    """Memory of an id, a request id, an empty bytes object, and their table entries."""
 
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
-        self._cached: dict[str, bytes] = {}
+        self._cached: dict[str, tuple[bytes, tuple[str, str]]] = {}
         self._changes: dict[int, bytes] = {}
 
     def serialize(self, job: Job) -> bytes:
         """Return the serialized message of a job."""
-        if found := self.cached(job.id):
-            return found
+        if not job.status.final:
+            return job_to_proto(job).SerializeToString()
+        if (found := self._cached.get(job.id)) and found[1] == job.run:
+            return self.cached(job.id)
+        self._remove(job.id)
         message = job_to_proto(job).SerializeToString()
-        if job.status.final:
-            self._add(job.id, message)
+        self._add(job, message)
         return message
 
     def cached(self, job_id: str) -> bytes:
         """Return the cached message of a final job, empty if it is not cached."""
-        if found := self._cached.pop(job_id, b""):
-            self._cached[job_id] = found
-        return found
+        if not (found := self._cached.pop(job_id, None)):
+            return b""
+        self._cached[job_id] = found
+        return found[0]
 
     def serialize_change(self, job: Job, revision: int) -> bytes:
         """Return a serialized WatchJobsResponse, which all watchers of this process share."""
@@ -53,11 +56,15 @@ class JobMessages:
                 del self._changes[next(iter(self._changes))]
         return message
 
-    def _add(self, job_id: str, message: bytes) -> None:
-        self._cached[job_id] = message
+    def _add(self, job: Job, message: bytes) -> None:
+        self._cached[job.id] = message, job.run
         self._left -= self._size(message)
         while self._left < 0:
-            self._left += self._size(self._cached.pop(next(iter(self._cached))))
+            self._remove(next(iter(self._cached)))
+
+    def _remove(self, job_id: str) -> None:
+        if found := self._cached.pop(job_id, None):
+            self._left += self._size(found[0])
 
     def _size(self, message: bytes) -> int:
         return len(message) + self._ENTRY_BYTES

@@ -19,10 +19,10 @@ class LogReader:
     """
 
     def __init__(
-        self, job_id: str, directory: Path, cache: MessageCache, offset: int, sources: Sources
+        self, run: tuple[str, str], directory: Path, cache: MessageCache, offset: int, sources: Sources
     ) -> None:
         self.offset = offset
-        self._job_id = job_id
+        self._run = run
         self._directory = directory
         self._cache = cache
         self._sources = sources
@@ -47,7 +47,7 @@ class LogReader:
             FileNotFoundError: the log does not exist or was removed.
         """
         limit = min(end, (self.offset // size + 1) * size)
-        wanted = Range(self._job_id, self.offset, limit, self._sources)
+        wanted = Range(self._run, self.offset, limit, self._sources)
         message = self._cache.get(wanted)
         if message is None:
             piece = self._at_offset().read(end, size, self._sources.only, mixed=self._sources.mixed)

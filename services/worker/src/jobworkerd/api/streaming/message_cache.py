@@ -16,10 +16,10 @@ class Sources(NamedTuple):
 class Range(NamedTuple):
     """The key of a message: the first piece between two offsets for a reader with these sources.
 
-    The bytes of a log never change, so a range always results in the same message.
+    The bytes of the log of a run never change, so a range always results in the same message.
     """
 
-    job_id: str
+    run: tuple[str, str]
     offset: int
     end: int
     sources: Sources

@@ -110,7 +110,7 @@ class LogStream:
     def _reader(self, offset: int) -> LogReader:
         request = self._request
         sources = Sources(request.source, request.mixed_sources)
-        return LogReader(request.job_id, self._directory, self._streams.cache, offset, sources)
+        return LogReader(self.view.job.run, self._directory, self._streams.cache, offset, sources)
 
     async def _wait_for_output(self, offset: int, end: int) -> int:
         """Wait for output and for a turn, and return the end of the output.
