@@ -20,6 +20,9 @@ Stub = job_service_pb2_grpc.JobServiceStub
 ANSWER_SECONDS = 120.0
 """A gateway must answer again within this time after any fault."""
 
+KNOWN_SECONDS = 15.0
+"""A gateway lists a job that another one has accepted within this time. It lists final jobs at once."""
+
 _CALL_SECONDS = 20.0
 _PAUSE_SECONDS = 0.2
 _REPEATED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -53,6 +56,11 @@ class Callers:
         self._ledger = ledger
         self._rng = random.Random(f"{ledger.seed}/callers")
 
+    @property
+    def gateways(self) -> int:
+        """The number of gateways."""
+        return len(self._gateways)
+
     async def create(self, entry: Entry, request: job_service_pb2.CreateJobRequest) -> None:
         """Create a job; repeat the call with the same request id until a gateway accepts it."""
         response = await self._persist(lambda stub: stub.CreateJob(request, timeout=_CALL_SECONDS))
@@ -74,11 +82,9 @@ class Callers:
 
     async def stop(self, entry: Entry) -> None:
         """Stop a job."""
-        since = monotonic()
         request = job_service_pb2.StopJobRequest(id=entry.job_id)
         response = await self._persist(lambda stub: stub.StopJob(request, timeout=_CALL_SECONDS), entry)
-        self._ledger.observe(response.job, since)
-        self._ledger.counts["stopped by clients"] += 1
+        self._ledger.stopped(entry, response.job)
 
     async def follow(self, entry: Entry) -> None:
         """Read the output of a job to its end; resume at another gateway when a stream breaks."""
@@ -111,10 +117,47 @@ class Callers:
         request = job_service_pb2.ListJobsRequest(page_size=200)
         while True:
             page = await self._gateways[number].ListJobs(request, timeout=60)
-            found |= {job.id: job for job in page.jobs}
+            for job in page.jobs:
+                if job.id in found:
+                    self._ledger.violation("a job is listed twice", None, job.id)
+                found[job.id] = job
             if not page.next_page_token:
                 return found
             request.page_token = page.next_page_token
+
+    async def check_list(self, number: int) -> bool:
+        """Check that a gateway lists the jobs that it must know; False if it is unavailable."""
+        since = monotonic()
+        expected = [each for each in self._ledger.jobs.values() if each.final or _is_known(each, since)]
+        try:
+            listed = await self.list_all(number)
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in _REPEATED:
+                self._ledger.violation(
+                    "unexpected error", None, f"ListJobs: {error.code()} {error.details()}"
+                )
+            self._ledger.counts["lists without an answer"] += 1
+            return False
+        for job in listed.values():
+            if job.id in self._ledger.jobs:  # not between its start and the answer to its client
+                self._ledger.observe(job, since)
+        for entry in expected:
+            if entry.job_id not in listed:
+                self._ledger.not_found(entry, f"ListJobs at gateway {number}")
+        self._ledger.counts["complete lists"] += 1
+        return True
+
+    async def check_running(self, number: int) -> None:
+        """Check that a gateway lists no job as running whose end a client has seen before."""
+        since = monotonic()
+        request = job_service_pb2.ListJobsRequest(page_size=1000, statuses=[job_pb2.JOB_STATUS_RUNNING])
+        try:
+            page = await self._gateways[number].ListJobs(request, timeout=_CALL_SECONDS)
+        except grpc.aio.AioRpcError:
+            return  # `check_list` looks at the errors
+        for job in page.jobs:
+            if job.id in self._ledger.jobs:
+                self._ledger.observe(job, since)
 
     async def _follow_some(self, entry: Entry, received: bytearray) -> None:
         stub, since = self._rng.choice(self._gateways), monotonic()
@@ -159,3 +202,7 @@ class Callers:
                     raise
                 self._ledger.counts["repeated calls"] += 1
             await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _is_known(entry: Entry, now: float) -> bool:
+    return entry.accepted_at < now - KNOWN_SECONDS

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from time import monotonic
+from time import monotonic, time
 
 import psutil
 import restarts
 
-from tests.cluster.faults.ledger import Ledger
+from tests.cluster.faults.ledger import Absence, Ledger
 from tests.cluster.hosts import Host
 from tests.cluster.leaders import etcd_leader, lease_leader
 from tests.cluster.whole import Cluster
@@ -81,18 +81,22 @@ class Injector:
 
     async def _cut(self, host: Host, seconds: float) -> None:
         self._ledger.note(f"{host.name} is cut off for {seconds:.1f} s")
+        begin = time()
         self._cluster.network.cut(host.place)
         try:
             await asyncio.sleep(seconds)
         finally:
             self._cluster.network.heal(host.place)
+            self._ledger.absences.append(Absence(host.name, begin, time(), had_power=True))
         self._ledger.note(f"{host.name} is connected")
 
     async def _without_power(self, host: Host, seconds: float) -> None:
         self._ledger.note(f"{host.name} is off for {seconds:.1f} s")
+        begin = time()
         await asyncio.to_thread(host.power_off)
         await asyncio.sleep(seconds)
         await asyncio.to_thread(host.power_on)
+        self._ledger.absences.append(Absence(host.name, begin, time(), had_power=False))
         self._ledger.note(f"{host.name} is on")
 
     async def _kill_agent(self) -> None:

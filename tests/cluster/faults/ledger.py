@@ -19,7 +19,9 @@ FINAL = {
 
 @dataclass
 class Entry:
-    """One job. `final` is the first final record that a call returned, at the monotonic time `final_at`.
+    """One job. `stopped` is the answer of StopJob: that of the host if the cluster has no end yet.
+
+    `final` is the first final record that a call returned. Times are monotonic.
 
     `streamed` is the output that its follower has received; None = no client has followed it.
     """
@@ -28,7 +30,19 @@ class Entry:
     job_id: str = ""
     final: job_pb2.Job | None = None
     final_at: float = 0.0
+    accepted_at: float = 0.0
+    stopped: job_pb2.Job | None = None
     streamed: bytearray | None = None
+
+
+@dataclass(frozen=True)
+class Absence:
+    """A time in which a host was cut off, or had no power. The times are in seconds since 1970."""
+
+    host: str
+    begin: float
+    end: float
+    had_power: bool
 
 
 class Ledger:
@@ -40,6 +54,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self.jobs: dict[str, Entry] = {}
         self.violations: list[str] = []
+        self.absences: list[Absence] = []
         self._journal: TextIO = journal.open("w", buffering=1)
 
     def close(self) -> None:
@@ -61,7 +76,7 @@ class Ledger:
         """Record that a create succeeded."""
         if entry.job_id and entry.job_id != job.id:
             self.violation("a request id started two jobs", entry, f"also {job.id}")
-        entry.job_id = job.id
+        entry.job_id, entry.accepted_at = job.id, time.monotonic()
         self.jobs[job.id] = entry
         self.counts["accepted"] += 1
         self.note(f"accepted {entry.plan.request_id} as {job.id}")
@@ -73,15 +88,27 @@ class Ledger:
             entry.final, entry.final_at = job, time.monotonic()
             self.counts[job_pb2.JobStatus.Name(job.status)] += 1
             self.note(f"{entry.plan.request_id} is {_outcome(job)}")
+            self._compare(entry)
         elif job.status in FINAL and entry.final and _outcome(job) != _outcome(entry.final):
             self.violation("two final states", entry, f"{_outcome(entry.final)}, then {_outcome(job)}")
         elif job.status not in FINAL and entry.final and entry.final_at < since:
             status = job_pb2.JobStatus.Name(job.status)
             self.violation("a final job is not final", entry, f"{_outcome(entry.final)}, then {status}")
 
+    def stopped(self, entry: Entry, job: job_pb2.Job) -> None:
+        """Compare the answer of StopJob with the final record, as soon as both exist."""
+        entry.stopped = job
+        self.counts["stopped by clients"] += 1
+        self._compare(entry)
+
     def not_found(self, entry: Entry, where: str) -> None:
         """Record that a gateway did not find a job that it must have."""
         self.violation("an accepted job is not found", entry, where)
+
+    def _compare(self, entry: Entry) -> None:
+        if entry.stopped and entry.final and _outcome(entry.stopped) != _outcome(entry.final):
+            detail = f"{_outcome(entry.stopped)}, then {_outcome(entry.final)}"
+            self.violation("the answer of a stop is not the final state", entry, detail)
 
     def unfinished(self) -> list[Entry]:
         """Return the jobs without a final record."""

@@ -7,6 +7,11 @@ from pathlib import Path
 
 _EXIT_CODES = (0, 0, 0, 0, 1, 7)
 
+_LONG = 0.08
+_LONG_LINES = 60
+_LONG_PAUSE = 1.5
+"""A long job runs for 90 s. Unless its host stops it, it is still alive when the cluster has given it up."""
+
 
 @dataclass(frozen=True)
 class JobPlan:
@@ -27,13 +32,14 @@ class JobPlan:
     def make(cls, seed: int, number: int) -> "JobPlan":
         """Return the job with this number."""
         rng = random.Random(f"{seed}/{number}")
+        is_long = rng.random() < _LONG
         return cls(
             request_id=f"faults-{seed}-{number:04}",
-            lines=rng.randint(5, 60),
-            pause=round(rng.uniform(0.1, 0.4), 2),
+            lines=_LONG_LINES if is_long else rng.randint(5, 60),
+            pause=_LONG_PAUSE if is_long else round(rng.uniform(0.1, 0.4), 2),
             exit_code=rng.choice(_EXIT_CODES),
             priority=rng.choice((-5, 0, 0, 0, 50)),
-            retries=rng.random() < 0.2,
+            retries=rng.random() < (0.5 if is_long else 0.2),
             stopped=rng.random() < 0.1,
         )
 

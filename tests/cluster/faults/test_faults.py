@@ -29,6 +29,7 @@ SECONDS = float(os.environ.get("CLUSTER_SECONDS", "150"))
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 _FOLLOWED = 0.6
 _PROBE_SECONDS = 0.1
+_LIST_SECONDS = 1.0
 _KEPT = Path(__file__).parents[3] / ".cache" / "cluster-faults"
 
 pytestmark = pytest.mark.timeout(int(SECONDS) + 900)
@@ -69,6 +70,14 @@ class Clients:
                 await self._callers.get(self._rng.choice(list(self._ledger.jobs.values())))
             await asyncio.sleep(_PROBE_SECONDS)
 
+    async def probe_lists(self) -> None:
+        """List all jobs at each gateway until cancelled: jobs that start and end meanwhile hide none."""
+        while True:
+            for number in range(self._callers.gateways):
+                await self._callers.check_list(number)
+                await self._callers.check_running(number)
+                await asyncio.sleep(_LIST_SECONDS)
+
     async def _run_job(self, plan: JobPlan) -> None:
         entry = Entry(plan)
         await self._callers.create(entry, self._request(plan))
@@ -92,6 +101,13 @@ class Clients:
         )
 
 
+async def _inject(injector: Injector, oracle: Oracle) -> None:
+    """Inject the faults, and look for processes of final jobs while long jobs still run."""
+    await injector.run(monotonic() + SECONDS)
+    await asyncio.sleep(GONE_SECONDS)
+    oracle.check_processes()
+
+
 async def test_no_fault_breaks_a_promise(cluster: Cluster, ledger: Ledger) -> None:
     nodes = [host.server for host in cluster.hosts]
     async with (
@@ -102,10 +118,11 @@ async def test_no_fault_breaks_a_promise(cluster: Cluster, ledger: Ledger) -> No
         names = [host.name for host in cluster.hosts]
         oracle = Oracle(ledger, callers, dict(zip(names, stubs, strict=True)), cluster.runs)
         clients = Clients(callers, ledger, cluster.runs)
-        watches = [asyncio.create_task(clients.probe()), asyncio.create_task(oracle.watch_capacity())]
+        watching = (clients.probe(), clients.probe_lists(), oracle.watch_capacity())
+        watches = [asyncio.create_task(each) for each in watching]
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(Injector(cluster, ledger).run(monotonic() + SECONDS))
+                group.create_task(_inject(Injector(cluster, ledger), oracle))
                 group.create_task(clients.run())
             await asyncio.to_thread(cluster.wait_until_ready)
             await oracle.wait_for_all()
@@ -118,6 +135,7 @@ async def test_no_fault_breaks_a_promise(cluster: Cluster, ledger: Ledger) -> No
         await oracle.check_lists(gateways)
         await oracle.check_logs()
         oracle.check_executions()
+        oracle.check_losses()
         oracle.check_records()
     assert len(ledger.jobs) == JOBS
     assert not ledger.violations

@@ -1,7 +1,9 @@
 """The oracle of the fault schedule sees broken promises."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -9,8 +11,8 @@ import pytest
 
 from jobworker.v1 import job_pb2
 from tests.cluster.faults.callers import Callers
-from tests.cluster.faults.ledger import Entry, Ledger
-from tests.cluster.faults.oracle import Oracle
+from tests.cluster.faults.ledger import Absence, Entry, Ledger
+from tests.cluster.faults.oracle import GONE_SECONDS, Oracle
 from tests.cluster.faults.plan import JobPlan
 
 _ID = "01900000-0000-7000-8000-000000000001"
@@ -39,6 +41,7 @@ def _final(**fields: object) -> job_pb2.Job:
     job = job_pb2.Job(id=_ID, status=job_pb2.JOB_STATUS_COMPLETED, exit_code=0, node="node-1")
     job.termination.reason = job_pb2.TERMINATION_REASON_EXITED
     job.end_time.FromSeconds(100)
+    job.create_time.FromSeconds(50)
     job.MergeFrom(job_pb2.Job(**fields))  # type: ignore[arg-type]  # the fields of a message
     return job
 
@@ -107,3 +110,52 @@ def test_a_record_with_another_exit_code_is_a_violation(ledger: Ledger, tmp_path
     ledger.observe(_final(), monotonic())
     _oracle(ledger, tmp_path / "runs").check_records()
     assert len(ledger.violations) == 1
+
+
+@pytest.mark.parametrize(
+    ("absences", "violations"),
+    [
+        ([], 1),
+        ([Absence("node-1", 60.0, 85.0, had_power=True)], 0),
+        ([Absence("node-1", 60.0, 68.0, had_power=True)], 1),
+        ([Absence("node-1", 97.0, 99.0, had_power=False)], 0),
+        ([Absence("node-2", 97.0, 99.0, had_power=False)], 1),
+        ([Absence("node-1", 10.0, 35.0, had_power=True)], 1),
+    ],
+)
+def test_a_job_that_is_lost_while_its_host_was_there_is_a_violation(
+    ledger: Ledger, tmp_path: Path, *, absences: list[Absence], violations: int
+) -> None:
+    _accept(ledger, _plan())
+    ledger.absences += absences
+    ledger.observe(_final(status=job_pb2.JOB_STATUS_LOST), monotonic())
+    _oracle(ledger, tmp_path / "runs").check_losses()
+    assert len(ledger.violations) == violations
+
+
+@pytest.mark.parametrize(("seconds", "violations"), [(1.0, 0), (GONE_SECONDS + 1, 1)])
+def test_a_process_of_a_job_that_was_final_long_ago_is_a_violation(
+    ledger: Ledger, tmp_path: Path, *, seconds: float, violations: int
+) -> None:
+    entry = _accept(ledger, replace(_plan(), request_id="faults-1-1"))
+    ledger.observe(_final(), monotonic())
+    entry.final_at -= seconds
+    argv = ["bash", "-c", "echo; read", "faults-1-1"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        _oracle(ledger, tmp_path / "runs").check_processes()
+        process.kill()
+    assert len(ledger.violations) == violations
+
+
+@pytest.mark.parametrize(("node", "violations"), [("node-1", 0), ("node-2", 1)])
+def test_an_answer_of_a_stop_that_is_not_the_final_state_is_a_violation(
+    ledger: Ledger, *, node: str, violations: int
+) -> None:
+    entry = _accept(ledger, _plan())
+    ledger.stopped(entry, _final(node=node))
+    ledger.observe(job_pb2.Job(id=_ID, status=job_pb2.JOB_STATUS_RUNNING), monotonic())
+    assert not ledger.violations
+    ledger.observe(_final(), monotonic())
+    assert len(ledger.violations) == violations
