@@ -192,7 +192,7 @@ postgresql: ## Install PostgreSQL with apt-get if it is missing (root)
 	tools/postgresql --setup
 
 .PHONY: test-cluster
-test-cluster: setup postgresql control-plane ## Test a cluster of three hosts with a control plane of Kubernetes (as root)
+test-cluster: setup metrics-tools postgresql control-plane $(TS_MODULES) ## Test a cluster of three hosts with a control plane of Kubernetes (as root)
 	pytest tests/cluster -s -p no:cacheprovider --timeout 600
 
 # No --quiet: it would hide the warnings from --strict, too.

@@ -13,6 +13,7 @@ from jobworker.v1 import (
 from jobworker_command import LIMITS, Jobworker
 from live_client import Client, refused
 from tests.cluster.calls import on
+from tests.cluster.hosts import CPU, MAX_JOBS, MEMORY
 from tests.cluster.whole import Cluster
 
 _NOWHERE = {"kubernetes.io/hostname": "no-such-host"}
@@ -98,7 +99,7 @@ async def test_nodes_are_listed_with_what_is_assigned(admin: Client, cluster: Cl
         assert [node.name for node in nodes] == [host.name for host in cluster.hosts]
         assert all(node.ready and node.schedulable for node in nodes)
         second = nodes[1]
-        assert (second.capacity.cpu, second.capacity.memory, second.capacity.jobs) == (400, 4096, 40)
+        assert (second.capacity.cpu, second.capacity.memory, second.capacity.jobs) == (CPU, MEMORY, MAX_JOBS)
         assert (second.allocated.cpu, second.allocated.memory, second.allocated.jobs) == (150, 256, 1)
         assert second.address == cluster.host("node-2").server.address
     finally:
