@@ -93,30 +93,17 @@ async def test_the_archive_is_right_about_a_job_that_the_table_has_running(
     assert found == final(IDS[1])
 
 
+@pytest.mark.parametrize("leaves_the_table", [False, True])
 async def test_a_job_that_is_archived_during_the_list_is_not_missing(
-    filled: FakeCluster, nodes: NodeConnections, monkeypatch: pytest.MonkeyPatch
+    filled: FakeCluster, nodes: NodeConnections, monkeypatch: pytest.MonkeyPatch, *, leaves_the_table: bool
 ) -> None:
     read = filled.archive.page
 
     async def page(*arguments: Any) -> Any:
         found = await read(*arguments)
         await filled.put(final(IDS[1]))
-        return found
-
-    monkeypatch.setattr(filled.archive, "page", page)
-    pages = await list_all(filled, nodes)
-    assert pages == [IDS[::-1]]
-
-
-async def test_a_job_that_is_archived_and_leaves_the_table_during_the_list_is_not_missing(
-    filled: FakeCluster, nodes: NodeConnections, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = filled.archive.page
-
-    async def page(*arguments: Any) -> Any:
-        found = await read(*arguments)
-        await filled.put(final(IDS[1]))
-        filled.engine.jobs.remove(IDS[1])
+        if leaves_the_table:
+            filled.engine.jobs.remove(IDS[1])
         return found
 
     monkeypatch.setattr(filled.archive, "page", page)
