@@ -27,6 +27,7 @@ class FakeEngine:
         self.submitted: list[AcceptedJob] = []
         self.cancelled: list[tuple[str, str]] = []
         self.updated: list[job_pb2.Job] = []
+        self.stops: list[tuple[str, str]] = []
         self.cancels = True
         """The result of `cancel`."""
         self.gone = set[str]()
@@ -62,6 +63,12 @@ class FakeEngine:
         if job_id in self.gone:
             raise JobNotFound(job_id)
         return self.cancels
+
+    async def note_stop(self, job_id: str, subject: str) -> None:
+        """Note the call."""
+        if self.is_down:
+            raise ClusterUnavailable("the control plane does not answer")
+        self.stops.append((job_id, subject))
 
     async def update(self, job: job_pb2.Job) -> None:
         """Note the call."""

@@ -173,8 +173,8 @@ def _overlap(times: list[Execution]) -> bool:
 def _is_true(entry: Entry, job: job_pb2.Job) -> bool:
     """Return whether a record can be the one of this job.
 
-    A job without `retry_on_lost` can be lost with its host. The control plane evicts it if the host returns
-    just before that.
+    A job without `retry_on_lost` can be lost with its host, and one that a client has stopped does not start
+    again. The control plane evicts it if the host returns just before that.
     """
     plan, reason = entry.plan, job.termination.reason
     if job.status not in FINAL or not job.HasField("end_time"):
@@ -184,7 +184,7 @@ def _is_true(entry: Entry, job: job_pb2.Job) -> bool:
         return job.status == status and job.exit_code == plan.exit_code and bool(job.node)
     if reason == job_pb2.TERMINATION_REASON_STOPPED:
         return job.status == job_pb2.JOB_STATUS_STOPPED and plan.stopped
-    return _is_lost(job) and not plan.retries
+    return _is_lost(job) and (plan.stopped or not plan.retries)
 
 
 def _is_lost(job: job_pb2.Job) -> bool:

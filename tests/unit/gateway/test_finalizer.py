@@ -326,6 +326,27 @@ async def test_the_secret_of_an_archived_job_is_removed(world: World) -> None:
     assert f"POST {PODS}" not in world.server.requests
 
 
+async def test_a_deleted_job_does_not_come_back(world: World) -> None:
+    """A gateway was interrupted after it had archived the job, and a client deleted the job meanwhile."""
+    await world.accept(ONCE, **NEW)
+    world.archive.deleted.add(ONCE.id)
+    async with world.gateway():
+        await until(lambda: SECRET not in world.server.objects)
+    assert f"POST {PODS}" not in world.server.requests
+
+
+async def test_a_job_that_was_deleted_while_its_pod_was_created_ends(world: World) -> None:
+    await world.accept(ONCE, **NEW)
+
+    async def delete_job() -> None:
+        world.archive.deleted.add(ONCE.id)
+
+    world.server.before_get[POD] = delete_job
+    async with world.gateway():
+        await until(lambda: SECRET not in world.server.objects)
+    assert POD not in world.server.objects
+
+
 async def test_a_pod_that_is_missing_for_long_was_removed(world: World) -> None:
     await world.accept(ONCE)
     async with world.gateway() as engine:
@@ -364,6 +385,17 @@ async def test_a_lost_job_starts_again(world: World) -> None:
         await until(lambda: attempt(engine) == 2)
         assert world.server.objects[SECRET]["metadata"]["annotations"][names.ATTEMPT] == "2"
     assert not world.archive.rows
+
+
+async def test_a_job_that_a_client_stopped_does_not_start_again(world: World) -> None:
+    await world.start(AGAIN)
+    await world.change(AGAIN, ran(AGAIN, RUNNING), phase="Running")
+    async with world.gateway() as engine:
+        await until(lambda: engine.jobs.get(AGAIN.id))
+        await engine.note_stop(AGAIN.id, "CN=ada,OU=Admin")
+        await until(lambda: AGAIN.id in world.archive.rows)
+    final = world.archive.rows[AGAIN.id].job
+    assert (final.status, final.attempt) == (LOST, 1)
 
 
 async def test_a_lost_job_without_its_secret_cannot_start_again(world: World) -> None:

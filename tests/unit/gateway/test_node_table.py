@@ -31,6 +31,22 @@ def test_a_node_is_suspected_once_its_lease_is_silent_for_too_long() -> None:
     assert nodes.suspects("node-1")
 
 
+def test_the_lease_of_a_removed_node_is_forgotten() -> None:
+    clock = Clock()
+    nodes = NodeTable(Allocations(), 25.0, clock)
+    nodes.put_lease(lease("1"))
+    clock.now += 25
+    nodes.remove_lease("node-1")
+    nodes.put_lease(lease("1"))
+    assert not nodes.suspects("node-1")
+    clock.now += 25
+    nodes.replace_leases([lease("1")])
+    assert nodes.suspects("node-1")
+    nodes.replace_leases([])
+    nodes.put_lease(lease("1"))
+    assert not nodes.suspects("node-1")
+
+
 def test_the_silence_of_nodes_does_not_count_while_the_cluster_is_away() -> None:
     clock = Clock()
     nodes = NodeTable(Allocations(), 25.0, clock)

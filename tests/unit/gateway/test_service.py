@@ -245,6 +245,30 @@ async def test_a_running_job_is_stopped_at_its_node_without_the_control_plane(
     assert node.calls == [("StopJob", ALICE)]
 
 
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_a_stop_is_acknowledged_only_if_the_job_cannot_start_again(
+    cluster: FakeCluster,
+    node: ScriptedNode,
+    service: GatewayJobService,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_down: bool,
+) -> None:
+    monkeypatch.setattr("jobworker_gateway.job_control._RECORD_SECONDS", 0.05)
+    again = job_pb2.Job(retry_on_lost=True)
+    again.MergeFrom(RUNNING)
+    await cluster.put(again)
+    cluster.engine.is_down = is_down
+    node.on("StopJob", answer(job_service_pb2.StopJobResponse(job=job(ID, "STOPPED"))))
+    request = job_service_pb2.StopJobRequest(id=ID)
+    if is_down:
+        with pytest.raises(errors.ClusterUnavailable):
+            await service.StopJob(request, Call(seconds=10).context)
+    else:
+        await service.StopJob(request, Call(seconds=10).context)
+        assert cluster.engine.stops == [(ID, ALICE)]
+
+
 async def test_a_queued_job_is_stopped_in_the_cluster(
     cluster: FakeCluster, service: GatewayJobService
 ) -> None:

@@ -121,6 +121,9 @@ class Engine(Protocol):
             JobNotFound: the cluster does not have the job. The archive can have it.
         """
 
+    async def note_stop(self, job_id: str, subject: str) -> None:
+        """Note that a client has stopped a running job, which then does not start again."""
+
     async def update(self, job: job_pb2.Job) -> None:
         """Replace the record of a running job, after its node has changed the limits.
 

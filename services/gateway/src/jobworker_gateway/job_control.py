@@ -64,10 +64,12 @@ class JobControl:
     ) -> job_pb2.Job:
         """Stop a job, and return it with its final status. The node has `seconds` to answer.
 
-        A running job needs only its node for that, not the control plane of the cluster.
+        A running job needs only its node for that, not the control plane of the cluster, except with
+        `retry_on_lost`: if the node was lost before it reports the end, the job would start again.
 
         Raises:
-            ClusterUnavailable: the job does not run yet, and the cluster does not answer.
+            ClusterUnavailable: the job does not run yet or has `retry_on_lost`, and the cluster does not
+                answer.
             JobNotFound: no job has this id.
             NodeError: the node refuses the call.
             NodeUnreachable: the node does not answer.
@@ -77,7 +79,11 @@ class JobControl:
             if live.job.status == job_pb2.JOB_STATUS_RUNNING:
                 answer = await self._change("StopJob", request, live, subject, seconds)
                 stopped = job_service_pb2.StopJobResponse.FromString(answer).job
-                return await self._jobs.ended_within(request.id, _RECORD_SECONDS) or stopped
+                if ended := await self._jobs.ended_within(request.id, _RECORD_SECONDS):
+                    return ended
+                if live.job.retry_on_lost:
+                    await self._jobs.engine.note_stop(request.id, subject)
+                return stopped
             # The cluster does not have a job that has ended and was archived since the last look.
             with contextlib.suppress(JobNotFound):
                 if await self._jobs.engine.cancel(request.id, subject):

@@ -62,10 +62,10 @@ class Attempts:
                 return found
             raise
 
-    async def resume(self, secret: JobSecret, last_attempt: int = 0) -> JobPod | job_pb2.Job:
+    async def resume(self, secret: JobSecret, last_attempt: int = 0) -> JobPod | job_pb2.Job | None:
         """Continue a job that has a Secret and, as far as this gateway knows, no Pod.
 
-        Return the Pod, or the final job.
+        Return the Pod, or the final job; None if a client has deleted the final job.
 
         A gateway was interrupted after the Secret was stored, after an attempt was released, or after the
         job was archived. Otherwise the Pod was removed by hand, and its command may have run: `last_attempt`
@@ -75,23 +75,33 @@ class Attempts:
         if archived := await self._archived(secret):
             await self.delete_secret(secret.name, secret.uid)
             return archived
+        if await self.archive.is_deleted(job_id):
+            await self.delete_secret(secret.name, secret.uid)
+            return None
         # A gateway that has just started can list the Secrets long before the Pods.
         if pod := await self.pod(job_id):
             return pod
         if secret.next_attempt <= last_attempt or (
             secret.next_attempt == 1 and _age(secret) > _CREATE_SECONDS
         ):
-            # Another gateway can have released the attempt, to start the next one, since the Secret was read.
-            fresh = await self.secret(job_id)
-            if fresh and fresh.next_attempt > secret.next_attempt:
-                return await self.resume(fresh, last_attempt)
-            final = final_records.removed(secret.job, time_now.timestamp())
-            archived = await self.archive.add(ArchivedJob(final, secret.request_key, secret.request_hash))
-            await self.delete_secret(secret.name, secret.uid)
-            return archived
+            return await self._end_removed(secret, last_attempt)
+        return await self._create_unless_over(secret)
+
+    async def _end_removed(self, secret: JobSecret, last_attempt: int) -> JobPod | job_pb2.Job | None:
+        # Another gateway can have released the attempt, to start the next one, since the Secret was read.
+        fresh = await self.secret(secret.job.id)
+        if fresh and fresh.next_attempt > secret.next_attempt:
+            return await self.resume(fresh, last_attempt)
+        final = final_records.removed(secret.job, time_now.timestamp())
+        archived = await self.archive.add(ArchivedJob(final, secret.request_key, secret.request_hash))
+        await self.delete_secret(secret.name, secret.uid)
+        return archived
+
+    async def _create_unless_over(self, secret: JobSecret) -> JobPod | job_pb2.Job | None:
         pod = await self.create(secret)
-        # Another gateway can have archived the job since the Secret was read.
-        if archived := await self.archive.find(job_id):
+        # Another gateway can have archived the job since the Secret was read, and a client deleted it.
+        archived = await self.archive.find(secret.job.id)
+        if archived or await self.archive.is_deleted(secret.job.id):
             await self.release(pod)
             return archived
         return pod

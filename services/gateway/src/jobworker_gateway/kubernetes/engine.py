@@ -156,6 +156,12 @@ class KubernetesEngine:
                     return True
         raise JobNotFound(job_id)
 
+    async def note_stop(self, job_id: str, subject: str) -> None:
+        """See Engine."""
+        with _cluster_errors():
+            if pod := await self._attempts.pod(job_id):
+                await self._attempts.annotate(pod, names.STOPPED_BY, subject)
+
     async def update(self, job: job_pb2.Job) -> None:
         """Replace the record of a running job, after its node has changed the limits."""
         with _cluster_errors():
@@ -199,10 +205,11 @@ class KubernetesEngine:
         async for event in self._leases_seen.events():
             match event:
                 case Listed(items=items):
-                    for item in items:
-                        self._nodes.put_lease(item)
+                    self._nodes.replace_leases(items)
                 case Changed(item=item):
                     self._nodes.put_lease(item)
+                case Deleted(item=item):
+                    self._nodes.remove_lease(item["metadata"]["name"])
 
     async def _follow_nodes(self, listed: asyncio.Event) -> None:
         async for event in self._nodes_seen.events():

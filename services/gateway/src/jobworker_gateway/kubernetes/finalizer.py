@@ -134,10 +134,13 @@ class Finalizer:
     async def _without_pod(self, job_id: str) -> None:
         if secret := await self.attempts.secret(job_id):
             found = await self.attempts.resume(secret, self.state.vanished.get(job_id, 0))
-            if isinstance(found, JobPod):
-                self.state.learn(found)
-            else:
-                self.state.finish(found)
+            match found:
+                case JobPod():
+                    self.state.learn(found)
+                case None:
+                    self.state.forget(job_id)
+                case _:
+                    self.state.finish(found)
         elif archived := await self.attempts.archive.find(job_id):
             self.state.finish(archived)
         else:

@@ -66,6 +66,17 @@ class NodeTable(Mapping[str, cluster_service_pb2.Node]):
         """Note the state of a node's Lease."""
         self._see(item["metadata"]["name"], _renewal(item))
 
+    def replace_leases(self, items: Iterable[Json]) -> None:
+        """Note the state of all Leases, and forget those of removed nodes."""
+        listed = {item["metadata"]["name"]: _renewal(item) for item in items}
+        self._leases = {name: seen for name, seen in self._leases.items() if name in listed}
+        for name, renewal in listed.items():
+            self._see(name, renewal)
+
+    def remove_lease(self, name: str) -> None:
+        """Forget a Lease that was deleted. A node without one is gone after the same time as any other."""
+        self._leases.pop(name, None)
+
     def excuse_silence(self) -> None:
         """Let the silence of each node begin now: while the cluster does not answer, no Lease is renewed."""
         now = self._clock()

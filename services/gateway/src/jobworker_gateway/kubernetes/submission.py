@@ -43,8 +43,9 @@ class Submission:
             try:
                 return await self._start(accepted, key, await self._store(accepted, key), began)
             except Conflict:
-                if earlier := await self._earlier(accepted, key):
-                    return await self.attempts.resume(earlier)
+                earlier = await self._earlier(accepted, key)
+                if earlier and (found := await self.attempts.resume(earlier)):
+                    return found
         raise ClusterUnavailable("another request with the same request_id is in progress")
 
     async def knows(self, owner: str, request_id: str) -> bool:
