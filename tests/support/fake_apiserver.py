@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import email.utils
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -20,9 +22,10 @@ class FakeApiserver:
     """Objects by their paths, with one sequence of versions.
 
     `always` is the status of all answers, unless it is 0. `history` are the changes that watches can
-    replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests, and
-    `lists` the versions that those for lists named. `patches` are the bodies of the patches. `before_get` has
-    what happens just before an object is read.
+    replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests,
+    `lists` the versions that those for lists named, and `patches` the bodies of the patches. `ahead` is how
+    many seconds the clock is ahead of that of the clients. `before_get` has what happens just before an
+    object is read.
     """
 
     objects: dict[str, Json] = field(default_factory=dict)
@@ -33,6 +36,7 @@ class FakeApiserver:
     requests: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
     patches: list[Json] = field(default_factory=list)
+    ahead: float = 0.0
     before_get: dict[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
     bookmarks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -83,6 +87,10 @@ class FakeApiserver:
             case "PATCH":
                 return await self._patch(request)
         return await self._remove(request)
+
+    async def set_date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Set the header Date."""
+        response.headers["Date"] = email.utils.formatdate(time.time() + self.ahead, usegmt=True)
 
     def _get(self, request: web.Request) -> web.Response:
         if request.path in self.objects:
@@ -215,6 +223,7 @@ async def apiserver() -> AsyncIterator[tuple[FakeApiserver, Kube]]:
     fake = FakeApiserver()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", fake.handle)
+    application.on_response_prepare.append(fake.set_date)
     runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

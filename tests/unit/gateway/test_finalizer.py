@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -353,6 +355,26 @@ async def test_a_pod_that_is_missing_for_long_was_removed(world: World) -> None:
         assert await engine.find(ONCE.id) is None
     assert world.final(ONCE).status == LOST
     assert not world.jobs_left
+
+
+@pytest.mark.parametrize("ahead", [-3_600, 3_600])
+async def test_a_pod_is_not_missing_because_the_clock_of_the_gateway_is_wrong(
+    world: World, ahead: float
+) -> None:
+    world.server.ahead = ahead
+    created = datetime.fromtimestamp(time.time() + ahead, UTC).isoformat()
+    await world.accept(ONCE, creationTimestamp=created)
+    async with world.gateway():
+        await until(lambda: POD in world.server.objects)
+
+
+async def test_a_pod_is_missing_though_the_clock_of_the_gateway_is_wrong(world: World) -> None:
+    world.server.ahead = 3_600
+    created = datetime.fromtimestamp(time.time() + 3_500, UTC).isoformat()
+    await world.accept(ONCE, creationTimestamp=created)
+    async with world.gateway():
+        await until(lambda: ONCE.id in world.archive.rows)
+    assert world.final(ONCE).status == LOST
 
 
 async def test_a_pod_that_the_gateway_has_not_listed_yet_is_not_missing(world: World) -> None:

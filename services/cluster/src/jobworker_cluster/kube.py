@@ -3,9 +3,12 @@ ten times as long to decode a Pod.
 """
 
 import asyncio
+import contextlib
+import email.utils
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -155,6 +158,7 @@ class Kube:
     def __init__(self, access: Access) -> None:
         """The first call connects."""
         self._access = access
+        self._ahead = timedelta()
         self._pages: dict[Resource, int] = {}
         """The sizes of the pages of lists that took too long."""
 
@@ -177,6 +181,13 @@ class Kube:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+    def time(self) -> datetime:
+        """Return the time of the apiserver, which the times of objects are of, as its last answer tells it.
+
+        The answers have whole seconds (Date in RFC 9110).
+        """
+        return datetime.now(UTC) + self._ahead
 
     async def get(self, resource: Resource, name: str) -> Json:
         """Return an object.
@@ -295,7 +306,7 @@ class Kube:
         headers = {"Accept": "application/json", **self._access.headers(), **request.headers}
         if request.body is not None:
             headers.setdefault("Content-Type", "application/json")
-        return await self._session.request(
+        response = await self._session.request(
             request.method,
             self._access.server + request.path,
             params=request.query,
@@ -304,6 +315,10 @@ class Kube:
             timeout=request.timeout,
             server_hostname=self._access.server_name,
         )
+        with contextlib.suppress(KeyError, ValueError):
+            date = email.utils.parsedate_to_datetime(response.headers["Date"])
+            self._ahead = date - datetime.now(UTC)
+        return response
 
 
 def _event(line: bytes) -> tuple[str, Json]:

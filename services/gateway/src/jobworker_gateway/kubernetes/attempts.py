@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from jobworker.v1 import job_pb2
 from jobworker_cluster import job_secrets, names, pods
@@ -82,7 +82,7 @@ class Attempts:
         if pod := await self.pod(job_id):
             return pod
         if secret.next_attempt <= last_attempt or (
-            secret.next_attempt == 1 and _age(secret) > _CREATE_SECONDS
+            secret.next_attempt == 1 and self._age(secret) > _CREATE_SECONDS
         ):
             return await self._end_removed(secret, last_attempt)
         return await self._create_unless_over(secret)
@@ -190,6 +190,9 @@ class Attempts:
         earlier = await self.archive.find_request(key) if key else None
         return earlier.job if earlier else None
 
+    def _age(self, secret: JobSecret) -> float:
+        return (self.kube.time() - datetime.fromisoformat(secret.create_time)).total_seconds()
+
     async def _plan(self, secret: JobSecret) -> PodPlan:
         queue = secret.job.queue or DEFAULT_QUEUE
         if queue not in self.queues and queue != DEFAULT_QUEUE:
@@ -201,7 +204,3 @@ class Attempts:
             priority_class=await self.priorities.class_for(secret.job.priority),
             node_selector=self.queues.get(queue, {}),
         )
-
-
-def _age(secret: JobSecret) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(secret.create_time)).total_seconds()
