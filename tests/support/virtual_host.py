@@ -94,7 +94,7 @@ class VirtualHost:
             if not run.ended.is_set()
         ]
 
-    async def renew_lease(self, seconds: float) -> None:
+    async def renew_lease(self, seconds: float, not_after: float) -> None:
         """Do nothing: no job ends with the lease."""
 
     def _known(self, job_id: str) -> _Run:

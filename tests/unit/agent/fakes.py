@@ -88,6 +88,7 @@ class FakeHost:
     request_ids: dict[str, str] = field(default_factory=dict)
     starts: list[node_service_pb2.RunJobRequest] = field(default_factory=list)
     leases: list[float] = field(default_factory=list)
+    lease_ends: list[float] = field(default_factory=list)
     answer: node_service_pb2.GetHostResponse = field(default_factory=lambda: HOST)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ends_by_itself: bool = False
@@ -147,9 +148,10 @@ class FakeHost:
             if not is_final(job)
         ]
 
-    async def renew_lease(self, seconds: float) -> None:
+    async def renew_lease(self, seconds: float, not_after: float) -> None:
         self.faults.before("renew_host_lease")
         self.leases.append(seconds)
+        self.lease_ends.append(not_after)
 
     def end(
         self, status: job_pb2.JobStatus.ValueType, termination: job_pb2.Termination | None = None

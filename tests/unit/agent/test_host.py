@@ -28,7 +28,7 @@ class Server(NodeServiceServicer, JobServiceServicer):
 
     subjects: list[bytes] = field(default_factory=list)
     clients: list[bytes] = field(default_factory=list)
-    leases: list[int] = field(default_factory=list)
+    leases: list[tuple[int, int]] = field(default_factory=list)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     failure: grpc.StatusCode | None = None
 
@@ -43,7 +43,7 @@ class Server(NodeServiceServicer, JobServiceServicer):
     async def RenewLease(
         self, request: node_service_pb2.RenewLeaseRequest, context: Any
     ) -> node_service_pb2.RenewLeaseResponse:
-        self.leases.append(request.duration.ToMilliseconds())
+        self.leases.append((request.duration.ToMilliseconds(), request.not_after.ToMilliseconds()))
         return node_service_pb2.RenewLeaseResponse()
 
     async def StopJob(
@@ -119,8 +119,8 @@ async def test_a_call_for_a_client_names_its_subject(host: GrpcHost, server: Ser
 
 
 async def test_a_lease_is_renewed_with_fractions_of_a_second(host: GrpcHost, server: Server) -> None:
-    await host.renew_lease(11.25)
-    assert server.leases == [11_250]
+    await host.renew_lease(11.25, 70.5)
+    assert server.leases == [(11_250, 70_500)]
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,13 @@ def lease(cluster: SlowCluster, host: FakeHost, clock: Clock) -> NodeLease:
 
 
 async def test_the_lease_of_the_host_counts_from_before_the_renewal(
-    lease: NodeLease, cluster: SlowCluster, host: FakeHost
+    lease: NodeLease, cluster: SlowCluster, host: FakeHost, clock: Clock
 ) -> None:
     cluster.seconds = 4.0
     await lease.renew()
     assert cluster.leases == ["node-uid-1"]
     assert host.leases == [11.0]
+    assert host.lease_ends == [clock() + 11.0]
 
 
 async def test_a_renewal_that_took_longer_than_the_lease_does_not_count(

@@ -65,6 +65,29 @@ async def test_a_renewal_replaces_the_end(host: Host) -> None:
     assert not lease.holds
 
 
+async def test_a_renewal_that_is_handled_late_does_not_extend_the_lease(host: Host) -> None:
+    """The cluster gives up the host after a time since the agent has sent the renewal."""
+    lease = host.lease()
+    await lease.renew(15, host.now + 15)
+    sent_at = host.now
+    host.now += 12
+    await lease.renew(15, sent_at + 15)
+    host.now += 3
+    assert not lease.holds
+    lease.close()
+
+
+async def test_a_renewal_that_arrives_after_a_later_one_changes_nothing(host: Host) -> None:
+    lease = host.lease()
+    await lease.renew(15, host.now + 15)
+    host.ended.clear()
+    await lease.renew(15, host.now + 1)
+    host.now += 14
+    assert lease.holds
+    assert not host.ended.is_set()
+    lease.close()
+
+
 async def test_a_lease_can_begin_again(host: Host) -> None:
     lease = host.lease()
     await lease.renew(5)

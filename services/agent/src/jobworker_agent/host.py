@@ -92,8 +92,8 @@ class Host(Protocol):
     async def runs(self) -> Sequence[node_service_pb2.Run]:
         """Return the jobs of the cluster that are not final."""
 
-    async def renew_lease(self, seconds: float) -> None:
-        """Let the jobs that end with the lease run for a time from now."""
+    async def renew_lease(self, seconds: float, not_after: float) -> None:
+        """Let the jobs that end with the lease run for a time from now, but not after a boot time."""
 
 
 class _Connection:
@@ -191,11 +191,11 @@ class GrpcHost:
         call = self._connection.node.ListRuns(node_service_pb2.ListRunsRequest(), timeout=CALL_SECONDS)
         return (await self._answer(call)).runs
 
-    async def renew_lease(self, seconds: float) -> None:
+    async def renew_lease(self, seconds: float, not_after: float) -> None:
         """See Host."""
-        duration = Duration()
-        duration.FromNanoseconds(int(seconds * 1e9))
-        request = node_service_pb2.RenewLeaseRequest(duration=duration)
+        request = node_service_pb2.RenewLeaseRequest(
+            duration=_duration(seconds), not_after=_duration(not_after)
+        )
         await self._answer(self._connection.node.RenewLease(request, timeout=LEASE_SECONDS))
 
     async def _answer(self, call: Awaitable[T]) -> T:
@@ -227,3 +227,9 @@ class GrpcHost:
 def _for_subject(subject: str) -> tuple[tuple[str, bytes], ...]:
     """Return the metadata of a call for a client of the cluster."""
     return ((_SUBJECT, subject.encode()),)
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1e9))
+    return duration

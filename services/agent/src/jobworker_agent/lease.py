@@ -82,7 +82,7 @@ class NodeLease:
             self._ends_at = began + LEASE_SECONDS
             left = self._ends_at - self._clock()
             if left > 0:
-                await self._host.renew_lease(left)
+                await self._host.renew_lease(left, self._ends_at)
         except ClusterUnavailable as error:
             self._cut_off = True
             self._note(f"Kubernetes: {error}")

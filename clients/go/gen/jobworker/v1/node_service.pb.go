@@ -541,7 +541,10 @@ func (x *EvictJobResponse) GetJob() *Job {
 type RenewLeaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Time from now until the lease ends. More than 0, at most 3,600 s.
-	Duration      *durationpb.Duration `protobuf:"bytes,1,opt,name=duration,proto3" json:"duration,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,1,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Latest end of the lease: the time since the host was started (CLOCK_BOOTTIME in clock_gettime(2)). So a request that is
+	// handled late does not extend the lease, and does not shorten the one of a later request. Unset = `duration` alone.
+	NotAfter      *durationpb.Duration `protobuf:"bytes,2,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -579,6 +582,13 @@ func (*RenewLeaseRequest) Descriptor() ([]byte, []int) {
 func (x *RenewLeaseRequest) GetDuration() *durationpb.Duration {
 	if x != nil {
 		return x.Duration
+	}
+	return nil
+}
+
+func (x *RenewLeaseRequest) GetNotAfter() *durationpb.Duration {
+	if x != nil {
+		return x.NotAfter
 	}
 	return nil
 }
@@ -655,9 +665,10 @@ const file_jobworker_v1_node_service_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"7\n" +
 	"\x10EvictJobResponse\x12#\n" +
-	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"J\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.jobworker.v1.JobR\x03job\"\x82\x01\n" +
 	"\x11RenewLeaseRequest\x125\n" +
-	"\bduration\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bduration\"\x14\n" +
+	"\bduration\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bduration\x126\n" +
+	"\tnot_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bnotAfter\"\x14\n" +
 	"\x12RenewLeaseResponse2\x9a\x03\n" +
 	"\vNodeService\x12K\n" +
 	"\aGetHost\x12\x1c.jobworker.v1.GetHostRequest\x1a\x1d.jobworker.v1.GetHostResponse\"\x03\x90\x02\x01\x12H\n" +
@@ -703,21 +714,22 @@ var file_jobworker_v1_node_service_proto_depIdxs = []int32{
 	6,  // 2: jobworker.v1.ListRunsResponse.runs:type_name -> jobworker.v1.Run
 	12, // 3: jobworker.v1.EvictJobResponse.job:type_name -> jobworker.v1.Job
 	13, // 4: jobworker.v1.RenewLeaseRequest.duration:type_name -> google.protobuf.Duration
-	0,  // 5: jobworker.v1.NodeService.GetHost:input_type -> jobworker.v1.GetHostRequest
-	2,  // 6: jobworker.v1.NodeService.RunJob:input_type -> jobworker.v1.RunJobRequest
-	4,  // 7: jobworker.v1.NodeService.ListRuns:input_type -> jobworker.v1.ListRunsRequest
-	7,  // 8: jobworker.v1.NodeService.EvictJob:input_type -> jobworker.v1.EvictJobRequest
-	9,  // 9: jobworker.v1.NodeService.RenewLease:input_type -> jobworker.v1.RenewLeaseRequest
-	1,  // 10: jobworker.v1.NodeService.GetHost:output_type -> jobworker.v1.GetHostResponse
-	3,  // 11: jobworker.v1.NodeService.RunJob:output_type -> jobworker.v1.RunJobResponse
-	5,  // 12: jobworker.v1.NodeService.ListRuns:output_type -> jobworker.v1.ListRunsResponse
-	8,  // 13: jobworker.v1.NodeService.EvictJob:output_type -> jobworker.v1.EvictJobResponse
-	10, // 14: jobworker.v1.NodeService.RenewLease:output_type -> jobworker.v1.RenewLeaseResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	13, // 5: jobworker.v1.RenewLeaseRequest.not_after:type_name -> google.protobuf.Duration
+	0,  // 6: jobworker.v1.NodeService.GetHost:input_type -> jobworker.v1.GetHostRequest
+	2,  // 7: jobworker.v1.NodeService.RunJob:input_type -> jobworker.v1.RunJobRequest
+	4,  // 8: jobworker.v1.NodeService.ListRuns:input_type -> jobworker.v1.ListRunsRequest
+	7,  // 9: jobworker.v1.NodeService.EvictJob:input_type -> jobworker.v1.EvictJobRequest
+	9,  // 10: jobworker.v1.NodeService.RenewLease:input_type -> jobworker.v1.RenewLeaseRequest
+	1,  // 11: jobworker.v1.NodeService.GetHost:output_type -> jobworker.v1.GetHostResponse
+	3,  // 12: jobworker.v1.NodeService.RunJob:output_type -> jobworker.v1.RunJobResponse
+	5,  // 13: jobworker.v1.NodeService.ListRuns:output_type -> jobworker.v1.ListRunsResponse
+	8,  // 14: jobworker.v1.NodeService.EvictJob:output_type -> jobworker.v1.EvictJobResponse
+	10, // 15: jobworker.v1.NodeService.RenewLease:output_type -> jobworker.v1.RenewLeaseResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_node_service_proto_init() }

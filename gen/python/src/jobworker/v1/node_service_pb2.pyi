@@ -262,18 +262,26 @@ class RenewLeaseRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     DURATION_FIELD_NUMBER: builtins.int
+    NOT_AFTER_FIELD_NUMBER: builtins.int
     @builtins.property
     def duration(self) -> duration_pb2.Duration:
         """Time from now until the lease ends. More than 0, at most 3,600 s."""
+
+    @builtins.property
+    def not_after(self) -> duration_pb2.Duration:
+        """Latest end of the lease: the time since the host was started (CLOCK_BOOTTIME in clock_gettime(2)). So a request that is
+        handled late does not extend the lease, and does not shorten the one of a later request. Unset = `duration` alone.
+        """
 
     def __init__(
         self,
         *,
         duration: duration_pb2.Duration | None = ...,
+        not_after: duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["duration", b"duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["duration", b"duration", "not_after", b"not_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["duration", b"duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["duration", b"duration", "not_after", b"not_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -76,7 +76,12 @@ def renew_lease(request: node_service_pb2.RenewLeaseRequest) -> RenewLease:
         InvalidRequest: a value is not accepted.
     """
     validation.raise_violations(duration=_lease_problem(request.duration))
-    return RenewLease(request.duration.seconds + request.duration.nanos / 1e9)
+    not_after = _seconds(request.not_after) if request.HasField("not_after") else None
+    return RenewLease(_seconds(request.duration), not_after)
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
 
 
 def _lease_problem(duration: Duration) -> str:

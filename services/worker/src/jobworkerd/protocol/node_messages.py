@@ -36,9 +36,10 @@ class EvictJob(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class RenewLease(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Lets the lease of the host end in some seconds. The reply is `Done`."""
+    """Lets the lease of the host end in some seconds, but not after a boot time. The reply is `Done`."""
 
     seconds: float
+    not_after: float | None = None
 
 
 NodeRequest = GetHost | RunJob | ListRuns | EvictJob | RenewLease

@@ -49,8 +49,8 @@ class ClusterJobs:
                 return OneJob(await self._jobs.evict(job_id, message, subject))
             case ListRuns():
                 return self._runs()
-            case RenewLease(seconds):
-                await self.lease.renew(seconds)
+            case RenewLease(seconds, not_after):
+                await self.lease.renew(seconds, not_after)
                 return Done()
             case GetHost():
                 return Host(_limits_problem(self._hierarchy))

@@ -49,13 +49,18 @@ class Lease:
         """Whether the host has the lease."""
         return self._clock() < self._end
 
-    async def renew(self, seconds: float) -> None:
-        """Let the lease end in some seconds. Return when a restart cannot shorten it any more."""
+    async def renew(self, seconds: float, not_after: float | None = None) -> None:
+        """Let the lease end in some seconds. Return when a restart cannot shorten it any more.
+
+        `not_after` is the boot time after which the cluster may give up the host. A renewal with it that
+        arrives after a later one changes nothing.
+        """
         if not self.holds:
             # It can have ended since the last look, while the host was suspended. The cluster may have given
             # up its jobs, so they must not continue with the new lease.
             self._on_end()
-        self._end = self._clock() + seconds
+        end = self._clock() + seconds
+        self._end = end if not_after is None else max(self._end, min(end, not_after))
         self._look()
         await self._records.store_meta(_META, f"{self._boot} {self._end!r}")
 
