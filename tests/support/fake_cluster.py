@@ -15,7 +15,7 @@ from jobworkerd.errors import ClusterUnavailable, JobNotFound
 
 
 class FakeEngine:
-    """An engine whose jobs a test moves. `hidden` are jobs that only the cluster has, not the table."""
+    """An engine whose jobs a test moves. `hidden` are states of jobs that the table has not seen."""
 
     problem = ""
     complete = True
@@ -53,7 +53,8 @@ class FakeEngine:
         """Return a hidden job."""
         if self.is_down:
             raise ClusterUnavailable("the control plane does not answer")
-        return self.jobs.get(job_id) or self.hidden.get(job_id)
+        hidden = self.hidden.get(job_id)
+        return self.jobs.put(hidden) if hidden else self.jobs.get(job_id)
 
     async def cancel(self, job_id: str, subject: str) -> bool:
         """Note the call."""

@@ -13,6 +13,7 @@ from fake_cluster import FakeCluster
 from gateway_calls import Call, service_of
 from jobworker.v1 import job_attach_pb2, job_output_pb2, job_service_pb2
 from jobworker_gateway import node_stream
+from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError
 from jobworkerd import errors
@@ -253,6 +254,17 @@ async def test_a_queued_job_takes_no_input_and_no_signal(
     await client.attach(start(), message)
     with pytest.raises(error):
         await client.running
+
+
+@pytest.mark.parametrize("fields", [{}, {"offset": 3}])
+async def test_a_job_that_runs_takes_input_although_this_gateway_is_behind(
+    cluster: FakeCluster, node: ScriptedNode, client: Client, fields: dict[str, int]
+) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    cluster.engine.hidden[ID] = LiveJob(RUNNING)
+    node.on("AttachJob", echo)
+    await client.attach(start(**fields), send("abc"))
+    assert await client.next() == payload("abc")
 
 
 async def test_a_job_that_never_ran_has_only_a_result(cluster: FakeCluster, client: Client) -> None:

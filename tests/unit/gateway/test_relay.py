@@ -11,6 +11,7 @@ from cluster_jobs import ALICE, final, job, job_id
 from fake_cluster import FakeCluster
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_gateway import node_stream, relay
+from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError
 from jobworker_gateway.relay import Relays
@@ -242,6 +243,21 @@ async def test_a_queued_job_has_no_offset(cluster: FakeCluster, stream: Stream) 
     await cluster.put(job(ID, "QUEUED"))
     with pytest.raises(errors.OffsetOutOfRange):
         await stream(offset=1)
+
+
+@pytest.mark.parametrize("fields", [{"offset": 3}, {"follow": False}])
+async def test_output_seen_at_another_gateway_is_there_although_this_one_is_behind(
+    cluster: FakeCluster, node: ScriptedNode, client: Client, stream: Stream, fields: dict[str, Any]
+) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    cluster.engine.hidden[ID] = LiveJob(RUNNING)
+    node.on("GetJobsStream", answer(chunk("def", 3), LOCAL_END))
+    streaming = asyncio.create_task(stream(**fields))
+    while not (client.messages or streaming.done()):
+        await asyncio.sleep(0.001)
+    await cluster.put(final(ID))
+    await streaming
+    assert client.output == b"def"
 
 
 @pytest.mark.parametrize("follow", [True, False])

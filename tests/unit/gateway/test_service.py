@@ -201,7 +201,7 @@ async def test_a_job_is_found_in_the_cluster_before_the_table_has_it(
     cluster: FakeCluster, service: GatewayJobService
 ) -> None:
     cluster.engine.hidden[ID] = LiveJob(job(ID, "QUEUED"))
-    assert await get(service) == job(ID, "QUEUED")
+    assert await get(service) == job(ID, "QUEUED", queue_position=1)
 
 
 async def test_an_unknown_job_is_not_found_only_if_the_cluster_answers(
@@ -389,6 +389,16 @@ async def test_only_a_running_job_is_changed(cluster: FakeCluster, service: Gate
     await cluster.put(job(ID, "QUEUED"))
     with pytest.raises(errors.JobNotRunning, match="is queued"):
         await service.UpdateJob(job_service_pb2.UpdateJobRequest(id=ID), Call().context)
+
+
+async def test_a_running_job_is_changed_although_this_gateway_is_behind(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(job(ID, "QUEUED"))
+    cluster.engine.hidden[ID] = LiveJob(RUNNING, reserved=(10, 64))
+    node.on("UpdateJob", answer(job_service_pb2.UpdateJobResponse(job=RUNNING)))
+    request = job_service_pb2.UpdateJobRequest(id=ID, max_cpu=10)
+    assert (await service.UpdateJob(request, Call().context)).job == RUNNING
 
 
 async def delete(service: GatewayJobService) -> None:

@@ -51,6 +51,7 @@ class AttachRelay:
         """Let the node accept the call, if the job has one, and end the call to the node afterwards.
 
         Raises:
+            ClusterUnavailable: the job has no output yet, and the cluster does not answer.
             JobNotFound: no job has this id.
             NodeError: the node refuses the call.
             NodeUnreachable: the node does not answer.
@@ -58,6 +59,8 @@ class AttachRelay:
         """
         async with contextlib.AsyncExitStack() as self._calls:
             self._live = await self._jobs.get(self._start.id)
+            if not has_log(self._live.job):
+                self._live = await self._jobs.confirmed(self._live)
             if has_log(self._live.job):
                 await self._reach_node()
             elif self._start.offset:

@@ -95,6 +95,7 @@ class JobControl:
         """Change limits of a running job. The request has no limit that is set to a default.
 
         Raises:
+            ClusterUnavailable: the job does not run yet, and the cluster does not answer.
             JobNotFound: no job has this id.
             JobNotRunning: the job does not run.
             LimitUnavailable: the job would need more than the cluster has reserved for it.
@@ -102,6 +103,8 @@ class JobControl:
             NodeUnreachable: the node does not answer.
         """
         live = await self._jobs.get(request.id)
+        if live.job.status != job_pb2.JOB_STATUS_RUNNING:
+            live = await self._jobs.confirmed(live)
         if live.job.status != job_pb2.JOB_STATUS_RUNNING:
             raise JobNotRunning(request.id, STATUSES[live.job.status].value)
         for name, reserved in zip(("max_cpu", "max_memory"), live.reserved, strict=True):

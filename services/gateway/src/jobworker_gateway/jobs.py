@@ -45,6 +45,18 @@ class Jobs:
             return live
         return await self._in_cluster(job_id)
 
+    async def confirmed(self, live: LiveJob) -> LiveJob:
+        """Return the current state of a job, from the cluster itself unless the job is final.
+
+        Another gateway can have shown a client a newer state than this one has seen. Nothing that the client
+        asks for may be refused because of that.
+
+        Raises:
+            ClusterUnavailable: the cluster or the archive does not answer.
+            JobNotFound: the job was deleted.
+        """
+        return live if live.final else await self._in_cluster(live.job.id)
+
     async def changed(self, live: LiveJob) -> LiveJob:
         """Wait until a job has another state, and return it.
 

@@ -56,12 +56,17 @@ class Relays:
         """Accept a validated request of a user.
 
         Raises:
+            ClusterUnavailable: see `Jobs.get`, and `Jobs.confirmed` if the job has no output yet.
             JobNotFound: no job has this id.
             NodeError: the node refuses the request.
             OffsetOutOfRange: the job has no output, and the offset is not 0.
         """
         async with contextlib.AsyncExitStack() as calls:
-            relay = Relay(request, subject, await self.jobs.get(request.id), self, calls)
+            live = await self.jobs.get(request.id)
+            needs_output = request.offset or (request.HasField("follow") and not request.follow)
+            if needs_output and not has_log(live.job):
+                live = await self.jobs.confirmed(live)
+            relay = Relay(request, subject, live, self, calls)
             await relay.accept()
             yield relay
 
