@@ -224,6 +224,8 @@ def publish(measured: str) -> None:
 def main() -> int:
     """Measure and print the table; publish it if all groups were measured."""
     named = sys.argv[1:]
+    if unknown := [name for name in named if name not in GROUPS]:
+        sys.exit(f"no such group of cases: {', '.join(unknown)}; the groups are {', '.join(GROUPS)}")
     # An installed server has its bytecode on disk, so the measured ones must be able to write it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="jobworker-bench-") as directory:
