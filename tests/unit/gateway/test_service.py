@@ -189,11 +189,12 @@ async def test_a_job_that_just_ended_has_the_record_of_the_cluster(
     assert await get(service) == final(ID, "FAILED")
 
 
+@pytest.mark.parametrize("behind", [RUNNING, job(ID, "QUEUED")])
 async def test_a_final_job_is_found_although_the_table_is_behind(
-    cluster: FakeCluster, service: GatewayJobService
+    cluster: FakeCluster, service: GatewayJobService, behind: job_pb2.Job
 ) -> None:
     await cluster.put(final(ID))
-    cluster.engine.jobs.put(LiveJob(RUNNING))
+    cluster.engine.jobs.put(LiveJob(behind))
     assert await get(service) == final(ID)
 
 

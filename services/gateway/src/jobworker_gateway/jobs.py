@@ -101,8 +101,11 @@ class Jobs:
         return None
 
     def shown(self, live: LiveJob) -> job_pb2.Job:
-        """Return the message of a job, with its position in the queue."""
-        if position := self.engine.jobs.queue_position(live.job.id):
+        """Return the message of a job, with its position if it is in the queue.
+
+        The table can still have a final job in the queue, because another gateway has archived it.
+        """
+        if not live.final and (position := self.engine.jobs.queue_position(live.job.id)):
             job = job_pb2.Job()
             job.CopyFrom(live.job)
             job.queue_position = position
