@@ -202,6 +202,8 @@ class _Starter:
             *_client_flags(kubeconfig, place.port(10259)),
             *_LEADER,
             *_UNBOUNDED,
+            # The decisions about each Pod, which tests read.
+            "--vmodule=schedule_one=2",
         )
 
     def _controller_manager(self, number: int, place: Place, server: str) -> Service:

@@ -1,7 +1,11 @@
 """Order, preemption, drain and loss: what the control plane decides about jobs."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
+from time import monotonic
 
 import psutil
 import pytest
@@ -9,26 +13,54 @@ import pytest
 from jobworker.v1 import job_pb2
 from live import eventually, pids_with
 from live_client import Client
-from tests.cluster.calls import on
+from tests.cluster.calls import on, stop_all
 from tests.cluster.hosts import CPU
+from tests.cluster.leaders import lease_leader
+from tests.cluster.scheduler_log import SchedulerLog
 from tests.cluster.whole import Cluster
 
 _LOST_SECONDS = 60
 
+_CLASSES = (-100, 0, 50)
+"""The values of the priority classes that evict no jobs."""
 
-async def test_the_highest_priority_starts_first(admin: Client) -> None:
-    whole_node = {"max_cpu": CPU, "node_selector": on("node-1")}
-    blocker = await admin.create("sleep", "600", **whole_node)
-    await admin.started(blocker.id)
-    jobs = {}
-    for priority in (-5, 0, 60, 0, 50, -5):
-        job = await admin.create("true", priority=priority, **whole_node)
-        jobs[job.id] = priority
-    await admin.stop(blocker.id, seconds=0)
-    ended = [await admin.ended(job_id) for job_id in jobs]
-    in_order = sorted(ended, key=lambda job: job.start_time.ToNanoseconds())
-    # 60 and 50 are of one class, in which the older one starts first.
-    assert [jobs[job.id] for job in in_order] == [60, 50, 0, 0, -5, -5]
+_PRIORITIES = (-5, 0, 60, 49, 50, -100, 99, -5, 0, 10)
+
+_BACKOFF_SECONDS = 2.0
+"""The scheduler tries a job again 1 s after the first time, rounded up to whole seconds.
+
+Until then, another one can start before it, whatever its priority is.
+"""
+
+
+async def test_waiting_jobs_start_by_priority_and_then_by_age(admin: Client, cluster: Cluster) -> None:
+    blockers = [
+        await admin.create("sleep", "600", max_cpu=CPU, node_selector=on(host.name)) for host in cluster.hosts
+    ]
+    try:
+        for blocker in blockers:
+            await admin.started(blocker.id)
+        log = SchedulerLog(lease_leader(cluster.control_plane.schedulers).log)
+        jobs: dict[str, int] = {}
+        for priority in _PRIORITIES:
+            job = await admin.create("sleep", "600", max_cpu=CPU, priority=priority)
+            jobs[job.id] = priority
+        await eventually(lambda: log.unfit().keys() >= jobs.keys())
+        free_at = monotonic() + _BACKOFF_SECONDS
+        await eventually(lambda: monotonic() > free_at)
+        running, waiting = blockers[0].id, sorted(jobs, key=lambda each: -_class_of(jobs[each]))
+        for number, expected in enumerate(waiting):
+            tries = log.unfit()
+            await admin.stop(running, seconds=0)
+            await eventually(partial(_has_bound, log, number + 1))
+            assert log.bound() == waiting[: number + 1]
+            # The scheduler is idle when it has tried all others. They keep their order.
+            await eventually(partial(_has_tried, log, waiting[number + 1 :], tries))
+            running = (await admin.started(expected)).id
+        nodes = {(await admin.get(each)).node for each in waiting}
+        assert nodes == {cluster.hosts[0].name}
+    finally:
+        await stop_all(admin)
 
 
 async def test_an_urgent_job_takes_the_place_of_another(admin: Client) -> None:
@@ -129,3 +161,17 @@ async def _nodes_of_jobs(admin: Client) -> set[str]:
 
 def _runs_again(job: job_pb2.Job) -> bool:
     return job.attempt > 1 and job.status == job_pb2.JOB_STATUS_RUNNING
+
+
+def _class_of(priority: int) -> int:
+    return max(value for value in _CLASSES if value <= priority)
+
+
+def _has_bound(log: SchedulerLog, count: int) -> bool:
+    return len(log.bound()) >= count
+
+
+def _has_tried(log: SchedulerLog, job_ids: Sequence[str], before: Counter[str]) -> bool:
+    """Return whether the scheduler has tried all jobs in vain since then."""
+    unfit = log.unfit()
+    return all(unfit[each] > before[each] for each in job_ids)
