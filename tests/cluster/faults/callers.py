@@ -20,9 +20,6 @@ Stub = job_service_pb2_grpc.JobServiceStub
 ANSWER_SECONDS = 120.0
 """A gateway must answer again within this time after any fault."""
 
-KNOWN_SECONDS = 15.0
-"""A gateway lists a job that another one has accepted within this time. It lists final jobs at once."""
-
 _CALL_SECONDS = 20.0
 _PAUSE_SECONDS = 0.2
 _REPEATED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -63,13 +60,12 @@ class Callers:
 
     async def create(self, entry: Entry, request: job_service_pb2.CreateJobRequest) -> None:
         """Create a job; repeat the call with the same request id until a gateway accepts it."""
-        response = await self._persist(lambda stub: stub.CreateJob(request, timeout=_CALL_SECONDS))
+        response = await self._persist(lambda stub: stub.CreateJob(request, timeout=_CALL_SECONDS), entry)
         self._ledger.accept(entry, response.job)
 
     async def get(self, entry: Entry) -> None:
         """Read a record once at one gateway. It can be unavailable, but it must not say NOT_FOUND."""
-        number = self._rng.randrange(len(self._gateways))
-        await self._get(self._gateways[number], entry, f"GetJob at gateway {number}")
+        await self._get(self._rng.randrange(len(self._gateways)), entry)
 
     async def wait(self, entry: Entry) -> None:
         """Wait until a job is final."""
@@ -128,7 +124,6 @@ class Callers:
     async def check_list(self, number: int) -> bool:
         """Check that a gateway lists the jobs that it must know; False if it is unavailable."""
         since = monotonic()
-        expected = [each for each in self._ledger.jobs.values() if each.final or _is_known(each, since)]
         try:
             listed = await self.list_all(number)
         except grpc.aio.AioRpcError as error:
@@ -138,13 +133,7 @@ class Callers:
                 )
             self._ledger.counts["lists without an answer"] += 1
             return False
-        for job in listed.values():
-            if job.id in self._ledger.jobs:  # not between its start and the answer to its client
-                self._ledger.observe(job, since)
-        for entry in expected:
-            if entry.job_id not in listed:
-                self._ledger.not_found(entry, f"ListJobs at gateway {number}")
-        self._ledger.counts["complete lists"] += 1
+        self._ledger.compare_list(number, since, listed)
         return True
 
     async def check_running(self, number: int) -> None:
@@ -160,23 +149,25 @@ class Callers:
                 self._ledger.observe(job, since)
 
     async def _follow_some(self, entry: Entry, received: bytearray) -> None:
-        stub, since = self._rng.choice(self._gateways), monotonic()
+        number, since = self._rng.randrange(len(self._gateways)), monotonic()
         request = job_service_pb2.GetJobsStreamRequest(id=entry.job_id, offset=len(received))
         self._ledger.counts["streams"] += 1
-        async for message in stub.GetJobsStream(request):
-            if message.offset != len(received) or message.HasField("truncated"):
-                self._ledger.violation("a gap in a stream", entry, f"{len(received)}: {message}"[:300])
+        async for message in self._gateways[number].GetJobsStream(request):
+            begin = len(received)
             received += message.payload
+            if (message.offset, message.next_offset) != (begin, len(received)):
+                self._ledger.violation("a gap in a stream", entry, f"at {begin}: {message}"[:300])
+            self._ledger.shown(entry, number)
             if message.HasField("result"):
                 self._ledger.observe(message.result, since)
                 return
         self._ledger.violation("a stream has ended without a result", entry)
 
-    async def _get(self, stub: Stub, entry: Entry, where: str) -> None:
-        since = monotonic()
+    async def _get(self, number: int, entry: Entry) -> None:
+        since, where = monotonic(), f"GetJob at gateway {number}"
         try:
             request = job_service_pb2.GetJobRequest(id=entry.job_id)
-            response = await stub.GetJob(request, timeout=_CALL_SECONDS)
+            response = await self._gateways[number].GetJob(request, timeout=_CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 self._ledger.not_found(entry, where)
@@ -187,22 +178,23 @@ class Callers:
             self._ledger.counts["reads without an answer"] += 1
         else:
             self._ledger.counts["reads"] += 1
+            self._ledger.shown(entry, number)
             self._ledger.observe(response.job, since)
 
-    async def _persist(self, call: Callable[[Stub], Awaitable[T]], entry: Entry | None = None) -> T:
-        """Repeat a call at any gateway until one answers."""
+    async def _persist(self, call: Callable[[Stub], Awaitable[T]], entry: Entry) -> T:
+        """Repeat a call about a job at any gateway until one answers."""
         end = monotonic() + ANSWER_SECONDS
         while True:
+            number = self._rng.randrange(len(self._gateways))
             try:
-                return await call(self._rng.choice(self._gateways))
+                answer = await call(self._gateways[number])
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.NOT_FOUND and entry:
+                if error.code() is grpc.StatusCode.NOT_FOUND:
                     self._ledger.not_found(entry, error.details() or "")
                 if error.code() not in _REPEATED or monotonic() > end:
                     raise
                 self._ledger.counts["repeated calls"] += 1
+            else:
+                self._ledger.shown(entry, number)
+                return answer
             await asyncio.sleep(_PAUSE_SECONDS)
-
-
-def _is_known(entry: Entry, now: float) -> bool:
-    return entry.accepted_at < now - KNOWN_SECONDS

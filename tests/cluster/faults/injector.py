@@ -15,6 +15,7 @@ from tests.cluster.leaders import etcd_leader, lease_leader
 from tests.cluster.whole import Cluster
 
 _PAUSE_SECONDS = 1.5
+_LONG_CUT = "cut link of a host for long"
 _SHORT_CUT_SECONDS = 1.0, 8.0
 _LONG_CUT_SECONDS = 30.0, 40.0
 """Longer than the 25 s after which a gateway records the jobs of the host as lost."""
@@ -32,7 +33,7 @@ class Injector:
         self._away: asyncio.Task[None] | None = None
         self._faults: dict[str, tuple[int, Fault]] = {
             "cut link of a host": (10, self._cut_link),
-            "cut link of a host for long": (3, self._cut_link_for_long),
+            _LONG_CUT: (3, self._cut_link_for_long),
             "kill all of a host": (2, self._power_off),
             "kill agent": (10, self._kill_agent),
             "kill supervisor": (10, self._kill_supervisor),
@@ -45,21 +46,27 @@ class Injector:
         }
 
     async def run(self, until: float) -> None:
-        """Inject faults until a monotonic time, then heal all links."""
+        """Inject faults until a monotonic time, and then a long cut. Heal all links at the end.
+
+        The host of the last cut has jobs that would still run when all is healed.
+        """
         weights = [weight for weight, _ in self._faults.values()]
         try:
             while monotonic() < until:
-                name = self._rng.choices(list(self._faults), weights)[0]
-                self._ledger.counts[f"fault: {name}"] += 1
-                self._ledger.counts["faults"] += 1
-                self._ledger.note(f"fault: {name}")
-                await self._faults[name][1]()
+                await self._inject(self._rng.choices(list(self._faults), weights)[0])
                 await asyncio.sleep(self._rng.expovariate(1 / _PAUSE_SECONDS))
+            await self._inject(_LONG_CUT)
         finally:
             if self._away:
                 await self._away
             self._cluster.network.heal_all()
             self._ledger.note("healed")
+
+    async def _inject(self, name: str) -> None:
+        self._ledger.counts[f"fault: {name}"] += 1
+        self._ledger.counts["faults"] += 1
+        self._ledger.note(f"fault: {name}")
+        await self._faults[name][1]()
 
     def _host(self) -> Host:
         return self._rng.choice(self._cluster.hosts)

@@ -2,12 +2,16 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from jobworker.v1 import job_pb2
 from tests.cluster.faults.plan import JobPlan
+
+KNOWN_SECONDS = 15.0
+"""A gateway lists a job that another one has accepted within this time. It lists final jobs at once."""
 
 FINAL = {
     job_pb2.JOB_STATUS_COMPLETED,
@@ -24,6 +28,8 @@ class Entry:
     `final` is the first final record that a call returned. Times are monotonic.
 
     `streamed` is the output that its follower has received; None = no client has followed it.
+
+    `shown_by` has the gateways that have returned the job, and the time of the first answer of each.
     """
 
     plan: JobPlan
@@ -33,6 +39,16 @@ class Entry:
     accepted_at: float = 0.0
     stopped: job_pb2.Job | None = None
     streamed: bytearray | None = None
+    shown_by: dict[int, float] = field(default_factory=dict)
+
+    def is_known(self, gateway: int, now: float) -> bool:
+        """Return whether a list that a gateway began at this time must have the job.
+
+        A gateway that has shown a job does not forget it, even if it has ended meanwhile.
+        """
+        shown = self.shown_by.get(gateway, now)
+        final = self.final is not None and self.final_at < now
+        return final or shown < now or self.accepted_at < now - KNOWN_SECONDS
 
 
 @dataclass(frozen=True)
@@ -89,11 +105,28 @@ class Ledger:
             self.counts[job_pb2.JobStatus.Name(job.status)] += 1
             self.note(f"{entry.plan.request_id} is {_outcome(job)}")
             self._compare(entry)
-        elif job.status in FINAL and entry.final and _outcome(job) != _outcome(entry.final):
-            self.violation("two final states", entry, f"{_outcome(entry.final)}, then {_outcome(job)}")
+        elif job.status in FINAL and entry.final and job != entry.final:
+            self.violation("two final states", entry, _difference(entry.final, job))
+            entry.final = job  # each later call with the same record would report it again
         elif job.status not in FINAL and entry.final and entry.final_at < since:
             status = job_pb2.JobStatus.Name(job.status)
             self.violation("a final job is not final", entry, f"{_outcome(entry.final)}, then {status}")
+
+    def shown(self, entry: Entry, gateway: int) -> None:
+        """Record that a gateway has returned a job."""
+        entry.shown_by.setdefault(gateway, time.monotonic())
+
+    def compare_list(self, gateway: int, since: float, listed: Mapping[str, job_pb2.Job]) -> None:
+        """Check a complete list, which a gateway began at a monotonic time."""
+        expected = [each for each in self.jobs.values() if each.is_known(gateway, since)]
+        for job in listed.values():
+            if entry := self.jobs.get(job.id):  # None between its start and the answer to its client
+                self.observe(job, since)
+                self.shown(entry, gateway)
+        for entry in expected:
+            if entry.job_id not in listed:
+                self.not_found(entry, f"ListJobs at gateway {gateway}")
+        self.counts["complete lists"] += 1
 
     def stopped(self, entry: Entry, job: job_pb2.Job) -> None:
         """Compare the answer of StopJob with the final record, as soon as both exist."""
@@ -121,3 +154,11 @@ def _outcome(job: job_pb2.Job) -> str:
     reason = job_pb2.TerminationReason.Name(job.termination.reason).removeprefix("TERMINATION_REASON_")
     end = job.end_time.ToJsonString()
     return f"{status} {reason} exit_code={job.exit_code} node={job.node} attempt={job.attempt} end={end}"
+
+
+def _difference(first: job_pb2.Job, second: job_pb2.Job) -> str:
+    """Return the fields of two records that differ, with both values."""
+    names = [each.name for each in job_pb2.Job.DESCRIPTOR.fields]
+    pairs = [(name, getattr(first, name), getattr(second, name)) for name in names]
+    found = [f"{name}={one!s}, then {other!s}" for name, one, other in pairs if one != other]
+    return "; ".join(found).replace("\n", " ")

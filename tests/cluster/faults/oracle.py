@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import grpc
 
@@ -42,12 +42,16 @@ class Oracle:
     async def watch_capacity(self) -> None:
         """Check until cancelled that no host runs more than its capacity."""
         while True:
-            await asyncio.gather(*(self._check_capacity(name) for name in self._nodes))
+            await self.check_capacity()
             await asyncio.sleep(1)
 
-    async def wait_for_all(self) -> None:
+    async def check_capacity(self) -> None:
+        """Check that no host runs more than its capacity now."""
+        await asyncio.gather(*(self._check_capacity(name) for name in self._nodes))
+
+    async def wait_for_all(self, seconds: float = 3 * ANSWER_SECONDS) -> None:
         """Wait until all jobs are final."""
-        end = monotonic() + 3 * ANSWER_SECONDS
+        end = monotonic() + seconds
         while (unfinished := self._ledger.unfinished()) and monotonic() < end:
             await asyncio.gather(*(self._callers.get(entry) for entry in unfinished[:20]))
             await asyncio.sleep(0.5)
@@ -65,8 +69,12 @@ class Oracle:
         latest = monotonic() - GONE_SECONDS
         alive = _request_ids_alive(self._ledger.seed)
         for entry in self._ledger.jobs.values():
-            if entry.final and entry.final_at < latest and entry.plan.request_id in alive:
+            if entry.final is None or entry.final_at > latest:
+                continue
+            if entry.plan.request_id in alive:
                 self._ledger.violation("a process of a final job is alive", entry, entry.final.node)
+            if _is_lost(entry.final) and _would_run(entry, entry.final):
+                self._ledger.counts["lost jobs that would still run"] += 1
 
     def check_executions(self) -> None:
         """Check that no job was executed twice, and that attempts with `retry_on_lost` did not overlap."""
@@ -192,10 +200,19 @@ def _is_lost(job: job_pb2.Job) -> bool:
     return job.status == job_pb2.JOB_STATUS_LOST or (job.status == job_pb2.JOB_STATUS_STOPPED and evicted)
 
 
+def _would_run(entry: Entry, job: job_pb2.Job) -> bool:
+    """Return whether the command of a job would not have ended by itself yet."""
+    started = job.HasField("start_time")
+    return started and job.start_time.ToNanoseconds() / 1e9 + entry.plan.seconds > time()
+
+
 def _was_away(absences: Sequence[Absence], job: job_pb2.Job) -> bool:
-    """Return whether the host of a job had no power, or was cut off for long in total, before its end."""
+    """Return whether the host of a job had no power, or was cut off for long in total, before its end.
+
+    The absence can begin before the job: a host gets jobs until the cluster misses it.
+    """
     end = job.end_time.ToNanoseconds() / 1e9
-    begin = max(job.create_time.ToNanoseconds() / 1e9, end - _ABSENCE_SECONDS)
+    begin = end - _ABSENCE_SECONDS
     found = [
         each for each in absences if each.host == job.node and each.end > begin and each.begin < end + _MARGIN
     ]

@@ -7,23 +7,28 @@ from pathlib import Path
 
 _EXIT_CODES = (0, 0, 0, 0, 1, 7)
 
+_CPU = (40, 80, 160)
+"""Percent of one core that a job reserves. The hosts are full for a part of the time, so that jobs wait."""
+
 _LONG = 0.08
-_LONG_LINES = 60
+_LONG_LINES = 80
 _LONG_PAUSE = 1.5
-"""A long job runs for 90 s. Unless its host stops it, it is still alive when the cluster has given it up."""
+"""A long job runs for 120 s. Unless its host stops it, it is alive for long after the cluster gave it up."""
 
 
 @dataclass(frozen=True)
 class JobPlan:
     """One job. It writes numbered lines with pauses, and each execution appends its times to a file.
 
-    `retries`: the job has `retry_on_lost`. `stopped`: a client stops it while it runs.
+    `cpu` is in percent of one core. `retries`: the job has `retry_on_lost`. `stopped`: a client stops it
+    while it runs.
     """
 
     request_id: str
     lines: int
     pause: float
     exit_code: int
+    cpu: int
     priority: int
     retries: bool
     stopped: bool
@@ -41,7 +46,13 @@ class JobPlan:
             priority=rng.choice((-5, 0, 0, 0, 50)),
             retries=rng.random() < (0.5 if is_long else 0.2),
             stopped=rng.random() < 0.1,
+            cpu=rng.choice(_CPU),
         )
+
+    @property
+    def seconds(self) -> float:
+        """The least time for which an execution runs that is not stopped."""
+        return self.lines * self.pause
 
     @property
     def output(self) -> bytes:

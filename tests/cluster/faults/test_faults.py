@@ -6,10 +6,11 @@ depend on the host.
 """
 
 import asyncio
+import itertools
 import os
 import random
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from time import monotonic
 
@@ -17,6 +18,7 @@ import pytest
 
 from jobworker.v1 import job_service_pb2
 from tests.cluster.faults import report
+from tests.cluster.faults.assignments import Assignments
 from tests.cluster.faults.callers import Callers, connected
 from tests.cluster.faults.injector import Injector
 from tests.cluster.faults.ledger import Entry, Ledger
@@ -30,6 +32,7 @@ SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randran
 _FOLLOWED = 0.6
 _PROBE_SECONDS = 0.1
 _LIST_SECONDS = 1.0
+_PODS = "/api/v1/namespaces/jobworker/pods"
 _KEPT = Path(__file__).parents[3] / ".cache" / "cluster-faults"
 
 pytestmark = pytest.mark.timeout(int(SECONDS) + 900)
@@ -93,7 +96,7 @@ class Clients:
         return job_service_pb2.CreateJobRequest(
             command="bash",
             args=["-c", plan.script(self._runs)],
-            max_cpu=10,
+            max_cpu=plan.cpu,
             max_memory=32,
             request_id=plan.request_id,
             priority=plan.priority,
@@ -108,6 +111,21 @@ async def _inject(injector: Injector, oracle: Oracle) -> None:
     oracle.check_processes()
 
 
+@asynccontextmanager
+async def _during(*watches: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run watches meanwhile. One that has failed has checked nothing since, so it fails the test."""
+    tasks = [asyncio.create_task(each) for each in watches]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
+
+
 async def test_no_fault_breaks_a_promise(cluster: Cluster, ledger: Ledger) -> None:
     nodes = [host.server for host in cluster.hosts]
     async with (
@@ -118,9 +136,13 @@ async def test_no_fault_breaks_a_promise(cluster: Cluster, ledger: Ledger) -> No
         names = [host.name for host in cluster.hosts]
         oracle = Oracle(ledger, callers, dict(zip(names, stubs, strict=True)), cluster.runs)
         clients = Clients(callers, ledger, cluster.runs)
-        watching = (clients.probe(), clients.probe_lists(), oracle.watch_capacity())
-        watches = [asyncio.create_task(each) for each in watching]
-        try:
+        apis = itertools.cycle(range(len(cluster.control_plane.apiservers)))
+        async with _during(
+            clients.probe(),
+            clients.probe_lists(),
+            oracle.watch_capacity(),
+            Assignments(ledger).watch(lambda: cluster.api(next(apis)).items(_PODS)),
+        ):
             async with asyncio.TaskGroup() as group:
                 group.create_task(_inject(Injector(cluster, ledger), oracle))
                 group.create_task(clients.run())
@@ -128,10 +150,6 @@ async def test_no_fault_breaks_a_promise(cluster: Cluster, ledger: Ledger) -> No
             await oracle.wait_for_all()
             await asyncio.sleep(GONE_SECONDS)
             oracle.check_processes()
-        finally:
-            for watch in watches:
-                watch.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
         await oracle.check_lists(gateways)
         await oracle.check_logs()
         oracle.check_executions()

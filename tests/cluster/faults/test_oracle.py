@@ -1,8 +1,7 @@
 """The oracle of the fault schedule sees broken promises."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -10,60 +9,43 @@ from time import monotonic
 import pytest
 
 from jobworker.v1 import job_pb2
-from tests.cluster.faults.callers import Callers
-from tests.cluster.faults.ledger import Absence, Entry, Ledger
+from tests.cluster.faults.callers import Callers, Stub
+from tests.cluster.faults.history import ID, accept, final, plan
+from tests.cluster.faults.ledger import Absence, Ledger
 from tests.cluster.faults.oracle import GONE_SECONDS, Oracle
-from tests.cluster.faults.plan import JobPlan
-
-_ID = "01900000-0000-7000-8000-000000000001"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """A ledger without a job."""
-    with closing(Ledger(1, tmp_path / "journal")) as opened:
-        yield opened
+from tests.cluster.faults.scripted_server import ScriptedServer, payload, result
+from tests.cluster.hosts import CPU, MAX_JOBS, MEMORY
 
 
-def _plan(*, retries: bool = False, exit_code: int = 0) -> JobPlan:
-    return JobPlan(
-        "job-1", lines=3, pause=0.1, exit_code=exit_code, priority=0, retries=retries, stopped=False
-    )
-
-
-def _accept(ledger: Ledger, plan: JobPlan) -> Entry:
-    entry = Entry(plan)
-    ledger.accept(entry, job_pb2.Job(id=_ID))
-    return entry
-
-
-def _final(**fields: object) -> job_pb2.Job:
-    job = job_pb2.Job(id=_ID, status=job_pb2.JOB_STATUS_COMPLETED, exit_code=0, node="node-1")
-    job.termination.reason = job_pb2.TERMINATION_REASON_EXITED
-    job.end_time.FromSeconds(100)
-    job.create_time.FromSeconds(50)
-    job.MergeFrom(job_pb2.Job(**fields))  # type: ignore[arg-type]  # the fields of a message
-    return job
-
-
-def _oracle(ledger: Ledger, runs: Path, lines: str = "") -> Oracle:
+def _oracle(ledger: Ledger, runs: Path, lines: str = "", *, nodes: dict[str, Stub] | None = None) -> Oracle:
     runs.write_text(lines)
-    return Oracle(ledger, Callers([], ledger), {}, runs)
+    return Oracle(ledger, Callers([], ledger), nodes or {}, runs)
 
 
-def test_a_final_state_that_changes_is_a_violation(ledger: Ledger) -> None:
-    _accept(ledger, _plan())
-    ledger.observe(_final(), monotonic())
-    ledger.observe(_final(), monotonic())
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"node": "node-2"},
+        {"status": job_pb2.JOB_STATUS_LOST},
+        {"end_time": {"seconds": 101}},
+        {"start_time": {"seconds": 61}},
+        {"usage": {"memory_peak_bytes": 1}},
+    ],
+)
+def test_a_final_state_that_changes_is_a_violation(ledger: Ledger, changed: dict[str, object]) -> None:
+    accept(ledger, plan())
+    ledger.observe(final(), monotonic())
+    ledger.observe(final(), monotonic())
     assert not ledger.violations
-    ledger.observe(_final(node="node-2"), monotonic())
-    assert len(ledger.violations) == 1
+    ledger.observe(final(**changed), monotonic())
+    (found,) = ledger.violations
+    assert next(iter(changed)) in found
 
 
 def test_a_final_job_that_runs_again_is_a_violation_only_for_a_later_call(ledger: Ledger) -> None:
-    _accept(ledger, _plan())
-    running, before = job_pb2.Job(id=_ID, status=job_pb2.JOB_STATUS_RUNNING), monotonic()
-    ledger.observe(_final(), before)
+    accept(ledger, plan())
+    running, before = job_pb2.Job(id=ID, status=job_pb2.JOB_STATUS_RUNNING), monotonic()
+    ledger.observe(final(), before)
     ledger.observe(running, before)
     assert not ledger.violations
     ledger.observe(running, monotonic())
@@ -71,8 +53,8 @@ def test_a_final_job_that_runs_again_is_a_violation_only_for_a_later_call(ledger
 
 
 def test_a_request_id_that_starts_two_jobs_is_a_violation(ledger: Ledger) -> None:
-    entry = _accept(ledger, _plan())
-    ledger.accept(entry, job_pb2.Job(id=_ID.replace("1", "2")))
+    entry = accept(ledger, plan())
+    ledger.accept(entry, job_pb2.Job(id=ID.replace("1", "2")))
     assert len(ledger.violations) == 1
 
 
@@ -93,23 +75,36 @@ _OVERLAP = "1.5 job-1 1.5\n"
 def test_a_second_execution_is_a_violation_unless_it_is_allowed_and_later(
     ledger: Ledger, tmp_path: Path, *, retries: bool, lines: str, violations: int
 ) -> None:
-    _accept(ledger, _plan(retries=retries))
+    accept(ledger, plan(retries=retries))
     _oracle(ledger, tmp_path / "runs", lines).check_executions()
     assert len(ledger.violations) == violations
 
 
 def test_a_job_that_completes_without_an_execution_is_a_violation(ledger: Ledger, tmp_path: Path) -> None:
-    _accept(ledger, _plan())
-    ledger.observe(_final(), monotonic())
+    accept(ledger, plan())
+    ledger.observe(final(), monotonic())
     _oracle(ledger, tmp_path / "runs").check_executions()
     assert len(ledger.violations) == 1
 
 
 def test_a_record_with_another_exit_code_is_a_violation(ledger: Ledger, tmp_path: Path) -> None:
-    _accept(ledger, _plan(exit_code=7))
-    ledger.observe(_final(), monotonic())
+    accept(ledger, plan(exit_code=7))
+    ledger.observe(final(), monotonic())
     _oracle(ledger, tmp_path / "runs").check_records()
     assert len(ledger.violations) == 1
+
+
+@pytest.mark.parametrize(
+    ("retries", "stopped", "violations"), [(False, False, 0), (True, False, 1), (True, True, 0)]
+)
+def test_a_record_of_a_lost_job_that_had_to_start_again_is_a_violation(
+    ledger: Ledger, tmp_path: Path, *, retries: bool, stopped: bool, violations: int
+) -> None:
+    accept(ledger, replace(plan(retries=retries), stopped=stopped))
+    lost = {"status": job_pb2.JOB_STATUS_LOST, "termination": {"reason": job_pb2.TERMINATION_REASON_LOST}}
+    ledger.observe(final(**lost), monotonic())
+    _oracle(ledger, tmp_path / "runs").check_records()
+    assert len(ledger.violations) == violations
 
 
 @pytest.mark.parametrize(
@@ -120,15 +115,16 @@ def test_a_record_with_another_exit_code_is_a_violation(ledger: Ledger, tmp_path
         ([Absence("node-1", 60.0, 68.0, had_power=True)], 1),
         ([Absence("node-1", 97.0, 99.0, had_power=False)], 0),
         ([Absence("node-2", 97.0, 99.0, had_power=False)], 1),
+        ([Absence("node-1", 45.0, 49.0, had_power=False)], 0),
         ([Absence("node-1", 10.0, 35.0, had_power=True)], 1),
     ],
 )
 def test_a_job_that_is_lost_while_its_host_was_there_is_a_violation(
     ledger: Ledger, tmp_path: Path, *, absences: list[Absence], violations: int
 ) -> None:
-    _accept(ledger, _plan())
+    accept(ledger, plan())
     ledger.absences += absences
-    ledger.observe(_final(status=job_pb2.JOB_STATUS_LOST), monotonic())
+    ledger.observe(final(status=job_pb2.JOB_STATUS_LOST), monotonic())
     _oracle(ledger, tmp_path / "runs").check_losses()
     assert len(ledger.violations) == violations
 
@@ -137,8 +133,8 @@ def test_a_job_that_is_lost_while_its_host_was_there_is_a_violation(
 def test_a_process_of_a_job_that_was_final_long_ago_is_a_violation(
     ledger: Ledger, tmp_path: Path, *, seconds: float, violations: int
 ) -> None:
-    entry = _accept(ledger, replace(_plan(), request_id="faults-1-1"))
-    ledger.observe(_final(), monotonic())
+    entry = accept(ledger, replace(plan(), request_id="faults-1-1"))
+    ledger.observe(final(), monotonic())
     entry.final_at -= seconds
     argv = ["bash", "-c", "echo; read", "faults-1-1"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -153,9 +149,77 @@ def test_a_process_of_a_job_that_was_final_long_ago_is_a_violation(
 def test_an_answer_of_a_stop_that_is_not_the_final_state_is_a_violation(
     ledger: Ledger, *, node: str, violations: int
 ) -> None:
-    entry = _accept(ledger, _plan())
-    ledger.stopped(entry, _final(node=node))
-    ledger.observe(job_pb2.Job(id=_ID, status=job_pb2.JOB_STATUS_RUNNING), monotonic())
+    entry = accept(ledger, plan())
+    ledger.stopped(entry, final(node=node))
+    ledger.observe(job_pb2.Job(id=ID, status=job_pb2.JOB_STATUS_RUNNING), monotonic())
     assert not ledger.violations
-    ledger.observe(_final(), monotonic())
+    ledger.observe(final(), monotonic())
+    assert len(ledger.violations) == violations
+
+
+async def test_a_job_that_does_not_end_is_a_violation(ledger: Ledger, tmp_path: Path) -> None:
+    accept(ledger, plan())
+    await _oracle(ledger, tmp_path / "runs").wait_for_all(seconds=0)
+    assert len(ledger.violations) == 1
+
+
+_OUTPUT = plan().output
+
+
+@pytest.mark.parametrize(
+    ("log", "streamed", "violations"),
+    [
+        (_OUTPUT, _OUTPUT, 0),
+        (_OUTPUT, None, 0),
+        (_OUTPUT, _OUTPUT[:5] + _OUTPUT[6:], 1),
+        (_OUTPUT, _OUTPUT[:5] + _OUTPUT[4:], 1),
+        (_OUTPUT, _OUTPUT[:-1], 1),
+        (_OUTPUT[:-1], _OUTPUT[:-1], 1),
+        (_OUTPUT[:5] + _OUTPUT[6:], _OUTPUT[:5] + _OUTPUT[6:], 2),
+        (None, _OUTPUT, 1),
+    ],
+)
+async def test_output_that_is_not_complete_is_a_violation(
+    ledger: Ledger, tmp_path: Path, *, log: bytes | None, streamed: bytes | None, violations: int
+) -> None:
+    entry = accept(ledger, plan())
+    entry.streamed = None if streamed is None else bytearray(streamed)
+    ledger.observe(final(), monotonic())
+    stream = None if log is None else [payload(log), result(final(), len(log))]
+    node = ScriptedServer(final(), stream=stream)
+    await _oracle(ledger, tmp_path / "runs", nodes={"node-1": node.stub}).check_logs()
+    assert len(ledger.violations) == violations
+
+
+@pytest.mark.parametrize(("streamed", "violations"), [(_OUTPUT[:5], 0), (_OUTPUT[1:5], 1)])
+async def test_output_of_a_lost_job_is_the_begin_of_its_log(
+    ledger: Ledger, tmp_path: Path, *, streamed: bytes, violations: int
+) -> None:
+    entry = accept(ledger, plan())
+    entry.streamed = bytearray(streamed)
+    lost = final(status=job_pb2.JOB_STATUS_LOST, termination={"reason": job_pb2.TERMINATION_REASON_LOST})
+    ledger.observe(lost, monotonic())
+    node = ScriptedServer(lost, stream=[payload(_OUTPUT[:9]), result(lost, 9)])
+    await _oracle(ledger, tmp_path / "runs", nodes={"node-1": node.stub}).check_logs()
+    assert len(ledger.violations) == violations
+
+
+def _running(count: int, *, cpu: int = 0, memory: int = 0) -> list[job_pb2.Job]:
+    return [job_pb2.Job(id=str(number), max_cpu=cpu, max_memory=memory) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "violations"),
+    [
+        (_running(MAX_JOBS, cpu=CPU // MAX_JOBS, memory=MEMORY // MAX_JOBS), 0),
+        (_running(MAX_JOBS + 1), 1),
+        (_running(2, cpu=CPU // 2 + 1), 1),
+        (_running(2, memory=MEMORY // 2 + 1), 1),
+    ],
+)
+async def test_a_host_that_runs_more_than_its_capacity_is_a_violation(
+    ledger: Ledger, tmp_path: Path, *, jobs: Sequence[job_pb2.Job], violations: int
+) -> None:
+    nodes = {"node-1": ScriptedServer(*jobs, page=len(jobs)).stub}
+    await _oracle(ledger, tmp_path / "runs", nodes=nodes).check_capacity()
     assert len(ledger.violations) == violations
