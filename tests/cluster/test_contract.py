@@ -23,6 +23,7 @@ def test_a_gateway_keeps_the_contract_of_the_api(cluster: Cluster) -> None:
         "JOBWORKER_SERVER": server.address,
         "JOBWORKER_CERTS": str(server.certs),
         "PYTHONPATH": str(_ROOT),
+        "WITHOUT_EXAMPLES": "1",
     }
     options = ["-p", "tests.cluster.contract_plugin", "-p", "no:cacheprovider", "-q", "-m", "not cgroup"]
     argv = [sys.executable, "-m", "pytest", "tests/contract", *options, "-n", "2", "--dist", "loadfile"]
