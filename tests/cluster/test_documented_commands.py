@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_cluster.kube import NODE_LEASES, Kube
+from jobworker_cluster.kube import Kube
+from jobworker_cluster.resources import NODE_LEASES
 from live_client import Client
 from tests.cluster.calls import on
 from tests.cluster.control_plane import ControlPlane, find_programs

@@ -14,7 +14,9 @@ from fake_archive import FakeArchive
 from job_pods import ran
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cluster import job_secrets, names, records
-from jobworker_cluster.kube import NODE_LEASES, NODES, Delete, Json, Kube, NotFound, Selection, pods, secrets
+from jobworker_cluster.kube import Delete, Json, Kube
+from jobworker_cluster.kube_errors import NotFound
+from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, pods, secrets
 from jobworker_gateway.engine import AcceptedJob
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.kubernetes.engine import KubernetesEngine

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from jobworker_cluster.kube import Delete, Kube, Selection, TooNew, pods
+from jobworker_cluster.kube import Delete, Kube
+from jobworker_cluster.kube_errors import TooNew
+from jobworker_cluster.resources import Selection, pods
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.packaged import NAMESPACE
 

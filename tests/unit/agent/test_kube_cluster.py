@@ -11,7 +11,8 @@ from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
 from jobworker_agent.kube_cluster import KubeCluster
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_cluster import pods
-from jobworker_cluster.kube import NODE_LEASES, Conflict
+from jobworker_cluster.kube_errors import Conflict
+from jobworker_cluster.resources import NODE_LEASES
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1"
 SECRETS = "/api/v1/namespaces/jobworker/secrets"

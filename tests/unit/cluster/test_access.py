@@ -13,7 +13,9 @@ from aiohttp import web
 
 from jobworker_cluster import access
 from jobworker_cluster.access import Access, InvalidKubeconfig, read_access
-from jobworker_cluster.kube import NODES, Kube, KubeError
+from jobworker_cluster.kube import Kube
+from jobworker_cluster.kube_errors import KubeError
+from jobworker_cluster.resources import NODES
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from aiohttp.test_utils import TestServer
 
 from jobworker_cluster import kube
 from jobworker_cluster.access import Access
-from jobworker_cluster.kube import Kube, Selection, Unreachable, pods
+from jobworker_cluster.kube import Kube
+from jobworker_cluster.kube_errors import Unreachable
+from jobworker_cluster.resources import Selection, pods
 
 _OBJECTS = 130
 _LARGEST_PAGE = 50

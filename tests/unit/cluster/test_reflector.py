@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from fake_apiserver import FakeApiserver, apiserver
-from jobworker_cluster.kube import Kube, Selection, pods
+from jobworker_cluster.kube import Kube
 from jobworker_cluster.reflector import Backoff, Changed, Current, Deleted, Event, Listed, Reflector
+from jobworker_cluster.resources import Selection, pods
 
 PODS = "/api/v1/namespaces/jobworker/pods"
 SELECTION = Selection(pods("jobworker"), "app=job")

@@ -16,7 +16,8 @@ from fake_archive import FakeArchive
 from job_pods import job, pod_item, ran, secret_item
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cluster import job_secrets, names, pods, records
-from jobworker_cluster.kube import Conflict, Json, Kube
+from jobworker_cluster.kube import Json, Kube
+from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.pods import JobPod
 from jobworker_gateway.engine import AcceptedJob, ArchivedJob
 from jobworker_gateway.kubernetes import final_records, finalizer, time_now

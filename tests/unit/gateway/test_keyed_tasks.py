@@ -1,6 +1,6 @@
 import asyncio
 
-from jobworker_cluster.kube import Unreachable
+from jobworker_cluster.kube_errors import Unreachable
 from jobworker_gateway.kubernetes.keyed_tasks import KeyedTasks
 
 

@@ -25,20 +25,11 @@ from jobworker_agent.cluster import (
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_agent.pod_status import JsonObject, pod_status
 from jobworker_cluster import names, records
-from jobworker_cluster.kube import (
-    NODE_LEASES,
-    NODES,
-    Conflict,
-    Json,
-    Kube,
-    KubeError,
-    NotFound,
-    Selection,
-    pods,
-    secrets,
-)
+from jobworker_cluster.kube import Json, Kube
+from jobworker_cluster.kube_errors import Conflict, KubeError, NotFound
 from jobworker_cluster.pods import InvalidPod, JobPod, read
 from jobworker_cluster.reflector import Changed, Deleted, Listed, Reflector
+from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, pods, secrets
 
 
 @asynccontextmanager

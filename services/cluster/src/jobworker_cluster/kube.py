@@ -15,6 +15,8 @@ from typing import Any, Self
 import aiohttp
 
 from jobworker_cluster.access import Access, read_access
+from jobworker_cluster.kube_errors import Unreachable, from_answer
+from jobworker_cluster.resources import Resource, Selection
 
 Json = dict[str, Any]
 
@@ -26,92 +28,11 @@ _MAX_OBJECT_BYTES = 1 << 21
 """More than the largest object. aiohttp cannot read longer lines than its buffer, and a watch sends one per
 object.
 """
-_TOO_NEW = "Too large resource version"
-"""In the message of such a 504 (NewTooLargeResourceVersionError of k8s.io/apiserver)."""
 _METADATA_ONLY = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _CONTENT = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
-
-
-class KubeError(Exception):
-    """The apiserver refused a request. `status` is the HTTP status, `str()` the message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class NotFound(KubeError):
-    """The object does not exist."""
-
-
-class Conflict(KubeError):
-    """The object exists already, or it has changed, or a precondition does not hold."""
-
-
-class Gone(KubeError):
-    """The resource version is too old for a watch or for the next page."""
-
-
-class TooNew(KubeError):
-    """The apiserver has never seen the resource version: its store was restored from a backup."""
-
-
-class Unreachable(KubeError):
-    """The apiserver did not answer, or it cannot answer now. The request may have been executed."""
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A kind of objects, such as the Pods of a namespace. `namespace` is empty for all namespaces and for
-    kinds without one.
-    """
-
-    api: str
-    plural: str
-    namespace: str = ""
-
-    def path(self, name: str = "", subresource: str = "") -> str:
-        """Return the path of the collection, of an object or of a part of it."""
-        scope = f"/namespaces/{self.namespace}" if self.namespace else ""
-        parts = (f"/{self.api}{scope}/{self.plural}", name, subresource)
-        return "/".join(part for part in parts if part)
-
-
-def pods(namespace: str = "") -> Resource:
-    """Return the Pods of a namespace, or of all."""
-    return Resource("api/v1", "pods", namespace)
-
-
-def secrets(namespace: str) -> Resource:
-    """Return the Secrets of a namespace."""
-    return Resource("api/v1", "secrets", namespace)
-
-
-NODES = Resource("api/v1", "nodes")
-NODE_LEASES = Resource("apis/coordination.k8s.io/v1", "leases", "kube-node-lease")
-PRIORITY_CLASSES = Resource("apis/scheduling.k8s.io/v1", "priorityclasses")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The objects of a kind to list or watch. With `metadata_only`, they lack everything else."""
-
-    resource: Resource
-    labels: str = ""
-    fields: str = ""
-    metadata_only: bool = False
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The parameters of the request."""
-        return {
-            name: value
-            for name, value in (("labelSelector", self.labels), ("fieldSelector", self.fields))
-            if value
-        }
 
 
 @dataclass(frozen=True)
@@ -324,7 +245,7 @@ class Kube:
 def _event(line: bytes) -> tuple[str, Json]:
     event = json.loads(line)
     if event["type"] == "ERROR":
-        raise _error(int(event["object"].get("code", 0)), event["object"].get("message", ""))
+        raise from_answer(int(event["object"].get("code", 0)), event["object"].get("message", ""))
     return event["type"], event["object"]
 
 
@@ -336,20 +257,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
         message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
         message = text[:500] or str(response.reason)
-    raise _error(response.status, message)
-
-
-def _error(status: int, message: str) -> KubeError:
-    return _kind(status, message)(status, message)
-
-
-def _kind(status: int, message: str) -> type[KubeError]:
-    known: dict[int, type[KubeError]] = {404: NotFound, 409: Conflict, 410: Gone, 429: Unreachable}
-    if _TOO_NEW in message:
-        return TooNew
-    if status >= 500 or status == 0:
-        return Unreachable
-    return known.get(status, KubeError)
+    raise from_answer(response.status, message)
 
 
 def _cause(error: BaseException) -> str:

@@ -5,7 +5,9 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from jobworker_cluster.kube import Gone, Json, Kube, KubeError, Selection, TooNew
+from jobworker_cluster.kube import Json, Kube
+from jobworker_cluster.kube_errors import Gone, KubeError, TooNew
+from jobworker_cluster.resources import Selection
 
 _WATCH_SECONDS = 20
 """Bounds the time after which a broken connection is noticed. A new watch costs the apiserver little."""

@@ -8,9 +8,11 @@ from datetime import datetime
 from jobworker.v1 import job_pb2
 from jobworker_cluster import job_secrets, names, pods
 from jobworker_cluster.job_secrets import InvalidSecret, JobSecret
-from jobworker_cluster.kube import Conflict, Delete, Json, Kube, NotFound, Selection, secrets
-from jobworker_cluster.kube import pods as pods_of
+from jobworker_cluster.kube import Delete, Json, Kube
+from jobworker_cluster.kube_errors import Conflict, NotFound
 from jobworker_cluster.pods import InvalidPod, JobPod, PodPlan
+from jobworker_cluster.resources import Selection, secrets
+from jobworker_cluster.resources import pods as pods_of
 from jobworker_gateway.engine import Archive, ArchivedJob
 from jobworker_gateway.kubernetes import final_records, time_now
 from jobworker_gateway.kubernetes.priorities import Priorities

@@ -11,10 +11,12 @@ import structlog
 
 from jobworker.v1 import cluster_service_pb2, job_pb2
 from jobworker_cluster import names, records
-from jobworker_cluster.kube import NODE_LEASES, NODES, Kube, KubeError, Selection, secrets
-from jobworker_cluster.kube import pods as pods_of
+from jobworker_cluster.kube import Kube
+from jobworker_cluster.kube_errors import KubeError
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.reflector import NOT_LISTED, Changed, Current, Deleted, Listed, Reflector
+from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, secrets
+from jobworker_cluster.resources import pods as pods_of
 from jobworker_gateway.engine import AcceptedJob, Archive
 from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworker_gateway.kubernetes.allocations import Allocations

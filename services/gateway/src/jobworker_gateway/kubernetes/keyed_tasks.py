@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from jobworker_cluster.kube import Conflict, KubeError, Unreachable
+from jobworker_cluster.kube_errors import Conflict, KubeError, Unreachable
 from jobworker_cluster.reflector import Backoff
 from jobworkerd.errors import ClusterUnavailable
 

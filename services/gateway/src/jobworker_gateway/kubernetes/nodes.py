@@ -7,7 +7,9 @@ from datetime import datetime
 
 from jobworker.v1 import cluster_service_pb2
 from jobworker_cluster import names, quantities
-from jobworker_cluster.kube import NODE_LEASES, Json, Kube, NotFound
+from jobworker_cluster.kube import Json, Kube
+from jobworker_cluster.kube_errors import NotFound
+from jobworker_cluster.resources import NODE_LEASES
 from jobworker_gateway.kubernetes.allocations import Allocations
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jobworker_cluster import names
-from jobworker_cluster.kube import PRIORITY_CLASSES, Kube, Selection
+from jobworker_cluster.kube import Kube
+from jobworker_cluster.resources import PRIORITY_CLASSES, Selection
 from jobworkerd.errors import ClusterUnavailable
 
 _FRESH_SECONDS = 60.0

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from jobworker.v1 import job_pb2
 from jobworker_cluster import job_secrets, names
 from jobworker_cluster.job_secrets import JobSecret
-from jobworker_cluster.kube import Conflict, KubeError, NotFound, Unreachable, secrets
+from jobworker_cluster.kube_errors import Conflict, KubeError, NotFound, Unreachable
 from jobworker_cluster.pods import JobPod
+from jobworker_cluster.resources import secrets
 from jobworker_gateway.engine import AcceptedJob
 from jobworker_gateway.kubernetes.attempts import DEFAULT_QUEUE, Attempts
 from jobworkerd.errors import ClusterUnavailable, InvalidRequest, RequestIdReused
