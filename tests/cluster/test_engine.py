@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from job_pods import ran
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cluster import job_secrets, names, records
 from jobworker_cluster.kube import Delete, Json, Kube
-from jobworker_cluster.kube_errors import NotFound
-from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, pods, secrets
+from jobworker_cluster.kube_errors import NotFound, TooLarge
+from jobworker_cluster.resources import NODE_LEASES, NODES, Resource, Selection, pods, secrets
 from jobworker_gateway.engine import AcceptedJob
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworkerd import job_id
-from jobworkerd.errors import InvalidRequest, RequestIdReused
+from jobworkerd.errors import ClusterRefused, InvalidRequest, RequestIdReused, TooManyJobs
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.packaged import NAMESPACE
 
@@ -169,6 +170,45 @@ def cluster_archive(engine: KubernetesEngine) -> FakeArchive:
     archive = engine._attempts.archive
     assert isinstance(archive, FakeArchive)
     return archive
+
+
+@contextlib.asynccontextmanager
+async def quota(cluster: Cluster, pods: int) -> AsyncIterator[None]:
+    """Bound the Pods of the namespace, and wait until the apiserver knows the bound."""
+    resource = Resource("api/v1", "resourcequotas", NAMESPACE)
+    hard = {"count/pods": str(pods)}
+    await cluster.kube.create(resource, {"metadata": {"name": "bound"}, "spec": {"hard": hard}})
+    try:
+        async with asyncio.timeout(30):
+            while (await cluster.kube.get(resource, "bound")).get("status", {}).get("hard") != hard:
+                await asyncio.sleep(0.05)
+        yield
+    finally:
+        await cluster.kube.delete(resource, "bound", Delete())
+
+
+async def test_a_quota_of_the_namespace_that_is_used_up(cluster: Cluster, engine: KubernetesEngine) -> None:
+    async with quota(cluster, 0):
+        with pytest.raises(TooManyJobs, match="exceeded quota: bound"):
+            await engine.submit(accepted(cluster))
+    assert await cluster.is_empty()
+
+
+async def test_a_right_that_is_missing(control_plane: ControlPlane, cluster: Cluster) -> None:
+    kubeconfig = control_plane.kubeconfig("stranger", "strangers")
+    engine = await KubernetesEngine.connect(replace(cluster.settings, kubeconfig=kubeconfig), cluster.archive)
+    try:
+        with pytest.raises(ClusterRefused, match=r'User "stranger" cannot .* kubectl apply -k packaging'):
+            await engine.submit(accepted(cluster))
+    finally:
+        await engine.close()
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_an_object_that_is_too_large(cluster: Cluster) -> None:
+    body = {"metadata": {"name": "large"}, "stringData": {"a": "b" * 4_000_000}}
+    with pytest.raises(TooLarge):
+        await cluster.kube.create(SECRETS, body)
 
 
 async def test_a_job_runs_and_is_archived(cluster: Cluster, engine: KubernetesEngine) -> None:

@@ -21,11 +21,12 @@ _STRATEGIC = "application/strategic-merge-patch+json"
 class FakeApiserver:
     """Objects by their paths, with one sequence of versions.
 
-    `always` is the status of all answers, unless it is 0. `history` are the changes that watches can
-    replay; `forget` makes older versions too old. `requests` are the methods and paths of all requests,
-    `lists` the versions that those for lists named, and `patches` the bodies of the patches. `ahead` is how
-    many seconds the clock is ahead of that of the clients. `before_get` has what happens just before an
-    object is read.
+    `always` is the status of all answers, unless it is 0. `refusals` are the status and the message of the
+    next answers to a method and a path, such as `POST /api/v1/pods`. The last one is used again. Status 0
+    accepts the request. `history` are the changes that watches can replay; `forget` makes older versions too
+    old. `requests` are the methods and paths of all requests, `lists` the versions that those for lists
+    named, and `patches` the bodies of the patches. `ahead` is how many seconds the clock is ahead of that of
+    the clients. `before_get` has what happens just before an object is read.
     """
 
     objects: dict[str, Json] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class FakeApiserver:
     oldest: int = 0
     history: list[tuple[int, str, Json]] = field(default_factory=list)
     always: int = 0
+    refusals: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
     patches: list[Json] = field(default_factory=list)
@@ -73,8 +75,8 @@ class FakeApiserver:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         self.requests.append(f"{request.method} {request.path}")
-        if self.always:
-            return _status(self.always, "a fault")
+        if refusal := self._refuse(request):
+            return refusal
         if request.query.get("watch"):
             return await self._watch(request)
         match request.method:
@@ -87,6 +89,13 @@ class FakeApiserver:
             case "PATCH":
                 return await self._patch(request)
         return await self._remove(request)
+
+    def _refuse(self, request: web.Request) -> web.Response | None:
+        if self.always:
+            return _status(self.always, "a fault")
+        refusals = self.refusals.get(f"{request.method} {request.path}", [(0, "")])
+        status, message = refusals.pop(0) if len(refusals) > 1 else refusals[0]
+        return _status(status, message) if status else None
 
     async def set_date(self, _request: web.Request, response: web.StreamResponse) -> None:
         """Set the header Date."""

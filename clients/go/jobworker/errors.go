@@ -43,6 +43,7 @@ var (
 	ErrSupervisorUnavailable = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_SUPERVISOR_UNAVAILABLE)
 	ErrNodeUnreachable       = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_NODE_UNREACHABLE)
 	ErrClusterUnavailable    = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_CLUSTER_UNAVAILABLE)
+	ErrClusterRefused        = reasonOf(jobworkerv1.ErrorReason_ERROR_REASON_CLUSTER_REFUSED)
 )
 
 // ErrUnexpectedOffset means that the server sent output at another offset than the client expected.

@@ -63,6 +63,12 @@ func TestSingleHostHasNoNodes(t *testing.T) {
 	equal(t, count, 1)
 }
 
+func TestARefusalOfTheClusterIsNotRetryable(t *testing.T) {
+	failure := fromRPC(serverError(t, codes.FailedPrecondition, ErrClusterRefused))
+	equal(t, errors.Is(failure, ErrClusterRefused), true)
+	equal(t, failure.Retryable(), false)
+}
+
 func TestErrorsOfAGatewayAreRetryable(t *testing.T) {
 	for _, reason := range []Reason{ErrNodeUnreachable, ErrClusterUnavailable} {
 		failure := fromRPC(serverError(t, codes.Unavailable, reason))

@@ -4,12 +4,13 @@ import grpc
 import pytest
 from scripted_cluster import FakeCluster
 
-from jobworker_client import ClusterUnavailable, JobWorkerError, NodeUnreachable
+from jobworker_client import ClusterRefused, ClusterUnavailable, JobWorkerError, NodeUnreachable
 from scripted import JOB_ID, FakeServer
 from scripted_messages import Refusal
 from tests.unit.client.conftest import AnyClient
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+FAILED_PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_nodes_of_all_pages_are_listed(any_client: AnyClient, cluster: FakeCluster) -> None:
@@ -35,6 +36,14 @@ async def test_single_host_has_no_nodes(any_client: AnyClient) -> None:
     with pytest.raises(JobWorkerError) as raised:
         await any_client.list_nodes()
     assert (raised.value.code, raised.value.retryable) == ("UNIMPLEMENTED", False)
+
+
+async def test_a_refusal_of_the_cluster_is_not_retried(any_client: AnyClient, server: FakeServer) -> None:
+    server.refusals["GetJob"] = [Refusal(FAILED_PRECONDITION, "no right", "CLUSTER_REFUSED")] * 2
+    with pytest.raises(ClusterRefused) as raised:
+        await any_client.call("get", JOB_ID)
+    assert not raised.value.retryable
+    assert len(server.refusals["GetJob"]) == 1
 
 
 @pytest.mark.parametrize("kind", [NodeUnreachable, ClusterUnavailable])

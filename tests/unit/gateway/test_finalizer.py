@@ -26,7 +26,13 @@ from jobworker_gateway.kubernetes.engine import KubernetesEngine
 from jobworker_gateway.kubernetes.priorities import Priorities
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworker_gateway.kubernetes.submission import Submission
-from jobworkerd.errors import ClusterUnavailable, InvalidRequest, JobNotFound, RequestIdReused
+from jobworkerd.errors import (
+    ClusterRefused,
+    ClusterUnavailable,
+    InvalidRequest,
+    JobNotFound,
+    RequestIdReused,
+)
 
 PODS = "/api/v1/namespaces/jobworker/pods"
 SECRETS = "/api/v1/namespaces/jobworker/secrets"
@@ -274,7 +280,7 @@ async def test_a_job_is_withdrawn_only_before_another_gateway_can_start_it(
     times = iter((100.0, 100.0 + seconds))
     async with world.gateway() as engine:
         submission = Submission(engine._attempts, lambda: next(times))
-        with pytest.raises(ClusterUnavailable, match="PriorityClass"):
+        with pytest.raises(ClusterRefused, match="PriorityClass"):
             await submission.submit(accepted(ONCE))
         assert len(world.jobs_left) == left
 

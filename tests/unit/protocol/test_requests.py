@@ -87,7 +87,7 @@ async def test_a_failed_delete_reaches_the_client(pair: Pair) -> None:
 
 def test_all_errors_of_the_supervisor_are_sent() -> None:
     of_api_processes = {errors.InvalidRequest, errors.MessageTooLarge}
-    of_gateways = {errors.NodeUnreachable, errors.ClusterUnavailable}
+    of_gateways = {errors.NodeUnreachable, errors.ClusterUnavailable, errors.ClusterRefused}
     sent = {type(error) for error in SENT_ERRORS}
     assert sent | of_api_processes | of_gateways == set(errors.JobWorkerError.__subclasses__())
 

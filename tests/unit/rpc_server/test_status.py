@@ -85,6 +85,8 @@ def test_every_documented_reason_exists() -> None:
         (errors.ReaderStalled, {"ErrorInfo", "RetryInfo"}),
         (errors.ShuttingDown, {"ErrorInfo", "RetryInfo"}),
         (errors.SupervisorUnavailable, {"ErrorInfo", "RetryInfo"}),
+        (errors.ClusterUnavailable, {"ErrorInfo", "RetryInfo"}),
+        (errors.ClusterRefused, {"ErrorInfo", "PreconditionFailure"}),
         (errors.CertificateRevoked, {"ErrorInfo"}),
         (errors.RoleRequired, {"ErrorInfo"}),
     ],

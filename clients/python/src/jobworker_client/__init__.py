@@ -36,6 +36,7 @@ from jobworker_client.chunks import Chunk, source_runs, split_chunk
 from jobworker_client.config import ClientConfig
 from jobworker_client.errors import (
     CertificateRevoked,
+    ClusterRefused,
     ClusterUnavailable,
     CommandNotStarted,
     ConfigError,
@@ -115,6 +116,7 @@ __all__ = [
     "Chunk",
     "Client",
     "ClientConfig",
+    "ClusterRefused",
     "ClusterUnavailable",
     "CommandNotStarted",
     "ConfigError",

@@ -14,6 +14,7 @@ __all__ = [
     "BY_REASON",
     "CertificateRevoked",
     "ClientReason",
+    "ClusterRefused",
     "ClusterUnavailable",
     "CommandNotStarted",
     "ConfigError",
@@ -161,7 +162,7 @@ class TooManyJobs(JobWorkerError):
 
 
 class MessageTooLarge(JobWorkerError):
-    """A request with too many bytes; `metadata["max_bytes"]` is the accepted size."""
+    """A request with too many bytes; `metadata["max_bytes"]` is the accepted size, 0 if it is not known."""
 
 
 class QuotaExceeded(JobWorkerError):
@@ -210,6 +211,10 @@ class NodeUnreachable(JobWorkerError):
 
 class ClusterUnavailable(JobWorkerError):
     """The gateway cannot reach the control plane of the cluster, or its database."""
+
+
+class ClusterRefused(JobWorkerError):
+    """The control plane of the cluster does not accept what the gateway requests. A retry fails, too."""
 
 
 class DeadlineExceeded(JobWorkerError):
@@ -290,6 +295,7 @@ BY_REASON: Mapping[ErrorReason.ValueType, type[JobWorkerError]] = MappingProxyTy
         ErrorReason.ERROR_REASON_SUPERVISOR_UNAVAILABLE: SupervisorUnavailable,
         ErrorReason.ERROR_REASON_NODE_UNREACHABLE: NodeUnreachable,
         ErrorReason.ERROR_REASON_CLUSTER_UNAVAILABLE: ClusterUnavailable,
+        ErrorReason.ERROR_REASON_CLUSTER_REFUSED: ClusterRefused,
     }
 )
 """The error class of each reason. An unknown reason of a newer server becomes a plain `JobWorkerError`."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import email.utils
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 
 from jobworker_cluster.access import Access, read_access
-from jobworker_cluster.kube_errors import Unreachable, from_answer
+from jobworker_cluster.kube_errors import Forbidden, Unauthorized, Unreachable, from_answer
 from jobworker_cluster.resources import Resource, Selection
 
 Json = dict[str, Any]
@@ -76,9 +76,14 @@ class _Request:
 class Kube:
     """Calls the apiserver. Each call can raise a KubeError; Unreachable is worth a retry."""
 
-    def __init__(self, access: Access) -> None:
-        """The first call connects."""
+    def __init__(self, access: Access, refusal_delays: Sequence[float] = ()) -> None:
+        """The first call connects.
+
+        A call for which the identity lacks a right is repeated after each of `refusal_delays`, in seconds: an
+        apiserver accepts calls before it has loaded the rights.
+        """
         self._access = access
+        self._refusal_delays = refusal_delays
         self._ahead = timedelta()
         self._pages: dict[Resource, int] = {}
         """The sizes of the pages of lists that took too long."""
@@ -90,14 +95,14 @@ class Kube:
         )
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None) -> Self:
+    async def connect(cls, kubeconfig: Path | None, refusal_delays: Sequence[float] = ()) -> Self:
         """Return a client for a kubeconfig file, or for the service account of the Pod that this process
-        runs in.
+        runs in. See the constructor.
 
         Raises:
             InvalidKubeconfig: the file or the service account cannot be used.
         """
-        return cls(read_access(kubeconfig))
+        return cls(read_access(kubeconfig), refusal_delays)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -215,6 +220,16 @@ class Kube:
             raise Unreachable(0, _cause(error)) from error
 
     async def _call(self, request: _Request) -> Json:
+        for delay in self._refusal_delays:
+            try:
+                return await self._call_once(request)
+            except (Unauthorized, Forbidden) as error:
+                if isinstance(error, Forbidden) and not error.lacks_right:
+                    raise
+            await asyncio.sleep(delay)
+        return await self._call_once(request)
+
+    async def _call_once(self, request: _Request) -> Json:
         try:
             async with await self._send(request) as response:
                 await _check(response)

@@ -3,9 +3,12 @@
 _TOO_NEW = "Too large resource version"
 """In the message of such a 504 (NewTooLargeResourceVersionError of k8s.io/apiserver)."""
 
+_QUOTA = "exceeded quota"
+"""In the message of a 403 because of a ResourceQuota (k8s.io/apiserver, plugin resourcequota)."""
+
 
 class KubeError(Exception):
-    """The apiserver refused a request. `status` is the HTTP status, `str()` the message."""
+    """A request failed. `status` is the HTTP status, 0 without an answer; `str()` is the message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -32,15 +35,60 @@ class Unreachable(KubeError):
     """The apiserver did not answer, or it cannot answer now. The request may have been executed."""
 
 
+class QuotaUsedUp(KubeError):
+    """The namespace has as many objects, or as much CPU or memory, as its ResourceQuota allows."""
+
+
+class Refused(KubeError):
+    """The apiserver does not accept the request, and will not accept it again until something changes."""
+
+
+class Unauthorized(Refused):
+    """The apiserver does not accept the client certificate or the token."""
+
+
+class Forbidden(Refused):
+    """The client lacks a right, or a policy of the cluster forbids the object."""
+
+    @property
+    def lacks_right(self) -> bool:
+        """Whether a right is missing: the message then names the user, the verb and the resource."""
+        return 'forbidden: User "' in str(self)
+
+
+class TooLarge(Refused):
+    """The object has more bytes than the apiserver, etcd or a proxy between them accepts."""
+
+
+class Invalid(Refused):
+    """A field of the object has a value that Kubernetes or a policy of the cluster does not accept."""
+
+
+_KINDS: dict[int, type[KubeError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    408: Unreachable,
+    409: Conflict,
+    410: Gone,
+    413: TooLarge,
+    422: Invalid,
+    429: Unreachable,
+}
+
+
 def from_answer(status: int, message: str) -> KubeError:
     """Return the error for the HTTP status and the message of an answer."""
+    if status == 401:
+        message = f"{message}: the apiserver does not accept the client certificate or the token; renew it"
     return _kind(status, message)(status, message)
 
 
 def _kind(status: int, message: str) -> type[KubeError]:
-    known: dict[int, type[KubeError]] = {404: NotFound, 409: Conflict, 410: Gone, 429: Unreachable}
     if _TOO_NEW in message:
         return TooNew
+    if status == 403 and _QUOTA in message:
+        return QuotaUsedUp
     if status >= 500 or status == 0:
         return Unreachable
-    return known.get(status, KubeError)
+    return _KINDS.get(status, Refused)

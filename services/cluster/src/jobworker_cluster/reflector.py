@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from jobworker_cluster.kube import Json, Kube
-from jobworker_cluster.kube_errors import Gone, KubeError, TooNew
+from jobworker_cluster.kube_errors import Gone, KubeError, Refused, TooNew
 from jobworker_cluster.resources import Selection
 
 _WATCH_SECONDS = 20
@@ -75,6 +75,7 @@ class Reflector:
     """Yields the events of a selection until it is cancelled, however often the connection breaks.
 
     `problem` is the reason why the events are late, in one sentence. It is empty while they are not.
+    `is_refused` tells that the apiserver answers, but refuses the requests.
     `on_problem` is called after each attempt that failed.
     """
 
@@ -95,6 +96,7 @@ class Reflector:
         self._version = ""
         self._is_listed = False
         self.problem = f"{selection.resource.plural}: {NOT_LISTED}"
+        self.is_refused = False
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield a Listed, then changes. Another Listed follows if changes were missed.
@@ -141,9 +143,11 @@ class Reflector:
 
     def _report(self, error: KubeError) -> None:
         self.problem = f"{self._selection.resource.plural}: {error}"
+        self.is_refused = isinstance(error, Refused)
         self._on_problem()
 
     def _succeed(self, version: str) -> None:
         self._version = version
         self._backoff.reset()
         self.problem = ""
+        self.is_refused = False

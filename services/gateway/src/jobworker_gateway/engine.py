@@ -68,7 +68,8 @@ class Archive(Protocol):
 class Engine(Protocol):
     """Runs jobs in a cluster.
 
-    Each coroutine raises ClusterUnavailable if the cluster does not answer in time.
+    Each coroutine raises ClusterUnavailable if the cluster does not answer in time, and ClusterRefused if it
+    does not accept the request.
     """
 
     @property

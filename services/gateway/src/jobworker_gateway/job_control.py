@@ -13,6 +13,7 @@ from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError, forgotten
 from jobworker_gateway.relay import has_log
 from jobworkerd.errors import (
+    ClusterRefused,
     ClusterUnavailable,
     JobNotFinal,
     JobNotFound,
@@ -117,7 +118,7 @@ class JobControl:
         answer = await self._change("UpdateJob", request, live, subject, _UPDATE_SECONDS)
         updated = job_service_pb2.UpdateJobResponse.FromString(answer).job
         # The final record has the limits of the node in any case.
-        with contextlib.suppress(ClusterUnavailable, JobNotFound):
+        with contextlib.suppress(ClusterUnavailable, ClusterRefused, JobNotFound):
             await self._jobs.engine.update(updated)
         return updated
 

@@ -8,7 +8,7 @@ from jobworker_gateway.archive.sql_archive import SqlArchive
 from jobworker_gateway.engine import Engine
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.node_connections import Node
-from jobworkerd.errors import ClusterUnavailable, JobNotFound, NodeUnreachable
+from jobworkerd.errors import ClusterRefused, ClusterUnavailable, JobNotFound, NodeUnreachable
 
 _POLL_SECONDS = 0.1
 """Time between two looks at a job that the cluster has and the table does not have yet."""
@@ -95,7 +95,7 @@ class Jobs:
 
     async def ended_within(self, job_id: str, seconds: float) -> job_pb2.Job | None:
         """Wait until a job is final, and return it; None if that takes longer."""
-        with suppress(TimeoutError, ClusterUnavailable):
+        with suppress(TimeoutError, ClusterUnavailable, ClusterRefused):
             async with asyncio.timeout(seconds):
                 return await self.ended(job_id)
         return None

@@ -24,7 +24,8 @@
     ├── ShuttingDown          the server shuts down and accepts no requests
     ├── SupervisorUnavailable the supervisor is gone or does not answer
     ├── NodeUnreachable       a gateway cannot reach the node of the job
-    └── ClusterUnavailable    a gateway cannot reach the control plane or its database
+    ├── ClusterUnavailable    a gateway cannot reach the control plane or its database
+    └── ClusterRefused        the control plane does not accept what a gateway requests
 
 The attributes are the data. `str()` is the message for the client. `to_wire` and `from_wire` carry an error
 from the supervisor to an API process by the name of its class and its attributes.
@@ -59,15 +60,19 @@ class InvalidRequest(JobWorkerError):
 
 @dataclasses.dataclass(eq=False)
 class MessageTooLarge(JobWorkerError):
-    """Raised when a request has more than `max_bytes` bytes. The API process checks the size."""
+    """Raised when a request has more than `max_bytes` bytes. The API process checks the size.
+
+    `max_bytes` is 0 if a gateway does not know the bound of its cluster.
+    """
 
     size: int
     max_bytes: int
 
     def __str__(self) -> str:
+        bound = f"at most {self.max_bytes}" if self.max_bytes else "less"
         return (
             f"the request has {self.size} bytes of arguments, environment, labels and other fields; "
-            f"use at most {self.max_bytes}, and pass large values in a file that the job reads"
+            f"use {bound}, and pass large values in a file that the job reads"
         )
 
 
@@ -354,6 +359,20 @@ class ClusterUnavailable(JobWorkerError):
 
     def __str__(self) -> str:
         return f"the cluster is not available ({self.why}); retry"
+
+
+@dataclasses.dataclass(eq=False)
+class ClusterRefused(JobWorkerError):
+    """Raised when the control plane does not accept what a gateway requests, so that a retry fails, too.
+
+    `why` is its message, and `remedy` what to do.
+    """
+
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"the cluster refuses the request ({self.why}); {self.remedy}"
 
 
 def _classes() -> dict[str, type[JobWorkerError]]:

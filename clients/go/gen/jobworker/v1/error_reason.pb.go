@@ -82,7 +82,8 @@ const (
 	// `limit` have its name and its value. Retry after the delay in `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_SERVER_BUSY ErrorReason = 17
 	// RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
-	// accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
+	// accepted one; 0 = the gateway does not know it. A retry cannot succeed. Pass large values in a file that the job
+	// reads.
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE ErrorReason = 18
 	// PERMISSION_DENIED: the server's revocation list has the client certificate or the certificate of one of its issuers.
 	// Open streams and waits end with this reason, too. The metadata key `serial` has the serial number. Use another
@@ -102,6 +103,9 @@ const (
 	// UNAVAILABLE: the gateway cannot reach the control plane of the cluster, or its database. Retry after the delay in
 	// `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_CLUSTER_UNAVAILABLE ErrorReason = 24
+	// FAILED_PRECONDITION: the control plane of the cluster does not accept what the gateway requests, for example because
+	// the gateway lacks a right, or because of a policy. A retry fails, too. Tell the administrator of the cluster.
+	ErrorReason_ERROR_REASON_CLUSTER_REFUSED ErrorReason = 25
 )
 
 // Enum value maps for ErrorReason.
@@ -132,6 +136,7 @@ var (
 		22: "ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE",
 		23: "ERROR_REASON_NODE_UNREACHABLE",
 		24: "ERROR_REASON_CLUSTER_UNAVAILABLE",
+		25: "ERROR_REASON_CLUSTER_REFUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -159,6 +164,7 @@ var (
 		"ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE": 22,
 		"ERROR_REASON_NODE_UNREACHABLE":          23,
 		"ERROR_REASON_CLUSTER_UNAVAILABLE":       24,
+		"ERROR_REASON_CLUSTER_REFUSED":           25,
 	}
 )
 
@@ -193,7 +199,7 @@ var File_jobworker_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\xe8\x06\n" +
+	"\x1fjobworker/v1/error_reason.proto\x12\fjobworker.v1*\x8a\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12$\n" +
@@ -220,7 +226,8 @@ const file_jobworker_v1_error_reason_proto_rawDesc = "" +
 	"\x19ERROR_REASON_STDIN_IN_USE\x10\x15\x12*\n" +
 	"&ERROR_REASON_INPUT_OFFSET_OUT_OF_RANGE\x10\x16\x12!\n" +
 	"\x1dERROR_REASON_NODE_UNREACHABLE\x10\x17\x12$\n" +
-	" ERROR_REASON_CLUSTER_UNAVAILABLE\x10\x18B\xbd\x01\n" +
+	" ERROR_REASON_CLUSTER_UNAVAILABLE\x10\x18\x12 \n" +
+	"\x1cERROR_REASON_CLUSTER_REFUSED\x10\x19B\xbd\x01\n" +
 	"\x10dev.jobworker.v1B\x10ErrorReasonProtoP\x01ZFgithub.com/jobworker/jobworker/clients/go/gen/jobworker/v1;jobworkerv1\xa2\x02\x03JWX\xaa\x02\fJobWorker.V1\xca\x02\fJobWorker\\V1\xe2\x02\x18JobWorker\\V1\\GPBMetadata\xea\x02\rJobWorker::V1b\x06proto3"
 
 var (

@@ -50,7 +50,7 @@ const (
 // specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
 // CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
 // SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
-// retry after UNAVAILABLE is always safe.
+// retry after UNAVAILABLE is always safe. At a gateway, methods can also fail with FAILED_PRECONDITION (CLUSTER_REFUSED).
 type JobServiceClient interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//
@@ -321,7 +321,7 @@ type JobService_AttachJobClient = grpc.BidiStreamingClient[AttachJobRequest, Att
 // specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
 // CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
 // SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
-// retry after UNAVAILABLE is always safe.
+// retry after UNAVAILABLE is always safe. At a gateway, methods can also fail with FAILED_PRECONDITION (CLUSTER_REFUSED).
 type JobServiceServer interface {
 	// Starts a job. Returns when the command runs. If exec fails, the call fails and leaves no job behind.
 	//

@@ -94,7 +94,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 18
     """RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
-    accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
+    accepted one; 0 = the gateway does not know it. A retry cannot succeed. Pass large values in a file that the job
+    reads.
     """
     ERROR_REASON_CERTIFICATE_REVOKED: _ErrorReason.ValueType  # 19
     """PERMISSION_DENIED: the server's revocation list has the client certificate or the certificate of one of its issuers.
@@ -118,6 +119,10 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_CLUSTER_UNAVAILABLE: _ErrorReason.ValueType  # 24
     """UNAVAILABLE: the gateway cannot reach the control plane of the cluster, or its database. Retry after the delay in
     `google.rpc.RetryInfo`.
+    """
+    ERROR_REASON_CLUSTER_REFUSED: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION: the control plane of the cluster does not accept what the gateway requests, for example because
+    the gateway lacks a right, or because of a policy. A retry fails, too. Tell the administrator of the cluster.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -198,7 +203,8 @@ ERROR_REASON_SERVER_BUSY: ErrorReason.ValueType  # 17
 """
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 18
 """RESOURCE_EXHAUSTED: the request message is too large. The metadata keys `size` and `max_bytes` have its size and the
-accepted one. A retry cannot succeed. Pass large values in a file that the job reads.
+accepted one; 0 = the gateway does not know it. A retry cannot succeed. Pass large values in a file that the job
+reads.
 """
 ERROR_REASON_CERTIFICATE_REVOKED: ErrorReason.ValueType  # 19
 """PERMISSION_DENIED: the server's revocation list has the client certificate or the certificate of one of its issuers.
@@ -222,4 +228,8 @@ delay in `google.rpc.RetryInfo`.
 ERROR_REASON_CLUSTER_UNAVAILABLE: ErrorReason.ValueType  # 24
 """UNAVAILABLE: the gateway cannot reach the control plane of the cluster, or its database. Retry after the delay in
 `google.rpc.RetryInfo`.
+"""
+ERROR_REASON_CLUSTER_REFUSED: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION: the control plane of the cluster does not accept what the gateway requests, for example because
+the gateway lacks a right, or because of a policy. A retry fails, too. Tell the administrator of the cluster.
 """

@@ -42,7 +42,7 @@ class JobServiceStub:
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
     SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
-    retry after UNAVAILABLE is always safe.
+    retry after UNAVAILABLE is always safe. At a gateway, methods can also fail with FAILED_PRECONDITION (CLUSTER_REFUSED).
     """
 
     def __init__(self, channel):
@@ -119,7 +119,7 @@ class JobServiceServicer:
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
     SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
-    retry after UNAVAILABLE is always safe.
+    retry after UNAVAILABLE is always safe. At a gateway, methods can also fail with FAILED_PRECONDITION (CLUSTER_REFUSED).
     """
 
     def CreateJob(self, request, context):
@@ -368,7 +368,7 @@ class JobService:
     specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
     CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
     SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
-    retry after UNAVAILABLE is always safe.
+    retry after UNAVAILABLE is always safe. At a gateway, methods can also fail with FAILED_PRECONDITION (CLUSTER_REFUSED).
     """
 
     @staticmethod

@@ -16,7 +16,7 @@ from jobworker_cluster.resources import pods as pods_of
 from jobworker_gateway.engine import Archive, ArchivedJob
 from jobworker_gateway.kubernetes import final_records, time_now
 from jobworker_gateway.kubernetes.priorities import Priorities
-from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.errors import ClusterRefused
 
 _CREATE_SECONDS = 60
 """Time in which a gateway creates the first Pod of a job. Afterwards, a Pod that is missing was removed."""
@@ -198,7 +198,9 @@ class Attempts:
     async def _plan(self, secret: JobSecret) -> PodPlan:
         queue = secret.job.queue or DEFAULT_QUEUE
         if queue not in self.queues and queue != DEFAULT_QUEUE:
-            raise ClusterUnavailable(f"queue {queue} is not in the configuration of this gateway; add it")
+            raise ClusterRefused(
+                f"queue {queue} is not in the configuration of this gateway", "an administrator has to add it"
+            )
         return PodPlan(
             secret=secret,
             attempt=secret.next_attempt,

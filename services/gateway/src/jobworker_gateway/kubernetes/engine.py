@@ -1,10 +1,9 @@
 """The engine on Kubernetes: watches, calls and timers, put together."""
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Self
 
 import structlog
@@ -12,7 +11,6 @@ import structlog
 from jobworker.v1 import cluster_service_pb2, job_pb2
 from jobworker_cluster import names, records
 from jobworker_cluster.kube import Kube
-from jobworker_cluster.kube_errors import KubeError
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.reflector import NOT_LISTED, Changed, Current, Deleted, Listed, Reflector
 from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, secrets
@@ -21,6 +19,7 @@ from jobworker_gateway.engine import AcceptedJob, Archive
 from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworker_gateway.kubernetes.allocations import Allocations
 from jobworker_gateway.kubernetes.attempts import Attempts
+from jobworker_gateway.kubernetes.cluster_errors import REFUSED, UNREACHABLE, cluster_errors
 from jobworker_gateway.kubernetes.cluster_state import ClusterState
 from jobworker_gateway.kubernetes.finalizer import Finalizer
 from jobworker_gateway.kubernetes.keyed_tasks import KeyedTasks
@@ -29,11 +28,14 @@ from jobworker_gateway.kubernetes.priorities import Priorities
 from jobworker_gateway.kubernetes.queue_timeouts import QueueTimeouts
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworker_gateway.kubernetes.submission import Submission
-from jobworkerd.errors import ClusterUnavailable, JobNotFound
+from jobworkerd.errors import JobNotFound
 
 _TICK_SECONDS = 0.5
 _MISSING_POD_SECONDS = 3.0
 """Time in which the gateway that stored a Secret creates the Pod. Afterwards, any gateway does."""
+
+_REFUSAL_DELAYS = (0.3, 0.6)
+"""Together less than the time in which a job can be withdrawn after its Pod was refused."""
 
 _LEASE_WATCH_SECONDS = 5
 """A silent cut of the network is noticed 5 s later, well before the nodes behind it are given up."""
@@ -69,6 +71,7 @@ class KubernetesEngine:
         self._nodes_seen = Reflector(kube, Selection(NODES, labels=names.ALL_NODES))
         self._secrets_seen = Reflector(kube, all_secrets)
         self._pods_seen = Reflector(kube, Selection(pods_of(settings.namespace), names.ALL_JOBS))
+        self._watches = (self._nodes_seen, self._leases_seen, self._secrets_seen, self._pods_seen)
 
     @classmethod
     async def connect(cls, settings: KubernetesSettings, archive: Archive) -> Self:
@@ -77,7 +80,7 @@ class KubernetesEngine:
         Raises:
             InvalidKubeconfig: it cannot be used.
         """
-        return cls(settings, archive, await Kube.connect(settings.kubeconfig))
+        return cls(settings, archive, await Kube.connect(settings.kubeconfig, _REFUSAL_DELAYS))
 
     async def close(self) -> None:
         """Close the connections to the apiserver."""
@@ -96,8 +99,7 @@ class KubernetesEngine:
     @property
     def problem(self) -> str:
         """The reason why `jobs` and `nodes` are not current; empty if they are."""
-        watches = (self._nodes_seen, self._leases_seen, self._secrets_seen, self._pods_seen)
-        return next((each.problem for each in watches if each.problem), "")
+        return next((each.problem for each in self._watches if each.problem), "")
 
     @property
     def complete(self) -> bool:
@@ -126,7 +128,7 @@ class KubernetesEngine:
 
     async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
         """Store a job durably and return it with status QUEUED. The table has it then."""
-        with _cluster_errors():
+        with cluster_errors(accepted.request):
             found = await self._submission.submit(accepted)
             if isinstance(found, job_pb2.Job):
                 return found
@@ -135,19 +137,19 @@ class KubernetesEngine:
 
     async def knows(self, owner: str, request_id: str) -> bool:
         """Return whether an owner has a job of a request."""
-        with _cluster_errors():
+        with cluster_errors():
             return await self._submission.knows(owner, request_id)
 
     async def find(self, job_id: str) -> LiveJob | None:
         """Ask the cluster for a job that the table does not have yet."""
-        with _cluster_errors():
+        with cluster_errors():
             if pod := await self._current(job_id):
                 return self._state.learn(pod)
         return None
 
     async def cancel(self, job_id: str, subject: str) -> bool:
         """Let the cluster end a job that has not started, for a client."""
-        with _cluster_errors():
+        with cluster_errors():
             while pod := await self._current(job_id):
                 if pod.record:
                     self._state.learn(pod)
@@ -160,13 +162,13 @@ class KubernetesEngine:
 
     async def note_stop(self, job_id: str, subject: str) -> None:
         """See Engine."""
-        with _cluster_errors():
+        with cluster_errors():
             if pod := await self._attempts.pod(job_id):
                 await self._attempts.annotate(pod, names.STOPPED_BY, subject)
 
     async def update(self, job: job_pb2.Job) -> None:
         """Replace the record of a running job, after its node has changed the limits."""
-        with _cluster_errors():
+        with cluster_errors():
             pod = await self._attempts.pod(job.id)
             if pod is None:
                 raise JobNotFound(job.id)
@@ -268,16 +270,21 @@ class KubernetesEngine:
                     self._tasks.schedule(job_id)
 
     async def _report_problems(self) -> None:
-        """Log when the cluster stops to answer, and when it answers again."""
-        reported = False
+        """Log when the cluster stops to answer or refuses the watches, and when it answers again."""
+        reported = ""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            problem = "" if self.problem.endswith(NOT_LISTED) else self.problem
-            if problem and not reported:
-                self._log.warning("cluster not reachable", reason=problem)
-            elif reported and not self.problem:
-                self._log.info("cluster reachable again")
-            reported = bool(self.problem) if reported else bool(problem)
+            problem, refused = self.problem, any(each.is_refused for each in self._watches)
+            if not problem:
+                if reported:
+                    self._log.info("cluster reachable again")
+                reported = ""
+            elif refused and reported != REFUSED:
+                self._log.warning(REFUSED, reason=problem)
+                reported = REFUSED
+            elif not reported and not problem.endswith(NOT_LISTED):
+                self._log.warning(UNREACHABLE, reason=problem)
+                reported = UNREACHABLE
 
     async def _time_out(self, job_id: str) -> None:
         """Mark a job that was in the queue for too long. `decide` then lets it be deleted."""
@@ -287,11 +294,3 @@ class KubernetesEngine:
         if not await self._attempts.annotate(pod, names.QUEUE_TIMED_OUT, "true", unchanged=True):
             # It has changed in the meantime, and may still be in the queue.
             self._timeouts.see(pod)
-
-
-@contextlib.contextmanager
-def _cluster_errors() -> Iterator[None]:
-    try:
-        yield
-    except KubeError as error:
-        raise ClusterUnavailable(str(error)) from error

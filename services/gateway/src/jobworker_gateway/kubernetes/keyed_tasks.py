@@ -7,7 +7,8 @@ import structlog
 
 from jobworker_cluster.kube_errors import Conflict, KubeError, Unreachable
 from jobworker_cluster.reflector import Backoff
-from jobworkerd.errors import ClusterUnavailable
+from jobworker_gateway.kubernetes.cluster_errors import REFUSED
+from jobworkerd.errors import ClusterRefused, ClusterUnavailable
 
 _AT_ONCE = 32
 """Jobs in work at one time. It bounds the load of the apiserver after an outage."""
@@ -58,8 +59,8 @@ class KeyedTasks:
             except (Conflict, Unreachable, ClusterUnavailable) as error:
                 # Another gateway was faster, or the cluster does not answer, which the watches report.
                 self._log.debug("job step repeated", job_id=job_id, reason=str(error))
-            except KubeError as error:
-                self._log.warning("cluster refuses the gateway", job_id=job_id, reason=str(error))
+            except (KubeError, ClusterRefused) as error:
+                self._log.warning(REFUSED, job_id=job_id, reason=str(error))
             except Exception:  # noqa: BLE001 - a job must not keep others from their end
                 self._log.exception("job step failed", job_id=job_id)
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jobworker_cluster import names
 from jobworker_cluster.kube import Kube
 from jobworker_cluster.resources import PRIORITY_CLASSES, Selection
-from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.errors import ClusterRefused
 
 _FRESH_SECONDS = 60.0
 
@@ -39,15 +39,16 @@ class Priorities:
         """Return the name of the class for a priority.
 
         Raises:
-            ClusterUnavailable: no class has the label.
+            ClusterRefused: no class has the label.
             KubeError: the classes cannot be read.
         """
         if not self._classes or self._clock() >= self._stale_at:
             await self._read()
         if found := choose(self._classes, priority):
             return found.name
-        raise ClusterUnavailable(
-            f"no PriorityClass of the cluster has the label {names.ALL_PRIORITIES}; create one"
+        raise ClusterRefused(
+            f"no PriorityClass of the cluster has the label {names.ALL_PRIORITIES}",
+            "an administrator has to create one, as in packaging/kubernetes/cluster",
         )
 
     async def _read(self) -> None:

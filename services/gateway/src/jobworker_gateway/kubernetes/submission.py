@@ -12,7 +12,7 @@ from jobworker_cluster.pods import JobPod
 from jobworker_cluster.resources import secrets
 from jobworker_gateway.engine import AcceptedJob
 from jobworker_gateway.kubernetes.attempts import DEFAULT_QUEUE, Attempts
-from jobworkerd.errors import ClusterUnavailable, InvalidRequest, RequestIdReused
+from jobworkerd.errors import ClusterRefused, ClusterUnavailable, InvalidRequest, RequestIdReused
 
 _TRIALS = 5
 
@@ -33,7 +33,7 @@ class Submission:
         Raises:
             InvalidRequest: the cluster cannot run the job.
             RequestIdReused: the earlier request was a different one.
-            KubeError, ClusterUnavailable: the cluster does not answer, or refuses the request.
+            KubeError, ClusterUnavailable, ClusterRefused: the cluster does not answer, or refuses it.
         """
         self._check_queue(accepted.job)
         key = names.request_key(accepted.job.owner, accepted.request.request_id)
@@ -104,12 +104,10 @@ class Submission:
         except RequestIdReused:
             await self.attempts.delete_secret(secret.name, secret.uid)
             raise
-        except (KubeError, ClusterUnavailable) as error:
+        except (KubeError, ClusterUnavailable, ClusterRefused):
             # Without its Secret, a job that another gateway has started would run again at a retry.
             if self.clock() - began < _WITHDRAW_SECONDS:
                 await self.attempts.delete_secret(secret.name, secret.uid)
-            if isinstance(error, KubeError):
-                raise _refused(error) from error
             raise
 
     async def _earlier(self, accepted: AcceptedJob, key: str) -> JobSecret | None:
@@ -137,9 +135,3 @@ class Submission:
 def _check_same(accepted: AcceptedJob, job_id: str, request_hash: str) -> None:
     if request_hash != accepted.request_hash:
         raise RequestIdReused(accepted.request.request_id, job_id)
-
-
-def _refused(error: KubeError) -> InvalidRequest | ClusterUnavailable:
-    if error.status == 422 and "nodeSelector" in str(error):
-        return InvalidRequest({"node_selector": f"the cluster does not accept it: {error}"})
-    return ClusterUnavailable(f"the cluster refuses the job: {error}")

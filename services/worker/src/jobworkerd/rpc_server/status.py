@@ -99,6 +99,10 @@ ROWS: Mapping[type[errors.JobWorkerError], tuple[grpc.StatusCode, api.ErrorReaso
                 grpc.StatusCode.UNAVAILABLE,
                 api.ERROR_REASON_CLUSTER_UNAVAILABLE,
             ),
+            errors.ClusterRefused: (
+                grpc.StatusCode.FAILED_PRECONDITION,
+                api.ERROR_REASON_CLUSTER_REFUSED,
+            ),
         }
     )
 )
@@ -163,6 +167,8 @@ def _details(error: errors.JobWorkerError) -> Iterator[Message]:
             )
         case errors.LimitUnavailable(limit=limit, why=why):
             yield _precondition_failure("LIMIT", limit, why)
+        case errors.ClusterRefused(why=why):
+            yield _precondition_failure("CLUSTER", "", why)
         case errors.NoStdin(job_id=job_id) | errors.StdinInUse(job_id=job_id):
             yield _precondition_failure("JOB_STDIN", job_id, str(error))
         case errors.JobNotRunning(job_id=job_id) | errors.JobNotFinal(job_id=job_id):

@@ -987,7 +987,7 @@ export const AttachJobResponseSchema: GenMessage<AttachJobResponse> = /*@__PURE_
  * specific reasons. Any method can also fail with UNAUTHENTICATED, PERMISSION_DENIED (ROLE_REQUIRED,
  * CERTIFICATE_REVOKED), RESOURCE_EXHAUSTED (HOST_EXHAUSTED, QUOTA_EXCEEDED, SERVER_BUSY) and UNAVAILABLE (SHUTTING_DOWN,
  * SUPERVISOR_UNAVAILABLE; from a gateway also NODE_UNREACHABLE and CLUSTER_UNAVAILABLE). If a method is safe to retry, a
- * retry after UNAVAILABLE is always safe.
+ * retry after UNAVAILABLE is always safe. At a gateway, methods can also fail with FAILED_PRECONDITION (CLUSTER_REFUSED).
  *
  * @generated from service jobworker.v1.JobService
  */
