@@ -105,7 +105,7 @@ def test_a_file_that_is_not_accepted_is_named(tmp_path: Path, text: str, message
     [
         (["--server", "host1"], "server: 'host1' is not HOST:PORT"),
         ([], "address: other hosts cannot reach localhost:50051"),
-        (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read"),
+        (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),
     ],
 )
 def test_the_command_refuses_unusable_settings(arguments: list[str], message: str) -> None:

@@ -122,6 +122,13 @@ async def test_unknown_context_lists_the_known_ones(bare: Cli, words: list[str])
     assert result.stderr == ('error: no context has the name "x"\nhint: use one of: other\n')
 
 
+async def test_a_file_that_cannot_be_read_is_named_once(bare: Cli) -> None:
+    file_of(bare).mkdir(parents=True)
+    result = await bare("context", "list")
+    assert result.code == 1
+    assert result.stderr == f"error: cannot read the contexts in {file_of(bare)}: Is a directory\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -227,6 +227,17 @@ def test_a_file_that_is_no_kubeconfig_is_refused(tmp_path: Path, text: str) -> N
         read_access(tmp_path / "kubeconfig")
 
 
+@pytest.mark.parametrize("missing", ["kubeconfig", "ca.pem"])
+def test_a_missing_file_is_named_once(tmp_path: Path, missing: str) -> None:
+    path = tmp_path / "kubeconfig"
+    if missing != "kubeconfig":
+        path = _write(tmp_path, {"server": "https://a", "certificate-authority": missing}, {})
+    with pytest.raises(InvalidKubeconfig) as caught:
+        read_access(path)
+    which = "" if missing == "kubeconfig" else f"{tmp_path}/{missing}: "
+    assert str(caught.value) == f"kubeconfig: {path} cannot be used: {which}No such file or directory"
+
+
 def test_a_process_outside_of_a_pod_needs_a_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(InvalidKubeconfig, match="the service account of this Pod cannot be used"):

@@ -156,7 +156,7 @@ async def test_a_watch_that_is_refused_is_in_the_log_and_its_return_as_well(
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
     first, second = lines
-    assert (first["event"], first["reason"]) == ("cluster refuses the gateway", f"pods: {refusal}")
+    assert (first["event"], first["reason"]) == ("cluster refuses the gateway", refusal)
     assert second["event"] == "cluster reachable again"
 
 

@@ -71,3 +71,4 @@ async def test_an_archive_that_fails_is_logged_once_and_its_return_as_well() -> 
             await watch.look()
     assert _status(health) == SERVING
     assert [each["event"] for each in logged] == ["archive not reachable", "archive reachable again"]
+    assert logged[0]["reason"].startswith("the archive failed: ")

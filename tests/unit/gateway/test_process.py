@@ -47,19 +47,29 @@ async def test_without_kubernetes_a_gateway_starts_and_does_not_serve(
         assert await ended(process) == 0
 
 
+NO_KUBECONFIG = "kubeconfig: /missing cannot be used: No such file or directory"
+NO_ARCHIVE = (
+    "archive: /missing/archive.sqlite cannot be used: unable to open database file; choose another file"
+)
+NO_CERTIFICATE = (
+    "certificate for nodes: /missing/ca.pem: cannot read the file: No such file or directory; "
+    "create it with `jobworkerd certs issue gateway --role gateway`"
+)
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "sentence"),
     [
-        ("kubeconfig", "/missing", "/missing"),
-        ("archive", "sqlite:/missing/archive.sqlite", "archive: /missing/archive.sqlite cannot be used"),
-        ("certs-dir", "/missing", "certificate for nodes: "),
+        ("kubeconfig", "/missing", NO_KUBECONFIG),
+        ("archive", "sqlite:/missing/archive.sqlite", NO_ARCHIVE),
+        ("certs-dir", "/missing", NO_CERTIFICATE),
     ],
 )
 async def test_a_gateway_that_cannot_start_says_why(
     directory: Path, flag: str, value: str, sentence: str
 ) -> None:
     async with started(directory, **{flag: value}) as process:
-        assert sentence in (await event(process, "cannot start"))["reason"]
+        assert (await event(process, "cannot start"))["reason"] == sentence
         assert await ended(process) == 1
 
 

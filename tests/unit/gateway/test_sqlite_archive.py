@@ -1,5 +1,6 @@
 """The archive in a file."""
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,6 +58,19 @@ async def test_tables_of_another_version_are_left_alone(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(CannotStart, match="its tables have version 2, and this gateway needs 1"):
         await SqliteArchive.connect(file)
+
+
+async def test_a_file_with_other_tables_is_refused_with_one_reason(tmp_path: Path) -> None:
+    file = tmp_path / "other.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE job (other TEXT)")
+    connection.close()
+    with pytest.raises(CannotStart) as caught:
+        await SqliteArchive.connect(file)
+    assert re.fullmatch(
+        rf"archive: {file} cannot be used: (table job has )?no (such )?column.*; choose another file",
+        str(caught.value),
+    )
 
 
 async def test_an_error_of_the_database_is_reported(archive: SqliteArchive, tmp_path: Path) -> None:

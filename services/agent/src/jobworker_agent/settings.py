@@ -95,7 +95,9 @@ def read_file(path: Path) -> dict[str, str | int | list[str]]:
     """
     try:
         found = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InvalidSettings(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise InvalidSettings(f"{path}: cannot be read: {error}") from error
     labels = found.pop("labels", {})
     if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):

@@ -59,8 +59,16 @@ def read_access(kubeconfig: Path | None) -> Access:
         return _from_file(kubeconfig) if kubeconfig else _from_service_account()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         source = kubeconfig or "the service account of this Pod"
-        why = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise InvalidKubeconfig(f"kubeconfig: {source} cannot be used: {why}") from error
+        raise InvalidKubeconfig(f"kubeconfig: {source} cannot be used: {_why(error, kubeconfig)}") from error
+
+
+def _why(error: Exception, kubeconfig: Path | None) -> str:
+    match error:
+        case KeyError():
+            return f"it has no {error}"
+        case OSError(filename=str(name), strerror=str(why)):
+            return why if name == str(kubeconfig) else f"{name}: {why}"
+    return str(error)
 
 
 def _from_service_account() -> Access:

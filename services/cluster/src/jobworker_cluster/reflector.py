@@ -142,7 +142,8 @@ class Reflector:
                     yield Current(int(version))
 
     def _report(self, error: KubeError) -> None:
-        self.problem = f"{self._selection.resource.plural}: {error}"
+        kind, why = self._selection.resource.plural, str(error)
+        self.problem = why if why.startswith(kind) else f"{kind}: {why}"
         self.is_refused = isinstance(error, Refused)
         self._on_problem()
 

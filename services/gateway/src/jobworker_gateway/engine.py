@@ -140,4 +140,4 @@ def check_complete(engine: Engine) -> None:
         ClusterUnavailable: this gateway has just started.
     """
     if not engine.complete:
-        raise ClusterUnavailable("this gateway has just started and does not know all jobs yet; retry soon")
+        raise ClusterUnavailable("this gateway has just started and does not know all jobs yet")

@@ -56,7 +56,7 @@ class ClusterHealth:
         except ClusterUnavailable as error:
             self._health.add(NO_ARCHIVE, SERVICES)
             if self._answers:
-                self._log.error("archive not reachable", reason=str(error))
+                self._log.error("archive not reachable", reason=error.why)
             self._answers = False
             return
         self._health.remove(NO_ARCHIVE)

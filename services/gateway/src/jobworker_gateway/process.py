@@ -71,7 +71,7 @@ async def _open_engine(settings: GatewayConfig, archive: Archive) -> AsyncIterat
     try:
         engine = await KubernetesEngine.connect(kubernetes, archive)
     except InvalidKubeconfig as error:
-        raise CannotStart(f"kubeconfig: {error}") from error
+        raise CannotStart(str(error)) from error
     try:
         yield engine
     finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from jobworker_cli.errors import CliError, print_error
+from jobworker_cli.errors import CliError, describe_os_error, print_error
 from jobworker_cli.output import printable
 from jobworker_cli.render.text_width import pad, text_width
 from jobworker_cli.settings.contexts import Contexts, check_key_permissions, contexts_file
@@ -79,6 +79,6 @@ def _with_contexts(action: Callable[[Contexts], None], *, required: bool = True)
     try:
         action(Contexts.load(required=required))
     except (CliError, OSError) as error:
-        expected = error if isinstance(error, CliError) else CliError(f"{error}")
+        expected = error if isinstance(error, CliError) else CliError(describe_os_error(error))
         print_error(expected, as_json=False)
         raise typer.Exit(1) from None

@@ -45,7 +45,9 @@ class Contexts:
         except (FileNotFoundError, NotADirectoryError):
             # The home directory of a service user is often /nonexistent or /dev/null.
             return cls()
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise CliError(f"cannot read the contexts in {file}: {error.strerror}") from error
+        except ValueError as error:
             raise CliError(f"cannot read the contexts in {file}: {error}") from error
         # Imported here, because most users have no contexts.
         import tomllib

@@ -9,7 +9,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from jobworker_gateway.archive import postgres_address
-from jobworker_gateway.archive.sql_archive import Rows, SqlArchive
+from jobworker_gateway.archive.sql_archive import Rows, SqlArchive, cause, failed
 from jobworker_gateway.archive.statements import Statement, Types
 from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.startup import CannotStart
@@ -73,7 +73,8 @@ class PostgresArchive(SqlArchive):
             await archive.open(_TYPES, _LOCK)
         except (ClusterUnavailable, PoolTimeout, psycopg.Error) as error:
             await pool.close()
-            raise CannotStart(f"archive: the database cannot be used: {error}; check its address") from error
+            why = cause(error) if isinstance(error, ClusterUnavailable) else _first_line(error)
+            raise CannotStart(f"archive: the database cannot be used: {why}; check its address") from error
         except CannotStart:
             await pool.close()
             raise
@@ -87,7 +88,7 @@ class PostgresArchive(SqlArchive):
             async with self._pool.connection() as connection:
                 return await (await _execute(connection, query)).fetchall()
         except (psycopg.Error, PoolTimeout) as error:
-            raise _unavailable(error) from error
+            raise failed(_first_line(error)) from error
 
     async def _write(self, transaction: Sequence[Statement]) -> int:
         try:
@@ -97,7 +98,7 @@ class PostgresArchive(SqlArchive):
                 for each in others if count else ():
                     await _execute(connection, each)
         except (psycopg.Error, PoolTimeout) as error:
-            raise _unavailable(error) from error
+            raise failed(_first_line(error)) from error
         return count
 
 
@@ -107,7 +108,6 @@ async def _execute(connection: Connection, statement: Statement) -> psycopg.Asyn
     return await connection.execute(sql, tuple(statement.arguments))
 
 
-def _unavailable(error: Exception) -> ClusterUnavailable:
+def _first_line(error: Exception) -> str:
     # A message of the database can have several lines, with details for the administrator of the database.
-    why = str(error).strip().partition("\n")[0]
-    return ClusterUnavailable(f"the archive failed: {why or type(error).__name__}")
+    return str(error).strip().partition("\n")[0] or type(error).__name__

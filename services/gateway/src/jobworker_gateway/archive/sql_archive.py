@@ -10,9 +10,22 @@ from jobworker_gateway.archive import statements
 from jobworker_gateway.archive.paging import PageQuery
 from jobworker_gateway.archive.statements import Statement
 from jobworker_gateway.engine import ArchivedJob
+from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.limit_bounds import MAX_LABELS
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.startup import CannotStart
+
+_FAILED = "the archive failed: "
+
+
+def failed(why: str) -> ClusterUnavailable:
+    """Return the error for a statement that the database did not execute."""
+    return ClusterUnavailable(_FAILED + why)
+
+
+def cause(error: ClusterUnavailable) -> str:
+    """Return the `why` of `failed`."""
+    return error.why.removeprefix(_FAILED)
 
 
 class ArchivePage(NamedTuple):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
-from jobworker_gateway.archive.sql_archive import Rows, SqlArchive
+from jobworker_gateway.archive.sql_archive import Rows, SqlArchive, cause, failed
 from jobworker_gateway.archive.statements import Statement, Types
 from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.startup import CannotStart
@@ -46,7 +46,9 @@ class SqliteArchive(SqlArchive):
             await archive.open(_TYPES)
         except ClusterUnavailable as error:
             await archive.close()
-            raise CannotStart(f"archive: {path} cannot be used: {error.why}; choose another file") from error
+            raise CannotStart(
+                f"archive: {path} cannot be used: {cause(error)}; choose another file"
+            ) from error
         except CannotStart:
             await archive.close()
             raise
@@ -76,7 +78,7 @@ class SqliteArchive(SqlArchive):
             # A caller that is cancelled does not cancel a statement that has started.
             return await asyncio.wrap_future(self._thread.submit(work))
         except sqlite3.Error as error:
-            raise ClusterUnavailable(f"the archive failed: {error}") from error
+            raise failed(str(error)) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
