@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from jobworker.v1 import cluster_service_pb2, job_pb2
+from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_gateway.archive.sqlite import SqliteArchive
 from jobworker_gateway.engine import AcceptedJob, ArchivedJob
 from jobworker_gateway.job_table import FINAL, JobTable, LiveJob
@@ -19,6 +20,7 @@ class FakeEngine:
 
     problem = ""
     complete = True
+    certificate: ClientCertificate | None = None
 
     def __init__(self) -> None:
         self.jobs = JobTable()

@@ -14,7 +14,8 @@ from grpc import aio
 from fake_cluster import FakeCluster, fake_cluster
 from gateway_calls import service_of
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_gateway.node_connections import CertificateFiles, NodeConnections
+from jobworker_gateway.node_certificate import CertificateFiles, NodeCertificate
+from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeErrors
 from jobworkerd.config import Config, LogConfig
 from jobworkerd.rpc_server import registration
@@ -77,7 +78,7 @@ async def relayed(
 ) -> AsyncIterator[RelayedNode]:
     """Serve a gateway for one node until the context ends."""
     files = _gateway_certificate(server.certs)
-    nodes = NodeConnections(files, asyncio.get_running_loop().time)
+    nodes = NodeConnections(NodeCertificate(files), asyncio.get_running_loop().time)
     async with fake_cluster(directory) as cluster:
         cluster.add_node("one", server.address)
         gateway = aio.server(interceptors=[InterceptorChain([Errors(), NodeErrors()])])

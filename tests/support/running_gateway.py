@@ -23,6 +23,7 @@ class Gateway:
     """A running gateway. `stopped` ends it."""
 
     address: str
+    certs: Path
     authority: Authority
     cluster: FakeCluster
     stopped: asyncio.Event
@@ -72,7 +73,9 @@ async def running_gateway(
             await eventually(lambda: running.done() or _address(logged))
             if running.done():
                 await running
-            yield Gateway(_address(logged), authority, cluster, stopped, logged, running)
+            yield Gateway(
+                _address(logged), Path(settings.certs_dir), authority, cluster, stopped, logged, running
+            )
         finally:
             stopped.set()
             await asyncio.wait((running,))

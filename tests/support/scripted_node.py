@@ -11,7 +11,8 @@ import trustme
 from google.protobuf.message import Message
 from grpc import aio
 
-from jobworker_gateway.node_connections import SUBJECT_KEY, CertificateFiles
+from jobworker_gateway.node_certificate import CertificateFiles
+from jobworker_gateway.node_connections import SUBJECT_KEY
 from jobworkerd import errors
 from jobworkerd.rpc_server.status import to_status
 

@@ -2,7 +2,6 @@
 # ruff: noqa: ARG002, N802 - the methods of the server have the names and the parameters of the API
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from jobworker.v1.job_service_pb2_grpc import JobServiceServicer, add_JobService
 from jobworker.v1.node_service_pb2_grpc import NodeServiceServicer, add_NodeServiceServicer_to_server
 from jobworker_agent.host import GrpcHost
 from jobworker_agent.host_address import HostAddress
+from jobworker_agent.host_connections import HostConnections
 from jobworker_agent.host_errors import HostUnavailable, RunRefused
 from tests.unit.agent.fakes import ID, OWNER
 
@@ -30,6 +30,7 @@ class Server(NodeServiceServicer, JobServiceServicer):
     clients: list[bytes] = field(default_factory=list)
     leases: list[tuple[int, int]] = field(default_factory=list)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     failure: grpc.StatusCode | None = None
 
     async def GetHost(
@@ -56,8 +57,8 @@ class Server(NodeServiceServicer, JobServiceServicer):
         self, request: job_service_pb2.WaitJobRequest, context: Any
     ) -> job_service_pb2.WaitJobResponse:
         self.waiting.set()
-        await asyncio.Event().wait()
-        raise AssertionError
+        await self.ended.wait()
+        return job_service_pb2.WaitJobResponse(job=job_pb2.Job(id=request.id))
 
 
 @dataclass
@@ -68,13 +69,16 @@ class Certificates:
     authority: trustme.CA = field(default_factory=trustme.CA)
 
     def issue(self, name: str) -> None:
-        """Write a certificate with this common name, which is newer than the one before."""
+        """Write a certificate with this common name."""
         certificate = self.authority.issue_cert(common_name=name)
-        (self.directory / "agent.pem").write_bytes(certificate.cert_chain_pems[0].bytes())
-        (self.directory / "agent-key.pem").write_bytes(certificate.private_key_pem.bytes())
-        self.authority.cert_pem.write_to_path(str(self.directory / "ca.pem"))
-        newest = max(path.stat().st_mtime_ns for path in self.directory.iterdir())
-        os.utime(self.directory / "ca.pem", ns=(newest + 1, newest + 1))
+        self.write("agent.pem", certificate.cert_chain_pems[0].bytes())
+        self.write("agent-key.pem", certificate.private_key_pem.bytes())
+        self.write("ca.pem", self.authority.cert_pem.bytes())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file."""
+        (self.directory / "new").write_bytes(content)
+        (self.directory / "new").rename(self.directory / name)
 
     def address(self, port: int) -> HostAddress:
         """Return the address of a server on this host."""
@@ -145,6 +149,82 @@ async def test_a_new_certificate_is_used_after_the_old_one_was_refused(
     server.failure = None
     assert (await host.describe()).max_jobs == 7
     assert server.clients == [b"agent-1", b"agent-2"]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED])
+async def test_a_new_certificate_is_used_after_the_old_one_was_revoked(
+    host: GrpcHost, server: Server, certificates: Certificates, code: grpc.StatusCode
+) -> None:
+    """The server refuses a call of an open connection with PERMISSION_DENIED, and others in the handshake."""
+    await host.describe()
+    server.failure = code
+    certificates.issue("agent-2")
+    with pytest.raises(HostUnavailable):
+        await host.describe()
+    server.failure = None
+    await host.describe()
+    assert server.clients == [b"agent-1", b"agent-1", b"agent-2"]
+
+
+async def test_a_renewed_certificate_is_used_and_calls_in_progress_go_on(
+    host: GrpcHost, server: Server, certificates: Certificates
+) -> None:
+    waiting = asyncio.ensure_future(host.wait(ID, OWNER))
+    await server.waiting.wait()
+    assert not await host.connections.refresh()
+    certificates.issue("agent-2")
+    assert await host.connections.refresh()
+    await host.describe()
+    assert server.clients == [b"agent-2"]
+    assert not await host.connections.refresh()
+    server.ended.set()
+    assert (await waiting).id == ID
+
+
+async def test_files_that_cannot_be_used_do_not_replace_the_certificate(
+    host: GrpcHost, server: Server, certificates: Certificates
+) -> None:
+    other = certificates.authority.issue_cert(common_name="agent-2")
+    certificates.write("agent-key.pem", other.private_key_pem.bytes())
+    # The next file may be replaced right now.
+    assert not await host.connections.refresh()
+    with pytest.raises(OSError, match="KEY_VALUES_MISMATCH"):
+        await host.connections.refresh()
+    assert not await host.connections.refresh()
+    await host.describe()
+    assert server.clients == [b"agent-1"]
+    certificates.write("agent.pem", other.cert_chain_pems[0].bytes())
+    assert await host.connections.refresh()
+    await host.describe()
+    assert server.clients == [b"agent-1", b"agent-2"]
+
+
+async def test_a_missing_file_is_reported_once(host: GrpcHost, certificates: Certificates) -> None:
+    (certificates.directory / "agent.pem").unlink()
+    assert not await host.connections.refresh()
+    with pytest.raises(FileNotFoundError):
+        await host.connections.refresh()
+    assert not await host.connections.refresh()
+
+
+async def test_a_former_connection_is_closed_after_its_calls_had_time(
+    server: Server, certificates: Certificates, host: GrpcHost
+) -> None:
+    del server
+    now = 0.0
+    connections = HostConnections(host.connections._address, lambda: now)
+    former = connections.current
+    certificates.issue("agent-2")
+    await connections.refresh()
+    now = 79.0
+    await connections.refresh()
+    request = node_service_pb2.GetHostRequest()
+    assert (await former.node.GetHost(request)).max_jobs == 7
+    now = 80.0
+    await connections.refresh()
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        await former.node.GetHost(request)
+    await connections.close()
 
 
 async def test_the_calls_of_the_old_connection_can_be_repeated(

@@ -12,6 +12,7 @@ from jobworker.v1 import job_service_pb2
 from jobworkerd.config import Defaults
 from jobworkerd.model import LimitsPolicy
 from jobworkerd.protocol import client, messages
+from jobworkerd.rpc_server.health import CERTIFICATES, STARTING, Health
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -44,6 +45,18 @@ async def test_health_follows_the_supervisor(monkeypatch: pytest.MonkeyPatch, st
         assert (await watch.read()).status == SERVING
         watch.cancel()
     assert [api.events(f"supervisor {what}") != [] for what in ("does not answer", "answers again")]
+
+
+def test_each_certificate_has_its_own_reason() -> None:
+    health = Health()
+    health.remove(STARTING)
+    health.note_expiry("server", "expires")
+    health.note_expiry("ca", "expires")
+    health.note_expiry("server", "")
+    assert health._status(CERTIFICATES) == NOT_SERVING
+    health.note_expiry("ca", "")
+    assert health._status(CERTIFICATES) == SERVING
+    assert health._status("") == SERVING
 
 
 async def test_health_lists_all_services(api: Api) -> None:

@@ -8,6 +8,7 @@ import pytest
 import trustme
 
 from fake_cluster import FakeCluster, fake_cluster
+from jobworker_gateway.node_certificate import NodeCertificate
 from jobworker_gateway.node_connections import NodeConnections
 from scripted_node import ScriptedNode, running_node
 
@@ -28,7 +29,7 @@ async def node(authority: trustme.CA, tmp_path: Path) -> AsyncIterator[ScriptedN
 @pytest.fixture
 async def nodes(node: ScriptedNode) -> AsyncIterator[NodeConnections]:
     """The connections of the gateway."""
-    connections = NodeConnections(node.files, asyncio.get_running_loop().time)
+    connections = NodeConnections(NodeCertificate(node.files), asyncio.get_running_loop().time)
     yield connections
     await connections.close()
 

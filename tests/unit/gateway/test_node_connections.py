@@ -10,6 +10,7 @@ import trustme
 from cluster_jobs import ALICE
 from jobworker.v1 import job_service_pb2
 from jobworker_gateway import node_connections
+from jobworker_gateway.node_certificate import NodeCertificate
 from jobworker_gateway.node_connections import Node, NodeConnection, NodeConnections
 from jobworkerd.errors import NodeUnreachable
 from scripted_node import ScriptedNode, answer, gateway_files, then_wait
@@ -37,7 +38,7 @@ async def opened(nodes: NodeConnections, node: ScriptedNode) -> NodeConnection:
 
 async def test_calls_share_a_connection_until_it_is_idle(node: ScriptedNode) -> None:
     clock = Clock()
-    nodes = NodeConnections(node.files, clock)
+    nodes = NodeConnections(NodeCertificate(node.files), clock)
     node.on("GetJob", answer(job_service_pb2.GetJobResponse()))
     first = await opened(nodes, node)
     clock.now += 299
@@ -51,7 +52,7 @@ async def test_many_calls_have_several_connections(
     node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node_connections, "MAX_CALLS", 2)
-    nodes, waiting = NodeConnections(node.files, Clock()), asyncio.Event()
+    nodes, waiting = NodeConnections(NodeCertificate(node.files), Clock()), asyncio.Event()
     node.on("GetJobsStream", then_wait(waiting))
     async with AsyncExitStack() as open_:
         used = set()
@@ -69,7 +70,7 @@ async def test_a_renewed_certificate_is_used_and_calls_in_progress_go_on(
     node: ScriptedNode, authority: trustme.CA, tmp_path: Path
 ) -> None:
     clock = Clock()
-    nodes = NodeConnections(node.files, clock)
+    nodes = NodeConnections(NodeCertificate(node.files), clock)
     node.on("GetJob", answer(job_service_pb2.GetJobResponse()))
     waiting = asyncio.Event()
     node.on("GetJobsStream", then_wait(waiting, job_service_pb2.GetJobsStreamResponse(offset=7)))
@@ -90,7 +91,7 @@ async def test_a_certificate_that_cannot_be_used_does_not_replace_the_old_one(
     node: ScriptedNode,
 ) -> None:
     clock = Clock()
-    nodes = NodeConnections(node.files, clock)
+    nodes = NodeConnections(NodeCertificate(node.files), clock)
     node.on("GetJob", answer(job_service_pb2.GetJobResponse()))
     first = await opened(nodes, node)
     node.files.cert.write_text("half a cert")
@@ -101,20 +102,20 @@ async def test_a_certificate_that_cannot_be_used_does_not_replace_the_old_one(
 
 async def test_a_certificate_that_cannot_be_used_at_the_start_is_an_error(node: ScriptedNode) -> None:
     node.files.key.unlink()
-    nodes = NodeConnections(node.files, Clock())
+    nodes = NodeConnections(NodeCertificate(node.files), Clock())
     with pytest.raises(NodeUnreachable, match="cannot read the file"):
         await opened(nodes, node)
 
 
 async def test_an_address_that_is_none_is_an_error(node: ScriptedNode) -> None:
-    nodes = NodeConnections(node.files, Clock())
+    nodes = NodeConnections(NodeCertificate(node.files), Clock())
     with pytest.raises(NodeUnreachable, match="is not HOST:PORT"):
         async with nodes.open(Node("one", "a:b:c")):
             pass
 
 
 async def test_a_node_that_does_not_answer_in_time_is_unreachable(node: ScriptedNode) -> None:
-    nodes = NodeConnections(node.files, Clock())
+    nodes = NodeConnections(NodeCertificate(node.files), Clock())
     node.on("GetJob", then_wait(asyncio.Event()))
     async with nodes.open(Node("one", node.address)) as connection:
         with pytest.raises(NodeUnreachable, match="Deadline Exceeded"):

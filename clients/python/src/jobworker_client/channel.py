@@ -36,8 +36,10 @@ class ChannelParts:
     options: tuple[tuple[str, int | str], ...]
 
 
-def channel_parts(config: ClientConfig) -> ChannelParts:
+def channel_parts(config: ClientConfig, credentials: grpc.ChannelCredentials | None = None) -> ChannelParts:
     """Read the PEM files and return the arguments of a channel, which connects on the first call.
+
+    With `credentials`, which an earlier call has returned, no file is read.
 
     Raises:
         InvalidAddress: `server` is not an address.
@@ -51,7 +53,7 @@ def channel_parts(config: ClientConfig) -> ChannelParts:
         # gRPC uses https_proxy for every address, but a proxy on another machine cannot reach this loopback.
         options.append(("grpc.enable_http_proxy", 0))
     bracketed = f"[{host}]" if ":" in host else host
-    return ChannelParts(f"{bracketed}:{port}", read_credentials(config), tuple(options))
+    return ChannelParts(f"{bracketed}:{port}", credentials or read_credentials(config), tuple(options))
 
 
 def _is_loopback(host: str) -> bool:

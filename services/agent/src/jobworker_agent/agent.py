@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 import structlog
 
 from jobworker_agent import systemd
+from jobworker_agent.certificate_watch import CertificateWatch
 from jobworker_agent.cluster import Cluster
 from jobworker_agent.host import GrpcHost, Host
 from jobworker_agent.kube_cluster import connect
@@ -39,7 +40,8 @@ async def serve(settings: Settings) -> None:
             log.info("agent started", node=settings.identity.name, server=settings.server.target)
             systemd.notify("READY=1")
             try:
-                await _until_signal(run(settings.identity, host, cluster))
+                watch = CertificateWatch(host.connections, lambda: cluster.certificate)
+                await _until_signal(_together(run(settings.identity, host, cluster), watch.run()))
             except ExceptionGroup:
                 log.exception("agent failed", node=settings.identity.name)
                 raise
@@ -67,6 +69,13 @@ async def run(identity: NodeIdentity, host: Host, cluster: Cluster) -> None:
             ("watchdog", systemd.report_alive()),
         ):
             tasks.create_task(work, name=name)
+
+
+async def _together(*works: Coroutine[None, None, None]) -> None:
+    """Await all works; end with the first one that fails."""
+    async with asyncio.TaskGroup() as tasks:
+        for work in works:
+            tasks.create_task(work)
 
 
 async def _until_signal(work: Coroutine[None, None, None]) -> None:

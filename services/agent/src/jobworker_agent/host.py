@@ -5,13 +5,11 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar
 
 import grpc
-import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 
 from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
-from jobworker.v1.job_service_pb2_grpc import JobServiceStub
-from jobworker.v1.node_service_pb2_grpc import NodeServiceStub
 from jobworker_agent.host_address import HostAddress
+from jobworker_agent.host_connections import HostConnection, HostConnections
 from jobworker_agent.host_errors import HostUnavailable, JobUnknown, from_rpc
 
 CALL_SECONDS = 10.0
@@ -27,21 +25,14 @@ STOP_SECONDS = 90_000.0
 LEASE_SECONDS = 2.0
 """Deadline of RenewLease. The call of a later renewal must not wait behind this one."""
 
-_OPTIONS: tuple[tuple[str, int | str], ...] = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", 8 * 1024 * 1024),
-    # The server restarts within a second, and the jobs of a node must not wait longer than it does.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # The server is on this host: a proxy cannot reach it.
-    ("grpc.enable_http_proxy", 0),
-    # Each channel has a dedicated connection.
-    ("grpc.use_local_subchannel_pool", 1),
+_REFUSED = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,  # in the TLS handshake
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,  # the certificate is revoked, or has another role
+    }
 )
+"""The codes of calls that can succeed with a new certificate."""
 
 _SUBJECT = "jobworker-subject-bin"
 
@@ -96,33 +87,8 @@ class Host(Protocol):
         """Let the jobs that end with the lease run for a time from now, but not after a boot time."""
 
 
-class _Connection:
-    """Two channels: calls that wait for the end of a job must not take the place of the others."""
-
-    def __init__(self, address: HostAddress) -> None:
-        options = list(_OPTIONS)
-        if address.server_name:
-            options.append(("grpc.ssl_target_name_override", address.server_name))
-        self.file_times = address.file_times()
-        credentials = grpc.ssl_channel_credentials(
-            address.ca.read_bytes(), address.key.read_bytes(), address.certificate.read_bytes()
-        )
-        self._channels = [
-            grpc.aio.secure_channel(address.target, credentials, options=options) for _ in range(2)
-        ]
-        calls, waits = self._channels
-        self.node = NodeServiceStub(calls)
-        self.jobs = JobServiceStub(calls)
-        self.waiting_node = NodeServiceStub(waits)
-        self.waiting_jobs = JobServiceStub(waits)
-
-    async def close(self) -> None:
-        for channel in self._channels:
-            await channel.close()
-
-
 class GrpcHost:
-    """The server of this host, over gRPC. It reads the certificate again after it was replaced."""
+    """The server of this host, over gRPC. A certificate that was replaced is used without a restart."""
 
     def __init__(self, address: HostAddress) -> None:
         """Read the certificate. The first call connects.
@@ -130,12 +96,15 @@ class GrpcHost:
         Raises:
             OSError: a file cannot be read.
         """
-        self._address = address
-        self._connection = _Connection(address)
+        self.connections = HostConnections(address)
+
+    @property
+    def _connection(self) -> HostConnection:
+        return self.connections.current
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._connection.close()
+        """Close the connections."""
+        await self.connections.close()
 
     async def describe(self) -> node_service_pb2.GetHostResponse:
         """See Host."""
@@ -202,8 +171,8 @@ class GrpcHost:
         try:
             return await call
         except grpc.RpcError as error:
-            if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED}:
-                await self._use_new_certificate()
+            if error.code() in _REFUSED:
+                await self.connections.replace()
             raise from_rpc(error) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -211,17 +180,6 @@ class GrpcHost:
                 raise
             # Another call has closed the connection to use a new certificate.
             raise HostUnavailable("CANCELLED", "the connection was closed") from None
-
-    async def _use_new_certificate(self) -> None:
-        """Connect with the files as they are now if they have changed."""
-        try:
-            if self._address.file_times() == self._connection.file_times:
-                return
-            connection = _Connection(self._address)
-        except OSError:  # the files are being replaced: the next failure tries again
-            return
-        former, self._connection = self._connection, connection
-        await former.close()
 
 
 def _for_subject(subject: str) -> tuple[tuple[str, bytes], ...]:

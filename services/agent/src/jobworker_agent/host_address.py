@@ -1,7 +1,10 @@
 """The address of the server of this host."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
+
+from jobworker_cluster.replaced_files import Version, version
 
 
 @dataclass(frozen=True)
@@ -14,10 +17,17 @@ class HostAddress:
     certificate: Path
     key: Path
 
-    def file_times(self) -> tuple[int, ...]:
-        """Return a value that changes when a file is replaced.
+    def version(self) -> Version:
+        """Return a value that changes when a file is replaced; an empty one while a file is missing."""
+        return version((self.ca, self.certificate, self.key))
+
+    def check(self) -> None:
+        """Check that the files can be used: gRPC reports only that it cannot connect.
 
         Raises:
-            OSError: a file does not exist.
+            OSError: a file cannot be read, is damaged, or the key belongs to another certificate.
         """
-        return tuple(path.stat().st_mtime_ns for path in (self.ca, self.certificate, self.key))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.ca)
+        # With an empty password, an encrypted key is an error instead of a prompt on the terminal.
+        context.load_cert_chain(self.certificate, self.key, password="")

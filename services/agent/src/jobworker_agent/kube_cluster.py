@@ -13,7 +13,6 @@ import structlog
 from jobworker.v1 import job_pb2
 from jobworker_agent.cluster import (
     AttemptOver,
-    Cluster,
     ClusterUnavailable,
     NodeView,
     PodEvent,
@@ -25,6 +24,7 @@ from jobworker_agent.cluster import (
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_agent.pod_status import JsonObject, pod_status
 from jobworker_cluster import names, records
+from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube import Json, Kube
 from jobworker_cluster.kube_errors import Conflict, KubeError, NotFound
 from jobworker_cluster.pods import InvalidPod, JobPod, read
@@ -33,7 +33,9 @@ from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, pods, sec
 
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | None, identity: NodeIdentity, namespace: str) -> AsyncIterator[Cluster]:
+async def connect(
+    kubeconfig: Path | None, identity: NodeIdentity, namespace: str
+) -> AsyncIterator["KubeCluster"]:
     """Return the objects of a node for as long as the context lasts.
 
     Raises:
@@ -59,6 +61,11 @@ class KubeCluster:
         selection = Selection(self._pods, names.ALL_JOBS, f"spec.nodeName={self._name}")
         self._pods_seen = Reflector(kube, selection)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """The client certificate of the agent in the kubeconfig; None if it has another credential."""
+        return self._kube.certificate
 
     async def node(self) -> NodeView | None:
         """See Cluster."""

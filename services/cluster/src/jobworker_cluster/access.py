@@ -18,6 +18,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import yaml
 
+from jobworker_cluster import client_certificates
+from jobworker_cluster.client_certificates import ClientCertificate
+
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -30,6 +33,7 @@ class Access:
     """The way to the apiserver. `server_name` is the name in its certificate if the address has another one.
 
     Programs replace the file of a token before the token expires. `proxy` is the URL of an HTTP proxy.
+    `certificate` is that of the client, if it has one.
     """
 
     server: str
@@ -38,6 +42,7 @@ class Access:
     proxy: str | None = None
     token: str = ""
     token_file: Path | None = None
+    certificate: ClientCertificate | None = None
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that authenticate a request.
@@ -94,7 +99,13 @@ def _from_file(path: Path) -> Access:
         proxy=_proxy(server),
         token=user.get("token", ""),
         token_file=path.parent / token_file if token_file else None,
+        certificate=_certificate(path, chosen["user"], user),
     )
+
+
+def _certificate(path: Path, name: str, user: Mapping[str, Any]) -> ClientCertificate | None:
+    pem = _pem(path.parent, user, "client-certificate")
+    return client_certificates.of_kubeconfig(str(path), name, pem) if pem else None
 
 
 def _proxy(server: str) -> str | None:

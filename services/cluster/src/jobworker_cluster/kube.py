@@ -15,6 +15,7 @@ from typing import Any, Self
 import aiohttp
 
 from jobworker_cluster.access import Access, read_access
+from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube_errors import Forbidden, Unauthorized, Unreachable, from_answer
 from jobworker_cluster.resources import Resource, Selection
 
@@ -103,6 +104,11 @@ class Kube:
             InvalidKubeconfig: the file or the service account cannot be used.
         """
         return cls(read_access(kubeconfig), refusal_delays)
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """The client certificate; None if the client has another credential."""
+        return self._access.certificate
 
     async def close(self) -> None:
         """Close the connections."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobworker.v1 import cluster_service_pb2, job_pb2, job_service_pb2
+from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworkerd.errors import ClusterUnavailable
 
@@ -71,6 +72,10 @@ class Engine(Protocol):
     Each coroutine raises ClusterUnavailable if the cluster does not answer in time, and ClusterRefused if it
     does not accept the request.
     """
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """The client certificate with which it calls the cluster; None if it has another credential."""
 
     @property
     def jobs(self) -> JobTable:

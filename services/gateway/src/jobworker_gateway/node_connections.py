@@ -3,20 +3,16 @@
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TypeAlias
 
-import structlog
 from google.protobuf.message import Message
 from grpc import aio
 
-from jobworker_client import ClientConfig
-from jobworker_client.channel import channel_parts
 from jobworker_client.errors import ConfigError
+from jobworker_gateway.node_certificate import NodeCertificate
 from jobworker_gateway.node_errors import from_rpc
 from jobworker_gateway.node_stream import NodeStream, StreamCall
 from jobworkerd.errors import NodeUnreachable
-from jobworkerd.startup import CannotStart
 
 SUBJECT_KEY = "jobworker-subject-bin"
 """The metadata that names the user for whom the gateway calls."""
@@ -40,7 +36,7 @@ MAX_CALLS = 512
 
 _IDLE_SECONDS = 300.0
 _LOOK_SECONDS = 5.0
-"""Shortest time between two looks at the certificate files."""
+"""Shortest time between two looks at the connections and at the certificate files."""
 
 UnaryMethod: TypeAlias = "aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
@@ -51,20 +47,6 @@ class Node:
 
     name: str
     address: str
-
-
-@dataclasses.dataclass(frozen=True)
-class CertificateFiles:
-    """The files of the gateway's certificate for nodes."""
-
-    ca: Path
-    cert: Path
-    key: Path
-
-    def version(self) -> tuple[tuple[int, int, int], ...]:
-        """Return a value that changes with the files."""
-        stats = [file.stat() for file in (self.ca, self.cert, self.key)]
-        return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in stats)
 
 
 class NodeConnection:
@@ -110,27 +92,11 @@ class NodeConnection:
 class NodeConnections:
     """Connections to the nodes of open calls: one per 512 calls of a node. Unused ones are closed."""
 
-    def __init__(self, files: CertificateFiles, clock: Callable[[], float]) -> None:
-        self._files = files
+    def __init__(self, certificate: NodeCertificate, clock: Callable[[], float]) -> None:
+        self._certificate = certificate
         self._clock = clock
         self._connections: list[NodeConnection] = []
-        self._version: tuple[tuple[int, int, int], ...] = ()
         self._looked = clock() - _LOOK_SECONDS
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-
-    def check(self) -> None:
-        """Check that the files of the gateway can be used.
-
-        Raises:
-            CannotStart: a file is missing or cannot be used.
-        """
-        try:
-            self._load()
-        except ConfigError as error:
-            raise CannotStart(
-                f"certificate for nodes: {error}; create it with "
-                "`jobworkerd certs issue gateway --role gateway`"
-            ) from error
 
     @asynccontextmanager
     async def open(self, node: Node) -> AsyncIterator[NodeConnection]:
@@ -139,7 +105,7 @@ class NodeConnections:
         Raises:
             NodeUnreachable: the node has no usable address, or the certificate of the gateway is not usable.
         """
-        await self._close_unused()
+        await self.close_unused()
         connection = self._with_room(node) or self._connect(node)
         connection.calls += 1
         try:
@@ -161,10 +127,8 @@ class NodeConnections:
         return next(with_room, None)
 
     def _connect(self, node: Node) -> NodeConnection:
-        files = self._files
-        config = ClientConfig(server=node.address, ca=files.ca, cert=files.cert, key=files.key)
         try:
-            parts = channel_parts(config)
+            parts = self._certificate.channel_parts(node.address)
         except ConfigError as error:
             raise NodeUnreachable(node.name, str(error)) from error
         options = {**dict(parts.options), **dict(_OPTIONS)}
@@ -173,13 +137,13 @@ class NodeConnections:
         self._connections.append(connection)
         return connection
 
-    async def _close_unused(self) -> None:
+    async def close_unused(self) -> None:
         """Close idle connections, and those with a certificate that has been replaced."""
         now = self._clock()
         if now < self._looked + _LOOK_SECONDS:
             return
         self._looked = now
-        is_renewed = self._is_renewed()
+        is_renewed = self._certificate.is_renewed()
         for connection in self._connections:
             is_idle = not connection.calls and now > connection.used + _IDLE_SECONDS
             connection.retired = is_renewed or is_idle
@@ -188,27 +152,6 @@ class NodeConnections:
         for connection in unused:
             if not connection.calls:
                 await connection.close()
-
-    def _is_renewed(self) -> bool:
-        """Tell whether the files have changed, and can be used, since the last look."""
-        try:
-            version = self._files.version()
-            if version == self._version:
-                return False
-            self._load()
-        except (OSError, ConfigError) as error:
-            self._log.warning("certificate for nodes not usable", reason=str(error))
-            return False
-        is_first, self._version = not self._version, version
-        return not is_first
-
-    def _load(self) -> None:
-        """Load the files as for a connection.
-
-        Raises:
-            ConfigError: a file is missing or cannot be used.
-        """
-        channel_parts(ClientConfig(server="localhost", **dataclasses.asdict(self._files)))
 
 
 def _metadata(subject: str) -> aio.Metadata:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
-from functools import partial
 from pathlib import Path
 
 import structlog
 
 from jobworker.v1 import cluster_service_pb2, job_service_pb2, login_service_pb2
 from jobworker_gateway.archive.sql_archive import SqlArchive
+from jobworker_gateway.certificate_watch import CertificateWatch
 from jobworker_gateway.certificates import CertificateDirectory
 from jobworker_gateway.cluster_service import ClusterService
 from jobworker_gateway.creation import Creation
@@ -17,7 +17,8 @@ from jobworker_gateway.health import NAMES, ClusterHealth
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.login_service import GatewayLoginService
 from jobworker_gateway.metrics import GatewayMetrics
-from jobworker_gateway.node_connections import CertificateFiles, NodeConnections
+from jobworker_gateway.node_certificate import CertificateFiles, NodeCertificate
+from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeErrors
 from jobworker_gateway.service import GatewayJobService
 from jobworker_gateway.settings import GatewayConfig
@@ -26,7 +27,7 @@ from jobworkerd.errors import Unauthenticated
 from jobworkerd.rpc_server import server, shutdown
 from jobworkerd.rpc_server.active_calls import ActiveCalls
 from jobworkerd.rpc_server.clients import Clients
-from jobworkerd.rpc_server.health import CERTIFICATES, DRAINING, EXPIRING, Health
+from jobworkerd.rpc_server.health import DRAINING, Health
 from jobworkerd.rpc_server.identity.credentials import Certificates
 from jobworkerd.rpc_server.identity.principal import Identities
 from jobworkerd.rpc_server.identity.session_token import METADATA_KEY, SessionTokens
@@ -59,15 +60,17 @@ async def serve(
     active_calls = ActiveCalls(identities)
     clients = Clients(config.quota)
     call_bounds = CallBounds(identities, sessions, clients, config.api.max_concurrent_rpcs)
-    nodes = NodeConnections(CertificateFiles(*settings.node_files), asyncio.get_running_loop().time)
-    nodes.check()
+    for_nodes = NodeCertificate(CertificateFiles(*settings.node_files))
+    for_nodes.check()
+    nodes = NodeConnections(for_nodes, asyncio.get_running_loop().time)
+    watch = CertificateWatch(for_nodes, nodes, engine, health.note_expiry)
     creation = Creation(config, settings.queues)
     service = GatewayJobService(config, creation, Jobs(engine, archive), nodes, identities)
     directory = Path(config.certs_dir)
     certificates = Certificates(
-        directory, CertificateDirectory(directory), identities.trust, partial(_show_expiry, health)
+        directory, CertificateDirectory(directory), identities.trust, health.note_expiry
     )
-    metrics = GatewayMetrics(engine, certificates.expiries)
+    metrics = GatewayMetrics(engine, lambda: {**certificates.expiries(), **watch.expiries()})
     measured = [RpcMetrics(metrics.rpc_durations)] if config.metrics.listen else []
     authorization = Authorization(identities, active_calls)
     grpc_server = server.build(
@@ -90,6 +93,7 @@ async def serve(
                 engine.run(),
                 ClusterHealth(health, engine, archive).watch(),
                 certificates.poll(active_calls.check),
+                watch.run(),
                 call_bounds.end_late_reads(),
                 trim_periodically(),
                 *scraping,
@@ -134,11 +138,3 @@ def _services(job_service: GatewayJobService, identities: Identities, engine: En
 async def _no_sessions() -> bytes:
     """Refuse a session token: a gateway has no key for them."""
     raise Unauthenticated(f"a gateway has no sessions; call without the metadata {METADATA_KEY}")
-
-
-def _show_expiry(health: Health, reason: str) -> None:
-    """Let the health service report that a certificate has to be renewed."""
-    if reason:
-        health.add(EXPIRING, (CERTIFICATES,))
-    else:
-        health.remove(EXPIRING)

@@ -11,7 +11,9 @@ import pytest
 from api_process import Start, connected, failure, get, starter
 from api_server import JOB_ID, Api, Authority, eventually, refusal, write_log
 from certificates import DAY, Issued, issue, pair
+from certificates import authority as short_lived_authority
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from msgspec.structs import replace
 from unusable_pairs import UNUSABLE_PAIRS
@@ -262,6 +264,24 @@ async def test_a_certificate_that_expires_soon(
     assert warning
     assert str(warning["reason"]).startswith(f"{config.certs_dir}/server.pem expires at 20")
     assert str(warning["reason"]).endswith("renew it with: jobworkerd certs renew server")
+
+
+def _write_short_lived(directory: Path) -> None:
+    authority = short_lived_authority(ec.generate_private_key(ec.SECP256R1()))
+    (directory / "ca.pem").write_bytes(authority.certificate)
+    issue(authority, end=29 * DAY).write_server(directory)
+
+
+async def test_the_server_and_its_authority_have_a_notice_each(start: Start, config: Config) -> None:
+    _write_short_lived(Path(config.certs_dir))
+    async with start(config) as started:
+        await started.address()
+    reasons = [str(each["reason"]) for each in started.events if each["event"] == "certificate expires soon"]
+    assert [reason.partition(" ")[0] for reason in reasons] == [
+        f"{config.certs_dir}/server.pem",
+        f"{config.certs_dir}/ca.pem",
+    ]
+    assert reasons[1].endswith("; replace the authority with: jobworkerd certs rollover")
 
 
 async def test_damaged_files_leave_the_old_certificates_in_use(

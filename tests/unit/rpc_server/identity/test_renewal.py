@@ -43,7 +43,7 @@ async def events(monkeypatch: pytest.MonkeyPatch, files: Files) -> list[str]:
     monkeypatch.setattr(credentials, "_FRESH_SECONDS", 0)
     looks: asyncio.Queue[None] = asyncio.Queue()
     with capture_logs() as logged:
-        certificates = credentials.Certificates(Path("certs"), files, lambda *_: None, lambda _: None)
+        certificates = credentials.Certificates(Path("certs"), files, lambda *_: None, lambda *_: None)
         await certificates.credentials()
         poll = asyncio.create_task(certificates.poll(lambda: looks.put_nowait(None)))
         async with asyncio.timeout(10):
@@ -109,7 +109,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
 
 
 async def _start(files: Files) -> credentials.Certificates:
-    certificates = credentials.Certificates(Path("certs"), files, lambda *_: None, lambda _: None)
+    certificates = credentials.Certificates(Path("certs"), files, lambda *_: None, lambda *_: None)
     await certificates.credentials()
     return certificates
 

@@ -10,6 +10,7 @@ import structlog
 
 from jobworker.v1 import cluster_service_pb2, job_pb2
 from jobworker_cluster import names, records
+from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube import Kube
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.reflector import NOT_LISTED, Changed, Current, Deleted, Listed, Reflector
@@ -85,6 +86,11 @@ class KubernetesEngine:
     async def close(self) -> None:
         """Close the connections to the apiserver."""
         await self._kube.close()
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """See Engine."""
+        return self._kube.certificate
 
     @property
     def jobs(self) -> JobTable:

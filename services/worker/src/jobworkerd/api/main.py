@@ -38,9 +38,7 @@ from jobworkerd.rpc_server import log_setup, preload, server, shutdown
 from jobworkerd.rpc_server.active_calls import ActiveCalls
 from jobworkerd.rpc_server.clients import Clients
 from jobworkerd.rpc_server.health import (
-    CERTIFICATES,
     DRAINING,
-    EXPIRING,
     LIMITS,
     NO_ANSWER,
     SERVICES,
@@ -167,9 +165,7 @@ async def serve(
         ],
         health,
     )
-    certificates = Certificates(
-        Path(config.certs_dir), supervisor, identities.trust, partial(_report_expiry, health)
-    )
+    certificates = Certificates(Path(config.certs_dir), supervisor, identities.trust, health.note_expiry)
     try:
         credentials = await certificates.credentials()
     except ShuttingDown:
@@ -254,13 +250,6 @@ def _report_limits(
     else:
         health.remove(UNLIMITED)
         log.info("limits can be enforced again")
-
-
-def _report_expiry(health: Health, reason: str) -> None:
-    if reason:
-        health.add(EXPIRING, (CERTIFICATES,))
-    else:
-        health.remove(EXPIRING)
 
 
 async def _until_closed(supervisor: SupervisorClient, health: Health, draining: asyncio.Event) -> None:

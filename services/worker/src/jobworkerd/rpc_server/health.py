@@ -17,7 +17,7 @@ LIMITS = "limits"
 """The status of this name is SERVING while limits can be enforced as at the start."""
 
 CERTIFICATES = "certificates"
-"""The status of this name is SERVING while the server certificate and its authority are valid for 30 days."""
+"""The status of this name is SERVING while all certificates of the server are valid for another 30 days."""
 
 ALL = (*SERVICES, LIMITS, CERTIFICATES)
 
@@ -25,7 +25,6 @@ STARTING = "the server is starting"
 NO_ANSWER = "the supervisor does not answer"
 DRAINING = "the server is shutting down"
 UNLIMITED = "limits cannot be enforced"
-EXPIRING = "a certificate expires soon"
 
 
 class Health(health_pb2_grpc.HealthServicer):
@@ -50,6 +49,14 @@ class Health(health_pb2_grpc.HealthServicer):
         """Remove a reason from all services."""
         self._reasons = {name: reasons - {reason} for name, reasons in self._reasons.items()}
         self._notify()
+
+    def note_expiry(self, certificate: str, notice: str) -> None:
+        """Let the status of CERTIFICATES follow the notice of a certificate; an empty notice removes it."""
+        reason = f"the certificate {certificate} expires soon"
+        if notice:
+            self.add(reason, (CERTIFICATES,))
+        else:
+            self.remove(reason)
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context

@@ -60,11 +60,12 @@ class Certificates:
         directory: Path,
         source: CertificateSource,
         on_trust: Callable[[bytes, bytes | None], None],
-        on_notice: Callable[[str], None],
+        on_notice: Callable[[str, str], None],
     ) -> None:
         """Messages contain `directory`. `on_trust` gets each new `ca.pem` and `crl.pem` before they are used.
 
-        `on_notice` gets a reason when a certificate must be renewed, and an empty string when it is renewed.
+        `on_notice` gets the name of a certificate, `server` or `ca`, and the reason when it must be renewed.
+        When it is renewed, it gets an empty reason.
         """
         self._directory = directory
         self._source = source
@@ -77,7 +78,7 @@ class Certificates:
         self._pair: ServerPair | None = None
         self._ca = b""
         self._crl: bytes | None = None
-        self._notice = ""
+        self._notices: dict[str, str] = {}
         self._request: asyncio.Task[None] | None = None
         self._responded = 0.0
         self._waited = 0.0
@@ -237,20 +238,18 @@ class Certificates:
     def _check_validity(self) -> None:
         """Log once if a certificate is not valid now or expires soon. The server and its jobs continue."""
         assert self._pair
-        problem, soon = self._pair.validity_problem(), self._pair.expiry_notice()
-        if problem:
-            notice = f"server.pem {problem}; clients refuse it"
-        else:
-            notice = f"server.pem {soon}" if soon else _authority_notice(self._ca)
-        if notice == self._notice:
-            return
-        self._notice = notice
-        reason = f"{self._directory}/{notice}"
-        if problem:
-            self._log.warning("server certificate not valid", reason=reason)
-        elif notice:
-            self._log.warning("certificate expires soon", reason=reason)
-        self._on_notice(notice)
+        problem = self._pair.validity_problem()
+        server = f"{problem}; clients refuse it" if problem else self._pair.expiry_notice()
+        for name, notice in (("server", server), ("ca", _authority_notice(self._ca))):
+            if notice == self._notices.get(name, ""):
+                continue
+            self._notices[name] = notice
+            reason = f"{self._directory}/{name}.pem {notice}"
+            if name == "server" and problem:
+                self._log.warning("server certificate not valid", reason=reason)
+            elif notice:
+                self._log.warning("certificate expires soon", reason=reason)
+            self._on_notice(name, notice)
 
 
 def _load_authorities(pem: bytes) -> None:
@@ -279,6 +278,4 @@ def _authority_notice(pem: bytes) -> str:
     end = _last_expiry(pem)
     if dt.datetime.now(dt.UTC) + server_certificate.RENEWAL_NOTICE < end:
         return ""
-    return (
-        f"ca.pem expires at {end:%Y-%m-%dT%H:%M:%SZ}; replace the authority with: jobworkerd certs rollover"
-    )
+    return f"expires at {end:%Y-%m-%dT%H:%M:%SZ}; replace the authority with: jobworkerd certs rollover"
