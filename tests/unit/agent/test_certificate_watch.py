@@ -1,6 +1,7 @@
 """The messages of the agent about its certificates."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,25 @@ from jobworker_agent.certificate_watch import CertificateWatch
 from jobworker_agent.host_address import HostAddress
 from jobworker_agent.host_connections import HostConnections
 from jobworker_cluster import client_certificates
+from jobworker_cluster.access import InvalidKubeconfig
 from jobworker_cluster.client_certificates import ClientCertificate
 
 CA = trustme.CA()
+
+
+@dataclass
+class FakeCredentials:
+    """Credentials for Kubernetes. `changes` are the results of the next looks."""
+
+    certificate: ClientCertificate | None = None
+    changes: list[bool | InvalidKubeconfig] = field(default_factory=list)
+
+    async def refresh(self) -> bool:
+        """Return or raise the next result."""
+        found = self.changes.pop(0) if self.changes else False
+        if isinstance(found, InvalidKubeconfig):
+            raise found
+        return found
 
 
 def _issue(days: int) -> Issued:
@@ -44,12 +61,12 @@ async def connections(tmp_path: Path) -> AsyncIterator[HostConnections]:
 async def test_certificates_that_expire_are_logged_once_each(
     connections: HostConnections, tmp_path: Path, log: list[EventDict]
 ) -> None:
-    of_cluster: ClientCertificate | None = None
-    watch = CertificateWatch(connections, lambda: of_cluster)
+    credentials = FakeCredentials()
+    watch = CertificateWatch(connections, credentials)
     await watch.look()
     assert not log
     _write(tmp_path, _issue(10))
-    of_cluster = client_certificates.of_kubeconfig("/etc/agent", "agent", _issue(5).certificate)
+    credentials.certificate = client_certificates.of_kubeconfig("/etc/agent", "agent", _issue(5).certificate)
     await watch.look()
     await watch.look()
     renewed, *warnings = log
@@ -65,7 +82,7 @@ async def test_certificates_that_expire_are_logged_once_each(
 async def test_a_renewed_certificate_has_no_notice(
     connections: HostConnections, tmp_path: Path, log: list[EventDict]
 ) -> None:
-    watch = CertificateWatch(connections, lambda: None)
+    watch = CertificateWatch(connections, FakeCredentials())
     for days in (10, 90, 10):
         _write(tmp_path, _issue(days))
         await watch.look()
@@ -83,9 +100,23 @@ async def test_files_that_cannot_be_used_are_logged_with_their_name(
     connections: HostConnections, tmp_path: Path, log: list[EventDict]
 ) -> None:
     (tmp_path / "gateway-key.pem").write_bytes(_issue(90).key)
-    watch = CertificateWatch(connections, lambda: None)
+    watch = CertificateWatch(connections, FakeCredentials())
     for _ in range(3):
         await watch.look()
     (line,) = log
     assert line["event"] == "certificate not usable"
     assert str(line["error"]).startswith(f"{tmp_path}/gateway.pem: [X509: KEY_VALUES_MISMATCH]")
+
+
+async def test_a_kubeconfig_that_was_replaced_is_logged(
+    connections: HostConnections, log: list[EventDict]
+) -> None:
+    watch = CertificateWatch(
+        connections, FakeCredentials(changes=[True, False, InvalidKubeconfig("damaged")])
+    )
+    for _ in range(4):
+        await watch.look()
+    assert [(line["event"], line.get("error")) for line in log] == [
+        ("kubeconfig renewed", None),
+        ("kubeconfig not usable", "damaged"),
+    ]

@@ -1,5 +1,6 @@
 """Credentials for Kubernetes, from files."""
 
+import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
@@ -10,11 +11,13 @@ import pytest
 import trustme
 import yaml
 from aiohttp import web
+from cryptography import x509
 
 from jobworker_cluster import access
 from jobworker_cluster.access import Access, InvalidKubeconfig, read_access
 from jobworker_cluster.kube import Kube
 from jobworker_cluster.kube_errors import KubeError
+from jobworker_cluster.kube_sessions import KubeSessions
 from jobworker_cluster.resources import NODES
 
 
@@ -25,11 +28,21 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-async def server(authority: trustme.CA) -> AsyncIterator[str]:
+def held() -> asyncio.Event:
+    """Set when a request for the name `held` has arrived, whose answer waits until the event is cleared."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def server(authority: trustme.CA, held: asyncio.Event) -> AsyncIterator[str]:
     """A server that answers with the common name, or the token, of its client."""
 
     async def answer(request: web.Request) -> web.Response:
         assert request.transport
+        if request.path.endswith("/held"):
+            held.set()
+            while held.is_set():
+                await asyncio.sleep(0.005)
         certificate = request.transport.get_extra_info("peercert")
         subject = dict(pair for (pair,) in certificate["subject"]) if certificate else {}
         name = subject.get("commonName") or request.headers.get("Authorization", "")
@@ -124,6 +137,109 @@ async def test_a_token_file_that_was_replaced_is_read_again(
     assert await _name(found) == "Bearer one"
     (tmp_path / "token").write_text("two\n")
     assert await _name(found) == "Bearer two"
+
+
+def _write_node(directory: Path, authority: trustme.CA, name: str) -> None:
+    own = authority.issue_cert(common_name=name)
+    for file, content in (
+        ("node.pem", own.cert_chain_pems[0].bytes()),
+        ("node-key.pem", own.private_key_pem.bytes()),
+    ):
+        (directory / "new").write_bytes(content)
+        (directory / "new").rename(directory / file)
+
+
+@pytest.fixture
+async def kube(server: str, authority: trustme.CA, tmp_path: Path) -> AsyncIterator[Kube]:
+    """A client with a kubeconfig that names files."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    _write_node(tmp_path, authority, "one")
+    user = {"client-certificate": "node.pem", "client-key": "node-key.pem"}
+    kube = await Kube.connect(_write(tmp_path, {"server": server, "certificate-authority": "ca.pem"}, user))
+    yield kube
+    await kube.close()
+
+
+async def _seen(kube: Kube, name: str = "n") -> str:
+    return str((await kube.get(NODES, name))["metadata"]["name"])
+
+
+async def test_the_certificate_in_use_says_when_it_expires(kube: Kube, tmp_path: Path) -> None:
+    assert kube.certificate
+    pem = x509.load_pem_x509_certificate((tmp_path / "node.pem").read_bytes())
+    assert kube.certificate.expiry == pem.not_valid_after_utc
+    assert kube.certificate.renewal.startswith("let Kubernetes sign another one for one, and set it with: ")
+
+
+async def test_a_replaced_certificate_is_used_without_a_restart(
+    kube: Kube, authority: trustme.CA, tmp_path: Path
+) -> None:
+    assert await _seen(kube) == "one"
+    assert not await kube.refresh()
+    _write_node(tmp_path, authority, "two")
+    assert await _seen(kube) == "one"
+    assert await kube.refresh()
+    assert await _seen(kube) == "two"
+    assert not await kube.refresh()
+
+
+async def test_a_replaced_kubeconfig_is_used_without_a_restart(
+    kube: Kube, server: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    cluster = {"server": server, "certificate-authority-data": _base64(authority.cert_pem)}
+    _write(tmp_path, cluster, {"token": "new"})
+    assert await kube.refresh()
+    assert await _seen(kube) == "Bearer new"
+    assert kube.certificate is None
+
+
+async def test_calls_in_progress_go_on_with_the_former_credentials(
+    kube: Kube, authority: trustme.CA, tmp_path: Path, held: asyncio.Event
+) -> None:
+    waiting = asyncio.create_task(_seen(kube, "held"))
+    await held.wait()
+    _write_node(tmp_path, authority, "two")
+    assert await kube.refresh()
+    assert await _seen(kube) == "two"
+    held.clear()
+    assert await waiting == "one"
+
+
+async def test_files_that_cannot_be_used_leave_the_former_ones_in_use(
+    kube: Kube, authority: trustme.CA, tmp_path: Path
+) -> None:
+    key = (tmp_path / "node-key.pem").read_bytes()
+    _write_node(tmp_path, authority, "two")
+    (tmp_path / "node-key.pem").write_bytes(key)
+    # The next file may be replaced right now.
+    assert not await kube.refresh()
+    with pytest.raises(InvalidKubeconfig, match="KEY_VALUES_MISMATCH"):
+        await kube.refresh()
+    assert not await kube.refresh()
+    assert await _seen(kube) == "one"
+    _write_node(tmp_path, authority, "three")
+    assert await kube.refresh()
+    assert await _seen(kube) == "three"
+
+
+async def test_a_former_session_is_closed_after_its_calls_had_time(
+    server: str, authority: trustme.CA, tmp_path: Path
+) -> None:
+    times = [0.0]
+    cluster = {"server": server, "certificate-authority-data": _base64(authority.cert_pem)}
+    path = _write(tmp_path, cluster, {"token": "one"})
+    sessions = KubeSessions(read_access(path), path, lambda: times[-1])
+    former = sessions.current
+    _write(tmp_path, cluster, {"token": "another"})
+    assert await sessions.refresh()
+    closed = []
+    for seconds in (59.0, 60.0):
+        times.append(seconds)
+        await sessions.refresh()
+        closed.append(former.closed)
+    assert closed == [False, True]
+    await sessions.close()
+    assert sessions.current.closed
 
 
 async def test_a_token_in_the_file_authenticates(server: str, tmp_path: Path) -> None:

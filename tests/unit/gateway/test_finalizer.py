@@ -114,7 +114,7 @@ async def world() -> AsyncIterator[World]:
             await server.put(
                 f"{CLASSES}/{name}", {"metadata": {"name": name, "labels": labels}, "value": value}
             )
-        yield World(server, lambda: Kube(kube._access))
+        yield World(server, lambda: Kube(kube._sessions.access))
 
 
 async def until(condition: Callable[[], object]) -> None:

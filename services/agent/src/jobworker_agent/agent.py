@@ -40,7 +40,7 @@ async def serve(settings: Settings) -> None:
             log.info("agent started", node=settings.identity.name, server=settings.server.target)
             systemd.notify("READY=1")
             try:
-                watch = CertificateWatch(host.connections, lambda: cluster.certificate)
+                watch = CertificateWatch(host.connections, cluster)
                 await _until_signal(_together(run(settings.identity, host, cluster), watch.run()))
             except ExceptionGroup:
                 log.exception("agent failed", node=settings.identity.name)

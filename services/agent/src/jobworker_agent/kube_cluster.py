@@ -67,6 +67,10 @@ class KubeCluster:
         """The client certificate of the agent in the kubeconfig; None if it has another credential."""
         return self._kube.certificate
 
+    async def refresh(self) -> bool:
+        """See Kube."""
+        return await self._kube.refresh()
+
     async def node(self) -> NodeView | None:
         """See Cluster."""
         with _unavailable():

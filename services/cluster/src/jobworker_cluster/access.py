@@ -33,7 +33,7 @@ class Access:
     """The way to the apiserver. `server_name` is the name in its certificate if the address has another one.
 
     Programs replace the file of a token before the token expires. `proxy` is the URL of an HTTP proxy.
-    `certificate` is that of the client, if it has one.
+    `certificate` is that of the client, if it has one. `files` are those from which the access was read.
     """
 
     server: str
@@ -43,6 +43,7 @@ class Access:
     token: str = ""
     token_file: Path | None = None
     certificate: ClientCertificate | None = None
+    files: tuple[Path, ...] = ()
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that authenticate a request.
@@ -78,9 +79,12 @@ def _why(error: Exception, kubeconfig: Path | None) -> str:
 
 def _from_service_account() -> Access:
     address = f"{_bracketed(os.environ['KUBERNETES_SERVICE_HOST'])}:{os.environ['KUBERNETES_SERVICE_PORT']}"
-    context = _trusting((_SERVICE_ACCOUNT / "ca.crt").read_text())
+    authority = _SERVICE_ACCOUNT / "ca.crt"
+    context = _trusting(authority.read_text())
     server = f"https://{address}"
-    return Access(server, context, proxy=_proxy(server), token_file=_SERVICE_ACCOUNT / "token")
+    return Access(
+        server, context, proxy=_proxy(server), token_file=_SERVICE_ACCOUNT / "token", files=(authority,)
+    )
 
 
 def _from_file(path: Path) -> Access:
@@ -100,7 +104,15 @@ def _from_file(path: Path) -> Access:
         token=user.get("token", ""),
         token_file=path.parent / token_file if token_file else None,
         certificate=_certificate(path, chosen["user"], user),
+        files=(path, *_named_files(path.parent, cluster, user)),
     )
+
+
+def _named_files(directory: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> Iterator[Path]:
+    keys = ((cluster, "certificate-authority"), (user, "client-certificate"), (user, "client-key"))
+    for section, key in keys:
+        if section.get(key) and not section.get(f"{key}-data"):
+            yield directory / section[key]
 
 
 def _certificate(path: Path, name: str, user: Mapping[str, Any]) -> ClientCertificate | None:

@@ -17,6 +17,7 @@ import aiohttp
 from jobworker_cluster.access import Access, read_access
 from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube_errors import Forbidden, Unauthorized, Unreachable, from_answer
+from jobworker_cluster.kube_sessions import KubeSessions
 from jobworker_cluster.resources import Resource, Selection
 
 Json = dict[str, Any]
@@ -24,11 +25,6 @@ Json = dict[str, Any]
 _PAGE = 500
 _SMALLEST_PAGE = 50
 _CALL_SECONDS = 5.0
-_CONNECTIONS = 100
-_MAX_OBJECT_BYTES = 1 << 21
-"""More than the largest object. aiohttp cannot read longer lines than its buffer, and a watch sends one per
-object.
-"""
 _METADATA_ONLY = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 _CONTENT = {
     "merge": "application/merge-patch+json",
@@ -77,23 +73,20 @@ class _Request:
 class Kube:
     """Calls the apiserver. Each call can raise a KubeError; Unreachable is worth a retry."""
 
-    def __init__(self, access: Access, refusal_delays: Sequence[float] = ()) -> None:
-        """The first call connects.
+    def __init__(
+        self, access: Access, refusal_delays: Sequence[float] = (), kubeconfig: Path | None = None
+    ) -> None:
+        """The first call connects. `access` is that of `kubeconfig`, see `refresh`.
 
         A call for which the identity lacks a right is repeated after each of `refusal_delays`, in seconds: an
         apiserver accepts calls before it has loaded the rights.
         """
-        self._access = access
         self._refusal_delays = refusal_delays
         self._ahead = timedelta()
         self._pages: dict[Resource, int] = {}
         """The sizes of the pages of lists that took too long."""
 
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=access.context)
-        # With `trust_env`, aiohttp would look for ~/.netrc and for proxies in a thread before each request.
-        self._session = aiohttp.ClientSession(
-            connector=connector, proxy=access.proxy, read_bufsize=_MAX_OBJECT_BYTES
-        )
+        self._sessions = KubeSessions(access, kubeconfig)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None, refusal_delays: Sequence[float] = ()) -> Self:
@@ -103,16 +96,26 @@ class Kube:
         Raises:
             InvalidKubeconfig: the file or the service account cannot be used.
         """
-        return cls(read_access(kubeconfig), refusal_delays)
+        return cls(read_access(kubeconfig), refusal_delays, kubeconfig)
 
     @property
     def certificate(self) -> ClientCertificate | None:
         """The client certificate; None if the client has another credential."""
-        return self._access.certificate
+        return self._sessions.access.certificate
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.close()
+        await self._sessions.close()
+
+    async def refresh(self) -> bool:
+        """Use the kubeconfig and the files that it names for new calls if they have changed.
+
+        Return whether they have. Calls in progress continue.
+
+        Raises:
+            InvalidKubeconfig: the new files cannot be used. It is raised once for each change.
+        """
+        return await self._sessions.refresh()
 
     def time(self) -> datetime:
         """Return the time of the apiserver, which the times of objects are of, as its last answer tells it.
@@ -245,17 +248,18 @@ class Kube:
             raise Unreachable(0, _cause(error)) from error
 
     async def _send(self, request: _Request) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", **self._access.headers(), **request.headers}
+        access = self._sessions.access
+        headers = {"Accept": "application/json", **access.headers(), **request.headers}
         if request.body is not None:
             headers.setdefault("Content-Type", "application/json")
-        response = await self._session.request(
+        response = await self._sessions.current.request(
             request.method,
-            self._access.server + request.path,
+            access.server + request.path,
             params=request.query,
             data=None if request.body is None else json.dumps(request.body),
             headers=headers,
             timeout=request.timeout,
-            server_hostname=self._access.server_name,
+            server_hostname=access.server_name,
         )
         with contextlib.suppress(KeyError, ValueError):
             date = email.utils.parsedate_to_datetime(response.headers["Date"])

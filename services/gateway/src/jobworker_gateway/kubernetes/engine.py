@@ -6,21 +6,20 @@ import time
 from collections.abc import Mapping
 from typing import Self
 
-import structlog
-
 from jobworker.v1 import cluster_service_pb2, job_pb2
 from jobworker_cluster import names, records
 from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube import Kube
 from jobworker_cluster.pods import JobPod
-from jobworker_cluster.reflector import NOT_LISTED, Changed, Current, Deleted, Listed, Reflector
+from jobworker_cluster.reflector import Changed, Current, Deleted, Listed, Reflector
 from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, secrets
 from jobworker_cluster.resources import pods as pods_of
 from jobworker_gateway.engine import AcceptedJob, Archive
 from jobworker_gateway.job_table import JobTable, LiveJob
+from jobworker_gateway.kubernetes import credentials, problems
 from jobworker_gateway.kubernetes.allocations import Allocations
 from jobworker_gateway.kubernetes.attempts import Attempts
-from jobworker_gateway.kubernetes.cluster_errors import REFUSED, UNREACHABLE, cluster_errors
+from jobworker_gateway.kubernetes.cluster_errors import cluster_errors
 from jobworker_gateway.kubernetes.cluster_state import ClusterState
 from jobworker_gateway.kubernetes.finalizer import Finalizer
 from jobworker_gateway.kubernetes.keyed_tasks import KeyedTasks
@@ -47,7 +46,6 @@ class KubernetesEngine:
 
     def __init__(self, settings: KubernetesSettings, archive: Archive, kube: Kube) -> None:
         self._kube = kube
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._complete = False
         allocations = Allocations()
         self._jobs = JobTable()
@@ -119,7 +117,8 @@ class KubernetesEngine:
         try:
             async with asyncio.TaskGroup() as group:
                 # The first list can fail for as long as a certificate or a right is missing.
-                group.create_task(self._report_problems())
+                group.create_task(problems.report(lambda: self.problem, self._watches))
+                group.create_task(credentials.follow(self._kube))
                 group.create_task(self._follow_leases())
                 group.create_task(self._follow_nodes(nodes_listed))
                 group.create_task(self._follow_secrets(secrets_listed))
@@ -274,23 +273,6 @@ class KubernetesEngine:
                 del self._missing_pods[job_id]
                 if job_id in self._state.secrets and job_id not in self._state.pods:
                     self._tasks.schedule(job_id)
-
-    async def _report_problems(self) -> None:
-        """Log when the cluster stops to answer or refuses the watches, and when it answers again."""
-        reported = ""
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            problem, refused = self.problem, any(each.is_refused for each in self._watches)
-            if not problem:
-                if reported:
-                    self._log.info("cluster reachable again")
-                reported = ""
-            elif refused and reported != REFUSED:
-                self._log.warning(REFUSED, reason=problem)
-                reported = REFUSED
-            elif not reported and not problem.endswith(NOT_LISTED):
-                self._log.warning(UNREACHABLE, reason=problem)
-                reported = UNREACHABLE
 
     async def _time_out(self, job_id: str) -> None:
         """Mark a job that was in the queue for too long. `decide` then lets it be deleted."""
