@@ -15,7 +15,7 @@ from jobworkerd.model import Job, JobStatus, TerminationReason
 from jobworkerd.protocol.messages import Done, ListJobs, OneJob
 from jobworkerd.protocol.node_messages import EvictJob, GetHost, Host, ListRuns, RenewLease, Run, RunJob, Runs
 from jobworkerd.quotas import AdminQuota, QuotaConfig
-from jobworkerd.supervisor import jobs
+from jobworkerd.supervisor import creation
 from tests.unit.supervisor.job_table import CONFIG, ONE_JOB, Server, command, running_table
 
 HOUR_NS = 3_600 * 10**9
@@ -97,7 +97,7 @@ async def test_two_jobs_cannot_have_one_key(tmp_path: Path, ended: bool) -> None
 
 async def test_ids_of_the_host_skip_given_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = time.time_ns()
-    monkeypatch.setattr(jobs, "time", SimpleNamespace(time_ns=lambda: now_ns))
+    monkeypatch.setattr(creation, "time", SimpleNamespace(time_ns=lambda: now_ns))
     async with running_table(tmp_path) as server:
         last = key_of((await server.run("true")).id)
         given = [JobIds(last + ahead).new(0) for ahead in (0, 10**9)]

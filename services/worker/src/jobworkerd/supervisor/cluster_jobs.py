@@ -65,7 +65,7 @@ class ClusterJobs:
             return await self._jobs.started(found.id)
         if spec.fenced and not self.lease.holds:
             raise TooManyJobs("the host has no lease in the cluster", "retry when the agent has renewed it")
-        return await self._jobs.start_with_id(request.job_id, spec, request.trace)
+        return await self._jobs.creation.start_with_id(request.job_id, spec, request.trace)
 
     def _find(self, job_id: str) -> Job | None:
         try:

@@ -1,27 +1,18 @@
-"""The table of all jobs, and the rules for new jobs. `live_job` starts, stops and ends each job."""
+"""The table of all jobs. `creation` adds new ones, and `live_job` starts, stops and ends each of them."""
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 
 from jobworkerd.config import Config
-from jobworkerd.create_rate import CreateRate
-from jobworkerd.errors import (
-    CommandNotStarted,
-    HostExhausted,
-    JobNotFinal,
-    JobNotFound,
-    JobNotRunning,
-    ShuttingDown,
-)
-from jobworkerd.job_id import JobIds, is_job_id, key_of, time_of
+from jobworkerd.errors import HostExhausted, JobNotFinal, JobNotFound, JobNotRunning
+from jobworkerd.job_id import is_job_id
 from jobworkerd.model import Job, JobSpec, JobStatus, TerminationReason
 from jobworkerd.protocol.change_log import RemovalReason
 from jobworkerd.protocol.job_changes import JobChanges
 from jobworkerd.protocol.messages import DeleteJob, JobPage, ListJobs, Progress, StopJob, UpdateJob
 from jobworkerd.supervisor.adoption import Adoption
+from jobworkerd.supervisor.creation import Creation
 from jobworkerd.supervisor.event_log import EventLog
 from jobworkerd.supervisor.holder import HeldJob
 from jobworkerd.supervisor.job_context import JobContext
@@ -34,9 +25,8 @@ from jobworkerd.supervisor.live_jobs import LiveJobs
 from jobworkerd.supervisor.outcome import StopRequest
 from jobworkerd.supervisor.queued_jobs import QueuedJobs
 from jobworkerd.supervisor.removal import Removal
-from jobworkerd.supervisor.request_ids import RequestIds
 from jobworkerd.supervisor.retention import Retention
-from jobworkerd.trace_context import JobTrace, TraceContext
+from jobworkerd.trace_context import TraceContext
 
 
 class Jobs:
@@ -58,26 +48,20 @@ class Jobs:
             self.inputs.job_changed(job_id)
             on_change(job_id)
 
-        self._config = config
         self._context = context
-        self._records = records = context.records
+        self._records = context.records
         self._events = JobEvents(log)
         self._on_change = changed
         self._removal = Removal(context, on_forget)
         self._retention = Retention(config.retention, self._removal, context)
-        self._ids = JobIds(records.newest_key())
         self._live_jobs = LiveJobs(context, self._events, changed, self._ended)
         self._live = self._live_jobs.entries
         self.queued = QueuedJobs(config, context, self._live_jobs.launch, self._ended)
         self._live_jobs.attach(self.queued)
         self._admission = self.queued.admission
         self.preparation = self._live_jobs.preparation
-        self._request_ids = RequestIds(records)
-        self._create_rate = CreateRate(
-            config.quota.admin.create_rate, config.max_create_rate, context.loop.time
-        )
+        self.creation = Creation(config, context, self._live_jobs, self.queued, self._events)
         self.inputs = JobInputs(self.get, lambda job_id: self._live[job_id].live, self._events)
-        self._draining = False
 
     async def adopt(self, held: Mapping[str, HeldJob]) -> list[str]:
         """Continue the jobs of an earlier supervisor, and return the ids of those that are not lost.
@@ -94,54 +78,11 @@ class Jobs:
         A repeated request id of the same owner returns the first job in its current state.
 
         Raises:
-            QuotaExceeded: the owner makes too many calls, or has too many jobs.
-            ServerBusy: all clients together make too many calls.
-            RequestIdReused: the owner used the request id for a different request.
-            ShuttingDown: the server shuts down.
-            TooManyJobs: there is no room for the job and it does not wait, or the queue is full.
-            LimitUnavailable: the policy is strict and a limit cannot be enforced.
-            CommandNotStarted: the command cannot be executed.
-            HostExhausted: the record cannot be stored.
-            OSError: the host is exhausted.
+            JobWorkerError, OSError: as in `Creation.first` and `Creation.start`.
         """
-        self._create_rate.take(spec.owner)
-        if first := await self._request_ids.first(spec):
+        if first := await self.creation.first(spec):
             return self.get(first)
-        if self._draining:
-            raise ShuttingDown
-        return await self._start(self._new_job(spec, trace))
-
-    async def start_with_id(self, job_id: str, spec: JobSpec, trace: TraceContext | None) -> Job:
-        """Start a job of the cluster, which has an id already. No job with this id exists.
-
-        Raises:
-            RequestIdReused: the owner used the request id for another job.
-            ShuttingDown: the server shuts down.
-            TooManyJobs, LimitUnavailable, CommandNotStarted, HostExhausted, OSError: as in `start`.
-        """
-        self._request_ids.check_unused(spec)
-        self._check_key(job_id)
-        if self._draining:
-            raise ShuttingDown
-        self._admission.require_room(spec)
-        self._ids.reserve(job_id)
-        created_ns, job_trace = time_of(job_id), JobTrace.below(trace)
-        status = JobStatus.INITIALIZING
-        return await self._start(
-            Job(id=job_id, spec=spec, status=status, create_time_ns=created_ns, trace=job_trace)
-        )
-
-    def _check_key(self, job_id: str) -> None:
-        """Check that no other job has the key of a job, which is its key in the database, too.
-
-        Raises:
-            CommandNotStarted: one has.
-        """
-        key = key_of(job_id)
-        other = next((each for each in self._live if key_of(each) == key), "") or self._records.id_at(key)
-        if other:
-            why = f"job {other} of this host was created at the same time; create another job"
-            raise CommandNotStarted("id", "EEXIST", why)
+        return await self.creation.start(spec, trace)
 
     async def started(self, job_id: str) -> Job:
         """Return a job in its current state, but not before its command runs.
@@ -153,40 +94,6 @@ class Jobs:
         if (entry := self._live.get(job_id)) and not entry.started.done():
             await asyncio.shield(entry.started)
         return self.get(job_id)
-
-    async def _start(self, job: Job) -> Job:
-        spec = job.spec
-        started: asyncio.Future[Job] = self._context.loop.create_future()
-        with self._request_ids.starting(spec, job.id, started):
-            try:
-                created = await self._create(job, started)
-            except BaseException as error:
-                started.set_exception(error)
-                started.exception()  # marks it as retrieved: no request has to wait for it
-                raise
-            started.set_result(created)
-        return created
-
-    def _new_job(self, spec: JobSpec, trace: TraceContext | None) -> Job:
-        """Return a job that starts, or waits if there is no room for it.
-
-        Raises:
-            TooManyJobs: there is no room for it, and it does not wait.
-        """
-        waits = self._admission.must_wait(spec)
-        status = JobStatus.QUEUED if waits else JobStatus.INITIALIZING
-        now = time.time_ns()
-        job_id, job_trace = self._ids.new(now), JobTrace.below(trace)
-        return Job(id=job_id, spec=spec, status=status, create_time_ns=now, was_queued=waits, trace=job_trace)
-
-    async def _create(self, job: Job, started: asyncio.Future[Job]) -> Job:
-        if job.status is not JobStatus.QUEUED:
-            commit = partial(self._live_jobs.commit, job.spec)
-            return await self._live_jobs.launch(job, started, commit)
-        queued = await self.queued.add(job)
-        self.changes.changed(job.id)
-        self._events.queued(queued)
-        return queued
 
     def _ended(self, job: Job) -> None:
         """Publish a final job, whose record is committed."""
@@ -354,7 +261,7 @@ class Jobs:
 
         Each job has its own grace period, but at most `max_grace_period` (seconds).
         """
-        self._draining = True
+        self.creation.close()
         self.queued.close()
         request = StopRequest(TerminationReason.STOPPED)
         while self._live:
