@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from jobworkerd.api import main
 from jobworkerd.api.host import describe_host
-from jobworkerd.api.telemetry import Exporting
 from jobworkerd.config import ApiConfig, Config, Defaults
 from jobworkerd.rpc_server.interceptors.server_interceptor import ServerInterceptor
+from jobworkerd.rpc_server.telemetry import Exporting
 from server_fixtures import authority, logged
 
 __all__ = ["authority", "logged"]

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -26,7 +27,6 @@ from jobworkerd.api.metrics.api_metrics import ApiMetrics
 from jobworkerd.api.node_service import NodeService
 from jobworkerd.api.service import JobService
 from jobworkerd.api.streaming.streams import Streams
-from jobworkerd.api.telemetry import Exporting, telemetry
 from jobworkerd.config import Config, MetricsConfig, from_json, listen_address
 from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
 from jobworkerd.keeper import memory_file
@@ -57,7 +57,15 @@ from jobworkerd.rpc_server.interceptors.rpc_metrics import RpcMetrics
 from jobworkerd.rpc_server.log_lines import LogLines
 from jobworkerd.rpc_server.memory import trim_periodically
 from jobworkerd.rpc_server.registration import Service
+from jobworkerd.rpc_server.telemetry import Exporting, telemetry
 from jobworkerd.startup import CannotStart
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
+    from jobworkerd.api.job_spans import JobSpans
+
+_SERVICE_NAME = "jobworkerd"
 
 _SUPERVISOR_ENDED = (
     "the supervisor ended before this process served; the next supervisor starts another one, "
@@ -78,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     lines = log_setup.configure(config.logging, "api")
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     try:
-        exporting = telemetry(os.environ, config.log.max_bytes)
+        exporting = telemetry(os.environ, _SERVICE_NAME, partial(_job_spans, config.log.max_bytes))
         if config.metrics.listen:
             importlib.import_module("jobworkerd.api.metrics.prometheus")
         preload.load()
@@ -99,6 +107,13 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _job_spans(max_log_bytes: int, resource: "Resource") -> "JobSpans":
+    """Load the code of the spans of jobs, which only a process with an exporter needs."""
+    from jobworkerd.api.job_spans import JobSpans
+
+    return JobSpans(resource, max_log_bytes)
+
+
 async def _with_log_lines(lines: LogLines, serving: Coroutine[None, None, None]) -> None:
     """Serve while the loop writes pending log lines."""
     lines.watch(asyncio.get_running_loop())
@@ -114,7 +129,7 @@ async def serve(
     config: Config,
     host: Host,
     sock: socket.socket,
-    exporting: Exporting,
+    exporting: "Exporting[JobSpans]",
     log: structlog.typing.FilteringBoundLogger,
 ) -> None:
     """Serve until the other end of the socket is closed; the interceptors of `exporting` are outermost.
@@ -138,7 +153,7 @@ async def serve(
     clients = Clients(config.quota)
     streams = Streams(supervisor, host.jobs_dir, config.log, metrics.readers)
     service = JobService(config, streams, supervisor, identities, draining)
-    if job_spans := exporting.job_spans:
+    if job_spans := exporting.spans:
         service.on_created = job_spans.created
         job_spans.acknowledge_with(supervisor.acknowledge_spans)
     call_bounds = CallBounds(identities, sessions, clients, config.api.max_concurrent_rpcs)

@@ -1,4 +1,4 @@
-"""Exports the metrics of this process and of the supervisor with the exporters of OpenTelemetry.
+"""Exports the metrics of this process and of its supervisor with the exporters of OpenTelemetry.
 
 Imported only with an exporter. The SDK exports the durations of RPCs itself. It cannot export a histogram
 that another process has filled, so this module makes the data of both processes from their snapshots.
@@ -43,7 +43,10 @@ _COLLECT_SECONDS = 5.0
 
 
 Snapshots = tuple[Snapshot, Snapshot | None]
-"""The snapshots of this process and of the supervisor, which is None if another process exports it."""
+"""The snapshots of this process and of the supervisor.
+
+The second one is None if another process exports it, and at a gateway, which has no supervisor.
+"""
 
 Collect = Callable[[], Coroutine[None, None, Snapshots]]
 
@@ -97,8 +100,8 @@ def _collected(loop: asyncio.AbstractEventLoop, collect: Collect) -> Snapshots |
 
 def metrics_data(snapshots: Snapshots, resource: Resource) -> MetricsData:
     """Return the data of both snapshots. The supervisor is an instance of the service, too."""
-    api, supervisor = snapshots
-    found = [_resource_metrics(api, resource, {RPC_DURATION.name})]
+    own_process, supervisor = snapshots
+    found = [_resource_metrics(own_process, resource, {RPC_DURATION.name})]
     if supervisor:
         # The same id whichever API process exports it.
         instance = str(uuid.uuid5(uuid.NAMESPACE_OID, str(supervisor.start_time_ns)))

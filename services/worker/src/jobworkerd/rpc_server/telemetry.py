@@ -11,7 +11,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -21,17 +22,15 @@ from jobworkerd.startup import CannotStart
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from jobworkerd.api.job_spans import JobSpans
-    from jobworkerd.api.metrics.otlp import MetricsExport
-
-_SERVICE_NAME = "jobworkerd"
+    from jobworkerd.rpc_server.metrics.otlp import MetricsExport
 
 _DEFAULT_INTERVAL = 60.0
 
 _FLUSH_SECONDS = 1.0
-"""Maximum wait for collectors at the end. The supervisor kills this process after 5 s."""
+"""Maximum wait for collectors at the end. The supervisor kills an API process after 5 s."""
 
 
 class _Closable(Protocol):
@@ -41,18 +40,35 @@ class _Closable(Protocol):
         """Shut down; a provider sends its buffered data first."""
 
 
-class Exporting(NamedTuple):
-    """The parts that export telemetry: interceptors, and those for the spans of jobs and for the metrics."""
+class SpanSource(Protocol):
+    """Makes the spans of a server that are not those of RPCs."""
+
+    def attach(self, outputs: "Sequence[Callable[[ReadableSpan], None]]") -> None:
+        """Set the functions that take finished spans."""
+
+    def finished(self, spans: "Sequence[ReadableSpan]") -> None:
+        """Learn which spans are exported or lost. Any thread can call it."""
+
+
+S = TypeVar("S", bound=SpanSource)
+
+
+@dataclass(frozen=True)
+class Exporting(Generic[S]):
+    """The parts that export telemetry: interceptors, the metrics, and the source of other spans."""
 
     interceptors: Sequence[ServerInterceptor] = ()
-    job_spans: "JobSpans | None" = None
     metrics: "MetricsExport | None" = None
+    spans: S | None = None
 
 
 def telemetry(
-    environment: Mapping[str, str], max_log_bytes: int
-) -> contextlib.AbstractContextManager[Exporting]:
+    environment: Mapping[str, str], service: str, make_spans: "Callable[[Resource], S] | None" = None
+) -> contextlib.AbstractContextManager[Exporting[S]]:
     """Return a context manager that yields the parts that export telemetry, none without an exporter.
+
+    `service` is the name of the service unless a variable sets another one. `make_spans` makes the source of
+    further spans.
 
     This function loads the modules. Threads and connections start when the context is entered, and buffered
     data is sent when it is left.
@@ -64,11 +80,14 @@ def telemetry(
     metrics = _exporters(environment, "OTEL_METRICS_EXPORTER")
     _warn_about_logs(environment)
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not traces | metrics:
-        return contextlib.nullcontext(Exporting())
+        nothing: Exporting[S] = Exporting()
+        return contextlib.nullcontext(nothing)
     for signal, exporters in (("TRACES", traces), ("METRICS", metrics)):
         if "otlp" in exporters:
             _check_protocol(environment, signal)
-    return _exporting(traces, metrics, max_log_bytes, _interval(environment))
+    resource = _resource(service)
+    spans = make_spans(resource) if make_spans and traces else None
+    return _exporting(traces, metrics, resource, spans, _interval(environment))
 
 
 def _interval(environment: Mapping[str, str]) -> float:
@@ -104,41 +123,39 @@ def _exporters(environment: Mapping[str, str], variable: str) -> frozenset[str]:
 
 
 def _exporting(
-    traces: frozenset[str], metrics: frozenset[str], max_log_bytes: int, interval: float
-) -> contextlib.AbstractContextManager[Exporting]:
+    traces: frozenset[str], metrics: frozenset[str], resource: "Resource", spans: S | None, interval: float
+) -> contextlib.AbstractContextManager[Exporting[S]]:
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.trace import TracerProvider
 
-    from jobworkerd.api.job_spans import JobSpans
-    from jobworkerd.api.metrics.otlp import MetricsExport
     from jobworkerd.rpc_server.interceptors.telemetry import Telemetry
+    from jobworkerd.rpc_server.metrics.otlp import MetricsExport
     from jobworkerd.rpc_server.rpc_spans import RpcSpans
     from jobworkerd.rpc_server.span_output import SpanOutput
 
     # gRPC loads it for the first channel, when the process may no longer be able to read it.
     importlib.import_module("grpc._channel")
-    resource = _resource()
     sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
     span_exporters = [_span_exporter(name) for name in traces]
     metric_exporters = [_metric_exporter(name) for name in metrics]
 
     @contextlib.contextmanager
-    def exporting() -> Iterator[Exporting]:
+    def exporting() -> Iterator[Exporting[S]]:
         span_outputs = [make() for make in span_exporters]
         metric_outputs = [make() for make in metric_exporters]
         snapshots = MetricsExport([make() for make in metric_exporters], resource, interval)
         export = snapshots if metric_exporters else None
         readers = [PeriodicExportingMetricReader(each) for each in metric_outputs]
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
-        job_spans = JobSpans(resource, max_log_bytes)
-        outputs = [SpanOutput(each, job_spans.finished) for each in span_outputs]
+        outputs = [SpanOutput(each, spans.finished) if spans else SpanOutput(each) for each in span_outputs]
         add = [each.add for each in outputs]
-        job_spans.attach(add)
+        if spans:
+            spans.attach(add)
         # A span that is not exported must not become the parent of others.
         rpc_spans = RpcSpans(resource, sampler, add) if outputs else None
         try:
-            yield Exporting((Telemetry(rpc_spans, meters),), job_spans if outputs else None, export)
+            yield Exporting((Telemetry(rpc_spans, meters),), export, spans)
         finally:
             _shut_down([*outputs, meters, snapshots], [*span_outputs, *metric_outputs])
 
@@ -160,17 +177,18 @@ def _shut_down(providers: Sequence[_Closable], exporters: Sequence[_Closable]) -
             each.shutdown()
 
 
-def _resource() -> "Resource":
+def _resource(service: str) -> "Resource":
     """Return the resource from the environment, with defaults for missing attributes.
 
-    All API processes report the same metrics, so each needs a unique instance id.
+    All API processes of a host, and all gateways of a cluster, report the same metrics, so each needs a
+    unique instance id.
     """
     from opentelemetry.sdk.resources import Resource
 
     given = Resource({"service.instance.id": str(uuid.uuid4())}).merge(Resource.create())
     if not str(given.attributes["service.name"]).startswith("unknown_service"):
         return given
-    return given.merge(Resource({"service.name": _SERVICE_NAME}))
+    return given.merge(Resource({"service.name": service}))
 
 
 def _span_exporter(name: str) -> "Callable[[], SpanExporter]":

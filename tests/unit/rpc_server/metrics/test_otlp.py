@@ -11,7 +11,6 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
 
-from jobworkerd.api.metrics.otlp import MetricsExport, Snapshots, metrics_data
 from jobworkerd.errors import SupervisorUnavailable
 from jobworkerd.metrics.definitions import (
     JOB_DURATION,
@@ -21,6 +20,7 @@ from jobworkerd.metrics.definitions import (
     RPC_DURATION,
 )
 from jobworkerd.metrics.instruments import Histogram, Sample, Snapshot, sample
+from jobworkerd.rpc_server.metrics.otlp import MetricsExport, Snapshots, metrics_data
 
 RESOURCE = Resource({"service.name": "jobworkerd", "service.instance.id": "one"})
 API = Snapshot(3, (sample(READER_ACTIVE, 2), Sample(RPC_DURATION.name, 1.0, ("a", "OK"), (1,))))
