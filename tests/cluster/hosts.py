@@ -143,9 +143,9 @@ def _agent(place: Place, address: str, plane: ControlPlane, certs: Path, directo
 
 @contextlib.contextmanager
 def gateway(
-    place: Place, plane: ControlPlane, certs: Path, archive: str, directory: Path
+    place: Place, plane: ControlPlane, certs: Path, archive: str, directory: Path, **more: str
 ) -> Iterator[Gateway]:
-    """Start a gateway and stop it at the end."""
+    """Start a gateway, with some more variables, and stop it at the end."""
     address = f"{place.address}:{PORT}"
     user = "system:serviceaccount:jobworker:jobworker-gateway"
     settings = {
@@ -153,6 +153,7 @@ def gateway(
         "JOBWORKER_GATEWAY_CERTS_DIR": str(certs),
         "JOBWORKER_GATEWAY_KUBECONFIG": str(plane.kubeconfig(user, "system:serviceaccounts")),
         "JOBWORKER_GATEWAY_ARCHIVE": archive,
+        **more,
     }
     argv: list[str | Path] = [*place.prefix, BIN / "jobworker-gateway"]
     service = Service(place.name, argv, directory / f"{place.name}.log", settings)

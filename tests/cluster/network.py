@@ -24,6 +24,11 @@ class Network:
         self._switch = f"{prefix}-switch"
         self._hosts: list[str] = []
 
+    @property
+    def address(self) -> str:
+        """The address of the tests, which all hosts reach."""
+        return f"{self.subnet}.{_TESTS}"
+
     def place(self, name: str, number: int) -> Place:
         """Add a host whose address ends with a number."""
         place = Place(name, f"{self.subnet}.{number}", _NAMESPACES / f"{self.prefix}-{name}")
@@ -59,7 +64,7 @@ class Network:
         _ip("-n", self._switch, "link", "set", "bridge", "up")
         own = self.prefix
         _ip("link", "add", own, "type", "veth", "peer", "name", self._port("tests"), "netns", self._switch)
-        _ip("addr", "add", f"{self.subnet}.{_TESTS}/24", "dev", own)
+        _ip("addr", "add", f"{self.address}/24", "dev", own)
         _ip("link", "set", own, "up")
         self._plug(self._port("tests"))
 

@@ -195,7 +195,7 @@ async def test_a_deleted_node_registers_again(node: Node) -> None:
 async def test_a_node_cannot_read_the_jobs_of_others(control_plane: ControlPlane, node: Node) -> None:
     node.create_job()
     await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
-    assert await node.cluster.read_spec(pods.read(node.pod()))
+    assert (await node.cluster.read_spec(pods.read(node.pod()))).request
     async with _node(control_plane, "node-b") as other:
         with pytest.raises(SecretUnreadable):
             await other.cluster.read_spec(pods.read(node.pod()))

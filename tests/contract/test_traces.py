@@ -1,10 +1,8 @@
 """Traces at a real OTLP receiver: from the client over the server to the command of the job."""
 
 import asyncio
-import os
 import secrets
-import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from google.protobuf import duration_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 from otlp_receiver import OtlpReceiver, ReceivedSpan, tree
 from restarts import LastingClient, kill_supervisor, lasting_client
+from traced_command import SPAN_OF_THE_COMMAND, run, traced_command
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from live import Server, eventually
@@ -20,20 +19,6 @@ from live import Server, eventually
 CREATE = "jobworker.v1.JobService/CreateJob"
 JOB = "jobworker.job"
 STEPS = tuple(f"{JOB}.{step}" for step in ("spare_process", "cgroup", "record", "exec"))
-SPAN_OF_THE_COMMAND = "work of the command"
-COMMAND = f"""
-import json, os, secrets, sys, time, urllib.request
-assert not [name for name in os.environ if name.startswith("OTEL_")]
-_, trace_id, parent_id, _ = os.environ["TRACEPARENT"].split("-")
-now = time.time_ns()
-span = {{"traceId": trace_id, "spanId": secrets.token_hex(8), "parentSpanId": parent_id}}
-span |= {{"name": "{SPAN_OF_THE_COMMAND}", "startTimeUnixNano": str(now), "endTimeUnixNano": str(now)}}
-service = {{"key": "service.name", "value": {{"stringValue": "command"}}}}
-spans = {{"resource": {{"attributes": [service]}}, "scopeSpans": [{{"spans": [span]}}]}}
-body = json.dumps({{"resourceSpans": [spans]}}).encode()
-urllib.request.urlopen(urllib.request.Request(sys.argv[1] + "/v1/traces", body)).read()
-"""
-"""A program that continues the trace, as programs in jobs do."""
 
 
 class Caller:
@@ -80,18 +65,10 @@ async def caller(traced_server: Server, receiver: OtlpReceiver) -> AsyncIterator
         yield Caller(connected, receiver)
 
 
-def run(server: Server, receiver: OtlpReceiver, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run `jobworker run` as a program that exports its spans."""
-    settings = {"JOBWORKER_SERVER": server.address, "JOBWORKER_CERTS": str(server.certs)}
-    env: Mapping[str, str] = {**os.environ, **receiver.variables, **settings}
-    argv = [str(BIN / "jobworker"), "run", *arguments]
-    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120)
-
-
 async def test_a_run_is_one_trace_with_the_span_of_its_command(
     traced_server: Server, receiver: OtlpReceiver
 ) -> None:
-    command = ("--network", "host", "--", "python3", "-c", COMMAND, f"http://127.0.0.1:{receiver.http_port}")
+    command = ("--network", "host", "--", *traced_command(receiver))
     done = await asyncio.to_thread(run, traced_server, receiver, *command)
     assert done.returncode == 0, done.stderr
     (root,) = [each for each in receiver.spans() if each.name == "jobworker run"]

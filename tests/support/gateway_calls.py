@@ -20,10 +20,11 @@ from jobworkerd.rpc_server.identity.principal import Identities, Principal, Role
 class Call:
     """The context of a call: what the client sends, and what it gets."""
 
-    def __init__(self, *requests: Message, seconds: float | None = None) -> None:
+    def __init__(self, *requests: Message, seconds: float | None = None, **metadata: str) -> None:
         self.requests: asyncio.Queue[object] = asyncio.Queue()
         self.responses: asyncio.Queue[bytes] = asyncio.Queue()
         self._seconds = seconds
+        self._metadata = tuple(metadata.items())
         for request in requests:
             self.requests.put_nowait(request)
 
@@ -43,6 +44,10 @@ class Call:
     def end(self) -> None:
         """Send no more requests."""
         self.requests.put_nowait(aio.EOF)
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what the client sends with the call."""
+        return self._metadata
 
     def time_remaining(self) -> float | None:
         """Return the time until the deadline."""

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 PROGRAM = Path(sys.executable).with_name("jobworker-gateway")
 
 _SECONDS = 60.0
+_NOTHING: Mapping[str, str] = {}
 
 
 @asynccontextmanager
-async def started(directory: Path, **changed: str) -> AsyncIterator[Process]:
-    """Start the program, and kill it at the end if it still runs. `changed` are flags."""
+async def started(
+    directory: Path, environment: Mapping[str, str] = _NOTHING, **changed: str
+) -> AsyncIterator[Process]:
+    """Start the program with more variables, and kill it at the end if it still runs. `changed` are flags."""
     flags = {
         "listen": "127.0.0.1:0",
         "certs-dir": str(directory / "certs"),
@@ -29,7 +33,10 @@ async def started(directory: Path, **changed: str) -> AsyncIterator[Process]:
         **changed,
     }
     process = await asyncio.create_subprocess_exec(
-        PROGRAM, *(f"--{name}={value}" for name, value in flags.items()), stderr=PIPE
+        PROGRAM,
+        *(f"--{name}={value}" for name, value in flags.items()),
+        stderr=PIPE,
+        env={**os.environ, **environment},
     )
     try:
         yield process

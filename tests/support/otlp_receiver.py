@@ -63,9 +63,10 @@ class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
 
 
 class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """The spans that have arrived at two ports of 127.0.0.1. Threads add them."""
+    """The spans that have arrived at two ports of this host. Threads add them."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self.host = host
         self.port = 0
         self.http_port = 0
         self._spans: list[ReceivedSpan] = []
@@ -76,15 +77,15 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls) -> Iterator["OtlpReceiver"]:
-        """Listen on free ports until the end of the context."""
-        receiver = cls()
+    def started(cls, host: str = "127.0.0.1") -> Iterator["OtlpReceiver"]:
+        """Listen on free ports of an address until the end of the context."""
+        receiver = cls(host)
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=20))
         add = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
         add(receiver, server)  # type: ignore[no-untyped-call]  # generated
         add = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server
         add(_Metrics(), server)  # type: ignore[no-untyped-call]  # generated
-        receiver.port = server.add_insecure_port("127.0.0.1:0")
+        receiver.port = server.add_insecure_port(f"{host}:0")
         server.start()
         try:
             with _json_over_http(receiver) as receiver.http_port:
@@ -97,7 +98,7 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
         """The environment of a process that exports its spans to this receiver soon after their end."""
         return {
             "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.host}:{self.port}",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
         }
 
@@ -192,7 +193,7 @@ def _json_over_http(receiver: OtlpReceiver) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             """Print nothing."""
 
-    with http_server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http_server.ThreadingHTTPServer((receiver.host, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-import structlog
 import trustme
 from api_server import Authority, Logged, eventually
 from msgspec.structs import replace
@@ -16,6 +15,9 @@ from fake_cluster import FakeCluster, fake_cluster
 from jobworker_gateway import server
 from jobworker_gateway.settings import GatewayConfig
 from jobworkerd.config import MetricsConfig
+from jobworkerd.rpc_server.telemetry import Exporting, SpanSource
+
+_NOT_EXPORTING: Exporting[SpanSource] = Exporting()
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,18 @@ def gateway_settings(directory: Path, authority: Authority) -> GatewayConfig:
 
 @asynccontextmanager
 async def running_gateway(
-    directory: Path, authority: Authority, logged: Logged, **changed: MetricsConfig
+    directory: Path,
+    authority: Authority,
+    logged: Logged,
+    exporting: Exporting[SpanSource] = _NOT_EXPORTING,
+    **changed: MetricsConfig,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway until the context is left. `changed` are settings."""
     settings = replace(gateway_settings(directory, authority), **changed)
     stopped = asyncio.Event()
     async with fake_cluster(directory) as cluster:
         running = asyncio.create_task(
-            server.serve(settings, cluster.engine, cluster.archive, stopped, structlog.get_logger())
+            server.serve(settings, cluster.engine, cluster.archive, stopped, exporting)
         )
         try:
             await eventually(lambda: running.done() or _address(logged))

@@ -27,6 +27,8 @@ class ScriptedNode:
     def __init__(self, authority: trustme.CA, directory: Path) -> None:
         self.calls: list[tuple[str, str]] = []
         """The method and the subject of each call."""
+        self.traces: list[dict[str, str]] = []
+        """The headers of the trace of each call."""
         self.peers: set[str] = set()
         """The connections of all calls."""
         self.scripts: dict[str, list[Script]] = {}
@@ -64,7 +66,9 @@ class ScriptedNode:
             self._server = None
 
     async def _serve(self, method: str, context: Context) -> None:
-        subject = dict(context.invocation_metadata() or ()).get(SUBJECT_KEY, b"")
+        metadata = dict(context.invocation_metadata() or ())
+        subject = metadata.get(SUBJECT_KEY, b"")
+        self.traces.append({key: str(metadata[key]) for key in metadata if key.startswith("trace")})
         assert isinstance(subject, bytes)
         self.calls.append((method, subject.decode()))
         self.peers.add(context.peer())

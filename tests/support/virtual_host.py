@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2, node_service_pb2
 from jobworker_agent.host_errors import JobUnknown
+from jobworker_cluster.trace_headers import TraceHeaders
 
 CPU = 1_600
 MEMORY = 65_536
@@ -32,7 +33,11 @@ class VirtualHost:
             max_cpu=CPU, max_memory=MEMORY, max_jobs=MAX_JOBS, version="0.1.0", kernel="6.1"
         )
 
-    async def run(self, request: node_service_pb2.RunJobRequest) -> job_pb2.Job:
+    async def run(
+        self,
+        request: node_service_pb2.RunJobRequest,
+        trace: TraceHeaders,  # noqa: ARG002 - the signature of Host
+    ) -> job_pb2.Job:
         """Start a job."""
         found = self._runs.get(request.id)
         if found is None:

@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
-from jobworker_agent.cluster import NodeView, PodEvent, SecretUnreadable
+from jobworker_agent.cluster import NodeView, PodEvent, SecretUnreadable, Spec
 from jobworker_agent.host_errors import JobUnknown, OtherAttempt
 from jobworker_agent.pod_status import JsonObject
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.records import is_final
+from jobworker_cluster.trace_headers import TraceHeaders
 
 ID = "01900000-0000-7000-8000-000000000001"
 OWNER = "CN=alice,OU=Admin"
 HOST = node_service_pb2.GetHostResponse(
     max_cpu=400, max_memory=4096, max_jobs=40, version="0.1.0", kernel="6.1.0"
 )
+TRACE = TraceHeaders(f"00-{'1' * 32}-{'2' * 16}-01", "a=1")
 
 
 class Killed(BaseException):
@@ -87,6 +89,7 @@ class FakeHost:
     jobs: dict[str, job_pb2.Job] = field(default_factory=dict)
     request_ids: dict[str, str] = field(default_factory=dict)
     starts: list[node_service_pb2.RunJobRequest] = field(default_factory=list)
+    traces: list[TraceHeaders] = field(default_factory=list)
     leases: list[float] = field(default_factory=list)
     lease_ends: list[float] = field(default_factory=list)
     answer: node_service_pb2.GetHostResponse = field(default_factory=lambda: HOST)
@@ -97,8 +100,9 @@ class FakeHost:
         self.faults.before("describe")
         return self.answer
 
-    async def run(self, request: node_service_pb2.RunJobRequest) -> job_pb2.Job:
+    async def run(self, request: node_service_pb2.RunJobRequest, trace: TraceHeaders) -> job_pb2.Job:
         self.faults.before("run")
+        self.traces.append(trace)
         if request.id in self.jobs:
             if self.request_ids[request.id] != request.job.request_id:
                 raise OtherAttempt("REQUEST_ID_REUSED", "another attempt has this id")
@@ -214,12 +218,12 @@ class FakeCluster:
         assert seconds == 15
         self.leases.append(node_uid)
 
-    async def read_spec(self, pod: JobPod) -> bytes:
+    async def read_spec(self, pod: JobPod) -> Spec:
         self.faults.before("read_spec")
         assert pod.secret == "secret-1"
         if self.spec is None:
             raise SecretUnreadable("it does not exist")
-        return self.spec
+        return Spec(self.spec, TRACE)
 
     async def note_shortage(self, pod: JobPod, why: str) -> None:
         self.faults.before("note_shortage")

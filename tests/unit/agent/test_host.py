@@ -19,7 +19,10 @@ from jobworker_agent.host import GrpcHost
 from jobworker_agent.host_address import HostAddress
 from jobworker_agent.host_connections import HostConnections
 from jobworker_agent.host_errors import HostUnavailable, RunRefused
-from tests.unit.agent.fakes import ID, OWNER
+from jobworker_cluster.trace_headers import TraceHeaders
+from tests.unit.agent.fakes import ID, OWNER, TRACE
+
+PARENT = {"traceparent": TRACE.traceparent}
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Server(NodeServiceServicer, JobServiceServicer):
     subjects: list[bytes] = field(default_factory=list)
     clients: list[bytes] = field(default_factory=list)
     leases: list[tuple[int, int]] = field(default_factory=list)
+    traces: list[dict[str, Any]] = field(default_factory=list)
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     failure: grpc.StatusCode | None = None
@@ -40,6 +44,13 @@ class Server(NodeServiceServicer, JobServiceServicer):
         if self.failure:
             await context.abort(self.failure, "why")
         return node_service_pb2.GetHostResponse(max_jobs=7)
+
+    async def RunJob(
+        self, request: node_service_pb2.RunJobRequest, context: Any
+    ) -> node_service_pb2.RunJobResponse:
+        metadata = context.invocation_metadata() or ()
+        self.traces.append({key: value for key, value in metadata if key.startswith("trace")})
+        return node_service_pb2.RunJobResponse(job=job_pb2.Job(id=request.id))
 
     async def RenewLease(
         self, request: node_service_pb2.RenewLeaseRequest, context: Any
@@ -120,6 +131,27 @@ async def test_a_call_for_a_client_names_its_subject(host: GrpcHost, server: Ser
     job = await host.stop(ID, "CN=Zoë,OU=Admin")
     assert job.id == ID
     assert server.subjects == ["CN=Zoë,OU=Admin".encode()]
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        (TRACE, {**PARENT, "tracestate": "a=1"}),
+        (TraceHeaders(TRACE.traceparent), PARENT),
+        (TraceHeaders(TRACE.traceparent, "a=1,\tb=2"), {**PARENT, "tracestate": "a=1, b=2"}),
+        (TraceHeaders(TRACE.traceparent, "a=ä"), PARENT),
+        (TraceHeaders(TRACE.traceparent, "a" * 513), PARENT),
+        (TraceHeaders("00-1\n", "a=1"), {}),
+        (TraceHeaders("1" * 100_000), {}),
+        (TraceHeaders(), {}),
+    ],
+)
+async def test_a_start_continues_the_trace_of_the_job_unless_its_annotations_are_unusable(
+    host: GrpcHost, server: Server, headers: TraceHeaders, sent: dict[str, str]
+) -> None:
+    request = node_service_pb2.RunJobRequest(id=ID)
+    assert (await host.run(request, headers)).id == ID
+    assert server.traces == [sent]
 
 
 async def test_a_lease_is_renewed_with_fractions_of_a_second(host: GrpcHost, server: Server) -> None:

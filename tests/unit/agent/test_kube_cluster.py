@@ -13,6 +13,7 @@ from jobworker_agent.node_object import NodeIdentity
 from jobworker_cluster import pods
 from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.resources import NODE_LEASES
+from jobworker_cluster.trace_headers import TraceHeaders
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node-1"
 SECRETS = "/api/v1/namespaces/jobworker/secrets"
@@ -27,7 +28,17 @@ async def test_the_secret_of_the_current_attempt_has_the_request(next_attempt: i
         await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(), attempt=next_attempt))
         cluster = KubeCluster(kube, IDENTITY, "jobworker")
         spec = await cluster.read_spec(replace(FIRST, attempt=attempt))
-    assert job_service_pb2.CreateJobRequest.FromString(spec).command == "true"
+    assert job_service_pb2.CreateJobRequest.FromString(spec.request).command == "true"
+    assert spec.trace == TraceHeaders()
+
+
+async def test_the_secret_has_the_trace_of_the_job() -> None:
+    trace = TraceHeaders("a parent", "a state")
+    secret = secret_item(job())
+    secret["metadata"]["annotations"] |= trace.annotations
+    async with apiserver() as (server, kube):
+        await server.put(f"{SECRETS}/{FIRST.secret}", secret)
+        assert (await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)).trace == trace
 
 
 async def test_an_attempt_is_over_once_its_secret_has_the_next_one() -> None:

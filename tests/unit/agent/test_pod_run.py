@@ -12,7 +12,17 @@ from jobworker_agent.host_errors import HostUnavailable, JobUnknown, RunRefused
 from jobworker_agent.pod_run import PodRun
 from jobworker_agent.start import Starter
 from jobworker_cluster.pods import JobPod
-from tests.unit.agent.fakes import ID, FakeCluster, FakeHost, Faults, HeldLease, Killed, a_job, a_pod
+from tests.unit.agent.fakes import (
+    ID,
+    TRACE,
+    FakeCluster,
+    FakeHost,
+    Faults,
+    HeldLease,
+    Killed,
+    a_job,
+    a_pod,
+)
 
 RUNNING = job_pb2.JOB_STATUS_RUNNING
 COMPLETED = job_pb2.JOB_STATUS_COMPLETED
@@ -57,6 +67,7 @@ async def test_a_job_is_started_reported_awaited_and_reported() -> None:
     assert (start.id, start.owner, start.node, start.attempt) == (ID, "CN=alice,OU=Admin", "host1", 1)
     assert start.fenced
     assert start.job.request_id == "uid-1"
+    assert node.host.traces == [TRACE]
 
 
 async def test_an_attempt_that_the_cluster_has_given_up_does_not_start() -> None:

@@ -15,7 +15,7 @@ from fake_apiserver import FakeApiserver, apiserver
 from fake_archive import FakeArchive
 from job_pods import job, pod_item, ran, secret_item
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cluster import job_secrets, names, pods, records
+from jobworker_cluster import job_secrets, names, pods, records, trace_headers
 from jobworker_cluster.kube import Json, Kube
 from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.pods import JobPod
@@ -33,6 +33,7 @@ from jobworkerd.errors import (
     JobNotFound,
     RequestIdReused,
 )
+from jobworkerd.trace_context import TraceContext
 
 PODS = "/api/v1/namespaces/jobworker/pods"
 SECRETS = "/api/v1/namespaces/jobworker/secrets"
@@ -139,9 +140,11 @@ def attempt(engine: KubernetesEngine) -> int:
     return live.job.attempt if live else 0
 
 
-def accepted(found: job_pb2.Job, request_id: str = "", request_hash: str = "h") -> AcceptedJob:
+def accepted(
+    found: job_pb2.Job, request_id: str = "", request_hash: str = "h", trace: TraceContext | None = None
+) -> AcceptedJob:
     request = job_service_pb2.CreateJobRequest(command="true", request_id=request_id)
-    return AcceptedJob(found, request, request_hash)
+    return AcceptedJob(found, request, request_hash, trace)
 
 
 async def test_a_job_is_archived_before_it_leaves_the_cluster(world: World) -> None:
@@ -160,6 +163,31 @@ async def test_a_job_is_archived_before_it_leaves_the_cluster(world: World) -> N
     changes = [each for each in world.server.requests if not each.startswith("GET")]
     assert changes == [f"DELETE {SECRET}", f"PATCH {POD}", f"DELETE {POD}"]
     assert not world.jobs_left
+
+
+async def test_a_job_keeps_the_trace_of_the_first_of_several_equal_requests(world: World) -> None:
+    first, second = (TraceContext(f"00-{digit * 32}-{digit * 16}-01", "a=1") for digit in "12")
+    async with world.gateway() as engine:
+        created = await engine.submit(accepted(ONCE, "r", trace=first))
+        assert (await engine.submit(accepted(job(2), "r", trace=second))).id == created.id
+        assert (await engine.submit(accepted(job(3), "r"))).id == created.id
+        await world.change(ONCE)
+        await status(engine, ONCE, INITIALIZING)
+    (secret,) = (item for path, item in world.server.objects.items() if path.startswith(SECRETS))
+    found = trace_headers.from_annotations(secret["metadata"]["annotations"])
+    assert (found.traceparent, found.tracestate) == (first.traceparent, "a=1")
+    request = job_secrets.read(secret).request.SerializeToString()
+    assert first.trace_id.encode() not in request
+
+
+async def test_the_next_attempt_has_the_trace_of_the_job(world: World) -> None:
+    trace = TraceContext(f"00-{'1' * 32}-{'2' * 16}-01")
+    async with world.gateway() as engine:
+        await engine.submit(accepted(AGAIN, trace=trace))
+        await world.change(AGAIN, record=ran(AGAIN, STOPPED, "EVICTED"), phase="Failed")
+        await until(lambda: attempt(engine) == 2)
+    secret = world.server.objects[f"{SECRETS}/job-{AGAIN.id}"]
+    assert secret["metadata"]["annotations"][names.TRACEPARENT] == trace.traceparent
 
 
 async def test_a_job_whose_node_has_no_room_is_in_the_queue(world: World) -> None:

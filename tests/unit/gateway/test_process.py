@@ -1,11 +1,14 @@
 """The program `jobworker-gateway`: its start without Kubernetes, and its end."""
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
-from api_server import Authority
+from api_server import Authority, eventually
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from otlp_metrics_receiver import OtlpMetricsReceiver
+from otlp_receiver import OtlpReceiver
 
 from gateway_program import connect, ended, event, started
 
@@ -68,7 +71,7 @@ NO_CERTIFICATE = (
 async def test_a_gateway_that_cannot_start_says_why(
     directory: Path, flag: str, value: str, sentence: str
 ) -> None:
-    async with started(directory, **{flag: value}) as process:
+    async with started(directory, {}, **{flag: value}) as process:
         assert (await event(process, "cannot start"))["reason"] == sentence
         assert await ended(process) == 1
 
@@ -92,6 +95,47 @@ async def test_no_part_of_a_password_is_in_the_log(directory: Path, address: str
     log = stderr.decode()
     assert "s3cr" not in log
     assert "write each special character of the password as % and two hexadecimal digits" in log
+
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+PARENT_ID = "b7ad6b7169203331"
+
+
+async def test_a_gateway_exports_the_spans_of_its_calls(directory: Path, clients: Authority) -> None:
+    metadata = [("traceparent", f"00-{TRACE_ID}-{PARENT_ID}-01")]
+    with OtlpReceiver.started() as receiver:
+        async with started(directory, receiver.variables) as process:
+            address = (await event(process, "listening"))["address"]
+            async with connect(address, clients, "Viewer") as channel:
+                await health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(), metadata=metadata
+                )
+            line = await event(process, "rpc")
+            process.send_signal(signal.SIGTERM)
+            assert await ended(process) == 0
+        (span,) = receiver.spans(TRACE_ID)
+    assert (span.name, span.parent_id) == ("grpc.health.v1.Health/Check", PARENT_ID)
+    assert span.resource["service.name"] == "jobworker-gateway"
+    assert (line["trace_id"], line["span_id"]) == (TRACE_ID, span.span_id)
+
+
+async def test_a_gateway_exports_its_metrics(directory: Path, clients: Authority) -> None:
+    with OtlpMetricsReceiver.started() as receiver:
+        async with started(directory, receiver.variables) as process:
+            address = (await event(process, "listening"))["address"]
+            async with connect(address, clients, "Viewer") as channel:
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+                for name in ("rpc.server.call.duration", "jobworker.queue.length", "jobworker.cluster.nodes"):
+                    await eventually(partial(receiver.instances, name))
+            process.send_signal(signal.SIGTERM)
+            assert await ended(process) == 0
+    assert len({each.instance for each in receiver.metrics}) == 1
+
+
+async def test_an_unknown_exporter_ends_the_start(directory: Path) -> None:
+    async with started(directory, {"OTEL_TRACES_EXPORTER": "carrier-pigeon"}) as process:
+        assert "unknown exporter 'carrier-pigeon'" in (await event(process, "cannot start"))["reason"]
+        assert await ended(process) == 1
 
 
 async def test_a_setting_that_is_not_accepted_ends_the_start(directory: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-import structlog
 from api_server import Authority, Logged, eventually, refusal
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -24,6 +23,7 @@ from jobworker.v1 import (
     login_service_pb2_grpc,
 )
 from jobworker_gateway import server
+from jobworkerd.rpc_server.telemetry import Exporting
 from jobworkerd.startup import CannotStart
 from running_gateway import Gateway, gateway_settings, running_gateway
 from server_fixtures import logged
@@ -183,7 +183,7 @@ async def test_missing_certificates_end_the_start(tmp_path: Path, authority: Aut
         with pytest.raises(
             CannotStart, match=r"server-key\.pem: No such file or directory; create certificates"
         ):
-            await server.serve(settings, cluster.engine, cluster.archive, asyncio.Event(), None)  # type: ignore[arg-type]  # nothing is logged
+            await server.serve(settings, cluster.engine, cluster.archive, asyncio.Event(), Exporting())
 
 
 async def test_a_second_gateway_does_not_share_the_port(
@@ -193,7 +193,7 @@ async def test_a_second_gateway_does_not_share_the_port(
     settings = replace(gateway_settings(tmp_path / "second", authority), listen=gateway.address)
     with pytest.raises(CannotStart, match=r"cannot listen on .*: Address already in use"):
         await server.serve(
-            settings, gateway.cluster.engine, gateway.cluster.archive, asyncio.Event(), structlog.get_logger()
+            settings, gateway.cluster.engine, gateway.cluster.archive, asyncio.Event(), Exporting()
         )
 
 
@@ -202,7 +202,7 @@ async def test_a_missing_certificate_for_nodes_ends_the_start(tmp_path: Path, au
     (tmp_path / "certs/gateway.pem").unlink()
     async with fake_cluster(tmp_path) as cluster:
         with pytest.raises(CannotStart) as caught:
-            await server.serve(settings, cluster.engine, cluster.archive, asyncio.Event(), None)  # type: ignore[arg-type]  # nothing is logged
+            await server.serve(settings, cluster.engine, cluster.archive, asyncio.Event(), Exporting())
     assert str(caught.value) == (
         f"certificate for nodes: {tmp_path}/certs/gateway.pem: cannot read the file: "
         "No such file or directory; create it with `jobworkerd certs issue gateway --role gateway`"

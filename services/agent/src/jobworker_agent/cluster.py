@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 from jobworker.v1 import job_pb2
 from jobworker_agent.pod_status import JsonObject
 from jobworker_cluster.pods import JobPod
+from jobworker_cluster.trace_headers import TraceHeaders
 
 
 class ClusterUnavailable(Exception):
@@ -19,6 +20,14 @@ class SecretUnreadable(Exception):
 
 class AttemptOver(Exception):
     """The cluster has given up this attempt, so it must not start."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The content of a Secret that a start needs: a serialized CreateJobRequest, and the trace of the job."""
+
+    request: bytes
+    trace: TraceHeaders = field(default_factory=TraceHeaders)
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,8 @@ class Cluster(Protocol):
     async def renew_lease(self, seconds: int, node_uid: str) -> None:
         """Renew the Lease of the node, or create it. It is deleted with the Node."""
 
-    async def read_spec(self, pod: JobPod) -> bytes:
-        """Return the serialized CreateJobRequest in the Secret of a Pod.
+    async def read_spec(self, pod: JobPod) -> Spec:
+        """Return the content of the Secret of a Pod.
 
         Raises:
             AttemptOver: the Secret is that of a later attempt, or of a later job of the same request.

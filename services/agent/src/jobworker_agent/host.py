@@ -11,6 +11,7 @@ from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
 from jobworker_agent.host_address import HostAddress
 from jobworker_agent.host_connections import HostConnection, HostConnections
 from jobworker_agent.host_errors import HostUnavailable, JobUnknown, from_rpc
+from jobworker_cluster.trace_headers import TraceHeaders
 
 CALL_SECONDS = 10.0
 START_SECONDS = 60.0
@@ -45,7 +46,7 @@ class Host(Protocol):
     async def describe(self) -> node_service_pb2.GetHostResponse:
         """Return the resources of the host."""
 
-    async def run(self, request: node_service_pb2.RunJobRequest) -> job_pb2.Job:
+    async def run(self, request: node_service_pb2.RunJobRequest, trace: TraceHeaders) -> job_pb2.Job:
         """Start a job, or return the one that an earlier call with the same id and request id started.
 
         Raises:
@@ -111,9 +112,10 @@ class GrpcHost:
         call = self._connection.node.GetHost(node_service_pb2.GetHostRequest(), timeout=CALL_SECONDS)
         return await self._answer(call)
 
-    async def run(self, request: node_service_pb2.RunJobRequest) -> job_pb2.Job:
+    async def run(self, request: node_service_pb2.RunJobRequest, trace: TraceHeaders) -> job_pb2.Job:
         """See Host."""
-        return (await self._answer(self._connection.node.RunJob(request, timeout=START_SECONDS))).job
+        call = self._connection.node.RunJob(request, timeout=START_SECONDS, metadata=trace.metadata)
+        return (await self._answer(call)).job
 
     async def find(self, job_id: str, owner: str) -> job_pb2.Job | None:
         """See Host."""

@@ -20,10 +20,11 @@ from jobworker_agent.cluster import (
     PodSeen,
     PodsListed,
     SecretUnreadable,
+    Spec,
 )
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_agent.pod_status import JsonObject, pod_status
-from jobworker_cluster import names, records
+from jobworker_cluster import names, records, trace_headers
 from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube import Json, Kube
 from jobworker_cluster.kube_errors import Conflict, KubeError, NotFound
@@ -129,13 +130,15 @@ class KubeCluster:
         written = await self._kube.patch(NODE_LEASES, self._name, patch)
         self._lease_version = written["metadata"]["resourceVersion"]
 
-    async def read_spec(self, pod: JobPod) -> bytes:
+    async def read_spec(self, pod: JobPod) -> Spec:
         """See Cluster."""
         with _unavailable():
             try:
                 found = await self._kube.get(self._secrets, pod.secret)
-                _check_current(pod, found["metadata"])
-                return base64.b64decode(found["data"][names.SPEC_KEY], validate=True)
+                metadata = found["metadata"]
+                _check_current(pod, metadata)
+                trace = trace_headers.from_annotations(metadata.get("annotations") or {})
+                return Spec(base64.b64decode(found["data"][names.SPEC_KEY], validate=True), trace)
             except KubeError as error:
                 if error.status not in {403, 404}:
                     raise

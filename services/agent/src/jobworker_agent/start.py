@@ -11,6 +11,7 @@ from jobworker_agent.cluster import AttemptOver, Cluster
 from jobworker_agent.host import Host
 from jobworker_agent.host_errors import HostUnavailable, JobUnknown, OtherAttempt, RunRefused
 from jobworker_cluster.pods import JobPod
+from jobworker_cluster.trace_headers import TraceHeaders
 
 
 class LeaseState(Protocol):
@@ -40,8 +41,8 @@ class Starter:
             # The cluster may already have given up this attempt.
             raise HostUnavailable("NO_LEASE", "the lease of the node has ended")
         try:
-            request = self._request(pod, await self.cluster.read_spec(pod))
-            return await self._run(request)
+            spec = await self.cluster.read_spec(pod)
+            return await self._run(self._request(pod, spec.request), spec.trace)
         except AttemptOver:
             return records_of_end.given_up(pod)
         except DecodeError:
@@ -61,13 +62,13 @@ class Starter:
             job=job,
         )
 
-    async def _run(self, request: node_service_pb2.RunJobRequest) -> job_pb2.Job:
+    async def _run(self, request: node_service_pb2.RunJobRequest, trace: TraceHeaders) -> job_pb2.Job:
         try:
-            return await self.host.run(request)
+            return await self.host.run(request, trace)
         except OtherAttempt:
             await self._remove(request)
         try:
-            return await self.host.run(request)
+            return await self.host.run(request, trace)
         except OtherAttempt as error:
             raise HostUnavailable(error.reason, str(error)) from error
 

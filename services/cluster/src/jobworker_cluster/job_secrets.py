@@ -12,6 +12,9 @@ from google.protobuf.message import DecodeError
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cluster import names
 from jobworker_cluster.kube import Json
+from jobworker_cluster.trace_headers import TraceHeaders
+
+_NO_TRACE = TraceHeaders()
 
 
 class InvalidSecret(ValueError):
@@ -37,7 +40,13 @@ class JobSecret:
         return names.key_of_secret(self.name)
 
 
-def build(name: str, job: job_pb2.Job, request: job_service_pb2.CreateJobRequest, request_hash: str) -> Json:
+def build(
+    name: str,
+    job: job_pb2.Job,
+    request: job_service_pb2.CreateJobRequest,
+    request_hash: str,
+    trace: TraceHeaders = _NO_TRACE,
+) -> Json:
     """Return the Secret of an accepted job."""
     return {
         "apiVersion": "v1",
@@ -46,7 +55,7 @@ def build(name: str, job: job_pb2.Job, request: job_service_pb2.CreateJobRequest
         "metadata": {
             "name": name,
             "labels": {names.JOB: "true", names.JOB_ID: job.id},
-            "annotations": {names.REQUEST_HASH: request_hash},
+            "annotations": {names.REQUEST_HASH: request_hash, **trace.annotations},
         },
         "data": {
             names.SPEC_KEY: base64.b64encode(request.SerializeToString()).decode(),

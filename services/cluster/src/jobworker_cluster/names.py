@@ -40,6 +40,10 @@ GATEWAY = f"{PREFIX}/gateway"
 
 SECRET_UID = f"{PREFIX}/secret-uid"
 
+TRACEPARENT = f"{PREFIX}/traceparent"
+TRACESTATE = f"{PREFIX}/tracestate"
+"""Annotations of a Secret: the parent of the spans of the job, from the request that created it."""
+
 NODE = f"{PREFIX}/node"
 """Label `true` of the Nodes of agents, and their taint."""
 

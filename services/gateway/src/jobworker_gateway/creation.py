@@ -13,6 +13,7 @@ from jobworkerd.errors import MessageTooLarge
 from jobworkerd.job_id import JobIds
 from jobworkerd.model import Job, JobSpec, JobStatus
 from jobworkerd.rpc_server import convert, validation
+from jobworkerd.trace_context import TraceContext
 
 Request = job_service_pb2.CreateJobRequest
 
@@ -29,8 +30,8 @@ class Creation:
         self._queues = queues
         self._ids = JobIds()
 
-    def accept(self, request: Request, owner: str) -> AcceptedJob:
-        """Return the job that a request describes.
+    def accept(self, request: Request, owner: str, trace: TraceContext | None) -> AcceptedJob:
+        """Return the job that a request describes, with the trace of the call.
 
         Raises:
             InvalidRequest: a value is not accepted.
@@ -43,7 +44,7 @@ class Creation:
         job = convert.job_to_proto(
             Job(id=new_id, spec=spec, status=JobStatus.QUEUED, create_time_ns=job_id.time_of(new_id))
         )
-        return AcceptedJob(job, _with_defaults(request, spec, job), _hash(request))
+        return AcceptedJob(job, _with_defaults(request, spec, job), _hash(request), trace)
 
 
 def _with_defaults(request: Request, spec: JobSpec, job: job_pb2.Job) -> Request:

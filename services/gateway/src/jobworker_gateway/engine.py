@@ -15,6 +15,7 @@ from jobworker.v1 import cluster_service_pb2, job_pb2, job_service_pb2
 from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.trace_context import TraceContext
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class AcceptedJob:
 
     `job` is the initial record, with the id, the owner, the time of creation and status QUEUED. `request`
     is what a node gets. Both have the gateway's defaults. `request_hash` is a hash of the request as the
-    client sent it; it matters only if the request has a `request_id`.
+    client sent it; it matters only if the request has a `request_id`. `trace` is the parent of the spans of
+    the job, which a retry of the request does not change.
     """
 
     job: job_pb2.Job
     request: job_service_pb2.CreateJobRequest
     request_hash: str = ""
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The metrics of a gateway, on a Prometheus endpoint as that of a host."""
+"""The metrics of a gateway, on a Prometheus endpoint or for a collector, as those of a host."""
 
 import time
 from collections import Counter
@@ -35,8 +35,14 @@ class GatewayMetrics:
     async def report(self, accept: str) -> Response:
         """Return the metrics in the form that the Accept header of a scrape asks for."""
         form = text_format.content_type(accept)
-        snapshot = Snapshot(self._start_time_ns, tuple(self._samples()))
-        return Response(HTTPStatus.OK, text_format.render(merge(snapshot, ()), form), form)
+        return Response(HTTPStatus.OK, text_format.render(merge(self._snapshot(), ()), form), form)
+
+    async def for_export(self) -> tuple[Snapshot, None]:
+        """Return the metrics as those of a process without a supervisor."""
+        return self._snapshot(), None
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self._start_time_ns, tuple(self._samples()))
 
     def _samples(self) -> Iterator[Sample]:
         jobs = self._engine.jobs.by_status()

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from jobworker_client.errors import ConfigError
+from jobworker_gateway import node_trace
 from jobworker_gateway.node_certificate import NodeCertificate
 from jobworker_gateway.node_errors import from_rpc
 from jobworker_gateway.node_stream import NodeStream, StreamCall
@@ -155,4 +156,5 @@ class NodeConnections:
 
 
 def _metadata(subject: str) -> aio.Metadata:
-    return aio.Metadata((SUBJECT_KEY, subject.encode()))
+    """Return the metadata of a call for a user, in the trace of the user's call."""
+    return aio.Metadata((SUBJECT_KEY, subject.encode()), *node_trace.current().metadata)

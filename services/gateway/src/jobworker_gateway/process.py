@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -19,17 +20,22 @@ from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworker_gateway.settings import GatewayConfig
 from jobworkerd.rpc_server import log_setup
 from jobworkerd.rpc_server.log_lines import LogLines
+from jobworkerd.rpc_server.telemetry import Exporting, SpanSource, telemetry
 from jobworkerd.startup import CannotStart
+
+_SERVICE_NAME = "jobworker-gateway"
 
 
 def run(settings: GatewayConfig) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     lines = log_setup.configure(settings.logging, "gateway")
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    # Loaded modules stay, and a garbage collection that includes them delays all calls by 20 ms.
-    gc.freeze()
     try:
-        uvloop.run(_with_log_lines(lines, _serve(settings, log)))
+        exporting: AbstractContextManager[Exporting[SpanSource]] = telemetry(os.environ, _SERVICE_NAME)
+        # Loaded modules stay, and a garbage collection that includes them delays all calls by 20 ms.
+        gc.freeze()
+        with exporting as exported:
+            uvloop.run(_with_log_lines(lines, _serve(settings, exported)))
     except CannotStart as error:
         log.error("cannot start", reason=str(error))  # noqa: TRY400 - the message is sufficient
         return 1
@@ -47,12 +53,12 @@ async def _with_log_lines(lines: LogLines, serving: Coroutine[None, None, None])
     await serving
 
 
-async def _serve(settings: GatewayConfig, log: structlog.typing.FilteringBoundLogger) -> None:
+async def _serve(settings: GatewayConfig, exporting: Exporting[SpanSource]) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with open_archive(settings.archive) as archive, _open_engine(settings, archive) as engine:
-        await server.serve(settings, engine, archive, stopped, log)
+        await server.serve(settings, engine, archive, stopped, exporting)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from jobworker_gateway.metrics import GatewayMetrics
 from jobworker_gateway.node_certificate import CertificateFiles, NodeCertificate
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeErrors
+from jobworker_gateway.node_trace import NodeTrace
 from jobworker_gateway.service import GatewayJobService
 from jobworker_gateway.settings import GatewayConfig
 from jobworkerd.config import MetricsConfig, listen_address
@@ -39,6 +40,7 @@ from jobworkerd.rpc_server.interceptors.rpc_metrics import RpcMetrics
 from jobworkerd.rpc_server.memory import trim_periodically
 from jobworkerd.rpc_server.metrics.endpoint import MetricsEndpoint, bind
 from jobworkerd.rpc_server.registration import Service
+from jobworkerd.rpc_server.telemetry import Exporting, SpanSource
 
 
 async def serve(
@@ -46,13 +48,16 @@ async def serve(
     engine: Engine,
     archive: SqlArchive,
     stopped: asyncio.Event,
-    log: structlog.typing.FilteringBoundLogger,
+    exporting: Exporting[SpanSource],
 ) -> None:
     """Serve until `stopped` is set, then end every call with a status.
+
+    The interceptors of `exporting` are outermost.
 
     Raises:
         CannotStart: a certificate is unusable, or the address cannot be bound.
     """
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     config = settings.server
     health = Health(NAMES)
     sessions = SessionTokens(_no_sessions)
@@ -75,7 +80,16 @@ async def serve(
     authorization = Authorization(identities, active_calls)
     grpc_server = server.build(
         config.api,
-        [*measured, AccessLog(), Errors(), NodeErrors(), call_bounds, authorization],
+        [
+            *exporting.interceptors,
+            NodeTrace(),
+            *measured,
+            AccessLog(),
+            Errors(),
+            NodeErrors(),
+            call_bounds,
+            authorization,
+        ],
         _services(service, identities, engine),
         health,
         shares_port=False,
@@ -86,6 +100,8 @@ async def serve(
     scraping = _serve_metrics(config.metrics, metrics, identities, certificates)
     await grpc_server.start()
     log.info("listening", address=address)
+    if exporting.metrics:
+        exporting.metrics.start(metrics.for_export)
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(each)

@@ -20,7 +20,7 @@ from jobworker_gateway.relay import Relays
 from jobworker_gateway.watches import Watch
 from jobworkerd.config import Config
 from jobworkerd.errors import QuotaExceeded, ShuttingDown
-from jobworkerd.rpc_server import attach_validation, page_token, validation
+from jobworkerd.rpc_server import attach_validation, call_trace, page_token, validation
 from jobworkerd.rpc_server.attach_requests import read_start
 from jobworkerd.rpc_server.identity.principal import Identities
 from jobworkerd.rpc_server.rpc import Context, log_job_id
@@ -64,7 +64,7 @@ class GatewayJobService(job_service_pb2_grpc.JobServiceServicer):
         if self.draining.is_set():
             raise ShuttingDown
         owner = self._subject(context)
-        accepted = self._creation.accept(request, owner)
+        accepted = self._creation.accept(request, owner, call_trace.of_call(context))
         self._quotas.count_call(owner)
         await self._check_room(owner, request.request_id)
         with self._quotas.submitting(accepted.job):

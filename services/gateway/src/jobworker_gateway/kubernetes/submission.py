@@ -10,6 +10,7 @@ from jobworker_cluster.job_secrets import JobSecret
 from jobworker_cluster.kube_errors import Conflict, KubeError, NotFound, Unreachable
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.resources import secrets
+from jobworker_gateway import node_trace
 from jobworker_gateway.engine import AcceptedJob
 from jobworker_gateway.kubernetes.attempts import DEFAULT_QUEUE, Attempts
 from jobworkerd.errors import ClusterRefused, ClusterUnavailable, InvalidRequest, RequestIdReused
@@ -87,7 +88,8 @@ class Submission:
             Conflict: the request id has one already.
         """
         name = names.secret_name(accepted.job.id, key)
-        body = job_secrets.build(name, accepted.job, accepted.request, accepted.request_hash)
+        trace = node_trace.headers(accepted.trace)
+        body = job_secrets.build(name, accepted.job, accepted.request, accepted.request_hash, trace)
         return job_secrets.read(await self.attempts.kube.create(secrets(self.attempts.namespace), body))
 
     async def _start(
