@@ -22,7 +22,8 @@ class FakeEngine:
     complete = True
     certificate: ClientCertificate | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, archive: SqliteArchive | None = None) -> None:
+        self.archive = archive
         self.jobs = JobTable()
         self.nodes: dict[str, cluster_service_pb2.Node] = {}
         self.hidden: dict[str, LiveJob] = {}
@@ -67,11 +68,17 @@ class FakeEngine:
             raise JobNotFound(job_id)
         return self.cancels
 
-    async def note_stop(self, job_id: str, subject: str) -> None:
-        """Note the call."""
-        if self.is_down:
+    async def end(self, live: LiveJob, record: job_pb2.Job, subject: str) -> job_pb2.Job | None:
+        """Archive the record of the current attempt."""
+        current = self.jobs.get(record.id)
+        assert current
+        assert self.archive
+        if current.attempt_uid != live.attempt_uid:
+            return None
+        if record.retry_on_lost and self.is_down:
             raise ClusterUnavailable("the control plane does not answer")
-        self.stops.append((job_id, subject))
+        self.stops.append((record.id, subject))
+        return await self.archive.add(ArchivedJob(record))
 
     async def update(self, job: job_pb2.Job) -> None:
         """Note the call."""
@@ -103,8 +110,8 @@ class FakeCluster:
 @asynccontextmanager
 async def fake_cluster(directory: Path) -> AsyncIterator[FakeCluster]:
     """Open a cluster without jobs and nodes."""
-    engine = FakeEngine()
     archive = await SqliteArchive.connect(directory / "archive.sqlite")
+    engine = FakeEngine(archive)
     try:
         yield FakeCluster(engine, archive, Jobs(engine, archive))
     finally:

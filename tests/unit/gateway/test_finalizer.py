@@ -444,15 +444,70 @@ async def test_a_lost_job_starts_again(world: World) -> None:
     assert not world.archive.rows
 
 
-async def test_a_job_that_a_client_stopped_does_not_start_again(world: World) -> None:
-    await world.start(AGAIN)
-    await world.change(AGAIN, ran(AGAIN, RUNNING), phase="Running")
+@pytest.mark.parametrize("retry_on_lost", [False, True])
+async def test_the_answer_to_a_stop_is_final_although_the_node_is_lost(
+    world: World, *, retry_on_lost: bool
+) -> None:
+    """The node ended before it could report the end of the job to the cluster."""
+    found = job(retry_on_lost=retry_on_lost, attempt=1)
+    await world.start(found, node="node-1", record=ran(found, RUNNING), phase="Running")
+    stopped = ran(found, STOPPED, "STOPPED")
     async with world.gateway() as engine:
-        await until(lambda: engine.jobs.get(AGAIN.id))
-        await engine.note_stop(AGAIN.id, "CN=ada,OU=Admin")
-        await until(lambda: AGAIN.id in world.archive.rows)
-    final = world.archive.rows[AGAIN.id].job
-    assert (final.status, final.attempt) == (LOST, 1)
+        await status(engine, found, RUNNING)
+        live = engine.jobs.get(found.id)
+        assert live
+        world.server.always = 0 if retry_on_lost else 503
+        assert await engine.end(live, stopped, "CN=ada") == stopped
+        assert world.final(found) == stopped
+        world.server.always = 0
+        await until(lambda: not world.jobs_left)
+    assert world.final(found) == stopped
+
+
+@pytest.mark.usefixtures("patient")
+async def test_all_gateways_see_at_once_that_a_job_was_stopped_at_its_node(world: World) -> None:
+    """The gateway that created the Pod has not seen the end of the job."""
+    found = job(attempt=1)
+    async with world.gateway(lost_after=1_000.0) as one, world.gateway(lost_after=1_000.0) as two:
+        await one.submit(accepted(found))
+        await world.change(found, record=ran(found, RUNNING), phase="Running")
+        await status(one, found, RUNNING)
+        await status(two, found, RUNNING)
+        live = two.jobs.get(found.id)
+        assert live
+        assert await two.end(live, ran(found, STOPPED, "STOPPED"), "CN=ada")
+        await until(lambda: not world.jobs_left)
+        await until(lambda: not one.jobs.get(found.id) and not two.jobs.get(found.id))
+
+
+async def test_a_stop_of_a_job_that_can_start_again_needs_the_cluster(world: World) -> None:
+    again = job(retry_on_lost=True, attempt=1)
+    await world.start(again, node="node-1", record=ran(again, RUNNING), phase="Running")
+    async with world.gateway() as engine:
+        await status(engine, again, RUNNING)
+        live = engine.jobs.get(again.id)
+        assert live
+        world.server.always = 503
+        with pytest.raises(ClusterUnavailable):
+            await engine.end(live, ran(again, STOPPED, "STOPPED"), "CN=ada")
+    assert not world.archive.rows
+
+
+@pytest.mark.parametrize("has_seen", [False, True])
+async def test_the_end_of_an_earlier_attempt_is_not_that_of_the_job(world: World, *, has_seen: bool) -> None:
+    again = job(retry_on_lost=True, attempt=1)
+    await world.start(again, node="node-1", record=ran(again, RUNNING), phase="Running")
+    async with world.gateway() as engine:
+        await status(engine, again, RUNNING)
+        live, seen = engine.jobs.get(again.id), engine._state.pods[again.id]
+        assert live
+        await world.server.put(POD, pod_item(again, uid="uid-2", attempt=2))
+        await until(lambda: attempt(engine) == 2)
+        if not has_seen:
+            engine._state.pods[again.id] = seen
+        assert await engine.end(live, ran(again, STOPPED, "STOPPED"), "CN=ada") is None
+    assert not world.archive.rows
+    assert names.STOPPED_BY not in world.server.objects[POD]["metadata"]["annotations"]
 
 
 async def test_a_lost_job_without_its_secret_cannot_start_again(world: World) -> None:

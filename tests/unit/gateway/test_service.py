@@ -9,6 +9,7 @@ from cluster_jobs import ALICE, BOB, final, job, job_id
 from fake_cluster import FakeCluster
 from gateway_calls import Call, service_of
 from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_gateway.engine import ArchivedJob
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError
@@ -230,44 +231,70 @@ async def test_a_wait_ends_with_the_job_or_with_its_timeout(
     assert (await waiting).job == final(ID)
 
 
-async def test_a_running_job_is_stopped_at_its_node_without_the_control_plane(
-    cluster: FakeCluster,
-    node: ScriptedNode,
-    service: GatewayJobService,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def late_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the record of a node be late at once."""
     monkeypatch.setattr("jobworker_gateway.job_control._RECORD_SECONDS", 0.05)
+
+
+async def stop(service: GatewayJobService) -> job_pb2.Job:
+    return (await service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call(seconds=10).context)).job
+
+
+@pytest.mark.usefixtures("late_record")
+async def test_a_running_job_is_stopped_at_its_node_without_the_control_plane(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
     await cluster.put(RUNNING)
     cluster.engine.is_down = True
     node.on("StopJob", answer(job_service_pb2.StopJobResponse(job=job(ID, "STOPPED"))))
-    request = job_service_pb2.StopJobRequest(id=ID)
-    stopped = (await service.StopJob(request, Call(seconds=10).context)).job
-    assert stopped == job(ID, "STOPPED")
+    assert await stop(service) == job(ID, "STOPPED")
     assert node.calls == [("StopJob", ALICE)]
+    assert await get(service) == job(ID, "STOPPED")
 
 
-@pytest.mark.parametrize("is_down", [False, True])
-async def test_a_stop_is_acknowledged_only_if_the_job_cannot_start_again(
-    cluster: FakeCluster,
-    node: ScriptedNode,
-    service: GatewayJobService,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    is_down: bool,
+@pytest.mark.usefixtures("late_record")
+async def test_a_stop_is_not_acknowledged_if_the_job_may_start_again(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
 ) -> None:
-    monkeypatch.setattr("jobworker_gateway.job_control._RECORD_SECONDS", 0.05)
-    again = job_pb2.Job(retry_on_lost=True)
-    again.MergeFrom(RUNNING)
+    again = job(ID, node="one", attempt=1, retry_on_lost=True)
     await cluster.put(again)
-    cluster.engine.is_down = is_down
+    cluster.engine.is_down = True
+    stopped = job(ID, "STOPPED", retry_on_lost=True)
+    node.on("StopJob", answer(job_service_pb2.StopJobResponse(job=stopped)))
+    with pytest.raises(errors.ClusterUnavailable):
+        await stop(service)
+    cluster.engine.is_down = False
+    assert await stop(service) == await get(service) == stopped
+
+
+@pytest.mark.usefixtures("late_record")
+async def test_a_stop_is_not_acknowledged_without_the_archive(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_final: ArchivedJob) -> job_pb2.Job:
+        raise errors.ClusterUnavailable("the database does not answer")
+
+    await cluster.put(RUNNING)
     node.on("StopJob", answer(job_service_pb2.StopJobResponse(job=job(ID, "STOPPED"))))
-    request = job_service_pb2.StopJobRequest(id=ID)
-    if is_down:
-        with pytest.raises(errors.ClusterUnavailable):
-            await service.StopJob(request, Call(seconds=10).context)
-    else:
-        await service.StopJob(request, Call(seconds=10).context)
-        assert cluster.engine.stops == [(ID, ALICE)]
+    monkeypatch.setattr(cluster.archive, "add", fail)
+    with pytest.raises(errors.ClusterUnavailable):
+        await stop(service)
+
+
+@pytest.mark.usefixtures("late_record")
+async def test_a_stop_is_for_the_attempt_that_has_begun_meanwhile(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    await cluster.put(RUNNING, attempt="uid-1")
+
+    async def begin(context: Context) -> None:
+        await cluster.put(RUNNING, attempt="uid-2")
+        node.on("StopJob", answer(job_service_pb2.StopJobResponse(job=job(ID, "STOPPED", attempt=2))))
+        await answer(job_service_pb2.StopJobResponse(job=job(ID, "STOPPED", attempt=1)))(context)
+
+    node.on("StopJob", begin)
+    assert (await stop(service)).attempt == 2
 
 
 async def test_a_queued_job_is_stopped_in_the_cluster(

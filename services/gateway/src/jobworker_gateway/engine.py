@@ -130,8 +130,12 @@ class Engine(Protocol):
             JobNotFound: the cluster does not have the job. The archive can have it.
         """
 
-    async def note_stop(self, job_id: str, subject: str) -> None:
-        """Note that a client has stopped a running job, which then does not start again."""
+    async def end(self, live: LiveJob, record: job_pb2.Job, subject: str) -> job_pb2.Job | None:
+        """Make a job final that its node has stopped for a client, before the cluster knows that.
+
+        `record` is the answer of the node. Return the job that the archive has then. None: `live` is not the
+        current attempt any more, or the record is not that of its end.
+        """
 
     async def update(self, job: job_pb2.Job) -> None:
         """Replace the record of a running job, after its node has changed the limits.

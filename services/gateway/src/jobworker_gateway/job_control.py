@@ -65,12 +65,13 @@ class JobControl:
     ) -> job_pb2.Job:
         """Stop a job, and return it with its final status. The node has `seconds` to answer.
 
-        A running job needs only its node for that, not the control plane of the cluster, except with
-        `retry_on_lost`: if the node was lost before it reports the end, the job would start again.
+        A running job needs only its node and the archive for that, not the control plane of the cluster,
+        except with `retry_on_lost`: another attempt could have begun. If the node was lost before the cluster
+        has its record, the job would be LOST. So the gateway archives the record of a node that is late.
 
         Raises:
-            ClusterUnavailable: the job does not run yet or has `retry_on_lost`, and the cluster does not
-                answer.
+            ClusterUnavailable: the archive does not answer, or the job does not run yet or has
+                `retry_on_lost`, and the cluster does not answer.
             JobNotFound: no job has this id.
             NodeError: the node refuses the call.
             NodeUnreachable: the node does not answer.
@@ -82,13 +83,13 @@ class JobControl:
                 stopped = job_service_pb2.StopJobResponse.FromString(answer).job
                 if ended := await self._jobs.ended_within(request.id, _RECORD_SECONDS):
                     return ended
-                if live.job.retry_on_lost:
-                    await self._jobs.engine.note_stop(request.id, subject)
-                return stopped
-            # The cluster does not have a job that has ended and was archived since the last look.
-            with contextlib.suppress(JobNotFound):
-                if await self._jobs.engine.cancel(request.id, subject):
-                    return await self._jobs.ended(request.id)
+                if ended := await self._jobs.engine.end(live, stopped, subject):
+                    return ended
+            else:
+                # The cluster does not have a job that has ended and was archived since the last look.
+                with contextlib.suppress(JobNotFound):
+                    if await self._jobs.engine.cancel(request.id, subject):
+                        return await self._jobs.ended(request.id)
             live = await self._jobs.changed(live)
         return live.job
 

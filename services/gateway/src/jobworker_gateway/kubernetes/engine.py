@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Self
 
 from jobworker.v1 import cluster_service_pb2, job_pb2
@@ -60,6 +61,7 @@ class KubernetesEngine:
         self._submission = Submission(self._attempts)
         self._tasks = KeyedTasks(self._finalizer.reconcile)
         self._ends_in_queue = KeyedTasks(self._time_out)
+        self._removals = KeyedTasks(self._finalizer.remove)
         all_secrets = Selection(secrets(settings.namespace), names.ALL_JOBS, metadata_only=True)
         self._leases_seen = Reflector(
             kube,
@@ -129,6 +131,7 @@ class KubernetesEngine:
                 group.create_task(self._tick())
         finally:
             await self._ends_in_queue.close()
+            await self._removals.close()
             await self._tasks.close()
 
     async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
@@ -165,11 +168,22 @@ class KubernetesEngine:
                     return True
         raise JobNotFound(job_id)
 
-    async def note_stop(self, job_id: str, subject: str) -> None:
+    async def end(self, live: LiveJob, record: job_pb2.Job, subject: str) -> job_pb2.Job | None:
         """See Engine."""
-        with cluster_errors():
-            if pod := await self._attempts.pod(job_id):
-                await self._attempts.annotate(pod, names.STOPPED_BY, subject)
+        pod = self._state.pods.get(record.id)
+        if pod is None or (pod.uid, pod.attempt) != (live.attempt_uid, record.attempt):
+            return None
+        if pod.initial.retry_on_lost:
+            # No attempt follows a stopped one. This fails if another attempt has begun.
+            with cluster_errors():
+                pod = await self._attempts.annotate(pod, names.STOPPED_BY, subject)
+            if pod is None:
+                return None
+        ended = await self._finalizer.end(pod if pod.final else replace(pod, record=record))
+        # The client does not wait until the job has left the cluster, which may not answer.
+        if ended:
+            self._removals.schedule(record.id)
+        return ended
 
     async def update(self, job: job_pb2.Job) -> None:
         """Replace the record of a running job, after its node has changed the limits."""

@@ -65,6 +65,28 @@ class Finalizer:
         else:
             await self._act(pod, node_gone=False)
 
+    async def end(self, pod: JobPod) -> job_pb2.Job | None:
+        """Archive the final record in a Pod and return the job of the archive; None if it continues.
+
+        Call `remove` then: no other gateway has seen the end of the job.
+
+        Raises:
+            ClusterUnavailable: the archive does not answer.
+        """
+        match decisions.decide(pod, time_now.timestamp(), node_gone=False):
+            case Archive(job=job):
+                return await self._store(pod, job)
+        return None
+
+    async def remove(self, job_id: str) -> None:
+        """Remove an archived job from the cluster.
+
+        Raises:
+            KubeError: it must be tried again.
+        """
+        if pod := self.state.pods.get(job_id):
+            await self._release(pod)
+
     async def _end_with_node(self, pod: JobPod) -> None:
         if not self.nodes.suspects(pod.node):
             self.doomed.add(pod.job_id)
@@ -81,7 +103,8 @@ class Finalizer:
         now = time_now.timestamp()
         match decisions.decide(pod, now, node_gone=node_gone, accepted=accepted):
             case Archive(job=job):
-                await self._archive(pod, job)
+                await self._store(pod, job)
+                await self._remove(pod)
             case Retry():
                 if not await self._retry(pod):
                     await self._act(pod, node_gone=node_gone, accepted=False)
@@ -90,19 +113,25 @@ class Finalizer:
             case Wait() if pod.job_id in self.state.unaccepted:
                 await self._check_archive(pod)
 
-    async def _archive(self, pod: JobPod, job: job_pb2.Job) -> None:
+    async def _store(self, pod: JobPod, job: job_pb2.Job) -> job_pb2.Job:
+        """Archive a final record, and return the one that the archive has then."""
         key = names.key_of_secret(pod.secret)
         archived = await self.attempts.archive.add(ArchivedJob(job, key, pod.request_hash))
+        if self.state.is_final(pod.job_id):  # since the archive was asked
+            return archived
         self.state.finish(archived)
         status = job_pb2.JobStatus.Name(archived.status).removeprefix("JOB_STATUS_").lower()
         self.log.info("job ended", job_id=pod.job_id, status=status, node=archived.node, owner=archived.owner)
-        await self._remove(pod)
+        return archived
 
     async def _remove(self, pod: JobPod) -> None:
         """Remove an archived job from the cluster. The gateway that created the Pod is the first to do so."""
         if pod.gateway != self.attempts.gateway and self._is_new(pod.job_id):
             self.later(pod.job_id, TAKE_OVER_SECONDS)
             return
+        await self._release(pod)
+
+    async def _release(self, pod: JobPod) -> None:
         await self.attempts.delete_secret(pod.secret, pod.secret_uid)
         await self.attempts.release(pod)
 
