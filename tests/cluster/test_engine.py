@@ -233,6 +233,16 @@ async def test_a_job_in_the_queue_can_be_cancelled(cluster: Cluster, engine: Kub
     assert final.termination.stopped_by == "CN=bob"
 
 
+async def test_the_pod_of_another_attempt_is_left_alone(cluster: Cluster, engine: KubernetesEngine) -> None:
+    created = await engine.submit(accepted(cluster, queue="gpu"))
+    former = replace(engine._state.pods[created.id], uid=str(uuid.uuid4()))
+    assert await engine._attempts.annotate(former, names.STOPPED_BY, "CN=eve") is None
+    await engine._attempts.release(former)
+    assert names.RECORD in (await cluster.pod(created))["metadata"]["finalizers"]
+    assert await engine.cancel(created.id, "CN=bob")
+    assert (await status(engine, created, STOPPED)).termination.stopped_by == "CN=bob"
+
+
 async def test_a_job_leaves_the_queue_after_its_timeout(cluster: Cluster, engine: KubernetesEngine) -> None:
     job = accepted(cluster, queue="gpu")
     job.job.queue_timeout.FromMilliseconds(300)

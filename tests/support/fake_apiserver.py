@@ -139,9 +139,11 @@ class FakeApiserver:
         body = await request.json()
         self.patches.append(json.loads(json.dumps(body)))
         item = json.loads(json.dumps(self.objects[path]))
-        for name in ("uid", "resourceVersion"):
-            if body.get("metadata", {}).get(name, item["metadata"][name]) != item["metadata"][name]:
-                return _status(409, f"{name} differs")
+        wanted, found = body.get("metadata", {}), item["metadata"]
+        if wanted.get("resourceVersion", found["resourceVersion"]) != found["resourceVersion"]:
+            return _status(409, "the object has been modified; apply your changes to the latest version")
+        if wanted.get("uid", found.get("uid")) != found.get("uid"):
+            return _status(422, f'"{path}" is invalid: metadata.uid: Invalid value: "x": field is immutable')
         if request.headers["Content-Type"] == _STRATEGIC:
             removed = body["metadata"].pop("$deleteFromPrimitiveList/finalizers", [])
             kept = [each for each in item["metadata"].get("finalizers", []) if each not in removed]

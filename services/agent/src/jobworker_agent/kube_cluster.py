@@ -168,8 +168,8 @@ class KubeCluster:
                 )
             except NotFound:
                 return None
-            except KubeError as error:
-                if error.status not in {409, 422} or not await self._has_other_uid(pod):
+            except Conflict:
+                if not await self._has_other_uid(pod):
                     raise
                 return None
         return replace(pod, record=job, version=int(written["metadata"]["resourceVersion"]))

@@ -3,6 +3,9 @@
 _TOO_NEW = "Too large resource version"
 """In the message of such a 504 (NewTooLargeResourceVersionError of k8s.io/apiserver)."""
 
+_OTHER_UID = "metadata.uid: Invalid value"
+"""In the message of a 422 to a patch whose uid is that of an earlier object with this name."""
+
 _QUOTA = "exceeded quota"
 """In the message of a 403 because of a ResourceQuota (k8s.io/apiserver, plugin resourcequota)."""
 
@@ -89,6 +92,8 @@ def _kind(status: int, message: str) -> type[KubeError]:
         return TooNew
     if status == 403 and _QUOTA in message:
         return QuotaUsedUp
+    if status == 422 and _OTHER_UID in message:
+        return Conflict
     if status >= 500 or status == 0:
         return Unreachable
     return _KINDS.get(status, Refused)
