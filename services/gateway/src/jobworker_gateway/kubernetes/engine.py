@@ -26,7 +26,7 @@ from jobworker_gateway.kubernetes.finalizer import Finalizer
 from jobworker_gateway.kubernetes.keyed_tasks import KeyedTasks
 from jobworker_gateway.kubernetes.nodes import NodeTable
 from jobworker_gateway.kubernetes.priorities import Priorities
-from jobworker_gateway.kubernetes.queue_timeouts import QueueTimeouts
+from jobworker_gateway.kubernetes.queue_timeouts import QueueTimeouts, is_limited
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworker_gateway.kubernetes.submission import Submission
 from jobworkerd.errors import JobNotFound
@@ -51,12 +51,12 @@ class KubernetesEngine:
         allocations = Allocations()
         self._jobs = JobTable()
         self._nodes = NodeTable(allocations, settings.lost_after)
-        self._timeouts = QueueTimeouts()
         self._missing_pods: dict[str, float] = {}
         self._attempts = Attempts(
             kube, settings.namespace, archive, Priorities(kube), settings.queues, os.urandom(8).hex()
         )
         self._state = ClusterState(self._jobs, self._nodes, allocations, self._changed)
+        self._timeouts = QueueTimeouts(self._state.pods)
         self._finalizer = Finalizer(self._state, self._attempts, self._nodes, self._later)
         self._submission = Submission(self._attempts)
         self._tasks = KeyedTasks(self._finalizer.reconcile)
@@ -291,7 +291,7 @@ class KubernetesEngine:
     async def _time_out(self, job_id: str) -> None:
         """Mark a job that was in the queue for too long. `decide` then lets it be deleted."""
         pod = self._state.pods.get(job_id)
-        if pod is None or pod.node or pod.deleted:
+        if pod is None or not is_limited(pod):
             return
         if not await self._attempts.annotate(pod, names.QUEUE_TIMED_OUT, "true", unchanged=True):
             # It has changed in the meantime, and may still be in the queue.
