@@ -16,7 +16,7 @@ from jobworker_agent.kube_cluster import connect
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_cluster import pods
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.kube_api import ApiError, KubeApi
+from tests.cluster.kube_api import MERGE, ApiError, KubeApi
 from tests.unit.agent.fakes import ID, OWNER, FakeHost
 
 PODS = "/api/v1/namespaces/jobworker/pods"
@@ -161,6 +161,17 @@ async def test_a_job_that_waits_for_room_says_so(node: Node) -> None:
     node.create_job()
     await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
     assert node.pod()["metadata"]["annotations"]["jobworker.dev/shortage"] == "8 jobs are running"
+
+
+async def test_a_job_that_is_killed_while_it_starts_gets_no_grace_period(node: Node) -> None:
+    node.host.may_start.clear()
+    node.create_job()
+    await _until(lambda: "run" in node.host.faults.calls)
+    notes = pods.read(node.pod()).stop_notes("CN=bob", 0)
+    node.api.call("PATCH", POD, {"metadata": {"annotations": notes}}, MERGE)
+    node.host.may_start.set()
+    await _until(lambda: node.record().status == job_pb2.JOB_STATUS_STOPPED)
+    assert node.host.grace_periods[-1] == 0
 
 
 async def test_a_drained_job_says_so(node: Node) -> None:

@@ -236,7 +236,7 @@ async def test_a_job_in_the_queue_can_be_cancelled(cluster: Cluster, engine: Kub
 async def test_the_pod_of_another_attempt_is_left_alone(cluster: Cluster, engine: KubernetesEngine) -> None:
     created = await engine.submit(accepted(cluster, queue="gpu"))
     former = replace(engine._state.pods[created.id], uid=str(uuid.uuid4()))
-    assert await engine._attempts.annotate(former, names.STOPPED_BY, "CN=eve") is None
+    assert await engine._attempts.annotate(former, former.stop_notes("CN=eve", None)) is None
     await engine._attempts.release(former)
     assert names.RECORD in (await cluster.pod(created))["metadata"]["finalizers"]
     assert await engine.cancel(created.id, "CN=bob")

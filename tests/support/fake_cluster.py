@@ -30,6 +30,7 @@ class FakeEngine:
         self.submitted: list[AcceptedJob] = []
         self.cancelled: list[tuple[str, str]] = []
         self.updated: list[job_pb2.Job] = []
+        self.grace_periods: list[float | None] = []
         self.stops: list[tuple[str, str]] = []
         self.cancels = True
         """The result of `cancel`."""
@@ -59,8 +60,9 @@ class FakeEngine:
         hidden = self.hidden.get(job_id)
         return self.jobs.put(hidden) if hidden else self.jobs.get(job_id)
 
-    async def cancel(self, job_id: str, subject: str) -> bool:
+    async def cancel(self, job_id: str, subject: str, grace_period: float | None = None) -> bool:
         """Note the call."""
+        self.grace_periods.append(grace_period)
         if self.is_down:
             raise ClusterUnavailable("the control plane does not answer")
         self.cancelled.append((job_id, subject))

@@ -78,7 +78,12 @@ class VirtualHost:
         await found.ended.wait()
         return _copy(found.job)
 
-    async def stop(self, job_id: str, subject: str) -> job_pb2.Job:
+    async def stop(
+        self,
+        job_id: str,
+        subject: str,
+        grace_period: float | None,  # noqa: ARG002 - no job is stopped
+    ) -> job_pb2.Job:
         """Return a job when it has ended: no case of the benchmark stops jobs."""
         return await self.wait(job_id, subject)
 

@@ -95,6 +95,14 @@ class FakeHost:
     answer: node_service_pb2.GetHostResponse = field(default_factory=lambda: HOST)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ends_by_itself: bool = False
+    ignores_stops: bool = False
+    """Whether only a kill ends the job."""
+    grace_periods: list[float | None] = field(default_factory=list)
+    may_start: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set; a test clears it to let a start take long."""
+
+    def __post_init__(self) -> None:
+        self.may_start.set()
 
     async def describe(self) -> node_service_pb2.GetHostResponse:
         self.faults.before("describe")
@@ -107,6 +115,7 @@ class FakeHost:
             if self.request_ids[request.id] != request.job.request_id:
                 raise OtherAttempt("REQUEST_ID_REUSED", "another attempt has this id")
             return self.jobs[request.id]
+        await self.may_start.wait()
         self.starts.append(request)
         self.request_ids[request.id] = request.job.request_id
         self.jobs[request.id] = a_job(attempt=request.attempt)
@@ -128,12 +137,17 @@ class FakeHost:
             await self.changed.wait()
         return self.jobs[job_id]
 
-    async def stop(self, job_id: str, subject: str) -> job_pb2.Job:
+    async def stop(self, job_id: str, subject: str, grace_period: float | None) -> job_pb2.Job:
         self.faults.before("stop")
+        self.grace_periods.append(grace_period)
+        if self.ignores_stops and grace_period != 0:
+            await asyncio.Event().wait()
         return self._stop(job_id, job_pb2.Termination(stopped_by=subject))
 
     async def evict(self, job_id: str, message: str) -> job_pb2.Job:
         self.faults.before("evict")
+        if self.ignores_stops:
+            await asyncio.Event().wait()
         reason = job_pb2.TERMINATION_REASON_EVICTED
         return self._stop(job_id, job_pb2.Termination(reason=reason, message=message))
 

@@ -128,7 +128,7 @@ async def host(server: Server, certificates: Certificates) -> AsyncIterator[Grpc
 
 
 async def test_a_call_for_a_client_names_its_subject(host: GrpcHost, server: Server) -> None:
-    job = await host.stop(ID, "CN=Zoë,OU=Admin")
+    job = await host.stop(ID, "CN=Zoë,OU=Admin", None)
     assert job.id == ID
     assert server.subjects == ["CN=Zoë,OU=Admin".encode()]
 

@@ -303,6 +303,23 @@ async def test_a_pod_that_is_deleted_while_it_runs_ends_its_job(stopped_by: str,
     assert node.cluster.reports[-1].termination.stopped_by == stopped_by
 
 
+@pytest.mark.parametrize("stopped_by", ["", "CN=eve"])
+async def test_a_client_kills_a_job_that_is_being_stopped(stopped_by: str) -> None:
+    ending = replace(a_pod(), deleted=True, stopped_by=stopped_by)
+    node = Node(ending)
+    node.host.jobs[ID] = a_job()
+    node.host.ignores_stops = True
+    run = node.new_run()
+    task = asyncio.ensure_future(run.run())
+    async with asyncio.timeout(30):
+        while not {"evict", "stop"} & set(node.faults.calls):
+            await asyncio.sleep(0)
+        run.update(replace(ending, stopped_by="CN=bob", stop_grace_period=0.0))
+        await task
+    assert node.host.grace_periods[-1] == 0
+    assert node.statuses() == [job_pb2.JOB_STATUS_STOPPED]
+
+
 async def test_a_stop_goes_on_after_a_restart_of_the_server() -> None:
     node = Node(replace(a_pod(), deleted=True, record=a_job()))
     node.host.jobs[ID] = a_job()

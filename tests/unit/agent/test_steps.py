@@ -48,6 +48,12 @@ STOPPED = replace(POD, deleted=True, stopped_by="CN=bob")
         ),
         pytest.param(STOPPED, Progress(job=RUNNING, asked=True), Stop("CN=bob"), id="stopped by a client"),
         pytest.param(
+            replace(STOPPED, stop_grace_period=0.0),
+            Progress(job=RUNNING, asked=True),
+            Stop("CN=bob", 0.0),
+            id="killed by a client",
+        ),
+        pytest.param(
             UNWANTED, Progress(job=ENDED, asked=True, reported=RUNNING), Report(ENDED), id="evicted, ended"
         ),
     ],

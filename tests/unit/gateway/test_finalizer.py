@@ -452,14 +452,17 @@ async def test_the_answer_to_a_stop_is_final_although_the_node_is_lost(
     found = job(retry_on_lost=retry_on_lost, attempt=1)
     await world.start(found, node="node-1", record=ran(found, RUNNING), phase="Running")
     stopped = ran(found, STOPPED, "STOPPED")
-    async with world.gateway() as engine:
+    async with world.gateway(lost_after=1_000.0) as engine:
         await status(engine, found, RUNNING)
         live = engine.jobs.get(found.id)
         assert live
         world.server.always = 0 if retry_on_lost else 503
         assert await engine.end(live, stopped, "CN=ada") == stopped
         assert world.final(found) == stopped
-        world.server.always = 0
+    world.server.always = 0
+    if not retry_on_lost:
+        await world.start(found, node="node-1", record=ran(found, RUNNING), deleted=True)
+    async with world.gateway():
         await until(lambda: not world.jobs_left)
     assert world.final(found) == stopped
 
@@ -595,6 +598,16 @@ async def test_a_stop_in_the_queue_ends_the_job(world: World) -> None:
         with pytest.raises(JobNotFound):
             await engine.cancel(AGAIN.id, "CN=bob")
     assert final.termination.stopped_by == "CN=bob"
+
+
+async def test_the_shortest_grace_period_of_the_clients_is_in_the_pod(world: World) -> None:
+    """The node has started the job, and has not reported that yet."""
+    await world.start(ONCE, node="node-1")
+    async with world.gateway(lost_after=1_000.0) as engine:
+        for subject, grace in (("CN=bob", None), ("CN=eve", 0.0), ("CN=ada", 60.0)):
+            assert await engine.cancel(ONCE.id, subject, grace)
+    stopped = pods.read(world.server.objects[POD])
+    assert (stopped.stopped_by, stopped.stop_grace_period) == ("CN=bob", 0)
 
 
 async def test_a_stop_that_was_interrupted_is_completed(world: World) -> None:

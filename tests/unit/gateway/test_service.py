@@ -297,14 +297,19 @@ async def test_a_stop_is_for_the_attempt_that_has_begun_meanwhile(
     assert (await stop(service)).attempt == 2
 
 
+@pytest.mark.parametrize(
+    ("grace", "seconds"), [(None, None), (Duration(), 0), (Duration(seconds=1, nanos=500_000_000), 1.5)]
+)
 async def test_a_queued_job_is_stopped_in_the_cluster(
-    cluster: FakeCluster, service: GatewayJobService
+    cluster: FakeCluster, service: GatewayJobService, grace: Duration | None, seconds: float | None
 ) -> None:
     await cluster.put(job(ID, "QUEUED"))
-    stopping = asyncio.create_task(service.StopJob(job_service_pb2.StopJobRequest(id=ID), Call().context))
+    request = job_service_pb2.StopJobRequest(id=ID, grace_period=grace)
+    stopping = asyncio.create_task(service.StopJob(request, Call().context))
     while not cluster.engine.cancelled:
         await asyncio.sleep(0.001)
     assert cluster.engine.cancelled == [(ID, ALICE)]
+    assert cluster.engine.grace_periods == [seconds]
     await cluster.put(job(ID, "STOPPED"))
     assert (await stopping).job == job(ID, "STOPPED")
 

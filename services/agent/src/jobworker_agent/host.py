@@ -64,8 +64,10 @@ class Host(Protocol):
             JobUnknown: the host does not have it.
         """
 
-    async def stop(self, job_id: str, subject: str) -> job_pb2.Job:
+    async def stop(self, job_id: str, subject: str, grace_period: float | None) -> job_pb2.Job:
         """Stop a job for a client, and return it when it has ended.
+
+        Without `grace_period`, in seconds, the job has its own.
 
         Raises:
             JobUnknown: the host does not have it.
@@ -134,9 +136,10 @@ class GrpcHost:
         )
         return (await self._answer(call)).job
 
-    async def stop(self, job_id: str, subject: str) -> job_pb2.Job:
+    async def stop(self, job_id: str, subject: str, grace_period: float | None) -> job_pb2.Job:
         """See Host."""
-        request = job_service_pb2.StopJobRequest(id=job_id)
+        grace = None if grace_period is None else _duration(grace_period)
+        request = job_service_pb2.StopJobRequest(id=job_id, grace_period=grace)
         call = self._connection.waiting_jobs.StopJob(
             request, timeout=STOP_SECONDS, metadata=_for_subject(subject)
         )

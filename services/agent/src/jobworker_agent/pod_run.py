@@ -98,14 +98,19 @@ class PodRun:
             case Wait():
                 if job := await self._or_change(self._host.wait(pod.job_id, pod.initial.owner)):
                     self._learn(job)
-            case Stop(subject):
-                self._log.info("stop started", stopped_by=subject)
-                self._learn(await self._host.stop(pod.job_id, subject))
+            case Stop(subject, grace_period):
+                self._log.info("stop started", stopped_by=subject, grace_period=grace_period)
+                await self._end_job(self._host.stop(pod.job_id, subject, grace_period))
             case Evict(message):
                 self._log.info("eviction started", message=message)
-                self._learn(await self._host.evict(pod.job_id, message))
+                await self._end_job(self._host.evict(pod.job_id, message))
             case Report(job):
                 await self._report(pod, job)
+
+    async def _end_job(self, stopping: Awaitable[job_pb2.Job]) -> None:
+        """Wait for the end of the job, or until a client has shortened the grace period."""
+        if job := await self._or_change(stopping):
+            self._learn(job)
 
     async def _start(self, pod: JobPod) -> job_pb2.Job:
         try:

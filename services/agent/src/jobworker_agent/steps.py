@@ -50,9 +50,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop the job for a client."""
+    """Stop the job for a client. Without `grace_period`, in seconds, it has its own."""
 
     subject: str
+    grace_period: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,5 +99,7 @@ def _step_of_known(pod: JobPod, job: job_pb2.Job, record: job_pb2.Job | None) ->
     if is_final(job):
         return Report(job)
     if _is_unwanted(pod):
-        return Stop(pod.stopped_by) if pod.stopped_by else Evict(records_of_end.eviction_message(pod))
+        if pod.stopped_by:
+            return Stop(pod.stopped_by, pod.stop_grace_period)
+        return Evict(records_of_end.eviction_message(pod))
     return Wait() if record is not None else Report(job)

@@ -33,6 +33,9 @@ SHORTAGE = f"{PREFIX}/shortage"
 """Annotation of a Pod that its node cannot start yet: what the host lacks."""
 
 STOPPED_BY = f"{PREFIX}/stopped-by"
+STOP_GRACE_PERIOD = f"{PREFIX}/stop-grace-period"
+"""Annotation of a Pod that a client stopped with a grace period: its seconds."""
+
 QUEUE_TIMED_OUT = f"{PREFIX}/queue-timed-out"
 REQUEST_HASH = f"{PREFIX}/request-sha256"
 GATEWAY = f"{PREFIX}/gateway"

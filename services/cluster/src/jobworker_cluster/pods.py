@@ -27,10 +27,10 @@ class JobPod:
     `initial` is the record at the creation of the job, `record` that of the node: None before the start.
     `node` is empty until the scheduler has chosen one. `deleted` is true if the Pod must end: then
     `stopped_by` is the client that stopped the job, or `disruption` the reason of the cluster, such as
-    `PreemptionByScheduler`. `held` is true while the finalizer keeps the Pod. `waits_for` is the scheduler's
-    reason why no node is chosen, `shortage` what the chosen one lacks to start the job, and `priority` the
-    value of the class by which the scheduler orders Pods. The `reserved` amounts, in percent of one core and
-    in MiB, never change. The limits of the job can.
+    `PreemptionByScheduler`. `stop_grace_period` is what the client chose, in seconds. `held` is true while
+    the finalizer keeps the Pod. `waits_for` is the scheduler's reason why no node is chosen, `shortage` what
+    the chosen one lacks to start the job, and `priority` the value of the class by which the scheduler orders
+    Pods. The `reserved` amounts, in percent of one core and in MiB, never change. The limits of the job can.
     """
 
     namespace: str
@@ -49,6 +49,7 @@ class JobPod:
     deleted: bool = False
     held: bool = True
     stopped_by: str = ""
+    stop_grace_period: float | None = None
     queue_timed_out: bool = False
     disruption: str = ""
     waits_for: str = ""
@@ -61,6 +62,15 @@ class JobPod:
     def job_id(self) -> str:
         """The job's id."""
         return self.initial.id
+
+    def stop_notes(self, subject: str, grace_period: float | None) -> dict[str, str]:
+        """Return the annotations for a stop of a client.
+
+        As on a single host, the first client counts, and the shortest grace period (seconds) of all.
+        """
+        notes = {names.STOPPED_BY: self.stopped_by or subject}
+        chosen = [each for each in (self.stop_grace_period, grace_period) if each is not None]
+        return notes | {names.STOP_GRACE_PERIOD: str(min(chosen))} if chosen else notes
 
     @property
     def merged(self) -> job_pb2.Job:
@@ -95,7 +105,7 @@ def read(pod: Json) -> JobPod:
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     reserved = _reserved(spec)
     try:
-        record = annotations.get(names.RECORD)
+        record, grace = annotations.get(names.RECORD), annotations.get(names.STOP_GRACE_PERIOD)
         return JobPod(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -113,6 +123,7 @@ def read(pod: Json) -> JobPod:
             deleted="deletionTimestamp" in metadata,
             held=names.RECORD in (metadata.get("finalizers") or ()),
             stopped_by=annotations.get(names.STOPPED_BY, ""),
+            stop_grace_period=float(grace) if grace else None,
             queue_timed_out=names.QUEUE_TIMED_OUT in annotations,
             disruption=(conditions.get("DisruptionTarget") or {}).get("reason", ""),
             priority=spec.get("priority") or 0,

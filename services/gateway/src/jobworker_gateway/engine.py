@@ -120,8 +120,11 @@ class Engine(Protocol):
         after this.
         """
 
-    async def cancel(self, job_id: str, subject: str) -> bool:
+    async def cancel(self, job_id: str, subject: str, grace_period: float | None = None) -> bool:
         """Let the cluster end a job that has not started, for a client, and return whether it does so.
+
+        Its node can have started it by now, without the knowledge of the cluster. It then gives the job
+        `grace_period` seconds, or the grace period of the job.
 
         True: the job becomes final; wait for it with `jobs.changed`. False: the command runs, so that only
         its node can stop it, or the job is final already.

@@ -77,6 +77,7 @@ class JobControl:
             NodeUnreachable: the node does not answer.
         """
         live = await self._jobs.get(request.id)
+        grace = request.grace_period.ToNanoseconds() / 1e9 if request.HasField("grace_period") else None
         while not live.final:
             if live.job.status == job_pb2.JOB_STATUS_RUNNING:
                 answer = await self._change("StopJob", request, live, subject, seconds)
@@ -88,7 +89,7 @@ class JobControl:
             else:
                 # The cluster does not have a job that has ended and was archived since the last look.
                 with contextlib.suppress(JobNotFound):
-                    if await self._jobs.engine.cancel(request.id, subject):
+                    if await self._jobs.engine.cancel(request.id, subject, grace):
                         return await self._jobs.ended(request.id)
             live = await self._jobs.changed(live)
         return live.job

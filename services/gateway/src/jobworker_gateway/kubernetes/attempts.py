@@ -161,12 +161,14 @@ class Attempts:
         with contextlib.suppress(NotFound):
             await self.kube.delete(pods_of(self.namespace), pod.name, how)
 
-    async def annotate(self, pod: JobPod, name: str, value: str, *, unchanged: bool = False) -> JobPod | None:
-        """Set an annotation of a Pod and return it; None if the Pod does not exist any more.
+    async def annotate(
+        self, pod: JobPod, annotations: Mapping[str, str], *, unchanged: bool = False
+    ) -> JobPod | None:
+        """Set annotations of a Pod and return it; None if the Pod does not exist any more.
 
         With `unchanged`, None also if the Pod has changed.
         """
-        metadata: Json = {"uid": pod.uid, "annotations": {name: value}}
+        metadata: Json = {"uid": pod.uid, "annotations": dict(annotations)}
         if unchanged:
             metadata["resourceVersion"] = str(pod.version)
         try:

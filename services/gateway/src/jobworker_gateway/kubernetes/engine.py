@@ -155,15 +155,15 @@ class KubernetesEngine:
                 return self._state.learn(pod)
         return None
 
-    async def cancel(self, job_id: str, subject: str) -> bool:
-        """Let the cluster end a job that has not started, for a client."""
+    async def cancel(self, job_id: str, subject: str, grace_period: float | None = None) -> bool:
+        """See Engine."""
         with cluster_errors():
             while pod := await self._current(job_id):
                 if pod.record:
                     self._state.learn(pod)
                     return False
                 # Another attempt can have taken the place of the Pod.
-                if marked := await self._attempts.annotate(pod, names.STOPPED_BY, subject):
+                if marked := await self._attempts.annotate(pod, pod.stop_notes(subject, grace_period)):
                     await self._attempts.delete(marked)
                     return True
         raise JobNotFound(job_id)
@@ -176,7 +176,7 @@ class KubernetesEngine:
         if pod.initial.retry_on_lost:
             # No attempt follows a stopped one. This fails if another attempt has begun.
             with cluster_errors():
-                pod = await self._attempts.annotate(pod, names.STOPPED_BY, subject)
+                pod = await self._attempts.annotate(pod, pod.stop_notes(subject, None))
             if pod is None:
                 return None
         ended = await self._finalizer.end(pod if pod.final else replace(pod, record=record))
@@ -192,7 +192,7 @@ class KubernetesEngine:
             if pod is None:
                 raise JobNotFound(job.id)
             initial = records.encode(records.with_limits(pod.initial, job))
-            if changed := await self._attempts.annotate(pod, names.JOB, initial):
+            if changed := await self._attempts.annotate(pod, {names.JOB: initial}):
                 self._state.learn(changed)
 
     async def _current(self, job_id: str) -> JobPod | None:
@@ -293,6 +293,6 @@ class KubernetesEngine:
         pod = self._state.pods.get(job_id)
         if pod is None or not is_limited(pod):
             return
-        if not await self._attempts.annotate(pod, names.QUEUE_TIMED_OUT, "true", unchanged=True):
+        if not await self._attempts.annotate(pod, {names.QUEUE_TIMED_OUT: "true"}, unchanged=True):
             # It has changed in the meantime, and may still be in the queue.
             self._timeouts.see(pod)
