@@ -59,9 +59,20 @@ async def test_a_later_job_of_the_same_request_does_not_start_as_the_first() -> 
 async def test_the_shortage_of_the_host_is_in_the_pod_of_the_attempt(uid: str) -> None:
     async with apiserver() as (server, kube):
         path = f"{PODS}/{FIRST.name}"
-        await server.put(path, pod_item(job(), uid=uid))
-        await KubeCluster(kube, IDENTITY, "jobworker").note_shortage(FIRST, "8 jobs are running")
+        bound = replace(pods.read(await server.put(path, pod_item(job(), uid=uid))), uid=FIRST.uid)
+        await KubeCluster(kube, IDENTITY, "jobworker").note_shortage(bound, "8 jobs are running")
         assert pods.read(server.objects[path]).shortage == ("8 jobs are running" if uid == FIRST.uid else "")
+
+
+async def test_a_shortage_that_arrives_after_a_later_one_is_not_written() -> None:
+    """A request can arrive after a cut of the network."""
+    async with apiserver() as (server, kube):
+        path = f"{PODS}/{FIRST.name}"
+        bound = pods.read(await server.put(path, pod_item(job())))
+        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        for why in ("8 jobs are running", "7 jobs are running"):
+            await cluster.note_shortage(bound, why)
+        assert pods.read(server.objects[path]).shortage == "8 jobs are running"
 
 
 async def test_a_record_that_arrives_after_a_later_one_is_refused() -> None:

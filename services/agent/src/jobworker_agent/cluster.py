@@ -96,7 +96,7 @@ class Cluster(Protocol):
         """
 
     async def note_shortage(self, pod: JobPod, why: str) -> None:
-        """Write into a Pod what the host lacks to start it, for clients."""
+        """Write into a Pod what the host lacks to start it, for clients. Does nothing if it has changed."""
 
     async def report(self, pod: JobPod, job: job_pb2.Job) -> JobPod | None:
         """Write the record and the status of a Pod, and return the Pod; None if it does not exist any more.

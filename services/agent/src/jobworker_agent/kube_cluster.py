@@ -148,9 +148,11 @@ class KubeCluster:
 
     async def note_shortage(self, pod: JobPod, why: str) -> None:
         """See Cluster."""
-        patch = {"metadata": {"uid": pod.uid, "annotations": {names.SHORTAGE: why}}}
+        metadata = {"uid": pod.uid, "resourceVersion": str(pod.version), "annotations": {names.SHORTAGE: why}}
         with _unavailable(), suppress(NotFound, Conflict):
-            await self._kube.patch(self._pods, pod.name, patch, subresource="status", kind="strategic")
+            await self._kube.patch(
+                self._pods, pod.name, {"metadata": metadata}, subresource="status", kind="strategic"
+            )
 
     async def report(self, pod: JobPod, job: job_pb2.Job) -> JobPod | None:
         """See Cluster."""
