@@ -12,11 +12,12 @@ import pytest
 import live
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cluster import job_secrets, pods
+from jobworker_cluster.job_secrets import JobSecret
 from jobworker_cluster.pods import JobPod, PodPlan
 from jobworkerd.job_id import JobIds
 from live import Server
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.kube_api import ApiError, KubeApi, wait_until_ready
+from tests.cluster.kube_api import MERGE, ApiError, KubeApi, wait_until_ready
 from tests.cluster.service import Service
 
 BIN = Path(sys.executable).parent
@@ -43,11 +44,19 @@ class Node:
             command="sh", args=["-c", script], max_cpu=50, max_memory=32, retry_on_lost=retry_on_lost
         )
         secret = self.api.call("POST", SECRETS, job_secrets.build(f"job-{job_id}", job, request, ""))
-        plan = PodPlan(
-            job_secrets.read(secret), 1, "test", "jobworker-normal", {"kubernetes.io/hostname": NAME}
-        )
-        self.api.call("POST", PODS, pods.build(plan))
+        self.create_pod(job_secrets.read(secret))
         return job_id
+
+    def create_pod(self, secret: JobSecret) -> None:
+        """Create the Pod of the first attempt of a job."""
+        plan = PodPlan(secret, 1, "test", "jobworker-normal", {"kubernetes.io/hostname": NAME})
+        self.api.call("POST", PODS, pods.build(plan))
+
+    def remove_pod(self, job_id: str) -> None:
+        """Remove the Pod of a job and its finalizer, as an administrator can do by hand."""
+        path = f"{PODS}/job-{job_id}"
+        self.api.call("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
+        _delete(self.api, path)
 
     def pod(self, job_id: str) -> JobPod:
         """Return the Pod of a job."""
@@ -75,10 +84,7 @@ class Node:
     def clean_up(self) -> None:
         """Remove all jobs from the cluster."""
         for pod in self.api.items(PODS):
-            path = f"{PODS}/{pod['metadata']['name']}"
-            merge = "application/merge-patch+json"
-            self.api.call("PATCH", path, {"metadata": {"finalizers": None}}, merge)
-            _delete(self.api, path)
+            self.remove_pod(pod["metadata"]["name"].removeprefix("job-"))
         for secret in self.api.items(SECRETS):
             _delete(self.api, f"{SECRETS}/{secret['metadata']['name']}")
 
@@ -155,6 +161,16 @@ def test_a_job_that_can_start_again_ends_with_the_lease(node: Node, control_plan
     record = node.reaches(fenced, job_pb2.JOB_STATUS_STOPPED)
     assert record.termination.reason == job_pb2.TERMINATION_REASON_EVICTED
     assert node.reaches(other, job_pb2.JOB_STATUS_COMPLETED).exit_code == 0
+
+
+def test_a_job_whose_pod_was_removed_and_created_again_does_not_run_again(node: Node) -> None:
+    """No gateway has seen the removal, and the job is so young that the Pod can have been missing."""
+    job_id = node.create("sleep 600")
+    node.reaches(job_id, job_pb2.JOB_STATUS_RUNNING)
+    node.remove_pod(job_id)
+    node.create_pod(job_secrets.read(node.api.call("GET", f"{SECRETS}/job-{job_id}")))
+    record = node.reaches(job_id, job_pb2.JOB_STATUS_LOST)
+    assert "does not start again" in record.termination.message
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobworker.v1 import job_pb2
+from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
 from jobworker_agent.host_errors import HostUnavailable, JobUnknown, RunRefused
 from jobworker_agent.pod_run import PodRun
@@ -243,6 +243,17 @@ async def test_the_next_attempt_replaces_the_output_of_the_one_before() -> None:
     await node.new_run().run()
     assert node.faults.calls[:5] == ["read_spec", "run", "evict", "delete", "run"]
     assert node.cluster.reports[-1].attempt == 2
+
+
+async def test_a_job_that_ran_for_a_removed_pod_does_not_run_again() -> None:
+    """An administrator removed the Pod, and a gateway created it again."""
+    node = Node(a_pod("uid-2"))
+    node.cluster.spec = job_service_pb2.CreateJobRequest(command="true").SerializeToString()
+    node.host.jobs[ID] = a_job()
+    node.host.request_ids[ID] = "uid-1"
+    await node.new_run().run()
+    assert node.statuses() == [job_pb2.JOB_STATUS_LOST]
+    assert not node.host.starts
 
 
 @pytest.mark.parametrize("call", ["evict", "delete"])

@@ -74,6 +74,15 @@ def queue_timed_out(pod: JobPod) -> job_pb2.Job | None:
     return _ended(pod, job_pb2.JOB_STATUS_FAILED, records.queue_timed_out(initial))
 
 
+def ran_before(pod: JobPod) -> job_pb2.Job:
+    """Return the record of a job that has run on this host for a Pod that was removed by hand."""
+    termination = job_pb2.Termination(
+        reason=job_pb2.TERMINATION_REASON_LOST,
+        message="the node has started the job for another Pod, which was removed; it does not start again",
+    )
+    return _ended(pod, job_pb2.JOB_STATUS_LOST, termination)
+
+
 def vanished(pod: JobPod) -> job_pb2.Job:
     """Return the record of a job that ran on this host, which has no record of it any more."""
     termination = job_pb2.Termination(

@@ -43,6 +43,8 @@ class Starter:
         try:
             spec = await self.cluster.read_spec(pod)
             return await self._run(self._request(pod, spec.request), spec.trace)
+        except OtherAttempt:
+            return records_of_end.ran_before(pod)
         except AttemptOver:
             return records_of_end.given_up(pod)
         except DecodeError:
@@ -63,9 +65,16 @@ class Starter:
         )
 
     async def _run(self, request: node_service_pb2.RunJobRequest, trace: TraceHeaders) -> job_pb2.Job:
+        """Start a job, in place of its earlier attempts.
+
+        Raises:
+            OtherAttempt: the host has run the job, which must not run again.
+        """
         try:
             return await self.host.run(request, trace)
         except OtherAttempt:
+            if not request.fenced:
+                raise
             await self._remove(request)
         try:
             return await self.host.run(request, trace)
