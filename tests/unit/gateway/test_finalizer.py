@@ -637,10 +637,19 @@ async def test_a_job_that_waits_for_too_long_ends(world: World) -> None:
 async def test_an_update_shows_in_the_table(world: World) -> None:
     await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
     async with world.gateway() as engine:
-        await engine.update(job_pb2.Job(id=ONCE.id, max_cpu=50))
+        await engine.update(job_pb2.Job(id=ONCE.id, attempt=1, max_cpu=50))
         await until(lambda: (live := engine.jobs.get(ONCE.id)) and live.job.max_cpu == 50)
         with pytest.raises(JobNotFound):
             await engine.update(job_pb2.Job(id="none"))
+
+
+async def test_an_update_of_an_earlier_attempt_does_not_show_in_the_next_one(world: World) -> None:
+    """The node of the earlier attempt has answered late."""
+    await world.start(AGAIN, node="node-1", attempt=2)
+    async with world.gateway() as engine:
+        with pytest.raises(JobNotFound):
+            await engine.update(job_pb2.Job(id=AGAIN.id, attempt=1, max_cpu=50))
+    assert pods.read(world.server.objects[POD]).initial.max_cpu == AGAIN.max_cpu
 
 
 async def test_a_request_id_is_accepted_once(world: World) -> None:

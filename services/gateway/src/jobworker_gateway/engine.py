@@ -144,7 +144,7 @@ class Engine(Protocol):
         """Replace the record of a running job, after its node has changed the limits.
 
         Raises:
-            JobNotFound: the cluster does not have the job.
+            JobNotFound: the cluster does not have the job, or has begun another attempt.
         """
 
 

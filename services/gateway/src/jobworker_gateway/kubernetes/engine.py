@@ -189,7 +189,7 @@ class KubernetesEngine:
         """Replace the record of a running job, after its node has changed the limits."""
         with cluster_errors():
             pod = await self._attempts.pod(job.id)
-            if pod is None:
+            if pod is None or pod.attempt != job.attempt:  # the next attempt has the limits of the request
                 raise JobNotFound(job.id)
             initial = records.encode(records.with_limits(pod.initial, job))
             if changed := await self._attempts.annotate(pod, {names.JOB: initial}):
