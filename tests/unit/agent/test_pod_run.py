@@ -8,7 +8,7 @@ import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
-from jobworker_agent.host_errors import HostUnavailable, JobUnknown, RunRefused
+from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, RunRefused
 from jobworker_agent.pod_run import PodRun
 from jobworker_agent.start import Starter
 from jobworker_cluster.pods import JobPod
@@ -226,13 +226,21 @@ async def test_a_secret_that_appears_late_is_used() -> None:
     assert node.statuses() == [RUNNING, COMPLETED]
 
 
-async def test_a_job_that_the_host_refuses_fails_with_the_reason() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        RunRefused("COMMAND_NOT_STARTED", "command: no such program"),
+        JobUnknown("JOB_NOT_FOUND", "no job has this id"),  # the host refuses an id that is not a UUIDv7
+    ],
+)
+async def test_a_job_that_the_host_refuses_fails_with_the_reason(error: HostError) -> None:
     node = Node()
-    node.faults.errors["run"] = [RunRefused("COMMAND_NOT_STARTED", "command: no such program")]
+    node.host.ends_by_itself = True
+    node.faults.errors["run"] = [error]
     await node.new_run().run()
     [job] = node.cluster.reports
     assert job.status == job_pb2.JOB_STATUS_FAILED
-    assert job.termination.message == "command: no such program"
+    assert job.termination.message == str(error)
 
 
 async def test_the_next_attempt_replaces_the_output_of_the_one_before() -> None:
