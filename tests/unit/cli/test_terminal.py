@@ -1,6 +1,7 @@
 """Tests of `run` and `attach` with a terminal, against a scripted server."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import AsyncIterator
 
@@ -151,6 +152,32 @@ async def test_a_queued_job_gets_the_terminal_when_it_starts(cli: Cli, server: F
         assert local.ended() == 0
 
 
+@pytest.mark.parametrize("keys", [b"abc\r", b"x" * 300_000 + b"\r"], ids=["typed", "pasted"])
+async def test_keys_before_a_detach_reach_the_job(cli: Cli, server: FakeServer, keys: bytes) -> None:
+    with terminal(cli, "run", "-it", "bash") as local:
+        await until(lambda: len(server.attached) == 1)
+        await asyncio.to_thread(local.type, keys + b"~.")
+        before = await asyncio.to_thread(local.shows, b"detached from job")
+        assert b"did not reach" not in before
+        assert local.ended() == 0
+    assert server.input == keys
+
+
+async def test_keys_before_a_suspension_reach_the_job(cli: Cli, server: FakeServer) -> None:
+    command = shlex.join([sys.executable, *MODULE, "run", "-it", "bash"])
+    script = f"{command}; echo suspended; read line; fg"
+    with LocalTerminal(["bash", "--norc", "-ic", script], cli.env) as local:
+        await until(lambda: len(server.attached) == 1)
+        local.type(b"abc\r~\x1a")
+        await asyncio.to_thread(local.shows, b"suspended\r\n")
+        assert server.input == b"abc\r"
+        local.type(b"\n")
+        await until(lambda: any(each.resize.redraw for each in server.controls))
+        local.type(b"~.")
+        await asyncio.to_thread(local.shows, b"detached from job")
+        local.process.wait(30)
+
+
 async def test_the_user_can_detach_while_the_server_is_away(cli: Cli, server: FakeServer) -> None:
     with terminal(cli, "run", "-it", "bash") as local:
         await until(lambda: len(server.attached) == 1)
@@ -161,6 +188,7 @@ async def test_the_user_can_detach_while_the_server_is_away(cli: Cli, server: Fa
         for key in (b"a", b"b", b"c", b"d", b"\r", b"~", b"."):
             local.type(key)
             await asyncio.sleep(0.05)
+        await asyncio.to_thread(local.shows, b"the last keys that you typed did not reach the job\r\n")
         await asyncio.to_thread(local.shows, b"detached from job")
         assert local.ended() == 0
 

@@ -159,6 +159,29 @@ async def test_signals_and_sizes_are_sent_once(any_client: AnyClient, server: Fa
     assert server.input == b"onetwo"
 
 
+async def test_a_client_waits_for_accepted_input(any_client: AnyClient, server: FakeServer) -> None:
+    server.add()
+    server.breaks = [1]
+    data = b"x" * 100_000
+    async with asyncio.timeout(20):
+        stream = attached(any_client, data)
+        reading = asyncio.create_task(any_client.rest(stream))
+        assert await wait_accepted(stream, len(data))
+        assert server.input == data
+        assert not await wait_accepted(stream, len(data) + 1)
+        await reading
+
+
+async def test_a_client_without_input_waits_for_nothing(any_client: AnyClient) -> None:
+    assert not await wait_accepted(attached(any_client), 1)
+
+
+async def wait_accepted(stream: AttachedStream | SyncAttachedStream, size: int) -> bool:
+    if isinstance(stream, AttachedStream):
+        return await stream.wait_accepted(size)
+    return await asyncio.to_thread(stream.wait_accepted, size)
+
+
 class Keyboard:
     """A source that another thread types into."""
 

@@ -52,6 +52,11 @@ class ResumableInput:
         return len(self._pieces) < WINDOW
 
     @property
+    def accepted_bytes(self) -> int:
+        """The number of bytes that the server has accepted."""
+        return self._offset
+
+    @property
     def all_accepted(self) -> bool:
         """Whether the server has accepted all pieces."""
         return not self._pieces

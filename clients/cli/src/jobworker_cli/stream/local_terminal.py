@@ -27,6 +27,8 @@ __all__ = ["copy_terminal", "terminal_size"]
 
 _STDIN = 0
 _DEFAULT_SIZE = 80, 24
+_ACCEPT_SECONDS = 1.0
+"""How long an escape sequence waits for the server to accept the keys before it. The server can be away."""
 
 
 def terminal_size() -> tuple[int, int]:
@@ -124,13 +126,26 @@ class LocalTerminal:
                     case Escape.HELP:
                         self._print_help()
                     case Escape.SUSPEND:
+                        await self._send_keys()
                         self._suspend()
                     case Escape.DETACH:
+                        if not await self._send_keys():
+                            print_message("jobworker: the last keys that you typed did not reach the job")
                         return
         # The terminal has hung up. The kernel sends SIGHUP only to the leader of the session.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.raise_signal(signal.SIGHUP)
             await asyncio.Event().wait()
+
+    async def _send_keys(self) -> bool:
+        """Wait until the server has accepted all keys, and return True; return False if it does not."""
+        try:
+            async with asyncio.timeout(_ACCEPT_SECONDS):
+                if self._stream:
+                    await self._stream.wait_accepted(self._typed.total)
+        except TimeoutError:
+            return False
+        return True
 
     def _print_help(self) -> None:
         keys, start = self._detach_keys, self._detach_keys[0]

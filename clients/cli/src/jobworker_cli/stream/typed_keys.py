@@ -15,6 +15,8 @@ class TypedKeys:
     """
 
     def __init__(self) -> None:
+        self.total = 0
+        """The number of bytes that the user has typed."""
         self._keys = bytearray()
         self._changed = asyncio.Condition()
 
@@ -23,6 +25,7 @@ class TypedKeys:
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._keys) < _MAX_BYTES)
             self._keys += keys
+            self.total += len(keys)
             self._changed.notify_all()
 
     async def take(self) -> bytes:

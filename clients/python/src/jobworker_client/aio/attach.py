@@ -30,7 +30,8 @@ class _Input:
         self._source = source
         self._on_progress = on_progress
         self._changed = asyncio.Event()
-        self._room = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._closed = False
         self._error: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -52,8 +53,8 @@ class _Input:
 
     async def _put(self, piece: bytes) -> None:
         while not self.state.has_room:
-            self._room.clear()
-            await self._room.wait()
+            self._progress.clear()
+            await self._progress.wait()
         self.state.put(piece)
         self._changed.set()
 
@@ -74,11 +75,20 @@ class _Input:
         """Process an answer of the server."""
         self.state.accepted(offset)
         self._on_progress()
-        self._room.set()
+        self._progress.set()
         self._changed.set()
+
+    async def wait_accepted(self, size: int) -> bool:
+        """Wait until the server has accepted so many bytes; return False if the input is closed before."""
+        while self.state.accepted_bytes < size and not self._closed:
+            self._progress.clear()
+            await self._progress.wait()
+        return self.state.accepted_bytes >= size
 
     def close(self) -> None:
         """Stop reading the source."""
+        self._closed = True
+        self._progress.set()
         if self._reading is not None:
             self._reading.cancel()
 
@@ -212,6 +222,14 @@ class AttachedStream(JobStream):
         With `redraw`, the programs in the terminal draw their screen again, also at the same size.
         """
         self._attach.controls.put(self._attach.calls.resize(columns, rows, redraw=redraw))
+
+    async def wait_accepted(self, size: int) -> bool:
+        """Wait until the server has accepted so many bytes of the input, from its start.
+
+        Return False if the stream ends before. Leaving the job discards what the server has not accepted. Let
+        another task read the output meanwhile.
+        """
+        return self._attach.source is not None and await self._attach.source.wait_accepted(size)
 
     def _cancel_call(self) -> None:
         super()._cancel_call()

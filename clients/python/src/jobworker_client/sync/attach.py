@@ -74,7 +74,7 @@ class _AttachCall:
 class SyncAttachedStream(SyncJobStream):
     """The output of a job, like a `SyncJobStream`, while its input is sent; see `SyncClient.attach`.
 
-    Other threads can call `signal`, `resize` and `close`.
+    Other threads can call `signal`, `resize`, `wait_accepted` and `close`.
     """
 
     def __init__(
@@ -107,6 +107,14 @@ class SyncAttachedStream(SyncJobStream):
         With `redraw`, the programs in the terminal draw their screen again, also at the same size.
         """
         self._outbox.resize(columns, rows, redraw=redraw)
+
+    def wait_accepted(self, size: int, timeout: float | None = None) -> bool:
+        """Wait until the server has accepted so many bytes of the input, from its start.
+
+        Return False if the stream ends before, or after `timeout` seconds. Leaving the job discards what the
+        server has not accepted. Let another thread read the output meanwhile.
+        """
+        return self._outbox.wait_accepted(size, timeout)
 
     def _cancel_call(self) -> None:
         super()._cancel_call()

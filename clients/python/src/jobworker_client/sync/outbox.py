@@ -104,6 +104,15 @@ class Outbox:
             self._changed.notify_all()
         self._on_progress()
 
+    def wait_accepted(self, size: int, timeout: float | None) -> bool:
+        """Wait until the server has accepted so many bytes; return False if that does not happen."""
+        state = self._state
+        if state is None:
+            return False
+        with self._changed:
+            self._changed.wait_for(lambda: state.accepted_bytes >= size or self._closed, timeout)
+            return state.accepted_bytes >= size
+
     def resized(self, resize: job_pb2.TerminalResize) -> None:
         """Report a size of the job's terminal."""
         self._calls.resized(resize)
