@@ -23,6 +23,8 @@ type attachCalls struct {
 	controls chan *jobworkerv1.AttachJobRequest
 	// unsent is a control message that a broken call did not send.
 	unsent *jobworkerv1.AttachJobRequest
+	// redraw is set if the open call has sent a size with redraw. The goroutine of the open call sets it.
+	redraw bool
 	// detaching is closed when no call is to follow.
 	detaching chan struct{}
 	// onAccepted is called with each answer of the server to the input.
@@ -51,6 +53,9 @@ func (c *attachCalls) open(ctx context.Context, request *jobworkerv1.GetJobsStre
 		return nil, err
 	}
 	c.start.Offset, c.start.TailBytes = request.GetOffset(), request.TailBytes
+	// A size has no answer, and the call of a process that was suspended for long is often broken.
+	c.start.Redraw = c.start.GetRedraw() || c.redraw
+	c.redraw = false
 	start := proto.CloneOf(c.start)
 	call := &attachCall{calls: c, stream: stream, answers: make(chan int64), cancel: cancel, sent: make(chan struct{})}
 	c.last = call
@@ -191,17 +196,19 @@ func (c *attachCall) sendParts() bool {
 }
 
 // sendControl sends the waiting control message, and reports whether the call is open. A new size also applies to the
-// next calls.
+// next calls, and the next call repeats its redraw.
 func (c *attachCall) sendControl() bool {
 	if c.calls.unsent == nil {
 		return true
 	}
-	if size := c.calls.unsent.GetResize(); size != nil {
-		c.calls.start.Size = size
+	size := c.calls.unsent.GetResize()
+	if size != nil {
+		c.calls.start.Size = &jobworkerv1.TerminalSize{Columns: size.GetColumns(), Rows: size.GetRows()}
 	}
 	if c.stream.Send(c.calls.unsent) != nil {
 		return false
 	}
+	c.calls.redraw = c.calls.redraw || size.GetRedraw()
 	c.calls.unsent = nil
 	return true
 }

@@ -103,7 +103,7 @@ func (c *serverCall) run(hasInput bool) error {
 		case *jobworkerv1.AttachJobRequest_Signal:
 			c.events <- kind.Signal.GetName()
 		case *jobworkerv1.AttachJobRequest_Resize:
-			c.events <- fmt.Sprintf("%dx%d", kind.Resize.GetColumns(), kind.Resize.GetRows())
+			c.events <- eventOf(kind.Resize)
 		case *jobworkerv1.AttachJobRequest_Detach:
 			c.events <- "detach"
 			if !c.silent {
@@ -111,6 +111,15 @@ func (c *serverCall) run(hasInput bool) error {
 			}
 		}
 	}
+}
+
+// eventOf returns the event of a size: columns, rows and whether programs are to draw again.
+func eventOf(size *jobworkerv1.TerminalSize) string {
+	event := fmt.Sprintf("%dx%d", size.GetColumns(), size.GetRows())
+	if size.GetRedraw() {
+		event += " redraw"
+	}
+	return event
 }
 
 func (c *serverCall) take(chunk *jobworkerv1.InputChunk) error {

@@ -129,7 +129,16 @@ func (a *Attachment) Signal(name string) error {
 // Resize reports the size of the client's terminal in characters. The terminal of the job is as small as the smallest
 // terminal of the clients that feed it. Resize waits for a connection.
 func (a *Attachment) Resize(columns, rows int) error {
-	size := &jobworkerv1.TerminalSize{Columns: int32(columns), Rows: int32(rows)}
+	return a.resize(&jobworkerv1.TerminalSize{Columns: int32(columns), Rows: int32(rows)})
+}
+
+// Redraw reports the size as Resize does, and lets the programs in the terminal draw their screen again, also at the same
+// size. Call it when the client's terminal has lost its content, for example after the client was suspended.
+func (a *Attachment) Redraw(columns, rows int) error {
+	return a.resize(&jobworkerv1.TerminalSize{Columns: int32(columns), Rows: int32(rows), Redraw: true})
+}
+
+func (a *Attachment) resize(size *jobworkerv1.TerminalSize) error {
 	return a.control(&jobworkerv1.AttachJobRequest{Kind: &jobworkerv1.AttachJobRequest_Resize{Resize: size}})
 }
 

@@ -166,32 +166,6 @@ func TestDetachEndsTheCallAfterTheSignals(t *testing.T) {
 	expectNoGoroutines(t)
 }
 
-func TestSizeAppliesToTheNextCall(t *testing.T) {
-	server := newAttachServer(attachFault{2, 0})
-	size := &jobworkerv1.TerminalSize{Columns: 10, Rows: 5}
-	attachment := clientOf(t, server).Attach(t.Context(), &attachStart{Id: "7", Size: size})
-	_, err := attachment.Write([]byte("abc"))
-	must(t, err)
-	must(t, attachment.Resize(80, 24))
-	equal(t, <-server.events, "80x24")
-	write(t, attachment, []byte("def"))
-	text(t, attachment)
-	starts := server.received()
-	equal(t, len(starts), 2)
-	equal(t, starts[0].GetSize().GetColumns(), 10)
-	equal(t, starts[1].GetSize().GetColumns(), 80)
-}
-
-func TestTerminalSizeIsTheNewest(t *testing.T) {
-	server := newAttachServer()
-	server.sizes = []*jobworkerv1.TerminalResize{{Columns: 90, Rows: 24, LogOffset: 5}, {Columns: 80, Rows: 24}}
-	attachment := clientOf(t, server).Attach(t.Context(), &attachStart{Id: "7"})
-	_, err := attachment.Write([]byte("abc"))
-	must(t, err)
-	equal(t, attachment.TerminalSize().GetColumns(), 90)
-	must(t, attachment.Detach())
-}
-
 func TestFourPartsAreSentUntilTheServerAnswers(t *testing.T) {
 	server := newAttachServer()
 	server.silent = true

@@ -39,6 +39,27 @@ test("a size applies to the next call", async () => {
   );
 });
 
+test("the next call repeats a redraw once", async () => {
+  const job = new AttachServer(certs, { faults: [{ part: 2 }, { part: 0 }, { part: 1 }] });
+  await using server = await job.start();
+  using client = server.client();
+  const attachment = client.attach("1");
+  await attachment.write(Buffer.from("abc"));
+  attachment.resize(80, 24, { redraw: true });
+  assert.equal(await job.event(), "80x24 redraw");
+  await write(attachment, Buffer.from("def"));
+  // The server has answered the third call, but not the second one.
+  assert.deepEqual(
+    job.starts.map(({ redraw, size }) => [redraw, size?.redraw]),
+    [
+      [false, undefined],
+      [true, false],
+      [true, false],
+      [false, false],
+    ],
+  );
+});
+
 test("four parts are sent until the server answers, and signals do not wait", async () => {
   const job = new AttachServer(certs, { silent: true });
   await using server = await job.start();

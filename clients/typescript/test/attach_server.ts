@@ -134,7 +134,7 @@ export class AttachServer {
           this.events.push(kind.value.name);
           break;
         case "resize":
-          this.events.push(`${kind.value.columns}x${kind.value.rows}`);
+          this.events.push(`${kind.value.columns}x${kind.value.rows}${kind.value.redraw ? " redraw" : ""}`);
           break;
         case "detach":
           this.events.push("detach");

@@ -43,6 +43,7 @@ interface Request {
   readonly take_over?: boolean;
   readonly size?: [number, number];
   readonly signal?: string;
+  readonly redraw?: [number, number];
   readonly detach_after_bytes?: number;
 }
 
@@ -116,7 +117,7 @@ const OPERATIONS: Record<string, Operation> = {
     return await digest(stream, request.cancel_after_bytes ?? Number.POSITIVE_INFINITY);
   },
   async attach(client, request) {
-    const { id = "", input, eof = true, size, signal } = request;
+    const { id = "", input, eof = true, size, signal, redraw } = request;
     const attachment = client.attach(id, {
       input: input !== undefined,
       takeOver: request.take_over,
@@ -127,7 +128,14 @@ const OPERATIONS: Record<string, Operation> = {
       // The output reports the errors of the input.
       writeInput(attachment, Buffer.from(input, "base64"), eof).catch(() => undefined);
     }
-    const onFirst = () => signal && attachment.signal(signal);
+    const onFirst = (): void => {
+      if (signal) {
+        attachment.signal(signal);
+      }
+      if (redraw) {
+        attachment.resize(...redraw, { redraw: true });
+      }
+    };
     return await digest(attachment, request.detach_after_bytes ?? Number.POSITIVE_INFINITY, onFirst);
   },
 };

@@ -107,16 +107,16 @@ class CommandLineDriver(abc.ABC):
     def _attach(self, arguments: Json) -> Json:
         """Attach to a job. Each part of the input follows the answer to the last message."""
         digest = OutputDigest(arguments.get("detach_after_bytes"))
-        parts, signals = deque(input_messages(arguments)), deque(signal_messages(arguments))
+        parts, controls = deque(input_messages(arguments)), deque(control_messages(arguments))
         with self._program("AttachJob", self.FROM_STDIN, arguments) as program:
             program.send({"start": attach_start(arguments)})
-            for message in program.messages(while_sending=lambda: bool(parts or signals)):
+            for message in program.messages(while_sending=lambda: bool(parts or controls)):
                 if "inputAccepted" in message and parts:
                     program.send(parts.popleft())
                 if "output" in message and digest.add(message["output"]):
                     break
-                if digest.bytes and signals:
-                    program.send(signals.popleft())
+                if digest.bytes and controls:
+                    program.send(controls.popleft())
         return digest.result()
 
     def _call(self, method: str, request: Json, arguments: Json) -> Generator[Json]:
@@ -236,10 +236,12 @@ def attach_start(arguments: Json) -> Json:
     return start
 
 
-def signal_messages(arguments: Json) -> Iterator[Json]:
-    """Yield the message with the signal of AttachJob, if there is one."""
+def control_messages(arguments: Json) -> Iterator[Json]:
+    """Yield the messages with the signal and the redraw of AttachJob, if there are any."""
     if name := arguments.get("signal"):
         yield {"signal": {"name": name}}
+    if size := arguments.get("redraw"):
+        yield {"resize": {"columns": size[0], "rows": size[1], "redraw": True}}
 
 
 def input_messages(arguments: Json) -> Iterator[Json]:

@@ -64,7 +64,7 @@ async def stream(client: Client, operation: driver.Operation) -> dict[str, objec
 async def attach(client: Client, operation: driver.Operation) -> dict[str, object]:
     """Attach to a job until its end or to the limit."""
     digest, detached = driver.StreamDigest(operation), False
-    data, name = driver.input_data(operation), operation.get("signal")
+    data, name, redraw = driver.input_data(operation), operation.get("signal"), operation.get("redraw")
     deadline, take_over = operation.get("deadline"), operation.get("take_over", False)
 
     async def source(data: bytes) -> AsyncIterator[bytes]:
@@ -80,6 +80,9 @@ async def attach(client: Client, operation: driver.Operation) -> dict[str, objec
             if name:
                 output.signal(name)
                 name = None
+            if redraw:
+                output.resize(*redraw, redraw=True)
+                redraw = None
             if digest.add(chunk):
                 detached = True
                 break

@@ -71,6 +71,7 @@ class Operation(TypedDict, total=False):
     take_over: bool
     size: tuple[int, int]
     signal: str
+    redraw: tuple[int, int]
     detach_after_bytes: int
 
 

@@ -64,7 +64,7 @@ def stream(client: SyncClient, operation: driver.Operation) -> dict[str, object]
 def attach(client: SyncClient, operation: driver.Operation) -> dict[str, object]:
     """Attach to a job until its end or to the limit."""
     digest, detached = driver.StreamDigest(operation), False
-    data, name = driver.input_data(operation), operation.get("signal")
+    data, name, redraw = driver.input_data(operation), operation.get("signal"), operation.get("redraw")
     deadline, take_over = operation.get("deadline"), operation.get("take_over", False)
     ended = threading.Event()
 
@@ -81,6 +81,9 @@ def attach(client: SyncClient, operation: driver.Operation) -> dict[str, object]
             if name:
                 output.signal(name)
                 name = None
+            if redraw:
+                output.resize(*redraw, redraw=True)
+                redraw = None
             if digest.add(chunk):
                 detached = True
                 break

@@ -41,6 +41,17 @@ def terminal(env: Environment) -> None:
     assert (last.columns, last.rows) == (90, 20)
 
 
+def redraw(env: Environment) -> None:
+    """A client lets the programs in a terminal draw again, although the size stays the same."""
+    size = job_pb2.JobTerminal(columns=100, rows=30)
+    script = "trap 'echo drawn; exit 3' WINCH; echo ready; while :; do sleep 0.05; done"
+    job = env.admin.create("sh", "-c", script, terminal=size)
+    output = env.admin.attach(job.id, b"", eof=False, size=(100, 30), redraw=(100, 30))
+    assert output.sha256 == sha256(b"ready\r\ndrawn\r\n")
+    assert output.job
+    assert output.job.exit_code == 3
+
+
 def signal(env: Environment) -> None:
     """A client without input sends a signal."""
     script = "trap 'echo got; exit 3' USR1; sleep 600 & echo ready; wait"

@@ -66,6 +66,7 @@ SCENARIOS = (
     Scenario("attach: input", attachments.input_is_the_output),
     Scenario("attach: input over a broken connection", attachments.broken_connection, Capability.RESUME),
     Scenario("attach: terminal", attachments.terminal),
+    Scenario("attach: redraw", attachments.redraw),
     Scenario("attach: signal", attachments.signal),
     Scenario("attach: detach and take over", attachments.detach_and_take_over),
     Scenario("error: unknown id", errors.unknown_id),

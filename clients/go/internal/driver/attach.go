@@ -22,6 +22,9 @@ func attach(ctx context.Context, client *jobworker.Client, op operation) (any, e
 	}
 	defer attachment.Detach()
 	return read(attachment.Output, op.DetachAfterBytes, func() error {
+		if len(op.Redraw) == 2 {
+			return attachment.Redraw(op.Redraw[0], op.Redraw[1])
+		}
 		if op.Signal == "" {
 			return nil
 		}

@@ -46,6 +46,7 @@ type operation struct {
 	TakeOver         bool              `json:"take_over"`
 	Size             []int32           `json:"size"`
 	Signal           string            `json:"signal"`
+	Redraw           []int             `json:"redraw"`
 	DetachAfterBytes int64             `json:"detach_after_bytes"`
 }
 

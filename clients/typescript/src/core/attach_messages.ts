@@ -52,6 +52,8 @@ export class AttachMessages {
   // The position of the first part in the input.
   #offset = 0n;
   #call: Call | undefined;
+  // Whether a size with `redraw` was sent since the last call started.
+  #isRedrawing = false;
   #failure: Error | undefined;
   #wake = (): void => undefined;
 
@@ -72,6 +74,7 @@ export class AttachMessages {
         // The transport has sent a message when it asks for the next one.
         if (this.#controls[0] === control) {
           this.#controls.shift();
+          this.#isRedrawing ||= control.kind?.case === "resize" && control.kind.value.redraw === true;
         }
       } else if (call.isAnswered && call.sent < this.#parts.length && call.unanswered < MAX_UNANSWERED) {
         call.sent += 1;
@@ -104,7 +107,8 @@ export class AttachMessages {
   /** Sends a message as soon as there is a connection. */
   control(kind: NonNullable<Message["kind"]>): void {
     if (kind.case === "resize") {
-      this.#start.size = create(TerminalSizeSchema, kind.value);
+      const { columns = 0, rows = 0 } = kind.value;
+      this.#start.size = create(TerminalSizeSchema, { columns, rows });
     }
     this.#controls.push({ kind } as Message);
     this.#wake();
@@ -171,6 +175,9 @@ export class AttachMessages {
   }
 
   #startAt(output: GetJobsStreamRequest): AttachStart {
+    // A size has no answer, so the next call repeats the redraw.
+    this.#start.redraw ||= this.#isRedrawing;
+    this.#isRedrawing = false;
     const start = clone(AttachStartSchema, this.#start);
     start.offset = output.offset;
     if (output.tailBytes === undefined) {

@@ -17,6 +17,12 @@ const BUFFERED_CHUNKS = 16;
 // How long `detach` waits for the server's answer.
 const DETACH_TIMEOUT_MS = 1_000;
 
+/** Options of `resize`. */
+export interface ResizeOptions {
+  /** True = let the programs in the terminal draw their screen again. Default: false. */
+  readonly redraw?: boolean | undefined;
+}
+
 /**
  * Passes input and signals to a job, and iterates over its output:
  *
@@ -125,10 +131,12 @@ export class Attachment implements AsyncIterable<Chunk>, AsyncDisposable {
 
   /**
    * Reports the size of the client's terminal in characters. The terminal of the job is as small as the smallest terminal
-   * of the clients that feed it.
+   * of the clients that feed it. With `redraw`, the programs in the terminal draw their screen again, also at the same
+   * size: for a client whose terminal has lost its content.
    */
-  resize(columns: number, rows: number): void {
-    this.#messages.control({ case: "resize", value: { columns, rows } });
+  resize(columns: number, rows: number, options: ResizeOptions = {}): void {
+    const { redraw = false } = options;
+    this.#messages.control({ case: "resize", value: { columns, rows, redraw } });
   }
 
   /**

@@ -11,6 +11,7 @@ export {
 } from "../gen/jobworker/v1/job_service_pb.js";
 export { RemovalReason } from "../gen/jobworker/v1/job_watch_pb.js";
 export type { TerminalSize } from "./attach_messages.js";
+export type { ResizeOptions } from "./attachment.js";
 export type { CallOptions } from "./call_context.js";
 export type { Chunk, OutputChunk, Source, TruncatedChunk, TruncatedRange } from "./chunk.js";
 export type {
