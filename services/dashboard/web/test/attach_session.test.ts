@@ -22,6 +22,8 @@ type Step = Chunk | Error | TerminalSize | (() => void);
 class FakeClient {
   readonly calls: unknown[] = [];
   readonly writes: string[] = [];
+  /** Whether the server accepts no input. */
+  isAway = false;
   onGet = (): void => undefined;
   readonly #logSize: number;
   readonly #scripts: Step[][];
@@ -60,10 +62,13 @@ class FakeClient {
       },
       write: async (data: Uint8Array) => {
         this.writes.push(new TextDecoder().decode(data));
-        await new Promise((resolve) => setImmediate(resolve));
+        await new Promise((resolve) => this.isAway || setImmediate(resolve));
       },
       end: async () => {
         this.writes.push("(end)");
+      },
+      detach: async () => {
+        this.writes.push("(detach)");
       },
       result: async () => create(JobSchema, { exitCode: 3 }),
     };
@@ -157,6 +162,37 @@ test("input that arrives during a write is sent as one piece, and the end after 
   session.send(bytes("before"));
   await session.attach();
   assert.deepEqual(fake.writes, ["a", "bc", "(end)"]);
+});
+
+test("input before a detach reaches the job", async () => {
+  let leaving: Promise<void> | undefined;
+  const leave = (): void => {
+    for (const key of ["a", "b", "c"]) {
+      session.send(bytes(key));
+    }
+    leaving = session.detach();
+  };
+  const fake = new FakeClient(0, [leave]);
+  const { session } = sessionOf(fake);
+  await session.attach();
+  await leaving;
+  assert.deepEqual(fake.writes, ["a", "bc", "(detach)"]);
+});
+
+test("a detach does not wait for a server that is away", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let leaving: Promise<void> | undefined;
+  const leave = (): void => {
+    session.send(bytes("a"));
+    leaving = session.detach();
+  };
+  const fake = new FakeClient(0, [leave]);
+  fake.isAway = true;
+  const { session } = sessionOf(fake);
+  await session.attach();
+  t.mock.timers.tick(1_000);
+  await leaving;
+  assert.deepEqual(fake.writes, ["a", "(detach)"]);
 });
 
 test("a user who leaves before the attachment does not attach", async () => {

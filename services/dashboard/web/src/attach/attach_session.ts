@@ -13,6 +13,9 @@ import { signal } from "@preact/signals";
 // How much of the earlier output is shown.
 const EARLIER_BYTES = 1024 * 1024;
 
+// How long a detach waits for the server to accept the input before it. The server can be away.
+const ACCEPT_TIMEOUT_MS = 1_000;
+
 type Client = Pick<BrowserClient, "get" | "attach">;
 
 /** The progress of a session. A session is `attached` when the earlier output is shown. */
@@ -77,10 +80,12 @@ export class AttachSession {
     }
   }
 
-  /** Ends the attachment. The job keeps running. */
+  /** Ends the attachment. The job keeps running, and gets the input that was sent before. */
   async detach(): Promise<void> {
     this.#leaving.abort();
-    await this.#attachment?.detach();
+    const attachment = this.#attachment;
+    await settledWithin(this.#sending, ACCEPT_TIMEOUT_MS);
+    await attachment?.detach();
   }
 
   /** Sends input. It is lost if the session is not attached. */
@@ -160,6 +165,15 @@ export class AttachSession {
     }
     this.state.value = { kind: "ended", job: await attachment.result() };
   }
+}
+
+async function settledWithin(promise: Promise<void>, milliseconds: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const expired = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([promise, expired]);
+  clearTimeout(timer);
 }
 
 function failureOf(error: unknown): SessionState {
