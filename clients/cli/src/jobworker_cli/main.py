@@ -16,6 +16,7 @@ from jobworker_cli.commands.create import create
 from jobworker_cli.commands.dashboard import app as dashboard_app
 from jobworker_cli.commands.delete import delete
 from jobworker_cli.commands.get import get
+from jobworker_cli.commands.known_names import JobWorkerGroup
 from jobworker_cli.commands.list import list_jobs
 from jobworker_cli.commands.nodes import nodes
 from jobworker_cli.commands.prune import prune
@@ -55,6 +56,7 @@ Exit codes:
 
 app = typer.Typer(
     name="jobworker",
+    cls=JobWorkerGroup,
     help="Start, follow and stop jobs on a jobworkerd server.",
     epilog=EPILOG,
     no_args_is_help=True,
