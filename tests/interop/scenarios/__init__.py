@@ -1,7 +1,7 @@
 """The scenarios. pytest rewrites their assertions, as it does in test modules."""
 
+from pathlib import Path
+
 import pytest
 
-pytest.register_assert_rewrite(
-    f"{__name__}.errors", f"{__name__}.history", f"{__name__}.jobs", f"{__name__}.output"
-)
+pytest.register_assert_rewrite(*(f"{__name__}.{each.stem}" for each in Path(__file__).parent.glob("*.py")))

@@ -7,6 +7,7 @@ from jobworker.v1 import job_pb2
 from tests.interop.environment import Environment, count_events, wait_for_events
 from tests.interop.expected_error import expect_error
 from tests.interop.scenarios.jobs import job_that_ignores_sigterm
+from tests.interop.scenarios.output import running_job
 
 
 def unknown_id(env: Environment) -> None:
@@ -53,13 +54,13 @@ def offset_out_of_range(env: Environment) -> None:
 
 
 def viewer_role(env: Environment) -> None:
-    job = env.admin.create("sleep", "600")
+    job_id = running_job(env)
     with expect_error("PERMISSION_DENIED", "ROLE_REQUIRED"):
         env.viewer.create("true")
     with expect_error("PERMISSION_DENIED", "ROLE_REQUIRED"):
-        env.viewer.stop(job.id)
-    assert env.viewer.get(job.id).status == job_pb2.JOB_STATUS_RUNNING
-    env.admin.stop(job.id, grace_period=0)
+        env.viewer.stop(job_id)
+    assert env.viewer.get(job_id).status == job_pb2.JOB_STATUS_RUNNING
+    env.admin.stop(job_id, grace_period=0)
 
 
 def client_certificate_of_another_ca(env: Environment) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from jobworker.v1 import job_pb2
 from tests.interop.environment import Environment
 from tests.interop.expected_error import expect_error
-from tests.interop.scenarios.output import sha256
+from tests.interop.scenarios.output import running_job, sha256
 
 
 def list_by_command_owner_and_time(env: Environment) -> None:
@@ -45,12 +45,12 @@ def delete(env: Environment) -> None:
 
 
 def delete_of_running_job(env: Environment) -> None:
-    job = env.admin.create("sleep", "600")
+    job_id = running_job(env)
     with expect_error("FAILED_PRECONDITION", "JOB_NOT_FINAL") as expected:
-        env.admin.delete(job.id)
-    assert expected.error.metadata == {"job_id": job.id, "status": "running"}
-    env.admin.stop(job.id, grace_period=0)
-    env.admin.delete(job.id)
+        env.admin.delete(job_id)
+    assert expected.error.metadata == {"job_id": job_id, "status": "running"}
+    env.admin.stop(job_id, grace_period=0)
+    env.admin.delete(job_id)
 
 
 def history_after_a_restart(env: Environment) -> None:

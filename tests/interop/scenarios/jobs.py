@@ -4,10 +4,12 @@ import uuid
 
 from applied import limit_name
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2
 from tests.interop.environment import Environment, count_events, wait_for_events
 from tests.interop.expected_error import expect_error
+from tests.interop.scenarios.output import running_job
 
 
 def create_with_limits_env_and_labels(env: Environment) -> None:
@@ -38,12 +40,16 @@ def create_twice_with_one_request_id(env: Environment) -> None:
 
 
 def get(env: Environment) -> None:
-    created = env.admin.create("sleep", "600")
+    script = "echo up; exec sleep 600"
+    created = env.admin.create("sh", "-c", script)
+    env.admin.stream(created.id, cancel_after_bytes=len("up\n"))
     job = env.viewer.get(created.id)
-    assert (job.id, job.command, list(job.args)) == (created.id, "sleep", ["600"])
-    assert (job.status, job.pid, job.owner) == (job_pb2.JOB_STATUS_RUNNING, created.pid, created.owner)
-    assert (job.create_time, job.start_time) == (created.create_time, created.start_time)
-    assert not job.HasField("exit_code")
+    assert (job.id, job.command, list(job.args)) == (created.id, "sh", ["-c", script])
+    assert (job.status, job.owner) == (job_pb2.JOB_STATUS_RUNNING, created.owner)
+    assert (job.create_time, job.HasField("exit_code")) == (created.create_time, False)
+    assert job.pid
+    # A gateway answers before the job has a process.
+    assert (created.pid, created.start_time) in [(job.pid, job.start_time), (0, Timestamp())]
     env.admin.stop(job.id, grace_period=0)
 
 
@@ -60,7 +66,7 @@ def list_pages(env: Environment) -> None:
 
 def list_by_label_and_status(env: Environment) -> None:
     label = {"test": str(uuid.uuid4())}
-    running = env.admin.create("sleep", "600", labels=label).id
+    running = running_job(env, labels=label)
     ended = env.admin.create("true", labels={**label, "kind": "quick"}).id
     env.admin.wait(ended)
     assert env.viewer.list(labels=label) == [ended, running]

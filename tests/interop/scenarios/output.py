@@ -3,6 +3,7 @@
 import hashlib
 import random
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from jobworker.v1 import job_pb2
 from tests.interop.driver import StreamResult
@@ -157,9 +158,9 @@ def finished_job(env: Environment, script: str) -> str:
     return job_id
 
 
-def running_job(env: Environment, script: str) -> str:
+def running_job(env: Environment, script: str = "echo up; exec sleep 600", **fields: Any) -> str:
     """Return the id of a running job that has written output."""
-    job_id = env.admin.create("sh", "-c", script).id
+    job_id = env.admin.create("sh", "-c", script, **fields).id
     first: StreamResult = env.admin.stream(job_id, cancel_after_bytes=1)
     assert first.bytes
     return job_id
