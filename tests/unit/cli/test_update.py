@@ -41,6 +41,16 @@ async def test_update_needs_a_limit(cli: Cli, server: FakeServer) -> None:
     assert not server.updated
 
 
+async def test_a_limit_that_is_not_possible_is_reported_with_a_hint(cli: Cli, server: FakeServer) -> None:
+    why = "max_memory cannot be enforced: 128 MiB is more than the 64 MiB that the cluster has reserved"
+    refusal = Refusal(grpc.StatusCode.FAILED_PRECONDITION, why, "LIMIT_UNAVAILABLE")
+    server.refusals["UpdateJob"] = [refusal]
+    result = await cli("update", JOB_ID, "--max-memory=128")
+    assert result.code == 1
+    hint = f"hint: `jobworker get {JOB_ID}` shows the limits of the job"
+    assert result.stderr == f"error: {why} (LIMIT_UNAVAILABLE)\n{hint}\n"
+
+
 async def test_ended_job_is_reported_with_a_hint(cli: Cli, server: FakeServer) -> None:
     refusal = Refusal(
         grpc.StatusCode.FAILED_PRECONDITION, "job x is not running: it is completed", "JOB_NOT_RUNNING"

@@ -406,14 +406,14 @@ async def test_a_limit_that_was_lowered_can_be_raised_again(
     assert (await service.UpdateJob(request, Call().context)).job == RUNNING
 
 
-@pytest.mark.parametrize("limit", ["max_cpu", "max_memory"])
+@pytest.mark.parametrize(("limit", "wanted"), [("max_cpu", "200%"), ("max_memory", "200 MiB")])
 async def test_a_running_job_gets_no_more_than_the_cluster_has_reserved(
-    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, limit: str
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, limit: str, wanted: str
 ) -> None:
     await cluster.put(RUNNING)
     request = job_service_pb2.UpdateJobRequest(id=ID)
     setattr(request, limit, 200)
-    with pytest.raises(errors.LimitUnavailable, match=f"{limit} cannot be enforced: 200 is more than"):
+    with pytest.raises(errors.LimitUnavailable, match=f"{limit} cannot be enforced: {wanted} is more than"):
         await service.UpdateJob(request, Call().context)
     assert not node.calls
 

@@ -110,11 +110,11 @@ class JobControl:
             live = await self._jobs.confirmed(live)
         if live.job.status != job_pb2.JOB_STATUS_RUNNING:
             raise JobNotRunning(request.id, STATUSES[live.job.status].value)
-        for name, reserved in zip(("max_cpu", "max_memory"), live.reserved, strict=True):
+        for name, unit, reserved in zip(("max_cpu", "max_memory"), ("%", " MiB"), live.reserved, strict=True):
             if (wanted := getattr(request, name)) > reserved:
                 why = (
-                    f"{wanted} is more than the {reserved} that the cluster has reserved for the job; "
-                    "use less, or create another job"
+                    f"{wanted}{unit} is more than the {reserved}{unit} that the cluster has reserved "
+                    "for the job; use less, or create another job"
                 )
                 raise LimitUnavailable(name, why)
         answer = await self._change("UpdateJob", request, live, subject, _UPDATE_SECONDS)

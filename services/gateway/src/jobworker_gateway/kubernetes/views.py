@@ -5,6 +5,9 @@ from jobworker_cluster.pods import JobPod
 
 _WAITS = "waits for the scheduler of the cluster"
 
+# The scheduler adds this for each job of a class that evicts no others. Users cannot change it.
+_EVICTS_NONE = " preemption: not eligible due to preemptionPolicy=Never."
+
 
 def job_of(pod: JobPod) -> job_pb2.Job:
     """Return the job in a Pod, with a status that is not final: only the archive can make it final."""
@@ -24,7 +27,7 @@ def job_of(pod: JobPod) -> job_pb2.Job:
 def _queue_reason(pod: JobPod) -> str:
     if pod.node:
         return f"waits for room on node {pod.node}: {pod.shortage}"
-    return pod.waits_for or _WAITS
+    return pod.waits_for.removesuffix(_EVICTS_NONE) or _WAITS
 
 
 def _status(pod: JobPod) -> job_pb2.JobStatus.ValueType:
