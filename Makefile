@@ -284,8 +284,8 @@ demo-dashboard: $(RUNTIME) ## Start a temporary server with ten jobs and the das
 	@tools/demo-dashboard
 
 .PHONY: demo-cluster
-demo-cluster: $(STAMP) postgresql control-plane ## Run 30 jobs on a temporary cluster of three hosts, and let a host fail (as root)
-	@python tools/demo-cluster
+demo-cluster: $(STAMP) postgresql control-plane ## Run 30 jobs on a temporary cluster of three hosts, and let a host fail (as root; KEEP=1: only keep the cluster until Ctrl-C)
+	@python tools/demo-cluster $(if $(KEEP),--keep)
 
 .PHONY: screenshots
 screenshots: setup ## Take the pictures of docs/dashboard.md
