@@ -5,10 +5,10 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from jobworkerd import one_time_token
 from jobworkerd.protocol.login_messages import CreateLogin, GetSessionKey, Login, LoginToken, RedeemLogin
 from jobworkerd.records.session_key import SessionKey
 from jobworkerd.records.state_key import StateKey
-from jobworkerd.supervisor import logins
 from jobworkerd.supervisor.logins import Logins
 
 
@@ -61,7 +61,7 @@ async def test_a_token_expires(fixture: Fixture) -> None:
 async def test_the_oldest_token_of_a_subject_gives_way(
     fixture: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logins, "MAX_PER_SUBJECT", 2)
+    monkeypatch.setattr(one_time_token, "MAX_PER_SUBJECT", 2)
     other = await fixture.create("CN=bob")
     tokens = [await fixture.create() for _ in range(3)]
     assert [await fixture.redeem(token) for token in tokens] == [b"", b"CN=alice", b"CN=alice"]
@@ -71,7 +71,7 @@ async def test_the_oldest_token_of_a_subject_gives_way(
 async def test_the_oldest_token_gives_way_if_there_are_too_many(
     fixture: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logins, "MAX_TOKENS", 2)
+    monkeypatch.setattr(one_time_token, "MAX_TOKENS", 2)
     tokens = [await fixture.create(f"CN={number}") for number in range(3)]
     assert [await fixture.redeem(token) for token in tokens] == [b"", b"CN=1", b"CN=2"]
 

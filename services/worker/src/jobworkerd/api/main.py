@@ -22,11 +22,11 @@ import uvloop
 from jobworker.v1 import job_service_pb2, login_service_pb2, node_service_pb2
 from jobworkerd.api import privileges
 from jobworkerd.api.host import Host, describe_host
-from jobworkerd.api.login_service import LoginService
 from jobworkerd.api.metrics.api_metrics import ApiMetrics
 from jobworkerd.api.node_service import NodeService
 from jobworkerd.api.service import JobService
 from jobworkerd.api.streaming.streams import Streams
+from jobworkerd.api.supervisor_logins import SupervisorLogins
 from jobworkerd.config import Config, MetricsConfig, from_json, listen_address
 from jobworkerd.errors import ShuttingDown, SupervisorUnavailable
 from jobworkerd.keeper import memory_file
@@ -55,6 +55,7 @@ from jobworkerd.rpc_server.interceptors.errors import Errors
 from jobworkerd.rpc_server.interceptors.logging import AccessLog
 from jobworkerd.rpc_server.interceptors.rpc_metrics import RpcMetrics
 from jobworkerd.rpc_server.log_lines import LogLines
+from jobworkerd.rpc_server.login_service import LoginService
 from jobworkerd.rpc_server.memory import trim_periodically
 from jobworkerd.rpc_server.registration import Service
 from jobworkerd.rpc_server.telemetry import Exporting, telemetry
@@ -171,7 +172,7 @@ async def serve(
             Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], service),
             Service(
                 login_service_pb2.DESCRIPTOR.services_by_name["LoginService"],
-                LoginService(supervisor, identities, sessions),
+                LoginService(SupervisorLogins(supervisor, sessions), identities),
             ),
             Service(
                 node_service_pb2.DESCRIPTOR.services_by_name["NodeService"],

@@ -1,11 +1,10 @@
 """One-time tokens of clients that log in to a delegate."""
 
-import hashlib
-import secrets
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jobworkerd import one_time_token
 from jobworkerd.protocol.login_messages import (
     CreateLogin,
     GetSessionKey,
@@ -17,14 +16,6 @@ from jobworkerd.protocol.login_messages import (
     SessionKey,
 )
 from jobworkerd.records import session_key
-
-SECONDS = 60.0
-"""Time for which a token is valid."""
-
-MAX_PER_SUBJECT = 8
-MAX_TOKENS = 1_000
-
-_TOKEN_BYTES = 32
 
 
 class _Pending(NamedTuple):
@@ -51,7 +42,7 @@ class Logins:
         """
         match request:
             case CreateLogin():
-                return LoginToken(self._create(request), SECONDS)
+                return LoginToken(self._create(request), one_time_token.SECONDS)
             case RedeemLogin(token):
                 return self._redeem(token)
             case GetSessionKey():
@@ -59,12 +50,13 @@ class Logins:
 
     def _create(self, request: CreateLogin) -> str:
         self._make_room(request.subject)
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._pending[_hash(token)] = _Pending(request, self._clock() + SECONDS)
+        token = one_time_token.create()
+        expires = self._clock() + one_time_token.SECONDS
+        self._pending[one_time_token.digest(token)] = _Pending(request, expires)
         return token
 
     def _redeem(self, token: str) -> Login:
-        found = self._pending.pop(_hash(token), None)
+        found = self._pending.pop(one_time_token.digest(token), None)
         if found is None or found.expires <= self._clock():
             return Login()
         return Login(found.request.certificate, found.request.chain)
@@ -73,12 +65,7 @@ class Logins:
         now = self._clock()
         self._pending = {key: each for key, each in self._pending.items() if each.expires > now}
         of_subject = [key for key, each in self._pending.items() if each.request.subject == subject]
-        if len(of_subject) >= MAX_PER_SUBJECT:
+        if len(of_subject) >= one_time_token.MAX_PER_SUBJECT:
             del self._pending[of_subject[0]]
-        elif len(self._pending) >= MAX_TOKENS:
+        elif len(self._pending) >= one_time_token.MAX_TOKENS:
             del self._pending[next(iter(self._pending))]
-
-
-def _hash(token: str) -> bytes:
-    """Return the key of a token, so that a look-up does not depend on how much of a guess is right."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

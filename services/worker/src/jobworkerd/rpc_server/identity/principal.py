@@ -20,7 +20,7 @@ from jobworkerd.errors import CREDENTIAL_ERRORS, CertificateRevoked, Unauthentic
 from jobworkerd.pem_parser import DamagedPem
 from jobworkerd.rpc_server.bounds import SUBJECT
 from jobworkerd.rpc_server.identity.authorities import Authorities
-from jobworkerd.rpc_server.identity.session_token import MAX_BYTES, METADATA_KEY, SessionTokens
+from jobworkerd.rpc_server.identity.session_token import MAX_BYTES, METADATA_KEY, Sessions
 from jobworkerd.rpc_server.rpc import Context, Credential
 
 SUBJECT_KEY = "jobworker-subject-bin"
@@ -73,7 +73,7 @@ class Identities:
     """Authenticates RPCs. The result for a certificate is cached until the authorities or the
     revocation lists are replaced."""
 
-    def __init__(self, sessions: SessionTokens, *, is_host: bool = False) -> None:
+    def __init__(self, sessions: Sessions, *, is_host: bool = False) -> None:
         """Only a host lets gateways act for users; a gateway has to check the users itself."""
         self._sessions = sessions
         self._is_host = is_host

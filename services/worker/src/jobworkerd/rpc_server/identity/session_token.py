@@ -1,13 +1,15 @@
 """Session tokens: a delegate shows with each call for which user it acts.
 
-A token contains the certificate of the user. So each call of the delegate passes the same checks as a call of
-the user: expiry, authority and revocation, also of the issuers. All API processes have the same key.
+A session has the certificate of the user. So each call of the delegate passes the same checks as a call of
+the user: expiry, authority and revocation, also of the issuers. On a host, the token contains the session,
+and all API processes have the key that signs it.
 """
 
 import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
@@ -39,6 +41,44 @@ class DelegatedSession(msgspec.Struct, frozen=True, array_like=True):
     expires: float
 
 
+class Sessions(Protocol):
+    """The sessions of a server."""
+
+    def is_loaded(self, token: bytes) -> bool:
+        """Return whether `verify` has what it needs for a token."""
+
+    async def load(self, token: bytes) -> None:
+        """Get what `verify` needs for a token.
+
+        Raises:
+            JobWorkerError: the server cannot get it now.
+        """
+
+    def verify(self, token: bytes, delegate: str) -> DelegatedSession:
+        """Return the session of a token that a delegate presents.
+
+        Raises:
+            Unauthenticated: the token is damaged, of another delegate, of another server or expired.
+        """
+
+
+def unknown_token() -> Unauthenticated:
+    """Return the error for a token that the server has not made."""
+    return Unauthenticated(f"the session token is not one of this server; {_LOG_IN}")
+
+
+def check(session: DelegatedSession, delegate: str) -> None:
+    """Check that a delegate can use a session now.
+
+    Raises:
+        Unauthenticated: it is of another delegate, or has expired.
+    """
+    if session.delegate != delegate:
+        raise Unauthenticated(f"the session token belongs to another delegate; {_LOG_IN}")
+    if session.expires <= time.time():
+        raise Unauthenticated(f"the session has expired; {_LOG_IN}")
+
+
 class SessionTokens:
     """Signs and verifies tokens. The first use of the server requests the key."""
 
@@ -47,6 +87,18 @@ class SessionTokens:
         self._key = b""
         self._loading = asyncio.Lock()
         self._decoder = msgspec.msgpack.Decoder(DelegatedSession)
+
+    def is_loaded(self, token: bytes) -> bool:  # noqa: ARG002 - one key for all tokens
+        """Return whether this process has the key."""
+        return bool(self._key)
+
+    async def load(self, token: bytes) -> None:  # noqa: ARG002 - as above
+        """Get the key.
+
+        Raises:
+            JobWorkerError: the supervisor did not answer.
+        """
+        await self.load_key()
 
     async def load_key(self) -> None:
         """Get the key, unless this process has it. `sign` and `verify` need it.
@@ -76,12 +128,9 @@ class SessionTokens:
         """
         digest, content = token[:_DIGEST_BYTES], token[_DIGEST_BYTES:]
         if not self._key or not hmac.compare_digest(digest, self._digest(content)):
-            raise Unauthenticated(f"the session token is not one of this server; {_LOG_IN}")
+            raise unknown_token()
         session = self._decoder.decode(content)
-        if session.delegate != delegate:
-            raise Unauthenticated(f"the session token belongs to another delegate; {_LOG_IN}")
-        if session.expires <= time.time():
-            raise Unauthenticated(f"the session has expired; {_LOG_IN}")
+        check(session, delegate)
         return session
 
     def _digest(self, content: bytes) -> bytes:

@@ -4,8 +4,8 @@ import asyncio
 
 from jobworkerd.errors import CREDENTIAL_ERRORS, InvalidRequest, QuotaExceeded, ServerBusy, Unauthenticated
 from jobworkerd.rpc_server.clients import Client, Clients
-from jobworkerd.rpc_server.identity.principal import Identities, Principal, credential, of_connection
-from jobworkerd.rpc_server.identity.session_token import SessionTokens
+from jobworkerd.rpc_server.identity.principal import Identities, Principal, Role, credential, of_connection
+from jobworkerd.rpc_server.identity.session_token import Sessions
 from jobworkerd.rpc_server.interceptors.server_interceptor import Run, ServerInterceptor
 from jobworkerd.rpc_server.rpc import UNREAD, Call, Context, Credential, read_request
 
@@ -23,7 +23,7 @@ class CallBounds(ServerInterceptor):
     """Refuses calls beyond a bound before their request is read, and reads the request."""
 
     def __init__(
-        self, identities: Identities, sessions: SessionTokens, clients: Clients, max_concurrent_rpcs: int
+        self, identities: Identities, sessions: Sessions, clients: Clients, max_concurrent_rpcs: int
     ) -> None:
         self._identities = identities
         self._sessions = sessions
@@ -33,8 +33,9 @@ class CallBounds(ServerInterceptor):
         self._reading: dict[asyncio.Task[object], float] = {}
 
     async def intercept(self, call: Call, run: Run) -> object:
-        call = await self._with_credential(call)
-        caller, connected = self._principals(call.credential)
+        call = _with_credential(call)
+        connected = self._principal(of_connection(call.credential)) if call.credential else None
+        caller = await self._caller(call, connected)
         client = self._clients.client(caller)
         with client:
             self._clients.admit(call.context.peer(), self._clients.client(connected))
@@ -47,26 +48,29 @@ class CallBounds(ServerInterceptor):
             finally:
                 self._rpcs -= 1
 
-    async def _with_credential(self, call: Call) -> Call:
-        """Return the call with the credential of the client, so that no other code asks gRPC for it again."""
-        try:
-            presented = credential(call.context)
-        except Unauthenticated:
-            return call
-        if presented.session:
-            await self._sessions.load_key()
-        return Call(call.method, call.context, call.request, presented)
-
-    def _principals(self, presented: Credential | None) -> tuple[Principal | None, Principal | None]:
-        """Return the client of a call and that of its connection. They differ if a delegate makes the call.
+    async def _caller(self, call: Call, connected: Principal | None) -> Principal | None:
+        """Return the client of a call. It is not the client of its connection if a delegate makes the call.
 
         A delegate makes calls of many users over one connection. A call with a session that is not valid is
         its own. All calls of a gateway are its own, because it has checked the quotas of the users.
         """
-        connected = self._principal(of_connection(presented)) if presented else None
+        presented = call.credential
         if presented is None or not presented.session:
-            return connected, connected
-        return self._principal(presented) or connected, connected
+            return connected
+        # The sessions of other clients are refused, so that nothing is loaded for them.
+        if connected and connected.role is Role.DELEGATE and not self._sessions.is_loaded(presented.session):
+            await self._load(call, presented.session, self._clients.client(connected))
+        return self._principal(presented) or connected
+
+    async def _load(self, call: Call, token: bytes, delegate: Client) -> None:
+        """Load a session. Until its user is known, the call counts for the delegate."""
+        with delegate:
+            self._check(call, delegate)
+            self._rpcs += 1
+            try:
+                await self._sessions.load(token)
+            finally:
+                self._rpcs -= 1
 
     def _principal(self, presented: Credential | None) -> Principal | None:
         try:
@@ -109,6 +113,15 @@ class CallBounds(ServerInterceptor):
             for task in [task for task, begin in self._reading.items() if begin < late]:
                 del self._reading[task]
                 task.cancel()
+
+
+def _with_credential(call: Call) -> Call:
+    """Return the call with the credential of the client, so that no other code asks gRPC for it again."""
+    try:
+        presented = credential(call.context)
+    except Unauthenticated:
+        return call
+    return Call(call.method, call.context, call.request, presented)
 
 
 def _metadata_bytes(context: Context) -> int:
